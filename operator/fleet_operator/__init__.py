@@ -1,0 +1,1 @@
+"""The Kubernetes operator; this folder's parent is not importable on purpose (stdlib `operator`)."""

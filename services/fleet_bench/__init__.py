@@ -1,0 +1,1 @@
+"""`modelfleet bench`: load against any OpenAI endpoint, measured from outside."""

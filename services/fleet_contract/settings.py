@@ -1,0 +1,157 @@
+"""Every environment variable, declared once: name, what it sets, default, meaning.
+
+A setting with a `field` overrides that field of the ModelSpec a server is started with; one
+without is read by the command named in `where`. docs/settings.md is generated from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fleet_contract.spec import ModelSpec, Task
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def parse_bool(text: str) -> bool:
+    """`1/true/yes/on` or `0/false/no/off`, any case. Raises ValueError otherwise."""
+    lowered = text.strip().lower()
+    if lowered in TRUE:
+        return True
+    if lowered in FALSE:
+        return False
+    raise ValueError(f"{text!r} is neither true (1, true, yes, on) nor false (0, false, no, off)")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable.
+
+    `field` is a dotted path into ModelSpec (Python names); `tasks` limits it to models of those
+    tasks (all when empty).
+    """
+
+    name: str
+    meaning: str
+    default: str
+    parse: Callable[[str], Any] = str
+    field: str | None = None
+    tasks: frozenset[Task] = frozenset()
+    where: str = "server"
+
+
+CHAT = frozenset({Task.CHAT})
+VECTORS = frozenset({Task.EMBEDDING, Task.RERANK})
+SPEECH = frozenset({Task.SPEECH})
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("MODELS", "ids or aliases of the catalog models to serve, comma-separated",
+            "the three demo models", where="up, pull"),
+    Setting("MODEL_DEVICE", "`auto`, `cpu`, `mps`, `cuda` or `cuda:N`", "auto", field="device"),
+    Setting("AUTO_DOWNLOAD_MODELS", "fetch missing weights at start; 0 requires them on disk", "1",
+            parse_bool, where="up"),
+    Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
+    Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
+            where="up, pull, server"),
+    Setting("HF_ENDPOINT", "address of the hub or a mirror of it", "the public hub", where="pull"),
+    Setting("HF_TOKEN", "token for gated repositories; used while fetching, nowhere else", "",
+            where="pull"),
+    Setting("TORCH_INDEX_URL", "index to take PyTorch from with `make up TORCH=1`",
+            "PyTorch's CPU index on Linux without an NVIDIA GPU", where="make"),
+    Setting("HOST", "address the router listens on", "127.0.0.1", where="up, router"),
+    Setting("PORT", "port the router listens on", "8000", int, where="up, router"),
+    Setting("LOG_LEVEL", "`debug`, `info`, `warning` or `error`", "info", where="all"),
+    Setting("LOG_FORMAT", "`json` or `text`", "json", where="all"),
+    Setting("ENABLE_METRICS", "serve `/metrics`", "1", parse_bool, where="server, router"),
+    Setting("MODELFLEET_THREADS", "threads of an engine", "the CPU quota of the process", int),
+    Setting("DRAIN_TIMEOUT", "seconds running requests get after SIGTERM", "30", float,
+            where="server, router"),
+    Setting("READ_TIMEOUT", "seconds a request's head or body may make no progress", "30", float,
+            where="server, router"),
+    Setting("MAX_BODY_BYTES", "bytes of a JSON body", "67108864", int, "limits.max_body_bytes"),
+    Setting("MAX_AUDIO_BYTES", "bytes of an uploaded recording", "26214400", int,
+            "limits.max_audio_bytes", SPEECH),
+    Setting("MAX_AUDIO_SECONDS", "seconds of a decoded recording", "14400", int,
+            "limits.max_audio_seconds", SPEECH),
+    Setting("MAX_CONCURRENT", "requests an engine works on at once", "chosen by the engine", int,
+            "limits.max_concurrent"),
+    Setting("MAX_QUEUE_SIZE", "requests that may wait; one more is a 429", "256", int,
+            "limits.max_queue_size"),
+    Setting("MAX_BATCH_SIZE", "embedding or rerank items in one pass", "32", int,
+            "limits.max_batch_size", VECTORS),
+    Setting("MAX_ITEMS", "embedding inputs or rerank documents in one request", "2048", int,
+            "limits.max_items", VECTORS),
+    Setting("MAX_TEXT_CHARS", "characters of one text", "1000000", int, "limits.max_text_chars"),
+    Setting("MAX_STOP", "stop strings in one request", "4", int, "limits.max_stop", CHAT),
+    Setting("REQUEST_TIMEOUT", "seconds a running request may take", "600", float,
+            "limits.request_timeout"),
+    Setting("MAX_NEW_TOKENS", "new tokens of an answer where neither request nor model says", "512",
+            int, "defaults.max_tokens", CHAT),
+    Setting("CHAT_MAX_PROMPT_TOKENS", "tokens of a chat prompt", "the model's context", int,
+            "limits.max_prompt_tokens", CHAT),
+    Setting("CHAT_MAX_NEW_TOKENS", "most new tokens a request may ask for", "2048", int,
+            "limits.max_new_tokens", CHAT),
+    Setting("ENABLE_CHAT_BATCHING", "chat requests share passes", "1", parse_bool,
+            "batching.enabled", CHAT),
+    Setting("CHAT_BATCH_WINDOW_MS", "milliseconds a chat request waits for company (torch engine)",
+            "0", float, "batching.window_ms", CHAT),
+    Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one pass", "chosen by the engine", int,
+            "batching.max_size", CHAT),
+    Setting("CHAT_BATCH_ALLOW_VISION", "chat requests with images may share a pass", "0",
+            parse_bool, "batching.allow_vision", CHAT),
+    Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "1", float, "cache.kv_gib", CHAT),
+    Setting("ENABLE_BATCHING", "embedding requests share passes", "1", parse_bool,
+            "batching.enabled", VECTORS),
+    Setting("BATCH_WINDOW_MS", "milliseconds an embedding request waits for company", "0", float,
+            "batching.window_ms", VECTORS),
+    Setting("BATCH_WINDOW_MAX_SIZE", "most embedding requests in one pass", "no bound", int,
+            "batching.max_size", VECTORS),
+    Setting("EMBEDDING_CACHE_SIZE", "embeddings kept for repeated inputs; 0 keeps none", "256", int,
+            "cache.embeddings", frozenset({Task.EMBEDDING})),
+    Setting("ENABLE_WARMUP", "run the model before calling it ready", "1", parse_bool,
+            "warmup.enabled"),
+    Setting("WARMUP_BATCH_SIZE", "items in a warm-up pass", "1", int, "warmup.batch_size"),
+    Setting("WARMUP_STEPS", "warm-up passes", "1", int, "warmup.steps"),
+    Setting("ALLOW_REMOTE_IMAGES", "fetch images from http(s) addresses", "0", parse_bool,
+            "images.allow_remote", CHAT),
+    Setting("REMOTE_IMAGE_TIMEOUT", "seconds such a fetch may take", "5", float, "images.timeout",
+            CHAT),
+    Setting("MAX_REMOTE_IMAGE_BYTES", "bytes of one image", "5242880", int, "images.max_bytes",
+            CHAT),
+)  # fmt: skip
+
+
+def override(spec: ModelSpec, environ: Mapping[str, str]) -> ModelSpec:
+    """`spec` with the settings of `environ` applied. Raises ValueError that names the variable.
+
+    MAX_NEW_TOKENS is the seed's last resort: a model's own default wins over it.
+    """
+    data = spec.model_dump()
+    for setting in SETTINGS:
+        raw = environ.get(setting.name, "").strip()
+        if not raw or setting.field is None:
+            continue
+        if setting.tasks and spec.task not in setting.tasks:
+            continue
+        if setting.name == "MAX_NEW_TOKENS" and spec.defaults.max_tokens is not None:
+            continue
+        try:
+            _assign(data, setting.field, setting.parse(raw))
+            spec = ModelSpec.model_validate(data)
+        except ValidationError as error:
+            raise ValueError(f"{setting.name}={raw!r}: {error.errors()[0]['msg']}") from error
+        except ValueError as error:
+            raise ValueError(f"{setting.name}={raw!r}: {error}") from error
+    return spec
+
+
+def _assign(data: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        data = data[parent]
+    data[last] = value

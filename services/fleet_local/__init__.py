@@ -1,0 +1,1 @@
+"""Local mode: the fleet as supervised processes on one machine."""

@@ -1,0 +1,1 @@
+"""The engines, one package each; nothing here imports a web framework."""
