@@ -1,0 +1,73 @@
+"""Bounded reading of request bodies: never more than the limit, never waiting for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from fleet_contract.errors import BadRequest, RequestTimeout, TooLarge
+
+READ_TIMEOUT = 30.0
+
+
+def check_length(request: Request, limit: int) -> None:
+    """Refuse by `Content-Length` before a byte is read. Raises TooLarge with both numbers."""
+    declared = request.headers.get("content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(int(declared), limit)
+
+
+async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body piece by piece.
+
+    Raises TooLarge past `limit` bytes, RequestTimeout when nothing arrives for as many seconds as
+    the app's `state.read_timeout` says, ClientDisconnect when the client left.
+    """
+    check_length(request, limit)
+    patience = getattr(request.app.state, "read_timeout", READ_TIMEOUT)
+    seen = 0
+    stream = request.stream().__aiter__()
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise RequestTimeout(f"The body made no progress for {patience:g} seconds.") from None
+        seen += len(piece)
+        if seen > limit:
+            raise _too_large(seen, limit)
+        if piece:
+            yield piece
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """The whole body; errors as `chunks`."""
+    return b"".join([piece async for piece in chunks(request, limit)])
+
+
+async def read_json(request: Request, limit: int) -> dict[str, Any]:
+    """The body as a JSON object. Raises BadRequest when it is not one; else as `chunks`."""
+    raw = await read(request, limit)
+    if not raw.strip():
+        raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    return body
+
+
+def _too_large(size: int, limit: int) -> TooLarge:
+    return TooLarge(f"The body has {size} bytes or more; at most {limit} are accepted.")
+
+
+__all__ = ["READ_TIMEOUT", "ClientDisconnect", "check_length", "chunks", "read", "read_json"]

@@ -1,0 +1,78 @@
+"""Structured logs: one JSON object (or one readable line) per event, request id included.
+
+Every process calls `configure` once; the code logs through `event`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, Literal
+
+from fleet_web import request_id
+
+Format = Literal["json", "text"]
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def event(logger: logging.Logger, name: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Log `name` with fields of plain JSON types; never pass what a client may keep secret."""
+    if logger.isEnabledFor(level):
+        logger.log(level, name, extra={"fields": fields})
+
+
+class JsonFormatter(logging.Formatter):
+    """`{"time", "level", "component", "event", "request_id"?, ...fields}` on one line."""
+
+    def __init__(self, component: str) -> None:
+        super().__init__()
+        self.component = component
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _timestamp(record.created),
+            "level": record.levelname.lower(),
+            "component": self.component,
+            "event": record.getMessage(),
+        }
+        if identifier := request_id.current():
+            line["request_id"] = identifier
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:00 info event key=value ...`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = dict(getattr(record, "fields", {}))
+        if identifier := request_id.current():
+            fields["request_id"] = identifier
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        pairs = "".join(f" {key}={value}" for key, value in fields.items())
+        text = f"{clock} {record.levelname.lower():7} {record.getMessage()}{pairs}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+def configure(component: str, level: str = "info", fmt: str = "json") -> None:
+    """Send every log line of this process to standard error. Raises ValueError on a bad setting."""
+    if level.lower() not in LEVELS:
+        raise ValueError(f"LOG_LEVEL={level!r}: must be one of {', '.join(LEVELS)}")
+    if fmt not in ("json", "text"):
+        raise ValueError(f"LOG_FORMAT={fmt!r}: must be json or text")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(component) if fmt == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _timestamp(seconds: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

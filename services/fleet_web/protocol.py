@@ -1,0 +1,98 @@
+"""uvicorn's HTTP protocol with limits on a request's head, and its own refusals in one shape.
+
+uvicorn times idle keep-alive connections only: a client that opens a connection and sends half a
+head would keep it for ever, and a head without end would fill the memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fleet_contract.errors import BadRequest, FleetError, RequestTimeout
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class HeadTooLarge(FleetError):
+    status: ClassVar[int] = 431
+    type = "invalid_request_error"
+    default_code = "headers_too_large"
+
+
+REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+
+
+def refusal(error: FleetError) -> bytes:
+    """A whole HTTP/1.1 response that closes the connection."""
+    body = json.dumps(error.body()).encode()
+    head = (
+        f"HTTP/1.1 {error.status} {REASONS[error.status]}\r\ncontent-type: application/json\r\n"
+        f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def with_head_timeout(seconds: float) -> type[HttpToolsProtocol]:
+    """A protocol class that waits `seconds` for progress on a request's head."""
+
+    class TimedProtocol(HttpToolsProtocol):
+        _head_timer: asyncio.TimerHandle | None = None
+        _head_bytes = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._expect_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._head_timer is not None:
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    self._refuse(HeadTooLarge(f"The head exceeds {MAX_HEAD_BYTES} bytes."))
+                    return
+                self._head_bytes += len(data)
+                self._start_timer()
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._expect_head()
+
+        def on_headers_complete(self) -> None:
+            self._stop_timer()
+            super().on_headers_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(BadRequest("The request is not valid HTTP/1.1.", code="invalid_http"))
+
+        def _expect_head(self) -> None:
+            self._head_bytes = 0
+            self._start_timer()
+
+        def _start_timer(self) -> None:
+            self._stop_timer()
+            self._head_timer = self.loop.call_later(seconds, self._give_up)
+
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _give_up(self) -> None:
+            self._refuse(
+                RequestTimeout(f"The request's head made no progress for {seconds:g} seconds.")
+            )
+
+        def _refuse(self, error: FleetError) -> None:
+            self._stop_timer()
+            if not self.transport.is_closing():
+                self.transport.write(refusal(error))
+                self.transport.close()
+
+    return TimedProtocol

@@ -1,0 +1,46 @@
+"""A request id on every request: taken from the client or made, sent back, logged, passed on."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextvars import ContextVar
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fleet_contract.names import HEADER_REQUEST_ID
+
+_current: ContextVar[str] = ContextVar("request_id", default="")
+_ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
+_NAME = HEADER_REQUEST_ID.encode()
+
+
+def current() -> str:
+    """Id of the request being answered, or an empty string outside of one."""
+    return _current.get()
+
+
+class RequestIdMiddleware:
+    """Pure ASGI, so streams pass through untouched. An id of odd characters is replaced."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == _NAME), b"")
+        identifier = given.decode() if _ACCEPTED.match(given) else f"req-{uuid.uuid4().hex}"
+        token = _current.set(identifier)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[HEADER_REQUEST_ID] = identifier
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            _current.reset(token)

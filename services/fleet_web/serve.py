@@ -1,0 +1,52 @@
+"""Runs a web app on uvicorn the one way both web processes do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from fleet_web.protocol import with_head_timeout
+
+
+class Server(uvicorn.Server):
+    """Calls `on_drain` at the first signal, so that readiness turns bad before sockets close."""
+
+    def __init__(self, config: uvicorn.Config, on_drain: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_drain = on_drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._on_drain is not None and not self.should_exit:
+            self._on_drain()
+        super().handle_exit(sig, frame)
+
+
+def build(
+    app: FastAPI,
+    host: str,
+    port: int,
+    *,
+    drain_timeout: float = 30,
+    read_timeout: float = 30,
+    on_drain: Callable[[], None] | None = None,
+) -> Server:
+    """A server for `app`. On SIGTERM or SIGINT it stops accepting, finishes what is running for
+    at most `drain_timeout` seconds and returns from `run`."""
+    app.state.read_timeout = read_timeout
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=with_head_timeout(read_timeout),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(drain_timeout)),
+        backlog=2048,
+    )
+    return Server(config, on_drain)
