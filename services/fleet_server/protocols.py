@@ -3,8 +3,9 @@
 The HTTP layer calls these and nothing else; an engine, or a handler of your own named by a dotted
 path, implements one of them. Methods are called from worker threads unless they say otherwise, and
 must be safe to call from several at once. Constructors take `(spec: ModelSpec, folder: Path,
-threads: int)`, load everything and raise `LoadError` (fleet_server.load) with a reason; a handler
-is built the same way.
+threads: int)`, load everything and raise `LoadError` (fleet_server.load_error) with a reason; a
+handler is built the same way. Besides the protocol, a model has `device: str`, the device really
+used, and may have `healthy: bool`, which turns False when only a restart helps.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Finish(StrEnum):
 class Sampling:
     """How the next token is chosen.
 
-    `temperature` 0 is greedy. `seed` makes a request repeatable whatever else is running.
-    `json_schema` constrains the answer: a JSON Schema as text, or `{}` for any JSON object.
+    `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32, and in
+    bfloat16 as far as the rounding of batches of different sizes allows. `json_object` constrains
+    the answer to one JSON object.
     """
 
     max_tokens: int
@@ -41,7 +43,7 @@ class Sampling:
     seed: int | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    json_schema: str | None = None
+    json_object: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class ChatModel(Protocol):
     """Answers the engine works on at once; the HTTP layer never submits more."""
     supports: frozenset[str]
     """Optional OpenAI parameters it honours: `seed`, `presence_penalty`, `frequency_penalty`,
-    `response_format`. Those of the seed (temperature, top_p, max_tokens, stop) always are."""
+    `response_format` (JSON objects). Temperature, top_p, max_tokens and stop always are."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.

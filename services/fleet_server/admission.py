@@ -1,0 +1,72 @@
+"""Who may run now, who waits and who is turned away; every inference route asks here first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fleet_contract.errors import QueueFull, Timeout
+
+FIRST_GUESS_SECONDS = 1.0
+SMOOTHING = 0.2
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place among the running requests; `queue_ms` is how long it was waited for."""
+
+    queue_ms: float
+
+
+class Admission:
+    """At most `max_concurrent` requests run and `max_queue` wait, first come first served.
+
+    `timeout` bounds the wait in seconds.
+    """
+
+    def __init__(self, max_concurrent: int, max_queue: int, timeout: float) -> None:
+        self.max_concurrent = max_concurrent
+        self.max_queue = max_queue
+        self.timeout = timeout
+        self.running = 0
+        self.waiting = 0
+        self._free = asyncio.Semaphore(max_concurrent)
+        self._mean_seconds = FIRST_GUESS_SECONDS
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[Slot]:
+        """Wait for a place and hold it. Raises QueueFull, or Timeout when the wait was too long."""
+        if self._free.locked() and self.waiting >= self.max_queue:
+            raise QueueFull(
+                f"{self.running} requests are running and {self.waiting} wait, which is the most "
+                f"this server accepts; please try again.",
+                retry_after=self.retry_after(),
+            )
+        started = time.monotonic()
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Timeout(f"No place became free in {self.timeout:g} seconds.") from None
+        finally:
+            self.waiting -= 1
+        admitted = time.monotonic()
+        self.running += 1
+        try:
+            yield Slot(queue_ms=(admitted - started) * 1000)
+        finally:
+            self.running -= 1
+            self._free.release()
+            self._learn(time.monotonic() - admitted)
+
+    def retry_after(self) -> float:
+        """Seconds until a place is likely free, from how long requests took lately; 1 to 60."""
+        rounds = (self.waiting + 1) / self.max_concurrent
+        return min(60.0, max(1.0, rounds * self._mean_seconds))
+
+    def _learn(self, seconds: float) -> None:
+        self._mean_seconds += SMOOTHING * (seconds - self._mean_seconds)

@@ -1,0 +1,159 @@
+"""Chat on a CPU through OpenVINO GenAI's continuous-batching pipeline.
+
+Built by fleet_server.load. Reads GGUF and OpenVINO IR; requests join and leave the running batch
+at every step, equal prompt beginnings share their cache.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import openvino_genai
+
+from fleet_contract.errors import BadRequest
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.openvino import chat_files
+from fleet_server.engines.openvino.detokenizer import Detokenizer
+from fleet_server.engines.openvino.properties import compile_properties, cpu_has_bf16
+from fleet_server.engines.openvino.step_loop import Running, StepLoop
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CONCURRENT = 32
+DEFAULT_CONTEXT = 4096
+
+
+class OpenVinoChat:
+    """A ChatModel (fleet_server.protocols)."""
+
+    supports = frozenset({"seed", "presence_penalty", "frequency_penalty", "response_format"})
+
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        batch = spec.batching.max_size if spec.batching.enabled else 1
+        self.max_concurrent = spec.limits.max_concurrent or batch or DEFAULT_CONCURRENT
+        self.device = "cpu"
+        source = chat_files.find(folder)
+        properties = compile_properties(spec.dtype, threads, cpu_has_bf16())
+        self._pipeline = _open(source, _scheduler(spec, self.max_concurrent), properties)
+        self._tokenizer = self._pipeline.get_tokenizer()
+        self.context_length = spec.context_length or DEFAULT_CONTEXT
+        self.decode = Detokenizer(self._tokenizer)
+        config = self._pipeline.get_config()
+        self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
+        self._loop = StepLoop(self._pipeline, self._stop_ids)
+
+    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+        if images:
+            raise BadRequest("This model does not read images.", param="messages")
+        history = [{**message, "content": _text(message["content"])} for message in messages]
+        try:
+            text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise BadRequest(
+                f"The model's chat template refuses these messages: {reason}", param="messages"
+            ) from error
+        encoded = self._tokenizer.encode(text, add_special_tokens=False).input_ids
+        return Prompt(num_tokens=int(encoded.shape[1]), state=np.array(encoded.data))
+
+    def submit(
+        self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
+    ) -> Generation:
+        running = Running(openvino.Tensor(prompt.state), self._config(sampling), emit)
+        self._loop.submit(running)
+        return running
+
+    @property
+    def healthy(self) -> bool:
+        return not self._loop.broken
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def _config(self, sampling: Sampling) -> Any:
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens = sampling.max_tokens
+        config.stop_token_ids = set(self._stop_ids)
+        config.presence_penalty = sampling.presence_penalty
+        config.frequency_penalty = sampling.frequency_penalty
+        config.do_sample = sampling.temperature > 0
+        if config.do_sample:
+            config.temperature = sampling.temperature
+            config.top_p = sampling.top_p
+            config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
+        if sampling.json_object:
+            config.structured_output_config = openvino_genai.StructuredOutputConfig(
+                grammar=JSON_OBJECT
+            )
+        return config
+
+
+# RFC 8259 with at most one space or line break between tokens: a small model that may repeat white
+# space for ever does. Schemas from clients are not passed on, because a schema that the grammar
+# compiler refuses fails the step of every request in the batch.
+JSON_OBJECT = r"""
+root ::= object
+value ::= object | array | string | number | "true" | "false" | "null"
+object ::= "{" ws (pair ("," ws pair)*)? "}"
+pair ::= string ":" ws value ws
+array ::= "[" ws (value ws ("," ws value ws)*)? "]"
+string ::= "\"" ([^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" hex hex hex hex))* "\""
+hex ::= [0-9a-fA-F]
+number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [+-]? [0-9]+)?
+ws ::= " "? | "\n" " "*
+"""
+
+
+def _fresh_seed() -> int:
+    return int(np.random.default_rng().integers(2**31))
+
+
+def _scheduler(spec: ModelSpec, max_concurrent: int) -> Any:
+    config = openvino_genai.SchedulerConfig()
+    config.cache_size = max(1, math.ceil(spec.cache.kv_gib))
+    config.max_num_seqs = max_concurrent
+    config.enable_prefix_caching = spec.cache.prefix
+    config.dynamic_split_fuse = True
+    return config
+
+
+def _open(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
+    try:
+        if source.is_dir():
+            return _pipeline(source, scheduler, properties)
+        writer = chat_files.IrWriter.beside(source)
+        if writer is None:
+            return _pipeline(source, scheduler, properties)
+        try:
+            tokenizer = openvino_genai.Tokenizer(writer.gguf, enable_save_ov_model=True)
+            pipeline = openvino_genai.ContinuousBatchingPipeline(
+                writer.gguf, tokenizer, scheduler, "CPU", **properties, enable_save_ov_model=True
+            )
+            writer.commit()
+        finally:
+            writer.abandon()
+        return pipeline
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise LoadError(
+            f"OpenVINO cannot load {source.name}: {reason}",
+            "GGUF files of the Llama, Qwen2 and Qwen3 families and OpenVINO IR are supported.",
+        ) from error
+
+
+def _pipeline(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
+    return openvino_genai.ContinuousBatchingPipeline(source, scheduler, "CPU", properties)
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content)

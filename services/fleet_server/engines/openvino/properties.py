@@ -1,0 +1,38 @@
+"""How OpenVINO is told to compute: threads, number format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleet_contract.spec import Dtype
+from fleet_server.load_error import LoadError
+
+
+def compile_properties(dtype: Dtype, threads: int, bf16: bool) -> dict[str, str]:
+    """Properties of a compiled model; `auto` is bf16 where the CPU has it (`bf16`), else f32.
+
+    float32 also keeps the key/value cache and the activations unquantised, so that the result is
+    the reference's. Raises LoadError for a format OpenVINO does not compute in on a CPU.
+    """
+    properties = {"INFERENCE_NUM_THREADS": str(threads)}
+    if dtype is Dtype.FLOAT32 or (dtype is Dtype.AUTO and not bf16):
+        properties["INFERENCE_PRECISION_HINT"] = "f32"
+    elif dtype in (Dtype.BFLOAT16, Dtype.AUTO):
+        properties["INFERENCE_PRECISION_HINT"] = "bf16"
+    else:
+        raise LoadError(
+            f"The openvino engine does not compute in {dtype.value} on a CPU.",
+            "Use dtype auto, bfloat16 or float32.",
+        )
+    if dtype is Dtype.FLOAT32:
+        properties |= {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
+    return properties
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU computes in bfloat16 (AVX512-BF16 or AMX), as the kernel lists it."""
+    try:
+        flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return False
+    return bool({"avx512_bf16", "amx_bf16", "avx_ne_convert"} & set(flags.split()))

@@ -1,0 +1,92 @@
+"""The server's Prometheus metrics, every one with a `model` label; rendered at /metrics."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """`model` is the served model's id; nothing is labelled by what a client typed."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.registry = CollectorRegistry()
+        self._requests = self._counter("modelfleet_requests", "Requests answered", "route", "code")
+        self._seconds = self._histogram(
+            "modelfleet_request_seconds", "Seconds to the answer", "route"
+        )
+        self._first_token = self._histogram(
+            "modelfleet_time_to_first_token_seconds", "Seconds to the first token of a chat answer"
+        )
+        self._queue = self._histogram("modelfleet_queue_seconds", "Seconds waited for a place")
+        self._tokens = self._counter("modelfleet_tokens", "Tokens read and written", "kind")
+        self._audio = self._counter("modelfleet_audio_seconds", "Seconds of speech read")
+        self._ignored = self._counter(
+            "modelfleet_ignored_fields", "Unknown request fields that were ignored"
+        )
+        self.embedding_cache_hits = self._counter(
+            "embedding_cache_hits", "Embeddings answered from the cache"
+        ).labels(model)
+        self.embedding_cache_misses = self._counter(
+            "embedding_cache_misses", "Embeddings that had to be computed"
+        ).labels(model)
+        self._load = Gauge(
+            "modelfleet_load_seconds", "Seconds a stage of start-up took", ["model", "stage"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.gauge("modelfleet_resident_bytes", "Resident memory of the server", resident_bytes)
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """A gauge read at every scrape."""
+        gauge = Gauge(name, meaning, ["model"], registry=self.registry)
+        gauge.labels(self.model).set_function(read)
+
+    def answered(self, route: str, code: int, seconds: float) -> None:
+        self._requests.labels(self.model, route, str(code)).inc()
+        self._seconds.labels(self.model, route).observe(seconds)
+
+    def queued(self, seconds: float) -> None:
+        self._queue.labels(self.model).observe(seconds)
+
+    def first_token(self, seconds: float) -> None:
+        self._first_token.labels(self.model).observe(seconds)
+
+    def tokens(self, kind: str, number: int) -> None:
+        """`kind` is `prompt` or `completion`."""
+        self._tokens.labels(self.model, kind).inc(number)
+
+    def audio_seconds(self, seconds: float) -> None:
+        self._audio.labels(self.model).inc(seconds)
+
+    def ignored_fields(self, number: int) -> None:
+        self._ignored.labels(self.model).inc(number)
+
+    def load_seconds(self, stage: str, seconds: float) -> None:
+        self._load.labels(self.model, stage).set(seconds)
+
+    def render(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, ["model", *labels], registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
+        return Histogram(name, meaning, ["model", *labels], registry=self.registry, buckets=SECONDS)
+
+
+def resident_bytes() -> float:
+    """Resident memory of this process in bytes; its peak where /proc is missing."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return float(pages * resource.getpagesize())
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return float(peak if sys.platform == "darwin" else peak * 1024)

@@ -1,0 +1,127 @@
+"""What the routes of one server share: the spec, the model once it is loaded, who may run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from fleet_contract.errors import ModelNotFound, NotReady
+from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
+from fleet_contract.spec import ModelSpec
+from fleet_server.admission import Admission, Slot
+from fleet_server.engines.choose import Choice
+from fleet_server.metrics import Metrics
+
+T = TypeVar("T")
+
+LOADING_RETRY_SECONDS = 2.0
+DEFAULT_CONCURRENT = 64
+
+
+class Phase(StrEnum):
+    """Where a server is in its life."""
+
+    STARTING = "starting"
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class ServerState:
+    """Built once per process; `set_ready` is called when the model is loaded and warm."""
+
+    def __init__(self, spec: ModelSpec, workers: int) -> None:
+        self.spec = spec
+        self.metrics = Metrics(spec.model)
+        self.created = int(time.time())
+        self.phase = Phase.STARTING
+        self.choice: Choice | None = None
+        self._model: Any = None
+        self._admission: Admission | None = None
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="work")
+        self.metrics.gauge(
+            "modelfleet_in_flight", "Requests running",
+            lambda: self._admission.running if self._admission else 0,
+        )  # fmt: skip
+        self.metrics.gauge(
+            "modelfleet_queue_depth", "Requests waiting",
+            lambda: self._admission.waiting if self._admission else 0,
+        )  # fmt: skip
+
+    def set_ready(self, model: Any) -> None:
+        """Open the doors; called on the event loop."""
+        limits = self.spec.limits
+        concurrent = getattr(model, "max_concurrent", None) or DEFAULT_CONCURRENT
+        self._model = model
+        self._admission = Admission(
+            limits.max_concurrent or concurrent, limits.max_queue_size, limits.request_timeout
+        )
+        self.phase = Phase.READY
+
+    def drain(self) -> None:
+        """Answer new requests with 503 while the running ones finish."""
+        self.phase = Phase.DRAINING
+
+    @property
+    def loaded(self) -> Any:
+        """The model once it is loaded, else None; it stays set while draining."""
+        return self._model
+
+    @property
+    def is_healthy(self) -> bool:
+        """False when only a new process helps."""
+        return self._model is None or bool(getattr(self._model, "healthy", True))
+
+    def ready_model(self) -> Any:
+        """The engine. Raises NotReady while it loads and while the server drains."""
+        if self.phase is not Phase.READY:
+            raise NotReady(
+                f"Model {self.spec.model!r} is {self.phase.value}; please try again.",
+                retry_after=LOADING_RETRY_SECONDS,
+            )
+        if not self.is_healthy:
+            raise NotReady(
+                f"Model {self.spec.model!r} failed and is being restarted; please try again.",
+                retry_after=LOADING_RETRY_SECONDS,
+            )
+        return self._model
+
+    @property
+    def admission(self) -> Admission:
+        """Who may run. Raises NotReady as `ready_model`."""
+        self.ready_model()
+        assert self._admission is not None  # noqa: S101  (set together with the model)
+        return self._admission
+
+    def check_model(self, name: object) -> None:
+        """Raises ModelNotFound unless `name` is an id of the model served here."""
+        if name not in self.spec.ids:
+            shown = str(name)[:200]
+            raise ModelNotFound(
+                f"The model {shown!r} is not served here; this server serves "
+                f"{', '.join(self.spec.ids)}.",
+                param="model",
+            )
+
+    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run blocking work in the worker pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    def headers(self, slot: Slot) -> dict[str, str]:
+        """Headers every answer carries."""
+        return {
+            HEADER_MODEL: self.spec.model,
+            HEADER_QUEUE_MS: f"{slot.queue_ms:.1f}",
+            HEADER_COLD: "false",
+        }
+
+    def close(self) -> None:
+        """Free the model and the worker threads."""
+        if self._model is not None:
+            self._model.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
