@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import math
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fleet_contract.errors import (
     BadRequest,
@@ -22,7 +23,11 @@ from fleet_contract.errors import (
     MethodNotAllowed,
     RouteNotFound,
 )
+from fleet_web.disconnect import ClientGone
 from fleet_web.logs import event
+
+NOBODY_READS = 499
+"""Status logged for a client that left; nginx uses the same."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +83,11 @@ def install(app: FastAPI) -> None:
             refused.headers.update(error.headers or {})
             return refused
         return response(BadRequest(str(error.detail)))
+
+    @app.exception_handler(ClientGone)
+    @app.exception_handler(ClientDisconnect)
+    async def client_gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=NOBODY_READS)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

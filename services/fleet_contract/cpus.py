@@ -1,0 +1,42 @@
+"""How many CPUs this process may really use: what engines size their threads by.
+
+In a container with a CPU limit the machine's cores are the wrong number: a thread for each of them
+would spin against the quota.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cpus(cgroup: Path = CGROUP) -> int:
+    """CPUs of the affinity mask, or of the cgroup's quota where that is less; at least 1."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        cores = os.cpu_count() or 1
+    quota = cgroup_quota(cgroup)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def cgroup_quota(cgroup: Path) -> float | None:
+    """CPUs of the quota at the root of the process's cgroup namespace, or None without one.
+
+    Formats: docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max: "quota period" or "max period")
+    and cgroup v1's cpu.cfs_quota_us and cpu.cfs_period_us.
+    """
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if quota in ("max", "-1"):
+        return None
+    return int(quota) / int(period)

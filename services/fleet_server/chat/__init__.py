@@ -1,0 +1,1 @@
+"""Chat over HTTP: validate, build the prompt, run the engine, write the answer."""

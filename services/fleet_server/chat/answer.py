@@ -1,0 +1,79 @@
+"""One running answer: from the engine's thread to text on the event loop; used by chat.routes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from fleet_contract.errors import FleetError, InternalError
+from fleet_server.chat.text import TextStream
+from fleet_server.protocols import ChatModel, Finish, Generation, Prompt, Sampling, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """New text; `finish` is set on the last piece."""
+
+    text: str
+    finish: Finish | None = None
+
+
+class Answer:
+    """Iterate `pieces` once; `cancel` at any time frees the engine's slot."""
+
+    def __init__(
+        self, model: ChatModel, prompt: Prompt, sampling: Sampling, stop: Sequence[str]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._steps: asyncio.Queue[Step] = asyncio.Queue()
+        self._text = TextStream(model.decode, stop)
+        self.prompt_tokens = prompt.num_tokens
+        self.completion_tokens = 0
+        self.first_token_at: float | None = None
+        self._generation: Generation = model.submit(prompt, sampling, self._emit)
+
+    def cancel(self) -> None:
+        self._generation.cancel()
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Text as it becomes certain. Raises FleetError when the engine failed."""
+        finish: Finish | None = None
+        while finish is None:
+            text, finish = "", None
+            for step in await self._waiting():
+                if step.error is not None:
+                    raise _readable(step.error)
+                if step.token_ids and self.first_token_at is None:
+                    self.first_token_at = time.monotonic()
+                self.completion_tokens += len(step.token_ids)
+                text += self._text.feed(step.token_ids)
+                finish = finish or step.finish
+            if finish is not None:
+                text += self._text.flush()
+            if self._text.stopped:
+                finish = Finish.STOP
+                self.cancel()
+            if text or finish is not None:
+                yield Piece(text, finish)
+
+    async def _waiting(self) -> list[Step]:
+        steps = [await self._steps.get()]
+        while not self._steps.empty():
+            steps.append(self._steps.get_nowait())
+        return steps
+
+    def _emit(self, step: Step) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._steps.put_nowait, step)
+        except RuntimeError:  # the loop is closed: nobody reads any more
+            self._generation.cancel()
+
+
+def _readable(error: Exception) -> FleetError:
+    if isinstance(error, FleetError):
+        return error
+    failure = InternalError("The engine failed while answering this request.")
+    failure.__cause__ = error
+    return failure

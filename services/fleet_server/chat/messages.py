@@ -1,0 +1,93 @@
+"""The `messages` of a chat request, checked and brought into the engines' form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
+from fleet_contract.spec import ModelSpec
+from fleet_server.protocols import Message
+
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+def read_messages(raw: list[dict[str, Any]], spec: ModelSpec) -> tuple[list[Message], list[str]]:
+    """Messages for the engine and the image addresses they name, in order.
+
+    `developer` is read as `system`. Raises BadRequest whose `param` names the place.
+    """
+    images: list[str] = []
+    messages = [_message(message, index, spec, images) for index, message in enumerate(raw)]
+    if len(images) > spec.limits.max_images:
+        raise BadRequest(
+            f"The messages hold {len(images)} images; at most {spec.limits.max_images} are "
+            f"accepted.",
+            param="messages",
+        )
+    num_chars = sum(len(text) for message in messages for text in _texts(message))
+    if num_chars == 0 and not images:
+        raise BadRequest("The messages are empty.", param="messages", code="empty_input")
+    if num_chars > spec.limits.max_text_chars:
+        raise TooLarge(
+            f"The messages have {num_chars} characters; at most {spec.limits.max_text_chars} are "
+            f"accepted.",
+            param="messages",
+        )
+    return messages, images
+
+
+def _message(message: dict[str, Any], index: int, spec: ModelSpec, images: list[str]) -> Message:
+    place = f"messages[{index}]"
+    role = message.get("role")
+    if message.get("tool_calls") or role in ("tool", "function"):
+        raise UnsupportedParameter(
+            "Tool calls are not honoured by the engines of this server; a model served with "
+            "engine 'vllm' honours them.",
+            param=f"{place}.role" if role in ("tool", "function") else f"{place}.tool_calls",
+        )
+    if not isinstance(role, str) or role not in ROLES:
+        raise BadRequest(
+            f"'{place}.role' must be one of {', '.join(ROLES)}.", param=f"{place}.role"
+        )
+    content = message.get("content")
+    if isinstance(content, str):
+        return {"role": ROLES[role], "content": content}
+    if isinstance(content, list) and content:
+        parts = [
+            _part(part, f"{place}.content[{number}]", spec, images)
+            for number, part in enumerate(content)
+        ]
+        return {"role": ROLES[role], "content": parts}
+    raise BadRequest(
+        f"'{place}.content' must be a string or a list of content parts.", param=f"{place}.content"
+    )
+
+
+def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str, Any]:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "text":
+        if not isinstance(part.get("text"), str):
+            raise BadRequest(f"'{place}.text' must be a string.", param=f"{place}.text")
+        return {"type": "text", "text": part["text"]}
+    if kind == "image_url":
+        if not spec.vision:
+            raise BadRequest(f"The model {spec.model!r} does not read images.", param=place)
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, dict) else None
+        if not isinstance(url, str) or not url:
+            raise BadRequest(
+                f"'{place}.image_url.url' must be a string.", param=f"{place}.image_url.url"
+            )
+        images.append(url)
+        return {"type": "image"}
+    readable = "text and image_url" if spec.vision else "text"
+    raise BadRequest(
+        f"'{place}.type' must be one this model reads: {readable}.", param=f"{place}.type"
+    )
+
+
+def _texts(message: Message) -> list[str]:
+    content = message["content"]
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] for part in content if part["type"] == "text"]

@@ -1,0 +1,88 @@
+"""Which OpenAI parameters are honoured, by whom; the others are refused, never dropped.
+
+Values that ask for nothing (`logprobs: false`, `tools: []`) are accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fleet_contract.errors import UnsupportedParameter
+
+HONOURED = frozenset({
+    "model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop",
+    "stream", "stream_options", "n", "user", "seed", "presence_penalty", "frequency_penalty",
+    "response_format",
+})  # fmt: skip
+
+WITHOUT_EFFECT = frozenset({
+    "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
+    "parallel_tool_calls",
+})  # fmt: skip
+"""Parameters that steer OpenAI's own bookkeeping or nothing at all here."""
+
+ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+    "logprobs": (None, False),
+    "top_logprobs": (None, 0),
+    "logit_bias": (None, {}),
+    "tools": (None, []),
+    "tool_choice": (None, "none", "auto"),
+    "functions": (None, []),
+    "function_call": (None, "none", "auto"),
+    "audio": (None,),
+    "modalities": (None, ["text"]),
+    "prediction": (None,),
+    "web_search_options": (None,),
+    "reasoning_effort": (None, "none"),
+    "verbosity": (None,),
+    "min_p": (None, 0),
+    "repetition_penalty": (None, 1),
+}
+"""Parameters no in-process engine honours, each with the values that ask for nothing."""
+
+OPTIONAL_BY_ENGINE: dict[str, tuple[str, ...]] = {
+    "seed": ("openvino", "torch"),
+    "presence_penalty": ("openvino", "torch"),
+    "frequency_penalty": ("openvino", "torch"),
+    "response_format": ("openvino",),
+}
+
+
+def refuse_unsupported(body: Mapping[str, Any], supports: frozenset[str]) -> None:
+    """Raises UnsupportedParameter for what this engine cannot honour, naming one that can."""
+    if body.get("top_k") is not None:
+        raise UnsupportedParameter(
+            "'top_k' is not a parameter of the OpenAI API; use 'top_p'.", param="top_k"
+        )
+    for name, harmless in ASKS_NOTHING.items():
+        if name in body and not any(_same(body[name], value) for value in harmless):
+            raise UnsupportedParameter(
+                f"{name!r} is not honoured by the engines of this server; a model served with "
+                f"engine 'vllm' honours it.",
+                param=name,
+            )
+    for name, engines in OPTIONAL_BY_ENGINE.items():
+        if name not in supports and not _is_neutral(name, body.get(name)):
+            raise UnsupportedParameter(
+                f"{name!r} is not honoured by this model's engine; it is by: {', '.join(engines)}.",
+                param=name,
+            )
+
+
+def unknown_fields(body: Mapping[str, Any]) -> list[str]:
+    """Fields of the body that mean nothing here."""
+    known = HONOURED | WITHOUT_EFFECT | ASKS_NOTHING.keys() | {"top_k"}
+    return sorted(set(body) - known)
+
+
+def _is_neutral(name: str, value: Any) -> bool:
+    if value is None:
+        return True
+    if name == "response_format":
+        return isinstance(value, dict) and value.get("type") == "text"
+    return name != "seed" and _same(value, 0)
+
+
+def _same(value: Any, harmless: Any) -> bool:
+    return value == harmless and isinstance(value, bool) == isinstance(harmless, bool)

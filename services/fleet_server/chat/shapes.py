@@ -1,0 +1,75 @@
+"""The JSON of chat answers (platform.openai.com/docs/api-reference/chat)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from fleet_contract.errors import FleetError
+from fleet_server.chat.answer import Answer, Piece
+
+
+class Shapes:
+    """Builds the objects of one answer, which share id, time and model."""
+
+    def __init__(self, model: str, include_usage: bool) -> None:
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._model = model
+        self._include_usage = include_usage
+
+    def whole(self, answer: Answer, text: str, finish: str) -> dict[str, Any]:
+        """A `chat.completion`."""
+        message = {"role": "assistant", "content": text, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        return self._base("chat.completion") | {"choices": [choice], "usage": usage(answer)}
+
+    def opening(self) -> bytes:
+        """The first event, which names the role."""
+        return self._event({"role": "assistant", "content": ""}, None)
+
+    def piece(self, piece: Piece) -> Iterator[bytes]:
+        """Events for new text and for the end."""
+        if piece.text:
+            yield self._event({"content": piece.text}, None)
+        if piece.finish is not None:
+            yield self._event({}, piece.finish.value)
+
+    def closing(self, answer: Answer) -> Iterator[bytes]:
+        """Usage where it was asked for, and the end mark."""
+        if self._include_usage:
+            chunk = self._base("chat.completion.chunk")
+            yield sse(chunk | {"choices": [], "usage": usage(answer)})
+        yield b"data: [DONE]\n\n"
+
+    def _event(self, delta: dict[str, Any], finish: str | None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        chunk = self._base("chat.completion.chunk") | {"choices": [choice]}
+        if self._include_usage:
+            chunk["usage"] = None
+        return sse(chunk)
+
+    def _base(self, kind: str) -> dict[str, Any]:
+        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+
+
+def usage(answer: Answer) -> dict[str, int]:
+    """Token counts of an answer."""
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+    }
+
+
+def failure(error: FleetError) -> bytes:
+    """The event that ends a stream which failed half-way; no end mark follows."""
+    return sse(error.body())
+
+
+def sse(data: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(data) + b"\n\n"

@@ -1,0 +1,42 @@
+"""`modelfleet server`: serve one model, described by the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def server(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    spec: Annotated[
+        Path | None, typer.Option(help="JSON file with the ModelSpec, instead of MODELFLEET_SPEC.")
+    ] = None,
+) -> None:
+    """Serve one model over HTTP; MODELFLEET_SPEC holds its ModelSpec as JSON."""
+    from fleet_contract.names import ENV_SPEC
+    from fleet_server.launch import run
+    from fleet_web import logs
+
+    environ = dict(os.environ)
+    try:
+        logs.configure(
+            "server", environ.get("LOG_LEVEL", "info"), environ.get("LOG_FORMAT", "json")
+        )
+        if spec is not None:
+            environ[ENV_SPEC] = spec.read_text()
+        sys.exit(run(host, port, environ))
+    except (ValueError, OSError) as error:
+        print(f"modelfleet server: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,146 @@
+"""Brings a server up: web app at once, then the weights, the model, warm-up and golden checks.
+
+Called by the command line. Probes answer from the first moment; a model that cannot be loaded ends
+the process with status 3 and the reason as the last log line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from fleet_contract import launch as contract
+from fleet_contract.cpus import available_cpus
+from fleet_contract.settings import parse_bool
+from fleet_contract.spec import ModelSpec
+from fleet_server import golden, warmup
+from fleet_server.app import create_app
+from fleet_server.load import Loaded, load, pick
+from fleet_server.load_error import LoadError
+from fleet_server.state import Phase, ServerState
+from fleet_web import serve
+from fleet_web.logs import event
+from fleet_weights.errors import WeightsError
+from fleet_weights.fetch import locate
+from fleet_weights.store import Store, default_root
+
+logger = logging.getLogger(__name__)
+
+LOAD_FAILED_STATUS = 3
+WORKERS = 4
+
+
+def run(host: str, port: int, environ: Mapping[str, str]) -> int:
+    """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
+    spec = contract.decode(environ)
+    threads = int(environ.get("MODELFLEET_THREADS") or available_cpus())
+    state = ServerState(spec, WORKERS)
+    launcher = Launcher(state, threads, Store(default_root(environ)))
+    app = create_app(
+        state,
+        lifespan=launcher.lifespan,
+        with_metrics=parse_bool(environ.get("ENABLE_METRICS") or "1"),
+    )
+    server = serve.build(
+        app, host, port,
+        drain_timeout=float(environ.get("DRAIN_TIMEOUT") or 30),
+        read_timeout=float(environ.get("READ_TIMEOUT") or 30),
+        on_drain=state.drain,
+    )  # fmt: skip
+    launcher.stop_server = lambda: setattr(server, "should_exit", True)
+    server.run()
+    if launcher.failed:
+        # Native threads of a half-loaded engine must not hold the exit back.
+        logging.shutdown()
+        os._exit(LOAD_FAILED_STATUS)
+    return 0
+
+
+class Launcher:
+    """Loads the model in the background of the web app's life."""
+
+    def __init__(self, state: ServerState, threads: int, store: Store) -> None:
+        self._state = state
+        self._threads = threads
+        self._store = store
+        self.failed = False
+        self.stop_server: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._bring_up())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            self._state.close()
+
+    async def _bring_up(self) -> None:
+        state, spec = self._state, self._state.spec
+        try:
+            folder = await asyncio.to_thread(locate, spec, self._store)
+            state.choice = await asyncio.to_thread(pick, spec, folder)
+            state.phase = Phase.LOADING
+            loaded = await asyncio.to_thread(load, spec, folder, self._threads, state.choice)
+            state.phase = Phase.WARMING
+            warm_seconds = await asyncio.to_thread(_prepare, spec, loaded)
+        except (LoadError, WeightsError) as error:
+            self._fail(str(error))
+        except MemoryError:
+            self._fail(f"{spec.model} does not fit the memory. Use a smaller model or dtype.")
+        except Exception as error:
+            logger.exception("the model could not be brought up")
+            self._fail(f"{spec.model} could not be brought up: {error}")
+        else:
+            state.set_ready(loaded.model)
+            self._report(loaded, warm_seconds)
+
+    def _report(self, loaded: Loaded, warm_seconds: float) -> None:
+        stages = {
+            "import": loaded.import_seconds,
+            "load": loaded.build_seconds,
+            "warm": warm_seconds,
+            "total": process_age(),
+        }
+        for stage, seconds in stages.items():
+            self._state.metrics.load_seconds(stage, seconds)
+        event(
+            logger, "ready", model=self._state.spec.model, engine=loaded.choice.engine.value,
+            device=loaded.choice.device,
+            seconds={stage: round(seconds, 2) for stage, seconds in stages.items()},
+        )  # fmt: skip
+
+    def _fail(self, reason: str) -> None:
+        self.failed = True
+        event(
+            logger, "load_failed", level=logging.ERROR,
+            model=self._state.spec.model, message=reason,
+        )  # fmt: skip
+        self.stop_server()
+
+
+def _prepare(spec: ModelSpec, loaded: Loaded) -> float:
+    started = time.monotonic()
+    warmup.warm(spec, loaded.model)
+    golden.check(spec, loaded.model)
+    return time.monotonic() - started
+
+
+def process_age() -> float:
+    """Seconds since this process was started, interpreter start included where /proc tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return uptime - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.process_time()
