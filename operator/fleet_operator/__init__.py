@@ -1,1 +1,1 @@
-"""The Kubernetes operator; this folder's parent is not importable on purpose (stdlib `operator`)."""
+"""The Kubernetes operator. Its parent folder is not importable: it would shadow `operator`."""

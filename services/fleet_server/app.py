@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
 
+from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
 from fleet_contract.spec import Task
 from fleet_server.access import AccessMiddleware
@@ -47,8 +47,7 @@ def create_app(
         _mount_metrics(app, server)
     app.include_router(importlib.import_module(ROUTES[server.spec.task]).router(server))
     mount_wrong_tasks(app, server.spec)
-    known = frozenset(route.path for route in app.routes if isinstance(route, APIRoute))
-    app.add_middleware(AccessMiddleware, metrics=server.metrics, routes=known)
+    app.add_middleware(AccessMiddleware, metrics=server.metrics, routes=frozenset(TASK_OF_PATH))
     app.add_middleware(RequestIdMiddleware)
     return app
 

@@ -1,0 +1,126 @@
+"""Which encoders the graph builder knows, and their shape as config.json states it.
+
+Called by `files` (can this folder be served?) and by the engines. Field names and defaults are
+those of transformers' BertConfig and XLMRobertaConfig.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fleet_server.load_error import LoadError
+
+Activation = Literal["gelu_erf", "gelu_tanh", "relu", "silu"]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu_erf",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+
+FAMILIES: dict[str, bool] = {
+    "bert": False,
+    "roberta": True,
+    "xlm-roberta": True,
+    "camembert": True,
+}
+"""`model_type` of each known family, and whether its position ids begin behind the padding id."""
+
+KNOWN = ", ".join(FAMILIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The numbers a graph is built from.
+
+    `position_offset` is the row of the position table that the first token uses. `labels` is the
+    width of a classification head, if there is one.
+    """
+
+    family: str
+    vocab_size: int
+    hidden: int
+    layers: int
+    heads: int
+    positions: int
+    type_vocab: int
+    norm_eps: float
+    activation: Activation
+    position_offset: int
+    pad_id: int
+    labels: int
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden // self.heads
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens the position table has rows for."""
+        return self.positions - self.position_offset
+
+
+def refusal(config: Mapping[str, Any]) -> str | None:
+    """Why no graph can be built for this config.json, or None if one can."""
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        return f"model_type {family!r} is not among the encoders built here ({KNOWN})"
+    if config.get("is_decoder"):
+        return "it is a decoder"
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        return f"position_embedding_type {config['position_embedding_type']!r} is not known"
+    if config.get("hidden_act", "gelu") not in ACTIVATIONS:
+        return f"hidden_act {config['hidden_act']!r} is not known"
+    if config.get("embedding_size", config.get("hidden_size")) != config.get("hidden_size"):
+        return "its embedding size differs from its hidden size"
+    return None
+
+
+def read(config: Mapping[str, Any]) -> Architecture:
+    """The architecture in a config.json. Raises LoadError naming what is unknown or missing."""
+    if (reason := refusal(config)) is not None:
+        raise LoadError(
+            f"No encoder graph can be built: {reason}.", "The torch engine serves other encoders."
+        )
+    is_roberta = FAMILIES[config["model_type"]]
+    pad_id = config.get("pad_token_id")
+    if pad_id is None:
+        pad_id = 1 if is_roberta else 0
+    hidden, heads = _number(config, "hidden_size"), _number(config, "num_attention_heads")
+    if hidden % heads:
+        raise LoadError(f"config.json: hidden_size {hidden} is no multiple of {heads} heads.")
+    return Architecture(
+        family=config["model_type"],
+        vocab_size=_number(config, "vocab_size"),
+        hidden=hidden,
+        layers=_number(config, "num_hidden_layers"),
+        heads=heads,
+        positions=_number(config, "max_position_embeddings"),
+        type_vocab=config.get("type_vocab_size", 2),
+        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        activation=ACTIVATIONS[config.get("hidden_act", "gelu")],
+        position_offset=pad_id + 1 if is_roberta else 0,
+        pad_id=pad_id,
+        labels=_labels(config),
+    )
+
+
+def _labels(config: Mapping[str, Any]) -> int:
+    names = config.get("id2label")
+    if isinstance(names, dict):
+        return len(names)
+    labels = config.get("num_labels")
+    return labels if isinstance(labels, int) else 2
+
+
+def _number(config: Mapping[str, Any], name: str) -> int:
+    value = config.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise LoadError(f"config.json: {name} must be a positive number, it is {value!r}.")
+    return value

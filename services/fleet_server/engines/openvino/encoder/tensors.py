@@ -1,0 +1,127 @@
+"""Safetensors files as memory-mapped arrays; the graph builder takes its weights from here.
+
+Format: huggingface.co/docs/safetensors (eight bytes of header length, a JSON header, raw data).
+Read here rather than through the safetensors package because NumPy has no bfloat16, which that
+package cannot hand over as NumPy, and because a mapped float32 tensor needs no copy.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Float32
+
+STORED: dict[str, Any] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+}
+MAX_HEADER_BYTES = 100_000_000
+RENAMED = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
+"""Names of checkpoints from before 2019, which transformers renames as well."""
+
+
+class Tensors:
+    """Tensors of one model by name; remembers which were taken."""
+
+    def __init__(self, arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
+        self._arrays = dict(arrays)
+        self._taken: set[str] = set()
+
+    @classmethod
+    def open(cls, paths: Iterable[Path]) -> Tensors:
+        """Map the files. Raises LoadError naming a file that is not whole safetensors."""
+        arrays: dict[str, tuple[str, NDArray[Any]]] = {}
+        for path in paths:
+            arrays |= _map(path)
+        return cls(arrays)
+
+    def names(self) -> list[str]:
+        return list(self._arrays)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Raises LoadError when there is no such tensor."""
+        return self._find(name)[1].shape
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Float32:
+        """The tensor as float32. Raises LoadError when it is missing or of another shape."""
+        stored, array = self._find(name)
+        if array.shape != shape:
+            raise LoadError(
+                f"Tensor {name!r} has shape {list(array.shape)}; config.json implies {list(shape)}."
+            )
+        self._taken.add(name)
+        if stored == "BF16":
+            return (array.astype(np.uint32) << 16).view(np.float32)
+        return np.asarray(array, dtype=np.float32)
+
+    def left(self) -> list[str]:
+        """Names nobody took, in order."""
+        return sorted(set(self._arrays) - self._taken)
+
+    def _find(self, name: str) -> tuple[str, NDArray[Any]]:
+        found = self._arrays.get(name)
+        if found is None:
+            raise LoadError(
+                f"The weights have no tensor {name!r}.",
+                "They are incomplete or of another architecture than config.json says.",
+            )
+        return found
+
+
+def _map(path: Path) -> dict[str, tuple[str, NDArray[Any]]]:
+    try:
+        header, start = _header(path)
+        raw = np.memmap(path, dtype=np.uint8, mode="r", offset=start)
+        return {
+            _current(name): (entry["dtype"], _array(raw, entry))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise LoadError(
+            f"{path} is not a whole safetensors file: {error}.",
+            "Fetch the model again with `modelfleet pull`.",
+        ) from error
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("the header is no JSON object")
+    return header, 8 + length
+
+
+def _array(raw: NDArray[np.uint8], entry: Mapping[str, Any]) -> NDArray[Any]:
+    dtype = STORED.get(entry["dtype"])
+    if dtype is None:
+        raise ValueError(f"dtype {entry['dtype']} is not known")
+    begin, end = entry["data_offsets"]
+    if not 0 <= begin <= end <= raw.size:
+        raise ValueError(f"a tensor ends at byte {end} of {raw.size}")
+    return raw[begin:end].view(dtype).reshape(entry["shape"])
+
+
+def _current(name: str) -> str:
+    for old, new in RENAMED:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
