@@ -37,11 +37,7 @@ KNOWN = ", ".join(FAMILIES)
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The numbers a graph is built from.
-
-    `position_offset` is the row of the position table that the first token uses. `labels` is the
-    width of a classification head, if there is one.
-    """
+    """The numbers a graph is built from."""
 
     family: str
     vocab_size: int
@@ -53,17 +49,10 @@ class Architecture:
     norm_eps: float
     activation: Activation
     position_offset: int
-    pad_id: int
-    labels: int
 
     @property
     def head_size(self) -> int:
         return self.hidden // self.heads
-
-    @property
-    def max_tokens(self) -> int:
-        """Most tokens the position table has rows for."""
-        return self.positions - self.position_offset
 
 
 def refusal(config: Mapping[str, Any]) -> str | None:
@@ -88,10 +77,6 @@ def read(config: Mapping[str, Any]) -> Architecture:
         raise LoadError(
             f"No encoder graph can be built: {reason}.", "The torch engine serves other encoders."
         )
-    is_roberta = FAMILIES[config["model_type"]]
-    pad_id = config.get("pad_token_id")
-    if pad_id is None:
-        pad_id = 1 if is_roberta else 0
     hidden, heads = _number(config, "hidden_size"), _number(config, "num_attention_heads")
     if hidden % heads:
         raise LoadError(f"config.json: hidden_size {hidden} is no multiple of {heads} heads.")
@@ -105,18 +90,23 @@ def read(config: Mapping[str, Any]) -> Architecture:
         type_vocab=config.get("type_vocab_size", 2),
         norm_eps=float(config.get("layer_norm_eps", 1e-12)),
         activation=ACTIVATIONS[config.get("hidden_act", "gelu")],
-        position_offset=pad_id + 1 if is_roberta else 0,
-        pad_id=pad_id,
-        labels=_labels(config),
+        position_offset=position_offset(config),
     )
 
 
-def _labels(config: Mapping[str, Any]) -> int:
-    names = config.get("id2label")
-    if isinstance(names, dict):
-        return len(names)
-    labels = config.get("num_labels")
-    return labels if isinstance(labels, int) else 2
+def position_offset(config: Mapping[str, Any]) -> int:
+    """Row of the position table that the first token uses: RoBERTa's begin behind the padding
+    id."""
+    if not FAMILIES.get(str(config.get("model_type")), False):
+        return 0
+    pad_id = config.get("pad_token_id")
+    return (1 if pad_id is None else int(pad_id)) + 1
+
+
+def position_rows(config: Mapping[str, Any]) -> int | None:
+    """Most tokens the position table has rows for, or None where the config does not say."""
+    rows = config.get("max_position_embeddings")
+    return rows - position_offset(config) if isinstance(rows, int) else None
 
 
 def _number(config: Mapping[str, Any], name: str) -> int:

@@ -26,6 +26,8 @@ STORED: dict[str, Any] = {
     "BF16": np.dtype("<u2"),
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("bool"),
 }
 MAX_HEADER_BYTES = 100_000_000
 RENAMED = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
@@ -117,7 +119,8 @@ def _array(raw: NDArray[np.uint8], entry: Mapping[str, Any]) -> NDArray[Any]:
     begin, end = entry["data_offsets"]
     if not 0 <= begin <= end <= raw.size:
         raise ValueError(f"a tensor ends at byte {end} of {raw.size}")
-    return raw[begin:end].view(dtype).reshape(entry["shape"])
+    array: NDArray[Any] = raw[begin:end].view(dtype).reshape(entry["shape"])
+    return array
 
 
 def _current(name: str) -> str:

@@ -1,0 +1,80 @@
+"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO; built by fleet_server.load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from fleet_contract.spec import ModelSpec, Pooling
+from fleet_server.engines.openvino.encoder import architecture, graph, shipped
+from fleet_server.engines.openvino.encoder.files import ModelFiles
+from fleet_server.engines.openvino.encoder.fills import no_types
+from fleet_server.engines.openvino.encoder.head import apply_dense, pool
+from fleet_server.engines.openvino.encoder.loading import Loading
+from fleet_server.engines.openvino.encoder.passes import padded_length
+from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Float32
+
+SHORTEST = np.float32(1e-12)
+
+
+class EmbeddingEngine:
+    """Unit vectors of texts on a CPU. Raises LoadError when built on files it cannot serve."""
+
+    device = "cpu"
+
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        loading = Loading.start(spec, folder, threads)
+        files = loading.files
+        fills = loading.fills(no_types)
+        if files.shipped is None:
+            model = _built(files, spec.pooling)
+        else:
+            ready_made = shipped.read(files.shipped, fills)
+            model = shipped.embedding(ready_made, files.recipe, spec.pooling)
+        self._tokenizer = loading.tokenizer
+        self._passes = loading.compile(model, fills)
+        self.dtype = self._passes.precision
+        self.max_tokens = loading.max_tokens
+        self.vocab_size = int(files.config.get("vocab_size") or self._tokenizer.vocab_size)
+        self.dimensions = int(self.embed(self.tokenize(["a"])).shape[1])
+        if spec.dimensions not in (None, self.dimensions):
+            raise LoadError(
+                f"dimensions is {spec.dimensions}; the model's vectors have {self.dimensions}."
+            )
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids with special tokens, never truncated."""
+        return self._tokenizer.texts(texts)
+
+    def truncate(self, token_ids: Sequence[int]) -> list[int]:
+        """The ids cut to `max_tokens`, closing special token kept."""
+        return self._tokenizer.cut(token_ids, self.max_tokens)
+
+    def padded_length(self, length: int) -> int:
+        """Tokens each input takes up in a batch whose longest has `length`."""
+        return padded_length(length, self.max_tokens)
+
+    def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """Float32 `[len(batch), dimensions]`, rows of length 1. Raises RuntimeError."""
+        vectors = self._passes.run(batch)
+        # Here and not in the graph, whose number format may be too coarse for a length of 1.
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SHORTEST)
+        return vectors
+
+    def close(self) -> None:
+        self._passes.close()
+
+
+def _built(files: ModelFiles, asked: Pooling) -> ov.Model:
+    arch = architecture.read(files.config)
+    tensors = Tensors.open(files.safetensors)
+    encoder = graph.build(arch, tensors, with_types=False)
+    graph.check_all_used(tensors)
+    pooling = files.recipe.pooling or Pooling.MEAN if asked is Pooling.AUTO else asked
+    pooled = pool(encoder.hidden, encoder.mask, pooling)
+    return ov.Model([apply_dense(pooled, files.recipe.dense)], encoder.inputs, "encoder")

@@ -1,0 +1,56 @@
+"""What building either engine has in common: files, tokenizer, length, passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import openvino as ov
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.openvino.encoder import architecture, limits
+from fleet_server.engines.openvino.encoder.files import ModelFiles, find
+from fleet_server.engines.openvino.encoder.fills import Fill, positions_from
+from fleet_server.engines.openvino.encoder.passes import Passes
+from fleet_server.engines.openvino.encoder.tokenizer import TextTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The parts of a model folder that are read before its graph."""
+
+    spec: ModelSpec
+    files: ModelFiles
+    tokenizer: TextTokenizer
+    threads: int
+    max_tokens: int
+
+    @classmethod
+    def start(cls, spec: ModelSpec, folder: Path, threads: int) -> Loading:
+        """Raises LoadError that says what is missing or not known."""
+        files = find(folder)
+        tokenizer = TextTokenizer(files.tokenizer, threads)
+        max_tokens = limits.max_tokens(
+            spec.context_length,
+            architecture.position_rows(files.config),
+            files.recipe.max_tokens,
+            files.tokenizer.parent,
+        )
+        return cls(spec, files, tokenizer, threads, max_tokens)
+
+    def fills(self, types: Fill) -> dict[str, Fill]:
+        """What a graph may ask for beside ids and mask."""
+        offset = architecture.position_offset(self.files.config)
+        return {"token_type_ids": types, "position_ids": positions_from(offset)}
+
+    def compile(self, model: ov.Model, fills: dict[str, Fill]) -> Passes:
+        """Passes over `model`. Raises LoadError."""
+        asked = {port.get_any_name() for port in model.inputs}
+        return Passes(
+            model,
+            self.threads,
+            self.spec.dtype,
+            pad_id=self.files.config.get("pad_token_id") or 0,
+            longest=self.max_tokens,
+            fills={name: fill for name, fill in fills.items() if name in asked},
+        )

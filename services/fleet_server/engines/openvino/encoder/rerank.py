@@ -1,0 +1,66 @@
+"""RerankEngine: the RerankModel protocol on OpenVINO; built by fleet_server.load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import openvino as ov
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.openvino.encoder import architecture, graph, shipped
+from fleet_server.engines.openvino.encoder.files import ModelFiles
+from fleet_server.engines.openvino.encoder.fills import pair_types
+from fleet_server.engines.openvino.encoder.head import classify
+from fleet_server.engines.openvino.encoder.loading import Loading
+from fleet_server.engines.openvino.encoder.passes import padded_length
+from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.protocols import Float32
+
+
+class RerankEngine:
+    """A cross-encoder on a CPU. Raises LoadError when built on files it cannot serve."""
+
+    device = "cpu"
+
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        loading = Loading.start(spec, folder, threads)
+        files = loading.files
+        boundary = loading.tokenizer.pair_boundary
+        fills = loading.fills(pair_types(boundary))
+        if files.shipped is None:
+            model = _built(files, with_types=boundary is not None)
+        else:
+            model = shipped.relevance(shipped.read(files.shipped, fills))
+        self._tokenizer = loading.tokenizer
+        self._passes = loading.compile(model, fills)
+        self.dtype = self._passes.precision
+        self.max_tokens = loading.max_tokens
+
+    def tokenize_pairs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
+        """Token ids of each pair with special tokens, never truncated."""
+        return self._tokenizer.pairs(query, documents)
+
+    def truncate_pair(self, token_ids: Sequence[int]) -> list[int]:
+        """The ids cut to `max_tokens` at the document's end, closing special token kept."""
+        return self._tokenizer.cut(token_ids, self.max_tokens)
+
+    def padded_length(self, length: int) -> int:
+        """Tokens each pair takes up in a batch whose longest has `length`."""
+        return padded_length(length, self.max_tokens)
+
+    def score(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """Float32 `[len(batch)]`, the raw logits of relevance. Raises RuntimeError."""
+        return self._passes.run(batch).reshape(len(batch))
+
+    def close(self) -> None:
+        self._passes.close()
+
+
+def _built(files: ModelFiles, *, with_types: bool) -> ov.Model:
+    arch = architecture.read(files.config)
+    tensors = Tensors.open(files.safetensors)
+    encoder = graph.build(arch, tensors, with_types=with_types and arch.type_vocab > 1)
+    logit = classify(arch, tensors, encoder.prefix, encoder.hidden)
+    graph.check_all_used(tensors)
+    return ov.Model([logit], encoder.inputs, "cross-encoder")

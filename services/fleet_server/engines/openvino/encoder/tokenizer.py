@@ -1,0 +1,68 @@
+"""Text to token ids through the repo's tokenizer.json, never cut and never padded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from fleet_server.load_error import LoadError
+
+
+class TextTokenizer:
+    """Adds the special tokens the file's template says. Safe to call from several threads."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        # Read by the library at its first batch; its default is the machine's number of cores.
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise LoadError(f"{path} cannot be read: {error}.", "Fetch the model again.") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self._closing = self._closing_ids()
+        self.pair_boundary = self._pair_boundary()
+
+    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included."""
+        return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def pairs(self, first: str, seconds: Sequence[str]) -> list[list[int]]:
+        """Token ids of `first` paired with each of `seconds`, special tokens included."""
+        pairs = [(first, second) for second in seconds]
+        return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(pairs)]
+
+    def cut(self, token_ids: Sequence[int], length: int) -> list[int]:
+        """At most `length` ids; closing special tokens at the end stay there."""
+        ids = list(token_ids)
+        if len(ids) <= length:
+            return ids
+        closing = self._closing
+        if closing and len(closing) < length and ids[-len(closing) :] == closing:
+            return ids[: length - len(closing)] + closing
+        return ids[:length]
+
+    def _closing_ids(self) -> list[int]:
+        """The special tokens that close a text, such as `[SEP]`."""
+        encoded = self._tokenizer.encode("a")
+        closing: list[int] = []
+        for token, special in zip(
+            reversed(encoded.ids), reversed(encoded.special_tokens_mask), strict=True
+        ):
+            if not special:
+                break
+            closing.insert(0, token)
+        return closing
+
+    def _pair_boundary(self) -> int | None:
+        """The special token before the second text of a pair, where the template gives that text
+        token type 1; None where all types are 0."""
+        encoded = self._tokenizer.encode("a", "b")
+        if not any(encoded.type_ids):
+            return None
+        ids: list[int] = encoded.ids
+        return ids[encoded.type_ids.index(1) - 1]

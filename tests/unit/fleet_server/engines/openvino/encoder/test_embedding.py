@@ -1,0 +1,241 @@
+"""EmbeddingEngine on a tiny random BERT: vectors, lengths, pooling, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import pytest
+from safetensors.numpy import save_file
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.openvino.encoder import EmbeddingEngine
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import EmbeddingModel
+
+Write = Callable[..., Path]
+Tensors = Callable[..., dict[str, np.ndarray]]
+
+
+def spec(**fields: Any) -> ModelSpec:
+    return ModelSpec.model_validate(
+        {"model": "tiny", "task": "embedding", "dtype": "float32"} | fields
+    )
+
+
+def vectors(folder: Path, texts: list[str], **fields: Any) -> np.ndarray:
+    engine = EmbeddingEngine(spec(**fields), folder, 1)
+    return engine.embed(engine.tokenize(texts))
+
+
+TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10 w11 w12 w13 w14", "w1 w2 w4"]
+
+
+def test_it_is_an_embedding_model_that_states_its_sizes(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    assert isinstance(engine, EmbeddingModel)
+    assert (engine.dimensions, engine.max_tokens, engine.vocab_size) == (16, 24, 64)
+
+
+def test_vectors_have_length_one_in_every_format(write_model: Write) -> None:
+    folder = write_model()
+    for dtype in ("float32", "bfloat16", "auto"):
+        found = vectors(folder, TEXTS, dtype=dtype)
+        assert found.dtype == np.float32
+        assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_text_has_one_vector_whatever_it_is_batched_with(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    together = engine.embed(engine.tokenize(TEXTS))
+    for text, row in zip(TEXTS, together, strict=True):
+        (alone,) = engine.embed(engine.tokenize([text]))
+        assert alone == pytest.approx(row, abs=1e-5)
+
+
+def test_the_tokenizer_files_truncation_and_padding_are_ignored(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    short, long = engine.tokenize(["w1", " ".join(["w2"] * 100)])
+    assert (len(short), len(long)) == (3, 102)
+
+
+def test_truncate_keeps_the_closing_token(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    (ids,) = engine.tokenize([" ".join(["w2"] * 100)])
+    cut = engine.truncate(ids)
+    assert len(cut) == 24
+    assert (cut[0], cut[-1]) == (2, 3)
+    assert engine.truncate([7] * 30) == [7] * 24
+    assert engine.truncate([2, 5, 3]) == [2, 5, 3]
+
+
+def test_an_input_of_full_length_runs(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    assert engine.embed([[2, *[9] * 22, 3], [2, 3]]).shape == (2, 16)
+
+
+def test_names_may_carry_a_prefix_and_old_spellings(write_model: Write, tensors: Tensors) -> None:
+    plain = vectors(write_model(), TEXTS)
+    prefixed = tensors("bert.") | {"cls.predictions.bias": np.zeros(4, np.float32)}
+    assert np.array_equal(vectors(write_model(prefixed), TEXTS), plain)
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): array
+        for name, array in tensors("model.").items()
+    }
+    assert np.array_equal(vectors(write_model(old), TEXTS), plain)
+
+
+def test_half_precision_weights_are_read(write_model: Write, tensors: Tensors) -> None:
+    halves = {name: array.astype(np.float16) for name, array in tensors().items()}
+    full = {name: array.astype(np.float32) for name, array in halves.items()}
+    stored_half = vectors(write_model(halves), TEXTS)
+    assert np.array_equal(stored_half, vectors(write_model(full), TEXTS))
+
+
+def test_poolings_differ_and_the_repo_decides(write_model: Write) -> None:
+    folder = write_model()
+    by_spec = {name: vectors(folder, TEXTS, pooling=name) for name in ("cls", "mean", "last")}
+    assert not np.allclose(by_spec["cls"], by_spec["mean"], atol=1e-3)
+    assert not np.allclose(by_spec["cls"], by_spec["last"], atol=1e-3)
+    assert np.array_equal(vectors(folder, TEXTS), by_spec["mean"])
+    (folder / "1_Pooling").mkdir()
+    modules = [
+        {"type": "sentence_transformers.models.Transformer", "path": ""},
+        {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+        {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    pooling = folder / "1_Pooling" / "config.json"
+    pooling.write_text(json.dumps({"pooling_mode_cls_token": True}))
+    assert np.array_equal(vectors(folder, TEXTS), by_spec["cls"])
+    pooling.write_text(json.dumps({"pooling_mode": "lasttoken"}))
+    assert np.array_equal(vectors(folder, TEXTS), by_spec["last"])
+
+
+def test_last_pooling_takes_the_last_real_token(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(pooling="last"), write_model(), 1)
+    (alone,) = engine.embed([[2, 9, 3]])
+    batched = engine.embed([[2, 9, 3], [2, *[8] * 20, 3]])[0]
+    assert alone == pytest.approx(batched, abs=1e-5)
+
+
+def test_dense_modules_follow_pooling(write_model: Write) -> None:
+    folder = write_model()
+    pooled = vectors(folder, TEXTS)
+    (folder / "2_Dense").mkdir()
+    swap = np.eye(16, dtype=np.float32)[::-1][:6].copy()
+    save_file({"linear.weight": swap}, folder / "2_Dense" / "model.safetensors")
+    config = {
+        "in_features": 16, "out_features": 6, "bias": False,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    }  # fmt: skip
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(config))
+    (folder / "modules.json").write_text(json.dumps([
+        {"type": "sentence_transformers.models.Transformer", "path": ""},
+        {"type": "sentence_transformers.models.Dense", "path": "2_Dense"},
+    ]))  # fmt: skip
+    expected = pooled[:, ::-1][:, :6]
+    expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+    assert vectors(folder, TEXTS) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_shipped_graph_gives_the_same_vectors(write_model: Write) -> None:
+    folder = write_model()
+    built = vectors(folder, TEXTS)
+    ship(folder)
+    assert vectors(folder, TEXTS) == pytest.approx(built, abs=1e-5)
+
+
+def ship(folder: Path) -> None:
+    """Replace the safetensors of the folder by an IR file of the encoder's last hidden state."""
+    from fleet_server.engines.openvino.encoder import architecture, graph
+    from fleet_server.engines.openvino.encoder.tensors import Tensors
+
+    arch = architecture.read(json.loads((folder / "config.json").read_text()))
+    encoder = graph.build(arch, Tensors.open([folder / "model.safetensors"]), with_types=True)
+    model = ov.Model([encoder.hidden], encoder.inputs, "tiny")
+    for port, name in zip(
+        model.inputs, ("input_ids", "attention_mask", "token_type_ids"), strict=True
+    ):
+        port.set_names({name})
+    model.output(0).set_names({"last_hidden_state"})
+    (folder / "openvino").mkdir()
+    ov.save_model(model, folder / "openvino" / "openvino_model.xml", compress_to_fp16=False)
+    (folder / "model.safetensors").unlink()
+
+
+def test_many_threads_may_call_at_once(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    batches = [engine.tokenize([text]) for text in TEXTS] * 8
+    expected = [engine.embed(batch) for batch in batches]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(engine.embed, batches))
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_a_closed_engine_says_so(write_model: Write) -> None:
+    engine = EmbeddingEngine(spec(), write_model(), 1)
+    engine.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.embed([[2, 3]])
+
+
+def test_what_is_missing_or_unknown_is_named(write_model: Write, tensors: Tensors) -> None:
+    name = "encoder.layer.1.output.dense.weight"
+    lacking = {key: array for key, array in tensors().items() if key != name}
+    refuses(write_model(lacking), name)
+    extra = tensors() | {"encoder.layer.0.adapter.down.weight": np.zeros((2, 2), np.float32)}
+    refuses(write_model(extra), "encoder.layer.0.adapter.down.weight")
+    deeper = tensors() | {"encoder.layer.2.output.dense.bias": np.zeros(16, np.float32)}
+    refuses(write_model(deeper), "encoder.layer.2.output.dense.bias")
+    refuses(write_model(hidden_size=32), "word_embeddings")
+    refuses(write_model(model_type="gpt2"), "gpt2")
+    refuses(write_model(hidden_act="mish"), "mish")
+    refuses(write_model(position_embedding_type="relative_key"), "relative_key")
+    refuses(write_model(num_hidden_layers="2"), "num_hidden_layers")
+
+
+def test_the_spec_must_fit_the_model(write_model: Write) -> None:
+    folder = write_model()
+    refuses(folder, "25", context_length=25)
+    refuses(folder, "8", dimensions=8)
+    refuses(folder, "int8", dtype="int8")
+    assert EmbeddingEngine(spec(context_length=10), folder, 1).max_tokens == 10
+
+
+def test_broken_files_are_named(write_model: Write) -> None:
+    folder = write_model()
+    whole = (folder / "model.safetensors").read_bytes()
+    for broken in (b"", whole[:4], whole[:100], whole[:-50], b"\xff" * 200):
+        (folder / "model.safetensors").write_bytes(broken)
+        refuses(folder, "model.safetensors")
+    (folder / "model.safetensors").write_bytes(whole)
+    (folder / "tokenizer.json").write_text("{}")
+    refuses(folder, "tokenizer.json")
+    (folder / "tokenizer.json").unlink()
+    refuses(folder, "tokenizer.json")
+
+
+def refuses(folder: Path, words: str, **fields: Any) -> None:
+    with pytest.raises(LoadError, match=words):
+        EmbeddingEngine(spec(**fields), folder, 1)
+
+
+def test_openvinos_telemetry_is_never_imported() -> None:
+    code = (
+        "import sys, fleet_server.engines.openvino.encoder as encoder; encoder.EmbeddingEngine; "
+        "assert 'openvino' in sys.modules; "
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry.')]; "
+        "assert sys.modules['openvino_telemetry'] is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
