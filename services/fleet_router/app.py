@@ -1,0 +1,71 @@
+"""Puts the router together. `command` serves it; tests build it the same way.
+
+Hot paths are plain ASGI (`proxy`); FastAPI finds them, turns errors into responses and serves the
+few routes of the router's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from fleet_router.access import AccessMiddleware
+from fleet_router.metrics import RouterMetrics
+from fleet_router.paths import PATHS
+from fleet_router.pool import Pools
+from fleet_router.probes import Probes
+from fleet_router.proxy import Proxy
+from fleet_router.routes import LiveRoutes
+from fleet_web import errors
+from fleet_web.request_id import RequestIdMiddleware
+
+
+@dataclass(frozen=True, slots=True)
+class RouterApp:
+    """The web app, and what to call at the first signal."""
+
+    web: FastAPI
+    drain: Callable[[], None]
+
+
+def create_app(
+    routes: LiveRoutes,
+    *,
+    watch: Callable[[], Awaitable[None]] | None = None,
+    with_metrics: bool = True,
+) -> RouterApp:
+    """The router over `routes`; `watch` runs beside it and keeps them fresh."""
+    pools = Pools()
+    metrics = RouterMetrics()
+    probes = Probes(routes, pools, metrics)
+    routes.on_swap = lambda table: pools.retain(table.endpoints())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        watcher = asyncio.ensure_future(watch()) if watch is not None else None
+        yield
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+        pools.close()
+
+    app = FastAPI(
+        title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
+        lifespan=lifespan, redirect_slashes=False,
+    )  # fmt: skip
+    proxy = Proxy(routes, pools, metrics)
+    app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
+    app.include_router(probes.router(with_metrics=with_metrics))
+    errors.install(app)
+    app.add_middleware(AccessMiddleware, metrics=metrics)
+    app.add_middleware(RequestIdMiddleware)
+
+    def drain() -> None:
+        probes.draining = True
+
+    return RouterApp(app, drain)

@@ -1,0 +1,146 @@
+"""Reads of a request's body no more than it takes to know its model. Called by `proxy`.
+
+A JSON body is read whole, within its limit, and only looked into: the bytes forwarded are the
+client's own. A multipart body is read up to its `model` field and streamed from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import orjson
+from fastapi import Request
+
+from fleet_contract.errors import BadRequest, QueueFull
+from fleet_contract.spec_parts import Limits
+from fleet_router.body import Body, StreamedBody, WholeBody
+from fleet_router.multipart import ModelFinder
+from fleet_router.paths import BodyKind, PathRule
+from fleet_router.routes import Route, RouteTable
+from fleet_router.spool import Spool
+from fleet_web.body import chunks
+
+FORM_BYTES = 1024 * 1024
+"""What a form may hold beside its recording."""
+THREAD_BYTES = 1024 * 1024
+"""Bodies beyond this are parsed in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The model a request asks for, None when it names none, and its body."""
+
+    model: str | None
+    body: Body
+
+
+class Memory:
+    """Bounds the bytes of all JSON bodies that are held at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def take(self, size: int) -> None:
+        """Raises QueueFull when the bound is reached."""
+        if size > self._left:
+            raise QueueFull("The router holds too many request bodies.", retry_after=1)
+        self._left -= size
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        self._left += size
+
+
+def body_limit(limits: Limits, kind: BodyKind) -> int:
+    """Bytes of a request body that a model takes."""
+    if kind is BodyKind.MULTIPART:
+        return limits.max_audio_bytes + FORM_BYTES
+    return limits.max_body_bytes
+
+
+def path_limit(table: RouteTable, rule: PathRule) -> int:
+    """Bytes of a body while its model is not known yet: what the most generous model takes."""
+    candidates: tuple[Route, ...] = table.of_task(rule.task)
+    return max(
+        (body_limit(route.spec.limits, rule.kind) for route in candidates),
+        default=body_limit(Limits(), rule.kind),
+    )
+
+
+async def open_envelope(request: Request, rule: PathRule, limit: int, memory: Memory) -> Envelope:
+    """Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect."""
+    if rule.kind is BodyKind.MULTIPART:
+        return await _open_multipart(request, limit)
+    return await _open_json(request, limit, memory)
+
+
+async def _open_json(request: Request, limit: int, memory: Memory) -> Envelope:
+    held = 0
+    pieces: list[bytes] = []
+    try:
+        async for piece in chunks(request, limit):
+            memory.take(len(piece))
+            held += len(piece)
+            pieces.append(piece)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if len(data) > THREAD_BYTES:
+            model = await asyncio.to_thread(model_of_json, data)
+        else:
+            model = model_of_json(data)
+    except BaseException:
+        memory.give(held)
+        raise
+    return Envelope(model, WholeBody(data, lambda: memory.give(held)))
+
+
+def model_of_json(data: bytes) -> str | None:
+    """The field `model` of a JSON object. Raises BadRequest."""
+    if not data.strip():
+        raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    model = body.get("model")
+    if model is None:
+        return None
+    return _checked(model)
+
+
+def _checked(model: object) -> str:
+    if not isinstance(model, str) or not model:
+        raise BadRequest(
+            "Invalid value for 'model': a non-empty string is expected.",
+            param="model",
+            code="invalid_value",
+        )
+    return model
+
+
+async def _open_multipart(request: Request, limit: int) -> Envelope:
+    finder = ModelFinder(request.headers.get("content-type", ""))
+    declared = request.headers.get("content-length")
+    length = int(declared) if declared is not None and declared.isdigit() else None
+    rest = chunks(request, limit)
+    spool = Spool()
+    try:
+        model = await _find_model(finder, rest, spool)
+    except BaseException:
+        await spool.close()
+        raise
+    return Envelope(model, StreamedBody(spool, rest, length))
+
+
+async def _find_model(finder: ModelFinder, rest: AsyncIterator[bytes], spool: Spool) -> str | None:
+    async for piece in rest:
+        await spool.add(piece)
+        finder.feed(piece)
+        if finder.done:
+            return _checked(finder.model)
+    finder.finish()
+    return None

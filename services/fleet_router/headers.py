@@ -1,0 +1,84 @@
+"""Which headers travel through the router, and how a request's head is written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleet_contract.names import HEADER_ENDPOINT, HEADER_MODEL, HEADER_REQUEST_ID
+from fleet_router.connection import Head
+from fleet_router.routes import Endpoint
+
+Headers = list[tuple[bytes, bytes]]
+
+OURS = b"x-modelfleet-"
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers of one connection: RFC 9110 section 7.6.1."""
+
+NOT_FORWARDED = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    # Keys are the router's business: model servers know none.
+    b"authorization",
+    b"cookie",
+    HEADER_REQUEST_ID.encode(),
+}
+NOT_RETURNED = HOP_BY_HOP | {
+    b"date",
+    b"server",
+    HEADER_REQUEST_ID.encode(),
+    HEADER_MODEL.encode(),
+    HEADER_ENDPOINT.encode(),
+}
+
+
+def request_head(
+    scope_headers: Iterable[tuple[bytes, bytes]],
+    target: bytes,
+    endpoint: Endpoint,
+    request_id: str,
+    length: int | None,
+) -> bytes:
+    """The head of the POST sent to `endpoint`; chunked when `length` is unknown."""
+    headers = list(scope_headers)
+    dropped = NOT_FORWARDED | named_by_connection(headers)
+    lines = [
+        b"POST " + endpoint.prefix.encode() + target + b" HTTP/1.1",
+        b"host: " + endpoint.authority.encode(),
+        HEADER_REQUEST_ID.encode() + b": " + request_id.encode(),
+        b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length,
+    ]
+    lines += [
+        name + b": " + value
+        for name, value in headers
+        if name not in dropped and not name.startswith(OURS)
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def response_headers(head: Head) -> Headers:
+    """The headers of the server's answer that the client gets."""
+    dropped = NOT_RETURNED | named_by_connection(head.headers)
+    return [(name, value) for name, value in head.headers if name not in dropped]
+
+
+def named_by_connection(headers: Headers) -> frozenset[bytes]:
+    """Headers that `Connection` declares to be of this connection only."""
+    return frozenset(
+        token.strip().lower()
+        for name, value in headers
+        if name == b"connection"
+        for token in value.split(b",")
+    )

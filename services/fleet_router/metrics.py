@@ -1,0 +1,46 @@
+"""The router's own metrics. Labels are configured model ids and allow-listed paths only."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class RouterMetrics:
+    """One set for each app, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "modelfleet_router_requests",
+            "Requests answered; code 499 is a client that left, 502 also an answer cut off.",
+            ("model", "path", "code"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "modelfleet_router_request_seconds",
+            "Seconds from a request's head to the last byte of its answer.",
+            ("model", "path"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "modelfleet_router_in_flight",
+            "Requests whose model is known and whose answer is not complete.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.upstream_errors = Counter(
+            "modelfleet_router_upstream_errors",
+            "Attempts a model server failed: connect, lost (before its answer began), truncated"
+            " (later) or silent.",
+            ("model", "kind"),
+            registry=self.registry,
+        )
+        self.retries = Counter(
+            "modelfleet_router_retries",
+            "Attempts made after one that failed.",
+            ("model",),
+            registry=self.registry,
+        )

@@ -1,0 +1,93 @@
+"""The router's own GET routes: models, health, metrics. Mounted by `app`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from fleet_contract.errors import ModelNotFound, NotReady
+from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
+from fleet_router.dispatch import listing
+from fleet_router.merged_metrics import render, scrape
+from fleet_router.metrics import RouterMetrics
+from fleet_router.models import READY, Models
+from fleet_router.pool import Pools
+from fleet_router.routes import LiveRoutes, RouteTable
+from fleet_web.answers import json_answer
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Probes:
+    """`draining` is set at the first signal: the router is then not ready for new traffic."""
+
+    def __init__(self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics) -> None:
+        self._routes = routes
+        self._pools = pools
+        self._metrics = metrics
+        self._models = Models(pools)
+        self.draining = False
+
+    def router(self, *, with_metrics: bool) -> APIRouter:
+        """The routes."""
+        router = APIRouter()
+        router.add_api_route(PATH_LIVE, self.livez, methods=["GET"])
+        router.add_api_route(PATH_READY, self.readyz, methods=["GET"])
+        router.add_api_route(PATH_HEALTH, self.health, methods=["GET"])
+        router.add_api_route("/v1/models", self.list_models, methods=["GET"])
+        router.add_api_route("/v1/models/{model_id:path}", self.get_model, methods=["GET"])
+        if with_metrics:
+            router.add_api_route(PATH_METRICS, self.metrics, methods=["GET"])
+        return router
+
+    async def livez(self) -> Response:
+        """200 while the process runs."""
+        return json_answer({"status": "ok"})
+
+    async def readyz(self) -> Response:
+        """200 when the router can take traffic, whatever its models do."""
+        if self.draining or self._routes.table is None:
+            state = "draining" if self.draining else "starting"
+            return json_answer({"status": state}, status=503)
+        return json_answer({"status": "ok"})
+
+    async def health(self) -> Response:
+        """200 when every model is ready; names the state of each."""
+        if self._routes.table is None:
+            return json_answer({"status": "starting", "models": {}}, status=503)
+        entries = await self._models.listing(self._routes.table)
+        states = {entry["id"]: entry["state"] for entry in entries}
+        ready = not self.draining and all(state == READY for state in states.values())
+        body = {"status": "ok" if ready else "not_ready", "models": states}
+        return json_answer(body, status=200 if ready else 503)
+
+    async def list_models(self) -> Response:
+        """Every model, in OpenAI's list shape."""
+        return json_answer({"object": "list", "data": await self._models.listing(self._table())})
+
+    async def get_model(self, model_id: str) -> Response:
+        """One model by id or alias. Raises ModelNotFound."""
+        table = self._table()
+        route = table.by_id.get(model_id)
+        if route is None:
+            known = listing(route.model for route in table.routes)
+            raise ModelNotFound(
+                f"The model {model_id[:200]!r} does not exist; this fleet has {known}.",
+                param="model",
+            )
+        entry: dict[str, Any] = await self._models.entry(route)
+        return json_answer(entry)
+
+    async def metrics(self) -> Response:
+        """The router and every server in one exposition."""
+        table = self._routes.table
+        scrapes = await scrape(self._pools, table) if table is not None else []
+        text = await asyncio.to_thread(render, self._metrics.registry, scrapes)
+        return Response(text, media_type=METRICS_TYPE)
+
+    def _table(self) -> RouteTable:
+        if self._routes.table is None:
+            raise NotReady("The router does not know its models yet.", retry_after=1)
+        return self._routes.table

@@ -1,0 +1,74 @@
+"""Answers the allow-listed paths: finds the model, passes the request on and streams the answer.
+
+An ASGI app mounted by `app` once for all those paths. Per request: one snapshot of the routes, one
+envelope, as many attempts as `attempt` allows, one relay.
+"""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.types import Receive, Scope, Send
+
+from fleet_contract.errors import NotReady, TooLarge
+from fleet_router import exchange as exchanges
+from fleet_router.attempt import Attempts
+from fleet_router.dispatch import choose_route
+from fleet_router.envelope import Memory, body_limit, open_envelope, path_limit
+from fleet_router.metrics import RouterMetrics
+from fleet_router.paths import PATHS, PathRule
+from fleet_router.pool import Pools
+from fleet_router.relay import relay
+from fleet_router.routes import LiveRoutes, Route
+from fleet_web.body import ClientDisconnect, check_length
+from fleet_web.disconnect import ClientGone
+
+MEMORY_BYTES = 512 * 1024 * 1024
+CLIENT_LEFT = 499
+
+
+class Proxy:
+    """Errors it raises before an answer has begun become responses in `fleet_web.errors`."""
+
+    def __init__(self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics) -> None:
+        self._routes = routes
+        self._attempts = Attempts(pools, metrics)
+        self._metrics = metrics
+        self._memory = Memory(MEMORY_BYTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchanges.of(scope)
+        rule = PATHS[scope["path"]]
+        exchange.path = rule.path
+        try:
+            await self._answer(Request(scope, receive), rule, send, exchange)
+        except (ClientDisconnect, ClientGone):
+            exchange.status = CLIENT_LEFT
+
+    async def _answer(
+        self, request: Request, rule: PathRule, send: Send, exchange: exchanges.Exchange
+    ) -> None:
+        table = self._routes.table
+        if table is None:
+            raise NotReady("The router does not know its models yet.", retry_after=1)
+        limit = path_limit(table, rule)
+        check_length(request, limit)
+        envelope = await open_envelope(request, rule, limit, self._memory)
+        try:
+            route = choose_route(table, rule, envelope.model)
+            exchange.model = route.model
+            _check_size(route, rule, envelope.body.length)
+            with self._metrics.in_flight.labels(route.model).track_inprogress():
+                async with self._attempts.open(request, route, envelope.body, exchange) as answer:
+                    if answer.connection.request_sent:
+                        await envelope.body.close()
+                    await relay(answer, send, exchange, self._metrics)
+        finally:
+            await envelope.body.close()
+
+
+def _check_size(route: Route, rule: PathRule, length: int | None) -> None:
+    limit = body_limit(route.spec.limits, rule.kind)
+    if length is not None and length > limit:
+        raise TooLarge(
+            f"The body has {length} bytes; {route.model!r} accepts at most {limit}.",
+        )

@@ -1,0 +1,96 @@
+"""Which models exist and where their servers are: a snapshot that is replaced whole.
+
+Sources (a file here, a cluster later) build a RouteTable and put it into `LiveRoutes`; every
+request takes one snapshot and keeps it to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from fleet_contract.spec import ModelSpec, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server of a model. `prefix` is the path of its base address, without a final slash."""
+
+    name: str
+    host: str
+    port: int
+    tls: bool = False
+    prefix: str = ""
+
+    @classmethod
+    def parse(cls, name: str, url: str) -> Endpoint:
+        """From a base address such as `http://127.0.0.1:9001`. Raises ValueError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"endpoint {name!r}: {url!r} is not an http(s) address")
+        tls = parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+        return cls(name, parts.hostname, port, tls, parts.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """The value of a `Host` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model and its servers; without servers it is known, but cannot answer."""
+
+    spec: ModelSpec
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def model(self) -> str:
+        return self.spec.model
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Every model in order, and the route of every id and alias."""
+
+    routes: tuple[Route, ...]
+    by_id: Mapping[str, Route]
+
+    @classmethod
+    def build(cls, routes: Iterable[Route]) -> RouteTable:
+        """Raises ValueError when two models claim one id or alias."""
+        listed = tuple(routes)
+        by_id: dict[str, Route] = {}
+        for route in listed:
+            for name in route.spec.ids:
+                if name in by_id:
+                    raise ValueError(
+                        f"{name!r} names both {by_id[name].model!r} and {route.model!r}"
+                    )
+                by_id[name] = route
+        return cls(listed, MappingProxyType(by_id))
+
+    def of_task(self, task: Task | None) -> tuple[Route, ...]:
+        """The models that do `task`; all of them for None."""
+        return tuple(route for route in self.routes if task is None or route.spec.task is task)
+
+    def endpoints(self) -> frozenset[Endpoint]:
+        """Every server of every model."""
+        return frozenset(endpoint for route in self.routes for endpoint in route.endpoints)
+
+
+class LiveRoutes:
+    """Holds the newest table; `on_swap` hears of each new one."""
+
+    def __init__(self) -> None:
+        self.table: RouteTable | None = None
+        self.on_swap: Callable[[RouteTable], None] = lambda table: None
+
+    def swap(self, table: RouteTable) -> None:
+        """Make `table` the one that later requests see."""
+        self.table = table
+        self.on_swap(table)
