@@ -87,6 +87,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_ITEMS", "embedding inputs or rerank documents in one request", "2048", int,
             "limits.max_items", VECTORS),
     Setting("MAX_TEXT_CHARS", "characters of one text", "1000000", int, "limits.max_text_chars"),
+    Setting("TRUNCATE_INPUTS", "cut inputs longer than the model where a request does not say",
+            "0", parse_bool, "limits.truncate_inputs", VECTORS),
     Setting("MAX_STOP", "stop strings in one request", "4", int, "limits.max_stop", CHAT),
     Setting("REQUEST_TIMEOUT", "seconds a running request may take", "600", float,
             "limits.request_timeout"),

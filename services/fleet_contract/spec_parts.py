@@ -55,6 +55,8 @@ class Limits(SpecPart):
     """Embedding inputs or rerank documents in one request."""
     max_text_chars: int = Field(default=1_000_000, ge=1)
     """Characters of one text."""
+    truncate_inputs: bool = False
+    """Whether embedding and rerank inputs longer than the model are cut rather than refused."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Tokens of a chat prompt; the model's context when left out."""
     max_new_tokens: int = Field(default=2048, ge=1)

@@ -38,36 +38,36 @@ def vectors(folder: Path, texts: list[str], **fields: Any) -> np.ndarray:
 TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10 w11 w12 w13 w14", "w1 w2 w4"]
 
 
-def test_it_is_an_embedding_model_that_states_its_sizes(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_it_is_an_embedding_model_that_states_its_sizes(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     assert isinstance(engine, EmbeddingModel)
     assert (engine.dimensions, engine.max_tokens, engine.vocab_size) == (16, 24, 64)
 
 
-def test_vectors_have_length_one_in_every_format(write_model: Write) -> None:
-    folder = write_model()
+def test_vectors_have_length_one_in_every_format(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
     for dtype in ("float32", "bfloat16", "auto"):
         found = vectors(folder, TEXTS, dtype=dtype)
         assert found.dtype == np.float32
         assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-6)
 
 
-def test_a_text_has_one_vector_whatever_it_is_batched_with(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_a_text_has_one_vector_whatever_it_is_batched_with(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     together = engine.embed(engine.tokenize(TEXTS))
     for text, row in zip(TEXTS, together, strict=True):
         (alone,) = engine.embed(engine.tokenize([text]))
         assert alone == pytest.approx(row, abs=1e-5)
 
 
-def test_the_tokenizer_files_truncation_and_padding_are_ignored(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_the_tokenizer_files_truncation_and_padding_are_ignored(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     short, long = engine.tokenize(["w1", " ".join(["w2"] * 100)])
     assert (len(short), len(long)) == (3, 102)
 
 
-def test_truncate_keeps_the_closing_token(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_truncate_keeps_the_closing_token(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     (ids,) = engine.tokenize([" ".join(["w2"] * 100)])
     cut = engine.truncate(ids)
     assert len(cut) == 24
@@ -76,33 +76,33 @@ def test_truncate_keeps_the_closing_token(write_model: Write) -> None:
     assert engine.truncate([2, 5, 3]) == [2, 5, 3]
 
 
-def test_an_input_of_full_length_runs(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_an_input_of_full_length_runs(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     assert engine.embed([[2, *[9] * 22, 3], [2, 3]]).shape == (2, 16)
 
 
-def test_names_may_carry_a_prefix_and_old_spellings(write_model: Write, tensors: Tensors) -> None:
-    plain = vectors(write_model(), TEXTS)
-    prefixed = tensors("bert.") | {"cls.predictions.bias": np.zeros(4, np.float32)}
-    assert np.array_equal(vectors(write_model(prefixed), TEXTS), plain)
+def test_names_may_carry_a_prefix_and_old_spellings(tiny_encoder: Write, encoder_tensors: Tensors) -> None:
+    plain = vectors(tiny_encoder(), TEXTS)
+    prefixed = encoder_tensors("bert.") | {"cls.predictions.bias": np.zeros(4, np.float32)}
+    assert np.array_equal(vectors(tiny_encoder(prefixed), TEXTS), plain)
     old = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
             "LayerNorm.bias", "LayerNorm.beta"
         ): array
-        for name, array in tensors("model.").items()
+        for name, array in encoder_tensors("model.").items()
     }
-    assert np.array_equal(vectors(write_model(old), TEXTS), plain)
+    assert np.array_equal(vectors(tiny_encoder(old), TEXTS), plain)
 
 
-def test_half_precision_weights_are_read(write_model: Write, tensors: Tensors) -> None:
-    halves = {name: array.astype(np.float16) for name, array in tensors().items()}
+def test_half_precision_weights_are_read(tiny_encoder: Write, encoder_tensors: Tensors) -> None:
+    halves = {name: array.astype(np.float16) for name, array in encoder_tensors().items()}
     full = {name: array.astype(np.float32) for name, array in halves.items()}
-    stored_half = vectors(write_model(halves), TEXTS)
-    assert np.array_equal(stored_half, vectors(write_model(full), TEXTS))
+    stored_half = vectors(tiny_encoder(halves), TEXTS)
+    assert np.array_equal(stored_half, vectors(tiny_encoder(full), TEXTS))
 
 
-def test_poolings_differ_and_the_repo_decides(write_model: Write) -> None:
-    folder = write_model()
+def test_poolings_differ_and_the_repo_decides(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
     by_spec = {name: vectors(folder, TEXTS, pooling=name) for name in ("cls", "mean", "last")}
     assert not np.allclose(by_spec["cls"], by_spec["mean"], atol=1e-3)
     assert not np.allclose(by_spec["cls"], by_spec["last"], atol=1e-3)
@@ -121,15 +121,15 @@ def test_poolings_differ_and_the_repo_decides(write_model: Write) -> None:
     assert np.array_equal(vectors(folder, TEXTS), by_spec["last"])
 
 
-def test_last_pooling_takes_the_last_real_token(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(pooling="last"), write_model(), 1)
+def test_last_pooling_takes_the_last_real_token(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(pooling="last"), tiny_encoder(), 1)
     (alone,) = engine.embed([[2, 9, 3]])
     batched = engine.embed([[2, 9, 3], [2, *[8] * 20, 3]])[0]
     assert alone == pytest.approx(batched, abs=1e-5)
 
 
-def test_dense_modules_follow_pooling(write_model: Write) -> None:
-    folder = write_model()
+def test_dense_modules_follow_pooling(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
     pooled = vectors(folder, TEXTS)
     (folder / "2_Dense").mkdir()
     swap = np.eye(16, dtype=np.float32)[::-1][:6].copy()
@@ -148,8 +148,8 @@ def test_dense_modules_follow_pooling(write_model: Write) -> None:
     assert vectors(folder, TEXTS) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_shipped_graph_gives_the_same_vectors(write_model: Write) -> None:
-    folder = write_model()
+def test_a_shipped_graph_gives_the_same_vectors(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
     built = vectors(folder, TEXTS)
     ship(folder)
     assert vectors(folder, TEXTS) == pytest.approx(built, abs=1e-5)
@@ -173,8 +173,8 @@ def ship(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
-def test_many_threads_may_call_at_once(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_many_threads_may_call_at_once(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     batches = [engine.tokenize([text]) for text in TEXTS] * 8
     expected = [engine.embed(batch) for batch in batches]
     with ThreadPoolExecutor(8) as pool:
@@ -183,38 +183,38 @@ def test_many_threads_may_call_at_once(write_model: Write) -> None:
         assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_a_closed_engine_says_so(write_model: Write) -> None:
-    engine = EmbeddingEngine(spec(), write_model(), 1)
+def test_a_closed_engine_says_so(tiny_encoder: Write) -> None:
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
         engine.embed([[2, 3]])
 
 
-def test_what_is_missing_or_unknown_is_named(write_model: Write, tensors: Tensors) -> None:
+def test_what_is_missing_or_unknown_is_named(tiny_encoder: Write, encoder_tensors: Tensors) -> None:
     name = "encoder.layer.1.output.dense.weight"
-    lacking = {key: array for key, array in tensors().items() if key != name}
-    refuses(write_model(lacking), name)
-    extra = tensors() | {"encoder.layer.0.adapter.down.weight": np.zeros((2, 2), np.float32)}
-    refuses(write_model(extra), "encoder.layer.0.adapter.down.weight")
-    deeper = tensors() | {"encoder.layer.2.output.dense.bias": np.zeros(16, np.float32)}
-    refuses(write_model(deeper), "encoder.layer.2.output.dense.bias")
-    refuses(write_model(hidden_size=32), "word_embeddings")
-    refuses(write_model(model_type="gpt2"), "gpt2")
-    refuses(write_model(hidden_act="mish"), "mish")
-    refuses(write_model(position_embedding_type="relative_key"), "relative_key")
-    refuses(write_model(num_hidden_layers="2"), "num_hidden_layers")
+    lacking = {key: array for key, array in encoder_tensors().items() if key != name}
+    refuses(tiny_encoder(lacking), name)
+    extra = encoder_tensors() | {"encoder.layer.0.adapter.down.weight": np.zeros((2, 2), np.float32)}
+    refuses(tiny_encoder(extra), "encoder.layer.0.adapter.down.weight")
+    deeper = encoder_tensors() | {"encoder.layer.2.output.dense.bias": np.zeros(16, np.float32)}
+    refuses(tiny_encoder(deeper), "encoder.layer.2.output.dense.bias")
+    refuses(tiny_encoder(hidden_size=32), "word_embeddings")
+    refuses(tiny_encoder(model_type="gpt2"), "gpt2")
+    refuses(tiny_encoder(hidden_act="mish"), "mish")
+    refuses(tiny_encoder(position_embedding_type="relative_key"), "relative_key")
+    refuses(tiny_encoder(num_hidden_layers="2"), "num_hidden_layers")
 
 
-def test_the_spec_must_fit_the_model(write_model: Write) -> None:
-    folder = write_model()
+def test_the_spec_must_fit_the_model(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
     refuses(folder, "25", context_length=25)
     refuses(folder, "8", dimensions=8)
     refuses(folder, "int8", dtype="int8")
     assert EmbeddingEngine(spec(context_length=10), folder, 1).max_tokens == 10
 
 
-def test_broken_files_are_named(write_model: Write) -> None:
-    folder = write_model()
+def test_broken_files_are_named(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
     whole = (folder / "model.safetensors").read_bytes()
     for broken in (b"", whole[:4], whole[:100], whole[:-50], b"\xff" * 200):
         (folder / "model.safetensors").write_bytes(broken)

@@ -86,7 +86,7 @@ def write_tokenizer(folder: Path) -> None:
 
 
 @pytest.fixture
-def write_model(tmp_path: Path) -> Callable[..., Path]:
+def tiny_encoder(tmp_path: Path) -> Callable[..., Path]:
     """Writes a model folder: `tensors` (default: a BERT) and `config` changes."""
 
     def write(tensors: dict[str, np.ndarray] | None = None, **config: Any) -> Path:
@@ -99,5 +99,5 @@ def write_model(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def tensors() -> Callable[..., dict[str, np.ndarray]]:
+def encoder_tensors() -> Callable[..., dict[str, np.ndarray]]:
     return bert_tensors

@@ -1,0 +1,1 @@
+"""Embeddings over HTTP: strict requests, batches shared by requests, a cache, fast answers."""

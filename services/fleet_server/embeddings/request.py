@@ -1,0 +1,170 @@
+"""The bodies of the embedding routes: strict types in, one frozen request out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fleet_contract.errors import BadRequest
+from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import Limits
+from fleet_web.errors import from_validation
+
+Inputs = Sequence[str | list[int]]
+Encoding = Literal["float", "base64"]
+
+
+class EmbeddingBody(BaseModel):
+    """OpenAI's parameters, and `truncate` as text-embeddings-inference names it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str
+    input: Any
+    encoding_format: Encoding | None = None
+    dimensions: int | None = Field(default=None, ge=1)
+    user: str | None = None
+    truncate: bool | None = None
+
+
+class NativeBody(BaseModel):
+    """llama.cpp's parameters: `content`, or `input` as a second name of it.
+
+    `embd_normalize` is 0 (largest value 32760), 1 (sum of absolute values 1), 2 (length 1) or a
+    higher p-norm.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str | None = None
+    input: Any = None
+    content: Any = None
+    encoding_format: Literal["float"] | None = None
+    embd_normalize: int = Field(default=2, ge=-1)
+    truncate: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """What a client asked, checked. `param` is the field the inputs came in; token ids are not
+    yet compared with the vocabulary. `dimensions` None means all."""
+
+    model: str | None
+    inputs: Inputs
+    param: str
+    truncate: bool
+    encoding: Encoding = "float"
+    dimensions: int | None = None
+    normalize: int = 2
+
+
+def parse(body: Mapping[str, Any], spec: ModelSpec, native_size: int) -> EmbeddingRequest:
+    """The request in an OpenAI body. Raises BadRequest with `param`."""
+    try:
+        given = EmbeddingBody.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
+    return EmbeddingRequest(
+        model=given.model,
+        inputs=read_inputs(given.input, "input", spec.limits),
+        param="input",
+        truncate=_truncate(given.truncate, spec),
+        encoding=given.encoding_format or "float",
+        dimensions=_dimensions(given.dimensions, spec, native_size),
+    )
+
+
+def parse_native(body: Mapping[str, Any], spec: ModelSpec) -> EmbeddingRequest:
+    """The request in a llama.cpp body. Raises BadRequest with `param`."""
+    try:
+        given = NativeBody.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
+    param = "input" if given.input is not None else "content"
+    value = getattr(given, param)
+    if value is None:
+        raise BadRequest("'input' or 'content' must be given.", param="content", code="missing")
+    if given.embd_normalize == -1:
+        raise BadRequest(
+            "'embd_normalize' -1 asks for vectors as the model made them; this server keeps them "
+            "normalised. Use 0, 1, 2 or a higher p-norm.",
+            param="embd_normalize",
+        )
+    return EmbeddingRequest(
+        model=given.model,
+        inputs=read_inputs(value, param, spec.limits),
+        param=param,
+        truncate=_truncate(given.truncate, spec),
+        normalize=given.embd_normalize,
+    )
+
+
+def read_inputs(value: Any, param: str, limits: Limits) -> Inputs:
+    """A text, token ids, or a list of either, as a list. Raises BadRequest with `param`."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list):
+        raise _not_inputs(param)
+    if not value:
+        raise BadRequest(f"{param!r} must not be empty.", param=param)
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        return [value]
+    if len(value) > limits.max_items:
+        raise BadRequest(
+            f"{param!r} has {len(value)} items; at most {limits.max_items} are accepted.",
+            param=param,
+        )
+    if kinds == {str}:
+        _check_texts(value, param, limits.max_text_chars)
+    elif kinds == {list}:
+        empty = next((n for n, ids in enumerate(value) if not ids), None)
+        if empty is not None:
+            raise BadRequest(f"'{param}[{empty}]' must not be empty.", param=param)
+    else:
+        raise _not_inputs(param)
+    return value
+
+
+def _check_texts(texts: list[str], param: str, most: int) -> None:
+    for number, text in enumerate(texts):
+        if not text:
+            raise BadRequest(f"'{param}[{number}]' must not be an empty string.", param=param)
+        if len(text) > most:
+            raise BadRequest(
+                f"'{param}[{number}]' has {len(text)} characters; at most {most} are accepted.",
+                param=param,
+            )
+
+
+def _not_inputs(param: str) -> BadRequest:
+    return BadRequest(
+        f"{param!r} must be a string, a list of strings, a list of token ids or a list of lists "
+        f"of token ids, not a mixture.",
+        param=param,
+        code="invalid_value",
+    )
+
+
+def _truncate(asked: bool | None, spec: ModelSpec) -> bool:
+    return spec.limits.truncate_inputs if asked is None else asked
+
+
+def _dimensions(asked: int | None, spec: ModelSpec, native: int) -> int | None:
+    if asked is None or asked == native:
+        return None
+    if asked in spec.matryoshka_dimensions:
+        return asked
+    known = sorted({native, *spec.matryoshka_dimensions})
+    if len(known) > 1:
+        raise BadRequest(
+            f"'dimensions' is {asked}; {spec.model} gives {', '.join(map(str, known))}.",
+            param="dimensions",
+        )
+    raise BadRequest(
+        f"'dimensions' is {asked}; {spec.model} gives {native} and was not trained to be cut.",
+        param="dimensions",
+    )

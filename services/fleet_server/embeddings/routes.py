@@ -1,0 +1,66 @@
+"""POST /v1/embeddings, and llama.cpp's /embedding and /embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from fleet_server.embeddings.answer import cut, native_json, openai_json, scale
+from fleet_server.embeddings.fields import count_ignored
+from fleet_server.embeddings.request import (
+    EmbeddingBody,
+    EmbeddingRequest,
+    NativeBody,
+    parse,
+    parse_native,
+)
+from fleet_server.embeddings.service import EmbeddingService
+from fleet_server.protocols import EmbeddingModel, Float32
+from fleet_server.state import ServerState
+
+
+def router(server: ServerState) -> APIRouter:
+    """The embedding routes of `server`."""
+    spec, service = server.spec, EmbeddingService(server)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    routes = APIRouter(lifespan=lifespan)
+
+    def parse_openai(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
+        if isinstance(body.get("model"), str):
+            server.check_model(body["model"])
+        asked = parse(body, spec, model.dimensions)
+        count_ignored(body, EmbeddingBody, server.metrics)
+        return asked
+
+    def parse_llamacpp(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
+        if isinstance(body.get("model"), str):
+            server.check_model(body["model"])
+        asked = parse_native(body, spec)
+        count_ignored(body, NativeBody, server.metrics)
+        return asked
+
+    def write_openai(vectors: Float32, asked: EmbeddingRequest, tokens: int) -> bytes:
+        wanted = vectors if asked.dimensions is None else cut(vectors, asked.dimensions)
+        return openai_json(wanted, asked.encoding, spec.model, tokens)
+
+    def write_llamacpp(vectors: Float32, asked: EmbeddingRequest, tokens: int) -> bytes:
+        return native_json(scale(vectors, asked.normalize))
+
+    @routes.post("/v1/embeddings")
+    async def create(request: Request) -> Response:
+        return await service.answer(request, parse_openai, write_openai)
+
+    @routes.post("/embeddings")
+    @routes.post("/embedding")
+    async def create_native(request: Request) -> Response:
+        return await service.answer(request, parse_llamacpp, write_llamacpp)
+
+    return routes

@@ -1,0 +1,108 @@
+"""Answers embedding requests with the server's model: admission, cache, batches, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import Request, Response
+
+from fleet_contract.errors import Timeout
+from fleet_server.admission import Slot
+from fleet_server.embeddings.batcher import Batcher
+from fleet_server.embeddings.cache import VectorCache
+from fleet_server.embeddings.prepare import Prepared, prepare
+from fleet_server.embeddings.request import EmbeddingRequest
+from fleet_server.protocols import EmbeddingModel, Float32
+from fleet_server.state import ServerState
+from fleet_web.body import read_json
+from fleet_web.disconnect import or_gone
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+INLINE_VALUES = 65_536
+"""Answers of more values than this are written in a worker thread."""
+
+Parse = Callable[[Mapping[str, Any], EmbeddingModel], EmbeddingRequest]
+Write = Callable[[Float32, EmbeddingRequest, int], bytes]
+
+
+class EmbeddingService:
+    """Built with the routes; its batcher starts with the first request, when there is a model."""
+
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
+        self._cache = VectorCache(server.spec.cache.embeddings)
+        self._batcher: Batcher | None = None
+
+    async def answer(self, request: Request, parse: Parse, write: Write) -> Response:
+        """One request from its body to its answer. Raises FleetErrors and ClientGone."""
+        server = self._server
+        body = await read_json(request, server.spec.limits.max_body_bytes)
+        model: EmbeddingModel = server.ready_model()
+        asked = parse(body, model)
+        return await or_gone(request, self._admitted(asked, model, write))
+
+    def close(self) -> None:
+        """Stop the batcher's thread."""
+        if self._batcher is not None:
+            self._batcher.close()
+
+    async def _admitted(
+        self, asked: EmbeddingRequest, model: EmbeddingModel, write: Write
+    ) -> Response:
+        seconds = self._server.spec.limits.request_timeout
+        async with self._server.admission.slot() as slot:
+            try:
+                async with asyncio.timeout(seconds):
+                    raw = await self._work(asked, model, write, slot)
+            except TimeoutError:
+                raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
+            headers = self._server.headers(slot)
+        return Response(raw, headers=headers, media_type="application/json")
+
+    async def _work(
+        self, asked: EmbeddingRequest, model: EmbeddingModel, write: Write, slot: Slot
+    ) -> bytes:
+        server, started = self._server, time.monotonic()
+        prepared = await server.run_blocking(prepare, asked, model, self._cache)
+        fresh = None
+        if prepared.batch:
+            fresh = await self._batcher_of(model).run(prepared.batch)
+            prepared.remember(fresh, self._cache)
+        vectors = prepared.assemble(fresh, model.dimensions)
+        if vectors.size <= INLINE_VALUES:
+            raw = write(vectors, asked, prepared.tokens)
+        else:
+            raw = await server.run_blocking(write, vectors, asked, prepared.tokens)
+        self._account(prepared, slot, time.monotonic() - started)
+        return raw
+
+    def _batcher_of(self, model: EmbeddingModel) -> Batcher:
+        if self._batcher is None:
+            server = self._server
+            self._batcher = Batcher.for_model(
+                model, model.embed, server.spec, server.admission.max_concurrent
+            )
+        return self._batcher
+
+    def _account(self, prepared: Prepared, slot: Slot, seconds: float) -> None:
+        metrics = self._server.metrics
+        hits = len(prepared.rows) - len(prepared.batch)
+        metrics.queued(slot.queue_ms / 1000)
+        metrics.tokens("prompt", prepared.tokens)
+        metrics.embedding_cache_hits.inc(hits)
+        metrics.embedding_cache_misses.inc(len(prepared.batch))
+        event(
+            logger,
+            "embedding_request",
+            inputs=len(prepared.rows),
+            cached=hits,
+            prompt_tokens=prepared.tokens,
+            queue_ms=round(slot.queue_ms, 1),
+            ms=round(seconds * 1000, 1),
+        )

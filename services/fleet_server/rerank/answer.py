@@ -1,0 +1,57 @@
+"""Scores to answers.
+
+`relevance_score` and `score` are the sigmoid of the model's logit, from 0 to 1, as Jina, Cohere,
+vLLM and text-embeddings-inference give it; `raw_scores: true` gives the logit itself, which is
+what llama.cpp gives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fleet_server.protocols import Float32
+from fleet_server.rerank.request import RerankRequest
+
+
+def sigmoid(logits: Float32) -> Float32:
+    """1 / (1 + e^-x), without overflow."""
+    scores: Float32 = (0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
+    return scores
+
+
+def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, float]]:
+    """Positions of the best documents and their scores, best first; equals keep their order."""
+    scores = logits if asked.raw_scores else sigmoid(logits)
+    order = np.argsort(-logits, kind="stable")[: asked.top_n]
+    return [(int(index), float(scores[index])) for index in order]
+
+
+def body(
+    logits: Float32, asked: RerankRequest, model: str, tokens: int
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """The answer in the shape that fits how the documents were named.
+
+    `documents`: `{"model", "object": "list", "usage", "results": [{"index", "relevance_score",
+    "document"?: {"text"}}]}`. `texts`: `[{"index", "score", "text"?}]`.
+    """
+    best = ranked(logits, asked)
+    if asked.plain:
+        return [_plain(index, score, asked) for index, score in best]
+    return {
+        "model": model,
+        "object": "list",
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "results": [_result(index, score, asked) for index, score in best],
+    }
+
+
+def _plain(index: int, score: float, asked: RerankRequest) -> dict[str, Any]:
+    item: dict[str, Any] = {"index": index, "score": score}
+    return item | {"text": asked.documents[index]} if asked.with_text else item
+
+
+def _result(index: int, score: float, asked: RerankRequest) -> dict[str, Any]:
+    item: dict[str, Any] = {"index": index, "relevance_score": score}
+    return item | {"document": {"text": asked.documents[index]}} if asked.with_text else item

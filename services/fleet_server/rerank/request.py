@@ -1,0 +1,110 @@
+"""The bodies of the rerank routes: strict types in, one frozen request out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fleet_contract.errors import BadRequest
+from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import Limits
+from fleet_web.errors import from_validation
+
+
+class DocumentBody(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+    text: str
+
+
+class RerankBody(BaseModel):
+    """`documents` as Jina, Cohere and llama.cpp name them (a text, or an object with `text`), or
+    `texts` as text-embeddings-inference does; `return_text` goes with `texts`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    model: str | None = None
+    query: str
+    documents: list[str | DocumentBody] | None = None
+    texts: list[str] | None = None
+    top_n: int | None = Field(default=None, ge=1)
+    return_documents: bool | None = None
+    return_text: bool | None = None
+    raw_scores: bool | None = None
+    truncate: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """What a client asked, checked. `param` is the field the documents came in; `plain` asks for
+    text-embeddings-inference's answer."""
+
+    model: str | None
+    query: str
+    documents: list[str]
+    param: str
+    top_n: int
+    with_text: bool
+    raw_scores: bool
+    truncate: bool
+
+    @property
+    def plain(self) -> bool:
+        return self.param == "texts"
+
+
+def parse(body: Mapping[str, Any], spec: ModelSpec) -> RerankRequest:
+    """Raises BadRequest with `param`."""
+    try:
+        given = RerankBody.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error) from None
+    if given.documents is not None and given.texts is not None:
+        raise BadRequest("Give 'documents' or 'texts', not both.", param="texts")
+    param = "documents" if given.texts is None else "texts"
+    documents = _documents(given)
+    _check_texts(given.query, documents, param, spec.limits)
+    return RerankRequest(
+        model=given.model,
+        query=given.query,
+        documents=documents,
+        param=param,
+        top_n=min(given.top_n or len(documents), len(documents)),
+        with_text=bool(given.return_documents if param == "documents" else given.return_text),
+        raw_scores=bool(given.raw_scores),
+        truncate=spec.limits.truncate_inputs if given.truncate is None else given.truncate,
+    )
+
+
+def _documents(given: RerankBody) -> list[str]:
+    if given.texts is not None:
+        return given.texts
+    if given.documents is None:
+        raise BadRequest(
+            "Missing required parameter: 'documents'.", param="documents", code="missing"
+        )
+    return [entry if isinstance(entry, str) else entry.text for entry in given.documents]
+
+
+def _check_texts(query: str, documents: list[str], param: str, limits: Limits) -> None:
+    if not query:
+        raise BadRequest("'query' must not be empty.", param="query")
+    if not documents:
+        raise BadRequest(f"{param!r} must not be empty.", param=param)
+    if len(documents) > limits.max_items:
+        raise BadRequest(
+            f"{param!r} has {len(documents)} items; at most {limits.max_items} are accepted.",
+            param=param,
+        )
+    _check_length(query, "query", "query", limits.max_text_chars)
+    for number, text in enumerate(documents):
+        _check_length(text, f"{param}[{number}]", param, limits.max_text_chars)
+
+
+def _check_length(text: str, name: str, param: str, most: int) -> None:
+    if len(text) > most:
+        raise BadRequest(
+            f"{name!r} has {len(text)} characters; at most {most} are accepted.", param=param
+        )

@@ -1,0 +1,32 @@
+"""POST /v1/rerank and its other spellings; one handler tells the forms apart by their fields."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from fleet_server.rerank.service import RerankService
+from fleet_server.state import ServerState
+
+PATHS = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
+
+
+def router(server: ServerState) -> APIRouter:
+    """The rerank routes of `server`."""
+    service = RerankService(server)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    routes = APIRouter(lifespan=lifespan)
+
+    async def create(request: Request) -> Response:
+        return await service.answer(request)
+
+    for path in PATHS:
+        routes.add_api_route(path, create, methods=["POST"])
+    return routes

@@ -1,0 +1,85 @@
+"""Answers rerank requests with the server's model: admission, batches, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from fastapi import Request, Response
+
+from fleet_contract.errors import Timeout
+from fleet_server.admission import Slot
+from fleet_server.embeddings.batcher import Batcher
+from fleet_server.embeddings.fields import count_ignored
+from fleet_server.protocols import RerankModel
+from fleet_server.rerank.answer import body as answer_body
+from fleet_server.rerank.prepare import prepare
+from fleet_server.rerank.request import RerankBody, RerankRequest, parse
+from fleet_server.state import ServerState
+from fleet_web.answers import json_answer
+from fleet_web.body import read_json
+from fleet_web.disconnect import or_gone
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+
+class RerankService:
+    """Built with the routes; its batcher starts with the first request, when there is a model."""
+
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
+        self._batcher: Batcher | None = None
+
+    async def answer(self, request: Request) -> Response:
+        """One request from its body to its answer. Raises FleetErrors and ClientGone."""
+        server = self._server
+        body = await read_json(request, server.spec.limits.max_body_bytes)
+        model: RerankModel = server.ready_model()
+        if isinstance(body.get("model"), str):
+            server.check_model(body["model"])
+        asked = parse(body, server.spec)
+        count_ignored(body, RerankBody, server.metrics)
+        return await or_gone(request, self._admitted(asked, model))
+
+    def close(self) -> None:
+        """Stop the batcher's thread."""
+        if self._batcher is not None:
+            self._batcher.close()
+
+    async def _admitted(self, asked: RerankRequest, model: RerankModel) -> Response:
+        server = self._server
+        seconds = server.spec.limits.request_timeout
+        async with server.admission.slot() as slot:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._work(asked, model, slot)
+            except TimeoutError:
+                raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
+
+    async def _work(self, asked: RerankRequest, model: RerankModel, slot: Slot) -> Response:
+        server, started = self._server, time.monotonic()
+        pairs = await server.run_blocking(prepare, asked, model)
+        logits = await self._batcher_of(model).run(pairs)
+        tokens = sum(map(len, pairs))
+        server.metrics.queued(slot.queue_ms / 1000)
+        server.metrics.tokens("prompt", tokens)
+        event(
+            logger,
+            "rerank_request",
+            documents=len(pairs),
+            prompt_tokens=tokens,
+            queue_ms=round(slot.queue_ms, 1),
+            ms=round((time.monotonic() - started) * 1000, 1),
+        )
+        content = answer_body(logits, asked, server.spec.model, tokens)
+        return json_answer(content, headers=server.headers(slot))
+
+    def _batcher_of(self, model: RerankModel) -> Batcher:
+        if self._batcher is None:
+            server = self._server
+            self._batcher = Batcher.for_model(
+                model, model.score, server.spec, server.admission.max_concurrent
+            )
+        return self._batcher
