@@ -21,11 +21,11 @@ def sigmoid(logits: Float32) -> Float32:
     return scores
 
 
-def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, float]]:
+def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, np.float32]]:
     """Positions of the best documents and their scores, best first; equals keep their order."""
     scores = logits if asked.raw_scores else sigmoid(logits)
     order = np.argsort(-logits, kind="stable")[: asked.top_n]
-    return [(int(index), float(scores[index])) for index in order]
+    return [(int(index), scores[index]) for index in order]
 
 
 def body(
@@ -47,11 +47,11 @@ def body(
     }
 
 
-def _plain(index: int, score: float, asked: RerankRequest) -> dict[str, Any]:
+def _plain(index: int, score: np.float32, asked: RerankRequest) -> dict[str, Any]:
     item: dict[str, Any] = {"index": index, "score": score}
     return item | {"text": asked.documents[index]} if asked.with_text else item
 
 
-def _result(index: int, score: float, asked: RerankRequest) -> dict[str, Any]:
+def _result(index: int, score: np.float32, asked: RerankRequest) -> dict[str, Any]:
     item: dict[str, Any] = {"index": index, "relevance_score": score}
     return item | {"document": {"text": asked.documents[index]}} if asked.with_text else item

@@ -14,11 +14,6 @@ from fleet_contract.spec_parts import Limits
 from fleet_web.errors import from_validation
 
 
-class DocumentBody(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-    text: str
-
-
 class RerankBody(BaseModel):
     """`documents` as Jina, Cohere and llama.cpp name them (a text, or an object with `text`), or
     `texts` as text-embeddings-inference does; `return_text` goes with `texts`."""
@@ -27,7 +22,7 @@ class RerankBody(BaseModel):
 
     model: str | None = None
     query: str
-    documents: list[str | DocumentBody] | None = None
+    documents: list[Any] | None = None
     texts: list[str] | None = None
     top_n: int | None = Field(default=None, ge=1)
     return_documents: bool | None = None
@@ -85,7 +80,18 @@ def _documents(given: RerankBody) -> list[str]:
         raise BadRequest(
             "Missing required parameter: 'documents'.", param="documents", code="missing"
         )
-    return [entry if isinstance(entry, str) else entry.text for entry in given.documents]
+    return [_text(entry, number) for number, entry in enumerate(given.documents)]
+
+
+def _text(entry: Any, number: int) -> str:
+    text = entry.get("text") if isinstance(entry, dict) else entry
+    if not isinstance(text, str):
+        raise BadRequest(
+            f"'documents[{number}]' must be a string or an object with a string 'text'.",
+            param=f"documents[{number}]",
+            code="invalid_value",
+        )
+    return text
 
 
 def _check_texts(query: str, documents: list[str], param: str, limits: Limits) -> None:

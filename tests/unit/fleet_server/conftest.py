@@ -58,7 +58,8 @@ def bert_tensors(prefix: str = "", *, head: bool = False) -> dict[str, np.ndarra
     if head:
         shapes |= {"pooler.dense.weight": (HIDDEN, HIDDEN), "pooler.dense.bias": (HIDDEN,)}
     made = {
-        f"{prefix}{name}": rng.standard_normal(shape).astype(np.float32) * 0.3
+        f"{prefix}{name}": rng.standard_normal(shape).astype(np.float32) * np.float32(0.3)
+        + np.float32(name.endswith("LayerNorm.weight"))
         for name, shape in shapes.items()
     }
     if head:

@@ -81,7 +81,9 @@ def test_an_input_of_full_length_runs(tiny_encoder: Write) -> None:
     assert engine.embed([[2, *[9] * 22, 3], [2, 3]]).shape == (2, 16)
 
 
-def test_names_may_carry_a_prefix_and_old_spellings(tiny_encoder: Write, encoder_tensors: Tensors) -> None:
+def test_names_may_carry_a_prefix_and_old_spellings(
+    tiny_encoder: Write, encoder_tensors: Tensors
+) -> None:
     plain = vectors(tiny_encoder(), TEXTS)
     prefixed = encoder_tensors("bert.") | {"cls.predictions.bias": np.zeros(4, np.float32)}
     assert np.array_equal(vectors(tiny_encoder(prefixed), TEXTS), plain)
@@ -194,7 +196,9 @@ def test_what_is_missing_or_unknown_is_named(tiny_encoder: Write, encoder_tensor
     name = "encoder.layer.1.output.dense.weight"
     lacking = {key: array for key, array in encoder_tensors().items() if key != name}
     refuses(tiny_encoder(lacking), name)
-    extra = encoder_tensors() | {"encoder.layer.0.adapter.down.weight": np.zeros((2, 2), np.float32)}
+    extra = encoder_tensors() | {
+        "encoder.layer.0.adapter.down.weight": np.zeros((2, 2), np.float32)
+    }
     refuses(tiny_encoder(extra), "encoder.layer.0.adapter.down.weight")
     deeper = encoder_tensors() | {"encoder.layer.2.output.dense.bias": np.zeros(16, np.float32)}
     refuses(tiny_encoder(deeper), "encoder.layer.2.output.dense.bias")
