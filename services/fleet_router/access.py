@@ -38,6 +38,7 @@ class AccessMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                exchange.begun = True
                 if exchange.model:
                     message["headers"] = [*message["headers"], *_names(exchange)]
             await send(message)

@@ -1,7 +1,7 @@
 """Puts the router together. `command` serves it; tests build it the same way.
 
-Hot paths are plain ASGI (`proxy`); FastAPI finds them, turns errors into responses and serves the
-few routes of the router's own.
+Proxied requests go straight to `proxy`, which is plain ASGI: FastAPI's layers would cost more than
+the proxying itself. FastAPI serves the few routes of the router's own and answers everything else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleet_router.access import AccessMiddleware
 from fleet_router.metrics import RouterMetrics
@@ -23,6 +24,19 @@ from fleet_router.proxy import Proxy
 from fleet_router.routes import LiveRoutes
 from fleet_web import errors
 from fleet_web.request_id import RequestIdMiddleware
+
+
+class RouterAPI(FastAPI):
+    """FastAPI with a short cut for proxied requests."""
+
+    short_cut: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in PATHS and scope["method"] == "POST":
+            scope["app"] = self
+            await self.short_cut(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +68,13 @@ def create_app(
             await asyncio.gather(watcher, return_exceptions=True)
         pools.close()
 
-    app = FastAPI(
+    app = RouterAPI(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan, redirect_slashes=False,
     )  # fmt: skip
     proxy = Proxy(routes, pools, metrics)
+    app.short_cut = RequestIdMiddleware(AccessMiddleware(proxy, metrics))
+    # Reached only with another method, which is a 405 there.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
     app.include_router(probes.router(with_metrics=with_metrics))
     errors.install(app)

@@ -95,6 +95,11 @@ class Connection(asyncio.Protocol):
             and self._error is None
         )
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the answer has come to its end and was read."""
+        return self.complete and not self._chunks
+
     async def write(self, data: bytes) -> None:
         """Send; waits while the server is slow to take it. Silent once the connection is gone:
         `read_head` and `read` tell why."""

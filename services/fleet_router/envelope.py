@@ -18,12 +18,13 @@ from fleet_contract.spec_parts import Limits
 from fleet_router.body import Body, StreamedBody, WholeBody
 from fleet_router.multipart import ModelFinder
 from fleet_router.paths import BodyKind, PathRule
-from fleet_router.routes import Route, RouteTable
+from fleet_router.routes import RouteTable
 from fleet_router.spool import Spool
 from fleet_web.body import chunks
 
 FORM_BYTES = 1024 * 1024
 """What a form may hold beside its recording."""
+DEFAULT_LIMITS = Limits()
 THREAD_BYTES = 1024 * 1024
 """Bodies beyond this are parsed in a thread."""
 
@@ -62,11 +63,8 @@ def body_limit(limits: Limits, kind: BodyKind) -> int:
 
 def path_limit(table: RouteTable, rule: PathRule) -> int:
     """Bytes of a body while its model is not known yet: what the most generous model takes."""
-    candidates: tuple[Route, ...] = table.of_task(rule.task)
-    return max(
-        (body_limit(route.spec.limits, rule.kind) for route in candidates),
-        default=body_limit(Limits(), rule.kind),
-    )
+    candidates = [route.spec.limits for route in table.of_task(rule.task)] or [DEFAULT_LIMITS]
+    return max(body_limit(limits, rule.kind) for limits in candidates)
 
 
 async def open_envelope(request: Request, rule: PathRule, limit: int, memory: Memory) -> Envelope:

@@ -14,13 +14,15 @@ KEY = "modelfleet.exchange"
 class Exchange:
     """`path` is an allow-listed path or "", `model` a configured id or "": never the client's
     own words. `status` is set where no response tells it: 499 for a client that left, 502 for an
-    answer that was cut off. The others are as the response said."""
+    answer that was cut off. The others are as the response said. `begun` is
+    true once a response has started."""
 
     path: str = ""
     model: str = ""
     endpoint: str = ""
     status: int = 0
     attempts: int = 0
+    begun: bool = False
 
 
 def of(scope: Scope) -> Exchange:

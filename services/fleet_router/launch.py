@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import resource
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ def run(path: Path, environ: Mapping[str, str]) -> None:
         event(logger, "routes_missing", level=logging.WARNING, path=str(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    # What was built up to here lives for ever: the collector need not look at it again and again.
+    gc.freeze()
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,

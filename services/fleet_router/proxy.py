@@ -6,10 +6,12 @@ envelope, as many attempts as `attempt` allows, one relay.
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
-from fleet_contract.errors import NotReady, TooLarge
+from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
 from fleet_router import exchange as exchanges
 from fleet_router.attempt import Attempts
 from fleet_router.dispatch import choose_route
@@ -19,15 +21,19 @@ from fleet_router.paths import PATHS, PathRule
 from fleet_router.pool import Pools
 from fleet_router.relay import relay
 from fleet_router.routes import LiveRoutes, Route
+from fleet_web import errors
 from fleet_web.body import ClientDisconnect, check_length
 from fleet_web.disconnect import ClientGone
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
 
 MEMORY_BYTES = 512 * 1024 * 1024
 CLIENT_LEFT = 499
 
 
 class Proxy:
-    """Errors it raises before an answer has begun become responses in `fleet_web.errors`."""
+    """Every request gets an answer: that of a model server, or an error in OpenAI's shape."""
 
     def __init__(self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics) -> None:
         self._routes = routes
@@ -43,6 +49,16 @@ class Proxy:
             await self._answer(Request(scope, receive), rule, send, exchange)
         except (ClientDisconnect, ClientGone):
             exchange.status = CLIENT_LEFT
+        except FleetError as error:
+            if error.status >= 500:
+                event(logger, "request_failed", level=logging.WARNING, error=error.message)
+            await errors.response(error)(scope, receive, send)
+        except Exception as error:
+            logger.error("unexpected error on %s", rule.path, exc_info=error)
+            exchange.status = InternalError.status
+            if not exchange.begun:
+                answer = InternalError("The router had an error while answering this request.")
+                await errors.response(answer)(scope, receive, send)
 
     async def _answer(
         self, request: Request, rule: PathRule, send: Send, exchange: exchanges.Exchange

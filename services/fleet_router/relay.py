@@ -36,7 +36,10 @@ async def relay(answer: Answer, send: Send, exchange: Exchange, metrics: RouterM
     try:
         while piece := await connection.read(answer.silence):
             tail = piece[-2:]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            more = not connection.at_end
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+            if not more:
+                return
     except (UpstreamLost, UpstreamSilent, FleetError) as error:
         told = _told(exchange.model, error)
         if not isinstance(error, FleetError):
