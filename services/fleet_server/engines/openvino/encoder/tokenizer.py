@@ -29,6 +29,8 @@ class TextTokenizer:
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included."""
+        if len(texts) == 1:  # a batch would be handed to the library's own threads
+            return [self._tokenizer.encode(texts[0]).ids]
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(list(texts))]
 
     def pairs(self, first: str, seconds: Sequence[str]) -> list[list[int]]:

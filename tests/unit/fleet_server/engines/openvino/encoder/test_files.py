@@ -1,0 +1,88 @@
+"""Which folders the engine says it can serve, and why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fleet_server.engines.openvino.encoder.files import find, supports
+from fleet_server.load_error import LoadError
+
+Write = Callable[..., Path]
+
+
+def test_safetensors_of_a_known_family_come_first(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").touch()
+    assert supports(folder) == "its bert graph is built from the safetensors"
+    assert find(folder).shipped is None
+
+
+@pytest.mark.parametrize(
+    ("shipped", "chosen"),
+    [
+        (["onnx/model.onnx"], "onnx/model.onnx"),
+        (["model.onnx"], "model.onnx"),
+        (["onnx/model.onnx", "openvino/openvino_model.xml"], "openvino/openvino_model.xml"),
+        (["onnx/model_quantized.onnx"], None),
+        ([], None),
+    ],
+)
+def test_an_unknown_family_needs_a_shipped_graph(
+    tiny_encoder: Write, shipped: list[str], chosen: str | None
+) -> None:
+    folder = tiny_encoder(model_type="gemma3_text")
+    for name in shipped:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    reason = supports(folder)
+    assert reason == (chosen and f"the repo ships {chosen}")
+    if chosen is None:
+        with pytest.raises(LoadError, match="gemma3_text"):
+            find(folder)
+
+
+def test_what_cannot_be_served(tiny_encoder: Write, tmp_path: Path) -> None:
+    assert supports(tmp_path / "nowhere") is None
+    folder = tiny_encoder(is_decoder=True)
+    assert supports(folder) is None
+    tiny_encoder()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        whole = (folder / name).read_bytes()
+        (folder / name).unlink()
+        assert supports(folder) is None
+        (folder / name).write_bytes(whole)
+    assert supports(folder) is not None
+    for broken in ("{", "[]", '[{"type": "a.b.LSTM"}]', '[{"type": "a.Pooling", "path": "1"}]'):
+        (folder / "1").mkdir(exist_ok=True)
+        (folder / "1" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
+        (folder / "modules.json").write_text(broken)
+        assert (supports(folder) is None) == (broken != "[]")
+
+
+def test_the_transformer_may_lie_in_a_subfolder(tiny_encoder: Write) -> None:
+    folder = tiny_encoder()
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (folder / name).rename(inner / name)
+    (inner / "sentence_bert_config.json").write_text('{"max_seq_length": 9}')
+    modules = [{"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    found = find(folder)
+    assert found.safetensors == (inner / "model.safetensors",)
+    assert found.recipe.max_tokens == 9
+
+
+def test_asking_loads_no_openvino() -> None:
+    code = (
+        "import sys, pathlib; from fleet_server.engines.openvino.encoder.files import supports; "
+        "supports(pathlib.Path('.')); assert 'openvino' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
