@@ -11,6 +11,10 @@ from tokenizers import Tokenizer
 from fleet_server.load_error import LoadError
 
 
+SHORT_CHARS = 1000
+"""The library's `encode` is quicker than a batch of one, but holds the interpreter lock."""
+
+
 class TextTokenizer:
     """Adds the special tokens the file's template says. Safe to call from several threads."""
 
@@ -29,7 +33,7 @@ class TextTokenizer:
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included."""
-        if len(texts) == 1:  # a batch would be handed to the library's own threads
+        if len(texts) == 1 and len(texts[0]) <= SHORT_CHARS:
             return [self._tokenizer.encode(texts[0]).ids]
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(list(texts))]
 
