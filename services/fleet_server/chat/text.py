@@ -54,9 +54,13 @@ class TextStream:
 
 
 def first_stop(text: str, stop: Sequence[str]) -> int | None:
-    """Where the first stop string begins, or None."""
-    found = [index for word in stop if (index := text.find(word)) >= 0]
-    return min(found, default=None)
+    """Where the stop string that is complete first begins, or None.
+
+    The one complete first, not the one that begins first: so the answer does not depend on how
+    many tokens arrived at once.
+    """
+    found = [(index + len(word), index) for word in stop if (index := text.find(word)) >= 0]
+    return min(found)[1] if found else None
 
 
 def possible_stop(text: str, stop: Sequence[str]) -> int:

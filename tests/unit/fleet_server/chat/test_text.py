@@ -52,6 +52,7 @@ def test_spaces_between_words_survive() -> None:
         ("almost EN", ("END",), "almost EN"),
         ("x\n\ny", ("\n\n",), "x"),
         ("ab", ("ab", "abc"), ""),
+        ("xabc", ("abc", "b"), "xa"),
     ],
 )
 def test_stop_strings_are_never_shown(text: str, stop: tuple[str, ...], shown: str) -> None:

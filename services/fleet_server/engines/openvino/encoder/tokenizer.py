@@ -10,7 +10,6 @@ from tokenizers import Tokenizer
 
 from fleet_server.load_error import LoadError
 
-
 SHORT_CHARS = 1000
 """The library's `encode` is quicker than a batch of one, but holds the interpreter lock."""
 
