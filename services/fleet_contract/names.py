@@ -8,11 +8,23 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "InferenceModel"
 PLURAL = "inferencemodels"
 
+LABEL_MODEL = f"{GROUP}/inferencemodel"
+"""On every child of an InferenceModel, EndpointSlices included: the resource's name."""
+ANNOTATION_WAKE = f"{GROUP}/wake-at"
+"""On an InferenceModel: when a router last asked for a server (RFC 3339)."""
+
 HEADER_REQUEST_ID = "x-request-id"
 HEADER_MODEL = "x-modelfleet-model"
 HEADER_ENDPOINT = "x-modelfleet-endpoint"
 HEADER_QUEUE_MS = "x-modelfleet-queue-ms"
 HEADER_COLD = "x-modelfleet-cold"
+
+HEADER_FALLBACK = "x-modelfleet-fallback"
+
+PVC_MOUNT = "/weights"
+"""Where the operator mounts the claim of a `pvc://claim/path` source, read-only."""
+SERVER_PORT = 8000
+"""Port of a model server in its pod."""
 
 ENV_SPEC = "MODELFLEET_SPEC"
 """The resolved ModelSpec as JSON: how a model server is told what to serve."""
