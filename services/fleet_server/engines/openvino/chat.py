@@ -18,9 +18,10 @@ import openvino_genai
 
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
+from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.detokenizer import Detokenizer
-from fleet_server.engines.openvino.properties import compile_properties, cpu_has_bf16
+from fleet_server.engines.openvino.properties import compile_properties
 from fleet_server.engines.openvino.step_loop import Running, StepLoop
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step

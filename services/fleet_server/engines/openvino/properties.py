@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fleet_contract.spec import Dtype
 from fleet_server.load_error import LoadError
 
@@ -27,12 +25,3 @@ def compile_properties(dtype: Dtype, threads: int, bf16: bool) -> dict[str, str]
     if dtype is Dtype.FLOAT32:
         properties |= {"KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
     return properties
-
-
-def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU computes in bfloat16 (AVX512-BF16 or AMX), as the kernel lists it."""
-    try:
-        flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):
-        return False
-    return bool({"avx512_bf16", "amx_bf16", "avx_ne_convert"} & set(flags.split()))

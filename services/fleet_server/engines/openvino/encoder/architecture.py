@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fleet_server.engines.encoder_files.positions import position_offset
 from fleet_server.load_error import LoadError
 
 Activation = Literal["gelu_erf", "gelu_tanh", "relu", "silu"]
@@ -92,21 +93,6 @@ def read(config: Mapping[str, Any]) -> Architecture:
         activation=ACTIVATIONS[config.get("hidden_act", "gelu")],
         position_offset=position_offset(config),
     )
-
-
-def position_offset(config: Mapping[str, Any]) -> int:
-    """Row of the position table that the first token uses: RoBERTa's begin behind the padding
-    id."""
-    if not FAMILIES.get(str(config.get("model_type")), False):
-        return 0
-    pad_id = config.get("pad_token_id")
-    return (1 if pad_id is None else int(pad_id)) + 1
-
-
-def position_rows(config: Mapping[str, Any]) -> int | None:
-    """Most tokens the position table has rows for, or None where the config does not say."""
-    rows = config.get("max_position_embeddings")
-    return rows - position_offset(config) if isinstance(rows, int) else None
 
 
 def _number(config: Mapping[str, Any], name: str) -> int:

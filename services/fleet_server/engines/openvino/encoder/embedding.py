@@ -9,9 +9,9 @@ import numpy as np
 import openvino as ov
 
 from fleet_contract.spec import ModelSpec, Pooling
+from fleet_server.engines.encoder_files.fills import no_types
 from fleet_server.engines.openvino.encoder import architecture, graph, shipped
 from fleet_server.engines.openvino.encoder.files import ModelFiles
-from fleet_server.engines.openvino.encoder.fills import no_types
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.passes import padded_length

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleet_server.engines.openvino.encoder import architecture, recipe
-from fleet_server.engines.openvino.encoder.json_file import read_object
-from fleet_server.engines.openvino.encoder.recipe import Recipe
+from fleet_server.engines.encoder_files import recipe
+from fleet_server.engines.encoder_files.json_file import read_object
+from fleet_server.engines.encoder_files.recipe import Recipe
+from fleet_server.engines.openvino.encoder import architecture
 from fleet_server.load_error import LoadError
 
 SHIPPED = (

@@ -11,6 +11,7 @@ import numpy as np
 from openvino import opset13 as op
 
 from fleet_contract.spec import Pooling
+from fleet_server.engines.encoder_files.recipe import Dense
 from fleet_server.engines.openvino.encoder.architecture import FAMILIES, Architecture
 from fleet_server.engines.openvino.encoder.nodes import (
     Node,
@@ -19,7 +20,6 @@ from fleet_server.engines.openvino.encoder.nodes import (
     linear,
     linear_of,
 )
-from fleet_server.engines.openvino.encoder.recipe import Dense
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.load_error import LoadError
 

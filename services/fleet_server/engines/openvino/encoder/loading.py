@@ -8,11 +8,11 @@ from pathlib import Path
 import openvino as ov
 
 from fleet_contract.spec import ModelSpec
-from fleet_server.engines.openvino.encoder import architecture, limits
+from fleet_server.engines.encoder_files import limits, positions
+from fleet_server.engines.encoder_files.fills import Fill, positions_from
+from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
 from fleet_server.engines.openvino.encoder.files import ModelFiles, find
-from fleet_server.engines.openvino.encoder.fills import Fill, positions_from
 from fleet_server.engines.openvino.encoder.passes import Passes
-from fleet_server.engines.openvino.encoder.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Loading:
         tokenizer = TextTokenizer(files.tokenizer, threads)
         max_tokens = limits.max_tokens(
             spec.context_length,
-            architecture.position_rows(files.config),
+            positions.position_rows(files.config),
             files.recipe.max_tokens,
             files.tokenizer.parent,
         )
@@ -40,7 +40,7 @@ class Loading:
 
     def fills(self, types: Fill) -> dict[str, Fill]:
         """What a graph may ask for beside ids and mask."""
-        offset = architecture.position_offset(self.files.config)
+        offset = positions.position_offset(self.files.config)
         return {"token_type_ids": types, "position_ids": positions_from(offset)}
 
     def compile(self, model: ov.Model, fills: dict[str, Fill]) -> Passes:

@@ -11,8 +11,9 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from fleet_contract.spec import Dtype
-from fleet_server.engines.openvino.encoder.fills import Fill
-from fleet_server.engines.openvino.properties import compile_properties, cpu_has_bf16
+from fleet_server.engines.cpu import cpu_has_bf16
+from fleet_server.engines.encoder_files.fills import Fill
+from fleet_server.engines.openvino.properties import compile_properties
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
 

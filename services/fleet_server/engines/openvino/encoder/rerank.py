@@ -8,9 +8,9 @@ from pathlib import Path
 import openvino as ov
 
 from fleet_contract.spec import ModelSpec
+from fleet_server.engines.encoder_files.fills import pair_types
 from fleet_server.engines.openvino.encoder import architecture, graph, shipped
 from fleet_server.engines.openvino.encoder.files import ModelFiles
-from fleet_server.engines.openvino.encoder.fills import pair_types
 from fleet_server.engines.openvino.encoder.head import classify
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.passes import padded_length

@@ -9,10 +9,10 @@ from pathlib import Path
 import openvino as ov
 
 from fleet_contract.spec import Pooling
-from fleet_server.engines.openvino.encoder.fills import Fill
+from fleet_server.engines.encoder_files.fills import Fill
+from fleet_server.engines.encoder_files.recipe import Recipe
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.nodes import Node
-from fleet_server.engines.openvino.encoder.recipe import Recipe
 from fleet_server.load_error import LoadError
 
 REQUIRED = ("input_ids", "attention_mask")

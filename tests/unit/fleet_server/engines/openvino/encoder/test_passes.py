@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_server.engines.openvino.encoder.fills import pair_types, positions_from
+from fleet_server.engines.encoder_files.fills import pair_types, positions_from
 from fleet_server.engines.openvino.encoder.passes import pad, padded_length
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet_server.engines.openvino.encoder.json_file import read_object
+from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.load_error import LoadError
 
 UNLIMITED = 1_000_000

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_contract.spec import Pooling
-from fleet_server.engines.openvino.encoder.json_file import read_list, read_object
+from fleet_server.engines.encoder_files.json_file import read_list, read_object
 from fleet_server.load_error import LoadError
 
 POOLINGS: dict[str, Pooling] = {

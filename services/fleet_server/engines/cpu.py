@@ -1,0 +1,14 @@
+"""What this machine's CPU can compute in; asked by the CPU engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU computes in bfloat16 (AVX512-BF16 or AMX), as the kernel lists it."""
+    try:
+        flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return False
+    return bool({"avx512_bf16", "amx_bf16", "avx_ne_convert"} & set(flags.split()))

@@ -1,0 +1,24 @@
+"""Where an encoder's position table begins and how many tokens it has rows for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})
+"""`model_type`s whose position ids begin behind the padding id, as in transformers' RoBERTa."""
+
+
+def position_offset(config: Mapping[str, Any]) -> int:
+    """Row of the position table that the first token uses: RoBERTa's begin behind the padding
+    id."""
+    if config.get("model_type") not in BEHIND_PADDING:
+        return 0
+    pad_id = config.get("pad_token_id")
+    return (1 if pad_id is None else int(pad_id)) + 1
+
+
+def position_rows(config: Mapping[str, Any]) -> int | None:
+    """Most tokens the position table has rows for, or None where the config does not say."""
+    rows = config.get("max_position_embeddings")
+    return rows - position_offset(config) if isinstance(rows, int) else None
