@@ -86,6 +86,17 @@ def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str
     )
 
 
+def image_places(messages: list[Message]) -> list[str]:
+    """Where in the request each image's address is, in order."""
+    return [
+        f"messages[{index}].content[{number}].image_url.url"
+        for index, message in enumerate(messages)
+        if isinstance(message["content"], list)
+        for number, part in enumerate(message["content"])
+        if part["type"] == "image"
+    ]
+
+
 def _texts(message: Message) -> list[str]:
     content = message["content"]
     if isinstance(content, str):

@@ -12,7 +12,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from fleet_contract.errors import FleetError, PromptTooLong, Timeout
+from fleet_server.admission import Slot
 from fleet_server.chat.answer import Answer, Piece
+from fleet_server.chat.messages import image_places
 from fleet_server.chat.parameters import refuse_unsupported, unknown_fields
 from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.chat.shapes import Shapes, failure
@@ -52,11 +54,14 @@ class ChatService:
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: ChatModel = server.ready_model()
         asked = self._check(body, model)
-        prompt = await or_gone(request, self._prompt(asked, model))
-        room = check_length(prompt.num_tokens, model.context_length, server)
-        started = time.monotonic()
         async with AsyncExitStack() as stack:
-            slot = await or_gone(request, stack.enter_async_context(server.admission.slot()))
+            if asked.image_urls:  # decoded images are large: only as many as run are held
+                slot = await or_gone(request, self._slot(stack))
+            prompt = await or_gone(request, self._prompt(asked, model))
+            room = check_length(prompt.num_tokens, model.context_length, server)
+            started = time.monotonic()
+            if not asked.image_urls:
+                slot = await or_gone(request, self._slot(stack))
             server.metrics.queued(slot.queue_ms / 1000)
             answer = Answer(model, prompt, asked.sampling(room), asked.stop)
             stack.callback(answer.cancel)
@@ -75,6 +80,9 @@ class ChatService:
                 headers={**server.headers(slot), "cache-control": "no-cache"},
             )
 
+    async def _slot(self, stack: AsyncExitStack) -> Slot:
+        return await stack.enter_async_context(self._server.admission.slot())
+
     def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:
         if isinstance(body.get("model"), str):
             self._server.check_model(body["model"])
@@ -86,7 +94,11 @@ class ChatService:
         return asked
 
     async def _prompt(self, asked: ChatRequest, model: ChatModel) -> Prompt:
-        images = [await self._images.load(url) for url in asked.image_urls]
+        places = image_places(asked.messages)
+        images = [
+            await self._images.load(url, place)
+            for url, place in zip(asked.image_urls, places, strict=True)
+        ]
         return await self._server.run_blocking(model.prompt, asked.messages, images)
 
     async def _whole(
