@@ -160,7 +160,9 @@ class ModelSpec(SpecPart):
     scale_to_zero_after: int | None = Field(default=None, ge=1)
     """Seconds without a request after which the last server is stopped; never when left out."""
     target_in_flight: int | None = Field(default=None, ge=1)
-    """Requests in flight per server that autoscaling aims for."""
+    """Requests in flight per server that autoscaling aims for; needs maxReplicas to grow."""
+    scale_down_delay: int | None = Field(default=None, ge=0)
+    """Seconds the load must stay low before servers are taken away; 60 when left out."""
     routing: Routing = Field(default_factory=Routing)
     """How the router chooses among the servers of this model."""
     fallback: ModelId | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from fleet_contract.spec_base import SpecPart
 
@@ -152,13 +153,29 @@ class Routing(SpecPart):
     """`LeastLoad`, or `PrefixHash` to send equal beginnings to the server that cached them."""
 
 
+def _as_text(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if whole else value
+
+
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$",
+        json_schema_extra={"x-kubernetes-int-or-string": True},
+    ),
+    BeforeValidator(_as_text),
+]
+"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; a whole number may be written as one."""
+
+
 class Resources(SpecPart):
     """Compute resources, as in a container."""
 
-    requests: dict[str, str] = Field(default_factory=dict)
-    """Least the container needs, such as `cpu: "2"`."""
-    limits: dict[str, str] = Field(default_factory=dict)
-    """Most it may use, such as `nvidia.com/gpu: "1"`."""
+    requests: dict[str, Quantity] = Field(default_factory=dict)
+    """Least the container needs, such as `cpu: 2`."""
+    limits: dict[str, Quantity] = Field(default_factory=dict)
+    """Most it may use, such as `nvidia.com/gpu: 1`."""
 
 
 class MountedFile(SpecPart):
@@ -190,3 +207,5 @@ class Container(SpecPart):
     """Arguments of its entry point."""
     port: int = Field(default=8000, ge=1, le=65535)
     """Port it listens on."""
+    ready_path: str = Field(default="/health", pattern=r"^/", max_length=200)
+    """Path that answers 200 once the model can serve."""

@@ -1,0 +1,38 @@
+"""`modelfleet crd`: the custom resource definition, printed, written or checked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def crd(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the file is fresh (exit status 1).")
+    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
+    folder: Annotated[Path, typer.Option(help="Folder of the file.")] = Path("crds"),
+) -> None:
+    """Print the definition of InferenceModel; `modelfleet crd | kubectl apply -f -` installs it."""
+    from fleet_contract.crd import FILE, render
+
+    text, path = render(), folder / FILE
+    if check:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            print(f"{path} is not fresh: run `modelfleet crd --write`", file=sys.stderr)
+            raise typer.Exit(1)
+    elif write:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,68 @@
+"""What a schema cannot say, in CEL; every refusal of ModelSpec's own has its rule here.
+
+Read by `crd`. Rules hold for what the resource itself says; what it leaves to the catalog is
+checked when the operator has completed it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+NAME_LENGTH = 52
+"""Longest name of an InferenceModel: its pods' names add up to 11 characters, of 63."""
+
+
+class Rule(NamedTuple):
+    """`path` is where it is attached, in camelCase from the resource's root."""
+
+    path: str
+    rule: str
+    message: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("", "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && "
+             f"size(self.metadata.name) <= {NAME_LENGTH}",
+         "metadata.name must be lower-case letters, digits and '-', begin with a letter and have "
+         f"at most {NAME_LENGTH} characters, because the Service has the same name"),
+    Rule("spec.model", "self == oldSelf",
+         "model is immutable: create another InferenceModel instead"),
+    Rule("spec", "!has(self.aliases) || !self.aliases.exists(a, a == self.model)",
+         "aliases must differ from model"),
+    Rule("spec", "!has(self.minReplicas) || !has(self.maxReplicas) || "
+                 "self.minReplicas <= self.maxReplicas",
+         "minReplicas must not exceed maxReplicas"),
+    Rule("spec", "!has(self.engine) || self.engine != 'remote' || has(self.remote)",
+         "engine remote needs remote.address"),
+    Rule("spec", "!has(self.engine) || self.engine != 'custom' || has(self.handler)",
+         "engine custom needs a handler"),
+    Rule("spec", "!has(self.engine) || self.engine != 'container' || has(self.image) || "
+                 "(has(self.container) && has(self.container.image))",
+         "engine container needs container.image"),
+    Rule("spec", "!has(self.vision) || !self.vision || !has(self.task) || self.task == 'chat'",
+         "vision: only a chat model reads images"),
+    Rule("spec", "!has(self.fallback) || self.fallback != self.model",
+         "fallback must name another model"),
+    Rule("spec.source", "self.matches('^(hf|pvc|file|https|pypi)://.')",
+         "source must begin with hf://, pvc://, file://, https:// or pypi://"),
+    Rule("spec", "!has(self.source) || !self.source.startsWith('https://') || has(self.sha256)",
+         "a source of https:// needs sha256"),
+    Rule("spec.env", "!('MODELFLEET_SPEC' in self)", "MODELFLEET_SPEC is set by the operator"),
+    Rule("spec.golden[]", "has(self.prompt) != (has(self.similar) && size(self.similar) > 0)",
+         "a golden check has either prompt and contains, or similar"),
+    Rule("spec.golden[]", "has(self.prompt) == has(self.contains)",
+         "a golden check with a prompt needs contains"),
+    Rule("spec.golden[]", "!has(self.similar) || size(self.similar) in [0, 2]",
+         "similar needs two texts"),
+)  # fmt: skip
+
+LIST_TYPES: dict[str, dict[str, object]] = {
+    "spec.aliases": {"x-kubernetes-list-type": "set"},
+    "spec.files": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["path"]},
+    "spec.weights": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["path"]},
+    "status.conditions": {
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    },
+}
+"""Lists whose items differ from each other, by a key or whole."""
