@@ -1,0 +1,111 @@
+"""`modelfleet`: finds the subcommand and imports that one only, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """`app` is the `module:attribute` of a typer app, `extra` what must be installed for it."""
+
+    app: str
+    meaning: str
+    extra: str = ""
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "up": Subcommand("fleet_local.command:app", "serve models on this machine", "server"),
+    "pull": Subcommand("fleet_cli.pull:app", "download the weights of models"),
+    "catalog": Subcommand("fleet_cli.catalog:app", "list the models that can be named by id"),
+    "render": Subcommand("fleet_cli.render:app", "print InferenceModel manifests of models"),
+    "explain": Subcommand(
+        "fleet_operator.explain_command:app", "say what a short manifest becomes", "operator"
+    ),
+    "bench": Subcommand("fleet_bench.command:app", "measure an OpenAI-compatible address"),
+    "settings": Subcommand("fleet_cli.settings:app", "list the environment variables"),
+    "crd": Subcommand("fleet_cli.crd:app", "print the custom resource definition"),
+    "server": Subcommand("fleet_server.command:app", "serve one model", "server"),
+    "router": Subcommand("fleet_router.command:app", "serve many models on one address", "router"),
+    "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),
+}
+
+USAGE_STATUS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; ends the process with the subcommand's status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    match given:
+        case [] | ["-h" | "--help" | "help", *_]:
+            print(help_text())
+            sys.exit(0)
+        case ["-V" | "--version" | "version", *_]:
+            print(f"modelfleet {own_version()}")
+            sys.exit(0)
+        case [name, *rest] if name in SUBCOMMANDS:
+            sys.exit(run(name, rest))
+        case [name, *_]:
+            print(unknown(name), file=sys.stderr)
+            sys.exit(USAGE_STATUS)
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Run one subcommand; its exit status."""
+    subcommand = SUBCOMMANDS[name]
+    module, _, attribute = subcommand.app.partition(":")
+    try:
+        app = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        print(missing(name, subcommand, error), file=sys.stderr)
+        return USAGE_STATUS
+    app(arguments, prog_name=f"modelfleet {name}")
+    return 0
+
+
+def help_text() -> str:
+    """What `modelfleet --help` prints."""
+    width = max(len(name) for name in SUBCOMMANDS)
+    lines = [f"  {name:{width}}  {known.meaning}" for name, known in SUBCOMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: modelfleet COMMAND [OPTIONS]",
+            "",
+            "OpenAI-compatible serving for fleets of small models.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "Options:",
+            "  --help     print this; `modelfleet COMMAND --help` tells more",
+            "  --version  print the version",
+        ]
+    )
+
+
+def unknown(name: str) -> str:
+    """The answer to a command that does not exist."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, SUBCOMMANDS, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else "see `modelfleet --help`."
+    return f"modelfleet: there is no command {name!r}; {hint}"
+
+
+def missing(name: str, subcommand: Subcommand, error: ModuleNotFoundError) -> str:
+    """The answer to a command whose packages are not installed."""
+    text = f"modelfleet {name}: {error}."
+    if subcommand.extra:
+        text += f" Install it with `pip install 'modelfleet[{subcommand.extra}]'`."
+    return text
+
+
+def own_version() -> str:
+    try:
+        return version("modelfleet")
+    except PackageNotFoundError:
+        return "unknown"

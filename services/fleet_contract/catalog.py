@@ -1,0 +1,128 @@
+"""The catalog: models that can be named by id alone, read from configs/catalog.yaml.
+
+Read by every command that takes model ids and by the operator, which fills short specs from it.
+The file is package data, so an installed wheel and an image find it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fleet_contract.spec import ModelSpec
+
+DEMO: tuple[str, ...] = (
+    "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "sentence-transformers/all-MiniLM-L6-v2",
+    "openai/whisper-base",
+)
+"""The models served where none are named: chat, embeddings, speech."""
+
+Catalog = Mapping[str, ModelSpec]
+
+
+class CatalogError(ValueError):
+    """A catalog that cannot be read; the message names file and key."""
+
+
+class UnknownModel(ValueError):
+    """An id that no entry has."""
+
+
+def load(path: Path | None = None) -> dict[str, ModelSpec]:
+    """Entries by id, in the file's order; the packaged catalog when `path` is None.
+
+    Raises CatalogError.
+    """
+    name = str(path) if path is not None else "catalog.yaml"
+    try:
+        source = path if path is not None else files("fleet_contract").joinpath("catalog.yaml")
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{name}: {error}") from error
+    return parse(text, name)
+
+
+def parse(text: str, name: str) -> dict[str, ModelSpec]:
+    """Entries of a catalog's text; `name` is said in errors. Raises CatalogError."""
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{name}: not valid YAML: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("models"), list):
+        raise CatalogError(f"{name}: must be a mapping with a list under `models`")
+    if extra := [key for key in document if key != "models"]:
+        raise CatalogError(f"{name}: unknown key {extra[0]!r}; only `models` is known")
+    entries: dict[str, ModelSpec] = {}
+    taken: dict[str, str] = {}
+    for index, raw in enumerate(document["models"]):
+        spec = _entry(raw, f"{name}: models[{index}]")
+        for identifier in spec.ids:
+            if identifier in taken:
+                raise CatalogError(
+                    f"{name}: models[{index}] ({spec.model}): {identifier!r} already names "
+                    f"{taken[identifier]}"
+                )
+            taken[identifier] = spec.model
+        entries[spec.model] = spec
+    return entries
+
+
+def resolve(names: Iterable[str], catalog: Catalog) -> list[ModelSpec]:
+    """The entries of ids or aliases, each once, in order. Raises UnknownModel."""
+    by_name = {identifier: spec for spec in catalog.values() for identifier in spec.ids}
+    found: dict[str, ModelSpec] = {}
+    for name in names:
+        spec = by_name.get(name)
+        if spec is None:
+            raise UnknownModel(_unknown(name, by_name))
+        found[spec.model] = spec
+    return list(found.values())
+
+
+def _entry(raw: Any, where: str) -> ModelSpec:
+    if not isinstance(raw, dict):
+        raise CatalogError(f"{where}: must be a mapping, not {type(raw).__name__}")
+    if isinstance(raw.get("model"), str):
+        where = f"{where} ({raw['model']})"
+    try:
+        return ModelSpec.model_validate(raw)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise CatalogError(f"{where}: {f'{key}: ' if key else ''}{problem['msg']}") from error
+
+
+def _unknown(name: str, by_name: Mapping[str, ModelSpec]) -> str:
+    from difflib import get_close_matches
+
+    lowered = {identifier.lower(): identifier for identifier in by_name}
+    tails = {identifier.rpartition("/")[2]: identifier for identifier in lowered}
+    close = get_close_matches(name.lower(), [*lowered, *tails], n=3, cutoff=0.6)
+    likely = dict.fromkeys(lowered[tails.get(match, match)] for match in close)
+    hint = f"did you mean {' or '.join(likely)}?" if likely else "see `modelfleet catalog`."
+    return f"{name!r} is not in the catalog; {hint}"
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, where PyYAML would keep the last."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

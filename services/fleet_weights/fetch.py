@@ -1,0 +1,148 @@
+"""Finds a model's weights on disk, or brings them there.
+
+    locate(spec, store)  never touches the network
+    fetch(spec, store)   downloads what is missing, then answers like locate
+
+Called by a server's start, by `modelfleet pull` and by local mode.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fleet_contract.spec import ModelSpec
+from fleet_weights import hub_cache
+from fleet_weights.address import Claim, LocalFile
+from fleet_weights.assemble import claim_path
+from fleet_weights.errors import WeightsError
+from fleet_weights.files import digest
+from fleet_weights.meter import Meter, Progress
+from fleet_weights.plan import in_place, plan
+from fleet_weights.store import Store
+
+LOCK_SECONDS = 6 * 3600
+"""Longest wait for another process that fetches the same weights."""
+LOCK_POLL_SECONDS = 0.25
+
+
+def locate(spec: ModelSpec, store: Store) -> Path:
+    """The folder (or, for a `file://` or `pvc://` address of one, the file) of complete weights.
+
+    Raises WeightsError when they are not on disk.
+    """
+    if (address := in_place(spec)) is not None:
+        return _lying(spec, address)
+    folder = store.folder(spec)
+    if folder.is_dir():
+        return folder
+    if (cached := hub_cache.find(spec, store.root)) is not None:
+        return cached
+    raise WeightsError(
+        f"The weights of {spec.model} are not in {store.root}.",
+        f"Fetch them with `modelfleet pull {spec.model}`, or set AUTO_DOWNLOAD_MODELS=1.",
+    )
+
+
+def is_there(spec: ModelSpec, store: Store) -> bool:
+    """Whether `locate` would find complete weights. Raises WeightsError for a bad address."""
+    if in_place(spec) is not None:
+        return True
+    return store.folder(spec).is_dir() or hub_cache.find(spec, store.root) is not None
+
+
+def fetch(
+    spec: ModelSpec,
+    store: Store,
+    progress: Progress | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> Path:
+    """Complete weights on disk, downloaded where they are missing; then as `locate`.
+
+    Raises WeightsError. What was downloaded before a failure is kept and used the next time.
+    `environ` (the process's own when None) holds HF_TOKEN, HF_ENDPOINT, proxies and pip's settings;
+    setting `stop` ends the fetch within about a second with Stopped.
+    """
+    if is_there(spec, store):
+        return locate(spec, store)
+    from fleet_weights.staging import Staging  # brings an HTTP client, which locate does without
+
+    meter = Meter(progress, stop)
+    settings = os.environ if environ is None else environ
+    with _clear_errors(spec, store), _locked(spec, store, meter):
+        if not store.folder(spec).is_dir():  # another process may have been first
+            staging = Staging(spec, plan(spec), store, meter, settings)
+            )
+            staging.download()
+            staging.assemble()
+            staging.publish()
+    return locate(spec, store)
+
+
+def _lying(spec: ModelSpec, address: LocalFile | Claim) -> Path:
+    path = Path(address.path) if isinstance(address, LocalFile) else claim_path(address)
+    if not path.exists():
+        hint = "Correct `source`."
+        if isinstance(address, Claim):
+            hint = "pvc:// addresses work in pods, where the operator mounts the claim there."
+        raise WeightsError(f"{spec.source} of {spec.model}: {path} does not exist.", hint)
+    if spec.sha256 is not None:
+        if not path.is_file():
+            raise WeightsError(f"{spec.source} is a folder, and `sha256` is that of a file.")
+        if (found := digest(path)) != spec.sha256:
+            raise WeightsError(f"{path} has the sha256 {found}, not {spec.sha256}.")
+    return path
+
+
+@contextmanager
+def _locked(spec: ModelSpec, store: Store, meter: Meter) -> Iterator[None]:
+    lock_file = store.lock(spec)
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    waited = 0.0
+    while True:
+        meter.check()
+        try:
+            lock.acquire(timeout=LOCK_POLL_SECONDS, poll_interval=LOCK_POLL_SECONDS / 2)
+            break
+        except Timeout:
+            waited += LOCK_POLL_SECONDS
+            if waited > LOCK_SECONDS:
+                raise WeightsError(
+                    f"Another process has been fetching {spec.model} for too long.",
+                    f"End it; it holds {lock_file}.",
+                ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _clear_errors(spec: ModelSpec, store: Store) -> Iterator[None]:
+    """What the file system says, in words that say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(store.root).free if store.root.exists() else 0
+            raise WeightsError(
+                f"The disk is full ({free / 1e9:.1f} GB free in {store.root}) while fetching "
+                f"{spec.model}.",
+                "Free some space or set MODELS_DIR to a larger disk; the download then goes on.",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise WeightsError(
+                f"{store.root} cannot be written to ({error.strerror}).",
+                "Set MODELS_DIR to a folder that can, or put complete weights there beforehand.",
+            ) from error
+        raise WeightsError(f"Fetching {spec.model} failed: {error}.") from error

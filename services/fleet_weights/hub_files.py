@@ -1,0 +1,112 @@
+"""Which files of a repository make up the model: one set of weights and what describes them.
+
+Repositories hold the same weights in many formats; the order of preference is safetensors,
+CTranslate2, OpenVINO IR, ONNX, GGUF. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import PurePosixPath
+
+from fleet_weights.allowed import PICKLE_SUFFIXES, is_allowed
+from fleet_weights.errors import WeightsError
+
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf", ".onnx", ".onnx_data", ".bin", ".xml"})
+SKIPPED_FOLDERS = frozenset({"original", "onnx", "openvino", "coreml", "runs", "imgs", "assets"})
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+_VARIANT = re.compile(r"\.(fp16|fp32|bf16)[.-]|^consolidated")
+
+
+def choose(paths: Collection[str], where: str) -> list[str]:
+    """Paths to download, in the listing's order. Raises WeightsError when none are weights."""
+    allowed = [path for path in paths if is_allowed(path, paths)]
+    weights = _weights(allowed)
+    if not weights:
+        raise WeightsError(f"{where} holds no weights that Modelfleet loads.", _why(paths))
+    ggufs = [path for path in weights if path.endswith(".gguf")]
+    if len(ggufs) > 1:
+        raise WeightsError(
+            f"{where} holds {len(ggufs)} GGUF files.",
+            f"Name one: {where}@<revision>/{ggufs[0]}, for example.",
+        )
+    taken = set(weights)
+    return [path for path in allowed if path in taken or _describes(path, weights)]
+
+
+def _weights(paths: list[str]) -> list[str]:
+    kinds: list[Callable[[list[str]], list[str]]] = [
+        _safetensors, _ctranslate2, _openvino, _onnx,
+        lambda paths: [path for path in paths if path.endswith(".gguf")],
+    ]  # fmt: skip
+    for kind in kinds:
+        if found := kind(paths):
+            return found
+    return []
+
+
+def _safetensors(paths: list[str]) -> list[str]:
+    """The root's set (one file, or shards) with those of sentence-transformers' modules below."""
+    found = [
+        path
+        for path in paths
+        if path.endswith(".safetensors")
+        and _folder(path) not in SKIPPED_FOLDERS
+        and not _VARIANT.search(PurePosixPath(path).name)
+    ]
+    whole = {path for path in found if path == "model.safetensors"}
+    root = [path for path in found if "/" not in path]
+    if not root:
+        return []
+    # A repository that holds both a whole file and shards holds the same weights twice.
+    return [path for path in found if not (whole and "/" not in path and _SHARD.search(path))]
+
+
+def _ctranslate2(paths: list[str]) -> list[str]:
+    return [path for path in paths if path == "model.bin"]
+
+
+def _openvino(paths: list[str]) -> list[str]:
+    for folder in ("", "openvino/"):
+        graph = f"{folder}openvino_model.xml"
+        if graph in paths:
+            others = [
+                path
+                for path in paths
+                if re.fullmatch(rf"{folder}openvino_(de)?(tokenizer)\.(xml|bin)", path)
+            ]
+            return [graph, f"{folder}openvino_model.bin", *others]
+    return []
+
+
+def _onnx(paths: list[str]) -> list[str]:
+    for folder in ("onnx/", ""):
+        graph = f"{folder}model.onnx"
+        if graph in paths:
+            return [path for path in paths if path in (graph, f"{graph}_data")]
+    return []
+
+
+def _describes(path: str, weights: list[str]) -> bool:
+    """Configuration and tokenizer files, of the root, of modules and beside the weights."""
+    pure = PurePosixPath(path)
+    if pure.suffix in WEIGHT_SUFFIXES:
+        return False
+    folder = _folder(path)
+    return folder not in SKIPPED_FOLDERS or any(_folder(weight) == folder for weight in weights)
+
+
+def _folder(path: str) -> str:
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def _why(paths: Collection[str]) -> str:
+    pickles = [path for path in paths if PurePosixPath(path).suffix in PICKLE_SUFFIXES]
+    if not pickles:
+        return "It loads safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2 files."
+    return (
+        f"It holds pickles only ({pickles[0]}), which may run code. Name a revision with "
+        "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the "
+        "model and name it with file://."
+    )

