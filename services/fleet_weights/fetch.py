@@ -81,7 +81,6 @@ def fetch(
     with _clear_errors(spec, store), _locked(spec, store, meter):
         if not store.folder(spec).is_dir():  # another process may have been first
             staging = Staging(spec, plan(spec), store, meter, settings)
-            )
             staging.download()
             staging.assemble()
             staging.publish()
