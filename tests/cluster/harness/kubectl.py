@@ -1,0 +1,48 @@
+"""Runs kubectl as a user would; tests of what people type use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from harness.api import Json
+from harness.binaries import program
+
+
+class KubectlError(Exception):
+    """kubectl ended with an error; the message is what it printed."""
+
+
+class Kubectl:
+    """kubectl with one kubeconfig and one namespace."""
+
+    def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
+        self._command = [str(program("kubectl")), f"--kubeconfig={kubeconfig}", "-n", namespace]
+
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """What it printed. Raises KubectlError."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if done.returncode != 0:
+            raise KubectlError(done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def apply(self, *manifests: Json) -> str:
+        """`kubectl apply` of some manifests."""
+        items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        return self("apply", "-f", "-", stdin=json.dumps(items))
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """A kubectl that goes on, such as a port-forward; the caller ends it."""
+        return subprocess.Popen(
+            [*self._command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )

@@ -1,0 +1,87 @@
+"""A namespace of a cluster for one test, and what the test does in it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable
+from typing import Any, Self
+
+from harness.api import Api, Json
+from harness.kubectl import Kubectl
+
+_numbers = itertools.count(1)
+
+
+class Tenant:
+    """The `with` block creates the namespace, ready for pods, and deletes it at its end."""
+
+    def __init__(
+        self, api: Api, name: str, labels: dict[str, str] | None = None, *, played: bool = True
+    ) -> None:
+        """`played`: nobody but the test ends its pods, so they are deleted without waiting."""
+        self.api = api
+        self._played = played
+        self.namespace = f"{name[:40].strip('-')}-{os.getpid()}-{next(_numbers)}"
+        self.kubectl = Kubectl(api.kubeconfig, self.namespace)
+        self._manifest = {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": self.namespace, "labels": labels or {}},
+        }
+
+    def __enter__(self) -> Self:
+        self.api.create(self._manifest)
+        self.wait("v1", "ServiceAccount", "default", bool)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.api.delete(self._manifest)
+        if self._played:
+            pods = self.api.path("v1", "Pod", self.namespace)
+            self.api.request("DELETE", pods, params={"gracePeriodSeconds": "0"})
+
+    def create(self, manifest: Json) -> Json:
+        """Create an object in this namespace."""
+        return self.api.create(self.inside(manifest))
+
+    def apply(self, manifest: Json, manager: str = "test") -> Json:
+        """Server-side apply in this namespace."""
+        return self.api.apply(self.inside(manifest), manager)
+
+    def get(self, api_version: str, kind: str, name: str) -> Json:
+        """One object. Raises ApiError."""
+        return self.api.get(api_version, kind, self.namespace, name)
+
+    def items(self, api_version: str, kind: str, **params: str) -> list[Json]:
+        """All objects of a kind."""
+        return self.api.items(api_version, kind, self.namespace, **params)
+
+    def wait(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        until: Callable[[Json | None], object],
+        timeout: float = 30.0,
+    ) -> Json:
+        """Wait for an object to be as `until` says; see `Api.wait`."""
+        return self.api.wait(api_version, kind, self.namespace, name, until, timeout)
+
+    def wait_list(
+        self,
+        api_version: str,
+        kind: str,
+        until: Callable[[list[Json]], object],
+        timeout: float = 30.0,
+        **params: str,
+    ) -> list[Json]:
+        """Wait for a collection to be as `until` says; see `Api.wait_list`."""
+        return self.api.wait_list(api_version, kind, self.namespace, until, timeout, **params)
+
+    def inside(self, manifest: Json) -> Json:
+        """The manifest, moved into this namespace."""
+        copy: dict[str, Any] = json.loads(json.dumps(manifest))
+        copy["metadata"]["namespace"] = self.namespace
+        return copy

@@ -1,0 +1,70 @@
+"""Decides what can run here, and says plainly what does not and how to run it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from harness import netns
+
+PACKAGES = (
+    "containerd runc containernetworking-plugins iptables nftables conntrack buildah debootstrap "
+    "iproute2 ca-certificates"
+)
+_PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "iptables": "iptables",
+    "nft": "nftables",
+    "conntrack": "conntrack",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+}
+
+
+def existing_cluster() -> Path | None:
+    """The kubeconfig of MODELFLEET_TEST_KUBECONFIG, a cluster to use instead of our own."""
+    named = os.environ.get("MODELFLEET_TEST_KUBECONFIG")
+    return Path(named).resolve() if named else None
+
+
+def why_no_node() -> str | None:
+    """Why a real node cannot run here, with what to do about it, or None."""
+    if sys.platform != "linux":
+        return f"it needs Linux, and this is {platform.system()}: run it in a Linux machine"
+    if os.geteuid() != 0:
+        return "it needs root: run `sudo make test-cluster`"
+    if not _full_root():
+        return "it needs root of the machine, not of a user namespace: run `sudo make test-cluster`"
+    missing = [package for name, package in _PROGRAMS.items() if not shutil.which(name)]
+    if not Path("/usr/lib/cni/bridge").exists():
+        missing.append("containernetworking-plugins")
+    if missing:
+        return f"it needs the packages {', '.join(missing)}: run `make test-deps`"
+    return None
+
+
+def did_not_run(tier: str, why: str) -> NoReturn:
+    """Skip on a developer's machine; fail in CI, where every tier must run."""
+    message = f"the {tier} did not run: {why}"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def namespace_unavailable() -> str | None:
+    """Why the cluster cannot have a network namespace of its own, or None."""
+    why = netns.unavailable()
+    if why is None and not shutil.which("ip"):
+        return "network namespaces need the package iproute2: run `make test-deps`"
+    return why
+
+
+def _full_root() -> bool:
+    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
