@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._busy = True
         self._head = Head()
         self._head_bytes = 0
+        self._raw_bytes = 0
         self._head_done = False
         self._chunks: list[bytes] = []
         self._buffered = 0
@@ -163,10 +164,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._head_done and not self.complete and exc is None and self._until_close():
-            self.complete = True
-        elif not self.complete and self._error is None:
-            self._error = UpstreamLost(str(exc) if exc else "the server closed the connection")
+        if not self.complete and self._error is None:
+            if self._head_done and exc is None and self._until_close():
+                self.complete = True
+            else:
+                self._error = UpstreamLost(str(exc) if exc else "the server closed the connection")
         self._wake()
 
     def data_received(self, data: bytes) -> None:
@@ -174,13 +176,14 @@ class Connection(asyncio.Protocol):
             self.fail(UpstreamLost("the server sent more than its answer"))
             return
         if not self._head_done:
-            self._head_bytes += len(data)
+            self._raw_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.fail(UpstreamLost(f"the server's answer is not HTTP/1.1: {error}"))
             return
-        if not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
+        endless = not self._head_done and self._raw_bytes > MAX_HEAD_BYTES
+        if endless or self._head_bytes > MAX_HEAD_BYTES:
             self.fail(UpstreamLost(f"the head of the server's answer exceeds {MAX_HEAD_BYTES}"))
             return
         if self._buffered > BUFFER_BYTES and not self._read_paused and not self.complete:
@@ -196,22 +199,28 @@ class Connection(asyncio.Protocol):
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)
 
-    # httptools callbacks
+    # httptools callbacks: what follows a complete answer in the same piece is nobody's
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_done:
+            self._head_bytes += len(name) + len(value)
             self._head.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200:
+        if status >= 200 and not self.complete:
             self._head.status = status
             self._head_done = True
             self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._buffered += len(data)
+        if not self.complete:
+            self._chunks.append(data)
+            self._buffered += len(data)
 
     def on_message_complete(self) -> None:
         if self._head_done:

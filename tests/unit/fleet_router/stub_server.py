@@ -1,0 +1,126 @@
+"""A model server of the tests, run as its own process: `python stub_server.py PORT MODEL TASK`.
+
+A request says in the header `x-plan` (JSON) how it is to be answered: `delay` before the head,
+`status`, `pieces` of a stream with a `gap` after each, `cut` to leave out the end, `exit` to die
+before the piece of that number, `die` to die before the head, `large` bytes in one answer.
+`/_seen/{id}` tells what became of the request whose header `x-id` said so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+PORT, MODEL, TASK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+seen: dict[str, dict[str, Any]] = {}
+app = FastAPI()
+
+
+class Cut(StreamingResponse):
+    """Ends without the end of its chunked body."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for piece in self.body_iterator:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def consume(request: Request, record: dict[str, Any]) -> None:
+    digest = hashlib.sha256()
+    try:
+        async for piece in request.stream():
+            digest.update(piece)
+            record["length"] += len(piece)
+    except ClientDisconnect:
+        record["state"] = "left"
+        raise
+    record["sha256"] = digest.hexdigest()
+
+
+async def pieces(plan: dict[str, Any], record: dict[str, Any]) -> AsyncIterator[bytes]:
+    try:
+        for number, piece in enumerate(plan["pieces"]):
+            if plan.get("exit") == number:
+                os._exit(1)
+            yield piece.encode()
+            await asyncio.sleep(plan.get("gap", 0))
+        record["state"] = "finished"
+    except asyncio.CancelledError:
+        record["state"] = "cancelled"
+        raise
+
+
+async def wait(seconds: float, request: Request, record: dict[str, Any]) -> None:
+    """Sleep, but notice a client that leaves, as the real servers do."""
+    gone = asyncio.ensure_future(request.receive())
+    done, _ = await asyncio.wait({gone}, timeout=seconds)
+    gone.cancel()
+    if done:
+        record["state"] = "cancelled"
+
+
+@app.get("/_seen/{identifier}")
+async def told(identifier: str) -> Any:
+    return seen.get(identifier, {})
+
+
+@app.get("/v1/models")
+async def models() -> Any:
+    entry = {
+        "id": MODEL, "object": "model", "created": 1700000000, "owned_by": "stub", "task": TASK,
+        "engine": "openvino", "engine_reason": "cpu", "device": "cpu", "state": "ready",
+        "dimensions": 384 if TASK == "embedding" else None, "context_length": 512,
+    }  # fmt: skip
+    return {"object": "list", "data": [entry]}
+
+
+@app.get("/metrics")
+async def metrics() -> Response:
+    return PlainTextResponse(
+        "# HELP stub_requests_total Requests.\n# TYPE stub_requests_total counter\n"
+        f'stub_requests_total{{model="{MODEL}"}} 3.0\n'
+        "# HELP process_open_fds Files.\n# TYPE process_open_fds gauge\nprocess_open_fds 7.0\n"
+    )
+
+
+@app.post("/{path:path}")
+async def answer(path: str, request: Request) -> Response:
+    plan = json.loads(request.headers.get("x-plan", "{}"))
+    record: dict[str, Any] = {
+        "path": path, "query": request.url.query, "headers": request.headers.items(),
+        "length": 0, "state": "running",
+    }  # fmt: skip
+    seen[request.headers.get("x-id", "")] = record
+    if "early" in plan:
+        return JSONResponse({"early": True}, plan["early"], {"connection": "close"})
+    await consume(request, record)
+    if "die" in plan:
+        os._exit(1)
+    if delay := plan.get("delay"):
+        await wait(delay, request, record)
+    if record["state"] == "cancelled":
+        return Response(status_code=499)
+    if "pieces" in plan:
+        kind = Cut if plan.get("cut") else StreamingResponse
+        return kind(pieces(plan, record), media_type="text/event-stream")
+    record["state"] = "finished"
+    headers = {"x-modelfleet-endpoint": "a lie", "x-modelfleet-queue-ms": "1.5", "x-own": "kept"}
+    if "large" in plan:
+        return Response(b"x" * plan["large"], media_type="application/octet-stream")
+    body = {"model": MODEL, "length": record["length"], "sha256": record["sha256"]}
+    return JSONResponse(body, plan.get("status", 200), headers)
+
+
+uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="critical", loop="uvloop")

@@ -1,0 +1,103 @@
+"""Which failures are tried again, which are told, and that no body is sent twice by mistake."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+def raw(fleet: Any, *pieces: Any, keep: bool = False, client: Any = httpx) -> httpx.Response:
+    headers = {"x-raw": json.dumps(pieces), "x-keep": "1" if keep else "0"}
+    url = f"{fleet.url}/v1/chat/completions"
+    return client.post(url, json={"model": "acme/raw"}, headers=headers, timeout=10)
+
+
+def test_a_server_that_cannot_be_reached_is_a_503_with_retry_after(fleet: Any) -> None:
+    answer = fleet.chat("acme/dead")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "model_not_ready"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert int(answer.headers["retry-after-ms"]) >= 1
+
+
+def test_another_server_answers_for_one_that_cannot_be_reached(fleet: Any) -> None:
+    answers = [fleet.chat("acme/half-dead") for _ in range(6)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.headers["x-modelfleet-endpoint"] for answer in answers} == {"half-dead-1"}
+
+
+def test_an_upload_moves_to_another_server_too(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Any
+) -> None:
+    with start_router(tmp_path, [entry("acme/speech", "speech", 1, stub.port)]) as fleet:
+        for _ in range(4):
+            answer = httpx.post(
+                f"{fleet.url}/v1/audio/transcriptions",
+                files={"file": b"x" * 2_000_000},
+                data={"model": "acme/speech"},
+            )
+            assert answer.status_code == 200
+            assert answer.json()["length"] > 2_000_000
+
+
+def test_a_server_lost_before_its_answer_is_a_502_not_a_repeat(
+    start_stub: Any, start_router: Any, entry: Any, headers: Any, tmp_path: Any
+) -> None:
+    with (
+        start_stub("acme/dying") as dying,
+        start_router(tmp_path, [entry("acme/dying", "chat", dying.port)]) as fleet,
+    ):
+        answer = fleet.chat("acme/dying", {"pieces": ["x"], "die": True})
+        assert answer.status_code == 502
+        assert answer.json()["error"]["code"] == "upstream_failed"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["not http at all\r\n\r\n"],
+        ["HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"],
+        ["HTTP/1.1 200 OK\r\nx: ", ["y", 70_000], "\r\n\r\n"],
+        ["HTTP/1.1 200 OK\r\n"],
+        [],
+    ],
+)
+def test_an_answer_that_is_not_http_is_a_502(fleet: Any, pieces: list[Any]) -> None:
+    answer = raw(fleet, *pieces)
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "upstream_failed"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "body"),
+    [
+        ([OK], b"{}"),
+        (["HTTP/1.1 100 Continue\r\n\r\n", OK], b"{}"),
+        (["HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", OK], b"{}"),
+        (["HTTP/1.0 200 OK\r\n\r\nuntil close"], b"until close"),
+        (["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"], b"ab"),
+        (["HTTP/1.1 204 No Content\r\n\r\n"], b""),
+        (["HT", "TP/1.1 200 OK\r\nconte", "nt-length: 2\r\n\r\n", 0.05, "{", "}"], b"{}"),
+    ],
+)
+def test_every_framing_of_http_is_understood(fleet: Any, pieces: list[Any], body: bytes) -> None:
+    answer = raw(fleet, *pieces)
+    assert answer.status_code in (200, 204)
+    assert answer.content == body
+
+
+def test_a_kept_connection_that_died_is_tried_once_more(fleet: Any) -> None:
+    # The server announces a connection that stays and closes it at once.
+    for _ in range(8):
+        assert raw(fleet, OK).status_code == 200
+
+
+def test_more_than_an_answer_is_not_given_to_the_next_client(fleet: Any) -> None:
+    poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison"
+    assert raw(fleet, OK + poison, keep=True).content == b"{}"
+    assert raw(fleet, OK, keep=True).content == b"{}"

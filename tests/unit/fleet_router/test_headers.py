@@ -1,0 +1,58 @@
+"""Which headers pass, and how a request's head is written."""
+
+from __future__ import annotations
+
+from fleet_router.connection import Head
+from fleet_router.headers import request_head, response_headers
+from fleet_router.routes import Endpoint
+
+ENDPOINT = Endpoint("e", "::1", 9, prefix="/base")
+
+
+def lines(*headers: tuple[bytes, bytes], length: int | None = 5) -> list[bytes]:
+    return request_head(headers, b"/v1/x?y=1", ENDPOINT, "req-1", length).split(b"\r\n")
+
+
+def test_the_head_names_server_path_and_length() -> None:
+    assert lines() == [
+        b"POST /base/v1/x?y=1 HTTP/1.1", b"host: [::1]:9", b"x-request-id: req-1",
+        b"content-length: 5", b"", b"",
+    ]  # fmt: skip
+    assert b"transfer-encoding: chunked" in lines(length=None)
+
+
+def test_headers_of_the_connection_and_of_ours_do_not_pass() -> None:
+    got = lines(
+        (b"host", b"client"),
+        (b"content-length", b"7"),
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"close, X-Named"),
+        (b"x-named", b"1"),
+        (b"expect", b"100-continue"),
+        (b"x-request-id", b"theirs"),
+        (b"x-modelfleet-cold", b"true"),
+        (b"authorization", b"Bearer key"),
+        (b"accept", b"*/*"),
+    )
+    assert got[3:] == [b"content-length: 5", b"accept: */*", b"", b""]
+
+
+def test_a_server_may_tell_its_queue_but_not_who_it_is() -> None:
+    head = Head(
+        200,
+        [
+            (b"content-type", b"text/event-stream"),
+            (b"connection", b"x-named"),
+            (b"x-named", b"1"),
+            (b"x-modelfleet-endpoint", b"lie"),
+            (b"x-modelfleet-queue-ms", b"3"),
+            (b"set-cookie", b"a=1"),
+            (b"set-cookie", b"b=2"),
+        ],
+    )
+    assert response_headers(head) == [
+        (b"content-type", b"text/event-stream"),
+        (b"x-modelfleet-queue-ms", b"3"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+    ]

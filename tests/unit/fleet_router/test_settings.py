@@ -1,0 +1,24 @@
+"""Settings are read once and refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet_router.settings import RouterSettings
+
+
+def test_defaults_and_values() -> None:
+    settings = RouterSettings.read({})
+    assert (settings.host, settings.port, settings.enable_metrics) == ("127.0.0.1", 8000, True)
+    settings = RouterSettings.read({"PORT": "9", "ENABLE_METRICS": "no", "READ_TIMEOUT": " "})
+    assert (settings.port, settings.enable_metrics, settings.read_timeout) == (9, False, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "x"), ("PORT", "70000"), ("DRAIN_TIMEOUT", "0"), ("READ_TIMEOUT", "inf"),
+     ("ENABLE_METRICS", "maybe")],
+)  # fmt: skip
+def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        RouterSettings.read({name: value})
