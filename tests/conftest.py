@@ -17,11 +17,11 @@ def models_root() -> Path:
 
 @pytest.fixture(scope="session")
 def demo_weights() -> Callable[[str], Path]:
-    """Folder of a catalog model's real weights, fetched when they are not there yet."""
+    """Folder of a catalog model's real weights, by id or alias; fetched when not there yet."""
     from fleet_contract import catalog
     from fleet_weights.fetch import fetch
     from fleet_weights.store import Store
 
     known = catalog.load()
     store = Store(models_root())
-    return lambda model_id: fetch(known[model_id], store)
+    return lambda name: fetch(catalog.resolve([name], known)[0], store)
