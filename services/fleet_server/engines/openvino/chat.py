@@ -17,10 +17,12 @@ import openvino
 import openvino_genai
 
 from fleet_contract.errors import BadRequest
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.openvino import chat_files
+from fleet_server.engines.openvino import chat_facts, chat_files, kv_cache
+from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.detokenizer import Detokenizer
+from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties
 from fleet_server.engines.openvino.step_loop import Running, StepLoop
 from fleet_server.load_error import LoadError
@@ -29,7 +31,6 @@ from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENT = 32
-DEFAULT_CONTEXT = 4096
 
 
 class OpenVinoChat:
@@ -42,10 +43,12 @@ class OpenVinoChat:
         self.max_concurrent = spec.limits.max_concurrent or batch or DEFAULT_CONCURRENT
         self.device = "cpu"
         source = chat_files.find(folder)
+        facts = chat_facts.read(source)
+        cache = _cache(spec, facts)
         properties = compile_properties(spec.dtype, threads, cpu_has_bf16())
-        self._pipeline = _open(source, _scheduler(spec, self.max_concurrent), properties)
+        self._pipeline = _open(source, _scheduler(spec, self.max_concurrent, cache), properties)
+        self.context_length = _context(spec, facts, cache)
         self._tokenizer = self._pipeline.get_tokenizer()
-        self.context_length = spec.context_length or DEFAULT_CONTEXT
         self.decode = Detokenizer(self._tokenizer)
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
@@ -117,9 +120,34 @@ def _fresh_seed() -> int:
     return int(np.random.default_rng().integers(2**31))
 
 
-def _scheduler(spec: ModelSpec, max_concurrent: int) -> Any:
+def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
+    """The key/value cache of `cache.kvGib`, or None where the files do not tell its shape."""
+    if facts.cache is None:
+        logger.warning("%s: the cache is %s GiB of unknown length", spec.model, spec.cache.kv_gib)
+        return None
+    return kv_cache.fit(facts.cache, spec.cache.kv_gib, quantised=spec.dtype is not Dtype.FLOAT32)
+
+
+def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
+    """Most tokens of prompt and answer: what the model reads and the cache holds."""
+    length = spec.context_length or facts.context_length
+    if length is None:
+        raise LoadError("No file says how long a conversation may be.", "Set `contextLength`.")
+    if cache is not None and cache.tokens < length:
+        logger.warning(
+            "%s reads %d tokens, its cache holds %d: raise cache.kvGib (KV_CACHE_GIB) for more",
+            spec.model, length, cache.tokens,
+        )  # fmt: skip
+        return cache.tokens
+    return length
+
+
+def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> Any:
     config = openvino_genai.SchedulerConfig()
-    config.cache_size = max(1, math.ceil(spec.cache.kv_gib))
+    if cache is None:
+        config.cache_size = max(1, math.ceil(spec.cache.kv_gib))
+    else:
+        config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
     config.enable_prefix_caching = spec.cache.prefix
     config.dynamic_split_fuse = True
@@ -142,8 +170,8 @@ def _open(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
         finally:
             writer.abandon()
         return pipeline
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except (RuntimeError, IndexError, ValueError) as error:  # C++ exceptions as they come
+        reason = (str(error).strip() or repr(error)).splitlines()[-1]
         raise LoadError(
             f"OpenVINO cannot load {source.name}: {reason}",
             "GGUF files of the Llama, Qwen2 and Qwen3 families and OpenVINO IR are supported.",

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import struct
 import tempfile
 from pathlib import Path
 
+from fleet_server.engines.openvino import gguf
 from fleet_server.load_error import LoadError
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ def supports(folder: Path) -> str | None:
     if folder.is_dir() and is_ir(folder):
         return "the folder holds OpenVINO IR"
     files = gguf_files(folder)
-    if len(files) == 1 and (name := gguf_architecture(files[0])) in GGUF_ARCHITECTURES:
+    found = gguf.metadata(files[0]) if len(files) == 1 else None
+    if found is not None and (name := found.get("general.architecture")) in GGUF_ARCHITECTURES:
         return f"the folder holds a GGUF of the {name} family"
     return None
 
@@ -95,25 +96,3 @@ class IrWriter:
 
     def abandon(self) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
-
-
-def gguf_architecture(path: Path) -> str | None:
-    """`general.architecture` of a GGUF file, or None if it is not one.
-
-    Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only a first key is read: every
-    known writer puts the architecture there.
-    """
-    try:
-        with path.open("rb") as file:
-            magic, _version, _tensors, pairs = struct.unpack("<4sIQQ", file.read(24))
-            if magic != b"GGUF" or pairs == 0:
-                return None
-            (length,) = struct.unpack("<Q", file.read(8))
-            key = file.read(min(length, 256))
-            (kind,) = struct.unpack("<I", file.read(4))
-            if key != b"general.architecture" or kind != 8:
-                return None
-            (length,) = struct.unpack("<Q", file.read(8))
-            return file.read(min(length, 64)).decode("utf-8", "replace")
-    except (OSError, struct.error):
-        return None

@@ -126,7 +126,7 @@ class StepLoop:
                 token_ids.extend(output.generated_ids)
                 reason = output.finish_reason
         if request.handle.get_status() == openvino_genai.GenerationStatus.IGNORED:
-            return Step((), error=TooLarge("The prompt does not fit the key/value cache."))
+            return Step((), error=TooLarge("The conversation does not fit the key/value cache."))
         finish = _finish(reason)
         if finish is None and not token_ids:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,14 +13,13 @@ import pytest
 
 from fleet_contract.errors import BadRequest, NotReady
 from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import Cache
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import OpenVinoChat
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step
 
-SPEC = ModelSpec.model_validate(
-    {"model": "smollm2", "contextLength": 8192, "limits": {"maxConcurrent": 4}}
-)
+SPEC = ModelSpec.model_validate({"model": "smollm2", "limits": {"maxConcurrent": 4}})
 
 
 class Running:
@@ -84,6 +84,47 @@ def test_the_ir_is_kept_and_answers_the_same(model: OpenVinoChat, folder: Path) 
         assert first.wait()[0] == second.wait()[0]
     finally:
         again.close()
+
+
+def test_the_context_is_the_models_own(model: OpenVinoChat) -> None:
+    assert model.context_length == 8192
+
+
+def test_the_cache_has_the_size_asked_for(model: OpenVinoChat) -> None:
+    Running(model, "Hello", Sampling(2, temperature=0)).wait()
+    taken = model._pipeline.get_metrics().kv_cache_size_in_bytes
+    assert 0.99 * 2**30 < taken <= 2**30
+
+
+def test_a_small_cache_is_shared_in_turns_and_bounds_the_context(folder: Path) -> None:
+    spec = SPEC.model_copy(update={"cache": Cache(kv_gib=0.004)})
+    engine = OpenVinoChat(spec, folder, threads=2)
+    try:
+        assert engine.context_length == 9 * 32
+        long = "one two three four " * 30
+        running = [Running(engine, f"{n} {long}", Sampling(120, temperature=0)) for n in range(4)]
+        assert all(last.error is None for _, last in (each.wait() for each in running))
+    finally:
+        engine.close()
+
+
+def test_frequency_penalty_breaks_repetition(model: OpenVinoChat) -> None:
+    def variety(**penalties: float) -> float:
+        sampling = Sampling(64, temperature=0, **penalties)
+        ids, _ = Running(model, "Repeat the word banana many times.", sampling).wait()
+        return len(set(ids)) / len(ids)
+
+    assert variety(frequency_penalty=2.0) > 1.5 * variety()
+    assert variety(presence_penalty=2.0) > 1.5 * variety()
+
+
+def test_a_prompt_said_before_is_read_from_the_cache(model: OpenVinoChat) -> None:
+    def seconds() -> float:
+        started = time.monotonic()
+        Running(model, "some words of a long text " * 500, Sampling(1, temperature=0)).wait()
+        return time.monotonic() - started
+
+    assert seconds() > 3 * seconds()
 
 
 def test_a_seed_repeats_and_another_differs(model: OpenVinoChat) -> None:

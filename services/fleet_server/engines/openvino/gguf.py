@@ -1,0 +1,85 @@
+"""Reads the metadata in front of a GGUF file; asked by chat_files and chat_facts.
+
+Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. The `gguf` package reads it too, but maps
+the whole file and belongs to the torch extra.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+Scalar = int | float | bool | str
+
+FIXED = {
+    0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
+    12: "<d",
+}  # fmt: skip
+STRING, ARRAY = 8, 9
+MAX_TEXT = 1 << 24
+MAX_PAIRS = 1 << 16
+
+
+def metadata(path: Path) -> dict[str, Scalar] | None:
+    """Scalar values by key, as far as the tokenizer's keys, or None if it is no GGUF file.
+
+    Every known writer puts the tokenizer last; its lists are long and OpenVINO reads them itself.
+    """
+    try:
+        with path.open("rb") as file:
+            magic, _version, _tensors, pairs = struct.unpack("<4sIQQ", _exactly(file, 24))
+            return _pairs(file, pairs) if magic == b"GGUF" and pairs <= MAX_PAIRS else None
+    except (OSError, ValueError, struct.error):
+        return None
+
+
+def _pairs(file: BinaryIO, number: int) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {}
+    for _ in range(number):
+        key = _text(file)
+        if key.startswith("tokenizer."):
+            break
+        (kind,) = struct.unpack("<I", _exactly(file, 4))
+        if kind == ARRAY:
+            _skip_array(file)
+        else:
+            found[key] = _scalar(file, kind)
+    return found
+
+
+def _scalar(file: BinaryIO, kind: int) -> Scalar:
+    if kind == STRING:
+        return _text(file)
+    layout = _layout(kind)
+    value: Scalar = struct.unpack(layout, _exactly(file, struct.calcsize(layout)))[0]
+    return value
+
+
+def _text(file: BinaryIO) -> str:
+    (length,) = struct.unpack("<Q", _exactly(file, 8))
+    if length > MAX_TEXT:
+        raise ValueError("a text is too long to be one")
+    return _exactly(file, length).decode("utf-8", "replace")
+
+
+def _skip_array(file: BinaryIO) -> None:
+    kind, length = struct.unpack("<IQ", _exactly(file, 12))
+    if kind != STRING:
+        file.seek(length * struct.calcsize(_layout(kind)), 1)
+        return
+    for _ in range(length):
+        _text(file)
+
+
+def _layout(kind: int) -> str:
+    if kind not in FIXED:
+        raise ValueError(f"values of kind {kind} are not known")
+    return FIXED[kind]
+
+
+def _exactly(file: BinaryIO, length: int) -> bytes:
+    data = file.read(length)
+    if len(data) != length:
+        raise ValueError("the file ends too soon")
+    return data

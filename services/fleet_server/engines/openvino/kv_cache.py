@@ -1,0 +1,48 @@
+"""How many tokens a chat model's key/value cache holds; decided once, when the model is built.
+
+OpenVINO takes a number of whole GiB or of blocks. Blocks keep a fraction of a GiB and tell how many
+tokens fit. Requests that together outgrow the cache take turns (the pipeline preempts and
+recomputes them); one that outgrows it alone would end half-way, so its length is bounded instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_server.engines.openvino.chat_facts import CacheShape
+
+BLOCK_TOKENS = 32
+"""Tokens of one block on a CPU."""
+SCALE_BYTES = 8
+"""A float32 scale and a float32 zero point for each quantised row."""
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class KvCache:
+    """A cache of `blocks` blocks, each of `BLOCK_TOKENS` tokens."""
+
+    blocks: int
+
+    @property
+    def tokens(self) -> int:
+        return self.blocks * BLOCK_TOKENS
+
+
+def block_bytes(shape: CacheShape, *, quantised: bool) -> int:
+    """Bytes of one block.
+
+    Quantised to 8 bits, values have a scale for each token and keys one for each channel; measured
+    against the pipeline's `kv_cache_size_in_bytes`. Otherwise both are float32.
+    """
+    if quantised:
+        keys = shape.head_size * (BLOCK_TOKENS + SCALE_BYTES)
+        values = BLOCK_TOKENS * (shape.head_size + SCALE_BYTES)
+    else:
+        keys = values = BLOCK_TOKENS * shape.head_size * 4
+    return shape.layers * shape.heads * (keys + values)
+
+
+def fit(shape: CacheShape, kv_gib: float, *, quantised: bool) -> KvCache:
+    """The cache that fits `kv_gib` GiB, at least one block."""
+    return KvCache(max(1, int(kv_gib * GIB) // block_bytes(shape, quantised=quantised)))
