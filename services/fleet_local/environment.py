@@ -1,0 +1,56 @@
+"""The environment of each process of a fleet. Pure; called by `fleet`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fleet_contract import launch
+from fleet_contract.spec import ModelSpec
+from fleet_local.settings import UpSettings
+
+DRAIN_SECONDS = 4.0
+"""Shorter than a server's own 30, so that Ctrl-C ends a fleet within seconds."""
+
+NOT_PASSED_ON = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODEL_DEVICE")
+"""Tokens are for fetching only; the device is set anew from what was asked."""
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
+"""Weights are on disk before a server starts, so its libraries have nothing to ask anyone."""
+
+
+def of_router(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Environment of the router."""
+    kept = {name: text for name, text in environ.items() if name not in NOT_PASSED_ON}
+    return {
+        **kept,
+        "DRAIN_TIMEOUT": str(drain_seconds(settings)),
+        "LOG_LEVEL": settings.log_level,
+        "LOG_FORMAT": settings.log_format,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def of_server(
+    spec: ModelSpec, settings: UpSettings, environ: Mapping[str, str], models: Path, threads: int
+) -> dict[str, str]:
+    """Environment of the server of `spec`; what the spec's own `env` says wins over the rest."""
+    device = {} if settings.device == "auto" else {"MODEL_DEVICE": settings.device}
+    return {
+        **of_router(settings, environ),
+        **OFFLINE,
+        **device,
+        "MODELFLEET_THREADS": str(threads),
+        "MODELS_DIR": str(models.resolve()),
+        "AUTO_DOWNLOAD_MODELS": "0",
+        **launch.encode(spec),
+    }
+
+
+def drain_seconds(settings: UpSettings) -> float:
+    """Seconds running requests get once the fleet is told to stop."""
+    return DRAIN_SECONDS if settings.drain_timeout is None else settings.drain_timeout

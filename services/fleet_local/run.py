@@ -1,0 +1,82 @@
+"""The life of `modelfleet up`, from what was asked to the exit status. Called by `command`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from fleet_local import ports, pull, selection, table
+from fleet_local.errors import StartError
+from fleet_local.fleet import Fleet
+from fleet_local.settings import UpSettings
+from fleet_local.stop_signals import StopSignals
+from fleet_local.voice import Voice
+from fleet_weights.store import Store, default_root
+
+FAILED = 1
+INSISTED = 130
+
+
+async def run(settings: UpSettings, environ: Mapping[str, str], voice: Voice) -> int:
+    """Serve until a signal. The exit status: 0 when asked to stop, 1 when it could not start."""
+    up = Up(settings, environ, voice)
+    signals = StopSignals(insist=up.insist)
+    signals.install()
+    work = asyncio.create_task(up.work())
+    asked = asyncio.create_task(signals.asked.wait())
+    await asyncio.wait((work, asked), return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        voice.say("Stopping.")
+        work.cancel()
+    status = FAILED
+    try:
+        await work
+    except asyncio.CancelledError:
+        status = 0
+    except StartError as error:
+        voice.failure(error)
+    finally:
+        asked.cancel()
+        await up.stop()
+    return status
+
+
+class Up:
+    """Holds the fleet as soon as there is one, so that whatever happens can end it."""
+
+    def __init__(self, settings: UpSettings, environ: Mapping[str, str], voice: Voice) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._voice = voice
+        self._fleet: Fleet | None = None
+
+    async def work(self) -> None:
+        """Select, check, pull, start, tell, keep. Raises StartError; otherwise runs for ever."""
+        settings, voice = self._settings, self._voice
+        specs = selection.select(settings)
+        ports.require_free(settings.host, settings.port)
+        store = Store(default_root(self._environ))
+        await pull.pull(
+            [spec for spec in specs if spec.remote is None],
+            store, self._environ, download=settings.download, voice=voice,
+        )  # fmt: skip
+        self._fleet = fleet = Fleet(specs, settings, self._environ, store.root, voice)
+        with voice.waiting(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
+            await fleet.start()
+        rows = await fleet.rows()
+        voice.say(table.render(rows, plain=not voice.is_terminal))
+        voice.say(f"The fleet answers at {fleet.base}/v1; Ctrl-C stops it. Try:")
+        voice.say(table.next_command(rows, fleet.base))
+        await fleet.keep()
+
+    async def stop(self) -> None:
+        """End every process."""
+        if self._fleet is not None:
+            await self._fleet.stop()
+
+    def insist(self) -> None:
+        """End every process and this one, now."""
+        if self._fleet is not None:
+            self._fleet.kill()
+        os._exit(INSISTED)

@@ -1,0 +1,43 @@
+"""Which models a fleet has: manifests, catalog ids or the demo. Pure but for reading the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fleet_contract import catalog, manifests
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_local.errors import StartError
+from fleet_local.settings import UpSettings
+
+IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
+
+
+def select(settings: UpSettings) -> list[ModelSpec]:
+    """The specs to serve, complete and without two claims to one id. Raises StartError."""
+    try:
+        known = catalog.load()
+        specs = [spec for path in settings.files for spec in manifests.load(path, known)]
+        names = settings.models or (() if settings.files else catalog.DEMO)
+        specs += catalog.resolve(names, known)
+    except (ValueError, OSError) as error:
+        raise StartError(str(error)) from error
+    check(specs)
+    return specs
+
+
+def check(specs: Sequence[ModelSpec]) -> None:
+    """Raises StartError when these models cannot be served together on one machine."""
+    if not specs:
+        raise StartError("There is no model to serve.", "Name some with --models or -f.")
+    taken: dict[str, str] = {}
+    for spec in specs:
+        for name in spec.ids:
+            if name in taken:
+                raise StartError(f"{name!r} names both {taken[name]!r} and {spec.model!r}.")
+            taken[name] = spec.model
+        if spec.engine in IN_CONTAINERS:
+            raise StartError(
+                f"{spec.model} runs in a container (engine {spec.engine.value}).",
+                "`modelfleet up` runs processes only; serve it on a cluster, or start its image"
+                " yourself and name its address with engine: remote.",
+            )

@@ -1,0 +1,103 @@
+"""What `modelfleet up` was asked to do: options over the environment over a `.env` file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from fleet_contract.settings import SETTINGS
+from fleet_contract.spec import DEVICE_PATTERN
+from fleet_local.errors import StartError
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """`models` are ids or aliases (none: the demo), `threads` one engine's (None: shared out)."""
+
+    host: str
+    port: int
+    models: tuple[str, ...]
+    files: tuple[Path, ...]
+    device: str
+    download: bool
+    threads: int | None
+    drain_timeout: float | None
+    log_level: str
+    log_format: str
+    run_root: Path
+
+    @classmethod
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        models: str | None = None,
+        files: Sequence[Path] = (),
+        device: str | None = None,
+    ) -> UpSettings:
+        """Options win over `environ`. Raises StartError that names the setting at fault."""
+        return cls(
+            host=host or value("HOST", environ),
+            port=_in_range("PORT", value("PORT", environ) if port is None else port, 1, 65535),
+            models=_names(models if models is not None else environ.get("MODELS", "")),
+            files=tuple(files),
+            device=_device(device or environ.get("MODEL_DEVICE", "").strip() or "auto"),
+            download=value("AUTO_DOWNLOAD_MODELS", environ),
+            threads=_optional("MODELFLEET_THREADS", environ, 1, 4096),
+            drain_timeout=_optional("DRAIN_TIMEOUT", environ, 0, 3600),
+            log_level=_one_of("LOG_LEVEL", environ, ("debug", "info", "warning", "error")),
+            log_format=_one_of("LOG_FORMAT", environ, ("json", "text")),
+            run_root=Path("run"),
+        )
+
+
+def with_dotenv(environ: Mapping[str, str], path: Path = Path(".env")) -> dict[str, str]:
+    """`environ` with what a `.env` file adds; a variable that is set already is never changed."""
+    added = {name: text for name, text in dotenv_values(path).items() if text is not None}
+    return {**added, **environ}
+
+
+def value(name: str, environ: Mapping[str, str]) -> Any:
+    """A setting of the table, parsed; its default where it is not set. Raises StartError."""
+    setting = next(setting for setting in SETTINGS if setting.name == name)
+    raw = environ.get(name, "").strip() or setting.default
+    try:
+        return setting.parse(raw)
+    except ValueError as error:
+        raise StartError(f"{name}={raw!r}: {error}.") from error
+
+
+def _optional(name: str, environ: Mapping[str, str], least: float, most: float) -> Any:
+    if not environ.get(name, "").strip():
+        return None
+    return _in_range(name, value(name, environ), least, most)
+
+
+def _in_range(name: str, number: Any, least: float, most: float) -> Any:
+    if not least <= number <= most:
+        raise StartError(f"{name}={number}: must be between {least} and {most}.")
+    return number
+
+
+def _one_of(name: str, environ: Mapping[str, str], known: tuple[str, ...]) -> str:
+    given: str = value(name, environ).lower()
+    if given not in known:
+        raise StartError(f"{name}={given!r}: must be one of {', '.join(known)}.")
+    return given
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _device(text: str) -> str:
+    if not re.match(DEVICE_PATTERN, text):
+        raise StartError(f"Device {text!r}: must be auto, cpu, mps, cuda or cuda:N.")
+    return text

@@ -1,0 +1,80 @@
+"""The table `modelfleet up` prints once everything is ready, and the command to try next.
+
+Decisions are pure; `fleet` asks the servers and `voice` prints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import ROUNDED
+from rich.table import Table
+
+from fleet_contract.endpoints import main_path
+from fleet_contract.spec import ModelSpec, Task
+
+COLUMNS = ("model", "task", "engine", "address", "state", "seconds to ready")
+UNASKED = "not asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model; `seconds` is None where no process of ours was started."""
+
+    model: str
+    task: Task
+    engine: str
+    reason: str | None
+    address: str
+    state: str
+    seconds: float | None
+
+    def cells(self) -> tuple[str, ...]:
+        """The row's texts, in the order of COLUMNS."""
+        engine = f"{self.engine} ({self.reason})" if self.reason else self.engine
+        seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
+        return (self.model, self.task.value, engine, self.address, self.state, seconds)
+
+
+def row(
+    spec: ModelSpec, listed: Sequence[Mapping[str, Any]], address: str, seconds: float | None
+) -> Row:
+    """The row of a model whose server answered `/v1/models` with `listed`."""
+    entry = next((entry for entry in listed if entry.get("id") == spec.model), {})
+    return Row(
+        spec.model, spec.task, str(entry.get("engine") or spec.engine.value),
+        entry.get("engine_reason"), address, str(entry.get("state") or UNASKED), seconds,
+    )  # fmt: skip
+
+
+def render(rows: Sequence[Row], *, plain: bool) -> Table:
+    """The rows as one table, without lines and colours when `plain`."""
+    table = Table(box=None if plain else ROUNDED, pad_edge=not plain, header_style="bold")
+    for name in COLUMNS:
+        numbers = name == COLUMNS[-1]
+        table.add_column(
+            name, justify="right" if numbers else "left", no_wrap=plain,
+            overflow="fold", min_width=len(name) if numbers else None,
+        )  # fmt: skip
+    for one in rows:
+        table.add_row(*one.cells())
+    return table
+
+
+def next_command(rows: Sequence[Row], base: str) -> str:
+    """A curl command that gets an answer from the fleet's first chat model, or else its first."""
+    first = next((one for one in rows if one.task is Task.CHAT), rows[0])
+    address = f"{base}{main_path(first.task)}"
+    if first.task is Task.SPEECH:
+        return f"curl {address} -F model={first.model} -F file=@speech.wav"
+    body: dict[str, Any] = {"model": first.model}
+    if first.task is Task.CHAT:
+        body["messages"] = [{"role": "user", "content": "Name three colours."}]
+    elif first.task is Task.EMBEDDING:
+        body["input"] = "The cat sits outside."
+    else:
+        body |= {"query": "Which animal purrs?", "documents": ["A cat.", "A car."]}
+    return f"curl {address} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
