@@ -7,14 +7,15 @@ The file is package data, so an installed wheel and an image find it too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from fleet_contract.spec import ModelSpec
+from fleet_contract.yaml_text import load_all
 
 DEMO: tuple[str, ...] = (
     "HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -51,9 +52,10 @@ def load(path: Path | None = None) -> dict[str, ModelSpec]:
 def parse(text: str, name: str) -> dict[str, ModelSpec]:
     """Entries of a catalog's text; `name` is said in errors. Raises CatalogError."""
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise CatalogError(f"{name}: not valid YAML: {error}") from error
+        documents = load_all(text, name)
+    except ValueError as error:
+        raise CatalogError(str(error)) from error
+    document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, dict) or not isinstance(document.get("models"), list):
         raise CatalogError(f"{name}: must be a mapping with a list under `models`")
     if extra := [key for key in document if key != "models"]:
@@ -85,6 +87,13 @@ def resolve(names: Iterable[str], catalog: Catalog) -> list[ModelSpec]:
     return list(found.values())
 
 
+def find(name: str, catalog: Catalog) -> ModelSpec | None:
+    """The entry of an id or alias."""
+    if name in catalog:
+        return catalog[name]
+    return next((spec for spec in catalog.values() if name in spec.aliases), None)
+
+
 def _entry(raw: Any, where: str) -> ModelSpec:
     if not isinstance(raw, dict):
         raise CatalogError(f"{where}: must be a mapping, not {type(raw).__name__}")
@@ -93,36 +102,20 @@ def _entry(raw: Any, where: str) -> ModelSpec:
     try:
         return ModelSpec.model_validate(raw)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise CatalogError(f"{where}: {f'{key}: ' if key else ''}{problem['msg']}") from error
+        raise CatalogError(f"{where}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """`key: what is wrong with it` of a refused spec."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    return f"{key}: {problem['msg']}" if key else str(problem["msg"])
 
 
 def _unknown(name: str, by_name: Mapping[str, ModelSpec]) -> str:
-    from difflib import get_close_matches
-
     lowered = {identifier.lower(): identifier for identifier in by_name}
     tails = {identifier.rpartition("/")[2]: identifier for identifier in lowered}
     close = get_close_matches(name.lower(), [*lowered, *tails], n=3, cutoff=0.6)
     likely = dict.fromkeys(lowered[tails.get(match, match)] for match in close)
     hint = f"did you mean {' or '.join(likely)}?" if likely else "see `modelfleet catalog`."
     return f"{name!r} is not in the catalog; {hint}"
-
-
-class _Loader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, where PyYAML would keep the last."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is given twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -1,0 +1,142 @@
+"""From a short spec, such as `{model: BAAI/bge-m3}`, to a whole one, and where each field is from.
+
+Pure. Used by the operator, by `modelfleet explain` and by `modelfleet up -f`. Layers are laid one
+under the other; a field comes from the highest layer that gives it, nested blocks field by field,
+lists and plain values whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fleet_contract.catalog import Catalog, find, first_problem
+from fleet_contract.spec import ModelSpec
+
+MANIFEST = "manifest"
+CATALOG = "catalog"
+DEFAULT = "default"
+
+OF_THE_FILES = ("source", "sha256", "weights", "engine", "dtype")
+"""Fields of a catalog entry that hold for the entry's own files only."""
+GPU = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Fields in camelCase, as on the wire, and where they are from."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """`origins` has the layer of every field given, by dotted path (`defaults.temperature`); what
+    is not there is the default. `notes` says in words what was left out of a layer and why."""
+
+    spec: ModelSpec
+    origins: dict[str, str]
+    notes: tuple[str, ...]
+
+    def origin(self, path: str) -> str:
+        """The layer a field is from."""
+        return self.origins.get(path, DEFAULT)
+
+
+def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] = ()) -> Completed:
+    """The whole spec of a manifest's `spec`; `below` lies under the catalog (a profile).
+
+    An alias in `model` stands for the entry's id and stays an alias. Raises ValueError that names
+    the field at fault.
+    """
+    given = _without_nulls(spec)
+    _check_spelling(given)
+    entry = find(given["model"], catalog) if isinstance(given.get("model"), str) else None
+    layers = [Layer(MANIFEST, given)]
+    notes: list[str] = []
+    if entry is not None:
+        if entry.model != given["model"]:
+            notes.append(f"{given['model']} is an alias of {entry.model} in the catalog")
+            layers = [Layer(MANIFEST, _by_id(given, entry))]
+        fields, left_out = _applicable(entry, given)
+        layers.append(Layer(CATALOG, fields))
+        notes += left_out
+    merged, origins = merge([*layers, *below])
+    try:
+        whole = ModelSpec.model_validate(merged)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+    return Completed(whole, origins, tuple(notes))
+
+
+def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields of all layers, the first one's winning, and the layer of each."""
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        _lay_under(merged, layer.fields, layer.name, "", origins)
+    return merged, origins
+
+
+def _lay_under(
+    above: dict[str, Any], fields: Mapping[str, Any], name: str, path: str, origins: dict[str, str]
+) -> None:
+    for key, value in fields.items():
+        where = f"{path}.{key}" if path else key
+        if isinstance(value, Mapping):
+            block = above.setdefault(key, {})
+            if isinstance(block, dict):
+                _lay_under(block, value, name, where, origins)
+        elif key not in above:
+            above[key] = value
+            origins[where] = name
+
+
+def _applicable(entry: ModelSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What of an entry still holds beside what the manifest gives."""
+    fields = entry.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    notes: list[str] = []
+    if "source" in given or "weights" in given:
+        dropped = [key for key in OF_THE_FILES if key in fields and key not in given]
+        fields = {key: value for key, value in fields.items() if key not in OF_THE_FILES}
+        if dropped:
+            notes.append(
+                f"{', '.join(dropped)} of the catalog left out: the manifest names other weights"
+            )
+    device = given.get("device")
+    limits = fields.get("resources", {}).get("limits", {})
+    if isinstance(device, str) and device in ("cpu", "mps") and GPU in limits:
+        kept = {key: value for key, value in limits.items() if key != GPU}
+        fields["resources"] = {**fields["resources"], "limits": kept}
+        notes.append(f"{GPU} of the catalog left out: the manifest asks for device {device}")
+    return fields, notes
+
+
+def _by_id(given: Mapping[str, Any], entry: ModelSpec) -> dict[str, Any]:
+    """The manifest with the entry's id in place of its alias, which clients may go on sending."""
+    alias = given["model"]
+    changed = {**given, "model": entry.model}
+    aliases = given.get("aliases")
+    if isinstance(aliases, list) and alias not in aliases:
+        changed["aliases"] = [*aliases, alias]
+    return changed
+
+
+def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An API server drops nulls; a file may hold them."""
+    return {
+        key: _without_nulls(value) if isinstance(value, Mapping) else value
+        for key, value in fields.items()
+        if value is not None
+    }
+
+
+def _check_spelling(given: Mapping[str, Any]) -> None:
+    """ModelSpec reads Python's spelling too; a manifest must be what `kubectl apply` takes."""
+    for name, field in ModelSpec.model_fields.items():
+        if name in given and field.alias is not None and field.alias != name:
+            raise ValueError(f"{name}: write {field.alias}")

@@ -1,0 +1,63 @@
+"""YAML as people write it, read strictly: no objects, no key twice, errors with the file's name.
+
+Used for the catalog and for manifests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+def load_all(text: str, name: str) -> list[Any]:
+    """The documents of `text`, empty ones as None. Raises ValueError with name, line and column."""
+    try:
+        return list(yaml.load_all(text, Loader=StrictLoader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        raise ValueError(f"{name}{where}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{name}: not valid YAML: {error}") from error
+
+
+def dump_all(documents: list[dict[str, Any]]) -> str:
+    """Block style, keys in the order given."""
+    text: str = yaml.safe_dump_all(
+        documents, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False
+    )
+    return text
+
+
+class StrictLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, where PyYAML would keep the last, and aliases,
+    with which a short file can grow without bound."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (`*name`) are not read here", event.start_mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is not text; put it in quotes", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
