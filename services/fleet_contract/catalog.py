@@ -115,7 +115,9 @@ def first_problem(error: ValidationError) -> str:
 def _unknown(name: str, by_name: Mapping[str, ModelSpec]) -> str:
     lowered = {identifier.lower(): identifier for identifier in by_name}
     tails = {identifier.rpartition("/")[2]: identifier for identifier in lowered}
-    close = get_close_matches(name.lower(), [*lowered, *tails], n=3, cutoff=0.6)
+    wanted = name.lower()
+    close = [tail for tail in tails if wanted and wanted in tail][:3]
+    close = close or get_close_matches(wanted, [*lowered, *tails], n=3, cutoff=0.6)
     likely = dict.fromkeys(lowered[tails.get(match, match)] for match in close)
     hint = f"did you mean {' or '.join(likely)}?" if likely else "see `modelfleet catalog`."
     return f"{name!r} is not in the catalog; {hint}"

@@ -1,0 +1,97 @@
+"""`modelfleet catalog`: the models that can be named by id alone, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleet_cli.selection import usage_errors
+from fleet_contract import catalog as known_models
+from fleet_contract.completion import GPU
+from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
+
+app = typer.Typer(add_completion=False)
+
+PLAIN_WIDTH = 200
+"""Columns of the table where it goes to a file or a pipe."""
+
+CatalogFile = Annotated[
+    Path | None, typer.Option("--catalog", help="Another catalog file than the packaged one.")
+]
+
+
+@app.command()
+def catalog(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
+    file: CatalogFile = None,
+) -> None:
+    """List the models of the catalog."""
+    with usage_errors("catalog"):
+        specs = list(known_models.load(file).values())
+    if as_json:
+        entries = [
+            {"task": spec.task.value, "engine": spec.engine.value, **spec.to_wire()}
+            for spec in specs
+        ]
+        print(json.dumps(entries, indent=2))
+        return
+    _print_table(specs)
+
+
+def row(spec: ModelSpec) -> tuple[str, ...]:
+    """Id, aliases, task, engine, dtype, what it takes and gives, device, source."""
+    return (
+        spec.model,
+        ", ".join(spec.aliases),
+        spec.task.value,
+        spec.engine.value if spec.engine is not Engine.AUTO else "",
+        spec.dtype.value if spec.dtype is not Dtype.AUTO else "",
+        _shape(spec),
+        "GPU" if GPU in spec.resources.limits else "CPU, GPU",
+        source(spec),
+    )
+
+
+def source(spec: ModelSpec) -> str:
+    """Where the weights come from, in a word or two."""
+    urls = [spec.source] if spec.source else []
+    urls += [part.url for file in spec.weights for part in file.parts]
+    places: dict[str, None] = {}
+    for url in urls:
+        scheme, _, rest = url.partition("://")
+        place = rest.removesuffix("@main") if scheme == "hf" else rest.partition("/")[0]
+        places[f"{scheme}: {place}"] = None
+    return "\n".join(places)
+
+
+def _shape(spec: ModelSpec) -> str:
+    if spec.task in (Task.EMBEDDING, Task.RERANK):
+        sizes = [spec.dimensions, *spec.matryoshka_dimensions]
+        return "/".join(str(size) for size in sizes if size) + " dimensions"
+    if spec.task is Task.SPEECH:
+        return "English" if spec.multilingual is False else "multilingual"
+    context = f"{spec.context_length // 1024}k context" if spec.context_length else ""
+    return f"{context}, images" if spec.vision else context
+
+
+def _print_table(specs: list[ModelSpec]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    for title in ("aliases", "task", "engine", "dtype", "what", "runs on"):
+        table.add_column(title, overflow="fold")
+    table.add_column("weights", overflow="fold", style="dim")
+    for spec in specs:
+        table.add_row(*row(spec))
+    console.print(table)
+    console.print(
+        f"\n{len(specs)} models; `modelfleet render MODEL` prints all there is to know about one."
+    )

@@ -1,0 +1,51 @@
+"""`modelfleet pull MODEL...`: brings weights to disk, with a progress bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleet_cli.catalog import CatalogFile
+from fleet_cli.selection import chosen, environment, from_file, usage_errors
+
+app = typer.Typer(add_completion=False)
+
+FAILED_STATUS = 1
+INTERRUPTED_STATUS = 130
+
+
+@app.command()
+def pull(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids or aliases of the catalog; MODELS, else the demo models."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Pull the models of these manifests.")
+    ] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the weights (MODELS_DIR).")
+    ] = None,
+    catalog_file: CatalogFile = None,
+) -> None:
+    """Download the weights of models; goes on where it was interrupted."""
+    from fleet_weights.store import Store, default_root
+
+    environ = environment()
+    with usage_errors("pull"):
+        if file is not None and models:
+            raise ValueError("name models, or a file with -f, not both")
+        specs = (
+            from_file(file, catalog_file) if file else chosen(models or [], environ, catalog_file)
+        )
+    from fleet_cli.pull_report import pull_all
+
+    try:
+        failed = pull_all(specs, Store(models_dir or default_root(environ)), environ)
+    except KeyboardInterrupt:
+        print("modelfleet pull: interrupted; it goes on from there next time.", file=sys.stderr)
+        sys.exit(INTERRUPTED_STATUS)
+    sys.exit(FAILED_STATUS if failed else 0)

@@ -1,0 +1,35 @@
+"""`modelfleet render MODEL...`: whole InferenceModel manifests, for `kubectl apply -f -`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleet_cli.catalog import CatalogFile
+from fleet_cli.selection import chosen, from_file, usage_errors
+from fleet_contract import manifests
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def render(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Ids or aliases of the catalog.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Complete the manifests of this file.")
+    ] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Write out every default as well.")
+    ] = False,
+    catalog_file: CatalogFile = None,
+) -> None:
+    """Print InferenceModel manifests as YAML."""
+    with usage_errors("render"):
+        if bool(models) == bool(file):
+            raise ValueError("name models, or a file with -f")
+        specs = from_file(file, catalog_file) if file else chosen(models or [], {}, catalog_file)
+    print(manifests.render(specs, with_defaults=defaults), end="")

@@ -1,0 +1,58 @@
+"""What commands that take models share: ids, aliases, files of manifests, exit on bad input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fleet_contract import catalog, manifests
+from fleet_contract.spec import ModelSpec
+
+USAGE_STATUS = 2
+
+
+def chosen(
+    names: Sequence[str], environ: Mapping[str, str], catalog_file: Path | None = None
+) -> list[ModelSpec]:
+    """Specs of the ids or aliases given, else of MODELS, else the demo's. Raises ValueError."""
+    listed = [name for given in names for name in split(given)]
+    known = catalog.load(catalog_file)
+    return catalog.resolve(listed or split(environ.get("MODELS", "")) or catalog.DEMO, known)
+
+
+def from_file(path: Path, catalog_file: Path | None = None) -> list[ModelSpec]:
+    """Specs of a file of manifests, completed from the catalog. Raises ValueError."""
+    known = catalog.load(catalog_file)
+    specs: list[ModelSpec] = []
+    for manifest in manifests.load(path):
+        try:
+            specs.append(manifests.complete(manifest.spec, known).spec)
+        except ValueError as error:
+            raise ValueError(f"{manifest.where}: spec.{error}") from error
+    return specs
+
+
+def split(text: str) -> list[str]:
+    """The names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def environment() -> dict[str, str]:
+    """The process's variables, with those of `.env` in the working directory for what is unset."""
+    from dotenv import dotenv_values
+
+    kept = {key: value for key, value in dotenv_values(".env").items() if value is not None}
+    return {**kept, **os.environ}
+
+
+@contextmanager
+def usage_errors(command: str) -> Iterator[None]:
+    """Ends the process with status 2 and the reason where input is at fault."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        print(f"modelfleet {command}: {error}", file=sys.stderr)
+        sys.exit(USAGE_STATUS)
