@@ -1,0 +1,37 @@
+"""The torch engine: chat, vision, embeddings, rerank and Whisper through Hugging Face transformers.
+
+The one package that imports torch. Nothing is ever fetched or executed from a repo: local files,
+safetensors and GGUF only, no remote code, no pickles. The four engines are imported when first
+asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+# Read by huggingface_hub when it is imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+if TYPE_CHECKING:
+    from fleet_server.engines.torch.chat import TorchChat
+    from fleet_server.engines.torch.embedding import TorchEmbedding
+    from fleet_server.engines.torch.rerank import TorchRerank
+    from fleet_server.engines.torch.speech import TorchSpeech
+
+__all__ = ["TorchChat", "TorchEmbedding", "TorchRerank", "TorchSpeech"]
+
+_HOMES = {
+    "TorchChat": "chat",
+    "TorchEmbedding": "embedding",
+    "TorchRerank": "rerank",
+    "TorchSpeech": "speech",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

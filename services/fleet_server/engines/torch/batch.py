@@ -1,0 +1,68 @@
+"""The answers that take their next token in one pass, and their shared key/value cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fleet_server.engines.torch import key_values
+from fleet_server.engines.torch.running import Running
+from fleet_server.engines.torch.runtime import tensor
+
+
+class Batch:
+    """Rows of the step loop's decoding pass. `padding` counts a row's empty places on the left."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.rows: list[Running] = []
+        self.cache: Any = None
+        self._padding: list[int] = []
+
+    def join(self, row: Running) -> None:
+        """Take in an answer whose prompt was read; its cache becomes part of this one."""
+        if self.cache is None:
+            self.cache, self._padding = row.cache, [0]
+        else:
+            mine, its = key_values.num_tokens(self.cache), key_values.num_tokens(row.cache)
+            self.cache = key_values.joined(self.cache, row.cache)
+            longest = max(mine, its)
+            self._padding = [padding + longest - mine for padding in self._padding]
+            self._padding.append(longest - its)
+        self.rows.append(row)
+        row.release()
+
+    def drop(self) -> None:
+        """Let answers go that are over, and padding that nobody needs any more."""
+        kept = [index for index, row in enumerate(self.rows) if not row.over]
+        if len(kept) == len(self.rows):
+            return
+        self.rows = [self.rows[index] for index in kept]
+        padding = [self._padding[index] for index in kept]
+        if not kept:
+            self.cache, self._padding = None, []
+            return
+        first = min(padding)
+        key_values.thin(self.cache, kept, first)
+        self._padding = [each - first for each in padding]
+
+    def inputs(self) -> dict[str, Any]:
+        """Arguments of the model's next pass: ids and positions `[rows, 1]`, cache, mask."""
+        return {
+            "input_ids": tensor([[row.last_token] for row in self.rows], self._device),
+            "position_ids": tensor([[row.position] for row in self.rows], self._device),
+            "attention_mask": self._mask(),
+            "cache": self.cache,
+        }
+
+    def moved(self) -> None:
+        """A pass is done: every row is one token further."""
+        for row in self.rows:
+            row.position += 1
+
+    def _mask(self) -> torch.Tensor | None:
+        if not any(self._padding):
+            return None
+        places = torch.arange(key_values.num_tokens(self.cache) + 1, device=self._device)
+        return (places >= tensor(self._padding, self._device).unsqueeze(1)).long()

@@ -1,0 +1,114 @@
+"""TorchChat: chat on transformers, text and images; built by fleet_server.load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.conversation import Conversation
+from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.plan import Bounds
+from fleet_server.engines.torch.running import Running
+from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.sampler import Chooser
+from fleet_server.engines.torch.step_loop import StepLoop
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
+
+ROWS = {"cpu": 8}
+MORE_ROWS = 32
+PREFILL = {"cpu": 512}
+MORE_PREFILL = 2048
+"""Prompt tokens read between two tokens of the running answers: how long those may stall."""
+FREE_SHARE = 0.4
+"""Of the GPU's memory free after loading, what the key/value cache may take."""
+GIB = 1 << 30
+
+
+class TorchChat:
+    """A ChatModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
+
+    supports = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        checkpoint = Checkpoint.find(folder)
+        multimodal = "vision_config" in checkpoint.config
+        if spec.vision and not multimodal:
+            raise LoadError(f"{spec.model} is to read images; its files describe a text model.")
+        runtime = Runtime.start(spec, threads, checkpoint.stored_dtype)
+        self._conversation = Conversation(checkpoint, multimodal=multimodal)
+        auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
+        model = checkpoint.load(auto_class, runtime, spec.dtype)
+        forward = Forward(model)
+        bounds = _bounds(spec, forward)
+        self.device = str(runtime.device)
+        self.dtype = str(runtime.dtype).removeprefix("torch.")
+        self.context_length = _context_length(spec, model.config)
+        self.max_concurrent = spec.limits.max_concurrent or bounds.rows
+        self._random = torch.Generator()
+        self._random.seed()
+        self._loop = StepLoop(forward, runtime, bounds, self._stop_ids(model))
+
+    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+        """Apply the chat template and tokenise. Raises BadRequest."""
+        return self._conversation.prompt(messages, images)
+
+    def submit(
+        self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
+    ) -> Generation:
+        row = Running(prompt.state, sampling, Chooser(sampling, self._random), emit)
+        self._loop.submit(row)
+        return row
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text without special tokens."""
+        return self._conversation.decode(token_ids)
+
+    @property
+    def healthy(self) -> bool:
+        return not self._loop.broken
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def _stop_ids(self, model: Any) -> frozenset[int]:
+        named = (
+            model.generation_config.eos_token_id,
+            model.config.get_text_config().eos_token_id,
+            self._conversation.tokenizer.eos_token_id,
+        )
+        lists = [value if isinstance(value, list) else [value] for value in named]
+        return frozenset(entry for each in lists for entry in each if entry is not None)
+
+
+def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
+    device = forward.device
+    rows = spec.batching.max_size or ROWS.get(device.type, MORE_ROWS)
+    if not (spec.batching.enabled and forward.can_batch):
+        rows = 1
+    kv_bytes = spec.cache.kv_gib * GIB
+    if device.type == "cuda":
+        kv_bytes = max(kv_bytes, FREE_SHARE * torch.cuda.mem_get_info(device)[0])
+    return Bounds(
+        rows=rows,
+        prefill=min(PREFILL.get(device.type, MORE_PREFILL), spec.batching.max_tokens),
+        kv_tokens=int(kv_bytes / forward.bytes_per_token()),
+        images_share=spec.batching.allow_vision,
+    )
+
+
+def _context_length(spec: ModelSpec, config: Any) -> int:
+    own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if spec.context_length is None:
+        if own is None:
+            raise LoadError("No file says how long a prompt may be.", "Set `contextLength`.")
+        return own
+    if own is not None and spec.context_length > own:
+        raise LoadError(f"contextLength is {spec.context_length}; this model reads {own} tokens.")
+    return spec.context_length

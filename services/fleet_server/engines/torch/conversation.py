@@ -1,0 +1,115 @@
+"""Messages to token ids and back; TorchChat's tokenizer, processor and chat template."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jinja2
+from transformers import AutoProcessor, AutoTokenizer
+
+from fleet_contract.errors import BadRequest
+from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Message, Prompt
+
+IMAGE_WORDS = ("image_token", "video_token", "vision_start_token", "vision_end_token", "boi_token")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatInput:
+    """A tokenised conversation. `pixels` are the model's further inputs where it has images."""
+
+    token_ids: list[int]
+    pixels: dict[str, Any] = field(default_factory=dict)
+
+
+class Conversation:
+    """Applies the chat template. Safe to call from several threads."""
+
+    def __init__(self, checkpoint: Checkpoint, *, multimodal: bool) -> None:
+        folder = str(checkpoint.folder)
+        self._processor: Any = None
+        if multimodal:
+            self._processor = AutoProcessor.from_pretrained(folder, **checkpoint.source)
+            self.tokenizer: Any = self._processor.tokenizer
+        else:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **checkpoint.source)
+        self._renderer: Any = self._processor or self.tokenizer
+        if not self._renderer.chat_template:
+            raise LoadError(
+                f"{checkpoint.folder.name} has no chat template.",
+                "It is no chat model, or its chat_template.jinja was not fetched.",
+            )
+        # A fast tokenizer may not be configured anew while another thread uses it.
+        self._lock = threading.Lock()
+        self._reserved = _reserved(self._processor)
+
+    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+        """Raises BadRequest if the template or the processor refuses."""
+        if images and self._processor is None:
+            raise BadRequest("This model does not read images.", param="messages")
+        text = self._render(messages)
+        if not images:
+            with self._lock:
+                ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return Prompt(len(ids), ChatInput(ids))
+        return self._with_images(text, images)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text without special tokens; an unfinished character at the end gives U+FFFD."""
+        text: str = self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _render(self, messages: Sequence[Message]) -> str:
+        for message in messages:
+            self._check(message["content"])
+        if self._processor is None:
+            messages = [{**message, "content": _text(message["content"])} for message in messages]
+        try:
+            text: str = self._renderer.apply_chat_template(
+                list(messages), add_generation_prompt=True, tokenize=False
+            )
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            raise BadRequest(
+                f"The model's chat template refuses these messages: {error}", param="messages"
+            ) from error
+        return text
+
+    def _check(self, content: str | list[dict[str, Any]]) -> None:
+        text = content if isinstance(content, str) else _text(content)
+        for word in self._reserved:
+            if word in text:
+                raise BadRequest(
+                    f"The text of a message must not hold {word!r}, which stands for an image.",
+                    param="messages",
+                )
+
+    def _with_images(self, text: str, images: Sequence[Any]) -> Prompt:
+        try:
+            with self._lock:
+                made = self._processor(
+                    text=[text], images=list(images), add_special_tokens=False, return_tensors="pt"
+                )
+        except ValueError as error:  # such as a strip one pixel high
+            raise BadRequest(
+                f"The model's processor refuses the images: {error}", param="messages"
+            ) from error
+        ids = made.pop("input_ids")[0].tolist()
+        made.pop("attention_mask", None)
+        return Prompt(len(ids), ChatInput(ids, dict(made)))
+
+
+def _reserved(processor: Any) -> tuple[str, ...]:
+    words = [getattr(processor, name, None) for name in IMAGE_WORDS]
+    return tuple(word for word in words if isinstance(word, str) and word)
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content if part["type"] == "text")

@@ -1,0 +1,87 @@
+"""Calls the model: a stretch of one prompt, or the next token of a batch; used by the step loop."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from fleet_server.engines.torch.batch import Batch
+from fleet_server.engines.torch.running import Running
+from fleet_server.engines.torch.runtime import tensor
+from fleet_server.load_error import LoadError
+
+PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
+
+
+class Forward:
+    """`can_batch` says whether rows may share a pass and a prompt may be read in stretches: not
+    where a layer keeps another state than keys and values, or positions cannot be given."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.device: torch.device = model.device
+        known = inspect.signature(model.forward).parameters
+        if "cache" not in known:
+            raise LoadError(f"{type(model).__name__} writes without a key/value cache.")
+        self._config = model.config.get_text_config(decoder=True)
+        layers = set(getattr(self._config, "layer_types", None) or PLAIN_LAYERS)
+        self.can_batch = layers <= PLAIN_LAYERS and "position_ids" in known
+        self._common: dict[str, Any] = {"use_cache": True}
+        if "logits_to_keep" in known:
+            self._common["logits_to_keep"] = 1
+        self._rope_index = getattr(getattr(model, "model", None), "get_rope_index", None)
+
+    def read(self, row: Running, number: int) -> torch.Tensor:
+        """Read the next `number` tokens of the prompt; logits `[1, vocabulary]` after them."""
+        if row.cache is None:
+            row.cache = self._new_cache()
+        ids = tensor([row.token_ids[row.filled : row.filled + number]], self.device)
+        places = torch.arange(row.filled, row.filled + number, device=self.device).unsqueeze(0)
+        extra: dict[str, Any] = {"position_ids": places} if self.can_batch else {}
+        offset = 0
+        if row.pixels:
+            extra |= {name: self._moved(value) for name, value in row.pixels.items()}
+            if self._rope_index is not None:
+                extra["position_ids"], offset = self._image_positions(ids, extra)
+        logits = self._call(input_ids=ids, cache=row.cache, **extra)
+        row.filled += number
+        row.position = row.filled + offset
+        return logits
+
+    def step(self, batch: Batch) -> torch.Tensor:
+        """Logits `[rows, vocabulary]` of the next token of every row."""
+        inputs = batch.inputs()
+        if not self.can_batch:
+            del inputs["position_ids"]
+        return self._call(**inputs)
+
+    def bytes_per_token(self) -> int:
+        """Bytes of keys and values that one token takes."""
+        config = self._config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * heads * size * self._model.dtype.itemsize)
+
+    def _call(self, **inputs: Any) -> torch.Tensor:
+        logits: torch.Tensor = self._model(**inputs, **self._common).logits[:, -1]
+        return logits
+
+    def _new_cache(self) -> DynamicCache:
+        # Without the config every layer keeps all its tokens, sliding windows too: rows of
+        # different lengths can then be put together, and the mask alone applies the window.
+        return DynamicCache() if self.can_batch else DynamicCache(config=self._config)
+
+    def _image_positions(self, ids: torch.Tensor, extra: dict[str, Any]) -> tuple[Any, int]:
+        """Positions in text, height and width (M-RoPE), and how far text goes on from there."""
+        names = ("mm_token_type_ids", "image_grid_thw")
+        assert self._rope_index is not None  # noqa: S101  (asked by the caller)
+        given = {name: extra[name] for name in names if name in extra}
+        positions, delta = self._rope_index(ids, **given)
+        return positions, int(delta)
+
+    def _moved(self, value: torch.Tensor) -> torch.Tensor:
+        value = value.to(self.device)
+        return value.to(self._model.dtype) if value.is_floating_point() else value

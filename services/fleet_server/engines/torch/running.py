@@ -1,0 +1,80 @@
+"""One answer in the torch engine, from its prompt to its last token; owned by the step loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fleet_server.engines.torch.conversation import ChatInput
+from fleet_server.engines.torch.sampler import Chooser
+from fleet_server.protocols import Finish, Sampling, Step
+
+Emit = Callable[[Step], None]
+
+logger = logging.getLogger(__name__)
+
+
+class Running:
+    """A Generation (fleet_server.protocols): only `cancel` may be called from other threads.
+
+    `filled` counts prompt tokens the model has read, `position` is that of the next token.
+    """
+
+    def __init__(self, given: ChatInput, sampling: Sampling, chooser: Chooser, emit: Emit) -> None:
+        self.token_ids = given.token_ids
+        self.pixels = given.pixels
+        self.has_images = bool(given.pixels)
+        self.chooser = chooser
+        self.cancelled = False
+        self.ended = False
+        self.filled = 0
+        self.position = 0
+        self.cache: Any = None
+        self.last_token = 0
+        self._left = sampling.max_tokens
+        self._emit = emit
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for more tokens."""
+        return self.ended or self.cancelled
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of prompt and answer together, at most."""
+        return len(self.token_ids) + self._left
+
+    def take(self, token: int | None, stop_ids: frozenset[int]) -> None:
+        """Pass the next token on; None is a token that could not be computed."""
+        if token is None:
+            self.fail(ArithmeticError("the model's logits are not finite"))
+        elif token in stop_ids:
+            self._send(Step((), Finish.STOP))
+        else:
+            self.last_token = token
+            self.chooser.saw(token)
+            self._left -= 1
+            self._send(Step((token,), Finish.LENGTH if self._left == 0 else None))
+
+    def fail(self, error: Exception) -> None:
+        """End the answer with an error."""
+        self._send(Step((), error=error))
+
+    def release(self) -> None:
+        """Drop what takes memory."""
+        self.cache = None
+        self.pixels = {}
+
+    def _send(self, step: Step) -> None:
+        if self.over:
+            return
+        self.ended = step.finish is not None or step.error is not None
+        try:
+            self._emit(step)
+        except Exception:
+            logger.exception("an answer's receiver failed")
+            self.cancelled = True

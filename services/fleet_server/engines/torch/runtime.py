@@ -1,0 +1,99 @@
+"""Where torch computes and in which number format; every torch engine asks once when built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fleet_contract.spec import Dtype, ModelSpec
+from fleet_server.engines.cpu import cpu_has_bf16
+from fleet_server.load_error import LoadError
+
+NAMED: dict[Dtype, torch.dtype] = {
+    Dtype.FLOAT32: torch.float32,
+    Dtype.BFLOAT16: torch.bfloat16,
+    Dtype.FLOAT16: torch.float16,
+}
+HALVES = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The device and the number format of weights and activations."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def start(cls, spec: ModelSpec, threads: int, stored: str | None) -> Runtime:
+        """Set the threads and choose; `stored` is the format config.json names for the weights.
+
+        Raises LoadError when the device does not exist or cannot compute in what is asked for.
+        """
+        torch.set_num_threads(threads)
+        device = find_device(spec.device)
+        return cls(device, choose_dtype(spec.dtype, device.type, stored, _half(device)))
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an allocation failed, rather than the computation."""
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        text = str(error)
+        return isinstance(error, RuntimeError) and (
+            "allocate memory" in text or "out of memory" in text
+        )
+
+    def free_memory(self) -> None:
+        """Hand cached blocks back to the device, after an allocation failed."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `name` (`auto`, `cpu`, `mps`, `cuda`, `cuda:N`). Raises LoadError."""
+    kind, _, index = name.partition(":")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda":
+        number = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= number:
+            raise LoadError(
+                f"device is {name}; torch sees {number} CUDA devices.",
+                "Check the driver with nvidia-smi, and that torch is a CUDA build.",
+            )
+        return torch.device("cuda", int(index or 0))
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise LoadError("device is mps; torch sees no Apple GPU.", "Use device cpu.")
+    return torch.device(kind)
+
+
+def choose_dtype(asked: Dtype, device: str, stored: str | None, half: torch.dtype) -> torch.dtype:
+    """The format to compute in.
+
+    `auto` keeps 16-bit weights as they are stored on a GPU; weights stored in 32 bits, and every
+    model on a CPU, get `half`, the 16-bit format this device is quick in, or float32 where it has
+    none. Raises LoadError for what torch does not compute in here.
+    """
+    if asked in NAMED:
+        return NAMED[asked]
+    if asked is Dtype.INT8:
+        raise LoadError("The torch engine does not compute in int8.", "Use dtype auto.")
+    kept = getattr(torch, stored or "", None)
+    return kept if device != "cpu" and kept in HALVES else half
+
+
+def _half(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    return torch.bfloat16 if cpu_has_bf16() else torch.float32
+
+
+def tensor(values: Any, device: torch.device) -> torch.Tensor:
+    """Whole numbers as int64 on the device."""
+    return torch.tensor(values, dtype=torch.long, device=device)

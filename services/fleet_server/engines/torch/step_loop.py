@@ -1,0 +1,162 @@
+"""The one thread that runs a chat model; used by TorchChat.
+
+Each step reads a bounded number of prompt tokens of those who wait, first come first served, and
+then takes one token for every answer in the batch. Answers join after their prompt and leave at
+their end or when cancelled. Nothing else may call the model.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+
+import torch
+
+from fleet_contract.errors import NotReady, TooLarge
+from fleet_server.engines.torch import key_values
+from fleet_server.engines.torch.batch import Batch
+from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.plan import Bounds, may_join, stretch
+from fleet_server.engines.torch.running import Running
+from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.sampler import choose
+
+logger = logging.getLogger(__name__)
+
+GONE = "The engine is stopping; please try again."
+NO_MEMORY = "This request does not fit the memory that is free."
+
+
+class StepLoop:
+    """Owns the model. `stop_ids` are the tokens that end an answer; they are not emitted.
+
+    A request that does not fit the memory fails alone. A step that fails otherwise ends every
+    answer with the error and turns `broken` True, so that whoever supervises the process starts a
+    new one.
+    """
+
+    def __init__(
+        self, forward: Forward, runtime: Runtime, bounds: Bounds, stop_ids: frozenset[int]
+    ) -> None:
+        self._forward = forward
+        self._runtime = runtime
+        self._bounds = bounds
+        self._stop_ids = stop_ids
+        self._inbox: deque[Running] = deque()
+        self._waiting: deque[Running] = deque()
+        self._batch = Batch(forward.device)
+        self._wake = threading.Condition()
+        self._closing = False
+        self.broken = False
+        self._thread = threading.Thread(target=self._run, name="torch-step", daemon=True)
+        self._thread.start()
+
+    @property
+    def working_on(self) -> int:
+        """Answers that have not ended."""
+        return len(self._inbox) + len(self._waiting) + len(self._batch.rows)
+
+    def submit(self, row: Running) -> None:
+        """Let the answer start at the next step. Never blocks. Raises NotReady when closed."""
+        with self._wake:
+            if self._closing or self.broken:
+                raise NotReady(GONE, retry_after=1)
+            self._inbox.append(row)
+            self._wake.notify()
+
+    def close(self) -> None:
+        """End every answer with an error step and stop the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        with torch.inference_mode():
+            while self._has_work():
+                try:
+                    self._drop()
+                    self._read_prompts()
+                    self._take_tokens()
+                except Exception as error:
+                    logger.exception("the step loop failed")
+                    self._end(error)
+        self._end(NotReady(GONE, retry_after=1))
+
+    def _has_work(self) -> bool:
+        """Wait for answers to work on; False once the loop is closed or broken."""
+        with self._wake:
+            while not (self._closing or self.broken or self.working_on):
+                self._wake.wait()
+            self._waiting.extend(self._inbox)
+            self._inbox.clear()
+            return not (self._closing or self.broken)
+
+    def _drop(self) -> None:
+        if any(row.over for row in self._waiting):
+            self._waiting = deque(row for row in self._waiting if not row.over)
+        self._batch.drop()
+
+    def _read_prompts(self) -> None:
+        budget = self._bounds.prefill
+        while self._waiting and budget > 0:
+            row = self._waiting[0]
+            if not may_join(row, self._batch.rows, self._bounds):
+                return
+            number = stretch(row, budget, in_pieces=self._forward.can_batch)
+            budget -= number
+            try:
+                self._read(row, number)
+            except Exception as error:
+                if not self._runtime.is_out_of_memory(error):
+                    raise
+                self._refuse(row, error)
+            if row.over or row.filled == len(row.token_ids):
+                self._waiting.popleft()
+
+    def _read(self, row: Running, number: int) -> None:
+        logits = self._forward.read(row, number)
+        if row.filled < len(row.token_ids):
+            return
+        row.take(choose(logits, [row.chooser])[0], self._stop_ids)
+        if not row.over:
+            self._batch.join(row)
+
+    def _take_tokens(self) -> None:
+        self._batch.drop()
+        batch = self._batch
+        if not batch.rows:
+            return
+        length = key_values.num_tokens(batch.cache)
+        try:
+            logits = self._forward.step(batch)
+            tokens = choose(logits, [row.chooser for row in batch.rows])
+        except Exception as error:
+            if not self._runtime.is_out_of_memory(error):
+                raise
+            key_values.cut_back(batch.cache, length)
+            self._refuse(batch.rows[-1], error)  # the one that came last; the others go on
+            return
+        batch.moved()
+        for row, token in zip(batch.rows, tokens, strict=True):
+            row.take(token, self._stop_ids)
+        batch.drop()
+
+    def _refuse(self, row: Running, error: Exception) -> None:
+        logger.warning("an answer does not fit the memory: %s", error)
+        row.fail(TooLarge(NO_MEMORY))
+        row.release()
+        self._batch.drop()
+        self._runtime.free_memory()
+
+    def _end(self, error: Exception) -> None:
+        with self._wake:
+            self.broken = self.broken or not self._closing
+            left = [*self._batch.rows, *self._waiting, *self._inbox]
+            self._batch = Batch(self._forward.device)
+            self._waiting.clear()
+            self._inbox.clear()
+        for row in left:
+            row.fail(error)
+            row.release()

@@ -1,0 +1,129 @@
+"""Greedy answers of the torch engine against transformers' own `generate`, in float32."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.torch import TorchChat
+from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
+
+KINDS = ("llama", "qwen3", "gemma3")
+NEW = 24
+QUESTIONS = [
+    "fox",
+    "The quick brown fox jumps over the lazy dog near the river bank. " * 4,
+    "Wie heißt der Hund?",
+    "batch " * 37,
+    "",
+    "Les systèmes modernes regroupent les requêtes par leur longueur, 日本語 👩‍👩‍👧.",
+]
+
+
+def spec(**fields: Any) -> ModelSpec:
+    return ModelSpec.model_validate({"model": "tiny", "dtype": "float32"} | fields)
+
+
+class Answer:
+    """Collects the steps of one answer."""
+
+    def __init__(self, engine: TorchChat, prompt: Prompt, max_tokens: int = NEW) -> None:
+        self._steps: queue.Queue[Step] = queue.Queue()
+        self.ids: list[int] = []
+        self.finish: Finish | None = None
+        self.generation = engine.submit(
+            prompt, Sampling(max_tokens, temperature=0), self._steps.put
+        )
+
+    def advance(self, number: int) -> None:
+        """Wait until `number` more tokens came, or the end."""
+        target = len(self.ids) + number
+        while len(self.ids) < target and self.finish is None:
+            step = self._steps.get(timeout=60)
+            assert step.error is None, step.error
+            self.ids.extend(step.token_ids)
+            self.finish = step.finish
+
+    def wait(self) -> list[int]:
+        self.advance(10**9)
+        return self.ids
+
+
+def ask(engine: TorchChat, text: str) -> Prompt:
+    return engine.prompt([{"role": "user", "content": text}], [])
+
+
+def generated(model: Any, ids: Sequence[int], number: int = NEW) -> list[int]:
+    """transformers' greedy answer, without the token that ends it."""
+    tokens = torch.tensor([list(ids)])
+    made = model.generate(
+        tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=number
+    )[0, len(ids) :].tolist()
+    return made[:-1] if made and made[-1] == 2 else made
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def folder(request: pytest.FixtureRequest, tiny_chat: Callable[[str], Path]) -> Path:
+    return tiny_chat(request.param)
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Iterator[TorchChat]:
+    made = TorchChat(spec(batching={"maxSize": 4}), folder, 2)
+    yield made
+    made.close()
+
+
+def test_one_at_a_time(engine: TorchChat, reference: Any) -> None:
+    assert isinstance(engine, ChatModel)
+    for text in QUESTIONS:
+        prompt = ask(engine, text)
+        answer = Answer(engine, prompt)
+        assert answer.wait() == generated(reference, prompt.state.token_ids)
+        assert answer.finish is (Finish.LENGTH if len(answer.ids) == NEW else Finish.STOP)
+
+
+def test_answers_that_join_and_leave(engine: TorchChat, reference: Any) -> None:
+    """Different lengths of prompt and answer; one joins whenever another is some tokens along."""
+    prompts = [ask(engine, text) for text in QUESTIONS]
+    lengths = [30, 5, 17, 1, 40, 9]
+    answers = []
+    for prompt, length in zip(prompts, lengths, strict=True):
+        answers.append(Answer(engine, prompt, length))
+        answers[-1].advance(3)
+    for answer, prompt, length in zip(answers, prompts, lengths, strict=True):
+        assert answer.wait() == generated(reference, prompt.state.token_ids, length)
+
+
+def test_all_at_once_with_some_cancelled(engine: TorchChat, reference: Any) -> None:
+    prompts = [ask(engine, text) for text in QUESTIONS * 2]
+    answers = [Answer(engine, prompt) for prompt in prompts]
+    for answer in answers[::3]:
+        answer.advance(2)
+        answer.generation.cancel()
+    for index, (answer, prompt) in enumerate(zip(answers, prompts, strict=True)):
+        if index % 3:
+            assert answer.wait() == generated(reference, prompt.state.token_ids)
+
+
+def test_a_prompt_read_in_pieces(folder: Path, reference: Any) -> None:
+    engine = TorchChat(spec(batching={"maxTokens": 7}), folder, 2)
+    try:
+        prompts = [ask(engine, text) for text in QUESTIONS]
+        answers = [Answer(engine, prompt) for prompt in prompts]
+        for answer, prompt in zip(answers, prompts, strict=True):
+            assert answer.wait() == generated(reference, prompt.state.token_ids)
+    finally:
+        engine.close()
