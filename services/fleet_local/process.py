@@ -59,6 +59,11 @@ class Process:
         """Exit status, negative for a signal; None while it runs."""
         return self._child.returncode
 
+    @property
+    def end(self) -> asyncio.Future[int]:
+        """Done when it ended."""
+        return self._ended
+
     async def ended(self, within: float | None = None) -> bool:
         """Wait until it ended, for at most `within` seconds; whether it did."""
         await asyncio.wait((self._ended,), timeout=within)

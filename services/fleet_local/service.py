@@ -127,7 +127,12 @@ class Service:
         """False when it ended instead. Raises StartError when it is neither for half an hour."""
         started = time.monotonic()
         while not await process.ended(READY_POLL):
-            if await self._probe.ready(self.base):
+            asking = asyncio.ensure_future(self._probe.ready(self.base))
+            # Whoever holds the port may never answer; our process's end must not wait for that.
+            await asyncio.wait((asking, process.end), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                asking.cancel()
+            elif asking.result():
                 self._ready_at = time.monotonic()
                 self.seconds_to_ready = self._ready_at - started
                 return True

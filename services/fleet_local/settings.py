@@ -46,7 +46,7 @@ class UpSettings:
         return cls(
             host=host or value("HOST", environ),
             port=_in_range("PORT", value("PORT", environ) if port is None else port, 1, 65535),
-            models=_names(models if models is not None else environ.get("MODELS", "")),
+            models=_names(_models(environ, models, files)),
             files=tuple(files),
             device=_device(device or environ.get("MODEL_DEVICE", "").strip() or "auto"),
             download=value("AUTO_DOWNLOAD_MODELS", environ),
@@ -91,6 +91,12 @@ def _one_of(name: str, environ: Mapping[str, str], known: tuple[str, ...]) -> st
     if given not in known:
         raise StartError(f"{name}={given!r}: must be one of {', '.join(known)}.")
     return given
+
+
+def _models(environ: Mapping[str, str], option: str | None, files: Sequence[Path]) -> str:
+    if option is not None:
+        return option
+    return "" if files else environ.get("MODELS", "")
 
 
 def _names(text: str) -> tuple[str, ...]:

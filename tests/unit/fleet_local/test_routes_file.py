@@ -1,0 +1,52 @@
+"""The routes file, read back by the router's own parser."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet_contract.spec import ModelSpec
+from fleet_local import routes_file
+from fleet_router.file_source import parse
+
+Spec = Callable[..., ModelSpec]
+
+
+def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
+    path = tmp_path / "8000" / "routes.json"
+    first = spec(aliases=["chat"], limits={"maxBodyBytes": 10})
+    routes_file.write(path, [(first, "http://127.0.0.1:1"), (spec("b"), "http://[::1]:2")])
+    table = parse(path.read_bytes(), {})
+    assert [route.spec for route in table.routes] == [first, spec("b")]
+    assert [(e.name, e.host, e.port) for route in table.routes for e in route.endpoints] == [
+        ("acme--chat-0", "127.0.0.1", 1), ("b-0", "::1", 2),
+    ]  # fmt: skip
+
+
+def test_no_reader_ever_sees_half_a_file(tmp_path: Path, spec: Spec) -> None:
+    path = tmp_path / "routes.json"
+    specs = [(spec(f"acme/{number}"), "http://127.0.0.1:1") for number in range(50)]
+    routes_file.write(path, specs)
+    done = threading.Event()
+
+    def rewrite() -> None:
+        for length in range(50, 0, -1):
+            routes_file.write(path, specs[:length])
+        done.set()
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    reads = 0
+    while not done.is_set():
+        assert json.loads(path.read_text())["models"]
+        reads += 1
+    writer.join()
+    assert reads
+    assert [entry.name for entry in tmp_path.iterdir()] == ["routes.json"]
+
+
+def test_slugs_are_names_of_files() -> None:
+    assert routes_file.slug("BAAI/bge-m3") == "BAAI--bge-m3"
+    assert routes_file.slug("a/b:c/d") == "a--b-c--d"

@@ -1,0 +1,34 @@
+"""Signals, sent to this very process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from fleet_local.stop_signals import SIGNALS, StopSignals
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_the_first_asks_and_only_a_second_ctrl_c_insists(number: signal.Signals) -> None:
+    insisted = asyncio.Event()
+    signals = StopSignals(insisted.set)
+    signals.install()
+    loop = asyncio.get_running_loop()
+    try:
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(10):
+            await signals.asked.wait()
+        assert not insisted.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        assert not insisted.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        async with asyncio.timeout(10):
+            await insisted.wait()
+    finally:
+        for one in SIGNALS:
+            loop.remove_signal_handler(one)
