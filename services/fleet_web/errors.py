@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleet_contract.errors import (
     BadRequest,
@@ -24,7 +25,6 @@ from fleet_contract.errors import (
     RouteNotFound,
 )
 from fleet_web.disconnect import ClientGone
-from fleet_web.logs import event
 
 NOBODY_READS = 499
 """Status logged for a client that left; nginx uses the same."""
@@ -59,13 +59,50 @@ def from_validation(error: ValidationError | RequestValidationError) -> BadReque
     return BadRequest(text.replace("..", "."), param=path or None, code="invalid_value")
 
 
+class UnexpectedMiddleware:
+    """Answers an exception nobody expected with a 500 and logs it; pure ASGI.
+
+    Innermost, so that the answer passes the middlewares that count it and give it its id, which
+    Starlette's own handler for `Exception` stands outside of. Once an answer has begun, the
+    exception is passed on, which closes the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            logger.error("unexpected error on %s", scope["path"][:200], exc_info=error)
+            if started:
+                raise
+            refused = response(InternalError("The server had an error answering this request."))
+            await refused(scope, receive, send)
+
+
 def install(app: FastAPI) -> None:
-    """Register the handlers on `app`."""
+    """Register the handlers on `app`, before it gets any other middleware."""
+    app.add_middleware(UnexpectedMiddleware)
 
     @app.exception_handler(FleetError)
     async def fleet_error(request: Request, error: FleetError) -> JSONResponse:
         if error.status >= 500:
-            event(logger, "request_failed", level=logging.WARNING, error=error.message)
+            logger.warning(
+                "request_failed",
+                exc_info=error.__cause__,
+                extra={"fields": {"error": error.message}},
+            )
         return response(error)
 
     @app.exception_handler(RequestValidationError)
@@ -88,8 +125,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def client_gone(request: Request, error: Exception) -> Response:
         return Response(status_code=NOBODY_READS)
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        logger.error("unexpected error on %s", request.url.path, exc_info=error)
-        return response(InternalError("The server had an error while answering this request."))
