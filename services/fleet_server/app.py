@@ -62,8 +62,7 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_HEALTH)
     async def readyz() -> Response:
         ready = server.phase is Phase.READY and server.is_healthy
-        body = {"status": "ok" if ready else server.phase.value, "model": server.spec.model}
-        return json_answer(body, status=200 if ready else 503)
+        return json_answer(server.health(), status=200 if ready else 503)
 
 
 def _mount_models(app: FastAPI, server: ServerState) -> None:

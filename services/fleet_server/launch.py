@@ -25,11 +25,12 @@ from fleet_server import golden, warmup
 from fleet_server.app import create_app
 from fleet_server.load import Loaded, load, pick
 from fleet_server.load_error import LoadError
+from fleet_server.startup import Transfer
 from fleet_server.state import Phase, ServerState
+from fleet_server.weights import WeightsStage
 from fleet_web import serve
 from fleet_web.logs import event
 from fleet_weights.errors import WeightsError
-from fleet_weights.fetch import locate
 from fleet_weights.store import Store, default_root
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ def run(host: str, port: int, environ: Mapping[str, str]) -> int:
     spec = contract.decode(environ)
     threads = int(environ.get("MODELFLEET_THREADS") or available_cpus())
     state = ServerState(spec, WORKERS)
-    launcher = Launcher(state, threads, Store(default_root(environ)))
+    launcher = Launcher(state, threads, WeightsStage(spec, Store(default_root(environ)), environ))
+    # Only the download may use it: from here on nothing in this process can pass it on.
+    os.environ.pop("HF_TOKEN", None)
     app = create_app(
         state,
         lifespan=launcher.lifespan,
@@ -67,10 +70,10 @@ def run(host: str, port: int, environ: Mapping[str, str]) -> int:
 class Launcher:
     """Loads the model in the background of the web app's life."""
 
-    def __init__(self, state: ServerState, threads: int, store: Store) -> None:
+    def __init__(self, state: ServerState, threads: int, weights: WeightsStage) -> None:
         self._state = state
         self._threads = threads
-        self._store = store
+        self._weights = weights
         self.failed = False
         self.stop_server: Callable[[], None] = lambda: None
 
@@ -81,19 +84,24 @@ class Launcher:
             yield
         finally:
             task.cancel()
+            await self._weights.stop()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             self._state.close()
 
     async def _bring_up(self) -> None:
-        state, spec = self._state, self._state.spec
+        state, spec, stages = self._state, self._state.spec, self._state.stages
+        stages.record("start", process_age())
+        stages.begin("fetch")
         try:
-            folder = await asyncio.to_thread(locate, spec, self._store)
+            folder = await self._weights.run(self._fetching)
+            stages.begin("load")
             state.choice = await asyncio.to_thread(pick, spec, folder)
             state.phase = Phase.LOADING
             loaded = await asyncio.to_thread(load, spec, folder, self._threads, state.choice)
+            stages.begin("warm")
             state.phase = Phase.WARMING
-            warm_seconds = await asyncio.to_thread(_prepare, spec, loaded)
+            await asyncio.to_thread(_prepare, spec, loaded)
         except (LoadError, WeightsError) as error:
             self._fail(str(error))
         except MemoryError:
@@ -102,26 +110,29 @@ class Launcher:
             logger.exception("the model could not be brought up")
             self._fail(f"{spec.model} could not be brought up: {error}")
         else:
+            stages.end()
+            stages.record("import", loaded.import_seconds)
+            stages.record("total", process_age())
             state.set_ready(loaded.model)
-            self._report(loaded, warm_seconds)
+            self._report(loaded)
 
-    def _report(self, loaded: Loaded, warm_seconds: float) -> None:
-        stages = {
-            "import": loaded.import_seconds,
-            "load": loaded.build_seconds,
-            "warm": warm_seconds,
-            "total": process_age(),
-        }
-        for stage, seconds in stages.items():
-            self._state.metrics.load_seconds(stage, seconds)
+    def _fetching(self, transfer: Transfer) -> None:
+        self._state.phase = Phase.FETCHING
+        self._state.transfer = transfer
+
+    def _report(self, loaded: Loaded) -> None:
+        seconds = self._state.stages.seconds()
+        for stage, spent in seconds.items():
+            self._state.metrics.load_seconds(stage, spent)
         event(
             logger, "ready", model=self._state.spec.model, engine=loaded.choice.engine.value,
             device=loaded.choice.device,
-            seconds={stage: round(seconds, 2) for stage, seconds in stages.items()},
+            seconds={stage: round(spent, 2) for stage, spent in seconds.items()},
         )  # fmt: skip
 
     def _fail(self, reason: str) -> None:
         self.failed = True
+        self._state.fail()
         event(
             logger, "load_failed", level=logging.ERROR,
             model=self._state.spec.model, message=reason,
@@ -129,11 +140,9 @@ class Launcher:
         self.stop_server()
 
 
-def _prepare(spec: ModelSpec, loaded: Loaded) -> float:
-    started = time.monotonic()
+def _prepare(spec: ModelSpec, loaded: Loaded) -> None:
     warmup.warm(spec, loaded.model)
     golden.check(spec, loaded.model)
-    return time.monotonic() - started
 
 
 def process_age() -> float:

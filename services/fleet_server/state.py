@@ -15,6 +15,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.admission import Admission, Slot
 from fleet_server.engines.choose import Choice
 from fleet_server.metrics import Metrics
+from fleet_server.startup import Stages, Transfer
 
 T = TypeVar("T")
 
@@ -26,10 +27,12 @@ class Phase(StrEnum):
     """Where a server is in its life."""
 
     STARTING = "starting"
+    FETCHING = "fetching"
     LOADING = "loading"
     WARMING = "warming"
     READY = "ready"
     DRAINING = "draining"
+    FAILED = "failed"
 
 
 class ServerState:
@@ -41,6 +44,8 @@ class ServerState:
         self.created = int(time.time())
         self.phase = Phase.STARTING
         self.choice: Choice | None = None
+        self.stages = Stages()
+        self.transfer: Transfer | None = None
         self._model: Any = None
         self._admission: Admission | None = None
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="work")
@@ -66,6 +71,11 @@ class ServerState:
     def drain(self) -> None:
         """Answer new requests with 503 while the running ones finish."""
         self.phase = Phase.DRAINING
+
+    def fail(self) -> None:
+        """The model could not be brought up; the process is about to end."""
+        self.stages.end()
+        self.phase = Phase.FAILED
 
     @property
     def loaded(self) -> Any:
@@ -111,6 +121,19 @@ class ServerState:
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking work in the worker pool."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+
+    def health(self) -> dict[str, Any]:
+        """The body of the readiness probe: where the server is in its life, and how far."""
+        phase = self.phase if self.is_healthy else Phase.FAILED
+        transfer = self.transfer if phase is Phase.FETCHING else None
+        return {
+            "status": phase.value,
+            "model": self.spec.model,
+            "engine": self.choice.engine.value if self.choice else None,
+            "device": self.choice.device if self.choice else None,
+            "progress": transfer.body() if transfer is not None else None,
+            "stages": {name: round(spent, 3) for name, spent in self.stages.seconds().items()},
+        }
 
     def headers(self, slot: Slot) -> dict[str, str]:
         """Headers every answer carries."""

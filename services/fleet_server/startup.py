@@ -1,0 +1,90 @@
+"""How far a server's start is: seconds of each stage, bytes of the download. Shown by the probes.
+
+Written by the launcher's threads, read on the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+WINDOW_SECONDS = 10.0
+
+Clock = Callable[[], float]
+
+
+class Stages:
+    """Seconds per stage, the running one's so far; stages follow each other."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._done: dict[str, float] = {}
+        self._running: tuple[str, float] | None = None
+
+    def begin(self, name: str) -> None:
+        """End the running stage, if there is one, and begin another."""
+        self.end()
+        self._running = (name, self._clock())
+
+    def end(self) -> None:
+        """End the running stage."""
+        if self._running is not None:
+            name, began = self._running
+            self._done[name] = self._done.get(name, 0.0) + self._clock() - began
+            self._running = None
+
+    def record(self, name: str, seconds: float) -> None:
+        """A stage measured elsewhere."""
+        self._done[name] = seconds
+
+    def seconds(self) -> dict[str, float]:
+        """Stages in the order they began."""
+        running = self._running
+        known = dict(self._done)
+        if running is not None:
+            known[running[0]] = known.get(running[0], 0.0) + self._clock() - running[1]
+        return known
+
+
+class Transfer:
+    """Bytes of a download and its speed over the last seconds."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque()
+        self.done = 0
+        self.total: int | None = None
+
+    def update(self, done: int, total: int | None) -> None:
+        """Called with the bytes there are now, those of an earlier try included."""
+        now = self._clock()
+        self.done, self.total = done, total
+        self._seen.append((now, done))
+        while self._seen[0][0] < now - WINDOW_SECONDS and len(self._seen) > 2:
+            self._seen.popleft()
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """None until two looks lie apart."""
+        try:
+            (first_at, first), (_, last) = self._seen[0], self._seen[-1]
+        except IndexError:
+            return None
+        elapsed = self._clock() - first_at
+        return (last - first) / elapsed if elapsed > 0 and len(self._seen) > 1 else None
+
+    def body(self) -> dict[str, Any]:
+        """`{"done_bytes", "total_bytes", "bytes_per_second", "seconds_left"}`; what is not known
+        is None."""
+        speed = self.bytes_per_second
+        left = None
+        if speed and self.total is not None:
+            left = round(max(0, self.total - self.done) / speed, 1)
+        return {
+            "done_bytes": self.done,
+            "total_bytes": self.total,
+            "bytes_per_second": round(speed) if speed is not None else None,
+            "seconds_left": left,
+        }
