@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fleet_contract import catalog, manifests
 from fleet_contract.spec import Engine, ModelSpec
@@ -16,12 +17,23 @@ def select(settings: UpSettings) -> list[ModelSpec]:
     """The specs to serve, complete and without two claims to one id. Raises StartError."""
     try:
         known = catalog.load()
-        specs = [spec for path in settings.files for spec in manifests.load(path, known)]
+        specs = [spec for path in settings.files for spec in from_file(path, known)]
         names = settings.models or (() if settings.files else catalog.DEMO)
         specs += catalog.resolve(names, known)
     except (ValueError, OSError) as error:
         raise StartError(str(error)) from error
     check(specs)
+    return specs
+
+
+def from_file(path: Path, known: catalog.Catalog) -> list[ModelSpec]:
+    """The specs of a file of manifests, the short ones completed. Raises ValueError."""
+    specs: list[ModelSpec] = []
+    for manifest in manifests.load(path):
+        try:
+            specs.append(manifests.complete(manifest.spec, known).spec)
+        except ValueError as error:
+            raise ValueError(f"{manifest.where}: spec.{error}") from error
     return specs
 
 

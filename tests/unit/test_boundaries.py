@@ -1,0 +1,199 @@
+"""Who may import whom: walked in the source, and shown by really importing in a fresh process."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "services", ROOT / "operator")
+
+ALLOWED: dict[str, set[str]] = {
+    "fleet_contract": set(),
+    "fleet_web": {"fleet_contract"},
+    "fleet_weights": {"fleet_contract"},
+    "fleet_server": {"fleet_contract", "fleet_web", "fleet_weights"},
+    "fleet_router": {"fleet_contract", "fleet_web"},
+    "fleet_operator": {"fleet_contract", "fleet_web"},
+    "fleet_local": {"fleet_contract", "fleet_web", "fleet_weights"},
+    "fleet_bench": {"fleet_contract"},
+    "fleet_cli": {"fleet_contract", "fleet_weights"},
+}
+"""fleet_cli finds the other subcommands by name, when they are called."""
+
+HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
+ENGINES = HEAVY | {"openvino", "openvino_genai", "ctranslate2", "faster_whisper", "onnxruntime"}
+WEB = {"fastapi", "starlette", "uvicorn"}
+
+
+def packages() -> dict[str, Path]:
+    return {
+        path.name: path
+        for folder in FOLDERS
+        for path in sorted(folder.iterdir())
+        if (path / "__init__.py").is_file()
+    }
+
+
+def modules(package: Path) -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        yield name, ast.parse(path.read_text(), str(path))
+
+
+def imported(tree: ast.AST, module: str) -> set[str]:
+    """Full names a module imports anywhere in it, by statement or by import_module("...")."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*module.split(".")[: -node.level], base]).rstrip(".")
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and _is_import_call(node.func):
+            names |= {
+                argument.value
+                for argument in node.args[:1]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            }
+    return names
+
+
+def _is_import_call(function: ast.expr) -> bool:
+    name = getattr(function, "attr", getattr(function, "id", None))
+    return name in ("import_module", "__import__", "run_module")
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def breaches(package: str, source: Path, allowed: set[str]) -> list[str]:
+    """`module imports other` for each import of a sibling that is not allowed."""
+    siblings = set(ALLOWED) - {package} - allowed
+    return [
+        f"{module} imports {other}"
+        for module, tree in modules(source)
+        for other in sorted(tops(imported(tree, module)) & siblings)
+    ]
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after `code`."""
+    script = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", script],
+        capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # An entry of None keeps a module from being imported; it is not one.
+    return tops(set(json.loads(done.stdout.splitlines()[-1])))
+
+
+def test_every_package_has_a_rule() -> None:
+    assert set(packages()) <= set(ALLOWED)
+    assert {"fleet_contract", "fleet_server", "fleet_router", "fleet_local"} <= set(packages())
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    source = packages().get(package)
+    if source is None:
+        pytest.skip(f"there is no {package} here")
+    assert breaches(package, source, ALLOWED[package]) == []
+
+
+def test_the_http_layer_of_the_server_imports_no_engine() -> None:
+    found = [
+        f"{module} imports {name}"
+        for module, tree in modules(packages()["fleet_server"])
+        if not module.startswith("fleet_server.engines")
+        for name in sorted(tops(imported(tree, module)) & HEAVY)
+    ]
+    # load.py asks torch, once it is known to be there, whether this Mac has a GPU.
+    assert found in ([], ["fleet_server.load imports torch"])
+
+
+def test_engines_import_no_web_framework() -> None:
+    found = [
+        f"{module} imports {name}"
+        for module, tree in modules(packages()["fleet_server"])
+        if module.startswith("fleet_server.engines")
+        for name in sorted(tops(imported(tree, module)) & (WEB | {"fleet_web"}))
+    ]
+    assert found == []
+
+
+def test_nothing_shadows_the_standard_librarys_operator() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    code = (
+        "import sys; sys.path.insert(0, ''); import operator, fleet_operator; operator.itemgetter"
+    )
+    assert "fleet_operator" in loaded_by(code)
+
+
+LIGHT = {
+    "up": "import fleet_local.run, fleet_local.command, fleet_local.child",
+    "catalog": "import fleet_cli.main, fleet_cli.catalog, fleet_contract.catalog as c; c.load()",
+    "router": "import fleet_router.command, fleet_router.launch",
+    "server's web app": "import fleet_server.launch, fleet_server.command",
+    "pull": "import fleet_cli.pull, fleet_weights.fetch",
+    "help": "import fleet_cli.main; fleet_cli.main.help_text()",
+}
+
+
+@pytest.mark.parametrize("code", LIGHT.values(), ids=LIGHT.keys())
+def test_no_engine_is_imported_before_it_is_needed(code: str) -> None:
+    assert loaded_by(code) & ENGINES == set()
+
+
+@pytest.mark.parametrize("package", ["fleet_contract", "fleet_local", "fleet_cli"])
+def test_what_runs_without_a_server_imports_no_web_framework(package: str) -> None:
+    names = [module for module, _ in modules(packages()[package])]
+    code = "\n".join(f"import {name}" for name in names if not name.endswith("__main__"))
+    assert loaded_by(code) & WEB == set()
+
+
+def test_local_mode_imports_no_part_it_starts() -> None:
+    names = [module for module, _ in modules(packages()["fleet_local"])]
+    loaded = loaded_by("\n".join(f"import {name}" for name in names))
+    assert loaded & {"fleet_server", "fleet_router", "fleet_operator"} == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("import fleet_router.app", "fleet_router"),
+        ("from fleet_router import app", "fleet_router"),
+        ("from fleet_router.app import create_app as x", "fleet_router"),
+        ("def f():\n    import fleet_router", "fleet_router"),
+        ("import importlib\nimportlib.import_module('fleet_router.app')", "fleet_router"),
+        ("__import__('fleet_router')", "fleet_router"),
+        ("import runpy\nrunpy.run_module('fleet_router')", "fleet_router"),
+        ("if TYPE_CHECKING:\n    import fleet_router", "fleet_router"),
+        ("from ..fleet_router import app", "fleet_router"),
+        ("text = 'import fleet_router'  # import fleet_router", ""),
+        ("from fleet_contract import names", ""),
+    ],
+)  # fmt: skip
+def test_the_guard_sees_every_way_to_import(tmp_path: Path, line: str, names: str) -> None:
+    package = tmp_path / "fleet_server"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "module.py").write_text(line)
+    expected = [f"fleet_server.module imports {names}"] if names else []
+    assert breaches("fleet_server", package, ALLOWED["fleet_server"]) == expected
+
+
+def test_the_guard_sees_what_is_really_loaded() -> None:
+    assert "fastapi" in loaded_by("import fleet_router.app")
+    assert "numpy" not in loaded_by("import json")
