@@ -70,12 +70,17 @@ class Checkpoint:
         where = {"gguf_file": self.gguf} if self.gguf else {}
         return {"local_files_only": True, "trust_remote_code": False, **where}
 
-    def load(self, auto_class: Any, runtime: Runtime, asked: Dtype) -> Any:
-        """The model, in evaluation mode on the device. Raises LoadError or what transformers
-        raises."""
+    def load(
+        self, auto_class: Any, runtime: Runtime, asked: Dtype, *, unused: tuple[str, ...] = ()
+    ) -> Any:
+        """The model, in evaluation mode on the device.
+
+        Raises LoadError, also when tensors are missing, but for those whose name begins with one
+        of `unused`; otherwise what transformers raises.
+        """
         self._check_quantised(runtime.device, asked)
         transformers_logging.disable_progress_bar()
-        how: dict[str, Any] = {"dtype": runtime.dtype}
+        how: dict[str, Any] = {"dtype": runtime.dtype, "output_loading_info": True}
         if self.gguf:
             how["quantization_config"] = GgufConfig(dequantize=True)
         else:
@@ -83,9 +88,16 @@ class Checkpoint:
         if runtime.device.type != "cpu":
             how["device_map"] = {"": runtime.device}
         try:
-            model = auto_class.from_pretrained(str(self.folder), **self.source, **how)
+            model, found = auto_class.from_pretrained(str(self.folder), **self.source, **how)
         except ImportError as error:
             raise LoadError(f"These weights need a package that is missing: {error}") from error
+        missing = sorted(name for name in found["missing_keys"] if not name.startswith(unused))
+        if missing:  # transformers would go on with random numbers in their place
+            raise LoadError(
+                f"The weights lack {len(missing)} tensors of {type(model).__name__}, such as "
+                f"{missing[0]!r}.",
+                "They are incomplete or of another kind of model than `task` says.",
+            )
         return model.eval().requires_grad_(False)
 
     def _check_quantised(self, device: torch.device, asked: Dtype) -> None:

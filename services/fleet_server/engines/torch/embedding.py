@@ -1,0 +1,65 @@
+"""TorchEmbedding: unit vectors of texts through transformers; built by fleet_server.load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from transformers import AutoModel
+
+from fleet_contract.spec import ModelSpec, Pooling
+from fleet_server.engines.encoder_files.fills import no_types
+from fleet_server.engines.torch.encoder import Encoder, EncoderFiles
+from fleet_server.engines.torch.pooling import PoolingHead
+from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Float32
+
+SHORTEST = np.float32(1e-12)
+
+
+class TorchEmbedding:
+    """An EmbeddingModel (fleet_server.protocols). Raises LoadError for files it cannot serve.
+
+    Pooling and dense layers are those of the repo's modules.json. Prompts a repo recommends are
+    the client's to add.
+    """
+
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        files = EncoderFiles.read(spec, folder, threads)
+        runtime = Runtime.start(spec, threads, files.checkpoint.stored_dtype)
+        pooling = files.recipe.pooling or Pooling.MEAN
+        if spec.pooling is not Pooling.AUTO:
+            pooling = spec.pooling
+        model = files.checkpoint.load(AutoModel, runtime, spec.dtype, unused=("pooler.",))
+        head = PoolingHead(pooling, files.recipe.dense, runtime.device)
+        self._encoder = Encoder(model, runtime, head, no_types)
+        self._tokenizer = files.tokenizer
+        self.device = str(runtime.device)
+        self.dtype = self._encoder.dtype
+        self.max_tokens = files.max_tokens
+        self.vocab_size = int(model.config.vocab_size)
+        self.dimensions = int(self.embed(self.tokenize(["a"])).shape[1])
+        if spec.dimensions not in (None, self.dimensions):
+            raise LoadError(
+                f"dimensions is {spec.dimensions}; the model's vectors have {self.dimensions}."
+            )
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids with special tokens, never truncated."""
+        return self._tokenizer.texts(texts)
+
+    def truncate(self, token_ids: Sequence[int]) -> list[int]:
+        """The ids cut to `max_tokens`, closing special token kept."""
+        return self._tokenizer.cut(token_ids, self.max_tokens)
+
+    def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """Float32 `[len(batch), dimensions]`, rows of length 1. Raises TooLarge, RuntimeError."""
+        vectors = self._encoder.run(batch)
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit: Float32 = vectors / np.maximum(length, SHORTEST)
+        return unit
+
+    def close(self) -> None:
+        self._encoder.close()

@@ -1,0 +1,112 @@
+"""Passes of an encoder over padded batches; the embedding and the rerank engine share it."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fleet_contract.errors import NotReady, TooLarge
+from fleet_contract.spec import ModelSpec
+from fleet_server.engines.encoder_files import limits, recipe
+from fleet_server.engines.encoder_files.fills import Fill
+from fleet_server.engines.encoder_files.positions import position_rows
+from fleet_server.engines.encoder_files.recipe import Recipe
+from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
+from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import Float32
+
+Head = Callable[[Any, torch.Tensor], torch.Tensor]
+"""From the model's output and the mask `[batch, length]` to `[batch, size]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFiles:
+    """The parts of a model folder, the weights apart."""
+
+    recipe: Recipe
+    checkpoint: Checkpoint
+    tokenizer: TextTokenizer
+    max_tokens: int
+
+    @classmethod
+    def read(cls, spec: ModelSpec, folder: Path, threads: int) -> EncoderFiles:
+        """Raises LoadError that says what is missing or not known."""
+        how = recipe.read(folder)
+        checkpoint = Checkpoint.find(how.transformer)
+        homes = [home for home in (how.transformer, folder) if (home / "tokenizer.json").is_file()]
+        if not homes:
+            raise LoadError(f"{folder.name} holds no tokenizer.json.", "Fetch the model again.")
+        tokenizer = TextTokenizer(homes[0] / "tokenizer.json", threads)
+        rows = position_rows(checkpoint.config)
+        longest = limits.max_tokens(spec.context_length, rows, how.max_tokens, homes[0])
+        return cls(how, checkpoint, tokenizer, longest)
+
+
+class Encoder:
+    """One model and what follows it. Calls take turns: each uses the whole device."""
+
+    def __init__(self, model: Any, runtime: Runtime, head: Head, types: Fill) -> None:
+        self._model = model
+        self._runtime = runtime
+        self._head = head
+        self._types = types
+        self._pad_id = model.config.pad_token_id or 0
+        self._wants_types = (
+            "token_type_ids" in inspect.signature(model.forward).parameters
+            and getattr(model.config, "type_vocab_size", 0) > 1
+        )
+        self._lock = threading.Lock()
+
+    def run(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """Float32 `[len(batch), size]`.
+
+        Raises TooLarge when the memory does not suffice, RuntimeError when a value is not finite.
+        """
+        ids, mask = _pad(batch, self._pad_id)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._wants_types:
+            inputs["token_type_ids"] = self._types(ids, mask)
+        device = self._runtime.device
+        given = {name: torch.from_numpy(made).long().to(device) for name, made in inputs.items()}
+        with self._lock, torch.inference_mode():
+            if self._model is None:
+                raise NotReady("The engine is stopping; please try again.", retry_after=1)
+            try:
+                output = self._head(self._model(**given), given["attention_mask"])
+                result: Float32 = output.float().cpu().numpy()
+            except Exception as error:
+                if not self._runtime.is_out_of_memory(error):
+                    raise
+                self._runtime.free_memory()
+                raise TooLarge("These inputs do not fit the memory that is free.") from error
+        if not np.isfinite(result).all():
+            raise RuntimeError(f"the model gave values that are not finite in {self.dtype}")
+        return result
+
+    @property
+    def dtype(self) -> str:
+        return str(self._runtime.dtype).removeprefix("torch.")
+
+    def close(self) -> None:
+        """Free the model once a running pass is done."""
+        with self._lock:
+            self._model = None
+
+
+def _pad(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[Any, Any]:
+    length = max(map(len, batch))
+    ids = np.full((len(batch), length), pad_id, dtype=np.int32)
+    mask = np.zeros((len(batch), length), dtype=np.int32)
+    for row, tokens in enumerate(batch):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return ids, mask
