@@ -14,7 +14,7 @@ import pytest
 
 from harness import leftovers, nodes, tiers
 from harness.api import Api, Json
-from harness.binaries import KUBERNETES, program
+from harness.binaries import CONTROL_PLANE, program
 from harness.control_plane import ControlPlane
 from harness.netns import NODE_ADDRESS, Namespace
 from harness.played_kubelet import PlayedKubelet
@@ -40,7 +40,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def run() -> Iterator[Run]:
     """The run; what killed runs left behind is removed first."""
     leftovers.sweep()
-    for name in KUBERNETES.packages:
+    for name in CONTROL_PLANE:
         program(name)
     current = Run()
     yield current

@@ -23,7 +23,7 @@ _KUBERNETES = "k8s.io/kubernetes"
 _VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Module:
     """A go.mod folder and the packages built from it, by program name."""
 
@@ -31,17 +31,12 @@ class Module:
     packages: dict[str, str]
 
 
-_COMPONENTS = (
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kubectl",
-    "kubelet",
-    "kube-proxy",
-)
+CONTROL_PLANE = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kubectl")
+NODE = ("kubelet", "kube-proxy", "coredns")
+
 KUBERNETES = Module(
     TOOLS,
-    {name: f"{_KUBERNETES}/cmd/{name}" for name in _COMPONENTS}
+    {name: f"{_KUBERNETES}/cmd/{name}" for name in (*CONTROL_PLANE, *NODE) if name != "coredns"}
     | {"etcd": "go.etcd.io/etcd/server/v3"},
 )
 COREDNS = Module(TOOLS / "coredns", {"coredns": "github.com/coredns/coredns"})
@@ -104,6 +99,7 @@ def _ldflags(module: Module, package: str) -> str:
 
 def kubernetes_version() -> str:
     """The version that go.mod pins, such as `v1.36.3`."""
-    match = re.search(rf"^\s*{_KUBERNETES} (v\S+)$", (TOOLS / "go.mod").read_text(), re.MULTILINE)
+    pinned = rf"^\s*{_KUBERNETES} (v\S+)"
+    match = re.search(pinned, (TOOLS / "go.mod").read_text(), re.MULTILINE)
     assert match is not None
     return match.group(1)

@@ -1,0 +1,29 @@
+# The container images, included by the Makefile; with docker, podman or buildah, whichever is there.
+
+BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool) 2>/dev/null)))
+BUILD_FLAGS ?=
+IMAGES ?= operator router server
+IMAGE_PREFIX ?= modelfleet-
+TAG ?= dev
+FLAVOUR ?= cpu
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+DOCKERFILE_operator := operator/Dockerfile
+DOCKERFILE_router := services/router.Dockerfile
+DOCKERFILE_server := services/server.Dockerfile
+
+# The flavours of the server share a name and differ in their tags.
+TAG_operator = $(TAG)
+TAG_router = $(TAG)
+TAG_server = $(TAG)-$(FLAVOUR)
+
+.PHONY: images
+images: $(IMAGES:%=image-%) ## Build the images: IMAGE_PREFIX=registry/fleet- TAG=1.0 FLAVOUR=cpu|cuda
+
+# HEALTHCHECK is docker's: buildah and podman only write it into images of docker's format.
+image-%:
+	@test -n "$(BUILDER)" || { echo "make images needs docker, podman or buildah" >&2; exit 1; }
+	$(BUILDER) build $(if $(findstring docker,$(firstword $(BUILDER))),,--format docker) $(BUILD_FLAGS) \
+		-f $(DOCKERFILE_$*) -t $(IMAGE_PREFIX)$*:$(TAG_$*) \
+		--build-arg FLAVOUR=$(FLAVOUR) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .

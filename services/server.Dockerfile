@@ -1,0 +1,57 @@
+# The model server: one model per container, described by MODELFLEET_SPEC; weights under /models.
+# FLAVOUR=cpu has OpenVINO and CTranslate2 and no torch; FLAVOUR=cuda has torch besides.
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ARG FLAVOUR=cpu
+ARG PIP_INDEX_URL
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+WORKDIR /build
+RUN python3 -m venv --without-pip /opt/venv
+# Without our packages this installs what they need: a change of a source leaves the layer alone.
+COPY pyproject.toml requirements.lock LICENSE ./
+RUN touch README.md \
+    && case "${FLAVOUR}" in cpu) extras=server ;; cuda) extras=server,torch ;; \
+         *) echo "FLAVOUR is cpu or cuda, not ${FLAVOUR}" >&2; exit 2 ;; esac \
+    && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock ".[${extras}]" \
+    && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet hf-xet
+# What no engine of ours loads: other devices' plugins and formats we do not read, headers, tests.
+WORKDIR /opt/venv/lib/python3.11/site-packages
+RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
+        openvino/libs/libopenvino_{tensorflow,tensorflow_lite,pytorch,paddle}_frontend.so* \
+    && rm -rf openvino/include openvino/cmake numpy/_core/include numpy/f2py onnxruntime/tools \
+        onnxruntime/transformers onnxruntime/quantization av/include \
+    && find . -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} + \
+    && find . -name '*.pyi' -delete
+COPY services/fleet_contract /build/services/fleet_contract
+COPY services/fleet_web /build/services/fleet_web
+COPY services/fleet_weights /build/services/fleet_weights
+COPY services/fleet_server /build/services/fleet_server
+COPY services/fleet_cli /build/services/fleet_cli
+RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt/modelfleet /build
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG FLAVOUR=cpu
+LABEL org.opencontainers.image.title="modelfleet-server" \
+      org.opencontainers.image.description="Serves one model over an OpenAI-compatible API" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      dev.modelfleet.flavour="${FLAVOUR}"
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/modelfleet /opt/modelfleet
+ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/modelfleet \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    MODELS_DIR=/models
+USER 65532:65532
+EXPOSE 8000
+HEALTHCHECK --start-period=10m CMD ["/opt/venv/bin/python", "-c", \
+    "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
+ENTRYPOINT ["modelfleet"]
+CMD ["server", "--host", "0.0.0.0", "--port", "8000"]

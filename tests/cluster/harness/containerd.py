@@ -1,0 +1,69 @@
+"""containerd of the node: `node` starts it and imports images into it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from harness.archive import PAUSE, pause
+from harness.mounts import Mounts
+from harness.process import Process
+from harness.run import Run
+
+SOCKET = "/run/containerd/containerd.sock"
+
+_CONFIG = f"""\
+version = 2
+[grpc]
+  address = "{SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{{cni}}"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+"""
+# restrict_oom_score_adj: where root may not lower the score, no pod would start without it.
+
+
+class Containerd:
+    """A running containerd with the pause image in it."""
+
+    def __init__(self, run: Run, mounts: Mounts, cni: Path) -> None:
+        self._mounts = mounts
+        config = run.path("node", "containerd.toml")
+        config.write_text(_CONFIG.format(cni=cni))
+        command = mounts.inside("containerd", "--config", config)
+        self._process = Process(run, "containerd", command)
+        self._process.wait_until(self._answers)
+        archive = run.path("node", "pause.tar")
+        pause(archive)
+        self.load(archive)
+
+    def load(self, archive: Path) -> None:
+        """Import an image archive for the kubelet to find."""
+        self.ctr("images", "import", "--snapshotter", "overlayfs", str(archive))
+
+    def ctr(self, *arguments: str) -> str:
+        """What `ctr` prints, in the namespace that Kubernetes' containers are in."""
+        done = subprocess.run(
+            self._mounts.inside("ctr", "--namespace", "k8s.io", *arguments),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"ctr {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def stop(self) -> None:
+        """End containerd; the pods' processes are left to `leftovers`."""
+        self._process.kill()
+
+    def _answers(self) -> bool:
+        command = self._mounts.inside("ctr", "version")
+        return subprocess.run(command, capture_output=True).returncode == 0

@@ -1,0 +1,132 @@
+"""The project's images, built from its Dockerfiles by `make images` and kept by a hash of them.
+
+docker does it where there is one, else buildah on a base that `base_image` bootstraps. `node`
+imports the archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import base_image
+from harness.locks import exclusive
+from harness.paths import REPOSITORY, cache_root
+
+PREFIX = "localhost/modelfleet-"
+_DOCKERFILES = {
+    "operator": "operator/Dockerfile",
+    "router": "services/router.Dockerfile",
+    "server": "services/server.Dockerfile",
+}
+_COMMON = ("pyproject.toml", "requirements.lock", "LICENSE", ".dockerignore", "images.mk")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image's full name, and the archive of docker's format that holds it."""
+
+    reference: str
+    archive: Path
+
+
+def build(kind: str) -> Image:
+    """Build operator, router or the server's cpu flavour, unless its sources are unchanged."""
+    folder = cache_root() / "images"
+    tag = fingerprint(kind)
+    suffix = "-cpu" if kind == "server" else ""
+    image = Image(f"{PREFIX}{kind}:{tag}{suffix}", folder / f"{kind}-{tag}.tar")
+    with exclusive(folder / "lock"):
+        if not image.archive.exists():
+            docker = _docker()
+            if docker:
+                _make(kind, tag, docker, "")
+            else:
+                buildah = _buildah(folder)
+                base_image.ensure(buildah)
+                _make(kind, tag, " ".join(buildah), _BUILDAH_FLAGS)
+            _save(image, [docker] if docker else _buildah(folder), folder)
+            _forget_older(kind, image, folder)
+    return image
+
+
+def fingerprint(kind: str) -> str:
+    """Hash of the Dockerfile, of what it copies and of what says which packages are installed."""
+    dockerfile = REPOSITORY / _DOCKERFILES[kind]
+    copied = [
+        word
+        for line in dockerfile.read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    digest = hashlib.sha256()
+    for name in [_DOCKERFILES[kind], *_COMMON, *copied]:
+        root = REPOSITORY / name
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(REPOSITORY)}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+# In a chroot nothing needs the right to make namespaces; the network is the machine's for pip,
+# and so are its certificate authorities.
+_BUILDAH_FLAGS = (
+    "--layers --isolation chroot --network host --pull-never -v /etc/ssl/certs:/etc/ssl/certs:ro"
+)
+
+
+def _docker() -> str | None:
+    found = shutil.which("docker")
+    if found and subprocess.run([found, "info"], capture_output=True).returncode == 0:
+        return found
+    return None
+
+
+def _buildah(folder: Path) -> list[str]:
+    store = folder / "buildah"
+    return ["buildah", "--root", str(store / "root"), "--runroot", str(store / "run")]
+
+
+def _make(kind: str, tag: str, builder: str, flags: str) -> None:
+    variables = {
+        "BUILDER": builder,
+        "BUILD_FLAGS": flags,
+        "IMAGES": kind,
+        "IMAGE_PREFIX": PREFIX,
+        "TAG": tag,
+        "FLAVOUR": "cpu",
+    }
+    command = ["make", "-f", "images.mk", "images", *(f"{k}={v}" for k, v in variables.items())]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, env=_without_make()
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"image {kind} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+
+
+def _without_make() -> dict[str, str]:
+    """`make test` runs us: its variables are not for the make we start."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+
+
+def _save(image: Image, builder: list[str], folder: Path) -> None:
+    partial = folder / f"{image.archive.name}.partial"
+    partial.unlink(missing_ok=True)
+    if builder[0] == "buildah":
+        target = f"docker-archive:{partial}:{image.reference}"
+        command = [*builder, "push", "--quiet", image.reference, target]
+    else:
+        command = [*builder, "save", "-o", str(partial), image.reference]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    partial.rename(image.archive)
+
+
+def _forget_older(kind: str, image: Image, folder: Path) -> None:
+    for archive in folder.glob(f"{kind}-*.tar"):
+        if archive != image.archive:
+            archive.unlink()

@@ -1,0 +1,63 @@
+"""A mount namespace for containerd and kubelet, so that none of their paths is the machine's.
+
+Both insist on fixed places (the kubelet dials /run/containerd/containerd.sock) and both leave
+mounts when killed; here the places are folders of the run, and the mounts go with the processes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from harness.process import Process
+from harness.run import Run
+
+_BOUND = {
+    "/var/lib/containerd": "containerd",
+    "/var/lib/kubelet": "kubelet",
+    "/var/lib/cni": "cni",
+    "/var/log/pods": "pods",
+    "/var/log/containers": "containers",
+}
+_SHORT_LIVED = ("/run/containerd", "/run/netns")
+_KERNEL = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
+"""The kubelet sets these for the whole machine; it finds them set, in files that are only its."""
+
+
+class Mounts:
+    """The namespace, held open by a process that sleeps."""
+
+    def __init__(self, run: Run) -> None:
+        hold = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]
+        self._holder = Process(run, "mounts", hold)
+        self._holder.wait_until(self._entered)
+        for place, name in _BOUND.items():
+            source = run.path("node", name, "x").parent
+            Path(place).mkdir(parents=True, exist_ok=True)
+            self._mount("--bind", str(source), place)
+        for place in _SHORT_LIVED:
+            Path(place).mkdir(parents=True, exist_ok=True)
+            self._mount("-t", "tmpfs", "tmpfs", place)
+        for setting, value in _KERNEL.items():
+            file = run.path("node", "sysctl", setting.replace("/", "."))
+            file.write_text(value)
+            self._mount("--bind", str(file), f"/proc/sys/{setting}")
+
+    def inside(self, *command: str | Path) -> list[str]:
+        """The command, to be run in the namespace."""
+        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *map(str, command)]
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._holder.kill()
+
+    def _mount(self, *arguments: str) -> None:
+        subprocess.run(self.inside("mount", *arguments), check=True)
+
+    def _entered(self) -> bool:
+        ours = Path("/proc/self/ns/mnt").readlink()
+        command = Path(f"/proc/{self._holder.pid}/cmdline").read_bytes()
+        return (
+            command.startswith(b"sleep\0")
+            and Path(f"/proc/{self._holder.pid}/ns/mnt").readlink() != ours
+        )
