@@ -74,6 +74,16 @@ SETTINGS: tuple[Setting, ...] = (
             where="server, router"),
     Setting("READ_TIMEOUT", "seconds a request's head or body may make no progress", "30", float,
             where="server, router"),
+    Setting("WATCH_NAMESPACES", "namespaces whose models are served, comma-separated; `*` for all",
+            "the router's own", where="router"),
+    Setting("HOLD_SECONDS", "seconds a request waits for a model without a server",
+            "300 on a cluster, 10 elsewhere", float, where="router"),
+    Setting("HOLD_REQUESTS", "requests that may wait so for one model; one more is a 429", "100",
+            int, where="router"),
+    Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened and gets a comment"
+            " that often; 0 keeps it closed", "15", float, where="router"),
+    Setting("REMOTE_KEYS", "variables a model of `engine: remote` may name as its key,"
+            " comma-separated", "none", where="router"),
     Setting("MAX_BODY_BYTES", "bytes of a JSON body", "67108864", int, "limits.max_body_bytes"),
     Setting("MAX_AUDIO_BYTES", "bytes of an uploaded recording", "26214400", int,
             "limits.max_audio_bytes", SPEECH),

@@ -154,7 +154,7 @@ class ModelSpec(SpecPart):
     replicas: int | None = Field(default=None, ge=0)
     """Number of servers to run when nothing scales them."""
     min_replicas: int | None = Field(default=None, ge=0)
-    """Fewest servers autoscaling may leave."""
+    """Fewest servers autoscaling leaves while the model is awake."""
     max_replicas: int | None = Field(default=None, ge=1)
     """Most servers autoscaling may start."""
     scale_to_zero_after: int | None = Field(default=None, ge=1)

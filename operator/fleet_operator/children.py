@@ -1,0 +1,151 @@
+"""The objects the operator keeps for one InferenceModel: Deployment, Service, budget, claim.
+
+Each carries its owner, and the digest of what was applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
+from fleet_contract.spec import ModelSpec
+from fleet_operator.names import (
+    ANNOTATION_APPLIED,
+    LABEL_TEMPLATE,
+    PORT_NAME,
+    model_labels,
+    selector_labels,
+)
+from fleet_operator.pod import digest
+from fleet_operator.profiles import ModelCache
+from fleet_operator.quantity import thousandths
+from fleet_operator.server_container import Object
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.volumes import cache_claim_name
+
+REVISIONS = 3
+
+
+class Strategy(NamedTuple):
+    """How many pods a rollout may add, and how many may be missing."""
+
+    surge: int
+    unavailable: int
+
+
+def owner_reference(model: Mapping[str, Any]) -> Object:
+    """The InferenceModel as controlling owner: deleting it deletes its children."""
+    meta = model["metadata"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def deployment(
+    model: Mapping[str, Any],
+    template: Object,
+    replicas: int,
+    strategy: Strategy,
+    settings: OperatorSettings,
+) -> Object:
+    """The Deployment; `replicas` and `strategy` are decided elsewhere."""
+    name = model["metadata"]["name"]
+    version = template["metadata"]["labels"][LABEL_TEMPLATE]
+    spec = {
+        "replicas": replicas,
+        "revisionHistoryLimit": REVISIONS,
+        "progressDeadlineSeconds": settings.start_seconds,
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {
+                "maxSurge": strategy.surge,
+                "maxUnavailable": strategy.unavailable,
+            },
+        },
+        "selector": {"matchLabels": selector_labels(name)},
+        "template": template,
+    }
+    return _child(model, "apps/v1", "Deployment", name, spec, {LABEL_TEMPLATE: version})
+
+
+def service(model: Mapping[str, Any]) -> Object:
+    """The Service; its EndpointSlices are how routers find the servers."""
+    name = model["metadata"]["name"]
+    port = {
+        "name": PORT_NAME,
+        "port": SERVER_PORT,
+        "targetPort": PORT_NAME,
+        "protocol": "TCP",
+        "appProtocol": "http",
+    }
+    spec = {"type": "ClusterIP", "selector": selector_labels(name), "ports": [port]}
+    return _child(model, "v1", "Service", name, spec)
+
+
+def budget(model: Mapping[str, Any]) -> Object:
+    """The PodDisruptionBudget: a drain of nodes takes one server at a time."""
+    name = model["metadata"]["name"]
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector_labels(name)}}
+    return _child(model, "policy/v1", "PodDisruptionBudget", name, spec)
+
+
+def cache_claim(
+    model: Mapping[str, Any], cache: ModelCache | None, found: Mapping[str, Any] | None
+) -> Object | None:
+    """The claim of the model's own cache; None where it has none.
+
+    Of an existing claim only the size may change, and only grow.
+    """
+    if cache is None or cache.claim is not None or cache.size is None:
+        return None
+    name, size = cache_claim_name(model["metadata"]["name"]), cache.size
+    spec: Object = {"accessModes": [cache.access_mode]}
+    if cache.storage_class_name is not None:
+        spec["storageClassName"] = cache.storage_class_name
+    if found is not None:
+        old = found["spec"]
+        spec = {"accessModes": old["accessModes"]}
+        if "storageClassName" in old:
+            spec["storageClassName"] = old["storageClassName"]
+        old_size = old["resources"]["requests"]["storage"]
+        size = max(size, old_size, key=thousandths)
+    spec["resources"] = {"requests": {"storage": size}}
+    return _child(model, "v1", "PersistentVolumeClaim", name, spec)
+
+
+def address(model: Mapping[str, Any], spec: ModelSpec) -> str:
+    """Where the model is reached from inside the cluster."""
+    if spec.remote is not None:
+        return spec.remote.address
+    meta = model["metadata"]
+    return f"http://{meta['name']}.{meta['namespace']}.svc:{SERVER_PORT}"
+
+
+def _child(
+    model: Mapping[str, Any],
+    api_version: str,
+    kind: str,
+    name: str,
+    spec: Object,
+    labels: Mapping[str, str] | None = None,
+) -> Object:
+    meta = model["metadata"]
+    child: Object = {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": meta["namespace"],
+            "labels": {**model_labels(meta["name"]), **(labels or {})},
+            "ownerReferences": [owner_reference(model)],
+        },
+        "spec": spec,
+    }
+    child["metadata"]["annotations"] = {ANNOTATION_APPLIED: digest(child)}
+    return child

@@ -1,0 +1,36 @@
+"""Where the seconds of a start went: from the pod's own times and the server's stages."""
+
+from __future__ import annotations
+
+from fleet_contract.status import ColdStart
+from fleet_operator.report import ServerReport
+from fleet_operator.timestamps import render
+from fleet_operator.views import PodView
+
+
+def cold_start(pod: PodView, report: ServerReport) -> ColdStart | None:
+    """The start of a ready pod; None while the pod does not say when it became ready.
+
+    A container that was restarted says nothing of a start from nothing, so its pod counts not.
+    """
+    ready, scheduled = pod.conditions.get("Ready"), pod.conditions.get("PodScheduled")
+    if not pod.ready or ready is None or ready.since is None or pod.restarts:
+        return None
+    node = scheduled.since if scheduled is not None else None
+    image = pod.started - node if pod.started is not None and node is not None else None
+    stages = report.stages
+    return ColdStart(
+        schedule_seconds=_seconds(node - pod.created if node is not None else None),
+        image_seconds=_seconds(image),
+        start_seconds=_seconds(stages.get("start")),
+        fetch_seconds=_seconds(stages.get("fetch")),
+        load_seconds=_seconds(stages.get("load")),
+        warm_seconds=_seconds(stages.get("warm")),
+        golden_seconds=_seconds(stages.get("golden")),
+        total_seconds=round(max(0.0, ready.since - pod.created), 2),
+        at=render(ready.since),
+    )
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(max(0.0, value), 2)

@@ -1,0 +1,157 @@
+"""What one pod is doing, or why it is not: a pure reading of the pod and of its server's report.
+
+The reasons are the stable ones of the status; the messages are the scheduler's, the kubelet's or
+the server's own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from fleet_contract.status import WeightsProgress
+from fleet_operator.report import ServerReport
+from fleet_operator.views import Ended, PodView
+
+LOAD_FAILED_STATUS = 3
+"""Exit status of a server that could not load its model."""
+LOG_CHARS = 1000
+
+
+class Stage(IntEnum):
+    """How far a server has come."""
+
+    SCHEDULING = 0
+    CREATING = 1
+    STARTING = 2
+    FETCHING = 3
+    LOADING = 4
+    WARMING = 5
+    READY = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """`failed` says that only a change, or luck, will help."""
+
+    stage: Stage
+    reason: str
+    message: str
+    failed: bool = False
+    progress: WeightsProgress | None = None
+
+
+IMAGE_REASONS = frozenset({
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+    "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed",
+})  # fmt: skip
+CREATE_REASONS = frozenset({
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+    "PreCreateHookError", "PreStartHookError", "PostStartHookError",
+})  # fmt: skip
+PHASES = {
+    "starting": (Stage.STARTING, "Starting", "The server is starting."),
+    "fetching": (Stage.FETCHING, "FetchingWeights", "The server is fetching its weights."),
+    "loading": (Stage.LOADING, "LoadingModel", "The server is loading the model."),
+    "warming": (Stage.WARMING, "WarmingUp", "The server is warming up."),
+    "ready": (Stage.WARMING, "BecomingReady", "The server is ready, its pod not yet."),
+    "draining": (Stage.WARMING, "Draining", "The server is finishing its requests."),
+}
+
+
+def diagnose(pod: PodView, report: ServerReport | None) -> Diagnosis:
+    """The state of one pod that is not being deleted."""
+    if pod.ready:
+        return Diagnosis(Stage.READY, "Ready", "")
+    if pod.phase == "Failed":
+        message = pod.message or "the pod has ended"
+        return Diagnosis(Stage.CREATING, pod.reason or "PodFailed", message, failed=True)
+    if not pod.node:
+        return _scheduling(pod)
+    reason, message = pod.waiting or ("", "")
+    if reason in IMAGE_REASONS:
+        return Diagnosis(Stage.CREATING, "ImagePullFailed", f"{reason}: {message}", failed=True)
+    if reason in CREATE_REASONS:
+        failed = Diagnosis(Stage.CREATING, "ContainerNotCreated", f"{reason}: {message}", True)
+        return failed
+    ended = pod.ended or pod.last_ended
+    if ended is not None and (ended.exit_code != 0 or pod.ended is None):
+        return _crashed(pod, ended)
+    if reason:
+        text = message or "The container is being created."
+        return Diagnosis(Stage.CREATING, "CreatingContainer", text)
+    if pod.started is None:
+        return Diagnosis(Stage.CREATING, "CreatingContainer", "The container is being created.")
+    stage, reason, message = PHASES.get(report.phase if report else "", PHASES["starting"])
+    progress = report.progress if report is not None and stage is Stage.FETCHING else None
+    if progress is not None:
+        message = shown_progress(progress)
+    return Diagnosis(stage, reason, message, progress=progress)
+
+
+def shown_progress(progress: WeightsProgress) -> str:
+    """`1.2 of 3.4 GB of weights, 56 MB/s, 40 s left`."""
+    total = f" of {progress.total_bytes / 1e9:.2f}" if progress.total_bytes else ""
+    text = f"{progress.done_bytes / 1e9:.2f}{total} GB of weights"
+    if progress.bytes_per_second:
+        text += f", {progress.bytes_per_second / 1e6:.1f} MB/s"
+    if progress.seconds_left is not None:
+        text += f", {progress.seconds_left} s left"
+    return text
+
+
+def _scheduling(pod: PodView) -> Diagnosis:
+    scheduled = pod.conditions.get("PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        reason = scheduled.reason or "Unschedulable"
+        return Diagnosis(Stage.SCHEDULING, reason, scheduled.message)
+    return Diagnosis(Stage.SCHEDULING, "Scheduling", "The pod waits for the scheduler.")
+
+
+def _crashed(pod: PodView, ended: Ended) -> Diagnosis:
+    said = last_line(ended.message)
+    message = said.get("message", "")
+    if ended.reason == "OOMKilled":
+        limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+        return Diagnosis(
+            Stage.LOADING,
+            "OutOfMemory",
+            f"The server used more than its memory limit{limit}.",
+            True,
+        )
+    if ended.exit_code == LOAD_FAILED_STATUS or said.get("event") == "load_failed":
+        return _load_failure(said, message)
+    text = message or ended.reason or "no message"
+    return Diagnosis(
+        Stage.STARTING,
+        "CrashLoopBackOff",
+        f"The server ended with status {ended.exit_code}, {pod.restarts} restarts: {text}",
+        failed=True,
+    )
+
+
+def _load_failure(said: dict[str, Any], message: str) -> Diagnosis:
+    if message.startswith("Golden check failed") or said.get("stage") == "golden":
+        return Diagnosis(Stage.WARMING, "GoldenCheckFailed", message, failed=True)
+    if said.get("stage") == "fetch":
+        return Diagnosis(Stage.FETCHING, "WeightsFailed", message, failed=True)
+    return Diagnosis(Stage.LOADING, "LoadFailed", message, failed=True)
+
+
+def last_line(log: str) -> dict[str, Any]:
+    """The last line of a log that says something: a JSON event, or `{"message": the text}`."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith("{"):
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(said, dict) and ("message" in said or "event" in said):
+                text = str(said.get("message") or said.get("event"))[:LOG_CHARS]
+                return {**said, "message": text}
+        else:
+            return {"message": line[:LOG_CHARS]}
+    return {}

@@ -1,0 +1,43 @@
+"""The Kubernetes Events a change of status is worth: stable reasons, one for each transition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from fleet_contract.status import Phase
+from fleet_operator.rollout import Choice
+from fleet_operator.verdict import Verdict
+
+
+class Event(NamedTuple):
+    """`reason` is one of a fixed vocabulary, `message` for people."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def events(
+    before: Mapping[str, Any],
+    verdict: Verdict,
+    scaled: tuple[int, int, str] | None,
+    choice: Choice | None,
+) -> tuple[Event, ...]:
+    """What to tell. `scaled` is (from, to, why) where the number of servers changes now,
+    `choice` the strategy where a rollout begins now."""
+    told: list[Event] = []
+    if choice is not None and choice.reason != "FirstVersion":
+        told.append(Event("Normal", "RollingOut", f"{choice.reason}: {choice.message}"))
+    if scaled is not None:
+        old, new, why = scaled
+        told.append(Event("Normal", "Scaled", f"From {old} to {new} servers: {why}."))
+    if before.get("reason") == verdict.reason and before.get("phase") == verdict.phase:
+        return tuple(told)
+    if verdict.failed or verdict.reason == "Unschedulable":
+        told.append(Event("Warning", verdict.reason, verdict.message))
+    elif verdict.phase is Phase.READY:
+        told.append(Event("Normal", "Ready", verdict.message))
+    elif verdict.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED):
+        told.append(Event("Normal", verdict.reason, verdict.message))
+    return tuple(told)

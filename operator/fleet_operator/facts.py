@@ -1,0 +1,83 @@
+"""The pods of a model, read: which are current, how far they are, what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_operator.diagnosis import Diagnosis, Stage, diagnose
+from fleet_operator.observed import Observed
+from fleet_operator.views import PodView, Raw
+
+PATIENT = frozenset({"Unschedulable", "SchedulingGated"})
+"""Reasons that pass by themselves once there is room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """`version` is the digest of the wanted pod template; `current` pods have it, `old` have not.
+
+    `wanted` is the number of servers there should be.
+    """
+
+    version: str
+    wanted: int
+    current: tuple[tuple[PodView, Diagnosis], ...]
+    old: tuple[PodView, ...]
+    deployment: Raw | None
+
+    @classmethod
+    def read(cls, observed: Observed, version: str, wanted: int) -> Facts:
+        active = [pod for pod in observed.pods if pod.active]
+        return cls(
+            version=version,
+            wanted=wanted,
+            current=tuple(
+                (pod, diagnose(pod, observed.reports.get(pod.uid)))
+                for pod in active
+                if pod.template == version
+            ),
+            old=tuple(pod for pod in active if pod.template != version),
+            deployment=observed.deployment,
+        )
+
+    @property
+    def ready(self) -> int:
+        """Ready servers of any version."""
+        return sum(pod.ready for pod in self.old) + self.current_ready
+
+    @property
+    def current_ready(self) -> int:
+        return sum(pod.ready for pod, _ in self.current)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all is as wanted: only current pods, as many as wanted, all ready."""
+        return not self.old and len(self.current) == self.wanted == self.current_ready
+
+    @property
+    def trouble(self) -> Diagnosis | None:
+        """What keeps a current pod from becoming ready, if it is more than time."""
+        failed = [diagnosis for _, diagnosis in self.current if diagnosis.failed]
+        waiting = [diagnosis for _, diagnosis in self.current if diagnosis.reason in PATIENT]
+        return (failed or waiting or [None])[0]
+
+    @property
+    def slowest(self) -> Diagnosis | None:
+        """The current pod that is furthest behind."""
+        return min((one for _, one in self.current), key=lambda one: one.stage, default=None)
+
+    @property
+    def furthest(self) -> Stage | None:
+        return max((one.stage for _, one in self.current), default=None)
+
+    def deployment_trouble(self) -> Diagnosis | None:
+        """What the Deployment itself reports: pods refused by quota or policy, time run out."""
+        status = (self.deployment or {}).get("status") or {}
+        for condition in status.get("conditions") or ():
+            kind, holds = condition["type"], condition["status"]
+            message = condition.get("message", "")
+            if kind == "ReplicaFailure" and holds == "True":
+                return Diagnosis(Stage.SCHEDULING, "PodsNotCreated", message, failed=True)
+            if kind == "Progressing" and holds == "False" and not self.is_complete:
+                return Diagnosis(Stage.SCHEDULING, "DeadlineExceeded", message, failed=True)
+        return None

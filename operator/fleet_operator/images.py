@@ -1,0 +1,64 @@
+"""Which image runs a spec, and whether it holds the engine the spec needs.
+
+An engine no configured image holds becomes a condition here, not a pod that crashes for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_operator.settings import OperatorSettings
+
+FOREIGN = frozenset({Engine.VLLM, Engine.CONTAINER})
+"""Engines whose image is not one of this project's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a spec cannot be run: a stable reason and the same for people."""
+
+    reason: str
+    message: str
+
+
+def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
+    """The image of the server's container."""
+    if spec.engine in FOREIGN and spec.container is not None and spec.container.image:
+        return spec.container.image
+    if spec.image:
+        return spec.image
+    if spec.engine is Engine.CONTAINER:
+        return Problem("InvalidSpec", "engine container needs container.image")
+    if spec.engine is Engine.VLLM:
+        return settings.image_vllm or Problem(
+            "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"
+        )
+    if spec.engine is Engine.LLAMACPP:
+        return Problem(
+            "EngineUnavailable", "no server image holds engine llamacpp: name one in `image`"
+        )
+    if spec.device == "mps":
+        return Problem("EngineUnavailable", "device mps is not to be had in a pod")
+    reason = needs_cuda_image(spec)
+    if reason is None:
+        return settings.image_cpu
+    return settings.image_cuda or Problem(
+        "EngineUnavailable", f"{reason} needs the server image with torch: "
+        "SERVER_IMAGE_CUDA is not set",
+    )  # fmt: skip
+
+
+def needs_cuda_image(spec: ModelSpec) -> str | None:
+    """Why the small image without torch and CUDA will not do; None where it will."""
+    if spec.engine is Engine.TORCH:
+        return "engine torch"
+    if spec.device.startswith("cuda"):
+        return f"device {spec.device}"
+    asked = {**spec.resources.limits, **spec.resources.requests}
+    gpu = next((name for name in asked if name.startswith(("nvidia.com/", "amd.com/"))), None)
+    if gpu is not None:
+        return f"the resource {gpu}"
+    if spec.vision and spec.engine is Engine.AUTO:
+        return "vision"
+    return None

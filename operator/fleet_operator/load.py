@@ -1,0 +1,73 @@
+"""The load of every model, from the metrics of all routers: parsed and summed, pure.
+
+Reads `modelfleet_router_in_flight` and `modelfleet_router_requests_total` (fleet_router.metrics).
+A router of a model's own namespace speaks for it; where there is none, all routers do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fleet_operator.autoscale import Load
+
+IN_FLIGHT = "modelfleet_router_in_flight"
+REQUESTS = "modelfleet_router_requests_total"
+_LINE = re.compile(rf"^({IN_FLIGHT}|{REQUESTS})\{{(.*)\}} (\S+)")
+_MODEL = re.compile(r'(?:^|,)model="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class RouterReport:
+    """What one router said; `models` maps a model id to (in flight, requests)."""
+
+    namespace: str
+    name: str
+    models: Mapping[str, tuple[float, int]] | None
+
+
+@dataclass(slots=True)
+class _Sum:
+    in_flight: float = 0.0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLoad:
+    """The last look at all routers."""
+
+    reports: tuple[RouterReport, ...] = field(default=())
+
+    def of(self, namespace: str, model: str) -> Load | None:
+        """None where no router is known that could tell."""
+        near = [report for report in self.reports if report.namespace == namespace]
+        reports = near or list(self.reports)
+        if not reports:
+            return None
+        total = _Sum()
+        for report in reports:
+            if report.models is not None and model in report.models:
+                in_flight, requests = report.models[model]
+                total.in_flight += in_flight
+                total.requests += requests
+        complete = all(report.models is not None for report in reports)
+        return Load(total.in_flight, total.requests, complete)
+
+
+def parse_metrics(lines: Iterable[str]) -> dict[str, tuple[float, int]]:
+    """Model id to (in flight, requests) from the Prometheus text of one router."""
+    sums: dict[str, _Sum] = {}
+    for line in lines:
+        if not line.startswith((IN_FLIGHT, REQUESTS)):
+            continue
+        found = _LINE.match(line)
+        model = _MODEL.search(found[2]) if found else None
+        if found is None or model is None:
+            continue
+        one = sums.setdefault(re.sub(r"\\(.)", r"\1", model[1]), _Sum())
+        if found[1] == IN_FLIGHT:
+            one.in_flight += float(found[3])
+        else:
+            one.requests += int(float(found[3]))
+    return {model: (one.in_flight, one.requests) for model, one in sums.items()}

@@ -1,0 +1,73 @@
+"""Strategic merge of a patch over a pod template: the `podTemplate` of a spec.
+
+Source: github.com/kubernetes/community, contributors/devel/sig-api-machinery/
+strategic-merge-patch.md, with the merge keys of core/v1's PodSpec. Maps merge, null deletes, lists
+of objects with a merge key merge by it, other lists are replaced; `$patch: delete` takes an item
+away and `$patch: replace` takes the patch as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MERGE_KEYS = {
+    "containers": "name",
+    "initContainers": "name",
+    "ephemeralContainers": "name",
+    "env": "name",
+    "ports": "containerPort",
+    "volumes": "name",
+    "volumeMounts": "mountPath",
+    "volumeDevices": "devicePath",
+    "imagePullSecrets": "name",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+    "resourceClaims": "name",
+}
+DIRECTIVE = "$patch"
+
+
+class PatchError(ValueError):
+    """A patch that cannot be applied; the message names the place."""
+
+
+def merge(base: Any, patch: Any, at: str = "podTemplate") -> Any:
+    """`base` with `patch` merged over it; neither is changed. Raises PatchError."""
+    if not isinstance(patch, Mapping):
+        return patch
+    directive = patch.get(DIRECTIVE)
+    if directive not in (None, "replace", "delete", "merge"):
+        raise PatchError(f"{at}: {DIRECTIVE}: {directive!r} is not known")
+    if directive == "replace" or not isinstance(base, Mapping):
+        return {key: value for key, value in patch.items() if key != DIRECTIVE}
+    merged = dict(base)
+    for key, value in patch.items():
+        if key.startswith("$"):
+            if key != DIRECTIVE:
+                raise PatchError(f"{at}: {key} is not known")
+        elif value is None:
+            merged.pop(key, None)
+        elif isinstance(value, list) and key in MERGE_KEYS:
+            merged[key] = _merge_list(merged.get(key), value, MERGE_KEYS[key], f"{at}.{key}")
+        else:
+            merged[key] = merge(merged.get(key), value, f"{at}.{key}")
+    return merged
+
+
+def _merge_list(base: Any, patch: list[Any], key: str, at: str) -> list[Any]:
+    merged = list(base) if isinstance(base, list) else []
+    if any(isinstance(item, Mapping) and item == {DIRECTIVE: "replace"} for item in patch):
+        return [item for item in patch if item != {DIRECTIVE: "replace"}]
+    for item in patch:
+        if not isinstance(item, Mapping) or key not in item:
+            raise PatchError(f"{at}: an item needs {key!r}, by which it is merged")
+        place = next((i for i, old in enumerate(merged) if old.get(key) == item[key]), None)
+        if item.get(DIRECTIVE) == "delete":
+            if place is not None:
+                del merged[place]
+        elif place is None:
+            merged.append(merge({}, item, f"{at}[{item[key]}]"))
+        else:
+            merged[place] = merge(merged[place], item, f"{at}[{item[key]}]")
+    return merged

@@ -1,0 +1,25 @@
+"""What one reconcile decided: acted upon by `execute`, compared whole by tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_operator.event_log import Event
+from fleet_operator.observed import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`objects` are all children that should exist, those that are as they should be included.
+
+    `delete` are those that should not. `again_in` asks for another look, in seconds.
+    `wants_stable_template` asks for the pod template of the version that last served, by digest.
+    """
+
+    status: dict[str, Any]
+    objects: tuple[dict[str, Any], ...] = ()
+    delete: tuple[Ref, ...] = ()
+    events: tuple[Event, ...] = ()
+    again_in: float | None = None
+    wants_stable_template: str | None = None

@@ -1,0 +1,93 @@
+"""The pod template of a model: pure, from a resolved spec; its digest is the model's version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from fleet_operator import patch
+from fleet_operator.images import FOREIGN, Problem, choose_image
+from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
+from fleet_operator.resolve import Resolution
+from fleet_operator.server_container import ENDPOINT_SECONDS, Object, server_container
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.volumes import storage
+
+LEAVE_SECONDS = 15
+"""For a server to stop after its last request."""
+
+
+def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Object | Problem:
+    """Template of the InferenceModel `name`'s pods, labelled with its own digest."""
+    spec, profile = found.spec, found.profile
+    if spec is None:
+        return Problem("InvalidSpec", found.problem or "the spec is not valid")
+    image = choose_image(spec, settings)
+    if isinstance(image, Problem):
+        return image
+    disks = storage(name, spec, profile.model_cache)
+    if isinstance(disks, Problem):
+        return disks
+    secret = profile.hf_token_secret or settings.hf_token_secret
+    pod: Object = {
+        "containers": [server_container(spec, image, disks, secret, settings)],
+        "volumes": list(disks.volumes),
+        "securityContext": _security(own=spec.engine not in FOREIGN),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": ENDPOINT_SECONDS + settings.drain_seconds + LEAVE_SECONDS,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector_labels(name)},
+            }
+        ],
+        **_placement(spec.to_wire()),
+    }
+    if settings.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
+    metadata: Object = {"labels": model_labels(name)}
+    if disks.annotations:
+        metadata["annotations"] = disks.annotations
+    template = {"metadata": metadata, "spec": pod}
+    if spec.pod_template is not None:
+        try:
+            template = patch.merge(template, spec.pod_template)
+        except patch.PatchError as error:
+            return Problem("InvalidSpec", str(error))
+    return _labelled(name, template)
+
+
+def digest(value: Any) -> str:
+    """Short stable digest of plain JSON types."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _labelled(name: str, template: Object) -> Object:
+    metadata = template.get("metadata") or {}
+    version = digest(template)
+    labels = {**(metadata.get("labels") or {}), **model_labels(name), LABEL_TEMPLATE: version}
+    return {**template, "metadata": {**metadata, "labels": labels}}
+
+
+def _placement(wire: Object) -> Object:
+    fields = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName")
+    return {field: wire[field] for field in fields if field in wire}
+
+
+def _security(own: bool) -> Object:
+    profile: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if not own:
+        return profile
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        **profile,
+    }

@@ -1,0 +1,84 @@
+"""Profiles: what a platform engineer says once for many models, such as `nvidia-l4`.
+
+They are the entries of one ConfigMap, `name: YAML`. The one called `default` also serves models
+that name none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from fleet_contract.spec_base import SpecPart
+from fleet_contract.spec_parts import Quantity, Resources
+
+DEFAULT = "default"
+
+
+class ModelCache(SpecPart):
+    """Where fetched weights are kept: an existing claim, or one made for each model."""
+
+    claim: str | None = None
+    """Claim that all models of the profile share; its volume must be mountable on their nodes."""
+    size: Quantity | None = None
+    """Size of a claim of the model's own; it lives and dies with the model."""
+    storage_class_name: str | None = None
+    """Storage class of that claim; the cluster's default when left out."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
+    """Access mode of that claim."""
+
+
+class Profile(SpecPart):
+    """Fields of the spec a profile may fill, by the same names, and what only it can say."""
+
+    device: str | None = None
+    image: str | None = None
+    resources: Resources = Field(default_factory=Resources)
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    affinity: dict[str, Any] | None = None
+    priority_class_name: str | None = None
+    runtime_class_name: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    pod_template: dict[str, Any] | None = None
+    model_cache: ModelCache | None = None
+    hf_token_secret: str | None = None
+
+    def layer(self) -> dict[str, Any]:
+        """What the profile says about a spec, in wire form."""
+        return {
+            name: value
+            for name, value in self.to_wire().items()
+            if name not in ("modelCache", "hfTokenSecret")
+        }
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be read; the message names it and the field."""
+
+
+def parse(data: Mapping[str, str]) -> tuple[dict[str, Profile], dict[str, str]]:
+    """Profiles by name, and the problem of each that cannot be read."""
+    profiles: dict[str, Profile] = {}
+    problems: dict[str, str] = {}
+    for name, text in data.items():
+        try:
+            profiles[name] = _profile(text)
+        except ProfileError as error:
+            problems[name] = f"profile {name!r}: {error}"
+    return profiles, problems
+
+
+def _profile(text: str) -> Profile:
+    try:
+        raw = yaml.safe_load(text) or {}
+        return Profile.model_validate(raw)
+    except yaml.YAMLError as error:
+        raise ProfileError(f"not valid YAML: {error}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise ProfileError(f"{field}: {problem['msg']}" if field else problem["msg"]) from error

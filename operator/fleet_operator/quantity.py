@@ -1,0 +1,53 @@
+"""Kubernetes quantities as whole thousandths, so that they can be added and compared exactly.
+
+Format: kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+_PATTERN = re.compile(r"^([+-]?[0-9.]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?$")
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+
+Amounts = Mapping[str, int]
+"""Resource name to thousandths of its unit (cores, bytes, pieces)."""
+
+
+def thousandths(text: str | int) -> int:
+    """`"500m"` is 500, `"2"` is 2000. Rounds up. Raises ValueError."""
+    found = _PATTERN.match(str(text))
+    if found is None:
+        raise ValueError(f"{text!r} is not a quantity")
+    number, suffix = Decimal(found[1]), found[2] or ""
+    if suffix in _BINARY:
+        number *= 1024 ** _BINARY[suffix]
+    elif suffix in _DECIMAL:
+        number = number.scaleb(_DECIMAL[suffix])
+    else:
+        number = number.scaleb(int(suffix[1:]))
+    return math.ceil(number * 1000)
+
+
+def amounts(resources: Mapping[str, str | int] | None) -> dict[str, int]:
+    """Every quantity of a resource list. Raises ValueError."""
+    return {name: thousandths(text) for name, text in (resources or {}).items()}
+
+
+def add(total: dict[str, int], more: Amounts, sign: int = 1) -> None:
+    """Add `more` to `total` in place, or take it away with `sign` -1."""
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + sign * amount
+        if total[name] == 0:
+            del total[name]
+
+
+def shown(name: str, amount: int) -> str:
+    """An amount for people: `500m cpu`, `4.0 GiB memory`, `1 nvidia.com/gpu`."""
+    if name in ("memory", "ephemeral-storage") or name.startswith("hugepages-"):
+        return f"{amount / 1000 / 1024**3:.1f} GiB {name}"
+    return f"{amount // 1000} {name}" if amount % 1000 == 0 else f"{amount}m {name}"

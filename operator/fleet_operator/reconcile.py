@@ -1,0 +1,170 @@
+"""The decision: from an observed InferenceModel to its children and its status; pure.
+
+Level-triggered: nothing here depends on which event woke it, and what it must remember is in the
+status. Called by `loop`; carried out by `execute`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleet_contract.names import ANNOTATION_WAKE
+from fleet_contract.spec import Engine
+from fleet_contract.status import Rollout, Scaling
+from fleet_operator import autoscale, children, status
+from fleet_operator.event_log import events
+from fleet_operator.facts import Facts
+from fleet_operator.images import Problem
+from fleet_operator.names import LABEL_TEMPLATE
+from fleet_operator.observed import Observed, Ref
+from fleet_operator.plan import Plan
+from fleet_operator.pod import pod_template
+from fleet_operator.rollout_step import Step, next_step
+from fleet_operator.server_container import Object
+from fleet_operator.timestamps import parse
+from fleet_operator.verdict import judge
+
+KEEPS_NOTHING = frozenset({"DuplicateModel"})
+"""Problems for which the model's servers are taken away; for all others they are left alone."""
+
+
+def reconcile(observed: Observed) -> Plan:
+    """Children, status and events for what was observed."""
+    target = _target(observed)
+    problem = _problem(observed)
+    template = None if problem is not None else _template(observed, target)
+    if isinstance(template, Problem):
+        problem, template = template, None
+    step = _step(observed, template)
+    version = step.version if step is not None else _present_version(observed)
+    wanted = target.replicas if problem is None else _present_replicas(observed)
+    facts = Facts.read(observed, version, wanted)
+    if problem is None and step is not None:
+        problem = step.problem
+    verdict = judge(facts, target, problem)
+    choice = step.choice if step is not None else None
+    objects = _objects(observed, step, target)
+    return Plan(
+        status=status.build(
+            observed, facts, target, verdict, choice, step.rollout if step else _rollout(observed)
+        ),
+        objects=objects,
+        delete=_unwanted(observed, objects, problem),
+        events=events(observed.status, verdict, _scaled(observed, objects, target), choice),
+        again_in=_soonest(target.again_in, step.again_in if step is not None else None),
+        wants_stable_template=step.wants_stable_template if step is not None else None,
+    )
+
+
+def _target(observed: Observed) -> autoscale.Target:
+    spec = observed.resolution.spec
+    meta, past = observed.model["metadata"], observed.status.get("scaling")
+    if spec is None:
+        kept = Scaling.model_validate(past) if past else None
+        return autoscale.Target(_present_replicas(observed), "Fixed", kept)
+    return autoscale.target(
+        spec,
+        observed.load,
+        Scaling.model_validate(past) if past else None,
+        (meta.get("annotations") or {}).get(ANNOTATION_WAKE),
+        parse(meta.get("creationTimestamp")) or observed.now,
+        observed.now,
+        observed.settings.scale_down_delay,
+    )
+
+
+def _problem(observed: Observed) -> Problem | None:
+    if observed.rival is not None:
+        rival = observed.rival
+        return Problem(
+            "DuplicateModel",
+            f"The older InferenceModel {rival.name!r} already serves {rival.identifier!r}.",
+        )
+    if observed.resolution.spec is None:
+        return Problem("InvalidSpec", observed.resolution.problem or "the spec is not valid")
+    if observed.resolution.spec.engine is Engine.REMOTE:
+        return None
+    taken = sorted(observed.foreign & _wanted_refs(observed))
+    if taken:
+        kind, name = taken[0]
+        return Problem(
+            "NameTaken", f"There is a {kind} {name!r} that does not belong to this InferenceModel."
+        )
+    for ref, message in sorted(observed.errors.items()):
+        return Problem("ApplyFailed", f"{ref.kind} {ref.name}: {message}")
+    return None
+
+
+def _wanted_refs(observed: Observed) -> frozenset[Ref]:
+    name = observed.name
+    refs = {Ref("Deployment", name), Ref("Service", name)}
+    cache = observed.resolution.profile.model_cache
+    if cache is not None and cache.size is not None:
+        refs.add(Ref("PersistentVolumeClaim", children.cache_claim_name(name)))
+    return frozenset(refs)
+
+
+def _template(observed: Observed, target: autoscale.Target) -> Object | Problem | None:
+    if target.reason == "Remote":
+        return None
+    return pod_template(observed.name, observed.resolution, observed.settings)
+
+
+def _step(observed: Observed, template: Object | None) -> Step | None:
+    return None if template is None else next_step(observed, template, _rollout(observed))
+
+
+def _rollout(observed: Observed) -> Rollout | None:
+    raw = observed.status.get("rollout")
+    return Rollout.model_validate(raw) if raw else None
+
+
+def _objects(observed: Observed, step: Step | None, target: autoscale.Target) -> tuple[Object, ...]:
+    if step is None:
+        return ()
+    model, cache = observed.model, observed.resolution.profile.model_cache
+    claim_ref = Ref("PersistentVolumeClaim", children.cache_claim_name(observed.name))
+    claim = children.cache_claim(model, cache, observed.children.get(claim_ref))
+    made = [
+        claim,
+        children.deployment(
+            model, step.template, target.replicas, step.strategy, observed.settings
+        ),
+        children.service(model),
+        children.budget(model) if target.replicas > 1 else None,
+    ]
+    return tuple(child for child in made if child is not None)
+
+
+def _unwanted(
+    observed: Observed, objects: tuple[Object, ...], problem: Problem | None
+) -> tuple[Ref, ...]:
+    if problem is not None and problem.reason not in KEEPS_NOTHING:
+        return ()
+    kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
+    if problem is not None:  # the weights it fetched stay for when its turn comes
+        kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}
+    return tuple(sorted(set(observed.children) - kept - observed.foreign))
+
+
+def _present_version(observed: Observed) -> str:
+    labels: dict[str, Any] = (observed.deployment or {}).get("metadata", {}).get("labels") or {}
+    return str(labels.get(LABEL_TEMPLATE, ""))
+
+
+def _present_replicas(observed: Observed) -> int:
+    return int((observed.deployment or {}).get("spec", {}).get("replicas", 0))
+
+
+def _scaled(
+    observed: Observed, objects: tuple[Object, ...], target: autoscale.Target
+) -> tuple[int, int, str] | None:
+    if not objects or observed.deployment is None:
+        return None
+    old = _present_replicas(observed)
+    return (old, target.replicas, target.reason) if old != target.replicas else None
+
+
+def _soonest(*moments: float | None) -> float | None:
+    known = [moment for moment in moments if moment is not None]
+    return min(known) if known else None

@@ -1,0 +1,111 @@
+"""From an InferenceModel to the spec that is served: completed from catalog and profile, checked.
+
+Called by the world (for the ids a resource claims) and by reconcile; results are kept for as long
+as resource, catalog and profiles stay the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fleet_contract.spec import ModelSpec
+from fleet_operator.layers import fill
+from fleet_operator.profiles import DEFAULT, Profile
+
+NO_PROFILE = Profile()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """`spec` is None where `problem` says what is wrong with the resource."""
+
+    ids: tuple[str, ...]
+    spec: ModelSpec | None
+    profile: Profile
+    origin: Mapping[str, str]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What specs are completed from; `problems` are those of unreadable profiles, by name."""
+
+    catalog: Mapping[str, ModelSpec]
+    profiles: Mapping[str, Profile]
+    problems: Mapping[str, str]
+
+    def entry(self, model: str) -> ModelSpec | None:
+        """The catalog's entry of a model id; an alias of one names a model of its own."""
+        return self.catalog.get(model)
+
+
+def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
+    """Complete the `spec` of a resource. Never raises: the problem is part of the answer."""
+    entry = sources.entry(str(wire.get("model")))
+    layers: list[tuple[str, Mapping[str, Any]]] = [("resource", wire)]
+    if entry is not None:
+        layers.append(("catalog", entry.to_wire()))
+    named = wire.get("profile") or (entry.profile if entry is not None else None)
+    profile, problem = _profile(named, sources)
+    if profile is not None:
+        layers.append((f"profile {named or DEFAULT}", profile.layer()))
+    filled, origin = fill(layers)
+    ids = (str(filled.get("model")), *map(str, filled.get("aliases") or ()))
+    try:
+        spec = ModelSpec.model_validate(filled)
+    except ValidationError as error:
+        return Resolution(ids, None, NO_PROFILE, origin, _first(error))
+    if problem is not None:
+        return Resolution(ids, None, NO_PROFILE, origin, problem)
+    return Resolution(spec.ids, spec, profile or NO_PROFILE, origin)
+
+
+def _profile(name: str | None, sources: Sources) -> tuple[Profile | None, str | None]:
+    wanted = name or DEFAULT
+    if wanted in sources.problems:
+        return None, sources.problems[wanted]
+    profile = sources.profiles.get(wanted)
+    if profile is None and name is not None:
+        known = ", ".join(sorted(sources.profiles)) or "there are none"
+        return None, f"profile {name!r} does not exist; known: {known}"
+    return profile, None
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{field}: {message}" if field else message
+
+
+class Resolver:
+    """Keeps one resolution for each resource; `use` replaces what specs are completed from."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self._kept: dict[str, tuple[int, Resolution]] = {}
+
+    def use(self, sources: Sources) -> bool:
+        """Whether anything changed."""
+        if sources == self.sources:
+            return False
+        self.sources = sources
+        self._kept.clear()
+        return True
+
+    def resolve(self, model: Mapping[str, Any]) -> Resolution:
+        """The resolution of an InferenceModel."""
+        uid, generation = model["metadata"]["uid"], model["metadata"].get("generation", 0)
+        kept = self._kept.get(uid)
+        if kept is None or kept[0] != generation:
+            kept = (generation, resolve(model.get("spec") or {}, self.sources))
+            self._kept[uid] = kept
+        return kept[1]
+
+    def forget(self, uid: str) -> None:
+        """Called when a resource is gone."""
+        self._kept.pop(uid, None)

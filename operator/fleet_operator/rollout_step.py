@@ -1,0 +1,134 @@
+"""The next step of a rollout: which pod template, by which strategy, and whether to take it back.
+
+A version that takes the place of the old one (hand-over, on a full cluster) and fails is taken
+back: the template that last served is applied again, from the ReplicaSet that still holds it. With
+surge there is nothing to take back, since the old servers were never touched. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_contract.status import Rollout
+from fleet_operator.children import Strategy
+from fleet_operator.facts import Facts
+from fleet_operator.images import Problem
+from fleet_operator.names import LABEL_TEMPLATE
+from fleet_operator.observed import Observed
+from fleet_operator.rollout import HAND_OVER, PATIENCE_SECONDS, SURGE, Choice, choose
+from fleet_operator.server_container import Object
+from fleet_operator.views import PodView
+
+RESTARTS = 2
+"""Crashes of a new version before it is given up."""
+STUCK_SECONDS = 60.0
+"""How long a container that cannot be created, or an image that cannot be pulled, is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`choice` is set when the strategy was chosen now. `again_in` as in a Plan."""
+
+    template: Object
+    strategy: Strategy
+    rollout: Rollout | None
+    choice: Choice | None = None
+    problem: Problem | None = None
+    again_in: float | None = None
+    wants_stable_template: str | None = None
+
+    @property
+    def version(self) -> str:
+        return version_of(self.template)
+
+
+def version_of(template: Object) -> str:
+    """The digest a pod template is labelled with."""
+    return str(template["metadata"]["labels"][LABEL_TEMPLATE])
+
+
+def next_step(observed: Observed, template: Object, before: Rollout | None) -> Step:
+    """What to do about `template`, which the spec asks for."""
+    rollout, version = before or Rollout(), version_of(template)
+    facts = Facts.read(observed, version, 1)
+    if facts.current_ready:
+        rollout = rollout.model_copy(
+            update={"stable_hash": version, "failed_hash": None, "failed_message": None}
+        )
+    present = _present(observed)
+    if present is None:
+        choice = choose(template["spec"], (), observed.cluster)
+        return Step(template, choice.strategy, rollout, choice)
+    if rollout.failed_hash not in (None, version):  # the spec was changed since
+        rollout = rollout.model_copy(update={"failed_hash": None, "failed_message": None})
+    strategy, applied = present
+    if rollout.failed_hash is None and applied == version and strategy == HAND_OVER:
+        rollout = _given_up(facts, rollout, version, observed.now)
+    if rollout.failed_hash == version:
+        return _taken_back(observed, template, strategy, rollout)
+    if applied != version:
+        choice = choose(template["spec"], _serving(observed), observed.cluster)
+        return Step(template, choice.strategy, rollout, choice, again_in=PATIENCE_SECONDS)
+    return _going_on(observed, facts, template, strategy, rollout)
+
+
+def _going_on(
+    observed: Observed, facts: Facts, template: Object, strategy: Strategy, rollout: Rollout
+) -> Step:
+    """While a surge pod waits for a node, the choice is made again: another pod may have come
+    first, or a node may have gone."""
+    waiting = [pod for pod, one in facts.current if one.reason == "Unschedulable"]
+    if strategy != SURGE or not waiting or not facts.old:
+        return Step(template, strategy, rollout)
+    waited = observed.now - min(pod.created for pod in waiting)
+    if waited < PATIENCE_SECONDS:
+        return Step(template, strategy, rollout, again_in=PATIENCE_SECONDS - waited)
+    choice = choose(template["spec"], facts.old, observed.cluster)
+    changed = choice if choice.strategy != strategy else None
+    return Step(template, choice.strategy, rollout, changed, again_in=PATIENCE_SECONDS)
+
+
+def _given_up(facts: Facts, rollout: Rollout, version: str, now: float) -> Rollout:
+    """`rollout` with the version marked as failed, where it is, and an older one served."""
+    if facts.ready or rollout.stable_hash in (None, version):
+        return rollout
+    for pod, one in facts.current:
+        hopeless = pod.restarts >= RESTARTS or now - pod.created >= STUCK_SECONDS
+        if one.failed and hopeless:
+            message = f"{one.reason}: {one.message}"
+            return rollout.model_copy(
+                update={"failed_hash": version, "failed_message": message[:1000]}
+            )
+    late = facts.deployment_trouble()
+    if late is not None and late.reason == "DeadlineExceeded":
+        return rollout.model_copy(
+            update={"failed_hash": version, "failed_message": late.message[:1000]}
+        )
+    return rollout
+
+
+def _taken_back(observed: Observed, template: Object, strategy: Strategy, rollout: Rollout) -> Step:
+    stable = observed.stable_template
+    problem = Problem(
+        "RolledBack",
+        "The version this spec asks for failed, so the one before serves; change the spec to try "
+        f"again. {rollout.failed_message}",
+    )
+    if stable is None:
+        return Step(template, strategy, rollout, wants_stable_template=rollout.stable_hash)
+    return Step(stable, HAND_OVER, rollout, problem=problem)
+
+
+def _present(observed: Observed) -> tuple[Strategy, str] | None:
+    """Strategy and template digest of the Deployment as it is."""
+    deployment = observed.deployment
+    if deployment is None:
+        return None
+    rolling = deployment["spec"].get("strategy", {}).get("rollingUpdate", {})
+    strategy = HAND_OVER if rolling.get("maxSurge") == 0 else SURGE
+    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    return strategy, labels.get(LABEL_TEMPLATE, "")
+
+
+def _serving(observed: Observed) -> list[PodView]:
+    return [pod for pod in observed.pods if pod.active]

@@ -1,0 +1,137 @@
+"""The server's container: image, command, environment, probes, limits of what it may do."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from fleet_contract import launch
+from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_operator.images import FOREIGN
+from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_CONTAINER
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.volumes import Storage
+
+Object = dict[str, Any]
+
+ENDPOINT_SECONDS = 3
+"""Between a pod leaving the endpoints and SIGTERM: what routers need to hear of it."""
+OPEN_SECONDS = 120
+"""A server of this project has to open its port; loading comes after that."""
+NOT_FOR_SERVERS = (
+    "replicas", "min_replicas", "max_replicas", "scale_to_zero_after", "target_in_flight",
+    "scale_down_delay", "routing", "fallback", "profile", "image", "resources", "node_selector",
+    "tolerations", "affinity", "priority_class_name", "runtime_class_name", "env", "files",
+    "pod_template", "remote", "container",
+)  # fmt: skip
+"""Fields a server has no use for; left in, a change of one would restart every server."""
+
+
+def server_container(
+    spec: ModelSpec, image: str, storage: Storage, secret: str, settings: OperatorSettings
+) -> Object:
+    """The container that serves `spec`; `secret` names the Secret of the hub token, or is empty."""
+    port = container_port(spec)
+    own = spec.engine not in FOREIGN
+    container: Object = {
+        "name": SERVER_CONTAINER,
+        "image": image,
+        "imagePullPolicy": settings.pull_policy,
+        **_command(spec),
+        "env": _environment(spec, own, secret, settings),
+        "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
+        **(_own_probes() if own else _foreign_probes(spec, settings)),
+        "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            **({"readOnlyRootFilesystem": True} if own else {}),
+        },
+        "volumeMounts": list(storage.mounts),
+    }
+    resources = spec.resources.to_wire()
+    return {**container, **({"resources": resources} if resources else {})}
+
+
+def container_port(spec: ModelSpec) -> int:
+    """Port the server listens on."""
+    if spec.engine in FOREIGN and spec.container is not None:
+        return spec.container.port
+    return SERVER_PORT
+
+
+def server_spec(spec: ModelSpec) -> ModelSpec:
+    """`spec` without what only operator and router read."""
+    return spec.model_copy(
+        update={name: ModelSpec.model_fields[name].get_default(call_default_factory=True)
+                for name in NOT_FOR_SERVERS}
+    )  # fmt: skip
+
+
+def _command(spec: ModelSpec) -> Object:
+    listen = ["--host", "0.0.0.0", "--port", str(container_port(spec))]  # noqa: S104
+    extra = list(spec.container.args) if spec.container is not None else []
+    if spec.engine is Engine.CONTAINER:
+        return {"args": extra} if extra else {}
+    if spec.engine is Engine.VLLM:
+        served = ["--served-model-name", *spec.ids]
+        return {"command": ["vllm", "serve"],
+                "args": [*vllm_source(spec), *served, *listen, *extra]}  # fmt: skip
+    return {"command": ["modelfleet", "server"], "args": listen}
+
+
+def vllm_source(spec: ModelSpec) -> list[str]:
+    """What `vllm serve` is to load: a hub id with its revision, or a path."""
+    source = spec.source or f"hf://{spec.model}"
+    if source.startswith("pvc://"):
+        return [f"{PVC_MOUNT}/{source.removeprefix('pvc://').partition('/')[2]}"]
+    if source.startswith("hf://"):
+        repository, _, revision = source.removeprefix("hf://").partition("@")
+        return [repository, *(["--revision", revision] if revision else [])]
+    return [urlsplit(source).path if source.startswith("file://") else source]
+
+
+def _environment(
+    spec: ModelSpec, own: bool, secret: str, settings: OperatorSettings
+) -> list[Object]:
+    values = {"HOME": "/tmp"}  # noqa: S108  (a path in the pod; the root is read-only)
+    if own:
+        values["MODELS_DIR"] = MODELS_MOUNT
+        values["DRAIN_TIMEOUT"] = str(settings.drain_seconds)
+        values.update(launch.encode(server_spec(spec)))
+    else:
+        values["HF_HOME"] = MODELS_MOUNT
+    values.update(spec.env)
+    listed: list[Object] = [{"name": name, "value": values[name]} for name in sorted(values)]
+    if secret and "HF_TOKEN" not in values:
+        reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
+        listed.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    return listed
+
+
+def _own_probes() -> Object:
+    return {
+        "startupProbe": _probe(PATH_LIVE, period=1, failures=OPEN_SECONDS),
+        "readinessProbe": _probe(PATH_READY, period=1, failures=2),
+        "livenessProbe": _probe(PATH_LIVE, period=10, failures=3),
+    }
+
+
+def _foreign_probes(spec: ModelSpec, settings: OperatorSettings) -> Object:
+    path = spec.container.ready_path if spec.container is not None else "/health"
+    return {
+        "startupProbe": _probe(path, period=5, failures=max(1, settings.start_seconds // 5)),
+        "readinessProbe": _probe(path, period=2, failures=2),
+        "livenessProbe": _probe(path, period=10, failures=6),
+    }
+
+
+def _probe(path: str, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": PORT_NAME, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2 if period == 1 else 5,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,111 @@
+"""The operator's settings, read once from the environment; the table is fleet_contract.settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fleet_contract.settings import SETTINGS
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TABLE = {setting.name: setting for setting in SETTINGS if setting.where in ("operator", "all")}
+UNSET = frozenset({"none", "all of the cluster", "that of its service account"})
+"""Defaults that are words for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """Seconds are floats; empty strings and tuples stand for what is not set."""
+
+    namespaces: tuple[str, ...]
+    own_namespace: str
+    image_cpu: str
+    image_cuda: str
+    image_vllm: str
+    pull_policy: str
+    pull_secrets: tuple[str, ...]
+    profiles_configmap: str
+    catalog: Path | None
+    hf_token_secret: str
+    router_selector: Mapping[str, str]
+    router_port: int
+    router_metrics_path: str
+    autoscale_interval: float
+    scale_down_delay: float
+    drain_seconds: int
+    start_seconds: int
+    probe_interval: float
+    resync_interval: float
+    workers: int
+    port: int
+    log_level: str
+    log_format: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> OperatorSettings:
+        """Raises ValueError that names the variable at fault."""
+
+        def value(name: str) -> Any:
+            setting = TABLE[name]
+            raw = environ.get(name, "").strip()
+            if not raw:
+                raw = "" if setting.default in UNSET else setting.default
+            try:
+                return setting.parse(raw)
+            except ValueError as error:
+                raise ValueError(f"{name}={raw!r}: {error}") from error
+
+        def positive(name: str) -> Any:
+            number = value(name)
+            if not 0 < number < 1e9:
+                raise ValueError(f"{name}={number}: must be greater than 0")
+            return number
+
+        return cls(
+            namespaces=listed(value("WATCH_NAMESPACES")),
+            own_namespace=value("POD_NAMESPACE") or account_namespace(),
+            image_cpu=value("SERVER_IMAGE_CPU"),
+            image_cuda=value("SERVER_IMAGE_CUDA"),
+            image_vllm=value("VLLM_IMAGE"),
+            pull_policy=value("IMAGE_PULL_POLICY"),
+            pull_secrets=listed(value("IMAGE_PULL_SECRETS")),
+            profiles_configmap=value("PROFILES_CONFIGMAP"),
+            catalog=Path(value("CATALOG")) if value("CATALOG") else None,
+            hf_token_secret=value("HF_TOKEN_SECRET"),
+            router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
+            router_port=positive("ROUTER_PORT"),
+            router_metrics_path=value("ROUTER_METRICS_PATH"),
+            autoscale_interval=positive("AUTOSCALE_INTERVAL"),
+            scale_down_delay=value("SCALE_DOWN_DELAY"),
+            drain_seconds=positive("POD_DRAIN_SECONDS"),
+            start_seconds=positive("START_SECONDS"),
+            probe_interval=positive("PROBE_INTERVAL"),
+            resync_interval=positive("RESYNC_INTERVAL"),
+            workers=positive("WORKERS"),
+            port=positive("OPERATOR_PORT"),
+            log_level=value("LOG_LEVEL"),
+            log_format=value("LOG_FORMAT"),
+        )
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def labels(name: str, text: str) -> dict[str, str]:
+    """Labels of `key=value,key=value`. Raises ValueError that names the variable `name`."""
+    pairs = [part.partition("=") for part in listed(text)]
+    if not pairs or any(not key or not sign for key, sign, _ in pairs):
+        raise ValueError(f"{name}={text!r}: must be key=value, comma-separated")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def account_namespace(folder: Path = SERVICE_ACCOUNT) -> str:
+    """Namespace of the pod this runs in; `default` outside of one."""
+    try:
+        return (folder / "namespace").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "default"

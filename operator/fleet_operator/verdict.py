@@ -1,0 +1,75 @@
+"""What is to be said about a model in one word: phase, reason, message, pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_contract.status import Phase
+from fleet_operator.autoscale import Target
+from fleet_operator.diagnosis import Stage
+from fleet_operator.facts import PATIENT, Facts
+from fleet_operator.images import Problem
+
+CONFLICTS = frozenset({"DuplicateModel", "NameTaken"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`failed`: only a change will help. `settled`: nothing more is to happen by itself."""
+
+    phase: Phase
+    reason: str
+    message: str
+    failed: bool = False
+    settled: bool = False
+
+
+def judge(facts: Facts, target: Target, problem: Problem | None) -> Verdict:
+    """The most telling reason comes first: what is wrong, then what is going on, then Ready."""
+    if problem is not None:
+        return _wrong(facts, problem.reason, problem.message)
+    if target.reason == "Remote":
+        return Verdict(Phase.READY, "Remote", "Served from outside the cluster.", settled=True)
+    if facts.wanted == 0:
+        return _resting(target)
+    trouble = facts.deployment_trouble() or facts.trouble
+    if trouble is not None and trouble.reason in PATIENT:
+        phase = Phase.DEGRADED if facts.ready else Phase.PENDING
+        return Verdict(phase, trouble.reason, trouble.message)
+    if trouble is not None:
+        return _wrong(facts, trouble.reason, trouble.message)
+    if facts.is_complete:
+        message = f"{facts.ready} of {facts.wanted} servers are ready."
+        return Verdict(Phase.READY, "Ready", message, settled=True)
+    return _under_way(facts)
+
+
+def _wrong(facts: Facts, reason: str, message: str) -> Verdict:
+    if reason in CONFLICTS:
+        phase = Phase.CONFLICT
+    else:
+        phase = Phase.DEGRADED if facts.ready else Phase.FAILED
+    return Verdict(phase, reason, message, failed=True, settled=True)
+
+
+def _resting(target: Target) -> Verdict:
+    if target.reason == "Stopped":
+        return Verdict(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
+    message = "No requests came for a while; the next one starts a server."
+    return Verdict(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
+
+
+def _under_way(facts: Facts) -> Verdict:
+    slowest = facts.slowest
+    if slowest is None:
+        phase = Phase.PROGRESSING if facts.ready else Phase.PENDING
+        return Verdict(phase, "CreatingPods", "The pods are being created.")
+    if slowest.stage is not Stage.READY:
+        pending = slowest.stage is Stage.SCHEDULING and not facts.ready
+        phase = Phase.PENDING if pending else Phase.PROGRESSING
+        return Verdict(phase, slowest.reason, slowest.message)
+    if facts.old:
+        message = f"{len(facts.old)} servers of an older version are leaving."
+        return Verdict(Phase.PROGRESSING, "RollingOut", message)
+    message = f"{len(facts.current)} servers, {facts.wanted} wanted."
+    return Verdict(Phase.PROGRESSING, "Scaling", message)

@@ -1,0 +1,187 @@
+"""What the operator keeps of pods and nodes: small frozen views, parsed once when they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from sys import intern
+from typing import Any
+
+from fleet_contract.names import LABEL_MODEL
+from fleet_operator.names import LABEL_TEMPLATE, PORT_NAME, SERVER_CONTAINER
+from fleet_operator.quantity import add, amounts
+from fleet_operator.timestamps import parse
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container ended; `message` is its termination message or the tail of its log."""
+
+    exit_code: int
+    reason: str
+    message: str
+
+    @classmethod
+    def parse(cls, raw: Raw | None) -> Ended | None:
+        if not raw:
+            return None
+        return cls(int(raw.get("exitCode", 0)), raw.get("reason", ""), raw.get("message", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class PodCondition:
+    """`since` is Unix time of the last transition, None where the pod does not say."""
+
+    status: str
+    reason: str
+    message: str
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod; times are Unix time. `container` facts are those of the server's container."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    model: str
+    template: str
+    labels: Mapping[str, str]
+    created: float
+    deleting: bool
+    phase: str
+    reason: str
+    message: str
+    node: str
+    ip: str
+    port: int
+    requests: Mapping[str, int]
+    conditions: Mapping[str, PodCondition]
+    ready: bool
+    restarts: int
+    waiting: tuple[str, str] | None
+    started: float | None
+    ended: Ended | None
+    last_ended: Ended | None
+    memory_limit: str
+
+    @property
+    def active(self) -> bool:
+        """Whether it counts as a server: neither ended nor being deleted."""
+        return not self.deleting and self.phase not in ("Succeeded", "Failed")
+
+    @classmethod
+    def parse(cls, raw: Raw) -> PodView:
+        """From a Pod object. Its labels are kept, the rest is cut down to what is read here."""
+        meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
+        labels = {intern(key): intern(value) for key, value in (meta.get("labels") or {}).items()}
+        container = _named(spec.get("containers"))
+        state = _named(status.get("containerStatuses"))
+        running = state.get("state", {}).get("running") or {}
+        waiting = state.get("state", {}).get("waiting")
+        conditions = {
+            intern(item["type"]): PodCondition(
+                item.get("status", ""),
+                item.get("reason", ""),
+                item.get("message", ""),
+                parse(item.get("lastTransitionTime")),
+            )
+            for item in status.get("conditions") or ()
+        }
+        ready = conditions.get("Ready")
+        return cls(
+            namespace=intern(meta.get("namespace", "")),
+            name=meta["name"],
+            uid=meta["uid"],
+            version=meta.get("resourceVersion", ""),
+            model=labels.get(LABEL_MODEL, ""),
+            template=labels.get(LABEL_TEMPLATE, ""),
+            labels=labels,
+            created=parse(meta.get("creationTimestamp")) or 0.0,
+            deleting=meta.get("deletionTimestamp") is not None,
+            phase=intern(status.get("phase", "")),
+            reason=status.get("reason", ""),
+            message=status.get("message", ""),
+            node=intern(spec.get("nodeName", "")),
+            ip=status.get("podIP", ""),
+            port=_port(container),
+            requests=pod_requests(spec),
+            conditions=conditions,
+            ready=ready is not None and ready.status == "True",
+            restarts=int(state.get("restartCount", 0)),
+            waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
+            started=parse(running.get("startedAt")),
+            ended=Ended.parse(state.get("state", {}).get("terminated")),
+            last_ended=Ended.parse(state.get("lastState", {}).get("terminated")),
+            memory_limit=container.get("resources", {}).get("limits", {}).get("memory", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node; `allocatable` in thousandths."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Raw, ...]
+    allocatable: Mapping[str, int]
+    usable: bool
+
+    @classmethod
+    def parse(cls, raw: Raw) -> NodeView:
+        """From a Node object; `usable` is False where it is cordoned or not Ready."""
+        meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
+        ready = any(
+            item["type"] == "Ready" and item["status"] == "True"
+            for item in status.get("conditions") or ()
+        )
+        return cls(
+            name=meta["name"],
+            labels=dict(meta.get("labels") or {}),
+            taints=tuple(spec.get("taints") or ()),
+            allocatable=amounts(status.get("allocatable")),
+            usable=ready and not spec.get("unschedulable", False),
+        )
+
+
+def pod_requests(spec: Raw) -> dict[str, int]:
+    """What the scheduler counts for a pod: containers and sidecars added up, or its largest init
+    container where that is more, and the overhead.
+
+    Source: kubernetes.io/docs/concepts/workloads/pods/init-containers (resource sharing).
+    """
+    total: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        add(total, requests(container))
+    largest: dict[str, int] = {}
+    for container in spec.get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            add(total, requests(container))
+            continue
+        for name, amount in requests(container).items():
+            largest[name] = max(largest.get(name, 0), amount)
+    for name, amount in largest.items():
+        total[name] = max(total.get(name, 0), amount)
+    add(total, amounts(spec.get("overhead")))
+    return total
+
+
+def requests(container: Raw) -> dict[str, int]:
+    """Requests of a container; a limit stands for a request that is not said."""
+    resources = container.get("resources", {})
+    return amounts(resources.get("limits")) | amounts(resources.get("requests"))
+
+
+def _named(items: list[Raw] | None) -> Raw:
+    """The server's container, else the first."""
+    found = [item for item in items or () if item["name"] == SERVER_CONTAINER]
+    return found[0] if found else (items or [{}])[0]
+
+
+def _port(container: Raw) -> int:
+    ports = container.get("ports") or ()
+    return next((port["containerPort"] for port in ports if port.get("name") == PORT_NAME), 0)

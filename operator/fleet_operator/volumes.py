@@ -1,0 +1,91 @@
+"""Volumes of a model server's pod: scratch space, weights, the claim of a source, small files.
+
+`files` travel as annotations of the pod, projected by the downward API: no object of their own to
+watch, and a change of one is a new version of the pod like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_contract.names import GROUP, PVC_MOUNT
+from fleet_contract.spec import ModelSpec
+from fleet_operator.images import Problem
+from fleet_operator.names import MODELS_MOUNT
+from fleet_operator.profiles import ModelCache
+
+FILES_BYTES = 200_000
+"""All `files` together; Kubernetes allows 256 KiB of annotations."""
+CLAIM_SCHEME = "pvc://"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Volumes of the pod, mounts of its server and annotations of the pod."""
+
+    volumes: tuple[dict[str, Any], ...]
+    mounts: tuple[dict[str, Any], ...]
+    annotations: dict[str, str]
+
+
+def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | Problem:
+    """What the server of the InferenceModel `name` needs on disk."""
+    claims = source_claims(spec)
+    if len(claims) > 1:
+        return Problem("InvalidSpec", f"weights of one claim only, not of {', '.join(claims)}")
+    if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
+        return Problem("InvalidSpec", f"files: more than {FILES_BYTES} bytes in all")
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, _models(name, cache)]
+    mounts: list[dict[str, Any]] = [
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (a path in the pod)
+        {"name": "models", "mountPath": MODELS_MOUNT},
+    ]
+    for claim in claims:
+        volumes.append(
+            {"name": "weights", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+        )
+        mounts.append({"name": "weights", "mountPath": PVC_MOUNT, "readOnly": True})
+    annotations = {f"{GROUP}/file-{i}": file.content for i, file in enumerate(spec.files)}
+    if spec.files:
+        items = [
+            {"path": f"file-{i}", "fieldRef": {"fieldPath": f"metadata.annotations['{key}']"}}
+            for i, key in enumerate(annotations)
+        ]
+        volumes.append({"name": "files", "downwardAPI": {"items": items}})
+    for i, file in enumerate(spec.files):
+        mounts.append(
+            {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}
+        )
+    return Storage(tuple(volumes), tuple(mounts), annotations)
+
+
+def source_claims(spec: ModelSpec) -> list[str]:
+    """Names of the claims the weights lie in."""
+    found = [
+        address.removeprefix(CLAIM_SCHEME).partition("/")[0]
+        for address in addresses(spec)
+        if address.startswith(CLAIM_SCHEME)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def addresses(spec: ModelSpec) -> Iterator[str]:
+    """Every address weights come from."""
+    if spec.source:
+        yield spec.source
+    parts: Iterable[Any] = (part for file in spec.weights for part in file.parts)
+    yield from (part.url for part in parts)
+
+
+def cache_claim_name(name: str) -> str:
+    """Name of the cache claim of the InferenceModel `name`."""
+    return f"{name}-cache"
+
+
+def _models(name: str, cache: ModelCache | None) -> dict[str, Any]:
+    if cache is None or (cache.claim is None and cache.size is None):
+        return {"name": "models", "emptyDir": {}}
+    claim = cache.claim or cache_claim_name(name)
+    return {"name": "models", "persistentVolumeClaim": {"claimName": claim}}

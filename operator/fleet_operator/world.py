@@ -1,0 +1,241 @@
+"""What the operator has seen of the cluster: filled by `handlers`, read by `loop`.
+
+Plain dictionaries, one event loop, no locks. Every change says which models it concerns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fleet_contract.names import LABEL_MODEL
+from fleet_operator.load import FleetLoad
+from fleet_operator.observed import Observed, Ref, Rival
+from fleet_operator.quantity import add
+from fleet_operator.report import ServerReport
+from fleet_operator.resolve import Resolver
+from fleet_operator.rollout import Cluster
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.timestamps import parse
+from fleet_operator.views import NodeView, PodView, Raw
+from fleet_operator.volumes import cache_claim_name
+
+Key = tuple[str, str]
+"""Namespace and name of an InferenceModel."""
+NOBODY: frozenset[Key] = frozenset()
+CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
+
+
+class World:
+    """The observed state. `sees_nodes` is False where the operator may not list nodes."""
+
+    def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._sees_nodes = sees_nodes
+        self.models: dict[Key, Raw] = {}
+        self.pods: dict[str, PodView] = {}
+        self.load = FleetLoad()
+        self.reports: dict[str, ServerReport] = {}
+        self.errors: dict[Key, dict[Ref, str]] = {}
+        self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
+        self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
+        self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
+        self._nodes: dict[str, NodeView] = {}
+        self._used: dict[str, dict[str, int]] = defaultdict(dict)
+        self._claims: dict[tuple[str, str], dict[str, tuple[float, str]]] = defaultdict(dict)
+        self._ids: dict[Key, tuple[str, ...]] = {}
+
+    def put_model(self, raw: Raw) -> Iterable[Key]:
+        """Remember an InferenceModel; it and all that share an id with it are concerned."""
+        key = _key(raw)
+        self.models[key] = _slim(raw)
+        return {key, *self._claim(key)}
+
+    def drop_model(self, raw: Raw) -> Iterable[Key]:
+        """Forget an InferenceModel; those it kept from serving are concerned."""
+        key = _key(raw)
+        known = self.models.get(key)
+        if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
+            return NOBODY
+        del self.models[key]
+        self._resolver.forget(raw["metadata"]["uid"])
+        self.errors.pop(key, None)
+        return self._release(key) - {key}
+
+    def reclaim(self) -> None:
+        """Resolve every model again: the catalog or a profile has changed."""
+        for key in self.models:
+            self._claim(key)
+
+    def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
+        """Remember a Deployment, Service, budget or claim; others' count as names that are taken."""
+        meta = raw["metadata"]
+        owner = (meta.get("labels") or {}).get(LABEL_MODEL)
+        ref = Ref(kind, meta["name"])
+        if owner is None:
+            self._foreign[meta["namespace"]][ref] = meta["uid"]
+            return self._forget_child(meta["namespace"], ref)
+        self._foreign[meta["namespace"]].pop(ref, None)
+        key = (meta["namespace"], owner)
+        self._children[key][ref] = _slim(raw)
+        return (key,)
+
+    def drop_child(self, kind: str, raw: Raw) -> Iterable[Key]:
+        meta = raw["metadata"]
+        ref = Ref(kind, meta["name"])
+        if self._foreign[meta["namespace"]].pop(ref, None) is not None:
+            return ((meta["namespace"], meta["name"]),)
+        owner = (meta.get("labels") or {}).get(LABEL_MODEL)
+        key = (meta["namespace"], owner or "")
+        known = self._children.get(key, {}).get(ref)
+        if known is None or known["metadata"]["uid"] != meta["uid"]:
+            return NOBODY
+        del self._children[key][ref]
+        return (key,)
+
+    def put_pod(self, raw: Raw) -> Iterable[Key]:
+        """Remember any pod: models' own for their state, the others for what they request."""
+        pod = PodView.parse(raw)
+        self._count(self.pods.get(pod.uid), -1)
+        self._count(pod, 1)
+        self.pods[pod.uid] = pod
+        if not pod.model:
+            return NOBODY
+        self._of_model[pod.namespace, pod.model][pod.uid] = pod
+        return ((pod.namespace, pod.model),)
+
+    def drop_pod(self, raw: Raw) -> Iterable[Key]:
+        pod = self.pods.pop(raw["metadata"]["uid"], None)
+        if pod is None:
+            return NOBODY
+        self._count(pod, -1)
+        self.reports.pop(pod.uid, None)
+        key = (pod.namespace, pod.model)
+        if self._of_model[key].pop(pod.uid, None) is None:
+            return NOBODY
+        return (key,)
+
+    def put_node(self, raw: Raw) -> None:
+        self._nodes[raw["metadata"]["name"]] = NodeView.parse(raw)
+
+    def drop_node(self, raw: Raw) -> None:
+        self._nodes.pop(raw["metadata"]["name"], None)
+
+    def versions(self, kind: str) -> dict[str, str]:
+        """uid to resourceVersion of what is remembered of a kind and belongs to models."""
+        if kind == "InferenceModel":
+            raws = list(self.models.values())
+        elif kind == "Pod":
+            return {pod.uid: pod.version for pod in self.pods.values() if pod.model}
+        else:
+            raws = [raw for children in self._children.values()
+                    for ref, raw in children.items() if ref.kind == kind]  # fmt: skip
+        return {raw["metadata"]["uid"]: raw["metadata"]["resourceVersion"] for raw in raws}
+
+    def by_uid(self, kind: str, uid: str) -> Raw | None:
+        """Enough of a remembered object to drop it."""
+        if kind == "Pod":
+            return {"metadata": {"uid": uid}} if uid in self.pods else None
+        groups: Iterable[Mapping[Any, Raw]] = (
+            [self.models] if kind == "InferenceModel" else self._children.values()
+        )
+        found = (raw for group in groups for raw in group.values() if raw["metadata"]["uid"] == uid)
+        return next(found, None)
+
+    def model_pods(self, key: Key) -> list[PodView]:
+        return list(self._of_model.get(key, {}).values())
+
+    def observe(self, key: Key) -> Observed | None:
+        """The snapshot for one reconcile; None when the InferenceModel is gone."""
+        model = self.models.get(key)
+        if model is None:
+            return None
+        uid = model["metadata"]["uid"]
+        pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
+        return Observed(
+            model=model,
+            resolution=self._resolver.resolve(model),
+            settings=self._settings,
+            now=time.time(),
+            children=dict(self._children.get(key, {})),
+            foreign=self._taken(key) | self._strangers(key, uid),
+            pods=tuple(pods),
+            reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
+            rival=self._rival(key),
+            cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
+            load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            errors=dict(self.errors.get(key, {})),
+        )
+
+    def _taken(self, key: Key) -> frozenset[Ref]:
+        """Names of children that objects of others have."""
+        names = (key[1], cache_claim_name(key[1]))
+        foreign = self._foreign.get(key[0], {})
+        refs = (Ref(kind, name) for kind in CHILD_KINDS for name in names)
+        return frozenset(ref for ref in refs if ref in foreign)
+
+    def _strangers(self, key: Key, uid: str) -> frozenset[Ref]:
+        """Children with this model's label that another controls; one nobody controls is adopted."""
+        return frozenset(
+            ref
+            for ref, raw in self._children.get(key, {}).items()
+            for owner in raw["metadata"].get("ownerReferences") or ()
+            if owner.get("controller") and owner.get("uid") != uid
+        )
+
+    def _forget_child(self, namespace: str, ref: Ref) -> Iterable[Key]:
+        """A child whose label was taken away."""
+        for name in (ref.name, ref.name.removesuffix("-cache")):
+            children = self._children.get((namespace, name))
+            if children is not None and children.pop(ref, None) is not None:
+                return ((namespace, name),)
+        return NOBODY
+
+    def _count(self, pod: PodView | None, sign: int) -> None:
+        if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):
+            add(self._used[pod.node], {"pods": 1000, **pod.requests}, sign)
+
+    def _claim(self, key: Key) -> set[Key]:
+        model = self.models[key]
+        ids = self._resolver.resolve(model).ids
+        concerned = self._release(key) if self._ids.get(key) != ids else set()
+        meta = model["metadata"]
+        claim = (parse(meta.get("creationTimestamp")) or 0.0, meta["uid"])
+        self._ids[key] = ids
+        for identifier in ids:
+            claims = self._claims[key[0], identifier]
+            if claims.get(key[1]) != claim:
+                claims[key[1]] = claim
+                concerned |= {(key[0], name) for name in claims}
+        return concerned
+
+    def _release(self, key: Key) -> set[Key]:
+        concerned: set[Key] = set()
+        for identifier in self._ids.pop(key, ()):
+            claims = self._claims[key[0], identifier]
+            claims.pop(key[1], None)
+            concerned |= {(key[0], name) for name in claims}
+            if not claims:
+                del self._claims[key[0], identifier]
+        return concerned
+
+    def _rival(self, key: Key) -> Rival | None:
+        for identifier in self._ids.get(key, ()):
+            claims = self._claims[key[0], identifier]
+            oldest = min(claims, key=lambda name: claims[name])
+            if oldest != key[1]:
+                return Rival(oldest, identifier)
+        return None
+
+
+def _key(raw: Raw) -> Key:
+    return raw["metadata"]["namespace"], raw["metadata"]["name"]
+
+
+def _slim(raw: Raw) -> Raw:
+    """Without the field that is often the largest and never read."""
+    meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+    return {**raw, "metadata": meta}
