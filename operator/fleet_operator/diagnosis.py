@@ -115,12 +115,8 @@ def _crashed(pod: PodView, ended: Ended) -> Diagnosis:
     message = said.get("message", "")
     if ended.reason == "OOMKilled":
         limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
-        return Diagnosis(
-            Stage.LOADING,
-            "OutOfMemory",
-            f"The server used more than its memory limit{limit}.",
-            True,
-        )
+        text = f"The server used more than its memory limit{limit}."
+        return Diagnosis(Stage.LOADING, "OutOfMemory", text, failed=True)
     if ended.exit_code == LOAD_FAILED_STATUS or said.get("event") == "load_failed":
         return _load_failure(said, message)
     text = message or ended.reason or "no message"

@@ -59,7 +59,7 @@ class Facts:
         """What keeps a current pod from becoming ready, if it is more than time."""
         failed = [diagnosis for _, diagnosis in self.current if diagnosis.failed]
         waiting = [diagnosis for _, diagnosis in self.current if diagnosis.reason in PATIENT]
-        return (failed or waiting or [None])[0]
+        return next(iter(failed + waiting), None)
 
     @property
     def slowest(self) -> Diagnosis | None:

@@ -23,6 +23,7 @@ from fleet_operator.rollout_step import Step, next_step
 from fleet_operator.server_container import Object
 from fleet_operator.timestamps import parse
 from fleet_operator.verdict import judge
+from fleet_operator.volumes import cache_claim_name
 
 KEEPS_NOTHING = frozenset({"DuplicateModel"})
 """Problems for which the model's servers are taken away; for all others they are left alone."""
@@ -100,7 +101,7 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
     refs = {Ref("Deployment", name), Ref("Service", name)}
     cache = observed.resolution.profile.model_cache
     if cache is not None and cache.size is not None:
-        refs.add(Ref("PersistentVolumeClaim", children.cache_claim_name(name)))
+        refs.add(Ref("PersistentVolumeClaim", cache_claim_name(name)))
     return frozenset(refs)
 
 
@@ -123,7 +124,7 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     if step is None:
         return ()
     model, cache = observed.model, observed.resolution.profile.model_cache
-    claim_ref = Ref("PersistentVolumeClaim", children.cache_claim_name(observed.name))
+    claim_ref = Ref("PersistentVolumeClaim", cache_claim_name(observed.name))
     claim = children.cache_claim(model, cache, observed.children.get(claim_ref))
     made = [
         claim,

@@ -29,7 +29,7 @@ def build(
     choice: Choice | None,
     rollout: Rollout | None,
 ) -> dict[str, Any]:
-    """The status in wire form. `choice` is a strategy chosen just now, None to keep what was said."""
+    """The status in wire form. `choice` is a strategy chosen just now, None keeps what was said."""
     meta, before = observed.model["metadata"], observed.status
     spec = observed.resolution.spec
     generation = int(meta.get("generation", 0))
@@ -69,11 +69,11 @@ def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: A
     count = f"{facts.ready} of {facts.wanted} servers are ready."
     if verdict.reason == "Remote":
         count = verdict.message
-    ready = (
-        Said("Ready", "True", verdict.reason if verdict.settled and not verdict.failed else "Serving",
-             count)
-        if serving else Said("Ready", "False", verdict.reason, verdict.message)
-    )  # fmt: skip
+    if serving:
+        word = verdict.reason if verdict.settled and not verdict.failed else "Serving"
+        ready = Said("Ready", "True", word, count)
+    else:
+        ready = Said("Ready", "False", verdict.reason, verdict.message)
     if not verdict.settled:
         progressing = Said("Progressing", "True", verdict.reason, verdict.message)
     elif verdict.failed:
@@ -89,8 +89,8 @@ def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: A
         truth: Truth = "True" if choice.strategy == SURGE else "False"
         said.append(Said(ROLLOUT, truth, choice.reason, f"{kind}: {choice.message}"))
     else:
-        said += [Said(ROLLOUT, old["status"], old["reason"], old["message"])
-                 for old in before.get("conditions") or () if old.get("type") == ROLLOUT]  # fmt: skip
+        kept = [old for old in before.get("conditions") or () if old.get("type") == ROLLOUT]
+        said += [Said(ROLLOUT, old["status"], old["reason"], old["message"]) for old in kept]
     return said
 
 

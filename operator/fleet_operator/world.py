@@ -71,7 +71,7 @@ class World:
             self._claim(key)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
-        """Remember a Deployment, Service, budget or claim; others' count as names that are taken."""
+        """Remember a Deployment, Service, budget or claim; those of others are taken names."""
         meta = raw["metadata"]
         owner = (meta.get("labels") or {}).get(LABEL_MODEL)
         ref = Ref(kind, meta["name"])
@@ -178,7 +178,7 @@ class World:
         return frozenset(ref for ref in refs if ref in foreign)
 
     def _strangers(self, key: Key, uid: str) -> frozenset[Ref]:
-        """Children with this model's label that another controls; one nobody controls is adopted."""
+        """Children with this model's label that another controls; uncontrolled ones are adopted."""
         return frozenset(
             ref
             for ref, raw in self._children.get(key, {}).items()
