@@ -154,17 +154,6 @@ class RerankModel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechOptions:
-    """What to do with a recording. `temperature` None means the usual fallback ladder from 0."""
-
-    task: Literal["transcribe", "translate"] = "transcribe"
-    language: str | None = None
-    prompt: str | None = None
-    temperature: float | None = None
-    word_timestamps: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
     word: str
     start: float
@@ -185,6 +174,23 @@ class Segment:
     compression_ratio: float = 0.0
     no_speech_prob: float = 0.0
     words: Sequence[Word] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechOptions:
+    """What to do with a recording. `temperature` None means the usual fallback ladder from 0, a
+    number that temperature and no other.
+
+    An engine may call `heard` from any thread with each segment that has become certain, in order
+    of time; the transcript holds them all again.
+    """
+
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str | None = None
+    prompt: str | None = None
+    temperature: float | None = None
+    word_timestamps: bool = False
+    heard: Callable[[Segment], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

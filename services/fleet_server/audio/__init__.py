@@ -1,0 +1,1 @@
+"""The speech endpoints: uploads, decoding, requests, formats, streams."""

@@ -1,0 +1,129 @@
+"""From an uploaded file to samples: PyAV decodes and resamples in a worker thread.
+
+What a client sent is not trusted: only the containers below are tried (a playlist would have
+FFmpeg open other addresses), only the first audio stream is decoded, and the length is checked
+while decoding, for a small file can unfold into days.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+
+from fleet_contract.errors import BadRequest, TooLarge
+from fleet_server.protocols import Cancelled, Float32
+
+RATE = 16_000
+CONTAINERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
+    "mj2,mp3,mpeg,mpegts,ogg,w64,wav,wv"
+)
+"""FFmpeg's names of the demuxers tried; none of them opens a second file by itself."""
+MAX_BAD_PACKETS = 100
+"""Undecodable packets in a row after which the file is given up."""
+SPOOL_BYTES = 64 * 1024 * 1024
+"""Bytes of samples kept in memory, about 17 minutes; the rest goes to a temporary file."""
+
+
+def decode(file: IO[bytes], max_seconds: int, cancelled: Callable[[], bool]) -> Float32:
+    """Float32 mono samples at 16 kHz, in -1..1; long recordings lie in a mapped temporary file.
+
+    Raises BadRequest when the file holds no audio that can be read, TooLarge past `max_seconds`,
+    Cancelled when `cancelled()` turns true.
+    """
+    limit = max_seconds * RATE
+    samples = 0
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+        try:
+            for block in _blocks(file, cancelled):
+                samples += len(block)
+                if samples > limit:
+                    raise TooLarge(
+                        f"The recording is longer than {max_seconds} seconds, the most that is "
+                        f"accepted.",
+                        param="file",
+                    )
+                spool.write(block.tobytes())
+        except (av.FFmpegError, ValueError) as error:
+            raise _unreadable(_reason(error)) from None
+        if samples == 0:
+            raise _unreadable("it holds no sound")
+        return _samples(spool, samples)
+
+
+def _blocks(file: IO[bytes], cancelled: Callable[[], bool]) -> Iterator[Float32]:
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
+    with av.open(file, mode="r", metadata_errors="ignore", options=options) as container:
+        if not container.streams.audio:
+            raise _unreadable("it holds no audio stream")
+        stream = container.streams.audio[0]
+        resampler = _resampler()
+        shape: tuple[str, str, int] | None = None
+        for frame in _frames(container, stream, cancelled):
+            now = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if shape is not None and now != shape:  # a file joined from others
+                yield from _arrays(resampler.resample(None))
+                resampler = _resampler()
+            shape = now
+            frame.pts = None
+            yield from _arrays(resampler.resample(frame))
+        if shape is not None:
+            yield from _arrays(resampler.resample(None))
+
+
+def _resampler() -> AudioResampler:
+    return AudioResampler(format="flt", layout="mono", rate=RATE)
+
+
+def _frames(container: Any, stream: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
+    """Frames in order; a damaged packet is skipped, as players do."""
+    bad = 0
+    packets = container.demux(stream)
+    while True:
+        if cancelled():
+            raise Cancelled
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            yield from packet.decode()
+            bad = 0
+        except av.InvalidDataError:
+            bad += 1
+            if bad > MAX_BAD_PACKETS:
+                raise
+
+
+def _arrays(frames: list[Any]) -> Iterator[Float32]:
+    for frame in frames:
+        array = np.nan_to_num(frame.to_ndarray().reshape(-1), nan=0.0, posinf=1.0, neginf=-1.0)
+        yield np.clip(array, -1.0, 1.0)
+
+
+def _samples(spool: Any, samples: int) -> Float32:
+    spool.seek(0)
+    if samples * 4 <= SPOOL_BYTES:
+        return np.frombuffer(spool.read(), dtype=np.float32)
+    spool.rollover()
+    mapped: Float32 = np.memmap(spool._file, dtype=np.float32, mode="r+", shape=(samples,))
+    return mapped
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (av.InvalidDataError, av.ArgumentError)):
+        return "its bytes are no audio format known here"
+    return str(getattr(error, "strerror", None) or error)[:200].rstrip(".")
+
+
+def _unreadable(reason: str) -> BadRequest:
+    return BadRequest(
+        f"The recording cannot be read: {reason}. Formats such as wav, mp3, m4a, ogg, flac and "
+        f"webm are.",
+        param="file",
+        code="invalid_audio",
+    )

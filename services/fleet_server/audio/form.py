@@ -1,0 +1,179 @@
+"""Reads a multipart/form-data body piece by piece: fields in memory, the recording spooled.
+
+Format: RFC 7578. Memory is bounded: every field, their number and the recording have a limit, and
+a recording of more than a mebibyte goes to a temporary file. Used by audio.service.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from types import TracebackType
+from typing import IO, Self
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from fleet_contract.errors import BadRequest, TooLarge
+from fleet_web.body import chunks
+
+FILE_FIELD = "file"
+FORM_BYTES = 1024 * 1024
+"""Bytes of a body beside the recording: boundaries, part headers, fields."""
+MAX_FIELD_BYTES = 64 * 1024
+MAX_PARTS = 64
+SPOOL_BYTES = 1024 * 1024
+"""Bytes of a recording kept in memory."""
+
+
+class Form:
+    """The fields of a form and its recording. A context manager: leaving it deletes the file."""
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.file: IO[bytes] | None = None
+        self.file_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.file is not None:
+            self.file.close()
+
+
+async def read_form(request: Request, form: Form, max_file_bytes: int) -> None:
+    """Fill `form` from the body.
+
+    Raises BadRequest when it is no form, TooLarge past `max_file_bytes` (by Content-Length before
+    a byte is read), and what `fleet_web.body.chunks` raises.
+    """
+    reader = FormReader(request.headers.get("content-type", ""), form, max_file_bytes)
+    async for piece in chunks(request, max_file_bytes + FORM_BYTES):
+        reader.feed(piece)
+    reader.finish()
+
+
+class FormReader:
+    """`feed` it the body, then `finish`; `form` is filled on the way."""
+
+    def __init__(self, content_type: str, form: Form, max_file_bytes: int) -> None:
+        """Raises BadRequest when the type is not multipart/form-data with a boundary."""
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary")
+        if kind != b"multipart/form-data" or not boundary:
+            raise BadRequest(
+                "The body must be multipart/form-data with the fields 'file' and 'model'.",
+                code="invalid_content_type",
+            )
+        self._form = form
+        self._max_file_bytes = max_file_bytes
+        self._parts = 0
+        self._header_name = self._header_value = self._disposition = b""
+        self._field: str | None = None
+        self._value = bytearray()
+        self._ended = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begin,
+                    "on_header_field": self._on_header_name,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._part_data,
+                    "on_part_end": self._part_end,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise _malformed(error) from None
+
+    def feed(self, data: bytes) -> None:
+        """Read on. Raises BadRequest or TooLarge."""
+        if self._ended:
+            return
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise _malformed(error) from None
+
+    def finish(self) -> None:
+        """The body has ended. Raises BadRequest when it ended before its last boundary."""
+        if not self._ended:
+            raise _malformed("it ends before its last boundary")
+        if self._form.file is not None:
+            self._form.file.seek(0)
+
+    def _part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise BadRequest(f"The form has more than {MAX_PARTS} parts.", code="invalid_form")
+        self._header_name = self._header_value = self._disposition = b""
+
+    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = options.get(b"name")
+        if name is None:
+            raise _malformed("a part has no name")
+        self._field = name.decode("utf-8", "replace")
+        self._value.clear()
+        if self._field == FILE_FIELD:
+            if self._form.file is not None:
+                raise BadRequest("'file' is given more than once.", param=FILE_FIELD)
+            self._form.file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        form = self._form
+        if self._field == FILE_FIELD and form.file is not None:
+            form.file_bytes += end - start
+            if form.file_bytes > self._max_file_bytes:
+                raise TooLarge(
+                    f"The recording has more than {self._max_file_bytes} bytes, the most that is "
+                    f"accepted.",
+                    param=FILE_FIELD,
+                )
+            form.file.write(data[start:end])
+            return
+        if len(self._value) + end - start > MAX_FIELD_BYTES:
+            raise BadRequest(
+                f"A field is longer than {MAX_FIELD_BYTES} bytes.", param=_shown(self._field)
+            )
+        self._value += data[start:end]
+
+    def _part_end(self) -> None:
+        if self._field is None or self._field == FILE_FIELD:
+            return
+        try:
+            self._form.fields.append((self._field, self._value.decode()))
+        except UnicodeDecodeError:
+            raise BadRequest("A field is not UTF-8.", param=_shown(self._field)) from None
+        self._value.clear()
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def _shown(name: str | None) -> str | None:
+    return name[:100] if name else None
+
+
+def _malformed(error: object) -> BadRequest:
+    return BadRequest(f"The body is not valid multipart/form-data: {error}.", code="invalid_form")

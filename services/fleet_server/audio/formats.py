@@ -1,0 +1,124 @@
+"""A transcript in each of the five formats of OpenAI's audio routes: pure functions.
+
+SubRip has no standard; WebVTT is W3C's (www.w3.org/TR/webvtt1). Both number or separate cues by
+empty lines and find a cue by its arrow, so neither may stand in a text.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from fleet_server.audio.languages import name_of
+from fleet_server.audio.request import Format, Granularity, SpeechRequest
+from fleet_server.protocols import Segment, Transcript
+
+TEXT = "text/plain; charset=utf-8"
+MEDIA_TYPES: dict[Format, str] = {
+    Format.JSON: "application/json",
+    Format.VERBOSE_JSON: "application/json",
+    Format.TEXT: TEXT,
+    Format.SRT: TEXT,
+    Format.VTT: "text/vtt; charset=utf-8",
+}
+
+
+def write(transcript: Transcript, asked: SpeechRequest) -> bytes:
+    """The body of the answer."""
+    return _WRITERS[asked.format](transcript, asked)
+
+
+def usage(transcript: Transcript) -> dict[str, Any]:
+    """OpenAI's usage of models paid by duration: whole seconds, rounded up."""
+    return {"type": "duration", "seconds": math.ceil(transcript.duration)}
+
+
+def _json(transcript: Transcript, asked: SpeechRequest) -> bytes:
+    return orjson.dumps({"text": transcript.text, "usage": usage(transcript)})
+
+
+def _text(transcript: Transcript, asked: SpeechRequest) -> bytes:
+    return f"{transcript.text}\n".encode()
+
+
+def _verbose_json(transcript: Transcript, asked: SpeechRequest) -> bytes:
+    # The text of a translation is English, whatever was said.
+    language = "en" if asked.task == "translate" else transcript.language
+    answer: dict[str, Any] = {
+        "task": asked.task,
+        "language": name_of(language),
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+    }
+    if Granularity.SEGMENT in asked.granularities:
+        answer["segments"] = [
+            _segment(number, segment) for number, segment in enumerate(transcript.segments)
+        ]
+    if Granularity.WORD in asked.granularities:
+        answer["words"] = [
+            {"word": word.word.strip(), "start": round(word.start, 2), "end": round(word.end, 2)}
+            for segment in transcript.segments
+            for word in segment.words
+        ]
+    return orjson.dumps(answer | {"usage": usage(transcript)}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _segment(number: int, segment: Segment) -> dict[str, Any]:
+    return {
+        "id": number,
+        "seek": segment.seek,
+        "start": round(segment.start, 2),
+        "end": round(segment.end, 2),
+        "text": segment.text,
+        "tokens": list(segment.tokens),
+        "temperature": segment.temperature,
+        "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
+    }
+
+
+def _srt(transcript: Transcript, asked: SpeechRequest) -> bytes:
+    cues = [
+        f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n\n"
+        for number, (start, end, text) in enumerate(_cues(transcript), start=1)
+    ]
+    return "".join(cues).encode()
+
+
+def _vtt(transcript: Transcript, asked: SpeechRequest) -> bytes:
+    cues = [
+        f"{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(text, quote=False)}\n\n"
+        for start, end, text in _cues(transcript)
+    ]
+    return ("WEBVTT\n\n" + "".join(cues)).encode()
+
+
+def _cues(transcript: Transcript) -> Iterator[tuple[float, float, str]]:
+    for segment in transcript.segments:
+        text = " ".join(segment.text.split()).replace("-->", "->")
+        if text:
+            yield segment.start, max(segment.start, segment.end), text
+
+
+def _clock(seconds: float, mark: str) -> str:
+    """`HH:MM:SS,mmm`; hours grow beyond two digits."""
+    whole = max(0, round(seconds * 1000))
+    minutes, milliseconds = divmod(whole, 60_000)
+    return (
+        f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}"
+        f"{mark}{milliseconds % 1000:03d}"
+    )
+
+
+_WRITERS: dict[Format, Callable[[Transcript, SpeechRequest], bytes]] = {
+    Format.JSON: _json,
+    Format.TEXT: _text,
+    Format.VERBOSE_JSON: _verbose_json,
+    Format.SRT: _srt,
+    Format.VTT: _vtt,
+}

@@ -1,0 +1,187 @@
+"""The form of a transcription or translation: strict values in, one frozen request out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeVar
+
+from fleet_contract.errors import BadRequest, UnsupportedParameter
+from fleet_server.audio.languages import code_of, name_of
+from fleet_server.protocols import SpeechModel
+
+Task = Literal["transcribe", "translate"]
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class Format(StrEnum):
+    """Shapes of the answer."""
+
+    JSON = "json"
+    TEXT = "text"
+    SRT = "srt"
+    VERBOSE_JSON = "verbose_json"
+    VTT = "vtt"
+
+
+class Granularity(StrEnum):
+    """What verbose_json gives times for."""
+
+    SEGMENT = "segment"
+    WORD = "word"
+
+
+SINGLE = ("model", "language", "prompt", "temperature", "response_format", "stream")
+LISTS = ("timestamp_granularities",)
+NOT_HONOURED = frozenset({
+    "include", "chunking_strategy", "known_speaker_names", "known_speaker_references",
+    "keywords", "languages", "hotwords",
+})  # fmt: skip
+"""OpenAI parameters that no Whisper engine honours; `chunking_strategy: auto` is what happens."""
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """What a client asked, checked. `language` is an ISO code."""
+
+    model: str
+    task: Task
+    language: str | None
+    prompt: str | None
+    temperature: float | None
+    format: Format
+    granularities: frozenset[Granularity]
+    stream: bool
+    ignored: int
+    """Number of fields that mean nothing here."""
+
+
+def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
+    """The request in the fields of a form. Raises BadRequest with `param`."""
+    single: dict[str, str] = {}
+    granularities: list[str] = []
+    ignored = 0
+    for raw_name, value in fields:
+        name = raw_name.removesuffix("[]")
+        if name in LISTS:
+            granularities.append(value)
+        elif raw_name in SINGLE:
+            if raw_name in single:
+                raise BadRequest(f"{raw_name!r} is given more than once.", param=raw_name)
+            single[raw_name] = value
+        elif _refused(name, value):
+            raise UnsupportedParameter(
+                f"{name!r} is not honoured by the engines of this server; an image of your own "
+                f"served with engine 'container' may honour it.",
+                param=name,
+            )
+        else:
+            ignored += 1
+    if not single.get("model"):
+        raise BadRequest("Missing required parameter: 'model'.", param="model", code="missing")
+    asked_format = _one_of(Format, single.get("response_format", "json"), "response_format")
+    wanted = frozenset(
+        _one_of(Granularity, value, "timestamp_granularities") for value in granularities
+    )
+    if Granularity.WORD in wanted and asked_format is not Format.VERBOSE_JSON:
+        raise BadRequest(
+            "'timestamp_granularities' with 'word' needs 'response_format' verbose_json.",
+            param="timestamp_granularities",
+        )
+    return SpeechRequest(
+        model=single["model"],
+        task=task,
+        language=_language(single.get("language")),
+        prompt=single.get("prompt") or None,
+        temperature=_temperature(single.get("temperature")),
+        format=asked_format,
+        granularities=wanted or frozenset({Granularity.SEGMENT}),
+        stream=_stream(single.get("stream"), task, asked_format),
+        ignored=ignored,
+    )
+
+
+def check_languages(asked: SpeechRequest, model: SpeechModel, model_id: str) -> None:
+    """Raises BadRequest when the model does not know the language or cannot translate."""
+    if not model.multilingual:
+        if asked.task == "translate":
+            raise BadRequest(
+                f"{model_id} is an English-only checkpoint and cannot translate; use a "
+                f"multilingual model.",
+                param="model",
+            )
+        if asked.language not in (None, "en"):
+            raise BadRequest(
+                f"{model_id} is an English-only checkpoint and does not know "
+                f"{name_of(asked.language or '').title()}; use a multilingual model.",
+                param="language",
+            )
+    elif asked.language is not None and asked.language not in model.languages:
+        raise BadRequest(
+            f"{model_id} does not know {name_of(asked.language).title()}.", param="language"
+        )
+
+
+def _refused(name: str, value: str) -> bool:
+    return name in NOT_HONOURED and not (name == "chunking_strategy" and value == "auto")
+
+
+def _one_of(kind: type[Choice], value: str, param: str) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise BadRequest(
+            f"{param!r} must be one of {', '.join(kind)}; {value[:100]!r} is not.",
+            param=param,
+            code="invalid_value",
+        ) from None
+
+
+def _language(value: str | None) -> str | None:
+    if value is None:
+        return None
+    code = code_of(value)
+    if code is None:
+        raise BadRequest(
+            f"'language' must be an ISO-639-1 code such as 'en', or a name such as 'english'; "
+            f"{value[:100]!r} is neither. Leave it out to have the language detected.",
+            param="language",
+            code="invalid_value",
+        )
+    return code
+
+
+def _temperature(value: str | None) -> float | None:
+    """None at 0, where Whisper raises the temperature by itself as long as it is in doubt."""
+    if value is None:
+        return None
+    number = float(value) if len(value) < 40 and NUMBER.fullmatch(value) else -1.0
+    if not 0 <= number <= 1:
+        raise BadRequest(
+            f"'temperature' must be a number from 0 to 1; {value[:100]!r} is not.",
+            param="temperature",
+            code="invalid_value",
+        )
+    return number or None
+
+
+def _stream(value: str | None, task: Task, asked_format: Format) -> bool:
+    if value is None or value.lower() == "false":
+        return False
+    if value.lower() != "true":
+        raise BadRequest(
+            f"'stream' must be true or false; {value[:100]!r} is neither.",
+            param="stream",
+            code="invalid_value",
+        )
+    if task == "translate":
+        raise UnsupportedParameter("Translations are not streamed.", param="stream")
+    if asked_format not in (Format.JSON, Format.TEXT):
+        raise UnsupportedParameter(
+            f"'stream' goes with 'response_format' json or text, not {asked_format.value}.",
+            param="stream",
+        )
+    return True

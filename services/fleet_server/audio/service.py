@@ -1,0 +1,149 @@
+"""Answers speech requests with the server's model: upload, admission, work, formats, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+
+from fastapi import Request, Response
+
+from fleet_contract.errors import BadRequest, FleetError, InternalError, Timeout
+from fleet_server.admission import Slot
+from fleet_server.audio import events, formats
+from fleet_server.audio.form import Form, read_form
+from fleet_server.audio.request import SpeechRequest, Task, check_languages, parse
+from fleet_server.audio.work import Work
+from fleet_server.held_stream import HeldStream
+from fleet_server.protocols import Segment, SpeechModel, Transcript
+from fleet_server.state import ServerState
+from fleet_web.disconnect import or_gone
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+
+class SpeechService:
+    """Built with the routes; its threads start with the first request, when there is a model."""
+
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def answer(self, request: Request, task: Task) -> Response:
+        """One request from its form to its answer. Raises FleetErrors and ClientGone."""
+        server = self._server
+        model: SpeechModel = server.ready_model()
+        async with AsyncExitStack() as stack:
+            form = stack.enter_context(Form())
+            await read_form(request, form, server.spec.limits.max_audio_bytes)
+            asked = self._check(form, task, model)
+            slot = await or_gone(request, stack.enter_async_context(server.admission.slot()))
+            started = time.monotonic()
+            server.metrics.queued(slot.queue_ms / 1000)
+            work = Work(asked, form, server.spec.limits, threading.Event())
+            stack.callback(work.gone.set)
+            results = within(work.results(self._threads(), model), server)
+            if asked.stream:
+                first = await or_gone(request, anext(results))
+                return HeldStream(
+                    self._events(first, results, slot, started),
+                    stack.pop_all(),
+                    media_type="text/event-stream",
+                    headers={**server.headers(slot), "cache-control": "no-cache"},
+                )
+            transcript = await or_gone(request, _last(results))
+            self._account(transcript, slot, started, task)
+            return Response(
+                formats.write(transcript, asked),
+                headers=server.headers(slot),
+                media_type=formats.MEDIA_TYPES[asked.format],
+            )
+
+    def close(self) -> None:
+        """Let the threads go."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self, form: Form, task: Task, model: SpeechModel) -> SpeechRequest:
+        server = self._server
+        asked = parse(form.fields, task)
+        server.check_model(asked.model)
+        if asked.ignored:
+            server.metrics.ignored_fields(asked.ignored)
+            event(logger, "ignored_fields", number=asked.ignored)
+        check_languages(asked, model, server.spec.model)
+        if form.file is None:
+            raise BadRequest("Missing required parameter: 'file'.", param="file", code="missing")
+        if form.file_bytes == 0:
+            raise BadRequest("The recording is empty.", param="file", code="invalid_audio")
+        return asked
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(
+                self._server.admission.max_concurrent, thread_name_prefix="audio"
+            )
+        return self._pool
+
+    async def _events(
+        self,
+        first: Segment | Transcript,
+        results: AsyncIterator[Segment | Transcript],
+        slot: Slot,
+        started: float,
+    ) -> AsyncIterator[bytes]:
+        written = events.Events()
+        try:
+            result = first
+            while isinstance(result, Segment):
+                if piece := written.delta(result):
+                    yield piece
+                result = await anext(results)
+            self._account(result, slot, started, "transcribe")
+            yield written.done(result)
+        except FleetError as error:
+            yield events.failure(error)
+        except Exception:
+            logger.exception("a stream failed half-way")
+            yield events.failure(InternalError("The engine failed while answering this request."))
+
+    def _account(self, transcript: Transcript, slot: Slot, started: float, task: Task) -> None:
+        metrics = self._server.metrics
+        tokens = sum(len(segment.tokens) for segment in transcript.segments)
+        metrics.audio_seconds(transcript.duration)
+        metrics.tokens("completion", tokens)
+        event(
+            logger, "speech", task=task, language=transcript.language,
+            audio_seconds=round(transcript.duration, 2), segments=len(transcript.segments),
+            queue_ms=round(slot.queue_ms, 1),
+            ms=round((time.monotonic() - started) * 1000, 1),
+        )  # fmt: skip
+
+
+async def _last(results: AsyncIterator[Segment | Transcript]) -> Transcript:
+    async for result in results:
+        if isinstance(result, Transcript):
+            return result
+    raise InternalError("The engine gave no transcript.")
+
+
+async def within(
+    results: AsyncIterator[Segment | Transcript], server: ServerState
+) -> AsyncIterator[Segment | Transcript]:
+    """The results, for at most the request timeout in all. Raises Timeout."""
+    seconds = server.spec.limits.request_timeout
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                result = await anext(results)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
+        yield result

@@ -1,0 +1,7 @@
+"""Whisper on CTranslate2, on a CPU or CUDA: built by fleet_server.load for speech models."""
+
+from __future__ import annotations
+
+from fleet_server.engines.ctranslate2.engine import SpeechEngine
+
+__all__ = ["SpeechEngine"]

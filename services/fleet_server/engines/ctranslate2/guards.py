@@ -1,0 +1,52 @@
+"""When a decoded window is not to be trusted: the thresholds of OpenAI's Whisper.
+
+Values and rules: decode_with_fallback and transcribe in openai/whisper's transcribe.py.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+MAX_COMPRESSION = 2.4
+MIN_LOGPROB = -1.0
+MAX_NO_SPEECH = 0.6
+LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Temperatures tried in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A window's tokens and how sure the model is of them."""
+
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech_prob: float
+    compression_ratio: float
+    temperature: float
+
+    @property
+    def is_silence(self) -> bool:
+        return self.no_speech_prob > MAX_NO_SPEECH and self.avg_logprob < MIN_LOGPROB
+
+    @property
+    def is_repetitive(self) -> bool:
+        return self.compression_ratio > MAX_COMPRESSION
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a higher temperature should be tried."""
+        unsure = self.avg_logprob < MIN_LOGPROB
+        return (self.is_repetitive or unsure) and not self.is_silence
+
+
+def best(answers: list[Answer]) -> Answer:
+    """The answer to keep when all are doubtful: the likeliest that does not repeat itself."""
+    fluent = [answer for answer in answers if not answer.is_repetitive]
+    return max(fluent or answers, key=lambda answer: answer.avg_logprob)
+
+
+def compression_ratio(text: str) -> float:
+    """How much zlib shrinks `text`; high for text that repeats itself."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw)) if raw else 0.0
