@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -17,19 +16,6 @@ PARAPHRASE = "Someone eats some food."
 STRANGER = "The central bank raised interest rates by half a percent."
 FOX = [101, 1996, 4248, 2829, 4419, 102]
 """MiniLM's ids of `the quick brown fox`."""
-
-
-@pytest.fixture
-async def http(fleet: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=fleet.base_url, timeout=60) as client:
-        yield client
-
-
-@pytest.fixture
-async def client(fleet: Any) -> AsyncIterator[openai.AsyncOpenAI]:
-    base = f"{fleet.base_url}/v1"
-    async with openai.AsyncOpenAI(base_url=base, api_key="none", max_retries=0) as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""Speech, spoken by espeak-ng and read back by the running fleet."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jiwer
+import openai
+import pytest
+
+MODEL = "openai/whisper-base"
+ENGLISH = (
+    "The quick brown fox jumps over the lazy dog. Yesterday we walked along the river and "
+    "talked about the weather, the garden and the price of bread."
+)
+GERMAN = "Guten Morgen. Heute ist das Wetter sehr schön. Wir gehen in den Park und essen ein Eis."
+
+Speak = Callable[..., Path]
+PLAIN = jiwer.Compose(
+    [jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip(),
+     jiwer.ReduceToListOfListOfWords()]
+)  # fmt: skip
+
+
+def word_errors(said: str, heard: str) -> float:
+    rate: float = jiwer.wer(said, heard, reference_transform=PLAIN, hypothesis_transform=PLAIN)
+    return rate
+
+
+async def heard(client: openai.AsyncOpenAI, path: Path, **fields: Any) -> Any:
+    given = {"model": MODEL} | fields
+    return await client.audio.transcriptions.create(file=path, **given)
+
+
+async def test_speech_is_transcribed(client: openai.AsyncOpenAI, speak: Speak) -> None:
+    answer = await heard(client, speak(ENGLISH))
+    assert word_errors(ENGLISH, answer.text) <= 0.25, answer.text
+
+
+async def test_german_is_transcribed_and_translated(
+    client: openai.AsyncOpenAI, speak: Speak
+) -> None:
+    path = speak(GERMAN, "de")
+    written = (await heard(client, path, language="de")).text
+    assert word_errors(GERMAN, written) <= 0.4, written
+    english = (await client.audio.translations.create(file=path, model=MODEL)).text.lower()
+    assert [word for word in ("weather", "park", "ice", "today") if word in english], english
+    assert "wetter" not in english
+
+
+async def test_the_five_formats(client: openai.AsyncOpenAI, speak: Speak) -> None:
+    path = speak(ENGLISH)
+    text = (await heard(client, path)).text
+    plain = await heard(client, path, response_format="text")
+    assert plain.strip() == text.strip()
+    assert (await heard(client, path, response_format="srt")).startswith("1\n00:00:0")
+    assert (await heard(client, path, response_format="vtt")).startswith("WEBVTT\n")
+    verbose = await heard(client, path, response_format="verbose_json")
+    assert verbose.text.strip() == text.strip()
+    assert verbose.language in ("english", "en")
+    assert 5 < verbose.duration < 20
+    assert verbose.segments[0].start < verbose.segments[-1].end <= verbose.duration + 1
+
+
+async def test_words_have_times(client: openai.AsyncOpenAI, speak: Speak) -> None:
+    answer = await heard(
+        client, speak(ENGLISH), response_format="verbose_json", timestamp_granularities=["word"]
+    )
+    starts = [word.start for word in answer.words]
+    assert len(starts) > 15
+    assert starts == sorted(starts)
+
+
+@pytest.fixture
+def mp3(speak: Speak, tmp_path: Path, require: Callable[[str], None]) -> Path:
+    require("ffmpeg")
+    path = tmp_path / "speech.mp3"
+    command = ["ffmpeg", "-loglevel", "error", "-i", str(speak(ENGLISH)), str(path)]
+    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    return path
+
+
+async def test_a_compressed_recording_is_read_too(client: openai.AsyncOpenAI, mp3: Path) -> None:
+    assert word_errors(ENGLISH, (await heard(client, mp3)).text) <= 0.3
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/audio/translations"])
+async def test_bad_uploads_are_refused(http: httpx.AsyncClient, speak: Speak, path: str) -> None:
+    good = speak("One two three.").read_bytes()
+
+    async def refused(
+        status: int, data: dict[str, str], content: bytes | None = good
+    ) -> dict[str, Any]:
+        files = {} if content is None else {"file": ("a.wav", content)}
+        answer = await http.post(path, data={"model": MODEL} | data, files=files or None)
+        assert answer.status_code == status, answer.text
+        error: dict[str, Any] = answer.json()["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        return error
+
+    assert (await refused(400, {}, None))["param"] == "file"
+    assert (await refused(400, {}, b""))["param"] == "file"
+    assert (await refused(400, {}, b"this is no recording " * 100))["param"] == "file"
+    assert (await refused(400, {}, good[:60]))["param"] == "file"
+    assert (await refused(400, {"response_format": "yaml"}))["param"] == "response_format"
+    assert (await refused(400, {"temperature": "hot"}))["param"] == "temperature"
+    assert (await refused(404, {"model": "nobody/knows"}))["code"] == "model_not_found"
+    wrong = await refused(400, {"model": "sentence-transformers/all-MiniLM-L6-v2"})
+    assert wrong["code"] == "wrong_task"
+    assert "/v1/embeddings" in wrong["message"]
+
+
+async def test_an_unknown_language_is_refused(client: openai.AsyncOpenAI, speak: Speak) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await heard(client, speak("One two three."), language="klingon")
+    assert caught.value.param == "language"
+
+
+async def test_a_recording_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> None:
+    limit = 25 * 1024 * 1024
+    answer = await http.post(
+        "/v1/audio/transcriptions", data={"model": MODEL},
+        files={"file": ("a.wav", b"\0" * (limit + 1))},
+    )  # fmt: skip
+    assert answer.status_code == 413
+    assert str(limit) in answer.json()["error"]["message"]
