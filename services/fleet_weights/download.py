@@ -29,8 +29,6 @@ from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import Piece
 from fleet_weights.web_client import Retry, WebClient
 
-CHUNK = 1 << 18
-
 T = TypeVar("T")
 
 
@@ -76,14 +74,15 @@ class Downloader:
         return target
 
     def _patiently(self, attempt: Callable[[], T], size: Callable[[], int]) -> T:
-        """Until it works; each try that brings something starts the counting anew."""
+        """Until it works; a try that brings a fair amount starts the counting anew."""
         failures = 0
         while True:
             before = size()
             try:
                 return attempt()
             except Retry as retry:
-                failures = 1 if size() > before else failures + 1
+                enough = size() - before >= self._patience.window_bytes
+                failures = 1 if enough else failures + 1
                 if failures >= self._patience.attempts:
                     raise retry.final from None
                 self._pause(self._patience.pause(failures, retry.after))
@@ -126,7 +125,7 @@ class Downloader:
         window_started, window_bytes = time.monotonic(), 0
         with part.open("ab" if append else "wb") as file:
             self._meter.update(url, done, total)
-            for chunk in self.web.chunks(response, CHUNK):
+            for chunk in self.web.chunks(response):
                 file.write(chunk)
                 done += len(chunk)
                 window_bytes += len(chunk)

@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fleet_contract.spec import ModelSpec
 from fleet_weights import hub_cache
 from fleet_weights.address import Claim, LocalFile
@@ -25,12 +23,9 @@ from fleet_weights.assemble import claim_path
 from fleet_weights.errors import WeightsError
 from fleet_weights.files import digest
 from fleet_weights.meter import Meter, Progress
+from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import in_place, plan
 from fleet_weights.store import Store
-
-LOCK_SECONDS = 6 * 3600
-"""Longest wait for another process that fetches the same weights."""
-LOCK_POLL_SECONDS = 0.25
 
 
 def locate(spec: ModelSpec, store: Store) -> Path:
@@ -65,6 +60,7 @@ def fetch(
     *,
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
+    patience: Patience = PATIENCE,
 ) -> Path:
     """Complete weights on disk, downloaded where they are missing; then as `locate`.
 
@@ -74,13 +70,15 @@ def fetch(
     """
     if is_there(spec, store):
         return locate(spec, store)
-    from fleet_weights.staging import Staging  # brings an HTTP client, which locate does without
+    # A server whose weights are there starts without an HTTP client.
+    from fleet_weights.lock import locked
+    from fleet_weights.staging import Staging
 
     meter = Meter(progress, stop)
     settings = os.environ if environ is None else environ
-    with _clear_errors(spec, store), _locked(spec, store, meter):
+    with _clear_errors(spec, store), locked(spec, store, meter):
         if not store.folder(spec).is_dir():  # another process may have been first
-            staging = Staging(spec, plan(spec), store, meter, settings)
+            staging = Staging(spec, plan(spec), store, meter, settings, patience)
             staging.download()
             staging.assemble()
             staging.publish()
@@ -100,30 +98,6 @@ def _lying(spec: ModelSpec, address: LocalFile | Claim) -> Path:
         if (found := digest(path)) != spec.sha256:
             raise WeightsError(f"{path} has the sha256 {found}, not {spec.sha256}.")
     return path
-
-
-@contextmanager
-def _locked(spec: ModelSpec, store: Store, meter: Meter) -> Iterator[None]:
-    lock_file = store.lock(spec)
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_file)
-    waited = 0.0
-    while True:
-        meter.check()
-        try:
-            lock.acquire(timeout=LOCK_POLL_SECONDS, poll_interval=LOCK_POLL_SECONDS / 2)
-            break
-        except Timeout:
-            waited += LOCK_POLL_SECONDS
-            if waited > LOCK_SECONDS:
-                raise WeightsError(
-                    f"Another process has been fetching {spec.model} for too long.",
-                    f"End it; it holds {lock_file}.",
-                ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds and counts; a try that brings bytes starts the counting of attempts anew."""
+    """Seconds and counts. A download that brings less than `window_bytes` in `window_seconds` is
+    broken off; a try that brings at least as many starts the counting of attempts anew."""
 
     connect_seconds: float = 15
     read_seconds: float = 30

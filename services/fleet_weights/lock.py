@@ -1,0 +1,44 @@
+"""One process at a time fetches the weights of one spec; the others wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from fleet_contract.spec import ModelSpec
+from fleet_weights.errors import WeightsError
+from fleet_weights.meter import Meter
+from fleet_weights.store import Store
+
+LONGEST_SECONDS = 6 * 3600
+POLL_SECONDS = 0.25
+
+
+@contextmanager
+def locked(spec: ModelSpec, store: Store, meter: Meter) -> Iterator[None]:
+    """Holds the lock of the spec's weights; the system frees it when a process dies.
+
+    Raises Stopped while waiting when told to, WeightsError when the other takes hours.
+    """
+    path = store.lock(spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    waited = 0.0
+    while True:
+        meter.check()
+        try:
+            lock.acquire(timeout=POLL_SECONDS, poll_interval=POLL_SECONDS / 2)
+            break
+        except Timeout:
+            waited += POLL_SECONDS
+            if waited > LONGEST_SECONDS:
+                raise WeightsError(
+                    f"Another process has been fetching {spec.model} for too long.",
+                    f"End it; it holds {path}.",
+                ) from None
+    try:
+        yield
+    finally:
+        lock.release()
