@@ -51,6 +51,8 @@ class World:
     def put_model(self, raw: Raw) -> Iterable[Key]:
         """Remember an InferenceModel; it and all that share an id with it are concerned."""
         key = _key(raw)
+        if _is_known(self.models.get(key), raw):
+            return NOBODY
         self.models[key] = _slim(raw)
         return {key, *self._claim(key)}
 
@@ -80,6 +82,8 @@ class World:
             return self._forget_child(meta["namespace"], ref)
         self._foreign[meta["namespace"]].pop(ref, None)
         key = (meta["namespace"], owner)
+        if _is_known(self._children[key].get(ref), raw):
+            return NOBODY
         self._children[key][ref] = _slim(raw)
         return (key,)
 
@@ -233,6 +237,18 @@ class World:
 
 def _key(raw: Raw) -> Key:
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
+
+
+def _is_known(known: Raw | None, raw: Raw) -> bool:
+    """Whether `raw` is not newer than what is known of the same object.
+
+    What the operator wrote itself is known before the watch tells of it; resourceVersions are
+    comparable (kubernetes.io/docs/reference/using-api/api-concepts, since 1.35).
+    """
+    if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
+        return False
+    old, new = known["metadata"]["resourceVersion"], raw["metadata"]["resourceVersion"]
+    return int(new) <= int(old) if new.isdigit() and old.isdigit() else bool(new == old)
 
 
 def _slim(raw: Raw) -> Raw:

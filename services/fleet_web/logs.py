@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Literal
 
-from fleet_web import request_id
+from fleet_web.current_request import current
 
 Format = Literal["json", "text"]
 LEVELS = ("debug", "info", "warning", "error")
@@ -37,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             "component": self.component,
             "event": record.getMessage(),
         }
-        if identifier := request_id.current():
+        if identifier := current():
             line["request_id"] = identifier
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
@@ -50,7 +50,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = dict(getattr(record, "fields", {}))
-        if identifier := request_id.current():
+        if identifier := current():
             fields["request_id"] = identifier
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         pairs = "".join(f" {key}={value}" for key, value in fields.items())

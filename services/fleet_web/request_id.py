@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextvars import ContextVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleet_contract.names import HEADER_REQUEST_ID
+from fleet_web.current_request import CURRENT
+from fleet_web.current_request import current as current
 
-_current: ContextVar[str] = ContextVar("request_id", default="")
 _ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 _NAME = HEADER_REQUEST_ID.encode()
-
-
-def current() -> str:
-    """Id of the request being answered, or an empty string outside of one."""
-    return _current.get()
 
 
 class RequestIdMiddleware:
@@ -33,7 +28,7 @@ class RequestIdMiddleware:
             return
         given = next((value for name, value in scope["headers"] if name == _NAME), b"")
         identifier = given.decode() if _ACCEPTED.match(given) else f"req-{uuid.uuid4().hex}"
-        token = _current.set(identifier)
+        token = CURRENT.set(identifier)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -43,4 +38,4 @@ class RequestIdMiddleware:
         try:
             await self.app(scope, receive, send_with_id)
         finally:
-            _current.reset(token)
+            CURRENT.reset(token)

@@ -1,0 +1,31 @@
+"""`modelfleet operator`: run the operator against the cluster at hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def operator() -> None:
+    """Keep the servers of all InferenceModels; settings are environment variables."""
+    from fleet_operator.access import AccessError
+    from fleet_operator.run import start
+    from fleet_web import logs
+
+    try:
+        logs.configure(
+            "operator", os.environ.get("LOG_LEVEL", "info"), os.environ.get("LOG_FORMAT", "json")
+        )
+        start(os.environ)
+    except (ValueError, OSError, AccessError) as error:
+        print(f"modelfleet operator: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,161 @@
+"""Carries out a plan: what differs is applied, what should not be is deleted, status, events.
+
+No decisions here but one: whether a write is needed at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fleet_contract.names import API_VERSION, KIND
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.diff import differs
+from fleet_operator.event_log import Event
+from fleet_operator.kinds import BY_NAME, EVENT, MODEL
+from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
+from fleet_operator.observed import Observed, Ref
+from fleet_operator.plan import Plan
+from fleet_operator.pod import digest
+from fleet_operator.world import World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+Applied = dict[str, tuple[str, str]]
+"""uid of a child to (digest applied, resourceVersion that came back): a result that differs from
+what was asked for, because the API server writes it another way, is not applied over and over."""
+
+
+class Executor:
+    """Acts on plans; keeps what it applied last, and tells the world, which goes on from there."""
+
+    def __init__(self, api: Api, world: World) -> None:
+        self._api = api
+        self._world = world
+        self._applied: Applied = {}
+
+    async def children(self, observed: Observed, plan: Plan) -> tuple[int, dict[Ref, str]]:
+        """Bring the children about: number of writes, and what was refused and why.
+
+        Raises ApiUnreachable.
+        """
+        writes, refused = 0, {}
+        for wanted in plan.objects:
+            ref = Ref(wanted["kind"], wanted["metadata"]["name"])
+            found = observed.children.get(ref)
+            if ref in observed.foreign or _is_leaving(found):
+                continue
+            if found is not None and not self._must_apply(wanted, found):
+                continue
+            try:
+                await self._apply(wanted, found)
+                writes += 1
+            except ApiError as error:
+                refused[ref] = error.message
+                log(logger, "apply_refused", level=logging.WARNING, kind=ref.kind,
+                    namespace=observed.namespace, object=ref.name, status=error.status,
+                    error=error.message)  # fmt: skip
+        for ref in plan.delete:
+            found = observed.children[ref]
+            if not _is_leaving(found):
+                uid = found["metadata"]["uid"]
+                await self._api.delete(BY_NAME[ref.kind], observed.namespace, ref.name, uid)
+                log(logger, "deleted", kind=ref.kind, namespace=observed.namespace, object=ref.name)
+                writes += 1
+        return writes, refused
+
+    async def status(self, observed: Observed, plan: Plan) -> dict[str, Any] | None:
+        """Write the status where it changed; the resource as it is then, None if unchanged."""
+        change = merge_patch(observed.status, plan.status)
+        if not change:
+            return None
+        uid = observed.model["metadata"]["uid"]
+        body = {"metadata": {"uid": uid}, "status": change}
+        try:
+            return await self._api.patch_status(MODEL, observed.namespace, observed.name, body)
+        except ApiError as error:
+            if error.status in (404, 409):  # deleted, or deleted and made again
+                return None
+            raise
+
+    async def events(self, observed: Observed, plan: Plan) -> None:
+        """Tell of the transitions; an event that is refused is no failure."""
+        for told in plan.events:
+            try:
+                await self._api.create(EVENT, manifest(observed, told))
+            except (ApiError, ApiUnreachable) as error:
+                log(logger, "event_refused", level=logging.WARNING, error=str(error))
+
+    def _must_apply(self, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+        if not differs(wanted, found):
+            return False
+        meta = found["metadata"]
+        return self._applied.get(meta["uid"]) != (
+            wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
+            meta["resourceVersion"],
+        )
+
+    async def _apply(self, wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> None:
+        """What is ours is taken back by force; what was never seen must not be taken over."""
+        result = await self._api.apply(BY_NAME[wanted["kind"]], wanted, force=found is not None)
+        meta = result["metadata"]
+        version = wanted["metadata"]["annotations"][ANNOTATION_APPLIED]
+        self._applied[meta["uid"]] = (version, meta["resourceVersion"])
+        self._world.put_child(wanted["kind"], result)
+        log(logger, "applied", kind=wanted["kind"], namespace=meta["namespace"],
+            object=meta["name"], created=found is None)  # fmt: skip
+
+    def forget(self, uids: set[str]) -> None:
+        """Keep only what still exists."""
+        self._applied = {uid: kept for uid, kept in self._applied.items() if uid in uids}
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The RFC 7386 patch that makes `after` of `before`; empty when they are equal."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = merge_patch(old, value)
+            if inner:
+                patch[name] = inner
+        elif value != old:
+            patch[name] = value
+    return patch
+
+
+def manifest(observed: Observed, told: Event) -> dict[str, Any]:
+    """A core/v1 Event about the InferenceModel."""
+    now, meta = datetime.now(UTC), observed.model["metadata"]
+    moment = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    unique = digest([meta["uid"], told, moment])
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{meta['name']}.{unique}", "namespace": meta["namespace"]},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": meta["namespace"],
+            "name": meta["name"],
+            "uid": meta["uid"],
+        },
+        "type": told.type,
+        "reason": told.reason,
+        "message": told.message[:1024],
+        "action": "Reconcile",
+        "reportingComponent": FIELD_MANAGER,
+        "reportingInstance": FIELD_MANAGER,
+        "source": {"component": FIELD_MANAGER},
+        "eventTime": moment,
+        "firstTimestamp": f"{moment[:19]}Z",
+        "lastTimestamp": f"{moment[:19]}Z",
+        "count": 1,
+    }
+
+
+def _is_leaving(found: Mapping[str, Any] | None) -> bool:
+    return found is not None and found["metadata"].get("deletionTimestamp") is not None

@@ -1,0 +1,109 @@
+"""kopf's part: watches that feed the world and the queue; nothing else.
+
+Index handlers fill the world before any event handler runs, so that the first look at a model
+already sees its children. Neither kind adds a finalizer or an annotation to an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import kopf
+
+from fleet_operator import access
+from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
+from fleet_operator.metrics import Metrics
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import Key, World
+
+Body = Mapping[str, Any]
+Put = Callable[[Any], Iterable[Key]]
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """kopf need not remember a last-handled state: event handlers have no use for one."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        return None
+
+
+def registry(
+    world: World, queue: WorkQueue, metrics: Metrics, settings: OperatorSettings, sees_nodes: bool
+) -> kopf.OperatorRegistry:
+    """Handlers for everything that is watched."""
+    made = kopf.OperatorRegistry()
+    kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(access.connection)
+    watch = _Watch(made, queue, metrics)
+    watch.kind(MODEL, world.put_model, world.drop_model)
+    for kind in CHILDREN:
+        watch.kind(kind, _child(world.put_child, kind), _child(world.drop_child, kind))
+    watch.kind(POD, world.put_pod, world.drop_pod)
+    if sees_nodes:
+        watch.kind(NODE, _silent(world.put_node), _silent(world.drop_node))
+    return made
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """kopf's settings; the ones here are set on purpose, dead watches first of all."""
+    settings = kopf.OperatorSettings()
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    settings.watching.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.finalizer = "modelfleet.dev/unused"
+    settings.queueing.exit_timeout = 1
+    settings.process.ultimate_exiting_timeout = 20
+    return settings
+
+
+class _Watch:
+    def __init__(self, made: kopf.OperatorRegistry, queue: WorkQueue, metrics: Metrics) -> None:
+        self._registry = made
+        self._queue = queue
+        self._metrics = metrics
+
+    def kind(self, kind: Kind, put: Put, drop: Put) -> None:
+        """Watch one kind."""
+        group, _, version = kind.api_version.rpartition("/")
+        where = (group, version, kind.plural)
+
+        async def seen(body: kopf.Body, **_: Any) -> None:
+            self._queue.add(put(_plain(body)))
+            self._metrics.seen(kind.kind)
+
+        async def changed(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+            if type == "DELETED":
+                self._queue.add(drop(_plain(body)))
+
+        kopf.index(*where, id=f"see-{kind.plural}", registry=self._registry)(seen)
+        kopf.on.event(*where, id=f"drop-{kind.plural}", registry=self._registry)(changed)
+
+
+def _plain(body: kopf.Body) -> dict[str, Any]:
+    """The dictionary inside kopf's view, not copied."""
+    return dict(body)
+
+
+def _child(function: Callable[[str, Any], Iterable[Key]], kind: Kind) -> Put:
+    return lambda raw: function(kind.kind, raw)
+
+
+def _silent(function: Callable[[Any], None]) -> Put:
+    def call(raw: Any) -> Iterable[Key]:
+        function(raw)
+        return ()
+
+    return call

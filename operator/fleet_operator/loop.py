@@ -1,0 +1,122 @@
+"""The loop: takes a model from the queue, decides, acts; several models at once, each alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.execute import Executor
+from fleet_operator.kinds import REPLICA_SET
+from fleet_operator.metrics import Metrics
+from fleet_operator.names import LABEL_TEMPLATE
+from fleet_operator.observed import Observed
+from fleet_operator.plan import Plan
+from fleet_operator.reconcile import reconcile
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import Key, World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+
+class Loop:
+    """Runs until cancelled."""
+
+    def __init__(self, world: World, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
+        self._world = world
+        self._queue = queue
+        self._api = api
+        self._executor = Executor(api, world)
+        self._metrics = metrics
+
+    async def run(self, workers: int) -> None:
+        """Work with so many workers."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            began = time.perf_counter()
+            result = "error"
+            try:
+                result = await self.look(key)
+            except (ApiError, ApiUnreachable) as error:
+                log(logger, "reconcile_failed", level=logging.WARNING, model="/".join(key),
+                    error=str(error))  # fmt: skip
+            except Exception:
+                logger.exception("reconcile_broken", extra={"fields": {"model": "/".join(key)}})
+            finally:
+                self._metrics.reconciled(result, time.perf_counter() - began)
+                self._queue.done(key, succeeded=result != "error")
+
+    async def look(self, key: Key) -> str:
+        """One reconcile of one model: `unchanged`, `changed` or `error` (to be tried again)."""
+        observed = self._world.observe(key)
+        if observed is None:
+            self._queue.forget(key)
+            return "unchanged"
+        if observed.model["metadata"].get("deletionTimestamp"):
+            return "unchanged"
+        # What was refused before may be allowed now: it is tried first, then reported.
+        observed = replace(observed, errors={})
+        observed, plan = await self._decide(observed)
+        writes, refused = await self._executor.children(observed, plan)
+        if refused:
+            observed = replace(observed, errors=refused)
+            plan = reconcile(observed)
+        written = await self._executor.status(observed, plan)
+        if written is not None:
+            self._remember(observed, written)
+            await self._executor.events(observed, plan)
+        if plan.again_in is not None:
+            self._queue.add_later(key, plan.again_in)
+        if refused:
+            return "error"
+        return "changed" if writes or written is not None else "unchanged"
+
+    async def _decide(self, observed: Observed) -> tuple[Observed, Plan]:
+        plan = reconcile(observed)
+        if plan.wants_stable_template is None:
+            return observed, plan
+        template = await self._stable_template(observed, plan.wants_stable_template)
+        if template is None:
+            return observed, plan
+        observed = replace(observed, stable_template=template)
+        return observed, reconcile(observed)
+
+    async def _stable_template(self, observed: Observed, version: str) -> dict[str, Any] | None:
+        """The pod template of a version that served, as its ReplicaSet still holds it."""
+        selector = f"{LABEL_TEMPLATE}={version}"
+        found = await self._api.items(REPLICA_SET, observed.namespace, selector)
+        mine = {observed.deployment["metadata"]["uid"]} if observed.deployment else set()
+        for item in found:
+            owners = {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
+            if owners & mine:
+                return stable_template(item)
+        return None
+
+    def _remember(self, observed: Observed, written: dict[str, Any]) -> None:
+        """Go on from what was written: the watch will tell the same, a little later."""
+        self._world.put_model(written)
+        start = (written.get("status") or {}).get("coldStart")
+        if start and start != observed.status.get("coldStart"):
+            task = (written["status"] or {}).get("task", "")
+            self._metrics.cold_start(task, start["totalSeconds"])
+
+
+def stable_template(replica_set: dict[str, Any]) -> dict[str, Any]:
+    """The template as the Deployment held it: without what its controller added."""
+    template = replica_set["spec"]["template"]
+    meta = {key: value for key, value in template["metadata"].items() if value is not None}
+    labels = {
+        name: value
+        for name, value in (meta.get("labels") or {}).items()
+        if name != "pod-template-hash"
+    }
+    return {"metadata": {**meta, "labels": labels}, "spec": template["spec"]}

@@ -1,0 +1,94 @@
+"""The operator's Prometheus metrics; one set for each process, in a registry of its own."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fleet_contract.status import Phase
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Nothing here is labelled by a model: a fleet of thousands is phases and sums."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = self.registry
+        self._reconciles = Counter(
+            "modelfleet_operator_reconciles", "Models looked at", ["result"], registry=own
+        )
+        self._seconds = Histogram(
+            "modelfleet_operator_reconcile_seconds", "Seconds of one look, writes included",
+            buckets=SECONDS, registry=own,
+        )  # fmt: skip
+        self._calls = Counter(
+            "modelfleet_operator_api_calls", "Requests to the API server; code 0 is no answer",
+            ["method", "resource", "code"], registry=own,
+        )  # fmt: skip
+        self._events = Counter(
+            "modelfleet_operator_watch_events", "Changes seen", ["kind"], registry=own
+        )
+        self._repairs = Counter(
+            "modelfleet_operator_resync_repairs", "Changes the watch had missed", ["kind"],
+            registry=own,
+        )  # fmt: skip
+        self._stale = Gauge(
+            "modelfleet_operator_watch_stale", "Whether a watch is behind the API server",
+            ["kind"], registry=own,
+        )  # fmt: skip
+        self._start_seconds = Histogram(
+            "modelfleet_operator_cold_start_seconds", "Seconds from pod to ready", ["task"],
+            buckets=(1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600, 1800), registry=own,
+        )  # fmt: skip
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """A gauge read at every scrape."""
+        Gauge(name, meaning, registry=self.registry).set_function(read)
+
+    def phases(self, read: Callable[[], Iterable[str]]) -> None:
+        """Models by phase, counted at every scrape."""
+        self.registry.register(_Phases(read))
+
+    def reconciled(self, result: str, seconds: float) -> None:
+        """`result` is unchanged, changed or error."""
+        self._reconciles.labels(result).inc()
+        self._seconds.observe(seconds)
+
+    def api_call(self, method: str, resource: str, code: int) -> None:
+        self._calls.labels(method, resource, str(code)).inc()
+
+    def seen(self, kind: str) -> None:
+        self._events.labels(kind).inc()
+
+    def repaired(self, kind: str) -> None:
+        self._repairs.labels(kind).inc()
+
+    def stale(self, kind: str, is_stale: bool) -> None:
+        self._stale.labels(kind).set(float(is_stale))
+
+    def cold_start(self, task: str, seconds: float) -> None:
+        self._start_seconds.labels(task).observe(seconds)
+
+    def render(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class _Phases(Collector):
+    def __init__(self, read: Callable[[], Iterable[str]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "modelfleet_operator_models", "InferenceModels by phase", labels=["phase"]
+        )
+        tally = Tally(self._read())
+        for phase in Phase:
+            family.add_metric([phase.value], tally[phase.value])
+        yield family

@@ -1,0 +1,96 @@
+"""Asks model servers how they are: those not ready all the time, those that became ready once.
+
+Called as a task by `launch`; what it learns goes into the world. Bounded in pods at a time, in
+seconds and in bytes for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import aiohttp
+import orjson
+
+from fleet_contract.names import PATH_READY
+from fleet_operator.report import ServerReport
+from fleet_operator.views import PodView
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 32
+TIMEOUT_SECONDS = 2.0
+ANSWER_BYTES = 64 * 1024
+TRIES = 5
+"""How often a ready server that tells nothing is asked."""
+
+
+class Prober:
+    """One session for all pods."""
+
+    def __init__(self, world: World, queue: WorkQueue, http: aiohttp.ClientSession) -> None:
+        self._world = world
+        self._queue = queue
+        self._http = http
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._tries: dict[str, int] = {}
+
+    async def run(self, interval: float) -> None:
+        """Ask, wait, ask again."""
+        while True:
+            try:
+                await self.ask_all()
+            except Exception as error:
+                log(logger, "probing_failed", level=logging.ERROR, error=repr(error))
+            await asyncio.sleep(interval)
+
+    async def ask_all(self) -> None:
+        """One round."""
+        wanted = list(worth_asking(self._world.pods.values(), self._world.reports, self._tries))
+        await asyncio.gather(*(self._ask(pod) for pod in wanted))
+        self._tries = {uid: n for uid, n in self._tries.items() if uid in self._world.pods}
+
+    async def _ask(self, pod: PodView) -> None:
+        async with self._slots:
+            report = await fetch(self._http, pod)
+        if pod.ready:
+            self._tries[pod.uid] = self._tries.get(pod.uid, 0) + 1
+        if report is None or pod.uid not in self._world.pods:
+            return
+        if self._world.reports.get(pod.uid) != report:
+            self._world.reports[pod.uid] = report
+            self._queue.add([(pod.namespace, pod.model)])
+
+
+def worth_asking(
+    pods: Iterable[PodView], reports: dict[str, ServerReport], tries: dict[str, int]
+) -> Iterable[PodView]:
+    """Running servers that are not ready, and ready ones whose last word was not `ready`."""
+    for pod in pods:
+        if not pod.model or not pod.ip or not pod.port or not pod.active or pod.started is None:
+            continue
+        known = reports.get(pod.uid)
+        settled = known is not None and known.phase == "ready"
+        if not pod.ready or (not settled and tries.get(pod.uid, 0) < TRIES):
+            yield pod
+
+
+async def fetch(http: aiohttp.ClientSession, pod: PodView) -> ServerReport | None:
+    """A server's report; None where it gives none."""
+    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_SECONDS),
+            http.get(f"http://{host}:{pod.port}{PATH_READY}", allow_redirects=False) as answer,
+        ):
+            content = await answer.content.read(ANSWER_BYTES)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return None
+    try:
+        return ServerReport.parse(orjson.loads(content))
+    except ValueError:
+        return None

@@ -1,0 +1,111 @@
+"""Compares what the watches told with what the API server has: the truth behind /healthz.
+
+A watch can die without a word, and a relist does not tell of what was deleted meanwhile. Every
+half minute the metadata of all objects of the models is listed (one cheap request for each kind).
+What is gone is dropped from the world. An object that has stayed behind the version seen one round
+ago says that its watch is stuck: /healthz turns bad, and the operator is started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fleet_contract.names import LABEL_MODEL
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CHILDREN, MODEL, POD, Kind
+from fleet_operator.metrics import Metrics
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+Versions = dict[str, str]
+"""uid to resourceVersion."""
+
+
+class Resync:
+    """`stale` names the kinds whose watch is stuck; `reachable` is False without an API server."""
+
+    def __init__(
+        self,
+        world: World,
+        queue: WorkQueue,
+        api: Api,
+        metrics: Metrics,
+        namespaces: tuple[str, ...],
+    ) -> None:
+        self._world = world
+        self._queue = queue
+        self._api = api
+        self._metrics = metrics
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._behind: dict[str, Versions] = {}
+        self._ghosts: dict[str, set[str]] = {}
+        self.stale: set[str] = set()
+        self.reachable = True
+
+    async def run(self, interval: float) -> None:
+        """Compare, wait, compare again."""
+        while True:
+            await asyncio.sleep(interval)
+            await self.compare()
+
+    async def compare(self) -> None:
+        """One round over all kinds."""
+        try:
+            for kind in (MODEL, *CHILDREN, POD):
+                await self._compare(kind)
+            self.reachable = True
+        except (ApiUnreachable, ApiError) as error:
+            self.reachable = False
+            log(logger, "resync_failed", level=logging.WARNING, error=str(error))
+
+    async def _compare(self, kind: Kind) -> None:
+        selector = "" if kind is MODEL else LABEL_MODEL
+        real: Versions = {}
+        for namespace in self._namespaces:
+            for item in await self._api.items(kind, namespace, selector, metadata_only=True):
+                real[item["metadata"]["uid"]] = item["metadata"]["resourceVersion"]
+        seen = self._world.versions(kind.kind)
+        self._drop_ghosts(kind, set(seen) - set(real))
+        before = self._behind.get(kind.kind, {})
+        self._behind[kind.kind] = behind(real, seen)
+        stuck = [uid for uid, version in before.items() if is_stuck(version, seen.get(uid))]
+        stuck = [uid for uid in stuck if uid in real]
+        (self.stale.add if stuck else self.stale.discard)(kind.kind)
+        self._metrics.stale(kind.kind, bool(stuck))
+        if stuck:
+            log(logger, "watch_stuck", level=logging.ERROR, kind=kind.kind, objects=len(stuck))
+
+    def _drop_ghosts(self, kind: Kind, missing: set[str]) -> None:
+        """Drop what two rounds in a row have found to be gone."""
+        for uid in missing & self._ghosts.get(kind.kind, set()):
+            raw = self._world.by_uid(kind.kind, uid)
+            if raw is None:
+                continue
+            if kind is MODEL:
+                keys = self._world.drop_model(raw)
+            elif kind is POD:
+                keys = self._world.drop_pod(raw)
+            else:
+                keys = self._world.drop_child(kind.kind, raw)
+            self._queue.add(keys)
+            self._metrics.repaired(kind.kind)
+            log(logger, "deletion_was_missed", kind=kind.kind, uid=uid)
+        self._ghosts[kind.kind] = missing
+
+
+def behind(real: Versions, seen: Versions) -> Versions:
+    """What the world has in another version than the API server, or not at all."""
+    return {uid: version for uid, version in real.items() if seen.get(uid) != version}
+
+
+def is_stuck(version: str, seen: str | None) -> bool:
+    """Whether an object is still not at the version it had one round ago."""
+    if seen is None:
+        return True
+    if seen.isdigit() and version.isdigit():
+        return int(seen) < int(version)
+    return False

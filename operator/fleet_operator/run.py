@@ -1,0 +1,158 @@
+"""Builds the operator from its parts and runs it until it is told to stop; called by `command`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import kopf
+from aiohttp import web
+
+from fleet_operator import access, handlers, health, sources
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import MODEL, NODE
+from fleet_operator.loop import Loop
+from fleet_operator.metrics import Metrics
+from fleet_operator.probing import Prober
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.resync import Resync
+from fleet_operator.scraping import Scraper
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+
+
+async def run(settings: OperatorSettings) -> None:
+    """Run the operator. Raises AccessError, CatalogError and OSError (port taken)."""
+    metrics = Metrics()
+    kopf_settings = handlers.kopf_settings()
+    api = Api(access.Access(access.connection(kopf_settings)), metrics)
+    timeout = aiohttp.ClientTimeout(total=5, connect=2)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
+            await _run(settings, metrics, kopf_settings, api, http)
+    finally:
+        await api.close()
+
+
+async def _run(
+    settings: OperatorSettings,
+    metrics: Metrics,
+    kopf_settings: kopf.OperatorSettings,
+    api: Api,
+    http: aiohttp.ClientSession,
+) -> None:
+    await _definition(api)
+    reader = sources.SourceReader(api, settings)
+    resolver = Resolver(await _first_sources(reader))
+    sees_nodes = await _sees_nodes(api, settings)
+    world = World(settings, resolver, sees_nodes)
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    resync = Resync(world, queue, api, metrics, settings.namespaces)
+    metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
+    metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
+    metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
+                            for raw in world.models.values()])  # fmt: skip
+    ready = asyncio.Event()
+    registry = handlers.registry(world, queue, metrics, settings, sees_nodes)
+    tasks: list[Coroutine[Any, Any, None]] = [
+        Loop(world, queue, api, metrics).run(settings.workers),
+        Prober(world, queue, http).run(settings.probe_interval),
+        Scraper(world, queue, resolver, http, settings).run(),
+        resync.run(settings.resync_interval),
+        sources.follow(reader, resolver, world, queue),
+    ]
+    async with _served(health.application(metrics, resync, queue, ready.is_set), settings.port):
+        log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,
+            models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
+        await _together(
+            kopf.operator(
+                registry=registry,
+                settings=kopf_settings,
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+                ready_flag=ready,
+            ),
+            tasks,
+        )
+    log(logger, "stopped")
+
+
+async def _together(
+    watching: Coroutine[Any, Any, None], rest: list[Coroutine[Any, Any, None]]
+) -> None:
+    """Run kopf beside the other tasks: each ends with the first that ends."""
+    operator = asyncio.create_task(watching)
+    others = [asyncio.create_task(one) for one in rest]
+    try:
+        await asyncio.wait([operator, *others], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if not operator.done():
+            operator.cancel()
+            await asyncio.gather(operator, return_exceptions=True)
+    for task in (operator, *others):
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _definition(api: Api) -> None:
+    """Wait for the API server to know InferenceModels: the chart may still be installing."""
+    while True:
+        try:
+            if await api.serves(MODEL):
+                return
+            log(logger, "definition_missing", level=logging.WARNING,
+                hint="apply the custom resource definition of inferencemodels")  # fmt: skip
+        except ApiUnreachable as error:
+            log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _first_sources(reader: sources.SourceReader) -> Sources:
+    while True:
+        try:
+            return await reader.read(None)
+        except (ApiError, ApiUnreachable) as error:
+            log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _sees_nodes(api: Api, settings: OperatorSettings) -> bool:
+    """Whether capacity can be known: nodes may be listed, and the pods of all namespaces are."""
+    if settings.namespaces:
+        return False
+    try:
+        await api.items(NODE, None, metadata_only=True)
+    except ApiError as error:
+        log(logger, "nodes_unseen", level=logging.WARNING, error=str(error))
+        return False
+    return True
+
+
+@asynccontextmanager
+async def _served(app: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, None, port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def start(environ: Mapping[str, str]) -> None:
+    """Read the settings and run. Raises ValueError for a bad setting, and as `run`."""
+    asyncio.run(run(OperatorSettings.read(environ)))

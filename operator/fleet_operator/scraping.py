@@ -1,0 +1,99 @@
+"""Looks at the load of all routers, for the models that scale by it.
+
+Called as a task by `launch`; what it learns goes into the world, and models whose load changed
+into the queue. Where no model scales by load, nobody is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import aiohttp
+
+from fleet_operator import autoscale
+from fleet_operator.load import FleetLoad, RouterReport, parse_metrics
+from fleet_operator.resolve import Resolver
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.views import PodView
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import Key, World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 3.0
+METRICS_BYTES = 16 * 1024 * 1024
+
+
+class Scraper:
+    """One session for all routers."""
+
+    def __init__(
+        self,
+        world: World,
+        queue: WorkQueue,
+        resolver: Resolver,
+        http: aiohttp.ClientSession,
+        settings: OperatorSettings,
+    ) -> None:
+        self._world = world
+        self._queue = queue
+        self._resolver = resolver
+        self._http = http
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Look, wait, look again."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:
+                log(logger, "scraping_failed", level=logging.ERROR, error=repr(error))
+            await asyncio.sleep(self._settings.autoscale_interval)
+
+    async def look(self) -> None:
+        """One look at every router."""
+        scaled = self._scaled()
+        if not scaled:
+            return
+        routers = [pod for pod in self._world.pods.values() if self._is_router(pod)]
+        reports = await asyncio.gather(*(self._scrape(pod) for pod in routers))
+        before, self._world.load = self._world.load, FleetLoad(tuple(reports))
+        changed = [
+            key
+            for key, model in scaled.items()
+            if before.of(key[0], model) != self._world.load.of(key[0], model)
+        ]
+        self._queue.add(changed)
+
+    def _scaled(self) -> dict[Key, str]:
+        """Models that scale by load, with their ids."""
+        found: dict[Key, str] = {}
+        for key, raw in self._world.models.items():
+            spec = self._resolver.resolve(raw).spec
+            if spec is not None and autoscale.is_on(spec):
+                found[key] = spec.model
+        return found
+
+    def _is_router(self, pod: PodView) -> bool:
+        """A router still finishing requests counts as long as it runs."""
+        selector = self._settings.router_selector
+        running = bool(pod.ip) and pod.phase == "Running"
+        return running and all(pod.labels.get(key) == value for key, value in selector.items())
+
+    async def _scrape(self, pod: PodView) -> RouterReport:
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        url = f"http://{host}:{self._settings.router_port}{self._settings.router_metrics_path}"
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT_SECONDS),
+                self._http.get(url, allow_redirects=False) as answer,
+            ):
+                answer.raise_for_status()
+                content = await answer.content.read(METRICS_BYTES)
+            models = parse_metrics(content.decode("utf-8", "replace").splitlines())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            log(logger, "router_silent", level=logging.WARNING, router=pod.name, error=repr(error))
+            return RouterReport(pod.namespace, pod.name, None)
+        return RouterReport(pod.namespace, pod.name, models)

@@ -1,0 +1,83 @@
+"""Reads catalog and profiles, and reads them again when they change.
+
+Called as a task by `launch`; a change has every model looked at. A catalog that cannot be read
+leaves the last good one in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from fleet_contract import catalog
+from fleet_contract.spec import ModelSpec
+from fleet_operator import profiles
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CONFIG_MAP
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 10.0
+
+
+class SourceReader:
+    """Remembers the versions it has read."""
+
+    def __init__(self, api: Api, settings: OperatorSettings) -> None:
+        self._api = api
+        self._settings = settings
+        self._catalog: tuple[float, Mapping[str, ModelSpec]] = (-1.0, {})
+
+    async def read(self, known: Sources | None) -> Sources:
+        """What specs are completed from, now. Raises CatalogError for a first bad catalog, and
+        ApiError and ApiUnreachable."""
+        entries = self._read_catalog(known)
+        found = await self._api.get(
+            CONFIG_MAP, self._settings.own_namespace, self._settings.profiles_configmap
+        )
+        read, problems = profiles.parse((found or {}).get("data") or {})
+        return Sources(entries, read, problems)
+
+    def _read_catalog(self, known: Sources | None) -> Mapping[str, ModelSpec]:
+        path = self._settings.catalog
+        changed = _modified(path)
+        if changed == self._catalog[0]:
+            return self._catalog[1]
+        try:
+            self._catalog = (changed, catalog.load(path))
+        except catalog.CatalogError as error:
+            if known is None:
+                raise
+            log(logger, "catalog_unreadable", level=logging.ERROR, error=str(error))
+            self._catalog = (changed, known.catalog)
+        return self._catalog[1]
+
+
+async def follow(reader: SourceReader, resolver: Resolver, world: World, queue: WorkQueue) -> None:
+    """Read again for ever."""
+    while True:
+        await asyncio.sleep(INTERVAL_SECONDS)
+        try:
+            fresh = await reader.read(resolver.sources)
+        except (ApiError, ApiUnreachable) as error:
+            log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
+            continue
+        if resolver.use(fresh):
+            world.reclaim()
+            queue.add(list(world.models))
+            log(logger, "sources_changed", models=len(fresh.catalog), profiles=len(fresh.profiles))
+
+
+def _modified(path: Path | None) -> float:
+    """A number that changes with the file; mounted ConfigMaps change by a link."""
+    try:
+        return 0.0 if path is None else path.stat().st_mtime
+    except OSError:
+        return -2.0

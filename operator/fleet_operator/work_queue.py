@@ -1,0 +1,102 @@
+"""The queue of models to look at: each at most once, one look at a time, later looks on time.
+
+A model that fails is tried again after 1 s, 2 s, 4 s and so on to a minute, until it succeeds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable
+
+from fleet_operator.world import Key
+
+MAX_BACKOFF = 60.0
+
+
+class WorkQueue:
+    """`clock` is the monotonic time of the event loop."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ready: dict[Key, float] = {}
+        self._working: dict[Key, float] = {}
+        self._again: set[Key] = set()
+        self._later: list[tuple[float, Key]] = []
+        self._due: dict[Key, float] = {}
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, keys: Iterable[Key]) -> None:
+        """Ask for a look at each key; one being looked at is looked at again afterwards."""
+        for key in keys:
+            if key in self._working:
+                self._again.add(key)
+            elif key not in self._ready:
+                self._ready[key] = self._clock()
+        if self._ready:
+            self._wake.set()
+
+    def add_later(self, key: Key, seconds: float) -> None:
+        """Ask for a look in `seconds`; the sooner of two such wishes counts."""
+        due = self._clock() + seconds
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            heapq.heappush(self._later, (due, key))
+            self._wake.set()
+
+    async def take(self) -> Key:
+        """The next key; it is being looked at until `done`."""
+        while True:
+            self._promote()
+            if self._ready:
+                key = next(iter(self._ready))
+                del self._ready[key]
+                self._working[key] = self._clock()
+                return key
+            self._wake.clear()
+            wait = self._later[0][0] - self._clock() if self._later else None
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: Key, succeeded: bool) -> None:
+        """The look is over; a failed one is followed by another."""
+        del self._working[key]
+        if succeeded:
+            self._failures.pop(key, None)
+        else:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            self.add_later(key, min(2.0 ** min(failures - 1, 10), MAX_BACKOFF))
+        if key in self._again:
+            self._again.discard(key)
+            self.add([key])
+
+    def forget(self, key: Key) -> None:
+        """Called when a model is gone: no memory of it stays."""
+        self._failures.pop(key, None)
+        self._due.pop(key, None)
+
+    @property
+    def depth(self) -> int:
+        """Keys waiting or being looked at."""
+        return len(self._ready) + len(self._working)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds the longest look or wait has lasted."""
+        moments = [*self._working.values(), *list(self._ready.values())[:1]]
+        return self._clock() - min(moments) if moments else 0.0
+
+    def _promote(self) -> None:
+        now = self._clock()
+        while self._later and self._later[0][0] <= now:
+            due, key = heapq.heappop(self._later)
+            if self._due.get(key) == due:
+                del self._due[key]
+                if key not in self._working and key not in self._ready:
+                    self._ready[key] = now
+                elif key in self._working:
+                    self._again.add(key)
