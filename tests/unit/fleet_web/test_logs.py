@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_web import logs, request_id
+from fleet_web import logs
+from fleet_web.current_request import CURRENT
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def logger() -> Iterator[logging.Logger]:
 
 def test_json_lines(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("server", "info", "json")
-    token = request_id._current.set("r-1")
+    token = CURRENT.set("r-1")
     logs.event(logger, "chat", tokens=5, text="zwei\nZeilen")
-    request_id._current.reset(token)
+    CURRENT.reset(token)
     logs.event(logger, "hidden", level=logging.DEBUG)
     (line,) = capsys.readouterr().err.splitlines()
     found = json.loads(line)
