@@ -120,8 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer.wait.wait(30)
         self.wfile.write(rest[sent:])
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
 
 
 class _Server(ThreadingHTTPServer):

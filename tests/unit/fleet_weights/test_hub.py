@@ -109,7 +109,7 @@ def test_a_failed_fetch_goes_on_later(
     path = "/acme/encoder/resolve/c0ffee/model.safetensors"
     server.answers[path].break_after = 200_000
     store, once = Store(tmp_path / "models"), replace(hasty, attempts=1)
-    with pytest.raises(WeightsError, match="model.safetensors"):
+    with pytest.raises(WeightsError, match=r"broke off|could not be reached"):
         fetch(spec(), store, environ={"HF_ENDPOINT": server.url}, patience=once)
     assert not is_there(spec(), store)
     assert (pull(spec()) / "model.safetensors").read_bytes() == WEIGHTS

@@ -1,0 +1,141 @@
+"""Short specs filled from the catalog, and where each field is from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_contract import catalog
+from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.spec import Engine, ModelSpec, Task
+
+KNOWN = catalog.parse(
+    """
+models:
+- model: acme/chat
+  aliases: [chatty]
+  task: chat
+  engine: torch
+  dtype: fp8
+  source: hf://acme/chat@main
+  defaults: {temperature: 0.5, topP: 0.9}
+  limits: {maxPromptTokens: 100}
+  resources: {requests: {cpu: "1"}, limits: {memory: 1Gi, nvidia.com/gpu: "1"}}
+- model: acme/vectors
+  task: embedding
+  dimensions: 8
+""",
+    "test",
+)
+
+
+def test_an_id_alone_is_the_whole_entry() -> None:
+    done = complete({"model": "acme/chat"}, KNOWN)
+    assert done.spec == KNOWN["acme/chat"]
+    assert done.origin("model") == "manifest"
+    assert done.origin("task") == "catalog"
+    assert done.origin("defaults.topP") == "catalog"
+    assert done.origin("limits.maxItems") == "default"
+
+
+def test_blocks_are_merged_field_by_field() -> None:
+    done = complete({"model": "acme/chat", "defaults": {"temperature": 0}}, KNOWN)
+    assert done.spec.defaults.temperature == 0
+    assert done.spec.defaults.top_p == 0.9
+    assert done.origin("defaults.temperature") == "manifest"
+    assert done.origin("defaults.topP") == "catalog"
+    assert done.spec.limits.max_prompt_tokens == 100
+
+
+def test_a_default_given_in_the_manifest_wins() -> None:
+    done = complete({"model": "acme/chat", "engine": "auto"}, KNOWN)
+    assert done.spec.engine is Engine.AUTO
+    assert done.origin("engine") == "manifest"
+
+
+def test_other_weights_leave_what_holds_for_the_entrys_own() -> None:
+    done = complete({"model": "acme/chat", "source": "file:///srv/chat.gguf"}, KNOWN)
+    assert done.spec.engine is Engine.AUTO
+    assert done.spec.dtype.value == "auto"
+    assert done.spec.defaults.temperature == 0.5
+    assert done.notes == (
+        "engine, dtype of the catalog left out: the manifest names other weights",
+    )
+
+
+def test_other_weights_never_inherit_a_checksum() -> None:
+    known = catalog.load()
+    model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    done = complete({"model": model, "source": "file:///srv/other.gguf"}, known)
+    assert known[model].sha256 is not None
+    assert done.spec.sha256 is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_no_gpu_is_asked_for_a_device_that_is_none(device: str) -> None:
+    done = complete({"model": "acme/chat", "device": device}, KNOWN)
+    assert done.spec.resources.limits == {"memory": "1Gi"}
+    assert "nvidia.com/gpu" in done.notes[0]
+    assert complete({"model": "acme/chat", "device": "cuda"}, KNOWN).spec.resources.limits[
+        "nvidia.com/gpu"
+    ]
+
+
+def test_an_alias_stands_for_the_entry_and_stays() -> None:
+    done = complete({"model": "chatty"}, KNOWN)
+    assert done.spec.ids == ("acme/chat", "chatty")
+    assert done.notes == ("chatty is an alias of acme/chat in the catalog",)
+    with_own = complete({"model": "chatty", "aliases": ["mine"]}, KNOWN)
+    assert with_own.spec.ids == ("acme/chat", "mine", "chatty")
+
+
+def test_a_model_the_catalog_does_not_know() -> None:
+    done = complete({"model": "acme/new", "task": "embedding"}, KNOWN)
+    assert done.spec == ModelSpec(model="acme/new", task=Task.EMBEDDING)
+    assert done.origins == {"model": "manifest", "task": "manifest"}
+
+
+def test_nulls_are_as_left_out() -> None:
+    done = complete({"model": "acme/chat", "engine": None, "defaults": {"topP": None}}, KNOWN)
+    assert done.spec.engine is Engine.TORCH
+    assert done.spec.defaults.top_p == 0.9
+
+
+def test_a_layer_below_the_catalog() -> None:
+    profile = Layer("profile large", {"resources": {"requests": {"cpu": "8", "memory": "9Gi"}}})
+    done = complete({"model": "acme/chat"}, KNOWN, [profile])
+    assert done.spec.resources.requests == {"cpu": "1", "memory": "9Gi"}
+    assert done.origin("resources.requests.memory") == "profile large"
+
+
+def test_lists_and_values_are_taken_whole() -> None:
+    merged, origins = merge(
+        [Layer("a", {"x": [1], "y": {"z": 1}}), Layer("b", {"x": [2, 3], "y": 2, "w": 3})]
+    )
+    assert merged == {"x": [1], "y": {"z": 1}, "w": 3}
+    assert origins == {"x": "a", "y.z": "a", "w": "b"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "model: Field required"),
+        ({"model": 3}, "model: "),
+        ({"model": "acme/chat", "max_replicas": 3}, "max_replicas: write maxReplicas"),
+        ({"model": "acme/chat", "defaults": {"temperature": 9}}, "defaults.temperature: "),
+        ({"model": "acme/chat", "defaults": 3}, "defaults: "),
+        ({"model": "acme/vectors", "vision": True}, "only a chat model"),
+        ({"model": "a", "nonsense": 1}, "nonsense: "),
+    ],
+)
+def test_refusals_name_the_field(spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        complete(spec, KNOWN)
+
+
+def test_inputs_are_left_as_they_were() -> None:
+    spec = {"model": "acme/chat", "defaults": {"temperature": 1}}
+    complete(spec, KNOWN)
+    assert spec == {"model": "acme/chat", "defaults": {"temperature": 1}}
+    assert KNOWN["acme/chat"].resources.limits["nvidia.com/gpu"] == "1"
