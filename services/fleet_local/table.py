@@ -72,7 +72,7 @@ def next_command(rows: Sequence[Row], base: str) -> str:
         return f"curl {address} -F model={first.model} -F file=@speech.wav"
     body: dict[str, Any] = {"model": first.model}
     if first.task is Task.CHAT:
-        body["messages"] = [{"role": "user", "content": "Name three colours."}]
+        body["messages"] = [{"role": "user", "content": "What is the capital of France?"}]
     elif first.task is Task.EMBEDDING:
         body["input"] = "The cat sits outside."
     else:

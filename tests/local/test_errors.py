@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -145,9 +146,7 @@ async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
     assert error["code"] == "context_length_exceeded"
     assert error["param"] == "messages"
     assert "8192" in error["message"]
-    assert any(
-        9000 <= int(number) < 9100 for number in error["message"].split() if number.isdigit()
-    )
+    assert [n for n in re.findall(r"\d+", error["message"]) if 9000 <= int(n) < 9100], error
 
 
 async def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> None:

@@ -41,6 +41,7 @@ async def test_speech_is_transcribed(client: openai.AsyncOpenAI, speak: Speak) -
     assert word_errors(ENGLISH, answer.text) <= 0.25, answer.text
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client's, of its method
 async def test_german_is_transcribed_and_translated(
     client: openai.AsyncOpenAI, speak: Speak
 ) -> None:
@@ -95,8 +96,8 @@ async def test_bad_uploads_are_refused(http: httpx.AsyncClient, speak: Speak, pa
     async def refused(
         status: int, data: dict[str, str], content: bytes | None = good
     ) -> dict[str, Any]:
-        files = {} if content is None else {"file": ("a.wav", content)}
-        answer = await http.post(path, data={"model": MODEL} | data, files=files or None)
+        files = {"other" if content is None else "file": ("a.wav", content or b"")}
+        answer = await http.post(path, data={"model": MODEL} | data, files=files)
         assert answer.status_code == status, answer.text
         error: dict[str, Any] = answer.json()["error"]
         assert set(error) == {"message", "type", "param", "code"}
