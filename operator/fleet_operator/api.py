@@ -72,7 +72,7 @@ class Api:
             page = await self._request(
                 "GET", kind, kind.path(namespace), query=query, accept=accept
             )
-            found += page["items"]
+            found += page["items"] or ()
             token = page["metadata"].get("continue")
             if not token:
                 return found
