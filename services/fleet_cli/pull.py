@@ -38,9 +38,10 @@ def pull(
     with usage_errors("pull"):
         if file is not None and models:
             raise ValueError("name models, or a file with -f, not both")
-        specs = (
-            from_file(file, catalog_file) if file else chosen(models or [], environ, catalog_file)
-        )
+        if file is not None:
+            specs = [spec for _, spec in from_file(file, catalog_file)]
+        else:
+            specs = chosen(models or [], environ, catalog_file)
     from fleet_cli.pull_report import pull_all
 
     try:

@@ -9,7 +9,8 @@ import typer
 
 from fleet_cli.catalog import CatalogFile
 from fleet_cli.selection import chosen, from_file, usage_errors
-from fleet_contract import manifests
+from fleet_contract.manifests import manifest
+from fleet_contract.yaml_text import dump_all
 
 app = typer.Typer(add_completion=False)
 
@@ -31,5 +32,9 @@ def render(
     with usage_errors("render"):
         if bool(models) == bool(file):
             raise ValueError("name models, or a file with -f")
-        specs = from_file(file, catalog_file) if file else chosen(models or [], {}, catalog_file)
-    print(manifests.render(specs, with_defaults=defaults), end="")
+        found = (
+            from_file(file, catalog_file)
+            if file
+            else [(None, spec) for spec in chosen(models or [], {}, catalog_file)]
+        )
+    print(dump_all([manifest(spec, name, with_defaults=defaults) for name, spec in found]), end="")

@@ -23,16 +23,16 @@ def chosen(
     return catalog.resolve(listed or split(environ.get("MODELS", "")) or catalog.DEMO, known)
 
 
-def from_file(path: Path, catalog_file: Path | None = None) -> list[ModelSpec]:
-    """Specs of a file of manifests, completed from the catalog. Raises ValueError."""
+def from_file(path: Path, catalog_file: Path | None = None) -> list[tuple[str, ModelSpec]]:
+    """Names and specs of a file of manifests, completed from the catalog. Raises ValueError."""
     known = catalog.load(catalog_file)
-    specs: list[ModelSpec] = []
+    found: list[tuple[str, ModelSpec]] = []
     for manifest in manifests.load(path):
         try:
-            specs.append(manifests.complete(manifest.spec, known).spec)
+            found.append((manifest.name, manifests.complete(manifest.spec, known).spec))
         except ValueError as error:
             raise ValueError(f"{manifest.where}: spec.{error}") from error
-    return specs
+    return found
 
 
 def split(text: str) -> list[str]:

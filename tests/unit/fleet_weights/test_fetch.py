@@ -195,15 +195,8 @@ def on_a_mount(
 def namespaces_work() -> bool:
     if shutil.which("unshare") is None:
         return False
-    command = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        "mount -t tmpfs x /mnt",
-    ]
+    inside = ["sh", "-c", "mount -t tmpfs x /mnt"]
+    command = ["unshare", "--user", "--map-root-user", "--mount", *inside]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

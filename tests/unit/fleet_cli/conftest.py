@@ -1,0 +1,30 @@
+"""Runs the `modelfleet` command as its users do: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SETTINGS = ("MODELS", "MODELS_DIR", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT")
+
+
+@pytest.fixture
+def modelfleet(tmp_path: Path) -> Run:
+    """`modelfleet("pull", "x", MODELS_DIR="...")` in an empty folder."""
+
+    def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        kept = {key: value for key, value in os.environ.items() if key not in SETTINGS}
+        return subprocess.run(
+            [sys.executable, "-c", "from fleet_cli.main import main; main()", *arguments],
+            capture_output=True, text=True, timeout=60, cwd=tmp_path, env=kept | environ,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+
+    return run

@@ -1,0 +1,80 @@
+"""The table of settings and the pages generated from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_cli import settings_page
+from fleet_contract.settings import SETTINGS, override
+from fleet_contract.spec import ModelSpec, Task
+
+ROOT = Path(__file__).parents[3]
+
+OF_THE_SEED = [
+    "MODELS", "MODEL_DEVICE", "AUTO_DOWNLOAD_MODELS", "MAX_NEW_TOKENS", "ENABLE_CHAT_BATCHING",
+    "CHAT_BATCH_WINDOW_MS", "CHAT_BATCH_MAX_SIZE", "CHAT_MAX_PROMPT_TOKENS",
+    "CHAT_MAX_NEW_TOKENS", "CHAT_BATCH_ALLOW_VISION", "ALLOW_REMOTE_IMAGES",
+    "REMOTE_IMAGE_TIMEOUT", "MAX_REMOTE_IMAGE_BYTES", "HF_HOME", "HF_TOKEN", "ENABLE_METRICS",
+    "ENABLE_WARMUP", "WARMUP_BATCH_SIZE", "WARMUP_STEPS", "ENABLE_BATCHING", "BATCH_WINDOW_MS",
+    "BATCH_WINDOW_MAX_SIZE", "EMBEDDING_CACHE_SIZE", "MAX_CONCURRENT", "MAX_QUEUE_SIZE",
+    "MAX_BATCH_SIZE", "MAX_TEXT_CHARS", "MAX_AUDIO_BYTES",
+]  # fmt: skip
+
+
+def test_every_variable_of_the_seed_is_there() -> None:
+    names = [setting.name for setting in SETTINGS]
+    assert set(OF_THE_SEED) <= set(names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "setting", [one for one in SETTINGS if one.field is not None], ids=lambda one: one.name
+)
+def test_every_field_can_be_set_and_has_the_default_it_says(setting: Any) -> None:
+    """Where the default is words, the field's own default is None or the engine's business."""
+    task = next(iter(sorted(setting.tasks)), Task.CHAT)
+    spec = ModelSpec(model="a/b", task=task)
+    if re.fullmatch(r"[\d.]+|auto", setting.default) and setting.name != "MAX_NEW_TOKENS":
+        assert read(spec, setting.field) == setting.parse(setting.default), "default"
+    other = {"device": "cuda:1", "batching.window_ms": "7.5"}.get(setting.field, "1")
+    changed = override(spec, {setting.name: other})
+    assert read(changed, setting.field) == setting.parse(other)
+    foreign = next((one for one in Task if setting.tasks and one not in setting.tasks), None)
+    if foreign is not None:
+        alone = ModelSpec(model="a/b", task=foreign)
+        assert override(alone, {setting.name: other}) == alone
+
+
+def read(spec: ModelSpec, path: str) -> Any:
+    value: Any = spec
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("page", "path", "option"),
+    [
+        (settings_page.markdown, "docs/settings.md", "--markdown"),
+        (settings_page.env_example, ".env.example", "--env"),
+    ],
+)
+def test_the_committed_pages_are_fresh(page: Any, path: str, option: str) -> None:
+    committed = (ROOT / path).read_text(encoding="utf-8")
+    assert committed == page(), f"run `modelfleet settings {option} > {path}`"
+
+
+def test_the_command_prints_pages_and_a_table(modelfleet: Any) -> None:
+    assert modelfleet("settings", "--markdown").stdout == settings_page.markdown()
+    table = modelfleet("settings").stdout
+    assert all(setting.name in table for setting in SETTINGS)
+
+
+def test_the_example_sets_nothing_and_repeats_no_secret() -> None:
+    for line in settings_page.env_example().splitlines():
+        assert not line or line.startswith("#")
+    assert "# HF_TOKEN=\n" in settings_page.env_example()
