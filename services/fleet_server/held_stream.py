@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
-
-from fleet_web.body import READ_TIMEOUT
-from fleet_web.logs import event
-
-logger = logging.getLogger(__name__)
+from starlette.types import Receive, Scope, Send
 
 
 class HeldStream(Response):
-    """Sends `pieces`; whatever happens, `held` is closed afterwards.
-
-    A client that takes nothing for as many seconds as the app's `state.read_timeout` says is given
-    up, so that it does not keep its place for ever.
-    """
+    """Sends `pieces`; whatever happens, `held` is closed afterwards."""
 
     def __init__(
         self,
@@ -37,15 +27,12 @@ class HeldStream(Response):
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        patience = getattr(scope["app"].state, "read_timeout", READ_TIMEOUT)
-        sending = asyncio.ensure_future(self._send_all(_patient(send, patience)))
+        sending = asyncio.ensure_future(self._send_all(send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
-        except _StalledError:
-            event(logger, "client_stalled", seconds=patience)
         finally:
             for task in (sending, leaving):
                 task.cancel()
@@ -59,21 +46,6 @@ class HeldStream(Response):
         async for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class _StalledError(Exception):
-    """The client took nothing for too long."""
-
-
-def _patient(send: Send, seconds: float) -> Send:
-    async def timed(message: Message) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await send(message)
-        except TimeoutError:
-            raise _StalledError from None
-
-    return timed
 
 
 async def _left(receive: Receive) -> None:

@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with limits on a request's head, and its own refusals in one shape.
+"""uvicorn's HTTP protocol with limits on both ends of a request, and refusals in one shape.
 
 uvicorn times idle keep-alive connections only: a client that opens a connection and sends half a
-head would keep it for ever, and a head without end would fill the memory.
+head, or that stops reading its answer, would keep it for ever, and a head without end would fill
+the memory.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ def refusal(error: FleetError) -> bytes:
     return head.encode() + body
 
 
-def with_head_timeout(seconds: float) -> type[HttpToolsProtocol]:
-    """A protocol class that waits `seconds` for progress on a request's head."""
+def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
+    """A protocol class that waits `seconds` for progress on a request's head and on an answer."""
 
     class TimedProtocol(HttpToolsProtocol):
         _head_timer: asyncio.TimerHandle | None = None
         _head_bytes = 0
+        _write_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -49,6 +51,7 @@ def with_head_timeout(seconds: float) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
+            self._stop_watching()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -70,6 +73,30 @@ def with_head_timeout(seconds: float) -> type[HttpToolsProtocol]:
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(BadRequest("The request is not valid HTTP/1.1.", code="invalid_http"))
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch(self.transport.get_write_buffer_size())
+
+        def resume_writing(self) -> None:
+            self._stop_watching()
+            super().resume_writing()
+
+        def _watch(self, size: int) -> None:
+            self._stop_watching()
+            self._write_timer = self.loop.call_later(seconds, self._check_progress, size)
+
+        def _stop_watching(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
+
+        def _check_progress(self, before: int) -> None:
+            now = self.transport.get_write_buffer_size()
+            if now < before:
+                self._watch(now)
+            else:
+                self.transport.abort()  # a close would wait for the client to read
 
         def _expect_head(self) -> None:
             self._head_bytes = 0

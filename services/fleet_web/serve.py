@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
-from fleet_web.protocol import with_head_timeout
+from fleet_web.protocol import with_timeouts
 
 
 class Server(uvicorn.Server):
@@ -22,6 +23,14 @@ class Server(uvicorn.Server):
         if self._on_drain is not None and not self.should_exit:
             self._on_drain()
         super().handle_exit(sig, frame)
+        # uvicorn would raise the signal again at the end: a clean end is status 0.
+        self._captured_signals.clear()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # What is left belongs to clients that do not read; closing the loop would wait for them.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def build(
@@ -41,7 +50,7 @@ def build(
         host=host,
         port=port,
         loop="uvloop",
-        http=with_head_timeout(read_timeout),
+        http=with_timeouts(read_timeout),
         log_config=None,
         access_log=False,
         server_header=False,

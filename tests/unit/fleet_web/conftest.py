@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ def app() -> FastAPI:
     made = FastAPI(openapi_url=None)
     errors.install(made)
     made.add_middleware(RequestIdMiddleware)
-    made.state.gone = asyncio.Queue()
+    made.state.left = threading.Event()
 
     @made.post("/json")
     async def take(request: Request) -> Any:
@@ -51,6 +52,17 @@ def app() -> FastAPI:
         async def pieces() -> Any:
             yield b"some"
             raise ZeroDivisionError
+
+        return StreamingResponse(pieces())
+
+    @made.get("/much")
+    async def much() -> Any:
+        async def pieces() -> Any:
+            try:
+                for _ in range(400):
+                    yield b"x" * 100_000
+            finally:
+                made.state.left.set()
 
         return StreamingResponse(pieces())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -72,3 +73,38 @@ async def test_what_is_no_http_is_a_400(app: Any, listen: Any, wire: Any, raw: b
             assert answer.status == 400
             assert answer.error["code"] == "invalid_http"
             assert await bare.closed()
+
+
+MUCH = b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_who_stops_reading_an_answer_is_cut_off(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app, read_timeout=0.2) as port:
+        async with wire(port) as bare:
+            await bare.send(MUCH)
+            await bare.reader.readuntil(b"\r\n\r\n")
+            assert await asyncio.to_thread(app.state.left.wait, 10)
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await bare.reader.readexactly(40_000_000)
+
+
+async def test_who_reads_slowly_gets_everything(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app, read_timeout=1) as port:
+        async with wire(port) as bare:
+            await bare.send(MUCH)
+            seen = 0
+            while seen < 40_000_000:
+                piece = await bare.reader.read(2_000_000)
+                assert piece
+                seen += len(piece)
+                await asyncio.sleep(0.001)
+
+
+async def test_a_stalled_reader_does_not_hold_the_end_up(app: Any, listen: Any, wire: Any) -> None:
+    async with asyncio.timeout(20):
+        with listen(app, read_timeout=300) as port:
+            stalled = wire(port)
+            await stalled.__aenter__()
+            await stalled.send(MUCH)
+            await stalled.reader.readuntil(b"\r\n\r\n")
+        await stalled.__aexit__()
