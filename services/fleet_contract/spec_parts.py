@@ -151,6 +151,10 @@ class Routing(SpecPart):
 
     strategy: Strategy = Strategy.LEAST_LOAD
     """`LeastLoad`, or `PrefixHash` to send equal beginnings to the server that cached them."""
+    hold_seconds: float | None = Field(default=None, ge=0, le=3600)
+    """Seconds a request waits while there is no server; the router's own setting when left out."""
+    hold_requests: int | None = Field(default=None, ge=0)
+    """Requests that may wait so; one more is a 429. The router's own setting when left out."""
 
 
 def _as_text(value: Any) -> Any:

@@ -7,7 +7,13 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fleet_contract.names import HEADER_ENDPOINT, HEADER_MODEL
+from fleet_contract.names import (
+    HEADER_COLD,
+    HEADER_ENDPOINT,
+    HEADER_FALLBACK,
+    HEADER_MODEL,
+    HEADER_QUEUE_MS,
+)
 from fleet_router.exchange import KEY, Exchange
 from fleet_router.metrics import RouterMetrics
 from fleet_web.logs import event
@@ -17,6 +23,12 @@ logger = logging.getLogger(__name__)
 QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 """Paths asked every few seconds by machines; logged at debug level."""
 LOGGED_PATH = 200
+
+MODEL = HEADER_MODEL.encode()
+ENDPOINT = HEADER_ENDPOINT.encode()
+QUEUE_MS = HEADER_QUEUE_MS.encode()
+COLD = HEADER_COLD.encode()
+FALLBACK = HEADER_FALLBACK.encode()
 
 
 class AccessMiddleware:
@@ -63,12 +75,20 @@ class AccessMiddleware:
             model=exchange.model,
             endpoint=exchange.endpoint,
             status=status,
+            held_ms=round(exchange.held_ms, 1),
             ms=round(seconds * 1000, 2),
         )
 
 
 def _names(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    names = [(HEADER_MODEL.encode(), exchange.model.encode())]
+    names = [(MODEL, exchange.model.encode())]
     if exchange.endpoint:
-        names.append((HEADER_ENDPOINT.encode(), exchange.endpoint.encode()))
+        waited = exchange.held_ms + exchange.queue_ms
+        names += [
+            (ENDPOINT, exchange.endpoint.encode()),
+            (QUEUE_MS, b"%.1f" % waited),
+            (COLD, b"true" if exchange.cold else b"false"),
+        ]
+    if exchange.fallback_for:
+        names.append((FALLBACK, exchange.fallback_for.encode()))
     return names

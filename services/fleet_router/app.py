@@ -16,12 +16,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleet_router.access import AccessMiddleware
+from fleet_router.attempt import Attempts
+from fleet_router.carry import Carrier
+from fleet_router.choice import Choice
+from fleet_router.health import Health
+from fleet_router.hold import Holds, HoldSettings
 from fleet_router.metrics import RouterMetrics
 from fleet_router.paths import PATHS
 from fleet_router.pool import Pools
 from fleet_router.probes import Probes
 from fleet_router.proxy import Proxy
-from fleet_router.routes import LiveRoutes
+from fleet_router.routes import LiveRoutes, Origin, RouteTable
 from fleet_web import errors
 from fleet_web.request_id import RequestIdMiddleware
 
@@ -47,32 +52,59 @@ class RouterApp:
     drain: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where routes come from: `watch` keeps them fresh for ever, `wake` asks for a server of a
+    resource, `close` ends. `scrapes` says that the servers' metrics are merged into the router's,
+    where nobody else collects them."""
+
+    watch: Callable[[], Awaitable[None]] | None = None
+    wake: Callable[[Origin], None] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    scrapes: bool = True
+
+
 def create_app(
     routes: LiveRoutes,
+    source: Source | None = None,
     *,
-    watch: Callable[[], Awaitable[None]] | None = None,
+    hold: HoldSettings | None = None,
     with_metrics: bool = True,
 ) -> RouterApp:
-    """The router over `routes`; `watch` runs beside it and keeps them fresh."""
+    """The router over `routes`, which `source` fills."""
+    source = source or Source()
     pools = Pools()
     metrics = RouterMetrics()
-    probes = Probes(routes, pools, metrics)
-    routes.on_swap = lambda table: pools.retain(table.endpoints())
+    probes = Probes(routes, pools, metrics, scrapes=source.scrapes)
+    choice = Choice(pools, Health())
+    attempts = Attempts(pools, choice, metrics)
+    holds = Holds(routes, hold or HoldSettings(), metrics, source.wake)
+
+    def follow(table: RouteTable) -> None:
+        pools.retain(table.endpoints())
+        choice.retain(table)
+        known = frozenset(route.model for route in table.routes)
+        attempts.forget(known)
+        holds.forget(known)
+
+    routes.on_swap = follow
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.ensure_future(watch()) if watch is not None else None
+        watcher = asyncio.ensure_future(source.watch()) if source.watch is not None else None
         yield
         if watcher is not None:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
+        if source.close is not None:
+            await source.close()
         pools.close()
 
     app = RouterAPI(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan, redirect_slashes=False,
     )  # fmt: skip
-    proxy = Proxy(routes, pools, metrics)
+    proxy = Proxy(routes, Carrier(attempts, holds, metrics), metrics)
     app.short_cut = RequestIdMiddleware(AccessMiddleware(proxy, metrics))
     # Reached only with another method, which is a 405 there.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)

@@ -1,8 +1,8 @@
-"""Gets a model server to begin its answer, trying others while that is safe. Called by `proxy`.
+"""Gets a model server to begin its answer, trying others while that is safe. Called by `carry`.
 
 An attempt may be repeated while nothing of the answer has been seen and the body can be sent again:
-when no connection could be made, and once when a connection kept from an earlier request turned
-out to be dead.
+when no connection could be made, when the server broke off or said that it is not ready, and once
+on the same server when a connection kept from an earlier request turned out to be dead.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from fleet_contract.errors import NotReady, Timeout, UpstreamFailed
-from fleet_router.balance import least_load
+from fleet_contract.errors import Timeout, UpstreamFailed
+from fleet_contract.spec import Engine
 from fleet_router.body import Body
+from fleet_router.budget import RetryBudget
+from fleet_router.choice import Choice
 from fleet_router.connection import (
     ConnectFailed,
     Connection,
@@ -28,11 +30,19 @@ from fleet_router.exchange import Exchange
 from fleet_router.feed import feeding
 from fleet_router.headers import request_head
 from fleet_router.metrics import RouterMetrics
+from fleet_router.peek import Peek
 from fleet_router.pool import Pools
 from fleet_router.routes import Endpoint, Route
 from fleet_web import request_id
 
-RETRY_AFTER = 1.0
+MOST_REPEATS = 2
+"""How often a request that may have been worked on is sent again: one that crashes servers must
+not go through all of them."""
+NOT_READY = 503
+
+
+class Unreachable(Exception):
+    """No server of the route could be tried, and the body can be sent another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,65 +55,132 @@ class Answer:
     """Seconds without a byte after which the server is given up."""
 
 
+@dataclass(slots=True)
+class _Trial:
+    """What one request has seen so far."""
+
+    route: Route
+    body: Body
+    exchange: Exchange
+    tried: set[Endpoint] = field(default_factory=set)
+    again: Endpoint | None = None
+    """To be tried once more on a fresh connection."""
+
+
 class Attempts:
     """Holds what the attempts of all requests share."""
 
-    def __init__(self, pools: Pools, metrics: RouterMetrics) -> None:
+    def __init__(self, pools: Pools, choice: Choice, metrics: RouterMetrics) -> None:
         self._pools = pools
+        self._choice = choice
         self._metrics = metrics
         self._turns = itertools.count()
+        self._budgets: dict[str, RetryBudget] = {}
 
     @asynccontextmanager
     async def open(
-        self, request: Request, route: Route, body: Body, exchange: Exchange
+        self, request: Request, route: Route, body: Body, peek: Peek, exchange: Exchange
     ) -> AsyncIterator[Answer]:
         """The answer of one of the route's servers.
 
-        Raises NotReady when none can be reached, UpstreamFailed when one broke off before its
-        answer began, Timeout when it stayed silent, ClientGone when the client left.
+        Raises Unreachable when none could be tried, UpstreamFailed when one broke off and the
+        request must not be sent again, Timeout when it stayed silent, ClientGone when the client
+        left.
         """
-        tried: set[Endpoint] = set()
-        lost: UpstreamLost | None = None
+        trial = _Trial(route, body, exchange)
+        budget = self._budget(route)
+        budget.earn()
         turn = next(self._turns)
         while True:
-            endpoint = least_load(route.endpoints, self._pools.in_flight, tried, turn)
+            endpoint = trial.again or self._choice.choose(route, trial.tried, peek, turn)
             if endpoint is None:
-                raise _nobody_left(route, lost)
+                raise Unreachable
             if exchange.attempts:
                 self._metrics.retries.labels(route.model).inc()
             exchange.attempts += 1
             exchange.endpoint = endpoint.name
             pool = self._pools.of(endpoint)
+            self._choice.health.begun(endpoint)
             try:
-                connection, reused = await pool.take(fresh=lost is not None)
+                connection, reused = await pool.take(fresh=trial.again is not None, cost=peek.cost)
             except ConnectFailed:
-                self._failed(route, "connect")
-                tried.add(endpoint)
+                self._failed(trial, endpoint, "connect")
                 continue
+            except BaseException:
+                self._choice.health.ended(endpoint)
+                raise
             try:
                 head_bytes = _head_for(request, endpoint, body)
                 async with feeding(connection, head_bytes, body, request.receive):
-                    try:
-                        silence = silence_limit(route)
-                        head = await connection.read_head(silence)
-                    except UpstreamLost as error:
-                        self._failed(route, "lost")
-                        if not (reused and lost is None and body.replayable):
-                            raise _broken(route) from error
-                        lost = error
+                    head = await self._head(trial, endpoint, connection, reused, budget)
+                    if head is None:
                         continue
-                    except UpstreamSilent as error:
-                        self._failed(route, "silent")
-                        raise Timeout(
-                            f"The server of {route.model!r} did not answer within {silence:g} s."
-                        ) from error
-                    yield Answer(head, connection, silence)
+                    self._choice.health.succeeded(endpoint)
+                    yield Answer(head, connection, silence_limit(route))
                     return
             finally:
-                pool.give(connection)
+                self._choice.health.ended(endpoint)
+                pool.give(connection, peek.cost)
 
-    def _failed(self, route: Route, kind: str) -> None:
-        self._metrics.upstream_errors.labels(route.model, kind).inc()
+    async def _head(
+        self,
+        trial: _Trial,
+        endpoint: Endpoint,
+        connection: Connection,
+        reused: bool,
+        budget: RetryBudget,
+    ) -> Head | None:
+        """The head of the answer, None when the request is to be sent again."""
+        silence = silence_limit(trial.route)
+        try:
+            head = await connection.read_head(silence)
+        except UpstreamLost as error:
+            if reused and trial.again is None and trial.body.replayable:
+                trial.again = endpoint
+                return None
+            self._failed(trial, endpoint, "lost")
+            if not self._may_repeat(trial, budget):
+                raise UpstreamFailed(
+                    f"The server of {trial.route.model!r} broke off before it answered."
+                ) from error
+            return None
+        except UpstreamSilent as error:
+            self._failed(trial, endpoint, "silent")
+            raise Timeout(
+                f"The server of {trial.route.model!r} did not answer within {silence:g} s."
+            ) from error
+        elsewhere = trial.route.spec.engine is Engine.REMOTE
+        if head.status != NOT_READY or elsewhere or not trial.body.replayable:
+            return head
+        # It starts or drains: another one may take the request, or this one in a moment.
+        trial.tried.add(endpoint)
+        trial.again = None
+        self._metrics.upstream_errors.labels(trial.route.model, "not_ready").inc()
+        return None
+
+    def _may_repeat(self, trial: _Trial, budget: RetryBudget) -> bool:
+        if not trial.body.replayable or trial.exchange.repeats >= MOST_REPEATS:
+            return False
+        trial.exchange.repeats += 1
+        return budget.spend()
+
+    def _failed(self, trial: _Trial, endpoint: Endpoint, kind: str) -> None:
+        trial.tried.add(endpoint)
+        trial.again = None
+        self._metrics.upstream_errors.labels(trial.route.model, kind).inc()
+        if self._choice.health.failed(endpoint, at_once=kind == "connect"):
+            self._metrics.ejections.labels(trial.route.model).inc()
+
+    def _budget(self, route: Route) -> RetryBudget:
+        budget = self._budgets.get(route.model)
+        if budget is None:
+            budget = self._budgets[route.model] = RetryBudget()
+        return budget
+
+    def forget(self, known: frozenset[str]) -> None:
+        """Keep nothing of models that are gone."""
+        for model in self._budgets.keys() - known:
+            del self._budgets[model]
 
 
 def silence_limit(route: Route) -> float:
@@ -118,17 +195,4 @@ def _head_for(request: Request, endpoint: Endpoint, body: Body) -> bytes:
         target += b"?" + query
     return request_head(
         request.scope["headers"], target, endpoint, request_id.current(), body.length
-    )
-
-
-def _broken(route: Route) -> UpstreamFailed:
-    return UpstreamFailed(f"The server of {route.model!r} broke off before it answered.")
-
-
-def _nobody_left(route: Route, lost: UpstreamLost | None) -> NotReady | UpstreamFailed:
-    if lost is not None:
-        return _broken(route)
-    return NotReady(
-        f"No server of {route.model!r} can be reached; it is starting or down.",
-        retry_after=RETRY_AFTER,
     )

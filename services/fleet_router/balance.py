@@ -1,24 +1,67 @@
-"""Chooses among the servers of one model. Pure; called by `proxy` for every attempt."""
+"""Chooses among the servers of one model. Pure; called by `attempt` for every attempt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import bisect
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from fleet_router.routes import Endpoint
 
+POINTS = 128
+"""Places of each server on the ring."""
+MOST_OVER_MEAN = 1.25
+"""How far above the mean load a server may be to be given more."""
 
-def least_load(
-    endpoints: Sequence[Endpoint],
-    in_flight: Callable[[Endpoint], int],
-    tried: Collection[Endpoint] = (),
-    turn: int = 0,
+Load = Callable[[Endpoint], float]
+
+
+def least_load(endpoints: Sequence[Endpoint], load: Load, turn: int = 0) -> Endpoint | None:
+    """The endpoint with the least load; among equals `turn` decides, so that an idle fleet takes
+    turns. None when there are none."""
+    if len(endpoints) < 2:
+        return endpoints[0] if endpoints else None
+    start = turn % len(endpoints)
+    return min((*endpoints[start:], *endpoints[:start]), key=load)
+
+
+def prefix_hash(
+    endpoints: Sequence[Endpoint], load: Load, key: bytes, cost: float = 1.0
 ) -> Endpoint | None:
-    """The endpoint with the fewest requests in flight, leaving out those `tried`.
+    """The endpoint that has the key's place on the ring, or the next one that is not overloaded.
 
-    Among equals `turn` decides, so that an idle fleet takes turns. None when none is left.
+    Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam: arXiv 1608.01350): a
+    server is passed over when with this request its load would exceed 1.25 times the mean. None
+    when there are no endpoints.
     """
-    left = [endpoint for endpoint in endpoints if endpoint not in tried]
-    if len(left) < 2:
-        return left[0] if left else None
-    start = turn % len(left)
-    return min(left[start:] + left[:start], key=in_flight)
+    if len(endpoints) < 2:
+        return endpoints[0] if endpoints else None
+    places, owners = ring(tuple(endpoints))
+    bound = MOST_OVER_MEAN * (sum(map(load, endpoints)) + cost) / len(endpoints)
+    start = bisect.bisect(places, _place(key))
+    seen: set[Endpoint] = set()
+    for step in range(len(owners)):
+        owner = owners[(start + step) % len(owners)]
+        if owner not in seen:
+            if load(owner) + cost <= max(bound, cost):
+                return owner
+            seen.add(owner)
+            if len(seen) == len(endpoints):
+                break
+    return least_load(endpoints, load)
+
+
+@lru_cache(maxsize=1024)
+def ring(endpoints: tuple[Endpoint, ...]) -> tuple[list[int], list[Endpoint]]:
+    """Places in rising order, and whose they are. A server's own do not depend on the others."""
+    points = sorted(
+        (_place(f"{one.authority}|{n}".encode()), one.authority, index)
+        for index, one in enumerate(endpoints)
+        for n in range(POINTS)
+    )
+    return [place for place, _, _ in points], [endpoints[index] for _, _, index in points]
+
+
+def _place(key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())

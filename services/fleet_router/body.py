@@ -1,12 +1,22 @@
-"""What is sent to a model server as the request's body: the client's own bytes."""
+"""What is sent to a model server as the request's body: the client's own bytes.
+
+Only where another model answers than the one asked for is its name exchanged.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import orjson
+
 from fleet_router.spool import Spool
+
+THREAD_BYTES = 1024 * 1024
+"""Bodies beyond this are parsed in a thread."""
+FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
 
 
 class Body(Protocol):
@@ -20,6 +30,13 @@ class Body(Protocol):
 
     def pieces(self) -> AsyncIterator[bytes]:
         """The bytes, in order; may raise what reading from the client raises."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has been read from the client."""
+
+    async def rename(self, model: str) -> None:
+        """Have the body ask for `model` when it is sent the next time."""
 
     async def close(self) -> None:
         """Give back memory and files; idempotent, and nothing can be read afterwards."""
@@ -36,10 +53,17 @@ class WholeBody:
     data: bytes
     release: Callable[[], None]
     replayable: bool = True
+    whole: bool = True
 
     @property
     def length(self) -> int:
         return len(self.data)
+
+    async def rename(self, model: str) -> None:
+        if len(self.data) > THREAD_BYTES:
+            self.data = await asyncio.to_thread(renamed, self.data, model)
+        else:
+            self.data = renamed(self.data, model)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         yield self.data
@@ -52,20 +76,40 @@ class WholeBody:
 
 @dataclass(slots=True)
 class StreamedBody:
-    """What was read already, kept in `spool`, and the rest as the client sends it."""
+    """What was read already, kept in `spool`, and the rest as the client sends it.
+
+    `span` is where the name of its model lies, in what was read; (0, 0) when it has none.
+    """
 
     spool: Spool
     rest: AsyncIterator[bytes]
     length: int | None
+    span: tuple[int, int] = (0, 0)
+    boundary: bytes = b""
+    whole: bool = field(default=False, init=False)
     started: bool = field(default=False, init=False)
+    _name: bytes | None = field(default=None, init=False)
 
     @property
     def replayable(self) -> bool:
         return not self.started
 
+    async def rename(self, model: str) -> None:
+        start, end = self.span
+        name = model.encode()
+        if start == end:
+            name = FIELD % (self.boundary, name)
+        if self.length is not None:
+            old = len(self._name) if self._name is not None else end - start
+            self.length += len(name) - old
+        self._name = name
+
     async def pieces(self) -> AsyncIterator[bytes]:
         self.started = True
-        async for piece in self.spool.pieces():
+        pieces = self.spool.pieces()
+        if self._name is not None:
+            pieces = replaced(pieces, *self.span, self._name)
+        async for piece in pieces:
             yield piece
         await self.spool.close()
         async for piece in self.rest:
@@ -73,3 +117,24 @@ class StreamedBody:
 
     async def close(self) -> None:
         await self.spool.close()
+
+
+async def replaced(
+    pieces: AsyncIterator[bytes], start: int, end: int, new: bytes
+) -> AsyncIterator[bytes]:
+    """The bytes of `pieces` with those from `start` to `end` replaced by `new`."""
+    at = 0
+    async for piece in pieces:
+        until = at + len(piece)
+        if at <= start < until or (start == at == 0):
+            yield piece[: start - at] + new
+        elif until <= start:
+            yield piece
+        if until > end:
+            yield piece[max(0, end - at) :]
+        at = until
+
+
+def renamed(data: bytes, model: str) -> bytes:
+    """A JSON object with another `model`; the rest means the same, written anew."""
+    return orjson.dumps({**orjson.loads(data), "model": model})

@@ -14,13 +14,20 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def router(
-    routes: Annotated[Path, typer.Option(help="JSON file of models and their servers.")],
+    routes: Annotated[
+        Path | None, typer.Option(help="JSON file of models and their servers.")
+    ] = None,
+    kube: Annotated[
+        bool, typer.Option(help="Serve the InferenceModels of a cluster (WATCH_NAMESPACES).")
+    ] = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (PORT).")] = None,
 ) -> None:
-    """Serve all models of a routes file on one OpenAI-compatible address."""
+    """Serve all models of a routes file or a cluster on one OpenAI-compatible address."""
     from fleet_router.launch import run
 
+    if kube == (routes is not None):
+        raise typer.BadParameter("give either --routes FILE or --kube")
     environ = dict(os.environ)
     if host is not None:
         environ["HOST"] = host

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass, field
+from functools import cache
 from typing import cast
 
 import httptools
@@ -184,6 +185,7 @@ class Connection(asyncio.Protocol):
             return
         endless = not self._head_done and self._raw_bytes > MAX_HEAD_BYTES
         if endless or self._head_bytes > MAX_HEAD_BYTES:
+            self._head_done = False
             self.fail(UpstreamLost(f"the head of the server's answer exceeds {MAX_HEAD_BYTES}"))
             return
         if self._buffered > BUFFER_BYTES and not self._read_paused and not self.complete:
@@ -235,10 +237,16 @@ class Connection(asyncio.Protocol):
         )
 
 
+@cache
+def client_tls() -> ssl.SSLContext:
+    """The context of every TLS connection; making one takes tens of milliseconds."""
+    return ssl.create_default_context()
+
+
 async def connect(endpoint: Endpoint, patience: float) -> Connection:
     """A new connection. Raises ConnectFailed with the reason."""
     loop = asyncio.get_running_loop()
-    context = ssl.create_default_context() if endpoint.tls else None
+    context = client_tls() if endpoint.tls else None
     try:
         async with asyncio.timeout(patience):
             _, connection = await loop.create_connection(

@@ -15,9 +15,10 @@ from fastapi import Request
 
 from fleet_contract.errors import BadRequest, QueueFull
 from fleet_contract.spec_parts import Limits
-from fleet_router.body import Body, StreamedBody, WholeBody
+from fleet_router.body import THREAD_BYTES, Body, StreamedBody, WholeBody
 from fleet_router.multipart import ModelFinder
 from fleet_router.paths import BodyKind, PathRule
+from fleet_router.peek import Peek, of_json, of_upload
 from fleet_router.routes import RouteTable
 from fleet_router.spool import Spool
 from fleet_web.body import chunks
@@ -25,16 +26,15 @@ from fleet_web.body import chunks
 FORM_BYTES = 1024 * 1024
 """What a form may hold beside its recording."""
 DEFAULT_LIMITS = Limits()
-THREAD_BYTES = 1024 * 1024
-"""Bodies beyond this are parsed in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The model a request asks for, None when it names none, and its body."""
+    """The model a request asks for, None when it names none, its body, and what `peek` saw."""
 
     model: str | None
     body: Body
+    peek: Peek
 
 
 class Memory:
@@ -85,17 +85,17 @@ async def _open_json(request: Request, limit: int, memory: Memory) -> Envelope:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         if len(data) > THREAD_BYTES:
-            model = await asyncio.to_thread(model_of_json, data)
+            model, peek = await asyncio.to_thread(read_json, data)
         else:
-            model = model_of_json(data)
+            model, peek = read_json(data)
     except BaseException:
         memory.give(held)
         raise
-    return Envelope(model, WholeBody(data, lambda: memory.give(held)))
+    return Envelope(model, WholeBody(data, lambda: memory.give(held)), peek)
 
 
-def model_of_json(data: bytes) -> str | None:
-    """The field `model` of a JSON object. Raises BadRequest."""
+def read_json(data: bytes) -> tuple[str | None, Peek]:
+    """The field `model` of a JSON object, and a peek at the rest. Raises BadRequest."""
     if not data.strip():
         raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
     try:
@@ -105,9 +105,7 @@ def model_of_json(data: bytes) -> str | None:
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
     model = body.get("model")
-    if model is None:
-        return None
-    return _checked(model)
+    return (None if model is None else _checked(model)), of_json(body, len(data))
 
 
 def _checked(model: object) -> str:
@@ -131,7 +129,8 @@ async def _open_multipart(request: Request, limit: int) -> Envelope:
     except BaseException:
         await spool.close()
         raise
-    return Envelope(model, StreamedBody(spool, rest, length))
+    body = StreamedBody(spool, rest, length, finder.span, finder.boundary)
+    return Envelope(model, body, of_upload(length))
 
 
 async def _find_model(finder: ModelFinder, rest: AsyncIterator[bytes], spool: Spool) -> str | None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
+from fleet_router.remote import with_remote
 from fleet_router.routes import Endpoint, LiveRoutes, Route, RouteTable
 from fleet_web.logs import event
 
@@ -53,9 +54,12 @@ def parse(text: str | bytes, environ: Mapping[str, str]) -> RouteTable:
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{where or 'file'}: {first['msg']}") from error
     return RouteTable.build(
-        Route(
-            override(entry.spec, {**environ, **entry.spec.env}),
-            tuple(Endpoint.parse(each.name, each.url) for each in entry.endpoints),
+        with_remote(
+            Route(
+                override(entry.spec, {**environ, **entry.spec.env}),
+                tuple(Endpoint.parse(each.name, each.url) for each in entry.endpoints),
+            ),
+            environ,
         )
         for entry in file.models
     )

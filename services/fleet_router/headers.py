@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleet_contract.names import HEADER_ENDPOINT, HEADER_MODEL, HEADER_REQUEST_ID
+from fleet_contract.names import HEADER_REQUEST_ID
 from fleet_router.connection import Head
 from fleet_router.routes import Endpoint
 
@@ -39,8 +39,6 @@ NOT_RETURNED = HOP_BY_HOP | {
     b"date",
     b"server",
     HEADER_REQUEST_ID.encode(),
-    HEADER_MODEL.encode(),
-    HEADER_ENDPOINT.encode(),
 }
 
 
@@ -60,6 +58,8 @@ def request_head(
         HEADER_REQUEST_ID.encode() + b": " + request_id.encode(),
         b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length,
     ]
+    if endpoint.key:
+        lines.append(b"authorization: Bearer " + endpoint.key.encode())
     lines += [
         name + b": " + value
         for name, value in headers
@@ -69,9 +69,13 @@ def request_head(
 
 
 def response_headers(head: Head) -> Headers:
-    """The headers of the server's answer that the client gets."""
+    """The headers of the server's answer that the client gets; `access` adds our own."""
     dropped = NOT_RETURNED | named_by_connection(head.headers)
-    return [(name, value) for name, value in head.headers if name not in dropped]
+    return [
+        (name, value)
+        for name, value in head.headers
+        if name not in dropped and not name.startswith(OURS)
+    ]
 
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:

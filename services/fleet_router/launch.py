@@ -8,8 +8,9 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
-from fleet_router.app import create_app
+from fleet_router.app import Source, create_app
 from fleet_router.file_source import FileSource
+from fleet_router.hold import HoldSettings
 from fleet_router.routes import LiveRoutes
 from fleet_router.settings import RouterSettings
 from fleet_web import logs, serve
@@ -18,26 +19,41 @@ from fleet_web.logs import event
 logger = logging.getLogger(__name__)
 
 FILES = 65_536
+FILE_SECONDS = 10.0
+"""How long requests wait for a model on one machine: a server that fell is back by then."""
+CLUSTER_SECONDS = 300.0
+"""And on a cluster, where a node may have to come first."""
 
 
-def run(path: Path, environ: Mapping[str, str]) -> None:
-    """Serve until a signal, then drain.
+def run(path: Path | None, environ: Mapping[str, str]) -> None:
+    """Serve the routes of a file, of the cluster where `path` is None, until a signal; then drain.
 
-    A routes file that is missing is waited for. Raises ValueError when it or a setting is wrong.
+    A routes file that is missing is waited for. Raises ValueError when it or a setting is wrong, or
+    there is no cluster.
     """
     settings = RouterSettings.read(environ)
     logs.configure("router", settings.log_level, settings.log_format)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     raise_file_limit()
     routes = LiveRoutes()
-    source = FileSource(path, routes, environ)
-    router = create_app(routes, watch=source.watch, with_metrics=settings.enable_metrics)
-    try:
-        source.load()
-    except FileNotFoundError:
-        event(logger, "routes_missing", level=logging.WARNING, path=str(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    if path is None:
+        source, load, patience = from_cluster(settings, routes, environ), None, CLUSTER_SECONDS
+    else:
+        file = FileSource(path, routes, environ)
+        source, load, patience = Source(watch=file.watch), file.load, FILE_SECONDS
+    seconds = patience if settings.hold_seconds is None else settings.hold_seconds
+    router = create_app(
+        routes, source, hold=HoldSettings(
+            seconds, settings.hold_requests, settings.heartbeat_seconds
+        ), with_metrics=settings.enable_metrics,
+    )  # fmt: skip
+    if load is not None:
+        try:
+            load()
+        except FileNotFoundError:
+            event(logger, "routes_missing", level=logging.WARNING, path=str(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     # What was built up to here lives for ever: the collector need not look at it again and again.
     gc.freeze()
     serve.build(
@@ -45,6 +61,23 @@ def run(path: Path, environ: Mapping[str, str]) -> None:
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
         on_drain=router.drain,
     ).run()  # fmt: skip
+
+
+def from_cluster(
+    settings: RouterSettings, routes: LiveRoutes, environ: Mapping[str, str]
+) -> Source:
+    """The models of a cluster's namespaces. Raises ValueError when there is no cluster to ask."""
+    from fleet_router import kube_access
+    from fleet_router.kube_client import KubeClient
+    from fleet_router.kube_source import KubeSource
+    from fleet_router.kube_wake import Waker
+
+    access = kube_access.find(environ)
+    client = KubeClient(access)
+    namespaces = settings.namespaces or (access.namespace,)
+    kube = KubeSource(client, namespaces, routes, environ)
+    event(logger, "watching", server=access.server, namespaces=list(namespaces))
+    return Source(kube.watch, Waker(client).wake, client.close, scrapes=False)
 
 
 def raise_file_limit() -> None:

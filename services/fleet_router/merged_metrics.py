@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from fleet_contract.spec import Engine
 from fleet_router.fetch import fetch
 from fleet_router.pool import Pools
 from fleet_router.routes import RouteTable
@@ -45,7 +46,12 @@ class _Families(Collector):
 
 async def scrape(pools: Pools, table: RouteTable) -> list[Scrape]:
     """Ask every server at once; those that do not answer are left out."""
-    asked = [(route.model, endpoint) for route in table.routes for endpoint in route.endpoints]
+    asked = [
+        (route.model, endpoint)
+        for route in table.routes
+        if route.spec.engine is not Engine.REMOTE
+        for endpoint in route.endpoints
+    ]
     raws = await asyncio.gather(
         *(
             fetch(pools, endpoint, "/metrics", within=SCRAPE_TIMEOUT, limit=SCRAPE_BYTES)

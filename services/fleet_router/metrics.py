@@ -34,8 +34,45 @@ class RouterMetrics:
         self.upstream_errors = Counter(
             "modelfleet_router_upstream_errors",
             "Attempts a model server failed: connect, lost (before its answer began), truncated"
-            " (later) or silent.",
+            " (later), silent or not_ready (503).",
             ("model", "kind"),
+            registry=self.registry,
+        )
+        self.last_request = Gauge(
+            "modelfleet_router_last_request_timestamp_seconds",
+            "Unix time of a model's last request, held and refused ones included.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.held = Gauge(
+            "modelfleet_router_held",
+            "Requests that wait for a server of a model that has none; part of those in flight.",
+            ("model",),
+            registry=self.registry,
+        )
+        self.held_seconds = Histogram(
+            "modelfleet_router_held_seconds",
+            "Seconds requests waited so before a server took them.",
+            ("model",),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.refused = Counter(
+            "modelfleet_router_refused",
+            "Requests not held (full) or held in vain (deadline).",
+            ("model", "reason"),
+            registry=self.registry,
+        )
+        self.fallbacks = Counter(
+            "modelfleet_router_fallbacks",
+            "Requests another model answered.",
+            ("model", "fallback"),
+            registry=self.registry,
+        )
+        self.ejections = Counter(
+            "modelfleet_router_ejections",
+            "Times a server was left out for a while because it failed.",
+            ("model",),
             registry=self.registry,
         )
         self.retries = Counter(

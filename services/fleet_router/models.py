@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.status import Phase
 from fleet_router.fetch import fetch
 from fleet_router.pool import Pools
 from fleet_router.routes import Endpoint, Route, RouteTable
@@ -24,6 +25,12 @@ ANSWER_BYTES = 1024 * 1024
 READY = "ready"
 STARTING = "starting"
 UNAVAILABLE = "unavailable"
+STATES = {
+    Phase.SCALED_TO_ZERO: "scaled_to_zero",
+    Phase.STOPPED: "stopped",
+    Phase.FAILED: "failed",
+    Phase.CONFLICT: "conflict",
+}
 LIVE_FIELDS = (
     "engine",
     "engine_reason",
@@ -80,6 +87,13 @@ def own_entry(raw: bytes | None, model: str) -> Entry | None:
     return found or (entries[0] if len(entries) == 1 else None)
 
 
+def state_of(route: Route, otherwise: str) -> str:
+    """The state of a model no server of which answers: what the cluster says, if it says."""
+    if route.endpoints or route.phase is None:
+        return otherwise
+    return STATES.get(route.phase, otherwise)
+
+
 class Models:
     """Asks the servers; remembers which ever answered, to tell a start from a failure."""
 
@@ -101,7 +115,9 @@ class Models:
         return await asyncio.gather(*(self.entry(route) for route in table.routes))
 
     async def entry(self, route: Route) -> Entry:
-        """One model."""
+        """One model; an address elsewhere is not asked, it is taken to be there."""
+        if route.spec.engine is Engine.REMOTE:
+            return from_spec(route.spec, self._created, state_of(route, READY))
         raws = await asyncio.gather(
             *(
                 fetch(self._pools, endpoint, "/v1/models", within=ASK_TIMEOUT, limit=ANSWER_BYTES)
@@ -113,5 +129,6 @@ class Models:
         for endpoint, answer in zip(route.endpoints, answers, strict=True):
             if answer is not None:
                 self._answered.add(endpoint)
-        entry = from_spec(route.spec, self._created, UNAVAILABLE if gone else STARTING)
+        state = state_of(route, UNAVAILABLE if gone else STARTING)
+        entry = from_spec(route.spec, self._created, state)
         return merged(entry, [answer for answer in answers if answer is not None])

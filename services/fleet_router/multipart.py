@@ -25,8 +25,12 @@ class ModelFinder:
                 "The body must be multipart/form-data with the fields 'file' and 'model'.",
                 code="invalid_content_type",
             )
+        self.boundary = boundary
         self.model: str | None = None
+        self.span = (0, 0)
+        """Where in the body the bytes of `model` lie; (0, 0) without one."""
         self.done = False
+        self._fed = 0
         self._name = b""
         self._header = b""
         self._disposition = b""
@@ -56,6 +60,7 @@ class ModelFinder:
             self._parser.write(data)
         except FormParserError as error:
             raise _malformed(error) from None
+        self._fed += len(data)
 
     def finish(self) -> None:
         """The body has ended. Raises BadRequest when it ended before its last boundary."""
@@ -83,6 +88,8 @@ class ModelFinder:
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._inside:
+            if not self._value:
+                self.span = (self._fed + start, self._fed + start)
             self._value += data[start:end]
             if len(self._value) > MAX_FIELD_BYTES:
                 raise BadRequest(
@@ -96,6 +103,7 @@ class ModelFinder:
                 self.model = self._value.decode()
             except UnicodeDecodeError:
                 raise BadRequest("The field 'model' is not UTF-8.", param="model") from None
+            self.span = (self.span[0], self.span[0] + len(self._value))
             self.done = True
 
     def _end(self) -> None:

@@ -25,8 +25,10 @@ class Pool:
         self._idle: deque[Connection] = deque()
         self._retired = False
         self.in_flight = 0
+        self.load = 0.0
+        """Sum of the costs of what is in flight."""
 
-    async def take(self, *, fresh: bool = False) -> tuple[Connection, bool]:
+    async def take(self, *, fresh: bool = False, cost: float = 1.0) -> tuple[Connection, bool]:
         """A connection and whether it was used before; give it back with `give`.
 
         Raises ConnectFailed, or QueueFull when the server has as many requests as it may have.
@@ -36,6 +38,7 @@ class Pool:
                 f"{self.in_flight} requests are in flight to this model's server.", retry_after=1
             )
         self.in_flight += 1
+        self.load += cost
         try:
             oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
             while self._idle and not fresh:
@@ -48,12 +51,12 @@ class Pool:
             connection.begin()
             return connection, False
         except BaseException:
-            self.in_flight -= 1
+            self._release(cost)
             raise
 
-    def give(self, connection: Connection) -> None:
+    def give(self, connection: Connection, cost: float = 1.0) -> None:
         """Take a connection back; it is kept only if its exchange came to a clean end."""
-        self.in_flight -= 1
+        self._release(cost)
         if connection.reusable and not self._retired:
             connection.rest()
             self._idle.append(connection)
@@ -61,6 +64,11 @@ class Pool:
                 self._idle.popleft().close()
         else:
             connection.close()
+
+    def _release(self, cost: float) -> None:
+        self.in_flight -= 1
+        # Exactly zero when idle, whatever rounding left behind.
+        self.load = self.load - cost if self.in_flight else 0.0
 
     def retire(self) -> None:
         """Close what nobody uses now, and the rest as it comes back."""
@@ -86,6 +94,11 @@ class Pools:
         """Requests a server is working on for this router."""
         pool = self._pools.get(endpoint)
         return pool.in_flight if pool is not None else 0
+
+    def load(self, endpoint: Endpoint) -> float:
+        """What a server is working on for this router, by cost."""
+        pool = self._pools.get(endpoint)
+        return pool.load if pool is not None else 0.0
 
     def retain(self, endpoints: Collection[Endpoint]) -> None:
         """Forget servers that are in no route any more; running requests finish."""

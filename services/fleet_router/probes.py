@@ -23,7 +23,10 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Probes:
     """`draining` is set at the first signal: the router is then not ready for new traffic."""
 
-    def __init__(self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics) -> None:
+    def __init__(
+        self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics, *, scrapes: bool = True
+    ) -> None:
+        self._scrapes = scrapes
         self._routes = routes
         self._pools = pools
         self._metrics = metrics
@@ -81,8 +84,8 @@ class Probes:
         return json_answer(entry)
 
     async def metrics(self) -> Response:
-        """The router and every server in one exposition."""
-        table = self._routes.table
+        """The router, and every server too where it is the one to ask them, in one exposition."""
+        table = self._routes.table if self._scrapes else None
         scrapes = await scrape(self._pools, table) if table is not None else []
         text = await asyncio.to_thread(render, self._metrics.registry, scrapes)
         return Response(text, media_type=METRICS_TYPE)

@@ -1,7 +1,7 @@
 """Answers the allow-listed paths: finds the model, passes the request on and streams the answer.
 
 An ASGI app mounted by `app` once for all those paths. Per request: one snapshot of the routes, one
-envelope, as many attempts as `attempt` allows, one relay.
+envelope, and `carry` until a server has answered.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
 from fleet_router import exchange as exchanges
-from fleet_router.attempt import Attempts
+from fleet_router.carry import Carrier
 from fleet_router.dispatch import choose_route
 from fleet_router.envelope import Memory, body_limit, open_envelope, path_limit
 from fleet_router.metrics import RouterMetrics
+from fleet_router.outlet import Outlet
 from fleet_router.paths import PATHS, PathRule
-from fleet_router.pool import Pools
-from fleet_router.relay import relay
 from fleet_router.routes import LiveRoutes, Route
 from fleet_web import errors
-from fleet_web.body import ClientDisconnect, check_length
+from fleet_web.body import READ_TIMEOUT, ClientDisconnect, check_length
 from fleet_web.disconnect import ClientGone
 from fleet_web.logs import event
 
@@ -35,9 +34,9 @@ CLIENT_LEFT = 499
 class Proxy:
     """Every request gets an answer: that of a model server, or an error in OpenAI's shape."""
 
-    def __init__(self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics) -> None:
+    def __init__(self, routes: LiveRoutes, carrier: Carrier, metrics: RouterMetrics) -> None:
         self._routes = routes
-        self._attempts = Attempts(pools, metrics)
+        self._carrier = carrier
         self._metrics = metrics
         self._memory = Memory(MEMORY_BYTES)
 
@@ -73,11 +72,10 @@ class Proxy:
             route = choose_route(table, rule, envelope.model)
             exchange.model = route.model
             _check_size(route, rule, envelope.body.length)
+            self._metrics.last_request.labels(route.model).set_to_current_time()
+            outlet = Outlet(send, getattr(request.app.state, "read_timeout", READ_TIMEOUT))
             with self._metrics.in_flight.labels(route.model).track_inprogress():
-                async with self._attempts.open(request, route, envelope.body, exchange) as answer:
-                    if answer.connection.request_sent:
-                        await envelope.body.close()
-                    await relay(answer, send, exchange, self._metrics)
+                await self._carrier.carry(request, route, envelope, outlet, exchange)
         finally:
             await envelope.body.close()
 

@@ -7,9 +7,9 @@ event stream gets an error event first.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import orjson
-from starlette.types import Send
 
 from fleet_contract.errors import FleetError, Timeout, UpstreamFailed
 from fleet_router.attempt import Answer
@@ -17,27 +17,28 @@ from fleet_router.connection import UpstreamLost, UpstreamSilent
 from fleet_router.exchange import Exchange
 from fleet_router.headers import response_headers
 from fleet_router.metrics import RouterMetrics
+from fleet_router.outlet import Outlet, error_event
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
+ERROR_BYTES = 64 * 1024
 
-async def relay(answer: Answer, send: Send, exchange: Exchange, metrics: RouterMetrics) -> None:
+
+async def relay(answer: Answer, outlet: Outlet, exchange: Exchange, metrics: RouterMetrics) -> None:
     """Send `answer` on. Raises ClientGone; a broken answer is left without an end."""
     connection = answer.connection
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.head.status,
-            "headers": response_headers(answer.head),
-        }
-    )
+    exchange.served(answer.head)
+    if outlet.opened and not is_open_event_stream(answer):
+        await outlet.end(await told_by(answer))
+        return
+    await outlet.start(answer.head.status, response_headers(answer.head))
     tail = b""
     try:
         while piece := await connection.read(answer.silence):
             tail = piece[-2:]
             more = not connection.at_end
-            await send({"type": "http.response.body", "body": piece, "more_body": more})
+            await outlet.send(piece, more=more)
             if not more:
                 return
     except (UpstreamLost, UpstreamSilent, FleetError) as error:
@@ -49,22 +50,29 @@ async def relay(answer: Answer, send: Send, exchange: Exchange, metrics: RouterM
         event(logger, "answer_cut_off", level=logging.WARNING, model=exchange.model,
               endpoint=exchange.endpoint, error=str(error))  # fmt: skip
         if is_open_event_stream(answer):
-            body = error_event(told, tail)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await outlet.send(error_event(told.body(), tail), more=True)
         return
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await outlet.send(b"", more=False)
+
+
+async def told_by(answer: Answer) -> Any:
+    """The error in an answer that came too late to be a status of its own, as its body says it."""
+    data = b""
+    while len(data) < ERROR_BYTES and (piece := await answer.connection.read(answer.silence)):
+        data += piece
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        body = None
+    if isinstance(body, dict) and "error" in body:
+        return body
+    return UpstreamFailed(f"The model's server answered {answer.head.status}.").body()
 
 
 def is_open_event_stream(answer: Answer) -> bool:
     """Whether another event may be appended: server-sent events of no declared length."""
     kind = answer.head.get(b"content-type") or b""
     return kind.startswith(b"text/event-stream") and answer.head.get(b"content-length") is None
-
-
-def error_event(error: FleetError, tail: bytes) -> bytes:
-    """The error as an event of its own, after a stream whose last bytes are `tail`."""
-    separator = b"" if not tail or tail.endswith(b"\n\n") else b"\n\n"
-    return separator + b"data: " + orjson.dumps(error.body()) + b"\n\n"
 
 
 def _told(model: str, error: Exception) -> FleetError:

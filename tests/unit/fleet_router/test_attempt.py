@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -45,16 +46,60 @@ def test_an_upload_moves_to_another_server_too(
             assert answer.json()["length"] > 2_000_000
 
 
-def test_a_server_lost_before_its_answer_is_a_502_not_a_repeat(
-    start_stub: Any, start_router: Any, entry: Any, headers: Any, tmp_path: Any
+def test_a_server_lost_before_its_answer_is_a_503_when_it_stays_away(
+    start_stub: Any, start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     with (
         start_stub("acme/dying") as dying,
-        start_router(tmp_path, [entry("acme/dying", "chat", dying.port)]) as fleet,
+        start_router(
+            tmp_path, [entry("acme/dying", "chat", dying.port)], {"HOLD_SECONDS": "0.5"}
+        ) as fleet,
     ):
-        answer = fleet.chat("acme/dying", {"pieces": ["x"], "die": True})
+        answer = fleet.chat("acme/dying", {"die": True})
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+
+
+def test_another_server_answers_for_one_lost_before_its_answer(
+    start_stub: Any, start_router: Any, entry: Any, stub: Any, raw_port: int, tmp_path: Any
+) -> None:
+    models = [entry("acme/two", "chat", raw_port, stub.port)]
+    with start_router(tmp_path, models) as fleet:
+        names = set()
+        for _ in range(12):  # the raw server breaks every request off
+            answer = fleet.chat("acme/two")
+            assert answer.status_code == 200
+            names.add(answer.headers["x-modelfleet-endpoint"])
+        assert names == {"two-1"}
+        metrics = httpx.get(f"{fleet.url}/metrics").text
+        assert 'modelfleet_router_ejections_total{model="acme/two"}' in metrics
+
+
+def test_a_request_that_kills_servers_does_not_kill_them_all(
+    start_stub: Any, start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    with ExitStack() as stack:
+        stubs = [stack.enter_context(start_stub("acme/many")) for _ in range(5)]
+        models = [entry("acme/many", "chat", *(stub.port for stub in stubs))]
+        fleet = stack.enter_context(start_router(tmp_path, models))
+        answer = fleet.chat("acme/many", {"die": True})
         assert answer.status_code == 502
         assert answer.json()["error"]["code"] == "upstream_failed"
+        assert sum(stub.process.poll() is None for stub in stubs) == 2
+        assert fleet.chat("acme/many").status_code == 200
+
+
+def test_another_server_answers_for_one_that_is_not_ready(
+    start_router: Any, entry: Any, stub: Any, raw_port: int, tmp_path: Any
+) -> None:
+    busy = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}"
+    with start_router(tmp_path, [entry("acme/two", "chat", raw_port, stub.port)]) as fleet:
+        for _ in range(6):
+            answer = httpx.post(
+                f"{fleet.url}/v1/chat/completions", json={"model": "acme/two"},
+                headers={"x-raw": json.dumps([busy])},
+            )  # fmt: skip
+            assert answer.headers["x-modelfleet-endpoint"] == "two-1"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleet_contract.errors import UpstreamFailed
-from fleet_router.relay import error_event
+from fleet_router.outlet import error_event
 
 EVENT = 'data: {"n": 1}\n\n'
 
@@ -186,6 +186,6 @@ def answer_metric(fleet: Any, name: str, **labels: str) -> float:
     ("tail", "separator"), [(b"", b""), (b"\n\n", b""), (b"x\n", b"\n\n"), (b"xy", b"\n\n")]
 )
 def test_an_error_event_stands_alone(tail: bytes, separator: bytes) -> None:
-    event = error_event(UpstreamFailed("gone"), tail)
+    event = error_event(UpstreamFailed("gone").body(), tail)
     assert event.startswith(separator + b"data: {")
     assert event.endswith(b"\n\n")

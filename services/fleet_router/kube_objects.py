@@ -1,0 +1,145 @@
+"""What the router keeps of InferenceModels and EndpointSlices: small frozen views. Pure.
+
+Read once when an object arrives, by `kube_source`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fleet_contract import catalog
+from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
+from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
+from fleet_router.kube_client import Json
+from fleet_router.routes import Endpoint
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+PORT_NAME = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """An InferenceModel; `created` and `wake_at` in RFC 3339, `message` of its Ready condition."""
+
+    namespace: str
+    name: str
+    created: str
+    spec: ModelSpec | None
+    problem: str = ""
+    phase: Phase | None = None
+    message: str = ""
+    cold_seconds: float | None = None
+    wake_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceView:
+    """An EndpointSlice: the ready servers of the InferenceModel `model`."""
+
+    namespace: str
+    model: str
+    endpoints: tuple[Endpoint, ...]
+
+
+def read_model(item: Json, known: catalog.Catalog) -> ModelView:
+    """From an InferenceModel; one that cannot be understood keeps a `problem` and no spec."""
+    meta, status = item["metadata"], _mapping(item.get("status"))
+    spec, problem = spec_of(_mapping(item.get("spec")), _mapping(status.get("resolved")), known)
+    cold = _mapping(status.get("coldStart")).get("totalSeconds")
+    return ModelView(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        created=meta.get("creationTimestamp") or "",
+        spec=spec,
+        problem=problem,
+        phase=_phase(status.get("phase")),
+        message=_ready_message(status.get("conditions")),
+        cold_seconds=float(cold) if isinstance(cold, int | float) and cold > 0 else None,
+        wake_at=_mapping(meta.get("annotations")).get(ANNOTATION_WAKE, ""),
+    )
+
+
+def spec_of(own: Json, resolved: Json, known: catalog.Catalog) -> tuple[ModelSpec | None, str]:
+    """The spec to route by, and what was wrong with it ("" for nothing).
+
+    What the resource says itself lies over what the operator resolved, which may be one edit
+    behind, or over the catalog's entry where the operator has not been yet. A spec that this
+    version of the router cannot read keeps id, aliases and task: a model that exists is known.
+    """
+    whole = _over_resolved(own, resolved)
+    try:
+        if whole is None:
+            return complete(own, known).spec, ""
+        return ModelSpec.model_validate(whole), ""
+    except ValidationError as error:
+        problem = catalog.first_problem(error)
+    except ValueError as error:
+        problem = str(error)
+    fields = whole or own
+    for keys in (("model", "aliases", "task"), ("model", "task"), ("model",)):
+        try:
+            return ModelSpec.model_validate({k: fields[k] for k in keys if k in fields}), problem
+        except ValidationError:
+            continue
+    return None, problem
+
+
+def _over_resolved(own: Json, resolved: Json) -> Json | None:
+    """`own` over `resolved`; None where that speaks of another model or of none."""
+    asked, model = own.get("model"), resolved.get("model")
+    aliases = resolved.get("aliases") or []
+    if model is None or (asked != model and asked not in aliases):
+        return None
+    above = {**own, "model": model}
+    if asked != model and "aliases" in own:
+        above["aliases"] = [asked, *(alias for alias in own["aliases"] if alias != asked)]
+    merged, _ = merge([Layer("own", above), Layer("resolved", resolved)])
+    return merged
+
+
+def read_slice(item: Json) -> SliceView:
+    """From an EndpointSlice. Servers that are not ready or are leaving are left out.
+
+    Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices (a `ready` that is not
+    said means ready; addresses of one endpoint are interchangeable).
+    """
+    meta = item["metadata"]
+    labels = _mapping(meta.get("labels"))
+    port = _port(item.get("ports") or [])
+    endpoints = []
+    for one in item.get("endpoints") or []:
+        conditions = _mapping(one.get("conditions"))
+        ready = conditions.get("ready") is not False and not conditions.get("terminating")
+        if ready and port and one.get("addresses"):
+            name = _mapping(one.get("targetRef")).get("name") or one["addresses"][0]
+            endpoints.append(Endpoint(name, one["addresses"][0], port))
+    model = labels.get(LABEL_MODEL) or labels.get(SERVICE_LABEL, "")
+    return SliceView(meta.get("namespace", ""), model, tuple(endpoints))
+
+
+def _port(ports: list[Json]) -> int:
+    named = [port for port in ports if port.get("name") == PORT_NAME]
+    return int((named or ports or [{}])[0].get("port") or 0)
+
+
+def _phase(value: Any) -> Phase | None:
+    try:
+        return Phase(value)
+    except ValueError:
+        return None
+
+
+def _ready_message(conditions: Any) -> str:
+    for condition in conditions or []:
+        if condition.get("type") == "Ready":
+            return str(condition.get("message", ""))
+    return ""
+
+
+def _mapping(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,113 @@
+"""Routes from a cluster: InferenceModels and EndpointSlices, watched in every namespace named.
+
+`launch` makes one with `--kube`. The first table is swapped in only when every collection has been
+listed, so no model that exists is ever unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from fleet_contract import catalog
+from fleet_contract.names import API_VERSION, LABEL_MODEL, PLURAL
+from fleet_router.kube_client import Json, KubeClient
+from fleet_router.kube_collection import Collection
+from fleet_router.kube_objects import ModelView, SliceView, read_model, read_slice
+from fleet_router.kube_table import build
+from fleet_router.routes import LiveRoutes, RouteTable
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.02
+"""Changes that come together make one table."""
+ALL = "*"
+
+
+class KubeSource:
+    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespaces: Sequence[str],
+        routes: LiveRoutes,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._routes = routes
+        self._environ = environ
+        self._catalog = catalog.load()
+        self._dirty = asyncio.Event()
+        self._problems: dict[tuple[str, str], str] = {}
+        places = ["" if name == ALL else f"/namespaces/{name}" for name in namespaces]
+        self._models = [
+            Collection[ModelView](
+                client, f"/apis/{API_VERSION}{place}/{PLURAL}", self._read_model, self._dirty.set
+            )
+            for place in places
+        ]
+        self._slices = [
+            Collection[SliceView](
+                client, f"/apis/discovery.k8s.io/v1{place}/endpointslices", read_slice,
+                self._dirty.set, LABEL_MODEL,
+            )
+            for place in places
+        ]  # fmt: skip
+
+    @property
+    def age(self) -> float:
+        """Seconds since the quietest collection was last heard of."""
+        return time.monotonic() - min(each.heard for each in self._collections)
+
+    @property
+    def _collections(self) -> list[Collection[ModelView] | Collection[SliceView]]:
+        return [*self._models, *self._slices]
+
+    async def watch(self) -> None:
+        """Keep the routes as the cluster has them, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for collection in self._collections:
+                group.create_task(collection.follow())
+            group.create_task(self._keep_table())
+
+    async def _keep_table(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(SETTLE_SECONDS)
+            self._dirty.clear()
+            if all(each.synced for each in self._collections):
+                self._swap()
+
+    def _swap(self) -> None:
+        table = build(
+            (view for each in self._models for view in each.objects.values()),
+            (view for each in self._slices for view in each.objects.values()),
+            self._environ,
+        )
+        old = self._routes.table
+        if old is not None and old.routes == table.routes:
+            return
+        self._routes.swap(table)
+        if _summary(old) != _summary(table):
+            event(logger, "routes_loaded", models=_summary(table))
+
+    def _read_model(self, item: Json) -> ModelView:
+        view = read_model(item, self._catalog)
+        key = view.namespace, view.name
+        if view.problem and self._problems.get(key) != view.problem:
+            event(logger, "model_unreadable", level=logging.ERROR, namespace=view.namespace,
+                  resource=view.name, error=view.problem)  # fmt: skip
+        if view.problem:
+            self._problems[key] = view.problem
+        else:
+            self._problems.pop(key, None)
+        return view
+
+
+def _summary(table: RouteTable | None) -> dict[str, int] | None:
+    if table is None:
+        return None
+    return {route.model: len(route.endpoints) for route in table.routes}
