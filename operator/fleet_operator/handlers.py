@@ -1,7 +1,7 @@
 """kopf's part: watches that feed the world and the queue; nothing else.
 
-Index handlers fill the world before any event handler runs, so that the first look at a model
-already sees its children. Neither kind adds a finalizer or an annotation to an object.
+Index handlers fill the world before any event handler runs; the first of those opens the queue, so
+that the first look at a model already sees its children and pods. Neither kind adds a finalizer or an annotation to an object.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDiffs()
     settings.persistence.finalizer = "modelfleet.dev/unused"
     settings.queueing.exit_timeout = 1
+    settings.queueing.idle_timeout = 2
     settings.process.ultimate_exiting_timeout = 20
     return settings
 
@@ -85,6 +86,7 @@ class _Watch:
             self._metrics.seen(kind.kind)
 
         async def changed(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+            self._queue.open()  # kopf calls this only when all that existed has been indexed
             if type == "DELETED":
                 self._queue.add(drop(_plain(body)))
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
+from fleet_contract import catalog
+from fleet_contract.completion import Layer, complete
 from fleet_contract.spec import ModelSpec
-from fleet_operator.layers import fill
 from fleet_operator.profiles import DEFAULT, Profile
 
 NO_PROFILE = Profile()
@@ -21,12 +20,16 @@ NO_PROFILE = Profile()
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`spec` is None where `problem` says what is wrong with the resource."""
+    """`spec` is None where `problem` says what is wrong with the resource.
+
+    `origins` and `notes` are those of fleet_contract.completion.
+    """
 
     ids: tuple[str, ...]
     spec: ModelSpec | None
     profile: Profile
-    origin: Mapping[str, str]
+    origins: Mapping[str, str]
+    notes: tuple[str, ...]
     problem: str | None = None
 
 
@@ -38,30 +41,25 @@ class Sources:
     profiles: Mapping[str, Profile]
     problems: Mapping[str, str]
 
-    def entry(self, model: str) -> ModelSpec | None:
-        """The catalog's entry of a model id; an alias of one names a model of its own."""
-        return self.catalog.get(model)
-
 
 def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
     """Complete the `spec` of a resource. Never raises: the problem is part of the answer."""
-    entry = sources.entry(str(wire.get("model")))
-    layers: list[tuple[str, Mapping[str, Any]]] = [("resource", wire)]
-    if entry is not None:
-        layers.append(("catalog", entry.to_wire()))
-    named = wire.get("profile") or (entry.profile if entry is not None else None)
+    ids = (str(wire.get("model")), *map(str, wire.get("aliases") or ()))
+    named = wire.get("profile") or _profile_of_entry(wire, sources)
     profile, problem = _profile(named, sources)
-    if profile is not None:
-        layers.append((f"profile {named or DEFAULT}", profile.layer()))
-    filled, origin = fill(layers)
-    ids = (str(filled.get("model")), *map(str, filled.get("aliases") or ()))
+    if profile is None:
+        return Resolution(ids, None, NO_PROFILE, {}, (), problem)
+    below = [Layer(f"profile {named or DEFAULT}", profile.layer())]
     try:
-        spec = ModelSpec.model_validate(filled)
-    except ValidationError as error:
-        return Resolution(ids, None, NO_PROFILE, origin, _first(error))
-    if problem is not None:
-        return Resolution(ids, None, NO_PROFILE, origin, problem)
-    return Resolution(spec.ids, spec, profile or NO_PROFILE, origin)
+        whole = complete(wire, sources.catalog, below)
+    except ValueError as error:
+        return Resolution(ids, None, profile, {}, (), str(error))
+    return Resolution(whole.spec.ids, whole.spec, profile, whole.origins, whole.notes)
+
+
+def _profile_of_entry(wire: Mapping[str, Any], sources: Sources) -> str | None:
+    entry = catalog.find(str(wire.get("model")), sources.catalog)
+    return entry.profile if entry is not None else None
 
 
 def _profile(name: str | None, sources: Sources) -> tuple[Profile | None, str | None]:
@@ -72,14 +70,7 @@ def _profile(name: str | None, sources: Sources) -> tuple[Profile | None, str | 
     if profile is None and name is not None:
         known = ", ".join(sorted(sources.profiles)) or "there are none"
         return None, f"profile {name!r} does not exist; known: {known}"
-    return profile, None
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    field = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{field}: {message}" if field else message
+    return profile or NO_PROFILE, None
 
 
 class Resolver:

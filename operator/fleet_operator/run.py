@@ -63,6 +63,7 @@ async def _run(
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in world.models.values()])  # fmt: skip
     ready = asyncio.Event()
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = handlers.registry(world, queue, metrics, settings, sees_nodes)
     tasks: list[Coroutine[Any, Any, None]] = [
         Loop(world, queue, api, metrics).run(settings.workers),
@@ -92,8 +93,9 @@ async def _together(
     watching: Coroutine[Any, Any, None], rest: list[Coroutine[Any, Any, None]]
 ) -> None:
     """Run kopf beside the other tasks: each ends with the first that ends."""
-    operator = asyncio.create_task(watching)
     others = [asyncio.create_task(one) for one in rest]
+    await asyncio.sleep(0)  # kopf ends with every task of the loop it has not seen begin before it
+    operator = asyncio.create_task(watching)
     try:
         await asyncio.wait([operator, *others], return_when=asyncio.FIRST_COMPLETED)
     finally:

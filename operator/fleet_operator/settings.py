@@ -10,7 +10,7 @@ from typing import Any
 from fleet_contract.settings import SETTINGS
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TABLE = {setting.name: setting for setting in SETTINGS if setting.where in ("operator", "all")}
+TABLE = {setting.name: setting for setting in SETTINGS}
 UNSET = frozenset({"none", "all of the cluster", "that of its service account"})
 """Defaults that are words for people."""
 

@@ -34,13 +34,12 @@ def build(
     spec = observed.resolution.spec
     generation = int(meta.get("generation", 0))
     report = _report(observed, facts)
-    deployment = (facts.deployment or {}).get("status") or {}
     status = ModelStatus(
         observed_generation=generation,
         phase=verdict.phase,
         reason=verdict.reason,
         ready=f"{facts.ready}/{facts.wanted}",
-        replicas=int(deployment.get("replicas", 0)),
+        replicas=len(facts.current) + len(facts.old),
         ready_replicas=facts.ready,
         selector=f"{LABEL_MODEL}={observed.name}",
         url=address(observed.model, spec) if spec is not None else "",

@@ -15,7 +15,7 @@ MAX_BACKOFF = 60.0
 
 
 class WorkQueue:
-    """`clock` is the monotonic time of the event loop."""
+    """Nothing is given out before `open`. `clock` is the monotonic time of the event loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -26,6 +26,15 @@ class WorkQueue:
         self._due: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Called once everything has been seen: a look before that would miss children."""
+        self._opened.set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
 
     def add(self, keys: Iterable[Key]) -> None:
         """Ask for a look at each key; one being looked at is looked at again afterwards."""
@@ -47,6 +56,7 @@ class WorkQueue:
 
     async def take(self) -> Key:
         """The next key; it is being looked at until `done`."""
+        await self._opened.wait()
         while True:
             self._promote()
             if self._ready:

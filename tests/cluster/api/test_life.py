@@ -22,3 +22,120 @@ def test_a_short_resource_becomes_a_served_model(
     found = wait(tenant, "chat", phase("Ready"))
     print(found["status"])
     assert said(found, "Ready")["status"] == "True"
+
+
+def test_what_is_edited_or_deleted_comes_back(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("drift-a")
+    tenant.create(model("drift", replicas=2, task="embedding"))
+    wait(tenant, "drift", phase("Ready"))
+    deployment = tenant.get(APPS, "Deployment", "drift")
+    budget = tenant.get("policy/v1", "PodDisruptionBudget", "drift")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+    tenant.kubectl("scale", "deployment/drift", "--replicas=5")
+    tenant.wait(APPS, "Deployment", "drift", lambda d: d and d["spec"]["replicas"] == 2)
+    image = "deployment/drift"
+    tenant.kubectl("set", "image", image, "server=example.test/other:1")
+    tenant.wait(APPS, "Deployment", "drift", lambda d: d and image_of(d) == image_of(deployment))
+    tenant.kubectl("delete", "service/drift", "poddisruptionbudget/drift", "deployment/drift")
+    for api_version, kind in (("v1", "Service"), ("policy/v1", "PodDisruptionBudget")):
+        tenant.wait(api_version, kind, "drift", bool)
+    tenant.wait(APPS, "Deployment", "drift", lambda d: d and d["status"].get("readyReplicas") == 2)
+    wait(tenant, "drift", phase("Ready"))
+
+
+def image_of(deployment: Json) -> str:
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_deleting_the_resource_deletes_its_children(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("delete-a")
+    tenant.create(model("brief"))
+    found = wait(tenant, "brief", phase("Ready"))
+    assert "finalizers" not in found["metadata"]
+    assert "annotations" not in found["metadata"]
+    tenant.kubectl("delete", "inferencemodel/brief", "--timeout=10s")
+    for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
+        # The garbage collector looks for new kinds of owners twice a minute.
+        tenant.wait(api_version, kind, "brief", lambda item: item is None, timeout=90)
+
+
+def test_a_change_becomes_a_rollout_and_nothing_else_is_one(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("update-a")
+    tenant.create(model("update", task="embedding"))
+    wait(tenant, "update", phase("Ready"))
+    first = tenant.get(APPS, "Deployment", "update")
+    patch = {"spec": {"replicas": 2, "routing": {"strategy": "PrefixHash"}, "fallback": "other"}}
+    tenant.api.patch(tenant.inside(model("update")), patch)
+    wait(tenant, "update", lambda m: phase("Ready")(m) and m["status"]["ready"] == "2/2")
+    scaled = tenant.get(APPS, "Deployment", "update")
+    assert scaled["spec"]["template"] == first["spec"]["template"]
+
+    tenant.api.patch(tenant.inside(model("update")), {"spec": {"limits": {"maxItems": 7}}})
+    found = wait(tenant, "update", lambda m: phase("Ready")(m) and "FreeCap" in str(m))
+    pods = tenant.items("v1", "Pod")
+    assert all('"maxItems":7' in str(pod) for pod in pods if not leaving(pod))
+    assert said(found, "Progressing")["status"] == "False"
+    assert found["status"]["resolved"]["limits"] == {"maxItems": 7}
+
+
+def leaving(pod: Json) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def test_a_killed_operator_goes_on_where_it_was(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("killed-a")
+    tenant.create(model("lasting"))
+    tenant.create(model("leaving"))
+    before = wait(tenant, "lasting", phase("Ready"))
+    wait(tenant, "leaving", phase("Ready"))
+    operator.kill()
+    tenant.create(model("coming"))
+    tenant.kubectl("delete", "service/lasting", "inferencemodel/leaving")
+    operator.start()
+    wait(tenant, "coming", phase("Ready"))
+    tenant.wait("v1", "Service", "lasting", bool)
+    tenant.wait(APPS, "Deployment", "leaving", lambda item: item is None, timeout=90)
+    after = wait(tenant, "lasting", phase("Ready"))
+    assert after["status"] == before["status"]
+
+
+def test_a_settled_fleet_is_silent(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("silent-a")
+    for number in range(3):
+        tenant.create(model(f"silent-{number}"))
+    for number in range(3):
+        wait(tenant, f"silent-{number}", phase("Ready"))
+    operator.stop()
+    operator.start()
+    tenant.create(model("sentinel"))
+    wait(tenant, "sentinel", phase("Ready"))
+    # The sentinel came last; of the writes so far none may have been for the settled ones.
+    log = [line for line in operator.log().splitlines() if '"applied"' in line]
+    assert log
+    assert all('"sentinel"' in line for line in log)

@@ -51,6 +51,8 @@ def reason(wanted: str) -> Callable[[Json | None], bool]:
     return lambda found: found is not None and holds(found)
 
 
-def wait(tenant: Tenant, name: str, until: Callable[[Json | None], Any], timeout: float = 30) -> Json:
+def wait(
+    tenant: Tenant, name: str, until: Callable[[Json | None], Any], timeout: float = 30
+) -> Json:
     """Wait for an InferenceModel."""
     return tenant.wait(API, KIND, name, until, timeout)
