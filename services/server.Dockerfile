@@ -5,25 +5,35 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 FROM ${PYTHON_IMAGE} AS build
 ARG FLAVOUR=cpu
 ARG PIP_INDEX_URL
+# pip fetches the weights that travel as packages; since 24.1 it tells its progress.
+ARG PINNED_PIP=26.3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /build
-RUN python3 -m venv --without-pip /opt/venv
+# binutils, unpinned because it only strips symbols here and goes no further than this stage.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/* \
+    && python3 -m venv --without-pip /opt/venv
 # Without our packages this installs what they need: a change of a source leaves the layer alone.
 COPY pyproject.toml requirements.lock LICENSE ./
 RUN touch README.md \
     && case "${FLAVOUR}" in cpu) extras=server ;; cuda) extras=server,torch ;; \
          *) echo "FLAVOUR is cpu or cuda, not ${FLAVOUR}" >&2; exit 2 ;; esac \
-    && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock ".[${extras}]" \
+    && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock \
+        ".[${extras}]" "pip==${PINNED_PIP}" \
     && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet hf-xet
-# What no engine of ours loads: other devices' plugins and formats we do not read, headers, tests.
+# What no engine of ours loads: other devices' plugins and formats we do not read, headers, tests,
+# symbols (a third of CTranslate2 and PyAV). That the rest still loads is tried at once.
 WORKDIR /opt/venv/lib/python3.11/site-packages
 RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
         openvino/libs/libopenvino_{tensorflow,tensorflow_lite,pytorch,paddle}_frontend.so* \
     && rm -rf openvino/include openvino/cmake numpy/_core/include numpy/f2py onnxruntime/tools \
         onnxruntime/transformers onnxruntime/quantization av/include \
-    && find . -type d -name tests -path '*/numpy/*' -prune -exec rm -rf {} + \
-    && find . -name '*.pyi' -delete
+    && find numpy -type d -name tests -prune -exec rm -rf {} + \
+    && find . -name '*.pyi' -delete \
+    && find av ctranslate2 ctranslate2.libs -name '*.so*' -exec strip --strip-unneeded {} + \
+    && /opt/venv/bin/python -c "import av, ctranslate2, openvino_genai, faster_whisper.vad"
 COPY services/fleet_contract /build/services/fleet_contract
 COPY services/fleet_web /build/services/fleet_web
 COPY services/fleet_weights /build/services/fleet_weights

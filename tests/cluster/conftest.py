@@ -6,7 +6,6 @@ What a test asks for: `tenant`, a namespace of its own; `add_node`, nodes for th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -94,7 +93,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
 @pytest.fixture
 def tenant(api: Api, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     """A namespace for this test."""
-    with Tenant(api, namespace_name(request)) as mine:
+    with Tenant(api, request.node.name) as mine:
         yield mine
 
 
@@ -117,9 +116,3 @@ def add_node(api: Api) -> Iterator[Callable[..., Json]]:
     yield add
     for manifest in added:
         api.delete(manifest)
-
-
-def namespace_name(request: pytest.FixtureRequest) -> str:
-    """A namespace name that tells the test."""
-    name = request.node.name.removeprefix("test_").lower()
-    return re.sub(r"[^a-z0-9]+", "-", name).strip("-")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from harness.locks import try_hold
-from harness.run import CGROUP_PREFIX, MARK, runs_root
+from harness.locks import exclusive, try_hold
+from harness.run import CGROUP_PREFIX, MARK, runs_root, sweeping
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _WAIT_SECONDS = 10.0
@@ -24,13 +24,14 @@ _WAIT_SECONDS = 10.0
 def sweep() -> list[str]:
     """Remove every run whose process is gone; the names of those found."""
     swept = []
-    for folder in sorted(runs_root().glob("*")):
-        lock = try_hold(folder / "lock")
-        if lock is None:
-            continue
-        with lock:
-            remove(folder)
-        swept.append(folder.name)
+    with exclusive(sweeping()):
+        for folder in sorted(runs_root().glob("*")):
+            lock = try_hold(folder / "lock")
+            if lock is None:
+                continue
+            with lock:
+                remove(folder)
+            swept.append(folder.name)
     return swept
 
 

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from harness.locks import try_hold
+from harness.locks import exclusive, try_hold
 from harness.paths import cache_root
 
 MARK = "MODELFLEET_TEST_RUN"
@@ -24,14 +24,21 @@ def runs_root() -> Path:
     return cache_root() / "runs"
 
 
+def sweeping() -> Path:
+    """The lock held while leftovers are looked for."""
+    return runs_root().with_suffix(".lock")
+
+
 class Run:
     """A folder with a lock held for as long as this process lives."""
 
     def __init__(self) -> None:
         self.name = secrets.token_hex(4)
         self.folder = runs_root() / self.name
-        self.folder.mkdir(parents=True)
-        self._lock: IO[str] | None = try_hold(self.folder / "lock")
+        # Not while another run sweeps: it must not find the folder before the lock is held.
+        with exclusive(sweeping()):
+            self.folder.mkdir(parents=True)
+            self._lock: IO[str] | None = try_hold(self.folder / "lock")
 
     @property
     def environ(self) -> dict[str, str]:
@@ -50,9 +57,12 @@ class Run:
         return path
 
     def close(self) -> None:
-        """Remove the folder; MODELFLEET_TEST_KEEP=1 keeps it, logs included."""
-        if os.environ.get("MODELFLEET_TEST_KEEP") != "1":
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder; MODELFLEET_TEST_KEEP=FOLDER first copies the logs there."""
+        if keep := os.environ.get("MODELFLEET_TEST_KEEP"):
+            for name in ("log", "node/pods"):
+                if (self.folder / name).exists():
+                    shutil.copytree(self.folder / name, Path(keep, self.name, name))
+        shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -23,7 +24,8 @@ class Tenant:
         """`played`: nobody but the test ends its pods, so they are deleted without waiting."""
         self.api = api
         self._played = played
-        self.namespace = f"{name[:40].strip('-')}-{os.getpid()}-{next(_numbers)}"
+        readable = re.sub(r"[^a-z0-9]+", "-", name.removeprefix("test_").lower())[:40].strip("-")
+        self.namespace = f"{readable}-{os.getpid()}-{next(_numbers)}"
         self.kubectl = Kubectl(api.kubeconfig, self.namespace)
         self._manifest = {
             "apiVersion": "v1",
@@ -38,7 +40,9 @@ class Tenant:
 
     def __exit__(self, *_: object) -> None:
         self.api.delete(self._manifest)
-        if self._played:
+        if not self._played:
+            self.wait_list("v1", "Pod", lambda pods: not pods, timeout=90)
+        else:
             pods = self.api.path("v1", "Pod", self.namespace)
             self.api.request("DELETE", pods, params={"gracePeriodSeconds": "0"})
 

@@ -1,0 +1,98 @@
+"""Fixtures of the real node: pods run here, and what is served is really served.
+
+`api`, `tenant` and `control_plane` mean this cluster's for the tests in this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import images, tiers, volumes
+from harness.api import Api
+from harness.binaries import NODE, program
+from harness.control_plane import ControlPlane
+from harness.netns import NODE_ADDRESS, Namespace
+from harness.node import SERVICES, Node
+from harness.run import Run
+from harness.tenant import Tenant
+
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+
+
+@pytest.fixture(scope="session")
+def control_plane(run: Run, pod_network: Namespace) -> Iterator[ControlPlane]:
+    """The control plane of the real node."""
+    if tiers.existing_cluster():
+        pytest.skip("MODELFLEET_TEST_KUBECONFIG: the node tier runs a node and images of its own")
+    if why := tiers.why_no_node():
+        tiers.did_not_run("node tier", why)
+    plane = ControlPlane(run, "node", NODE_ADDRESS, SERVICES, real_nodes=True)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="session")
+def node(run: Run, pod_network: Namespace, control_plane: ControlPlane) -> Iterator[Node]:
+    """The node, ready."""
+    with pod_network.outside():
+        for name in NODE:
+            program(name)
+    real = Node(run, pod_network, control_plane)
+    try:
+        real.start()
+        yield real
+    finally:
+        real.stop()
+
+
+@pytest.fixture(scope="session")
+def api(node: Node, control_plane: ControlPlane) -> Iterator[Api]:
+    """The real node's cluster, as its administrator."""
+    with Api(control_plane.kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+def tenant(api: Api, request: pytest.FixtureRequest) -> Iterator[Tenant]:
+    """A namespace for this test that enforces Pod Security "restricted"."""
+    with Tenant(api, request.node.name, RESTRICTED, played=False) as mine:
+        yield mine
+
+
+@pytest.fixture(scope="session")
+def image(node: Node, pod_network: Namespace) -> Callable[[str], str]:
+    """The reference of the operator's, router's or server's image, built and on the node."""
+
+    def built(kind: str) -> str:
+        with pod_network.outside():
+            made = images.build(kind)
+        return node.load(made)
+
+    return built
+
+
+@pytest.fixture
+def weights_claim(
+    tenant: Tenant, pod_network: Namespace, demo_weights: Callable[[str], Path]
+) -> Iterator[Callable[[str], str]]:
+    """A claim, in the test's namespace, of the folder that holds a model's weights on the node."""
+    volumes_made = []
+
+    def claim_of(model_id: str) -> str:
+        with pod_network.outside():
+            root = demo_weights(model_id).parent
+        if not volumes_made:
+            volume, request = volumes.claim("models", tenant.namespace, root)
+            volumes_made.append(tenant.api.create(volume))
+            tenant.api.create(request)
+        return "models"
+
+    yield claim_of
+    for volume in volumes_made:
+        tenant.api.delete(volume)

@@ -1,0 +1,108 @@
+"""The server's image on a real node, without the operator: what it needs of a pod, and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import openai
+
+from fleet_contract import catalog, launch
+from harness import pods
+from harness.api import Json
+from harness.tenant import Tenant
+
+CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
+APPS = "apps/v1"
+
+READINESS: Json = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1}
+RESOURCES: Json = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+
+
+def ready(item: Json | None) -> bool:
+    return bool(item) and item["status"].get("readyReplicas", 0) == 1
+
+
+@contextmanager
+def served(
+    tenant: Tenant, image: str, claim: str, model_id: str, **environ: str
+) -> Iterator[openai.OpenAI]:
+    """A deployment and a Service of the model; the official client, once it is ready."""
+    spec = catalog.load()[model_id]
+    server = pods.deployment(
+        "model",
+        image,
+        environ=launch.encode(spec) | {"AUTO_DOWNLOAD_MODELS": "0"} | environ,
+        readinessProbe=READINESS,
+        resources=RESOURCES,
+    )
+    tenant.create(pods.mount(server, "weights", claim, "/models"))
+    service = tenant.create(pods.service("model"))
+    tenant.wait(APPS, "Deployment", "model", ready, timeout=120)
+    address = service["spec"]["clusterIP"]
+    with openai.OpenAI(base_url=f"http://{address}/v1", api_key="none", timeout=60) as client:
+        yield client
+
+
+def test_embeddings_are_served_through_a_service(
+    tenant: Tenant, image: Callable[[str], str], weights_claim: Callable[[str], str]
+) -> None:
+    with served(tenant, image("server"), weights_claim(EMBEDDING), EMBEDDING) as client:
+        answer = client.embeddings.create(
+            model=EMBEDDING, input=["A cat sits.", "A kitten is sitting.", "Tax law"]
+        )
+    cat, kitten, tax = (item.embedding for item in answer.data)
+    assert len(cat) == 384
+    assert cosine(cat, kitten) > 0.6 > 0.2 > cosine(cat, tax)
+
+
+def test_chat_is_streamed_through_a_service(
+    tenant: Tenant, image: Callable[[str], str], weights_claim: Callable[[str], str]
+) -> None:
+    messages: Any = [{"role": "user", "content": "What is the capital of France?"}]
+    with (
+        served(tenant, image("server"), weights_claim(CHAT), CHAT) as client,
+        client.chat.completions.create(
+            model=CHAT, messages=messages, max_tokens=24, temperature=0, stream=True
+        ) as stream,
+    ):
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+    assert "Paris" in text
+
+
+def test_the_container_is_nobody_and_writes_nowhere(
+    tenant: Tenant, image: Callable[[str], str], weights_claim: Callable[[str], str]
+) -> None:
+    script = "id -u; touch /opt/x /models/x; python -c 'import torch'"
+    with served(tenant, image("server"), weights_claim(EMBEDDING), EMBEDDING):
+        said = tenant.kubectl("exec", "deploy/model", "--", "sh", "-c", f"({script}) 2>&1 || true")
+    assert said.startswith("65532\n")
+    assert said.count("Read-only file system") == 2
+    assert "No module named 'torch'" in said
+
+
+def test_weights_that_are_missing_end_the_pod_with_the_reason(
+    tenant: Tenant, image: Callable[[str], str]
+) -> None:
+    spec = catalog.load()[EMBEDDING]
+    environ = launch.encode(spec) | {"AUTO_DOWNLOAD_MODELS": "0"}
+    tenant.create(pods.deployment("model", image("server"), environ=environ))
+
+    def failed(items: list[Json]) -> bool:
+        states = [
+            status.get("lastState", {}).get("terminated") or status["state"].get("terminated")
+            for pod in items
+            for status in pod["status"].get("containerStatuses", ())
+        ]
+        return any(state and state["exitCode"] == 3 for state in states)
+
+    tenant.wait_list("v1", "Pod", failed, timeout=60)
+    log = tenant.kubectl("logs", "deploy/model")
+    assert '"event":"load_failed"' in log.replace(" ", "").splitlines()[-1]
+
+
+def cosine(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
