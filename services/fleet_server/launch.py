@@ -60,7 +60,11 @@ def run(host: str, port: int, environ: Mapping[str, str]) -> int:
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)
     server.run()
-    if launcher.failed:
+    if launcher.failure is not None:
+        event(
+            logger, "load_failed", level=logging.ERROR,
+            model=spec.model, message=launcher.failure,
+        )  # fmt: skip
         # Native threads of a half-loaded engine must not hold the exit back.
         logging.shutdown()
         os._exit(LOAD_FAILED_STATUS)
@@ -74,7 +78,7 @@ class Launcher:
         self._state = state
         self._threads = threads
         self._weights = weights
-        self.failed = False
+        self.failure: str | None = None
         self.stop_server: Callable[[], None] = lambda: None
 
     @asynccontextmanager
@@ -131,12 +135,8 @@ class Launcher:
         )  # fmt: skip
 
     def _fail(self, reason: str) -> None:
-        self.failed = True
+        self.failure = reason
         self._state.fail()
-        event(
-            logger, "load_failed", level=logging.ERROR,
-            model=self._state.spec.model, message=reason,
-        )  # fmt: skip
         self.stop_server()
 
 

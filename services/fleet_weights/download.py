@@ -78,6 +78,7 @@ class Downloader:
         failures = 0
         while True:
             before = size()
+            self._meter.check()
             try:
                 return attempt()
             except Retry as retry:
@@ -126,6 +127,7 @@ class Downloader:
         with part.open("ab" if append else "wb") as file:
             self._meter.update(url, done, total)
             for chunk in self.web.chunks(response):
+                self._meter.check()  # before writing: the file may be another thread's by now
                 file.write(chunk)
                 done += len(chunk)
                 window_bytes += len(chunk)

@@ -10,7 +10,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
@@ -20,6 +19,7 @@ from fleet_weights.assemble import Assembler
 from fleet_weights.download import Downloader
 from fleet_weights.errors import WeightsError
 from fleet_weights.meter import Meter
+from fleet_weights.parallel import run_all
 from fleet_weights.patience import Patience
 from fleet_weights.plan import File, Piece, Plan
 from fleet_weights.store import Store
@@ -75,7 +75,7 @@ class Staging:
                 lambda url=url, piece=piece: self._get_web(url, piece, parts, downloader)  # type: ignore[misc]
                 for url, piece in web.items()
             ]
-            self._run(jobs)
+            run_all(jobs, AT_ONCE, self._meter.fail)
 
     def assemble(self) -> None:
         """Write every file into `files`. Raises WeightsError."""
@@ -129,18 +129,6 @@ class Staging:
                 f"in {self._final.parent}.",
                 "Free some space or set MODELS_DIR to a larger disk.",
             )
-
-    def _run(self, jobs: list[Callable[[], None]]) -> None:
-        """Run all, a few at a time; the first failure ends the others and is raised."""
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-            try:
-                futures = [pool.submit(job) for job in jobs]
-                for finished in as_completed(futures):
-                    finished.result()
-            except BaseException:
-                self._meter.fail()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
 
 
 def _units(

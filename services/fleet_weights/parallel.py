@@ -1,0 +1,54 @@
+"""Runs a few jobs at a time and ends with the first failure, without waiting for a silent server.
+
+A thread that waits on a socket cannot be ended from outside; these do not hold the process back,
+and find out that they are not wanted any more when the socket answers.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+GRACE_SECONDS = 4.0
+"""What running jobs get to end by themselves, so that no child process is left behind."""
+
+
+def run_all(jobs: Sequence[Callable[[], None]], at_once: int, give_up: Callable[[], None]) -> None:
+    """Run every job. When one fails or the caller is interrupted, `give_up` tells the others so,
+    and its exception is raised."""
+    waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        while True:
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                job()
+            except Exception as error:
+                ended.put(error)
+                return
+            ended.put(None)
+
+    threads = [
+        threading.Thread(target=work, name=f"fetch-{number}", daemon=True)
+        for number in range(min(at_once, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in jobs:
+            if (error := ended.get()) is not None:
+                raise error
+    except BaseException:
+        give_up()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        raise

@@ -1,0 +1,199 @@
+"""A real server process that fetches a tiny encoder from a hub of the test and comes up with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from fleet_contract.launch import encode
+from fleet_contract.spec import ModelSpec
+from fleet_weights.store import Store
+
+SPEC = ModelSpec.model_validate(
+    {"model": "acme/tiny", "task": "embedding", "source": "hf://acme/tiny", "dtype": "float32"}
+)
+TOKEN = "hf_not-a-real-token"
+DEADLINE_SECONDS = 60
+
+Start = Callable[..., AbstractContextManager["Server"]]
+
+
+class Hub(FastAPI):
+    """Serves a folder as `acme/tiny`; the weights stop half-way until `go` is set."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.asked_with: list[str] = []
+        files = {str(file.relative_to(folder)): file for file in folder.rglob("*.*")}
+
+        @self.get("/api/models/acme/tiny/revision/main")
+        async def listing(request: Request) -> Response:
+            self.asked_with.append(request.headers.get("authorization", ""))
+            siblings = [
+                {"rfilename": name, "size": file.stat().st_size} for name, file in files.items()
+            ]
+            return JSONResponse({"sha": "c0ffee", "siblings": siblings})
+
+        @self.get("/acme/tiny/resolve/c0ffee/{name:path}")
+        async def file(name: str) -> Response:
+            body = files[name].read_bytes()
+            if not name.endswith(".safetensors"):
+                return Response(body)
+            size = {"content-length": str(len(body))}
+            return StreamingResponse(self._halting(body), headers=size)
+
+    async def _halting(self, body: bytes) -> AsyncIterator[bytes]:
+        half = len(body) // 2
+        yield body[:half]
+        while not self.go.is_set():
+            await asyncio.sleep(0.01)
+        yield body[half:]
+
+
+class Server:
+    """`modelfleet server` as a process; its log is read when it has ended."""
+
+    def __init__(self, root: Path, environ: dict[str, str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        self.log_file = root / "log"
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fleet_server", "--port", str(self.port)],
+                env={**kept, **encode(SPEC), "MODELS_DIR": str(root / "models"), **environ},
+                stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of the readiness probe; (0, {}) while nobody listens."""
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=10)
+        except httpx.TransportError:
+            assert self.process.poll() is None, self.log_file.read_text()
+            return 0, {}
+        return answer.status_code, answer.json()
+
+    def wait_for(self, seen: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            status, body = self.ready()
+            if seen(status, body):
+                return body
+            time.sleep(0.02)
+        raise AssertionError(f"still {self.ready()}: {self.log_file.read_text()}")
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    @contextmanager
+    def run(**environ: str) -> Iterator[Server]:
+        server = Server(tmp_path, environ)
+        try:
+            yield server
+        finally:
+            server.process.kill()
+            server.process.wait()
+
+    return run
+
+
+@pytest.fixture
+def hub(tiny_encoder: Callable[..., Path], listen: Any) -> Iterator[tuple[Hub, str]]:
+    app = Hub(tiny_encoder())
+    with listen(app) as port:
+        yield app, f"http://127.0.0.1:{port}"
+        app.go.set()
+
+
+def half_fetched(status: int, body: dict[str, Any]) -> bool:
+    return body.get("status") == "fetching" and body["progress"]["done_bytes"] > 0
+
+
+def test_fetches_and_comes_up(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> None:
+    app, endpoint = hub
+    with start(HF_ENDPOINT=endpoint, HF_TOKEN=TOKEN) as server:
+        body = server.wait_for(half_fetched)
+        assert server.ready()[0] == 503
+        assert body["progress"]["total_bytes"] > body["progress"]["done_bytes"]
+        assert body["model"] == "acme/tiny"
+        assert list(body["stages"]) == ["start", "fetch"]
+        refused = httpx.post(
+            f"http://127.0.0.1:{server.port}/v1/embeddings",
+            json={"model": "acme/tiny", "input": "w1"},
+        )
+        assert refused.status_code == 503
+        assert "fetching" in refused.json()["error"]["message"]
+        app.go.set()
+        body = server.wait_for(lambda status, body: status == 200)
+        assert (body["status"], body["engine"], body["device"]) == ("ready", "openvino", "cpu")
+        assert body["progress"] is None
+        assert {"start", "fetch", "load", "warm"} <= set(body["stages"])
+        metrics = httpx.get(f"http://127.0.0.1:{server.port}/metrics").text
+        assert 'modelfleet_load_seconds{model="acme/tiny",stage="fetch"}' in metrics
+        environment = Path(f"/proc/{server.process.pid}/environ")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        events = [line["event"] for line in server.log()]
+        assert {"weights_fetch_started", "weights_fetched", "ready"} <= set(events)
+        assert TOKEN not in server.log_file.read_text()
+    assert app.asked_with == [f"Bearer {TOKEN}"]
+    assert not environment.exists()
+    assert Store(tmp_path / "models").folder(SPEC).is_dir()
+
+
+def test_a_stopped_server_ends_at_once_and_goes_on_later(
+    hub: tuple[Hub, str], start: Start, tmp_path: Path
+) -> None:
+    app, endpoint = hub
+    with start(HF_ENDPOINT=endpoint) as server:
+        server.wait_for(half_fetched)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(25) == 0
+        assert not Store(tmp_path / "models").folder(SPEC).exists()
+    app.go.set()
+    with start(HF_ENDPOINT=endpoint) as server:
+        server.wait_for(lambda status, body: status == 200)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"AUTO_DOWNLOAD_MODELS": "0"}, "modelfleet pull acme/tiny"),
+        ({"HF_ENDPOINT": "ftp://nowhere"}, "HF_ENDPOINT is not"),
+    ],
+)
+def test_without_weights_it_ends_with_the_reason(
+    start: Start, environ: dict[str, str], words: str
+) -> None:
+    with start(**environ) as server:
+        assert server.process.wait(DEADLINE_SECONDS) == 3
+        last = server.log()[-1]
+    assert last["event"] == "load_failed"
+    assert words in last["message"]
+
+
+def test_a_setting_that_cannot_be_read(start: Start) -> None:
+    with start(AUTO_DOWNLOAD_MODELS="maybe") as server:
+        assert server.process.wait(DEADLINE_SECONDS) == 2
+        assert "AUTO_DOWNLOAD_MODELS='maybe'" in server.log_file.read_text()
