@@ -134,7 +134,7 @@ async def test_many_at_once_each_get_their_own_answer(client: openai.AsyncOpenAI
 async def test_unknown_fields_are_ignored_and_counted(
     client: openai.AsyncOpenAI, metric: Any
 ) -> None:
-    before = await metric("modelfleet_ignored_fields_total", model=MODEL)
+    before = await metric("modelfleet_ignored_fields_total", none=0, model=MODEL)
     await chat(client, max_tokens=1, extra_body={"colour": "red", "size": 5})
     assert await metric("modelfleet_ignored_fields_total", model=MODEL) == before + 2
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REQUESTS = 1000
 AT_ONCE = 24
-WARM = 400
-"""Requests after which buffers and the touched part of the key/value cache have their size."""
-GROWTH_BYTES = 64 * 1024 * 1024
+CACHE_GIB = "0.125"
+"""Small, so that the prefix cache has filled it, and begun to throw out, after a part of them."""
+WARM = 300
+GROWTH_BYTES = 48 * 1024 * 1024
 IN_FLIGHT = ("modelfleet_in_flight", "modelfleet_queue_depth", "modelfleet_router_in_flight")
 
 
@@ -22,7 +25,7 @@ async def one(http: httpx.AsyncClient, number: int, dice: random.Random) -> str:
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": f"Number {number}: tell {dice.random()}."}],
-        "max_tokens": dice.randint(1, 24),
+        "max_tokens": dice.randint(1, 16),
         "stream": dice.random() < 0.5,
     }
     patience = dice.uniform(0, 0.5) if dice.random() < 0.4 else None
@@ -48,6 +51,14 @@ async def many(http: httpx.AsyncClient, number: int, dice: random.Random) -> dic
 
     ends = await asyncio.gather(*(placed(each) for each in range(number)))
     return {end: ends.count(end) for end in ("done", "left")}
+
+
+@pytest.fixture
+def fleet(start_fleet: Any) -> Iterator[Any]:
+    """Chat only, with a small key/value cache."""
+    with start_fleet("--models", "smollm2", KV_CACHE_GIB=CACHE_GIB) as started:
+        started.wait_for("The fleet answers at", 120)
+        yield started
 
 
 async def test_a_thousand_requests_leave_nothing_in_flight_and_memory_flat(
