@@ -18,13 +18,12 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
-from fleet_contract.cpus import available_cpus
-from fleet_contract.settings import parse_bool
 from fleet_contract.spec import ModelSpec
 from fleet_server import golden, warmup
 from fleet_server.app import create_app
 from fleet_server.load import Loaded, load, pick
 from fleet_server.load_error import LoadError
+from fleet_server.settings import ServerSettings
 from fleet_server.startup import Transfer
 from fleet_server.state import Phase, ServerState
 from fleet_server.weights import WeightsStage
@@ -42,20 +41,18 @@ WORKERS = 4
 def run(host: str, port: int, environ: Mapping[str, str]) -> int:
     """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
     spec = contract.decode(environ)
-    threads = int(environ.get("MODELFLEET_THREADS") or available_cpus())
+    settings = ServerSettings.read(environ)
     state = ServerState(spec, WORKERS)
-    launcher = Launcher(state, threads, WeightsStage(spec, Store(default_root(environ)), environ))
+    launcher = Launcher(
+        state, settings.threads, WeightsStage(spec, Store(default_root(environ)), environ)
+    )
     # Only the download may use it: from here on nothing in this process can pass it on.
     os.environ.pop("HF_TOKEN", None)
-    app = create_app(
-        state,
-        lifespan=launcher.lifespan,
-        with_metrics=parse_bool(environ.get("ENABLE_METRICS") or "1"),
-    )
+    app = create_app(state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics)
     server = serve.build(
         app, host, port,
-        drain_timeout=float(environ.get("DRAIN_TIMEOUT") or 30),
-        read_timeout=float(environ.get("READ_TIMEOUT") or 30),
+        drain_timeout=settings.drain_timeout,
+        read_timeout=settings.read_timeout,
         on_drain=state.drain,
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)

@@ -1,0 +1,100 @@
+"""Every environment variable, and what it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_contract.settings import SETTINGS, Setting, override, parse_bool
+from fleet_contract.spec import ModelSpec, Task
+
+WITH_FIELD = [setting for setting in SETTINGS if setting.field is not None]
+SEED = {
+    "MODELS", "MODEL_DEVICE", "AUTO_DOWNLOAD_MODELS", "MAX_NEW_TOKENS", "ENABLE_CHAT_BATCHING",
+    "CHAT_BATCH_WINDOW_MS", "CHAT_BATCH_MAX_SIZE", "CHAT_MAX_PROMPT_TOKENS", "CHAT_MAX_NEW_TOKENS",
+    "CHAT_BATCH_ALLOW_VISION", "ALLOW_REMOTE_IMAGES", "REMOTE_IMAGE_TIMEOUT",
+    "MAX_REMOTE_IMAGE_BYTES", "HF_HOME", "HF_TOKEN", "ENABLE_WARMUP", "WARMUP_BATCH_SIZE",
+    "WARMUP_STEPS", "ENABLE_BATCHING", "BATCH_WINDOW_MS", "BATCH_WINDOW_MAX_SIZE",
+    "EMBEDDING_CACHE_SIZE", "MAX_CONCURRENT", "MAX_QUEUE_SIZE", "MAX_BATCH_SIZE", "MAX_TEXT_CHARS",
+    "MAX_AUDIO_BYTES", "ENABLE_METRICS",
+}  # fmt: skip
+"""Names the project this one grew out of documents."""
+
+
+def sample(setting: Setting) -> tuple[str, Any]:
+    """A value that is nobody's default."""
+    if setting.name == "MODEL_DEVICE":
+        return "cuda:1", "cuda:1"
+    if setting.parse is parse_bool:
+        spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
+        return ("0", False) if read(spec, setting) else ("yes", True)
+    return ("7", 7) if setting.parse is int else ("7.5", 7.5)
+
+
+def read(spec: ModelSpec, setting: Setting) -> Any:
+    value: Any = spec
+    for name in (setting.field or "").split("."):
+        value = getattr(value, name)
+    return value
+
+
+def test_the_names_of_the_seed_are_all_there() -> None:
+    assert {setting.name for setting in SETTINGS} >= SEED
+    assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", WITH_FIELD, ids=lambda setting: setting.name)
+def test_each_sets_its_field_for_its_tasks_only(setting: Setting) -> None:
+    text, value = sample(setting)
+    for task in Task:
+        spec = ModelSpec(model="m", task=task)
+        changed = override(spec, {setting.name: f" {text} "})
+        if not setting.tasks or task in setting.tasks:
+            assert read(changed, setting) == value != read(spec, setting)
+            assert override(changed, {}) == changed
+        else:
+            assert changed == spec
+
+
+@pytest.mark.parametrize("setting", WITH_FIELD, ids=lambda setting: setting.name)
+def test_an_empty_value_changes_nothing(setting: Setting) -> None:
+    spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
+    assert override(spec, {setting.name: "  "}) == spec
+
+
+@pytest.mark.parametrize("setting", WITH_FIELD, ids=lambda setting: setting.name)
+def test_a_bad_value_names_the_variable(setting: Setting) -> None:
+    spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
+    for bad in ("many", "-5"):
+        with pytest.raises(ValueError, match=rf"^{setting.name}='{bad}': ."):
+            override(spec, {setting.name: bad})
+
+
+def test_a_models_own_default_wins_over_max_new_tokens() -> None:
+    own = ModelSpec.model_validate({"model": "m", "defaults": {"maxTokens": 9}})
+    assert override(own, {"MAX_NEW_TOKENS": "100"}).defaults.max_tokens == 9
+    assert override(ModelSpec(model="m"), {"MAX_NEW_TOKENS": "100"}).defaults.max_tokens == 100
+
+
+def test_several_at_once() -> None:
+    changed = override(
+        ModelSpec(model="m"), {"MAX_QUEUE_SIZE": "1", "MAX_STOP": "2", "UNRELATED": "x"}
+    )
+    assert (changed.limits.max_queue_size, changed.limits.max_stop) == (1, 2)
+
+
+@pytest.mark.parametrize("text", ["1", "true", "YES", " on "])
+def test_true(text: str) -> None:
+    assert parse_bool(text) is True
+
+
+@pytest.mark.parametrize("text", ["0", "False", "no", "OFF"])
+def test_false(text: str) -> None:
+    assert parse_bool(text) is False
+
+
+@pytest.mark.parametrize("text", ["", "2", "yep"])
+def test_neither(text: str) -> None:
+    with pytest.raises(ValueError, match="neither"):
+        parse_bool(text)

@@ -1,0 +1,112 @@
+"""ModelSpec: strict about names, two spellings, consistent or refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fleet_contract.spec import Engine, Modality, ModelSpec, Task
+
+FULL: dict[str, Any] = {
+    "model": "org/model-1.0",
+    "aliases": ["short"],
+    "task": "embedding",
+    "engine": "openvino",
+    "contextLength": 512,
+    "matryoshkaDimensions": [256, 128],
+    "limits": {"maxQueueSize": 3, "truncateInputs": True},
+    "batching": {"windowMs": 2.5},
+    "cache": {"kvGib": 0.5},
+    "weights": [{"path": "a/model.bin", "parts": [{"url": "pypi://a==1/x"}]}],
+    "resources": {"requests": {"cpu": "2"}},
+    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+    "golden": [{"similar": ["a", "b"], "minCosine": 0.9}],
+    "env": {"KEY": "value"},
+}
+
+
+def test_both_spellings_are_read_and_camel_case_is_written() -> None:
+    spec = ModelSpec.model_validate(FULL)
+    assert spec.limits.max_queue_size == 3
+    assert spec.to_wire() == FULL
+    snake = ModelSpec.model_validate({"model": "m", "context_length": 5, "limits": {"max_stop": 1}})
+    assert snake.to_wire() == {"model": "m", "contextLength": 5, "limits": {"maxStop": 1}}
+
+
+def test_what_is_left_at_its_default_is_not_written() -> None:
+    assert ModelSpec(model="m").to_wire() == {"model": "m"}
+
+
+def test_the_wire_form_survives_json() -> None:
+    spec = ModelSpec.model_validate(FULL)
+    assert ModelSpec.model_validate(json.loads(json.dumps(spec.to_wire()))) == spec
+
+
+def test_a_spec_is_frozen() -> None:
+    spec = ModelSpec(model="m")
+    with pytest.raises(ValidationError):
+        spec.model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"modle": "m"}, "modle"),
+        ({"model": ""}, "model"),
+        ({"model": "has space"}, "model"),
+        ({"model": "x" * 201}, "model"),
+        ({"task": "dance"}, "task"),
+        ({"engine": "steam"}, "engine"),
+        ({"device": "cuda:x"}, "device"),
+        ({"device": "gpu"}, "device"),
+        ({"aliases": ["a", "a"]}, "aliases"),
+        ({"aliases": ["m"]}, "the model id itself"),
+        ({"handler": "not a path"}, "handler"),
+        ({"sha256": "abc"}, "sha256"),
+        ({"limits": {"maxQueueSize": -1}}, "maxQueueSize"),
+        ({"limits": {"nonsense": 1}}, "nonsense"),
+        ({"defaults": {"temperature": 2.5}}, "temperature"),
+        ({"defaults": {"topP": 0}}, "topP"),
+        ({"cache": {"kvGib": 0}}, "kvGib"),
+        ({"engine": "remote"}, "remote"),
+        ({"engine": "custom"}, "handler"),
+        ({"minReplicas": 3, "maxReplicas": 2}, "minReplicas"),
+        ({"vision": True, "task": "embedding"}, "vision"),
+        ({"weights": [{"path": "../up", "parts": [{"url": "file:///x"}]}]}, "path"),
+        ({"weights": [{"path": "x", "parts": []}]}, "parts"),
+        ({"remote": {"address": "ftp://x"}}, "address"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_where_it_stands(fields: dict[str, Any], place: str) -> None:
+    with pytest.raises(ValidationError, match=place):
+        ModelSpec.model_validate({"model": "m"} | fields)
+
+
+def test_ids_and_modalities() -> None:
+    spec = ModelSpec.model_validate({"model": "m", "aliases": ["a", "b"], "vision": True})
+    assert spec.ids == ("m", "a", "b")
+    assert spec.input_modalities == (Modality.TEXT, Modality.IMAGE)
+    speech = ModelSpec(model="m", task=Task.SPEECH)
+    assert speech.input_modalities == (Modality.AUDIO,)
+    assert speech.output_modalities == (Modality.TEXT,)
+    assert ModelSpec(model="m", task=Task.RERANK).output_modalities == (Modality.SCORE,)
+    assert ModelSpec(model="m", engine=Engine.TORCH).input_modalities == (Modality.TEXT,)
+
+
+def test_every_field_says_what_it_is() -> None:
+    """The docstrings under the fields become the descriptions of the CRD."""
+    silent = []
+
+    def walk(model: Any, path: str) -> None:
+        for name, field in model.model_fields.items():
+            if not field.description:
+                silent.append(f"{path}.{name}")
+            kind = field.annotation
+            if hasattr(kind, "model_fields"):
+                walk(kind, f"{path}.{name}")
+
+    walk(ModelSpec, "spec")
+    assert silent == []
