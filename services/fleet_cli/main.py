@@ -63,7 +63,13 @@ def run(name: str, arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         print(missing(name, subcommand, error), file=sys.stderr)
         return USAGE_STATUS
-    app(arguments, prog_name=f"modelfleet {name}")
+    try:
+        app(arguments, prog_name=f"modelfleet {name}")
+    except ModuleNotFoundError as error:  # subcommands import the rest when they run
+        if not subcommand.extra or error.name is None or error.name.startswith("fleet_"):
+            raise
+        print(missing(name, subcommand, error), file=sys.stderr)
+        return USAGE_STATUS
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+import typer
 
 from fleet_cli import main as command
 from fleet_cli.main import SUBCOMMANDS, Subcommand
@@ -72,3 +74,20 @@ def test_a_missing_package_is_named_with_what_to_install(
     said = capsys.readouterr().err
     assert "No module named 'fleet_no_such_package'" in said
     assert "pip install 'modelfleet[router]'" in said
+
+
+def test_a_package_missing_only_when_it_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def router() -> None:
+        importlib.import_module("no_such_web_framework")
+
+    monkeypatch.setattr(command, "own_version", app, raising=True)
+    monkeypatch.setitem(
+        SUBCOMMANDS, "router", Subcommand("fleet_cli.main:own_version", "", "router")
+    )
+    assert command.run("router", []) == 2
+    assert "pip install 'modelfleet[router]'" in capsys.readouterr().err

@@ -62,8 +62,7 @@ class Hub(FastAPI):
     async def _halting(self, body: bytes) -> AsyncIterator[bytes]:
         half = len(body) // 2
         yield body[:half]
-        while not self.go.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self.go.wait, DEADLINE_SECONDS)
         yield body[half:]
 
 
@@ -151,14 +150,12 @@ def test_fetches_and_comes_up(hub: tuple[Hub, str], start: Start, tmp_path: Path
         assert {"start", "fetch", "load", "warm"} <= set(body["stages"])
         metrics = httpx.get(f"http://127.0.0.1:{server.port}/metrics").text
         assert 'modelfleet_load_seconds{model="acme/tiny",stage="fetch"}' in metrics
-        environment = Path(f"/proc/{server.process.pid}/environ")
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
         events = [line["event"] for line in server.log()]
         assert {"weights_fetch_started", "weights_fetched", "ready"} <= set(events)
         assert TOKEN not in server.log_file.read_text()
     assert app.asked_with == [f"Bearer {TOKEN}"]
-    assert not environment.exists()
     assert Store(tmp_path / "models").folder(SPEC).is_dir()
 
 
