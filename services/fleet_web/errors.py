@@ -25,6 +25,7 @@ from fleet_contract.errors import (
     RouteNotFound,
 )
 from fleet_web.disconnect import ClientGone
+from fleet_web.lingering import LingeringAnswer
 
 NOBODY_READS = 499
 """Status logged for a client that left; nginx uses the same."""
@@ -40,7 +41,8 @@ def response(error: FleetError) -> JSONResponse:
         headers["retry-after-ms"] = str(max(1, round(error.retry_after * 1000)))
     if error.status in (408, 413):
         headers["connection"] = "close"
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    kind = LingeringAnswer if error.status == 413 else JSONResponse
+    return kind(error.body(), status_code=error.status, headers=headers)
 
 
 def from_validation(error: ValidationError | RequestValidationError) -> BadRequest:

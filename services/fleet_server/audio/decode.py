@@ -77,7 +77,8 @@ def _blocks(file: IO[bytes], cancelled: Callable[[], bool]) -> Iterator[Float32]
 
 
 def _resampler() -> AudioResampler:
-    return AudioResampler(format="flt", layout="mono", rate=RATE)
+    # Sixteen bits and not floats: only then are channels averaged, so that none clips.
+    return AudioResampler(format="s16", layout="mono", rate=RATE)
 
 
 def _frames(container: Any, stream: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
@@ -101,8 +102,7 @@ def _frames(container: Any, stream: Any, cancelled: Callable[[], bool]) -> Itera
 
 def _arrays(frames: list[Any]) -> Iterator[Float32]:
     for frame in frames:
-        array = np.nan_to_num(frame.to_ndarray().reshape(-1), nan=0.0, posinf=1.0, neginf=-1.0)
-        yield np.clip(array, -1.0, 1.0)
+        yield frame.to_ndarray().reshape(-1).astype(np.float32) / np.float32(32768)
 
 
 def _samples(spool: Any, samples: int) -> Float32:

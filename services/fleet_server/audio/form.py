@@ -69,6 +69,7 @@ class FormReader:
         if kind != b"multipart/form-data" or not boundary:
             raise BadRequest(
                 "The body must be multipart/form-data with the fields 'file' and 'model'.",
+                param=FILE_FIELD,
                 code="invalid_content_type",
             )
         self._form = form

@@ -72,7 +72,9 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
             if raw_name in single:
                 raise BadRequest(f"{raw_name!r} is given more than once.", param=raw_name)
             single[raw_name] = value
-        elif _refused(name, value):
+        elif name == "chunking_strategy" and value == "auto":
+            continue
+        elif name in NOT_HONOURED:
             raise UnsupportedParameter(
                 f"{name!r} is not honoured by the engines of this server; an image of your own "
                 f"served with engine 'container' may honour it.",
@@ -123,10 +125,6 @@ def check_languages(asked: SpeechRequest, model: SpeechModel, model_id: str) -> 
         raise BadRequest(
             f"{model_id} does not know {name_of(asked.language).title()}.", param="language"
         )
-
-
-def _refused(name: str, value: str) -> bool:
-    return name in NOT_HONOURED and not (name == "chunking_strategy" and value == "auto")
 
 
 def _one_of(kind: type[Choice], value: str, param: str) -> Choice:

@@ -1,0 +1,138 @@
+"""Multipart bodies, well-formed and not, in pieces of every size."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from fleet_contract.errors import BadRequest, FleetError, TooLarge
+from fleet_server.audio.form import MAX_FIELD_BYTES, MAX_PARTS, SPOOL_BYTES, Form, FormReader
+
+TYPE = "multipart/form-data; boundary=xyz"
+
+
+def part(name: str, value: bytes, *, filename: str | None = None) -> bytes:
+    named = f'; filename="{filename}"' if filename else ""
+    head = f'--xyz\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
+    return head.encode() + value + b"\r\n"
+
+
+END = b"--xyz--\r\n"
+PLAIN = part("model", b"tiny") + part("file", b"\x00\x01--xyz\r\n-", filename="a.wav") + END
+
+
+@pytest.fixture
+def form() -> Iterator[Form]:
+    with Form() as made:
+        yield made
+
+
+def read(form: Form, body: bytes, *, limit: int = 1000, size: int = 7, kind: str = TYPE) -> None:
+    reader = FormReader(kind, form, limit)
+    for start in range(0, len(body), size):
+        reader.feed(body[start : start + size])
+    reader.finish()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 11, 64, 10_000])
+def test_pieces_of_every_size(form: Form, size: int) -> None:
+    read(form, PLAIN, size=size)
+    assert form.fields == [("model", "tiny")]
+    assert form.file is not None
+    assert form.file.read() == b"\x00\x01--xyz\r\n-"
+    assert form.file_bytes == 10
+
+
+def test_the_order_of_fields_does_not_matter(form: Form) -> None:
+    body = part("file", b"abc", filename="a") + part("model", b"t") + part("x[]", b"1") + END
+    read(form, body)
+    assert form.fields == [("model", "t"), ("x[]", "1")]
+
+
+def test_headers_of_any_case_and_a_recording_without_a_name(form: Form) -> None:
+    body = b"--xyz\r\ncontent-DISPOSITION: form-data; NAME=file\r\nX-Other: 1\r\n\r\nabc\r\n" + END
+    read(form, body)
+    assert form.file is not None
+    assert form.file.read() == b"abc"
+
+
+def test_what_follows_the_end_is_ignored(form: Form) -> None:
+    read(form, PLAIN + b"epilogue " * 50)
+    assert form.fields == [("model", "tiny")]
+
+
+def test_a_large_recording_goes_to_a_file(form: Form) -> None:
+    content = random.Random(1).randbytes(SPOOL_BYTES + 5)
+    read(form, part("file", content, filename="a") + END, limit=len(content), size=65_536)
+    assert form.file is not None
+    assert form.file._rolled  # type: ignore[attr-defined]
+    assert form.file.read() == content
+
+
+def test_the_recording_has_a_limit(form: Form) -> None:
+    read(form, part("file", b"x" * 1000, filename="a") + END)
+    with Form() as other, pytest.raises(TooLarge, match="1000") as caught:
+        read(other, part("file", b"x" * 1001, filename="a") + END)
+    assert caught.value.param == "file"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=",
+     "multipart/mixed; boundary=xyz", 'multipart/form-data; boundary="', "multipart/form-data;;;=",
+     f"multipart/form-data; boundary={'b' * 5000}"],
+)  # fmt: skip
+def test_other_types_of_body(form: Form, kind: str) -> None:
+    with pytest.raises(BadRequest):
+        read(form, PLAIN, kind=kind)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"nothing of the kind", b"--xyz", b"--xyz\r\n", b"--xy--\r\n", b"{}",
+        PLAIN.removesuffix(END), PLAIN[:-3].removesuffix(b"--"), PLAIN[:60],
+        b"--xyz\r\n\r\nno name\r\n" + END,
+        b"--xyz\r\nContent-Disposition: form-data\r\n\r\nno name\r\n" + END,
+        b"--xyz\r\nno colon\r\n\r\nx\r\n" + END,
+        b"--xyz\r\n: empty\r\n\r\nx\r\n" + END,
+        b"--xyz\r\nA: " + b"x" * 100_000 + b"\r\n\r\nx\r\n" + END,
+        b"--xyz\r\n" + b"A: b\r\n" * 10_000 + b"\r\nx\r\n" + END,
+        part("model", b"\xff\xfe") + END,
+        part("prompt", b"x" * (MAX_FIELD_BYTES + 1)) + END,
+        b"".join(part(f"f{number}", b"") for number in range(MAX_PARTS + 1)) + END,
+        part("file", b"a", filename="a") + part("file", b"b", filename="b") + END,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 4096])
+def test_bodies_that_are_no_form(form: Form, body: bytes, size: int) -> None:
+    with pytest.raises(BadRequest):
+        read(form, body, size=size)
+
+
+def test_damaged_bodies_end_in_a_form_or_a_refusal() -> None:
+    chance = random.Random(20)
+    body = part("model", b"tiny") + part("file", b"abc" * 30, filename="a.wav") + END
+    read_whole = 0
+    for _ in range(3000):
+        damaged = bytearray(body)
+        for _ in range(chance.randrange(1, 4)):
+            place = chance.randrange(len(damaged))
+            match chance.randrange(3):
+                case 0:
+                    damaged[place] = chance.randrange(256)
+                case 1:
+                    del damaged[place : place + chance.randrange(1, 20)]
+                case _:
+                    damaged[place:place] = chance.choice([b"\r\n", b"--", b"--xyz", b"\0", b'"'])
+            if not damaged:
+                break
+        with Form() as form:
+            try:
+                read(form, bytes(damaged), size=chance.randrange(1, 40))
+                read_whole += 1
+            except FleetError as error:
+                assert error.status in (400, 413)  # noqa: PT017
+    assert 0 < read_whole < 3000

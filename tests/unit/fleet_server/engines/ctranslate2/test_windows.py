@@ -1,0 +1,51 @@
+"""Recordings are cut in silences, and what the model left out is read again."""
+
+from __future__ import annotations
+
+from fleet_server.engines.ctranslate2.speech import RATE, Span
+from fleet_server.engines.ctranslate2.windows import Window, plan
+
+
+def spans(*seconds: tuple[float, float]) -> list[Span]:
+    return [Span(round(start * RATE), round(end * RATE)) for start, end in seconds]
+
+
+def bounds(windows: list[Window]) -> list[tuple[float, float]]:
+    return [(window.start / RATE, window.end / RATE) for window in windows]
+
+
+def test_windows_are_filled_up_to_thirty_seconds() -> None:
+    found = plan(spans((0, 9), (10, 20), (20, 29), (29, 35), (36, 59)))
+    assert bounds(found) == [(0, 29), (29, 59)]
+
+
+def test_a_long_silence_ends_a_window() -> None:
+    assert bounds(plan(spans((1, 3), (5, 7), (11, 12)))) == [(1, 7), (11, 12)]
+
+
+def test_no_window_is_longer_than_the_models() -> None:
+    found = plan(spans(*((start, start + 2.9) for start in range(0, 3000, 3))))
+    assert all(window.seconds <= 30 for window in found)
+    assert sum(len(window.spans) for window in found) == 1000
+    assert len(found) == 100
+
+
+def test_no_speech_gives_no_window() -> None:
+    assert plan([]) == []
+
+
+def test_speech_after_the_text_ended_is_read_again() -> None:
+    window = Window(tuple(spans((10, 14), (16, 20))))
+    rest = window.rest(heard=4.5)
+    assert rest is not None
+    assert bounds([rest]) == [(16, 20)]
+    inside = window.rest(heard=2.0)
+    assert inside is not None
+    assert bounds([inside]) == [(12, 20)]
+
+
+def test_a_little_rest_and_no_progress_are_left_alone() -> None:
+    window = Window(tuple(spans((10, 14), (16, 20))))
+    assert window.rest(heard=9.2) is None
+    assert window.rest(heard=10.0) is None
+    assert window.rest(heard=0.5) is None
