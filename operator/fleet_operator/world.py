@@ -45,7 +45,7 @@ class World:
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
-        self._claims: dict[tuple[str, str], dict[str, tuple[float, str]]] = defaultdict(dict)
+        self._claims: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         self._ids: dict[Key, tuple[str, ...]] = {}
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
@@ -207,7 +207,7 @@ class World:
         ids = self._resolver.resolve(model).ids
         concerned = self._release(key) if self._ids.get(key) != ids else set()
         meta = model["metadata"]
-        claim = (parse(meta.get("creationTimestamp")) or 0.0, meta["uid"])
+        claim = parse(meta.get("creationTimestamp")) or 0.0
         self._ids[key] = ids
         for identifier in ids:
             claims = self._claims[key[0], identifier]
@@ -229,7 +229,7 @@ class World:
     def _rival(self, key: Key) -> Rival | None:
         for identifier in self._ids.get(key, ()):
             claims = self._claims[key[0], identifier]
-            oldest = min(claims, key=lambda name: claims[name])
+            oldest = min(claims, key=lambda name: (claims[name], name))  # as the routers have it
             if oldest != key[1]:
                 return Rival(oldest, identifier)
         return None

@@ -1,0 +1,116 @@
+"""What the API server itself says: refusals with their messages, explanations, columns, scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.api import ApiError
+from harness.kubectl import KubectlError
+from harness.models import API, KIND, model
+from harness.tenant import Tenant
+
+pytestmark = pytest.mark.usefixtures("definition")
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"model": "-x"}, "spec.model in body should match"),
+    ({"minReplicas": 3, "maxReplicas": 2}, "minReplicas must not exceed maxReplicas"),
+    ({"model": "a/b", "aliases": ["a/b"]}, "aliases must differ from model"),
+    ({"aliases": ["c", "c"]}, 'Duplicate value: "c"'),
+    ({"engine": "remote"}, "engine remote needs remote.address"),
+    ({"engine": "custom"}, "engine custom needs a handler"),
+    ({"engine": "container"}, "engine container needs container.image"),
+    ({"engine": "warp"}, 'Unsupported value: "warp"'),
+    ({"vision": True, "task": "embedding"}, "only a chat model reads images"),
+    ({"model": "a/b", "fallback": "a/b"}, "fallback must name another model"),
+    ({"source": "ftp://host/file"}, "source must begin with hf://"),
+    ({"source": "https://host/file"}, "a source of https:// needs sha256"),
+    ({"env": {"MODELFLEET_SPEC": "{}"}}, "MODELFLEET_SPEC is set by the operator"),
+    ({"golden": [{"prompt": "x"}]}, "a golden check with a prompt needs contains"),
+    ({"golden": [{}]}, "either prompt and contains, or similar"),
+    ({"golden": [{"similar": ["a"]}]}, "similar needs two texts"),
+    ({"limits": {"maxItems": 0}}, "should be greater than or equal to 1"),
+    ({"defaults": {"topP": 0}}, "should be greater than 0"),
+    ({"resources": {"limits": {"memory": "four"}}}, "should match"),
+    ({"files": [{"path": "etc", "content": ""}]}, "spec.files[0].path in body should match"),
+    ({"remote": {"address": "host"}}, "spec.remote.address in body should match"),
+]
+
+
+@pytest.mark.parametrize(("spec", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_refusals_and_their_messages(tenant: Tenant, spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        tenant.create(model("wrong", **spec))
+    assert refused.value.status == 422
+    assert message in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["7b", "with.dot", "a" * 53])
+def test_names_a_service_could_not_have_are_refused(tenant: Tenant, name: str) -> None:
+    with pytest.raises(ApiError, match=r"metadata\.name must be"):
+        tenant.create(model(name))
+
+
+def test_the_shortest_resource_and_its_only_default(tenant: Tenant) -> None:
+    made = tenant.create(
+        {"apiVersion": API, "kind": KIND, "metadata": {"name": "m"}, "spec": {"model": "a/b"}}
+    )
+    assert made["spec"] == {"model": "a/b", "replicas": 1}
+
+
+def test_defaults_inside_list_items_and_numbers_as_quantities(tenant: Tenant) -> None:
+    golden = {"similar": ["a", "b"]}
+    limits = {"nvidia.com/gpu": 1, "memory": "4Gi"}
+    made = tenant.create(model("m", golden=[golden], resources={"limits": limits}))
+    assert made["spec"]["golden"] == [{**golden, "minCosine": 0.5}]
+    assert made["spec"]["resources"]["limits"] == limits
+
+
+def test_the_model_id_cannot_be_changed_but_the_rest_can(tenant: Tenant) -> None:
+    made = tenant.create(model("m"))
+    tenant.api.patch(made, {"spec": {"task": "rerank", "aliases": ["other"]}})
+    with pytest.raises(ApiError, match="model is immutable: create another InferenceModel"):
+        tenant.api.patch(made, {"spec": {"model": "b/c"}})
+
+
+def test_unknown_fields_are_named_by_kubectl_apply(tenant: Tenant) -> None:
+    with pytest.raises(KubectlError, match=r'unknown field "(spec\.)?temprature"'):
+        tenant.kubectl.apply(model("m", temprature=1))
+
+
+def test_pod_patches_keep_fields_nobody_declared(tenant: Tenant) -> None:
+    patch = {"spec": {"hostNetwork": True, "containers": [{"name": "server", "tty": True}]}}
+    made = tenant.create(model("m", podTemplate=patch, affinity={"podAffinity": {}}))
+    assert made["spec"]["podTemplate"] == patch
+
+
+def test_kubectl_explains_from_the_docstrings(tenant: Tenant) -> None:
+    text = tenant.kubectl("explain", "inferencemodel.spec.limits.maxQueueSize")
+    assert "Requests that may wait; one more is a 429. Default: 256." in " ".join(text.split())
+    assert "<integer>" in text
+    text = tenant.kubectl("explain", "im.status.coldStart")
+    assert "fetchSeconds" in text
+
+
+def test_kubectl_lists_by_short_name_and_category(tenant: Tenant) -> None:
+    tenant.create(model("m"))
+    header, row = tenant.kubectl("get", "im").splitlines()
+    assert header.split() == ["NAME", "MODEL", "TASK", "ENGINE", "PHASE", "READY", "REASON", "AGE"]
+    assert row.split()[:2] == ["m", "test/m"]
+    assert "inferencemodel.modelfleet.dev/m" in tenant.kubectl("get", "all", "-o", "name")
+
+
+def test_the_scale_subresource(tenant: Tenant) -> None:
+    tenant.create(model("m"))
+    tenant.kubectl("scale", "im/m", "--replicas=3")
+    scale = tenant.api.request("GET", f"{tenant.api.path(API, KIND, tenant.namespace, 'm')}/scale")
+    assert scale["spec"]["replicas"] == 3
+    assert tenant.get(API, KIND, "m")["spec"]["replicas"] == 3
+
+
+def test_the_status_is_written_apart_from_the_spec(tenant: Tenant) -> None:
+    made = tenant.create({**model("m"), "status": {"phase": "Ready"}})
+    assert "status" not in made
+    with pytest.raises(ApiError, match="Unsupported value"):
+        tenant.api.patch(made, {"status": {"phase": "Splendid"}}, sub="status")

@@ -1,0 +1,287 @@
+"""The status says why: from the real scheduler, from pods that fare badly, from the servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness import pod_states
+from harness.answering import Answering
+from harness.api import Json
+from harness.models import APPS, model, phase, reason, said, wait
+from harness.netns import Namespace
+from harness.nodes import GPU, GPU_PRODUCT
+from harness.operator_process import OperatorProcess
+from harness.played_kubelet import PlayedKubelet, does_nothing
+from harness.tenant import Tenant
+
+AddNode = Callable[..., Json]
+
+
+def test_unschedulable_says_the_scheduler_then_a_node_comes(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("small", cpu="2")
+    tenant.create(model("big", resources={"requests": {"cpu": 4}}))
+    found = wait(tenant, "big", reason("Unschedulable"))
+    assert found["status"]["phase"] == "Pending"
+    ready, scheduled = said(found, "Ready"), said(found, "Scheduled")
+    assert (ready["status"], ready["reason"]) == ("False", "Unschedulable")
+    assert (scheduled["status"], scheduled["reason"]) == ("False", "Unschedulable")
+    assert "Insufficient cpu" in scheduled["message"]
+    add_node("large", cpu="8")
+    found = wait(tenant, "big", phase("Ready"))
+    assert said(found, "Scheduled")["message"] == "On large."
+    events = tenant.wait_list(
+        "v1", "Event", lambda items: "'Ready'" in str(items),
+        fieldSelector="involvedObject.kind=InferenceModel",
+    )  # fmt: skip
+    told = {event["reason"]: event["type"] for event in events}
+    assert told == {"Unschedulable": "Warning", "Ready": "Normal"}
+
+
+def test_gpu_models_go_to_the_gpu_they_name(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    taint = {"key": GPU, "value": "present", "effect": "NoSchedule"}
+    add_node("l4", gpus=1, product="NVIDIA-L4", taints=[taint])
+    add_node("h100", gpus=1, product="NVIDIA-H100", taints=[taint])
+    placed = {
+        "resources": {"limits": {GPU: 1}},
+        "nodeSelector": {GPU_PRODUCT: "NVIDIA-H100"},
+        "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}],
+        "runtimeClassName": "nvidia",
+        "priorityClassName": "system-cluster-critical",
+    }
+    runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "nvidia"}
+    tenant.api.apply({**runtime, "metadata": {"name": "nvidia"}})
+    tenant.create(model("gpu", **placed))
+    found = wait(tenant, "gpu", phase("Ready"))
+    assert said(found, "Scheduled")["message"] == "On h100."
+    (pod,) = tenant.items("v1", "Pod")
+    assert pod["spec"]["containers"][0]["image"] == "modelfleet-server:cuda"
+    assert pod["spec"]["runtimeClassName"] == "nvidia"
+
+
+FARES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
+    (
+        "image", lambda pod, ip: pod_states.waiting(pod, "ImagePullBackOff", "no such image", ip),
+        "ImagePullFailed", "ImagePullBackOff: no such image", "Scheduled",
+    ),
+    (
+        "config",
+        lambda pod, ip: pod_states.waiting(pod, "CreateContainerConfigError", "no secret x", ip),
+        "ContainerNotCreated", "CreateContainerConfigError: no secret x", "Scheduled",
+    ),
+    (
+        "memory",
+        lambda pod, ip: pod_states.crash_loop(pod, ip, exit_code=137, reason="OOMKilled"),
+        "OutOfMemory", "The server used more than its memory limit of 1Gi.", "WeightsReady",
+    ),
+    (
+        "load",
+        lambda pod, ip: pod_states.crash_loop(
+            pod, ip, exit_code=3, reason="Error",
+            message='{"event": "loading"}\n{"event": "load_failed", "message": "not a GGUF"}\n',
+        ),
+        "LoadFailed", "not a GGUF", "WeightsReady",
+    ),
+    (
+        "golden",
+        lambda pod, ip: pod_states.terminated(
+            pod, ip, exit_code=3, reason="Error",
+            message='{"event": "load_failed", "message": "Golden check failed: 4 is not 5"}',
+        ),
+        "GoldenCheckFailed", "Golden check failed: 4 is not 5", "WeightsReady",
+    ),
+    (
+        "weights",
+        lambda pod, ip: pod_states.terminated(
+            pod, ip, exit_code=3, reason="Error",
+            message='{"event": "load_failed", "stage": "fetch", "message": "no such revision"}',
+        ),
+        "WeightsFailed", "no such revision", "Scheduled",
+    ),
+    (
+        "crash",
+        lambda pod, ip: pod_states.crash_loop(
+            pod, ip, exit_code=1, reason="Error", message="Traceback\nValueError: bad thing"
+        ),
+        "CrashLoopBackOff",
+        "The server ended with status 1, 3 restarts: ValueError: bad thing", "Scheduled",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "fare", "word", "message", "true"), FARES, ids=[fare[0] for fare in FARES]
+)
+def test_pods_that_fare_badly(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    operator: OperatorProcess,
+    name: str,
+    fare: Callable[[Json, str], Json],
+    word: str,
+    message: str,
+    true: str,
+) -> None:
+    add_node(f"fares-{name}")
+    kubelet.behave(fare)
+    tenant.create(model("poor", resources={"limits": {"memory": "1Gi"}}))
+    found = wait(tenant, "poor", reason(word))
+    assert found["status"]["phase"] == "Failed"
+    assert found["status"]["ready"] == "0/1"
+    for kind in ("Ready", "Progressing"):
+        condition = said(found, kind)
+        assert (condition["status"], condition["reason"]) == ("False", word)
+        assert condition["message"] == message
+    assert said(found, true)["status"] == "True"
+    events = tenant.wait_list("v1", "Event", bool, fieldSelector=f"reason={word}")
+    assert [(event["type"], event["message"]) for event in events] == [("Warning", message)]
+
+    kubelet.behave(lambda pod, ip: pod_states.running(pod, ip))
+    wait(tenant, "poor", phase("Ready"))
+
+
+def test_servers_tell_of_their_weights_and_of_their_start(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    operator: OperatorProcess,
+    pod_network: Namespace,
+) -> None:
+    add_node("start-a")
+    kubelet.behave(does_nothing)
+    tenant.create(model("slow"))
+    (pod,) = tenant.wait_list("v1", "Pod", lambda pods: pods and pods[0]["spec"].get("nodeName"))
+    address = kubelet.address(pod)
+    progress = {"done_bytes": 5 * 10**8, "total_bytes": 10**9, "bytes_per_second": 10**8,
+                "seconds_left": 5}  # fmt: skip
+    fetching = {"status": "fetching", "progress": progress, "stages": {"start": 0.5}}
+    with Answering(address, 8000, {"/readyz": (503, fetching)}) as server:
+        kubelet.report(pod, pod_states.running(pod, address, ready=False))
+        found = wait(tenant, "slow", reason("FetchingWeights"))
+        assert found["status"]["phase"] == "Progressing"
+        text = "0.50 of 1.00 GB of weights, 100.0 MB/s, 5 s left"
+        assert said(found, "WeightsReady")["message"] == text
+        assert found["status"]["weights"] == {
+            "doneBytes": 5 * 10**8, "totalBytes": 10**9, "bytesPerSecond": 10**8, "secondsLeft": 5,
+        }  # fmt: skip
+        server.answers["/readyz"] = (503, {"status": "loading", "stages": {}})
+        found = wait(tenant, "slow", reason("LoadingModel"))
+        assert said(found, "WeightsReady")["status"] == "True"
+        assert said(found, "Loaded")["status"] == "False"
+        assert "weights" not in found["status"]
+        stages = {"start": 0.5, "fetch": 2.25, "load": 1.0, "warm": 0.25, "golden": 0.1}
+        ready = {"status": "ready", "engine": "openvino", "device": "cpu", "stages": stages}
+        server.answers["/readyz"] = (200, ready)
+        kubelet.report(pod, pod_states.running(pod, address))
+        found = wait(tenant, "slow", lambda m: m and "coldStart" in m.get("status", {}))
+    status: dict[str, Any] = found["status"]
+    assert (status["phase"], status["engine"], status["acceleration"]) == ("Ready", "openvino", "cpu")
+    cold = status["coldStart"]
+    assert {key: cold[key] for key in cold if key.removesuffix("Seconds") in stages} == {
+        f"{name}Seconds": seconds for name, seconds in stages.items()
+    }
+    assert cold["totalSeconds"] >= cold["scheduleSeconds"] >= 0
+
+
+def test_kubectl_waits_for_conditions(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("wait-a")
+    kubelet.behave(does_nothing)
+    tenant.create(model("awaited"))
+    waiting = tenant.kubectl.popen("wait", "--for=condition=Ready", "im/awaited", "--timeout=30s")
+    tenant.wait_list("v1", "Pod", lambda pods: pods and pods[0]["spec"].get("nodeName"))
+    assert waiting.poll() is None
+    kubelet.behave(lambda pod, ip: pod_states.running(pod, ip))
+    output, _ = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0, output
+    row = tenant.kubectl("get", "im", "awaited", "--no-headers").split()
+    assert row[:7] == ["awaited", "test/awaited", "chat", "auto", "Ready", "1/1", "Ready"]
+
+
+def test_what_no_image_holds_and_what_no_profile_is_are_conditions(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    tenant.create(model("cpp", engine="llamacpp"))
+    tenant.create(model("lost", profile="nowhere"))
+    found = wait(tenant, "cpp", reason("EngineUnavailable"))
+    assert found["status"]["phase"] == "Failed"
+    found = wait(tenant, "lost", reason("InvalidSpec"))
+    assert said(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: there are none"
+    assert tenant.items(APPS, "Deployment") == []
+
+
+def test_a_spec_that_became_wrong_leaves_the_servers_alone(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("wrong-a")
+    made = tenant.create(model("once"))
+    wait(tenant, "once", phase("Ready"))
+    tenant.api.patch(made, {"spec": {"engine": "llamacpp"}})
+    found = wait(tenant, "once", reason("EngineUnavailable"))
+    assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
+    assert said(found, "Ready")["status"] == "True"
+    assert len(tenant.items("v1", "Pod")) == 1
+
+
+def test_a_remote_model_has_no_pod(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("remote-a")
+    made = tenant.create(model("far"))
+    wait(tenant, "far", phase("Ready"))
+    remote = {"engine": "remote", "remote": {"address": "http://far.example.test"}}
+    tenant.api.patch(made, {"spec": remote})
+    found = wait(tenant, "far", reason("Remote"))
+    assert found["status"]["url"] == "http://far.example.test"
+    assert said(found, "Ready")["status"] == "True"
+    for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
+        tenant.wait(api_version, kind, "far", lambda item: item is None)
+
+
+def test_names_that_others_have_are_not_taken_over(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("taken-a")
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mine"}}
+    tenant.create({**service, "spec": {"ports": [{"port": 80}], "selector": {"app": "mine"}}})
+    tenant.create(model("mine"))
+    found = wait(tenant, "mine", reason("NameTaken"))
+    assert found["status"]["phase"] == "Conflict"
+    assert tenant.get("v1", "Service", "mine")["spec"]["selector"] == {"app": "mine"}
+    tenant.kubectl("delete", "service/mine")
+    wait(tenant, "mine", phase("Ready"))
+
+
+def test_of_two_claims_to_an_id_the_older_counts(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("twins-a")
+    older = tenant.create(model("older", model="a/b", aliases=["short"]))
+    wait(tenant, "older", phase("Ready"))
+    tenant.create(model("younger", model="c/d", aliases=["short"]))
+    found = wait(tenant, "younger", reason("DuplicateModel"))
+    assert found["status"]["phase"] == "Conflict"
+    text = "The older InferenceModel 'older' already serves 'short'."
+    assert said(found, "Ready")["message"] == text
+    assert [item["metadata"]["name"] for item in tenant.items(APPS, "Deployment")] == ["older"]
+    tenant.api.delete(older)
+    wait(tenant, "younger", phase("Ready"))
+
+
+def test_pods_the_namespace_refuses(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    tenant.create({**quota, "spec": {"hard": {"pods": "0"}}})
+    tenant.wait("v1", "ResourceQuota", "none", lambda q: q and q.get("status", {}).get("hard"))
+    tenant.create(model("refused"))
+    found = wait(tenant, "refused", reason("PodsNotCreated"))
+    assert "exceeded quota: none" in said(found, "Ready")["message"]
