@@ -81,14 +81,10 @@ class AccessMiddleware:
 
 
 def _names(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    names = [(MODEL, exchange.model.encode())]
+    names = [(MODEL, exchange.model.encode()), (COLD, b"true" if exchange.cold else b"false")]
     if exchange.endpoint:
         waited = exchange.held_ms + exchange.queue_ms
-        names += [
-            (ENDPOINT, exchange.endpoint.encode()),
-            (QUEUE_MS, b"%.1f" % waited),
-            (COLD, b"true" if exchange.cold else b"false"),
-        ]
+        names += [(ENDPOINT, exchange.endpoint.encode()), (QUEUE_MS, b"%.1f" % waited)]
     if exchange.fallback_for:
         names.append((FALLBACK, exchange.fallback_for.encode()))
     return names

@@ -13,6 +13,8 @@ POINTS = 128
 """Places of each server on the ring."""
 MOST_OVER_MEAN = 1.25
 """How far above the mean load a server may be to be given more."""
+LIGHT_LOAD = 4.0
+"""Load below which a server is never passed over: what it has cached is worth more."""
 
 Load = Callable[[Endpoint], float]
 
@@ -32,19 +34,20 @@ def prefix_hash(
     """The endpoint that has the key's place on the ring, or the next one that is not overloaded.
 
     Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam: arXiv 1608.01350): a
-    server is passed over when with this request its load would exceed 1.25 times the mean. None
+    server is passed over while its load exceeds 1.25 times the mean, this request included. None
     when there are no endpoints.
     """
     if len(endpoints) < 2:
         return endpoints[0] if endpoints else None
     places, owners = ring(tuple(endpoints))
-    bound = MOST_OVER_MEAN * (sum(map(load, endpoints)) + cost) / len(endpoints)
+    mean = (sum(map(load, endpoints)) + cost) / len(endpoints)
+    bound = max(MOST_OVER_MEAN * mean, LIGHT_LOAD)
     start = bisect.bisect(places, _place(key))
     seen: set[Endpoint] = set()
     for step in range(len(owners)):
         owner = owners[(start + step) % len(owners)]
         if owner not in seen:
-            if load(owner) + cost <= max(bound, cost):
+            if load(owner) <= bound:
                 return owner
             seen.add(owner)
             if len(seen) == len(endpoints):

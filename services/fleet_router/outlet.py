@@ -5,24 +5,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
 from starlette.types import Send
 
 from fleet_router.headers import Headers
-from fleet_web.disconnect import ClientGone
 
 BEAT = b": waiting for a server of this model\n\n"
 
 
 class Outlet:
-    """A client that takes nothing for `patience` seconds is given up with ClientGone."""
+    """`send` is ASGI's; it waits while the client is slow, and fleet_web bounds how long."""
 
-    def __init__(self, send: Send, patience: float) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._patience = patience
         self.opened = False
         """Whether an event stream was begun before its answer."""
         self.beaten_at = 0.0
@@ -47,11 +44,7 @@ class Outlet:
 
     async def send(self, piece: bytes, *, more: bool) -> None:
         """Send a piece of the body; waits while the client is slow to take it."""
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": more})
-        except TimeoutError:
-            raise ClientGone from None
+        await self._send({"type": "http.response.body", "body": piece, "more_body": more})
 
     async def end(self, error: Any) -> None:
         """End an opened stream with an error body as its last event."""

@@ -21,7 +21,7 @@ from fleet_router.outlet import Outlet
 from fleet_router.paths import PATHS, PathRule
 from fleet_router.routes import LiveRoutes, Route
 from fleet_web import errors
-from fleet_web.body import READ_TIMEOUT, ClientDisconnect, check_length
+from fleet_web.body import ClientDisconnect, check_length
 from fleet_web.disconnect import ClientGone
 from fleet_web.logs import event
 
@@ -73,9 +73,8 @@ class Proxy:
             exchange.model = route.model
             _check_size(route, rule, envelope.body.length)
             self._metrics.last_request.labels(route.model).set_to_current_time()
-            outlet = Outlet(send, getattr(request.app.state, "read_timeout", READ_TIMEOUT))
             with self._metrics.in_flight.labels(route.model).track_inprogress():
-                await self._carrier.carry(request, route, envelope, outlet, exchange)
+                await self._carrier.carry(request, route, envelope, Outlet(send), exchange)
         finally:
             await envelope.body.close()
 

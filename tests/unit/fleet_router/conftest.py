@@ -110,7 +110,7 @@ class Fleet:
             f"{self.url}/v1/chat/completions",
             json={"messages": [], "model": model, **body},
             headers=planned(plan),
-            timeout=10,
+            timeout=30,
         )
 
 
@@ -127,8 +127,8 @@ def model(name: str, task: str, *ports: int, **spec: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def stub_server(name: str, task: str = "chat") -> Iterator[Stub]:
-    port = free_port()
+def stub_server(name: str, task: str = "chat", port: int | None = None) -> Iterator[Stub]:
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}/v1/models"
     with running([str(STUB), str(port), name, task], url) as process:
         yield Stub(port, process)

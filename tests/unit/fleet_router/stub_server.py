@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -39,14 +40,28 @@ class Cut(StreamingResponse):
 
 async def consume(request: Request, record: dict[str, Any]) -> None:
     digest = hashlib.sha256()
+    edges = b""
     try:
         async for piece in request.stream():
             digest.update(piece)
             record["length"] += len(piece)
+            edges += piece
+            if len(edges) > 4000:
+                edges = edges[:2000] + edges[-2000:]
     except ClientDisconnect:
         record["state"] = "left"
         raise
     record["sha256"] = digest.hexdigest()
+    record["asked"] = asked(edges)
+
+
+def asked(body: bytes) -> str:
+    """The model a body names: a short JSON object, or a form with it near an end."""
+    try:
+        return str(json.loads(body).get("model"))
+    except ValueError:
+        found = re.search(rb'name="model"\r\n\r\n(.*?)\r\n', body)
+        return found[1].decode() if found else ""
 
 
 async def pieces(plan: dict[str, Any], record: dict[str, Any]) -> AsyncIterator[bytes]:
@@ -119,7 +134,7 @@ async def answer(path: str, request: Request) -> Response:
     headers = {"x-modelfleet-endpoint": "a lie", "x-modelfleet-queue-ms": "1.5", "x-own": "kept"}
     if "large" in plan:
         return Response(b"x" * plan["large"], media_type="application/octet-stream")
-    body = {"model": MODEL, "length": record["length"], "sha256": record["sha256"]}
+    body = {name: record[name] for name in ("length", "sha256", "asked")} | {"model": MODEL}
     return JSONResponse(body, plan.get("status", 200), headers)
 
 

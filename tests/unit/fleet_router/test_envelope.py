@@ -36,6 +36,7 @@ def test_an_upload_is_found_by_its_form_field(fleet: Any, stub: Any) -> None:
     assert answer.status_code == 200
     assert answer.json() == {
         "model": "acme/chat",
+        "asked": "acme/speech",
         "length": len(raw),
         "sha256": hashlib.sha256(raw).hexdigest(),
     }

@@ -1,0 +1,235 @@
+"""Requests for a model without a server: held, bounded, told when to come back, or answered by
+another model. Real router processes over stub servers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def metric(fleet: Any, name: str, **labels: str) -> float:
+    families = text_string_to_metric_families(httpx.get(f"{fleet.url}/metrics").text)
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return sum(s.value for s in samples if labels.items() <= s.labels.items())
+
+
+def until(true: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+def held(fleet: Any, number: int) -> None:
+    until(lambda: metric(fleet, "modelfleet_router_held", model="acme/cold") == number)
+
+
+@contextmanager
+def requests(*calls: Callable[[], Any]) -> Iterator[list[Future[Any]]]:
+    with ThreadPoolExecutor(len(calls)) as pool:
+        yield [pool.submit(call) for call in calls]
+
+
+def wake(fleet: Any, entry: Any, stub: Any, **spec: Any) -> None:
+    models = [entry("acme/cold", spec.pop("task", "chat"), stub.port, **spec)]
+    fleet.routes.write_text(json.dumps({"models": models}))
+
+
+def test_a_held_request_is_answered_when_a_server_comes(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Any
+) -> None:
+    with start_router(tmp_path, [entry("acme/cold", "chat")], {"HOLD_SECONDS": "60"}) as fleet:
+        with requests(lambda: fleet.chat("acme/cold")) as (waiting,):
+            held(fleet, 1)
+            assert metric(fleet, "modelfleet_router_in_flight", model="acme/cold") == 1
+            wake(fleet, entry, stub)
+            answer = waiting.result(20)
+        assert answer.status_code == 200
+        assert answer.headers["x-modelfleet-cold"] == "true"
+        assert float(answer.headers["x-modelfleet-queue-ms"]) > 1.5  # the server says 1.5
+        warm = fleet.chat("acme/cold")
+        assert warm.headers["x-modelfleet-cold"] == "false"
+        assert warm.headers["x-modelfleet-queue-ms"] == "1.5"
+        assert metric(fleet, "modelfleet_router_held", model="acme/cold") == 0
+        assert metric(fleet, "modelfleet_router_held_seconds_count", model="acme/cold") == 1
+        assert metric(fleet, "modelfleet_router_last_request_timestamp_seconds") > 1.7e9
+
+
+def test_a_server_that_restarts_is_waited_for(
+    start_stub: Any, start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    with (
+        start_stub("acme/cold") as stub,
+        start_router(
+            tmp_path, [entry("acme/cold", "chat", stub.port)], {"HOLD_SECONDS": "60"}
+        ) as fleet,
+    ):
+        assert fleet.chat("acme/cold").status_code == 200
+        stub.process.kill()
+        stub.process.wait(10)
+        with requests(lambda: fleet.chat("acme/cold")) as (waiting,):
+            held(fleet, 1)
+            with start_stub("acme/cold", port=stub.port):
+                assert waiting.result(20).status_code == 200
+
+
+def test_too_many_are_a_429_and_the_deadline_is_a_503(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    models = [entry("acme/cold", "chat", routing={"holdRequests": 2, "holdSeconds": 3})]
+    with start_router(tmp_path, models) as fleet:
+        call = lambda: fleet.chat("acme/cold")  # noqa: E731
+        with requests(call, call) as waiting:
+            held(fleet, 2)
+            refused = fleet.chat("acme/cold")
+            assert refused.status_code == 429
+            assert refused.json()["error"]["code"] == "queue_full"
+            assert 1 <= int(refused.headers["retry-after"]) <= 10
+            assert int(refused.headers["retry-after-ms"]) >= 1000
+            for answer in (each.result(20) for each in waiting):
+                assert answer.status_code == 503
+                assert answer.json()["error"]["code"] == "model_not_ready"
+                assert "retry-after" in answer.headers
+        assert metric(fleet, "modelfleet_router_refused_total", reason="full") == 1
+        assert metric(fleet, "modelfleet_router_refused_total", reason="deadline") == 2
+        assert metric(fleet, "modelfleet_router_held", model="acme/cold") == 0
+
+
+def test_a_client_that_leaves_frees_its_place(start_router: Any, entry: Any, tmp_path: Any) -> None:
+    models = [entry("acme/cold", "chat", routing={"holdSeconds": 60})]
+    with start_router(tmp_path, models) as fleet:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{fleet.url}/v1/chat/completions", json={"model": "acme/cold"}, timeout=0.5)
+        held(fleet, 0)
+        assert metric(fleet, "modelfleet_router_in_flight", model="acme/cold") == 0
+
+
+def test_a_deleted_model_is_told_to_those_who_wait(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    models = [entry("acme/cold", "chat", routing={"holdSeconds": 60})]
+    with (
+        start_router(tmp_path, models) as fleet,
+        requests(lambda: fleet.chat("acme/cold")) as (waiting,),
+    ):
+        held(fleet, 1)
+        fleet.routes.write_text(json.dumps({"models": []}))
+        assert waiting.result(20).status_code == 404
+
+
+def test_a_stream_that_waits_hears_of_it_and_then_gets_its_answer(
+    start_router: Any, entry: Any, stub: Any, headers: Any, tmp_path: Any
+) -> None:
+    event = 'data: {"choices": []}\n\n'
+    environ = {"HOLD_SECONDS": "60", "HEARTBEAT_SECONDS": "0.2"}
+    with (
+        start_router(tmp_path, [entry("acme/cold", "chat")], environ) as fleet,
+        httpx.stream(
+            "POST", f"{fleet.url}/v1/chat/completions",
+            json={"model": "acme/cold", "stream": True},
+            headers=headers({"pieces": [event, "data: [DONE]\n\n"]}), timeout=30,
+        ) as answer,
+    ):  # fmt: skip
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["x-modelfleet-cold"] == "true"
+        pieces = answer.iter_raw()
+        assert next(pieces).startswith(b": waiting")
+        wake(fleet, entry, stub)
+        rest = b"".join(pieces).decode()
+    lines = [line for line in rest.split("\n\n") if line and not line.startswith(":")]
+    assert lines == ['data: {"choices": []}', "data: [DONE]"]
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_error_after_heartbeats_is_an_event_clients_raise(
+    start_router: Any, entry: Any, stub: Any, headers: Any, tmp_path: Any, status: int
+) -> None:
+    environ = {"HOLD_SECONDS": "60", "HEARTBEAT_SECONDS": "0.1"}
+    with start_router(tmp_path, [entry("acme/cold", "chat")], environ) as fleet:
+        client = openai.OpenAI(base_url=f"{fleet.url}/v1", api_key="none", max_retries=0)
+        stream = client.chat.completions.create(
+            model="acme/cold", messages=[], stream=True, extra_headers=headers({"status": status})
+        )
+        wake(fleet, entry, stub)
+        with pytest.raises(openai.APIError, match=str(status)):
+            list(stream)
+
+
+def test_the_deadline_after_heartbeats_is_an_event_too(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    environ = {"HOLD_SECONDS": "1", "HEARTBEAT_SECONDS": "0.2"}
+    with start_router(tmp_path, [entry("acme/cold", "chat")], environ) as fleet:
+        answer = fleet.chat("acme/cold", stream=True)
+    events = [line for line in answer.text.split("\n\n") if line.startswith("data: ")]
+    assert answer.status_code == 200
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["code"] == "model_not_ready"
+    assert len(events) == 1
+
+
+def test_a_request_that_is_no_stream_waits_in_silence(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    environ = {"HOLD_SECONDS": "0.6", "HEARTBEAT_SECONDS": "0.1"}
+    with start_router(tmp_path, [entry("acme/cold", "chat")], environ) as fleet:
+        assert fleet.chat("acme/cold").status_code == 503
+
+
+def test_a_fallback_answers_and_is_named(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Any
+) -> None:
+    models = [
+        entry("acme/cold", "chat", fallback="warm"),
+        entry("acme/warm", "chat", stub.port, aliases=["warm"]),
+    ]
+    with start_router(tmp_path, models, {"HOLD_SECONDS": "60"}) as fleet:
+        answer = fleet.chat("acme/cold")
+        assert answer.status_code == 200
+        assert answer.headers["x-modelfleet-model"] == "acme/warm"
+        assert answer.headers["x-modelfleet-fallback"] == "acme/cold"
+        assert answer.headers["x-modelfleet-cold"] == "false"
+        assert answer.json()["asked"] == "acme/warm"
+        assert "x-modelfleet-fallback" not in fleet.chat("acme/warm").headers
+        assert metric(fleet, "modelfleet_router_fallbacks_total", fallback="acme/warm") == 1
+
+
+def test_a_fallback_answers_uploads_too(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Any
+) -> None:
+    models = [
+        entry("acme/cold", "speech", 1, fallback="acme/warm-speech"),
+        entry("acme/warm-speech", "speech", stub.port),
+    ]
+    with start_router(tmp_path, models, {"HOLD_SECONDS": "60"}) as fleet:
+        answer = httpx.post(
+            f"{fleet.url}/v1/audio/transcriptions", data={"model": "acme/cold"},
+            files={"file": b"x" * 3_000_000},
+        )  # fmt: skip
+    assert answer.status_code == 200
+    assert answer.headers["x-modelfleet-fallback"] == "acme/cold"
+    assert answer.json()["asked"] == "acme/warm-speech"
+    assert answer.json()["length"] > 3_000_000
+
+
+def test_a_fallback_of_another_task_or_without_a_server_is_none(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Any
+) -> None:
+    models = [
+        entry("acme/a", "chat", fallback="acme/e"),
+        entry("acme/b", "chat", fallback="acme/a"),
+        entry("acme/c", "chat", fallback="acme/c"),
+        entry("acme/d", "chat", fallback="acme/none"),
+        entry("acme/e", "embedding", stub.port),
+    ]
+    with start_router(tmp_path, models, {"HOLD_SECONDS": "0"}) as fleet:
+        assert [fleet.chat(f"acme/{name}").status_code for name in "abcd"] == [503] * 4
