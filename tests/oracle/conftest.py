@@ -125,6 +125,12 @@ def write_chat(folder: Path, kind: str) -> None:
     ).save_pretrained(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny tensors gain nothing from more, and lose much where tests share few cores."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of a tiny random chat model: llama, qwen3, gemma3 (sliding windows) or qwen3-vl."""

@@ -81,7 +81,7 @@ def reference(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[TorchChat]:
-    made = TorchChat(spec(batching={"maxSize": 4}), folder, 2)
+    made = TorchChat(spec(batching={"maxSize": 4}), folder, 1)
     yield made
     made.close()
 
@@ -119,7 +119,7 @@ def test_all_at_once_with_some_cancelled(engine: TorchChat, reference: Any) -> N
 
 
 def test_a_prompt_read_in_pieces(folder: Path, reference: Any) -> None:
-    engine = TorchChat(spec(batching={"maxTokens": 7}), folder, 2)
+    engine = TorchChat(spec(batching={"maxTokens": 7}), folder, 1)
     try:
         prompts = [ask(engine, text) for text in QUESTIONS]
         answers = [Answer(engine, prompt) for prompt in prompts]

@@ -200,7 +200,7 @@ def spec(task: str, dtype: str = "float32", **fields: Any) -> ModelSpec:
 def test_embeddings(tmp_path: Path, write: Callable[[Path], None], dtype: str) -> None:
     torch.manual_seed(5)
     write(tmp_path)
-    engine = TorchEmbedding(spec("embedding", dtype), tmp_path, 2)
+    engine = TorchEmbedding(spec("embedding", dtype), tmp_path, 1)
     assert isinstance(engine, EmbeddingModel)
     assert (engine.dtype, engine.max_tokens) == (dtype, 512)
     batch = engine.tokenize(TEXTS)
@@ -217,7 +217,7 @@ def test_embeddings(tmp_path: Path, write: Callable[[Path], None], dtype: str) -
 @pytest.mark.parametrize("dtype", LEAST_COSINE)
 def test_minilm(demo_weights: Callable[[str], Path], dtype: str) -> None:
     folder = demo_weights("sentence-transformers/all-MiniLM-L6-v2")
-    engine = TorchEmbedding(spec("embedding", dtype, pooling="mean"), folder, 2)
+    engine = TorchEmbedding(spec("embedding", dtype, pooling="mean"), folder, 1)
     batch = engine.tokenize(TEXTS)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
@@ -257,7 +257,7 @@ def test_rerank(
 ) -> None:
     torch.manual_seed(8)
     model = write(tmp_path)
-    engine = TorchRerank(spec("rerank", dtype), tmp_path, 2)
+    engine = TorchRerank(spec("rerank", dtype), tmp_path, 1)
     assert isinstance(engine, RerankModel)
     query = "quick brown fox"
     batch = engine.tokenize_pairs(query, CORPUS)

@@ -99,14 +99,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> TorchSpeech:
-    return TorchSpeech(spec(), folder, 2)
+    return TorchSpeech(spec(), folder, 1)
 
 
 @pytest.fixture(scope="module")
 def english(tmp_path_factory: pytest.TempPathFactory) -> TorchSpeech:
     home = tmp_path_factory.mktemp("whisper-en")
     write(home, multilingual=False)
-    return TorchSpeech(spec(), home, 2)
+    return TorchSpeech(spec(), home, 1)
 
 
 def generated(folder: Path, audio: np.ndarray, **how: Any) -> list[list[int]]:
