@@ -1,1 +1,4 @@
-"""`modelfleet bench`: load against any OpenAI endpoint, measured from outside."""
+"""`modelfleet bench`: measures any OpenAI-compatible address from the outside.
+
+Knows nothing of the servers it measures and imports none of them.
+"""

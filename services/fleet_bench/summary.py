@@ -1,0 +1,99 @@
+"""Samples to figures: a pure function and the numbers it gives."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fleet_bench.load import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Seconds; percentiles by nearest rank."""
+
+    p50: float
+    p90: float
+    p99: float
+    mean: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Rates are per second of the whole run and count good answers only.
+
+    `decode_tokens_per_second` is one stream's speed after its first token. What a workload does
+    not have is None.
+    """
+
+    requests: int
+    good: int
+    errors: dict[str, int]
+    seconds: float
+    requests_per_second: float
+    latency: Spread | None
+    first_token: Spread | None
+    between_tokens: Spread | None
+    tokens: int
+    tokens_per_second: float | None
+    decode_tokens_per_second: float | None
+    prompt_tokens: int
+    items_per_second: float | None
+    times_real_time: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise(run: Run) -> Summary:
+    """The figures of a run."""
+    good = [(sample, sample.answer) for sample in run.samples if sample.answer is not None]
+    answers = [answer for _, answer in good]
+    tokens = sum(answer.tokens for answer in answers)
+    items = sum(answer.items for answer in answers)
+    audio = sum(answer.audio_seconds for answer in answers)
+    return Summary(
+        requests=len(run.samples),
+        good=len(good),
+        errors=dict(Counter(sample.error for sample in run.samples if sample.error is not None)),
+        seconds=run.seconds,
+        requests_per_second=len(good) / run.seconds,
+        latency=spread([sample.seconds for sample, _ in good]),
+        first_token=spread([answer.first for answer in answers if answer.first is not None]),
+        between_tokens=spread([gap for answer in answers for gap in answer.gaps]),
+        tokens=tokens,
+        tokens_per_second=tokens / run.seconds if tokens else None,
+        decode_tokens_per_second=_decode_speed(
+            [
+                (answer.tokens - 1, sample.seconds - answer.first)
+                for sample, answer in good
+                if answer.first is not None and answer.tokens > 1
+            ]
+        ),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        items_per_second=items / run.seconds if items else None,
+        times_real_time=audio / run.seconds if audio else None,
+    )
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """None without values."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    mean = math.fsum(ordered) / len(ordered)
+    p50, p90, p99 = (_rank(ordered, part) for part in (0.5, 0.9, 0.99))
+    return Spread(p50, p90, p99, mean, ordered[-1])
+
+
+def _rank(ordered: Sequence[float], part: float) -> float:
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def _decode_speed(streams: Sequence[tuple[int, float]]) -> float | None:
+    seconds = math.fsum(elapsed for _, elapsed in streams)
+    return sum(tokens for tokens, _ in streams) / seconds if seconds > 0 else None

@@ -1,0 +1,80 @@
+"""The command line, as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_bench.words import text
+
+
+def bench(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fleet_bench.command", *arguments],
+        env={**os.environ, **environ}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["chat", "embeddings", "audio"])
+def test_json(target: Any, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    more = ["--file", str(tmp_path / "a.wav")] if kind == "audio" else []
+    done = bench(
+        kind, "--model", "m", "--base-url", target.url, "--n-requests", "5", "--concurrency", "2",
+        "--json", *more,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["workload"], found["model"], found["good"]) == (kind, "m", 5)
+    assert found["latency"]["p99"] > 0
+    assert done.stderr == ""
+
+
+def test_the_seeds_variables_and_a_table(target: Any) -> None:
+    done = bench(
+        "chat", BASE_URL=target.url, MODEL_NAME="from-env", PROMPT="Why?", N_REQUESTS="3",
+        CONCURRENCY="2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "3 good of 3" in done.stdout
+    for figure in ("from-env", "time to first token", "tokens of one stream", "between pieces"):
+        assert figure in done.stdout
+    assert {body["messages"][0]["content"] for body in target.bodies} == {"Why?"}
+
+
+def test_errors_are_shown_and_end_with_status_1(target: Any) -> None:
+    target.mode = "busy"
+    done = bench("chat", "--model", "m", "--base-url", target.url, "--n-requests", "4")
+    assert done.returncode == 1
+    assert "HTTP 429 queue_full" in done.stdout
+    assert "0 good of 4" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["chat"],
+        ["chat", "--model", "m", "--n-requests", "0"],
+        ["chat", "--model", "m", "--concurrency", "5000"],
+        ["chat", "--model", "m", "--base-url", "localhost:8000"],
+        ["embeddings", "--model", "m", "--encoding", "int8"],
+        ["audio", "--model", "m", "--file", "no-such-file.wav"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_texts_are_distinct_and_the_same_in_every_run() -> None:
+    assert text(5, 8) == text(5, 8)
+    assert len({text(number, 8) for number in range(500)}) == 500
+    assert len(text(3, 100).split()) == 100
+    assert text(7, 1) == "7"
