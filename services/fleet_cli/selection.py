@@ -41,11 +41,15 @@ def split(text: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The process's variables, with those of `.env` in the working directory for what is unset."""
-    from dotenv import dotenv_values
+    """The process's variables, once those of `.env` in the working directory have been added.
 
-    kept = {key: value for key, value in dotenv_values(".env").items() if value is not None}
-    return {**kept, **os.environ}
+    They are added to the process itself, so that proxies and certificates named there hold too; a
+    variable that is set is never changed.
+    """
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=False)
+    return dict(os.environ)
 
 
 @contextmanager
