@@ -64,15 +64,31 @@ class FileServer:
         for path, body in files.items():
             entry: dict[str, Any] = {"rfilename": path, "size": len(body)}
             if path.endswith((".safetensors", ".gguf", ".bin")):
-                entry["lfs"] = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}
+                sha256 = hashlib.sha256(body).hexdigest()
+                entry["lfs"] = {"sha256": sha256, "size": len(body), "pointerSize": 130}
             else:
                 blob = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
                 entry["blobId"] = blob
             siblings.append(entry)
             etag = f'"{hashlib.sha256(body).hexdigest()}"'
-            self.put(f"/{repo}/resolve/{commit}/{path}", body, etag=etag)
+            self.put(
+                f"/{repo}/resolve/{commit}/{path}", body, etag=etag,
+                headers={"x-repo-commit": commit},
+            )  # fmt: skip
         listing = {"id": repo, "sha": commit, "siblings": siblings}
         self.put(f"/api/models/{repo}/revision/{revision}", json.dumps(listing).encode())
+        tree = [_in_tree(entry) for entry in siblings]
+        self.put(f"/api/models/{repo}/tree/{commit}", json.dumps(tree).encode())
+
+
+def _in_tree(sibling: dict[str, Any]) -> dict[str, Any]:
+    """The same file as the hub's other listing has it, which its library reads."""
+    entry = {"type": "file", "path": sibling["rfilename"], "size": sibling["size"]}
+    large = sibling.get("lfs")
+    if large is None:
+        return {**entry, "oid": sibling["blobId"]}
+    lfs = {"oid": large["sha256"], "size": large["size"], "pointerSize": large["pointerSize"]}
+    return {**entry, "oid": "0" * 40, "lfs": lfs}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,6 +121,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(announced))
         self.end_headers()
         self._send(answer, rest)
+
+    def do_HEAD(self) -> None:
+        """What other clients of the hub ask before they download."""
+        answer = self.files.answers.get(self.path.partition("?")[0], Answer(status=404))
+        self.send_response(answer.status)
+        for key, value in {**answer.headers, "etag": answer.etag}.items():
+            self.send_header(key, value)
+        self.send_header("content-length", str(len(answer.body)))
+        self.end_headers()
 
     def _send(self, answer: Answer, rest: bytes) -> None:
         if answer.break_after is None:
