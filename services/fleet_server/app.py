@@ -17,6 +17,7 @@ from fleet_contract.spec import Task
 from fleet_server.access import AccessMiddleware
 from fleet_server.model_info import model_info
 from fleet_server.state import Phase, ServerState
+from fleet_server.tokens import routes as tokens
 from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
 from fleet_web.answers import json_answer
@@ -47,7 +48,10 @@ def create_app(
         _mount_metrics(app, server)
     app.include_router(importlib.import_module(ROUTES[server.spec.task]).router(server))
     mount_wrong_tasks(app, server.spec)
-    app.add_middleware(AccessMiddleware, metrics=server.metrics, routes=frozenset(TASK_OF_PATH))
+    if server.spec.task is not Task.SPEECH:
+        app.include_router(tokens.router(server))
+    known = tokens.PATHS | TASK_OF_PATH.keys()
+    app.add_middleware(AccessMiddleware, metrics=server.metrics, routes=known)
     app.add_middleware(RequestIdMiddleware)
     return app
 

@@ -82,6 +82,23 @@ Message = dict[str, Any]
 `{"type": "image"}`, the n-th of which stands for the n-th of `images`."""
 
 
+class Vocabulary(Protocol):
+    """A model's tokenizer as it is, for /tokenize and /detokenize. A model that has one to show
+    has it as `vocabulary`, beside its protocol."""
+
+    size: int
+
+    def encode(self, text: str, add_special: bool) -> list[int]:
+        """Token ids; `add_special` adds what belongs around a text. Special tokens spelt in the
+        text are read as such."""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text, special tokens included. The ids are in `range(size)`."""
+
+    def piece(self, token_id: int) -> bytes:
+        """What one token stands for; not always whole characters."""
+
+
 @runtime_checkable
 class ChatModel(Protocol):
     """Writes the next turn of a conversation."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.load_error import LoadError
 
 SHORT_CHARS = 1000
@@ -26,7 +27,8 @@ class TextTokenizer:
             raise LoadError(f"{path} cannot be read: {error}.", "Fetch the model again.") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.vocabulary = LibraryVocabulary(self._tokenizer)
+        self.vocab_size = self.vocabulary.size
         self._closing = self._closing_ids()
         self.pair_boundary = self._pair_boundary()
 

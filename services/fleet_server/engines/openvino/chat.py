@@ -25,6 +25,7 @@ from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties
 from fleet_server.engines.openvino.step_loop import Running, StepLoop
+from fleet_server.engines.openvino.vocabulary import OpenVinoVocabulary
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
 
@@ -50,6 +51,7 @@ class OpenVinoChat:
         self.context_length = _context(spec, facts, cache)
         self._tokenizer = self._pipeline.get_tokenizer()
         self.decode = Detokenizer(self._tokenizer)
+        self.vocabulary = OpenVinoVocabulary(self._tokenizer, self.decode)
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
         self._loop = StepLoop(self._pipeline, self._stop_ids)

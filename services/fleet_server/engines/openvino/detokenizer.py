@@ -18,10 +18,12 @@ class Detokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._pieces = {index: _as_bytes(piece) for piece, index in tokenizer.get_vocab().items()}
+        self.pieces: dict[int, bytes] = {
+            index: _as_bytes(piece) for piece, index in tokenizer.get_vocab().items()
+        }
         self._known: dict[int, bytes] = {}
         ids = tokenizer.encode(PROBE, add_special_tokens=False).input_ids.data[0].tolist()
-        self._byte_level = b"".join(self._pieces.get(i, b"") for i in ids) == PROBE.encode()
+        self._byte_level = b"".join(self.pieces.get(i, b"") for i in ids) == PROBE.encode()
 
     def __call__(self, token_ids: Sequence[int]) -> str:
         """Text without special tokens; an unfinished character at the end gives U+FFFD."""
@@ -32,7 +34,7 @@ class Detokenizer:
     def _piece(self, token_id: int) -> bytes:
         piece = self._known.get(token_id)
         if piece is None:
-            piece = self._pieces.get(token_id, b"")
+            piece = self.pieces.get(token_id, b"")
             if _is_text(piece) and not self._tokenizer.decode([token_id]):
                 piece = b""  # OpenVINO leaves special tokens out, so they decode to nothing
             self._known[token_id] = piece

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from fleet_contract.spec import ModelSpec
+from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.torch.checkpoint import Checkpoint
 from fleet_server.engines.torch.conversation import Conversation
 from fleet_server.engines.torch.forward import Forward
@@ -44,6 +45,8 @@ class TorchChat:
         runtime = Runtime.start(spec, threads, checkpoint.stored_dtype)
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
+        backend = getattr(self._conversation.tokenizer, "backend_tokenizer", None)
+        self.vocabulary = None if backend is None else LibraryVocabulary(backend)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
         forward = Forward(model)
         bounds = _bounds(spec, forward)

@@ -36,6 +36,7 @@ class TorchEmbedding:
         head = PoolingHead(pooling, files.recipe.dense, runtime.device)
         self._encoder = Encoder(model, runtime, head, no_types)
         self._tokenizer = files.tokenizer
+        self.vocabulary = files.tokenizer.vocabulary
         self.device = str(runtime.device)
         self.dtype = self._encoder.dtype
         self.max_tokens = files.max_tokens

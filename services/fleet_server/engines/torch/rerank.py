@@ -30,6 +30,7 @@ class TorchRerank:
             )
         self._encoder = Encoder(model, runtime, _logits, pair_types(files.tokenizer.pair_boundary))
         self._tokenizer = files.tokenizer
+        self.vocabulary = files.tokenizer.vocabulary
         self.device = str(runtime.device)
         self.dtype = self._encoder.dtype
         self.max_tokens = files.max_tokens

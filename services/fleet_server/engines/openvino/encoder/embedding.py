@@ -37,6 +37,7 @@ class EmbeddingEngine:
             ready_made = shipped.read(files.shipped, fills)
             model = shipped.embedding(ready_made, files.recipe, spec.pooling)
         self._tokenizer = loading.tokenizer
+        self.vocabulary = loading.tokenizer.vocabulary
         self._passes = loading.compile(model, fills)
         self.dtype = self._passes.precision
         self.max_tokens = loading.max_tokens

@@ -33,6 +33,7 @@ class RerankEngine:
         else:
             model = shipped.relevance(shipped.read(files.shipped, fills))
         self._tokenizer = loading.tokenizer
+        self.vocabulary = loading.tokenizer.vocabulary
         self._passes = loading.compile(model, fills)
         self.dtype = self._passes.precision
         self.max_tokens = loading.max_tokens

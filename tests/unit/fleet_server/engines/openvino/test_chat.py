@@ -170,6 +170,18 @@ def test_every_token_decodes_as_openvino_does(model: OpenVinoChat) -> None:
     assert model.decode([2, *ids, 0, 1]) == text
 
 
+def test_the_vocabulary_goes_there_and_back(model: OpenVinoChat) -> None:
+    vocabulary = model.vocabulary
+    text = "Hello wörld, 日本語<|im_end|>"
+    ids = vocabulary.encode(text, False)
+    assert ids[-1] == 2
+    assert vocabulary.decode(ids) == text
+    assert b"".join(map(vocabulary.piece, ids)) == text.encode()
+    assert vocabulary.size == 49152
+    assert vocabulary.encode("", False) == []
+    assert vocabulary.decode([]) == ""
+
+
 def test_images_are_refused(model: OpenVinoChat) -> None:
     with pytest.raises(BadRequest):
         model.prompt([{"role": "user", "content": "x"}], [object()])

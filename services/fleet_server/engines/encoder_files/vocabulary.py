@@ -1,0 +1,49 @@
+"""A Vocabulary (fleet_server.protocols) over a `tokenizers.Tokenizer`; the encoders show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+UNFINISHED = "\ufffd"
+
+
+class LibraryVocabulary:
+    """Safe to call from several threads; the tokenizer must neither cut nor pad."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.size: int = tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, text: str, add_special: bool) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+        return text
+
+    def piece(self, token_id: int) -> bytes:
+        """The text of a token alone. Of a token that is no whole character, the bytes that a
+        byte-level vocabulary spells in its own letters."""
+        text: str = self._tokenizer.decode([token_id], skip_special_tokens=False)
+        if UNFINISHED not in text:
+            return text.encode()
+        spelt = self._tokenizer.id_to_token(token_id) or ""
+        if not set(spelt) <= BYTES.keys():
+            return text.encode()
+        return bytes(BYTES[letter] for letter in spelt)
+
+
+def _letters() -> dict[str, int]:
+    """The letters of byte-level vocabularies: printable Latin-1 stands for itself, the other bytes
+    follow in order from 256 on (GPT-2's `bytes_to_unicode`)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {
+        chr(256 + number): byte for number, byte in enumerate(others)
+    }
+
+
+BYTES = _letters()

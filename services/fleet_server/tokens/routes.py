@@ -1,0 +1,70 @@
+"""POST /tokenize and /detokenize; mounted by `app` for models that read text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from fleet_contract.errors import UnsupportedParameter
+from fleet_server.embeddings.fields import count_ignored
+from fleet_server.protocols import Vocabulary
+from fleet_server.state import ServerState
+from fleet_server.tokens.request import (
+    DetokenizeBody,
+    TokenizeBody,
+    parse_detokenize,
+    parse_tokenize,
+)
+from fleet_web.answers import json_answer
+from fleet_web.body import read_json
+
+PATHS = frozenset({"/tokenize", "/detokenize"})
+
+
+def router(server: ServerState) -> APIRouter:
+    """The token routes of `server`."""
+    routes = APIRouter()
+
+    @routes.post("/tokenize")
+    async def tokenize(request: Request) -> Response:
+        raw, vocabulary = await _read(request, server)
+        asked = parse_tokenize(raw, server.spec.limits.max_text_chars)
+        count_ignored(raw, TokenizeBody, server.metrics)
+        return json_answer(await server.run_blocking(_tokenize, asked, vocabulary))
+
+    @routes.post("/detokenize")
+    async def detokenize(request: Request) -> Response:
+        raw, vocabulary = await _read(request, server)
+        tokens = parse_detokenize(raw, vocabulary.size)
+        count_ignored(raw, DetokenizeBody, server.metrics)
+        return json_answer({"content": await server.run_blocking(vocabulary.decode, tokens)})
+
+    return routes
+
+
+async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], Vocabulary]:
+    raw = await read_json(request, server.spec.limits.max_body_bytes)
+    vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
+    if isinstance(raw.get("model"), str):
+        server.check_model(raw["model"])
+    if vocabulary is None:
+        raise UnsupportedParameter(
+            f"The engine of {server.spec.model!r} does not show its tokenizer.", param="model"
+        )
+    return raw, vocabulary
+
+
+def _tokenize(asked: TokenizeBody, vocabulary: Vocabulary) -> dict[str, Any]:
+    ids = vocabulary.encode(asked.content, asked.add_special)
+    if not asked.with_pieces:
+        return {"tokens": ids}
+    return {"tokens": [{"id": token, "piece": _piece(vocabulary.piece(token))} for token in ids]}
+
+
+def _piece(raw: bytes) -> str | list[int]:
+    """Text, or the bytes of a token that is no whole text."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return list(raw)
