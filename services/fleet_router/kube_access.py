@@ -84,9 +84,9 @@ def from_kubeconfig(path: Path) -> KubeAccess:
             tls.check_hostname = False
             tls.verify_mode = ssl.CERT_NONE
         _present(tls, _data(user, "client-certificate", path), _data(user, "client-key", path))
-    except (OSError, KeyError, TypeError, AttributeError, binascii.Error, yaml.YAMLError) as error:
+    except (KeyError, TypeError, AttributeError, binascii.Error, yaml.YAMLError) as error:
         raise ValueError(f"{path}: not a usable kubeconfig: {error!r}") from error
-    except (ValueError, ssl.SSLError) as error:
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from error
     return KubeAccess(
         server,

@@ -1,4 +1,4 @@
-"""A model server of the tests, run as its own process: `python stub_server.py PORT MODEL TASK`.
+"""A model server of the tests, run as its own process: `stub_server.py PORT MODEL TASK [HOST]`.
 
 A request says in the header `x-plan` (JSON) how it is to be answered: `delay` before the head,
 `status`, `pieces` of a stream with a `gap` after each, `cut` to leave out the end, `exit` to die
@@ -25,6 +25,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 PORT, MODEL, TASK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+HOST = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 seen: dict[str, dict[str, Any]] = {}
 app = FastAPI()
 
@@ -138,4 +139,4 @@ async def answer(path: str, request: Request) -> Response:
     return JSONResponse(body, plan.get("status", 200), headers)
 
 
-uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="critical", loop="uvloop")
+uvicorn.run(app, host=HOST, port=PORT, log_level="critical", loop="uvloop")

@@ -1,0 +1,199 @@
+"""The router's routes from a real API server, with its ServiceAccount's rights only.
+
+Pods are played; what answers at their addresses is the stub of the router's own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from harness.api import Json
+from harness.control_plane import ControlPlane
+from harness.models import API, KIND, model, phase, wait
+from harness.netns import Namespace
+from harness.operator_process import OperatorProcess
+from harness.played_kubelet import PlayedKubelet
+from harness.router_process import RouterProcess, StubServers, grant
+from harness.run import Run
+from harness.tenant import Tenant
+
+CHAT = "test/chat"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stubs(run: Run, pod_network: Namespace) -> Iterator[StubServers]:
+    pod_network.enter()
+    servers = StubServers(run, CHAT)
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def make_router(
+    run: Run, control_plane: ControlPlane, definition: None, tenant: Tenant
+) -> Iterator[Callable[..., RouterProcess]]:
+    """Starts routers of the test's namespace."""
+    grant(tenant)
+    made: list[RouterProcess] = []
+
+    def make(**settings: str) -> RouterProcess:
+        router = RouterProcess(run, control_plane, tenant, **settings)
+        made.append(router)
+        router.start()
+        return router
+
+    yield make
+    for router in made:
+        router.stop()
+
+
+def endpoint_slice(name: str, *addresses: str) -> Json:
+    endpoints = [{"addresses": [each], "conditions": {"ready": True}} for each in addresses]
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "labels": {"modelfleet.dev/inferencemodel": name}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8000, "protocol": "TCP"}],
+        "endpoints": endpoints,
+    }
+
+
+def ready(router: RouterProcess, name: str) -> Callable[[], bool]:
+    return lambda: router.states().get(name) == "ready"
+
+
+def test_a_model_applied_with_kubectl_is_served(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+    make_router: Callable[..., RouterProcess],
+) -> None:
+    add_node("router-a")
+    router = make_router()
+    assert router.states() == {}
+    tenant.kubectl.apply(model("chat", aliases=["gpt"]))
+    router.wait_until(ready(router, CHAT))
+    wait(tenant, "chat", phase("Ready"))
+    answer = router.chat("gpt")
+    assert answer.status_code == 200
+    assert answer.headers["x-modelfleet-model"] == CHAT
+    assert answer.headers["x-modelfleet-endpoint"].startswith("chat-")
+    assert [entry.id for entry in router.client().models.list()] == [CHAT]
+    tenant.kubectl("delete", "inferencemodel/chat")
+    router.wait_until(lambda: router.states() == {})
+    assert router.chat(CHAT).status_code == 404
+
+
+def test_a_sleeping_model_is_woken_and_the_request_that_woke_it_is_answered(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+    make_router: Callable[..., RouterProcess],
+) -> None:
+    add_node("router-b")
+    routers = [make_router(HOLD_SECONDS="60") for _ in range(2)]
+    asleep = {"desiredReplicas": 0, "lastActiveTime": "2020-01-01T00:00:00Z"}
+    operator.stop()  # it finds the model as it left it
+    created = tenant.create(model("chat", minReplicas=0, scaleToZeroAfter=1))
+    tenant.api.patch(created, {"status": {"phase": "Pending", "scaling": asleep}}, sub="status")
+    operator.start()
+    wait(tenant, "chat", phase("ScaledToZero"))
+    for router in routers:
+        router.wait_until(lambda router=router: router.states().get(CHAT) == "scaled_to_zero")
+    with ThreadPoolExecutor(12) as clients:
+        answers = list(clients.map(lambda n: routers[n % 2].chat(CHAT), range(12)))
+    assert [answer.status_code for answer in answers] == [200] * 12
+    assert "true" in {answer.headers["x-modelfleet-cold"] for answer in answers}
+    found = tenant.get(API, KIND, "chat")
+    assert found["metadata"]["annotations"]["modelfleet.dev/wake-at"]
+
+
+def test_a_model_is_known_right_after_a_restart_however_cold(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    tenant.create(model("chat"))
+    router = make_router(HOLD_SECONDS="0.3")
+    for _ in range(3):
+        answer = router.chat(CHAT)
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+        router.kill()
+        router.start(ready=False)
+        early = router.chat(CHAT)
+        assert early.status_code == 503
+        assert early.json()["error"]["code"] == "model_not_ready"
+        router.wait_until(lambda: router.answers("/readyz"))
+
+
+def test_servers_come_and_go_as_their_slices_say(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    router = make_router(HOLD_SECONDS="30")
+    tenant.create(model("chat"))
+    tenant.create(endpoint_slice("chat", "10.90.200.1", "10.90.200.2"))
+    router.wait_until(ready(router, CHAT))
+    names = {router.chat(CHAT).headers["x-modelfleet-endpoint"] for _ in range(40)}
+    assert names == {"10.90.200.1", "10.90.200.2"}
+    tenant.apply(endpoint_slice("chat", "10.90.200.2"))
+    router.wait_until(lambda: router.chat(CHAT).headers["x-modelfleet-endpoint"] == "10.90.200.2")
+    assert {router.chat(CHAT).headers["x-modelfleet-endpoint"] for _ in range(20)} == {
+        "10.90.200.2"
+    }
+
+
+def test_routes_outlive_an_api_server_that_restarts(
+    tenant: Tenant, control_plane: ControlPlane, make_router: Callable[..., RouterProcess]
+) -> None:
+    router = make_router(HOLD_SECONDS="30")
+    tenant.create(model("chat"))
+    tenant.create(endpoint_slice("chat", "10.90.201.1"))
+    router.wait_until(ready(router, CHAT))
+    control_plane.stop_apiserver(kill=True)
+    assert router.chat(CHAT).status_code == 200
+    assert router.answers("/readyz")
+    control_plane.start_apiserver()
+    tenant.create(model("other", aliases=["late"]))
+    router.wait_until(lambda: "test/other" in router.states())
+    assert router.chat(CHAT).status_code == 200
+
+
+def test_the_older_of_two_models_has_the_id(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    router = make_router(HOLD_SECONDS="0.2")
+    tenant.create(model("old", model=CHAT))
+    tenant.create(endpoint_slice("old", "10.90.202.1"))
+    router.wait_until(ready(router, CHAT))
+
+    def younger(found: Json | None) -> Any:
+        return found and found["metadata"]["creationTimestamp"] > created
+
+    operator.stop()  # it finds the model as it left it
+    created = tenant.get(API, KIND, "old")["metadata"]["creationTimestamp"]
+    names = iter(f"young-{number}" for number in range(100))
+    while True:  # timestamps have a resolution of one second
+        name = next(names)
+        if younger(tenant.create(model(name, model=CHAT, aliases=[f"{name}-alias"]))):
+            break
+    tenant.create(endpoint_slice(name, "10.90.202.2"))
+    tenant.create(model("mark"))
+    router.wait_until(lambda: "test/mark" in router.states())
+    assert router.chat(CHAT).headers["x-modelfleet-endpoint"] == "10.90.202.1"
+
+
+def test_namespaces_that_are_not_named_are_not_served_and_none_is_needed_beyond_its_rights(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    with Tenant(tenant.api, "unseen") as unseen:
+        unseen.create(model("hidden"))
+        router = make_router()
+        tenant.create(model("seen"))
+        router.wait_until(lambda: "test/seen" in router.states())
+        assert set(router.states()) == {"test/seen"}

@@ -1,0 +1,138 @@
+"""Runs the router as its users do: a process of its own, with its ServiceAccount's rights only."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import yaml
+
+from harness.control_plane import ControlPlane
+from harness.process import Process
+from harness.run import Run
+from harness.tenant import Tenant
+
+ROOT = Path(__file__).parents[3]
+ACCOUNT = "modelfleet-router"
+RULES = ROOT / "services" / "fleet_router" / "rbac.yaml"
+STUB = ROOT / "tests" / "unit" / "fleet_router" / "stub_server.py"
+_RBAC = "rbac.authorization.k8s.io"
+_numbers = itertools.count(1)
+
+
+def grant(tenant: Tenant, account: str = ACCOUNT) -> None:
+    """A ServiceAccount with the router's rights in the tenant's namespace."""
+    name = {"name": account}
+    tenant.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name})
+    rules = yaml.safe_load(RULES.read_text())["watched"]
+    role = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": name, "rules": rules}
+    tenant.apply(role)
+    reference = {"apiGroup": _RBAC, "kind": "Role", "name": account}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": tenant.namespace}
+    binding = {"kind": "RoleBinding", "metadata": name, "roleRef": reference, "subjects": [subject]}
+    tenant.apply({"apiVersion": f"{_RBAC}/v1", **binding})
+
+
+class RouterProcess:
+    """One router of a tenant's namespace; it can be stopped, killed and started again."""
+
+    def __init__(self, run: Run, plane: ControlPlane, tenant: Tenant, **settings: str) -> None:
+        path = tenant.api.path("v1", "ServiceAccount", tenant.namespace, ACCOUNT)
+        token = tenant.api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
+        self._run = run
+        self._settings = settings
+        self._config = plane.kubeconfig_with(ACCOUNT, token, tenant.namespace)
+        self._process: Process | None = None
+        self.port = 0
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it; return when it has its first table, or where not `ready` when it lives."""
+        self.port = free_port()
+        environ = {"KUBECONFIG": str(self._config), **self._settings}
+        pairs = [f"{name}={value}" for name, value in environ.items()]
+        command = ["env", *pairs, sys.executable, "-W", "error", "-m", "fleet_router", "--kube",
+                   "--port", str(self.port)]  # fmt: skip
+        self._process = Process(self._run, f"router-{next(_numbers)}", command)
+        self._process.wait_until(lambda: self.answers("/readyz" if ready else "/livez"))
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def wait_until(self, true: Any) -> None:
+        """Return once `true` says so; a failure shows the end of the router's log."""
+        assert self._process is not None
+        self._process.wait_until(true)
+
+    def answers(self, path: str) -> bool:
+        """Whether one of its own paths answers with 200."""
+        try:
+            return self.get(path).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def get(self, path: str) -> httpx.Response:
+        """GET one of its own paths."""
+        return httpx.get(f"{self.url}{path}", trust_env=False, timeout=10)
+
+    def states(self) -> dict[str, str]:
+        """The state of every model in its list."""
+        return {entry["id"]: entry["state"] for entry in self.get("/v1/models").json()["data"]}
+
+    def chat(self, model: str, **plan: Any) -> httpx.Response:
+        """A chat request; `plan` tells the stub how to answer it."""
+        return httpx.post(
+            f"{self.url}/v1/chat/completions", json={"model": model, "messages": []},
+            headers={"x-plan": json.dumps(plan)}, timeout=60, trust_env=False,
+        )  # fmt: skip
+
+    def client(self) -> openai.OpenAI:
+        """The official client."""
+        return openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key="none", max_retries=0,
+            http_client=httpx.Client(trust_env=False),
+        )  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class StubServers:
+    """Answers on port 8000 of every played pod's address, as a model server would."""
+
+    def __init__(self, run: Run, model: str, task: str = "chat") -> None:
+        command = [sys.executable, STUB, "8000", model, task, "0.0.0.0"]
+        self._process = Process(run, f"stub-{next(_numbers)}", command)
+        self._process.wait_until(self._answers)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.stop()
+
+    @staticmethod
+    def _answers() -> bool:
+        try:
+            return httpx.get("http://127.0.0.1:8000/v1/models", trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+def free_port() -> int:
+    """A port of the loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
