@@ -60,7 +60,7 @@ def build(
     )
     wire = status.to_wire()
     # Zeros are said too: autoscalers read them, and people would miss them.
-    return {"replicas": 0, "readyReplicas": 0, **wire}
+    return {"ready": status.ready, "replicas": 0, "readyReplicas": 0, **wire}
 
 
 def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: Any) -> list[Said]:

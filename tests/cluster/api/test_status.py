@@ -182,7 +182,11 @@ def test_servers_tell_of_their_weights_and_of_their_start(
         kubelet.report(pod, pod_states.running(pod, address))
         found = wait(tenant, "slow", lambda m: m and "coldStart" in m.get("status", {}))
     status: dict[str, Any] = found["status"]
-    assert (status["phase"], status["engine"], status["acceleration"]) == ("Ready", "openvino", "cpu")
+    assert (status["phase"], status["engine"], status["acceleration"]) == (
+        "Ready",
+        "openvino",
+        "cpu",
+    )
     cold = status["coldStart"]
     assert {key: cold[key] for key in cold if key.removesuffix("Seconds") in stages} == {
         f"{name}Seconds": seconds for name, seconds in stages.items()
@@ -214,7 +218,9 @@ def test_what_no_image_holds_and_what_no_profile_is_are_conditions(
     found = wait(tenant, "cpp", reason("EngineUnavailable"))
     assert found["status"]["phase"] == "Failed"
     found = wait(tenant, "lost", reason("InvalidSpec"))
-    assert said(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: there are none"
+    assert (
+        said(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: there are none"
+    )
     assert tenant.items(APPS, "Deployment") == []
 
 

@@ -33,7 +33,7 @@ class Answering:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 outer.asked.append(self.path)
                 status, body = outer.answers.get(self.path, (404, {}))
                 content = (body if isinstance(body, str) else json.dumps(body)).encode()
