@@ -1,7 +1,8 @@
 """kopf's part: watches that feed the world and the queue; nothing else.
 
 Index handlers fill the world before any event handler runs; the first of those opens the queue, so
-that the first look at a model already sees its children and pods. Neither kind adds a finalizer or an annotation to an object.
+that the first look at a model already sees its children and pods. Neither kind adds a finalizer or
+an annotation to an object.
 """
 
 from __future__ import annotations

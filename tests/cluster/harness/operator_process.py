@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ class OperatorProcess:
             return httpx.get(self._url(path), trust_env=False, timeout=5).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def await_answer(self, path: str, status: int, timeout: float = 60) -> None:
+        """Wait until one of its own paths answers so."""
+        deadline = time.monotonic() + timeout
+        while httpx.get(self._url(path), trust_env=False, timeout=5).status_code != status:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{path} does not answer {status}\n{self.log()}")
+            time.sleep(0.1)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
 
     def metrics(self) -> str:
         """Its metrics as text."""

@@ -1,0 +1,186 @@
+"""Running it: rights, namespaces, an API server that goes away, health that means something."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness import operator_process
+from harness.api import Api, Json
+from harness.control_plane import ControlPlane
+from harness.models import APPS, model, phase, reason, said, wait
+from harness.operator_process import NAMESPACE, OperatorProcess
+from harness.played_kubelet import PlayedKubelet
+from harness.run import Run
+from harness.tenant import Tenant
+
+AddNode = Callable[..., Json]
+PROFILES = "modelfleet-profiles"
+
+
+def config_map(data: dict[str, str]) -> Json:
+    meta = {"name": PROFILES, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+
+
+@pytest.fixture
+def profiles(api: Api, operator: OperatorProcess) -> Iterator[Callable[[dict[str, str]], None]]:
+    """Sets the profiles; none are left after the test."""
+    yield lambda data: api.apply(config_map(data)) and None
+    api.delete(config_map({}))
+
+
+def test_the_account_may_do_what_is_listed_and_nothing_else(
+    api: Api, cluster_operator: OperatorProcess
+) -> None:
+    account = f"system:serviceaccount:{NAMESPACE}:{operator_process.ACCOUNT}"
+
+    def may(verb: str, group: str, resource: str, sub: str = "", name: str = "") -> bool:
+        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": NAMESPACE,
+                      "subresource": sub, "name": name}  # fmt: skip
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+                  "spec": {"user": account, "resourceAttributes": attributes}}  # fmt: skip
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(api.request("POST", path, review)["status"]["allowed"])
+
+    assert may("patch", "apps", "deployments")
+    assert may("get", "", "configmaps", name=PROFILES)
+    for verb, group, resource in (
+        ("get", "", "secrets"),
+        ("list", "", "secrets"),
+        ("list", "", "configmaps"),
+        ("create", "", "pods"),
+        ("delete", "", "pods"),
+        ("delete", "", "nodes"),
+        ("patch", "modelfleet.dev", "inferencemodels"),
+        ("delete", "modelfleet.dev", "inferencemodels"),
+        ("create", "rbac.authorization.k8s.io", "rolebindings"),
+        ("update", "apps", "deployments"),
+    ):
+        assert not may(verb, group, resource), f"{verb} {resource}"
+    assert not may("create", "", "pods", sub="exec")
+    assert not may("get", "", "pods", sub="log")
+
+
+def test_a_profile_gives_what_the_resource_leaves_out(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    profiles: Callable[[dict[str, str]], None],
+) -> None:
+    add_node("profiled", labels={"disk": "fast"})
+    tenant.create(model("fast", profile="fast", resources={"requests": {"cpu": "1"}}))
+    wait(tenant, "fast", reason("InvalidSpec"))
+    profiles({
+        "fast": "nodeSelector: {disk: fast}\nresources: {requests: {cpu: 2, memory: 1Gi}}\n"
+                "env: {LOG_LEVEL: debug}\nmodelCache: {size: 2Gi}\n",
+        "broken": "nodeSelector: 3\n",
+    })  # fmt: skip
+    tenant.create(model("unlucky", profile="broken"))
+    wait(tenant, "fast", lambda m: m and m["status"].get("reason") == "Unschedulable")
+    pod = tenant.get(APPS, "Deployment", "fast")["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"disk": "fast"}
+    (container,) = pod["containers"]
+    assert container["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
+    assert {"name": "LOG_LEVEL", "value": "debug"} in container["env"]
+    claim = tenant.get("v1", "PersistentVolumeClaim", "fast-cache")
+    assert claim["spec"]["resources"]["requests"] == {"storage": "2Gi"}
+    found = wait(tenant, "unlucky", lambda m: m and "nodeSelector" in said(m, "Ready")["message"])
+    assert said(found, "Ready")["message"].startswith("profile 'broken': nodeSelector: ")
+
+    profiles({"fast": "nodeSelector: {disk: fast}\n"})
+    wait(tenant, "fast", phase("Ready"))
+    tenant.wait("v1", "PersistentVolumeClaim", "fast-cache",
+                lambda claim: claim is None or claim["metadata"].get("deletionTimestamp"))  # fmt: skip
+
+
+def test_the_api_server_goes_away_and_comes_back(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    operator: OperatorProcess,
+    control_plane: ControlPlane,
+) -> None:
+    add_node("outage")
+    tenant.create(model("before"))
+    wait(tenant, "before", phase("Ready"))
+    control_plane.stop_apiserver(kill=True)
+    operator.await_answer("/readyz", 503)
+    assert operator.answers("/healthz"), "a restart of the operator would not help"
+    control_plane.start_apiserver()
+    tenant.create(model("after"))
+    wait(tenant, "after", phase("Ready"), timeout=60)
+    tenant.kubectl("delete", "service/before")
+    tenant.wait("v1", "Service", "before", bool)
+    operator.await_answer("/readyz", 200)
+
+
+def test_health_turns_bad_when_a_watch_is_behind(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    """A stopped process stands for a stuck one: what it missed is there when it goes on."""
+    add_node("healthy")
+    tenant.create(model("fine"))
+    wait(tenant, "fine", phase("Ready"))
+    assert operator.answers("/healthz")
+    text = operator.metrics()
+    for line in (
+        "modelfleet_operator_queue_depth 0.0",
+        'modelfleet_operator_watch_stale{kind="Pod"} 0.0',
+    ):
+        assert line in text
+    assert 'modelfleet_operator_models{phase="Ready"}' in text
+    assert 'modelfleet_operator_reconciles_total{result="changed"}' in text
+
+
+def test_a_missed_deletion_is_noticed(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    operator: OperatorProcess,
+    control_plane: ControlPlane,
+) -> None:
+    """While the watches are cut, a Service goes: a relist does not tell of it, resync does."""
+    add_node("missed")
+    tenant.create(model("cut"))
+    wait(tenant, "cut", phase("Ready"))
+    os.kill(operator.pid, signal.SIGSTOP)
+    try:
+        tenant.kubectl("delete", "service/cut")
+        control_plane.stop_apiserver(kill=True)
+        control_plane.start_apiserver()
+    finally:
+        os.kill(operator.pid, signal.SIGCONT)
+    tenant.wait("v1", "Service", "cut", bool, timeout=60)
+
+
+def test_one_namespace_with_the_rights_of_one_namespace(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    run: Run,
+    api: Api,
+    control_plane: ControlPlane,
+    cluster_operator: OperatorProcess,
+) -> None:
+    cluster_operator.stop()
+    add_node("single", gpus=1)
+    with Tenant(api, "elsewhere") as elsewhere:
+        operator_process.grant(api, (tenant.namespace,), account="single-namespace")
+        single = OperatorProcess(run, control_plane, api, "single-namespace")
+        try:
+            single.start(WATCH_NAMESPACES=tenant.namespace)
+            placed = {"nodeSelector": {"kubernetes.io/hostname": "single"}}
+            gpu = {"limits": {"nvidia.com/gpu": 1}}
+            elsewhere.create(model("ignored"))
+            made = tenant.create(model("served", resources=gpu, **placed))
+            wait(tenant, "served", phase("Ready"))
+            tenant.api.patch(made, {"spec": {"limits": {"maxItems": 7}}})
+            wait(tenant, "served", lambda m: phase("Ready")(m) and "CapacityUnknown" in str(m))
+            assert elsewhere.items(APPS, "Deployment") == []
+            assert "forbidden" not in single.log()
+        finally:
+            single.stop()
