@@ -93,8 +93,11 @@ def test_a_profile_gives_what_the_resource_leaves_out(
 
     profiles({"fast": "nodeSelector: {disk: fast}\n"})
     wait(tenant, "fast", phase("Ready"))
-    tenant.wait("v1", "PersistentVolumeClaim", "fast-cache",
-                lambda claim: claim is None or claim["metadata"].get("deletionTimestamp"))  # fmt: skip
+    tenant.wait("v1", "PersistentVolumeClaim", "fast-cache", is_leaving)
+
+
+def is_leaving(item: Json | None) -> bool:
+    return item is None or "deletionTimestamp" in item["metadata"]
 
 
 def test_the_api_server_goes_away_and_comes_back(

@@ -39,9 +39,10 @@ class Routers:
         self.say(name)
 
     def say(self, name: str, model_id: str = "", in_flight: int = 0, requests: int = 0) -> None:
+        labels = f'code="200",model="{model_id}",path="/p"'
         lines = [
             f'modelfleet_router_in_flight{{model="{model_id}"}} {in_flight}.0',
-            f'modelfleet_router_requests_total{{code="200",model="{model_id}",path="/p"}} {requests}.0',
+            f"modelfleet_router_requests_total{{{labels}}} {requests}.0",
         ]
         self._answering[name].answers["/metrics"] = (200, "\n".join(lines) + "\n")
 

@@ -1,4 +1,4 @@
-"""Runs the operator as its users do: a process of its own, with its ServiceAccount's rights only."""
+"""Runs the operator as its users do: a process with its ServiceAccount's rights and no others."""
 
 from __future__ import annotations
 
