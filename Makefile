@@ -20,6 +20,8 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 # What an installed environment was made from; as long as it is the same, nothing is installed.
 MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 
+include $(wildcard images.mk)
+
 TESTS ?= tests/unit tests/oracle tests/local $(wildcard tests/cluster)
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -66,13 +68,14 @@ lock: ## Pin every dependency in requirements.lock
 clean: ## Remove the environment and everything built; weights stay
 	rm -rf $(VENV) build dist run .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
+# Without bytecode: it is made for what is imported, at the first start, in less time than for all.
 # Environments: run < torch < dev. A richer one that is fresh serves for a poorer one.
 
 env-run:
 	@$(call unless-fresh,run torch dev) \
 	$(call make-venv,$(VENV)) && \
 	echo "Installing Modelfleet without torch." && \
-	$(PIP) install -c requirements.lock -e '.[router,server]' && \
+	$(PIP) install --no-compile -c requirements.lock -e '.[router,server]' && \
 	$(call stamp,run)
 
 env-torch:
@@ -96,12 +99,15 @@ stamp = printf '%s\n' '$(MADE_FROM)' > $(VENV)/made-for-$(1)
 
 NO_PYTHON = echo "There is no Python 3.11 or later on the PATH; name one with PYTHON=..." >&2; exit 1
 
-# Debian's Python has pip but no ensurepip; then its pip installs one into the environment.
+# The pip at hand installs one into the environment: quicker than ensurepip, which Debian's Python
+# lacks. A pip too old for that (before 22.3), or none, leaves it to ensurepip.
 make-venv = { test -n "$(PYTHON)" || { $(NO_PYTHON); }; } && \
-	{ test -x $(1)/bin/python || \
+	{ test -x $(1)/bin/pip || \
 	  { echo "Creating $(1) with $(PYTHON)." && \
-	    { "$(PYTHON)" -m venv $(1) >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear --without-pip $(1); } && \
-	    "$(PYTHON)" -m pip --python $(1)/bin/python install --quiet --upgrade 'pip>=25'; }; }
+	    { "$(PYTHON)" -m venv --clear --without-pip $(1) && \
+	      "$(PYTHON)" -m pip --python $(1)/bin/python install --quiet 'pip>=25' 2>/dev/null || \
+	      { "$(PYTHON)" -m venv --clear $(1) && \
+	        $(1)/bin/python -m pip install --quiet --upgrade 'pip>=25'; }; }; }; }
 
 # Where PyTorch's CPU build is wanted (Linux without an NVIDIA GPU), take just torch from its index.
 install-torch = \

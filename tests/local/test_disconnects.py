@@ -15,8 +15,11 @@ REQUESTS = 1000
 AT_ONCE = 24
 CACHE_GIB = "0.125"
 """Small, so that the prefix cache has filled it, and begun to throw out, after a part of them."""
-WARM = 300
-GROWTH_BYTES = 48 * 1024 * 1024
+WARM = 500
+GROWTH_BYTES = 80 * 1024 * 1024
+"""Of the second half. OpenVINO keeps a primitive for each shape it has met, ever fewer of them new.
+Half a thousand answers that stayed would hold 350 MiB of the cache, those of clients that left 140.
+"""
 IN_FLIGHT = ("modelfleet_in_flight", "modelfleet_queue_depth", "modelfleet_router_in_flight")
 
 

@@ -1,0 +1,98 @@
+"""What the running fleet's chat model holds: long prompts, its context, formats, its tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def user(text: str) -> list[Any]:
+    return [{"role": "user", "content": text}]
+
+
+async def chat(client: openai.AsyncOpenAI, text: str, **fields: Any) -> Any:
+    given = {"model": MODEL, "temperature": 0, "max_tokens": 8} | fields
+    return await client.chat.completions.create(messages=user(text), **given)
+
+
+async def test_a_prompt_of_3000_words_is_read_once(client: openai.AsyncOpenAI) -> None:
+    text = "green hills and quiet rivers " * 600
+
+    async def seconds() -> float:
+        started = time.monotonic()
+        answer = await chat(client, text, max_tokens=1)
+        assert answer.usage.prompt_tokens > 3000
+        return time.monotonic() - started
+
+    cold = await seconds()
+    assert await seconds() < cold / 3
+
+
+async def test_the_context_is_in_the_model_list_and_refusals_name_it(
+    client: openai.AsyncOpenAI, http: httpx.AsyncClient
+) -> None:
+    models = (await http.get("/v1/models")).json()["data"]
+    (entry,) = [model for model in models if model["id"] == MODEL]
+    assert entry["context_length"] == 8192
+    with pytest.raises(openai.BadRequestError) as caught:
+        await chat(client, "word " * 8200)
+    assert caught.value.code == "context_length_exceeded"
+    assert caught.value.param == "messages"
+    assert "8191" in caught.value.message
+    assert "8192" in caught.value.message
+
+
+async def test_an_answer_ends_where_the_context_does(client: openai.AsyncOpenAI) -> None:
+    answer = await chat(client, "Once upon a time " * 2040, max_tokens=2000, temperature=1, seed=1)
+    assert answer.usage.prompt_tokens > 8100
+    if answer.choices[0].finish_reason == "length":
+        assert answer.usage.total_tokens == 8192
+    else:
+        assert answer.usage.total_tokens < 8192
+
+
+@pytest.mark.parametrize("penalty", ["frequency_penalty", "presence_penalty"])
+async def test_penalties_break_repetition(client: openai.AsyncOpenAI, penalty: str) -> None:
+    async def variety(**fields: float) -> float:
+        question = "Repeat the word banana many times."
+        answer = await chat(client, question, max_tokens=64, **fields)
+        words = answer.choices[0].message.content.split()
+        return len(set(words)) / len(words)
+
+    assert await variety(**{penalty: 2.0}) > 1.5 * await variety()
+
+
+async def test_json_objects_are_json(client: openai.AsyncOpenAI) -> None:
+    questions = [f"Describe {thing} as JSON." for thing in ("a fox", "Paris", "tea", "rain")]
+    form = {"type": "json_object"}
+    answers = await asyncio.gather(
+        *(chat(client, question, max_tokens=200, response_format=form) for question in questions)
+    )
+    for answer in answers:
+        text = answer.choices[0].message.content
+        assert text.startswith("{")
+        if answer.choices[0].finish_reason == "stop":
+            assert isinstance(json.loads(text), dict)
+
+
+async def test_tokens_of_a_text_and_back(http: httpx.AsyncClient) -> None:
+    text = "Hello wörld, 日本語"
+    answer = await http.post("/tokenize", json={"model": MODEL, "content": text})
+    ids = answer.json()["tokens"]
+    assert all(isinstance(token, int) for token in ids)
+    back = await http.post("/detokenize", json={"model": MODEL, "tokens": ids})
+    assert back.json() == {"content": text}
+    answer = await http.post(
+        "/tokenize", json={"model": MODEL, "content": text, "with_pieces": True}
+    )
+    pieces = [token["piece"] for token in answer.json()["tokens"]]
+    raw = b"".join(p.encode() if isinstance(p, str) else bytes(p) for p in pieces)
+    assert raw.decode() == text
