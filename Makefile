@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test lint bench lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-cluster lint bench lock clean test-deps env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,9 @@ test: env-dev ## Lint, check types, run every test this machine can run
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
+test-cluster: env-dev ## Run the tests on a real control plane and a real node (as root) only
+	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
+
 lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,8 +49,8 @@ bench: env-run ## Show how to measure a running fleet
 
 # Debian packages: the speech tests' voices and formats, then what the node of tests/cluster needs.
 DEBIAN := espeak-ng ffmpeg \
-	containerd runc containernetworking-plugins iptables nftables conntrack iproute2 \
-	buildah debootstrap ethtool socat ebtables kmod
+	containerd runc containernetworking-plugins iptables nftables conntrack iproute2 util-linux \
+	buildah debootstrap ca-certificates openssl
 
 test-deps: ## Install the Debian packages the tests use (needs root)
 	@missing=; for package in $(DEBIAN); do \
