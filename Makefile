@@ -24,7 +24,7 @@ include $(wildcard images.mk)
 
 TESTS ?= tests/unit tests/oracle tests/local $(wildcard tests/cluster)
 help: ## Show this
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "Variables: MODELS=a,b  PORT=8000  HOST=127.0.0.1  TORCH=1  TORCH_INDEX_URL=...  PYTHON=..."
 
 up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve a fleet: chat, embeddings, speech; or MODELS=a,b

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from fleet_contract.spec import ModelSpec
 from fleet_local import ports, pull, selection, table
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
@@ -61,7 +62,7 @@ class Up:
             [spec for spec in specs if spec.remote is None],
             store, self._environ, download=settings.download, voice=voice,
         )  # fmt: skip
-        self._fleet = fleet = Fleet(specs, settings, self._environ, store.root, voice)
+        fleet = self._build(specs, store)
         with voice.waiting(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
             await fleet.start()
         rows = await fleet.rows()
@@ -69,6 +70,16 @@ class Up:
         voice.say(f"The fleet answers at {fleet.base}/v1; Ctrl-C stops it. Try:")
         voice.say(table.next_command(rows, fleet.base))
         await fleet.keep()
+
+    def _build(self, specs: Sequence[ModelSpec], store: Store) -> Fleet:
+        try:
+            self._fleet = Fleet(specs, self._settings, self._environ, store.root, self._voice)
+        except OSError as error:
+            raise StartError(
+                f"Cannot write logs under {self._settings.run_root.resolve()}: {error.strerror}.",
+                "Start it in a folder you may write to.",
+            ) from error
+        return self._fleet
 
     async def stop(self) -> None:
         """End every process."""

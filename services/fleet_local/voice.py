@@ -17,6 +17,13 @@ PLAIN_WIDTH = 400
 """A pipe or file has no width to keep to; nothing is cut or wrapped there."""
 
 
+class Screen(Console):
+    """A console that falls silent when its reader is gone, where rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Voice:
     """Prints plainly where nobody looks at a terminal, and never fails because of where it prints.
 
@@ -24,7 +31,7 @@ class Voice:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Screen(highlight=False)
         if not self.console.is_terminal:
             self.console.width = PLAIN_WIDTH
 

