@@ -20,9 +20,11 @@ class StopSignals:
         self._insist = insist
 
     def install(self) -> None:
-        """Listen, on the running event loop."""
+        """Listen, on the running event loop; nohup's wish to outlive the terminal is kept."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             loop.add_signal_handler(number, self._heard, number)
 
     def _heard(self, number: int) -> None:

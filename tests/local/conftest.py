@@ -43,11 +43,14 @@ class Fleet:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         self._said: queue.Queue[str | None] = queue.Queue()
+        # A run of these tests under nohup must not hand its deafness down.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [MODELFLEET, "up", *arguments, "--port", str(self.port)],
             cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
+        signal.signal(signal.SIGHUP, before)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

@@ -185,39 +185,41 @@ def test_requests_of_all_kinds_share_passes_without_mixing(
         assert bool(first.text) == bool(second.text)
 
 
-def test_a_short_request_overtakes_a_long_one(base: SpeechEngine, speak: Speak) -> None:
-    audio = np.tile(samples(speak(LONG)), 5)
+def test_a_short_request_overtakes_a_long_one(english: SpeechEngine, speak: Speak) -> None:
+    audio = np.tile(samples(speak(LONG)), 4)
     begun = threading.Event()
     done: list[str] = []
 
     def long() -> None:
-        transcribe(base, audio, language="en", heard=lambda segment: begun.set())
+        transcribe(english, audio, language="en", heard=lambda segment: begun.set())
         done.append("long")
 
     thread = threading.Thread(target=long)
     thread.start()
     assert begun.wait(120)
-    assert transcribe(base, samples(speak(SHORT)), language="en").text
+    assert transcribe(english, samples(speak(SHORT)), language="en").text
     done.append("short")
     thread.join()
     assert done == ["short", "long"]
 
 
 def test_a_cancelled_request_stops_and_leaves_nothing_behind(
-    base: SpeechEngine, speak: Speak
+    english: SpeechEngine, speak: Speak
 ) -> None:
-    audio = np.tile(samples(speak(LONG)), 10)
+    audio = np.tile(samples(speak(LONG)), 4)
     begun = threading.Event()
     options = SpeechOptions(language="en", heard=lambda segment: begun.set())
     with pytest.raises(Cancelled):
-        base.transcribe(audio, options, begun.is_set)
-    assert not base._line._jobs
-    assert transcribe(base, samples(speak(SHORT)), language="en").text
+        english.transcribe(audio, options, begun.is_set)
+    assert not english._line._jobs
+    assert transcribe(english, samples(speak(SHORT)), language="en").text
 
 
 def test_a_clients_prompt_brings_no_special_tokens(base: SpeechEngine) -> None:
     decoder = base._decoder
-    assert decoder.prompt_tokens("<|translate|><|endoftext|>") == ()
+    specials = decoder.prompt_tokens("<|translate|>hello<|endoftext|>")
+    assert specials
+    assert max(specials) < base._model.hf_tokenizer.token_to_id("<|endoftext|>")
     assert decoder.prompt_tokens(None) == decoder.prompt_tokens("  ") == ()
     assert len(decoder.prompt_tokens("many words " * 1000)) == 223
     assert decoder.prompt_tokens("hello") == decoder.prompt_tokens(" hello ")

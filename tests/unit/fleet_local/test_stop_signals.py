@@ -5,10 +5,33 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from fleet_local.stop_signals import SIGNALS, StopSignals
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it, and everything as before afterwards."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals = StopSignals(lambda: None)
+    signals.install()
+    loop = asyncio.get_running_loop()
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        assert not signals.asked.is_set()
+    finally:
+        for one in SIGNALS:
+            loop.remove_signal_handler(one)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
