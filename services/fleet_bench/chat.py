@@ -27,7 +27,11 @@ class Chat:
     stream: bool = True
 
     async def send(self, http: httpx.AsyncClient, number: int) -> Answer:
-        """One answer, checked: some text, and tokens counted by the server. Raises Failed."""
+        """One answer, checked: some text, and tokens counted by the server. Raises Failed.
+
+        A stream ends with OpenAI's end mark, or closes after a finish reason (some servers send no
+        mark).
+        """
         url = f"{self.plan.root}/chat/completions"
         if not self.stream:
             return _whole(await post_json(http, url, json=self._body(number)))
@@ -45,10 +49,11 @@ class Chat:
                 else:
                     answer.gaps.append(now - last)
                 last, content = now, True
+            ended = ended or _finished(event)
             if isinstance(usage := event.get("usage"), dict):
                 _count(answer, usage)
         if not ended:
-            raise Failed("stream without end mark")
+            raise Failed("stream without end")
         return _checked(answer, content)
 
     def _body(self, number: int) -> dict[str, Any]:
@@ -79,6 +84,13 @@ def _event(data: bytes) -> dict[str, Any]:
 def _text(event: dict[str, Any]) -> bool:
     try:
         return bool(event["choices"][0]["delta"].get("content"))
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return False
+
+
+def _finished(event: dict[str, Any]) -> bool:
+    try:
+        return event["choices"][0].get("finish_reason") is not None
     except (KeyError, IndexError, TypeError, AttributeError):
         return False
 

@@ -48,7 +48,9 @@ async def stream(target: Target) -> Any:
         yield b"data: {\n\n"
     if target.mode != "uncounted":
         yield sse({"choices": [], "usage": USAGE})
-    if target.mode != "endless":
+    if target.mode == "unmarked":
+        yield sse({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    elif target.mode != "endless":
         yield b"data: [DONE]\n\n"
 
 

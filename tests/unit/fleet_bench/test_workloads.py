@@ -68,12 +68,17 @@ async def test_chat_whole_and_with_one_prompt(target: Any) -> None:
     assert not any("stream" in body for body in target.bodies)
 
 
+async def test_a_stream_may_close_after_a_finish_reason(target: Any) -> None:
+    target.mode = "unmarked"
+    assert errors(await measure(chat(target))) == {None}
+
+
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [
         ("empty", "empty answer"),
         ("uncounted", "no token count in usage"),
-        ("endless", "stream without end mark"),
+        ("endless", "stream without end"),
         ("half", "error in mid-stream"),
         ("nonsense", "event is no JSON"),
         ("busy", "HTTP 429 queue_full"),

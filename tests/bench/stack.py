@@ -1,0 +1,197 @@
+"""Processes the benchmarks measure, on free ports of the loopback, and what machine it is.
+
+Imported by the scripts beside it, which are run by hand: `python tests/bench/<script>.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fleet_bench.load import Run, Workload, run
+from fleet_bench.plan import Plan
+from fleet_contract import catalog
+from fleet_contract.launch import encode
+from fleet_contract.spec import ModelSpec
+
+CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
+SPEECH = "openai/whisper-base"
+NEW_TOKENS = 64
+START_SECONDS = 600
+RELEVANT = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd")
+
+
+def spec_of(name: str, **changes: Any) -> ModelSpec:
+    """A catalog entry, with changes in snake case."""
+    return catalog.resolve([name], catalog.load())[0].model_copy(update=changes)
+
+
+def models_root() -> Path:
+    """Where real weights lie: MODELS_DIR, else the folder the tests use."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("MODELS_DIR") or cache / "modelfleet" / "models")
+
+
+def weights(spec: ModelSpec) -> Path:
+    """The folder of a model's weights, fetched when they are not there yet."""
+    from fleet_weights.fetch import fetch
+    from fleet_weights.store import Store
+
+    return fetch(spec, Store(models_root()))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(command: list[str], environ: dict[str, str] | None = None) -> Iterator[int]:
+    """A child whose output goes to a file that is shown when it ends badly; its process id."""
+    with tempfile.TemporaryFile("w+") as log:
+        child = subprocess.Popen(
+            command, env={**os.environ, **(environ or {})}, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield child.pid
+        finally:
+            ended = child.poll()
+            if ended is None:
+                os.killpg(child.pid, signal.SIGTERM)
+                try:
+                    child.wait(30)
+                except subprocess.TimeoutExpired:
+                    os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
+            elif ended:
+                log.seek(0)
+                print(log.read()[-4000:], file=sys.stderr)
+
+
+def get(url: str) -> tuple[int, bytes] | None:
+    """Status and body, or None where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return None
+
+
+def await_status(url: str, status: int = 200, seconds: float = START_SECONDS) -> bytes:
+    """The body once `url` answers with `status`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = get(url)
+        if found is not None and found[0] == status:
+            return found[1]
+        time.sleep(0.01)
+    raise SystemExit(f"{url} did not answer with {status} in {seconds:g} s")
+
+
+@contextmanager
+def server(spec: ModelSpec) -> Iterator[str]:
+    """A ready model server; its address."""
+    weights(spec)
+    port = free_port()
+    environ = encode(spec) | {"MODELS_DIR": str(models_root()), "AUTO_DOWNLOAD_MODELS": "0"}
+    command = [sys.executable, "-m", "fleet_server", "--port", str(port)]
+    with process(command, environ):
+        url = f"http://127.0.0.1:{port}"
+        await_status(f"{url}/readyz")
+        yield url
+
+
+@contextmanager
+def router(entries: dict[str, ModelSpec]) -> Iterator[str]:
+    """A router before servers, by their addresses; its own address."""
+    models = [
+        {"spec": spec.to_wire(), "endpoints": [{"name": f"m-{number}", "url": url}]}
+        for number, (url, spec) in enumerate(entries.items())
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        routes = Path(folder) / "routes.json"
+        routes.write_text(json.dumps({"models": models}))
+        port = free_port()
+        command = [sys.executable, "-m", "fleet_router", "--routes", str(routes), "--port",
+                   str(port)]  # fmt: skip
+        with process(command):
+            url = f"http://127.0.0.1:{port}"
+            await_status(f"{url}/readyz")
+            yield url
+
+
+def plan(url: str, model: str, requests: int, concurrency: int) -> Plan:
+    """A closed loop without warm-up of its own."""
+    return Plan(url, model, requests, concurrency, warmup=0, rate=None, timeout=600)
+
+
+class Shifted:
+    """A workload whose requests have numbers of their own, so that no run repeats another's."""
+
+    def __init__(self, workload: Workload, first: int) -> None:
+        self._workload = workload
+        self._first = first
+
+    async def send(self, http: Any, number: int) -> Any:
+        return await self._workload.send(http, self._first + number)
+
+
+async def measured(load: Plan, workload: Workload, first: int) -> Run:
+    """A run all of whose requests had a good answer."""
+    found = await run(load, Shifted(workload, first))
+    bad = {sample.error for sample in found.samples if sample.error}
+    if bad:
+        raise SystemExit(f"{load.root}: {bad}")
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on; `load` above 0.5 before a run makes them doubtful."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    pairs = dict(line.split(":", 1) for line in lines if ":" in line)
+    names = {key.strip(): value.strip() for key, value in pairs.items()}
+    flags = set(names.get("flags", "").split())
+    return {
+        "cpu": names.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "features": [name for name in RELEVANT if name in flags],
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def show(title: str, columns: list[str], rows: list[list[Any]], *, as_json: bool) -> None:
+    """A table, or one JSON object with the machine beside the rows."""
+    if as_json:
+        named = [dict(zip(columns, row, strict=True)) for row in rows]
+        print(json.dumps({"title": title, "machine": machine(), "rows": named}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", caption=str(machine()))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
+    Console().print(table)
