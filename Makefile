@@ -44,8 +44,13 @@ lint: env-dev ## Lint and check types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: env-run ## Show how to measure a running fleet
-	@$(BIN)/modelfleet bench --help
+# A recording to measure speech with: make bench AUDIO_FILE=speech.wav
+bench: env-run ## Measure a fleet that runs at PORT
+	$(BIN)/modelfleet bench chat --model smollm2 $(BENCHED)
+	$(BIN)/modelfleet bench embeddings --model minilm $(BENCHED)
+	$(if $(AUDIO_FILE),$(BIN)/modelfleet bench audio --model whisper-base --file $(AUDIO_FILE) $(BENCHED))
+
+BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
 
 # Debian packages: the speech tests' voices and formats, then what the node of tests/cluster needs.
 DEBIAN := espeak-ng ffmpeg \
@@ -96,7 +101,7 @@ env-dev:
 	$(call stamp,dev)
 
 unless-fresh = for kind in $(1); do \
-	if [ "$$(cat $(VENV)/made-for-$$kind 2>/dev/null)" = "$(MADE_FROM)" ]; then exit 0; fi; done;
+	if [ "$$(cat $(VENV)/made-for-$$kind 2>/dev/null)" = "$(or $(MADE_FROM),unknown)" ]; then exit 0; fi; done;
 
 stamp = printf '%s\n' '$(MADE_FROM)' > $(VENV)/made-for-$(1)
 
