@@ -19,7 +19,9 @@ from fleet_operator.settings import OperatorSettings
 from fleet_operator.work_queue import WorkQueue
 from fleet_operator.world import Key, World
 
-Body = Mapping[str, Any]
+OUTAGE_TRIES = 1000
+"""After that many failed requests in a row, 5 s apart, the process ends and is started anew."""
+
 Put = Callable[[Any], Iterable[Key]]
 
 
@@ -60,6 +62,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = (0.5, 1, 2, 3, *([5.0] * OUTAGE_TRIES))
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True

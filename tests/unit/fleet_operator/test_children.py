@@ -1,0 +1,104 @@
+"""Deployment, Service, budget and claim, compared whole."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.fleet_operator.conftest import model
+
+from fleet_contract.spec import ModelSpec
+from fleet_operator import children
+from fleet_operator.profiles import ModelCache
+from fleet_operator.settings import OperatorSettings
+
+OWNER = {
+    "apiVersion": "modelfleet.dev/v1alpha1",
+    "kind": "InferenceModel",
+    "name": "m",
+    "uid": "uid-m",
+    "controller": True,
+    "blockOwnerDeletion": False,
+}
+LABELS = {"modelfleet.dev/inferencemodel": "m", "app.kubernetes.io/managed-by": "modelfleet"}
+
+
+def test_deployment(settings: OperatorSettings) -> None:
+    template = {"metadata": {"labels": {"modelfleet.dev/template": "abc"}}, "spec": {}}
+    made = children.deployment(model(), template, 2, children.Strategy(0, 1), settings)
+    digest = made["metadata"]["annotations"].pop("modelfleet.dev/applied")
+    assert len(digest) == 12
+    assert made == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "m",
+            "namespace": "ns",
+            "labels": {**LABELS, "modelfleet.dev/template": "abc"},
+            "ownerReferences": [OWNER],
+            "annotations": {},
+        },
+        "spec": {
+            "replicas": 2,
+            "revisionHistoryLimit": 3,
+            "progressDeadlineSeconds": 3600,
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+            },
+            "selector": {"matchLabels": {"modelfleet.dev/inferencemodel": "m"}},
+            "template": template,
+        },
+    }
+
+
+def test_service_and_budget() -> None:
+    selector = {"modelfleet.dev/inferencemodel": "m"}
+    service = children.service(model())
+    assert service["metadata"]["labels"] == LABELS
+    assert service["spec"] == {
+        "type": "ClusterIP",
+        "selector": selector,
+        "ports": [
+            {
+                "name": "http",
+                "port": 8000,
+                "targetPort": "http",
+                "protocol": "TCP",
+                "appProtocol": "http",
+            }
+        ],
+    }
+    budget = children.budget(model())
+    assert budget["apiVersion"] == "policy/v1"
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+
+
+def test_a_claim_keeps_what_cannot_change_and_never_shrinks() -> None:
+    cache = ModelCache(size="10Gi", storage_class_name="fast", access_mode="ReadWriteMany")
+    made = children.cache_claim(model(), cache, None)
+    assert made is not None
+    assert made["metadata"]["name"] == "m-cache"
+    assert made["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+    old = {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "slow",
+                    "resources": {"requests": {"storage": "20Gi"}}}}  # fmt: skip
+    assert (children.cache_claim(model(), cache, old) or {})["spec"] == old["spec"]
+    old["spec"]["resources"] = {"requests": {"storage": "5Gi"}}
+    grown = children.cache_claim(model(), cache, old) or {}
+    assert grown["spec"]["resources"] == {"requests": {"storage": "10Gi"}}
+
+
+@pytest.mark.parametrize("cache", [None, ModelCache(), ModelCache(claim="shared", size="1Gi")])
+def test_without_a_cache_of_its_own_there_is_no_claim(cache: ModelCache | None) -> None:
+    assert children.cache_claim(model(), cache, None) is None
+
+
+def test_addresses() -> None:
+    spec = ModelSpec(model="org/m")
+    assert children.address(model(), spec) == "http://m.ns.svc:8000"
+    remote = ModelSpec.model_validate(
+        {"model": "m", "engine": "remote", "remote": {"address": "https://far.example.test"}}
+    )
+    assert children.address(model(), remote) == "https://far.example.test"

@@ -1,0 +1,118 @@
+"""What pods are doing: recorded shapes and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import pod
+
+from fleet_contract.status import WeightsProgress
+from fleet_operator.diagnosis import Stage, diagnose, last_line
+from fleet_operator.report import ServerReport
+from fleet_operator.views import PodView
+
+OOM = {"exitCode": 137, "reason": "OOMKilled"}
+
+
+def failed(message: str, **fields: Any) -> dict[str, Any]:
+    line = json.dumps({"event": "load_failed", "message": message, **fields})
+    return {"exitCode": 3, "reason": "Error", "message": f"loading\n{line}\n"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "stage", "reason", "message", "hopeless"),
+    [
+        (pod(ready=True), Stage.READY, "Ready", "", False),
+        (pod(ready=True, restarts=3, last_ended=OOM), Stage.READY, "Ready", "", False),
+        (pod(node="", running=False), Stage.SCHEDULING, "Scheduling",
+         "The pod waits for the scheduler.", False),
+        (pod(unschedulable="0/3 nodes are available"), Stage.SCHEDULING, "Unschedulable",
+         "0/3 nodes are available", False),
+        (pod(waiting=("ContainerCreating", "")), Stage.CREATING, "CreatingContainer",
+         "The container is being created.", False),
+        (pod(running=False), Stage.CREATING, "CreatingContainer",
+         "The container is being created.", False),
+        (pod(waiting=("ErrImagePull", "no such host")), Stage.CREATING, "ImagePullFailed",
+         "ErrImagePull: no such host", True),
+        (pod(waiting=("InvalidImageName", "bad")), Stage.CREATING, "ImagePullFailed",
+         "InvalidImageName: bad", True),
+        (pod(waiting=("CreateContainerConfigError", "secret x")), Stage.CREATING,
+         "ContainerNotCreated", "CreateContainerConfigError: secret x", True),
+        (pod(), Stage.STARTING, "Starting", "The server is starting.", False),
+        (pod(ended=OOM), Stage.LOADING, "OutOfMemory",
+         "The server used more than its memory limit of 1Gi.", True),
+        (pod(waiting=("CrashLoopBackOff", "back-off"), last_ended=OOM, restarts=4), Stage.LOADING,
+         "OutOfMemory", "The server used more than its memory limit of 1Gi.", True),
+        (pod(ended=failed("not a GGUF")), Stage.LOADING, "LoadFailed", "not a GGUF", True),
+        (pod(last_ended=failed("not a GGUF"), restarts=1), Stage.LOADING, "LoadFailed",
+         "not a GGUF", True),  # running once more: the reason does not flap
+        (pod(ended=failed("Golden check failed: 4")), Stage.WARMING, "GoldenCheckFailed",
+         "Golden check failed: 4", True),
+        (pod(ended=failed("no revision", stage="fetch")), Stage.FETCHING, "WeightsFailed",
+         "no revision", True),
+        (pod(ended={"exitCode": 3, "reason": "Error", "message": ""}), Stage.LOADING,
+         "LoadFailed", "", True),
+        (pod(waiting=("CrashLoopBackOff", ""), restarts=5,
+             last_ended={"exitCode": 1, "reason": "Error", "message": "Traceback\nValueError: x"}),
+         Stage.STARTING, "CrashLoopBackOff",
+         "The server ended with status 1, 5 restarts: ValueError: x", True),
+        (pod(last_ended={"exitCode": 0, "reason": "Completed"}, restarts=1), Stage.STARTING,
+         "CrashLoopBackOff", "The server ended with status 0, 1 restarts: Completed", True),
+        (pod(phase="Failed"), Stage.CREATING, "PodFailed", "the pod has ended", True),
+    ],
+)  # fmt: skip
+def test_shapes(
+    raw: dict[str, Any], stage: Stage, reason: str, message: str, hopeless: bool
+) -> None:
+    found = diagnose(PodView.parse(raw), None)
+    assert (found.stage, found.reason, found.message, found.failed) == (
+        stage, reason, message, hopeless,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("phase", "stage", "reason"),
+    [
+        ("starting", Stage.STARTING, "Starting"),
+        ("fetching", Stage.FETCHING, "FetchingWeights"),
+        ("loading", Stage.LOADING, "LoadingModel"),
+        ("warming", Stage.WARMING, "WarmingUp"),
+        ("ready", Stage.WARMING, "BecomingReady"),
+        ("draining", Stage.WARMING, "Draining"),
+        ("something new", Stage.STARTING, "Starting"),
+    ],
+)
+def test_what_the_server_says(phase: str, stage: Stage, reason: str) -> None:
+    found = diagnose(PodView.parse(pod()), ServerReport(phase))
+    assert (found.stage, found.reason, found.failed) == (stage, reason, False)
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        ({"done_bytes": 10**9}, "1.00 GB of weights"),
+        ({"done_bytes": 10**9, "total_bytes": 4 * 10**9, "bytes_per_second": 5 * 10**7,
+          "seconds_left": 60}, "1.00 of 4.00 GB of weights, 50.0 MB/s, 60 s left"),
+    ],
+)  # fmt: skip
+def test_progress_of_the_weights(progress: dict[str, int], text: str) -> None:
+    report = ServerReport("fetching", progress=WeightsProgress.model_validate(progress))
+    found = diagnose(PodView.parse(pod()), report)
+    assert (found.message, found.progress) == (text, report.progress)
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", {}),
+        ("one\ntwo\n\n", {"message": "two"}),
+        ('{"event": "a", "message": "b"}\n{"cut', {"event": "a", "message": "b"}),
+        ('{"event": "load_failed"}', {"event": "load_failed", "message": "load_failed"}),
+        ("x" * 5000, {"message": "x" * 1000}),
+        ("{}", {}),
+    ],
+)
+def test_the_last_line_of_a_log(log: str, said: dict[str, Any]) -> None:
+    assert last_line(log) == said

@@ -1,0 +1,203 @@
+"""Carrying out a plan, against an API that remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from tests.unit.fleet_operator.conftest import model
+
+from fleet_operator.api import Api, ApiError
+from fleet_operator.event_log import Event
+from fleet_operator.execute import Executor, manifest, merge_patch
+from fleet_operator.observed import Observed, Ref
+from fleet_operator.reconcile import reconcile
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.world import World
+
+
+class Recorder:
+    """Answers as the API server would; `refuse` maps a kind to an error."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.refuse: dict[str, ApiError] = {}
+        self.version = 10
+
+    async def apply(self, kind: Any, wanted: dict[str, Any], force: bool) -> dict[str, Any]:
+        self.asked.append(("apply", kind.kind, force))
+        if kind.kind in self.refuse:
+            raise self.refuse[kind.kind]
+        self.version += 1
+        meta = {**wanted["metadata"], "uid": kind.kind, "resourceVersion": str(self.version)}
+        return {**wanted, "metadata": meta}
+
+    async def delete(self, kind: Any, namespace: str, name: str, uid: str) -> None:
+        self.asked.append(("delete", kind.kind, namespace, name, uid))
+
+    async def patch_status(self, kind: Any, namespace: str, name: str, body: Any) -> dict[str, Any]:
+        self.asked.append(("status", body))
+        if "status" in self.refuse:
+            raise self.refuse["status"]
+        return {"metadata": {}, "status": body["status"]}
+
+    async def create(self, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(("create", kind.kind, body["reason"]))
+        if kind.kind in self.refuse:
+            raise self.refuse[kind.kind]
+        return body
+
+
+@pytest.fixture
+def api() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def world(settings: OperatorSettings, sources: Sources) -> World:
+    made = World(settings, Resolver(sources), sees_nodes=False)
+    made.put_model(model())
+    return made
+
+
+@pytest.fixture
+def executor(api: Recorder, world: World) -> Executor:
+    return Executor(cast(Api, api), world)
+
+
+def look(world: World) -> Observed:
+    observed = world.observe(("ns", "m"))
+    assert observed is not None
+    return observed
+
+
+async def test_what_is_missing_is_made_without_force_and_then_left_alone(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    observed = look(world)
+    assert await executor.children(observed, reconcile(observed)) == (2, {})
+    assert api.asked == [("apply", "Deployment", False), ("apply", "Service", False)]
+    observed = look(world)
+    assert set(observed.children) == {Ref("Deployment", "m"), Ref("Service", "m")}
+    assert await executor.children(observed, reconcile(observed)) == (0, {})
+
+
+async def test_what_was_edited_is_taken_back_by_force(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    await executor.children(look(world), reconcile(look(world)))
+    api.asked.clear()
+    ref = Ref("Deployment", "m")
+    found = look(world).children[ref]
+    edited = {**found, "spec": {**found["spec"], "replicas": 9},
+              "metadata": {**found["metadata"], "resourceVersion": "99"}}  # fmt: skip
+    world.put_child("Deployment", edited)
+    api.version = 100
+    observed = look(world)
+    assert await executor.children(observed, reconcile(observed)) == (1, {})
+    assert api.asked == [("apply", "Deployment", True)]
+
+
+async def test_an_api_server_that_writes_it_another_way_is_not_asked_again(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    observed = look(world)
+    plan = reconcile(observed)
+    await executor.children(observed, plan)
+    found = look(world).children[Ref("Service", "m")]
+    odd = {**found, "spec": {**found["spec"], "type": "clusterip"}}
+    observed = look(world)
+    observed = replace(observed, children={**observed.children, Ref("Service", "m"): odd})
+    assert await executor.children(observed, plan) == (0, {})
+
+
+async def test_refusals_are_said_and_the_rest_goes_on(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
+    observed = look(world)
+    writes, refused = await executor.children(observed, reconcile(observed))
+    assert (writes, refused) == (1, {Ref("Deployment", "m"): "spec.x: wrong"})
+
+
+async def test_what_is_leaving_or_anothers_is_left(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    plan = reconcile(look(world))
+    leaving = {"metadata": {"uid": "u", "resourceVersion": "1", "deletionTimestamp": "now"}}
+    observed = replace(
+        look(world),
+        children={Ref("Deployment", "m"): leaving},
+        foreign=frozenset({Ref("Service", "m")}),
+    )
+    plan = replace(plan, delete=(Ref("Deployment", "m"),))
+    assert await executor.children(observed, plan) == (0, {})
+    assert api.asked == []
+
+
+async def test_deletion_names_the_very_object(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    await executor.children(look(world), reconcile(look(world)))
+    api.asked.clear()
+    observed = look(world)
+    plan = replace(reconcile(observed), objects=(), delete=(Ref("Service", "m"),))
+    assert await executor.children(observed, plan) == (1, {})
+    assert api.asked == [("delete", "Service", "ns", "m", "Service")]
+
+
+async def test_the_status_is_written_where_it_changed(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    observed = look(world)
+    plan = reconcile(observed)
+    assert await executor.status(observed, plan) is not None
+    ((_, body),) = api.asked
+    assert body == {"metadata": {"uid": "uid-m"}, "status": plan.status}
+    same = replace(observed, model={**observed.model, "status": plan.status})
+    assert await executor.status(same, plan) is None
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_resource_that_is_gone_has_no_status(
+    api: Recorder, world: World, executor: Executor, status: int
+) -> None:
+    api.refuse["status"] = ApiError(status, "", "")
+    assert await executor.status(look(world), reconcile(look(world))) is None
+
+
+async def test_an_event_that_is_refused_is_no_failure(
+    api: Recorder, world: World, executor: Executor
+) -> None:
+    api.refuse["Event"] = ApiError(403, "Forbidden", "no")
+    plan = replace(reconcile(look(world)), events=(Event("Normal", "Ready", "x"),) * 2)
+    await executor.events(look(world), plan)
+    assert api.asked == [("create", "Event", "Ready")] * 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "patch"),
+    [
+        ({}, {}, {}),
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1}, {"a": 2, "b": 3}, {"a": 2, "b": 3}),
+        ({"a": 1, "b": 2}, {"a": 1}, {"b": None}),
+        ({"m": {"a": 1, "b": 2}}, {"m": {"a": 1, "c": 3}}, {"m": {"b": None, "c": 3}}),
+        ({"m": {"a": 1}}, {"m": {}}, {"m": {"a": None}}),
+        ({"l": [1, 2]}, {"l": [1]}, {"l": [1]}),
+        ({"m": [1]}, {"m": {"a": 1}}, {"m": {"a": 1}}),
+    ],
+)
+def test_merge_patch(before: Any, after: Any, patch: Any) -> None:
+    assert merge_patch(before, after) == patch
+
+
+def test_an_event_is_about_the_resource(observe: Callable[..., Observed]) -> None:
+    made = manifest(observe(model()), Event("Warning", "LoadFailed", "x" * 5000))
+    assert made["involvedObject"]["uid"] == "uid-m"
+    assert len(made["message"]) == 1024
+    assert made["metadata"]["name"].startswith("m.")

@@ -1,0 +1,60 @@
+"""kopf's part: what is watched, and that nothing of kopf's is left on objects."""
+
+from __future__ import annotations
+
+import asyncio
+
+import kopf
+
+from fleet_operator.handlers import NoDiffs, kopf_settings, registry
+from fleet_operator.metrics import Metrics
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+
+WATCHED = {
+    "inferencemodels", "deployments", "services", "poddisruptionbudgets",
+    "persistentvolumeclaims", "pods",
+}  # fmt: skip
+
+
+async def made(
+    settings: OperatorSettings, sources: Sources, sees_nodes: bool
+) -> kopf.OperatorRegistry:
+    world = World(settings, Resolver(sources), sees_nodes)
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    return registry(world, queue, Metrics(), settings, sees_nodes)
+
+
+async def test_kinds(settings: OperatorSettings, sources: Sources) -> None:
+    for sees_nodes, kinds in ((False, WATCHED), (True, WATCHED | {"nodes"})):
+        found = await made(settings, sources, sees_nodes)
+        for handlers in (found._indexing, found._watching):
+            assert {one.any_name for one in handlers.get_all_selectors()} == kinds
+
+
+async def test_only_handlers_without_finalizers(
+    settings: OperatorSettings, sources: Sources
+) -> None:
+    found = await made(settings, sources, sees_nodes=True)
+    assert not found._changing.get_all_handlers()
+    assert not found._spawning.get_all_handlers()
+
+
+def test_dead_watches_end_by_themselves_and_outages_are_sat_out() -> None:
+    settings = kopf_settings()
+    assert settings.watching.server_timeout
+    assert settings.watching.client_timeout
+    assert settings.watching.client_timeout > settings.watching.server_timeout
+    backoffs = settings.networking.error_backoffs
+    assert sum(backoffs) > 3600  # type: ignore[arg-type]
+    assert not settings.posting.enabled
+    assert settings.scanning.disabled
+    assert settings.peering.standalone
+
+
+def test_nothing_is_compared_or_stored() -> None:
+    storage = NoDiffs()
+    assert storage.fetch(body={}) is None
+    assert storage.build(body={"spec": {}}) == {}

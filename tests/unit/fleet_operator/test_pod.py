@@ -1,0 +1,309 @@
+"""The pod template, compared whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import settings_of
+
+from fleet_contract import launch
+from fleet_operator.images import Problem
+from fleet_operator.pod import digest, pod_template
+from fleet_operator.profiles import ModelCache, Profile
+from fleet_operator.resolve import Sources, resolve
+
+
+def template(
+    sources: Sources,
+    default: Profile | None = None,
+    environ: dict[str, str] | None = None,
+    **spec: Any,
+) -> Any:
+    """The template of a spec; `default` is the profile of that name."""
+    known = Sources(sources.catalog, {"default": default} if default else {}, {})
+    found = resolve({"model": "org/m", **spec}, known)
+    return pod_template("m", found, settings_of(**(environ or {})))
+
+
+def test_a_small_model_whole(sources: Sources) -> None:
+    probe = {"httpGet": {"path": "/livez", "port": "http", "scheme": "HTTP"}}
+    found = template(sources, task="embedding", replicas=3)
+    version = found["metadata"]["labels"]["modelfleet.dev/template"]
+    assert found == {
+        "metadata": {
+            "labels": {
+                "modelfleet.dev/inferencemodel": "m",
+                "app.kubernetes.io/managed-by": "modelfleet",
+                "modelfleet.dev/template": version,
+            }
+        },
+        "spec": {
+            "containers": [
+                {
+                    "name": "server",
+                    "image": "modelfleet-server:cpu",
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["modelfleet", "server"],
+                    "args": ["--host", "0.0.0.0", "--port", "8000"],
+                    "env": [
+                        {"name": "DRAIN_TIMEOUT", "value": "120"},
+                        {"name": "HOME", "value": "/tmp"},
+                        {
+                            "name": "MODELFLEET_SPEC",
+                            "value": '{"model":"org/m","task":"embedding"}',
+                        },
+                        {"name": "MODELS_DIR", "value": "/models"},
+                    ],
+                    "ports": [{"name": "http", "containerPort": 8000, "protocol": "TCP"}],
+                    "startupProbe": {
+                        **probe,
+                        "periodSeconds": 1,
+                        "timeoutSeconds": 2,
+                        "failureThreshold": 120,
+                    },
+                    "readinessProbe": {
+                        "httpGet": {"path": "/readyz", "port": "http", "scheme": "HTTP"},
+                        "periodSeconds": 1,
+                        "timeoutSeconds": 2,
+                        "failureThreshold": 2,
+                    },
+                    "livenessProbe": {
+                        **probe,
+                        "periodSeconds": 10,
+                        "timeoutSeconds": 5,
+                        "failureThreshold": 3,
+                    },
+                    "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                        "readOnlyRootFilesystem": True,
+                    },
+                    "volumeMounts": [
+                        {"name": "tmp", "mountPath": "/tmp"},
+                        {"name": "models", "mountPath": "/models"},
+                    ],
+                }
+            ],
+            "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "models", "emptyDir": {}}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "runAsGroup": 65532,
+                "fsGroup": 65532,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 138,
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": {"modelfleet.dev/inferencemodel": "m"}},
+                }
+            ],
+        },
+    }
+
+
+def test_the_server_can_read_what_it_is_given(sources: Sources) -> None:
+    (container,) = template(sources, aliases=["x"], limits={"maxItems": 3})["spec"]["containers"]
+    environ = {item["name"]: item["value"] for item in container["env"]}
+    spec = launch.decode(environ)
+    assert (spec.ids, spec.limits.max_items) == (("org/m", "x"), 3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"replicas": 7},
+        {"minReplicas": 1, "maxReplicas": 9, "targetInFlight": 2, "scaleDownDelay": 5},
+        {"scaleToZeroAfter": 60},
+        {"routing": {"strategy": "PrefixHash"}},
+        {"fallback": "org/other"},
+    ],
+)
+def test_what_servers_have_no_use_for_is_no_new_version(
+    sources: Sources, fields: dict[str, Any]
+) -> None:
+    assert template(sources, **fields) == template(sources)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"limits": {"maxItems": 3}},
+        {"aliases": ["x"]},
+        {"env": {"LOG_LEVEL": "debug"}},
+        {"files": [{"path": "/etc/x", "content": "y"}]},
+        {"nodeSelector": {"a": "b"}},
+        {"resources": {"limits": {"cpu": 1}}},
+    ],
+)
+def test_what_they_need_is_a_new_version(sources: Sources, fields: dict[str, Any]) -> None:
+    label = "modelfleet.dev/template"
+    old, new = template(sources), template(sources, **fields)
+    assert old["metadata"]["labels"][label] != new["metadata"]["labels"][label]
+
+
+def test_placement(sources: Sources) -> None:
+    fields: dict[str, Any] = {
+        "nodeSelector": {"gpu": "l4"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "runtimeClassName": "nvidia",
+    }
+    resources = {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "2"}}
+    found = template(sources, environ={"SERVER_IMAGE_CUDA": "cuda"}, resources=resources, **fields)[
+        "spec"
+    ]
+    assert {name: found[name] for name in fields} == fields
+    (container,) = found["containers"]
+    assert container["resources"] == {
+        "limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "2"},
+    }  # fmt: skip
+    assert container["image"] == "cuda"
+
+
+def test_files_travel_as_annotations(sources: Sources) -> None:
+    files = [{"path": "/etc/a.txt", "content": "A"}, {"path": "/etc/b.txt", "content": "B"}]
+    found = template(sources, files=files)
+    assert found["metadata"]["annotations"] == {
+        "modelfleet.dev/file-0": "A", "modelfleet.dev/file-1": "B",
+    }  # fmt: skip
+    pod = found["spec"]
+    assert pod["volumes"][-1] == {
+        "name": "files",
+        "downwardAPI": {
+            "items": [
+                {"path": f"file-{i}", "fieldRef": {
+                    "fieldPath": f"metadata.annotations['modelfleet.dev/file-{i}']"}}
+                for i in range(2)
+            ]
+        },
+    }  # fmt: skip
+    (container,) = pod["containers"]
+    assert container["volumeMounts"][-1] == {
+        "name": "files", "mountPath": "/etc/b.txt", "subPath": "file-1", "readOnly": True,
+    }  # fmt: skip
+    (spec,) = [item["value"] for item in container["env"] if item["name"] == "MODELFLEET_SPEC"]
+    assert "files" not in json.loads(spec)
+
+
+def test_weights_of_a_claim_and_a_cache(sources: Sources) -> None:
+    profile = Profile(model_cache=ModelCache(size="10Gi"))
+    found = template(sources, profile, source="pvc://weights/llama/file.gguf")["spec"]
+    assert found["volumes"][1:] == [
+        {"name": "models", "persistentVolumeClaim": {"claimName": "m-cache"}},
+        {"name": "weights", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}},
+    ]
+    mounts = found["containers"][0]["volumeMounts"]
+    assert mounts[-1] == {"name": "weights", "mountPath": "/weights", "readOnly": True}
+    shared = Profile(model_cache=ModelCache(claim="all-models"))
+    found = template(sources, shared)["spec"]
+    assert found["volumes"][1]["persistentVolumeClaim"] == {"claimName": "all-models"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "profile", "secret"),
+    [
+        ({"HF_TOKEN_SECRET": "hub"}, None, "hub"),
+        ({"HF_TOKEN_SECRET": "hub"}, Profile(hf_token_secret="mine"), "mine"),
+    ],
+)
+def test_the_hub_token_is_a_reference(
+    sources: Sources, environ: dict[str, str], profile: Profile | None, secret: str
+) -> None:
+    (container,) = template(sources, profile, environ)["spec"]["containers"]
+    assert container["env"][-1] == {
+        "name": "HF_TOKEN",
+        "valueFrom": {"secretKeyRef": {"name": secret, "key": "HF_TOKEN", "optional": True}},
+    }
+
+
+def test_a_foreign_image_is_left_its_user_and_its_root(sources: Sources) -> None:
+    container = {"image": "llama:1", "args": ["-m", "x"], "port": 9000, "readyPath": "/ok"}
+    found = template(sources, engine="container", container=container)["spec"]
+    assert found["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    (server,) = found["containers"]
+    assert (server["image"], server["args"]) == ("llama:1", ["-m", "x"])
+    assert "command" not in server
+    assert server["ports"][0]["containerPort"] == 9000
+    assert server["readinessProbe"]["httpGet"]["path"] == "/ok"
+    assert server["startupProbe"]["failureThreshold"] == 720
+    assert server["securityContext"] == {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert "MODELFLEET_SPEC" not in str(server["env"])
+
+
+def test_vllm_is_told_what_to_load(sources: Sources) -> None:
+    found = template(
+        sources, engine="vllm", aliases=["x"], source="hf://org/repo@abc",
+        container={"image": "vllm:1", "args": ["--max-model-len", "4096"]},
+    )  # fmt: skip
+    (server,) = found["spec"]["containers"]
+    assert server["command"] == ["vllm", "serve"]
+    assert server["args"] == [
+        "org/repo", "--revision", "abc", "--served-model-name", "org/m", "x",
+        "--host", "0.0.0.0", "--port", "8000", "--max-model-len", "4096",
+    ]  # fmt: skip
+
+
+def test_the_patch_has_the_last_word_but_not_over_the_labels(sources: Sources) -> None:
+    patch = {
+        "metadata": {"labels": {"team": "x", "modelfleet.dev/inferencemodel": "other"}},
+        "spec": {"containers": [{"name": "server", "imagePullPolicy": "Always"}]},
+    }
+    found = template(sources, podTemplate=patch)
+    labels = found["metadata"]["labels"]
+    assert (labels["team"], labels["modelfleet.dev/inferencemodel"]) == ("x", "m")
+    assert found["spec"]["containers"][0]["imagePullPolicy"] == "Always"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "message"),
+    [
+        ({"engine": "llamacpp"}, "EngineUnavailable", "no server image holds engine llamacpp"),
+        ({"engine": "torch"}, "EngineUnavailable", "engine torch needs the server image with"),
+        ({"device": "cuda:0"}, "EngineUnavailable", "device cuda:0 needs the server image with"),
+        ({"vision": True}, "EngineUnavailable", "vision needs the server image with torch"),
+        ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, "EngineUnavailable",
+         "the resource nvidia.com/gpu needs"),
+        ({"device": "mps"}, "EngineUnavailable", "device mps is not to be had in a pod"),
+        ({"engine": "vllm"}, "EngineUnavailable", "engine vllm needs container.image"),
+        ({"engine": "container"}, "InvalidSpec", "engine container needs container.image"),
+        ({"podTemplate": {"spec": {"containers": [{}]}}}, "InvalidSpec",
+         "podTemplate.spec.containers: an item needs 'name'"),
+        ({"files": [{"path": f"/{i}", "content": "x" * 99_000} for i in range(3)]}, "InvalidSpec",
+         "files: more than 200000 bytes"),
+        ({"weights": [{"path": p, "parts": [{"url": f"pvc://{p}/x"}]} for p in "ab"]},
+         "InvalidSpec", "weights of one claim only, not of a, b"),
+        ({"model": "org/m", "minReplicas": 3, "maxReplicas": 2}, "InvalidSpec",
+         "minReplicas must not exceed maxReplicas"),
+        ({"profile": "nowhere"}, "InvalidSpec", "profile 'nowhere' does not exist"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_says_why(
+    sources: Sources, spec: dict[str, Any], reason: str, message: str
+) -> None:
+    found = template(sources, **spec)
+    assert isinstance(found, Problem)
+    assert found.reason == reason
+    assert message in found.message
+
+
+def test_an_image_that_is_named_is_taken(sources: Sources) -> None:
+    found = template(sources, engine="llamacpp", image="mine:1")
+    assert found["spec"]["containers"][0]["image"] == "mine:1"
+
+
+def test_digests_do_not_depend_on_order() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1})

@@ -1,0 +1,285 @@
+"""The whole decision: children, status, events; compared whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import NOW, model, pod
+
+from fleet_operator.event_log import Event
+from fleet_operator.observed import Observed, Ref, Rival
+from fleet_operator.plan import Plan
+from fleet_operator.pod import pod_template
+from fleet_operator.reconcile import reconcile
+from fleet_operator.report import ServerReport
+from fleet_operator.timestamps import render
+
+Observe = Callable[..., Observed]
+TIME = render(NOW)
+
+
+def version(observed: Observed) -> str:
+    """Digest of the pod template the spec asks for."""
+    template = pod_template(observed.name, observed.resolution, observed.settings)
+    assert isinstance(template, dict)
+    return str(template["metadata"]["labels"]["modelfleet.dev/template"])
+
+
+def settled(
+    observe: Observe, raw: dict[str, Any], *fares: dict[str, Any], **fields: Any
+) -> Observed:
+    """A model whose children exist; `fares` are the fields of its current pods."""
+    bare = observe(raw, **fields)
+    plan = reconcile(bare)
+    children = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
+                for child in plan.objects}  # fmt: skip
+    pods = [pod(f"m-{i}", **{"template": version(bare), **fare}) for i, fare in enumerate(fares)]
+    return observe(raw, pods, children=children, **fields)
+
+
+def with_uid(child: dict[str, Any]) -> dict[str, Any]:
+    meta = {**child["metadata"], "uid": f"uid-{child['kind']}", "resourceVersion": "1"}
+    return {**child, "metadata": meta}
+
+
+def again(observed: Observed, plan: Plan, now: float = NOW + 60) -> Observed:
+    """The next look, after the status was written."""
+    return replace(observed, model={**observed.model, "status": plan.status}, now=now)
+
+
+def said(plan: Plan, kind: str) -> tuple[str, str, str]:
+    (found,) = [one for one in plan.status["conditions"] if one["type"] == kind]
+    return found["status"], found["reason"], found["message"]
+
+
+def test_the_first_look_whole(observe: Observe) -> None:
+    plan = reconcile(observe(model(task="embedding", replicas=2)))
+    assert [child["kind"] for child in plan.objects] == [
+        "Deployment", "Service", "PodDisruptionBudget",
+    ]  # fmt: skip
+    assert plan.objects[0]["spec"]["replicas"] == 2
+    assert (plan.delete, plan.again_in, plan.wants_stable_template) == ((), None, None)
+    assert plan.events == ()
+
+    def condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
+        return {"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": TIME, "observedGeneration": 2}  # fmt: skip
+
+    creating = ("CreatingPods", "The pods are being created.")
+    assert plan.status == {
+        "observedGeneration": 2,
+        "phase": "Pending",
+        "reason": "CreatingPods",
+        "ready": "0/2",
+        "replicas": 0,
+        "readyReplicas": 0,
+        "selector": "modelfleet.dev/inferencemodel=m",
+        "url": "http://m.ns.svc:8000",
+        "task": "embedding",
+        "engine": "auto",
+        "rollout": {},
+        "conditions": [
+            condition("Ready", "False", *creating),
+            condition("Progressing", "True", *creating),
+            condition("Scheduled", "Unknown", "CreatingPods", "There are no pods."),
+            condition("WeightsReady", "Unknown", "CreatingPods",
+                      "No server has come to its weights yet."),
+            condition("Loaded", "Unknown", "CreatingPods", "No server has come to loading yet."),
+            condition("RolloutStrategy", "True", "FirstVersion",
+                      "Surge: No older servers to replace."),
+        ],
+        "resolved": {"model": "org/m", "task": "embedding", "replicas": 2},
+    }  # fmt: skip
+
+
+def test_ready_whole_and_then_nothing_changes(observe: Observe) -> None:
+    reports = {"uid-m-0": ServerReport("ready", "openvino", "cpu", None,
+                                       {"start": 0.5, "fetch": 1.0, "load": 2.0, "warm": 0.25})}  # fmt: skip
+    observed = settled(observe, model(), {"ready": True}, reports=reports)
+    plan = reconcile(observed)
+    status = plan.status
+    assert (status["phase"], status["reason"], status["ready"]) == ("Ready", "Ready", "1/1")
+    assert (status["engine"], status["acceleration"]) == ("openvino", "cpu")
+    assert status["coldStart"] == {
+        "scheduleSeconds": 1.0, "imageSeconds": 3.0, "startSeconds": 0.5, "fetchSeconds": 1.0,
+        "loadSeconds": 2.0, "warmSeconds": 0.25, "totalSeconds": 10.0, "at": "2026-01-01T11:59:10Z",
+    }  # fmt: skip
+    assert status["rollout"] == {"stableHash": version(observed)}
+    assert said(plan, "Ready") == ("True", "Ready", "1 of 1 servers are ready.")
+    assert said(plan, "Progressing") == ("False", "Complete", "1 of 1 servers are ready.")
+    assert said(plan, "Scheduled") == ("True", "Scheduled", "On node-a.")
+    assert said(plan, "WeightsReady")[0] == said(plan, "Loaded")[0] == "True"
+    assert plan.events == (Event("Normal", "Ready", "1 of 1 servers are ready."),)
+
+    later = reconcile(again(observed, plan))
+    assert later.status == plan.status
+    assert later.events == ()
+    assert later.objects == plan.objects
+
+
+FARES: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"unschedulable": "0/1 nodes"}, "Pending", "Unschedulable", "True"),
+    ({"waiting": ("ContainerCreating", "")}, "Progressing", "CreatingContainer", "True"),
+    ({"waiting": ("ErrImagePull", "x")}, "Failed", "ImagePullFailed", "False"),
+    ({"ended": {"exitCode": 137, "reason": "OOMKilled"}}, "Failed", "OutOfMemory", "False"),
+    ({}, "Progressing", "Starting", "True"),
+]
+
+
+@pytest.mark.parametrize(("fare", "phase", "reason", "progressing"), FARES)
+def test_one_server_alone(
+    observe: Observe, fare: dict[str, Any], phase: str, reason: str, progressing: str
+) -> None:
+    plan = reconcile(settled(observe, model(), fare))
+    assert (plan.status["phase"], plan.status["reason"]) == (phase, reason)
+    assert said(plan, "Ready")[:2] == ("False", reason)
+    assert said(plan, "Progressing")[:2] == (progressing, reason)
+
+
+@pytest.mark.parametrize(("fare", "phase", "reason", "progressing"), FARES)
+def test_the_second_of_two(
+    observe: Observe, fare: dict[str, Any], phase: str, reason: str, progressing: str
+) -> None:
+    plan = reconcile(settled(observe, model(replicas=2), {"ready": True}, fare))
+    troubled = phase in ("Failed", "Pending")
+    assert plan.status["phase"] == ("Degraded" if troubled else "Progressing")
+    assert (plan.status["reason"], plan.status["ready"]) == (reason, "1/2")
+    assert said(plan, "Ready") == ("True", "Serving", "1 of 2 servers are ready.")
+    assert said(plan, "Progressing")[:2] == (progressing, reason)
+
+
+def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
+    starting = settled(observe, model(), {})
+    first = reconcile(starting)
+    loading = replace(again(starting, first), reports={"uid-m-0": ServerReport("loading")})
+    second = reconcile(loading)
+    (ready,) = [one for one in second.status["conditions"] if one["type"] == "Ready"]
+    (weights,) = [one for one in second.status["conditions"] if one["type"] == "WeightsReady"]
+    assert (ready["reason"], ready["lastTransitionTime"]) == ("LoadingModel", TIME)
+    assert (weights["status"], weights["lastTransitionTime"]) == ("True", render(NOW + 60))
+
+
+def test_stopped(observe: Observe) -> None:
+    plan = reconcile(settled(observe, model(replicas=0)))
+    assert (plan.status["phase"], plan.status["ready"]) == ("Stopped", "0/0")
+    assert plan.objects[0]["spec"]["replicas"] == 0
+    assert said(plan, "Ready")[:2] == ("False", "Stopped")
+    assert said(plan, "Progressing")[:2] == ("False", "Complete")
+
+
+def test_scaling_is_told(observe: Observe) -> None:
+    observed = settled(observe, model(), {"ready": True})
+    grown = replace(observed, model=model(replicas=3))
+    grown = replace(grown, resolution=observe(model(replicas=3)).resolution)
+    plan = reconcile(again(grown, reconcile(observed)))
+    assert plan.events == (Event("Normal", "Scaled", "From 1 to 3 servers: Fixed."),)
+    assert [child["kind"] for child in plan.objects][-1] == "PodDisruptionBudget"
+    assert plan.status["reason"] == "Scaling"
+    back = reconcile(again(replace(observed, children={
+        **observed.children, Ref("PodDisruptionBudget", "m"): with_uid(plan.objects[-1])}), plan))  # fmt: skip
+    assert back.delete == (Ref("PodDisruptionBudget", "m"),)
+
+
+def test_a_younger_twin_gives_up_its_servers_but_not_its_cache(observe: Observe) -> None:
+    observed = settled(observe, model(), {"ready": True})
+    claim = Ref("PersistentVolumeClaim", "m-cache")
+    children = {**observed.children, claim: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
+    plan = reconcile(replace(observed, children=children, rival=Rival("older", "org/m")))
+    assert (plan.status["phase"], plan.status["reason"]) == ("Conflict", "DuplicateModel")
+    assert plan.objects == ()
+    assert plan.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+    message = "The older InferenceModel 'older' already serves 'org/m'."
+    assert plan.events == (Event("Warning", "DuplicateModel", message),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"foreign": frozenset({Ref("Service", "m")})}, "NameTaken"),
+        ({"errors": {Ref("Deployment", "m"): "quota"}}, "ApplyFailed"),
+    ],
+)
+def test_other_problems_leave_the_servers_alone(
+    observe: Observe, fields: dict[str, Any], reason: str
+) -> None:
+    observed = replace(settled(observe, model(), {"ready": True}), **fields)
+    plan = reconcile(observed)
+    assert (plan.status["reason"], plan.objects, plan.delete) == (reason, (), ())
+    assert said(plan, "Ready")[0] == "True"
+    assert plan.status["ready"] == "1/1"
+
+
+def test_names_it_does_not_need_may_be_taken(observe: Observe) -> None:
+    foreign = frozenset({Ref("PersistentVolumeClaim", "m-cache"), Ref("PodDisruptionBudget", "m")})
+    assert reconcile(observe(model(), foreign=foreign)).status["reason"] == "CreatingPods"
+
+
+def test_a_remote_model_has_no_children(observe: Observe) -> None:
+    remote = {"engine": "remote", "remote": {"address": "http://far"}}
+    bare = reconcile(observe(model(**remote)))
+    assert bare.objects == ()
+    assert (bare.status["phase"], bare.status["url"]) == ("Ready", "http://far")
+    assert [one["type"] for one in bare.status["conditions"]] == ["Ready", "Progressing"]
+    had = settled(observe, model(), {"ready": True})
+    changed = replace(had, model=model(**remote), resolution=observe(model(**remote)).resolution)
+    assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+
+
+def test_the_deployment_may_say_what_no_pod_can(observe: Observe) -> None:
+    observed = settled(observe, model())
+    ref = Ref("Deployment", "m")
+    for kind, status, reason in (
+        ("ReplicaFailure", "True", "PodsNotCreated"),
+        ("Progressing", "False", "DeadlineExceeded"),
+    ):
+        deployment = {**observed.children[ref], "status": {"conditions": [
+            {"type": kind, "status": status, "message": "why"}]}}  # fmt: skip
+        plan = reconcile(replace(observed, children={**observed.children, ref: deployment}))
+        assert (plan.status["phase"], plan.status["reason"]) == ("Failed", reason)
+        assert said(plan, "Ready")[2] == "why"
+
+
+def test_progress_is_that_of_the_slowest(observe: Observe) -> None:
+    from fleet_contract.status import WeightsProgress
+
+    reports = {
+        f"uid-m-{i}": ServerReport("fetching", progress=WeightsProgress(done_bytes=done))
+        for i, done in enumerate((500, 100))
+    }
+    observed = replace(settled(observe, model(replicas=2), {}, {}), reports=reports)
+    plan = reconcile(observed)
+    assert plan.status["weights"] == {"doneBytes": 100}
+    assert said(plan, "WeightsReady")[:2] == ("False", "FetchingWeights")
+    done = replace(observed, reports=dict.fromkeys(reports, ServerReport("loading")))
+    assert "weights" not in reconcile(again(done, plan)).status
+
+
+def test_a_restarted_container_says_nothing_of_cold_starts(observe: Observe) -> None:
+    reports = {"uid-m-0": ServerReport("ready")}
+    observed = settled(observe, model(), {"ready": True, "restarts": 1}, reports=reports)
+    assert "coldStart" not in reconcile(observed).status
+
+
+def test_the_cold_start_outlives_its_pod(observe: Observe) -> None:
+    reports = {"uid-m-0": ServerReport("ready")}
+    observed = settled(observe, model(), {"ready": True}, reports=reports)
+    plan = reconcile(observed)
+    gone = replace(again(observed, plan), pods=(), reports={})
+    assert reconcile(gone).status["coldStart"] == plan.status["coldStart"]
+
+
+def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
+    from fleet_operator.autoscale import Load
+
+    spec = {"scaleToZeroAfter": 7200}
+    plan = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
+    assert plan.again_in == 3600
+    assert plan.status["scaling"] == {"desiredReplicas": 1, "lastActiveTime": render(NOW - 3600)}
+
+
+def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
+    plan = reconcile(observe(model(files=[{"path": "/x", "content": "y"}])))
+    assert plan.status["resolved"] == {"model": "org/m", "replicas": 1}

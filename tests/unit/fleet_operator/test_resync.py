@@ -1,0 +1,123 @@
+"""The comparison of what the watches told with what is there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from tests.unit.fleet_operator.conftest import model
+
+from fleet_operator.api import Api, ApiUnreachable
+from fleet_operator.kinds import Kind
+from fleet_operator.metrics import Metrics
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.resync import Resync, behind, is_stuck
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+
+
+class Listing:
+    """What the API server has, by kind: uid to resourceVersion; None for no API server."""
+
+    def __init__(self) -> None:
+        self.has: dict[str, dict[str, str]] | None = {}
+
+    async def items(
+        self, kind: Kind, namespace: str | None, selector: str, metadata_only: bool
+    ) -> list[dict[str, Any]]:
+        if self.has is None:
+            raise ApiUnreachable("gone")
+        return [{"metadata": {"uid": uid, "resourceVersion": version}}
+                for uid, version in self.has.get(kind.kind, {}).items()]  # fmt: skip
+
+
+@pytest.fixture
+def listing() -> Listing:
+    return Listing()
+
+
+@pytest.fixture
+def world(settings: OperatorSettings, sources: Sources) -> World:
+    return World(settings, Resolver(sources), sees_nodes=False)
+
+
+@pytest.fixture
+async def resync(listing: Listing, world: World) -> Resync:
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    return Resync(world, queue, cast(Api, listing), Metrics(), ())
+
+
+async def test_in_step(resync: Resync, listing: Listing, world: World) -> None:
+    world.put_model(model())
+    listing.has = {"InferenceModel": {"uid-m": "5"}}
+    for _ in range(3):
+        await resync.compare()
+    assert (resync.stale, resync.reachable) == (set(), True)
+
+
+async def test_a_watch_that_stays_behind_is_stuck(
+    resync: Resync, listing: Listing, world: World
+) -> None:
+    world.put_model(model())
+    listing.has = {"InferenceModel": {"uid-m": "6", "uid-unseen": "7"}}
+    await resync.compare()
+    assert resync.stale == set()  # it may just have happened
+    await resync.compare()
+    assert resync.stale == {"InferenceModel"}
+    newer = model()
+    newer["metadata"]["resourceVersion"] = "6"
+    world.put_model(newer)
+    await resync.compare()
+    assert resync.stale == {"InferenceModel"}  # one is still unseen
+    seen = model("other", "uid-unseen")
+    seen["metadata"]["resourceVersion"] = "7"
+    world.put_model(seen)
+    await resync.compare()
+    assert resync.stale == set()
+
+
+async def test_a_busy_object_is_always_a_little_behind(
+    resync: Resync, listing: Listing, world: World
+) -> None:
+    for version in range(5, 10):
+        raw = model()
+        raw["metadata"]["resourceVersion"] = str(version)
+        world.put_model(raw)
+        listing.has = {"InferenceModel": {"uid-m": str(version + 1)}}
+        await resync.compare()
+        assert resync.stale == set()
+
+
+async def test_what_is_gone_twice_is_dropped(
+    resync: Resync, listing: Listing, world: World
+) -> None:
+    world.put_model(model())
+    await resync.compare()
+    assert ("ns", "m") in world.models
+    await resync.compare()
+    assert world.models == {}
+    assert resync.stale == set()
+
+
+async def test_without_an_api_server_nothing_is_concluded(
+    resync: Resync, listing: Listing, world: World
+) -> None:
+    world.put_model(model())
+    listing.has = None
+    for _ in range(3):
+        await resync.compare()
+    assert (resync.reachable, resync.stale) == (False, set())
+    assert ("ns", "m") in world.models
+    listing.has = {"InferenceModel": {"uid-m": "5"}}
+    await resync.compare()
+    assert resync.reachable
+
+
+def test_pure_parts() -> None:
+    assert behind({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "1"}) == {"b": "2", "c": "3"}
+    assert is_stuck("2", "1")
+    assert is_stuck("2", None)
+    assert not is_stuck("2", "10")
+    assert not is_stuck("opaque", "other")

@@ -1,0 +1,55 @@
+"""Beside the old version or in its place: a function of nodes and pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import node, pod
+
+from fleet_operator.rollout import HAND_OVER, SURGE, Cluster, choose
+from fleet_operator.views import PodView
+
+GPU = "nvidia.com/gpu"
+
+
+def asks(gpus: int = 1, **fields: Any) -> dict[str, Any]:
+    limits = {GPU: str(gpus)} if gpus else {}
+    return {"containers": [{"name": "server", "resources": {"limits": limits}}], **fields}
+
+
+def old(node_name: str = "a", gpus: int = 1) -> PodView:
+    return PodView.parse(pod(node=node_name, ready=True, requests={GPU: str(gpus)}))
+
+
+def cluster(free: int, **others: int) -> Cluster:
+    """Node `a` with two GPUs, `free` of them free, and nodes with as many free GPUs."""
+    nodes = [node("a", **{GPU: "2"}), *(node(name, **{GPU: str(n)}) for name, n in others.items())]
+    return Cluster(nodes, {"a": {GPU: (2 - free) * 1000, "pods": 2000}})
+
+
+@pytest.mark.parametrize(
+    ("spec", "olds", "where", "strategy", "reason"),
+    [
+        (asks(), [], cluster(0), SURGE, "FirstVersion"),
+        (asks(), [old()], cluster(1), SURGE, "FreeCapacity"),
+        (asks(), [old()], cluster(0), HAND_OVER, "NoFreeCapacity"),
+        (asks(), [old()], cluster(0, b=1), SURGE, "FreeCapacity"),
+        (asks(2), [old()], cluster(1), HAND_OVER, "NoFreeCapacity"),
+        (asks(3), [old()], cluster(0), SURGE, "FitsNowhere"),
+        (asks(nodeSelector={"gpu": "h100"}), [old()], cluster(1), SURGE, "FitsNowhere"),
+        (asks(0), [old()], cluster(0), SURGE, "FreeCapacity"),
+        (asks(), [old()], None, HAND_OVER, "CapacityUnknown"),
+        (asks(0), [old()], None, SURGE, "CapacityUnknown"),
+        (asks(), [old("")], cluster(0), SURGE, "FitsNowhere"),
+    ],
+)
+def test_choice(
+    spec: dict[str, Any], olds: list[PodView], where: Cluster | None, strategy: Any, reason: str
+) -> None:
+    found = choose(spec, olds, where)
+    assert (found.strategy, found.reason) == (strategy, reason)
+
+
+def test_the_kind_of_accelerator_is_said() -> None:
+    assert choose(asks(), [old()], cluster(1)).message == "Node a has 1 nvidia.com/gpu free."

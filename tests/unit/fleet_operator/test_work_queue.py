@@ -1,0 +1,126 @@
+"""The queue of models to look at, on a clock of the test."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fleet_operator.work_queue import WorkQueue
+
+A, B = ("ns", "a"), ("ns", "b")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def queue(clock: Clock) -> WorkQueue:
+    made = WorkQueue(clock)
+    made.open()
+    return made
+
+
+async def empty(queue: WorkQueue) -> bool:
+    """Whether nobody is given anything now."""
+    taking = asyncio.ensure_future(queue.take())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    if taking.done():
+        return False
+    taking.cancel()
+    return True
+
+
+async def test_each_once_in_order(queue: WorkQueue) -> None:
+    queue.add([A, B, A])
+    assert queue.depth == 2
+    assert [await queue.take(), await queue.take()] == [A, B]
+    assert await empty(queue)
+
+
+async def test_one_look_at_a_time_and_another_afterwards(queue: WorkQueue) -> None:
+    queue.add([A])
+    await queue.take()
+    queue.add([A])
+    assert await empty(queue)
+    queue.done(A, succeeded=True)
+    assert await queue.take() == A
+    queue.done(A, succeeded=True)
+    assert await empty(queue)
+    assert queue.depth == 0
+
+
+async def test_nothing_before_everything_was_seen(clock: Clock) -> None:
+    queue = WorkQueue(clock)
+    queue.add([A])
+    assert await empty(queue)
+    queue.open()
+    assert await queue.take() == A
+
+
+async def test_failures_are_tried_again_later_and_later(queue: WorkQueue, clock: Clock) -> None:
+    queue.add([A])
+    for wait in (1, 2, 4, 8, 16, 32, 60, 60):
+        await queue.take()
+        queue.done(A, succeeded=False)
+        clock.now += wait - 0.01
+        assert await empty(queue)
+        clock.now += 0.01
+    await queue.take()
+    queue.done(A, succeeded=True)
+    queue.add([A])
+    await queue.take()
+    queue.done(A, succeeded=False)
+    clock.now += 1
+    assert await queue.take() == A
+
+
+async def test_the_sooner_of_two_wishes_counts(queue: WorkQueue, clock: Clock) -> None:
+    queue.add_later(A, 10)
+    queue.add_later(A, 5)
+    queue.add_later(A, 20)
+    clock.now += 5
+    assert await queue.take() == A
+    queue.done(A, succeeded=True)
+    clock.now += 100
+    assert await empty(queue)
+
+
+async def test_a_taker_wakes_up_by_itself() -> None:
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    queue.open()
+    queue.add_later(B, 0.01)
+    assert await asyncio.wait_for(queue.take(), 5) == B
+
+
+async def test_the_longest_wait_is_known(queue: WorkQueue, clock: Clock) -> None:
+    assert queue.oldest == 0
+    queue.add([A])
+    clock.now += 7
+    queue.add([B])
+    assert queue.oldest == 7
+    await queue.take()
+    clock.now += 2
+    assert queue.oldest == 2
+    queue.done(A, succeeded=True)
+    await queue.take()
+    queue.done(B, succeeded=True)
+    assert queue.oldest == 0
+
+
+async def test_what_is_gone_is_forgotten(queue: WorkQueue, clock: Clock) -> None:
+    queue.add_later(A, 5)
+    queue.forget(A)
+    clock.now += 10
+    assert await empty(queue)

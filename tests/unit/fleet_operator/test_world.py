@@ -1,0 +1,172 @@
+"""What is remembered of the cluster, and which models a change concerns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import model, pod
+
+from fleet_operator.observed import Ref, Rival
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.world import World
+
+KEY = ("ns", "m")
+
+
+@pytest.fixture
+def world(settings: OperatorSettings, sources: Sources) -> World:
+    return World(settings, Resolver(sources), sees_nodes=True)
+
+
+def at(raw: dict[str, Any], **meta: Any) -> dict[str, Any]:
+    return {**raw, "metadata": {**raw["metadata"], **meta}}
+
+
+def child(name: str = "m", owner: str | None = "uid-m", label: str | None = "m") -> dict[str, Any]:
+    meta: dict[str, Any] = {"name": name, "namespace": "ns", "uid": f"uid-{name}-child",
+                            "resourceVersion": "3"}  # fmt: skip
+    if label:
+        meta["labels"] = {"modelfleet.dev/inferencemodel": label}
+    if owner:
+        meta["ownerReferences"] = [{"uid": owner, "controller": True}]
+    return {"metadata": meta, "spec": {}}
+
+
+def rival(world: World, name: str = "m") -> Rival | None:
+    observed = world.observe(("ns", name))
+    assert observed is not None
+    return observed.rival
+
+
+def test_a_model_and_its_children(world: World) -> None:
+    assert set(world.put_model(model())) == {KEY}
+    assert set(world.put_child("Service", child())) == {KEY}
+    observed = world.observe(KEY)
+    assert observed is not None
+    assert set(observed.children) == {Ref("Service", "m")}
+    assert observed.foreign == frozenset()
+    assert set(world.drop_child("Service", child())) == {KEY}
+    assert set(world.drop_model(model())) == set()
+    assert world.observe(KEY) is None
+
+
+def test_what_is_known_already_concerns_nobody(world: World) -> None:
+    world.put_model(at(model(), resourceVersion="7"))
+    assert set(world.put_model(at(model(), resourceVersion="7"))) == set()
+    assert set(world.put_model(at(model(), resourceVersion="6"))) == set()
+    assert set(world.put_model(at(model(), resourceVersion="10"))) == {KEY}
+    assert world.models[KEY]["metadata"]["resourceVersion"] == "10"
+    made_again = at(model(uid="new"), resourceVersion="3")
+    assert set(world.put_model(made_again)) == {KEY}
+
+
+def test_managed_fields_are_not_kept(world: World) -> None:
+    world.put_model(at(model(), managedFields=[{"manager": "x"}]))
+    assert "managedFields" not in world.models[KEY]["metadata"]
+
+
+def test_the_late_news_of_a_deletion_does_not_delete_the_successor(world: World) -> None:
+    world.put_model(model(uid="new"))
+    assert set(world.drop_model(model(uid="old"))) == set()
+    assert KEY in world.models
+
+
+def test_older_claims_win_and_later_ones_follow(world: World) -> None:
+    world.put_model(at(model("b", "uid-b", model="x/y", aliases=["short"]),
+                       creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
+    concerned = world.put_model(model("m", model="org/m", aliases=["short"]))
+    assert set(concerned) == {KEY, ("ns", "b")}
+    assert (rival(world), rival(world, "b")) == (Rival("b", "short"), None)
+    elsewhere = at(model("m", "uid-e", aliases=["short"]), namespace="elsewhere")
+    assert set(world.put_model(elsewhere)) == {("elsewhere", "m")}
+    gone = world.drop_model(world.models["ns", "b"])
+    assert set(gone) == {KEY}
+    assert rival(world) is None
+
+
+def test_of_two_made_in_one_second_the_name_decides(world: World) -> None:
+    world.put_model(model("b", "uid-1"))
+    world.put_model(model("a", "uid-2"))
+    assert (rival(world, "a"), rival(world, "b")) == (None, Rival("a", "org/m"))
+
+
+def test_a_claim_that_is_given_up(world: World) -> None:
+    world.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
+    world.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
+    assert rival(world, "b") == Rival("a", "short")
+    changed = at(model("a", "uid-a", model="x/a"), generation=3, resourceVersion="6")
+    assert set(world.put_model(changed)) == {("ns", "a"), ("ns", "b")}
+    assert rival(world, "b") is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "foreign"),
+    [
+        (child(label=None, owner=None), True),
+        (child(owner="uid-of-another"), True),
+        (child(owner=None), False),  # left behind by `--cascade=orphan`: adopted
+        (child(), False),
+    ],
+)
+def test_names_that_are_taken(world: World, raw: dict[str, Any], foreign: bool) -> None:
+    world.put_model(model())
+    world.put_child("Deployment", raw)
+    observed = world.observe(KEY)
+    assert observed is not None
+    assert (Ref("Deployment", "m") in observed.foreign) is foreign
+
+
+def test_a_label_that_was_taken_away(world: World) -> None:
+    world.put_model(model())
+    world.put_child("Service", child())
+    stripped = child(label=None)
+    stripped["metadata"]["resourceVersion"] = "4"
+    assert set(world.put_child("Service", stripped)) == {KEY}
+    observed = world.observe(KEY)
+    assert observed is not None
+    assert observed.children == {}
+    assert set(world.drop_child("Service", stripped)) == {KEY}
+
+
+def test_what_pods_request_is_added_up_by_node(world: World) -> None:
+    world.put_model(model())
+    mine = pod("m-1", requests={"cpu": "2"})
+    assert set(world.put_pod(mine)) == {KEY}
+    stranger = pod("x", requests={"cpu": "500m"}, labels={"modelfleet.dev/inferencemodel": ""})
+    assert set(world.put_pod(stranger)) == set()
+    observed = world.observe(KEY)
+    assert observed is not None
+    assert observed.cluster is not None
+    assert observed.cluster.used["node-a"]["cpu"] == 2500
+    assert observed.cluster.used["node-a"]["pods"] == 2000
+    world.put_pod({**mine, "status": {**mine["status"], "phase": "Succeeded"}})
+    assert observed.cluster.used["node-a"]["cpu"] == 500
+    world.drop_pod(stranger)
+    assert observed.cluster.used["node-a"] == {}
+
+
+def test_without_the_right_to_list_nodes_there_is_no_cluster(
+    settings: OperatorSettings, sources: Sources
+) -> None:
+    world = World(settings, Resolver(sources), sees_nodes=False)
+    world.put_model(model())
+    observed = world.observe(KEY)
+    assert observed is not None
+    assert observed.cluster is None
+
+
+def test_versions_are_those_of_models_own_objects(world: World) -> None:
+    world.put_model(model())
+    world.put_child("Service", child())
+    world.put_child("Service", child("other", label=None))
+    world.put_pod(pod())
+    assert world.versions("InferenceModel") == {"uid-m": "5"}
+    assert world.versions("Service") == {"uid-m-child": "3"}
+    assert world.versions("Pod") == {"uid-m-1": "9"}
+    for kind, uid in (("InferenceModel", "uid-m"), ("Service", "uid-m-child"), ("Pod", "uid-m-1")):
+        found = world.by_uid(kind, uid)
+        assert found is not None
+        assert found["metadata"]["uid"] == uid
+        assert world.by_uid(kind, "none") is None
