@@ -96,8 +96,8 @@ def test_the_first_look_whole(observe: Observe) -> None:
 
 
 def test_ready_whole_and_then_nothing_changes(observe: Observe) -> None:
-    reports = {"uid-m-0": ServerReport("ready", "openvino", "cpu", None,
-                                       {"start": 0.5, "fetch": 1.0, "load": 2.0, "warm": 0.25})}  # fmt: skip
+    stages = {"start": 0.5, "fetch": 1.0, "load": 2.0, "warm": 0.25}
+    reports = {"uid-m-0": ServerReport("ready", "openvino", "cpu", None, stages)}
     observed = settled(observe, model(), {"ready": True}, reports=reports)
     plan = reconcile(observed)
     status = plan.status
@@ -178,8 +178,9 @@ def test_scaling_is_told(observe: Observe) -> None:
     assert plan.events == (Event("Normal", "Scaled", "From 1 to 3 servers: Fixed."),)
     assert [child["kind"] for child in plan.objects][-1] == "PodDisruptionBudget"
     assert plan.status["reason"] == "Scaling"
-    back = reconcile(again(replace(observed, children={
-        **observed.children, Ref("PodDisruptionBudget", "m"): with_uid(plan.objects[-1])}), plan))  # fmt: skip
+    ref = Ref("PodDisruptionBudget", "m")
+    children = {**observed.children, ref: with_uid(plan.objects[-1])}
+    back = reconcile(again(replace(observed, children=children), plan))
     assert back.delete == (Ref("PodDisruptionBudget", "m"),)
 
 
