@@ -13,6 +13,7 @@
       RequestTimeout        408  request_timeout
       TooLarge              413  request_too_large
       QueueFull             429  queue_full           (+ Retry-After)
+      RateLimited           429  rate_limit_exceeded  (+ Retry-After)
       InternalError         500  api_error            (text never reaches a client)
       UpstreamFailed        502  upstream_failed
       NotReady              503  model_not_ready      (+ Retry-After)
@@ -124,6 +125,12 @@ class QueueFull(FleetError):
     status = 429
     type = "rate_limit_error"
     default_code = "queue_full"
+
+
+class RateLimited(FleetError):
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
 
 
 class InternalError(FleetError):

@@ -20,6 +20,9 @@ HEADER_QUEUE_MS = "x-modelfleet-queue-ms"
 HEADER_COLD = "x-modelfleet-cold"
 
 HEADER_FALLBACK = "x-modelfleet-fallback"
+HEADER_USAGE = "x-modelfleet-usage"
+"""Between router and server only. On a request: tell what the answer used. On an answer: OpenAI's
+usage object, where the answer's own format has no place for it."""
 
 PVC_MOUNT = "/weights"
 """Where the operator mounts the claim of a `pvc://claim/path` source, read-only."""

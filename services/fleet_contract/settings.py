@@ -88,6 +88,14 @@ SETTINGS: tuple[Setting, ...] = (
             int, where="router"),
     Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened and gets a comment"
             " that often; 0 keeps it closed", "15", float, where="router"),
+    Setting("KEYS_FILE", "file of the API keys callers must show; everybody may come in without",
+            "none", where="router"),
+    Setting("USAGE_LOG", "file that gets a JSON line about what each request used", "none",
+            where="router"),
+    Setting("CORS_ORIGINS", "origins whose pages may call, comma-separated; `*` for all", "none",
+            where="router"),
+    Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
+    Setting("TLS_KEY", "its private key", "none", where="router"),
     Setting("REMOTE_KEYS", "variables a model of `engine: remote` may name as its key,"
             " comma-separated", "none", where="router"),
     Setting("MAX_BODY_BYTES", "bytes of a JSON body", "67108864", int, "limits.max_body_bytes"),

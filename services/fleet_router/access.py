@@ -15,6 +15,7 @@ from fleet_contract.names import (
     HEADER_QUEUE_MS,
 )
 from fleet_router.exchange import KEY, Exchange
+from fleet_router.meter import Meter
 from fleet_router.metrics import RouterMetrics
 from fleet_web.logs import event
 
@@ -34,9 +35,10 @@ FALLBACK = HEADER_FALLBACK.encode()
 class AccessMiddleware:
     """Pure ASGI. Also sets the headers that say who answered, on errors too."""
 
-    def __init__(self, app: ASGIApp, metrics: RouterMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: RouterMetrics, meter: Meter) -> None:
         self._app = app
         self._metrics = metrics
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +53,7 @@ class AccessMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 exchange.begun = True
-                if exchange.model:
+                if exchange.model or exchange.limits:
                     message["headers"] = [*message["headers"], *_names(exchange)]
             await send(message)
 
@@ -59,12 +61,13 @@ class AccessMiddleware:
             await self._app(scope, receive, send_named)
         finally:
             seconds = time.perf_counter() - started
-            self._report(scope, exchange, exchange.status or status, seconds)
+            self._report(scope, exchange, exchange.status or status, started, seconds)
 
-    def _report(self, scope: Scope, exchange: Exchange, status: int, seconds: float) -> None:
+    def _report(
+        self, scope: Scope, exchange: Exchange, status: int, started: float, seconds: float
+    ) -> None:
         if exchange.path:
-            self._metrics.requests.labels(exchange.model, exchange.path, str(status)).inc()
-            self._metrics.seconds.labels(exchange.model, exchange.path).observe(seconds)
+            self._count(exchange, status, started, seconds)
         path = scope["path"]
         event(
             logger,
@@ -75,13 +78,29 @@ class AccessMiddleware:
             model=exchange.model,
             endpoint=exchange.endpoint,
             status=status,
+            key=exchange.key,
             held_ms=round(exchange.held_ms, 1),
             ms=round(seconds * 1000, 2),
         )
 
+    def _count(self, exchange: Exchange, status: int, started: float, seconds: float) -> None:
+        metrics, model, path = self._metrics, exchange.model, exchange.path
+        metrics.requests.labels(model, path, str(status)).inc()
+        metrics.seconds.labels(model, path).observe(seconds)
+        if exchange.pieces:
+            metrics.first_byte.labels(model, path).observe(exchange.first_at - started)
+        if exchange.pieces > 2:
+            mean = (exchange.last_at - exchange.first_at) / (exchange.pieces - 1)
+            metrics.between_pieces.labels(model, path).observe(mean)
+        if model:
+            self._meter.report(exchange, status, seconds)
+
 
 def _names(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    names = [(MODEL, exchange.model.encode()), (COLD, b"true" if exchange.cold else b"false")]
+    names = [*(exchange.limits or ())]
+    if exchange.model:
+        cold = b"true" if exchange.cold else b"false"
+        names += [(MODEL, exchange.model.encode()), (COLD, cold)]
     if exchange.endpoint:
         waited = exchange.held_ms + exchange.queue_ms
         names += [(ENDPOINT, exchange.endpoint.encode()), (QUEUE_MS, b"%.1f" % waited)]

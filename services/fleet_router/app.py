@@ -7,20 +7,33 @@ the proxying itself. FastAPI serves the few routes of the router's own and answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fleet_contract.names import (
+    HEADER_COLD,
+    HEADER_ENDPOINT,
+    HEADER_FALLBACK,
+    HEADER_MODEL,
+    HEADER_QUEUE_MS,
+    HEADER_REQUEST_ID,
+)
 from fleet_router.access import AccessMiddleware
 from fleet_router.attempt import Attempts
 from fleet_router.carry import Carrier
 from fleet_router.choice import Choice
+from fleet_router.gate import Gate
 from fleet_router.health import Health
 from fleet_router.hold import Holds, HoldSettings
+from fleet_router.meter import Meter
 from fleet_router.metrics import RouterMetrics
 from fleet_router.paths import PATHS
 from fleet_router.pool import Pools
@@ -29,6 +42,12 @@ from fleet_router.proxy import Proxy
 from fleet_router.routes import LiveRoutes, Origin, RouteTable
 from fleet_web import errors
 from fleet_web.request_id import RequestIdMiddleware
+
+EXPOSED = (
+    HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_COLD,
+    HEADER_FALLBACK, "retry-after", "retry-after-ms",
+)  # fmt: skip
+"""Headers of answers that pages may read."""
 
 
 class RouterAPI(FastAPI):
@@ -69,13 +88,18 @@ def create_app(
     source: Source | None = None,
     *,
     hold: HoldSettings | None = None,
+    gate: Gate | None = None,
+    usage_log: Path | None = None,
+    cors_origins: Sequence[str] = (),
     with_metrics: bool = True,
 ) -> RouterApp:
-    """The router over `routes`, which `source` fills."""
+    """The router over `routes`, which `source` fills. Raises OSError for the log's file."""
     source = source or Source()
     pools = Pools()
     metrics = RouterMetrics()
-    probes = Probes(routes, pools, metrics, scrapes=source.scrapes)
+    gate = gate or Gate()
+    meter = Meter(metrics, usage_log)
+    probes = Probes(routes, pools, metrics, gate, scrapes=source.scrapes)
     choice = Choice(pools, Health())
     attempts = Attempts(pools, choice, metrics)
     holds = Holds(routes, hold or HoldSettings(), metrics, source.wake)
@@ -91,11 +115,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.ensure_future(source.watch()) if source.watch is not None else None
+        watchers = [asyncio.ensure_future(gate.watch())]
+        if source.watch is not None:
+            watchers.append(asyncio.ensure_future(source.watch()))
         yield
-        if watcher is not None:
+        for watcher in watchers:
             watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+        await asyncio.gather(*watchers, return_exceptions=True)
+        meter.close()
         if source.close is not None:
             await source.close()
         pools.close()
@@ -104,16 +131,32 @@ def create_app(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan, redirect_slashes=False,
     )  # fmt: skip
-    proxy = Proxy(routes, Carrier(attempts, holds, metrics), metrics)
-    app.short_cut = RequestIdMiddleware(AccessMiddleware(proxy, metrics))
+    proxy = Proxy(routes, Carrier(attempts, holds, metrics), metrics, gate)
+    short_cut: ASGIApp = AccessMiddleware(proxy, metrics, meter)
+    if cors_origins:
+        allowed = cors_options(cors_origins)
+        short_cut = CORSMiddleware(short_cut, **allowed)
+        app.add_middleware(CORSMiddleware, **allowed)
+    app.short_cut = RequestIdMiddleware(short_cut)
     # Reached only with another method, which is a 405 there.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
     app.include_router(probes.router(with_metrics=with_metrics))
     errors.install(app)
-    app.add_middleware(AccessMiddleware, metrics=metrics)
+    app.add_middleware(AccessMiddleware, metrics=metrics, meter=meter)
     app.add_middleware(RequestIdMiddleware)
 
     def drain() -> None:
         probes.draining = True
 
     return RouterApp(app, drain)
+
+
+def cors_options(origins: Sequence[str]) -> dict[str, Any]:
+    """What pages of `origins` may do: everything a client can, without cookies."""
+    return {
+        "allow_origins": list(origins),
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": ["*"],
+        "expose_headers": EXPOSED,
+        "max_age": 3600,
+    }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import cast
 
 from starlette.types import Scope
 
-from fleet_contract.names import HEADER_QUEUE_MS
+from fleet_contract.names import HEADER_QUEUE_MS, HEADER_USAGE
 from fleet_router.connection import Head
+from fleet_router.usage import NOTHING, Tail, Usage, read
+
+Headers = list[tuple[bytes, bytes]]
 
 KEY = "modelfleet.exchange"
 
@@ -22,7 +26,9 @@ class Exchange:
     `attempts` counts what was sent to servers, `repeats` what was sent after an attempt that may
     have been worked on. `fallback_for` is the model asked for when another answered. `held_ms` is
     how long the request waited here for a server, `cold` whether it did, `queue_ms` how long the
-    server says it waited there.
+    server says it waited there. `key` names the caller's key, `limits` are the headers that tell
+    what is left of its limits, `usage` is what the answer used. `first_at` and `last_at` are when
+    the first and the last of its `pieces` came, by time.perf_counter.
     """
 
     path: str = ""
@@ -35,14 +41,34 @@ class Exchange:
     held_ms: float = 0.0
     queue_ms: float = 0.0
     cold: bool = False
+    key: str = ""
+    images: int = 0
+    usage: Usage = NOTHING
+    limits: Headers | None = None
+    first_at: float = 0.0
+    last_at: float = 0.0
+    pieces: int = 0
     begun: bool = False
 
     def served(self, head: Head) -> None:
-        """Note what the server said about its own queue."""
+        """Note what the server said about its own queue and what it used."""
+        if (used := head.get(HEADER_USAGE.encode())) is not None:
+            self.usage = read(used)
         try:
             self.queue_ms = float(head.get(HEADER_QUEUE_MS.encode()) or 0)
         except ValueError:
             self.queue_ms = 0.0
+
+    def came(self) -> None:
+        """A piece of the answer came."""
+        self.last_at = time.perf_counter()
+        self.first_at = self.first_at or self.last_at
+        self.pieces += 1
+
+    def used(self, tail: Tail) -> None:
+        """The answer has ended with `tail`."""
+        if self.usage is NOTHING:
+            self.usage = tail.usage()
 
 
 def of(scope: Scope) -> Exchange:

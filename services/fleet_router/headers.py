@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleet_contract.names import HEADER_REQUEST_ID
+from fleet_contract.names import HEADER_REQUEST_ID, HEADER_USAGE
 from fleet_router.connection import Head
 from fleet_router.routes import Endpoint
 
@@ -32,6 +32,7 @@ NOT_FORWARDED = HOP_BY_HOP | {
     b"expect",
     # Keys are the router's business: model servers know none.
     b"authorization",
+    b"x-api-key",
     b"cookie",
     HEADER_REQUEST_ID.encode(),
 }
@@ -56,6 +57,7 @@ def request_head(
         b"POST " + endpoint.prefix.encode() + target + b" HTTP/1.1",
         b"host: " + endpoint.authority.encode(),
         HEADER_REQUEST_ID.encode() + b": " + request_id.encode(),
+        HEADER_USAGE.encode() + b": 1",
         b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length,
     ]
     if endpoint.key:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fleet_router.app import Source, create_app
 from fleet_router.file_source import FileSource
+from fleet_router.gate import Gate
 from fleet_router.hold import HoldSettings
 from fleet_router.routes import LiveRoutes
 from fleet_router.settings import RouterSettings
@@ -42,10 +43,15 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         file = FileSource(path, routes, environ)
         source, load, patience = Source(watch=file.watch), file.load, FILE_SECONDS
     seconds = patience if settings.hold_seconds is None else settings.hold_seconds
+    gate = Gate(settings.keys_file)
+    try:
+        gate.load()
+    except ValueError as error:
+        raise ValueError(f"{settings.keys_file}: {error}") from error
     router = create_app(
-        routes, source, hold=HoldSettings(
-            seconds, settings.hold_requests, settings.heartbeat_seconds
-        ), with_metrics=settings.enable_metrics,
+        routes, source, gate=gate, usage_log=settings.usage_log,
+        hold=HoldSettings(seconds, settings.hold_requests, settings.heartbeat_seconds),
+        cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
     )  # fmt: skip
     if load is not None:
         try:
@@ -54,12 +60,15 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
             event(logger, "routes_missing", level=logging.WARNING, path=str(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+    tls = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = serve.Certificate(settings.tls_cert, settings.tls_key)
     # What was built up to here lives for ever: the collector need not look at it again and again.
     gc.freeze()
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
-        on_drain=router.drain,
+        on_drain=router.drain, tls=tls,
     ).run()  # fmt: skip
 
 

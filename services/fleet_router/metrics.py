@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -23,6 +24,44 @@ class RouterMetrics:
             "Seconds from a request's head to the last byte of its answer.",
             ("model", "path"),
             buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.first_byte = Histogram(
+            "modelfleet_router_first_byte_seconds",
+            "Seconds from a request's head to the first byte of its answer's body.",
+            ("model", "path"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.between_pieces = Histogram(
+            "modelfleet_router_between_pieces_seconds",
+            "Mean seconds between the pieces of a stream, which are mostly tokens.",
+            ("model", "path"),
+            buckets=SHORT,
+            registry=self.registry,
+        )
+        self.key_requests = Counter(
+            "modelfleet_router_key_requests",
+            "Requests by the name of their key, empty where none is asked for.",
+            ("model", "key", "code"),
+            registry=self.registry,
+        )
+        self.tokens = Counter(
+            "modelfleet_router_tokens",
+            "Tokens by key: prompt, cached (part of prompt) and completion.",
+            ("model", "key", "kind"),
+            registry=self.registry,
+        )
+        self.audio_seconds = Counter(
+            "modelfleet_router_audio_seconds",
+            "Seconds of speech read, by key.",
+            ("model", "key"),
+            registry=self.registry,
+        )
+        self.images = Counter(
+            "modelfleet_router_images",
+            "Images in chat requests, by key.",
+            ("model", "key"),
             registry=self.registry,
         )
         self.in_flight = Gauge(

@@ -25,11 +25,13 @@ LEADING_CHARS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """`cost` is 1 for a small request; `prefix` is b"" where nothing could be shared."""
+    """`cost` is 1 for a small request; `prefix` is b"" where nothing could be shared; `images`
+    counts those in its messages."""
 
     streams: bool = False
     cost: float = 1.0
     prefix: bytes = b""
+    images: int = 0
 
 
 def of_upload(length: int | None) -> Peek:
@@ -54,7 +56,7 @@ def of_json(body: dict[str, Any], size: int) -> Peek:
     images, image_bytes = _images(messages)
     cost = 1.0 + (size - image_bytes) / PROMPT_BYTES
     cost += IMAGE_COST * images + _new_tokens(body) / NEW_TOKENS
-    return Peek(streams, min(MOST, cost), leading.digest() if begun else b"")
+    return Peek(streams, min(MOST, cost), leading.digest() if begun else b"", images)
 
 
 def _new_tokens(body: dict[str, Any]) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
 from fleet_router.dispatch import listing
+from fleet_router.gate import Gate
 from fleet_router.merged_metrics import render, scrape
 from fleet_router.metrics import RouterMetrics
 from fleet_router.models import READY, Models
@@ -24,8 +25,15 @@ class Probes:
     """`draining` is set at the first signal: the router is then not ready for new traffic."""
 
     def __init__(
-        self, routes: LiveRoutes, pools: Pools, metrics: RouterMetrics, *, scrapes: bool = True
+        self,
+        routes: LiveRoutes,
+        pools: Pools,
+        metrics: RouterMetrics,
+        gate: Gate,
+        *,
+        scrapes: bool = True,
     ) -> None:
+        self._gate = gate
         self._scrapes = scrapes
         self._routes = routes
         self._pools = pools
@@ -66,16 +74,25 @@ class Probes:
         body = {"status": "ok" if ready else "not_ready", "models": states}
         return json_answer(body, status=200 if ready else 503)
 
-    async def list_models(self) -> Response:
-        """Every model, in OpenAI's list shape."""
-        return json_answer({"object": "list", "data": await self._models.listing(self._table())})
+    async def list_models(self, request: Request) -> Response:
+        """Every model the caller may use, in OpenAI's list shape. Raises Unauthorized."""
+        quota = self._gate.identify(request.scope["headers"])
+        entries = await self._models.listing(self._table())
+        if quota is not None:
+            entries = [entry for entry in entries if quota.key.may_use(entry["id"])]
+        return json_answer({"object": "list", "data": entries})
 
-    async def get_model(self, model_id: str) -> Response:
-        """One model by id or alias. Raises ModelNotFound."""
+    async def get_model(self, request: Request, model_id: str) -> Response:
+        """One model by id or alias. Raises ModelNotFound, Unauthorized."""
+        quota = self._gate.identify(request.scope["headers"])
         table = self._table()
         route = table.by_id.get(model_id)
-        if route is None:
-            known = listing(route.model for route in table.routes)
+        if route is None or (quota is not None and not quota.key.may_use(route.model)):
+            known = listing(
+                each.model
+                for each in table.routes
+                if quota is None or quota.key.may_use(each.model)
+            )
             raise ModelNotFound(
                 f"The model {model_id[:200]!r} does not exist; this fleet has {known}.",
                 param="model",

@@ -16,6 +16,7 @@ from fleet_router import exchange as exchanges
 from fleet_router.carry import Carrier
 from fleet_router.dispatch import choose_route
 from fleet_router.envelope import Memory, body_limit, open_envelope, path_limit
+from fleet_router.gate import Gate
 from fleet_router.metrics import RouterMetrics
 from fleet_router.outlet import Outlet
 from fleet_router.paths import PATHS, PathRule
@@ -34,8 +35,11 @@ CLIENT_LEFT = 499
 class Proxy:
     """Every request gets an answer: that of a model server, or an error in OpenAI's shape."""
 
-    def __init__(self, routes: LiveRoutes, carrier: Carrier, metrics: RouterMetrics) -> None:
+    def __init__(
+        self, routes: LiveRoutes, carrier: Carrier, metrics: RouterMetrics, gate: Gate
+    ) -> None:
         self._routes = routes
+        self._gate = gate
         self._carrier = carrier
         self._metrics = metrics
         self._memory = Memory(MEMORY_BYTES)
@@ -62,6 +66,9 @@ class Proxy:
     async def _answer(
         self, request: Request, rule: PathRule, send: Send, exchange: exchanges.Exchange
     ) -> None:
+        quota = self._gate.identify(request.scope["headers"])
+        if quota is not None:
+            exchange.key = quota.key.name
         table = self._routes.table
         if table is None:
             raise NotReady("The router does not know its models yet.", retry_after=1)
@@ -72,8 +79,12 @@ class Proxy:
             route = choose_route(table, rule, envelope.model)
             exchange.model = route.model
             _check_size(route, rule, envelope.body.length)
-            self._metrics.last_request.labels(route.model).set_to_current_time()
-            with self._metrics.in_flight.labels(route.model).track_inprogress():
+            exchange.images = envelope.peek.images
+            with (
+                self._gate.admitted(quota, route.model, exchange.images, exchange),
+                self._metrics.in_flight.labels(route.model).track_inprogress(),
+            ):
+                self._metrics.last_request.labels(route.model).set_to_current_time()
                 await self._carrier.carry(request, route, envelope, Outlet(send), exchange)
         finally:
             await envelope.body.close()

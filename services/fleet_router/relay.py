@@ -18,6 +18,7 @@ from fleet_router.exchange import Exchange
 from fleet_router.headers import response_headers
 from fleet_router.metrics import RouterMetrics
 from fleet_router.outlet import Outlet, error_event
+from fleet_router.usage import Tail
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
@@ -33,13 +34,15 @@ async def relay(answer: Answer, outlet: Outlet, exchange: Exchange, metrics: Rou
         await outlet.end(await told_by(answer))
         return
     await outlet.start(answer.head.status, response_headers(answer.head))
-    tail = b""
+    tail = Tail()
     try:
         while piece := await connection.read(answer.silence):
-            tail = piece[-2:]
+            exchange.came()
+            tail.add(piece)
             more = not connection.at_end
             await outlet.send(piece, more=more)
             if not more:
+                exchange.used(tail)
                 return
     except (UpstreamLost, UpstreamSilent, FleetError) as error:
         told = _told(exchange.model, error)
@@ -47,11 +50,13 @@ async def relay(answer: Answer, outlet: Outlet, exchange: Exchange, metrics: Rou
             kind = "silent" if isinstance(error, UpstreamSilent) else "truncated"
             metrics.upstream_errors.labels(exchange.model, kind).inc()
         exchange.status = told.status
+        exchange.used(tail)
         event(logger, "answer_cut_off", level=logging.WARNING, model=exchange.model,
               endpoint=exchange.endpoint, error=str(error))  # fmt: skip
         if is_open_event_stream(answer):
-            await outlet.send(error_event(told.body(), tail), more=True)
+            await outlet.send(error_event(told.body(), tail.end), more=True)
         return
+    exchange.used(tail)
     await outlet.send(b"", more=False)
 
 

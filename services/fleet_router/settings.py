@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fleet_contract.settings import SETTINGS
@@ -27,6 +28,11 @@ class RouterSettings:
     """None: as the source of routes suggests."""
     hold_requests: int
     heartbeat_seconds: float
+    keys_file: Path | None
+    usage_log: Path | None
+    cors_origins: tuple[str, ...]
+    tls_cert: Path | None
+    tls_key: Path | None
     namespaces: tuple[str, ...]
     """Empty: the router's own."""
 
@@ -44,6 +50,11 @@ class RouterSettings:
             hold_seconds=_value("HOLD_SECONDS", environ, default=None),
             hold_requests=_value("HOLD_REQUESTS", environ),
             heartbeat_seconds=_value("HEARTBEAT_SECONDS", environ),
+            keys_file=_path("KEYS_FILE", environ),
+            usage_log=_path("USAGE_LOG", environ),
+            cors_origins=_listed(environ.get("CORS_ORIGINS", "")),
+            tls_cert=_path("TLS_CERT", environ),
+            tls_key=_path("TLS_KEY", environ),
             namespaces=_names(environ.get("WATCH_NAMESPACES", "")),
         )
         if not 0 <= settings.port <= 65535:
@@ -61,15 +72,26 @@ class RouterSettings:
         ):
             if not 0 <= number < float("inf"):
                 raise ValueError(f"{name}={number}: must not be negative")
+        if (settings.tls_cert is None) != (settings.tls_key is None):
+            raise ValueError("TLS_CERT and TLS_KEY are needed together")
         return settings
 
 
 _OWN = object()
 
 
+def _path(name: str, environ: Mapping[str, str]) -> Path | None:
+    raw = environ.get(name, "").strip()
+    return Path(raw) if raw else None
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+
+
 def _names(text: str) -> tuple[str, ...]:
     """Raises ValueError for `*` beside names, or for what is no name of a namespace."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = _listed(text)
     if "*" in names and len(names) > 1:
         raise ValueError(f"WATCH_NAMESPACES={text!r}: `*` stands alone")
     for name in names:

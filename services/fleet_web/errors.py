@@ -39,6 +39,8 @@ def response(error: FleetError) -> JSONResponse:
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
         headers["retry-after-ms"] = str(max(1, round(error.retry_after * 1000)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
     if error.status in (408, 413):
         headers["connection"] = "close"
     kind = LingeringAnswer if error.status == 413 else JSONResponse

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from fleet_web.protocol import with_timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files of a certificate chain and its private key, in PEM."""
+
+    chain: Path
+    key: Path
 
 
 class Server(uvicorn.Server):
@@ -41,9 +51,10 @@ def build(
     drain_timeout: float = 30,
     read_timeout: float = 30,
     on_drain: Callable[[], None] | None = None,
+    tls: Certificate | None = None,
 ) -> Server:
-    """A server for `app`. On SIGTERM or SIGINT it stops accepting, finishes what is running for
-    at most `drain_timeout` seconds and returns from `run`."""
+    """A server for `app`, of HTTPS where `tls` is given. On SIGTERM or SIGINT it stops accepting,
+    finishes what is running for at most `drain_timeout` seconds and returns from `run`."""
     app.state.read_timeout = read_timeout
     config = uvicorn.Config(
         app,
@@ -57,5 +68,7 @@ def build(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(drain_timeout)),
         backlog=2048,
+        ssl_certfile=tls.chain if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     return Server(config, on_drain)

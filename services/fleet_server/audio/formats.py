@@ -37,6 +37,11 @@ def usage(transcript: Transcript) -> dict[str, Any]:
     return {"type": "duration", "seconds": math.ceil(transcript.duration)}
 
 
+def usage_header(transcript: Transcript) -> str:
+    """The same for a router, whatever the format."""
+    return orjson.dumps(usage(transcript)).decode()
+
+
 def _json(transcript: Transcript, asked: SpeechRequest) -> bytes:
     return orjson.dumps({"text": transcript.text, "usage": usage(transcript)})
 

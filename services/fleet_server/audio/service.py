@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from fastapi import Request, Response
 
 from fleet_contract.errors import BadRequest, FleetError, InternalError, Timeout
+from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.audio import events, formats
 from fleet_server.audio.form import Form, read_form
@@ -60,7 +61,7 @@ class SpeechService:
             self._account(transcript, slot, started, task)
             return Response(
                 formats.write(transcript, asked),
-                headers=server.headers(slot),
+                headers={**server.headers(slot), HEADER_USAGE: formats.usage_header(transcript)},
                 media_type=formats.MEDIA_TYPES[asked.format],
             )
 

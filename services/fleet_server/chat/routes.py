@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from fleet_contract.errors import FleetError, PromptTooLong, Timeout
+from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.chat.answer import Answer, Piece
 from fleet_server.chat.messages import image_places
@@ -66,7 +67,9 @@ class ChatService:
             answer = Answer(model, prompt, asked.sampling(room), asked.stop)
             stack.callback(answer.cancel)
             stack.callback(self._finished, answer, started, slot.queue_ms)
-            shapes = Shapes(server.spec.model, asked.include_usage)
+            shapes = Shapes(
+                server.spec.model, asked.include_usage, tell_router=HEADER_USAGE in request.headers
+            )
             pieces = within(answer.pieces(), server.spec.limits.request_timeout)
             if not asked.stream:
                 return await or_gone(

@@ -16,11 +16,12 @@ from fleet_server.chat.answer import Answer, Piece
 class Shapes:
     """Builds the objects of one answer, which share id, time and model."""
 
-    def __init__(self, model: str, include_usage: bool) -> None:
+    def __init__(self, model: str, include_usage: bool, *, tell_router: bool = False) -> None:
         self._id = f"chatcmpl-{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._model = model
         self._include_usage = include_usage
+        self._tell_router = tell_router
 
     def whole(self, answer: Answer, text: str, finish: str) -> dict[str, Any]:
         """A `chat.completion`."""
@@ -40,10 +41,12 @@ class Shapes:
             yield self._event({}, piece.finish.value)
 
     def closing(self, answer: Answer) -> Iterator[bytes]:
-        """Usage where it was asked for, and the end mark."""
+        """Usage where it was asked for, in a comment where only the router did; the end mark."""
         if self._include_usage:
             chunk = self._base("chat.completion.chunk")
             yield sse(chunk | {"choices": [], "usage": usage(answer)})
+        elif self._tell_router:
+            yield b": usage " + orjson.dumps(usage(answer)) + b"\n\n"
         yield b"data: [DONE]\n\n"
 
     def _event(self, delta: dict[str, Any], finish: str | None) -> bytes:

@@ -136,6 +136,10 @@ async def answer(path: str, request: Request) -> Response:
     if "large" in plan:
         return Response(b"x" * plan["large"], media_type="application/octet-stream")
     body = {name: record[name] for name in ("length", "sha256", "asked")} | {"model": MODEL}
+    if "usage" in plan:
+        body["usage"] = plan["usage"]
+    if "told" in plan:
+        headers["x-modelfleet-usage"] = json.dumps(plan["told"])
     return JSONResponse(body, plan.get("status", 200), headers)
 
 

@@ -16,7 +16,7 @@ def lines(*headers: tuple[bytes, bytes], length: int | None = 5) -> list[bytes]:
 def test_the_head_names_server_path_and_length() -> None:
     assert lines() == [
         b"POST /base/v1/x?y=1 HTTP/1.1", b"host: [::1]:9", b"x-request-id: req-1",
-        b"content-length: 5", b"", b"",
+        b"x-modelfleet-usage: 1", b"content-length: 5", b"", b"",
     ]  # fmt: skip
     assert b"transfer-encoding: chunked" in lines(length=None)
 
@@ -31,10 +31,11 @@ def test_headers_of_the_connection_and_of_ours_do_not_pass() -> None:
         (b"expect", b"100-continue"),
         (b"x-request-id", b"theirs"),
         (b"x-modelfleet-cold", b"true"),
+        (b"x-modelfleet-usage", b"theirs"),
         (b"authorization", b"Bearer key"),
         (b"accept", b"*/*"),
     )
-    assert got[3:] == [b"content-length: 5", b"accept: */*", b"", b""]
+    assert got[4:] == [b"content-length: 5", b"accept: */*", b"", b""]
 
 
 def test_a_server_does_not_say_who_it_is() -> None:

@@ -1,0 +1,99 @@
+"""The keys that callers show: read from a file, kept as hashes, renewed without a restart.
+
+    keys:
+      - name: team-a
+        sha256: <hex of the key's SHA-256: printf %s "$KEY" | sha256sum>
+        models: ["acme/*"]                  # all when left out
+        limits: {requestsPerMinute: 60, tokensPerMinute: 100000, audioSecondsPerMinute: 600,
+                 imagesPerMinute: 30, concurrentRequests: 8}
+
+The file may be a mounted Secret. `launch` loads it once and watches it beside the routes; `gate`
+looks keys up. Keys are long random strings, so a plain hash protects them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class KeyLimits(_Part):
+    """What a key may use of one router; None is no limit. Minutes slide."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    audio_seconds_per_minute: int | None = Field(default=None, ge=1)
+    images_per_minute: int | None = Field(default=None, ge=1)
+    concurrent_requests: int | None = Field(default=None, ge=1)
+
+
+class Key(_Part):
+    """One caller. `models` are ids or patterns such as `acme/*`."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+    models: list[str] | None = None
+    limits: KeyLimits = KeyLimits()
+
+    def may_use(self, model: str) -> bool:
+        """Whether a configured model id is among its models."""
+        return self.models is None or any(fnmatchcase(model, each) for each in self.models)
+
+
+class _File(_Part):
+    keys: list[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key by its hash."""
+
+    by_hash: Mapping[str, Key]
+
+    def find(self, shown: bytes) -> Key | None:
+        """The key that was shown, None for one that is not there.
+
+        Only hashes are compared, so the time it takes says nothing about any key.
+        """
+        digest = hashlib.sha256(shown).hexdigest()
+        key = self.by_hash.get(digest)
+        return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
+
+
+def parse(text: str | bytes) -> Keys:
+    """The keys in a file. Raises ValueError with the reason, never with a hash in it."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ValueError(f"not valid YAML{f' (line {mark.line + 1})' if mark else ''}") from None
+    try:
+        file = _File.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where or 'file'}: {first['msg']}") from None
+    by_hash: dict[str, Key] = {}
+    names: set[str] = set()
+    for key in file.keys:
+        if key.name in names:
+            raise ValueError(f"keys: the name {key.name!r} comes twice")
+        if key.sha256 in by_hash:
+            raise ValueError(f"keys: {key.name!r} has the key of {by_hash[key.sha256].name!r}")
+        names.add(key.name)
+        by_hash[key.sha256] = key
+    return Keys(MappingProxyType(by_hash))
