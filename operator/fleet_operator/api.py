@@ -84,7 +84,7 @@ class Api:
         return await self._request(
             "PATCH",
             kind,
-            kind.path(meta["namespace"], meta["name"]),
+            kind.path(meta.get("namespace"), meta["name"]),
             body=manifest,
             content_type=APPLY,
             query={"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"},

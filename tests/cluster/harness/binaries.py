@@ -40,6 +40,12 @@ KUBERNETES = Module(
     | {"etcd": "go.etcd.io/etcd/server/v3"},
 )
 COREDNS = Module(TOOLS / "coredns", {"coredns": "github.com/coredns/coredns"})
+HELM = Module(TOOLS / "helm", {"helm": "helm.sh/helm/v4/cmd/helm"})
+SKAFFOLD = Module(
+    TOOLS / "skaffold",
+    {"skaffold": "github.com/GoogleContainerTools/skaffold/v2/cmd/skaffold"},
+)
+MODULES = (KUBERNETES, COREDNS, HELM, SKAFFOLD)
 
 
 def program(name: str) -> Path:
@@ -47,8 +53,7 @@ def program(name: str) -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (Path(assets) / name).exists():
         return Path(assets) / name
-    module = COREDNS if name in COREDNS.packages else KUBERNETES
-    return _built(name, module)
+    return _built(name, next(module for module in MODULES if name in module.packages))
 
 
 @cache

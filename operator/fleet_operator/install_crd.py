@@ -1,0 +1,90 @@
+"""`modelfleet install-crd`: apply the custom resource definition of this version to the cluster.
+
+The chart's Job before an upgrade runs it in the operator's image, since helm itself never touches
+an installed definition again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from fleet_contract.crd import definition
+from fleet_operator import access, handlers
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import Kind
+from fleet_operator.metrics import Metrics
+
+DEFINITION = Kind(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+)
+LOOK_SECONDS = 0.5
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def install_crd(
+    patience: Annotated[float, typer.Option(help="Seconds to go on trying and waiting.")] = 120,
+) -> None:
+    """Apply the definition of InferenceModel to the cluster at hand, and wait until it serves."""
+    try:
+        print(asyncio.run(install(patience)))
+    except (access.AccessError, ApiError, ApiUnreachable, OSError) as error:
+        print(f"modelfleet install-crd: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+async def install(patience: float) -> str:
+    """Apply and wait; what was done. Raises AccessError, ApiError, ApiUnreachable.
+
+    An API server that does not answer is tried again until `patience` seconds are over.
+    """
+    api = Api(access.Access(access.connection(handlers.kopf_settings())), Metrics())
+    manifest = definition()
+    name, end = manifest["metadata"]["name"], time.monotonic() + patience
+    try:
+        while True:
+            try:
+                found = await api.apply(DEFINITION, manifest, force=True)
+                while not established(found):
+                    await _wait(end, f"{name} is not established: {_said(found)}")
+                    found = await api.get(DEFINITION, None, name) or {}
+                return f"{name} is applied, generation {found['metadata']['generation']}"
+            except ApiUnreachable as error:
+                await _wait(end, str(error))
+    finally:
+        await api.close()
+
+
+def established(found: dict[str, Any]) -> bool:
+    """Whether the API server serves the definition as it is now written."""
+    said = {one["type"]: one["status"] for one in _conditions(found)}
+    return said.get("Established") == "True" and said.get("NonStructuralSchema") != "True"
+
+
+def _conditions(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return (found.get("status") or {}).get("conditions") or []
+
+
+def _said(found: dict[str, Any]) -> str:
+    told = [str(one.get("message", "")) for one in _conditions(found) if one["status"] != "True"]
+    return "; ".join(told) or "nothing is said about it yet"
+
+
+async def _wait(end: float, otherwise: str) -> None:
+    """Raises ApiUnreachable when the time is over."""
+    if time.monotonic() >= end:
+        raise ApiUnreachable(otherwise)
+    await asyncio.sleep(LOOK_SECONDS)
+
+
+if __name__ == "__main__":
+    app()
