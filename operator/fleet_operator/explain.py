@@ -1,0 +1,117 @@
+"""What a short InferenceModel becomes, in words: each field's origin, the pod, the nodes; pure.
+
+Called by `explain_command`; uses the same functions as the operator, so it cannot tell otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from fleet_operator.capacity import why_not
+from fleet_operator.images import Problem
+from fleet_operator.pod import pod_template
+from fleet_operator.resolve import Resolution, Sources, resolve
+from fleet_operator.rollout import Cluster
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.views import Raw
+
+VALUE_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`fields` are (path, value, origin); `nodes` maps a node to why it cannot run the pod, None
+    for one that can, and is None where nodes are not known."""
+
+    name: str
+    fields: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
+    problem: str | None
+    pod: dict[str, Any] | None
+    nodes: Mapping[str, str | None] | None
+
+
+def explain(
+    model: Raw, sources: Sources, settings: OperatorSettings, cluster: Cluster | None
+) -> Explanation:
+    """Explain one InferenceModel, applied or not."""
+    name = str(model["metadata"]["name"])
+    found = resolve(model.get("spec") or {}, sources)
+    template = pod_template(name, found, settings)
+    remote = found.spec is not None and found.spec.remote is not None
+    problem = template.message if isinstance(template, Problem) else None
+    pod = None if isinstance(template, Problem) or remote else template
+    return Explanation(
+        name=name,
+        fields=tuple(_fields(found)),
+        notes=found.notes,
+        problem=problem,
+        pod=pod,
+        nodes=_nodes(pod, cluster),
+    )
+
+
+def render(explanation: Explanation) -> str:
+    """The explanation as text for a terminal."""
+    lines = [f"{explanation.name} is served as", ""]
+    lines += _table(("FIELD", "VALUE", "FROM"), explanation.fields)
+    lines += ["", "What is not listed has its default (`kubectl explain im.spec`)."]
+    lines += [f"Note: {note}." for note in explanation.notes]
+    if explanation.problem is not None:
+        return "\n".join([*lines, "", f"It cannot be run: {explanation.problem}", ""])
+    if explanation.pod is None:
+        return "\n".join([*lines, "", "It runs outside the cluster: there is no pod.", ""])
+    text = yaml.safe_dump(explanation.pod, sort_keys=False, width=100)
+    lines += ["", "Pod:", "", *(f"  {line}" for line in text.splitlines()), ""]
+    if explanation.nodes is None:
+        return "\n".join([*lines, "The nodes are not known.", ""])
+    if not explanation.nodes:
+        return "\n".join([*lines, "There are no nodes.", ""])
+    fitting_first = sorted(explanation.nodes.items(), key=lambda item: bool(item[1]))
+    rows = [(name, why or "could run one more server now") for name, why in fitting_first]
+    return "\n".join([*lines, *_table(("NODE", "WHY"), rows), ""])
+
+
+def _fields(found: Resolution) -> list[tuple[str, str, str]]:
+    wire = found.spec.model_dump(mode="json", by_alias=True) if found.spec is not None else {}
+    rows = []
+    for path, origin in sorted(found.origins.items(), key=lambda item: item[0] != "model"):
+        rows.append((path, _shown(_at(wire, path)), origin))
+    return rows
+
+
+def _at(wire: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path; keys of maps may hold dots themselves."""
+    value: Any = wire
+    while path and isinstance(value, Mapping):
+        key = next((key for key in value if path == key or path.startswith(f"{key}.")), None)
+        if key is None:
+            return None
+        value, path = value[key], path[len(key) + 1 :]
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= VALUE_CHARS else f"{text[: VALUE_CHARS - 3]}..."
+
+
+def _nodes(pod: Mapping[str, Any] | None, cluster: Cluster | None) -> dict[str, str | None] | None:
+    if pod is None or cluster is None:
+        return None
+    return {
+        node.name: why_not(pod["spec"], node, cluster.used.get(node.name, {}))
+        for node in cluster.nodes
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
