@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 # Read by huggingface_hub when it is imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# A progress bar per file of weights would end up in the log.
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 if TYPE_CHECKING:
     from fleet_server.engines.torch.chat import TorchChat

@@ -158,10 +158,11 @@ class TorchSpeech:
     def _language(self, audio: Float32) -> str:
         inputs = self._inputs(audio[: WINDOW_SECONDS * RATE])
         found = self._model.detect_language(inputs["input_features"])
-        return self._codes[int(found[0])]
+        code: str = self._codes[int(found[0])]
+        return code
 
 
-class _Stop(StoppingCriteria):
+class _Stop(StoppingCriteria):  # type: ignore[misc]
     """Ends generation by raising; asked after every token."""
 
     def __init__(self, cancelled: Callable[[], bool]) -> None:
