@@ -85,13 +85,13 @@ class AccessMiddleware:
 
     def _count(self, exchange: Exchange, status: int, started: float, seconds: float) -> None:
         metrics, model, path = self._metrics, exchange.model, exchange.path
-        metrics.requests.labels(model, path, str(status)).inc()
-        metrics.seconds.labels(model, path).observe(seconds)
+        metrics.requests.of(model, path, exchange.key, str(status)).inc()
+        metrics.seconds.of(model, path).observe(seconds)
         if exchange.pieces:
-            metrics.first_byte.labels(model, path).observe(exchange.first_at - started)
+            metrics.first_byte.of(model, path).observe(exchange.first_at - started)
         if exchange.pieces > 2:
             mean = (exchange.last_at - exchange.first_at) / (exchange.pieces - 1)
-            metrics.between_pieces.labels(model, path).observe(mean)
+            metrics.between_pieces.of(model, path).observe(mean)
         if model:
             self._meter.report(exchange, status, seconds)
 

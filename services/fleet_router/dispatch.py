@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fleet_contract.endpoints import wrong_task
 from fleet_contract.errors import BadRequest, ModelNotFound
@@ -12,13 +12,25 @@ from fleet_router.routes import Route, RouteTable
 LISTED = 20
 
 
-def choose_route(table: RouteTable, rule: PathRule, model: str | None) -> Route:
+def everything(model: str) -> bool:
+    """May be used."""
+    return True
+
+
+def choose_route(
+    table: RouteTable,
+    rule: PathRule,
+    model: str | None,
+    may_use: Callable[[str], bool] = everything,
+) -> Route:
     """The route of `model`; without one, that of the only model that does the path's task.
+
+    Models the caller may not use are not among the choices, and not named to it.
 
     Raises ModelNotFound, WrongTask (naming the right path) or BadRequest (naming the choices).
     """
     if model is None:
-        candidates = table.of_task(rule.task)
+        candidates = [each for each in table.of_task(rule.task) if may_use(each.model)]
         if len(candidates) == 1:
             return candidates[0]
         names = listing(route.model for route in candidates)
@@ -28,13 +40,20 @@ def choose_route(table: RouteTable, rule: PathRule, model: str | None) -> Route:
         )
     route = table.by_id.get(model)
     if route is None:
-        known = listing(route.model for route in table.routes)
-        raise ModelNotFound(
-            f"The model {model[:200]!r} does not exist; this fleet has {known}.", param="model"
-        )
+        raise unknown(table, model, may_use)
     if rule.task is not None and route.spec.task is not rule.task:
         raise wrong_task(route.model, route.spec.task, rule.path)
     return route
+
+
+def unknown(
+    table: RouteTable, model: str, may_use: Callable[[str], bool] = everything
+) -> ModelNotFound:
+    """The error that names the models there are."""
+    known = listing(route.model for route in table.routes if may_use(route.model))
+    return ModelNotFound(
+        f"The model {model[:200]!r} does not exist; this fleet has {known}.", param="model"
+    )
 
 
 def listing(names: Iterable[str]) -> str:

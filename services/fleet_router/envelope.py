@@ -67,14 +67,19 @@ def path_limit(table: RouteTable, rule: PathRule) -> int:
     return max(body_limit(limits, rule.kind) for limits in candidates)
 
 
-async def open_envelope(request: Request, rule: PathRule, limit: int, memory: Memory) -> Envelope:
-    """Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect."""
+async def open_envelope(
+    request: Request, rule: PathRule, limit: int, memory: Memory, *, prefix: bool
+) -> Envelope:
+    """`prefix` asks for a peek at how the body begins too.
+
+    Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect.
+    """
     if rule.kind is BodyKind.MULTIPART:
         return await _open_multipart(request, limit)
-    return await _open_json(request, limit, memory)
+    return await _open_json(request, limit, memory, prefix)
 
 
-async def _open_json(request: Request, limit: int, memory: Memory) -> Envelope:
+async def _open_json(request: Request, limit: int, memory: Memory, prefix: bool) -> Envelope:
     held = 0
     pieces: list[bytes] = []
     try:
@@ -85,16 +90,16 @@ async def _open_json(request: Request, limit: int, memory: Memory) -> Envelope:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         if len(data) > THREAD_BYTES:
-            model, peek = await asyncio.to_thread(read_json, data)
+            model, peek = await asyncio.to_thread(read_json, data, prefix)
         else:
-            model, peek = read_json(data)
+            model, peek = read_json(data, prefix)
     except BaseException:
         memory.give(held)
         raise
     return Envelope(model, WholeBody(data, lambda: memory.give(held)), peek)
 
 
-def read_json(data: bytes) -> tuple[str | None, Peek]:
+def read_json(data: bytes, prefix: bool) -> tuple[str | None, Peek]:
     """The field `model` of a JSON object, and a peek at the rest. Raises BadRequest."""
     if not data.strip():
         raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
@@ -105,7 +110,7 @@ def read_json(data: bytes) -> tuple[str | None, Peek]:
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
     model = body.get("model")
-    return (None if model is None else _checked(model)), of_json(body, len(data))
+    return (None if model is None else _checked(model)), of_json(body, len(data), prefix)
 
 
 def _checked(model: object) -> str:

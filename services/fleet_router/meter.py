@@ -35,18 +35,17 @@ class Meter:
         """Count one request of a known model."""
         metrics, usage = self._metrics, exchange.usage
         model, key = exchange.model, exchange.key
-        metrics.key_requests.labels(model, key, str(status)).inc()
         for kind, number in (
             ("prompt", usage.prompt_tokens),
             ("cached", usage.cached_tokens),
             ("completion", usage.completion_tokens),
         ):
             if number:
-                metrics.tokens.labels(model, key, kind).inc(number)
+                metrics.tokens.of(model, key, kind).inc(number)
         if usage.audio_seconds:
-            metrics.audio_seconds.labels(model, key).inc(usage.audio_seconds)
+            metrics.audio_seconds.of(model, key).inc(usage.audio_seconds)
         if exchange.images:
-            metrics.images.labels(model, key).inc(exchange.images)
+            metrics.images.of(model, key).inc(exchange.images)
         if self._log is not None:
             self._write(exchange, status, seconds)
 

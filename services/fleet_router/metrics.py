@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class Series(Generic[M]):
+    """A metric of the hot path: each of its series is looked up once."""
+
+    def __init__(self, metric: M) -> None:
+        self._metric = metric
+        self._series: dict[tuple[str, ...], M] = {}
+
+    def of(self, *labels: str) -> M:
+        """The series with these labels, in the metric's order."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = self._metric.labels(*labels)
+        return series
 
 
 class RouterMetrics:
@@ -13,62 +34,73 @@ class RouterMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "modelfleet_router_requests",
-            "Requests answered; code 499 is a client that left, 502 also an answer cut off.",
-            ("model", "path", "code"),
-            registry=self.registry,
+        self.requests = Series(
+            Counter(
+                "modelfleet_router_requests",
+                "Requests answered, by the name of their key (empty where none is asked for); code"
+                " 499 is a client that left, 502 also an answer cut off.",
+                ("model", "path", "key", "code"),
+                registry=self.registry,
+            )
         )
-        self.seconds = Histogram(
-            "modelfleet_router_request_seconds",
-            "Seconds from a request's head to the last byte of its answer.",
-            ("model", "path"),
-            buckets=BUCKETS,
-            registry=self.registry,
+        self.seconds = Series(
+            Histogram(
+                "modelfleet_router_request_seconds",
+                "Seconds from a request's head to the last byte of its answer.",
+                ("model", "path"),
+                buckets=BUCKETS,
+                registry=self.registry,
+            )
         )
-        self.first_byte = Histogram(
-            "modelfleet_router_first_byte_seconds",
-            "Seconds from a request's head to the first byte of its answer's body.",
-            ("model", "path"),
-            buckets=BUCKETS,
-            registry=self.registry,
+        self.first_byte = Series(
+            Histogram(
+                "modelfleet_router_first_byte_seconds",
+                "Seconds from a request's head to the first byte of its answer's body.",
+                ("model", "path"),
+                buckets=BUCKETS,
+                registry=self.registry,
+            )
         )
-        self.between_pieces = Histogram(
-            "modelfleet_router_between_pieces_seconds",
-            "Mean seconds between the pieces of a stream, which are mostly tokens.",
-            ("model", "path"),
-            buckets=SHORT,
-            registry=self.registry,
+        self.between_pieces = Series(
+            Histogram(
+                "modelfleet_router_between_pieces_seconds",
+                "Mean seconds between the pieces of a stream, which are mostly tokens.",
+                ("model", "path"),
+                buckets=SHORT,
+                registry=self.registry,
+            )
         )
-        self.key_requests = Counter(
-            "modelfleet_router_key_requests",
-            "Requests by the name of their key, empty where none is asked for.",
-            ("model", "key", "code"),
-            registry=self.registry,
+        self.tokens = Series(
+            Counter(
+                "modelfleet_router_tokens",
+                "Tokens by key: prompt, cached (part of prompt) and completion.",
+                ("model", "key", "kind"),
+                registry=self.registry,
+            )
         )
-        self.tokens = Counter(
-            "modelfleet_router_tokens",
-            "Tokens by key: prompt, cached (part of prompt) and completion.",
-            ("model", "key", "kind"),
-            registry=self.registry,
+        self.audio_seconds = Series(
+            Counter(
+                "modelfleet_router_audio_seconds",
+                "Seconds of speech read, by key.",
+                ("model", "key"),
+                registry=self.registry,
+            )
         )
-        self.audio_seconds = Counter(
-            "modelfleet_router_audio_seconds",
-            "Seconds of speech read, by key.",
-            ("model", "key"),
-            registry=self.registry,
+        self.images = Series(
+            Counter(
+                "modelfleet_router_images",
+                "Images in chat requests, by key.",
+                ("model", "key"),
+                registry=self.registry,
+            )
         )
-        self.images = Counter(
-            "modelfleet_router_images",
-            "Images in chat requests, by key.",
-            ("model", "key"),
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "modelfleet_router_in_flight",
-            "Requests whose model is known and whose answer is not complete.",
-            ("model",),
-            registry=self.registry,
+        self.in_flight = Series(
+            Gauge(
+                "modelfleet_router_in_flight",
+                "Requests whose model is known and whose answer is not complete.",
+                ("model",),
+                registry=self.registry,
+            )
         )
         self.upstream_errors = Counter(
             "modelfleet_router_upstream_errors",
@@ -77,11 +109,13 @@ class RouterMetrics:
             ("model", "kind"),
             registry=self.registry,
         )
-        self.last_request = Gauge(
-            "modelfleet_router_last_request_timestamp_seconds",
-            "Unix time of a model's last request, held and refused ones included.",
-            ("model",),
-            registry=self.registry,
+        self.last_request = Series(
+            Gauge(
+                "modelfleet_router_last_request_timestamp_seconds",
+                "Unix time of a model's last request, held and refused ones included.",
+                ("model",),
+                registry=self.registry,
+            )
         )
         self.held = Gauge(
             "modelfleet_router_held",

@@ -33,7 +33,19 @@ def _rule(path: str, task: Task | None) -> PathRule:
     return PathRule(path, task, BodyKind.MULTIPART if task is Task.SPEECH else BodyKind.JSON)
 
 
+OTHER_CHAT = (
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/completion",
+    "/completions",
+    "/infill",
+    "/apply-template",
+)
+"""Paths of chat models that some engines serve besides (llama.cpp, vLLM, addresses elsewhere)."""
+
 PATHS: MappingProxyType[str, PathRule] = MappingProxyType(
-    {path: _rule(path, task) for path, task in TASK_OF_PATH.items()}
+    {path: _rule(path, Task.CHAT) for path in OTHER_CHAT}
+    | {path: _rule(path, task) for path, task in TASK_OF_PATH.items()}
     | {path: _rule(path, None) for path in ("/tokenize", "/detokenize")}
 )

@@ -39,24 +39,29 @@ def of_upload(length: int | None) -> Peek:
     return Peek(cost=min(MOST, 1.0 + (length or 0) / AUDIO_BYTES))
 
 
-def of_json(body: dict[str, Any], size: int) -> Peek:
+def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> Peek:
     """A JSON body of `size` bytes; wrong types in it are for the model server to refuse."""
     streams = body.get("stream") is True
-    leading = hashlib.blake2b(digest_size=8)
-    begun = False
-    for piece in _leading(body):
-        begun = True
-        leading.update(piece)
+    leading = _digest(body) if prefix else b""
     messages = body.get("messages")
     if not isinstance(messages, list):
         cost = 1.0 + size / PROMPT_BYTES
         if "prompt" in body:
             cost += _new_tokens(body) / NEW_TOKENS
-        return Peek(streams, min(MOST, cost), leading.digest() if begun else b"")
+        return Peek(streams, min(MOST, cost), leading)
     images, image_bytes = _images(messages)
     cost = 1.0 + (size - image_bytes) / PROMPT_BYTES
     cost += IMAGE_COST * images + _new_tokens(body) / NEW_TOKENS
-    return Peek(streams, min(MOST, cost), leading.digest() if begun else b"", images)
+    return Peek(streams, min(MOST, cost), leading, images)
+
+
+def _digest(body: dict[str, Any]) -> bytes:
+    digest = hashlib.blake2b(digest_size=8)
+    begun = False
+    for piece in _leading(body):
+        begun = True
+        digest.update(piece)
+    return digest.digest() if begun else b""
 
 
 def _new_tokens(body: dict[str, Any]) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract.errors import ModelNotFound, NotReady
+from fleet_contract.errors import NotReady
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
-from fleet_router.dispatch import listing
+from fleet_router.dispatch import everything, unknown
 from fleet_router.gate import Gate
 from fleet_router.merged_metrics import render, scrape
 from fleet_router.metrics import RouterMetrics
@@ -88,15 +88,7 @@ class Probes:
         table = self._table()
         route = table.by_id.get(model_id)
         if route is None or (quota is not None and not quota.key.may_use(route.model)):
-            known = listing(
-                each.model
-                for each in table.routes
-                if quota is None or quota.key.may_use(each.model)
-            )
-            raise ModelNotFound(
-                f"The model {model_id[:200]!r} does not exist; this fleet has {known}.",
-                param="model",
-            )
+            raise unknown(table, model_id, quota.key.may_use if quota is not None else everything)
         entry: dict[str, Any] = await self._models.entry(route)
         return json_answer(entry)
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
 from fleet_router import exchange as exchanges
 from fleet_router.carry import Carrier
-from fleet_router.dispatch import choose_route
+from fleet_router.dispatch import choose_route, everything
 from fleet_router.envelope import Memory, body_limit, open_envelope, path_limit
 from fleet_router.gate import Gate
 from fleet_router.metrics import RouterMetrics
@@ -74,17 +74,18 @@ class Proxy:
             raise NotReady("The router does not know its models yet.", retry_after=1)
         limit = path_limit(table, rule)
         check_length(request, limit)
-        envelope = await open_envelope(request, rule, limit, self._memory)
+        envelope = await open_envelope(request, rule, limit, self._memory, prefix=table.hashes)
         try:
-            route = choose_route(table, rule, envelope.model)
+            may_use = quota.key.may_use if quota is not None else everything
+            route = choose_route(table, rule, envelope.model, may_use)
             exchange.model = route.model
             _check_size(route, rule, envelope.body.length)
             exchange.images = envelope.peek.images
             with (
                 self._gate.admitted(quota, route.model, exchange.images, exchange),
-                self._metrics.in_flight.labels(route.model).track_inprogress(),
+                self._metrics.in_flight.of(route.model).track_inprogress(),
             ):
-                self._metrics.last_request.labels(route.model).set_to_current_time()
+                self._metrics.last_request.of(route.model).set_to_current_time()
                 await self._carrier.carry(request, route, envelope, Outlet(send), exchange)
         finally:
             await envelope.body.close()

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from fleet_contract.spec import ModelSpec, Task
+from fleet_contract.spec_parts import Strategy
 from fleet_contract.status import Phase
 
 
@@ -81,6 +82,8 @@ class RouteTable:
 
     routes: tuple[Route, ...]
     by_id: Mapping[str, Route]
+    hashes: bool = False
+    """Whether any model is routed by how its requests begin."""
 
     @classmethod
     def build(cls, routes: Iterable[Route]) -> RouteTable:
@@ -94,7 +97,8 @@ class RouteTable:
                         f"{name!r} names both {by_id[name].model!r} and {route.model!r}"
                     )
                 by_id[name] = route
-        return cls(listed, MappingProxyType(by_id))
+        hashes = any(each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed)
+        return cls(listed, MappingProxyType(by_id), hashes)
 
     def of_task(self, task: Task | None) -> tuple[Route, ...]:
         """The models that do `task`; all of them for None."""

@@ -66,6 +66,9 @@ def configure(component: str, level: str = "info", fmt: str = "json") -> None:
         raise ValueError(f"LOG_FORMAT={fmt!r}: must be json or text")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(component) if fmt == "json" else TextFormatter())
+    # Nothing here tells where in the code a line was logged; finding out costs more than the rest.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -65,6 +65,7 @@ def build(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(drain_timeout)),
         backlog=2048,

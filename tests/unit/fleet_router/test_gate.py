@@ -36,7 +36,7 @@ def written(path: Path, *keys: dict[str, Any]) -> Path:
 
 
 def ask(
-    fleet: Any, key: str | None, model: str = "acme/chat", plan: Any = None, **body: Any
+    fleet: Any, key: str | None, model: str | None = "acme/chat", plan: Any = None, **body: Any
 ) -> httpx.Response:
     login = {"authorization": f"Bearer sk-{key}"} if key else {}
     return httpx.post(
@@ -74,9 +74,11 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert [each["id"] for each in listed] == ["acme/chat"]
         one = httpx.get(f"{url}/other/chat", headers={"x-api-key": "sk-some"})
         assert one.status_code == 404
-        assert "other/chat'," not in one.text
+        assert "acme/chat" in one.text
+        assert "has 'acme/chat'." in ask(fleet, "some", "none").text
+        assert ask(fleet, "some", None).headers["x-modelfleet-model"] == "acme/chat"
         assert httpx.get(f"{fleet.url}/readyz").status_code == 200
-        assert metric(fleet, "modelfleet_router_key_requests_total", key="some") == 2
+        assert metric(fleet, "modelfleet_router_requests_total", key="some") == 3
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 
