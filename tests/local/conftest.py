@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import queue
 import shutil
@@ -29,6 +30,7 @@ SPEECH = "openai/whisper-base"
 START_SECONDS = 900
 """The first start downloads the weights."""
 STOP_SECONDS = 30
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 READY = "The fleet answers at"
 
 
@@ -48,7 +50,7 @@ class Fleet:
         self.process = subprocess.Popen(
             [MODELFLEET, "up", *arguments, "--port", str(self.port)],
             cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=end_with_parent,
         )  # fmt: skip
         signal.signal(signal.SIGHUP, before)
         self._reader = threading.Thread(target=self._read)
@@ -110,6 +112,12 @@ class Fleet:
         self._reader.join(STOP_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def end_with_parent() -> None:
+    """Have the kernel stop a fleet whose tests were killed (prctl(2), PR_SET_PDEATHSIG)."""
+    if LIBC is not None:
+        LIBC.prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
 def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
