@@ -62,11 +62,20 @@ class Api:
             raise
 
     async def items(
-        self, kind: Kind, namespace: str | None, selector: str = "", metadata_only: bool = False
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str = "",
+        metadata_only: bool = False,
+        field_selector: str = "",
     ) -> list[dict[str, Any]]:
         """All objects of a kind, page by page. Raises ApiError, ApiUnreachable."""
         found: list[dict[str, Any]] = []
-        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        query = {"limit": str(PAGE)}
+        if selector:
+            query["labelSelector"] = selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
         accept = METADATA_ONLY if metadata_only else JSON
         while True:
             page = await self._request(
@@ -78,7 +87,9 @@ class Api:
                 return found
             query["continue"] = token
 
-    async def apply(self, kind: Kind, manifest: Mapping[str, Any], force: bool) -> dict[str, Any]:
+    async def apply(
+        self, kind: Kind, manifest: Mapping[str, Any], force: bool, manager: str = FIELD_MANAGER
+    ) -> dict[str, Any]:
         """Server-side apply. Without `force` a field another manager set is a 409 ApiError."""
         meta = manifest["metadata"]
         return await self._request(
@@ -87,7 +98,7 @@ class Api:
             kind.path(meta.get("namespace"), meta["name"]),
             body=manifest,
             content_type=APPLY,
-            query={"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"},
+            query={"fieldManager": manager, "force": "true" if force else "false"},
         )
 
     async def patch_status(

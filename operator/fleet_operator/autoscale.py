@@ -59,11 +59,14 @@ def target(
     created: float,
     now: float,
     delay: float,
+    starting: bool = False,
 ) -> Target:
     """The wanted number of servers.
 
-    `wake` is a router's annotation, `created` when the resource was made, `delay` the operator's
-    own scale-down delay in seconds. Without a look at every router nothing is taken away.
+    `wake` is a router's annotation, `created` when the resource was made or a server last became
+    ready, `delay` the operator's own scale-down delay in seconds, `starting` whether a server is
+    on its way: one that loads for longer than the model may be idle is not stopped for that.
+    Without a look at every router nothing is taken away.
     """
     asked = 1 if spec.replicas is None else spec.replicas
     if spec.engine is Engine.REMOTE:
@@ -75,7 +78,11 @@ def target(
     low, high = _bounds(spec, asked)
     present = past.desired_replicas if past is not None else max(low, min(asked, high))
     life = _life(spec, load, past, wake, created, now)
-    if life.idle and (present == 0 or (load is not None and load.complete)):
+    if (
+        life.idle
+        and not (starting and present)
+        and (present == 0 or (load is not None and load.complete))
+    ):
         return Target(0, "Idle", Scaling(desired_replicas=0, **life.remembered()))
     wanted, since, peak = max(low, 1, present), None, None
     if spec.scale_down_delay is not None:
@@ -114,7 +121,7 @@ def _life(
     after = spec.scale_to_zero_after or float("inf")
     known = parse(past.last_active_time) if past is not None else None
     seen = past.requests_seen if past is not None else None
-    active = max(known if known is not None else created, min(parse(wake) or 0.0, now))
+    active = max(known or 0.0, created, min(parse(wake) or 0.0, now))
     counted = load.requests if load is not None and load.complete else None
     if counted is not None and seen is not None and counted < seen:
         seen = counted  # a router restarted: its counters began again

@@ -61,8 +61,8 @@ PHASES = {
 }
 
 
-def diagnose(pod: PodView, report: ServerReport | None) -> Diagnosis:
-    """The state of one pod that is not being deleted."""
+def diagnose(pod: PodView, report: ServerReport | None, hint: str = "") -> Diagnosis:
+    """The state of one pod that is not being deleted; `hint` is its last warning event."""
     if pod.ready:
         return Diagnosis(Stage.READY, "Ready", "")
     if pod.phase == "Failed":
@@ -80,10 +80,11 @@ def diagnose(pod: PodView, report: ServerReport | None) -> Diagnosis:
     if ended is not None and (ended.exit_code != 0 or pod.ended is None):
         return _crashed(pod, ended)
     if reason:
-        text = message or "The container is being created."
+        text = hint or message or "The container is being created."
         return Diagnosis(Stage.CREATING, "CreatingContainer", text)
     if pod.started is None:
-        return Diagnosis(Stage.CREATING, "CreatingContainer", "The container is being created.")
+        text = hint or "The container is being created."
+        return Diagnosis(Stage.CREATING, "CreatingContainer", text)
     stage, reason, message = PHASES.get(report.phase if report else "", PHASES["starting"])
     progress = report.progress if report is not None and stage is Stage.FETCHING else None
     if progress is not None:

@@ -32,7 +32,7 @@ class Facts:
             version=version,
             wanted=wanted,
             current=tuple(
-                (pod, diagnose(pod, observed.reports.get(pod.uid)))
+                (pod, diagnose(pod, observed.reports.get(pod.uid), observed.hints.get(pod.uid, "")))
                 for pod in active
                 if pod.template == version
             ),

@@ -25,6 +25,9 @@ DEFINITION = Kind(
     "customresourcedefinitions",
     namespaced=False,
 )
+MANAGER = "helm"
+"""helm 4 applies what is in crds/ at each install, under its own name; another one here would be a
+conflict at the next install of a newer chart."""
 LOOK_SECONDS = 0.5
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -53,7 +56,7 @@ async def install(patience: float) -> str:
     try:
         while True:
             try:
-                found = await api.apply(DEFINITION, manifest, force=True)
+                found = await api.apply(DEFINITION, manifest, True, MANAGER)
                 while not established(found):
                     await _wait(end, f"{name} is not established: {_said(found)}")
                     found = await api.get(DEFINITION, None, name) or {}

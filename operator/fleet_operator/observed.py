@@ -34,7 +34,7 @@ class Observed:
     """`children` are the model's own, `foreign` are objects in the way of a child's name.
 
     `stable_template` is the pod template of the last version that served, where it was asked for.
-    `now` is Unix time.
+    `reports` and `hints` are by the pods' uid: what servers and events tell. `now` is Unix time.
     """
 
     model: Raw
@@ -45,6 +45,7 @@ class Observed:
     foreign: frozenset[Ref] = frozenset()
     pods: tuple[PodView, ...] = ()
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
+    hints: Mapping[str, str] = field(default_factory=dict)
     rival: Rival | None = None
     cluster: Cluster | None = None
     load: Load | None = None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 
 import aiohttp
 import orjson
 
 from fleet_contract.names import PATH_READY
+from fleet_operator.pod_events import PodEvents
 from fleet_operator.report import ServerReport
 from fleet_operator.views import PodView
 from fleet_operator.work_queue import WorkQueue
@@ -32,9 +34,12 @@ TRIES = 5
 class Prober:
     """One session for all pods."""
 
-    def __init__(self, world: World, queue: WorkQueue, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, world: World, queue: WorkQueue, http: aiohttp.ClientSession, events: PodEvents
+    ) -> None:
         self._world = world
         self._queue = queue
+        self._events = events
         self._http = http
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tries: dict[str, int] = {}
@@ -44,6 +49,8 @@ class Prober:
         while True:
             try:
                 await self.ask_all()
+                changed = await self._events.ask(time.time())
+                self._queue.add([(pod.namespace, pod.model) for pod in changed])
             except Exception as error:
                 log(logger, "probing_failed", level=logging.ERROR, error=repr(error))
             await asyncio.sleep(interval)

@@ -12,6 +12,7 @@ from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import Rollout, Scaling
 from fleet_operator import autoscale, children, status
+from fleet_operator.diagnosis import Stage, diagnose
 from fleet_operator.event_log import events
 from fleet_operator.facts import Facts
 from fleet_operator.images import Problem
@@ -23,6 +24,7 @@ from fleet_operator.rollout_step import Step, next_step
 from fleet_operator.server_container import Object
 from fleet_operator.timestamps import parse
 from fleet_operator.verdict import judge
+from fleet_operator.views import PodView
 from fleet_operator.volumes import cache_claim_name
 
 KEEPS_NOTHING = frozenset({"DuplicateModel"})
@@ -68,10 +70,22 @@ def _target(observed: Observed) -> autoscale.Target:
         observed.load,
         Scaling.model_validate(past) if past else None,
         (meta.get("annotations") or {}).get(ANNOTATION_WAKE),
-        parse(meta.get("creationTimestamp")) or observed.now,
+        max(parse(meta.get("creationTimestamp")) or observed.now, _last_ready(observed)),
         observed.now,
         observed.settings.scale_down_delay,
+        any(_is_starting(pod, observed) for pod in observed.pods if pod.active),
     )
+
+
+def _last_ready(observed: Observed) -> float:
+    """When a server last became ready, of those that still are."""
+    conditions = (pod.conditions.get("Ready") for pod in observed.pods if pod.ready)
+    return max((one.since or 0.0 for one in conditions if one is not None), default=0.0)
+
+
+def _is_starting(pod: PodView, observed: Observed) -> bool:
+    found = diagnose(pod, observed.reports.get(pod.uid))
+    return not found.failed and found.stage is not Stage.READY
 
 
 def _problem(observed: Observed) -> Problem | None:

@@ -17,6 +17,7 @@ from fleet_operator.api import Api, ApiError, ApiUnreachable
 from fleet_operator.kinds import MODEL, NODE
 from fleet_operator.loop import Loop
 from fleet_operator.metrics import Metrics
+from fleet_operator.pod_events import PodEvents
 from fleet_operator.probing import Prober
 from fleet_operator.resolve import Resolver, Sources
 from fleet_operator.resync import Resync
@@ -67,7 +68,7 @@ async def _run(
     registry = handlers.registry(world, queue, metrics, settings, sees_nodes)
     tasks: list[Coroutine[Any, Any, None]] = [
         Loop(world, queue, api, metrics).run(settings.workers),
-        Prober(world, queue, http).run(settings.probe_interval),
+        Prober(world, queue, http, PodEvents(world, api)).run(settings.probe_interval),
         Scraper(world, queue, resolver, http, settings).run(),
         resync.run(settings.resync_interval),
         sources.follow(reader, resolver, world, queue),

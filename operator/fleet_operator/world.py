@@ -39,6 +39,7 @@ class World:
         self.pods: dict[str, PodView] = {}
         self.load = FleetLoad()
         self.reports: dict[str, ServerReport] = {}
+        self.hints: dict[str, str] = {}
         self.errors: dict[Key, dict[Ref, str]] = {}
         self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
         self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
@@ -117,6 +118,7 @@ class World:
             return NOBODY
         self._count(pod, -1)
         self.reports.pop(pod.uid, None)
+        self.hints.pop(pod.uid, None)
         key = (pod.namespace, pod.model)
         if self._of_model[key].pop(pod.uid, None) is None:
             return NOBODY
@@ -168,6 +170,7 @@ class World:
             foreign=self._taken(key) | self._strangers(key, uid),
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
+            hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
             rival=self._rival(key),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),

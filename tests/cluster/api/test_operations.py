@@ -11,11 +11,13 @@ import pytest
 from harness import operator_process
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
-from harness.models import APPS, model, phase, reason, said, wait
+from harness.models import API, APPS, KIND, model, phase, reason, said, wait
 from harness.operator_process import NAMESPACE, OperatorProcess
 from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
+from harness.waiting import until
+from harness.wire import Wire
 
 AddNode = Callable[..., Json]
 PROFILES = "modelfleet-profiles"
@@ -121,22 +123,54 @@ def test_the_api_server_goes_away_and_comes_back(
     operator.await_answer("/readyz", 200)
 
 
-def test_health_turns_bad_when_a_watch_is_behind(
+def test_the_metrics_tell_of_work_and_of_models(
     tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
-    """A stopped process stands for a stuck one: what it missed is there when it goes on."""
-    add_node("healthy")
+    add_node("measured")
     tenant.create(model("fine"))
     wait(tenant, "fine", phase("Ready"))
-    assert operator.answers("/healthz")
     text = operator.metrics()
     for line in (
-        "modelfleet_operator_queue_depth 0.0",
+        'modelfleet_operator_models{phase="Ready"}',
+        'modelfleet_operator_reconciles_total{result="changed"}',
         'modelfleet_operator_watch_stale{kind="Pod"} 0.0',
+        'modelfleet_operator_api_calls_total{code="201",method="PATCH",resource="deployments"}',
+        "modelfleet_operator_queue_depth",
+        "modelfleet_operator_reconcile_seconds_bucket",
     ):
         assert line in text
-    assert 'modelfleet_operator_models{phase="Ready"}' in text
-    assert 'modelfleet_operator_reconciles_total{result="changed"}' in text
+
+
+def test_health_turns_bad_when_the_watches_are_dead_and_only_then(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    run: Run,
+    api: Api,
+    control_plane: ControlPlane,
+    cluster_operator: OperatorProcess,
+) -> None:
+    cluster_operator.stop()
+    operator_process.grant(api)
+    add_node("cut-off")
+    with Wire(control_plane.server) as wire:
+        behind = OperatorProcess(run, control_plane, api, server=wire.server)
+        try:
+            behind.start()
+            tenant.create(model("seen"))
+            wait(tenant, "seen", phase("Ready"))
+            assert behind.answers("/healthz")
+            # Watches say nothing once they stand; everything else asks every second.
+            until(lambda: wire.freeze(quiet_for=4) >= 7)
+            made = tenant.create(model("unseen"))
+            behind.await_answer("/healthz", 503)
+            assert 'watch_stale{kind="InferenceModel"} 1.0' in behind.metrics()
+            assert "status" not in tenant.get(API, KIND, made["metadata"]["name"])
+            wire.thaw()
+            wait(tenant, "unseen", phase("Ready"), timeout=60)
+            behind.await_answer("/healthz", 200)
+        finally:
+            behind.stop()
 
 
 def test_a_missed_deletion_is_noticed(

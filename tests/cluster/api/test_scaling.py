@@ -15,6 +15,7 @@ from harness.netns import Namespace
 from harness.operator_process import OperatorProcess
 from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
+from harness.waiting import until
 
 AddNode = Callable[..., Json]
 ROUTER = {"app.kubernetes.io/name": "modelfleet", "app.kubernetes.io/component": "router"}
@@ -203,13 +204,3 @@ def test_waking_while_the_first_pod_cannot_start_stays_pending(
 
 def now() -> str:
     return datetime.now(UTC).isoformat()
-
-
-def until(holds: Callable[[], bool], timeout: float = 30) -> None:
-    """Wait for something in this process, which nothing tells of."""
-    import time
-
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
+from harness import kubeconfig
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
 from harness.process import Process
@@ -77,11 +78,17 @@ def _object(api_version: str, kind: str, name: str, namespace: str | None) -> Js
 class OperatorProcess:
     """One operator; it can be stopped, killed and started again."""
 
-    def __init__(self, run: Run, plane: ControlPlane, api: Api, account: str = ACCOUNT) -> None:
+    def __init__(
+        self, run: Run, plane: ControlPlane, api: Api, account: str = ACCOUNT, server: str = ""
+    ) -> None:
+        """`server` stands for the API server where something is between it and the operator."""
         path = api.path("v1", "ServiceAccount", NAMESPACE, account)
         token = api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
         self._run = run
-        self._config = plane.kubeconfig_with(account, token, NAMESPACE)
+        self._config = kubeconfig.write(
+            run.path("kubeconfig", f"{account}-{next(_numbers)}"),
+            server or plane.server, plane.authority, token, NAMESPACE,
+        )  # fmt: skip
         self._process: Process | None = None
         self.port = 0
 

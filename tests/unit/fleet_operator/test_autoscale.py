@@ -143,6 +143,21 @@ def test_zero_and_back(
     assert found.scaling.desired_replicas == replicas
 
 
+def test_a_server_on_its_way_is_not_stopped_for_loading_long() -> None:
+    whole = ModelSpec.model_validate({"model": "m", **IDLE})
+    for past, starting, replicas in (
+        (None, True, 1), (was(1, active=900), True, 1), (was(1, active=900), False, 0),
+        (was(0, active=900), True, 0),
+    ):  # fmt: skip
+        found = target(whole, QUIET, past, None, CREATED, NOW, 60, starting)
+        assert found.replicas == replicas
+
+
+def test_the_idle_time_counts_from_when_a_server_became_ready() -> None:
+    assert decide(IDLE, QUIET, was(1, active=900), created=NOW - 299).replicas == 1
+    assert decide(IDLE, QUIET, was(1, active=900), created=NOW - 300).replicas == 0
+
+
 def test_a_future_wish_counts_as_one_of_now() -> None:
     found = decide(IDLE, QUIET, was(0, active=9000), render(NOW + 9999))
     assert found.scaling is not None

@@ -72,6 +72,12 @@ def test_shapes(
     )  # fmt: skip
 
 
+def test_what_the_kubelet_says_in_events_only() -> None:
+    waiting = PodView.parse(pod(waiting=("ContainerCreating", "")))
+    found = diagnose(waiting, None, "FailedMount: no such claim")
+    assert (found.reason, found.message) == ("CreatingContainer", "FailedMount: no such claim")
+
+
 @pytest.mark.parametrize(
     ("phase", "stage", "reason"),
     [

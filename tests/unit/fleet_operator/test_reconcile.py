@@ -281,6 +281,19 @@ def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
     assert plan.status["scaling"] == {"desiredReplicas": 1, "lastActiveTime": render(NOW - 3600)}
 
 
+def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
+    from fleet_operator.autoscale import Load
+
+    raw, load = model(scaleToZeroAfter=30), Load(0, 0, complete=True)
+    for fare, phase in (
+        ({}, "Progressing"),
+        ({"ready": True}, "ScaledToZero"),  # since 50 s
+        ({"ended": {"exitCode": 3, "reason": "Error", "message": "x"}}, "ScaledToZero"),
+    ):
+        observed = settled(observe, raw, fare, load=load)
+        assert reconcile(observed).status["phase"] == phase
+
+
 def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
     plan = reconcile(observe(model(files=[{"path": "/x", "content": "y"}])))
     assert plan.status["resolved"] == {"model": "org/m", "replicas": 1}
