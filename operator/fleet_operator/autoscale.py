@@ -78,11 +78,8 @@ def target(
     low, high = _bounds(spec, asked)
     present = past.desired_replicas if past is not None else max(low, min(asked, high))
     life = _life(spec, load, past, wake, created, now)
-    if (
-        life.idle
-        and not (starting and present)
-        and (present == 0 or (load is not None and load.complete))
-    ):
+    told = load is not None and load.complete
+    if life.idle and (present == 0 or (told and not starting)):
         return Target(0, "Idle", Scaling(desired_replicas=0, **life.remembered()))
     wanted, since, peak = max(low, 1, present), None, None
     if spec.scale_down_delay is not None:

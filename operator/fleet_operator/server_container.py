@@ -26,6 +26,7 @@ NOT_FOR_SERVERS = (
     "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields a server has no use for; left in, a change of one would restart every server."""
+UNSET = {name: getattr(ModelSpec(model="any"), name) for name in NOT_FOR_SERVERS}
 
 
 def server_container(
@@ -64,10 +65,7 @@ def container_port(spec: ModelSpec) -> int:
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
     """`spec` without what only operator and router read."""
-    return spec.model_copy(
-        update={name: ModelSpec.model_fields[name].get_default(call_default_factory=True)
-                for name in NOT_FOR_SERVERS}
-    )  # fmt: skip
+    return spec.model_copy(update=UNSET)
 
 
 def _command(spec: ModelSpec) -> Object:
