@@ -20,7 +20,7 @@ TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 # What an installed environment was made from; as long as it is the same, nothing is installed.
 MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 
-include $(wildcard images.mk)
+include $(wildcard images.mk chart.mk)
 
 TESTS ?= tests/unit tests/oracle tests/local $(wildcard tests/cluster)
 help: ## Show this

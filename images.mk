@@ -2,7 +2,7 @@
 
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool) 2>/dev/null)))
 BUILD_FLAGS ?=
-IMAGES ?= operator router server
+IMAGES ?= operator router server client
 IMAGE_PREFIX ?= modelfleet-
 TAG ?= dev
 FLAVOUR ?= cpu
@@ -12,10 +12,12 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DOCKERFILE_operator := operator/Dockerfile
 DOCKERFILE_router := services/router.Dockerfile
 DOCKERFILE_server := services/server.Dockerfile
+DOCKERFILE_client := services/client.Dockerfile
 
 # The flavours of the server share a name and differ in their tags.
 TAG_operator = $(TAG)
 TAG_router = $(TAG)
+TAG_client = $(TAG)
 TAG_server = $(TAG)-$(FLAVOUR)
 
 .PHONY: images

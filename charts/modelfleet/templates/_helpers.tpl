@@ -68,6 +68,11 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | repla
 {{- else if .Values.hfToken.token }}{{ include "modelfleet.fullname" . }}-hf-token{{ end }}
 {{- end }}
 
+{{- define "modelfleet.apiKeysSecret" -}}
+{{- if .Values.apiKeys.existingSecret }}{{ .Values.apiKeys.existingSecret }}
+{{- else if .Values.apiKeys.keys }}{{ include "modelfleet.fullname" . }}-api-keys{{ end }}
+{{- end }}
+
 {{- define "modelfleet.remoteKeysSecret" -}}
 {{- if .Values.router.remoteKeys.existingSecret }}{{ .Values.router.remoteKeys.existingSecret }}
 {{- else if .Values.router.remoteKeys.values }}{{ include "modelfleet.fullname" . }}-remote-keys{{ end }}

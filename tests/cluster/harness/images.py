@@ -22,6 +22,7 @@ _DOCKERFILES = {
     "operator": "operator/Dockerfile",
     "router": "services/router.Dockerfile",
     "server": "services/server.Dockerfile",
+    "client": "services/client.Dockerfile",
 }
 _COMMON = ("pyproject.toml", "requirements.lock", "LICENSE", ".dockerignore", "images.mk")
 
@@ -35,7 +36,7 @@ class Image:
 
 
 def build(kind: str) -> Image:
-    """Build operator, router or the server's cpu flavour, unless its sources are unchanged."""
+    """Build operator, router, client or the server's cpu flavour, unless its sources are unchanged."""
     folder = cache_root() / "images"
     tag = fingerprint(kind)
     suffix = "-cpu" if kind == "server" else ""

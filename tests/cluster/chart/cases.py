@@ -1,0 +1,111 @@
+"""The matrix of values: each case is rendered, and applied to a real API server as a dry run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SHA = "0" * 64
+EVERYTHING: dict[str, Any] = {
+    "image.registry": "registry.example.com/fleet",
+    "image.tag": "1.2.3",
+    "image.pullSecrets": ["pull"],
+    "operator.settings": {"SCALE_DOWN_DELAY": 120, "LOG_LEVEL": "debug"},
+    "operator.tolerations": [{"key": "infra", "operator": "Exists"}],
+    "operator.podLabels": {"team": "platform"},
+    "router.settings": {"HOLD_SECONDS": 600},
+    "router.remoteKeys": {"names": [], "existingSecret": "", "values": {"CLOUD_KEY": "example"}},
+    "router.autoscaling.enabled": True,
+    "router.service.type": "LoadBalancer",
+    "router.podAnnotations": {"example.com/a": "b"},
+    "router.nodeSelector": {"kubernetes.io/os": "linux"},
+    "router.serviceAccount.annotations": {"example.com/role": "router"},
+    "server.cuda.enabled": True,
+    "server.vllmImage": "registry.example.com/vllm:1",
+    "server.env": {"MAX_QUEUE_SIZE": 64},
+    "profiles.l4": {"device": "cuda", "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"}},
+    "catalog.models": [{"model": "acme/encoder", "task": "embedding", "source": "hf://acme/e"}],
+    "models": {
+        "smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"},
+        "encoder": {"model": "acme/encoder", "minReplicas": 1, "maxReplicas": 4},
+    },
+    "modelCache": {"enabled": True, "storageClassName": "fast", "keep": True},
+    "hfToken.token": "example",
+    "apiKeys.keys": [{"name": "team-a", "sha256": SHA, "limits": {"requestsPerMinute": 60}}],
+    "ingress": {"enabled": True, "host": "models.example.com", "className": "nginx"},
+    "ingress.tls": [{"hosts": ["models.example.com"], "secretName": "tls"}],
+    "httpRoute.enabled": True,
+    "httpRoute.parentRefs": [{"name": "gateway"}],
+    "httpRoute.hostnames": ["models.example.com"],
+    "networkPolicy.clients": [{"namespaceSelector": {"matchLabels": {"models": "yes"}}}],
+    "networkPolicy.routerEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+    "networkPolicy.modelEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+    "monitoring.serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "monitoring.podMonitor.enabled": True,
+    "monitoring.prometheusRule.enabled": True,
+    "monitoring.dashboards.enabled": True,
+    "test.require": ["chat"],
+    "test.apiKeySecret": "key",
+}
+
+CASES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "whole cluster": {"watchNamespaces": ["*"], "monitoring.podMonitor.enabled": True},
+    "other namespace": {"watchNamespaces": ["other-team"], "modelCache.enabled": True},
+    "existing secrets": {
+        "hfToken.existingSecret": "hf",
+        "apiKeys.existingSecret": "keys",
+        "router.remoteKeys": {"existingSecret": "remote", "names": ["CLOUD_KEY"]},
+        "modelCache": {"enabled": True, "existingClaim": "weights"},
+    },
+    "closed network": {
+        "image.registry": "mirror.example.com/fleet",
+        "server.mirrors": {
+            "pypiIndexUrl": "https://mirror.example.com/simple",
+            "hubEndpoint": "https://mirror.example.com/hub",
+        },
+        "networkPolicy.weightsPorts": [8443],
+    },
+    "nothing is fetched": {"server.fetchWeights": False},
+    "bare": {
+        "networkPolicy.enabled": False,
+        "crds.upgrade": False,
+        "router.podDisruptionBudget.enabled": False,
+        "router.topologySpread": [],
+        "router.replicas": 1,
+        "networkPolicy.metrics": [],
+        "profiles": {"default": {}, "nvidia": {}},
+    },
+    "own catalog": {
+        "catalog": {"replace": True, "models": [{"model": "acme/chat", "source": "hf://acme/c"}]}
+    },
+    "names": {"nameOverride": "mf", "fullnameOverride": "fleet-a"},
+    "live reload": {"liveReload": True},
+    "no clients but ours": {
+        "networkPolicy.clients": [{"podSelector": {"matchLabels": {"app": "shop"}}}],
+        "networkPolicy.metrics": [],
+    },
+}
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a misspelt value": ({"router.replica": 3}, "replica"),
+    "a word for a number": ({"router.replicas": "three"}, "router/replicas"),
+    "no parent of a route": ({"httpRoute.enabled": True}, "parentRefs"),
+    "a path without a slash": ({"ingress.paths": ["v1"]}, "ingress/paths"),
+    "a profile's misspelt field": ({"profiles.default": {"resource": {}}}, "profiles/default"),
+    "a model without an id": ({"models": {"a": {"task": "chat"}}}, "models/a"),
+    "a name no Service may have": ({"models": {"a.b": {"model": "x/y"}}}, "a.b"),
+    "a key instead of its hash": (
+        {"apiKeys.keys": [{"name": "a", "sha256": "sk-123"}]},
+        "apiKeys/keys/0/sha256",
+    ),
+    "names of keys without a Secret": ({"router.remoteKeys.names": ["A"]}, "remoteKeys"),
+    "an empty catalog": ({"catalog.replace": True}, "catalog/models"),
+    "a task that is none": ({"test.require": ["vision"]}, "test/require"),
+    "star beside names": ({"watchNamespaces": ["*", "a"]}, "stands alone"),
+    "a shared volume for a cluster": (
+        {"watchNamespaces": ["*"], "modelCache.enabled": True},
+        "a volume is of one namespace",
+    ),
+}
+"""Values that must not pass, and a word of the refusal."""

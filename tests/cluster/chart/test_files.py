@@ -1,0 +1,109 @@
+"""What the chart carries: copies are equal; dashboards and alerts ask for what really exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from harness.paths import REPOSITORY
+
+COPIES = {
+    "crds/inferencemodels.modelfleet.dev.yaml": "crds/inferencemodels.modelfleet.dev.yaml",
+    "files/operator-rbac.yaml": "operator/rbac.yaml",
+    "files/router-rbac.yaml": "services/fleet_router/rbac.yaml",
+    "files/catalog.yaml": "services/fleet_contract/catalog.yaml",
+    "files/english.ogg": "docs/samples/english.ogg",
+}
+TARGET = frozenset({"namespace", "pod", "job", "le"})
+"""Labels that Prometheus adds, and those of buckets."""
+METRIC = re.compile(r"\b(?:modelfleet|embedding)_[a-z_]+\b|\bup\b")
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_copies_are_fresh(chart: Path, copy: str) -> None:
+    fresh = (chart / copy).read_bytes() == (REPOSITORY / COPIES[copy]).read_bytes()
+    assert fresh, f"run `make chart`: {copy} is not {COPIES[copy]}"
+
+
+def test_the_chart_has_the_version_of_the_package(chart: Path) -> None:
+    described = yaml.safe_load((chart / "Chart.yaml").read_text())
+    package = (REPOSITORY / "pyproject.toml").read_text()
+    assert f'version = "{described["appVersion"]}"' in package
+
+
+def queries(chart: Path) -> Iterator[tuple[str, str]]:
+    """Every query of dashboards and alerts, with where it stands."""
+    for path in sorted((chart / "files" / "dashboards").glob("*.json")):
+        board = json.loads(path.read_text())
+        for panel in board["panels"]:
+            for target in panel["targets"]:
+                yield f"{path.name}: {panel['title']}", target["expr"]
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                found = re.fullmatch(r"label_values\((\w+), \w+\)", variable["query"])
+                assert found is not None, variable["query"]
+                yield f"{path.name}: {variable['name']}", found[1]
+    for rule in alerts(chart):
+        yield rule["alert"], rule["expr"]
+
+
+def alerts(chart: Path) -> list[dict[str, Any]]:
+    text = (chart / "files" / "alerts.yaml").read_text()
+    return [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+
+
+def test_every_query_is_promql(chart: Path) -> None:
+    for where, query in queries(chart):
+        plain = query.replace("$__rate_interval", "5m").replace("$__range", "1h")
+        try:
+            promql_parser.parse(plain)
+        except ValueError as error:
+            pytest.fail(f"{where}: {error}: {query}")
+
+
+def test_every_metric_and_label_that_is_asked_for_exists(chart: Path) -> None:
+    known = served()
+    assert "key" in known["modelfleet_router_requests_total"]
+    for where, query in queries(chart):
+        asked = METRIC.findall(re.sub(r"\{[^}]*\}|by \([^)]*\)", "", query))
+        assert asked, where
+        for name in asked:
+            assert name in known, f"{where}: {name}"
+        labels = TARGET.union(*(known[name] for name in asked))
+        used = re.findall(r"(\w+)=", "".join(re.findall(r"\{([^}]*)\}", query)))
+        used += re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", query)))
+        assert set(used) <= labels, f"{where}: {set(used) - labels}"
+
+
+def test_every_alert_is_explained(chart: Path) -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    for rule in alerts(chart):
+        assert f"`{rule['alert']}`" in page
+        assert rule["annotations"]["summary"]
+
+
+def served() -> dict[str, frozenset[str]]:
+    """Sample names and their labels: of operator, router and server, and Prometheus' own `up`."""
+    from fleet_operator.metrics import Metrics as OperatorMetrics
+    from fleet_router.metrics import RouterMetrics
+    from fleet_server.metrics import Metrics as ServerMetrics
+
+    operator = OperatorMetrics()
+    operator.gauge("modelfleet_operator_queue_depth", "", lambda: 0)
+    operator.gauge("modelfleet_operator_queue_oldest_seconds", "", lambda: 0)
+    operator.phases(lambda: ["Ready"])
+    found: dict[str, frozenset[str]] = {"up": frozenset()}
+    for registry in (operator.registry, RouterMetrics().registry, ServerMetrics("m").registry):
+        for name, collector in registry._names_to_collectors.items():
+            found[name] = frozenset(getattr(collector, "_labelnames", ()))
+        for family in registry.collect():
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, frozenset()) | frozenset(sample.labels)
+    return found

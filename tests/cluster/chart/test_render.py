@@ -1,0 +1,155 @@
+"""What the chart renders: every case lints, wrong values are refused, promises to people hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.cases import CASES, EVERYTHING, REFUSED
+from harness.helm import Helm, HelmError, find, pod_specs
+from harness.paths import REPOSITORY
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_case_lints(renderer: Helm, case: str) -> None:
+    assert "0 chart(s) failed" in renderer.lint(CASES[case])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_values_are_refused(renderer: Helm, case: str) -> None:
+    values, word = REFUSED[case]
+    with pytest.raises(HelmError, match=word):
+        renderer.template(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "keys"),
+    [
+        ({}, "Role", ["watched"]),
+        ({"watchNamespaces": ["*"]}, "ClusterRole", ["watched", "cluster"]),
+    ],
+    ids=["named namespaces", "whole cluster"],
+)
+def test_rights_are_those_the_programs_were_tested_with(
+    renderer: Helm, values: dict[str, Any], kind: str, keys: list[str]
+) -> None:
+    operator = yaml.safe_load((REPOSITORY / "operator" / "rbac.yaml").read_text())
+    router = yaml.safe_load((REPOSITORY / "services/fleet_router/rbac.yaml").read_text())
+    objects = renderer.template(values)
+    watched = "operator-watched" if kind == "Role" else "fleet-modelfleet-operator"
+    assert find(objects, kind, watched)["rules"] == [r for key in keys for r in operator[key]]
+    assert find(objects, "Role", "modelfleet-operator")["rules"] == operator["own"]
+    assert find(objects, kind, "modelfleet-router")["rules"] == router["watched"]
+
+
+def test_nobody_else_has_rights(renderer: Helm) -> None:
+    objects = renderer.template(EVERYTHING)
+    kinds = ("RoleBinding", "ClusterRoleBinding")
+    bound = {s["name"] for item in objects if item["kind"] in kinds for s in item["subjects"]}
+    assert bound == {f"fleet-modelfleet-{name}" for name in ("operator", "router", "crd")}
+    with_token = {
+        name for name, spec in pod_specs(objects).items() if spec["automountServiceAccountToken"]
+    }
+    assert {name.rsplit("-", 1)[1] for name in with_token} == {"operator", "router", "crd"}
+    crd = find(objects, "ClusterRole", "-crd")["rules"]
+    assert crd == [
+        {
+            "apiGroups": ["apiextensions.k8s.io"],
+            "resources": ["customresourcedefinitions"],
+            "resourceNames": ["inferencemodels.modelfleet.dev"],
+            "verbs": ["get", "patch"],
+        }
+    ]
+
+
+def test_without_star_there_is_nothing_cluster_wide_but_the_upgrade(renderer: Helm) -> None:
+    wide = [item for item in renderer.template() if item["kind"].startswith("ClusterRole")]
+    assert {item["metadata"]["annotations"]["helm.sh/hook"] for item in wide} == {"pre-upgrade"}
+
+
+def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
+    for case in ("defaults", "everything", "whole cluster"):
+        objects = renderer.template(CASES[case])
+        policies = [item["spec"] for item in objects if item["kind"] == "NetworkPolicy"]
+        components = {
+            policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+            for policy in policies
+            if "matchLabels" in policy["podSelector"]
+        }
+        assert components == {"operator", "router", "test", "crd"}
+        models = [one for one in policies if "matchExpressions" in one["podSelector"]]
+        assert models
+        assert all(set(one["policyTypes"]) == {"Ingress", "Egress"} for one in policies)
+
+
+def test_policies_and_services_select_the_pods_they_mean(renderer: Helm) -> None:
+    objects = renderer.template(CASES["names"])
+    for name in ("operator", "router"):
+        template = find(objects, "Deployment", name)["spec"]["template"]
+        labels = template["metadata"]["labels"].items()
+        for kind in ("Service", "NetworkPolicy"):
+            spec = find(objects, kind, f"-{name}")["spec"]
+            chosen = spec["selector"] if kind == "Service" else spec["podSelector"]["matchLabels"]
+            assert chosen.items() <= labels
+    environ = find(objects, "Deployment", "operator")["spec"]["template"]["spec"]["containers"][0]
+    given = {one["name"]: one.get("value", "") for one in environ["env"]}
+    pairs = dict(pair.split("=") for pair in given["ROUTER_SELECTOR"].split(","))
+    router = find(objects, "Deployment", "router")["spec"]["template"]["metadata"]["labels"]
+    assert pairs.items() <= router.items()
+
+
+def test_the_programs_understand_what_they_are_told(renderer: Helm) -> None:
+    from fleet_contract.settings import SETTINGS
+    from fleet_operator.settings import OperatorSettings
+    from fleet_router.settings import RouterSettings
+
+    known = {setting.name for setting in SETTINGS}
+    for case, values in CASES.items():
+        objects = renderer.template(values)
+        for name, read in (("operator", OperatorSettings.read), ("router", RouterSettings.read)):
+            pod = find(objects, "Deployment", name)["spec"]["template"]["spec"]
+            plain = {e["name"]: e["value"] for e in pod["containers"][0]["env"] if "value" in e}
+            assert plain.keys() <= known, case
+            read(plain)
+
+
+def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm) -> None:
+    from fleet_contract.catalog import parse
+    from fleet_operator import profiles
+
+    for case, values in CASES.items():
+        data = find(renderer.template(values), "ConfigMap", "modelfleet-profiles")["data"]
+        read, problems = profiles.parse(data)
+        assert not problems, case
+        assert "default" in read
+    objects = renderer.template(EVERYTHING)
+    read, _ = profiles.parse(find(objects, "ConfigMap", "modelfleet-profiles")["data"])
+    assert read["l4"].model_cache is not None
+    assert read["l4"].model_cache.claim == "fleet-modelfleet-models"
+    assert read["l4"].env == {"MAX_QUEUE_SIZE": "64"}
+    catalog = find(objects, "ConfigMap", "catalog")["data"]["catalog.yaml"]
+    assert {"acme/encoder", "BAAI/bge-m3"} <= set(parse(catalog, "catalog.yaml"))
+
+
+def test_keys_are_what_the_router_reads(renderer: Helm) -> None:
+    from fleet_router.keys import parse
+
+    secret = find(renderer.template(EVERYTHING), "Secret", "api-keys")
+    (key,) = parse(secret["stringData"]["keys.yaml"]).by_hash.values()
+    assert key.limits.requests_per_minute == 60
+
+
+def test_rendering_twice_changes_nothing(renderer: Helm) -> None:
+    assert renderer.template(EVERYTHING) == renderer.template(EVERYTHING)
+
+
+def test_images_come_from_where_they_were_put(renderer: Helm) -> None:
+    images = {
+        container["image"]
+        for spec in pod_specs(renderer.template(CASES["closed network"])).values()
+        for container in spec["containers"]
+    }
+    prefix = "mirror.example.com/fleet/modelfleet-"
+    assert images == {f"{prefix}{kind}:0.1.0" for kind in ("operator", "router", "client")}

@@ -1,0 +1,59 @@
+"""Definitions of kinds the chart may use and a bare API server lacks, from their own Go modules."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from harness import toolchain
+from harness.api import Api, Json
+
+MONITORING = (
+    "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+    "example/prometheus-operator-crd",
+    ("servicemonitors", "podmonitors", "prometheusrules"),
+)
+GATEWAY = ("sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard", ("httproutes",))
+
+
+def read() -> list[Json]:
+    """The definitions; downloaded once into Go's module cache, checked by its checksum database."""
+    return [
+        document
+        for module, folder, plurals in (MONITORING, GATEWAY)
+        for path in sorted((_source(module) / folder).glob("*.yaml"))
+        if any(path.stem.endswith(plural) for plural in plurals)
+        for document in yaml.safe_load_all(path.read_text())
+        if document
+    ]
+
+
+def install(api: Api, definitions: list[Json]) -> None:
+    """Apply them and wait until the API server serves them."""
+    for definition in definitions:
+        api.apply(definition)
+    for definition in definitions:
+        api.wait(
+            definition["apiVersion"],
+            definition["kind"],
+            None,
+            definition["metadata"]["name"],
+            lambda found: any(
+                one["type"] == "Established" and one["status"] == "True"
+                for one in (found or {}).get("status", {}).get("conditions") or []
+            ),
+        )
+
+
+def _source(module: str) -> Path:
+    done = subprocess.run(
+        [str(toolchain.go()), "mod", "download", "-json", module],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(Path(__file__).anchor),
+    )
+    return Path(json.loads(done.stdout)["Dir"])

@@ -1,0 +1,83 @@
+"""Runs helm as a user would, built by Go, with a home of its own; the chart tests use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.api import Json
+from harness.binaries import program
+from harness.paths import REPOSITORY
+
+CHART = REPOSITORY / "charts" / "modelfleet"
+
+
+class HelmError(Exception):
+    """helm ended with an error; the message is what it printed."""
+
+
+class Helm:
+    """helm with one home and, for what needs a cluster, one kubeconfig."""
+
+    def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
+        self._program = program("helm")
+        self._environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("HELM_", "KUBE"))},
+            "HELM_CACHE_HOME": str(home / "cache"),
+            "HELM_CONFIG_HOME": str(home / "config"),
+            "HELM_DATA_HOME": str(home / "data"),
+            "KUBECONFIG": str(kubeconfig or os.devnull),
+        }
+
+    def __call__(self, *arguments: str, timeout: float = 300) -> str:
+        """What it printed. Raises HelmError."""
+        done = subprocess.run(
+            [str(self._program), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self._environ,
+        )
+        if done.returncode != 0:
+            raise HelmError(f"{done.stderr.strip()}\n{done.stdout.strip()}".strip())
+        return done.stdout
+
+    def lint(self, values: Json | None = None) -> str:
+        """`helm lint --strict`. Raises HelmError."""
+        return self("lint", "--strict", str(CHART), *given(values))
+
+    def template(self, values: Json | None = None, namespace: str = "fleet") -> list[Json]:
+        """The objects of a release named `fleet`, hooks included. Raises HelmError."""
+        text = self("template", "fleet", str(CHART), "-n", namespace, *given(values))
+        return [document for document in yaml.safe_load_all(text) if document]
+
+
+def given(values: Json | None) -> list[str]:
+    """Values as arguments."""
+    return [f"--set-json={name}={json.dumps(value)}" for name, value in (values or {}).items()]
+
+
+def find(objects: list[Json], kind: str, name: str = "") -> Json:
+    """The one object of a kind whose name ends with `name`."""
+    found = [
+        item for item in objects if item["kind"] == kind and item["metadata"]["name"].endswith(name)
+    ]
+    assert len(found) == 1, [item["metadata"]["name"] for item in found]
+    return found[0]
+
+
+def pod_specs(objects: list[Json]) -> dict[str, Any]:
+    """Every pod the objects lead to, by `Kind/name`."""
+    found = {}
+    for item in objects:
+        spec = item.get("spec", {})
+        if item["kind"] == "Pod":
+            found[f"Pod/{item['metadata']['name']}"] = spec
+        elif isinstance(spec, dict) and "template" in spec:
+            found[f"{item['kind']}/{item['metadata']['name']}"] = spec["template"]["spec"]
+    return found
