@@ -35,6 +35,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 15) ->
         assert process.poll() is None, "the process ended"
         try:
             httpx.get(url, timeout=1)
+        except httpx.RemoteProtocolError:
+            return  # it speaks TLS
         except httpx.TransportError:
             time.sleep(0.03)
         else:

@@ -78,7 +78,7 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert "has 'acme/chat'." in ask(fleet, "some", "none").text
         assert ask(fleet, "some", None).headers["x-modelfleet-model"] == "acme/chat"
         assert httpx.get(f"{fleet.url}/readyz").status_code == 200
-        assert metric(fleet, "modelfleet_router_requests_total", key="some") == 3
+        assert metric(fleet, "modelfleet_router_requests_total", key="some") == 4
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 
