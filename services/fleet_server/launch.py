@@ -18,7 +18,6 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
-from fleet_contract.spec import ModelSpec
 from fleet_server import golden, warmup
 from fleet_server.app import create_app
 from fleet_server.load import Loaded, load, pick
@@ -60,7 +59,7 @@ def run(host: str, port: int, environ: Mapping[str, str]) -> int:
     if launcher.failure is not None:
         event(
             logger, "load_failed", level=logging.ERROR,
-            model=spec.model, message=launcher.failure,
+            model=spec.model, stage=launcher.failed_stage, message=launcher.failure,
         )  # fmt: skip
         # Native threads of a half-loaded engine must not hold the exit back.
         logging.shutdown()
@@ -76,6 +75,7 @@ class Launcher:
         self._threads = threads
         self._weights = weights
         self.failure: str | None = None
+        self.failed_stage = ""
         self.stop_server: Callable[[], None] = lambda: None
 
     @asynccontextmanager
@@ -102,7 +102,10 @@ class Launcher:
             loaded = await asyncio.to_thread(load, spec, folder, self._threads, state.choice)
             stages.begin("warm")
             state.phase = Phase.WARMING
-            await asyncio.to_thread(_prepare, spec, loaded)
+            await asyncio.to_thread(warmup.warm, spec, loaded.model)
+            if spec.golden:
+                stages.begin("golden")
+                await asyncio.to_thread(golden.check, spec, loaded.model)
         except (LoadError, WeightsError) as error:
             self._fail(str(error))
         except MemoryError:
@@ -133,13 +136,9 @@ class Launcher:
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
+        self.failed_stage = self._state.stages.running
         self._state.fail()
         self.stop_server()
-
-
-def _prepare(spec: ModelSpec, loaded: Loaded) -> None:
-    warmup.warm(spec, loaded.model)
-    golden.check(spec, loaded.model)
 
 
 def process_age() -> float:

@@ -35,6 +35,11 @@ class Stages:
             self._done[name] = self._done.get(name, 0.0) + self._clock() - began
             self._running = None
 
+    @property
+    def running(self) -> str:
+        """Name of the running stage, or nothing."""
+        return self._running[0] if self._running is not None else ""
+
     def record(self, name: str, seconds: float) -> None:
         """A stage measured elsewhere."""
         self._done[name] = seconds

@@ -186,7 +186,7 @@ def test_without_weights_it_ends_with_the_reason(
     with start(**environ) as server:
         assert server.process.wait(DEADLINE_SECONDS) == 3
         last = server.log()[-1]
-    assert last["event"] == "load_failed"
+    assert (last["event"], last["stage"]) == ("load_failed", "fetch")
     assert words in last["message"]
 
 
