@@ -1,0 +1,43 @@
+"""What /healthz and /readyz say."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from fleet_operator.health import STUCK_SECONDS, unhealthy, unready
+
+
+def resync(stale: set[str] | None = None, reachable: bool = True) -> Any:
+    return cast(Any, SimpleNamespace(stale=stale or set(), reachable=reachable))
+
+
+def queue(oldest: float = 0.0) -> Any:
+    return cast(Any, SimpleNamespace(oldest=oldest))
+
+
+@pytest.mark.parametrize(
+    ("found", "waited", "problem"),
+    [
+        (resync(), STUCK_SECONDS, None),
+        (resync(reachable=False), 0.0, None),  # no restart brings the API server back
+        (resync({"Pod", "Deployment"}), 0.0, "watches are stuck: Deployment, Pod"),
+        (resync(), STUCK_SECONDS + 1, "a model has waited for 181 s"),
+    ],
+)
+def test_what_a_new_process_would_mend(found: Any, waited: float, problem: str | None) -> None:
+    assert unhealthy(found, queue(waited)) == problem
+
+
+@pytest.mark.parametrize(
+    ("found", "started", "problem"),
+    [
+        (resync(), True, None),
+        (resync(), False, "the watches are not complete yet"),
+        (resync(reachable=False), True, "the API server does not answer"),
+    ],
+)
+def test_whether_it_works_at_present(found: Any, started: bool, problem: str | None) -> None:
+    assert unready(found, lambda: started) == problem

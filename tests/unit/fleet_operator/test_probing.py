@@ -1,0 +1,91 @@
+"""Which servers are asked how they are, and what bad answers come to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from tests.unit.fleet_operator.conftest import pod
+
+from fleet_operator.probing import TRIES, fetch, worth_asking
+from fleet_operator.report import ServerReport
+from fleet_operator.views import PodView
+
+READY = {"uid-m-1": ServerReport("ready")}
+
+
+@pytest.mark.parametrize(
+    ("raw", "reports", "tries", "asked"),
+    [
+        (pod(), {}, {}, True),
+        (pod(), {"uid-m-1": ServerReport("loading")}, {}, True),
+        (pod(running=False), {}, {}, False),
+        (pod(node=""), {}, {}, False),
+        (pod(deleting=True), {}, {}, False),
+        (pod(labels={"modelfleet.dev/inferencemodel": ""}), {}, {}, False),
+        (pod(ready=True), {}, {}, True),
+        (pod(ready=True), {"uid-m-1": ServerReport("warming")}, {}, True),
+        (pod(ready=True), READY, {}, False),
+        (pod(ready=True), {}, {"uid-m-1": TRIES}, False),
+        (pod(), READY, {}, True),
+    ],
+)
+def test_who_is_asked(
+    raw: dict[str, Any], reports: dict[str, ServerReport], tries: dict[str, int], asked: bool
+) -> None:
+    assert bool(list(worth_asking([PodView.parse(raw)], reports, tries))) is asked
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
+    """A server on the loopback whose answer the test gives, as a pod."""
+    answer: dict[str, Any] = {}
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.Response(**answer)
+
+    app = web.Application()
+    app.router.add_get("/readyz", ready)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield answer, replace(PodView.parse(pod()), ip="127.0.0.1", port=port)
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("answer", "report"),
+    [
+        ({"text": '{"status": "loading"}', "status": 503}, ServerReport("loading")),
+        ({"text": '{"status": "ready", "device": "cuda:0"}'}, ServerReport("ready", "", "cuda:0")),
+        ({"text": "not JSON"}, None),
+        ({"text": '["ready"]'}, None),
+        ({"status": 404, "text": "{}"}, None),
+        ({"status": 302, "headers": {"location": "http://127.0.0.1:1/"}}, None),
+        ({"text": '{"status": "ready", "x": "' + "x" * 100_000 + '"}'}, None),
+    ],
+)
+async def test_answers(
+    server: tuple[dict[str, Any], PodView], answer: dict[str, Any], report: ServerReport | None
+) -> None:
+    given, view = server
+    given.update(answer)
+    async with aiohttp.ClientSession() as http:
+        assert await fetch(http, view) == report
+
+
+async def test_a_server_that_is_not_there() -> None:
+    listener = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    listener.close()
+    await listener.wait_closed()
+    async with aiohttp.ClientSession() as http:
+        gone = replace(PodView.parse(pod()), ip="127.0.0.1", port=port)
+        assert await fetch(http, gone) is None
