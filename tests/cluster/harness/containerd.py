@@ -35,19 +35,25 @@ class Containerd:
     """A running containerd with the pause image in it."""
 
     def __init__(self, run: Run, mounts: Mounts, cni: Path) -> None:
+        self._run = run
         self._mounts = mounts
-        config = run.path("node", "containerd.toml")
-        config.write_text(_CONFIG.format(cni=cni))
-        command = mounts.inside("containerd", "--config", config)
-        self._process = Process(run, "containerd", command)
-        self._process.wait_until(self._answers)
+        self._config = run.path("node", "containerd.toml")
+        self._config.write_text(_CONFIG.format(cni=cni))
+        self._process = self._start()
+        self._forget_containers()
         archive = run.path("node", "pause.tar")
         pause(archive)
-        self.load(archive)
+        self.load(PAUSE, archive)
 
-    def load(self, archive: Path) -> None:
-        """Import an image archive for the kubelet to find."""
-        self.ctr("images", "import", "--snapshotter", "overlayfs", str(archive))
+    def load(self, reference: str, archive: Path) -> None:
+        """Have the image of an archive for the kubelet to find; older ones of its name go."""
+        present = self.ctr("images", "ls", "--quiet").split()
+        if reference not in present:
+            self.ctr("images", "import", str(archive))
+        name = f"{reference.rpartition(':')[0]}:"
+        for old in present:
+            if old.startswith(name) and old != reference:
+                self.ctr("images", "rm", old)
 
     def ctr(self, *arguments: str) -> str:
         """What `ctr` prints, in the namespace that Kubernetes' containers are in."""
@@ -63,6 +69,20 @@ class Containerd:
     def stop(self) -> None:
         """End containerd; the pods' processes are left to `leftovers`."""
         self._process.kill()
+
+    def _start(self) -> Process:
+        process = Process(
+            self._run, "containerd", self._mounts.inside("containerd", "--config", self._config)
+        )
+        process.wait_until(self._answers)
+        return process
+
+    def _forget_containers(self) -> None:
+        """The images of earlier runs are welcome, what is left of their pods is not."""
+        if left := self.ctr("containers", "ls", "--quiet").split():
+            self.ctr("containers", "rm", *left)
+            self._process.kill()
+            self._process = self._start()
 
     def _answers(self) -> bool:
         command = self._mounts.inside("ctr", "version")

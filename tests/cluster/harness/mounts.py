@@ -13,7 +13,6 @@ from harness.process import Process
 from harness.run import Run
 
 _BOUND = {
-    "/var/lib/containerd": "containerd",
     "/var/lib/kubelet": "kubelet",
     "/var/lib/cni": "cni",
     "/var/log/pods": "pods",
@@ -27,12 +26,13 @@ _KERNEL = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_o
 class Mounts:
     """The namespace, held open by a process that sleeps."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, images: Path) -> None:
+        """`images` is the folder that containerd keeps images in."""
         hold = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]
         self._holder = Process(run, "mounts", hold)
         self._holder.wait_until(self._entered)
-        for place, name in _BOUND.items():
-            source = run.path("node", name, "x").parent
+        folders = {place: run.path("node", name, "x").parent for place, name in _BOUND.items()}
+        for place, source in (folders | {"/var/lib/containerd": images}).items():
             Path(place).mkdir(parents=True, exist_ok=True)
             self._mount("--bind", str(source), place)
         for place in _SHORT_LIVED:

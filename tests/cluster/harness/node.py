@@ -11,8 +11,10 @@ from harness.binaries import program
 from harness.containerd import SOCKET, Containerd
 from harness.control_plane import ControlPlane
 from harness.images import Image
+from harness.locks import try_hold
 from harness.mounts import Mounts
 from harness.netns import NODE_ADDRESS, Namespace
+from harness.paths import cache_root
 from harness.process import Process
 from harness.run import Run
 
@@ -30,9 +32,12 @@ class Node:
         self._plane = plane
         self._processes: list[Process] = []
         self._prepare(network)
-        self._mounts = Mounts(run)
+        kept = cache_root() / "node-images"
+        self._kept = try_hold(kept.with_suffix(".lock"))
+        images = kept if self._kept else run.path("node", "images", "x").parent
+        images.mkdir(exist_ok=True)
+        self._mounts = Mounts(run, images)
         self.containerd = Containerd(run, self._mounts, self._write_cni().parent)
-        self._loaded: set[str] = set()
 
     def start(self) -> None:
         """Start the rest and return when the node is ready and Services are routed."""
@@ -54,9 +59,7 @@ class Node:
 
     def load(self, image: Image) -> str:
         """Have the image on the node; its reference."""
-        if image.reference not in self._loaded:
-            self.containerd.load(image.archive)
-            self._loaded.add(image.reference)
+        self.containerd.load(image.reference, image.archive)
         return image.reference
 
     def stop(self) -> None:
@@ -65,6 +68,8 @@ class Node:
             self._processes.pop().kill()
         self.containerd.stop()
         self._mounts.close()
+        if self._kept is not None:
+            self._kept.close()
 
     def _prepare(self, network: Namespace) -> None:
         network.route(SERVICES)

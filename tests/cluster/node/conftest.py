@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from harness import images, installation, mirror, tiers, volumes
-from harness.api import Api
+from harness.api import Api, Json
 from harness.binaries import NODE, program
 from harness.control_plane import ControlPlane
 from harness.mirror import Mirror
@@ -88,23 +88,23 @@ def image(node: Node, pod_network: Namespace) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def weights_claim(
+def weights_on_node(
     tenant: Tenant, pod_network: Namespace, demo_weights: Callable[[str], Path]
 ) -> Iterator[Callable[[str], str]]:
-    """A claim, in the test's namespace, of the folder that holds a model's weights on the node."""
-    volumes_made = []
+    """`pvc://` address of a model's weights, in a claim of the folder they lie in on the node."""
+    made: list[Json] = []
 
-    def claim_of(model_id: str) -> str:
+    def address(model_id: str) -> str:
         with pod_network.outside():
-            root = demo_weights(model_id).parent
-        if not volumes_made:
-            volume, request = volumes.claim("models", tenant.namespace, root)
-            volumes_made.append(tenant.api.create(volume))
+            folder = demo_weights(model_id)
+        if not made:
+            volume, request = volumes.claim("models", tenant.namespace, folder.parent)
+            made.append(tenant.api.create(volume))
             tenant.api.create(request)
-        return "models"
+        return f"pvc://models/{folder.name}"
 
-    yield claim_of
-    for volume in volumes_made:
+    yield address
+    for volume in made:
         tenant.api.delete(volume)
 
 

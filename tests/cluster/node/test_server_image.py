@@ -27,15 +27,14 @@ def ready(item: Json | None) -> bool:
 
 
 @contextmanager
-def served(
-    tenant: Tenant, image: str, claim: str, model_id: str, **environ: str
-) -> Iterator[openai.OpenAI]:
+def served(tenant: Tenant, image: str, source: str, model_id: str) -> Iterator[openai.OpenAI]:
     """A deployment and a Service of the model; the official client, once it is ready."""
+    claim = source.removeprefix("pvc://").split("/")[0]
     spec = catalog.load()[model_id]
     server = pods.deployment(
         "model",
         image,
-        environ=launch.encode(spec) | {"AUTO_DOWNLOAD_MODELS": "0"} | environ,
+        environ=launch.encode(spec) | {"AUTO_DOWNLOAD_MODELS": "0"},
         readinessProbe=READINESS,
         resources=RESOURCES,
     )
@@ -48,9 +47,9 @@ def served(
 
 
 def test_embeddings_are_served_through_a_service(
-    tenant: Tenant, image: Callable[[str], str], weights_claim: Callable[[str], str]
+    tenant: Tenant, image: Callable[[str], str], weights_on_node: Callable[[str], str]
 ) -> None:
-    with served(tenant, image("server"), weights_claim(EMBEDDING), EMBEDDING) as client:
+    with served(tenant, image("server"), weights_on_node(EMBEDDING), EMBEDDING) as client:
         answer = client.embeddings.create(
             model=EMBEDDING, input=["A cat sits.", "A kitten is sitting.", "Tax law"]
         )
@@ -60,11 +59,11 @@ def test_embeddings_are_served_through_a_service(
 
 
 def test_chat_is_streamed_through_a_service(
-    tenant: Tenant, image: Callable[[str], str], weights_claim: Callable[[str], str]
+    tenant: Tenant, image: Callable[[str], str], weights_on_node: Callable[[str], str]
 ) -> None:
     messages: Any = [{"role": "user", "content": "What is the capital of France?"}]
     with (
-        served(tenant, image("server"), weights_claim(CHAT), CHAT) as client,
+        served(tenant, image("server"), weights_on_node(CHAT), CHAT) as client,
         client.chat.completions.create(
             model=CHAT, messages=messages, max_tokens=24, temperature=0, stream=True
         ) as stream,
@@ -74,10 +73,10 @@ def test_chat_is_streamed_through_a_service(
 
 
 def test_the_container_is_nobody_and_writes_nowhere(
-    tenant: Tenant, image: Callable[[str], str], weights_claim: Callable[[str], str]
+    tenant: Tenant, image: Callable[[str], str], weights_on_node: Callable[[str], str]
 ) -> None:
     script = "id -u; touch /opt/x /models/x; python -c 'import torch'"
-    with served(tenant, image("server"), weights_claim(EMBEDDING), EMBEDDING):
+    with served(tenant, image("server"), weights_on_node(EMBEDDING), EMBEDDING):
         said = tenant.kubectl("exec", "deploy/model", "--", "sh", "-c", f"({script}) 2>&1 || true")
     assert said.startswith("65532\n")
     assert said.count("Read-only file system") == 2

@@ -13,7 +13,7 @@ import openai
 
 from harness.api import Json
 from harness.mirror import Mirror
-from harness.models import API, KIND, model
+from harness.models import API, KIND, model, wait
 from harness.tenant import Tenant
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
