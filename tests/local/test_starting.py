@@ -17,6 +17,7 @@ CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 READY = "The fleet answers at"
 SECONDS = 120
+WATCH_SECONDS = 12
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 TINY = "apiVersion: modelfleet.dev/v1alpha1\nkind: InferenceModel\nmetadata: {name: tiny}\n"
 
@@ -98,7 +99,9 @@ async def test_no_connection_to_the_outside_is_tried(
             if connection.raddr and not connection.raddr.ip.startswith("127.")
         ]
         assert outside == []
-    assert listener.seen == []
+        # ONNX Runtime's own thread posts some seconds after its first session, where it may.
+        await asyncio.sleep(WATCH_SECONDS)
+        assert listener.seen == []
 
 
 def test_a_second_start_needs_no_network(start_fleet: Any) -> None:
