@@ -61,7 +61,8 @@ class AccessMiddleware:
             await self._app(scope, receive, send_named)
         finally:
             seconds = time.perf_counter() - started
-            self._report(scope, exchange, exchange.status or status, started, seconds)
+            exchange.status = exchange.status or status
+            self._report(scope, exchange, exchange.status, started, seconds)
 
     def _report(
         self, scope: Scope, exchange: Exchange, status: int, started: float, seconds: float

@@ -91,9 +91,11 @@ def create_app(
     gate: Gate | None = None,
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
+    wrap: Callable[[ASGIApp], ASGIApp] | None = None,
     with_metrics: bool = True,
 ) -> RouterApp:
-    """The router over `routes`, which `source` fills. Raises OSError for the log's file."""
+    """The router over `routes`, which `source` fills; `wrap` is laid around what answers requests
+    to models. Raises OSError for the log's file."""
     source = source or Source()
     pools = Pools()
     metrics = RouterMetrics()
@@ -133,6 +135,8 @@ def create_app(
     )  # fmt: skip
     proxy = Proxy(routes, Carrier(attempts, holds, metrics), metrics, gate)
     short_cut: ASGIApp = AccessMiddleware(proxy, metrics, meter)
+    if wrap is not None:
+        short_cut = wrap(short_cut)
     if cors_origins:
         allowed = cors_options(cors_origins)
         short_cut = CORSMiddleware(short_cut, **allowed)

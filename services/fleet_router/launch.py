@@ -7,6 +7,7 @@ import logging
 import resource
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleet_router.app import Source, create_app
 from fleet_router.file_source import FileSource
@@ -17,8 +18,12 @@ from fleet_router.settings import RouterSettings
 from fleet_web import logs, serve
 from fleet_web.logs import event
 
+if TYPE_CHECKING:
+    from fleet_router.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
+COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 FILES = 65_536
 FILE_SECONDS = 10.0
 """How long requests wait for a model on one machine: a server that fell is back by then."""
@@ -30,36 +35,24 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     """Serve the routes of a file, of the cluster where `path` is None, until a signal; then drain.
 
     A routes file that is missing is waited for. Raises ValueError when it or a setting is wrong, or
-    there is no cluster.
+    there is no cluster; OSError for a file that cannot be read.
     """
     settings = RouterSettings.read(environ)
     logs.configure("router", settings.log_level, settings.log_format)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     raise_file_limit()
     routes = LiveRoutes()
+    traces = tracing_of(environ)
     if path is None:
-        source, load, patience = from_cluster(settings, routes, environ), None, CLUSTER_SECONDS
+        source = from_cluster(settings, routes, environ)
     else:
-        file = FileSource(path, routes, environ)
-        source, load, patience = Source(watch=file.watch), file.load, FILE_SECONDS
-    seconds = patience if settings.hold_seconds is None else settings.hold_seconds
-    gate = Gate(settings.keys_file)
-    try:
-        gate.load()
-    except ValueError as error:
-        raise ValueError(f"{settings.keys_file}: {error}") from error
+        source = from_file(path, routes, environ)
     router = create_app(
-        routes, source, gate=gate, usage_log=settings.usage_log,
-        hold=HoldSettings(seconds, settings.hold_requests, settings.heartbeat_seconds),
+        routes, source, gate=load_gate(settings), usage_log=settings.usage_log,
+        hold=hold_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
+        wrap=traces.wrap if traces else None,
     )  # fmt: skip
-    if load is not None:
-        try:
-            load()
-        except FileNotFoundError:
-            event(logger, "routes_missing", level=logging.WARNING, path=str(path))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = serve.Certificate(settings.tls_cert, settings.tls_key)
@@ -70,6 +63,47 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
         on_drain=router.drain, tls=tls,
     ).run()  # fmt: skip
+    if traces is not None:
+        traces.close()
+
+
+def from_file(path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> Source:
+    """The models of a routes file, read now if it is there. Raises ValueError."""
+    file = FileSource(path, routes, environ)
+    try:
+        file.load()
+    except FileNotFoundError:
+        event(logger, "routes_missing", level=logging.WARNING, path=str(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Source(watch=file.watch)
+
+
+def load_gate(settings: RouterSettings) -> Gate:
+    """Who may come in. Raises ValueError or OSError for the file of keys."""
+    gate = Gate(settings.keys_file)
+    try:
+        gate.load()
+    except ValueError as error:
+        raise ValueError(f"{settings.keys_file}: {error}") from error
+    return gate
+
+
+def hold_settings(settings: RouterSettings, patience: float) -> HoldSettings:
+    """How long requests wait; `patience` seconds where the setting is left out."""
+    seconds = patience if settings.hold_seconds is None else settings.hold_seconds
+    return HoldSettings(seconds, settings.hold_requests, settings.heartbeat_seconds)
+
+
+def tracing_of(environ: Mapping[str, str]) -> Tracing | None:
+    """Traces where a collector is named. Raises ValueError when their packages are missing."""
+    if not any(environ.get(name) for name in COLLECTORS):
+        return None
+    try:
+        from fleet_router import tracing
+    except ImportError as error:
+        raise ValueError("traces need more packages: pip install 'modelfleet[traces]'") from error
+    return tracing.from_environment(environ.get("OTEL_SERVICE_NAME") or "modelfleet-router")
 
 
 def from_cluster(

@@ -1,0 +1,90 @@
+"""OpenTelemetry traces: one span for each request, its context passed on to the model server.
+
+Imported by `launch` only where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
+names a collector; without one a client's own `traceparent` passes untouched. The other OTEL_
+variables hold as OpenTelemetry documents them (opentelemetry.io/docs, SDK environment variables).
+Attribute names: opentelemetry.io/docs/specs/semconv (http, gen-ai).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context, use_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fleet_router.exchange import of
+
+CONTEXT = (b"traceparent", b"tracestate")
+"""W3C Trace Context: w3.org/TR/trace-context."""
+_propagator = TraceContextTextMapPropagator()
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """`close` sends what is left; it blocks, for seconds where the collector is away."""
+
+    tracer: Tracer
+    close: Callable[[], None]
+
+    def wrap(self, app: ASGIApp) -> TracingMiddleware:
+        """`app` with a span around each request."""
+        return TracingMiddleware(app, self.tracer)
+
+
+def from_environment(service: str) -> Tracing:
+    """Reads the OTEL_ variables of the process; `service` is its name where they give none."""
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Tracing(provider.get_tracer("fleet_router"), provider.shutdown)
+
+
+class TracingMiddleware:
+    """Pure ASGI, outside of `access`."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app = app
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        given = {name.decode(): value.decode("latin-1") for name, value in headers
+                 if name in CONTEXT}  # fmt: skip
+        span = self._tracer.start_span(scope["method"], _propagator.extract(given), SpanKind.SERVER)
+        passed: dict[str, str] = {}
+        _propagator.inject(passed, set_span_in_context(span))
+        kept = [(name, value) for name, value in headers if name not in CONTEXT]
+        kept += [(name.encode(), value.encode()) for name, value in passed.items()]
+        scope = {**scope, "headers": kept}
+        with use_span(span, end_on_exit=True):
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                _describe(span, scope)
+
+
+def _describe(span: Span, scope: Scope) -> None:
+    exchange = of(scope)
+    span.update_name(f"{scope['method']} {exchange.path or 'other'}")
+    attributes: dict[str, str | int | float] = {
+        "http.request.method": scope["method"],
+        "http.route": exchange.path,
+        "http.response.status_code": exchange.status,
+        "gen_ai.request.model": exchange.model,
+        "gen_ai.usage.input_tokens": exchange.usage.prompt_tokens,
+        "gen_ai.usage.output_tokens": exchange.usage.completion_tokens,
+        "modelfleet.endpoint": exchange.endpoint,
+        "modelfleet.attempts": exchange.attempts,
+        "modelfleet.held_ms": exchange.held_ms,
+        "modelfleet.fallback_for": exchange.fallback_for,
+    }
+    span.set_attributes({name: value for name, value in attributes.items() if value})
