@@ -1,0 +1,53 @@
+"""What the chart's `helm test` runs, here as a process against the running fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).parents[2] / "charts" / "modelfleet" / "files" / "conversation.py"
+CHAT, SPEECH = "HuggingFaceTB/SmolLM2-135M-Instruct", "openai/whisper-base"
+
+
+async def converse(fleet: Any, **environ: str) -> tuple[int, str]:
+    """Exit status and output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SCRIPT),
+        env={
+            **os.environ,
+            "BASE_URL": f"{fleet.base_url}/v1",
+            "NO_PROXY": "127.0.0.1",
+            "TIMEOUT": "120",
+            **environ,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_it_talks_over_every_task(fleet: Any) -> None:
+    status, told = await converse(fleet, REQUIRE="chat,embedding,speech")
+    assert status == 0, told
+    assert [line for line in told.splitlines() if line.startswith(CHAT) and "Paris" in line]
+    assert "cosine of like texts" in told
+    assert "walk in the park" in told
+
+
+async def test_a_model_that_is_not_there_fails_it(fleet: Any) -> None:
+    asked = json.dumps({"chat": "no/such-model"})
+    status, told = await converse(fleet, MODELS=asked)
+    assert status == 1
+    assert "no/such-model: FAILED" in told
+
+
+async def test_a_model_of_the_wrong_task_fails_it(fleet: Any) -> None:
+    status, told = await converse(fleet, MODELS=json.dumps({"embedding": SPEECH}))
+    assert status == 1
+    assert f"{SPEECH}: FAILED" in told
