@@ -80,7 +80,7 @@ def target(
     life = _life(spec, load, past, wake, created, now)
     told = load is not None and load.complete
     if life.idle and (present == 0 or (told and not starting)):
-        return Target(0, "Idle", Scaling(desired_replicas=0, **life.remembered()))
+        return Target(0, "Idle", Scaling(desired_replicas=0, reason="Idle", **life.remembered()))
     wanted, since, peak = max(low, 1, present), None, None
     if spec.scale_down_delay is not None:
         delay = spec.scale_down_delay
@@ -91,6 +91,7 @@ def target(
         wanted = max(low, 1, min(asked, high))
     scaling = Scaling(
         desired_replicas=wanted,
+        reason=_reason(load),
         low_since=render(since) if since is not None else None,
         low_peak=peak,
         **life.remembered(),
@@ -127,6 +128,12 @@ def _life(
     if busy and now - active >= min(REMEMBER_SECONDS, after / 3):
         active, seen = now, counted if counted is not None else seen
     return _Life(active, seen, idle=not busy and now - active >= after)
+
+
+def _reason(load: Load | None) -> str:
+    if load is None:
+        return "RoutersUnknown"
+    return "Load" if load.complete else "RouterSilent"
 
 
 def _bounds(spec: ModelSpec, asked: int) -> tuple[int, int]:

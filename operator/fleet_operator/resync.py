@@ -72,8 +72,11 @@ class Resync:
         self._drop_ghosts(kind, set(seen) - set(real))
         before = self._behind.get(kind.kind, {})
         self._behind[kind.kind] = behind(real, seen)
-        stuck = [uid for uid, version in before.items() if is_stuck(version, seen.get(uid))]
-        stuck = [uid for uid in stuck if uid in real]
+        stuck = [
+            uid
+            for uid, version in before.items()
+            if uid in real and is_stuck(version, real[uid], seen.get(uid))
+        ]
         (self.stale.add if stuck else self.stale.discard)(kind.kind)
         self._metrics.stale(kind.kind, bool(stuck))
         if stuck:
@@ -102,10 +105,13 @@ def behind(real: Versions, seen: Versions) -> Versions:
     return {uid: version for uid, version in real.items() if seen.get(uid) != version}
 
 
-def is_stuck(version: str, seen: str | None) -> bool:
-    """Whether an object is still not at the version it had one round ago."""
+def is_stuck(before: str, now: str, seen: str | None) -> bool:
+    """Whether what is seen of an object is older than `before`, its version one round ago, or
+    still another one than `now` although nothing changed (a restored API server counts anew)."""
     if seen is None:
         return True
-    if seen.isdigit() and version.isdigit():
-        return int(seen) < int(version)
-    return False
+    if seen == now:
+        return False
+    if seen.isdigit() and before.isdigit() and int(seen) < int(before):
+        return True
+    return now == before

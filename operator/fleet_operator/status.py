@@ -38,7 +38,7 @@ def build(
         observed_generation=generation,
         phase=verdict.phase,
         reason=verdict.reason,
-        ready=f"{facts.ready}/{facts.wanted}",
+        ready=f"{min(facts.ready, facts.wanted)}/{facts.wanted}",
         replicas=len(facts.current) + len(facts.old),
         ready_replicas=facts.ready,
         selector=f"{LABEL_MODEL}={observed.name}",

@@ -90,6 +90,8 @@ class Scaling(SpecPart):
 
     desired_replicas: int
     """Servers it wants."""
+    reason: str = ""
+    """Why: Load, Idle, or RoutersUnknown and RouterSilent, while nothing is taken away."""
     last_active_time: Time | None = None
     """When a request was last seen."""
     requests_seen: int | None = None
@@ -119,7 +121,7 @@ class ModelStatus(SpecPart):
     phase: Phase
     """State in one word."""
     reason: str = ""
-    """Reason of the Ready condition."""
+    """What is wrong or going on, in one stable word."""
     ready: str = "0/0"
     """Ready servers and wanted servers."""
     replicas: int = 0

@@ -77,6 +77,11 @@ def servers(number: int) -> Callable[[Json | None], bool]:
     return lambda m: m is not None and m.get("status", {}).get("ready") == f"{number}/{number}"
 
 
+def gone(word: str) -> Callable[[Json | None], bool]:
+    """The phase is `word`, and the last pod has gone."""
+    return lambda m: phase(word)(m) and m is not None and m["status"]["replicas"] == 0
+
+
 def test_kubectl_scale_up_down_stop_and_back(
     tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
@@ -89,7 +94,7 @@ def test_kubectl_scale_up_down_stop_and_back(
         budget = tenant.api.items("policy/v1", "PodDisruptionBudget", tenant.namespace)
         assert len(budget) == int(number > 1)
     tenant.kubectl("scale", "im/hand", "--replicas=0")
-    found = wait(tenant, "hand", lambda m: phase("Stopped")(m) and servers(0)(m))
+    found = wait(tenant, "hand", gone("Stopped"))
     assert said(found, "Ready")["reason"] == "Stopped"
     tenant.api.patch(found, {"metadata": {"annotations": {"modelfleet.dev/wake-at": now()}}})
     tenant.kubectl("scale", "im/hand", "--replicas=1")
@@ -148,7 +153,7 @@ def test_to_zero_when_idle_and_back_when_a_router_asks(
 ) -> None:
     made = tenant.create(model("sleepy", scaleToZeroAfter=2))
     wait(tenant, "sleepy", phase("Ready"))
-    found = wait(tenant, "sleepy", lambda m: phase("ScaledToZero")(m) and servers(0)(m))
+    found = wait(tenant, "sleepy", gone("ScaledToZero"))
     assert said(found, "Ready")["reason"] == "ScaledToZero"
     assert found["status"]["replicas"] == 0
     tenant.wait(APPS, "Deployment", "sleepy", lambda d: d and d["spec"]["replicas"] == 0)

@@ -107,7 +107,10 @@ def test_the_spec_may_set_the_delay() -> None:
 def test_nothing_is_taken_away_while_a_router_does_not_tell(
     load: Load | None, replicas: int
 ) -> None:
-    assert decide(AIM, load, was(4, low=600, low_peak=1)).replicas == replicas
+    found = decide(AIM, load, was(4, low=600, low_peak=1))
+    assert found.replicas == replicas
+    assert found.scaling is not None
+    assert found.scaling.reason == ("RoutersUnknown" if load is None else "RouterSilent")
 
 
 IDLE = {"scaleToZeroAfter": 300}

@@ -278,7 +278,9 @@ def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
     spec = {"scaleToZeroAfter": 7200}
     plan = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
     assert plan.again_in == 3600
-    assert plan.status["scaling"] == {"desiredReplicas": 1, "lastActiveTime": render(NOW - 3600)}
+    assert plan.status["scaling"] == {
+        "desiredReplicas": 1, "reason": "Load", "lastActiveTime": render(NOW - 3600),
+    }  # fmt: skip
 
 
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:

@@ -117,7 +117,11 @@ async def test_without_an_api_server_nothing_is_concluded(
 
 def test_pure_parts() -> None:
     assert behind({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "1"}) == {"b": "2", "c": "3"}
-    assert is_stuck("2", "1")
-    assert is_stuck("2", None)
-    assert not is_stuck("2", "10")
-    assert not is_stuck("opaque", "other")
+    assert is_stuck("2", "2", "1")
+    assert is_stuck("2", "9", "1")
+    assert is_stuck("2", "2", None)
+    assert is_stuck("2", "2", "10")  # the API server was restored from an older copy
+    assert not is_stuck("2", "11", "10")
+    assert not is_stuck("2", "2", "2")
+    assert is_stuck("opaque", "opaque", "other")
+    assert not is_stuck("opaque", "another", "other")
