@@ -2,6 +2,7 @@
 
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool) 2>/dev/null)))
 BUILD_FLAGS ?=
+PUSH_FLAGS ?=
 IMAGES ?= operator router server client
 IMAGE_PREFIX ?= modelfleet-
 TAG ?= dev
@@ -23,9 +24,21 @@ TAG_server = $(TAG)-$(FLAVOUR)
 .PHONY: images
 images: $(IMAGES:%=image-%) ## Build the images: IMAGE_PREFIX=registry/fleet- TAG=1.0 FLAVOUR=cpu|cuda
 
-# HEALTHCHECK is docker's: buildah and podman only write it into images of docker's format.
 image-%:
-	@test -n "$(BUILDER)" || { echo "make images needs docker, podman or buildah" >&2; exit 1; }
-	$(BUILDER) build $(if $(findstring docker,$(firstword $(BUILDER))),,--format docker) $(BUILD_FLAGS) \
-		-f $(DOCKERFILE_$*) -t $(IMAGE_PREFIX)$*:$(TAG_$*) \
-		--build-arg FLAVOUR=$(FLAVOUR) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
+	@$(NEED_BUILDER)
+	$(BUILD) -f $(DOCKERFILE_$*) -t $(IMAGE_PREFIX)$*:$(TAG_$*) .
+
+# For skaffold's custom builder, which says in its environment what to build and whether to push.
+.PHONY: skaffold-image
+skaffold-image:
+	@$(NEED_BUILDER)
+	$(BUILD) -f $(DOCKERFILE_$(KIND)) -t $(IMAGE) .
+	@if [ "$(PUSH_IMAGE)" = true ]; then set -x; $(BUILDER) push $(PUSH_FLAGS) $(IMAGE); fi
+
+NEED_BUILDER = test -n "$(BUILDER)" || \
+	{ echo "make images needs docker, podman or buildah" >&2; exit 1; }
+
+# HEALTHCHECK is docker's: buildah and podman only write it into images of docker's format.
+BUILD = $(BUILDER) build $(if $(findstring docker,$(firstword $(BUILDER))),,--format docker) \
+	$(BUILD_FLAGS) --build-arg FLAVOUR=$(FLAVOUR) --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$(REVISION)

@@ -20,7 +20,22 @@ command:
       "$@" & child=$!
       echo "$child" > /tmp/reload.pid
       while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+      [ -n "$stop" ] || sleep 1
     done
   - reload
   - modelfleet
+{{- end }}
+
+{{- /* The same for model servers, as a patch of their pods; only servers of ours have it. */}}
+{{- define "modelfleet.reload.server" -}}
+spec:
+  {{- include "modelfleet.reload.init" (list . (include "modelfleet.image" (list . .Values.server.cpuImage "server" "-cpu"))) | nindent 2 }}
+  containers:
+    - name: server
+      {{- include "modelfleet.reload.command" . | nindent 6 }}
+        - server
+      volumeMounts:
+        - {name: sources, mountPath: /opt/modelfleet}
+  volumes:
+    - {name: sources, emptyDir: {}}
 {{- end }}

@@ -1,0 +1,42 @@
+"""docs/operations.md explains every reason that a status can show."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+OPERATOR = ROOT / "operator" / "fleet_operator"
+REASON_AT = {"Diagnosis": 1, "Verdict": 1, "Choice": 1, "Problem": 0}
+"""Where the constructors of decisions take their reason."""
+
+
+def reasons() -> Iterator[str]:
+    from fleet_operator.diagnosis import PHASES
+    from fleet_operator.facts import PATIENT
+
+    yield from PATIENT
+    yield from (reason for _, reason, _ in PHASES.values())
+    for path in sorted(OPERATOR.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = REASON_AT.get(node.func.id)
+                given = node.args[place] if place is not None and len(node.args) > place else None
+                if isinstance(given, ast.Constant) and given.value:
+                    yield str(given.value)
+
+
+FOUND = sorted(set(reasons()))
+
+
+def test_reasons_are_found() -> None:
+    assert {"OutOfMemory", "WeightsFailed", "RolledBack", "NoFreeCapacity"} <= set(FOUND)
+
+
+@pytest.mark.parametrize("reason", FOUND)
+def test_a_reason_is_explained(reason: str) -> None:
+    assert f"`{reason}`" in PAGE
