@@ -18,6 +18,7 @@ from harness.locks import exclusive
 from harness.paths import REPOSITORY, cache_root
 
 PREFIX = "localhost/modelfleet-"
+_KEPT = 3
 _DOCKERFILES = {
     "operator": "operator/Dockerfile",
     "router": "services/router.Dockerfile",
@@ -36,7 +37,7 @@ class Image:
 
 
 def build(kind: str) -> Image:
-    """Build operator, router, client or the server's cpu flavour, unless its sources are unchanged."""
+    """Build an image (the server's of flavour cpu), unless its sources are unchanged."""
     folder = cache_root() / "images"
     tag = fingerprint(kind)
     suffix = "-cpu" if kind == "server" else ""
@@ -51,7 +52,7 @@ def build(kind: str) -> Image:
                 base_image.ensure(buildah)
                 _make(kind, tag, " ".join(buildah), _BUILDAH_FLAGS)
             _save(image, [docker] if docker else _buildah(folder), folder)
-            _forget_older(kind, image, folder)
+            _forget_older(kind, folder)
     return image
 
 
@@ -127,7 +128,8 @@ def _save(image: Image, builder: list[str], folder: Path) -> None:
     partial.rename(image.archive)
 
 
-def _forget_older(kind: str, image: Image, folder: Path) -> None:
-    for archive in folder.glob(f"{kind}-*.tar"):
-        if archive != image.archive:
-            archive.unlink()
+def _forget_older(kind: str, folder: Path) -> None:
+    """Keep a few: another checkout, or a run that has not loaded its own yet, may want them."""
+    archives = sorted(folder.glob(f"{kind}-*.tar"), key=lambda path: path.stat().st_mtime)
+    for archive in archives[:-_KEPT]:
+        archive.unlink()
