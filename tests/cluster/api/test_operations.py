@@ -31,7 +31,11 @@ def config_map(data: dict[str, str]) -> Json:
 @pytest.fixture
 def profiles(api: Api, operator: OperatorProcess) -> Iterator[Callable[[dict[str, str]], None]]:
     """Sets the profiles; none are left after the test."""
-    yield lambda data: api.apply(config_map(data)) and None
+
+    def use(data: dict[str, str]) -> None:
+        api.apply(config_map(data))
+
+    yield use
     api.delete(config_map({}))
 
 
