@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -49,18 +50,30 @@ async def test_a_killed_server_comes_back_while_the_others_serve(
     assert (await embed(http)).status_code == 200
     killed = fleet.server(EMBEDDING)
     killed.kill()
-    away = await until_status(lambda: embed(http), 503)
-    assert away.json()["error"]["code"] == "model_not_ready"
-    assert float(away.headers["retry-after"]) > 0
-    assert (await chat(http)).status_code == 200
+    waiting = asyncio.create_task(embed(http))
     states = (await http.get("/health")).json()["models"]
     assert states[CHAT] == "ready"
     assert states[EMBEDDING] != "ready"
+    assert (await chat(http)).status_code == 200
+    assert (await waiting).status_code in (200, 503)  # held for some seconds, then told to return
     await until_status(lambda: embed(http), 200)
     assert fleet.server(EMBEDDING).pid != killed.pid
     assert (await http.get("/health")).status_code == 200
     fleet.wait_for(f"{EMBEDDING} was killed by SIGKILL", SECONDS)
     fleet.wait_for(f"{EMBEDDING} is ready after", SECONDS)
+
+
+async def test_whoever_may_not_wait_is_told_when_to_return(
+    start_fleet: Any, until_status: Any
+) -> None:
+    with start_fleet("--models", "minilm", HOLD_SECONDS="0.1") as fleet:
+        fleet.wait_for(READY, SECONDS)
+        fleet.server(EMBEDDING).kill()
+        async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+            away = await until_status(lambda: embed(http), 503)
+            assert away.json()["error"]["code"] == "model_not_ready"
+            assert float(away.headers["retry-after"]) > 0
+            await until_status(lambda: embed(http), 200)
 
 
 async def test_a_killed_router_comes_back_too(
@@ -125,7 +138,7 @@ def test_a_process_that_does_not_react_does_not_hold_a_stop_up(start_fleet: Any)
 
 
 async def test_a_stop_lets_a_running_answer_finish(start_fleet: Any) -> None:
-    with start_fleet("--models", "smollm2") as fleet:
+    with start_fleet("--models", "smollm2", DRAIN_TIMEOUT="60") as fleet:
         fleet.wait_for(READY, SECONDS)
         body = {"model": CHAT, "max_tokens": 40, "stream": True,
                 "messages": [{"role": "user", "content": "Tell me about rivers."}]}  # fmt: skip
