@@ -6,6 +6,7 @@ No decisions here but one: whether a write is needed at all.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +20,13 @@ from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
 from fleet_operator.observed import Observed, Ref
 from fleet_operator.plan import Plan
 from fleet_operator.pod import digest
-from fleet_operator.world import World
+from fleet_operator.world import Key, World
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
 
-Applied = dict[str, tuple[str, str]]
-"""uid of a child to (digest applied, resourceVersion that came back): a result that differs from
+Applied = dict[Ref, tuple[str, str]]
+"""What was applied: its digest, and the resourceVersion that came back. A result that differs from
 what was asked for, because the API server writes it another way, is not applied over and over."""
 
 
@@ -35,7 +36,7 @@ class Executor:
     def __init__(self, api: Api, world: World) -> None:
         self._api = api
         self._world = world
-        self._applied: Applied = {}
+        self._applied: dict[Key, Applied] = defaultdict(dict)
 
     async def children(self, observed: Observed, plan: Plan) -> tuple[int, dict[Ref, str]]:
         """Bring the children about: number of writes, and what was refused and why.
@@ -45,13 +46,12 @@ class Executor:
         writes, refused = 0, {}
         for wanted in plan.objects:
             ref = Ref(wanted["kind"], wanted["metadata"]["name"])
-            found = observed.children.get(ref)
-            if ref in observed.foreign or _is_leaving(found):
+            if ref in observed.foreign or _is_leaving(observed.children.get(ref)):
                 continue
-            if found is not None and not self._must_apply(wanted, found):
+            if not self._must_apply(observed, ref, wanted):
                 continue
             try:
-                await self._apply(wanted, found)
+                await self._apply(observed, ref, wanted)
                 writes += 1
             except ApiError as error:
                 refused[ref] = error.message
@@ -89,28 +89,31 @@ class Executor:
             except (ApiError, ApiUnreachable) as error:
                 log(logger, "event_refused", level=logging.WARNING, error=str(error))
 
-    def _must_apply(self, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    def forget(self, key: Key) -> None:
+        """Called when a model is gone."""
+        self._applied.pop(key, None)
+
+    def _must_apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> bool:
+        found = observed.children.get(ref)
+        if found is None:
+            return True
         if not differs(wanted, found):
             return False
-        meta = found["metadata"]
-        return self._applied.get(meta["uid"]) != (
-            wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
-            meta["resourceVersion"],
-        )
+        digest_wanted = wanted["metadata"]["annotations"][ANNOTATION_APPLIED]
+        last = self._applied[observed.namespace, observed.name].get(ref)
+        return last != (digest_wanted, found["metadata"]["resourceVersion"])
 
-    async def _apply(self, wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> None:
+    async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> None:
         """What is ours is taken back by force; what was never seen must not be taken over."""
-        result = await self._api.apply(BY_NAME[wanted["kind"]], wanted, force=found is not None)
-        meta = result["metadata"]
-        version = wanted["metadata"]["annotations"][ANNOTATION_APPLIED]
-        self._applied[meta["uid"]] = (version, meta["resourceVersion"])
-        self._world.put_child(wanted["kind"], result)
-        log(logger, "applied", kind=wanted["kind"], namespace=meta["namespace"],
-            object=meta["name"], created=found is None)  # fmt: skip
-
-    def forget(self, uids: set[str]) -> None:
-        """Keep only what still exists."""
-        self._applied = {uid: kept for uid, kept in self._applied.items() if uid in uids}
+        known = ref in observed.children
+        result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
+        self._applied[observed.namespace, observed.name][ref] = (
+            wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
+            result["metadata"]["resourceVersion"],
+        )
+        self._world.put_child(ref.kind, result)
+        log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
+            created=not known)  # fmt: skip
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,11 +60,10 @@ class Loop:
         observed = self._world.observe(key)
         if observed is None:
             self._queue.forget(key)
+            self._executor.forget(key)
             return "unchanged"
         if observed.model["metadata"].get("deletionTimestamp"):
             return "unchanged"
-        # What was refused before may be allowed now: it is tried first, then reported.
-        observed = replace(observed, errors={})
         observed, plan = await self._decide(observed)
         writes, refused = await self._executor.children(observed, plan)
         if refused:

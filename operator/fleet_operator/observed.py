@@ -33,6 +33,7 @@ class Rival:
 class Observed:
     """`children` are the model's own, `foreign` are objects in the way of a child's name.
 
+    `errors` is what the API server refused just now, by child.
     `stable_template` is the pod template of the last version that served, where it was asked for.
     `reports` and `hints` are by the pods' uid: what servers and events tell. `now` is Unix time.
     """

@@ -40,7 +40,6 @@ class World:
         self.load = FleetLoad()
         self.reports: dict[str, ServerReport] = {}
         self.hints: dict[str, str] = {}
-        self.errors: dict[Key, dict[Ref, str]] = {}
         self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
         self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
@@ -65,7 +64,6 @@ class World:
             return NOBODY
         del self.models[key]
         self._resolver.forget(raw["metadata"]["uid"])
-        self.errors.pop(key, None)
         return self._release(key) - {key}
 
     def reclaim(self) -> None:
@@ -174,7 +172,6 @@ class World:
             rival=self._rival(key),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
-            errors=dict(self.errors.get(key, {})),
         )
 
     def _taken(self, key: Key) -> frozenset[Ref]:
