@@ -5,6 +5,8 @@ Read once when an object arrives, by `kube_source`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from fleet_contract import catalog
 from fleet_contract.completion import Layer, complete, merge
 from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
+from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
 from fleet_router.kube_client import Json
@@ -46,10 +49,16 @@ class SliceView:
     endpoints: tuple[Endpoint, ...]
 
 
-def read_model(item: Json, known: catalog.Catalog) -> ModelView:
-    """From an InferenceModel; one that cannot be understood keeps a `problem` and no spec."""
+def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -> ModelView:
+    """From an InferenceModel; one that cannot be understood keeps a `problem` and no spec.
+
+    Settings of `environ` override limits as they do in the servers.
+    """
     meta, status = item["metadata"], _mapping(item.get("status"))
     spec, problem = spec_of(_mapping(item.get("spec")), _mapping(status.get("resolved")), known)
+    # What is wrong with an override the server says too, and does not start; its route is known.
+    with suppress(ValueError):
+        spec = spec and override(spec, {**environ, **spec.env})
     cold = _mapping(status.get("coldStart")).get("totalSeconds")
     return ModelView(
         namespace=meta.get("namespace", ""),

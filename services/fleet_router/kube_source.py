@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 SETTLE_SECONDS = 0.02
 """Changes that come together make one table."""
 ALL = "*"
+LOGGED = 20
+"""Models that one log line names."""
 
 
 class KubeSource:
@@ -79,7 +81,10 @@ class KubeSource:
             await asyncio.sleep(SETTLE_SECONDS)
             self._dirty.clear()
             if all(each.synced for each in self._collections):
+                started = time.perf_counter()
                 self._swap()
+                # However fast changes come, most of the time is left for requests.
+                await asyncio.sleep(4 * (time.perf_counter() - started))
 
     def _swap(self) -> None:
         table = build(
@@ -91,11 +96,14 @@ class KubeSource:
         if old is not None and old.routes == table.routes:
             return
         self._routes.swap(table)
-        if _summary(old) != _summary(table):
-            event(logger, "routes_loaded", models=_summary(table))
+        before, now = _servers(old), _servers(table)
+        changed = sorted(model for model in before | now if before.get(model) != now.get(model))
+        if changed or old is None:
+            event(logger, "routes_loaded", models=len(now), servers=sum(now.values()),
+                  changed={model: now.get(model) for model in changed[:LOGGED]})  # fmt: skip
 
     def _read_model(self, item: Json) -> ModelView:
-        view = read_model(item, self._catalog)
+        view = read_model(item, self._catalog, self._environ)
         key = view.namespace, view.name
         if view.problem and self._problems.get(key) != view.problem:
             event(logger, "model_unreadable", level=logging.ERROR, namespace=view.namespace,
@@ -107,7 +115,7 @@ class KubeSource:
         return view
 
 
-def _summary(table: RouteTable | None) -> dict[str, int] | None:
-    if table is None:
-        return None
-    return {route.model: len(route.endpoints) for route in table.routes}
+def _servers(table: RouteTable | None) -> dict[str, int]:
+    """How many servers each model has."""
+    routes = table.routes if table is not None else ()
+    return {route.model: len(route.endpoints) for route in routes}

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
-from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
 from fleet_router.kube_objects import ModelView, SliceView
 from fleet_router.remote import with_remote
@@ -20,7 +18,7 @@ from fleet_router.routes import Endpoint, Origin, Route, RouteTable
 def build(
     models: Iterable[ModelView], slices: Iterable[SliceView], environ: Mapping[str, str]
 ) -> RouteTable:
-    """The table of now; settings of `environ` override limits as they do in the servers."""
+    """The table of now; `environ` holds the keys of addresses elsewhere."""
     servers: dict[tuple[str, str], dict[Endpoint, None]] = defaultdict(dict)
     for each in slices:
         servers[each.namespace, each.model].update(dict.fromkeys(each.endpoints))
@@ -42,9 +40,6 @@ def build(
 def _route(
     view: ModelView, spec: ModelSpec, endpoints: tuple[Endpoint, ...], environ: Mapping[str, str]
 ) -> Route:
-    # What is wrong with an override the server says too, and does not start; its route is known.
-    with suppress(ValueError):
-        spec = override(spec, {**environ, **spec.env})
     route = Route(
         spec=spec,
         endpoints=endpoints,

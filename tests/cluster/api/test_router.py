@@ -84,7 +84,8 @@ def test_a_model_applied_with_kubectl_is_served(
     assert answer.status_code == 200
     assert answer.headers["x-modelfleet-model"] == CHAT
     assert answer.headers["x-modelfleet-endpoint"].startswith("chat-")
-    assert [entry.id for entry in router.client().models.list()] == [CHAT]
+    with router.client() as client:
+        assert [entry.id for entry in client.models.list()] == [CHAT]
     tenant.kubectl("delete", "inferencemodel/chat")
     router.wait_until(lambda: router.states() == {})
     assert router.chat(CHAT).status_code == 404
@@ -175,7 +176,6 @@ def test_the_older_of_two_models_has_the_id(
     def younger(found: Json | None) -> Any:
         return found and found["metadata"]["creationTimestamp"] > created
 
-    operator.stop()  # it finds the model as it left it
     created = tenant.get(API, KIND, "old")["metadata"]["creationTimestamp"]
     names = iter(f"young-{number}" for number in range(100))
     while True:  # timestamps have a resolution of one second

@@ -45,9 +45,8 @@ def ready(address: str, **conditions: Any) -> Json:
 
 
 def table(models: list[Json], slices: list[Json] = [], **environ: str) -> RouteTable:  # noqa: B006
-    return build(
-        [read_model(each, KNOWN) for each in models], [read_slice(s) for s in slices], environ
-    )
+    views = [read_model(each, KNOWN, environ) for each in models]
+    return build(views, [read_slice(each) for each in slices], environ)
 
 
 def test_a_model_and_its_ready_servers() -> None:
@@ -117,7 +116,7 @@ def test_an_alias_stands_for_the_id_of_the_catalog() -> None:
     ],
 )
 def test_a_model_that_cannot_be_read_is_still_known(spec: Json) -> None:
-    view = read_model(resource("m", spec), KNOWN)
+    view = read_model(resource("m", spec), KNOWN, {})
     assert view.problem
     assert view.spec is not None
     assert view.spec.model == "acme/m"
