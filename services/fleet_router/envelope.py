@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import orjson
 from fastapi import Request
 
-from fleet_contract.errors import BadRequest, QueueFull
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec_parts import Limits
 from fleet_router.body import THREAD_BYTES, Body, StreamedBody, WholeBody
+from fleet_router.memory import Memory
 from fleet_router.multipart import ModelFinder
 from fleet_router.paths import BodyKind, PathRule
 from fleet_router.peek import Peek, of_json, of_upload
@@ -35,23 +36,6 @@ class Envelope:
     model: str | None
     body: Body
     peek: Peek
-
-
-class Memory:
-    """Bounds the bytes of all JSON bodies that are held at once."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    def take(self, size: int) -> None:
-        """Raises QueueFull when the bound is reached."""
-        if size > self._left:
-            raise QueueFull("The router holds too many request bodies.", retry_after=1)
-        self._left -= size
-
-    def give(self, size: int) -> None:
-        """Give back what was taken."""
-        self._left += size
 
 
 def body_limit(limits: Limits, kind: BodyKind) -> int:

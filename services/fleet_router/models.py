@@ -22,6 +22,8 @@ Entry = dict[str, Any]
 
 ASK_TIMEOUT = 1.0
 ANSWER_BYTES = 1024 * 1024
+AT_ONCE = 64
+"""Servers asked at the same time, of a fleet of hundreds."""
 READY = "ready"
 STARTING = "starting"
 UNAVAILABLE = "unavailable"
@@ -100,6 +102,7 @@ class Models:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
         self._created = int(time.time())
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._answered: set[Endpoint] = set()
         self._asking: tuple[RouteTable, asyncio.Task[list[Entry]]] | None = None
 
@@ -114,16 +117,17 @@ class Models:
         self._answered &= table.endpoints()
         return await asyncio.gather(*(self.entry(route) for route in table.routes))
 
+    async def _ask_one(self, endpoint: Endpoint) -> bytes | None:
+        async with self._places:
+            return await fetch(
+                self._pools, endpoint, "/v1/models", within=ASK_TIMEOUT, limit=ANSWER_BYTES
+            )
+
     async def entry(self, route: Route) -> Entry:
         """One model; an address elsewhere is not asked, it is taken to be there."""
         if route.spec.engine is Engine.REMOTE:
             return from_spec(route.spec, self._created, state_of(route, READY))
-        raws = await asyncio.gather(
-            *(
-                fetch(self._pools, endpoint, "/v1/models", within=ASK_TIMEOUT, limit=ANSWER_BYTES)
-                for endpoint in route.endpoints
-            )
-        )
+        raws = await asyncio.gather(*(self._ask_one(endpoint) for endpoint in route.endpoints))
         gone = any(endpoint in self._answered for endpoint in route.endpoints)
         answers = [own_entry(raw, route.model) for raw in raws]
         for endpoint, answer in zip(route.endpoints, answers, strict=True):

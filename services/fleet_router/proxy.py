@@ -15,8 +15,9 @@ from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
 from fleet_router import exchange as exchanges
 from fleet_router.carry import Carrier
 from fleet_router.dispatch import choose_route, everything
-from fleet_router.envelope import Memory, body_limit, open_envelope, path_limit
+from fleet_router.envelope import body_limit, open_envelope, path_limit
 from fleet_router.gate import Gate
+from fleet_router.memory import Memory, bound
 from fleet_router.metrics import RouterMetrics
 from fleet_router.outlet import Outlet
 from fleet_router.paths import PATHS, PathRule
@@ -28,7 +29,6 @@ from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
-MEMORY_BYTES = 512 * 1024 * 1024
 CLIENT_LEFT = 499
 
 
@@ -42,7 +42,7 @@ class Proxy:
         self._gate = gate
         self._carrier = carrier
         self._metrics = metrics
-        self._memory = Memory(MEMORY_BYTES)
+        self._memory = Memory(bound())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchanges.of(scope)

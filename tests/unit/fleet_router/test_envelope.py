@@ -12,9 +12,6 @@ import httpx
 import psutil
 import pytest
 
-from fleet_contract.errors import QueueFull
-from fleet_router.envelope import Memory
-
 
 def upload(*fields: tuple[str, bytes], boundary: str = "b") -> bytes:
     parts = [
@@ -119,13 +116,3 @@ def test_a_server_slow_to_read_slows_the_client_not_the_router(
                 client.sendall(b"x" * 300_000_000)
             assert router.memory_info().rss - before < 20_000_000
             server.close()
-
-
-async def test_bodies_held_at_once_are_bounded() -> None:
-    memory = Memory(100)
-    memory.take(60)
-    with pytest.raises(QueueFull):
-        memory.take(41)
-    memory.take(40)
-    memory.give(60)
-    memory.take(60)
