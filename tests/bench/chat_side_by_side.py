@@ -26,12 +26,16 @@ CONCURRENCIES = (1, 4, 16)
 def dequantised(folder: Path) -> Path:
     """SmolLM2 as a folder of safetensors in bfloat16."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     (gguf,) = stack.weights(stack.spec_of(stack.CHAT)).glob("*.gguf")
     source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
-    AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16).save_pretrained(folder)
+    dense = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.bfloat16, quantization_config=dense
+    )
+    model.save_pretrained(folder)
     return folder
 
 
