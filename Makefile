@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-cluster lint bench lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-cluster lint bench bench-figures lock clean test-deps env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,10 @@ bench: env-run ## Measure a fleet that runs at PORT
 	$(BIN)/modelfleet bench chat --model smollm2 $(BENCHED)
 	$(BIN)/modelfleet bench embeddings --model minilm $(BENCHED)
 	$(if $(AUDIO_FILE),$(BIN)/modelfleet bench audio --model whisper-base --file $(AUDIO_FILE) $(BENCHED))
+
+bench-figures: env-dev ## Take the figures of docs/benchmarks.md on this machine
+	@set -e; for script in ready in_process router_overhead chat_side_by_side; do \
+		$(BIN)/python tests/bench/$$script.py; done
 
 BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
 

@@ -34,6 +34,9 @@ NEW_TOKENS = 64
 START_SECONDS = 600
 RELEVANT = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd")
 
+# So that the processes below end with a script that is told to.
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
 
 def spec_of(name: str, **changes: Any) -> ModelSpec:
     """A catalog entry, with changes in snake case."""
