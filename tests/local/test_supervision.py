@@ -151,4 +151,4 @@ async def test_a_stop_lets_a_running_answer_finish(start_fleet: Any) -> None:
             os.kill(fleet.process.pid, signal.SIGINT)
             rest = [piece async for piece in pieces]
         assert rest[-1].endswith(b"data: [DONE]\n\n")
-        assert fleet.end() == 0
+        assert await asyncio.to_thread(fleet.process.wait, SECONDS) == 0
