@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 STUB = Path(__file__).with_name("stub_server.py")
 
@@ -104,6 +105,21 @@ class Fleet:
                 return str(found[0])
             time.sleep(0.02)
         raise AssertionError(f"no {text!r} in the log: {self.process.lines}")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of the samples of that name and those labels."""
+        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
+        samples = [sample for family in families for sample in family.samples]
+        return sum(
+            s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
+        )
+
+    def await_metric(self, name: str, value: float, seconds: float = 15, **labels: str) -> None:
+        """Wait for a metric to have a value."""
+        deadline = time.monotonic() + seconds
+        while (now := self.metric(name, **labels)) != value:
+            assert time.monotonic() < deadline, f"{name} is {now}, not {value}"
+            time.sleep(0.02)
 
     def chat(
         self, model: str = "acme/chat", plan: dict[str, Any] | None = None, **body: Any

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from fleet_contract.errors import RateLimited
 from fleet_router.keys import Key, KeyLimits, parse
@@ -45,12 +44,6 @@ def ask(
     )  # fmt: skip
 
 
-def metric(fleet: Any, name: str, **labels: str) -> float:
-    families = text_string_to_metric_families(httpx.get(f"{fleet.url}/metrics").text)
-    samples = [sample for family in families for sample in family.samples if sample.name == name]
-    return sum(s.value for s in samples if labels.items() <= s.labels.items())
-
-
 def test_only_known_keys_come_in_and_only_to_their_models(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
@@ -78,7 +71,7 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert "has 'acme/chat'." in ask(fleet, "some", "none").text
         assert ask(fleet, "some", None).headers["x-modelfleet-model"] == "acme/chat"
         assert httpx.get(f"{fleet.url}/readyz").status_code == 200
-        assert metric(fleet, "modelfleet_router_requests_total", key="some") == 4
+        assert fleet.metric("modelfleet_router_requests_total", key="some") == 4
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 
@@ -127,7 +120,7 @@ def test_limits_are_told_and_kept(start_router: Any, entry: Any, stub: Any, tmp_
         assert ask(fleet, "images", messages=seen).status_code == 200
         assert ask(fleet, "images", messages=seen).status_code == 429
         assert ask(fleet, "images").status_code == 200
-        assert metric(fleet, "modelfleet_router_images_total", key="images") == 2
+        assert fleet.metric("modelfleet_router_images_total", key="images") == 2
 
 
 def test_what_was_used_is_counted_and_written_down(
@@ -150,12 +143,12 @@ def test_what_was_used_is_counted_and_written_down(
             data={"model": "acme/speech"}, files={"file": b"x"},
         )  # fmt: skip
         tokens = "modelfleet_router_tokens_total"
-        assert metric(fleet, tokens, key="a", kind="prompt") == 11
-        assert metric(fleet, tokens, key="b", kind="completion") == 14
-        assert metric(fleet, tokens, key="b", kind="cached") == 8
-        assert metric(fleet, "modelfleet_router_audio_seconds_total", key="a") == 9
-        assert metric(fleet, "modelfleet_router_first_byte_seconds_count") == 4
-        assert metric(fleet, "modelfleet_router_between_pieces_seconds_count") == 2
+        assert fleet.metric(tokens, key="a", kind="prompt") == 11
+        assert fleet.metric(tokens, key="b", kind="completion") == 14
+        assert fleet.metric(tokens, key="b", kind="cached") == 8
+        assert fleet.metric("modelfleet_router_audio_seconds_total", key="a") == 9
+        assert fleet.metric("modelfleet_router_first_byte_seconds_count") == 4
+        assert fleet.metric("modelfleet_router_between_pieces_seconds_count") == 2
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [(line["key"], line["completion_tokens"]) for line in lines] == [
         ("a", 7), ("b", 7), ("b", 7), ("a", 0),

@@ -4,7 +4,6 @@ another model. Real router processes over stub servers."""
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,24 +12,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
-
-def metric(fleet: Any, name: str, **labels: str) -> float:
-    families = text_string_to_metric_families(httpx.get(f"{fleet.url}/metrics").text)
-    samples = [sample for family in families for sample in family.samples if sample.name == name]
-    return sum(s.value for s in samples if labels.items() <= s.labels.items())
-
-
-def until(true: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
 
 
 def held(fleet: Any, number: int) -> None:
-    until(lambda: metric(fleet, "modelfleet_router_held", model="acme/cold") == number)
+    fleet.await_metric("modelfleet_router_held", number, model="acme/cold")
 
 
 @contextmanager
@@ -50,7 +35,7 @@ def test_a_held_request_is_answered_when_a_server_comes(
     with start_router(tmp_path, [entry("acme/cold", "chat")], {"HOLD_SECONDS": "60"}) as fleet:
         with requests(lambda: fleet.chat("acme/cold")) as (waiting,):
             held(fleet, 1)
-            assert metric(fleet, "modelfleet_router_in_flight", model="acme/cold") == 1
+            assert fleet.metric("modelfleet_router_in_flight", model="acme/cold") == 1
             wake(fleet, entry, stub)
             answer = waiting.result(20)
         assert answer.status_code == 200
@@ -59,9 +44,9 @@ def test_a_held_request_is_answered_when_a_server_comes(
         warm = fleet.chat("acme/cold")
         assert warm.headers["x-modelfleet-cold"] == "false"
         assert warm.headers["x-modelfleet-queue-ms"] == "1.5"
-        assert metric(fleet, "modelfleet_router_held", model="acme/cold") == 0
-        assert metric(fleet, "modelfleet_router_held_seconds_count", model="acme/cold") == 1
-        assert metric(fleet, "modelfleet_router_last_request_timestamp_seconds") > 1.7e9
+        assert fleet.metric("modelfleet_router_held", model="acme/cold") == 0
+        assert fleet.metric("modelfleet_router_held_seconds_count", model="acme/cold") == 1
+        assert fleet.metric("modelfleet_router_last_request_timestamp_seconds") > 1.7e9
 
 
 def test_a_server_that_restarts_is_waited_for(
@@ -99,9 +84,9 @@ def test_too_many_are_a_429_and_the_deadline_is_a_503(
                 assert answer.status_code == 503
                 assert answer.json()["error"]["code"] == "model_not_ready"
                 assert "retry-after" in answer.headers
-        assert metric(fleet, "modelfleet_router_refused_total", reason="full") == 1
-        assert metric(fleet, "modelfleet_router_refused_total", reason="deadline") == 2
-        assert metric(fleet, "modelfleet_router_held", model="acme/cold") == 0
+        assert fleet.metric("modelfleet_router_refused_total", reason="full") == 1
+        assert fleet.metric("modelfleet_router_refused_total", reason="deadline") == 2
+        assert fleet.metric("modelfleet_router_held", model="acme/cold") == 0
 
 
 def test_a_client_that_leaves_frees_its_place(start_router: Any, entry: Any, tmp_path: Any) -> None:
@@ -110,7 +95,7 @@ def test_a_client_that_leaves_frees_its_place(start_router: Any, entry: Any, tmp
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{fleet.url}/v1/chat/completions", json={"model": "acme/cold"}, timeout=0.5)
         held(fleet, 0)
-        assert metric(fleet, "modelfleet_router_in_flight", model="acme/cold") == 0
+        assert fleet.metric("modelfleet_router_in_flight", model="acme/cold") == 0
 
 
 def test_a_deleted_model_is_told_to_those_who_wait(
@@ -200,7 +185,7 @@ def test_a_fallback_answers_and_is_named(
         assert answer.headers["x-modelfleet-cold"] == "false"
         assert answer.json()["asked"] == "acme/warm"
         assert "x-modelfleet-fallback" not in fleet.chat("acme/warm").headers
-        assert metric(fleet, "modelfleet_router_fallbacks_total", fallback="acme/warm") == 1
+        assert fleet.metric("modelfleet_router_fallbacks_total", fallback="acme/warm") == 1
 
 
 def test_a_fallback_answers_uploads_too(

@@ -15,7 +15,6 @@ import httpx
 import openai
 import psutil
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from fleet_contract.errors import UpstreamFailed
 from fleet_router.outlet import error_event
@@ -84,7 +83,7 @@ def test_a_client_that_leaves_a_stream_stops_the_server(
     ) as answer:  # fmt: skip
         next(answer.iter_raw())
     stub.await_state(identifier, "cancelled")
-    assert answer_metric(fleet, "modelfleet_router_in_flight", model="acme/chat") == 0
+    assert fleet.metric("modelfleet_router_in_flight", model="acme/chat") == 0
 
 
 def test_a_client_that_leaves_before_the_answer_stops_the_server(
@@ -172,14 +171,8 @@ def test_many_clients_leaving_leave_nothing_in_flight(fleet: Any, stub: Any, hea
         list(clients.map(leave, identifiers))
     for identifier in identifiers:
         stub.await_state(identifier, "cancelled", 10)
-    assert answer_metric(fleet, "modelfleet_router_in_flight", model="acme/chat") == 0
+    assert fleet.metric("modelfleet_router_in_flight", model="acme/chat") == 0
     assert fleet.chat().status_code == 200
-
-
-def answer_metric(fleet: Any, name: str, **labels: str) -> float:
-    families = text_string_to_metric_families(httpx.get(f"{fleet.url}/metrics").text)
-    samples = [sample for family in families for sample in family.samples if sample.name == name]
-    return sum(s.value for s in samples if labels.items() <= s.labels.items())
 
 
 @pytest.mark.parametrize(
