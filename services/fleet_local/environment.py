@@ -18,6 +18,7 @@ OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_OFFLINE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
 }
 """Weights are on disk before a server starts, so its libraries have nothing to ask anyone."""
@@ -36,15 +37,18 @@ def of_router(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str
 
 
 def of_server(
-    spec: ModelSpec, settings: UpSettings, environ: Mapping[str, str], models: Path, threads: int
+    spec: ModelSpec, settings: UpSettings, environ: Mapping[str, str], models: Path
 ) -> dict[str, str]:
-    """Environment of the server of `spec`; what the spec's own `env` says wins over the rest."""
+    """Environment of the server of `spec`; what the spec's own `env` says wins over the rest.
+
+    CPUs are not divided: without MODELFLEET_THREADS each engine may use all of them, because
+    mostly one works while the others sleep, and a share would slow that one down.
+    """
     device = {} if settings.device == "auto" else {"MODEL_DEVICE": settings.device}
     return {
         **of_router(settings, environ),
         **OFFLINE,
         **device,
-        "MODELFLEET_THREADS": str(threads),
         "MODELS_DIR": str(models.resolve()),
         "AUTO_DOWNLOAD_MODELS": "0",
         **launch.encode(spec),

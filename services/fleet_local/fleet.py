@@ -10,9 +10,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_local import environment, ports, routes_file, threads
+from fleet_local import environment, ports, routes_file
 from fleet_local.errors import StartError
 from fleet_local.probe import Probe
 from fleet_local.process import Lifeline
@@ -96,12 +95,9 @@ class Fleet:
 
     def _make_servers(self) -> dict[str, Service]:
         specs = [spec for spec in self._specs if spec.engine is not Engine.REMOTE]
-        share = self._settings.threads or threads.share(len(specs), available_cpus())
         servers: dict[str, Service] = {}
         for spec in specs:
-            environ = environment.of_server(
-                spec, self._settings, self._environ, self._models, share
-            )
+            environ = environment.of_server(spec, self._settings, self._environ, self._models)
             launch = Launch(spec.model, "fleet_server", ports.LOOPBACK, environ)
             port = ports.pick([server.port for server in servers.values()])
             servers[spec.model] = self._service(launch, routes_file.slug(spec.model), port)

@@ -14,10 +14,8 @@ Settings = Callable[..., UpSettings]
 Spec = Callable[..., ModelSpec]
 
 
-def of_server(
-    spec: ModelSpec, settings: UpSettings, environ: dict[str, str], threads: int = 2
-) -> dict[str, str]:
-    return environment.of_server(spec, settings, environ, Path("models"), threads)
+def of_server(spec: ModelSpec, settings: UpSettings, environ: dict[str, str]) -> dict[str, str]:
+    return environment.of_server(spec, settings, environ, Path("models"))
 
 
 def test_tokens_stay_behind(settings: Settings, spec: Spec) -> None:
@@ -50,7 +48,7 @@ def test_the_device_asked_for_wins_over_the_environment(settings: Settings, spec
 
 def test_the_spec_has_the_last_word(settings: Settings, spec: Spec) -> None:
     given = spec(env={"MODELFLEET_THREADS": "1", "MODEL_DEVICE": "mps"})
-    made = of_server(given, settings(device="cpu"), {}, threads=8)
+    made = of_server(given, settings(device="cpu"), {"MODELFLEET_THREADS": "8"})
     assert (made["MODELFLEET_THREADS"], made["MODEL_DEVICE"]) == ("1", "mps")
 
 
