@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
 
 from harness import kubeconfig, pod_states
-from harness.api import Api, Json
+from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
 from harness.helm import CHART, Helm, HelmError, given
 from harness.operator_process import DEFINITION
@@ -25,6 +26,12 @@ from harness.tenant import Tenant
 MODELFLEET = "from fleet_cli.main import main; main()"
 RBAC = "rbac.authorization.k8s.io/v1"
 LEFT_BY_HELM = frozenset({"kube-root-ca.crt", "default"})
+WIDE = (
+    (RBAC, "ClusterRole"),
+    (RBAC, "ClusterRoleBinding"),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
+)
 NAMESPACED = (
     ("apps/v1", "Deployment"),
     ("apps/v1", "ReplicaSet"),
@@ -67,8 +74,8 @@ class Release:
             for item in self.tenant.items(version, kind)
             if item["metadata"]["name"] not in LEFT_BY_HELM
         ]
-        for kind in ("ClusterRole", "ClusterRoleBinding"):
-            names = [item["metadata"]["name"] for item in self.tenant.api.items(RBAC, kind)]
+        for version, kind in WIDE:
+            names = [item["metadata"]["name"] for item in self.tenant.api.items(version, kind)]
             found += [f"{kind}/{name}" for name in names if self.tenant.namespace in name]
         return found
 
@@ -186,8 +193,7 @@ def test_an_upgrade_whose_definition_fails_changes_nothing(release: Release, hoo
     assert hooks.ran
     assert all(done.returncode == 1 for done in hooks.ran)
     assert release.image("router") == "modelfleet-router:0.1.0"
-    roles = [name for name in release.objects() if name.startswith("Cluster")]
-    assert roles == []
+    assert not [name for name in release.objects() if name.startswith("ClusterRole")]
     release("uninstall", "--wait", "--timeout=60s")
 
 
@@ -196,3 +202,45 @@ def test_two_operators_of_one_namespace_are_refused(release: Release, helm: Helm
     with pytest.raises(HelmError, match="modelfleet-profiles"):
         helm("install", "second", str(CHART), "-n", release.tenant.namespace)
     release("uninstall")
+
+
+def test_the_router_may_change_one_annotation_only(
+    release: Release, control_plane: ControlPlane
+) -> None:
+    release("install", values={"models": MODELS})
+    tenant, account = release.tenant, "fleet-modelfleet-router"
+    path = tenant.api.path("v1", "ServiceAccount", tenant.namespace, account)
+    token = tenant.api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
+    (model,) = tenant.items("modelfleet.dev/v1alpha1", "InferenceModel")
+    with Api(control_plane.kubeconfig_with("chart-router", token, tenant.namespace)) as router:
+
+        def annotate(**given: str) -> Json:
+            return {"metadata": {"annotations": given}}
+
+        refused: list[Json] = [
+            {"spec": {"replicas": 7}},
+            {"metadata": {"labels": {"a": "b"}}},
+            {"metadata": {"finalizers": ["example.com/a"]}},
+            annotate(other="b"),
+            {"metadata": {"annotations": None}},
+        ]
+        wake = {"modelfleet.dev/wake-at": "2026-01-01T00:00:00Z"}
+        eventually_refused(router, model, refused[0])
+        router.patch(model, annotate(**wake))
+        for body in refused:
+            with pytest.raises(ApiError, match="the router may change the annotation"):
+                router.patch(model, body)
+        router.patch(model, annotate(**{"modelfleet.dev/wake-at": "2026-01-01T00:00:09Z"}))
+    release("uninstall", "--wait", "--timeout=60s")
+
+
+def eventually_refused(router: Api, model: Json, body: Json) -> None:
+    """A new policy is in force a moment after it was made."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            router.patch(model, body)
+        except ApiError:
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the policy is not in force")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import Any
 
 import pytest
@@ -153,3 +155,12 @@ def test_images_come_from_where_they_were_put(renderer: Helm) -> None:
     }
     prefix = "mirror.example.com/fleet/modelfleet-"
     assert images == {f"{prefix}{kind}:0.1.0" for kind in ("operator", "router", "client")}
+
+
+def test_the_values_that_the_page_shows_are_values(renderer: Helm) -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    shown = re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) >= 3
+    for text in shown:
+        values = yaml.safe_load(textwrap.dedent(text))
+        assert renderer.template(values), text
