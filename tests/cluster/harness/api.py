@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -122,7 +123,11 @@ class Api:
     def watch(self, path: str, timeout: float, **params: str) -> Iterator[tuple[str, Json]]:
         """Events of a collection, the present objects first as ADDED; ends after `timeout` s."""
         query = {"watch": "true", "timeoutSeconds": str(max(1, int(timeout))), **params}
-        with self._http.stream("GET", path, params=query, timeout=timeout + 5) as answer:
+        with (
+            # A busy machine's server may be late to end it; that ends it too.
+            suppress(httpx.ReadTimeout),
+            self._http.stream("GET", path, params=query, timeout=timeout + 5) as answer,
+        ):
             if answer.status_code != 200:
                 _checked(answer.status_code, answer.read())
             for line in answer.iter_lines():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import yaml
+
 from harness import operator_process, pods
 from harness.api import Api, Json
 from harness.operator_process import ACCOUNT, NAMESPACE
+from harness.paths import REPOSITORY
 from harness.tenant import Tenant
 
 OPERATOR = "modelfleet-operator"
@@ -14,18 +17,7 @@ ROUTER = "modelfleet-router"
 APPS = "apps/v1"
 _RBAC = "rbac.authorization.k8s.io"
 
-_ROUTER_RULES = [
-    {
-        "apiGroups": ["modelfleet.dev"],
-        "resources": ["inferencemodels"],
-        "verbs": ["get", "list", "watch", "patch"],
-    },
-    {
-        "apiGroups": ["discovery.k8s.io"],
-        "resources": ["endpointslices"],
-        "verbs": ["get", "list", "watch"],
-    },
-]
+_ROUTER_RULES = REPOSITORY / "services" / "fleet_router" / "rbac.yaml"
 
 
 def install_operator(api: Api, image: str, server_image: str, labels: dict[str, str]) -> None:
@@ -59,7 +51,8 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
     """A router for the tenant's namespace; the address of its Service, once it is ready."""
     tenant.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ROUTER}})
     name = {"name": ROUTER}
-    role = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": name, "rules": _ROUTER_RULES}
+    rules = yaml.safe_load(_ROUTER_RULES.read_text())["watched"]
+    role = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": name, "rules": rules}
     tenant.apply(role)
     tenant.apply(
         {
@@ -70,7 +63,11 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
             "subjects": [{"kind": "ServiceAccount", "name": ROUTER, "namespace": tenant.namespace}],
         }
     )
-    manifest = pods.deployment(ROUTER, image, environ={}, readinessProbe=_probe("/readyz"))
+    # As in the chart: Services hear of a leaving router before it stops listening.
+    leave = {"preStop": {"sleep": {"seconds": 5}}}
+    manifest = pods.deployment(
+        ROUTER, image, environ={}, readinessProbe=_probe("/readyz"), lifecycle=leave
+    )
     manifest["spec"]["replicas"] = replicas
     manifest["spec"]["template"]["metadata"]["labels"] |= {
         "app.kubernetes.io/name": "modelfleet",

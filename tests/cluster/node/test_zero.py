@@ -1,0 +1,66 @@
+"""From nothing to the first answer: a model scaled to zero is woken by a request."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+
+from harness.api import Json
+from harness.models import model, phase, wait
+from harness.tenant import Tenant
+
+CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
+SPEECH = "openai/whisper-base"
+SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
+PATIENCE = 180.0
+
+
+def ask(client: openai.OpenAI, model_id: str, spoken: bytes) -> bool:
+    """Whether a good first answer comes; of a chat, its first token."""
+    if model_id == EMBEDDING:
+        return len(client.embeddings.create(model=EMBEDDING, input="A cat.").data) == 1
+    if model_id == SPEECH:
+        file = ("speech.wav", spoken)
+        return bool(client.audio.transcriptions.create(model=SPEECH, file=file).text)
+    messages: Any = [{"role": "user", "content": "What is the capital of France?"}]
+    with client.chat.completions.create(
+        model=CHAT, messages=messages, max_tokens=8, stream=True
+    ) as stream:
+        return any(chunk.choices and chunk.choices[0].delta.content for chunk in stream)
+
+
+@pytest.mark.parametrize("model_id", [EMBEDDING, CHAT, SPEECH], ids=["embed", "chat", "speech"])
+def test_a_request_wakes_a_model_at_zero(
+    tenant: Tenant,
+    client: openai.OpenAI,
+    weights_on_node: Callable[[str], str],
+    spoken: bytes,
+    model_id: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    fields = {"source": weights_on_node(model_id), "resources": SMALL, "minReplicas": 0}
+    task = {EMBEDDING: "embedding", CHAT: "chat", SPEECH: "speech"}[model_id]
+    scaling = {"maxReplicas": 1, "scaleToZeroAfter": 5}
+    tenant.kubectl.apply(model("woken", model=model_id, task=task, **fields, **scaling))
+    wait(tenant, "woken", phase("ScaledToZero"), PATIENCE)
+    tenant.wait_list("v1", "Pod", lambda pods: not models_of(pods), PATIENCE)
+    began = time.monotonic()
+    assert ask(client, model_id, spoken)
+    seconds = round(time.monotonic() - began, 2)
+    found = wait(tenant, "woken", lambda item: "coldStart" in (item or {})["status"], PATIENCE)
+    stages = found["status"]["coldStart"]
+    record_property("wake_to_first_answer_seconds", seconds)
+    record_property("stages", json.dumps(stages))
+    print(f"{model_id}: first answer after {seconds} s; {json.dumps(stages)}")
+    assert found["status"]["readyReplicas"] == 1
+
+
+def models_of(pods: list[Json]) -> list[str]:
+    labelled = (pod["metadata"] for pod in pods)
+    return [meta["name"] for meta in labelled if "modelfleet.dev/inferencemodel" in meta["labels"]]
