@@ -1,0 +1,80 @@
+"""A run that was killed leaves nothing that breaks the next one, or stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import leftovers
+from harness.paths import CLUSTER
+from harness.run import CGROUP_PREFIX, runs_root
+
+KILLED_RUN = textwrap.dedent("""
+    import sys, time
+    sys.path.insert(0, {cluster!r})
+    from harness.process import Process
+    from harness.run import Run
+    run = Run()
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    Process(run, "kept", ["setsid", "--fork", sys.executable, "-c", stubborn])
+    print(run.folder, flush=True)
+    time.sleep(600)
+""")
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run whose process was killed, a process of it still running."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = [sys.executable, "-c", KILLED_RUN.format(cluster=str(CLUSTER))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        while not any("setsid" not in p.cmdline()[0] for p in leftovers.marked(folder)):
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    return folder
+
+
+def test_a_killed_run_is_found_and_removed(killed: Path) -> None:
+    (left,) = leftovers.marked(killed)
+    assert leftovers.sweep() == [killed.name]
+    assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+    assert not killed.exists()
+    assert leftovers.sweep() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes control groups")
+def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) -> None:
+    from harness import control_groups
+
+    name = CGROUP_PREFIX + killed.name
+    control_groups.create(name)
+    groups = list(leftovers.control_groups(name))
+    assert groups
+    # Not marked, as a container is not: only its control group tells whose it is.
+    with subprocess.Popen(["sleep", "600"], env={}) as pod:
+        inner = groups[0] / "pods"
+        inner.mkdir()
+        (inner / "cgroup.procs").write_text(str(pod.pid))
+        leftovers.sweep()
+        assert not psutil.pid_exists(pod.pid)
+    assert list(leftovers.control_groups(name)) == []
+
+
+def test_a_run_that_lives_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.run import Run
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run = Run()
+    assert leftovers.sweep() == []
+    assert run.folder.exists()
+    run.close()
+    assert list(runs_root().iterdir()) == []
