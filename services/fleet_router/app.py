@@ -49,6 +49,9 @@ EXPOSED = (
 )  # fmt: skip
 """Headers of answers that pages may read."""
 
+HELD_SHARE = 0.8
+"""Part of the time to drain that requests may still wait for a server: they want an answer too."""
+
 
 class RouterAPI(FastAPI):
     """FastAPI with a short cut for proxied requests."""
@@ -92,6 +95,7 @@ def create_app(
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
     wrap: Callable[[ASGIApp], ASGIApp] | None = None,
+    drain_timeout: float = 30.0,
     with_metrics: bool = True,
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `wrap` is laid around what answers requests
@@ -151,6 +155,7 @@ def create_app(
 
     def drain() -> None:
         probes.draining = True
+        holds.drain(drain_timeout * HELD_SHARE)
 
     return RouterApp(app, drain)
 

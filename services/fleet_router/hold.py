@@ -59,6 +59,7 @@ class Holds:
         """When the present waiting for a model began."""
         self.starts: dict[str, float] = {}
         """Seconds the last such waiting took, until a server answered."""
+        self.ends_at = float("inf")
         self._wake = wake
 
     def wake(self, route: Route) -> None:
@@ -73,6 +74,11 @@ class Holds:
         since = self.since.get(route.model)
         passed = time.monotonic() - since if since is not None else 0.0
         return max(1.0, whole - passed)
+
+    def drain(self, seconds: float) -> None:
+        """The process ends: nobody waits longer than `seconds` from now."""
+        self.ends_at = time.monotonic() + seconds
+        self.routes.nudge()
 
     def forget(self, known: frozenset[str]) -> None:
         """Keep no figures of models that are gone."""
@@ -111,7 +117,7 @@ class Hold:
             raise _hopeless(route)
         if self._started is None:
             self._enter(route)
-        left = self._deadline - time.monotonic()
+        left = min(self._deadline, self._holds.ends_at) - time.monotonic()
         if left <= 0:
             self._holds.metrics.refused.labels(self._model, "deadline").inc()
             raise NotReady(
@@ -170,7 +176,7 @@ class Hold:
 
 
 def _because(route: Route) -> str:
-    return f" ({route.message.rstrip('.')})" if route.message else ""
+    return f" ({route.reason})" if route.reason else ""
 
 
 def _hopeless(route: Route) -> NotReady:

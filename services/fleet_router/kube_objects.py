@@ -27,7 +27,7 @@ PORT_NAME = "http"
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """An InferenceModel; `created` and `wake_at` in RFC 3339, `message` of its Ready condition."""
+    """An InferenceModel; `created` and `wake_at` in RFC 3339, `reason` is its Ready condition's word."""
 
     namespace: str
     name: str
@@ -35,7 +35,7 @@ class ModelView:
     spec: ModelSpec | None
     problem: str = ""
     phase: Phase | None = None
-    message: str = ""
+    reason: str = ""
     cold_seconds: float | None = None
     wake_at: str = ""
 
@@ -67,7 +67,7 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
         spec=spec,
         problem=problem,
         phase=_phase(status.get("phase")),
-        message=_ready_message(status.get("conditions")),
+        reason=str(status.get("reason") or ""),
         cold_seconds=float(cold) if isinstance(cold, int | float) and cold > 0 else None,
         wake_at=_mapping(meta.get("annotations")).get(ANNOTATION_WAKE, ""),
     )
@@ -141,13 +141,6 @@ def _phase(value: Any) -> Phase | None:
         return Phase(value)
     except ValueError:
         return None
-
-
-def _ready_message(conditions: Any) -> str:
-    for condition in conditions or []:
-        if condition.get("type") == "Ready":
-            return str(condition.get("message", ""))
-    return ""
 
 
 def _mapping(value: Any) -> Json:

@@ -45,7 +45,7 @@ def _route(
         endpoints=endpoints,
         origin=Origin(view.namespace, view.name, view.wake_at),
         phase=view.phase,
-        message=view.message or view.problem,
+        reason=view.reason or ("InvalidSpec" if view.problem else ""),
         cold_seconds=view.cold_seconds,
     )
     return with_remote(route, environ)

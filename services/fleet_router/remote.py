@@ -27,8 +27,8 @@ def with_remote(route: Route, environ: Mapping[str, str]) -> Route:
         return route
     try:
         endpoint = Endpoint.parse("remote", remote.address, key(remote.api_key_env, environ))
-    except ValueError as error:
-        return replace(route, endpoints=(), message=str(error))
+    except ValueError:
+        return replace(route, endpoints=(), reason="InvalidAddress")
     return replace(route, endpoints=(endpoint,), sends=remote.model or route.model)
 
 

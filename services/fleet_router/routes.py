@@ -60,7 +60,7 @@ class Route:
     """A model and its servers; without servers it is known, but cannot answer yet.
 
     `sends` is the id its servers know it by where that is another. What a cluster knows besides:
-    `phase` and `message` of the resource, and `cold_seconds`, how long its last start took.
+    `phase` and `reason` of the resource, and `cold_seconds`, how long its last start took.
     """
 
     spec: ModelSpec
@@ -68,7 +68,7 @@ class Route:
     sends: str = ""
     origin: Origin | None = None
     phase: Phase | None = None
-    message: str = ""
+    reason: str = ""
     cold_seconds: float | None = None
 
     @property
@@ -121,6 +121,10 @@ class LiveRoutes:
         """Make `table` the one that later requests see."""
         self.table = table
         self.on_swap(table)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Have everybody who waits for a change look again."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None

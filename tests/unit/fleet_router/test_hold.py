@@ -89,6 +89,22 @@ def test_too_many_are_a_429_and_the_deadline_is_a_503(
         assert fleet.metric("modelfleet_router_held", model="acme/cold") == 0
 
 
+def test_who_waits_is_answered_before_the_router_ends(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    environ = {"HOLD_SECONDS": "600", "DRAIN_TIMEOUT": "3"}
+    with (
+        start_router(tmp_path, [entry("acme/cold", "chat")], environ) as fleet,
+        requests(lambda: fleet.chat("acme/cold")) as (waiting,),
+    ):
+        held(fleet, 1)
+        fleet.process.terminate()
+        answer = waiting.result(20)
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+        assert fleet.process.wait(10) == 0
+
+
 def test_a_client_that_leaves_frees_its_place(start_router: Any, entry: Any, tmp_path: Any) -> None:
     models = [entry("acme/cold", "chat", routing={"holdSeconds": 60})]
     with start_router(tmp_path, models) as fleet:

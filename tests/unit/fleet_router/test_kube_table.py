@@ -73,12 +73,12 @@ def test_a_model_without_servers_is_known_with_what_its_status_says() -> None:
         status={
             "phase": "ScaledToZero",
             "coldStart": {"totalSeconds": 4.5},
-            "conditions": [{"type": "Ready", "status": "False", "message": "asleep"}],
+            "reason": "Idle",
         },
     )  # fmt: skip
     route = table([item]).by_id["acme/m"]
     assert (route.phase, route.cold_seconds) == (Phase.SCALED_TO_ZERO, 4.5)
-    assert route.message == "asleep"
+    assert route.reason == "Idle"
     assert route.origin == Origin("default", "m", "2026-01-01T00:00:00Z")
     assert state_of(route, "starting") == "scaled_to_zero"
 
