@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fleet_contract.errors import BadRequest, FleetError, RequestTimeout
 
 MAX_HEAD_BYTES = 64 * 1024
+LINGER_SECONDS = 2.0
+"""How long a refused client may still send: closing at once would take the answer from it."""
 
 
 class HeadTooLarge(FleetError):
@@ -44,6 +46,7 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
         _head_timer: asyncio.TimerHandle | None = None
         _head_bytes = 0
         _write_timer: asyncio.TimerHandle | None = None
+        _refused = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -55,6 +58,8 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            if self._refused:
+                return
             if self._head_timer is not None:
                 if self._head_bytes > MAX_HEAD_BYTES:
                     self._refuse(HeadTooLarge(f"The head exceeds {MAX_HEAD_BYTES} bytes."))
@@ -118,8 +123,11 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
 
         def _refuse(self, error: FleetError) -> None:
             self._stop_timer()
-            if not self.transport.is_closing():
+            if not self._refused and not self.transport.is_closing():
+                self._refused = True
                 self.transport.write(refusal(error))
-                self.transport.close()
+                if self.transport.can_write_eof():  # not over TLS
+                    self.transport.write_eof()
+                self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     return TimedProtocol
