@@ -7,7 +7,7 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -39,6 +39,7 @@ class KubeClient:
         self._access = access
         self._http = httpx.AsyncClient(
             base_url=access.server, verify=access.tls, timeout=TIMEOUT, trust_env=False,
+            limits=httpx.Limits(max_connections=None),  # every watch keeps one
             headers={"user-agent": "modelfleet-router", "accept": "application/json"},
         )  # fmt: skip
 
@@ -67,7 +68,7 @@ class KubeClient:
 
     async def watch(
         self, path: str, selector: str, version: str, seconds: int
-    ) -> AsyncIterator[tuple[str, Json]]:
+    ) -> AsyncGenerator[tuple[str, Json], None]:
         """Type and object of every event after `version`, bookmarks included, for `seconds`.
 
         A connection that the other side has forgotten is given up 15 s later. Raises KubeError;

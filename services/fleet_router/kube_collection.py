@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from fleet_router.kube_client import GONE, Json, KubeClient, KubeError
@@ -63,15 +64,25 @@ class Collection(Generic[T]):
                     self._version = ""
                     event(logger, "watch_expired", path=self._path)
                 else:
-                    self._failures += 1
-                    pause = max(delay(self._failures), error.after)
-                    event(logger, "watch_failed", level=logging.WARNING, path=self._path,
-                          error=str(error), retry_in=round(pause, 2))  # fmt: skip
-                    await asyncio.sleep(pause)
+                    await self._pause(str(error), error.after)
+            except Exception as error:
+                # Whatever the server sent: a watch that ended would leave the routes stale.
+                logger.error("unexpected error on %s", self._path, exc_info=error)
+                self._version = ""
+                await self._pause(repr(error))
+
+    async def _pause(self, why: str, at_least: float = 0.0) -> None:
+        self._failures += 1
+        seconds = max(delay(self._failures), at_least)
+        event(logger, "watch_failed", level=logging.WARNING, path=self._path, error=why,
+              retry_in=round(seconds, 2))  # fmt: skip
+        await asyncio.sleep(seconds)
 
     async def _list(self) -> None:
         items, version = await self._client.list(self._path, self._selector)
-        self.objects = {_key(item): self._read(item) for item in items}
+        self.objects = {}
+        for item in items:
+            self._put(item)
         self._version = version
         self.synced = True
         self._good()
@@ -80,17 +91,28 @@ class Collection(Generic[T]):
     async def _watch(self) -> None:
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 (spreads load, guards nothing)
         events = self._client.watch(self._path, self._selector, self._version, seconds)
-        async for kind, item in events:
-            self._good()
-            self._version = str(item["metadata"]["resourceVersion"])
-            if kind == "BOOKMARK":
-                continue
-            if kind == "DELETED":
-                self.objects.pop(_key(item), None)
-            else:
-                self.objects[_key(item)] = self._read(item)
-            self._changed()
+        async with aclosing(events):
+            async for kind, item in events:
+                self._good()
+                self._apply(kind, item)
         self._good()
+
+    def _apply(self, kind: str, item: Json) -> None:
+        if kind == "DELETED":
+            self.objects.pop(_key(item), None)
+        elif kind != "BOOKMARK":
+            self._put(item)
+        self._version = str(item["metadata"]["resourceVersion"])
+        if kind != "BOOKMARK":
+            self._changed()
+
+    def _put(self, item: Json) -> None:
+        """One object that cannot be read must not hide all others."""
+        try:
+            self.objects[_key(item)] = self._read(item)
+        except Exception as error:
+            self.objects.pop(_key(item), None)
+            logger.error("an object of %s cannot be read", self._path, exc_info=error)
 
     def _good(self) -> None:
         self._failures = 0

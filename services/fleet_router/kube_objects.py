@@ -27,7 +27,7 @@ PORT_NAME = "http"
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """An InferenceModel; `created` and `wake_at` in RFC 3339, `reason` is its Ready condition's word."""
+    """An InferenceModel; `created` and `wake_at` in RFC 3339, `reason` as its status says."""
 
     namespace: str
     name: str

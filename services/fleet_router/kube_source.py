@@ -82,7 +82,10 @@ class KubeSource:
             self._dirty.clear()
             if all(each.synced for each in self._collections):
                 started = time.perf_counter()
-                self._swap()
+                try:
+                    self._swap()
+                except Exception as error:
+                    logger.error("the routes could not be put together", exc_info=error)
                 # However fast changes come, most of the time is left for requests.
                 await asyncio.sleep(4 * (time.perf_counter() - started))
 

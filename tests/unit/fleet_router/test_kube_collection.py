@@ -181,6 +181,22 @@ async def test_a_list_that_expires_half_way_begins_again() -> None:
         assert names(collection) == {"b"}
 
 
+@pytest.mark.usefixtures("quick")
+async def test_an_object_that_cannot_be_read_hides_no_other() -> None:
+    def read(item: Json) -> str:
+        if item["metadata"]["name"] == "bad":
+            raise TypeError("bad")
+        return str(item["metadata"]["name"])
+
+    async with scripted(
+        listed(5, "a", "bad"), [event("ADDED", "bad", 6), event("ADDED", "b", 7)],
+        [{"type": "ADDED", "object": {}}], listed(9, "a", "b", "c"),
+    ) as (script, client):  # fmt: skip
+        collection = Collection(client, "/things", read, lambda: None)
+        await follow(script, collection)
+        assert names(collection) == {"a", "b", "c"}
+
+
 def test_pauses_grow_and_differ() -> None:
     assert max(delay(1) for _ in range(50)) <= kube_collection.FIRST_DELAY
     assert min(delay(30) for _ in range(50)) >= kube_collection.LONGEST_DELAY / 2
