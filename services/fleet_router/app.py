@@ -78,11 +78,12 @@ class RouterApp:
 class Source:
     """Where routes come from: `watch` keeps them fresh for ever, `wake` asks for a server of a
     resource, `close` ends. `scrapes` says that the servers' metrics are merged into the router's,
-    where nobody else collects them."""
+    where nobody else collects them. `age` tells how long nothing was heard of what is watched."""
 
     watch: Callable[[], Awaitable[None]] | None = None
     wake: Callable[[Origin], None] | None = None
     close: Callable[[], Awaitable[None]] | None = None
+    age: Callable[[], float] | None = None
     scrapes: bool = True
 
 
@@ -103,6 +104,8 @@ def create_app(
     source = source or Source()
     pools = Pools()
     metrics = RouterMetrics()
+    if source.age is not None:
+        metrics.watch_age(source.age)
     gate = gate or Gate()
     meter = Meter(metrics, usage_log)
     probes = Probes(routes, pools, metrics, gate, scrapes=source.scrapes)

@@ -59,7 +59,6 @@ class KubeSource:
             for place in places
         ]  # fmt: skip
 
-    @property
     def age(self) -> float:
         """Seconds since the quietest collection was last heard of."""
         return time.monotonic() - min(each.heard for each in self._collections)

@@ -120,7 +120,7 @@ def from_cluster(
     namespaces = settings.namespaces or (access.namespace,)
     kube = KubeSource(client, namespaces, routes, environ)
     event(logger, "watching", server=access.server, namespaces=list(namespaces))
-    return Source(kube.watch, Waker(client).wake, client.close, scrapes=False)
+    return Source(kube.watch, Waker(client).wake, client.close, kube.age, scrapes=False)
 
 
 def raise_file_limit() -> None:

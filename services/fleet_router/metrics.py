@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -154,3 +155,12 @@ class RouterMetrics:
             ("model",),
             registry=self.registry,
         )
+
+    def watch_age(self, read: Callable[[], float]) -> None:
+        """A gauge of a source that watches; read at every scrape."""
+        gauge = Gauge(
+            "modelfleet_router_watch_age_seconds",
+            "Seconds since the cluster was last heard of; a watch is renewed within 180.",
+            registry=self.registry,
+        )
+        gauge.set_function(read)

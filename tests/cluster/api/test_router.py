@@ -159,6 +159,7 @@ def test_routes_outlive_an_api_server_that_restarts(
     control_plane.stop_apiserver(kill=True)
     assert router.chat(CHAT).status_code == 200
     assert router.answers("/readyz")
+    assert "modelfleet_router_watch_age_seconds" in router.get("/metrics").text
     control_plane.start_apiserver()
     tenant.create(model("other", aliases=["late"]))
     router.wait_until(lambda: "test/other" in router.states())
