@@ -20,6 +20,7 @@ from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.observed import Observed, Ref
 from fleet_operator.plan import Plan
 from fleet_operator.pod import pod_template
+from fleet_operator.remembered import remembered
 from fleet_operator.rollout_step import Step, next_step
 from fleet_operator.server_container import Object
 from fleet_operator.timestamps import parse
@@ -61,14 +62,13 @@ def reconcile(observed: Observed) -> Plan:
 
 def _target(observed: Observed) -> autoscale.Target:
     spec = observed.resolution.spec
-    meta, past = observed.model["metadata"], observed.status.get("scaling")
+    meta, past = observed.model["metadata"], remembered(Scaling, observed.status.get("scaling"))
     if spec is None:
-        kept = Scaling.model_validate(past) if past else None
-        return autoscale.Target(_present_replicas(observed), "Fixed", kept)
+        return autoscale.Target(_present_replicas(observed), "Fixed", past)
     return autoscale.target(
         spec,
         observed.load,
-        Scaling.model_validate(past) if past else None,
+        past,
         (meta.get("annotations") or {}).get(ANNOTATION_WAKE),
         max(parse(meta.get("creationTimestamp")) or observed.now, _last_ready(observed)),
         observed.now,
@@ -130,8 +130,7 @@ def _step(observed: Observed, template: Object | None) -> Step | None:
 
 
 def _rollout(observed: Observed) -> Rollout | None:
-    raw = observed.status.get("rollout")
-    return Rollout.model_validate(raw) if raw else None
+    return remembered(Rollout, observed.status.get("rollout"))
 
 
 def _objects(observed: Observed, step: Step | None, target: autoscale.Target) -> tuple[Object, ...]:

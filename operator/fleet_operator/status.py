@@ -14,6 +14,7 @@ from fleet_operator.conditions import Said, Truth, conditions
 from fleet_operator.diagnosis import Diagnosis, Stage
 from fleet_operator.facts import Facts
 from fleet_operator.observed import Observed
+from fleet_operator.remembered import remembered
 from fleet_operator.report import ServerReport
 from fleet_operator.rollout import SURGE, Choice
 from fleet_operator.verdict import Verdict
@@ -157,9 +158,9 @@ def _cold_start(observed: Observed, facts: Facts) -> ColdStart | None:
         if (report := observed.reports.get(pod.uid)) is not None and report.phase == "ready"
         if (start := cold_start(pod, report)) is not None
     ]
-    raw = observed.status.get("coldStart")
-    before = [ColdStart.model_validate(raw)] if raw else []
-    return max([*before, *starts], key=lambda start: start.at, default=None)
+    before = remembered(ColdStart, observed.status.get("coldStart"))
+    known = starts if before is None else [before, *starts]
+    return max(known, key=lambda start: start.at, default=None)
 
 
 def _resolved(spec: ModelSpec) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Statuses of other versions, and of people who write into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import model
+
+from fleet_contract.status import Scaling
+from fleet_operator.observed import Observed
+from fleet_operator.reconcile import reconcile
+from fleet_operator.remembered import remembered
+
+
+@pytest.mark.parametrize(
+    ("raw", "desired"),
+    [
+        ({"desiredReplicas": 3}, 3),
+        ({"desiredReplicas": 3, "fromTheFuture": 1}, 3),
+        ({"desiredReplicas": "three"}, None),
+        ({}, None),
+        (None, None),
+        ("three", None),
+    ],
+)
+def test_what_cannot_be_read_is_forgotten(raw: Any, desired: int | None) -> None:
+    found = remembered(Scaling, raw)
+    assert (found.desired_replicas if found is not None else None) == desired
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"scaling": {"x": 1}, "rollout": {"y": 2}, "coldStart": {"z": 3}},
+        {"scaling": None, "rollout": [], "coldStart": "soon"},
+        {"conditions": []},
+    ],
+)
+def test_no_status_keeps_a_model_from_being_served(
+    observe: Callable[..., Observed], status: dict[str, Any]
+) -> None:
+    raw = {**model(scaleToZeroAfter=99999), "status": status}
+    plan = reconcile(observe(raw))
+    assert [child["kind"] for child in plan.objects] == ["Deployment", "Service"]
