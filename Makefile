@@ -59,7 +59,7 @@ BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
 # Debian packages: the speech tests' voices and formats, then what the node of tests/cluster needs.
 DEBIAN := espeak-ng ffmpeg \
 	containerd runc containernetworking-plugins iptables nftables conntrack iproute2 util-linux \
-	buildah debootstrap ca-certificates openssl
+	buildah debootstrap ca-certificates openssl docker-registry
 
 test-deps: ## Install the Debian packages the tests use (needs root)
 	@missing=; for package in $(DEBIAN); do \

@@ -48,10 +48,10 @@ def build(kind: str) -> Image:
             if docker:
                 _make(kind, tag, docker, "")
             else:
-                buildah = _buildah(folder)
-                base_image.ensure(buildah)
-                _make(kind, tag, " ".join(buildah), _BUILDAH_FLAGS)
-            _save(image, [docker] if docker else _buildah(folder), folder)
+                builder = buildah(folder)
+                base_image.ensure(builder)
+                _make(kind, tag, " ".join(builder), BUILDAH_FLAGS)
+            _save(image, [docker] if docker else buildah(folder), folder)
             _forget_older(kind, folder)
     return image
 
@@ -77,7 +77,7 @@ def fingerprint(kind: str) -> str:
 
 # In a chroot nothing needs the right to make namespaces; the network is the machine's for pip,
 # and so are its certificate authorities.
-_BUILDAH_FLAGS = (
+BUILDAH_FLAGS = (
     "--layers --isolation chroot --network host --pull-never -v /etc/ssl/certs:/etc/ssl/certs:ro"
 )
 
@@ -89,7 +89,8 @@ def _docker() -> str | None:
     return None
 
 
-def _buildah(folder: Path) -> list[str]:
+def buildah(folder: Path) -> list[str]:
+    """buildah with a store of its own in the cache folder."""
     store = folder / "buildah"
     return ["buildah", "--root", str(store / "root"), "--runroot", str(store / "run")]
 

@@ -38,6 +38,9 @@ class Namespace:
         self._outside = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
         _check(_libc().unshare(_NEW_NETWORK))
         self._inside = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        # The root of a user namespace may leave its first network, but not return to it.
+        self._returns = _libc().setns(self._outside, _NEW_NETWORK) == 0
+        self.enter()
         for line in (
             "link set lo up",
             f"addr add {PLAYED_PODS.replace('.0.0/', '.0.1/')} dev lo",
@@ -48,6 +51,11 @@ class Namespace:
         ):
             subprocess.run(["ip", *line.split()], check=True)
 
+    @property
+    def outside_path(self) -> str:
+        """The network that this process came from, as a path for `nsenter --net=`."""
+        return f"/proc/{os.getpid()}/fd/{self._outside}"
+
     def route(self, network: str) -> None:
         """Give a cluster network a local way, so that the firewall's rules see its packets."""
         subprocess.run(["ip", "route", "add", network, "dev", "mf0"], check=True)
@@ -57,8 +65,9 @@ class Namespace:
         _check(_libc().setns(self._inside, _NEW_NETWORK))
 
     def leave(self) -> None:
-        """Move this thread back to the machine's network."""
-        _check(_libc().setns(self._outside, _NEW_NETWORK))
+        """Move this thread back to the machine's network, where that can be done."""
+        if self._returns:
+            _check(_libc().setns(self._outside, _NEW_NETWORK))
 
     @contextmanager
     def outside(self) -> Iterator[None]:

@@ -1,0 +1,120 @@
+"""`skaffold dev` without docker: the chart on the real node; an edit is seen in the running pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+
+from harness import registry, tiers
+from harness.api import Api, Json
+from harness.binaries import program
+from harness.control_plane import ControlPlane
+from harness.installation import APPS, OPERATOR, available
+from harness.mirror import Mirror
+from harness.netns import Namespace
+from harness.node import Node
+from harness.operator_process import NAMESPACE
+from harness.registry import Registry
+from harness.run import Run
+from harness.skaffold import Skaffold
+
+FLEET = "fleet"
+ROUTER = "fleet-modelfleet-router"
+CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.fixture
+def alone(api: Api) -> Iterator[None]:
+    """No operator of other tests looks after this one's models meanwhile."""
+    running = [
+        item for item in api.items(APPS, "Deployment") if item["metadata"]["name"] == OPERATOR
+    ]
+    for item in running:
+        api.patch(item, {"spec": {"replicas": 0}})
+        api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, none_left, timeout=120)
+    yield
+    for item in running:
+        api.patch(item, {"spec": {"replicas": 1}})
+        api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(1), timeout=120)
+
+
+@pytest.fixture
+def skaffold(
+    run: Run,
+    node: Node,
+    alone: None,
+    pod_network: Namespace,
+    control_plane: ControlPlane,
+    package_mirror: Mirror,
+) -> Iterator[Skaffold]:
+    if why := registry.why_not():
+        tiers.did_not_run("skaffold", why)
+    with pod_network.outside():
+        program("skaffold")
+    with Registry(run):
+        made = Skaffold(run, pod_network, control_plane.kubeconfig)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def test_an_edit_is_seen_in_the_running_pod(
+    skaffold: Skaffold, api: Api, package_mirror: Mirror
+) -> None:
+    environ = {f"PYPI_{name.removeprefix('PIP_')}": value
+               for name, value in package_mirror.environ.items()}  # fmt: skip
+    dev = skaffold.dev(environ)
+    dev.wait_until(lambda: "Watching for changes" in dev.log.read_text(), timeout=900)
+    service = api.get("v1", "Service", FLEET, ROUTER)
+    url = f"http://{service['spec']['clusterIP']}"
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120,
+                           http_client=openai.DefaultHttpxClient(trust_env=False))  # fmt: skip
+    answer = client.chat.completions.create(
+        model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],
+        max_tokens=16, temperature=0,
+    )  # fmt: skip
+    assert "Paris" in (answer.choices[0].message.content or "")
+
+    pods = uids(api)
+    edited = skaffold.folder / "services" / "fleet_router" / "models.py"
+    edited.write_text(edited.read_text() + f"\n{EDIT}\n")
+    dev.wait_until(lambda: owner(url) == "an edited router", timeout=120)
+    assert uids(api) == pods
+    assert "Syncing" in dev.log.read_text()
+
+    skaffold.stop()
+    skaffold.delete(environ)
+    api.wait_list(APPS, "Deployment", FLEET, lambda items: not items, timeout=120)
+    api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FLEET}})
+
+
+EDIT = """
+_from_spec = from_spec
+
+
+def from_spec(*given: Any) -> Entry:
+    return {**_from_spec(*given), "owned_by": "an edited router"}
+"""
+
+
+def owner(url: str) -> str:
+    """Who the router says owns the model; "" while it does not answer."""
+    try:
+        found = httpx.get(f"{url}/v1/models", trust_env=False, timeout=5).json()["data"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return ""
+    return str(found[0]["owned_by"]) if found else ""
+
+
+def none_left(deployment: Json | None) -> bool:
+    return bool(deployment and not deployment["status"].get("replicas"))
+
+
+def uids(api: Api) -> set[str]:
+    """The router's pods."""
+    pods = api.items("v1", "Pod", FLEET, labelSelector="app.kubernetes.io/component=router")
+    return {pod["metadata"]["uid"] for pod in pods}
