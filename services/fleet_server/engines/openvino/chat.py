@@ -25,6 +25,7 @@ from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties
 from fleet_server.engines.openvino.step_loop import Running, StepLoop
+from fleet_server.engines.openvino.text_encoder import TextEncoder
 from fleet_server.engines.openvino.vocabulary import OpenVinoVocabulary
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
@@ -51,7 +52,8 @@ class OpenVinoChat:
         self.context_length = _context(spec, facts, cache)
         self._tokenizer = self._pipeline.get_tokenizer()
         self.decode = Detokenizer(self._tokenizer)
-        self.vocabulary = OpenVinoVocabulary(self._tokenizer, self.decode)
+        self._encode = TextEncoder(self._tokenizer)
+        self.vocabulary = OpenVinoVocabulary(self._tokenizer, self._encode, self.decode)
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
         self._loop = StepLoop(self._pipeline, self._stop_ids)
@@ -67,8 +69,8 @@ class OpenVinoChat:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {reason}", param="messages"
             ) from error
-        encoded = self._tokenizer.encode(text, add_special_tokens=False).input_ids
-        return Prompt(num_tokens=int(encoded.shape[1]), state=np.array(encoded.data))
+        ids = self._encode(text)
+        return Prompt(num_tokens=len(ids), state=ids[np.newaxis])
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]

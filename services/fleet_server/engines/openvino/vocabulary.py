@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from fleet_server.engines.openvino.detokenizer import Detokenizer
+from fleet_server.engines.openvino.text_encoder import TextEncoder
 
 
 class OpenVinoVocabulary:
     """`tokenizer` is an `openvino_genai.Tokenizer`. Safe to call from several threads."""
 
-    def __init__(self, tokenizer: Any, detokenizer: Detokenizer) -> None:
+    def __init__(self, tokenizer: Any, encode: TextEncoder, detokenizer: Detokenizer) -> None:
         self._tokenizer = tokenizer
+        self._encode = encode
         self._pieces = detokenizer.pieces
         self.size = max(self._pieces) + 1
 
     def encode(self, text: str, add_special: bool) -> list[int]:
-        encoded = self._tokenizer.encode(text, add_special_tokens=add_special).input_ids
-        ids: list[int] = encoded.data[0].tolist() if encoded.shape[1] else []
+        ids: list[int] = self._encode(text, add_special=add_special).tolist()
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
