@@ -43,7 +43,7 @@ class ControlPlane:
         self._etcd_port, self._peer_port, self._port = _free_ports(3)
         self._tokens = {user: secrets.token_hex(16) for user in _USERS}
         self._processes: dict[str, Process] = {}
-        self.server = f"https://{address or 'localhost'}:{self._port}"
+        self.server = f"https://{address or '127.0.0.1'}:{self._port}"
 
     @property
     def authority(self) -> Path:

@@ -33,12 +33,17 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 
 
 @pytest.fixture(scope="session")
-def control_plane(run: Run, pod_network: Namespace) -> Iterator[ControlPlane]:
-    """The control plane of the real node."""
+def fit_for_a_node() -> None:
+    """Skips, or fails in CI, where no node can run."""
     if tiers.existing_cluster():
         pytest.skip("MODELFLEET_TEST_KUBECONFIG: the node tier runs a node and images of its own")
     if why := tiers.why_no_node():
         tiers.did_not_run("node tier", why)
+
+
+@pytest.fixture(scope="session")
+def control_plane(fit_for_a_node: None, run: Run, pod_network: Namespace) -> Iterator[ControlPlane]:
+    """The control plane of the real node."""
     plane = ControlPlane(run, "node", NODE_ADDRESS, SERVICES, real_nodes=True)
     try:
         plane.start()
@@ -140,3 +145,10 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     question = "What is the capital of France?"
     subprocess.run(["espeak-ng", "-s", "150", "-w", str(path), question], check=True)
     return path.read_bytes()
+
+
+@pytest.fixture
+def alone(api: Api) -> Iterator[None]:
+    """No operator of other tests looks after this one's models meanwhile."""
+    with installation.paused(api):
+        yield

@@ -9,14 +9,13 @@ import openai
 import pytest
 
 from harness import registry, tiers
-from harness.api import Api, Json
+from harness.api import Api
 from harness.binaries import program
 from harness.control_plane import ControlPlane
-from harness.installation import APPS, OPERATOR, available
+from harness.installation import APPS
 from harness.mirror import Mirror
 from harness.netns import Namespace
 from harness.node import Node
-from harness.operator_process import NAMESPACE
 from harness.registry import Registry
 from harness.run import Run
 from harness.skaffold import Skaffold
@@ -24,21 +23,6 @@ from harness.skaffold import Skaffold
 FLEET = "fleet"
 ROUTER = "fleet-modelfleet-router"
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
-
-
-@pytest.fixture
-def alone(api: Api) -> Iterator[None]:
-    """No operator of other tests looks after this one's models meanwhile."""
-    running = [
-        item for item in api.items(APPS, "Deployment") if item["metadata"]["name"] == OPERATOR
-    ]
-    for item in running:
-        api.patch(item, {"spec": {"replicas": 0}})
-        api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, none_left, timeout=120)
-    yield
-    for item in running:
-        api.patch(item, {"spec": {"replicas": 1}})
-        api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(1), timeout=120)
 
 
 @pytest.fixture
@@ -71,12 +55,11 @@ def test_an_edit_is_seen_in_the_running_pod(
     dev.wait_until(lambda: "Watching for changes" in dev.log.read_text(), timeout=900)
     service = api.get("v1", "Service", FLEET, ROUTER)
     url = f"http://{service['spec']['clusterIP']}"
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120,
-                           http_client=openai.DefaultHttpxClient(trust_env=False))  # fmt: skip
-    answer = client.chat.completions.create(
-        model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],
-        max_tokens=16, temperature=0,
-    )  # fmt: skip
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120) as client:
+        answer = client.chat.completions.create(
+            model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],
+            max_tokens=16, temperature=0,
+        )  # fmt: skip
     assert "Paris" in (answer.choices[0].message.content or "")
 
     pods = uids(api)
@@ -108,10 +91,6 @@ def owner(url: str) -> str:
     except (httpx.HTTPError, ValueError, KeyError):
         return ""
     return str(found[0]["owned_by"]) if found else ""
-
-
-def none_left(deployment: Json | None) -> bool:
-    return bool(deployment and not deployment["status"].get("replicas"))
 
 
 def uids(api: Api) -> set[str]:

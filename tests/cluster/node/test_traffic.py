@@ -30,7 +30,7 @@ EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}}
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-OF_MODEL = "modelfleet.dev/model"
+OF_MODEL = "modelfleet.dev/inferencemodel"
 READY_SECONDS = 300.0
 
 
