@@ -74,8 +74,8 @@ def parse(data: Mapping[str, str]) -> tuple[dict[str, Profile], dict[str, str]]:
 
 def _profile(text: str) -> Profile:
     try:
-        raw = yaml.safe_load(text) or {}
-        return Profile.model_validate(raw)
+        raw = yaml.safe_load(text)
+        return Profile.model_validate({} if raw is None else raw)
     except yaml.YAMLError as error:
         raise ProfileError(f"not valid YAML: {error}") from error
     except ValidationError as error:

@@ -1,0 +1,60 @@
+"""Catalog and profiles are read again when they change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.unit.fleet_operator.conftest import settings_of
+
+from fleet_contract.catalog import CatalogError
+from fleet_operator.api import Api
+from fleet_operator.sources import SourceReader
+
+
+class ConfigMaps:
+    """The one ConfigMap the operator may read."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] | None = None
+        self.asked: list[tuple[str, str]] = []
+
+    async def get(self, kind: Any, namespace: str, name: str) -> dict[str, Any] | None:
+        self.asked.append((namespace, name))
+        return None if self.data is None else {"data": self.data}
+
+
+def written(path: Path, text: str, second: int) -> None:
+    path.write_text(text)
+    os.utime(path, (second, second))
+
+
+async def test_profiles_come_and_go() -> None:
+    maps = ConfigMaps()
+    reader = SourceReader(cast(Api, maps), settings_of())
+    first = await reader.read(None)
+    assert (first.profiles, first.problems) == ({}, {})
+    assert maps.asked == [("system", "modelfleet-profiles")]
+    maps.data = {"fast": "device: cpu", "bad": "[]"}
+    second = await reader.read(first)
+    assert list(second.profiles) == ["fast"]
+    assert list(second.problems) == ["bad"]
+    assert second.catalog is first.catalog
+    maps.data = {}
+    assert (await reader.read(second)).profiles == {}
+
+
+async def test_a_catalog_of_ones_own_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    reader = SourceReader(cast(Api, ConfigMaps()), settings_of(CATALOG=str(path)))
+    with pytest.raises(CatalogError):
+        await reader.read(None)
+    written(path, "models: [{model: a/b}]", 1000)
+    first = await reader.read(None)
+    assert list(first.catalog) == ["a/b"]
+    written(path, "models: {", 2000)
+    assert list((await reader.read(first)).catalog) == ["a/b"]
+    written(path, "models: [{model: c/d}]", 3000)
+    assert list((await reader.read(first)).catalog) == ["c/d"]
