@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.api import Json
-from harness.models import APPS, model, phase, said, wait
+from harness.models import API, APPS, KIND, model, phase, said, wait
 from harness.operator_process import OperatorProcess
 from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
@@ -139,3 +139,47 @@ def test_a_settled_fleet_is_silent(
     log = [line for line in operator.log().splitlines() if '"applied"' in line]
     assert log
     assert all('"sentinel"' in line for line in log)
+
+
+def test_servers_left_behind_are_adopted(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("orphan-a")
+    tenant.create(model("heir"))
+    wait(tenant, "heir", phase("Ready"))
+    before = tenant.get(APPS, "Deployment", "heir")
+    tenant.kubectl("delete", "inferencemodel/heir", "--cascade=orphan")
+    tenant.wait(
+        APPS, "Deployment", "heir", lambda d: d and not d["metadata"].get("ownerReferences"), 90
+    )
+    made = tenant.create(model("heir"))
+    wait(tenant, "heir", phase("Ready"))
+    after = tenant.wait(
+        APPS, "Deployment", "heir", lambda d: d and d["metadata"].get("ownerReferences")
+    )
+    (owner,) = after["metadata"]["ownerReferences"]
+    assert owner["uid"] == made["metadata"]["uid"]
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"]["template"] == before["spec"]["template"]
+
+
+def test_a_resource_made_again_at_once_gets_children_of_its_own(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    add_node("again-a")
+    tenant.create(model("again"))
+    wait(tenant, "again", phase("Ready"))
+    old = tenant.get(APPS, "Deployment", "again")["metadata"]["uid"]
+    tenant.kubectl("delete", "inferencemodel/again", "--wait=false")
+    tenant.wait(API, KIND, "again", lambda m: m is None)
+    made = tenant.create(model("again"))
+    wait(tenant, "again", phase("Ready"), timeout=120)
+    after = tenant.get(APPS, "Deployment", "again")["metadata"]
+    assert after["uid"] != old
+    assert [owner["uid"] for owner in after["ownerReferences"]] == [made["metadata"]["uid"]]
