@@ -1,0 +1,61 @@
+"""Applying the definition: when it counts as served, and what is said where there is no cluster.
+
+That it is really applied, with its ServiceAccount's rights, is in tests/cluster/chart.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_operator import install_crd
+from fleet_operator.install_crd import established
+
+
+def conditions(**given: str) -> dict[str, Any]:
+    said = [{"type": kind, "status": status, "message": kind} for kind, status in given.items()]
+    return {"status": {"conditions": said}}
+
+
+@pytest.mark.parametrize(
+    ("found", "is_served"),
+    [
+        ({}, False),
+        ({"status": {}}, False),
+        (conditions(NamesAccepted="True", Established="True"), True),
+        (conditions(NamesAccepted="False", Established="False"), False),
+        (conditions(Established="True", NonStructuralSchema="True"), False),
+    ],
+)
+def test_established(found: dict[str, Any], is_served: bool) -> None:
+    assert established(found) is is_served
+
+
+def test_a_server_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    config = tmp_path / "config"
+    server = {"server": f"https://127.0.0.1:{port}"}
+    config.write_text(
+        json.dumps(
+            {
+                "clusters": [{"name": "a", "cluster": server}],
+                "users": [{"name": "a", "user": {"token": "a-secret"}}],
+                "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+                "current-context": "a",
+            }
+        )
+    )
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    with pytest.raises(SystemExit) as ended:
+        install_crd.app(["--patience=0"], prog_name="install-crd")
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("modelfleet install-crd: PATCH /apis/apiextensions.k8s.io/v1/")
+    assert "a-secret" not in told
