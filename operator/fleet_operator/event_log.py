@@ -20,18 +20,22 @@ class Event(NamedTuple):
 
 def events(
     before: Mapping[str, Any],
+    after: Mapping[str, Any],
     verdict: Verdict,
     scaled: tuple[int, int, str] | None,
     choice: Choice | None,
 ) -> tuple[Event, ...]:
-    """What to tell. `scaled` is (from, to, why) where the number of servers changes now,
-    `choice` the strategy where a rollout begins now."""
+    """What to tell of the change of a status. `scaled` is (from, to, why) where the number of
+    servers changes now, `choice` the strategy where a rollout begins now."""
     told: list[Event] = []
     if choice is not None and choice.reason != "FirstVersion":
         told.append(Event("Normal", "RollingOut", f"{choice.reason}: {choice.message}"))
     if scaled is not None:
         old, new, why = scaled
         told.append(Event("Normal", "Scaled", f"From {old} to {new} servers: {why}."))
+    slow = _of(after, "CpuFallback")
+    if slow is not None and _of(before, "CpuFallback") is None:
+        told.append(Event("Warning", "CpuFallback", slow))
     if before.get("reason") == verdict.reason and before.get("phase") == verdict.phase:
         return tuple(told)
     if verdict.failed or verdict.reason == "Unschedulable":
@@ -41,3 +45,9 @@ def events(
     elif verdict.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED):
         told.append(Event("Normal", verdict.reason, verdict.message))
     return tuple(told)
+
+
+def _of(status: Mapping[str, Any], reason: str) -> str | None:
+    """The message of a condition with this reason."""
+    conditions = status.get("conditions") or ()
+    return next((one["message"] for one in conditions if one.get("reason") == reason), None)

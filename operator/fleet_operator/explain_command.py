@@ -46,6 +46,9 @@ def explain(
     try:
         for text in _explanations(name, namespace, file, offline):
             print(text)
+    except BrokenPipeError as error:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error
     except (CannotRead, ValueError, OSError) as error:
         print(f"modelfleet explain: {error}", file=sys.stderr)
         raise typer.Exit(1) from error

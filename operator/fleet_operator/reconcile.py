@@ -48,13 +48,14 @@ def reconcile(observed: Observed) -> Plan:
     verdict = judge(facts, target, problem)
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
+    rollout = step.rollout if step is not None else _rollout(observed)
+    after = status.build(observed, facts, target, verdict, choice, rollout)
+    scaled = _scaled(observed, objects, target)
     return Plan(
-        status=status.build(
-            observed, facts, target, verdict, choice, step.rollout if step else _rollout(observed)
-        ),
+        status=after,
         objects=objects,
         delete=_unwanted(observed, objects, problem),
-        events=events(observed.status, verdict, _scaled(observed, objects, target), choice),
+        events=events(observed.status, after, verdict, scaled, choice),
         again_in=_soonest(target.again_in, step.again_in if step is not None else None),
         wants_stable_template=step.wants_stable_template if step is not None else None,
     )

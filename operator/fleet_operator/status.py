@@ -20,6 +20,7 @@ from fleet_operator.rollout import SURGE, Choice
 from fleet_operator.verdict import Verdict
 
 ROLLOUT = "RolloutStrategy"
+ACCELERATED = "Accelerated"
 
 
 def build(
@@ -52,7 +53,7 @@ def build(
         scaling=target.scaling,
         rollout=rollout,
         conditions=conditions(
-            _conditions(facts, verdict, choice, before),
+            [*_conditions(facts, verdict, choice, before), *_accelerated(facts, report)],
             before.get("conditions") or (),
             generation,
             observed.now,
@@ -120,6 +121,17 @@ def _loaded(facts: Facts, verdict: Verdict) -> Said:
     if best.failed or best.stage is Stage.LOADING:
         return Said(kind, "False", best.reason, best.message)
     return Said(kind, "True", "Loaded", "The model is loaded.")
+
+
+def _accelerated(facts: Facts, report: ServerReport) -> list[Said]:
+    """Whether servers that asked for an accelerator run on one; nothing where none did."""
+    asked = {name for pod, _ in facts.current for name in pod.requests if "/" in name}
+    if not asked or not report.device:
+        return []
+    if report.device == "cpu":
+        text = f"The servers have {', '.join(sorted(asked))} and run on the CPU."
+        return [Said(ACCELERATED, "False", "CpuFallback", text)]
+    return [Said(ACCELERATED, "True", "OnAccelerator", f"On {report.device}.")]
 
 
 def _best(facts: Facts) -> Diagnosis | None:

@@ -33,7 +33,8 @@ class Condition(SpecPart):
     """One aspect of the state, by the Kubernetes API conventions."""
 
     type: str = Field(max_length=316)
-    """Aspect: Ready, Progressing, Scheduled, WeightsReady, Loaded or RolloutStrategy."""
+    """Aspect: Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy or
+    Accelerated."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")

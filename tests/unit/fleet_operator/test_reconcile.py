@@ -283,6 +283,32 @@ def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("requests", "device", "accelerated"),
+    [
+        ({"nvidia.com/gpu": "1"}, "cuda:0", ("True", "OnAccelerator", "On cuda:0.")),
+        ({"nvidia.com/gpu": "1"}, "cpu",
+         ("False", "CpuFallback", "The servers have nvidia.com/gpu and run on the CPU.")),
+        ({"nvidia.com/gpu": "1"}, "", None),
+        ({"cpu": "1"}, "cpu", None),
+    ],
+)  # fmt: skip
+def test_an_accelerator_that_is_not_used_is_told(
+    observe: Observe, requests: dict[str, str], device: str, accelerated: Any
+) -> None:
+    reports = {"uid-m-0": ServerReport("ready", "torch", device)}
+    fare = {"ready": True, "requests": requests}
+    observed = settled(observe, model(), fare, reports=reports)
+    plan = reconcile(observed)
+    found = [one for one in plan.status["conditions"] if one["type"] == "Accelerated"]
+    assert [(one["status"], one["reason"], one["message"]) for one in found] == (
+        [accelerated] if accelerated else []
+    )
+    told = [event.reason for event in plan.events]
+    assert ("CpuFallback" in told) is (device == "cpu" and "cpu" not in requests)
+    assert reconcile(again(observed, plan)).events == ()
+
+
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
     from fleet_operator.autoscale import Load
 
