@@ -1,16 +1,19 @@
 # The router: one OpenAI-compatible address for all models of a fleet.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS dependencies
 ARG PIP_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 RUN python3 -m venv --without-pip /opt/venv
-# Without our packages this installs what they need: a change of a source leaves the layer alone.
+# Without our packages this installs what they need: a change of a source leaves this stage, and
+# the layer copied from it, alone.
 COPY pyproject.toml requirements.lock LICENSE ./
 RUN touch README.md \
     && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock ".[router]" \
     && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet
+
+FROM dependencies AS build
 COPY services/fleet_contract services/fleet_contract
 COPY services/fleet_web services/fleet_web
 COPY services/fleet_router services/fleet_router
@@ -18,14 +21,7 @@ COPY services/fleet_cli services/fleet_cli
 RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt/modelfleet .
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="modelfleet-router" \
-      org.opencontainers.image.description="Routes OpenAI-compatible requests to a fleet of models" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /opt/venv /opt/venv
+COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=build /opt/modelfleet /opt/modelfleet
 ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/modelfleet \
@@ -39,3 +35,11 @@ HEALTHCHECK CMD ["/opt/venv/bin/python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
 ENTRYPOINT ["modelfleet"]
 CMD ["router", "--kube", "--host", "0.0.0.0", "--port", "8000"]
+# Last, since they differ at every commit.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="modelfleet-router" \
+      org.opencontainers.image.description="Routes OpenAI-compatible requests to a fleet of models" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -2,7 +2,7 @@
 # FLAVOUR=cpu has OpenVINO and CTranslate2 and no torch; FLAVOUR=cuda has torch besides.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS dependencies
 ARG FLAVOUR=cpu
 ARG PIP_INDEX_URL
 # pip fetches the weights that travel as packages; since 24.1 it tells its progress.
@@ -15,7 +15,8 @@ WORKDIR /build
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv --without-pip /opt/venv
-# Without our packages this installs what they need: a change of a source leaves the layer alone.
+# Without our packages this installs what they need: a change of a source leaves this stage, and
+# the layer copied from it, alone.
 COPY pyproject.toml requirements.lock LICENSE ./
 RUN touch README.md \
     && case "${FLAVOUR}" in cpu) extras=server ;; cuda) extras=server,torch ;; \
@@ -34,24 +35,18 @@ RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
     && find . -name '*.pyi' -delete \
     && find av ctranslate2 ctranslate2.libs -name '*.so*' -exec strip --strip-unneeded {} + \
     && /opt/venv/bin/python -c "import av, ctranslate2, openvino_genai, faster_whisper.vad"
-COPY services/fleet_contract /build/services/fleet_contract
-COPY services/fleet_web /build/services/fleet_web
-COPY services/fleet_weights /build/services/fleet_weights
-COPY services/fleet_server /build/services/fleet_server
-COPY services/fleet_cli /build/services/fleet_cli
-RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt/modelfleet /build
+
+FROM dependencies AS build
+WORKDIR /build
+COPY services/fleet_contract services/fleet_contract
+COPY services/fleet_web services/fleet_web
+COPY services/fleet_weights services/fleet_weights
+COPY services/fleet_server services/fleet_server
+COPY services/fleet_cli services/fleet_cli
+RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt/modelfleet .
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG FLAVOUR=cpu
-LABEL org.opencontainers.image.title="modelfleet-server" \
-      org.opencontainers.image.description="Serves one model over an OpenAI-compatible API" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      dev.modelfleet.flavour="${FLAVOUR}"
-COPY --from=build /opt/venv /opt/venv
+COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=build /opt/modelfleet /opt/modelfleet
 ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/modelfleet \
@@ -67,3 +62,13 @@ HEALTHCHECK --start-period=10m CMD ["/opt/venv/bin/python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/livez', timeout=2)"]
 ENTRYPOINT ["modelfleet"]
 CMD ["server", "--host", "0.0.0.0", "--port", "8000"]
+# Last, since they differ at every commit.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG FLAVOUR=cpu
+LABEL org.opencontainers.image.title="modelfleet-server" \
+      org.opencontainers.image.description="Serves one model over an OpenAI-compatible API" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      dev.modelfleet.flavour="${FLAVOUR}"

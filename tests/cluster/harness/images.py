@@ -45,14 +45,12 @@ def build(kind: str) -> Image:
     with exclusive(folder / "lock"):
         if not image.archive.exists():
             docker = _docker()
-            if docker:
-                _make(kind, tag, docker, "")
-            else:
-                builder = buildah(folder)
+            builder = [docker] if docker else buildah(folder)
+            if not docker:
                 base_image.ensure(builder)
-                _make(kind, tag, " ".join(builder), BUILDAH_FLAGS)
-            _save(image, [docker] if docker else buildah(folder), folder)
-            _forget_older(kind, folder)
+            _make(kind, tag, " ".join(builder), "" if docker else BUILDAH_FLAGS)
+            _save(image, builder, folder)
+            _forget_older(kind, folder, builder)
     return image
 
 
@@ -129,8 +127,16 @@ def _save(image: Image, builder: list[str], folder: Path) -> None:
     partial.rename(image.archive)
 
 
-def _forget_older(kind: str, folder: Path) -> None:
+def _forget_older(kind: str, folder: Path, builder: list[str]) -> None:
     """Keep a few: another checkout, or a run that has not loaded its own yet, may want them."""
     archives = sorted(folder.glob(f"{kind}-*.tar"), key=lambda path: path.stat().st_mtime)
     for archive in archives[:-_KEPT]:
         archive.unlink()
+    if builder[0] != "buildah":
+        return
+    query = ["images", "--format", "{{.Name}}:{{.Tag}}", f"--filter=reference={PREFIX}{kind}"]
+    listed = subprocess.run([*builder, *query], capture_output=True, text=True).stdout.split()
+    kept = {archive.stem.removeprefix(f"{kind}-") for archive in archives[-_KEPT:]}
+    old = [name for name in listed if name.rpartition(":")[2].split("-")[0] not in kept]
+    if old:
+        subprocess.run([*builder, "rmi", *old], capture_output=True)
