@@ -121,6 +121,8 @@ def create_app(
         holds.forget(known)
 
     routes.on_swap = follow
+    if routes.table is not None:
+        follow(routes.table)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
