@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import yaml
 
@@ -77,6 +78,21 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
     service = tenant.apply(pods.service(ROUTER))
     tenant.wait(APPS, "Deployment", ROUTER, available(replicas), timeout=120)
     return f"http://{service['spec']['clusterIP']}"
+
+
+@contextmanager
+def paused(api: Api) -> Iterator[None]:
+    """The operator of `install_operator`, where there is one, does not run in the block."""
+    running = [one for one in api.items(APPS, "Deployment") if one["metadata"]["name"] == OPERATOR]
+
+    def scale(count: int) -> None:
+        for one in running:
+            api.patch(one, {"spec": {"replicas": count}})
+            api.wait(APPS, "Deployment", NAMESPACE, OPERATOR, available(count), timeout=120)
+
+    scale(0)
+    yield
+    scale(1)
 
 
 def available(count: int) -> Callable[[Json | None], bool]:
