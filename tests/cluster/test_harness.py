@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from harness import binaries, leftovers, pod_states
 from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
+from harness.netns import Namespace
 from harness.nodes import GPU, GPU_PRODUCT
 from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
@@ -137,3 +140,14 @@ def test_the_cluster_outlives_its_api_server(
 def test_the_processes_carry_the_mark_of_the_run(run: Run, control_plane: ControlPlane) -> None:
     names = {process.name() for process in leftovers.marked(run.folder)}
     assert {"etcd", "kube-apiserver", "kube-scheduler"} <= names
+
+
+def test_no_packet_can_leave_the_machine(pod_network: Namespace) -> None:
+    routes = subprocess.run(["ip", "route"], check=True, capture_output=True, text=True).stdout
+    assert routes
+    assert "default" not in routes
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        pytest.raises(OSError, match="unreachable"),
+    ):
+        sender.connect(("192.0.2.1", 9))
