@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from fleet_web.protocol import with_timeouts
+
+FAREWELL_SECONDS = 3.0
+"""How long idle connections stay open once the server is told to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,35 @@ class Server(uvicorn.Server):
         self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._say_farewell(sockets or [])
         await super().shutdown(sockets)
         # What is left belongs to clients that do not read; closing the loop would wait for them.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    async def _say_farewell(self, sockets: list[socket.socket]) -> None:
+        """Have clients close their idle connections before we do.
+
+        A request may be on its way over a connection that looks idle here, and would be lost. So no
+        new ones are taken, answers say `connection: close`, and only what stays idle is closed.
+        """
+        for listener in (*self.servers, *sockets):
+            listener.close()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        for connection in state.connections:
+            if not _is_idle(connection) and not connection.cycle.response_started:
+                connection.cycle.keep_alive = False
+        most = min(FAREWELL_SECONDS, (self.config.timeout_graceful_shutdown or 0) / 4)
+        deadline = asyncio.get_running_loop().time() + most
+        while any(map(_is_idle, state.connections)) and not self.force_exit:
+            if asyncio.get_running_loop().time() >= deadline:
+                return
+            await asyncio.sleep(0.05)
+
+
+def _is_idle(connection: Any) -> bool:
+    return connection.cycle is None or connection.cycle.response_complete
 
 
 def build(
