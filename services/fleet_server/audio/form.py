@@ -37,6 +37,13 @@ class Form:
     def __enter__(self) -> Self:
         return self
 
+    def take(self) -> IO[bytes]:
+        """The recording, which whoever takes it closes. Raises ValueError without one."""
+        if self.file is None:
+            raise ValueError("the form has no recording")
+        file, self.file = self.file, None
+        return file
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

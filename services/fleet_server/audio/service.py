@@ -46,7 +46,7 @@ class SpeechService:
             slot = await or_gone(request, stack.enter_async_context(server.admission.slot()))
             started = time.monotonic()
             server.metrics.queued(slot.queue_ms / 1000)
-            work = Work(asked, form, server.spec.limits, threading.Event())
+            work = Work(asked, form.take(), server.spec.limits, threading.Event())
             stack.callback(work.gone.set)
             results = within(work.results(self._threads(), model), server)
             if asked.stream:

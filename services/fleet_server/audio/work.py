@@ -8,20 +8,23 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import IO
 
 from fleet_contract.spec_parts import Limits
 from fleet_server.audio.decode import decode
-from fleet_server.audio.form import Form
 from fleet_server.audio.request import Granularity, SpeechRequest
 from fleet_server.protocols import Segment, SpeechModel, SpeechOptions, Transcript
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`gone` is set when nobody waits any more: decoder and engine then stop soon."""
+    """`gone` is set when nobody waits any more: decoder and engine then stop soon.
+
+    `file` is closed by the thread that reads it, which may outlive the request.
+    """
 
     asked: SpeechRequest
-    form: Form
+    file: IO[bytes]
     limits: Limits
     gone: threading.Event
 
@@ -39,7 +42,9 @@ class Work:
         future = loop.run_in_executor(threads, self._run, model, tell)
 
         def finished(done: asyncio.Future[Transcript]) -> None:
-            if not done.cancelled():
+            if done.cancelled():
+                self.file.close()
+            else:
                 done.exception()  # looked at even when nobody waits any more
             heard.put_nowait(None)
 
@@ -49,9 +54,9 @@ class Work:
         yield future.result()
 
     def _run(self, model: SpeechModel, tell: Callable[[Segment], None]) -> Transcript:
-        asked, file = self.asked, self.form.file
-        assert file is not None  # noqa: S101  (checked with the fields)
-        audio = decode(file, self.limits.max_audio_seconds, self.gone.is_set)
+        asked = self.asked
+        with self.file as file:
+            audio = decode(file, self.limits.max_audio_seconds, self.gone.is_set)
         options = SpeechOptions(
             task=asked.task,
             language=asked.language,
