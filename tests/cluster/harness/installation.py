@@ -16,6 +16,8 @@ from harness.tenant import Tenant
 OPERATOR = "modelfleet-operator"
 ROUTER = "modelfleet-router"
 APPS = "apps/v1"
+DRAIN_SECONDS = 120
+"""For running requests of what leaves, as in the chart: a busy machine answers slowly."""
 _RBAC = "rbac.authorization.k8s.io"
 
 _ROUTER_RULES = REPOSITORY / "services" / "fleet_router" / "rbac.yaml"
@@ -31,7 +33,7 @@ def install_operator(api: Api, image: str, server_image: str, labels: dict[str, 
         "SERVER_IMAGE_CPU": server_image,
         "IMAGE_PULL_POLICY": "IfNotPresent",
         "AUTOSCALE_INTERVAL": "1",
-        "POD_DRAIN_SECONDS": "20",
+        "POD_DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
     manifest = pods.deployment(
         OPERATOR,
@@ -39,7 +41,8 @@ def install_operator(api: Api, image: str, server_image: str, labels: dict[str, 
         environ=environ,
         ports=[{"name": "http", "containerPort": 8080}],
         readinessProbe=_probe("/readyz"),
-        livenessProbe=_probe("/healthz"),
+        startupProbe=_probe("/healthz") | {"failureThreshold": 120},
+        livenessProbe=_probe("/healthz") | {"periodSeconds": 10, "timeoutSeconds": 5},
     )
     manifest["metadata"]["namespace"] = NAMESPACE
     manifest["spec"]["strategy"] = {"type": "Recreate"}
@@ -66,9 +69,12 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
     )
     # As in the chart: Services hear of a leaving router before it stops listening.
     leave = {"preStop": {"sleep": {"seconds": 5}}}
+    environ = {"DRAIN_TIMEOUT": str(DRAIN_SECONDS)}
     manifest = pods.deployment(
-        ROUTER, image, environ={}, readinessProbe=_probe("/readyz"), lifecycle=leave
+        ROUTER, image, environ=environ, readinessProbe=_probe("/readyz"), lifecycle=leave
     )
+    pod = manifest["spec"]["template"]["spec"]
+    pod["terminationGracePeriodSeconds"] = 5 + DRAIN_SECONDS + 15
     manifest["spec"]["replicas"] = replicas
     manifest["spec"]["template"]["metadata"]["labels"] |= {
         "app.kubernetes.io/name": "modelfleet",

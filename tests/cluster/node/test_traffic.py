@@ -113,7 +113,7 @@ def traffic(served: Served, spoken: bytes) -> Traffic:
         kinds: list[Kind] = [WholeChat(CHAT, 12, "Paris"), Embeddings(EMBEDDING, 384)]
         if begun:
             kinds += [ChatStream(CHAT, 12, "Paris"), Transcription(SPEECH, spoken, ("capital",))]
-        plan = Plan(served.url, rate=4, at_once=6, patience=120)
+        plan = Plan(served.url, rate=2, at_once=4, patience=200)
         with Driver(plan, kinds) as driver:
             driver.flow(len(kinds), seconds=READY_SECONDS)
             with driver.mark("change"):
