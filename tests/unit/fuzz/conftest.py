@@ -1,0 +1,133 @@
+"""The real apps and a real router in front of them, as processes whose memory can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import psutil
+import pytest
+
+from unit.fuzz import wire
+
+TESTS = Path(__file__).parents[2]
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+"""For each test; a thousand take some minutes."""
+KEPT = 400
+"""Requests that are kept to be sent again."""
+
+hypothesis.settings.register_profile(
+    "fuzz", max_examples=EXAMPLES, deadline=None, database=None,
+    # The same requests in every run, unless a person wants others.
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+)  # fmt: skip
+fuzz_settings = hypothesis.settings.get_profile("fuzz")
+
+
+@dataclass
+class Fuzzed:
+    """Ports of the apps by task, the router's, and the processes behind them."""
+
+    ports: dict[str, int]
+    router: int
+    processes: dict[str, psutil.Process]
+    sent: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def port(self, target: str, task: str) -> int:
+        """Of the app itself, or of the router in front of it."""
+        return self.router if target == "router" else self.ports[task]
+
+    def send(self, port: int, raw: bytes, **options: Any) -> wire.Answer | None:
+        """`wire.exchange`; what is sent is kept, some of it."""
+        if len(self.sent) < KEPT and len(raw) < 300_000:
+            self.sent.append((port, raw))
+        return wire.exchange(port, raw, **options)
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each process."""
+        return {name: one.memory_info().rss for name, one in self.processes.items()}
+
+
+@pytest.fixture(scope="session")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    environ = os.environ | {"PYTHONPATH": str(TESTS)}
+    script = Path(__file__).with_name("stand_ins.py")
+    errors = (folder / "log").open("wb")
+    servers = subprocess.Popen(
+        [sys.executable, str(script), str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environ,
+    )  # fmt: skip
+    assert servers.stdin is not None
+    assert servers.stdout is not None
+    line = servers.stdout.readline()
+    assert line, (folder / "log").read_text()[-3000:]
+    entries = json.loads(line)
+    routes = folder / "routes.json"
+    models = [
+        {"spec": spec, "endpoints": [{"name": task, "url": f"http://127.0.0.1:{port}"}]}
+        for task, (spec, port) in entries.items()
+    ]
+    routes.write_text(json.dumps({"models": models}))
+    port = free_port()
+    router = subprocess.Popen(
+        [sys.executable, "-m", "fleet_router", "--routes", str(routes), "--port", str(port)],
+        stderr=errors, env=environ | {"READ_TIMEOUT": "1", "LOG_LEVEL": "WARNING"},
+    )  # fmt: skip
+    try:
+        await_port(port, router)
+        ports = {task: number for task, (_, number) in entries.items()}
+        yield Fuzzed(
+            ports, port,
+            {"servers": psutil.Process(servers.pid), "router": psutil.Process(router.pid)},
+        )  # fmt: skip
+        assert servers.poll() is None, "the servers' process died"
+        assert router.poll() is None, "the router died"
+        said = (folder / "log").read_text()
+        assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:5000]
+    finally:
+        for process in (router, servers):
+            process.terminate()
+        servers.stdin.close()
+        for process in (router, servers):
+            process.wait(30)
+        servers.stdout.close()
+        errors.close()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    import socket
+    import time
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the process ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("nothing listens")
+
+
+@pytest.fixture(scope="session")
+def settings() -> Callable[[Any], Any]:
+    """Decorates a property."""
+    return fuzz_settings
