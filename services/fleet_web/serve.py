@@ -54,11 +54,13 @@ class Server(uvicorn.Server):
         A request may be on its way over a connection that looks idle here, and would be lost. So no
         new ones are taken, answers say `connection: close`, and only what stays idle is closed.
         """
-        for listener in (*self.servers, *sockets):
+        listeners: list[Any] = [*self.servers, *sockets]
+        for listener in listeners:
             listener.close()
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
-        for connection in state.connections:
+        connections: list[Any] = list(state.connections)
+        for connection in connections:
             if not _is_idle(connection) and not connection.cycle.response_started:
                 connection.cycle.keep_alive = False
         most = min(FAREWELL_SECONDS, (self.config.timeout_graceful_shutdown or 0) / 4)

@@ -104,7 +104,7 @@ class RouterProcess:
         """The official client."""
         return openai.OpenAI(
             base_url=f"{self.url}/v1", api_key="none", max_retries=0,
-            http_client=httpx.Client(trust_env=False),
+            http_client=openai.DefaultHttpxClient(trust_env=False),
         )  # fmt: skip
 
     @property
@@ -116,7 +116,7 @@ class StubServers:
     """Answers on port 8000 of every played pod's address, as a model server would."""
 
     def __init__(self, run: Run, model: str, task: str = "chat") -> None:
-        command = [sys.executable, STUB, "8000", model, task, "0.0.0.0"]
+        command: list[str | Path] = [sys.executable, STUB, "8000", model, task, "0.0.0.0"]
         self._process = Process(run, f"stub-{next(_numbers)}", command)
         self._process.wait_until(self._answers)
 
