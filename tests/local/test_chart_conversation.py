@@ -51,3 +51,9 @@ async def test_a_model_of_the_wrong_task_fails_it(fleet: Any) -> None:
     status, told = await converse(fleet, MODELS=json.dumps({"embedding": SPEECH}))
     assert status == 1
     assert f"{SPEECH}: FAILED" in told
+
+
+async def test_a_router_that_is_not_there_fails_it(fleet: Any) -> None:
+    status, told = await converse(fleet, BASE_URL="http://127.0.0.1:9/v1", TIMEOUT="1")
+    assert status == 1
+    assert told.startswith("http://127.0.0.1:9/v1/: FAILED: APIConnectionError")

@@ -31,7 +31,12 @@ def main() -> int:
     )
     asked: dict[str, str] = json.loads(os.environ.get("MODELS", "{}"))
     required = {task for task in os.environ.get("REQUIRE", "").split(",") if task}
-    chosen = choose([entry.model_dump() for entry in client.models.list()], asked)
+    try:
+        entries = [entry.model_dump() for entry in client.models.list()]
+    except openai.OpenAIError as error:
+        print(f"{client.base_url}: FAILED: {type(error).__name__}: {error}", flush=True)
+        return 1
+    chosen = choose(entries, asked)
     missing = sorted(required - set(chosen))
     for task in missing:
         print(f"{task}: there is no such model, and `test.require` names it", flush=True)
