@@ -1,6 +1,8 @@
 # The container images, included by the Makefile; with docker, podman or buildah, whichever is there.
 
-BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool) 2>/dev/null)))
+# The first that works: docker's client without its daemon does not.
+BUILDER ?= $(shell for tool in docker podman buildah; do \
+	$$tool info >/dev/null 2>&1 && { command -v $$tool; break; }; done)
 BUILD_FLAGS ?=
 PUSH_FLAGS ?=
 IMAGES ?= operator router server client
