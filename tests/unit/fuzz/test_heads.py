@@ -6,7 +6,7 @@ import http.client
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unit.fuzz import bodies, wire
@@ -81,6 +81,9 @@ def test_odd_requests(fuzzed: Any, settings: Any, target: str) -> None:
         version=st.sampled_from((b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/9.9", b"", b"X")),
         with_body=st.booleans(),
     )  # fmt: skip
+    @example(method=b"POST", path=b"/v1/models/", version=b"HTTP/1.1", with_body=False)
+    @example(method=b"POST", path=b"/rerank/", version=b"HTTP/1.1", with_body=False)
+    @example(method=b"POST", path=b"/v1/chat/completions/", version=b"HTTP/1.1", with_body=True)
     def holds(method: bytes, path: bytes, version: bytes, with_body: bool) -> None:
         head = b"%b %b %b\r\nhost: fleet\r\nconnection: close\r\n" % (method, path, version)
         head += b"content-type: application/json\r\n"

@@ -44,7 +44,9 @@ def exchange(port: int, raw: bytes, *, leave: bool = False, method: str = "POST"
             sock.sendall(raw)
             if leave:
                 sock.shutdown(socket.SHUT_WR)
-        except (BrokenPipeError, ConnectionResetError):
+        except TimeoutError:
+            raise
+        except OSError:
             pass  # refused while it was sent; the answer may have come
         try:
             while piece := sock.recv(65536):
@@ -73,7 +75,10 @@ def judge(answer: Answer | None) -> None:
         return
     assert answer.status in REFUSALS, (answer.status, answer.body[:500])
     assert kind.startswith("application/json"), (kind, answer.body[:500])
-    error = strict(answer.body)["error"]
+    found = strict(answer.body)
+    assert isinstance(found, dict), found
+    assert set(found) == {"error"}, found
+    error = found["error"]
     assert set(error) == {"message", "type", "param", "code"}, error
     assert isinstance(error["message"], str), error
     assert error["message"], error
