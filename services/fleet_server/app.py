@@ -39,7 +39,7 @@ def create_app(
     """The app that serves `server`; `lifespan` loads the model."""
     app = FastAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
-        lifespan=lifespan or _nothing,
+        lifespan=lifespan or _nothing, redirect_slashes=False,
     )  # fmt: skip
     errors.install(app)
     _mount_probes(app, server)
