@@ -95,7 +95,10 @@ async def test_an_answer_that_has_not_begun_says_that_it_is_the_last(
             assert (await kept.answer()).headers["connection"] == "close"
 
 
-async def test_a_stream_under_way_ends_as_it_should(run: Run, app: FastAPI, wire: Any) -> None:
+async def test_a_stream_under_way_ends_as_it_should(
+    run: Run, app: FastAPI, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "FAREWELL_SECONDS", 30.0)
     gate = threading.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
