@@ -52,7 +52,8 @@ class Server(uvicorn.Server):
         """Have clients close their idle connections before we do.
 
         A request may be on its way over a connection that looks idle here, and would be lost. So no
-        new ones are taken, answers say `connection: close`, and only what stays idle is closed.
+        new ones are taken, answers say `connection: close`, and only what stays idle, or streams
+        for longer, is closed.
         """
         listeners: list[Any] = [*self.servers, *sockets]
         for listener in listeners:
@@ -65,7 +66,7 @@ class Server(uvicorn.Server):
                 connection.cycle.keep_alive = False
         most = min(FAREWELL_SECONDS, (self.config.timeout_graceful_shutdown or 0) / 4)
         deadline = asyncio.get_running_loop().time() + most
-        while any(map(_is_idle, state.connections)) and not self.force_exit:
+        while any(map(_may_be_reused, state.connections)) and not self.force_exit:
             if asyncio.get_running_loop().time() >= deadline:
                 return
             await asyncio.sleep(0.05)
@@ -73,6 +74,13 @@ class Server(uvicorn.Server):
 
 def _is_idle(connection: Any) -> bool:
     return connection.cycle is None or connection.cycle.response_complete
+
+
+def _may_be_reused(connection: Any) -> bool:
+    """Idle, or in an answer whose head has already promised to keep the connection."""
+    return _is_idle(connection) or (
+        connection.cycle.response_started and connection.cycle.keep_alive
+    )
 
 
 def build(
