@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from harness import installation, volumes
@@ -110,10 +112,10 @@ def traffic(served: Served, spoken: bytes) -> Traffic:
 
     @contextmanager
     def run(begun: bool = True) -> Iterator[Driver]:
-        kinds: list[Kind] = [WholeChat(CHAT, 12, "Paris"), Embeddings(EMBEDDING, 384)]
+        kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
         if begun:
             kinds += [ChatStream(CHAT, 12, "Paris"), Transcription(SPEECH, spoken, ("capital",))]
-        plan = Plan(served.url, rate=2, at_once=4, patience=200)
+        plan = Plan(served.url, rate=2 if begun else 8, at_once=4, patience=200)
         with Driver(plan, kinds) as driver:
             driver.flow(len(kinds), seconds=READY_SECONDS)
             with driver.mark("change"):
@@ -177,7 +179,7 @@ def test_a_restart_of_the_operator(api: Api, served: Served, traffic: Traffic) -
 
 def test_pods_deleted_while_they_work(served: Served, traffic: Traffic) -> None:
     with traffic() as driver:
-        driver.await_under_way(3)
+        driver.await_under_way(2)
         victims = [served.pods(f"{OF_MODEL}={name}")[0] for name in ("smollm2", "minilm")]
         for name in names(victims):
             served.tenant.kubectl("delete", "pod", name, "--wait=false")
@@ -186,12 +188,31 @@ def test_pods_deleted_while_they_work(served: Served, traffic: Traffic) -> None:
 
 
 def test_servers_killed_before_the_first_byte(served: Served, traffic: Traffic) -> None:
-    with traffic(begun=False) as driver:
-        driver.await_under_way(3)
+    routers = served.pods(f"app={installation.ROUTER}")
+    before = sum(metric(pod, "modelfleet_router_retries_total") for pod in routers)
+    with traffic(begun=False):
         for name in ("smollm2", "minilm"):
             pod = served.pods(f"{OF_MODEL}={name}")[0]
+            if name == "smollm2":  # an embedding takes less time than asking what runs
+                busy(pod)
             kill(pod)
             served.tenant.wait("v1", "Pod", pod["metadata"]["name"], restarted, READY_SECONDS)
+    assert sum(metric(pod, "modelfleet_router_retries_total") for pod in routers) > before
+
+
+def busy(pod: Json) -> None:
+    """Until its server works on a request."""
+    deadline = time.monotonic() + 60
+    while not metric(pod, "modelfleet_in_flight"):
+        assert time.monotonic() < deadline, "no request came"
+        time.sleep(0.01)
+
+
+def metric(pod: Json, name: str) -> float:
+    """The sum of a metric's series in a pod."""
+    url = f"http://{pod['status']['podIP']}:8000/metrics"
+    lines = httpx.get(url, timeout=30, trust_env=False).text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
 def restarted(pod: Json | None) -> bool:
