@@ -111,10 +111,10 @@ def test_a_second_start_needs_no_network(start_fleet: Any) -> None:
         assert "fetching" not in fleet.output
 
 
-async def test_models_that_load_are_a_503_until_they_are_ready(
+async def test_models_that_load_are_a_503_for_who_may_not_wait(
     start_fleet: Any, until: Any
 ) -> None:
-    with start_fleet("--models", "smollm2") as fleet:
+    with start_fleet("--models", "smollm2", HOLD_SECONDS="0.1") as fleet:
         body = {"model": CHAT, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1}
         seen: list[httpx.Response] = []
         async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
