@@ -91,12 +91,13 @@ def test_weights_that_are_missing_end_the_pod_with_the_reason(
     tenant.create(pods.deployment("model", image("server"), environ=environ))
 
     def failed(items: list[Json]) -> bool:
-        states = [
-            status.get("lastState", {}).get("terminated") or status["state"].get("terminated")
-            for pod in items
-            for status in pod["status"].get("containerStatuses", ())
-        ]
-        return any(state and state["exitCode"] == 3 for state in states)
+        """Given up for a while, so that the log is that of the server that failed."""
+        found = [status for pod in items for status in pod["status"].get("containerStatuses", ())]
+        return any(
+            status["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff"
+            and status["lastState"]["terminated"]["exitCode"] == 3
+            for status in found
+        )
 
     tenant.wait_list("v1", "Pod", failed, timeout=60)
     log = tenant.kubectl("logs", "deploy/model")
