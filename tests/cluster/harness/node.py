@@ -128,6 +128,8 @@ class Node:
             "maxOpenFiles": _OPEN_FILES,
             "makeIPTablesUtilChains": False,
             "imageGCHighThresholdPercent": 100,
+            # Else an image that was loaded counts as not there once the same one was pulled.
+            "imagePullCredentialsVerificationPolicy": "NeverVerify",
             "evictionHard": {
                 "nodefs.available": "0%",
                 "nodefs.inodesFree": "0%",
