@@ -71,8 +71,9 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
     leave = {"preStop": {"sleep": {"seconds": 5}}}
     environ = {"DRAIN_TIMEOUT": str(DRAIN_SECONDS)}
     manifest = pods.deployment(
-        ROUTER, image, environ=environ, readinessProbe=_probe("/readyz"), lifecycle=leave
-    )
+        ROUTER, image, environ=environ, lifecycle=leave,
+        readinessProbe=_probe("/readyz") | {"periodSeconds": 2, "timeoutSeconds": 5},
+    )  # fmt: skip
     pod = manifest["spec"]["template"]["spec"]
     pod["terminationGracePeriodSeconds"] = 5 + DRAIN_SECONDS + 15
     manifest["spec"]["replicas"] = replicas
