@@ -56,7 +56,8 @@ def test_a_mark_holds_what_was_under_way_in_it(stub: Any) -> None:
             driver.flow(3)
         stub.how.status = 200
     report = driver.report()
-    assert report.slices["quiet"]["chat"].failed == 0
+    # One request may have been under way where the marks meet; it belongs to both.
+    assert report.slices["quiet"]["chat"].failed <= 1
     storm = report.slices["storm"]["all"]
     assert storm.failed >= 3
     assert report.failed == report.slices["whole"]["all"].failed == storm.failed
