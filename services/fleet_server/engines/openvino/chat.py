@@ -19,7 +19,7 @@ import openvino_genai
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.openvino import chat_facts, chat_files, kv_cache
+from fleet_server.engines.openvino import chat_facts, chat_files, kv_cache, unlocked
 from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.kv_cache import KvCache
@@ -56,7 +56,7 @@ class OpenVinoChat:
         self.vocabulary = OpenVinoVocabulary(self._tokenizer, self._encode, self.decode)
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
-        self._loop = StepLoop(self._pipeline, self._stop_ids)
+        self._loop = StepLoop(self._pipeline, unlocked.step_of(self._pipeline), self._stop_ids)
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         if images:

@@ -39,14 +39,16 @@ class Running:
 
 
 class StepLoop:
-    """Owns the pipeline. `stop_ids` are the tokens that end an answer; they are not emitted.
+    """Owns the pipeline. `step` runs one of its steps; `stop_ids` are the tokens that end an
+    answer, which are not emitted.
 
     A step that fails leaves the pipeline in an unknown state: every answer ends with an error and
     `broken` turns True, so that whoever supervises the process starts a new one.
     """
 
-    def __init__(self, pipeline: Any, stop_ids: frozenset[int]) -> None:
+    def __init__(self, pipeline: Any, step: Callable[[], None], stop_ids: frozenset[int]) -> None:
         self._pipeline = pipeline
+        self._step = step
         self._stop_ids = stop_ids
         self._inbox: deque[Running] = deque()
         self._running: list[Running] = []
@@ -80,7 +82,7 @@ class StepLoop:
                 self._admit()
                 self._drop_cancelled()
                 if self._pipeline.has_non_finished_requests():
-                    self._pipeline.step()
+                    self._step()
                 self._collect()
             except Exception as error:
                 logger.exception("the step loop failed")
