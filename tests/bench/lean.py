@@ -1,0 +1,132 @@
+"""A client that costs almost nothing, so that what is measured is the server; in_process, shares.
+
+Sends ready-made bodies over kept-alive HTTP/1.1 connections and keeps the answers' bytes, whole or
+streamed in chunks; they are read and checked after the clock has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvloop
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The bodies of all answers in order of their end, and the seconds they took together."""
+
+    answers: list[bytes]
+    seconds: float
+
+
+class Client(asyncio.Protocol):
+    """One connection that sends the next of `left` when the last one was answered."""
+
+    def __init__(self, head: bytes, left: Iterator[bytes], answers: list[bytes]) -> None:
+        self._head = head
+        self._left = left
+        self._answers = answers
+        self._parts: list[bytes] = []
+        self._missing = -1
+        """Bytes of the answer still to come: -1 before its head, -2 where it comes in chunks."""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(exc or ConnectionError("the server closed the connection"))
+
+    def send_next(self) -> None:
+        body = next(self._left, None)
+        if body is None:
+            self.ended.set_result(None)
+            self._transport.close()
+            return
+        self._parts, self._missing = [], -1
+        self._transport.write(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
+
+    def data_received(self, data: bytes) -> None:
+        if self._missing == -1:
+            data = b"".join([*self._parts, data])
+            head, found, rest = data.partition(b"\r\n\r\n")
+            if not found:
+                self._parts = [data]
+                return
+            if not head.startswith(b"HTTP/1.1 200"):
+                self.ended.set_exception(RuntimeError(data.decode(errors="replace")[:2000]))
+                self._transport.close()
+                return
+            self._parts, data = [], rest
+            self._missing = content_length(head)
+        self._parts.append(data)
+        if self._missing == -2:
+            whole = data if len(data) >= 7 else b"".join(self._parts[-8:])
+            ended = whole.endswith(b"\r\n" + LAST_CHUNK)
+        else:
+            self._missing -= len(data)
+            ended = self._missing == 0
+        if ended:
+            raw = b"".join(self._parts)
+            self._answers.append(unchunked(raw) if self._missing == -2 else raw)
+            self.send_next()
+
+
+def content_length(head: bytes) -> int:
+    """Bytes of the body a head announces, -2 where it comes in chunks."""
+    lowered = head.lower()
+    if b"\r\ntransfer-encoding: chunked" in lowered:
+        return -2
+    return int(lowered.partition(b"\r\ncontent-length:")[2].split(b"\r\n", 1)[0])
+
+
+def unchunked(raw: bytes) -> bytes:
+    """The body in the chunks of RFC 9112, section 7.1."""
+    parts, at = list[bytes](), 0
+    while True:
+        end = raw.index(b"\r\n", at)
+        size = int(raw[at:end].split(b";")[0], 16)
+        if not size:
+            return b"".join(parts)
+        parts.append(raw[end + 2 : end + 2 + size])
+        at = end + 2 + size + 2
+
+
+async def post_all(
+    url: str, path: str, bodies: Iterable[bytes], clients: int, kind: str = "application/json"
+) -> Exchange:
+    """Post all `bodies`, of media type `kind`, from `clients` connections.
+
+    Raises RuntimeError for an answer but 200.
+    """
+    split = urlsplit(url)
+    assert split.hostname is not None
+    assert split.port is not None
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: {split.netloc}\r\ncontent-type: {kind}\r\ncontent-length: "
+    ).encode()
+    left, answers = iter(bodies), list[bytes]()
+    loop = asyncio.get_running_loop()
+    made = [
+        (await loop.create_connection(lambda: Client(head, left, answers), split.hostname,
+                                      split.port))[1]
+        for _ in range(clients)
+    ]  # fmt: skip
+    started = time.perf_counter()
+    for client in made:
+        client.send_next()
+    await asyncio.gather(*(client.ended for client in made))
+    return Exchange(answers, time.perf_counter() - started)
+
+
+def exchange(url: str, path: str, bodies: Iterable[bytes], clients: int) -> Exchange:
+    """As `post_all`, in an event loop of its own."""
+    return uvloop.run(post_all(url, path, bodies, clients))
