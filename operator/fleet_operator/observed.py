@@ -23,17 +23,28 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """An older InferenceModel that claims one of the same ids."""
+    """Another InferenceModel that has one of the same ids or aliases, `identifier`."""
 
     name: str
     identifier: str
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteReport:
+    """Whether `address` answers; `message` says what it said, or why nothing came."""
+
+    address: str
+    answers: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """`children` are the model's own, `foreign` are objects in the way of a child's name.
 
+    `rival` has the model's id, those of `lost` have aliases of it.
     `errors` is what the API server refused just now, by child.
+    `remote` is what its address elsewhere said last.
     `stable_template` is the pod template of the last version that served, where it was asked for.
     `reports` and `hints` are by the pods' uid: what servers and events tell. `now` is Unix time.
     """
@@ -48,6 +59,8 @@ class Observed:
     reports: Mapping[str, ServerReport] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
     rival: Rival | None = None
+    lost: tuple[Rival, ...] = ()
+    remote: RemoteReport | None = None
     cluster: Cluster | None = None
     load: Load | None = None
     stable_template: dict[str, Any] | None = None

@@ -17,7 +17,7 @@ from fleet_operator.event_log import events
 from fleet_operator.facts import Facts
 from fleet_operator.images import Problem
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.observed import Observed, Ref
+from fleet_operator.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.plan import Plan
 from fleet_operator.pod import pod_template
 from fleet_operator.remembered import remembered
@@ -45,11 +45,12 @@ def reconcile(observed: Observed) -> Plan:
     facts = Facts.read(observed, version, wanted)
     if problem is None and step is not None:
         problem = step.problem
-    verdict = judge(facts, target, problem)
+    flaw = _flaw(observed)
+    verdict = judge(facts, target, problem, flaw, _remote(observed))
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
-    after = status.build(observed, facts, target, verdict, choice, rollout)
+    after = status.build(observed, facts, target, verdict, choice, rollout, flaw)
     scaled = _scaled(observed, objects, target)
     return Plan(
         status=after,
@@ -91,11 +92,7 @@ def _is_starting(pod: PodView, observed: Observed) -> bool:
 
 def _problem(observed: Observed) -> Problem | None:
     if observed.rival is not None:
-        rival = observed.rival
-        return Problem(
-            "DuplicateModel",
-            f"The older InferenceModel {rival.name!r} already serves {rival.identifier!r}.",
-        )
+        return Problem("DuplicateModel", _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:
         return Problem("InvalidSpec", observed.resolution.problem or "the spec is not valid")
     if observed.resolution.spec.engine is Engine.REMOTE:
@@ -108,6 +105,38 @@ def _problem(observed: Observed) -> Problem | None:
         )
     for ref, message in sorted(observed.errors.items()):
         return Problem("ApplyFailed", f"{ref.kind} {ref.name}: {message}")
+    return None
+
+
+def _duplicate(observed: Observed, rival: Rival) -> str:
+    first = f"The older InferenceModel {rival.name!r} already serves {rival.identifier!r}"
+    own = observed.resolution.ids[1:]
+    if not own:
+        return f"{first}."
+    return f"{first}; of this one nothing is served, its aliases ({', '.join(own)}) included."
+
+
+def _flaw(observed: Observed) -> Problem | None:
+    """What is wrong and keeps nobody from being served."""
+    if not observed.lost:
+        return None
+    whose = (f"{one.identifier!r} belongs to the InferenceModel {one.name!r}"
+             for one in observed.lost)  # fmt: skip
+    return Problem("DuplicateAlias", f"{'; '.join(whose)}. This one is served without.")
+
+
+def _remote(observed: Observed) -> RemoteReport | None:
+    """What the spec's address said last; after a restart, what the status says it did."""
+    spec, meta = observed.resolution.spec, observed.model["metadata"]
+    if spec is None or spec.remote is None:
+        return None
+    address = spec.remote.address
+    if observed.remote is not None and observed.remote.address == address:
+        return observed.remote
+    for old in observed.status.get("conditions") or ():
+        said = old["type"] == "Ready" and old["reason"] in ("Remote", "RemoteUnreachable")
+        if said and old.get("observedGeneration") == meta.get("generation"):
+            return RemoteReport(address, old["status"] == "True", old["message"])
     return None
 
 

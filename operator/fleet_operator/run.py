@@ -19,6 +19,7 @@ from fleet_operator.loop import Loop
 from fleet_operator.metrics import Metrics
 from fleet_operator.pod_events import PodEvents
 from fleet_operator.probing import Prober
+from fleet_operator.remote import RemoteProber
 from fleet_operator.resolve import Resolver, Sources
 from fleet_operator.resync import Resync
 from fleet_operator.scraping import Scraper
@@ -70,6 +71,7 @@ async def _run(
         Loop(world, queue, api, metrics).run(settings.workers),
         Prober(world, queue, http, PodEvents(world, api)).run(settings.probe_interval),
         Scraper(world, queue, resolver, http, settings).run(),
+        RemoteProber(world, queue, resolver, http).run(settings.probe_interval),
         resync.run(settings.resync_interval),
         sources.follow(reader, resolver, world, queue),
     ]

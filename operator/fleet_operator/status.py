@@ -13,14 +13,16 @@ from fleet_operator.cold_start import cold_start
 from fleet_operator.conditions import Said, Truth, conditions
 from fleet_operator.diagnosis import Diagnosis, Stage
 from fleet_operator.facts import Facts
+from fleet_operator.images import Problem
 from fleet_operator.observed import Observed
 from fleet_operator.remembered import remembered
 from fleet_operator.report import ServerReport
 from fleet_operator.rollout import SURGE, Choice
-from fleet_operator.verdict import Verdict
+from fleet_operator.verdict import ELSEWHERE, Verdict
 
 ROLLOUT = "RolloutStrategy"
 ACCELERATED = "Accelerated"
+ALIASES = "AliasesServed"
 
 
 def build(
@@ -30,6 +32,7 @@ def build(
     verdict: Verdict,
     choice: Choice | None,
     rollout: Rollout | None,
+    flaw: Problem | None = None,
 ) -> dict[str, Any]:
     """The status in wire form. `choice` is a strategy chosen just now, None keeps what was said."""
     meta, before = observed.model["metadata"], observed.status
@@ -53,7 +56,11 @@ def build(
         scaling=target.scaling,
         rollout=rollout,
         conditions=conditions(
-            [*_conditions(facts, verdict, choice, before), *_accelerated(facts, report)],
+            [
+                *_conditions(facts, verdict, choice, before),
+                *_accelerated(facts, report),
+                *([Said(ALIASES, "False", flaw.reason, flaw.message)] if flaw else []),
+            ],
             before.get("conditions") or (),
             generation,
             observed.now,
@@ -68,7 +75,7 @@ def build(
 def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: Any) -> list[Said]:
     serving = verdict.phase.value == "Ready" or (facts.ready > 0 and facts.wanted > 0)
     count = f"{facts.ready} of {facts.wanted} servers are ready."
-    if verdict.reason == "Remote":
+    if verdict.reason in ELSEWHERE:
         count = verdict.message
     if serving:
         word = verdict.reason if verdict.settled and not verdict.failed else "Serving"
@@ -82,7 +89,7 @@ def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: A
     else:
         progressing = Said("Progressing", "False", "Complete", verdict.message)
     said = [ready, progressing]
-    if verdict.reason == "Remote":
+    if verdict.reason in ELSEWHERE:
         return said
     said += [_scheduled(facts, verdict), _weights(facts, verdict), _loaded(facts, verdict)]
     if choice is not None:

@@ -9,8 +9,11 @@ from fleet_operator.autoscale import Target
 from fleet_operator.diagnosis import Stage
 from fleet_operator.facts import PATIENT, Facts
 from fleet_operator.images import Problem
+from fleet_operator.observed import RemoteReport
 
 CONFLICTS = frozenset({"DuplicateModel", "NameTaken"})
+ELSEWHERE = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
+"""Reasons of models that are served outside the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,21 @@ class Verdict:
     settled: bool = False
 
 
-def judge(facts: Facts, target: Target, problem: Problem | None) -> Verdict:
-    """The most telling reason comes first: what is wrong, then what is going on, then Ready."""
+def judge(
+    facts: Facts,
+    target: Target,
+    problem: Problem | None,
+    flaw: Problem | None = None,
+    remote: RemoteReport | None = None,
+) -> Verdict:
+    """The most telling reason comes first: what is wrong, then what is going on, then Ready.
+
+    A `flaw` keeps nobody from being served. `remote` is what an address elsewhere said.
+    """
     if problem is not None:
         return _wrong(facts, problem.reason, problem.message)
     if target.reason == "Remote":
-        return Verdict(Phase.READY, "Remote", "Served from outside the cluster.", settled=True)
+        return _elsewhere(remote)
     if facts.wanted == 0:
         return _resting(target)
     trouble = facts.deployment_trouble() or facts.trouble
@@ -38,10 +50,21 @@ def judge(facts: Facts, target: Target, problem: Problem | None) -> Verdict:
         return Verdict(phase, trouble.reason, trouble.message)
     if trouble is not None:
         return _wrong(facts, trouble.reason, trouble.message)
+    if facts.is_complete and flaw is not None:
+        return Verdict(Phase.DEGRADED, flaw.reason, flaw.message, failed=True, settled=True)
     if facts.is_complete:
         message = f"{facts.ready} of {facts.wanted} servers are ready."
         return Verdict(Phase.READY, "Ready", message, settled=True)
     return _under_way(facts)
+
+
+def _elsewhere(remote: RemoteReport | None) -> Verdict:
+    if remote is None:
+        message = "Whether anybody answers at the address is being asked."
+        return Verdict(Phase.PROGRESSING, "ProbingRemote", message)
+    if not remote.answers:
+        return Verdict(Phase.FAILED, "RemoteUnreachable", remote.message, failed=True, settled=True)
+    return Verdict(Phase.READY, "Remote", remote.message, settled=True)
 
 
 def _wrong(facts: Facts, reason: str, message: str) -> Verdict:

@@ -12,7 +12,7 @@ from typing import Any
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.load import FleetLoad
-from fleet_operator.observed import Observed, Ref, Rival
+from fleet_operator.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.quantity import add
 from fleet_operator.report import ServerReport
 from fleet_operator.resolve import Resolver
@@ -24,6 +24,9 @@ from fleet_operator.volumes import cache_claim_name
 
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
+Claim = tuple[bool, float]
+"""Whether a name is claimed as an alias, and since when: the smallest claim has the name. An id
+comes before any alias, so that nobody's alias takes a served model down."""
 NOBODY: frozenset[Key] = frozenset()
 CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
 
@@ -40,12 +43,13 @@ class World:
         self.load = FleetLoad()
         self.reports: dict[str, ServerReport] = {}
         self.hints: dict[str, str] = {}
+        self.remotes: dict[str, RemoteReport] = {}
         self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
         self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
-        self._claims: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+        self._claims: dict[tuple[str, str], dict[str, Claim]] = defaultdict(dict)
         self._ids: dict[Key, tuple[str, ...]] = {}
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
@@ -169,7 +173,9 @@ class World:
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
-            rival=self._rival(key),
+            rival=next(iter(self._rivals(key, alias=False)), None),
+            lost=tuple(self._rivals(key, alias=True)),
+            remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
         )
@@ -207,10 +213,10 @@ class World:
         ids = self._resolver.resolve(model).ids
         concerned = self._release(key) if self._ids.get(key) != ids else set()
         meta = model["metadata"]
-        claim = parse(meta.get("creationTimestamp")) or 0.0
+        since = parse(meta.get("creationTimestamp")) or 0.0
         self._ids[key] = ids
         for identifier in ids:
-            claims = self._claims[key[0], identifier]
+            claims, claim = self._claims[key[0], identifier], (identifier != ids[0], since)
             if claims.get(key[1]) != claim:
                 claims[key[1]] = claim
                 concerned |= {(key[0], name) for name in claims}
@@ -226,13 +232,14 @@ class World:
                 del self._claims[key[0], identifier]
         return concerned
 
-    def _rival(self, key: Key) -> Rival | None:
-        for identifier in self._ids.get(key, ()):
+    def _rivals(self, key: Key, alias: bool) -> Iterable[Rival]:
+        """Who has the model's id, or those of its aliases, that it has not itself."""
+        ids = self._ids.get(key, ())
+        for identifier in ids[1:] if alias else ids[:1]:
             claims = self._claims[key[0], identifier]
-            oldest = min(claims, key=lambda name: (claims[name], name))  # as the routers have it
-            if oldest != key[1]:
-                return Rival(oldest, identifier)
-        return None
+            first = min(claims, key=lambda name: (claims[name], name))  # as the routers have it
+            if first != key[1]:
+                yield Rival(first, identifier)
 
 
 def _key(raw: Raw) -> Key:

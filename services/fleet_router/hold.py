@@ -113,8 +113,12 @@ class Hold:
         """
         if route.spec.engine is Engine.REMOTE:
             raise NotReady(f"{route.model!r} cannot be reached.", retry_after=HOPELESS_RETRY)
-        if route.phase in HOPELESS and not route.endpoints:
-            raise _hopeless(route)
+        phase = _phase(route)
+        if phase in HOPELESS and not route.endpoints:
+            raise NotReady(
+                f"{route.model!r} {HOPELESS[phase]}{_because(route)}.",
+                retry_after=HOPELESS_RETRY,
+            )
         if self._started is None:
             self._enter(route)
         left = min(self._deadline, self._holds.ends_at) - time.monotonic()
@@ -179,6 +183,6 @@ def _because(route: Route) -> str:
     return f" ({route.reason})" if route.reason else ""
 
 
-def _hopeless(route: Route) -> NotReady:
-    why = HOPELESS[route.phase] if route.phase is not None else "cannot answer"
-    return NotReady(f"{route.model!r} {why}{_because(route)}.", retry_after=HOPELESS_RETRY)
+def _phase(route: Route) -> Phase | None:
+    """The phase that counts: who set a model to no servers did so before its status says it."""
+    return Phase.STOPPED if route.spec.replicas == 0 else route.phase

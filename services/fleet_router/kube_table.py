@@ -1,7 +1,9 @@
 """Puts the route table together from InferenceModels and EndpointSlices. Pure.
 
-Called by `kube_source` after every change. Two models that claim one id: the one created first has
-it. The younger keeps what is left of its aliases, or is left out when its own id is taken.
+Called by `kube_source` after every change. Of two models that claim one name the one created first
+has it, and an id comes before any alias: nobody's alias takes a served model away. Who loses an
+alias is served without it. Who loses its id is not served; aliases that nobody else has then lead
+to a refusal that says so.
 """
 
 from __future__ import annotations
@@ -10,9 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 from fleet_router.kube_objects import ModelView, SliceView
 from fleet_router.remote import with_remote
 from fleet_router.routes import Endpoint, Origin, Route, RouteTable
+
+DUPLICATE = "DuplicateModel"
+"""The operator's reason for a model whose id another has."""
 
 
 def build(
@@ -22,19 +28,29 @@ def build(
     servers: dict[tuple[str, str], dict[Endpoint, None]] = defaultdict(dict)
     for each in slices:
         servers[each.namespace, each.model].update(dict.fromkeys(each.endpoints))
-    taken: set[str] = set()
-    routes = []
+    first: dict[str, ModelView] = {}
+    losers: list[tuple[ModelView, ModelSpec]] = []
+    winners: list[tuple[ModelView, ModelSpec]] = []
     for view in sorted(models, key=lambda view: (view.created, view.namespace, view.name)):
-        spec = view.spec
-        if spec is None or spec.model in taken:
-            continue
-        aliases = [alias for alias in spec.aliases if alias not in taken]
-        if len(aliases) < len(spec.aliases):
-            spec = spec.model_copy(update={"aliases": aliases})
-        taken.update(spec.ids)
+        if view.spec is not None:
+            won = first.setdefault(view.spec.model, view) is view
+            (winners if won else losers).append((view, view.spec))
+    routes, refused = [], []
+    for view, spec in winners:
         endpoints = tuple(sorted(servers[view.namespace, view.name], key=lambda one: one.name))
-        routes.append(_route(view, spec, endpoints, environ))
-    return RouteTable.build(sorted(routes, key=lambda route: route.model))
+        routes.append(_route(view, _with_own_aliases(view, spec, first), endpoints, environ))
+    for view, spec in losers:
+        left = _with_own_aliases(view, spec, first)
+        if left.aliases:
+            origin = Origin(view.namespace, view.name)
+            refused.append(Route(left, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE))
+    return RouteTable.build(sorted(routes, key=lambda route: route.model), refused)
+
+
+def _with_own_aliases(view: ModelView, spec: ModelSpec, first: dict[str, ModelView]) -> ModelSpec:
+    """`spec` with the aliases that nobody before it has; they are its own from now on."""
+    aliases = [alias for alias in spec.aliases if first.setdefault(alias, view) is view]
+    return spec if aliases == spec.aliases else spec.model_copy(update={"aliases": aliases})
 
 
 def _route(

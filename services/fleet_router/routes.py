@@ -86,8 +86,11 @@ class RouteTable:
     """Whether any model is routed by how its requests begin."""
 
     @classmethod
-    def build(cls, routes: Iterable[Route]) -> RouteTable:
-        """Raises ValueError when two models claim one id or alias."""
+    def build(cls, routes: Iterable[Route], refused: Iterable[Route] = ()) -> RouteTable:
+        """Raises ValueError when two models claim one id or alias.
+
+        Of `refused`, models that are not served, the aliases alone are known.
+        """
         listed = tuple(routes)
         by_id: dict[str, Route] = {}
         for route in listed:
@@ -97,6 +100,8 @@ class RouteTable:
                         f"{name!r} names both {by_id[name].model!r} and {route.model!r}"
                     )
                 by_id[name] = route
+        for route in refused:
+            by_id.update({alias: route for alias in route.spec.aliases if alias not in by_id})
         hashes = any(each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed)
         return cls(listed, MappingProxyType(by_id), hashes)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.fleet_operator.conftest import NOW, model, pod
 
 from fleet_operator.event_log import Event
-from fleet_operator.observed import Observed, Ref, Rival
+from fleet_operator.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.plan import Plan
 from fleet_operator.pod import pod_template
 from fleet_operator.reconcile import reconcile
@@ -196,6 +196,24 @@ def test_a_younger_twin_gives_up_its_servers_but_not_its_cache(observe: Observe)
     assert plan.events == (Event("Warning", "DuplicateModel", message),)
 
 
+def test_the_aliases_of_a_younger_twin_are_named(observe: Observe) -> None:
+    observed = observe(model(aliases=["a", "b"]), rival=Rival("older", "org/m"))
+    assert said(reconcile(observed), "Ready")[2].endswith(
+        "; of this one nothing is served, its aliases (a, b) included."
+    )
+
+
+def test_who_loses_an_alias_is_served_without_it(observe: Observe) -> None:
+    observed = settled(observe, model(aliases=["a", "b"]), {"ready": True})
+    plan = reconcile(replace(observed, lost=(Rival("other", "b"),)))
+    assert (plan.status["phase"], plan.status["reason"]) == ("Degraded", "DuplicateAlias")
+    assert plan.delete == ()
+    assert said(plan, "Ready")[0] == "True"
+    message = "'b' belongs to the InferenceModel 'other'. This one is served without."
+    assert said(plan, "AliasesServed") == ("False", "DuplicateAlias", message)
+    assert plan.events == (Event("Warning", "DuplicateAlias", message),)
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -222,11 +240,28 @@ def test_a_remote_model_has_no_children(observe: Observe) -> None:
     remote = {"engine": "remote", "remote": {"address": "http://far"}}
     bare = reconcile(observe(model(**remote)))
     assert bare.objects == ()
-    assert (bare.status["phase"], bare.status["url"]) == ("Ready", "http://far")
+    assert (bare.status["phase"], bare.status["url"]) == ("Progressing", "http://far")
     assert [one["type"] for one in bare.status["conditions"]] == ["Ready", "Progressing"]
     had = settled(observe, model(), {"ready": True})
     changed = replace(had, model=model(**remote), resolution=observe(model(**remote)).resolution)
     assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+
+
+def test_a_remote_model_is_as_its_address_answers(observe: Observe) -> None:
+    remote = {"engine": "remote", "remote": {"address": "http://far"}}
+    observed = observe(model(**remote), remote=RemoteReport("http://far", True, "It answers."))
+    plan = reconcile(observed)
+    assert (plan.status["phase"], plan.status["reason"]) == ("Ready", "Remote")
+    assert said(plan, "Ready") == ("True", "Remote", "It answers.")
+    restarted = reconcile(again(replace(observed, remote=None), plan))
+    assert restarted.status == plan.status
+    away = RemoteReport("http://far", False, "No.")
+    gone = reconcile(again(replace(observed, remote=away), plan))
+    assert (gone.status["phase"], said(gone, "Ready")) == (
+        "Failed", ("False", "RemoteUnreachable", "No."),
+    )  # fmt: skip
+    moved = replace(observed, remote=RemoteReport("http://old", True, "It answers."))
+    assert reconcile(moved).status["reason"] == "ProbingRemote"
 
 
 def test_the_deployment_may_say_what_no_pod_can(observe: Observe) -> None:

@@ -40,6 +40,12 @@ def rival(world: World, name: str = "m") -> Rival | None:
     return observed.rival
 
 
+def lost(world: World, name: str = "m") -> tuple[Rival, ...]:
+    observed = world.observe(("ns", name))
+    assert observed is not None
+    return observed.lost
+
+
 def test_a_model_and_its_children(world: World) -> None:
     assert set(world.put_model(model())) == {KEY}
     assert set(world.put_child("Service", child())) == {KEY}
@@ -78,12 +84,19 @@ def test_older_claims_win_and_later_ones_follow(world: World) -> None:
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
     concerned = world.put_model(model("m", model="org/m", aliases=["short"]))
     assert set(concerned) == {KEY, ("ns", "b")}
-    assert (rival(world), rival(world, "b")) == (Rival("b", "short"), None)
+    assert (lost(world), lost(world, "b")) == ((Rival("b", "short"),), ())
     elsewhere = at(model("m", "uid-e", aliases=["short"]), namespace="elsewhere")
     assert set(world.put_model(elsewhere)) == {("elsewhere", "m")}
     gone = world.drop_model(world.models["ns", "b"])
     assert set(gone) == {KEY}
-    assert rival(world) is None
+    assert lost(world) == ()
+
+
+def test_an_id_comes_before_an_older_alias(world: World) -> None:
+    world.put_model(at(model("b", "uid-b", model="x/y", aliases=["org/m"]),
+                       creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
+    world.put_model(model("m", model="org/m"))
+    assert (rival(world), lost(world, "b")) == (None, (Rival("m", "org/m"),))
 
 
 def test_of_two_made_in_one_second_the_name_decides(world: World) -> None:
@@ -95,10 +108,10 @@ def test_of_two_made_in_one_second_the_name_decides(world: World) -> None:
 def test_a_claim_that_is_given_up(world: World) -> None:
     world.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
     world.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
-    assert rival(world, "b") == Rival("a", "short")
+    assert lost(world, "b") == (Rival("a", "short"),)
     changed = at(model("a", "uid-a", model="x/a"), generation=3, resourceVersion="6")
     assert set(world.put_model(changed)) == {("ns", "a"), ("ns", "b")}
-    assert rival(world, "b") is None
+    assert lost(world, "b") == ()
 
 
 @pytest.mark.parametrize(

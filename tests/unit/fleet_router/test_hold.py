@@ -89,6 +89,17 @@ def test_too_many_are_a_429_and_the_deadline_is_a_503(
         assert fleet.metric("modelfleet_router_held", model="acme/cold") == 0
 
 
+def test_a_model_set_to_no_servers_is_not_waited_for(
+    start_router: Any, entry: Any, tmp_path: Any
+) -> None:
+    models = [entry("acme/cold", "chat", replicas=0)]
+    with start_router(tmp_path, models, {"HOLD_SECONDS": "600"}) as fleet:
+        answer = fleet.chat("acme/cold")
+        assert answer.status_code == 503
+        assert "is stopped: it is set to no servers" in answer.json()["error"]["message"]
+        assert fleet.metric("modelfleet_router_held_seconds_count", model="acme/cold") == 0
+
+
 def test_who_waits_is_answered_before_the_router_ends(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:

@@ -142,6 +142,31 @@ def test_the_older_of_two_has_the_id_and_the_younger_keeps_its_other_names() -> 
     assert found.by_id["acme/o"].origin == Origin("default", "old")
 
 
+def test_an_alias_takes_nobodys_id() -> None:
+    models = [
+        resource("old", {"model": "acme/o", "aliases": ["acme/y", "o"]}, 1),
+        resource("young", {"model": "acme/y"}, 2),
+    ]
+    found = table(models)
+    assert found.by_id["acme/y"].model == "acme/y"
+    assert found.by_id["o"].model == "acme/o"
+    assert found.by_id["acme/o"].spec.aliases == ["o"]
+
+
+def test_other_names_of_a_model_whose_id_is_taken_are_known_and_refused() -> None:
+    models = [
+        resource("old", {"model": "acme/o", "aliases": ["chat"]}, 1),
+        resource("twin", {"model": "acme/o", "aliases": ["chat", "t"]}, 2),
+    ]
+    found = table(models, [endpoint_slice("twin", ready("10.0.0.1"))])
+    assert [route.origin for route in found.routes] == [Origin("default", "old")]
+    assert found.by_id["chat"] is found.by_id["acme/o"]
+    refused = found.by_id["t"]
+    assert (refused.phase, refused.reason, refused.endpoints) == (
+        Phase.CONFLICT, "DuplicateModel", ()
+    )  # fmt: skip
+
+
 def test_a_remote_model_goes_to_its_address_with_the_key_that_is_allowed() -> None:
     spec = {
         "model": "gpt", "engine": "remote",

@@ -1,0 +1,118 @@
+"""Addresses elsewhere: who is asked, how often, and what their answers come to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from tests.unit.fleet_operator.conftest import model
+
+from fleet_operator.remote import PATIENCE, ROUNDS, RemoteProber
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+
+
+class Elsewhere:
+    """A server on the loopback that answers with `status`, and is asked `asked` times."""
+
+    status = 200
+    asked = 0
+    address = ""
+
+    async def models(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        assert "authorization" not in request.headers
+        return web.Response(status=self.status, headers={"location": "http://127.0.0.1:1/"})
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[Elsewhere]:
+    made, app = Elsewhere(), web.Application()
+    app.router.add_get("/base/v1/models", made.models)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.address = f"http://127.0.0.1:{runner.addresses[0][1]}/base"
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+def world(settings: OperatorSettings, sources: Sources) -> World:
+    return World(settings, Resolver(sources), sees_nodes=False)
+
+
+@pytest.fixture
+async def prober(
+    world: World, settings: OperatorSettings, sources: Sources
+) -> AsyncIterator[RemoteProber]:
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    async with aiohttp.ClientSession() as http:
+        yield RemoteProber(world, queue, Resolver(sources), http)
+
+
+def add(world: World, address: str, generation: int = 1) -> None:
+    raw = model(engine="remote", remote={"address": address})
+    raw["metadata"] |= {"generation": generation, "resourceVersion": str(10 + generation)}
+    world.put_model(raw)
+
+
+@pytest.mark.parametrize(
+    ("status", "answers"), [(200, True), (302, True), (401, True), (404, True), (503, False)]
+)
+async def test_what_counts_as_an_answer(
+    world: World, prober: RemoteProber, elsewhere: Elsewhere, status: int, answers: bool
+) -> None:
+    elsewhere.status = status
+    add(world, elsewhere.address)
+    await prober.ask_all()
+    report = world.remotes["uid-m"]
+    said = "answers." if answers else "answers with status 503."
+    assert (report.answers, report.message) == (answers, f"{elsewhere.address} {said}")
+
+
+async def test_nobody_there(world: World, prober: RemoteProber, elsewhere: Elsewhere) -> None:
+    address = elsewhere.address.replace("/base", "0/base")  # a port nobody can have
+    add(world, address)
+    await prober.ask_all()
+    assert not world.remotes["uid-m"].answers
+    assert world.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
+
+
+async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
+    world: World, prober: RemoteProber, elsewhere: Elsewhere
+) -> None:
+    add(world, elsewhere.address)
+    for _ in range(2 * ROUNDS):
+        await prober.ask_all()
+    assert elsewhere.asked == 3
+    elsewhere.status = 503
+    while elsewhere.asked == 3:
+        await prober.ask_all()
+    assert world.remotes["uid-m"].answers
+    for _ in range(PATIENCE - 1):
+        await prober.ask_all()
+    assert not world.remotes["uid-m"].answers
+    elsewhere.status = 200
+    for _ in range(ROUNDS):
+        await prober.ask_all()
+    assert world.remotes["uid-m"].answers
+
+
+async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgotten(
+    world: World, prober: RemoteProber, elsewhere: Elsewhere
+) -> None:
+    add(world, "http://127.0.0.1:1")
+    await prober.ask_all()
+    assert not world.remotes["uid-m"].answers
+    add(world, elsewhere.address, generation=2)
+    await prober.ask_all()
+    assert world.remotes["uid-m"].answers
+    world.drop_model(model())
+    await prober.ask_all()
+    assert world.remotes == {}
