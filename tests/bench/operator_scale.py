@@ -1,18 +1,23 @@
 """How the operator bears many InferenceModels: seconds, memory, API calls, on a real API server.
 
     python tests/bench/operator_scale.py 100 500 1000
+    python tests/bench/operator_scale.py 1000 --bare --requests-per-second 500
 
 Pods exist in the API only and are ready as soon as they are scheduled (the played kubelet of
 tests/cluster), so what is measured is the control plane and the operator on this one machine.
+`--bare` makes the same Deployments and Services once more without InferenceModels and operator:
+what the control plane alone takes. Kubernetes' own controllers ask the API server for no more
+than 20 things a second each, the scheduler for 50; `--requests-per-second` lets them ask for more.
 Needs root or `unshare --user --map-root-user`, as the API tier of tests/cluster does.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +26,13 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 
+from cpu_shares import CpuShares
+
 from harness import leftovers, nodes, operator_process, tiers
 from harness.api import Api, Json
 from harness.binaries import CONTROL_PLANE, program
 from harness.control_plane import ControlPlane
-from harness.models import API, KIND, model
+from harness.models import API, APPS, KIND, model
 from harness.netns import NODE_ADDRESS, Namespace
 from harness.operator_process import OperatorProcess
 from harness.played_kubelet import PlayedKubelet
@@ -70,26 +77,25 @@ class Result:
         )
 
 
-def measure(run: Run, plane: ControlPlane, api: Api, number: int) -> Result:
+def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) -> None:
     """One fleet of `number` models in a namespace of its own, with an operator of its own."""
     operator = OperatorProcess(run, plane, api)
     operator.start(**STANDARD)
     process = psutil.Process(operator.pid)
+    shares = CpuShares({"operator": operator.pid, "this script": os.getpid(), **plane.pids})
     with Tenant(api, f"scale-{number}") as tenant, PlayedKubelet(api, tenant.namespace):
         began = time.monotonic()
-        with ThreadPoolExecutor(WRITERS) as pool:
-            list(pool.map(tenant.create, (model(f"m-{i}") for i in range(number))))
+        create(tenant, (model(f"m-{i}") for i in range(number)))
         created = time.monotonic() - began
-        until(lambda: len(tenant.items("v1", "Service")) == number)
+        until(lambda: amount(tenant, "v1", "Service") == number)
         children = time.monotonic() - began
-        until(lambda: ready(tenant) == number)
+        until(lambda: ready(operator) == number)
         settled = time.monotonic() - began
-        times = process.cpu_times()
-        cpu, calls = times.user + times.system, sum(requests(operator).values())
-        writes = sum(written(operator).values())
+        used, counts = shares.seconds(), requests(operator)
+        assert {item["status"]["phase"] for item in tenant.items(API, KIND)} == {"Ready"}
+        writes, cpu = sum(written(operator).values()), shares.seconds()["operator"]
         time.sleep(IDLE_SECONDS)
-        after = process.cpu_times()
-        idle = (after.user + after.system - cpu) / IDLE_SECONDS * 100
+        idle = (shares.seconds()["operator"] - cpu) / IDLE_SECONDS * 100
         idle_writes = int(sum(written(operator).values()) - writes)
         memory = process.memory_info().rss / 2**20
         operator.stop()
@@ -98,16 +104,71 @@ def measure(run: Run, plane: ControlPlane, api: Api, number: int) -> Result:
         until(lambda: looked(operator) >= number and waiting(operator) == 0)
         restart = time.monotonic() - began
         operator.stop()
+        objects = [*tenant.items(APPS, "Deployment"), *tenant.items("v1", "Service")]
+        each = {key.partition("{")[2].rstrip("}"): n / number for key, n in counts.items()}
+        result = Result(number, created, children, settled, used["operator"], memory,
+                        sum(each.values()), idle, idle_writes, restart)  # fmt: skip
+        print(f"{Result.HEADER}\n{result.row()}")
+        print("CPU seconds until all Ready: " + told(used))
+        print("API calls for each: " + told(each), flush=True)
         for item in tenant.items(API, KIND):
             api.delete(item)
-    return Result(number, created, children, settled, cpu, memory, calls / number, idle,
-                  idle_writes, restart)  # fmt: skip
+    if bare:
+        measure_bare(plane, api, [of_nobody(item) for item in objects])
 
 
-def ready(tenant: Tenant) -> int:
-    """Models that say so themselves."""
-    phases = [item.get("status", {}).get("phase") for item in tenant.items(API, KIND)]
-    return phases.count("Ready")
+def measure_bare(plane: ControlPlane, api: Api, objects: list[Json]) -> None:
+    """The same children made by nobody's operator."""
+    number = len(objects) // 2
+    shares = CpuShares({"this script": os.getpid(), **plane.pids})
+    with Tenant(api, f"bare-{number}") as tenant, PlayedKubelet(api, tenant.namespace) as kubelet:
+        began = time.monotonic()
+        create(tenant, objects)
+        created = time.monotonic() - began
+        until(lambda: kubelet.reported == number)
+        until(lambda: available(tenant) == number, every=2)
+        print(f"Without operator: {number} Deployments and Services made in {created:.1f} s, all "
+              f"available after {time.monotonic() - began:.1f} s")  # fmt: skip
+        print("CPU seconds: " + told(shares.seconds()), flush=True)
+        for item in tenant.items(APPS, "Deployment"):
+            api.delete(item)
+
+
+def create(tenant: Tenant, manifests: Iterable[Json]) -> None:
+    """Create them, a few at a time."""
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(tenant.create, manifests))
+
+
+def of_nobody(item: Json) -> Json:
+    """A child as it would be without an owner."""
+    kept = {"name": item["metadata"]["name"], "labels": {"bare": "true"}}
+    spec = {key: value for key, value in item["spec"].items() if not key.startswith("clusterIP")}
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": kept, "spec": spec}
+
+
+def amount(tenant: Tenant, api_version: str, kind: str) -> int:
+    """How many there are, without reading them all."""
+    path = tenant.api.path(api_version, kind, tenant.namespace)
+    listed = tenant.api.request("GET", path, params={"limit": "1"})
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
+
+
+def available(tenant: Tenant) -> int:
+    """Deployments that are."""
+    found = tenant.items(APPS, "Deployment")
+    return sum(item.get("status", {}).get("availableReplicas") == 1 for item in found)
+
+
+def told(numbers: dict[str, float]) -> str:
+    """Numbers by name in words."""
+    return "; ".join(f"{name} {number:.2f}" for name, number in numbers.items())
+
+
+def ready(operator: OperatorProcess) -> float:
+    """Models whose status was written to say so."""
+    name = "modelfleet_operator_models"
+    return series(operator, name)[f'{name}{{phase="Ready"}}']
 
 
 def requests(operator: OperatorProcess) -> dict[str, float]:
@@ -133,12 +194,12 @@ def series(operator: OperatorProcess, name: str) -> dict[str, float]:
     return {key: float(value) for key, _, value in lines if key.partition("{")[0] == name}
 
 
-def until(holds: Callable[[], bool], timeout: float = 1800) -> None:
+def until(holds: Callable[[], bool], timeout: float = 1800, every: float = 0.5) -> None:
     deadline = time.monotonic() + timeout
     while not holds():
         if time.monotonic() > deadline:
             raise TimeoutError
-        time.sleep(0.5)
+        time.sleep(every)
 
 
 def add_nodes(api: Api, number: int) -> list[Json]:
@@ -148,25 +209,28 @@ def add_nodes(api: Api, number: int) -> list[Json]:
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=int)
-    wanted = parser.parse_args().models
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--requests-per-second", type=int)
+    asked = parser.parse_args()
     leftovers.sweep()
     for name in CONTROL_PLANE:
         program(name)
     run, network = Run(), None if tiers.namespace_unavailable() else Namespace()
-    address = NODE_ADDRESS if network else None
-    plane = ControlPlane(run, "scale", address, "10.97.0.0/16", real_nodes=False)
+    plane = ControlPlane(
+        run, "scale", NODE_ADDRESS if network else None, "10.97.0.0/16",
+        real_nodes=False, requests_per_second=asked.requests_per_second,
+    )  # fmt: skip
     try:
         plane.start()
         with Api(plane.kubeconfig) as api:
             operator_process.install(api)
             operator_process.grant(api)
-            add_nodes(api, max(wanted))
-            print(Result.HEADER, flush=True)
-            for number in wanted:
-                print(measure(run, plane, api, number).row(), flush=True)
+            add_nodes(api, 2 * max(asked.models))
+            for number in asked.models:
+                measure(run, plane, api, number, asked.bare)
     finally:
         plane.stop()
         if network is not None:

@@ -32,8 +32,18 @@ class ControlPlane:
     """
 
     def __init__(
-        self, run: Run, name: str, address: str | None, services: str, *, real_nodes: bool
+        self,
+        run: Run,
+        name: str,
+        address: str | None,
+        services: str,
+        *,
+        real_nodes: bool,
+        requests_per_second: int | None = None,
     ) -> None:
+        """`requests_per_second` is what controllers and scheduler may ask of the API server; None
+        leaves them at their defaults, 20 and 50."""
+        self._requests_per_second = requests_per_second
         self._run = run
         self._name = name
         self._address = address
@@ -49,6 +59,11 @@ class ControlPlane:
     def authority(self) -> Path:
         """The certificate that the API server made for itself."""
         return self._folder / "apiserver" / "apiserver.crt"
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The programs' process ids by name."""
+        return {name: process.pid for name, process in self._processes.items()}
 
     @property
     def kubeconfig(self) -> Path:
@@ -70,6 +85,9 @@ class ControlPlane:
         self._start_etcd()
         self.start_apiserver()
         shared = [f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0"]
+        if self._requests_per_second is not None:
+            often = self._requests_per_second
+            shared += [f"--kube-api-qps={often}", f"--kube-api-burst={2 * often}"]
         self._start(
             "kube-controller-manager",
             *shared,

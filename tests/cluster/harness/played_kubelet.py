@@ -63,6 +63,11 @@ class PlayedKubelet:
         for pod in self._api.items("v1", "Pod", self._namespace):
             self._handle(pod)
 
+    @property
+    def reported(self) -> int:
+        """Pods of which something was said."""
+        return len(self._reported)
+
     def address(self, pod: Json) -> str:
         """The pod's address, given at its first mention; local to the run's namespace."""
         uid = pod["metadata"]["uid"]
