@@ -36,9 +36,14 @@ NOT_FORWARDED = HOP_BY_HOP | {
     b"cookie",
     HEADER_REQUEST_ID.encode(),
 }
+UNBUFFERED = (b"x-accel-buffering", b"no")
+"""Has nginx, and proxies like it, pass an event stream on as it comes, whatever their settings."""
+EVENT_STREAM = b"text/event-stream"
+
 NOT_RETURNED = HOP_BY_HOP | {
     b"date",
     b"server",
+    UNBUFFERED[0],
     HEADER_REQUEST_ID.encode(),
 }
 
@@ -73,11 +78,13 @@ def request_head(
 def response_headers(head: Head) -> Headers:
     """The headers of the server's answer that the client gets; `access` adds our own."""
     dropped = NOT_RETURNED | named_by_connection(head.headers)
-    return [
+    kept = [
         (name, value)
         for name, value in head.headers
         if name not in dropped and not name.startswith(OURS)
     ]
+    streamed = (head.get(b"content-type") or b"").startswith(EVENT_STREAM)
+    return [*kept, UNBUFFERED] if streamed else kept
 
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:

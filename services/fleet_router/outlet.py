@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.types import Send
 
-from fleet_router.headers import Headers
+from fleet_router.headers import EVENT_STREAM, UNBUFFERED, Headers
 
 BEAT = b": waiting for a server of this model\n\n"
 
@@ -31,8 +31,9 @@ class Outlet:
         if not self.opened:
             self.opened = True
             headers = [
-                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"content-type", EVENT_STREAM + b"; charset=utf-8"),
                 (b"cache-control", b"no-cache"),
+                UNBUFFERED,
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         await self.send(BEAT, more=True)

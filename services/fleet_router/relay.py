@@ -15,7 +15,7 @@ from fleet_contract.errors import FleetError, Timeout, UpstreamFailed
 from fleet_router.attempt import Answer
 from fleet_router.connection import UpstreamLost, UpstreamSilent
 from fleet_router.exchange import Exchange
-from fleet_router.headers import response_headers
+from fleet_router.headers import EVENT_STREAM, response_headers
 from fleet_router.metrics import RouterMetrics
 from fleet_router.outlet import Outlet, error_event
 from fleet_router.usage import Tail
@@ -77,7 +77,7 @@ async def told_by(answer: Answer) -> Any:
 def is_open_event_stream(answer: Answer) -> bool:
     """Whether another event may be appended: server-sent events of no declared length."""
     kind = answer.head.get(b"content-type") or b""
-    return kind.startswith(b"text/event-stream") and answer.head.get(b"content-length") is None
+    return kind.startswith(EVENT_STREAM) and answer.head.get(b"content-length") is None
 
 
 def _told(model: str, error: Exception) -> FleetError:

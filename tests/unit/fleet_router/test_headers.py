@@ -42,7 +42,7 @@ def test_a_server_does_not_say_who_it_is() -> None:
     head = Head(
         200,
         [
-            (b"content-type", b"text/event-stream"),
+            (b"content-type", b"application/json"),
             (b"connection", b"x-named"),
             (b"x-named", b"1"),
             (b"x-modelfleet-endpoint", b"lie"),
@@ -52,7 +52,14 @@ def test_a_server_does_not_say_who_it_is() -> None:
         ],
     )
     assert response_headers(head) == [
-        (b"content-type", b"text/event-stream"),
+        (b"content-type", b"application/json"),
         (b"set-cookie", b"a=1"),
         (b"set-cookie", b"b=2"),
     ]
+
+
+def test_an_event_stream_asks_proxies_not_to_collect_it() -> None:
+    kind = (b"content-type", b"text/event-stream; charset=utf-8")
+    asks = (b"x-accel-buffering", b"no")
+    assert response_headers(Head(200, [kind])) == [kind, asks]
+    assert response_headers(Head(200, [kind, (b"x-accel-buffering", b"yes")])) == [kind, asks]
