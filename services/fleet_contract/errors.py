@@ -24,7 +24,10 @@ fleet_web turns them into `{"error": {"message", "type", "param", "code"}}`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from fleet_contract.api.base import ErrorBody
 
 
 class FleetError(Exception):
@@ -51,7 +54,7 @@ class FleetError(Exception):
         self.code = code if code is not None else self.default_code
         self.retry_after = retry_after
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> ErrorBody:
         """The error in the shape OpenAI clients read."""
         return {
             "error": {

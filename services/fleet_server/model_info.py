@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from fleet_contract.api.models import ModelObject
 from fleet_contract.spec import ModelSpec, Task
 from fleet_server.state import Phase, ServerState
 
 
-def model_info(server: ServerState) -> dict[str, Any]:
+def model_info(server: ServerState) -> ModelObject:
     """An OpenAI model object with the fields this project adds."""
     spec, model = server.spec, server.loaded
     state = server.phase if server.is_healthy else "failed"

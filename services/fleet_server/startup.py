@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+
+from fleet_contract.api.models import Progress
 
 WINDOW_SECONDS = 10.0
 
@@ -80,7 +81,7 @@ class Transfer:
         elapsed = self._clock() - first_at
         return (last - first) / elapsed if elapsed > 0 and len(self._seen) > 1 else None
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Progress:
         """`{"done_bytes", "total_bytes", "bytes_per_second", "seconds_left"}`; what is not known
         is None."""
         speed = self.bytes_per_second

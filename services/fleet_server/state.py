@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from fleet_contract.api.models import ServerHealth
 from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import ModelSpec
@@ -122,7 +123,7 @@ class ServerState:
         """Run blocking work in the worker pool."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> ServerHealth:
         """The body of the readiness probe: where the server is in its life, and how far."""
         phase = self.phase if self.is_healthy else Phase.FAILED
         transfer = self.transfer if phase is Phase.FETCHING else None

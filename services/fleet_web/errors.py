@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -47,20 +47,43 @@ def response(error: FleetError) -> JSONResponse:
     return kind(error.body(), status_code=error.status, headers=headers)
 
 
-def from_validation(error: ValidationError | RequestValidationError) -> BadRequest:
-    """The first complaint of pydantic as a 400 with `param`, such as `messages[0].role`."""
-    first = error.errors()[0]
-    path = ""
-    for part in first["loc"]:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part != "body" and "[" not in part:
-            path += f".{part}" if path else part
+def refusal(error: FleetError) -> JSONResponse:
+    """As `response`; a failure of ours is logged."""
+    if error.status >= 500:
+        logger.warning(
+            "request_failed", exc_info=error.__cause__, extra={"fields": {"error": error.message}}
+        )
+    return response(error)
+
+
+def nobody_reads() -> Response:
+    """What is left to answer a client that has left."""
+    return Response(status_code=NOBODY_READS)
+
+
+def from_validation(error: ValidationError, body: Any) -> BadRequest:
+    """The first complaint of pydantic about `body` as a 400 with `param`, such as `stop[0]`."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = _path(first["loc"], body, missing=first["type"] == "missing")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return BadRequest(f"Missing required parameter: {path!r}.", param=path, code="missing")
     text = f"Invalid value for {path!r}: {message}." if path else f"Invalid body: {message}."
     return BadRequest(text.replace("..", "."), param=path or None, code="invalid_value")
+
+
+def _path(loc: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
+    """Where in `body` pydantic's `loc` is. It names the branches of unions too, which the body
+    knows nothing of: they are left out."""
+    path = ""
+    for number, part in enumerate(loc):
+        if isinstance(part, int):
+            path += f"[{part}]"
+            body = body[part] if isinstance(body, list) else None
+        elif isinstance(body, dict) and (part in body or (missing and number + 1 == len(loc))):
+            path += f".{part}" if path else part
+            body = body.get(part)
+    return path
 
 
 class UnexpectedMiddleware:
@@ -101,17 +124,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(FleetError)
     async def fleet_error(request: Request, error: FleetError) -> JSONResponse:
-        if error.status >= 500:
-            logger.warning(
-                "request_failed",
-                exc_info=error.__cause__,
-                extra={"fields": {"error": error.message}},
-            )
-        return response(error)
-
-    @app.exception_handler(RequestValidationError)
-    async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        return response(from_validation(error))
+        return refusal(error)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -128,4 +141,4 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientGone)
     @app.exception_handler(ClientDisconnect)
     async def client_gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=NOBODY_READS)
+        return nobody_reads()

@@ -6,10 +6,12 @@ the whole text; the deltas joined are that text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from fleet_contract.api.speech import TextDelta, TextDone
 from fleet_contract.errors import FleetError
 from fleet_server.audio.formats import usage
 from fleet_server.protocols import Segment, Transcript
@@ -34,12 +36,13 @@ class Events:
         if not said:
             return b""
         self._begun = True
-        return _event({"type": "transcript.text.delta", "delta": said})
+        event: TextDelta = {"type": "transcript.text.delta", "delta": said}
+        return _event(event)
 
     def done(self, transcript: Transcript) -> bytes:
         """The segments no delta has said yet, and the end."""
         rest = [self.delta(segment) for segment in transcript.segments[self._segments :]]
-        end = {
+        end: TextDone = {
             "type": "transcript.text.done",
             "text": transcript.text,
             "usage": usage(transcript),
@@ -52,5 +55,5 @@ def failure(error: FleetError) -> bytes:
     return _event({"type": "error", **error.body()})
 
 
-def _event(data: dict[str, Any]) -> bytes:
+def _event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"

@@ -14,10 +14,10 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from fleet_contract.api.speech import FILE_FIELD
 from fleet_contract.errors import BadRequest, TooLarge
 from fleet_web.body import chunks
 
-FILE_FIELD = "file"
 FORM_BYTES = 1024 * 1024
 """Bytes of a body beside the recording: boundaries, part headers, fields."""
 MAX_FIELD_BYTES = 64 * 1024

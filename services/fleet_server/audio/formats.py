@@ -9,22 +9,21 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import orjson
 
-from fleet_server.audio.languages import name_of
-from fleet_server.audio.request import Format, Granularity, SpeechRequest
+from fleet_contract.api.languages import name_of
+from fleet_contract.api.speech import (
+    AudioUsage,
+    Format,
+    Granularity,
+    Times,
+    Transcription,
+    TranscriptSegment,
+    VerboseTranscription,
+)
+from fleet_server.audio.request import SpeechRequest
 from fleet_server.protocols import Segment, Transcript
-
-TEXT = "text/plain; charset=utf-8"
-MEDIA_TYPES: dict[Format, str] = {
-    Format.JSON: "application/json",
-    Format.VERBOSE_JSON: "application/json",
-    Format.TEXT: TEXT,
-    Format.SRT: TEXT,
-    Format.VTT: "text/vtt; charset=utf-8",
-}
 
 
 def write(transcript: Transcript, asked: SpeechRequest) -> bytes:
@@ -32,7 +31,7 @@ def write(transcript: Transcript, asked: SpeechRequest) -> bytes:
     return _WRITERS[asked.format](transcript, asked)
 
 
-def usage(transcript: Transcript) -> dict[str, Any]:
+def usage(transcript: Transcript) -> AudioUsage:
     """OpenAI's usage of models paid by duration: whole seconds, rounded up."""
     return {"type": "duration", "seconds": math.ceil(transcript.duration)}
 
@@ -43,7 +42,8 @@ def usage_header(transcript: Transcript) -> str:
 
 
 def _json(transcript: Transcript, asked: SpeechRequest) -> bytes:
-    return orjson.dumps({"text": transcript.text, "usage": usage(transcript)})
+    answer: Transcription = {"text": transcript.text, "usage": usage(transcript)}
+    return orjson.dumps(answer)
 
 
 def _text(transcript: Transcript, asked: SpeechRequest) -> bytes:
@@ -53,26 +53,29 @@ def _text(transcript: Transcript, asked: SpeechRequest) -> bytes:
 def _verbose_json(transcript: Transcript, asked: SpeechRequest) -> bytes:
     # The text of a translation is English, whatever was said.
     language = "en" if asked.task == "translate" else transcript.language
-    answer: dict[str, Any] = {
-        "task": asked.task,
-        "language": name_of(language),
-        "duration": round(transcript.duration, 3),
-        "text": transcript.text,
-    }
+    times: Times = {}
     if Granularity.SEGMENT in asked.granularities:
-        answer["segments"] = [
+        times["segments"] = [
             _segment(number, segment) for number, segment in enumerate(transcript.segments)
         ]
     if Granularity.WORD in asked.granularities:
-        answer["words"] = [
+        times["words"] = [
             {"word": word.word.strip(), "start": round(word.start, 2), "end": round(word.end, 2)}
             for segment in transcript.segments
             for word in segment.words
         ]
-    return orjson.dumps(answer | {"usage": usage(transcript)}, option=orjson.OPT_SERIALIZE_NUMPY)
+    answer: VerboseTranscription = {
+        "task": asked.task,
+        "language": name_of(language),
+        "duration": round(transcript.duration, 3),
+        "text": transcript.text,
+        **times,
+        "usage": usage(transcript),
+    }
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _segment(number: int, segment: Segment) -> dict[str, Any]:
+def _segment(number: int, segment: Segment) -> TranscriptSegment:
     return {
         "id": number,
         "seek": segment.seek,

@@ -8,46 +8,28 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeVar
 
+from fleet_contract.api.languages import code_of, name_of
+from fleet_contract.api.speech import LISTS, SINGLE, Format, Granularity
 from fleet_contract.errors import BadRequest, UnsupportedParameter
-from fleet_server.audio.languages import code_of, name_of
 from fleet_server.protocols import SpeechModel
 
 Task = Literal["transcribe", "translate"]
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-class Format(StrEnum):
-    """Shapes of the answer."""
-
-    JSON = "json"
-    TEXT = "text"
-    SRT = "srt"
-    VERBOSE_JSON = "verbose_json"
-    VTT = "vtt"
-
-
-class Granularity(StrEnum):
-    """What verbose_json gives times for."""
-
-    SEGMENT = "segment"
-    WORD = "word"
-
-
-SINGLE = ("model", "language", "prompt", "temperature", "response_format", "stream")
-LISTS = ("timestamp_granularities",)
 NOT_HONOURED = frozenset({
     "include", "chunking_strategy", "known_speaker_names", "known_speaker_references",
     "keywords", "languages", "hotwords",
 })  # fmt: skip
 """OpenAI parameters that no Whisper engine honours; `chunking_strategy: auto` is what happens."""
-NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """What a client asked, checked. `language` is an ISO code."""
+    """What a client asked, checked. `language` is an ISO code; `model` None is the one served."""
 
-    model: str
+    model: str | None
     task: Task
     language: str | None
     prompt: str | None
@@ -82,8 +64,6 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
             )
         else:
             ignored += 1
-    if not single.get("model"):
-        raise BadRequest("Missing required parameter: 'model'.", param="model", code="missing")
     asked_format = _one_of(Format, single.get("response_format", "json"), "response_format")
     wanted = frozenset(
         _one_of(Granularity, value, "timestamp_granularities") for value in granularities
@@ -94,7 +74,7 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
             param="timestamp_granularities",
         )
     return SpeechRequest(
-        model=single["model"],
+        model=single.get("model"),
         task=task,
         language=_language(single.get("language")),
         prompt=single.get("prompt") or None,

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from fastapi import Request, Response
 
+from fleet_contract.api.speech import MEDIA_TYPES
 from fleet_contract.errors import BadRequest, FleetError, InternalError, Timeout
 from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
@@ -62,7 +63,7 @@ class SpeechService:
             return Response(
                 formats.write(transcript, asked),
                 headers={**server.headers(slot), HEADER_USAGE: formats.usage_header(transcript)},
-                media_type=formats.MEDIA_TYPES[asked.format],
+                media_type=MEDIA_TYPES[asked.format],
             )
 
     def close(self) -> None:
@@ -73,7 +74,8 @@ class SpeechService:
     def _check(self, form: Form, task: Task, model: SpeechModel) -> SpeechRequest:
         server = self._server
         asked = parse(form.fields, task)
-        server.check_model(asked.model)
+        if asked.model is not None:
+            server.check_model(asked.model)
         if asked.ignored:
             server.metrics.ignored_fields(asked.ignored)
             event(logger, "ignored_fields", number=asked.ignored)

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
 
+from fleet_contract.api.speech import Granularity
 from fleet_contract.spec_parts import Limits
 from fleet_server.audio.decode import decode
-from fleet_server.audio.request import Granularity, SpeechRequest
+from fleet_server.audio.request import SpeechRequest
 from fleet_server.protocols import Segment, SpeechModel, SpeechOptions, Transcript
 
 

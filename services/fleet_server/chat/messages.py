@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
+from fleet_contract.api.chat import Role
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.protocols import Message
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+ROLES: dict[str, str] = {role: role for role in get_args(Role)} | {"developer": "system"}
 
 
-def read_messages(raw: list[dict[str, Any]], spec: ModelSpec) -> tuple[list[Message], list[str]]:
-    """Messages for the engine and the image addresses they name, in order.
+def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], list[str]]:
+    """Messages for the engine and the image addresses they name, in order: what
+    fleet_contract.api.chat describes, checked here for errors that name the place.
 
     `developer` is read as `system`. Raises BadRequest whose `param` names the place.
     """
@@ -36,8 +39,10 @@ def read_messages(raw: list[dict[str, Any]], spec: ModelSpec) -> tuple[list[Mess
     return messages, images
 
 
-def _message(message: dict[str, Any], index: int, spec: ModelSpec, images: list[str]) -> Message:
+def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Message:
     place = f"messages[{index}]"
+    if not isinstance(message, dict):
+        raise BadRequest(f"'{place}' must be an object.", param=place, code="invalid_value")
     role = message.get("role")
     if message.get("tool_calls") or role in ("tool", "function"):
         raise UnsupportedParameter(
@@ -47,7 +52,9 @@ def _message(message: dict[str, Any], index: int, spec: ModelSpec, images: list[
         )
     if not isinstance(role, str) or role not in ROLES:
         raise BadRequest(
-            f"'{place}.role' must be one of {', '.join(ROLES)}.", param=f"{place}.role"
+            f"'{place}.role' must be one of {', '.join(ROLES)}.",
+            param=f"{place}.role",
+            code="invalid_value",
         )
     content = message.get("content")
     if isinstance(content, str):
@@ -59,7 +66,9 @@ def _message(message: dict[str, Any], index: int, spec: ModelSpec, images: list[
         ]
         return {"role": ROLES[role], "content": parts}
     raise BadRequest(
-        f"'{place}.content' must be a string or a list of content parts.", param=f"{place}.content"
+        f"'{place}.content' must be a string or a list of content parts.",
+        param=f"{place}.content",
+        code="invalid_value",
     )
 
 
@@ -67,7 +76,9 @@ def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "text":
         if not isinstance(part.get("text"), str):
-            raise BadRequest(f"'{place}.text' must be a string.", param=f"{place}.text")
+            raise BadRequest(
+                f"'{place}.text' must be a string.", param=f"{place}.text", code="invalid_value"
+            )
         return {"type": "text", "text": part["text"]}
     if kind == "image_url":
         if not spec.vision:
@@ -76,13 +87,17 @@ def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str
         url = image.get("url") if isinstance(image, dict) else None
         if not isinstance(url, str) or not url:
             raise BadRequest(
-                f"'{place}.image_url.url' must be a string.", param=f"{place}.image_url.url"
+                f"'{place}.image_url.url' must be a string.",
+                param=f"{place}.image_url.url",
+                code="invalid_value",
             )
         images.append(url)
         return {"type": "image"}
     readable = "text and image_url" if spec.vision else "text"
     raise BadRequest(
-        f"'{place}.type' must be one this model reads: {readable}.", param=f"{place}.type"
+        f"'{place}.type' must be one this model reads: {readable}.",
+        param=f"{place}.type",
+        code="invalid_value",
     )
 
 

@@ -8,38 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fleet_contract.api.chat import ASKS_NOTHING, ChatBody
 from fleet_contract.errors import UnsupportedParameter
 
-HONOURED = frozenset({
-    "model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop",
-    "stream", "stream_options", "n", "user", "seed", "presence_penalty", "frequency_penalty",
-    "response_format",
-})  # fmt: skip
+HONOURED = frozenset(ChatBody.model_fields)
 
 WITHOUT_EFFECT = frozenset({
     "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
     "parallel_tool_calls",
 })  # fmt: skip
 """Parameters that steer OpenAI's own bookkeeping or nothing at all here."""
-
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
-    "logit_bias": (None, {}),
-    "tools": (None, []),
-    "tool_choice": (None, "none", "auto"),
-    "functions": (None, []),
-    "function_call": (None, "none", "auto"),
-    "audio": (None,),
-    "modalities": (None, ["text"]),
-    "prediction": (None,),
-    "web_search_options": (None,),
-    "reasoning_effort": (None, "none"),
-    "verbosity": (None,),
-    "min_p": (None, 0),
-    "repetition_penalty": (None, 1),
-}
-"""Parameters no in-process engine honours, each with the values that ask for nothing."""
 
 OPTIONAL_BY_ENGINE: dict[str, tuple[str, ...]] = {
     "seed": ("openvino", "torch"),

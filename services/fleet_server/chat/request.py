@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from fleet_contract.api.chat import ChatBody, ResponseFormat
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import read_messages
@@ -16,43 +17,10 @@ from fleet_web.errors import from_validation
 LAST_RESORT_MAX_TOKENS = 512
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(strict=True)
-    include_usage: bool = False
-
-
-class ResponseFormat(BaseModel):
-    model_config = ConfigDict(strict=True)
-    type: str
-
-
-class ChatBody(BaseModel):
-    """The parameters honoured, with OpenAI's ranges. Nothing is coerced."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str
-    messages: list[dict[str, Any]] = Field(min_length=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    stop: str | list[str] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: int | None = None
-    user: str | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    response_format: ResponseFormat | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """What a client asked, checked. `image_urls` are in order of their parts in `messages`."""
 
-    model: str
     messages: list[Message]
     image_urls: list[str]
     max_tokens: int
@@ -84,12 +52,11 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
     try:
         given = ChatBody.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, body) from None
     if given.n not in (None, 1):
         raise UnsupportedParameter("'n' must be 1: one answer per request.", param="n")
     messages, image_urls = read_messages(given.messages, spec)
     return ChatRequest(
-        model=given.model,
         messages=messages,
         image_urls=image_urls,
         max_tokens=_max_tokens(given, spec),
@@ -136,16 +103,10 @@ def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _json_object(given: ResponseFormat | None) -> bool:
-    if given is None or given.type == "text":
-        return False
-    if given.type == "json_object":
-        return True
-    if given.type == "json_schema":
+    if given is not None and given.type == "json_schema":
         raise UnsupportedParameter(
             "'response_format' of type 'json_schema' is not honoured by the engines of this "
             "server ('json_object' is); a model served with engine 'vllm' honours it.",
             param="response_format",
         )
-    raise BadRequest(
-        "'response_format.type' must be 'text' or 'json_object'.", param="response_format.type"
-    )
+    return given is not None and given.type == "json_object"

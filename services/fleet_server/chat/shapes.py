@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
 
+from fleet_contract.api.base import ErrorBody
+from fleet_contract.api.chat import (
+    AnswerMessage,
+    ChatChunk,
+    ChatCompletion,
+    ChatUsage,
+    ChunkChoice,
+    Delta,
+)
 from fleet_contract.errors import FleetError
 from fleet_server.chat.answer import Answer, Piece
 
@@ -23,11 +31,19 @@ class Shapes:
         self._include_usage = include_usage
         self._tell_router = tell_router
 
-    def whole(self, answer: Answer, text: str, finish: str) -> dict[str, Any]:
+    def whole(self, answer: Answer, text: str, finish: str) -> ChatCompletion:
         """A `chat.completion`."""
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-        return self._base("chat.completion") | {"choices": [choice], "usage": usage(answer)}
+        message: AnswerMessage = {"role": "assistant", "content": text, "refusal": None}
+        return {
+            "id": self._id,
+            "object": "chat.completion",
+            "created": self._created,
+            "model": self._model,
+            "choices": [
+                {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+            ],
+            "usage": usage(answer),
+        }
 
     def opening(self) -> bytes:
         """The first event, which names the role."""
@@ -43,24 +59,32 @@ class Shapes:
     def closing(self, answer: Answer) -> Iterator[bytes]:
         """Usage where it was asked for, in a comment where only the router did; the end mark."""
         if self._include_usage:
-            chunk = self._base("chat.completion.chunk")
-            yield sse(chunk | {"choices": [], "usage": usage(answer)})
+            chunk = self._chunk([])
+            chunk["usage"] = usage(answer)
+            yield sse(chunk)
         elif self._tell_router:
             yield b": usage " + orjson.dumps(usage(answer)) + b"\n\n"
         yield b"data: [DONE]\n\n"
 
-    def _event(self, delta: dict[str, Any], finish: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        chunk = self._base("chat.completion.chunk") | {"choices": [choice]}
+    def _event(self, delta: Delta, finish: str | None) -> bytes:
+        chunk = self._chunk(
+            [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+        )
         if self._include_usage:
             chunk["usage"] = None
         return sse(chunk)
 
-    def _base(self, kind: str) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
+    def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
+        return {
+            "id": self._id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._model,
+            "choices": choices,
+        }
 
 
-def usage(answer: Answer) -> dict[str, int]:
+def usage(answer: Answer) -> ChatUsage:
     """Token counts of an answer."""
     return {
         "prompt_tokens": answer.prompt_tokens,
@@ -74,5 +98,5 @@ def failure(error: FleetError) -> bytes:
     return sse(error.body())
 
 
-def sse(data: dict[str, Any]) -> bytes:
+def sse(data: ChatChunk | ErrorBody) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from fleet_contract.api.embeddings import EmbeddingBody, Encoding, NativeBody
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
 from fleet_web.errors import from_validation
 
 Inputs = Sequence[str | list[int]]
-Encoding = Literal["float", "base64"]
-
-
-class EmbeddingBody(BaseModel):
-    """OpenAI's parameters, and `truncate` as text-embeddings-inference names it."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str
-    input: Any
-    encoding_format: Encoding | None = None
-    dimensions: int | None = Field(default=None, ge=1)
-    user: str | None = None
-    truncate: bool | None = None
-
-
-class NativeBody(BaseModel):
-    """llama.cpp's parameters: `content`, or `input` as a second name of it.
-
-    `embd_normalize` is 0 (largest value 32760), 1 (sum of absolute values 1), 2 (length 1) or a
-    higher p-norm.
-    """
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str | None = None
-    input: Any = None
-    content: Any = None
-    encoding_format: Literal["float"] | None = None
-    embd_normalize: int = Field(default=2, ge=-1)
-    truncate: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +22,6 @@ class EmbeddingRequest:
     """What a client asked, checked. `param` is the field the inputs came in; token ids are not
     yet compared with the vocabulary. `dimensions` None means all."""
 
-    model: str | None
     inputs: Inputs
     param: str
     truncate: bool
@@ -66,9 +35,8 @@ def parse(body: Mapping[str, Any], spec: ModelSpec, native_size: int) -> Embeddi
     try:
         given = EmbeddingBody.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, body) from None
     return EmbeddingRequest(
-        model=given.model,
         inputs=read_inputs(given.input, "input", spec.limits),
         param="input",
         truncate=_truncate(given.truncate, spec),
@@ -82,7 +50,7 @@ def parse_native(body: Mapping[str, Any], spec: ModelSpec) -> EmbeddingRequest:
     try:
         given = NativeBody.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, body) from None
     param = "input" if given.input is not None else "content"
     value = getattr(given, param)
     if value is None:
@@ -94,7 +62,6 @@ def parse_native(body: Mapping[str, Any], spec: ModelSpec) -> EmbeddingRequest:
             param="embd_normalize",
         )
     return EmbeddingRequest(
-        model=given.model,
         inputs=read_inputs(value, param, spec.limits),
         param=param,
         truncate=_truncate(given.truncate, spec),

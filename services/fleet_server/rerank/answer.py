@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fleet_contract.api.rerank import RankedDocument, RankedText, RerankAnswer
 from fleet_server.protocols import Float32
 from fleet_server.rerank.request import RerankRequest
 
@@ -21,8 +22,9 @@ def sigmoid(logits: Float32) -> Float32:
     return scores
 
 
-def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, np.float32]]:
-    """Positions of the best documents and their scores, best first; equals keep their order."""
+def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, Any]]:
+    """Positions of the best documents and their scores (float32), best first; equals keep their
+    order."""
     scores = logits if asked.raw_scores else sigmoid(logits)
     order = np.argsort(-logits, kind="stable")[: asked.top_n]
     return [(int(index), scores[index]) for index in order]
@@ -30,7 +32,7 @@ def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, np.float32]
 
 def body(
     logits: Float32, asked: RerankRequest, model: str, tokens: int
-) -> dict[str, Any] | list[dict[str, Any]]:
+) -> RerankAnswer | list[RankedText]:
     """The answer in the shape that fits how the documents were named.
 
     `documents`: `{"model", "object": "list", "usage", "results": [{"index", "relevance_score",
@@ -47,11 +49,15 @@ def body(
     }
 
 
-def _plain(index: int, score: np.float32, asked: RerankRequest) -> dict[str, Any]:
-    item: dict[str, Any] = {"index": index, "score": score}
-    return item | {"text": asked.documents[index]} if asked.with_text else item
+def _plain(index: int, score: Any, asked: RerankRequest) -> RankedText:
+    item: RankedText = {"index": index, "score": score}
+    if asked.with_text:
+        item["text"] = asked.documents[index]
+    return item
 
 
-def _result(index: int, score: np.float32, asked: RerankRequest) -> dict[str, Any]:
-    item: dict[str, Any] = {"index": index, "relevance_score": score}
-    return item | {"document": {"text": asked.documents[index]}} if asked.with_text else item
+def _result(index: int, score: Any, asked: RerankRequest) -> RankedDocument:
+    item: RankedDocument = {"index": index, "relevance_score": score}
+    if asked.with_text:
+        item["document"] = {"text": asked.documents[index]}
+    return item

@@ -6,29 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from fleet_contract.api.rerank import RerankBody
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
 from fleet_web.errors import from_validation
-
-
-class RerankBody(BaseModel):
-    """`documents` as Jina, Cohere and llama.cpp name them (a text, or an object with `text`), or
-    `texts` as text-embeddings-inference does; `return_text` goes with `texts`."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str | None = None
-    query: str
-    documents: list[Any] | None = None
-    texts: list[str] | None = None
-    top_n: int | None = Field(default=None, ge=1)
-    return_documents: bool | None = None
-    return_text: bool | None = None
-    raw_scores: bool | None = None
-    truncate: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +20,6 @@ class RerankRequest:
     """What a client asked, checked. `param` is the field the documents came in; `plain` asks for
     text-embeddings-inference's answer."""
 
-    model: str | None
     query: str
     documents: list[str]
     param: str
@@ -55,14 +38,13 @@ def parse(body: Mapping[str, Any], spec: ModelSpec) -> RerankRequest:
     try:
         given = RerankBody.model_validate(body)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, body) from None
     if given.documents is not None and given.texts is not None:
         raise BadRequest("Give 'documents' or 'texts', not both.", param="texts")
     param = "documents" if given.texts is None else "texts"
     documents = _documents(given)
     _check_texts(given.query, documents, param, spec.limits)
     return RerankRequest(
-        model=given.model,
         query=given.query,
         documents=documents,
         param=param,

@@ -8,6 +8,7 @@ import time
 
 from fastapi import Request, Response
 
+from fleet_contract.api.rerank import RerankBody
 from fleet_contract.errors import Timeout
 from fleet_server.admission import Slot
 from fleet_server.embeddings.batcher import Batcher
@@ -15,7 +16,7 @@ from fleet_server.embeddings.fields import count_ignored
 from fleet_server.protocols import RerankModel
 from fleet_server.rerank.answer import body as answer_body
 from fleet_server.rerank.prepare import prepare
-from fleet_server.rerank.request import RerankBody, RerankRequest, parse
+from fleet_server.rerank.request import RerankRequest, parse
 from fleet_server.state import ServerState
 from fleet_web.answers import json_answer
 from fleet_web.body import read_json

@@ -5,34 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from fleet_contract.api.base import Body
+from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_web.errors import from_validation
 
 MAX_TOKENS = 1_000_000
 
 
-class TokenizeBody(BaseModel):
-    """`add_special` adds what the model's template puts around a text, such as `[CLS]`."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str | None = None
-    content: str
-    add_special: bool = False
-    parse_special: bool = True
-    with_pieces: bool = False
-
-
-class DetokenizeBody(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    model: str | None = None
-    tokens: list[Any]
-
-
-Body = TypeVar("Body", bound=BaseModel)
+Kind = TypeVar("Kind", bound=Body)
 
 
 def parse_tokenize(raw: Mapping[str, Any], most_chars: int) -> TokenizeBody:
@@ -64,13 +47,13 @@ def parse_detokenize(raw: Mapping[str, Any], vocab_size: int) -> list[int]:
                 f"'tokens[{number}]' must be a token id, a whole number from 0 to "
                 f"{vocab_size - 1}.",
                 param="tokens",
-                code="invalid_value",
+                code="invalid_value" if type(token) is not int else None,
             )
     return tokens
 
 
-def _validated(raw: Mapping[str, Any], kind: type[Body]) -> Body:
+def _validated(raw: Mapping[str, Any], kind: type[Kind]) -> Kind:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, raw) from None

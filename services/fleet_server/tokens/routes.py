@@ -6,16 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from fleet_contract.api.tokens import Content, DetokenizeBody, TokenizeBody, TokenPiece, Tokens
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.embeddings.fields import count_ignored
 from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
-from fleet_server.tokens.request import (
-    DetokenizeBody,
-    TokenizeBody,
-    parse_detokenize,
-    parse_tokenize,
-)
+from fleet_server.tokens.request import parse_detokenize, parse_tokenize
 from fleet_web.answers import json_answer
 from fleet_web.body import read_json
 
@@ -38,7 +34,8 @@ def router(server: ServerState) -> APIRouter:
         raw, vocabulary = await _read(request, server)
         tokens = parse_detokenize(raw, vocabulary.size)
         count_ignored(raw, DetokenizeBody, server.metrics)
-        return json_answer({"content": await server.run_blocking(vocabulary.decode, tokens)})
+        text: Content = {"content": await server.run_blocking(vocabulary.decode, tokens)}
+        return json_answer(text)
 
     return routes
 
@@ -55,11 +52,14 @@ async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], 
     return raw, vocabulary
 
 
-def _tokenize(asked: TokenizeBody, vocabulary: Vocabulary) -> dict[str, Any]:
+def _tokenize(asked: TokenizeBody, vocabulary: Vocabulary) -> Tokens:
     ids = vocabulary.encode(asked.content, asked.add_special)
     if not asked.with_pieces:
         return {"tokens": ids}
-    return {"tokens": [{"id": token, "piece": _piece(vocabulary.piece(token))} for token in ids]}
+    pieces: list[TokenPiece] = [
+        {"id": token, "piece": _piece(vocabulary.piece(token))} for token in ids
+    ]
+    return {"tokens": pieces}
 
 
 def _piece(raw: bytes) -> str | list[int]:

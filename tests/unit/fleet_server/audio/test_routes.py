@@ -102,7 +102,7 @@ async def test_refusals(serve: Serve, post: Make) -> None:
         await refused(await post(client, file=b""), 400, "file", "empty")
         await refused(await post(client, file=b"no sound " * 99), 400, "file", "cannot be read")
         await refused(await post(client, model="other"), 404, "model", "other")
-        await refused(await post(client, model=""), 400, "model", "Missing")
+        await refused(await post(client, model=""), 404, "model", "not served")
         await refused(await post(client, language="klingon"), 400, "language", "klingon")
         await refused(await post(client, response_format="yaml"), 400, "response_format", "srt")
         await refused(await post(client, TRANSLATIONS, stream="true"), 400, "stream")

@@ -173,7 +173,6 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ({"input": [2**70]}, "input", "mixture"),
     ({"input": ["w1"] * 2049}, "input", "2049"),
     ({"input": "x" * 1_000_001}, "input", "1000001"),
-    ({"model": "LEFT OUT"}, "model", "Missing"),
     ({"model": 5}, "model", "string"),
     ({"encoding_format": "binary"}, "encoding_format", "base64"),
     ({"encoding_format": True}, "encoding_format", ""),

@@ -36,6 +36,8 @@ OTHER_NAMES: dict[str, str] = {
 }  # fmt: skip
 
 _CODES = {name: code for code, name in NAMES.items()} | OTHER_NAMES
+KNOWN = sorted(NAMES.keys() | _CODES.keys())
+"""Every way to name a language, in lower case."""
 
 
 def code_of(text: str) -> str | None:

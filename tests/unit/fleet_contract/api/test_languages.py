@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-from fleet_server.audio.languages import NAMES, OTHER_NAMES, code_of, name_of
+from fleet_contract.api.languages import NAMES, OTHER_NAMES, code_of, name_of
 
 
 def test_every_language_of_whisper_has_a_name() -> None:

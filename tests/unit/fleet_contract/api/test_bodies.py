@@ -1,0 +1,38 @@
+"""What holds for the bodies of all tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from fleet_contract.api.base import Body
+from fleet_contract.api.chat import ChatBody
+from fleet_contract.api.embeddings import EmbeddingBody, NativeBody
+from fleet_contract.api.rerank import RerankBody
+from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody
+
+BODIES = (ChatBody, EmbeddingBody, NativeBody, RerankBody, TokenizeBody, DetokenizeBody)
+MANY: list[Any] = [[0] * 5000, [None] * 5000, ["x", *[0] * 5000], {str(n): 0 for n in range(5000)}]
+"""A few megabytes of these would make gigabytes of complaints, one for each."""
+
+
+def complaints(body: type[Body], given: Any) -> int:
+    try:
+        body.model_validate(given)
+    except ValidationError as error:
+        return error.error_count()
+    return 0
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_many_wrong_values_make_few_complaints(body: type[Body]) -> None:
+    for name in body.model_fields:
+        for value in MANY:
+            assert complaints(body, {name: value}) < 10, (name, str(value)[:20])
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_no_field_is_needed_to_choose_among_one_model(body: type[Body]) -> None:
+    assert not body.model_fields["model"].is_required()
