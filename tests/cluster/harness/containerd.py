@@ -55,6 +55,10 @@ class Containerd:
             if old.startswith(name) and old != reference:
                 self.ctr("images", "rm", old)
 
+    def tag(self, reference: str, alias: str) -> None:
+        """Have an image that is there under another name too."""
+        self.ctr("images", "tag", "--force", reference, alias)
+
     def ctr(self, *arguments: str) -> str:
         """What `ctr` prints, in the namespace that Kubernetes' containers are in."""
         done = subprocess.run(

@@ -1,0 +1,100 @@
+"""An edge proxy before the fleet: Debian's nginx, told what an Ingress tells ingress-nginx.
+
+Every annotation is turned into the directive it stands for, and one that is not known here is an
+error, so that what is tested cannot part from what the chart renders.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from harness.api import Json
+from harness.netns import NODE_ADDRESS
+from harness.process import Process
+from harness.run import Run
+
+PORT = 8088
+_PREFIX = "nginx.ingress.kubernetes.io/"
+_DIRECTIVES = {
+    "proxy-buffering": "proxy_buffering {}",
+    "proxy-request-buffering": "proxy_request_buffering {}",
+    "proxy-body-size": "client_max_body_size {}",
+    "proxy-http-version": "proxy_http_version {}",
+    "proxy-read-timeout": "proxy_read_timeout {}s",
+    "proxy-send-timeout": "proxy_send_timeout {}s",
+    "proxy-next-upstream": "proxy_next_upstream {}",
+}
+
+
+def why_not() -> str | None:
+    """Why there is no edge proxy here, or None."""
+    return None if shutil.which("nginx") else "it needs nginx: run `make test-deps`"
+
+
+def directives(ingress: Json) -> list[str]:
+    """What the annotations of an Ingress stand for. Raises KeyError for an unknown one."""
+    given = ingress["metadata"].get("annotations", {})
+    return [
+        _DIRECTIVES[name.removeprefix(_PREFIX)].format(value)
+        for name, value in sorted(given.items())
+        if name.startswith(_PREFIX)
+    ]
+
+
+class Edge:
+    """Answers on the node's address while the `with` block lasts, for the host of the Ingress."""
+
+    def __init__(self, run: Run, ingress: Json, upstream: str, port: int = PORT) -> None:
+        """`upstream` is the address of the Service that the Ingress names."""
+        self._run = run
+        self._config = run.path(f"edge-{port}", "nginx.conf")
+        self._config.write_text(_config(self._config.parent, ingress, upstream, port))
+        self._process: Process | None = None
+        self.url = f"http://{NODE_ADDRESS}:{port}"
+        self.host = str(ingress["spec"]["rules"][0]["host"])
+
+    def __enter__(self) -> Self:
+        folder, config = str(self._config.parent), str(self._config)
+        command = ["nginx", "-p", folder, "-c", config, "-e", "stderr"]
+        self._process = Process(self._run, "edge", command)
+        self._process.wait_until(self._answers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(self.url, trust_env=False).status_code == 404
+        except httpx.HTTPError:
+            return False
+
+
+def _config(folder: Path, ingress: Json, upstream: str, port: int) -> str:
+    (rule,) = ingress["spec"]["rules"]
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    scratch = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    settings = "".join(f"    {line};\n" for line in directives(ingress))
+    paths = "".join(_location(one["path"], upstream) for one in rule["http"]["paths"])
+    # One process, which ends with the tests as every other one does.
+    return (
+        f"daemon off;\nmaster_process off;\npid {folder}/pid;\n"
+        "events { worker_connections 256; }\n"
+        f"http {{\n  access_log off;\n{scratch}"
+        f"  server {{ listen {NODE_ADDRESS}:{port} default_server; return 404; }}\n"
+        f"  server {{\n    listen {NODE_ADDRESS}:{port};\n    server_name {rule['host']};\n"
+        f"{settings}{paths}  }}\n}}\n"
+    )
+
+
+def _location(path: str, upstream: str) -> str:
+    headers = (
+        "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; "
+        "proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Connection '';"
+    )
+    return f"    location {path} {{ proxy_pass {upstream}; {headers} }}\n"

@@ -1,0 +1,162 @@
+"""The chart's release with three models, as docs/operations.md has them installed; tests/e2e."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+
+from harness.api import Json
+from harness.helm import CHART, Helm, given
+from harness.kubectl import Kubectl
+from harness.models import API, KIND
+from harness.paths import REPOSITORY
+from harness.tenant import Tenant
+
+CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
+SPEECH = "openai/whisper-base"
+MODELS = {"smollm2": 2, "minilm": 2, "whisper-base": 1}
+"""InferenceModels of configs/examples and their servers, once `Fleet.apply` has returned."""
+EXAMPLES = ("chat", "embedding", "speech")
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+NAME = "fleet"
+ROUTER = "fleet-modelfleet-router"
+OPERATOR = "fleet-modelfleet-operator"
+ROUTERS = "app.kubernetes.io/component=router"
+OPERATORS = "app.kubernetes.io/component=operator"
+REGISTRY = "localhost/fleet"
+TAGS = ("1.0.0", "1.0.1")
+"""Of the same images: what is installed, and what it is upgraded to."""
+READY_SECONDS = 300.0
+_WAIT = ("--wait", "--timeout=600s")
+
+
+class Fleet:
+    """The release `fleet` in a namespace; what is done to it is what a user would type."""
+
+    def __init__(self, helm: Helm, tenant: Tenant) -> None:
+        self._helm = helm
+        self.tenant = tenant
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return self.tenant.kubectl
+
+    def helm(self, verb: str, *arguments: str) -> str:
+        """What helm printed. Raises HelmError."""
+        return self._helm(verb, NAME, *arguments, "-n", self.tenant.namespace, timeout=900)
+
+    def install(self, values: Mapping[str, Any]) -> str:
+        """`helm install --wait`; its notes."""
+        return self.helm("install", str(CHART), *_WAIT, *given(dict(values)))
+
+    def upgrade(self, values: Mapping[str, Any]) -> None:
+        """`helm upgrade --wait` with some values changed, the others as they were."""
+        chosen = ["--reset-then-reuse-values", *given(dict(values))]
+        self.helm("upgrade", str(CHART), *_WAIT, *chosen)
+
+    def rollback(self) -> None:
+        """`helm rollback --wait` to what was installed."""
+        self.helm("rollback", "1", *_WAIT)
+
+    def apply(self, example: str) -> None:
+        """`kubectl apply` of a file of configs/examples."""
+        self.kubectl("apply", "-f", str(example_file(example)))
+
+    def await_ready(self, name: str) -> Json:
+        """`kubectl wait` for an InferenceModel; it."""
+        waiting = ["wait", "--for=condition=Ready", f"inferencemodel/{name}", "--timeout=300s"]
+        self.kubectl(*waiting, timeout=320)
+        return self.tenant.get(API, KIND, name)
+
+    def patch(self, name: str, **spec: object) -> None:
+        """`kubectl patch` of an InferenceModel's spec."""
+        body = json.dumps({"spec": spec})
+        self.kubectl("patch", "inferencemodel", name, "--type=merge", "-p", body)
+
+    @property
+    def url(self) -> str:
+        """The routers' Service."""
+        address = self.tenant.get("v1", "Service", ROUTER)["spec"]["clusterIP"]
+        return f"http://{address}"
+
+    def client(self) -> openai.OpenAI:
+        """The official client, at the routers' Service; it sends nothing twice."""
+        return openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key="none", timeout=READY_SECONDS, max_retries=0
+        )
+
+    def pods(self, label: str) -> list[Json]:
+        """Pods that are not being deleted."""
+        found = self.tenant.items("v1", "Pod", labelSelector=label)
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def settled(
+        self, label: str, count: int, without: Set[str] = frozenset(), image: str = ""
+    ) -> None:
+        """Until there are just `count` pods, all ready, none of those named, all of the image whose
+        reference ends so."""
+
+        def holds(pods: list[Json]) -> bool:
+            return (
+                len(pods) == count
+                and not names(pods) & without
+                and all(is_ready(pod) and _image(pod).endswith(image) for pod in pods)
+            )
+
+        self.tenant.wait_list("v1", "Pod", holds, READY_SECONDS, labelSelector=label)
+
+    def all_settled(self, image: str = "") -> None:
+        """The same for every model."""
+        for name, count in MODELS.items():
+            self.settled(of_model(name), count, image=image)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A release that was just installed, with a first model: what helm said, and the seconds."""
+
+    fleet: Fleet
+    notes: str
+    seconds: dict[str, float]
+
+
+def example_file(name: str) -> Path:
+    return REPOSITORY / "configs" / "examples" / f"{name}.yaml"
+
+
+def of_model(name: str) -> str:
+    """Label of a model's servers."""
+    return f"modelfleet.dev/inferencemodel={name}"
+
+
+def names(pods: list[Json]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods}
+
+
+def is_ready(pod: Json) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _image(pod: Json) -> str:
+    return str(pod["spec"]["containers"][0]["image"])
+
+
+def first_token(client: openai.OpenAI) -> float:
+    """Seconds from sending a chat request to the first piece of text of its answer."""
+    began = time.monotonic()
+    with client.chat.completions.create(
+        model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],
+        max_tokens=24, temperature=0, stream=True,
+    ) as stream:  # fmt: skip
+        for chunk in stream:
+            if chunk.choices and chunk.choices[0].delta.content:
+                return time.monotonic() - began
+    raise AssertionError("the stream had no text")
