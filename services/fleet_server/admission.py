@@ -39,21 +39,11 @@ class Admission:
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
         """Wait for a place and hold it. Raises QueueFull, or Timeout when the wait was too long."""
-        if self._free.locked() and self.waiting >= self.max_queue:
-            raise QueueFull(
-                f"{self.running} requests are running and {self.waiting} wait, which is the most "
-                f"this server accepts; please try again.",
-                retry_after=self.retry_after(),
-            )
         started = time.monotonic()
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(self.timeout):
-                await self._free.acquire()
-        except TimeoutError:
-            raise Timeout(f"No place became free in {self.timeout:g} seconds.") from None
-        finally:
-            self.waiting -= 1
+        if self._free.locked():
+            await self._wait()
+        else:
+            await self._free.acquire()  # at once
         admitted = time.monotonic()
         self.running += 1
         try:
@@ -62,6 +52,22 @@ class Admission:
             self.running -= 1
             self._free.release()
             self._learn(time.monotonic() - admitted)
+
+    async def _wait(self) -> None:
+        if self.waiting >= self.max_queue:
+            raise QueueFull(
+                f"{self.running} requests are running and {self.waiting} wait, which is the most "
+                f"this server accepts; please try again.",
+                retry_after=self.retry_after(),
+            )
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Timeout(f"No place became free in {self.timeout:g} seconds.") from None
+        finally:
+            self.waiting -= 1
 
     def retry_after(self) -> float:
         """Seconds until a place is likely free, from how long requests took lately; 1 to 60."""

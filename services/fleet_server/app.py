@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
@@ -21,6 +22,7 @@ from fleet_server.tokens import routes as tokens
 from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
 from fleet_web.answers import json_answer
+from fleet_web.direct import DirectMiddleware, posted
 from fleet_web.request_id import RequestIdMiddleware
 
 ROUTES: dict[Task, str] = {
@@ -29,6 +31,9 @@ ROUTES: dict[Task, str] = {
     Task.RERANK: "fleet_server.rerank.routes",
     Task.SPEECH: "fleet_server.audio.routes",
 }
+
+SENDS_NOTHING: Any = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI would look for an OpenTelemetry set-up at every request."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -39,14 +44,16 @@ def create_app(
     """The app that serves `server`; `lifespan` loads the model."""
     app = FastAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
-        lifespan=lifespan or _nothing, redirect_slashes=False,
+        lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=SENDS_NOTHING,
     )  # fmt: skip
+    served = importlib.import_module(ROUTES[server.spec.task]).router(server)
+    app.add_middleware(DirectMiddleware, endpoints=posted(served))
     errors.install(app)
     _mount_probes(app, server)
     _mount_models(app, server)
     if with_metrics:
         _mount_metrics(app, server)
-    app.include_router(importlib.import_module(ROUTES[server.spec.task]).router(server))
+    app.include_router(served)
     mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))

@@ -6,6 +6,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +28,7 @@ class Metrics:
     def __init__(self, model: str) -> None:
         self.model = model
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[object, ...], Any] = {}
         self._requests = self._counter("modelfleet_requests", "Requests answered", "route", "code")
         self._seconds = self._histogram(
             "modelfleet_request_seconds", "Seconds to the answer", "route"
@@ -58,31 +60,39 @@ class Metrics:
         gauge.labels(self.model).set_function(read)
 
     def answered(self, route: str, code: int, seconds: float) -> None:
-        self._requests.labels(self.model, route, str(code)).inc()
-        self._seconds.labels(self.model, route).observe(seconds)
+        self._of(self._requests, route, str(code)).inc()
+        self._of(self._seconds, route).observe(seconds)
 
     def queued(self, seconds: float) -> None:
-        self._queue.labels(self.model).observe(seconds)
+        self._of(self._queue).observe(seconds)
 
     def first_token(self, seconds: float) -> None:
-        self._first_token.labels(self.model).observe(seconds)
+        self._of(self._first_token).observe(seconds)
 
     def tokens(self, kind: str, number: int) -> None:
         """`kind` is `prompt` or `completion`."""
-        self._tokens.labels(self.model, kind).inc(number)
+        self._of(self._tokens, kind).inc(number)
 
     def audio_seconds(self, seconds: float) -> None:
-        self._audio.labels(self.model).inc(seconds)
+        self._of(self._audio).inc(seconds)
 
     def ignored_fields(self, number: int) -> None:
-        self._ignored.labels(self.model).inc(number)
+        self._of(self._ignored).inc(number)
 
     def load_seconds(self, stage: str, seconds: float) -> None:
-        self._load.labels(self.model, stage).set(seconds)
+        self._of(self._load, stage).set(seconds)
 
     def render(self) -> bytes:
         """Prometheus text format."""
         return generate_latest(self.registry)
+
+    def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
+        """The metric with these labels, looked up once: the library checks them every time."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(self.model, *labels)
+        return child
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, ["model", *labels], registry=self.registry)

@@ -30,16 +30,16 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
     """
     check_length(request, limit)
     patience = getattr(request.app.state, "read_timeout", READ_TIMEOUT)
-    seen = 0
-    stream = request.stream().__aiter__()
-    while True:
+    seen, more = 0, True
+    while more:
         try:
             async with asyncio.timeout(patience):
-                piece = await anext(stream)
-        except StopAsyncIteration:
-            return
+                message = await request.receive()
         except TimeoutError:
             raise RequestTimeout(f"The body made no progress for {patience:g} seconds.") from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece, more = message.get("body", b""), message.get("more_body", False)
         seen += len(piece)
         if seen > limit:
             raise _too_large(seen, limit)

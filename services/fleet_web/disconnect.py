@@ -16,22 +16,31 @@ class ClientGone(Exception):
 
 
 async def or_gone(request: Request, work: Awaitable[T]) -> T:
-    """Await `work`, cancelling it as soon as the client leaves.
+    """Await `work` in this task, cancelling it as soon as the client leaves.
 
     The request's body must have been read to its end. Raises ClientGone.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  (somebody awaits this)
+    cancel, working, left = task.cancel, True, False
+
+    def leave(watcher: asyncio.Future[None]) -> None:
+        nonlocal left
+        if working and not watcher.cancelled():
+            left = True
+            cancel()
+
     watcher = asyncio.ensure_future(_left(request))
+    watcher.add_done_callback(leave)
     try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone
+        return await work
+    except asyncio.CancelledError:
+        if left and task.uncancel() == 0:
+            raise ClientGone from None
+        raise
     finally:
-        for pending in (task, watcher):
-            if not pending.done():
-                pending.cancel()
-                await asyncio.gather(pending, return_exceptions=True)
+        working = False
+        watcher.cancel()
 
 
 async def _left(request: Request) -> None:

@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Any, Literal
 
+import orjson
+
 from fleet_web.current_request import current
 
 Format = Literal["json", "text"]
@@ -42,7 +44,10 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # half a surrogate pair, an integer of more than 64 bits
+            return json.dumps(line, default=str, ensure_ascii=True)
 
 
 class TextFormatter(logging.Formatter):

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from fleet_contract.errors import FleetError, InternalError
+from fleet_contract.errors import FleetError, InternalError, Timeout
 from fleet_server.chat.text import TextStream
 from fleet_server.protocols import ChatModel, Finish, Generation, Prompt, Sampling, Step
 
@@ -21,10 +21,18 @@ class Piece:
 
 
 class Answer:
-    """Iterate `pieces` once; `cancel` at any time frees the engine's slot."""
+    """Iterate `pieces` once; `cancel` at any time frees the engine's slot.
+
+    An answer of more than `seconds` ends with a Timeout.
+    """
 
     def __init__(
-        self, model: ChatModel, prompt: Prompt, sampling: Sampling, stop: Sequence[str]
+        self,
+        model: ChatModel,
+        prompt: Prompt,
+        sampling: Sampling,
+        stop: Sequence[str],
+        seconds: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._steps: asyncio.Queue[Step] = asyncio.Queue()
@@ -33,8 +41,10 @@ class Answer:
         self.completion_tokens = 0
         self.first_token_at: float | None = None
         self._generation: Generation = model.submit(prompt, sampling, self._emit)
+        self._deadline = self._loop.call_later(seconds, self._give_up, seconds)
 
     def cancel(self) -> None:
+        self._deadline.cancel()
         self._generation.cancel()
 
     async def pieces(self) -> AsyncIterator[Piece]:
@@ -63,6 +73,10 @@ class Answer:
         while not self._steps.empty():
             steps.append(self._steps.get_nowait())
         return steps
+
+    def _give_up(self, seconds: float) -> None:
+        error = Timeout(f"The answer took longer than {seconds:g} seconds.")
+        self._steps.put_nowait(Step((), error=error))
 
     def _emit(self, step: Step) -> None:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract.errors import FleetError, PromptTooLong, Timeout
+from fleet_contract.errors import FleetError, PromptTooLong
 from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.chat.answer import Answer, Piece
@@ -64,13 +63,14 @@ class ChatService:
             if not asked.image_urls:
                 slot = await or_gone(request, self._slot(stack))
             server.metrics.queued(slot.queue_ms / 1000)
-            answer = Answer(model, prompt, asked.sampling(room), asked.stop)
+            seconds = server.spec.limits.request_timeout
+            answer = Answer(model, prompt, asked.sampling(room), asked.stop, seconds)
             stack.callback(answer.cancel)
             stack.callback(self._finished, answer, started, slot.queue_ms)
             shapes = Shapes(
                 server.spec.model, asked.include_usage, tell_router=HEADER_USAGE in request.headers
             )
-            pieces = within(answer.pieces(), server.spec.limits.request_timeout)
+            pieces = answer.pieces()
             if not asked.stream:
                 return await or_gone(
                     request, self._whole(pieces, answer, shapes, server.headers(slot))
@@ -144,20 +144,6 @@ def check_length(num_tokens: int, context_length: int, server: ServerState) -> i
             param="messages",
         )
     return context_length - num_tokens
-
-
-async def within(pieces: AsyncIterator[Piece], seconds: float) -> AsyncIterator[Piece]:
-    """The pieces, for at most `seconds` in all. Raises Timeout."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                piece = await anext(pieces)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
-        yield piece
 
 
 async def _events(
