@@ -1,0 +1,128 @@
+"""Work that ends early when its client leaves, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from fleet_web.disconnect import ClientGone, or_gone
+
+
+class Client:
+    """The receiving end of a request whose body was read; `leave` closes it."""
+
+    def __init__(self) -> None:
+        self._left = asyncio.Event()
+        self.request = Request({"type": "http"}, self._receive)
+
+    def leave(self) -> None:
+        self._left.set()
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+
+def not_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() == 0
+
+
+async def test_the_result_of_work() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 5
+
+    assert await or_gone(Client().request, work()) == 5
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_an_error_of_work() -> None:
+    async def work() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        await or_gone(Client().request, work())
+
+
+async def test_a_client_that_leaves_ends_the_work() -> None:
+    client, cleaned = Client(), False
+
+    async def work() -> None:
+        nonlocal cleaned
+        try:
+            client.leave()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned = True
+
+    with pytest.raises(ClientGone):
+        await or_gone(client.request, work())
+    assert cleaned
+    assert not_cancelled()
+    await asyncio.sleep(0)  # would raise if a cancellation were left over
+
+
+async def test_a_client_that_leaves_as_the_work_ends_cancels_nothing_later() -> None:
+    client = Client()
+
+    async def work() -> int:
+        await asyncio.sleep(0)
+        client.leave()
+        return 5
+
+    assert await or_gone(client.request, work()) == 5
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not_cancelled()
+
+
+async def test_a_leaving_client_and_a_result_in_the_same_turn() -> None:
+    client, ready = Client(), asyncio.get_running_loop().create_future()
+
+    async def work() -> int:
+        return int(await ready)
+
+    async def both() -> None:
+        await asyncio.sleep(0)
+        client.leave()
+        ready.set_result(5)
+
+    other = asyncio.create_task(both())
+    with contextlib.suppress(ClientGone):
+        assert await or_gone(client.request, work()) == 5
+    await other
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not_cancelled()
+
+
+async def test_cancelling_from_outside_is_not_a_leaving_client() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(or_gone(Client().request, work()))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+
+
+async def test_a_timeout_inside_stays_one() -> None:
+    async def work() -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await or_gone(Client().request, work())
+    assert not_cancelled()
