@@ -9,41 +9,32 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import stack
 import uvloop
-from pipe import latencies
+from pipe import Ask, drive, post
 
 from fleet_bench.summary import spread
 from fleet_bench.words import text
 
 PATH = "/v1/embeddings"
-STUB_ANSWER_BYTES = 2_000
-"""About a base64 embedding of 384 numbers."""
+
+
+def requests(first: int, number: int) -> list[Ask]:
+    asked = {"model": stack.EMBEDDING, "encoding_format": "base64"}
+    return [
+        Ask(post(PATH, json.dumps({**asked, "input": text(at, 24)}).encode()))
+        for at in range(first, first + number)
+    ]
 
 
 @contextmanager
 def stub() -> Iterator[str]:
-    port = stack.free_port()
-    script = str(Path(__file__).with_name("pipe.py"))
-    with stack.process([sys.executable, script, str(port), str(STUB_ANSWER_BYTES)]):
-        url = f"http://127.0.0.1:{port}"
-        stack.await_status(url)
-        yield url
-
-
-def bodies(first: int, number: int) -> list[bytes]:
-    return [
-        json.dumps(
-            {"model": stack.EMBEDDING, "input": text(at, 24), "encoding_format": "base64"}
-        ).encode()
-        for at in range(first, first + number)
-    ]
+    with stack.stub() as running:
+        yield running.url
 
 
 async def compare(direct: str, routed: str, clients: int, number: int, rounds: int) -> list[Any]:
@@ -54,7 +45,8 @@ async def compare(direct: str, routed: str, clients: int, number: int, rounds: i
     for turn in range(rounds + 1):
         middles = {}
         for url in (direct, routed) if turn % 2 else (routed, direct):
-            seen = await latencies(url, PATH, bodies(first, number), clients)
+            sent = requests(first, number)
+            seen = [sample.total for sample in await drive(url, iter(sent), clients)]
             first += number
             middles[url] = statistics.median(seen)
             if turn:  # the first round warms up

@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ RELEVANT = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd"
 
 # So that the processes below end with a script that is told to.
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What answers at `url`, and the group of its processes."""
+
+    url: str
+    group: int
 
 
 def spec_of(name: str, **changes: Any) -> ModelSpec:
@@ -110,11 +119,23 @@ def await_status(url: str, status: int = 200, seconds: float = START_SECONDS) ->
 
 
 @contextmanager
-def server(spec: ModelSpec) -> Iterator[str]:
-    """A ready model server; its address."""
+def stub() -> Iterator[Running]:
+    """A stub server in a process of its own."""
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name("pipe.py")), str(port)]
+    with process(command) as group:
+        url = f"http://127.0.0.1:{port}"
+        await_status(url)
+        yield Running(url, group)
+
+
+@contextmanager
+def server(spec: ModelSpec, settings: dict[str, str] | None = None) -> Iterator[str]:
+    """A ready model server, with variables of its environment; its address."""
     weights(spec)
     port = free_port()
     environ = encode(spec) | {"MODELS_DIR": str(models_root()), "AUTO_DOWNLOAD_MODELS": "0"}
+    environ |= settings or {}
     command = [sys.executable, "-m", "fleet_server", "--port", str(port)]
     with process(command, environ):
         url = f"http://127.0.0.1:{port}"
@@ -125,6 +146,15 @@ def server(spec: ModelSpec) -> Iterator[str]:
 @contextmanager
 def router(entries: dict[str, ModelSpec]) -> Iterator[str]:
     """A router before servers, by their addresses; its own address."""
+    with routing(entries) as running:
+        yield running.url
+
+
+@contextmanager
+def routing(
+    entries: dict[str, ModelSpec], environ: dict[str, str] | None = None
+) -> Iterator[Running]:
+    """A router before servers, by their addresses, and its process."""
     models = [
         {"spec": spec.to_wire(), "endpoints": [{"name": f"m-{number}", "url": url}]}
         for number, (url, spec) in enumerate(entries.items())
@@ -135,10 +165,10 @@ def router(entries: dict[str, ModelSpec]) -> Iterator[str]:
         port = free_port()
         command = [sys.executable, "-m", "fleet_router", "--routes", str(routes), "--port",
                    str(port)]  # fmt: skip
-        with process(command):
+        with process(command, environ) as group:
             url = f"http://127.0.0.1:{port}"
             await_status(f"{url}/readyz")
-            yield url
+            yield Running(url, group)
 
 
 def plan(url: str, model: str, requests: int, concurrency: int) -> Plan:
