@@ -228,6 +228,14 @@ class Cancelled(Exception):
 
 
 @runtime_checkable
+class WarmsUp(Protocol):
+    """A SpeechModel that can be run once for less than a whole window of 30 seconds costs."""
+
+    def warm(self, audio: Float32) -> None:
+        """Every step of a transcription, on no more than `audio`; what is heard is dropped."""
+
+
+@runtime_checkable
 class SpeechModel(Protocol):
     """Writes down speech."""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from fleet_server.protocols import Float32, SpeechModel, SpeechOptions
+from fleet_server.protocols import Float32, SpeechModel, SpeechOptions, WarmsUp
 
 RATE = 16_000
 SECONDS = 3
 
 
 def warm(model: SpeechModel) -> None:
-    """One transcription of a voice-like sound, whose text nobody trusts: hence no second try at
-    higher temperatures. Raises what the model raises."""
-    model.transcribe(voice(), SpeechOptions(language="en", temperature=0.0), lambda: False)
+    """One transcription of a voice-like sound, or what of one the model needs. Nobody trusts its
+    text: hence no second try at higher temperatures. Raises what the model raises."""
+    if isinstance(model, WarmsUp):
+        model.warm(voice())
+    else:
+        model.transcribe(voice(), SpeechOptions(language="en", temperature=0.0), lambda: False)
 
 
 def voice() -> Float32:

@@ -24,6 +24,7 @@ BEAM_SIZE = 5
 BEST_OF = 5
 MAX_LENGTH = 448
 """Positions of Whisper's decoder; half of them at most are new tokens."""
+WARM_TOKENS = 8
 MAX_PROMPT = MAX_LENGTH // 2 - 1
 
 
@@ -54,6 +55,13 @@ class Decoder:
             self._outcome(job, window, language, answer, encoded)
             for (job, window), language, answer in zip(batch, languages, answers, strict=True)
         ]
+
+    def warm(self, audio: Float32) -> None:
+        """A few tokens for `audio`, not filled up to 30 seconds. Raises what CTranslate2 raises."""
+        encoded = self._encode([audio])
+        prompt = self._model.get_prompt(self._tokenizer("transcribe", "en")[0], [])
+        length = len(prompt) + WARM_TOKENS
+        self._model.model.generate(encoded, [prompt], max_length=length, beam_size=BEAM_SIZE)
 
     def _encode(self, samples: list[Float32]) -> Any:
         extractor = self._model.feature_extractor

@@ -88,6 +88,11 @@ class SpeechEngine:
             raise _closed() if isinstance(job.error, Closed) else job.error
         return Transcript(job.language or "en", duration, tuple(job.ordered()))
 
+    def warm(self, audio: Float32) -> None:
+        """See WarmsUp: the encoder takes less than a window, and a sixth of the time for it."""
+        find_speech(audio, lambda: False)
+        self._decoder.warm(audio)
+
     def close(self) -> None:
         """Waits for the passes that run; requests fail."""
         self._line.close()

@@ -17,6 +17,14 @@ def test_the_model_is_run_once_without_a_second_try(counting_model: Callable[...
     assert [options.temperature for options in model.asked] == [0.0]
 
 
+def test_a_model_that_has_a_shorter_way_goes_it(counting_model: Callable[..., Any]) -> None:
+    model, heard = counting_model(("en",)), []
+    model.warm = heard.append
+    warm(model)
+    assert [len(sound) for sound in heard] == [len(voice())]
+    assert model.asked == []
+
+
 def test_the_detector_takes_it_for_speech() -> None:
     sound = voice()
     assert sound.dtype == np.float32
