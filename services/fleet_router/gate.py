@@ -33,6 +33,11 @@ class Gate:
         self._quotas: dict[str, Quota] = {}
         self._seen: tuple[int, int, int] | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether callers must show a key."""
+        return self._path is not None
+
     def load(self) -> None:
         """Read the file now. Raises ValueError or OSError with the reason."""
         if self._path is None:

@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from fleet_contract.errors import NotReady
-from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
+from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
 from fleet_router.dispatch import everything, unknown
+from fleet_router.document import document
 from fleet_router.gate import Gate
 from fleet_router.merged_metrics import render, scrape
 from fleet_router.metrics import RouterMetrics
@@ -17,6 +18,7 @@ from fleet_router.models import READY, Models
 from fleet_router.pool import Pools
 from fleet_router.routes import LiveRoutes, RouteTable
 from fleet_web.answers import json_answer
+from fleet_web.openapi.serving import Serving
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -43,12 +45,16 @@ class Probes:
 
     def router(self, *, with_metrics: bool) -> APIRouter:
         """The routes."""
+        self._document = Serving(
+            lambda: document(guarded=self._gate.asks, with_metrics=with_metrics)
+        )
         router = APIRouter()
         router.add_api_route(PATH_LIVE, self.livez, methods=["GET"])
         router.add_api_route(PATH_READY, self.readyz, methods=["GET"])
         router.add_api_route(PATH_HEALTH, self.health, methods=["GET"])
         router.add_api_route("/v1/models", self.list_models, methods=["GET"])
         router.add_api_route("/v1/models/{model_id:path}", self.get_model, methods=["GET"])
+        router.add_api_route(PATH_OPENAPI, self.openapi, methods=["GET"])
         if with_metrics:
             router.add_api_route(PATH_METRICS, self.metrics, methods=["GET"])
         return router
@@ -91,6 +97,12 @@ class Probes:
             raise unknown(table, model_id, quota.key.may_use if quota is not None else everything)
         entry: dict[str, Any] = await self._models.entry(route)
         return json_answer(entry)
+
+    async def openapi(self, request: Request) -> Response:
+        """What every route takes and answers, for whoever may see the models. Raises
+        Unauthorized."""
+        self._gate.identify(request.scope["headers"])
+        return await self._document.answer()
 
     async def metrics(self) -> Response:
         """The router, and every server too where it is the one to ask them, in one exposition."""

@@ -13,9 +13,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from fleet_contract.endpoints import TASK_OF_PATH
-from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
+from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
 from fleet_contract.spec import Task
 from fleet_server.access import AccessMiddleware
+from fleet_server.document import document
 from fleet_server.model_info import model_info
 from fleet_server.state import Phase, ServerState
 from fleet_server.tokens import routes as tokens
@@ -23,6 +24,7 @@ from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
 from fleet_web.answers import json_answer
 from fleet_web.direct import DirectMiddleware, posted
+from fleet_web.openapi.serving import Serving
 from fleet_web.request_id import RequestIdMiddleware
 
 ROUTES: dict[Task, str] = {
@@ -57,6 +59,8 @@ def create_app(
     mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))
+    serving = Serving(lambda: document(server.spec, with_metrics=with_metrics))
+    app.add_api_route(PATH_OPENAPI, serving.answer, methods=["GET"])
     known = tokens.PATHS | TASK_OF_PATH.keys()
     app.add_middleware(AccessMiddleware, metrics=server.metrics, routes=known)
     app.add_middleware(RequestIdMiddleware)

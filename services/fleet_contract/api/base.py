@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -17,6 +17,16 @@ class Body(BaseModel):
     """A request's JSON object. Nothing is coerced; fields nobody knows are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
+
+
+def one_of(first: str, second: str) -> list[dict[str, Any]]:
+    """JSON Schemas the first of which holds where one field is given and the other is not, the
+    second the other way round; null gives nothing."""
+    nothing = {"type": "null"}
+    return [
+        {"required": [name], "properties": {name: {"not": nothing}, other: nothing}}
+        for name, other in ((first, second), (second, first))
+    ]
 
 
 class Usage(TypedDict):

@@ -50,11 +50,39 @@ class StreamOptions(Body):
     """Whether a last event tells the usage."""
 
 
+class NamedSchema(Body):
+    """A JSON Schema that the answer must follow."""
+
+    name: str | None = None
+    """Has no effect."""
+    description: str | None = None
+    """Has no effect."""
+    strict: bool | None = None
+    """Has no effect: a schema is always kept to."""
+    json_schema: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    """Objects, arrays, strings, numbers, `enum`, `const`, `anyOf`, `$ref`; what else an engine
+    does not honour is refused."""
+
+
+def _schema_with_its_type(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [
+        {"properties": {"type": {"enum": ["text", "json_object"]}}},
+        {
+            "properties": {"type": {"const": "json_schema"}, "json_schema": {"type": "object"}},
+            "required": ["json_schema"],
+        },
+    ]
+
+
 class ResponseFormat(Body):
     """The form of the answer."""
 
+    model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
+
     type: Literal["text", "json_object", "json_schema"]
-    """`json_schema` is for engines that honour it (vllm)."""
+    """`json_schema` is for engines that honour it (openvino, vllm)."""
+    json_schema: NamedSchema | None = None
+    """The schema, with `type` `json_schema`."""
 
 
 ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
@@ -78,11 +106,12 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
 
 
 def _describe_others(schema: dict[str, Any]) -> None:
-    for name in ASKS_NOTHING:
+    for name, harmless in ASKS_NOTHING.items():
         schema["properties"][name] = {
-            "description": "For engines that honour it (vllm, container, remote). This project's "
-            "own take a value that asks for nothing and refuse others: `unsupported_parameter`."
+            "description": "For engines that honour it; this one takes what asks for nothing.",
+            "enum": list(harmless),
         }
+    schema["properties"]["n"]["enum"] = [None, 1]
 
 
 class ChatBody(Body):
@@ -92,7 +121,9 @@ class ChatBody(Body):
 
     model: str | None = None
     """Id or alias. May be left out where one model only does chat."""
-    messages: list[SkipValidation[Message]] = Field(min_length=1)
+    messages: list[SkipValidation[Message]] = Field(
+        min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
+    )
     """The conversation; fleet_server.chat.messages checks each, with an error that names its
     place."""
     max_tokens: Positive | None = None
@@ -109,7 +140,7 @@ class ChatBody(Body):
     """Whether the answer comes as server-sent events."""
     stream_options: StreamOptions | None = None
     n: int | None = None
-    """Only 1."""
+    """How many answers; 1 where the engine does not honour it."""
     user: str | None = None
     """Has no effect."""
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)

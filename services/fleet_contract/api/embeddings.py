@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import LARGEST, Body, Positive, Usage
+from fleet_contract.api.base import LARGEST, Body, Positive, Usage, one_of
 
 Text = Annotated[str, Field(min_length=1)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -28,7 +28,7 @@ class EmbeddingBody(Body):
 
     model: str | None = None
     """Id or alias. May be left out where one model only gives embeddings."""
-    input: SkipValidation[Inputs]
+    input: SkipValidation[Inputs] = Field(examples=[["A text.", "Another."]])
     """Checked by fleet_server.embeddings.request, which copies no token id."""
     encoding_format: Encoding | None = None
     """`base64` is of little-endian float32."""
@@ -41,10 +41,7 @@ class EmbeddingBody(Body):
 
 
 def _one_is_needed(schema: dict[str, Any]) -> None:
-    given = {"not": {"type": "null"}}
-    schema["anyOf"] = [
-        {"required": [name], "properties": {name: given}} for name in ("content", "input")
-    ]
+    schema["oneOf"] = one_of("content", "input")
 
 
 class NativeBody(Body):
@@ -54,8 +51,8 @@ class NativeBody(Body):
 
     model: str | None = None
     input: SkipValidation[Inputs | None] = None
-    """Wins where both are given."""
-    content: SkipValidation[Inputs | None] = None
+    """Given instead of `content`."""
+    content: SkipValidation[Inputs | None] = Field(default=None, examples=["A text."])
     encoding_format: Literal["float"] | None = None
     embd_normalize: int = Field(default=2, ge=-1, le=LARGEST)
     """0 (largest value 32760), 1 (sum of absolute values 1), 2 (length 1) or a higher p-norm."""

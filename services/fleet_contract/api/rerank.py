@@ -9,7 +9,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, Usage
+from fleet_contract.api.base import Body, Positive, Usage, one_of
 
 
 class Document(TypedDict):
@@ -19,11 +19,7 @@ class Document(TypedDict):
 
 
 def _one_is_needed(schema: dict[str, Any]) -> None:
-    nothing, given = {"type": "null"}, {"not": {"type": "null"}}
-    schema["oneOf"] = [
-        {"required": [name], "properties": {name: given, other: nothing}}
-        for name, other in (("documents", "texts"), ("texts", "documents"))
-    ]
+    schema["oneOf"] = one_of("documents", "texts")
 
 
 class RerankBody(Body):
@@ -33,8 +29,10 @@ class RerankBody(Body):
 
     model: str | None = None
     """Id or alias. May be left out where one model only reranks."""
-    query: Annotated[str, Field(min_length=1)]
-    documents: Annotated[list[SkipValidation[str | Document]], Field(min_length=1)] | None = None
+    query: str = Field(min_length=1, examples=["Who wrote it?"])
+    documents: Annotated[list[SkipValidation[str | Document]], Field(min_length=1)] | None = Field(
+        default=None, examples=[["Anna wrote it.", "It is blue."]]
+    )
     """Each is checked by fleet_server.rerank.request, with an error that names its place."""
     texts: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = None
     """text-embeddings-inference's name of them; it has the answer in its shape."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from fleet_contract.api.base import Error
 from fleet_contract.api.languages import KNOWN
 
 FILE_FIELD = "file"
@@ -134,6 +135,13 @@ class TextDelta(TypedDict):
 
     type: Literal["transcript.text.delta"]
     delta: str
+
+
+class TextError(TypedDict):
+    """Why a stream fails half-way; nothing follows."""
+
+    type: Literal["error"]
+    error: Error
 
 
 class TextDone(TypedDict):

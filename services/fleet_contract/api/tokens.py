@@ -17,7 +17,7 @@ class TokenizeBody(Body):
 
     model: str | None = None
     """Id or alias."""
-    content: str
+    content: str = Field(examples=["A text."])
     add_special: bool = False
     """Adds what the model's template puts around a text, such as `[CLS]`."""
     parse_special: bool = True
@@ -31,7 +31,7 @@ class DetokenizeBody(Body):
 
     model: str | None = None
     """Id or alias."""
-    tokens: list[SkipValidation[TokenId]]
+    tokens: list[SkipValidation[TokenId]] = Field(examples=[[5, 6, 7]])
     """Ids of the model's vocabulary."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from fleet_contract.api.speech import TextDelta, TextDone
+from fleet_contract.api.speech import TextDelta, TextDone, TextError
 from fleet_contract.errors import FleetError
 from fleet_server.audio.formats import usage
 from fleet_server.protocols import Segment, Transcript
@@ -52,7 +52,8 @@ class Events:
 
 def failure(error: FleetError) -> bytes:
     """The event that ends a stream which failed half-way."""
-    return _event({"type": "error", **error.body()})
+    event: TextError = {"type": "error", "error": error.body()["error"]}
+    return _event(event)
 
 
 def _event(data: Mapping[str, Any]) -> bytes:

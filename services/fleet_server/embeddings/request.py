@@ -51,10 +51,12 @@ def parse_native(body: Mapping[str, Any], spec: ModelSpec) -> EmbeddingRequest:
         given = NativeBody.model_validate(body)
     except ValidationError as error:
         raise from_validation(error, body) from None
-    param = "input" if given.input is not None else "content"
+    if given.content is None and given.input is None:
+        raise BadRequest("'content' or 'input' must be given.", param="content", code="missing")
+    if given.content is not None and given.input is not None:
+        raise BadRequest("Give 'content' or 'input', not both.", param="input")
+    param = "content" if given.input is None else "input"
     value = getattr(given, param)
-    if value is None:
-        raise BadRequest("'input' or 'content' must be given.", param="content", code="missing")
     if given.embd_normalize == -1:
         raise BadRequest(
             "'embd_normalize' -1 asks for vectors as the model made them; this server keeps them "

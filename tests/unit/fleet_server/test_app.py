@@ -109,7 +109,6 @@ def test_other_paths_and_methods(serve: Serve) -> None:
             ("DELETE", "/readyz", 405),
             ("GET", "/", 404),
             ("GET", "/docs", 404),
-            ("GET", "/openapi.json", 404),
             ("POST", "/v1/chat/completions/more", 404),
         ):
             answer = client.request(method, path)

@@ -1,0 +1,30 @@
+"""What a model server says of its routes in GET /openapi.json; mounted by `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleet_contract.spec import ModelSpec, Task
+from fleet_web.openapi import housekeeping, inference
+from fleet_web.openapi.document import build
+from fleet_web.openapi.operation import Operation
+from fleet_web.openapi.parts import Json
+
+
+def document(spec: ModelSpec, *, with_metrics: bool) -> Json:
+    """The OpenAPI document of a server of `spec`."""
+    return build(
+        f"{spec.model} on Modelfleet",
+        f"A model server that does {spec.task.value}. `model` may be left out, or be one of "
+        f"{', '.join(f'`{name}`' for name in spec.ids)}.",
+        operations(spec.task, with_metrics=with_metrics),
+    )
+
+
+def operations(task: Task, *, with_metrics: bool) -> Iterable[Operation]:
+    """Everything a server of `task` answers."""
+    yield from inference.of_task(task)
+    if task is not Task.SPEECH:
+        yield from inference.TOKENS
+    yield from housekeeping.of_server(with_metrics=with_metrics)
+    yield from inference.refusals(task)

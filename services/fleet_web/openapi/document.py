@@ -1,0 +1,119 @@
+"""Puts a document together: OpenAPI 3.1 (spec.openapis.org/oas/v3.1.1) of some operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from fleet_contract.api.base import ErrorBody
+from fleet_contract.names import HEADER_REQUEST_ID
+from fleet_web.openapi import parts
+from fleet_web.openapi.operation import EVENTS, Content, Operation, Shape
+from fleet_web.openapi.parts import Json
+
+REF = "#/components/schemas/{model}"
+
+
+class _Untitled(GenerateJsonSchema):
+    """Leaves out titles that say a field's name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def build(
+    title: str, description: str, operations: Iterable[Operation], *, guarded: bool = False
+) -> Json:
+    """The document; `guarded` says that operations with a 401 among their errors ask for keys."""
+    listed = list(operations)
+    writer = _Writer(listed, guarded=guarded)
+    paths: Json = {}
+    for operation in listed:
+        paths.setdefault(operation.path, {})[operation.method] = writer.operation(operation)
+    statuses = sorted({status for operation in listed for status in operation.errors})
+    components: Json = {
+        "schemas": writer.definitions,
+        "responses": {f"Error{n}": parts.error(n, writer.schema(ErrorBody)) for n in statuses},
+        "parameters": parts.PARAMETERS,
+    }
+    if guarded:
+        components["securitySchemes"] = parts.SECURITY
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "description": description, "version": version("modelfleet")},
+        "paths": paths,
+        "components": components,
+    }
+
+
+class _Writer:
+    """Writes operations; `definitions` are the schemas they refer to."""
+
+    def __init__(self, operations: list[Operation], *, guarded: bool) -> None:
+        self._guarded = guarded
+        shapes = {id(shape): shape for each in operations for shape in _shapes(each)}
+        shapes[id(ErrorBody)] = ErrorBody
+        found, rest = TypeAdapter.json_schemas(
+            [(key, "validation", TypeAdapter(shape)) for key, shape in shapes.items()],
+            schema_generator=_Untitled, ref_template=REF,
+        )  # fmt: skip
+        self._found = {key: schema for (key, _), schema in found.items()}
+        self.definitions: Json = rest.get("$defs", {})
+
+    def schema(self, shape: Shape) -> Json:
+        """The schema of one of the operations' shapes."""
+        return self._found[id(shape)]
+
+    def operation(self, operation: Operation) -> Json:
+        """An Operation Object."""
+        names = [*operation.parameters, HEADER_REQUEST_ID]
+        written: Json = {
+            "operationId": operation.name,
+            "tags": [operation.tag],
+            "summary": operation.summary,
+            "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in names],
+            "responses": self._responses(operation),
+        }
+        if operation.description:
+            written["description"] = operation.description
+        if operation.body is not None:
+            written["requestBody"] = {"required": True, "content": self._content(operation.body)}
+        if self._guarded and 401 in operation.errors:
+            written["security"] = [{name: []} for name in parts.SECURITY]
+        return written
+
+    def _responses(self, operation: Operation) -> Json:
+        responses: Json = {
+            str(status): {"$ref": f"#/components/responses/Error{status}"}
+            for status in sorted(operation.errors)
+        }
+        always = {HEADER_REQUEST_ID: parts.header(HEADER_REQUEST_ID, always=True)}
+        if operation.unready is not None:
+            content = self._content(Content("application/json", operation.unready))
+            responses["503"] = {"description": "Not now.", "headers": always, "content": content}
+        if operation.answers:
+            named = {name: parts.header(name, always=True) for name in operation.headers}
+            content = {}
+            for answer in operation.answers:
+                content |= self._content(answer)
+            responses["200"] = {
+                "description": "The answer.", "headers": always | named, "content": content,
+            }  # fmt: skip
+        return dict(sorted(responses.items()))
+
+    def _content(self, content: Content) -> Json:
+        schema = self.schema(content.shape)
+        if content.media_type == EVENTS:
+            schema = parts.event(schema, content.mark)
+        return {content.media_type: {"schema": schema}}
+
+
+def _shapes(operation: Operation) -> Iterable[Shape]:
+    contents = (operation.body, *operation.answers)
+    yield from (content.shape for content in contents if content is not None)
+    if operation.unready is not None:
+        yield operation.unready
