@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -16,8 +15,8 @@ import psutil
 import pytest
 
 from unit.fuzz import wire
+from unit.fuzz.processes import ENVIRON, running, told_no_traceback
 
-TESTS = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 """For each test; a thousand take some minutes."""
 KEPT = 400
@@ -59,48 +58,30 @@ class Fuzzed:
 @pytest.fixture(scope="session")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     folder = tmp_path_factory.mktemp("fuzz")
-    environ = os.environ | {"PYTHONPATH": str(TESTS)}
-    script = Path(__file__).with_name("stand_ins.py")
-    errors = (folder / "log").open("wb")
-    servers = subprocess.Popen(
-        [sys.executable, str(script), str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environ,
-    )  # fmt: skip
-    assert servers.stdin is not None
-    assert servers.stdout is not None
-    line = servers.stdout.readline()
-    assert line, (folder / "log").read_text()[-3000:]
-    entries = json.loads(line)
-    routes = folder / "routes.json"
-    models = [
-        {"spec": spec, "endpoints": [{"name": task, "url": f"http://127.0.0.1:{port}"}]}
-        for task, (spec, port) in entries.items()
-    ]
-    routes.write_text(json.dumps({"models": models}))
-    port = free_port()
-    router = subprocess.Popen(
-        [sys.executable, "-m", "fleet_router", "--routes", str(routes), "--port", str(port)],
-        stderr=errors, env=environ | {"READ_TIMEOUT": "1", "LOG_LEVEL": "WARNING"},
-    )  # fmt: skip
-    try:
-        await_port(port, router)
-        ports = {task: number for task, (_, number) in entries.items()}
-        yield Fuzzed(
-            ports, port,
-            {"servers": psutil.Process(servers.pid), "router": psutil.Process(router.pid)},
+    with running(folder) as (entries, servers), (folder / "router-log").open("wb") as log:
+        routes = folder / "routes.json"
+        models = [
+            {"spec": spec, "endpoints": [{"name": task, "url": f"http://127.0.0.1:{port}"}]}
+            for task, (spec, port) in entries.items()
+        ]
+        routes.write_text(json.dumps({"models": models}))
+        port = free_port()
+        router = subprocess.Popen(
+            [sys.executable, "-m", "fleet_router", "--routes", str(routes), "--port", str(port)],
+            stderr=log, env=ENVIRON | {"READ_TIMEOUT": "1", "LOG_LEVEL": "WARNING"},
         )  # fmt: skip
-        assert servers.poll() is None, "the servers' process died"
-        assert router.poll() is None, "the router died"
-        said = (folder / "log").read_text()
-        assert "Traceback" not in said, said[said.index("Traceback") - 500 :][:5000]
-    finally:
-        for process in (router, servers):
-            process.terminate()
-        servers.stdin.close()
-        for process in (router, servers):
-            process.wait(30)
-        servers.stdout.close()
-        errors.close()
+        try:
+            await_port(port, router)
+            ports = {task: number for task, (_, number) in entries.items()}
+            yield Fuzzed(
+                ports, port,
+                {"servers": psutil.Process(servers.pid), "router": psutil.Process(router.pid)},
+            )  # fmt: skip
+            assert router.poll() is None, "the router died"
+            told_no_traceback(folder / "router-log")
+        finally:
+            router.terminate()
+            router.wait(30)
 
 
 def free_port() -> int:

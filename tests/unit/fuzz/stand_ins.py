@@ -1,5 +1,6 @@
 """A model server of each task, in a process of its own: the real apps around the small models of
-the unit tests. `stand_ins.py FOLDER`: it prints its ports as JSON and ends when stdin does.
+the unit tests. `stand_ins.py FOLDER`: it prints its ports as JSON and ends when stdin does. With
+the folder of the real MiniLM as a second argument that is all it serves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import uvicorn
 from safetensors.numpy import save_file
 
+from fleet_contract.api.languages import NAMES
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
 from fleet_server.engines.openvino.encoder import EmbeddingEngine, RerankEngine
@@ -45,10 +47,10 @@ def forgetful(model: Any) -> Any:
     return model
 
 
-def states(folder: Path) -> list[ServerState]:
+def states(folder: Path, minilm: Path | None) -> list[ServerState]:
     """A ready server of each task."""
     made = []
-    for task in ("chat", "embedding", "rerank", "speech"):
+    for task in ("chat", "embedding", "rerank", "speech") if minilm is None else ("embedding",):
         fields = {"model": task, "task": task, "dtype": "float32", "env": {}}
         limits = {"maxAudioBytes": 1_000_000, "maxBodyBytes": 2_000_000, "maxAudioSeconds": 60}
         spec = ModelSpec.model_validate(fields | {"limits": limits})
@@ -56,21 +58,21 @@ def states(folder: Path) -> list[ServerState]:
         if task == "chat":
             model = forgetful(ScriptedChat())
         elif task == "embedding":
-            model = EmbeddingEngine(spec, encoder(folder / task, head=False), 1)
+            model = EmbeddingEngine(spec, minilm or encoder(folder / task, head=False), 1)
         elif task == "rerank":
             model = RerankEngine(spec, encoder(folder / task, head=True), 1)
         else:
-            model = forgetful(CountingModel())
+            model = forgetful(CountingModel(tuple(NAMES)))
         state = ServerState(spec, 2)
         state.set_ready(model)
         made.append(state)
     return made
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, minilm: Path | None = None) -> None:
     """Serve until stdin ends."""
     logs.configure("stand-ins", "WARNING", "json")
-    serving = states(folder)
+    serving = states(folder, minilm)
     servers = [
         serve.build(create_app(state), "127.0.0.1", 0, drain_timeout=1, read_timeout=READ_SECONDS)
         for state in serving
@@ -100,4 +102,4 @@ def port_of(server: uvicorn.Server) -> int:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(*map(Path, sys.argv[1:])))

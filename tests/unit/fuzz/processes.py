@@ -1,0 +1,49 @@
+"""Starts the stand-ins as a process of their own; used by conftest and test_document."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("stand_ins.py")
+ENVIRON = os.environ | {"PYTHONPATH": str(TESTS)}
+
+
+@contextmanager
+def running(
+    folder: Path, minilm: Path | None = None
+) -> Iterator[tuple[dict[str, Any], subprocess.Popen[bytes]]]:
+    """The spec and port of each stand-in by its task, and their process, whose log in `folder` must
+    hold no traceback; with the real `minilm` from that folder, that alone."""
+    arguments = [folder] if minilm is None else [folder, minilm]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), *map(str, arguments)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=ENVIRON,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line, (folder / "log").read_text()[-3000:]
+            yield json.loads(line), process
+            assert process.poll() is None, "the servers' process died"
+            told_no_traceback(folder / "log")
+        finally:
+            process.terminate()
+            process.stdin.close()
+            process.wait(30)
+            process.stdout.close()
+
+
+def told_no_traceback(log: Path) -> None:
+    """Raises AssertionError with it."""
+    said = log.read_text()
+    assert "Traceback" not in said, said[max(0, said.index("Traceback") - 500) :][:5000]
