@@ -42,11 +42,12 @@ class ModelView:
 
 @dataclass(frozen=True, slots=True)
 class SliceView:
-    """An EndpointSlice: the ready servers of the InferenceModel `model`."""
+    """An EndpointSlice: the ready servers of the InferenceModel `model`, and those `starting`."""
 
     namespace: str
     model: str
     endpoints: tuple[Endpoint, ...]
+    starting: tuple[Endpoint, ...] = ()
 
 
 def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -> ModelView:
@@ -112,7 +113,7 @@ def _over_resolved(own: Json, resolved: Json) -> Json | None:
 
 
 def read_slice(item: Json) -> SliceView:
-    """From an EndpointSlice. Servers that are not ready or are leaving are left out.
+    """From an EndpointSlice. Servers that are leaving are left out.
 
     Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices (a `ready` that is not
     said means ready; addresses of one endpoint are interchangeable).
@@ -120,15 +121,16 @@ def read_slice(item: Json) -> SliceView:
     meta = item["metadata"]
     labels = _mapping(meta.get("labels"))
     port = _port(item.get("ports") or [])
-    endpoints = []
+    endpoints: list[Endpoint] = []
+    starting: list[Endpoint] = []
     for one in item.get("endpoints") or []:
         conditions = _mapping(one.get("conditions"))
-        ready = conditions.get("ready") is not False and not conditions.get("terminating")
-        if ready and port and one.get("addresses"):
+        if port and one.get("addresses") and not conditions.get("terminating"):
             name = _mapping(one.get("targetRef")).get("name") or one["addresses"][0]
-            endpoints.append(Endpoint(name, one["addresses"][0], port))
+            listed = endpoints if conditions.get("ready") is not False else starting
+            listed.append(Endpoint(name, one["addresses"][0], port))
     model = labels.get(LABEL_MODEL) or labels.get(SERVICE_LABEL, "")
-    return SliceView(meta.get("namespace", ""), model, tuple(endpoints))
+    return SliceView(meta.get("namespace", ""), model, tuple(endpoints), tuple(starting))
 
 
 def _port(ports: list[Json]) -> int:

@@ -10,14 +10,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from fleet_contract import catalog
 from fleet_contract.names import API_VERSION, LABEL_MODEL, PLURAL
 from fleet_router.kube_client import Json, KubeClient
 from fleet_router.kube_collection import Collection
+from fleet_router.kube_early import EarlyServers, Greeter
 from fleet_router.kube_objects import ModelView, SliceView, read_model, read_slice
 from fleet_router.kube_table import build
-from fleet_router.routes import LiveRoutes, RouteTable
+from fleet_router.routes import Endpoint, LiveRoutes, Origin, RouteTable
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class KubeSource:
         self._environ = environ
         self._catalog = catalog.load()
         self._dirty = asyncio.Event()
+        self._greeter = Greeter()
+        self._early = EarlyServers(self._greeter, self._dirty.set)
         self._problems: dict[tuple[str, str], str] = {}
         places = ["" if name == ALL else f"/namespaces/{name}" for name in namespaces]
         self._models = [
@@ -59,6 +63,14 @@ class KubeSource:
             for place in places
         ]  # fmt: skip
 
+    def expect(self, origin: Origin) -> None:
+        """Somebody waits for a server of `origin`: the first that is ready counts at once."""
+        self._early.expect((origin.namespace, origin.name))
+
+    async def close(self) -> None:
+        """Close the connections of its own."""
+        await self._greeter.close()
+
     def age(self) -> float:
         """Seconds since the quietest collection was last heard of."""
         return time.monotonic() - min(each.heard for each in self._collections)
@@ -73,6 +85,15 @@ class KubeSource:
             for collection in self._collections:
                 group.create_task(collection.follow())
             group.create_task(self._keep_table())
+            group.create_task(self._early.run(self._starting))
+
+    def _starting(self) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
+        found: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
+        for each in self._slices:
+            for view in each.objects.values():
+                key = view.namespace, view.model
+                found[key] = found.get(key, ()) + view.starting
+        return found
 
     async def _keep_table(self) -> None:
         while True:
@@ -91,7 +112,11 @@ class KubeSource:
     def _swap(self) -> None:
         table = build(
             (view for each in self._models for view in each.objects.values()),
-            (view for each in self._slices for view in each.objects.values()),
+            (
+                replace(view, endpoints=view.endpoints + self._early.of(view))
+                for each in self._slices
+                for view in each.objects.values()
+            ),
             self._environ,
         )
         old = self._routes.table

@@ -13,7 +13,7 @@ from fleet_router.app import Source, create_app
 from fleet_router.file_source import FileSource
 from fleet_router.gate import Gate
 from fleet_router.hold import HoldSettings
-from fleet_router.routes import LiveRoutes
+from fleet_router.routes import LiveRoutes, Origin
 from fleet_router.settings import RouterSettings
 from fleet_web import logs, serve
 from fleet_web.logs import event
@@ -38,7 +38,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     there is no cluster; OSError for a file that cannot be read.
     """
     settings = RouterSettings.read(environ)
-    logs.configure("router", settings.log_level, settings.log_format)
+    logs.configure("router", settings.log_level, settings.log_format, by_turn=True)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     raise_file_limit()
     routes = LiveRoutes()
@@ -120,7 +120,17 @@ def from_cluster(
     namespaces = settings.namespaces or (access.namespace,)
     kube = KubeSource(client, namespaces, routes, environ)
     event(logger, "watching", server=access.server, namespaces=list(namespaces))
-    return Source(kube.watch, Waker(client).wake, client.close, kube.age, scrapes=False)
+    waker = Waker(client)
+
+    def wake(origin: Origin) -> None:
+        waker.wake(origin)
+        kube.expect(origin)
+
+    async def close() -> None:
+        await kube.close()
+        await client.close()
+
+    return Source(kube.watch, wake, close, kube.age, scrapes=False)
 
 
 def raise_file_limit() -> None:

@@ -111,6 +111,11 @@ async def metrics() -> Response:
     )
 
 
+@app.get("/readyz")
+async def readyz() -> Any:
+    return {"status": "ready"}
+
+
 @app.post("/{path:path}")
 async def answer(path: str, request: Request) -> Response:
     plan = json.loads(request.headers.get("x-plan", "{}"))

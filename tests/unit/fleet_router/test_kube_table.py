@@ -67,6 +67,15 @@ def test_a_model_and_its_ready_servers() -> None:
     assert route.origin == Origin("default", "m")
 
 
+def test_servers_that_are_not_ready_are_starting_and_those_that_leave_are_nothing() -> None:
+    leaving = ready("10.0.0.3", ready=False, terminating=True)
+    view = read_slice(
+        endpoint_slice("m", ready("10.0.0.1"), ready("10.0.0.2", ready=False), leaving)
+    )
+    assert view.endpoints == (Endpoint("pod-10.0.0.1", "10.0.0.1", 8000),)
+    assert view.starting == (Endpoint("pod-10.0.0.2", "10.0.0.2", 8000),)
+
+
 def test_a_model_without_servers_is_known_with_what_its_status_says() -> None:
     item = resource(
         "m", {"model": "acme/m"}, annotations={ANNOTATION_WAKE: "2026-01-01T00:00:00Z"},
