@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -149,6 +148,21 @@ def test_servers_come_and_go_as_their_slices_say(
     }
 
 
+def test_a_server_that_is_ready_before_its_slice_says_so_answers_who_waits(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    router = make_router(HOLD_SECONDS="60")
+    tenant.create(model("chat"))
+    slow = endpoint_slice("chat", "10.90.204.1")
+    slow["endpoints"][0]["conditions"]["ready"] = False
+    tenant.create(slow)
+    router.wait_until(lambda: CHAT in router.states())
+    assert router.states()[CHAT] != "ready"
+    answer = router.chat(CHAT)
+    assert answer.status_code == 200
+    assert answer.headers["x-modelfleet-endpoint"] == "10.90.204.1"
+
+
 def test_routes_outlive_an_api_server_that_restarts(
     tenant: Tenant, control_plane: ControlPlane, make_router: Callable[..., RouterProcess]
 ) -> None:
@@ -169,24 +183,41 @@ def test_routes_outlive_an_api_server_that_restarts(
 def test_the_older_of_two_models_has_the_id(
     tenant: Tenant, make_router: Callable[..., RouterProcess]
 ) -> None:
-    router = make_router(HOLD_SECONDS="0.2")
-    tenant.create(model("old", model=CHAT))
-    tenant.create(endpoint_slice("old", "10.90.202.1"))
+    router = make_router(HOLD_SECONDS="600")
+    tenant.create(model("a-old", model=CHAT))
+    tenant.create(endpoint_slice("a-old", "10.90.202.1"))
     router.wait_until(ready(router, CHAT))
+    tenant.create(model("b-young", model=CHAT, aliases=["other-name"]))
+    tenant.create(endpoint_slice("b-young", "10.90.202.2"))
+    router.wait_until(lambda: router.chat("other-name").status_code == 503)
+    refused = router.chat("other-name").json()["error"]
+    assert refused["message"] == f"'{CHAT}' conflicts with another model (DuplicateModel)."
+    assert {router.chat(CHAT).headers["x-modelfleet-endpoint"] for _ in range(4)} == {"10.90.202.1"}
+    tenant.kubectl("delete", "inferencemodel/a-old")
+    router.wait_until(lambda: router.chat("other-name").status_code == 200)
 
-    def younger(found: Json | None) -> Any:
-        return found and found["metadata"]["creationTimestamp"] > created
 
-    created = tenant.get(API, KIND, "old")["metadata"]["creationTimestamp"]
-    names = iter(f"young-{number}" for number in range(100))
-    while True:  # timestamps have a resolution of one second
-        name = next(names)
-        if younger(tenant.create(model(name, model=CHAT, aliases=[f"{name}-alias"]))):
-            break
-    tenant.create(endpoint_slice(name, "10.90.202.2"))
-    tenant.create(model("mark"))
-    router.wait_until(lambda: "test/mark" in router.states())
-    assert router.chat(CHAT).headers["x-modelfleet-endpoint"] == "10.90.202.1"
+def test_a_model_set_to_no_servers_is_refused_at_once_and_served_again_later(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+    make_router: Callable[..., RouterProcess],
+) -> None:
+    add_node("router-c")
+    router = make_router(HOLD_SECONDS="600")
+    tenant.create(model("chat", scaleToZeroAfter=3600))
+    router.wait_until(ready(router, CHAT))
+    tenant.kubectl("scale", "inferencemodel/chat", "--replicas=0")
+    router.wait_until(lambda: router.chat(CHAT).status_code == 503)
+    wait(tenant, "chat", phase("Stopped"))
+    router.wait_until(lambda: router.states()[CHAT] == "stopped")
+    answer = router.chat(CHAT)
+    assert answer.status_code == 503
+    assert "is stopped: it is set to no servers" in answer.json()["error"]["message"]
+    assert "wake-at" not in str(tenant.get(API, KIND, "chat")["metadata"].get("annotations"))
+    tenant.kubectl("scale", "inferencemodel/chat", "--replicas=1")
+    router.wait_until(lambda: router.chat(CHAT).status_code == 200)
 
 
 def test_namespaces_that_are_not_named_are_not_served_and_none_is_needed_beyond_its_rights(

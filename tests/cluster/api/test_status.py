@@ -18,6 +18,8 @@ from harness.played_kubelet import PlayedKubelet, does_nothing
 from harness.tenant import Tenant
 
 AddNode = Callable[..., Json]
+ELSEWHERE = "10.90.240.1"
+"""An address of the run's namespace that no played pod gets."""
 
 
 def test_unschedulable_says_the_scheduler_then_a_node_comes(
@@ -237,19 +239,30 @@ def test_a_spec_that_became_wrong_leaves_the_servers_alone(
     assert len(tenant.items("v1", "Pod")) == 1
 
 
-def test_a_remote_model_has_no_pod(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_a_remote_model_has_no_pod_and_is_as_its_address_answers(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: AddNode,
+    operator: OperatorProcess,
+    pod_network: Namespace,
 ) -> None:
     add_node("remote-a")
     made = tenant.create(model("far"))
     wait(tenant, "far", phase("Ready"))
-    remote = {"engine": "remote", "remote": {"address": "http://far.example.test"}}
+    remote = {"engine": "remote", "remote": {"address": f"http://{ELSEWHERE}:8000"}}
     tenant.api.patch(made, {"spec": remote})
-    found = wait(tenant, "far", reason("Remote"))
-    assert found["status"]["url"] == "http://far.example.test"
-    assert said(found, "Ready")["status"] == "True"
+    found = wait(tenant, "far", reason("RemoteUnreachable"))
+    assert (found["status"]["phase"], said(found, "Ready")["status"]) == ("Failed", "False")
+    assert f"http://{ELSEWHERE}:8000 does not answer" in said(found, "Ready")["message"]
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
         tenant.wait(api_version, kind, "far", lambda item: item is None)
+    with Answering(ELSEWHERE, 8000, {"/v1/models": (401, {})}) as server:
+        found = wait(tenant, "far", reason("Remote"))
+        assert found["status"]["url"] == f"http://{ELSEWHERE}:8000"
+        assert (found["status"]["phase"], said(found, "Ready")["status"]) == ("Ready", "True")
+        server.answers["/v1/models"] = (502, {})
+        found = wait(tenant, "far", reason("RemoteUnreachable"))
+        assert said(found, "Ready")["message"].endswith("answers with status 502.")
 
 
 def test_names_that_others_have_are_not_taken_over(
@@ -270,16 +283,41 @@ def test_of_two_claims_to_an_id_the_older_counts(
     tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("twins-a")
-    older = tenant.create(model("older", model="a/b", aliases=["short"]))
-    wait(tenant, "older", phase("Ready"))
-    tenant.create(model("younger", model="c/d", aliases=["short"]))
-    found = wait(tenant, "younger", reason("DuplicateModel"))
+    older = tenant.create(model("a-older", model="a/b", aliases=["short"]))
+    wait(tenant, "a-older", phase("Ready"))
+    tenant.create(model("b-younger", model="a/b", aliases=["short", "own"]))
+    found = wait(tenant, "b-younger", reason("DuplicateModel"))
     assert found["status"]["phase"] == "Conflict"
-    text = "The older InferenceModel 'older' already serves 'short'."
-    assert said(found, "Ready")["message"] == text
-    assert [item["metadata"]["name"] for item in tenant.items(APPS, "Deployment")] == ["older"]
+    assert said(found, "Ready")["message"] == (
+        "The older InferenceModel 'a-older' already serves 'a/b'; of this one nothing is served, "
+        "its aliases (short, own) included."
+    )
+    names = [item["metadata"]["name"] for item in tenant.items(APPS, "Deployment")]
+    assert names == ["a-older"]
     tenant.api.delete(older)
-    wait(tenant, "younger", phase("Ready"))
+    wait(tenant, "b-younger", phase("Ready"))
+
+
+def test_who_claims_the_alias_of_another_is_served_without_it(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("aliases-a")
+    older = tenant.create(model("a-older", model="a/b", aliases=["short", "c/d"]))
+    wait(tenant, "a-older", phase("Ready"))
+    tenant.create(model("b-younger", model="c/d", aliases=["short", "own"]))
+    for name, told in (
+        ("b-younger", "'short' belongs to the InferenceModel 'a-older'"),
+        ("a-older", "'c/d' belongs to the InferenceModel 'b-younger'"),  # an id before any alias
+    ):
+        found = wait(tenant, name, lambda m: reason("DuplicateAlias")(m) and "'1/1'" in str(m))
+        assert found["status"]["phase"] == "Degraded"
+        assert said(found, "Ready")["status"] == "True"
+        aliases = said(found, "AliasesServed")
+        assert (aliases["status"], aliases["reason"]) == ("False", "DuplicateAlias")
+        assert aliases["message"].startswith(told)
+    tenant.api.delete(older)
+    found = wait(tenant, "b-younger", phase("Ready"))
+    assert said(found, "AliasesServed") == {}
 
 
 def test_pods_the_namespace_refuses(
