@@ -34,7 +34,7 @@ class Sampling:
 
     `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32, and in
     bfloat16 as far as the rounding of batches of different sizes allows. `json_object` constrains
-    the answer to one JSON object.
+    the answer to one JSON object, `grammar` (fleet_server.chat.schema_grammar) to its texts.
     """
 
     max_tokens: int
@@ -44,6 +44,7 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     json_object: bool = False
+    grammar: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ class ChatModel(Protocol):
     """Answers the engine works on at once; the HTTP layer never submits more."""
     supports: frozenset[str]
     """Optional OpenAI parameters it honours: `seed`, `presence_penalty`, `frequency_penalty`,
-    `response_format` (JSON objects). Temperature, top_p, max_tokens and stop always are."""
+    `response_format` (JSON objects), `json_schema` (grammars). Temperature, top_p, max_tokens and
+    stop always are."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.

@@ -83,6 +83,25 @@ async def test_json_objects_are_json(client: openai.AsyncOpenAI) -> None:
             assert isinstance(json.loads(text), dict)
 
 
+async def test_answers_follow_a_schema(client: openai.AsyncOpenAI) -> None:
+    async def following(schema: dict[str, object]) -> object:
+        form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
+        answer = await chat(client, "Where is the Louvre?", max_tokens=64, response_format=form)
+        return json.loads(answer.choices[0].message.content)
+
+    city = {"enum": ["Paris", "Rome"]}
+    properties = {"city": city, "people": {"type": "integer"}}
+    found = await following(
+        {"type": "object", "properties": properties, "required": ["city", "people"]}
+    )
+    assert isinstance(found, dict)
+    assert found["city"] in ("Paris", "Rome")
+    assert type(found["people"]) is int
+    with pytest.raises(openai.BadRequestError) as raised:
+        await following({"type": "string", "pattern": "a+"})
+    assert raised.value.param == "response_format.json_schema.schema.pattern"
+
+
 async def test_tokens_of_a_text_and_back(http: httpx.AsyncClient) -> None:
     text = "Hello wörld, 日本語"
     answer = await http.post("/tokenize", json={"model": MODEL, "content": text})

@@ -28,7 +28,8 @@ OPTIONAL_BY_ENGINE: dict[str, tuple[str, ...]] = {
 
 
 def refuse_unsupported(body: Mapping[str, Any], supports: frozenset[str]) -> None:
-    """Raises UnsupportedParameter for what this engine cannot honour, naming one that can."""
+    """Raises UnsupportedParameter for what this engine cannot honour, naming one that can. The
+    types of `body` were checked before."""
     if body.get("top_k") is not None:
         raise UnsupportedParameter(
             "'top_k' is not a parameter of the OpenAI API; use 'top_p'.", param="top_k"
@@ -46,6 +47,17 @@ def refuse_unsupported(body: Mapping[str, Any], supports: frozenset[str]) -> Non
                 f"{name!r} is not honoured by this model's engine; it is by: {', '.join(engines)}.",
                 param=name,
             )
+    form = body.get("response_format")
+    if (
+        "json_schema" not in supports
+        and isinstance(form, dict)
+        and form.get("type") == "json_schema"
+    ):
+        raise UnsupportedParameter(
+            "'response_format' of type 'json_schema' is not honoured by this model's engine "
+            "('json_object' is); it is by: openvino, vllm.",
+            param="response_format",
+        )
 
 
 def unknown_fields(body: Mapping[str, Any]) -> list[str]:

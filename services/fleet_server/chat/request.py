@@ -11,6 +11,7 @@ from fleet_contract.api.chat import ChatBody, ResponseFormat
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import read_messages
+from fleet_server.chat.schema_grammar import grammar
 from fleet_server.protocols import Message, Sampling
 from fleet_web.errors import from_validation
 
@@ -33,6 +34,7 @@ class ChatRequest:
     presence_penalty: float
     frequency_penalty: float
     json_object: bool
+    grammar: str | None
 
     def sampling(self, room: int) -> Sampling:
         """How to sample, with at most `room` new tokens."""
@@ -44,6 +46,7 @@ class ChatRequest:
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             json_object=self.json_object,
+            grammar=self.grammar,
         )
 
 
@@ -68,7 +71,8 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
         seed=given.seed,
         presence_penalty=given.presence_penalty or 0.0,
         frequency_penalty=given.frequency_penalty or 0.0,
-        json_object=_json_object(given.response_format),
+        json_object=bool(given.response_format and given.response_format.type == "json_object"),
+        grammar=_grammar(given.response_format),
     )
 
 
@@ -102,11 +106,10 @@ def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:
     return words
 
 
-def _json_object(given: ResponseFormat | None) -> bool:
-    if given is not None and given.type == "json_schema":
-        raise UnsupportedParameter(
-            "'response_format' of type 'json_schema' is not honoured by the engines of this "
-            "server ('json_object' is); a model served with engine 'vllm' honours it.",
-            param="response_format",
-        )
-    return given is not None and given.type == "json_object"
+def _grammar(given: ResponseFormat | None) -> str | None:
+    if given is None or given.type != "json_schema":
+        return None
+    place = "response_format.json_schema"
+    if given.json_schema is None:
+        raise BadRequest(f"Missing required parameter: {place!r}.", param=place, code="missing")
+    return grammar(given.json_schema.json_schema, f"{place}.schema")

@@ -38,7 +38,9 @@ DEFAULT_CONCURRENT = 32
 class OpenVinoChat:
     """A ChatModel (fleet_server.protocols)."""
 
-    supports = frozenset({"seed", "presence_penalty", "frequency_penalty", "response_format"})
+    supports = frozenset({
+        "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema",
+    })  # fmt: skip
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         batch = spec.batching.max_size if spec.batching.enabled else 1
@@ -97,16 +99,15 @@ class OpenVinoChat:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
-        if sampling.json_object:
-            config.structured_output_config = openvino_genai.StructuredOutputConfig(
-                grammar=JSON_OBJECT
-            )
+        grammar = sampling.grammar or (JSON_OBJECT if sampling.json_object else None)
+        if grammar is not None:
+            config.structured_output_config = openvino_genai.StructuredOutputConfig(grammar=grammar)
         return config
 
 
 # RFC 8259 with at most one space or line break between tokens: a small model that may repeat white
-# space for ever does. Schemas from clients are not passed on, because a schema that the grammar
-# compiler refuses fails the step of every request in the batch.
+# space for ever does. Schemas from clients come as grammars of our own making, because a schema
+# that the grammar compiler refuses fails the step of every request in the batch.
 JSON_OBJECT = r"""
 root ::= object
 value ::= object | array | string | number | "true" | "false" | "null"

@@ -161,6 +161,19 @@ async def test_a_format_of_another_engine_names_it(serve: Any) -> None:
     assert error["code"] == "unsupported_parameter"
 
 
+async def test_a_schema_needs_an_engine_for_schemas(serve: Any, scripted: Any) -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "integer"}}}
+    with serve(scripted(supports=frozenset({"response_format"}))) as live:
+        error = await live.refused(response_format=schema)
+        assert "openvino" in error["message"]
+        assert error["param"] == "response_format"
+    with serve(scripted(supports=frozenset({"response_format", "json_schema"}))) as live:
+        assert (await live.chat(response_format=schema)).status_code == 200
+        (sampling,) = live.model.asked
+    assert sampling.grammar is not None
+    assert sampling.grammar.startswith("root ::= integer")
+
+
 async def test_an_unknown_model_is_a_404(serve: Any) -> None:
     with serve() as live:
         answer = await live.chat(model="x" * 5000)

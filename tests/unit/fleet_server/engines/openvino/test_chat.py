@@ -14,6 +14,7 @@ import pytest
 from fleet_contract.errors import BadRequest, NotReady
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Cache
+from fleet_server.chat.schema_grammar import grammar
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import OpenVinoChat
 from fleet_server.load_error import LoadError
@@ -161,6 +162,27 @@ def test_a_json_object_is_one(model: OpenVinoChat) -> None:
     if last.finish is Finish.STOP:
         assert isinstance(json.loads(model.decode(ids)), dict)
     assert model.decode(ids).startswith("{")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_answer_follows_a_schema_however_hot(model: OpenVinoChat, seed: int) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12},
+            "legs": {"enum": [2, 4]},
+            "colours": {"type": "array", "items": {"enum": ["red", "grün"]}, "maxItems": 3},
+        },
+        "required": ["name", "legs", "colours"],
+    }
+    sampling = Sampling(200, temperature=1.5, seed=seed, grammar=grammar(schema, "schema"))
+    ids, last = Running(model, "Describe a fox.", sampling).wait()
+    assert last.finish is Finish.STOP
+    fox = json.loads(model.decode(ids))
+    assert list(fox) == ["name", "legs", "colours"]
+    assert len(fox["name"]) <= 12
+    assert fox["legs"] in (2, 4)
+    assert set(fox["colours"]) <= {"red", "grün"}
 
 
 def test_every_token_decodes_as_openvino_does(model: OpenVinoChat) -> None:
