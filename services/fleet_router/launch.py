@@ -39,7 +39,6 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     """
     settings = RouterSettings.read(environ)
     logs.configure("router", settings.log_level, settings.log_format, by_turn=True)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     raise_file_limit()
     routes = LiveRoutes()
     traces = tracing_of(environ)

@@ -1,6 +1,6 @@
 """Reads a multipart/form-data body piece by piece: fields in memory, the recording spooled.
 
-Format: RFC 7578. Memory is bounded: every field, their number and the recording have a limit, and
+Memory is bounded: every field, their number and the recording have a limit, and
 a recording of more than a mebibyte goes to a temporary file. Used by audio.service.
 """
 
@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import IO, Self
 
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 
 from fleet_contract.api.speech import FILE_FIELD
 from fleet_contract.errors import BadRequest, TooLarge
 from fleet_web.body import chunks
+from fleet_web.multipart import FormParser, malformed
 
 FORM_BYTES = 1024 * 1024
 """Bytes of a body beside the recording: boundaries, part headers, fields."""
@@ -71,76 +70,30 @@ class FormReader:
 
     def __init__(self, content_type: str, form: Form, max_file_bytes: int) -> None:
         """Raises BadRequest when the type is not multipart/form-data with a boundary."""
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary")
-        if kind != b"multipart/form-data" or not boundary:
-            raise BadRequest(
-                "The body must be multipart/form-data with the fields 'file' and 'model'.",
-                param=FILE_FIELD,
-                code="invalid_content_type",
-            )
+        self._parser = FormParser(content_type, self)
         self._form = form
         self._max_file_bytes = max_file_bytes
         self._parts = 0
-        self._header_name = self._header_value = self._disposition = b""
-        self._field: str | None = None
+        self._field = ""
         self._value = bytearray()
-        self._ended = False
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._part_begin,
-                    "on_header_field": self._on_header_name,
-                    "on_header_value": self._on_header_value,
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_finished,
-                    "on_part_data": self._part_data,
-                    "on_part_end": self._part_end,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise _malformed(error) from None
 
     def feed(self, data: bytes) -> None:
         """Read on. Raises BadRequest or TooLarge."""
-        if self._ended:
-            return
-        try:
-            self._parser.write(data)
-        except FormParserError as error:
-            raise _malformed(error) from None
+        self._parser.feed(data)
 
     def finish(self) -> None:
         """The body has ended. Raises BadRequest when it ended before its last boundary."""
-        if not self._ended:
-            raise _malformed("it ends before its last boundary")
+        self._parser.finish()
         if self._form.file is not None:
             self._form.file.seek(0)
 
-    def _part_begin(self) -> None:
+    def begin(self, name: bytes | None) -> None:
+        """For the parser."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise BadRequest(f"The form has more than {MAX_PARTS} parts.", code="invalid_form")
-        self._header_name = self._header_value = self._disposition = b""
-
-    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _header_end(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            self._disposition = self._header_value
-        self._header_name = self._header_value = b""
-
-    def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        name = options.get(b"name")
         if name is None:
-            raise _malformed("a part has no name")
+            raise malformed("a part has no name")
         self._field = name.decode("utf-8", "replace")
         self._value.clear()
         if self._field == FILE_FIELD:
@@ -148,26 +101,28 @@ class FormReader:
                 raise BadRequest("'file' is given more than once.", param=FILE_FIELD)
             self._form.file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
 
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, piece: memoryview, at: int) -> None:
+        """For the parser."""
         form = self._form
         if self._field == FILE_FIELD and form.file is not None:
-            form.file_bytes += end - start
+            form.file_bytes += len(piece)
             if form.file_bytes > self._max_file_bytes:
                 raise TooLarge(
                     f"The recording has more than {self._max_file_bytes} bytes, the most that is "
                     f"accepted.",
                     param=FILE_FIELD,
                 )
-            form.file.write(data[start:end])
+            form.file.write(piece)
             return
-        if len(self._value) + end - start > MAX_FIELD_BYTES:
+        if len(self._value) + len(piece) > MAX_FIELD_BYTES:
             raise BadRequest(
                 f"A field is longer than {MAX_FIELD_BYTES} bytes.", param=_shown(self._field)
             )
-        self._value += data[start:end]
+        self._value += piece
 
-    def _part_end(self) -> None:
-        if self._field is None or self._field == FILE_FIELD:
+    def end(self) -> None:
+        """For the parser."""
+        if self._field == FILE_FIELD:
             return
         try:
             self._form.fields.append((self._field, self._value.decode()))
@@ -175,13 +130,6 @@ class FormReader:
             raise BadRequest("A field is not UTF-8.", param=_shown(self._field)) from None
         self._value.clear()
 
-    def _end(self) -> None:
-        self._ended = True
 
-
-def _shown(name: str | None) -> str | None:
-    return name[:100] if name else None
-
-
-def _malformed(error: object) -> BadRequest:
-    return BadRequest(f"The body is not valid multipart/form-data: {error}.", code="invalid_form")
+def _shown(name: str) -> str | None:
+    return name[:100] or None

@@ -1,0 +1,112 @@
+"""Reads a multipart/form-data body as it comes: which part begins, its bytes, its end.
+
+Format: RFC 7578. Keeps nothing but the headers of a part; what the parts hold is for the handler:
+the server's form (fleet_server.audio.form), the router's search for a model's name
+(fleet_router.multipart).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from fleet_contract.errors import BadRequest
+
+# It warns of whatever a client sent wrong; the client is told, and that is enough.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+class PartHandler(Protocol):
+    """Is told of the parts in order. What it raises ends the reading."""
+
+    def begin(self, name: bytes | None) -> None:
+        """A part whose field is called `name`."""
+
+    def data(self, piece: memoryview, at: int) -> None:
+        """Some of its bytes, which begin `at` bytes after the body's start."""
+
+    def end(self) -> None:
+        """The part has ended."""
+
+
+class FormParser:
+    """`feed` it the body, then `finish`."""
+
+    def __init__(self, content_type: str, handler: PartHandler) -> None:
+        """Raises BadRequest when the type is not multipart/form-data with a boundary."""
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary")
+        if kind != b"multipart/form-data" or not boundary:
+            raise BadRequest(
+                "The body must be multipart/form-data with the fields 'file' and 'model'.",
+                param="file",
+                code="invalid_content_type",
+            )
+        self.boundary = boundary
+        self._handler = handler
+        self._fed = 0
+        self._name = self._value = self._disposition = b""
+        self._ended = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begin,
+                    "on_header_field": self._header_name,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_finished,
+                    "on_part_data": self._part_data,
+                    "on_part_end": handler.end,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise malformed(error) from None
+
+    def feed(self, data: bytes) -> None:
+        """Read on; what follows the last boundary is ignored. Raises BadRequest when this is not
+        multipart, and what the handler raises."""
+        if not self._ended:
+            try:
+                self._parser.write(data)
+            except FormParserError as error:
+                raise malformed(error) from None
+        self._fed += len(data)
+
+    def finish(self) -> None:
+        """The body has ended. Raises BadRequest when it ended before its last boundary."""
+        if not self._ended:
+            raise malformed("it ends before its last boundary")
+
+    def _part_begin(self) -> None:
+        self._name = self._value = self._disposition = b""
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name = self._value = b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._handler.begin(options.get(b"name"))
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self._handler.data(memoryview(data)[start:end], self._fed + start)
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def malformed(error: object) -> BadRequest:
+    """A body that is no form."""
+    return BadRequest(f"The body is not valid multipart/form-data: {error}.", code="invalid_form")
