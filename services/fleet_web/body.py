@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 from fastapi import Request
 from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
 
 from fleet_contract.errors import BadRequest, RequestTimeout, TooLarge
+from fleet_web.client import has_sent_all
 
 READ_TIMEOUT = 30.0
 
@@ -32,11 +34,10 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
     patience = getattr(request.app.state, "read_timeout", READ_TIMEOUT)
     seen, more = 0, True
     while more:
-        try:
-            async with asyncio.timeout(patience):
-                message = await request.receive()
-        except TimeoutError:
-            raise RequestTimeout(f"The body made no progress for {patience:g} seconds.") from None
+        if has_sent_all(request.scope):
+            message = await request.receive()
+        else:
+            message = await _within(patience, request.receive)
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         piece, more = message.get("body", b""), message.get("more_body", False)
@@ -45,6 +46,14 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
             raise _too_large(seen, limit)
         if piece:
             yield piece
+
+
+async def _within(patience: float, receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(patience):
+            return await receive()
+    except TimeoutError:
+        raise RequestTimeout(f"The body made no progress for {patience:g} seconds.") from None
 
 
 async def read(request: Request, limit: int) -> bytes:

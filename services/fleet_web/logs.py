@@ -9,11 +9,13 @@ import json
 import logging
 import sys
 import time
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
 
 from fleet_web.current_request import current
+from fleet_web.turn_logs import TurnHandler
 
 Format = Literal["json", "text"]
 LEVELS = ("debug", "info", "warning", "error")
@@ -63,13 +65,16 @@ class TextFormatter(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
-def configure(component: str, level: str = "info", fmt: str = "json") -> None:
-    """Send every log line of this process to standard error. Raises ValueError on a bad setting."""
+def configure(
+    component: str, level: str = "info", fmt: str = "json", *, by_turn: bool = False
+) -> None:
+    """Send every log line of this process to standard error, `by_turn` of the event loop where
+    there are very many. Raises ValueError on a bad setting."""
     if level.lower() not in LEVELS:
         raise ValueError(f"LOG_LEVEL={level!r}: must be one of {', '.join(LEVELS)}")
     if fmt not in ("json", "text"):
         raise ValueError(f"LOG_FORMAT={fmt!r}: must be json or text")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr) if by_turn else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(component) if fmt == "json" else TextFormatter())
     # Nothing here tells where in the code a line was logged; finding out costs more than the rest.
     logging._srcfile = None
@@ -82,5 +87,9 @@ def configure(component: str, level: str = "info", fmt: str = "json") -> None:
 
 
 def _timestamp(seconds: float) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"
+    return f"{_whole(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _whole(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, ClassVar
+from collections import deque
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fleet_contract.errors import BadRequest, FleetError, RequestTimeout
+from fleet_web.client import KEY, Client
+from fleet_web.joined import JoinedTransport
 
 MAX_HEAD_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
@@ -44,37 +47,55 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
 
     class TimedProtocol(HttpToolsProtocol):
         _head_timer: asyncio.TimerHandle | None = None
+        _in_head = True
         _head_bytes = 0
         _write_timer: asyncio.TimerHandle | None = None
         _refused = False
 
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._expect_head()
+            self._clients: deque[Client] = deque()
+            """Of the requests not yet answered, in order: several where one did not wait."""
+            super().connection_made(cast(asyncio.Transport, JoinedTransport(transport, self)))
+            self._start_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
             self._stop_watching()
             super().connection_lost(exc)
+            for client in self._clients:
+                client.left()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
                 return
-            if self._head_timer is not None:
+            if self._in_head:
                 if self._head_bytes > MAX_HEAD_BYTES:
                     self._refuse(HeadTooLarge(f"The head exceeds {MAX_HEAD_BYTES} bytes."))
                     return
                 self._head_bytes += len(data)
-                self._start_timer()
             super().data_received(data)
+            # Most heads come whole: only one that has not ended needs a timer.
+            if self._in_head and not self._refused:
+                self._start_timer()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._expect_head()
+            self._in_head = True
+            self._head_bytes = 0
 
         def on_headers_complete(self) -> None:
+            self._in_head = False
             self._stop_timer()
+            before = self.cycle
             super().on_headers_complete()
+            if self.cycle is not before:
+                client = Client(self.cycle)
+                self._clients.append(client)
+                cast(dict[str, Any], self.cycle.scope)[KEY] = client
+
+        def on_response_complete(self) -> None:
+            self._clients.popleft()
+            super().on_response_complete()
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(BadRequest("The request is not valid HTTP/1.1.", code="invalid_http"))
@@ -102,10 +123,6 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
                 self._watch(now)
             else:
                 self.transport.abort()  # a close would wait for the client to read
-
-        def _expect_head(self) -> None:
-            self._head_bytes = 0
-            self._start_timer()
 
         def _start_timer(self) -> None:
             self._stop_timer()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
-import uuid
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleet_contract.names import HEADER_REQUEST_ID
@@ -14,6 +13,11 @@ from fleet_web.current_request import current as current
 
 _ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 _NAME = HEADER_REQUEST_ID.encode()
+
+
+def made() -> str:
+    """A new id; random, but no secret."""
+    return f"req-{random.getrandbits(128):032x}"
 
 
 class RequestIdMiddleware:
@@ -27,12 +31,13 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == _NAME), b"")
-        identifier = given.decode() if _ACCEPTED.match(given) else f"req-{uuid.uuid4().hex}"
+        identifier = given.decode() if _ACCEPTED.match(given) else made()
         token = CURRENT.set(identifier)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER_REQUEST_ID] = identifier
+                others = [pair for pair in message["headers"] if pair[0].lower() != _NAME]
+                message["headers"] = [*others, (_NAME, identifier.encode())]
             await send(message)
 
         try:

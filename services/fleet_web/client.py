@@ -1,0 +1,55 @@
+"""What is known of a request's client at any moment, without waiting for it.
+
+`protocol` puts one into the scope of every request; ASGI alone tells of a client that left only to
+a task that waits for it, and such a task for each request costs more than all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from starlette.types import Scope
+
+KEY = "modelfleet.client"
+
+
+class Client:
+    """The client of one request. `cycle` is uvicorn's state of the request."""
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._leave: Callable[[], None] | None = None
+        self._gone = False
+
+    @property
+    def sent_all(self) -> bool:
+        """Whether the whole body has arrived."""
+        return not self._cycle.more_body
+
+    def on_leave(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called once when the client leaves, at once if it has; None forgets it."""
+        self._leave = call
+        if call is None:
+            return
+        if self._gone:
+            call()
+        else:  # the end of a connection that is not read is not seen
+            self._cycle.flow.resume_reading()
+
+    def left(self) -> None:
+        """The connection is gone. Called by `protocol`."""
+        self._gone = True
+        if self._leave is not None:
+            self._leave()
+
+
+def client_of(scope: Scope) -> Client:
+    """The client of a request that came through `protocol`."""
+    return cast(Client, scope[KEY])
+
+
+def has_sent_all(scope: Scope) -> bool:
+    """Whether the whole body is known to have arrived."""
+    client = scope.get(KEY)
+    return client is not None and client.sent_all

@@ -1,0 +1,72 @@
+"""What a request's scope tells of its client, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from fastapi import Request
+
+from fleet_web.answers import json_answer
+from fleet_web.body import chunks
+from fleet_web.client import client_of, has_sent_all
+
+HEAD = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+def told(app: Any) -> list[Any]:
+    """What the routes added here saw."""
+    seen: list[Any] = []
+    app.state.staying, app.state.begun = threading.Event(), threading.Event()
+
+    @app.post("/sent")
+    async def sent(request: Request) -> Any:
+        seen.append(client_of(request.scope).sent_all)
+        app.state.begun.set()
+        pieces = [piece async for piece in chunks(request, 100)]
+        seen.append(client_of(request.scope).sent_all)
+        return json_answer({"size": sum(map(len, pieces))})
+
+    @app.post("/stay")
+    async def stay(request: Request) -> Any:
+        left = asyncio.Event()
+        assert len(b"".join([piece async for piece in chunks(request, 2_000_000)])) >= 4
+        client_of(request.scope).on_leave(left.set)
+        app.state.staying.set()
+        await left.wait()
+        client_of(request.scope).on_leave(lambda: seen.append("told at once"))
+        app.state.left.set()
+
+    return seen
+
+
+async def test_whether_a_body_has_arrived(app: Any, listen: Any, wire: Any) -> None:
+    seen = told(app)
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(HEAD % (b"sent", 4) + b"body")
+            assert (await bare.answer()).status == 200
+            app.state.begun.clear()
+            await bare.send(HEAD % (b"sent", 4) + b"bo")
+            assert await asyncio.to_thread(app.state.begun.wait, 10)
+            await bare.send(b"dy")
+            assert (await bare.answer()).body == b'{"size":4}'
+    assert seen == [True, True, False, True]
+
+
+@pytest.mark.parametrize("size", [4, 1_000_000])
+async def test_who_leaves_is_noticed(app: Any, listen: Any, wire: Any, size: int) -> None:
+    seen = told(app)
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(HEAD % (b"stay", size) + b"x" * size)
+            assert await asyncio.to_thread(app.state.staying.wait, 10)
+            assert not app.state.left.is_set()
+        assert await asyncio.to_thread(app.state.left.wait, 10)
+    assert seen == ["told at once"]
+
+
+async def test_elsewhere_nothing_is_known() -> None:
+    assert not has_sent_all({"type": "http"})

@@ -1,0 +1,73 @@
+"""The head of an answer leaves with its body, and never later than the turn it was written in."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fleet_web.joined import JoinedTransport
+
+
+class Written:
+    """A transport that notes what is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values: self.calls.append((name, *values))
+
+
+@pytest.fixture
+async def joined() -> tuple[Any, Any, list[Any]]:
+    below = Written()
+    protocol: Any = SimpleNamespace(cycle=None, loop=asyncio.get_running_loop())
+    transport: Any = below
+    return JoinedTransport(transport, protocol), protocol, below.calls
+
+
+def answering() -> Any:
+    return SimpleNamespace(response_started=True)
+
+
+async def test_a_head_leaves_with_what_follows(joined: Any) -> None:
+    transport, protocol, calls = joined
+    transport.write(b"HTTP/1.1 100 Continue")
+    protocol.cycle = answering()
+    transport.write(b"head ")
+    assert transport._head == b"head "
+    transport.write(b"body")
+    transport.write(b"more")
+    await asyncio.sleep(0)
+    assert calls == [
+        ("write", b"HTTP/1.1 100 Continue"), ("write", b"head body"), ("write", b"more"),
+    ]  # fmt: skip
+
+
+async def test_a_head_without_a_body_leaves_in_its_turn(joined: Any) -> None:
+    transport, protocol, calls = joined
+    protocol.cycle = answering()
+    transport.write(b"head")
+    assert calls == []
+    await asyncio.sleep(0)
+    assert calls == [("write", b"head")]
+    transport.write(b"body")
+    protocol.cycle = answering()
+    transport.write(b"second head")
+    transport.write(b" and body")
+    assert calls[1:] == [("write", b"body"), ("write", b"second head and body")]
+
+
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+async def test_the_end_comes_after_a_head_that_waits(joined: Any, end: str) -> None:
+    transport, protocol, calls = joined
+    protocol.cycle = answering()
+    transport.write(b"head")
+    getattr(transport, end)()
+    await asyncio.sleep(0)
+    assert calls == [("write", b"head"), (end,)]
+    transport.pause_reading()
+    assert calls[-1] == ("pause_reading",)
