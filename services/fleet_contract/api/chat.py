@@ -135,7 +135,7 @@ class ChatBody(Body):
     top_p: float | None = Field(default=None, gt=0, le=1)
     """Probability mass sampled from."""
     stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    """Texts that end the answer, up to four; none is empty."""
+    """Texts that end the answer: up to four, none empty or of more than 4,096 characters."""
     stream: bool | None = None
     """Whether the answer comes as server-sent events."""
     stream_options: StreamOptions | None = None

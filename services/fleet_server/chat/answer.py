@@ -48,25 +48,32 @@ class Answer:
         self._generation.cancel()
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """Text as it becomes certain. Raises FleetError when the engine failed."""
+        """Text as it becomes certain. Raises FleetError when the engine failed, after the text that
+        came before."""
         finish: Finish | None = None
-        while finish is None:
-            text, finish = "", None
+        error: Exception | None = None
+        while finish is None and error is None:
+            text = ""
             for step in await self._waiting():
-                if step.error is not None:
-                    raise _readable(step.error)
+                error, finish = step.error, step.finish
+                if error is not None:
+                    break
                 if step.token_ids and self.first_token_at is None:
                     self.first_token_at = time.monotonic()
                 self.completion_tokens += len(step.token_ids)
                 text += self._text.feed(step.token_ids)
-                finish = finish or step.finish
-            if finish is not None:
-                text += self._text.flush()
+                if finish is not None:
+                    text += self._text.flush()
+                    break
             if self._text.stopped:
                 finish = Finish.STOP
                 self.cancel()
+            elif error is not None:
+                text += self._text.rest()
             if text or finish is not None:
                 yield Piece(text, finish)
+        if error is not None and finish is None:
+            raise _readable(error)
 
     async def _waiting(self) -> list[Step]:
         steps = [await self._steps.get()]

@@ -16,6 +16,7 @@ from fleet_server.protocols import Message, Sampling
 from fleet_web.errors import from_validation
 
 LAST_RESORT_MAX_TOKENS = 512
+MAX_STOP_CHARS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,11 @@ def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:
         )
     if not all(words):
         raise BadRequest("'stop' must not hold an empty string.", param="stop")
+    if (longest := max(map(len, words), default=0)) > MAX_STOP_CHARS:
+        raise BadRequest(
+            f"'stop' has a string of {longest} characters; at most {MAX_STOP_CHARS} are accepted.",
+            param="stop",
+        )
     return words
 
 

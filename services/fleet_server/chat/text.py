@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fleet_server.chat.stop import Stops
+
 UNFINISHED = "\ufffd"
 
 
@@ -16,7 +18,7 @@ class TextStream:
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
         self._decode = decode
-        self._stop = tuple(stop)
+        self._stops = Stops(stop)
         self._ids: list[int] = []
         self._window = 0  # first token still decoded again, for the space it may carry
         self._shown = 0  # first token whose text was not taken yet
@@ -32,6 +34,11 @@ class TextStream:
         """What was held back, at the end of the answer."""
         return self._release(self._fresh(final=True), final=True)
 
+    def rest(self) -> str:
+        """What was held back for a stop string, where the answer breaks off."""
+        text, self._held = self._held, ""
+        return text
+
     def _fresh(self, *, final: bool) -> str:
         before = self._decode(self._ids[self._window : self._shown])
         after = self._decode(self._ids[self._window :])
@@ -44,29 +51,10 @@ class TextStream:
         if self.stopped:
             return ""
         text = self._held + fresh
-        cut = first_stop(text, self._stop)
-        if cut is not None:
-            self.stopped, self._held = True, ""
-            return text[:cut]
-        keep = 0 if final else possible_stop(text, self._stop)
+        if (found := self._stops.feed(fresh)) is not None:
+            end, length = found
+            self.stopped, held, self._held = True, len(self._held), ""
+            return text[: held + end - length]
+        keep = 0 if final else self._stops.begun
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
-
-
-def first_stop(text: str, stop: Sequence[str]) -> int | None:
-    """Where the stop string that is complete first begins, or None.
-
-    The one complete first, not the one that begins first: so the answer does not depend on how
-    many tokens arrived at once.
-    """
-    found = [(index + len(word), index) for word in stop if (index := text.find(word)) >= 0]
-    return min(found)[1] if found else None
-
-
-def possible_stop(text: str, stop: Sequence[str]) -> int:
-    """Length of the longest end of `text` that begins a stop string."""
-    longest = max((len(word) for word in stop), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(word.startswith(text[-length:]) for word in stop):
-            return length
-    return 0

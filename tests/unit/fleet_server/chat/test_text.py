@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fleet_server.chat.text import TextStream, first_stop, possible_stop
+from fleet_server.chat.text import TextStream
 
 
 def decode_bytes(ids: list[int]) -> str:
@@ -72,7 +72,14 @@ def test_what_is_shown_is_never_taken_back() -> None:
         assert stopped is (cut is not None)
 
 
-def test_possible_stop() -> None:
-    assert possible_stop("abcEN", ("END", "ENX")) == 2
-    assert possible_stop("abc", ("END",)) == 0
-    assert possible_stop("anything", ()) == 0
+def first_stop(text: str, stop: tuple[str, ...]) -> int | None:
+    """Where the stop string that is complete first begins, found the slow way."""
+    found = [(text.index(word) + len(word), text.index(word)) for word in stop if word in text]
+    return min(found)[1] if found else None
+
+
+def test_what_was_held_is_there_when_an_answer_breaks_off() -> None:
+    stream = TextStream(decode_bytes, ("END",))
+    assert stream.feed(list(b"almost EN")) == "almost "
+    assert stream.rest() == "EN"
+    assert stream.rest() == ""
