@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
@@ -42,12 +43,14 @@ def build(
     }
     if guarded:
         components["securitySchemes"] = parts.SECURITY
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": title, "description": description, "version": version("modelfleet")},
-        "paths": paths,
-        "components": components,
-    }
+    return copy.deepcopy(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": title, "description": description, "version": version("modelfleet")},
+            "paths": paths,
+            "components": components,
+        }
+    )
 
 
 class _Writer:

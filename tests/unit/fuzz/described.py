@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import jsonschema_rs
+import orjson
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
@@ -25,7 +28,9 @@ SHAPE = frozenset({
 })  # fmt: skip
 """Codes of refusals that a schema foretells."""
 REFUSALS = frozenset({401, 403, 404, 413, 429})
-CONFIG = schemathesis.Config.from_dict({"generation": {"deterministic": True}})
+SAME_EVERY_TIME = "FUZZ_EXAMPLES" not in os.environ
+"""A person who wants more wants others too."""
+CONFIG = schemathesis.Config.from_dict({"generation": {"deterministic": SAME_EVERY_TIME}})
 
 load_all_checks()
 # Most random bytes would be no sound.
@@ -108,6 +113,35 @@ def _named(part: Any, schemas: dict[str, Any]) -> Iterator[str]:
         seen |= names
         todo += [schemas[name] for name in names]
     yield from seen
+
+
+class Schemas:
+    """What the servers' documents say of bodies of JSON."""
+
+    def __init__(self, tasks: Iterable[str]) -> None:
+        self._checks: dict[str, Any] = {}
+        for task in tasks:
+            said = server_document(spec_of(task, {task: task}), with_metrics=True)
+            for path, item in said["paths"].items():
+                content = item.get("post", {}).get("requestBody", {}).get("content", {})
+                if schema := content.get("application/json", {}).get("schema"):
+                    whole = schema | {"components": said["components"]}
+                    self._checks[path] = jsonschema_rs.Draft202012Validator(whole)
+
+    def agree(self, path: str, raw: bytes, status: int, answer: bytes) -> None:
+        """What is called valid was not refused for its shape, and what is not was refused."""
+        try:
+            body = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            assert status == 400
+            return
+        if repr(whole(body)) != repr(body):
+            return  # see `prepare`
+        if not self._checks[path].is_valid(body):
+            assert status in (400, 404, 413), (status, raw[:2000])
+        elif status == 400:
+            error = orjson.loads(answer)["error"]
+            assert error["code"] not in SHAPE, (error, raw[:2000])
 
 
 def is_taken(ctx: Any, response: Any, case: Any) -> None:

@@ -61,8 +61,8 @@ def asking(target: str, task: str | None, models: dict[str, str]) -> Callable[..
 
     @schema.parametrize()
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True,
-        suppress_health_check=list(HealthCheck),
+        max_examples=EXAMPLES, deadline=None, database=None,
+        derandomize=described.SAME_EVERY_TIME, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     def holds(case: Any, request: pytest.FixtureRequest, session: requests.Session) -> None:
         port, _ = request.getfixturevalue("targets")(target)

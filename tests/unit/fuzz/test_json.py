@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.fuzz import bodies, wire
+from unit.fuzz import bodies, described, wire
 
 TARGETS = ("server", "router")
 CASES = [
     pytest.param(path, valid, id=f"{path}-{n}") for n, (path, valid) in enumerate(bodies.VALID)
 ]
-TASK_OF = {"embedding": "embedding", "rerank": "rerank", "chat": "chat"}
+SCHEMAS = described.Schemas(("chat", "embedding", "rerank"))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -37,8 +37,11 @@ def test_wrong_values_at_every_depth(
     @settings
     @given(body=bodies.broken_json(valid), ascii_only=st.booleans())
     def holds(body: Any, ascii_only: bool) -> None:
-        raw = wire.post(path, bodies.encoded(body, ascii_only))
-        wire.judge(fuzzed.send(fuzzed.port(target, valid["model"]), raw))
+        raw = bodies.encoded(body, ascii_only)
+        answer = fuzzed.send(fuzzed.port(target, valid["model"]), wire.post(path, raw))
+        wire.judge(answer)
+        if target == "server":
+            SCHEMAS.agree(path, raw, answer.status, answer.body)
 
     holds()
 

@@ -1,0 +1,95 @@
+"""A document of a few operations, made as the apps make theirs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NotRequired
+
+import schemathesis
+from typing_extensions import TypedDict
+
+from fleet_contract.api.base import Body
+from fleet_web.openapi.document import build
+from fleet_web.openapi.operation import ANYWHERE, EVENTS, FORM, JSON, Content, Operation
+
+
+class Asked(Body):
+    """What is asked."""
+
+    name: str
+    """Whose."""
+    size: int | None = None
+
+
+class Told(TypedDict):
+    """What is told."""
+
+    name: str
+    more: NotRequired[list[int]]
+
+
+ASK = Operation(
+    "/v1/ask-it", "post", "asking", "Ask.", description="At length.",
+    body=Content(JSON, Asked), answers=(Content(JSON, Told), Content(EVENTS, Told, "[END]")),
+    headers=("x-modelfleet-model",), errors=ANYWHERE | {401, 429},
+)  # fmt: skip
+TELL = Operation(
+    "/v1/{model_id}", "get", "telling", "Tell.", parameters=("model_id",), unready=Told
+)
+
+
+def built(**more: Any) -> dict[str, Any]:
+    return build("A title", "A description.", [ASK, TELL], **more)
+
+
+def test_it_is_valid_and_says_what_the_operations_say() -> None:
+    said = built()
+    schemathesis.openapi.from_dict(said).validate()
+    asked = said["paths"]["/v1/ask-it"]["post"]
+    assert (asked["operationId"], asked["description"]) == ("post_v1_ask_it", "At length.")
+    body = asked["requestBody"]["content"][JSON]["schema"]
+    assert body == {"$ref": "#/components/schemas/Asked"}
+    schema = said["components"]["schemas"]["Asked"]
+    assert schema["required"] == ["name"]
+    assert schema["properties"]["name"] == {"type": "string", "description": "Whose."}
+    assert set(asked["responses"]) == {"200", "400", "401", "408", "429", "431", "500"}
+    headers = asked["responses"]["200"]["headers"]
+    assert {name for name, each in headers.items() if each["required"]} == {
+        "x-request-id", "x-modelfleet-model",
+    }  # fmt: skip
+    assert "retry-after" in said["components"]["responses"]["Error429"]["headers"]
+    assert "retry-after" not in said["components"]["responses"]["Error400"]["headers"]
+
+
+def test_a_probe_that_is_not_ready_has_a_shape_of_its_own() -> None:
+    responses = built()["paths"]["/v1/{model_id}"]["get"]["responses"]
+    content = responses["503"]["content"][JSON]
+    assert content["schema"] == {"$ref": "#/components/schemas/Told"}
+    assert "200" not in responses
+
+
+def test_a_stream_is_described_by_its_events() -> None:
+    content = built()["paths"]["/v1/ask-it"]["post"]["responses"]["200"]["content"]
+    data, mark = content[EVENTS]["schema"]["properties"]["data"]["anyOf"]
+    assert data["contentSchema"] == {"$ref": "#/components/schemas/Told"}
+    assert mark == {"const": "[END]"}
+
+
+def test_keys_are_asked_for_where_a_401_is_possible() -> None:
+    said = built(guarded=True)
+    assert said["paths"]["/v1/ask-it"]["post"]["security"] == [{"bearer": []}, {"key": []}]
+    assert "security" not in said["paths"]["/v1/{model_id}"]["get"]
+    assert "securitySchemes" not in built()["components"]
+
+
+def test_documents_do_not_share_what_they_hold() -> None:
+    before, changed = json.dumps(built(guarded=True)), built(guarded=True)
+    changed["components"]["parameters"]["model_id"]["name"] = "changed"
+    changed["components"]["responses"]["Error400"]["headers"]["x-request-id"]["schema"].clear()
+    changed["components"]["securitySchemes"]["key"].clear()
+    assert json.dumps(built(guarded=True)) == before
+
+
+def test_a_form_is_described_as_one() -> None:
+    said = build("T", "D", [Operation("/f", "post", "t", "S", body=Content(FORM, Asked))])
+    assert list(said["paths"]["/f"]["post"]["requestBody"]["content"]) == [FORM]
