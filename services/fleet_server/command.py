@@ -19,10 +19,18 @@ def server(
     spec: Annotated[
         Path | None, typer.Option(help="JSON file with the ModelSpec, instead of MODELFLEET_SPEC.")
     ] = None,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--prepare",
+            help="Fetch, load and try the model, keep beside the weights what makes later starts "
+            "faster, and end.",
+        ),
+    ] = False,
 ) -> None:
     """Serve one model over HTTP; MODELFLEET_SPEC holds its ModelSpec as JSON."""
     from fleet_contract.names import ENV_SPEC
-    from fleet_server.launch import run
+    from fleet_server.launch import prepare, run
     from fleet_web import logs
 
     environ = dict(os.environ)
@@ -32,7 +40,7 @@ def server(
         )
         if spec is not None:
             environ[ENV_SPEC] = spec.read_text()
-        sys.exit(run(host, port, environ))
+        sys.exit(prepare(environ) if once else run(host, port, environ))
     except (ValueError, OSError) as error:
         print(f"modelfleet server: {error}", file=sys.stderr)
         sys.exit(2)

@@ -39,14 +39,8 @@ WORKERS = 4
 
 def run(host: str, port: int, environ: Mapping[str, str]) -> int:
     """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
-    spec = contract.decode(environ)
     settings = ServerSettings.read(environ)
-    state = ServerState(spec, WORKERS)
-    launcher = Launcher(
-        state, settings.threads, WeightsStage(spec, Store(default_root(environ)), environ)
-    )
-    # Only the download may use it: from here on nothing in this process can pass it on.
-    os.environ.pop("HF_TOKEN", None)
+    state, launcher = _parts(settings, environ)
     app = create_app(state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics)
     server = serve.build(
         app, host, port,
@@ -56,10 +50,37 @@ def run(host: str, port: int, environ: Mapping[str, str]) -> int:
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)
     server.run()
+    return _status(state, launcher)
+
+
+def prepare(environ: Mapping[str, str]) -> int:
+    """Bring the model up once, without a web app, and end; the process's exit status.
+
+    What an engine keeps beside the weights is there then, for servers that may only read them.
+    Raises ValueError on a bad setting.
+    """
+    state, launcher = _parts(ServerSettings.read(environ), environ)
+    asyncio.run(launcher.bring_up())
+    if launcher.failure is None:
+        state.close()
+    return _status(state, launcher)
+
+
+def _parts(settings: ServerSettings, environ: Mapping[str, str]) -> tuple[ServerState, Launcher]:
+    spec = contract.decode(environ)
+    state = ServerState(spec, WORKERS)
+    weights = WeightsStage(spec, Store(default_root(environ)), environ)
+    # Only the download may use it: from here on nothing in this process can pass it on.
+    os.environ.pop("HF_TOKEN", None)
+    return state, Launcher(state, settings.threads, weights)
+
+
+def _status(state: ServerState, launcher: Launcher) -> int:
+    """0, or the end of the process where the model could not be brought up."""
     if launcher.failure is not None:
         event(
             logger, "load_failed", level=logging.ERROR,
-            model=spec.model, stage=launcher.failed_stage, message=launcher.failure,
+            model=state.spec.model, stage=launcher.failed_stage, message=launcher.failure,
         )  # fmt: skip
         # Native threads of a half-loaded engine must not hold the exit back.
         logging.shutdown()
@@ -80,7 +101,7 @@ class Launcher:
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._bring_up())
+        task = asyncio.create_task(self.bring_up())
         try:
             yield
         finally:
@@ -90,7 +111,8 @@ class Launcher:
                 await task
             self._state.close()
 
-    async def _bring_up(self) -> None:
+    async def bring_up(self) -> None:
+        """Weights, model, warm-up, golden checks; what fails is told and ends the server."""
         state, spec, stages = self._state, self._state.spec, self._state.stages
         stages.record("start", process_age())
         stages.begin("fetch")

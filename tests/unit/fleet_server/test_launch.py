@@ -194,3 +194,28 @@ def test_a_setting_that_cannot_be_read(start: Start) -> None:
     with start(AUTO_DOWNLOAD_MODELS="maybe") as server:
         assert server.process.wait(DEADLINE_SECONDS) == 2
         assert "AUTO_DOWNLOAD_MODELS='maybe'" in server.log_file.read_text()
+
+
+def prepare(root: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return subprocess.run(
+        [sys.executable, "-m", "fleet_server", "--prepare"],
+        env={**kept, **encode(SPEC), "MODELS_DIR": str(root / "models"), **environ},
+        capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False,
+    )  # fmt: skip
+
+
+def test_prepares_and_ends(hub: tuple[Hub, str], tmp_path: Path) -> None:
+    app, endpoint = hub
+    app.go.set()
+    done = prepare(tmp_path, HF_ENDPOINT=endpoint)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1])["event"] == "ready"
+    assert (Store(tmp_path / "models").folder(SPEC) / "model.safetensors").is_file()
+
+
+def test_what_cannot_be_prepared_says_why(tmp_path: Path) -> None:
+    done = prepare(tmp_path, AUTO_DOWNLOAD_MODELS="0")
+    assert done.returncode == 3
+    told = json.loads(done.stderr.splitlines()[-1])
+    assert (told["event"], told["stage"]) == ("load_failed", "fetch")
