@@ -17,7 +17,7 @@ from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 
 TIMEOUT_SECONDS = 20.0
-CONNECTIONS = 32
+CONNECTIONS = 64
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 JSON = "application/json"
 MERGE = "application/merge-patch+json"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Phase
-from fleet_operator.rollout import Choice
+from fleet_operator.rollout import FIRST_VERSION, Choice
 from fleet_operator.verdict import Verdict
 
 
@@ -28,7 +28,7 @@ def events(
     """What to tell of the change of a status. `scaled` is (from, to, why) where the number of
     servers changes now, `choice` the strategy where a rollout begins now."""
     told: list[Event] = []
-    if choice is not None and choice.reason != "FirstVersion":
+    if choice is not None and choice.reason != FIRST_VERSION:
         told.append(Event("Normal", "RollingOut", f"{choice.reason}: {choice.message}"))
     if scaled is not None:
         old, new, why = scaled

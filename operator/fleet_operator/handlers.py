@@ -1,8 +1,8 @@
 """kopf's part: watches that feed the world and the queue; nothing else.
 
-Index handlers fill the world before any event handler runs; the first of those opens the queue, so
-that the first look at a model already sees its children and pods. Neither kind adds a finalizer or
-an annotation to an object.
+Event handlers alone: they add no finalizer and no annotation to an object. kopf's indices are not
+used: while they fill, every object's task is woken for each other object, which for a thousand
+models takes longer than all else. `first_sight` opens the queue instead.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def registry(
     watch = _Watch(made, queue, metrics)
     watch.kind(MODEL, world.put_model, world.drop_model)
     for kind in CHILDREN:
-        watch.kind(kind, _child(world.put_child, kind), _child(world.drop_child, kind))
-    watch.kind(POD, world.put_pod, world.drop_pod)
+        watch.kind(kind, _child(world.put_child, kind), _child(world.drop_child, kind), gather=True)
+    watch.kind(POD, world.put_pod, world.drop_pod, gather=True)
     if sees_nodes:
         watch.kind(NODE, _silent(world.put_node), _silent(world.drop_node))
     return made
@@ -80,22 +80,17 @@ class _Watch:
         self._queue = queue
         self._metrics = metrics
 
-    def kind(self, kind: Kind, put: Put, drop: Put) -> None:
-        """Watch one kind."""
+    def kind(self, kind: Kind, put: Put, drop: Put, gather: bool = False) -> None:
+        """Watch one kind; `gather` has what happens in short succession lead to one look."""
+        add = self._queue.add_soon if gather else self._queue.add
         group, _, version = kind.api_version.rpartition("/")
         where = (group, version, kind.plural)
 
-        async def seen(body: kopf.Body, **_: Any) -> None:
-            self._queue.add(put(_plain(body)))
+        async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+            add((drop if type == "DELETED" else put)(_plain(body)))
             self._metrics.seen(kind.kind)
 
-        async def changed(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-            self._queue.open()  # kopf calls this only when all that existed has been indexed
-            if type == "DELETED":
-                self._queue.add(drop(_plain(body)))
-
-        kopf.index(*where, id=f"see-{kind.plural}", registry=self._registry)(seen)
-        kopf.on.event(*where, id=f"drop-{kind.plural}", registry=self._registry)(changed)
+        kopf.on.event(*where, id=f"see-{kind.plural}", registry=self._registry)(seen)
 
 
 def _plain(body: kopf.Body) -> dict[str, Any]:

@@ -6,8 +6,6 @@ that does not end. That the API server is away is said by /readyz, since no rest
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aiohttp import web
 
 from fleet_contract.names import PATH_LIVE, PATH_METRICS, PATH_READY
@@ -29,23 +27,21 @@ def unhealthy(resync: Resync, queue: WorkQueue) -> str | None:
     return None
 
 
-def unready(resync: Resync, started: Callable[[], bool]) -> str | None:
+def unready(resync: Resync, queue: WorkQueue) -> str | None:
     """Why the operator does not work at present, or None."""
-    if not started():
+    if not queue.is_open:
         return "the watches are not complete yet"
     return None if resync.reachable else "the API server does not answer"
 
 
-def application(
-    metrics: Metrics, resync: Resync, queue: WorkQueue, started: Callable[[], bool]
-) -> web.Application:
+def application(metrics: Metrics, resync: Resync, queue: WorkQueue) -> web.Application:
     """The HTTP application."""
 
     async def live(_: web.Request) -> web.Response:
         return _answer(unhealthy(resync, queue))
 
     async def ready(_: web.Request) -> web.Response:
-        return _answer(unhealthy(resync, queue) or unready(resync, started))
+        return _answer(unhealthy(resync, queue) or unready(resync, queue))
 
     async def numbers(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")

@@ -22,6 +22,9 @@ from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
 
+PASSING_SECONDS = 0.5
+"""How often, at most, it is written down how far a start has come."""
+
 
 class Loop:
     """Runs until cancelled."""
@@ -32,6 +35,7 @@ class Loop:
         self._api = api
         self._executor = Executor(api, world)
         self._metrics = metrics
+        self._held: dict[Key, float] = {}
 
     async def run(self, workers: int) -> None:
         """Work with so many workers."""
@@ -61,6 +65,7 @@ class Loop:
         if observed is None:
             self._queue.forget(key)
             self._executor.forget(key)
+            self._held.pop(key, None)
             return "unchanged"
         if observed.model["metadata"].get("deletionTimestamp"):
             return "unchanged"
@@ -69,15 +74,30 @@ class Loop:
         if refused:
             observed = replace(observed, errors=refused)
             plan = reconcile(observed)
+        if plan.again_in is not None:
+            self._queue.add_later(key, plan.again_in)
+        if self._may_wait(key, plan):
+            return "changed" if writes else "unchanged"
         written = await self._executor.status(observed, plan)
         if written is not None:
             self._remember(observed, written)
             await self._executor.events(observed, plan)
-        if plan.again_in is not None:
-            self._queue.add_later(key, plan.again_in)
         if refused:
             return "error"
         return "changed" if writes or written is not None else "unchanged"
+
+    def _may_wait(self, key: Key, plan: Plan) -> bool:
+        """Whether to keep a passing status to oneself for now: most are overtaken by the next."""
+        if not plan.passing:
+            self._held.pop(key, None)
+            return False
+        now = time.monotonic()
+        left = self._held.setdefault(key, now) + PASSING_SECONDS - now
+        if left > 0:
+            self._queue.add_later(key, left)
+            return True
+        del self._held[key]
+        return False
 
     async def _decide(self, observed: Observed) -> tuple[Observed, Plan]:
         plan = reconcile(observed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -55,6 +55,10 @@ class Metrics:
         """Models by phase, counted at every scrape."""
         self.registry.register(_Phases(read))
 
+    def ages(self, read: Callable[[], Mapping[str, float]]) -> None:
+        """Seconds since each kind's watch was in step, read at every scrape."""
+        self.registry.register(_Ages(read))
+
     def reconciled(self, result: str, seconds: float) -> None:
         """`result` is unchanged, changed or error."""
         self._reconciles.labels(result).inc()
@@ -78,6 +82,21 @@ class Metrics:
     def render(self) -> bytes:
         """Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class _Ages(Collector):
+    def __init__(self, read: Callable[[], Mapping[str, float]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "modelfleet_operator_watch_age_seconds",
+            "Seconds since the watch was last in step with the API server",
+            labels=["kind"],
+        )
+        for kind, age in self._read().items():
+            family.add_metric([kind], age)
+        yield family
 
 
 class _Phases(Collector):

@@ -15,6 +15,7 @@ class Plan:
 
     `delete` are those that should not. `again_in` asks for another look, in seconds.
     `wants_stable_template` asks for the pod template of the version that last served, by digest.
+    `passing`: the status tells only of what is under way, and may be written a little later.
     """
 
     status: dict[str, Any]
@@ -23,3 +24,4 @@ class Plan:
     events: tuple[Event, ...] = ()
     again_in: float | None = None
     wants_stable_template: str | None = None
+    passing: bool = False

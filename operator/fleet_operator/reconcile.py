@@ -24,7 +24,7 @@ from fleet_operator.remembered import remembered
 from fleet_operator.rollout_step import Step, next_step
 from fleet_operator.server_container import Object
 from fleet_operator.timestamps import parse
-from fleet_operator.verdict import judge
+from fleet_operator.verdict import is_passing, judge
 from fleet_operator.views import PodView
 from fleet_operator.volumes import cache_claim_name
 
@@ -52,11 +52,13 @@ def reconcile(observed: Observed) -> Plan:
     rollout = step.rollout if step is not None else _rollout(observed)
     after = status.build(observed, facts, target, verdict, choice, rollout, flaw)
     scaled = _scaled(observed, objects, target)
+    told = events(observed.status, after, verdict, scaled, choice)
     return Plan(
         status=after,
         objects=objects,
         delete=_unwanted(observed, objects, problem),
-        events=events(observed.status, after, verdict, scaled, choice),
+        events=told,
+        passing=not told and is_passing(observed.status, after, verdict),
         again_in=_soonest(target.again_in, step.again_in if step is not None else None),
         wants_stable_template=step.wants_stable_template if step is not None else None,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.api import Api, ApiError, ApiUnreachable
@@ -43,6 +44,7 @@ class Resync:
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._behind: dict[str, Versions] = {}
         self._ghosts: dict[str, set[str]] = {}
+        self._in_step: dict[str, float] = {}
         self.stale: set[str] = set()
         self.reachable = True
 
@@ -62,6 +64,11 @@ class Resync:
             self.reachable = False
             log(logger, "resync_failed", level=logging.WARNING, error=str(error))
 
+    def ages(self) -> dict[str, float]:
+        """Seconds since a watch was last found to be in step with the API server, by kind."""
+        now = time.monotonic()
+        return {kind: now - since for kind, since in self._in_step.items()}
+
     async def _compare(self, kind: Kind) -> None:
         selector = "" if kind is MODEL else LABEL_MODEL
         real: Versions = {}
@@ -72,6 +79,8 @@ class Resync:
         self._drop_ghosts(kind, set(seen) - set(real))
         before = self._behind.get(kind.kind, {})
         self._behind[kind.kind] = behind(real, seen)
+        if not self._behind[kind.kind]:
+            self._in_step[kind.kind] = time.monotonic()
         stuck = [
             uid
             for uid, version in before.items()

@@ -19,6 +19,8 @@ SURGE = Strategy(surge=1, unavailable=0)
 """A new server must be ready before an old one goes."""
 HAND_OVER = Strategy(surge=0, unavailable=1)
 """An old server drains and goes before its successor starts; routers hold requests meanwhile."""
+FIRST_VERSION = "FirstVersion"
+"""The reason where there is nothing to replace, of which nobody need be told."""
 PATIENCE_SECONDS = 20.0
 """A surge pod may wait for a node before the choice is made again."""
 
@@ -49,7 +51,7 @@ def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None)
     gpus = accelerators(pod)
     kind = ", ".join(shown(name, amount) for name, amount in gpus.items()) or "room"
     if not old:
-        return Choice(SURGE, "FirstVersion", "No older servers to replace.")
+        return Choice(SURGE, FIRST_VERSION, "No older servers to replace.")
     if cluster is None:
         if gpus:
             return Choice(

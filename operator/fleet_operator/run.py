@@ -10,10 +10,12 @@ from typing import Any
 
 import aiohttp
 import kopf
+import uvloop
 from aiohttp import web
 
 from fleet_operator import access, handlers, health, sources
 from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.first_sight import FirstSight
 from fleet_operator.kinds import MODEL, NODE
 from fleet_operator.loop import Loop
 from fleet_operator.metrics import Metrics
@@ -62,9 +64,9 @@ async def _run(
     resync = Resync(world, queue, api, metrics, settings.namespaces)
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
     metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
+    metrics.ages(resync.ages)
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in world.models.values()])  # fmt: skip
-    ready = asyncio.Event()
     logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = handlers.registry(world, queue, metrics, settings, sees_nodes)
     tasks: list[Coroutine[Any, Any, None]] = [
@@ -72,10 +74,11 @@ async def _run(
         Prober(world, queue, http, PodEvents(world, api)).run(settings.probe_interval),
         Scraper(world, queue, resolver, http, settings).run(),
         RemoteProber(world, queue, resolver, http).run(settings.probe_interval),
+        FirstSight(world, queue, api, settings.namespaces, sees_nodes).run(),
         resync.run(settings.resync_interval),
         sources.follow(reader, resolver, world, queue),
     ]
-    async with _served(health.application(metrics, resync, queue, ready.is_set), settings.port):
+    async with _served(health.application(metrics, resync, queue), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
         await _together(
@@ -85,7 +88,6 @@ async def _run(
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
-                ready_flag=ready,
             ),
             tasks,
         )
@@ -160,4 +162,5 @@ async def _served(app: web.Application, port: int) -> AsyncIterator[None]:
 
 def start(environ: Mapping[str, str]) -> None:
     """Read the settings and run. Raises ValueError for a bad setting, and as `run`."""
-    asyncio.run(run(OperatorSettings.read(environ)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(OperatorSettings.read(environ)))

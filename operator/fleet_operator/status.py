@@ -17,7 +17,7 @@ from fleet_operator.images import Problem
 from fleet_operator.observed import Observed
 from fleet_operator.remembered import remembered
 from fleet_operator.report import ServerReport
-from fleet_operator.rollout import SURGE, Choice
+from fleet_operator.rollout import FIRST_VERSION, SURGE, Choice
 from fleet_operator.verdict import ELSEWHERE, Verdict
 
 ROLLOUT = "RolloutStrategy"
@@ -92,7 +92,7 @@ def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: A
     if verdict.reason in ELSEWHERE:
         return said
     said += [_scheduled(facts, verdict), _weights(facts, verdict), _loaded(facts, verdict)]
-    if choice is not None:
+    if choice is not None and choice.reason != FIRST_VERSION:
         kind = "Surge" if choice.strategy == SURGE else "HandOver"
         truth: Truth = "True" if choice.strategy == SURGE else "False"
         said.append(Said(ROLLOUT, truth, choice.reason, f"{kind}: {choice.message}"))

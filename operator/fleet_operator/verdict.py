@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fleet_contract.status import Phase
 from fleet_operator.autoscale import Target
@@ -11,6 +13,8 @@ from fleet_operator.facts import PATIENT, Facts
 from fleet_operator.images import Problem
 from fleet_operator.observed import RemoteReport
 
+UNDER_WAY = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
+REMEMBERED = ("scaling", "rollout")
 CONFLICTS = frozenset({"DuplicateModel", "NameTaken"})
 ELSEWHERE = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
 """Reasons of models that are served outside the cluster."""
@@ -56,6 +60,17 @@ def judge(
         message = f"{facts.ready} of {facts.wanted} servers are ready."
         return Verdict(Phase.READY, "Ready", message, settled=True)
     return _under_way(facts)
+
+
+def is_passing(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict) -> bool:
+    """Whether a status tells of nothing but how far a start has come: the next one follows soon.
+
+    What must be remembered, an edit taken up and the end of a rest are never that.
+    """
+    under_way = verdict.phase in UNDER_WAY and before.get("phase") in UNDER_WAY
+    same = all((before.get(part) or {}) == (after.get(part) or {}) for part in REMEMBERED)
+    generation = before.get("observedGeneration", after["observedGeneration"])
+    return under_way and same and generation == after["observedGeneration"]
 
 
 def _elsewhere(remote: RemoteReport | None) -> Verdict:

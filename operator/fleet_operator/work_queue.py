@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from fleet_operator.world import Key
 
 MAX_BACKOFF = 60.0
+SOON_SECONDS = 0.1
+"""A pod that starts, and the Deployment that counts it, change several times in a row."""
 
 
 class WorkQueue:
@@ -45,6 +47,12 @@ class WorkQueue:
                 self._ready[key] = self._clock()
         if self._ready:
             self._wake.set()
+
+    def add_soon(self, keys: Iterable[Key]) -> None:
+        """Ask for one look at each key for all that happens to it within a moment."""
+        for key in keys:
+            if key not in self._ready:
+                self.add_later(key, SOON_SECONDS)
 
     def add_later(self, key: Key, seconds: float) -> None:
         """Ask for a look in `seconds`; the sooner of two such wishes counts."""

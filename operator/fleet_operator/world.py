@@ -143,6 +143,18 @@ class World:
                     for ref, raw in children.items() if ref.kind == kind]  # fmt: skip
         return {raw["metadata"]["uid"]: raw["metadata"]["resourceVersion"] for raw in raws}
 
+    def seen(self, kind: str) -> set[str]:
+        """Marks of all objects of a kind that are remembered, others' too: uids, nodes' names."""
+        if kind == "Node":
+            return set(self._nodes)
+        if kind == "Pod":
+            return set(self.pods)
+        if kind == "InferenceModel":
+            return set(self.versions(kind))
+        others = (uid for foreign in self._foreign.values()
+                  for ref, uid in foreign.items() if ref.kind == kind)  # fmt: skip
+        return {*self.versions(kind), *others}
+
     def by_uid(self, kind: str, uid: str) -> Raw | None:
         """Enough of a remembered object to drop it."""
         if kind == "Pod":

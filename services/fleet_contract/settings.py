@@ -186,7 +186,7 @@ SETTINGS: tuple[Setting, ...] = (
             float, where="operator"),
     Setting("RESYNC_INTERVAL", "seconds between two comparisons of what is watched with the API",
             "30", float, where="operator"),
-    Setting("WORKERS", "models reconciled at once", "16", int, where="operator"),
+    Setting("WORKERS", "models reconciled at once", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),
 )  # fmt: skip

@@ -14,8 +14,8 @@ def resync(stale: set[str] | None = None, reachable: bool = True) -> Any:
     return cast(Any, SimpleNamespace(stale=stale or set(), reachable=reachable))
 
 
-def queue(oldest: float = 0.0) -> Any:
-    return cast(Any, SimpleNamespace(oldest=oldest))
+def queue(oldest: float = 0.0, is_open: bool = True) -> Any:
+    return cast(Any, SimpleNamespace(oldest=oldest, is_open=is_open))
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_what_a_new_process_would_mend(found: Any, waited: float, problem: str |
     ],
 )
 def test_whether_it_works_at_present(found: Any, started: bool, problem: str | None) -> None:
-    assert unready(found, lambda: started) == problem
+    assert unready(found, queue(is_open=started)) == problem

@@ -88,8 +88,6 @@ def test_the_first_look_whole(observe: Observe) -> None:
             condition("WeightsReady", "Unknown", "CreatingPods",
                       "No server has come to its weights yet."),
             condition("Loaded", "Unknown", "CreatingPods", "No server has come to loading yet."),
-            condition("RolloutStrategy", "True", "FirstVersion",
-                      "Surge: No older servers to replace."),
         ],
         "resolved": {"model": "org/m", "task": "embedding", "replicas": 2},
     }  # fmt: skip

@@ -55,6 +55,24 @@ async def test_in_step(resync: Resync, listing: Listing, world: World) -> None:
     for _ in range(3):
         await resync.compare()
     assert (resync.stale, resync.reachable) == (set(), True)
+    assert set(resync.ages()) == {
+        "InferenceModel", "Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim",
+        "Pod",
+    }  # fmt: skip
+
+
+async def test_the_age_of_a_watch_that_is_behind_grows(
+    resync: Resync, listing: Listing, world: World
+) -> None:
+    world.put_model(model())
+    listing.has = {"InferenceModel": {"uid-m": "5"}}
+    await resync.compare()
+    before = resync.ages()
+    listing.has = {"InferenceModel": {"uid-m": "6"}}
+    await resync.compare()
+    after = resync.ages()
+    assert after["InferenceModel"] > before["InferenceModel"]
+    assert after["Pod"] < after["InferenceModel"]
 
 
 async def test_a_watch_that_stays_behind_is_stuck(

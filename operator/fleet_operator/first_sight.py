@@ -1,0 +1,70 @@
+"""Opens the queue once everything that existed at the start has been seen.
+
+A look before that would miss children, and names that others have. Called as a task by `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 0.1
+AGAIN = 50
+"""So many checks are made before what is missing is listed again: it may have been deleted."""
+
+
+class FirstSight:
+    """What exists is listed once, by the metadata, and awaited from the watches."""
+
+    def __init__(
+        self, world: World, queue: WorkQueue, api: Api, namespaces: tuple[str, ...], nodes: bool
+    ) -> None:
+        self._world = world
+        self._queue = queue
+        self._api = api
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
+
+    async def run(self) -> None:
+        """Wait, open the queue, and do nothing more."""
+        while not self._queue.is_open:
+            try:
+                await self._await(await self._listed())
+            except (ApiError, ApiUnreachable) as error:
+                log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
+                await asyncio.sleep(1)
+        log(logger, "synced", models=len(self._world.models), pods=len(self._world.pods))
+        await asyncio.Event().wait()
+
+    async def _listed(self) -> dict[Kind, set[str]]:
+        return {kind: await self._marks(kind) for kind in self._kinds}
+
+    async def _marks(self, kind: Kind) -> set[str]:
+        where = self._namespaces if kind.namespaced else (None,)
+        field = "uid" if kind.namespaced else "name"
+        return {
+            item["metadata"][field]
+            for namespace in where
+            for item in await self._api.items(kind, namespace, metadata_only=True)
+        }
+
+    async def _await(self, listed: dict[Kind, set[str]]) -> None:
+        """Until all of it has been seen, or for a while."""
+        for _ in range(AGAIN):
+            listed = {
+                kind: missing
+                for kind, marks in listed.items()
+                if (missing := marks - self._world.seen(kind.kind))
+            }
+            if not listed:
+                self._queue.open()
+                return
+            await asyncio.sleep(EVERY_SECONDS)

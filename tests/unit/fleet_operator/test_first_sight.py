@@ -1,0 +1,129 @@
+"""Nothing is looked at before everything that existed has been seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+from tests.unit.fleet_operator.conftest import model, pod
+
+from fleet_operator import first_sight
+from fleet_operator.api import Api, ApiUnreachable
+from fleet_operator.first_sight import FirstSight
+from fleet_operator.kinds import Kind
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+
+SERVICE = {"name": "s", "namespace": "ns", "uid": "uid-s", "resourceVersion": "1"}
+NODE = {"metadata": {"name": "node-a", "uid": "uid-n"}}
+
+
+class Listing:
+    """What the API server has, by kind; None for no API server."""
+
+    def __init__(self) -> None:
+        self.has: dict[str, list[dict[str, Any]]] | None = {}
+        self.asked: list[str] = []
+        self.all_asked = asyncio.Event()
+
+    async def items(
+        self, kind: Kind, namespace: str | None, metadata_only: bool
+    ) -> list[dict[str, Any]]:
+        assert metadata_only
+        self.asked.append(kind.kind)
+        if kind.kind == "Node" or self.has is None:
+            self.all_asked.set()
+        if self.has is None:
+            raise ApiUnreachable("gone")
+        return [{"metadata": raw["metadata"]} for raw in self.has.get(kind.kind, [])]
+
+
+@pytest.fixture
+async def listing() -> Listing:
+    return Listing()
+
+
+@pytest.fixture
+def world(settings: OperatorSettings, sources: Sources) -> World:
+    return World(settings, Resolver(sources), sees_nodes=True)
+
+
+Begin = Callable[[], WorkQueue]
+
+
+@pytest.fixture
+async def begin(
+    listing: Listing, world: World, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Begin]:
+    """Starts it; the queue that it is to open."""
+    monkeypatch.setattr(first_sight, "EVERY_SECONDS", 0.0)
+    tasks = []
+
+    def start() -> WorkQueue:
+        queue = WorkQueue(asyncio.get_running_loop().time)
+        sight = FirstSight(world, queue, cast(Api, listing), (), nodes=True)
+        tasks.append(asyncio.create_task(sight.run()))
+        return queue
+
+    yield start
+    for task in tasks:
+        assert not task.done()  # the operator ends with the first of its tasks that ends
+        task.cancel()
+
+
+async def opened(queue: WorkQueue) -> None:
+    queue.add([("ns", "m")])
+    async with asyncio.timeout(10):
+        await queue.take()
+
+
+async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
+    await opened(begin())
+
+
+async def test_everything_listed_is_awaited_what_belongs_to_others_too(
+    begin: Begin, listing: Listing, world: World
+) -> None:
+    listing.has = {
+        "InferenceModel": [model()], "Pod": [pod()], "Service": [{"metadata": SERVICE}],
+        "Node": [NODE],
+    }  # fmt: skip
+    queue = begin()
+    await listing.all_asked.wait()
+    for see in (
+        lambda: world.put_model(model()),
+        lambda: world.put_pod(pod()),
+        lambda: world.put_child("Service", {"metadata": SERVICE}),
+    ):
+        see()
+        await asyncio.sleep(0.01)
+        assert not queue.is_open
+    world.put_node(NODE)
+    await opened(queue)
+    assert set(listing.asked) == {
+        "InferenceModel", "Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim",
+        "Pod", "Node",
+    }  # fmt: skip
+
+
+async def test_what_was_deleted_before_it_was_seen_is_not_awaited_for_ever(
+    begin: Begin, listing: Listing
+) -> None:
+    listing.has = {"Pod": [pod()]}
+    queue = begin()
+    await listing.all_asked.wait()
+    listing.has = {}
+    await opened(queue)
+
+
+async def test_an_api_server_that_is_away_is_asked_again(begin: Begin, listing: Listing) -> None:
+    listing.has = None
+    queue = begin()
+    await listing.all_asked.wait()
+    assert not queue.is_open
+    listing.has = {}
+    await opened(queue)

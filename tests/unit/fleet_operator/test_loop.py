@@ -1,0 +1,104 @@
+"""One look after another: what is written at once, and what may be overtaken by the next look."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from tests.unit.fleet_operator.conftest import model, pod
+from tests.unit.fleet_operator.test_execute import Recorder
+
+from fleet_operator import loop as looping
+from fleet_operator.api import Api
+from fleet_operator.loop import PASSING_SECONDS, Loop
+from fleet_operator.metrics import Metrics
+from fleet_operator.names import LABEL_TEMPLATE
+from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.settings import OperatorSettings
+from fleet_operator.work_queue import WorkQueue
+from fleet_operator.world import World
+
+KEY = ("ns", "m")
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Api200(Recorder):
+    """Returns whole resources, as the API server does."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    async def patch_status(self, kind: Any, namespace: str, name: str, body: Any) -> dict[str, Any]:
+        self.asked.append(("status", body["status"].get("reason")))
+        self.version += 1
+        raw = dict(self._world.models[namespace, name])
+        raw["metadata"] = {**raw["metadata"], "resourceVersion": str(self.version)}
+        return {**raw, "status": {**(raw.get("status") or {}), **body["status"]}}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(looping.time, "monotonic", made.monotonic)
+    return made
+
+
+@pytest.fixture
+def world(settings: OperatorSettings, sources: Sources) -> World:
+    return World(settings, Resolver(sources), sees_nodes=False)
+
+
+@pytest.fixture
+def api(world: World) -> Api200:
+    return Api200(world)
+
+
+@pytest.fixture
+async def loop(world: World, api: Api200) -> Loop:
+    queue = WorkQueue(asyncio.get_running_loop().time)
+    return Loop(world, queue, cast(Api, api), Metrics())
+
+
+def statuses(api: Api200) -> list[str]:
+    return [each[1] for each in api.asked if each[0] == "status"]
+
+
+async def test_a_passing_status_is_written_a_little_later_if_nothing_overtakes_it(
+    loop: Loop, world: World, api: Api200, clock: Clock
+) -> None:
+    world.put_model(model())
+    assert await loop.look(KEY) == "changed"  # the children
+    assert statuses(api) == []
+    clock.now += PASSING_SECONDS
+    await loop.look(KEY)
+    assert statuses(api) == ["CreatingPods"]
+    assert await loop.look(KEY) == "unchanged"
+
+
+async def test_the_end_of_a_start_is_written_at_once(
+    loop: Loop, world: World, api: Api200, clock: Clock
+) -> None:
+    world.put_model(model())
+    await loop.look(KEY)
+    (deployment,) = (raw for raw in world.observe(KEY).children.values()  # type: ignore[union-attr]
+                     if raw["kind"] == "Deployment")  # fmt: skip
+    world.put_pod(pod(ready=True, template=deployment["metadata"]["labels"][LABEL_TEMPLATE]))
+    await loop.look(KEY)
+    assert statuses(api) == ["Ready"]
+    assert [each[2] for each in api.asked if each[0] == "create"] == ["Ready"]
+
+
+async def test_what_must_be_remembered_is_written_at_once(
+    loop: Loop, world: World, api: Api200, clock: Clock
+) -> None:
+    world.put_model(model(scaleToZeroAfter=60))
+    await loop.look(KEY)
+    assert statuses(api) == ["CreatingPods"]
