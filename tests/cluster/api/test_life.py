@@ -183,3 +183,28 @@ def test_a_resource_made_again_at_once_gets_children_of_its_own(
     after = tenant.get(APPS, "Deployment", "again")["metadata"]
     assert after["uid"] != old
     assert [owner["uid"] for owner in after["ownerReferences"]] == [made["metadata"]["uid"]]
+
+
+def test_a_restart_by_kubectl_replaces_the_pods_and_is_not_taken_back(
+    tenant: Tenant,
+    kubelet: PlayedKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+) -> None:
+    """Fields that the operator does not set belong to whoever sets them."""
+    add_node("restart-a")
+    tenant.create(model("restarted"))
+    wait(tenant, "restarted", phase("Ready"))
+    (old,) = tenant.items("v1", "Pod")
+    tenant.kubectl("rollout", "restart", "deployment/restarted")
+    tenant.kubectl("annotate", "deployment/restarted", "example.test/note=kept")
+
+    def replaced(pods: list[Json]) -> bool:
+        return len(pods) == 1 and pods[0]["metadata"]["uid"] != old["metadata"]["uid"]
+
+    tenant.wait_list("v1", "Pod", replaced)
+    wait(tenant, "restarted", phase("Ready"))
+    found = tenant.get(APPS, "Deployment", "restarted")
+    assert found["metadata"]["annotations"]["example.test/note"] == "kept"
+    template = found["spec"]["template"]["metadata"]
+    assert "kubectl.kubernetes.io/restartedAt" in template["annotations"]

@@ -12,14 +12,15 @@ from harness import operator_process
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
 from harness.models import API, APPS, KIND, model, phase, reason, said, wait
+from harness.nodes import on_node
 from harness.operator_process import NAMESPACE, OperatorProcess
 from harness.played_kubelet import PlayedKubelet
-from harness.run import Run
 from harness.tenant import Tenant
 from harness.waiting import until
 from harness.wire import Wire
 
 AddNode = Callable[..., Json]
+Put = Callable[..., Json]
 PROFILES = "modelfleet-profiles"
 
 
@@ -107,15 +108,9 @@ def is_leaving(item: Json | None) -> bool:
 
 
 def test_the_api_server_goes_away_and_comes_back(
-    tenant: Tenant,
-    kubelet: PlayedKubelet,
-    add_node: AddNode,
-    operator: OperatorProcess,
-    control_plane: ControlPlane,
+    tenant: Tenant, put: Put, operator: OperatorProcess, control_plane: ControlPlane
 ) -> None:
-    add_node("outage")
-    tenant.create(model("before"))
-    wait(tenant, "before", phase("Ready"))
+    put("before")
     control_plane.stop_apiserver(kill=True)
     operator.await_answer("/readyz", 503)
     assert operator.answers("/healthz"), "a restart of the operator would not help"
@@ -127,17 +122,14 @@ def test_the_api_server_goes_away_and_comes_back(
     operator.await_answer("/readyz", 200)
 
 
-def test_the_metrics_tell_of_work_and_of_models(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
-) -> None:
-    add_node("measured")
-    tenant.create(model("fine"))
-    wait(tenant, "fine", phase("Ready"))
+def test_the_metrics_tell_of_work_and_of_models(put: Put, operator: OperatorProcess) -> None:
+    put("measured")
     text = operator.metrics()
     for line in (
         'modelfleet_operator_models{phase="Ready"}',
         'modelfleet_operator_reconciles_total{result="changed"}',
         'modelfleet_operator_watch_stale{kind="Pod"} 0.0',
+        'modelfleet_operator_watch_age_seconds{kind="Pod"}',
         'modelfleet_operator_api_calls_total{code="201",method="PATCH",resource="deployments"}',
         "modelfleet_operator_queue_depth",
         "modelfleet_operator_reconcile_seconds_bucket",
@@ -147,47 +139,33 @@ def test_the_metrics_tell_of_work_and_of_models(
 
 def test_health_turns_bad_when_the_watches_are_dead_and_only_then(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
-    add_node: AddNode,
-    run: Run,
+    another_operator: Callable[..., OperatorProcess],
+    put: Put,
     api: Api,
     control_plane: ControlPlane,
-    cluster_operator: OperatorProcess,
 ) -> None:
-    cluster_operator.stop()
     operator_process.grant(api)
-    add_node("cut-off")
     with Wire(control_plane.server) as wire:
-        behind = OperatorProcess(run, control_plane, api, server=wire.server)
-        try:
-            behind.start()
-            tenant.create(model("seen"))
-            wait(tenant, "seen", phase("Ready"))
-            assert behind.answers("/healthz")
-            # Watches say nothing once they stand; everything else asks every second.
-            until(lambda: wire.freeze(quiet_for=4) >= 7)
-            made = tenant.create(model("unseen"))
-            behind.await_answer("/healthz", 503)
-            assert 'watch_stale{kind="InferenceModel"} 1.0' in behind.metrics()
-            assert "status" not in tenant.get(API, KIND, made["metadata"]["name"])
-            wire.thaw()
-            wait(tenant, "unseen", phase("Ready"), timeout=60)
-            behind.await_answer("/healthz", 200)
-        finally:
-            behind.stop()
+        behind = another_operator(server=wire.server)
+        put("seen")
+        assert behind.answers("/healthz")
+        # Watches say nothing once they stand; everything else asks every second.
+        until(lambda: wire.freeze(quiet_for=4) >= 7)
+        tenant.create(model("unseen", **on_node("seen")))
+        behind.await_answer("/healthz", 503)
+        assert 'watch_stale{kind="InferenceModel"} 1.0' in behind.metrics()
+        assert "status" not in tenant.get(API, KIND, "unseen")
+        wire.thaw()
+        wait(tenant, "unseen", phase("Ready"), timeout=60)
+        behind.await_answer("/healthz", 200)
+        behind.stop()
 
 
 def test_a_missed_deletion_is_noticed(
-    tenant: Tenant,
-    kubelet: PlayedKubelet,
-    add_node: AddNode,
-    operator: OperatorProcess,
-    control_plane: ControlPlane,
+    tenant: Tenant, put: Put, operator: OperatorProcess, control_plane: ControlPlane
 ) -> None:
     """While the watches are cut, a Service goes: a relist does not tell of it, resync does."""
-    add_node("missed")
-    tenant.create(model("cut"))
-    wait(tenant, "cut", phase("Ready"))
+    put("cut")
     os.kill(operator.pid, signal.SIGSTOP)
     try:
         tenant.kubectl("delete", "service/cut")
@@ -199,29 +177,14 @@ def test_a_missed_deletion_is_noticed(
 
 
 def test_one_namespace_with_the_rights_of_one_namespace(
-    tenant: Tenant,
-    kubelet: PlayedKubelet,
-    add_node: AddNode,
-    run: Run,
-    api: Api,
-    control_plane: ControlPlane,
-    cluster_operator: OperatorProcess,
+    tenant: Tenant, another_operator: Callable[..., OperatorProcess], put: Put, api: Api
 ) -> None:
-    cluster_operator.stop()
-    add_node("single", gpus=1)
     with Tenant(api, "elsewhere") as elsewhere:
         operator_process.grant(api, (tenant.namespace,), account="single-namespace")
-        single = OperatorProcess(run, control_plane, api, "single-namespace")
-        try:
-            single.start(WATCH_NAMESPACES=tenant.namespace)
-            placed = {"nodeSelector": {"kubernetes.io/hostname": "single"}}
-            gpu = {"limits": {"nvidia.com/gpu": 1}}
-            elsewhere.create(model("ignored"))
-            made = tenant.create(model("served", resources=gpu, **placed))
-            wait(tenant, "served", phase("Ready"))
-            tenant.api.patch(made, {"spec": {"limits": {"maxItems": 7}}})
-            wait(tenant, "served", lambda m: phase("Ready")(m) and "CapacityUnknown" in str(m))
-            assert elsewhere.items(APPS, "Deployment") == []
-            assert "forbidden" not in single.log()
-        finally:
-            single.stop()
+        single = another_operator("single-namespace", WATCH_NAMESPACES=tenant.namespace)
+        elsewhere.create(model("ignored"))
+        made = put("single", gpus=1)
+        tenant.api.patch(made, {"spec": {"limits": {"maxItems": 7}}})
+        wait(tenant, "single", lambda m: phase("Ready")(m) and "CapacityUnknown" in str(m))
+        assert elsewhere.items(APPS, "Deployment") == []
+        assert "forbidden" not in single.log()

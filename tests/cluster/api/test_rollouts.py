@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from harness import pod_states
 from harness.api import Json
 from harness.models import APPS, model, phase, reason, said, wait
-from harness.nodes import GPU
+from harness.nodes import GPU, on_node
 from harness.operator_process import OperatorProcess
 from harness.played_kubelet import Behaviour, PlayedKubelet
 from harness.tenant import Tenant
 
-AddNode = Callable[..., Json]
-ONE_GPU = {"limits": {GPU: 1}}
+Put = Callable[..., Json]
 
-
-def placed(node: str) -> dict[str, dict[str, str]]:
-    """Only this node: other tests have nodes too."""
-    return {"nodeSelector": {"kubernetes.io/hostname": node}}
+pytestmark = pytest.mark.usefixtures("operator")
 
 
 def new_version(tenant: Tenant, made: Json, **fields: object) -> None:
@@ -40,26 +38,18 @@ def new_ones(fare: Behaviour) -> Behaviour:
     return lambda pod, ip: fare(pod, ip) if of_new_version(pod) else pod_states.running(pod, ip)
 
 
-def test_with_a_free_gpu_the_new_version_comes_first(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
-) -> None:
-    add_node("two-gpus", gpus=2)
-    made = tenant.create(model("surging", resources=ONE_GPU, **placed("two-gpus")))
-    wait(tenant, "surging", phase("Ready"))
+def test_with_a_free_gpu_the_new_version_comes_first(tenant: Tenant, put: Put) -> None:
+    made = put("surging", gpus=2)
     new_version(tenant, made)
     found = wait(tenant, "surging", lambda m: phase("Ready")(m) and "FreeCapacity" in str(m))
     assert rolling(tenant, "surging") == {"maxSurge": 1, "maxUnavailable": 0}
     choice = said(found, "RolloutStrategy")
     assert (choice["status"], choice["reason"]) == ("True", "FreeCapacity")
-    assert choice["message"] == "Surge: Node two-gpus has 1 nvidia.com/gpu free."
+    assert choice["message"] == "Surge: Node surging has 1 nvidia.com/gpu free."
 
 
-def test_without_a_free_gpu_the_old_version_hands_over(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
-) -> None:
-    add_node("one-gpu", gpus=1)
-    made = tenant.create(model("waiting", resources=ONE_GPU, **placed("one-gpu")))
-    wait(tenant, "waiting", phase("Ready"))
+def test_without_a_free_gpu_the_old_version_hands_over(tenant: Tenant, put: Put) -> None:
+    made = put("waiting", gpus=1)
     new_version(tenant, made)
     found = wait(tenant, "waiting", lambda m: phase("Ready")(m) and "NoFreeCapacity" in str(m))
     assert rolling(tenant, "waiting") == {"maxSurge": 0, "maxUnavailable": 1}
@@ -71,11 +61,9 @@ def test_without_a_free_gpu_the_old_version_hands_over(
 
 
 def test_a_bad_new_version_beside_the_old_one(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+    tenant: Tenant, kubelet: PlayedKubelet, put: Put
 ) -> None:
-    add_node("roomy", gpus=2)
-    made = tenant.create(model("beside", resources=ONE_GPU, **placed("roomy")))
-    wait(tenant, "beside", phase("Ready"))
+    made = put("beside", gpus=2)
     message = '{"event": "load_failed", "message": "not a model"}'
     kubelet.behave(new_ones(lambda pod, ip: pod_states.crash_loop(
         pod, ip, exit_code=3, reason="Error", message=message)))  # fmt: skip
@@ -93,11 +81,9 @@ def test_a_bad_new_version_beside_the_old_one(
 
 
 def test_a_bad_new_version_in_the_place_of_the_old_one_is_taken_back(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+    tenant: Tenant, kubelet: PlayedKubelet, put: Put, operator: OperatorProcess
 ) -> None:
-    add_node("narrow", gpus=1)
-    made = tenant.create(model("back", resources=ONE_GPU, **placed("narrow")))
-    wait(tenant, "back", phase("Ready"))
+    made = put("back", gpus=1)
     kubelet.behave(new_ones(lambda pod, ip: pod_states.crash_loop(
         pod, ip, exit_code=137, reason="OOMKilled")))  # fmt: skip
     new_version(tenant, made)
@@ -112,7 +98,7 @@ def test_a_bad_new_version_in_the_place_of_the_old_one_is_taken_back(
 
     operator.kill()
     operator.start()
-    tenant.create(model("sentinel", **placed("narrow")))
+    tenant.create(model("sentinel", **on_node("back")))
     wait(tenant, "sentinel", phase("Ready"))
     wait(tenant, "back", reason("RolledBack"))
 
@@ -122,12 +108,8 @@ def test_a_bad_new_version_in_the_place_of_the_old_one_is_taken_back(
     assert "failedHash" not in found["status"]["rollout"]
 
 
-def test_a_version_that_fits_nowhere_leaves_the_old_one_alone(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
-) -> None:
-    add_node("modest", gpus=1)
-    made = tenant.create(model("greedy", resources=ONE_GPU, **placed("modest")))
-    wait(tenant, "greedy", phase("Ready"))
+def test_a_version_that_fits_nowhere_leaves_the_old_one_alone(tenant: Tenant, put: Put) -> None:
+    made = put("greedy", gpus=1)
     new_version(tenant, made, resources={"limits": {GPU: 2}})
     found = wait(tenant, "greedy", reason("Unschedulable"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
@@ -135,20 +117,16 @@ def test_a_version_that_fits_nowhere_leaves_the_old_one_alone(
     assert said(found, "Ready")["status"] == "True"
 
 
-def test_a_surge_that_lost_its_place_hands_over(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
-) -> None:
-    add_node("shared", gpus=2)
-    made = tenant.create(model("late", resources=ONE_GPU, **placed("shared")))
-    wait(tenant, "late", phase("Ready"))
+def test_a_surge_that_lost_its_place_hands_over(tenant: Tenant, put: Put) -> None:
+    made = put("late", gpus=2)
     gate = {"spec": {"schedulingGates": [{"name": "test/wait"}]}}
     new_version(tenant, made, podTemplate=gate)
-    wait(tenant, "late", lambda m: said(m, "RolloutStrategy")["reason"] == "FreeCapacity")
+    wait(tenant, "late", lambda m: said(m, "RolloutStrategy").get("reason") == "FreeCapacity")
     pods = tenant.wait_list("v1", "Pod", lambda pods: any(map(of_new_version, pods)))
     (new,) = filter(of_new_version, pods)
-    container = {"name": "main", "image": "example.test/none:1", "resources": ONE_GPU}
+    container = {"name": "main", "image": "example.test/none:1", "resources": {"limits": {GPU: 1}}}
     blocker = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "blocker"}}
-    spec = {"containers": [container], **placed("shared")}
+    spec = {"containers": [container], **on_node("late")}
     tenant.create({**blocker, "spec": spec})
     tenant.wait("v1", "Pod", "blocker", lambda pod: pod and pod["status"]["phase"] == "Running")
     reference = {"apiVersion": "v1", "kind": "Pod", "metadata": new["metadata"]}

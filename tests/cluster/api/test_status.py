@@ -265,6 +265,29 @@ def test_a_remote_model_has_no_pod_and_is_as_its_address_answers(
         assert said(found, "Ready")["message"].endswith("answers with status 502.")
 
 
+def test_images_of_others_serve_in_the_pod(
+    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("foreign-a")
+    image = {"image": "example.test/any:1", "port": 9000, "readyPath": "/up", "args": ["--fast"]}
+    tenant.create(model("any", engine="container", container=image))
+    tenant.create(model("llm", engine="vllm", container={"image": "example.test/vllm:1"}))
+    tenant.create(model("none", engine="vllm"))
+    found = wait(tenant, "none", reason("EngineUnavailable"))
+    assert "VLLM_IMAGE is not set" in said(found, "Ready")["message"]
+    for name, engine in (("any", "container"), ("llm", "vllm")):
+        assert wait(tenant, name, phase("Ready"))["status"]["engine"] == engine
+    pods = {pod["metadata"]["labels"]["modelfleet.dev/inferencemodel"]: pod["spec"]
+            for pod in tenant.items("v1", "Pod")}  # fmt: skip
+    (any_server,), (vllm,) = pods["any"]["containers"], pods["llm"]["containers"]
+    assert (any_server["image"], any_server["args"]) == ("example.test/any:1", ["--fast"])
+    assert any_server["readinessProbe"]["httpGet"]["path"] == "/up"
+    assert tenant.get("v1", "Service", "any")["spec"]["ports"][0]["targetPort"] == "http"
+    assert any_server["ports"][0]["containerPort"] == 9000
+    assert vllm["command"] == ["vllm", "serve"]
+    assert vllm["args"][:3] == ["test/model", "--served-model-name", "test/llm"]
+
+
 def test_names_that_others_have_are_not_taken_over(
     tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:

@@ -64,6 +64,11 @@ def node(
     }
 
 
+def on_node(name: str) -> dict[str, dict[str, str]]:
+    """Only this node: other tests have nodes too."""
+    return {"nodeSelector": {"kubernetes.io/hostname": name}}
+
+
 def add_gpus(api: Api, name: str, count: int, product: str) -> None:
     """Give a node, a real one too, the extended resource and label of GPUs it does not have."""
     target = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}

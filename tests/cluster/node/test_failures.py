@@ -63,6 +63,11 @@ def test_packages_that_no_index_has(
     assert "no-such-package" in told(tenant, "WeightsFailed")
 
 
+def test_weights_that_are_of_no_such_model(tenant: Tenant, apply: Callable[..., None]) -> None:
+    apply(task="chat")
+    assert "no CPU engine reads these files" in told(tenant, "LoadFailed")
+
+
 def test_more_memory_than_the_limit(tenant: Tenant, apply: Callable[..., None]) -> None:
     # Libraries are files, which the kernel gives back before it kills: take memory that is none.
     hungry = {"name": "server", "command": ["python", "-c", "bytearray(b'x') * (1 << 30)"]}
