@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, Usage
+from fleet_contract.api.base import Body, Positive
+from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Role = Literal["system", "developer", "user", "assistant"]
 Text = Annotated[str, Field(min_length=1)]
@@ -41,13 +42,6 @@ class Message(TypedDict):
 
     role: Role
     content: str | Annotated[list[TextPart | ImagePart], Field(min_length=1)]
-
-
-class StreamOptions(Body):
-    """What a stream says besides."""
-
-    include_usage: bool = False
-    """Whether a last event tells the usage."""
 
 
 class NamedSchema(Body):
@@ -114,13 +108,11 @@ def _describe_others(schema: dict[str, Any]) -> None:
     schema["properties"]["n"]["enum"] = [None, 1]
 
 
-class ChatBody(Body):
+class ChatBody(GenerationBody):
     """The parameters honoured, with OpenAI's ranges."""
 
     model_config = ConfigDict(json_schema_extra=_describe_others)
 
-    model: str | None = None
-    """Id or alias. May be left out where one model only does chat."""
     messages: list[SkipValidation[Message]] = Field(
         min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
     )
@@ -130,30 +122,7 @@ class ChatBody(Body):
     """Most new tokens; the older name of `max_completion_tokens`."""
     max_completion_tokens: Positive | None = None
     """Most new tokens."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    """0 is greedy."""
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    """Probability mass sampled from."""
-    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    """Texts that end the answer: up to four, none empty or of more than 4,096 characters."""
-    stream: bool | None = None
-    """Whether the answer comes as server-sent events."""
-    stream_options: StreamOptions | None = None
-    n: int | None = None
-    """How many answers; 1 where the engine does not honour it."""
-    user: str | None = None
-    """Has no effect."""
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    """Makes sampling repeatable."""
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     response_format: ResponseFormat | None = None
-
-
-class ChatUsage(Usage):
-    """Tokens read and written."""
-
-    completion_tokens: int
 
 
 class AnswerMessage(TypedDict):
@@ -181,7 +150,7 @@ class ChatCompletion(TypedDict):
     created: int
     model: str
     choices: list[Choice]
-    usage: ChatUsage
+    usage: GenerationUsage
 
 
 class Delta(TypedDict):
@@ -208,4 +177,4 @@ class ChatChunk(TypedDict):
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: NotRequired[ChatUsage | None]
+    usage: NotRequired[GenerationUsage | None]

@@ -6,7 +6,7 @@ import pytest
 
 from fleet_contract.errors import BadRequest, TooLarge
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.parameters import refuse_unsupported, unknown_fields
+from fleet_server.chat.parameters import CHAT
 from fleet_server.chat.request import parse
 
 SPEC = ModelSpec.model_validate(
@@ -24,20 +24,20 @@ def body(**more: Any) -> dict[str, Any]:
 
 
 def test_the_models_defaults_fill_what_is_left_out() -> None:
-    asked = parse(body(), SPEC)
+    asked = parse(body(), SPEC).manner
     assert (asked.temperature, asked.top_p, asked.max_tokens) == (0.3, 0.8, 77)
     assert not asked.stream
 
 
 def test_the_request_wins_over_the_defaults() -> None:
-    asked = parse(body(temperature=0, top_p=1, max_tokens=5, stop="x", seed=3), SPEC)
+    asked = parse(body(temperature=0, top_p=1, max_tokens=5, stop="x", seed=3), SPEC).manner
     assert (asked.temperature, asked.top_p, asked.max_tokens) == (0, 1, 5)
     assert asked.stop == ("x",)
     assert asked.sampling(room=2).max_tokens == 2
 
 
 def test_max_completion_tokens_wins_over_max_tokens() -> None:
-    assert parse(body(max_tokens=5, max_completion_tokens=6), SPEC).max_tokens == 6
+    assert parse(body(max_tokens=5, max_completion_tokens=6), SPEC).manner.max_tokens == 6
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_developer_is_read_as_system() -> None:
 
 def test_top_k_is_refused() -> None:
     with pytest.raises(BadRequest, match="top_p") as caught:
-        refuse_unsupported(body(top_k=5), frozenset())
+        CHAT.refuse_unsupported(body(top_k=5), frozenset())
     assert caught.value.param == "top_k"
 
 
@@ -132,7 +132,7 @@ def test_top_k_is_refused() -> None:
 def test_what_no_engine_honours_names_one_that_does(name: str) -> None:
     value = {"tools": [{"type": "function"}], "logit_bias": {"5": 1}, "top_logprobs": 2}
     with pytest.raises(BadRequest, match="vllm") as caught:
-        refuse_unsupported(body(**{name: value.get(name, True)}), frozenset())
+        CHAT.refuse_unsupported(body(**{name: value.get(name, True)}), frozenset())
     assert caught.value.param == name
 
 
@@ -142,14 +142,14 @@ def test_what_no_engine_honours_names_one_that_does(name: str) -> None:
      {"presence_penalty": 0}, {"response_format": {"type": "text"}}, {"seed": None}],
 )  # fmt: skip
 def test_values_that_ask_for_nothing_are_accepted(more: dict[str, Any]) -> None:
-    refuse_unsupported(body(**more), frozenset())
+    CHAT.refuse_unsupported(body(**more), frozenset())
 
 
 def test_what_another_engine_honours_names_it() -> None:
     with pytest.raises(BadRequest, match="openvino, torch"):
-        refuse_unsupported(body(seed=5), frozenset())
-    refuse_unsupported(body(seed=5), frozenset({"seed"}))
+        CHAT.refuse_unsupported(body(seed=5), frozenset())
+    CHAT.refuse_unsupported(body(seed=5), frozenset({"seed"}))
 
 
 def test_unknown_fields_are_counted_not_refused() -> None:
-    assert unknown_fields(body(foo=1, bar=2, user="u")) == ["bar", "foo"]
+    assert CHAT.unknown(body(foo=1, bar=2, user="u")) == ["bar", "foo"]
