@@ -8,8 +8,6 @@ on the same server when a connection kept from an earlier request turned out to 
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -27,13 +25,15 @@ from fleet_router.connection import (
     UpstreamSilent,
 )
 from fleet_router.exchange import Exchange
-from fleet_router.feed import feeding
+from fleet_router.feed import Feed
 from fleet_router.headers import request_head
+from fleet_router.health import Health
 from fleet_router.metrics import RouterMetrics
 from fleet_router.peek import Peek
-from fleet_router.pool import Pools
+from fleet_router.pool import Pool, Pools
 from fleet_router.routes import Endpoint, Route
 from fleet_web import request_id
+from fleet_web.client import client_of
 
 MOST_REPEATS = 2
 """How often a request that may have been worked on is sent again: one that crashes servers must
@@ -45,6 +45,28 @@ class Unreachable(Exception):
     """No server of the route could be tried, and the body can be sent another time."""
 
 
+@dataclass(slots=True)
+class Visit:
+    """A request at one server: what is taken for it is given back by `end`."""
+
+    endpoint: Endpoint
+    connection: Connection
+    reused: bool
+    cost: float
+    pool: Pool
+    health: Health
+    feed: Feed | None = None
+
+    async def end(self) -> None:
+        """It is over, however it went."""
+        try:
+            if self.feed is not None:
+                await self.feed.end()
+        finally:
+            self.health.ended(self.endpoint)
+            self.pool.give(self.connection, self.cost)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer that has begun: its head, and the connection its body comes from."""
@@ -53,6 +75,11 @@ class Answer:
     connection: Connection
     silence: float
     """Seconds without a byte after which the server is given up."""
+    visit: Visit
+
+    async def end(self) -> None:
+        """Must be called, whether the answer was read or not."""
+        await self.visit.end()
 
 
 @dataclass(slots=True)
@@ -77,11 +104,10 @@ class Attempts:
         self._turns = itertools.count()
         self._budgets: dict[str, RetryBudget] = {}
 
-    @asynccontextmanager
     async def open(
         self, request: Request, route: Route, body: Body, peek: Peek, exchange: Exchange
-    ) -> AsyncIterator[Answer]:
-        """The answer of one of the route's servers.
+    ) -> Answer:
+        """The answer of one of the route's servers; must be ended.
 
         Raises Unreachable when none could be tried, UpstreamFailed when one broke off and the
         request must not be sent again, Timeout when it stayed silent, ClientGone when the client
@@ -99,43 +125,44 @@ class Attempts:
                 self._metrics.retries.labels(route.model).inc()
             exchange.attempts += 1
             exchange.endpoint = endpoint.name
-            pool = self._pools.of(endpoint)
-            self._choice.health.begun(endpoint)
-            try:
-                connection, reused = await pool.take(fresh=trial.again is not None, cost=peek.cost)
-            except ConnectFailed:
-                self._failed(trial, endpoint, "connect")
+            visit = await self._visit(trial, endpoint, peek.cost)
+            if visit is None:
                 continue
-            except BaseException:
-                self._choice.health.ended(endpoint)
-                raise
+            head = None
             try:
                 head_bytes = _head_for(request, endpoint, body)
-                async with feeding(connection, head_bytes, body, request.receive):
-                    head = await self._head(trial, endpoint, connection, reused, budget)
-                    if head is None:
-                        continue
-                    self._choice.health.succeeded(endpoint)
-                    yield Answer(head, connection, silence_limit(route))
-                    return
+                client = client_of(request.scope)
+                visit.feed = Feed(visit.connection, head_bytes, body, client)
+                head = await self._head(trial, visit, budget)
             finally:
-                self._choice.health.ended(endpoint)
-                pool.give(connection, peek.cost)
+                if head is None:
+                    await visit.end()
+            if head is not None:
+                self._choice.health.succeeded(endpoint)
+                return Answer(head, visit.connection, silence_limit(route), visit)
 
-    async def _head(
-        self,
-        trial: _Trial,
-        endpoint: Endpoint,
-        connection: Connection,
-        reused: bool,
-        budget: RetryBudget,
-    ) -> Head | None:
+    async def _visit(self, trial: _Trial, endpoint: Endpoint, cost: float) -> Visit | None:
+        """A connection to the server, None when it cannot be reached."""
+        pool, health = self._pools.of(endpoint), self._choice.health
+        health.begun(endpoint)
+        try:
+            connection, reused = await pool.take(fresh=trial.again is not None, cost=cost)
+        except ConnectFailed:
+            self._failed(trial, endpoint, "connect")
+            return None
+        except BaseException:
+            health.ended(endpoint)
+            raise
+        return Visit(endpoint, connection, reused, cost, pool, health)
+
+    async def _head(self, trial: _Trial, visit: Visit, budget: RetryBudget) -> Head | None:
         """The head of the answer, None when the request is to be sent again."""
+        endpoint = visit.endpoint
         silence = silence_limit(trial.route)
         try:
-            head = await connection.read_head(silence)
+            head = await visit.connection.read_head(silence)
         except UpstreamLost as error:
-            if reused and trial.again is None and trial.body.replayable:
+            if visit.reused and trial.again is None and trial.body.replayable:
                 trial.again = endpoint
                 return None
             self._failed(trial, endpoint, "lost")

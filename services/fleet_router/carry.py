@@ -5,8 +5,10 @@ Called by `proxy` once the model is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
@@ -91,19 +93,22 @@ class _Journey:
         if name is not None:
             await body.rename(name)
             self.renamed = True
-        opened = self.shared.attempts.open(self.request, chosen, body, self.envelope.peek, exchange)
+        attempts, peek = self.shared.attempts, self.envelope.peek
         try:
-            async with opened as answer:
-                if answer.connection.request_sent:
-                    await body.close()
-                if chosen is asked:
-                    self.hold.answered()
-                else:
-                    self.hold.leave()
-                    self.shared.metrics.fallbacks.labels(asked.model, chosen.model).inc()
-                await relay(answer, self.outlet, exchange, self.shared.metrics)
+            answer = await attempts.open(self.request, chosen, body, peek, exchange)
         except Unreachable:
             return False
+        try:
+            if answer.connection.request_sent:
+                await body.close()
+            if chosen is asked:
+                self.hold.answered()
+            else:
+                self.hold.leave()
+                self.shared.metrics.fallbacks.labels(asked.model, chosen.model).inc()
+            await relay(answer, self.outlet, exchange, self.shared.metrics)
+        finally:
+            await answer.end()
         return True
 
     def _name_for(self, route: Route) -> str | None:
@@ -120,8 +125,26 @@ class _Journey:
         beat = self.shared.holds.settings.heartbeat if self.envelope.peek.streams else 0.0
         due = self.outlet.beaten_at + beat
         work = self.hold.wait(route, due - self.hold.seconds if beat else None)
-        newest = await (or_gone(self.request, work) if self.envelope.body.whole else work)
+        newest = await self._while_there(work)
         if beat and self.hold.seconds >= due:
             self.exchange.cold = True
             await self.outlet.beat(self.hold.seconds)
         return newest
+
+    async def _while_there(self, work: Coroutine[Any, Any, Route]) -> Route:
+        """The result of `work`, as long as the client has not left: one that still sends is only
+        known to be there by what it sends. Raises ClientGone, and what reading its body raises."""
+        body = self.envelope.body
+        if body.whole:
+            return await or_gone(self.request, work)
+        waiting, reading = asyncio.ensure_future(work), asyncio.ensure_future(body.read_on())
+        try:
+            await asyncio.wait((waiting, reading), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+                return await or_gone(self.request, waiting)
+            return waiting.result()
+        finally:
+            for task in (waiting, reading):
+                task.cancel()
+            await asyncio.gather(waiting, reading, return_exceptions=True)

@@ -20,6 +20,8 @@ from fleet_router.routes import Endpoint
 BUFFER_BYTES = 256 * 1024
 """Unread bytes of an answer after which the server is made to wait."""
 MAX_HEAD_BYTES = 64 * 1024
+JOINED_BYTES = 64 * 1024
+"""A request's body shorter than this is sent as one piece with its head."""
 
 
 class ConnectFailed(Exception):
@@ -43,7 +45,10 @@ class Head:
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a header."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
 class Connection(asyncio.Protocol):
@@ -55,6 +60,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self._looks_at = 0.0
         self._write_paused = False
         self._read_paused = False
         self._keep_alive = True
@@ -71,6 +78,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once; idempotent."""
         self.closed = True
+        self._stop_timer()
         self._transport.abort()
 
     def begin(self) -> None:
@@ -95,12 +103,23 @@ class Connection(asyncio.Protocol):
             and self._keep_alive
             and not self.closed
             and self._error is None
+            and not self._transport.get_write_buffer_size()
         )
 
     @property
     def at_end(self) -> bool:
         """Whether the answer has come to its end and was read."""
         return self.complete and not self._chunks
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Send a whole request. Does not wait for the server to take it: its body lies in memory
+        in any case. Silent as `write`."""
+        if not self.closed:
+            if len(body) < JOINED_BYTES:
+                self._transport.write(head + body)
+            else:
+                self._transport.writelines((head, body))
+        self.request_sent = True
 
     async def write(self, data: bytes) -> None:
         """Send; waits while the server is slow to take it. Silent once the connection is gone:
@@ -142,16 +161,39 @@ class Connection(asyncio.Protocol):
     async def _progress(self, patience: float) -> None:
         if self._error is not None:
             raise self._error
+        self._await_progress(patience)
         self._reader = self._loop.create_future()
-        timer = self._loop.call_later(patience, self._give_up, patience)
         try:
             await self._reader
         finally:
-            timer.cancel()
             self._reader = None
 
-    def _give_up(self, patience: float) -> None:
-        self.fail(UpstreamSilent(f"nothing came for {patience:g} seconds"))
+    def _await_progress(self, patience: float) -> None:
+        """Have the timer look after `patience` seconds. One that is set and comes no later stays:
+        it looks again when it comes, which is cheaper than a timer for each piece."""
+        self._deadline = self._loop.time() + patience
+        if self._timer is not None and self._looks_at > self._deadline:
+            self._stop_timer()
+        if self._timer is None:
+            self._look_later(patience)
+
+    def _look_later(self, patience: float) -> None:
+        self._looks_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._look, patience)
+
+    def _look(self, patience: float) -> None:
+        self._timer = None
+        if self._reader is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._look_later(patience)
+        else:
+            self.fail(UpstreamSilent(f"nothing came for {patience:g} seconds"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake(self) -> None:
         for waiter in (self._reader, self._writer):
@@ -165,6 +207,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        self._stop_timer()
         if not self.complete and self._error is None:
             if self._head_done and exc is None and self._until_close():
                 self.complete = True

@@ -51,15 +51,33 @@ def path_limit(table: RouteTable, rule: PathRule) -> int:
     return max(body_limit(limits, rule.kind) for limits in candidates)
 
 
+class PathLimits:
+    """`path_limit` of every path, worked out once for each table: a fleet may be large."""
+
+    def __init__(self) -> None:
+        self._table: RouteTable | None = None
+        self._limits: dict[str, int] = {}
+
+    def of(self, table: RouteTable, rule: PathRule) -> int:
+        """The limit of a path."""
+        if table is not self._table:
+            self._table, self._limits = table, {}
+        limit = self._limits.get(rule.path)
+        if limit is None:
+            limit = self._limits[rule.path] = path_limit(table, rule)
+        return limit
+
+
 async def open_envelope(
-    request: Request, rule: PathRule, limit: int, memory: Memory, *, prefix: bool
+    request: Request, rule: PathRule, limit: int, memory: Memory, disk: Memory, *, prefix: bool
 ) -> Envelope:
-    """`prefix` asks for a peek at how the body begins too.
+    """`memory` bounds the bodies of JSON, `disk` uploads that wait; `prefix` asks for a peek at how
+    the body begins too.
 
     Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect.
     """
     if rule.kind is BodyKind.MULTIPART:
-        return await _open_multipart(request, limit)
+        return await _open_multipart(request, limit, disk)
     return await _open_json(request, limit, memory, prefix)
 
 
@@ -107,7 +125,7 @@ def _checked(model: object) -> str:
     return model
 
 
-async def _open_multipart(request: Request, limit: int) -> Envelope:
+async def _open_multipart(request: Request, limit: int, disk: Memory) -> Envelope:
     finder = ModelFinder(request.headers.get("content-type", ""))
     declared = request.headers.get("content-length")
     length = int(declared) if declared is not None and declared.isdigit() else None
@@ -118,7 +136,7 @@ async def _open_multipart(request: Request, limit: int) -> Envelope:
     except BaseException:
         await spool.close()
         raise
-    body = StreamedBody(spool, rest, length, finder.span, finder.boundary)
+    body = StreamedBody(spool, rest, length, disk, finder.span, finder.boundary)
     return Envelope(model, body, of_upload(length))
 
 

@@ -15,6 +15,8 @@ from fleet_router.usage import NOTHING, Tail, Usage, read
 Headers = list[tuple[bytes, bytes]]
 
 KEY = "modelfleet.exchange"
+USAGE = HEADER_USAGE.encode()
+QUEUE_MS = HEADER_QUEUE_MS.encode()
 
 
 @dataclass(slots=True)
@@ -52,12 +54,13 @@ class Exchange:
 
     def served(self, head: Head) -> None:
         """Note what the server said about its own queue and what it used."""
-        if (used := head.get(HEADER_USAGE.encode())) is not None:
+        if (used := head.get(USAGE)) is not None:
             self.usage = read(used)
-        try:
-            self.queue_ms = float(head.get(HEADER_QUEUE_MS.encode()) or 0)
-        except ValueError:
-            self.queue_ms = 0.0
+        if (waited := head.get(QUEUE_MS)) is not None:
+            try:
+                self.queue_ms = float(waited)
+            except ValueError:
+                self.queue_ms = 0.0
 
     def came(self) -> None:
         """A piece of the answer came."""

@@ -1,41 +1,44 @@
-"""Sends a request's body to the model server and then watches for a client that leaves.
+"""Sends a request to a model server while its answer may already come, and ends it when the client
+leaves. Whatever it meets it hands to the connection, whose reader raises it.
 
-Runs beside the reading of the answer, in one task per request; whatever it meets it hands to the
-connection, whose reader raises it.
+`attempt` begins one for each request it sends and ends it with the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from starlette.types import Receive
 
 from fleet_router.body import Body
 from fleet_router.connection import Connection
+from fleet_web.client import Client
 from fleet_web.disconnect import ClientGone
 
 
-@asynccontextmanager
-async def feeding(
-    connection: Connection, head: bytes, body: Body, receive: Receive
-) -> AsyncIterator[None]:
-    """Feeds `connection` while the block runs."""
-    task = asyncio.create_task(_feed(connection, head, body, receive))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
+class Feed:
+    """Sends at once what lies in memory; only a body that still comes needs a task."""
+
+    def __init__(self, connection: Connection, head: bytes, body: Body, client: Client) -> None:
+        self._client = client
+        self._task: asyncio.Task[None] | None = None
+        if (data := body.at_hand) is not None:
+            connection.send(head, data)
+            client.listen()
+        else:
+            self._task = asyncio.create_task(_feed(connection, head, body, client))
+        client.on_leave(lambda: connection.fail(ClientGone()))
+
+    async def end(self) -> None:
+        """Send no more."""
+        self._client.on_leave(None)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
 
 
-async def _feed(connection: Connection, head: bytes, body: Body, receive: Receive) -> None:
+async def _feed(connection: Connection, head: bytes, body: Body, client: Client) -> None:
     try:
         await _send(connection, head, body)
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        connection.fail(ClientGone())
+        client.listen()
     except Exception as error:
         connection.fail(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from fleet_contract.names import HEADER_REQUEST_ID, HEADER_USAGE
 from fleet_router.connection import Head
@@ -11,6 +12,7 @@ from fleet_router.routes import Endpoint
 Headers = list[tuple[bytes, bytes]]
 
 OURS = b"x-modelfleet-"
+REQUEST_ID = HEADER_REQUEST_ID.encode()
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -34,7 +36,7 @@ NOT_FORWARDED = HOP_BY_HOP | {
     b"authorization",
     b"x-api-key",
     b"cookie",
-    HEADER_REQUEST_ID.encode(),
+    REQUEST_ID,
 }
 UNBUFFERED = (b"x-accel-buffering", b"no")
 """Has nginx, and proxies like it, pass an event stream on as it comes, whatever their settings."""
@@ -44,7 +46,7 @@ NOT_RETURNED = HOP_BY_HOP | {
     b"date",
     b"server",
     UNBUFFERED[0],
-    HEADER_REQUEST_ID.encode(),
+    REQUEST_ID,
 }
 
 
@@ -56,42 +58,40 @@ def request_head(
     length: int | None,
 ) -> bytes:
     """The head of the POST sent to `endpoint`; chunked when `length` is unknown."""
-    headers = list(scope_headers)
-    dropped = NOT_FORWARDED | named_by_connection(headers)
+    before, after = _around(endpoint)
+    framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
     lines = [
-        b"POST " + endpoint.prefix.encode() + target + b" HTTP/1.1",
-        b"host: " + endpoint.authority.encode(),
-        HEADER_REQUEST_ID.encode() + b": " + request_id.encode(),
+        before + target + after,
+        REQUEST_ID + b": " + request_id.encode(),
         HEADER_USAGE.encode() + b": 1",
-        b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length,
-    ]
-    if endpoint.key:
-        lines.append(b"authorization: Bearer " + endpoint.key.encode())
-    lines += [
-        name + b": " + value
-        for name, value in headers
-        if name not in dropped and not name.startswith(OURS)
+        framing,
+        *(name + b": " + value for name, value in _passed(scope_headers, NOT_FORWARDED)),
     ]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def response_headers(head: Head) -> Headers:
     """The headers of the server's answer that the client gets; `access` adds our own."""
-    dropped = NOT_RETURNED | named_by_connection(head.headers)
-    kept = [
-        (name, value)
-        for name, value in head.headers
-        if name not in dropped and not name.startswith(OURS)
-    ]
+    passed = _passed(head.headers, NOT_RETURNED)
     streamed = (head.get(b"content-type") or b"").startswith(EVENT_STREAM)
-    return [*kept, UNBUFFERED] if streamed else kept
+    return [*passed, UNBUFFERED] if streamed else passed
 
 
-def named_by_connection(headers: Headers) -> frozenset[bytes]:
-    """Headers that `Connection` declares to be of this connection only."""
-    return frozenset(
-        token.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for token in value.split(b",")
-    )
+@lru_cache(maxsize=1024)
+def _around(endpoint: Endpoint) -> tuple[bytes, bytes]:
+    """What stands before and after the target of every request to `endpoint`."""
+    lines = [b" HTTP/1.1", b"host: " + endpoint.authority.encode()]
+    if endpoint.key:
+        lines.append(b"authorization: Bearer " + endpoint.key.encode())
+    return b"POST " + endpoint.prefix.encode(), b"\r\n".join(lines)
+
+
+def _passed(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> Headers:
+    """Without those that are `dropped`, ours, or of this connection only."""
+    passed, named = [], set()
+    for name, value in headers:
+        if name == b"connection":
+            named |= {token.strip().lower() for token in value.split(b",")}
+        elif name not in dropped and not name.startswith(OURS):
+            passed.append((name, value))
+    return [pair for pair in passed if pair[0] not in named] if named else passed

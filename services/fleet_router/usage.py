@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 TAIL_BYTES = 4096
-_USAGE = re.compile(rb'(?:"usage"\s*:|^: usage)\s*(\{(?:[^{}]|\{[^{}]*\})*\})', re.MULTILINE)
+_NAMED = (b'"usage"', b"\n: usage")
+_OBJECT = re.compile(rb"\s*:?\s*(\{(?:[^{}]|\{[^{}]*\})*\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,8 @@ class Tail:
 
     def add(self, piece: bytes) -> None:
         """The next piece of the answer."""
-        if len(piece) >= TAIL_BYTES:
-            self._bytes = piece[-TAIL_BYTES:]
-        else:
-            self._bytes = (self._bytes + piece)[-TAIL_BYTES:]
+        kept = self._bytes + piece if len(piece) < TAIL_BYTES else piece
+        self._bytes = kept[-TAIL_BYTES:] if len(kept) > 2 * TAIL_BYTES else kept
 
     @property
     def end(self) -> bytes:
@@ -50,12 +49,15 @@ class Tail:
 
     def usage(self) -> Usage:
         """What the last `usage` in it says."""
-        if b"usage" not in self._bytes:
-            return NOTHING
-        for raw in reversed(_USAGE.findall(self._bytes)):
-            usage = read(raw)
+        data = b"\n" + self._bytes[-TAIL_BYTES:]
+        until = len(data)
+        while (at := max(data.rfind(name, 0, until) for name in _NAMED)) >= 0:
+            name = next(name for name in _NAMED if data.startswith(name, at))
+            found = _OBJECT.match(data, at + len(name))
+            usage = read(found[1]) if found is not None else NOTHING
             if usage is not NOTHING:
                 return usage
+            until = at
         return NOTHING
 
 

@@ -30,11 +30,13 @@ class Client:
     def on_leave(self, call: Callable[[], None] | None) -> None:
         """Have `call` called once when the client leaves, at once if it has; None forgets it."""
         self._leave = call
-        if call is None:
-            return
-        if self._gone:
+        if self._gone and call is not None:
             call()
-        else:  # the end of a connection that is not read is not seen
+
+    def listen(self) -> None:
+        """Have the connection read on, now that the body has been taken: the end of one that is
+        not read is not seen."""
+        if not self._gone:
             self._cycle.flow.resume_reading()
 
     def left(self) -> None:

@@ -34,6 +34,7 @@ def told(app: Any) -> list[Any]:
         left = asyncio.Event()
         assert len(b"".join([piece async for piece in chunks(request, 2_000_000)])) >= 4
         client_of(request.scope).on_leave(left.set)
+        client_of(request.scope).listen()
         app.state.staying.set()
         await left.wait()
         client_of(request.scope).on_leave(lambda: seen.append("told at once"))
