@@ -7,13 +7,15 @@ from pathlib import Path
 from fleet_contract.errors import QueueFull
 
 MOST_BYTES = 512 * 1024 * 1024
+DISK_BYTES = 1024 * 1024 * 1024
+"""What uploads may take of the disk while they wait for a server."""
 SHARE = 0.4
 """Part of the container's memory that bodies may take."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
 class Memory:
-    """Bounds the bytes of all JSON bodies that are held at once."""
+    """Bounds the bytes of all bodies that are held at once."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -23,6 +25,13 @@ class Memory:
         if size > self._left:
             raise QueueFull("The router holds too many request bodies.", retry_after=1)
         self._left -= size
+
+    def try_take(self, size: int) -> bool:
+        """Whether there was room for it."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
 
     def give(self, size: int) -> None:
         """Give back what was taken."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fleet_router.body import StreamedBody, WholeBody
+from fleet_router.memory import Memory
 from fleet_router.multipart import ModelFinder
 from fleet_router.spool import Spool
 
@@ -28,7 +29,9 @@ async def streamed(raw: bytes, cut: int, size: int) -> StreamedBody:
         await spool.add(piece)
         finder.feed(piece)
         at += len(piece)
-    return StreamedBody(spool, of(raw[at:]), len(raw), finder.span, finder.boundary)
+    return StreamedBody(
+        spool, of(raw[at:]), len(raw), Memory(10**6), finder.span, finder.boundary
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000])
