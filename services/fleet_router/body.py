@@ -29,6 +29,10 @@ class Body(Protocol):
     @property
     def replayable(self) -> bool: ...
 
+    @property
+    def at_hand(self) -> bytes | None:
+        """All of it, where it lies in memory."""
+
     def pieces(self) -> AsyncIterator[bytes]:
         """The bytes, in order; may raise what reading from the client raises."""
 
@@ -63,6 +67,10 @@ class WholeBody:
     @property
     def length(self) -> int:
         return len(self.data)
+
+    @property
+    def at_hand(self) -> bytes:
+        return self.data
 
     async def read_on(self) -> None:
         return
@@ -124,6 +132,10 @@ class StreamedBody:
         if self._coming is None:
             self._coming = asyncio.ensure_future(anext(self.rest, None))
         return self._coming
+
+    @property
+    def at_hand(self) -> None:
+        return None
 
     async def rename(self, model: str) -> None:
         start, end = self.span

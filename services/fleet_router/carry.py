@@ -93,19 +93,22 @@ class _Journey:
         if name is not None:
             await body.rename(name)
             self.renamed = True
-        opened = self.shared.attempts.open(self.request, chosen, body, self.envelope.peek, exchange)
+        attempts, peek = self.shared.attempts, self.envelope.peek
         try:
-            async with opened as answer:
-                if answer.connection.request_sent:
-                    await body.close()
-                if chosen is asked:
-                    self.hold.answered()
-                else:
-                    self.hold.leave()
-                    self.shared.metrics.fallbacks.labels(asked.model, chosen.model).inc()
-                await relay(answer, self.outlet, exchange, self.shared.metrics)
+            answer = await attempts.open(self.request, chosen, body, peek, exchange)
         except Unreachable:
             return False
+        try:
+            if answer.connection.request_sent:
+                await body.close()
+            if chosen is asked:
+                self.hold.answered()
+            else:
+                self.hold.leave()
+                self.shared.metrics.fallbacks.labels(asked.model, chosen.model).inc()
+            await relay(answer, self.outlet, exchange, self.shared.metrics)
+        finally:
+            await answer.end()
         return True
 
     def _name_for(self, route: Route) -> str | None:

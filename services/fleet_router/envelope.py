@@ -51,6 +51,23 @@ def path_limit(table: RouteTable, rule: PathRule) -> int:
     return max(body_limit(limits, rule.kind) for limits in candidates)
 
 
+class PathLimits:
+    """`path_limit` of every path, worked out once for each table: a fleet may be large."""
+
+    def __init__(self) -> None:
+        self._table: RouteTable | None = None
+        self._limits: dict[str, int] = {}
+
+    def of(self, table: RouteTable, rule: PathRule) -> int:
+        """The limit of a path."""
+        if table is not self._table:
+            self._table, self._limits = table, {}
+        limit = self._limits.get(rule.path)
+        if limit is None:
+            limit = self._limits[rule.path] = path_limit(table, rule)
+        return limit
+
+
 async def open_envelope(
     request: Request, rule: PathRule, limit: int, memory: Memory, disk: Memory, *, prefix: bool
 ) -> Envelope:

@@ -15,7 +15,7 @@ from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
 from fleet_router import exchange as exchanges
 from fleet_router.carry import Carrier
 from fleet_router.dispatch import choose_route, everything
-from fleet_router.envelope import body_limit, open_envelope, path_limit
+from fleet_router.envelope import Envelope, PathLimits, body_limit, open_envelope
 from fleet_router.gate import Gate
 from fleet_router.memory import DISK_BYTES, Memory, bound
 from fleet_router.metrics import RouterMetrics
@@ -44,6 +44,7 @@ class Proxy:
         self._metrics = metrics
         self._memory = Memory(bound())
         self._disk = Memory(DISK_BYTES)
+        self._limits = PathLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchanges.of(scope)
@@ -73,7 +74,7 @@ class Proxy:
         table = self._routes.table
         if table is None:
             raise NotReady("The router does not know its models yet.", retry_after=1)
-        limit = path_limit(table, rule)
+        limit = self._limits.of(table, rule)
         check_length(request, limit)
         envelope = await open_envelope(
             request, rule, limit, self._memory, self._disk, prefix=table.hashes
@@ -84,14 +85,27 @@ class Proxy:
             exchange.model = route.model
             _check_size(route, rule, envelope.body.length)
             exchange.images = envelope.peek.images
-            with (
-                self._gate.admitted(quota, route.model, exchange.images, exchange),
-                self._metrics.in_flight.of(route.model).track_inprogress(),
-            ):
-                self._metrics.last_request.of(route.model).set_to_current_time()
-                await self._carrier.carry(request, route, envelope, Outlet(send), exchange)
+            with self._gate.admitted(quota, route.model, exchange.images, exchange):
+                await self._carry(request, route, envelope, send, exchange)
         finally:
             await envelope.body.close()
+
+    async def _carry(
+        self,
+        request: Request,
+        route: Route,
+        envelope: Envelope,
+        send: Send,
+        exchange: exchanges.Exchange,
+    ) -> None:
+        metrics = self._metrics
+        in_flight = metrics.in_flight.of(route.model)
+        in_flight.inc()
+        try:
+            metrics.last_request.of(route.model).set_to_current_time()
+            await self._carrier.carry(request, route, envelope, Outlet(send), exchange)
+        finally:
+            in_flight.dec()
 
 
 def _check_size(route: Route, rule: PathRule, length: int | None) -> None:
