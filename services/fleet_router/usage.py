@@ -15,7 +15,7 @@ import orjson
 
 TAIL_BYTES = 4096
 _NAMED = (b'"usage"', b"\n: usage")
-_OBJECT = re.compile(rb"\s*:?\s*(\{(?:[^{}]|\{[^{}]*\})*\})")
+_OBJECT = re.compile(rb"\s*:?\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})")
 
 
 @dataclass(frozen=True, slots=True)
