@@ -1,0 +1,159 @@
+"""What the router holds of memory: over many requests, with many streams at once, in large uploads.
+
+Resident memory of its process, from /proc: now, and the most since it was last asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import stack
+import uvloop
+from pipe import MODEL, Ask, chat, drive, whole
+from stack import Running
+
+from fleet_contract.spec import ModelSpec
+
+MIB = 1024 * 1024
+PIECE = 256 * 1024
+SLICES = 10
+SPEECH = "bench-speech"
+FIELD = b'--edge\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n' % SPEECH.encode()
+FILE = b'--edge\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+END = b"--edge--\r\n"
+
+
+class Watched:
+    """The memory of a process, in MiB."""
+
+    def __init__(self, running: Running) -> None:
+        self._folder = Path(f"/proc/{running.group}")
+
+    def now(self) -> float:
+        return self._read("VmRSS")
+
+    def most(self) -> float:
+        """The most since the last call; what it was at the start is not counted again."""
+        most = self._read("VmHWM")
+        (self._folder / "clear_refs").write_text("5")
+        return most
+
+    def _read(self, name: str) -> float:
+        for line in (self._folder / "status").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+        raise SystemExit(f"{self._folder} tells no {name}")
+
+
+def requests(watched: Watched, url: str, number: int) -> Iterator[list[Any]]:
+    """Rows of slices of chats by 32 clients; every tenth is a stream."""
+    asks = [chat(stream=at == 0) for at in range(10)]
+    for part in range(1, SLICES + 1):
+        sent = (asks[at % 10] for at in range(number // SLICES))
+        uvloop.run(drive(url, sent, 32))
+        done = part * number // SLICES
+        yield [f"after {done:,} requests", watched.now(), watched.most()]
+
+
+def streams(watched: Watched, url: str, number: int, rounds: int) -> Iterator[list[Any]]:
+    """Rows of rounds of streams that run all at once, for about 7 s."""
+    ask = chat(stream=True, wait=500, gap=100)
+    for turn in range(1, rounds + 1):
+        uvloop.run(drive(url, iter([ask] * number), number))
+        yield [f"{number:,} streams at once, round {turn}", watched.now(), watched.most()]
+
+
+@asynccontextmanager
+async def sink() -> AsyncIterator[str]:
+    """A server that throws uploads away and answers how long they were; its address."""
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        left = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        size = left
+        while left:
+            left -= len(await reader.read(min(left, PIECE)))
+        writer.write(whole(b'{"text":"","size":%d}' % size))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def upload(url: str, size: int, *, model_first: bool) -> None:
+    """Send a recording of `size` bytes; ends the process unless all of it arrived."""
+    at = urlsplit(url)
+    before, after = (FIELD + FILE, b"\r\n" + END) if model_first else (FILE, b"\r\n" + FIELD + END)
+    length = len(before) + size + len(after)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    writer.write(
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: bench\r\ncontent-length: %d\r\n"
+        b"content-type: multipart/form-data; boundary=edge\r\n\r\n%b" % (length, before)
+    )
+    piece = b"x" * PIECE
+    for _ in range(size // PIECE):
+        writer.write(piece)
+        await writer.drain()
+    writer.write(after)
+    answer = await reader.readuntil(b"}")
+    if b'"size":%d' % length not in answer:
+        raise SystemExit(f"the upload did not arrive: {answer!r}")
+    writer.close()
+
+
+async def uploads(mib: int) -> list[list[Any]]:
+    """Rows of uploads through a router of their own, its memory before each beside them."""
+    spec = ModelSpec(model=SPEECH, task="speech", limits={"max_audio_bytes": 2 * mib * MIB})
+    rows = []
+    async with sink() as url:
+        with stack.routing({url: spec}) as router:
+            watched = Watched(router)
+            await upload(router.url, 8 * MIB, model_first=True)
+            for name, first in (("before", True), ("after", False)):
+                start = watched.now()
+                watched.most()
+                began = time.perf_counter()
+                await upload(router.url, mib * MIB, model_first=first)
+                seconds = time.perf_counter() - began
+                label = f"{mib} MiB, model {name} the recording, {mib / seconds:.0f} MiB/s"
+                most = watched.most()
+                rows.append([f"{label}: +{most - start:.1f}", watched.now(), most])
+    return rows
+
+
+def warmed(url: str, ask: Ask) -> None:
+    uvloop.run(drive(url, iter([ask] * 2000), 32))
+
+
+def main() -> None:
+    parse = argparse.ArgumentParser(description=__doc__)
+    parse.add_argument("--requests", type=int, default=100_000)
+    parse.add_argument("--streams", type=int, default=1000)
+    parse.add_argument("--rounds", type=int, default=5, help="of streams")
+    parse.add_argument("--upload", type=int, default=1024, help="MiB")
+    parse.add_argument("--json", action="store_true")
+    asked = parse.parse_args()
+    spec = ModelSpec(model=MODEL, task="chat")
+    with stack.stub() as stub, stack.routing({stub.url: spec}) as router:
+        watched = Watched(router)
+        warmed(router.url, chat())
+        rows = [["after 2,000 requests to warm up", watched.now(), watched.most()]]
+        rows += requests(watched, router.url, asked.requests)
+        rows += streams(watched, router.url, asked.streams, asked.rounds)
+        rows += requests(watched, router.url, asked.requests // 2)
+    rows += asyncio.run(uploads(asked.upload))
+    columns = ["when", "MiB now", "most MiB"]
+    stack.show("The router's memory", columns, rows, as_json=asked.json)
+
+
+if __name__ == "__main__":
+    main()
