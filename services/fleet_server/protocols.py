@@ -49,13 +49,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat prompt ready for the engine.
+    """A prompt ready for the engine.
 
-    `num_tokens` is what usage reports, image tokens included; `state` is the engine's own.
+    `num_tokens` is what usage reports, image tokens included; `state` is the engine's own. `tail`
+    are its last tokens where the answer goes on in the middle of a text: some vocabularies write
+    the space before a word only behind another.
     """
 
     num_tokens: int
     state: Any
+    tail: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,21 @@ class ChatModel(Protocol):
 
     def close(self) -> None:
         """Stop threads and free memory; running answers end with an error step."""
+
+
+@runtime_checkable
+class TextModel(ChatModel, Protocol):
+    """A ChatModel that goes on from any text too, without a chat template."""
+
+    vocabulary: Vocabulary
+    vocab_size: int
+    """Ids of the tokens it reads are below it."""
+
+    def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
+        """The tokens as they are: at least one, all in `range(vocab_size)`.
+
+        Raises BadRequest if they hold one that stands for something else than text.
+        """
 
 
 @runtime_checkable

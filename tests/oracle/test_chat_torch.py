@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.torch import TorchChat
-from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
+from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step, TextModel
 
 KINDS = ("llama", "qwen3", "gemma3")
 NEW = 24
@@ -93,6 +94,18 @@ def test_one_at_a_time(engine: TorchChat, reference: Any) -> None:
         answer = Answer(engine, prompt)
         assert answer.wait() == generated(reference, prompt.state.token_ids)
         assert answer.finish is (Finish.LENGTH if len(answer.ids) == NEW else Finish.STOP)
+
+
+def test_texts_as_they_are(engine: TorchChat, reference: Any) -> None:
+    """Without a chat template, from a text's tokens and from random ones."""
+    assert isinstance(engine, TextModel)
+    assert engine.vocab_size == reference.config.vocab_size == engine.vocabulary.size
+    dice = random.Random(3)
+    prompts = [ids for text in QUESTIONS if (ids := engine.vocabulary.encode(text, True))]
+    prompts += [dice.choices(range(engine.vocab_size), k=length) for length in (1, 2, 90)]
+    answers = [Answer(engine, engine.prompt_of(ids)) for ids in prompts]
+    for answer, ids in zip(answers, prompts, strict=True):
+        assert answer.wait() == generated(reference, ids)
 
 
 def test_answers_that_join_and_leave(engine: TorchChat, reference: Any) -> None:

@@ -145,6 +145,14 @@ def test_text_cannot_stand_for_an_image(engine: TorchChat, word: str) -> None:
             engine.prompt(messages, images)
 
 
+@pytest.mark.parametrize("word", ["<|image_pad|>", "<|vision_start|>", "<|video_pad|>"])
+def test_nor_can_the_tokens_of_a_prompt(engine: TorchChat, word: str) -> None:
+    assert engine.vocabulary is not None
+    with pytest.raises(BadRequest, match="stands for an image"):
+        engine.prompt_of(engine.vocabulary.encode(f"x {word} y", True))
+    assert len(wait(start(engine, engine.prompt_of(engine.vocabulary.encode("x y", True))))) > 0
+
+
 def test_a_strip_the_processor_refuses(engine: TorchChat) -> None:
     with pytest.raises(BadRequest, match="aspect ratio"):
         engine.prompt(asked(None), [picture(900, 1)])

@@ -36,7 +36,7 @@ class Answer:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._steps: asyncio.Queue[Step] = asyncio.Queue()
-        self._text = TextStream(model.decode, stop)
+        self._text = TextStream(model.decode, stop, prompt.tail)
         self.prompt_tokens = prompt.num_tokens
         self.completion_tokens = 0
         self.first_token_at: float | None = None

@@ -14,14 +14,20 @@ UNFINISHED = "\ufffd"
 
 
 class TextStream:
-    """One answer's text. `decode` gives the text of token ids (fleet_server.protocols)."""
+    """One answer's text. `decode` gives the text of token ids (fleet_server.protocols); `tail` are
+    tokens it goes on from; a character they leave unfinished belongs to this text."""
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        decode: Callable[[Sequence[int]], str],
+        stop: Sequence[str] = (),
+        tail: Sequence[int] = (),
+    ) -> None:
         self._decode = decode
         self._stops = Stops(stop)
-        self._ids: list[int] = []
+        self._ids = list(tail)
         self._window = 0  # first token still decoded again, for the space it may carry
-        self._shown = 0  # first token whose text was not taken yet
+        self._shown = _whole(tail, decode)  # first token whose text was not taken yet
         self._held = ""
         self.stopped = False
 
@@ -58,3 +64,11 @@ class TextStream:
         keep = 0 if final else self._stops.begun
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
+
+
+def _whole(tail: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
+    """How many of the tokens end with a whole character."""
+    number = len(tail)
+    while number and decode(tail[:number]).endswith(UNFINISHED):
+        number -= 1
+    return number

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import openvino
 import openvino_genai
+from numpy.typing import NDArray
 
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
@@ -36,7 +37,7 @@ DEFAULT_CONCURRENT = 32
 
 
 class OpenVinoChat:
-    """A ChatModel (fleet_server.protocols)."""
+    """A TextModel (fleet_server.protocols)."""
 
     supports = frozenset({
         "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema",
@@ -56,6 +57,7 @@ class OpenVinoChat:
         self.decode = Detokenizer(self._tokenizer)
         self._encode = TextEncoder(self._tokenizer)
         self.vocabulary = OpenVinoVocabulary(self._tokenizer, self._encode, self.decode)
+        self.vocab_size = self.vocabulary.size
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
         self._loop = StepLoop(self._pipeline, unlocked.step_of(self._pipeline), self._stop_ids)
@@ -71,8 +73,10 @@ class OpenVinoChat:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {reason}", param="messages"
             ) from error
-        ids = self._encode(text)
-        return Prompt(num_tokens=len(ids), state=ids[np.newaxis])
+        return self.prompt_of(self._encode(text))
+
+    def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
+        return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]

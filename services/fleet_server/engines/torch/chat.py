@@ -20,7 +20,7 @@ from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import Chooser
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
+from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, Vocabulary
 
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
@@ -33,7 +33,7 @@ GIB = 1 << 30
 
 
 class TorchChat:
-    """A ChatModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
+    """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
     supports = frozenset({"seed", "presence_penalty", "frequency_penalty"})
 
@@ -48,6 +48,7 @@ class TorchChat:
         backend = getattr(self._conversation.tokenizer, "backend_tokenizer", None)
         self.vocabulary = None if backend is None else LibraryVocabulary(backend)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
+        self.vocab_size = _vocab_size(self.vocabulary, model)
         forward = Forward(model)
         bounds = _bounds(spec, forward)
         self.device = str(runtime.device)
@@ -61,6 +62,10 @@ class TorchChat:
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
         return self._conversation.prompt(messages, images)
+
+    def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
+        """The tokens as they are. Raises BadRequest for those that stand for images."""
+        return self._conversation.prompt_of(token_ids)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
@@ -88,6 +93,11 @@ class TorchChat:
         )
         lists = [value if isinstance(value, list) else [value] for value in named]
         return frozenset(entry for each in lists for entry in each if entry is not None)
+
+
+def _vocab_size(vocabulary: Vocabulary | None, model: Any) -> int:
+    rows: int = model.get_input_embeddings().num_embeddings
+    return rows if vocabulary is None else min(rows, vocabulary.size)
 
 
 def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:

@@ -58,6 +58,16 @@ class Conversation:
             return Prompt(len(ids), ChatInput(ids))
         return self._with_images(text, images)
 
+    def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
+        """Tokens as they are. Raises BadRequest for those that stand for images."""
+        ids = list(token_ids)
+        for word in self._reserved:
+            if self.tokenizer.convert_tokens_to_ids(word) in ids:
+                raise BadRequest(
+                    f"The prompt must not hold {word!r}, which stands for an image.", param="prompt"
+                )
+        return Prompt(len(ids), ChatInput(ids))
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text without special tokens; an unfinished character at the end gives U+FFFD."""
         text: str = self.tokenizer.decode(

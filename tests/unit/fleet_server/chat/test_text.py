@@ -42,6 +42,20 @@ def test_spaces_between_words_survive() -> None:
     assert "".join([*(stream.feed([i]) for i in range(5)), stream.flush()]) == "w0 w1 w2 w3 w4"
 
 
+def test_the_text_goes_on_from_a_tail() -> None:
+    stream = TextStream(decode_words, tail=[7, 8])
+    assert "".join([*(stream.feed([i]) for i in range(3)), stream.flush()]) == " w0 w1 w2"
+    stopping = TextStream(decode_words, ["w8", " w1"], tail=[7, 8])
+    assert "".join(stopping.feed([i]) for i in range(3)) == " w0"
+    assert stopping.stopped
+
+
+def test_a_tail_may_end_within_a_character() -> None:
+    whole = list("café au lait".encode())
+    stream = TextStream(decode_bytes, tail=whole[:4])
+    assert "".join([*(stream.feed([byte]) for byte in whole[4:]), stream.flush()]) == "é au lait"
+
+
 @pytest.mark.parametrize(
     ("text", "stop", "shown"),
     [

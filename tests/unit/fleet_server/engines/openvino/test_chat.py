@@ -18,7 +18,7 @@ from fleet_server.chat.schema_grammar import grammar
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import OpenVinoChat
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step
+from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step, TextModel
 
 SPEC = ModelSpec.model_validate({"model": "smollm2", "limits": {"maxConcurrent": 4}})
 
@@ -202,6 +202,17 @@ def test_the_vocabulary_goes_there_and_back(model: OpenVinoChat) -> None:
     assert vocabulary.size == 49152
     assert vocabulary.encode("", False) == []
     assert vocabulary.decode([]) == ""
+
+
+def test_a_text_goes_on_as_it_is(model: OpenVinoChat) -> None:
+    assert isinstance(model, TextModel)
+    ids = model.vocabulary.encode("The capital of France is", True)
+    steps: queue.Queue[Step] = queue.Queue()
+    prompt = model.prompt_of(ids)
+    assert prompt.num_tokens == len(ids)
+    model.submit(prompt, Sampling(max_tokens=3, temperature=0), steps.put)
+    written = [steps.get(timeout=60) for _ in range(3)]
+    assert model.decode([i for step in written for i in step.token_ids]).startswith(" Paris")
 
 
 def test_images_are_refused(model: OpenVinoChat) -> None:
