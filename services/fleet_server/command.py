@@ -30,7 +30,6 @@ def server(
 ) -> None:
     """Serve one model over HTTP; MODELFLEET_SPEC holds its ModelSpec as JSON."""
     from fleet_contract.names import ENV_SPEC
-    from fleet_server.launch import prepare, run
     from fleet_web import logs
 
     environ = dict(os.environ)
@@ -40,7 +39,17 @@ def server(
         )
         if spec is not None:
             environ[ENV_SPEC] = spec.read_text()
-        sys.exit(prepare(environ) if once else run(host, port, environ))
+        if once:
+            from fleet_server.launch import prepare
+
+            sys.exit(prepare(environ))
+        from fleet_server.head_start import HeadStart
+
+        head_start = HeadStart(environ)
+        head_start.begin()
+        from fleet_server.launch import run
+
+        sys.exit(run(host, port, environ, head_start))
     except (ValueError, OSError) as error:
         print(f"modelfleet server: {error}", file=sys.stderr)
         sys.exit(2)

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from fleet_contract import launch as contract
 from fleet_server import golden, warmup
 from fleet_server.app import create_app
+from fleet_server.head_start import HeadStart
 from fleet_server.load import Loaded, load, pick
 from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
@@ -37,10 +38,12 @@ LOAD_FAILED_STATUS = 3
 WORKERS = 4
 
 
-def run(host: str, port: int, environ: Mapping[str, str]) -> int:
+def run(
+    host: str, port: int, environ: Mapping[str, str], head_start: HeadStart | None = None
+) -> int:
     """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
     settings = ServerSettings.read(environ)
-    state, launcher = _parts(settings, environ)
+    state, launcher = _parts(settings, environ, head_start)
     app = create_app(state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics)
     server = serve.build(
         app, host, port,
@@ -66,13 +69,15 @@ def prepare(environ: Mapping[str, str]) -> int:
     return _status(state, launcher)
 
 
-def _parts(settings: ServerSettings, environ: Mapping[str, str]) -> tuple[ServerState, Launcher]:
+def _parts(
+    settings: ServerSettings, environ: Mapping[str, str], head_start: HeadStart | None = None
+) -> tuple[ServerState, Launcher]:
     spec = contract.decode(environ)
     state = ServerState(spec, WORKERS)
     weights = WeightsStage(spec, Store(default_root(environ)), environ)
     # Only the download may use it: from here on nothing in this process can pass it on.
     os.environ.pop("HF_TOKEN", None)
-    return state, Launcher(state, settings.threads, weights)
+    return state, Launcher(state, settings.threads, weights, head_start)
 
 
 def _status(state: ServerState, launcher: Launcher) -> int:
@@ -91,8 +96,15 @@ def _status(state: ServerState, launcher: Launcher) -> int:
 class Launcher:
     """Loads the model in the background of the web app's life."""
 
-    def __init__(self, state: ServerState, threads: int, weights: WeightsStage) -> None:
+    def __init__(
+        self,
+        state: ServerState,
+        threads: int,
+        weights: WeightsStage,
+        head_start: HeadStart | None = None,
+    ) -> None:
         self._state = state
+        self._head_start = head_start
         self._threads = threads
         self._weights = weights
         self.failure: str | None = None
@@ -119,9 +131,8 @@ class Launcher:
         try:
             folder = await self._weights.run(self._fetching)
             stages.begin("load")
-            state.choice = await asyncio.to_thread(pick, spec, folder)
             state.phase = Phase.LOADING
-            loaded = await asyncio.to_thread(load, spec, folder, self._threads, state.choice)
+            loaded = await asyncio.to_thread(self._load, folder)
             stages.begin("warm")
             state.phase = Phase.WARMING
             await asyncio.to_thread(warmup.warm, spec, loaded.model)
@@ -141,6 +152,14 @@ class Launcher:
             stages.record("total", process_age())
             state.set_ready(loaded.model)
             self._report(loaded)
+
+    def _load(self, folder: Path) -> Loaded:
+        if self._head_start is not None and (loaded := self._head_start.take(folder)) is not None:
+            self._state.choice = loaded.choice
+            return loaded
+        spec = self._state.spec
+        self._state.choice = pick(spec, folder)
+        return load(spec, folder, self._threads, self._state.choice)
 
     def _fetching(self, transfer: Transfer) -> None:
         self._state.phase = Phase.FETCHING
