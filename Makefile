@@ -22,7 +22,7 @@ MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 
 include $(wildcard images.mk chart.mk)
 
-TESTS ?= tests/unit tests/oracle tests/local $(wildcard tests/cluster)
+TESTS ?= tests/unit tests/oracle tests/local $(wildcard tests/cluster tests/e2e)
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "Variables: MODELS=a,b  PORT=8000  HOST=127.0.0.1  TORCH=1  TORCH_INDEX_URL=...  PYTHON=..."
@@ -37,7 +37,7 @@ test: env-dev ## Lint, check types, run every test this machine can run
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
 test-cluster: env-dev ## Run the tests on a real control plane and a real node (as root) only
-	$(BIN)/python -m pytest tests/cluster $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
 
 lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .
@@ -56,10 +56,15 @@ bench-figures: env-dev ## Take the figures of docs/benchmarks.md on this machine
 
 BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
 
-# Debian packages: the speech tests' voices and formats, then what the node of tests/cluster needs.
+# Debian packages: the speech tests' voices and formats, then what the node of tests/cluster and
+# the edge of tests/e2e need.
 DEBIAN := espeak-ng ffmpeg \
 	containerd runc containernetworking-plugins iptables nftables conntrack iproute2 util-linux \
-	buildah debootstrap ca-certificates openssl docker-registry
+	buildah debootstrap ca-certificates openssl docker-registry nginx
+
+# Tests run their own: what was not here before does not serve by itself, now or after a boot.
+SERVICES := containerd docker-registry nginx
+POLICY := /usr/sbin/policy-rc.d
 
 test-deps: ## Install the Debian packages the tests use (needs root)
 	@missing=; for package in $(DEBIAN); do \
@@ -67,7 +72,11 @@ test-deps: ## Install the Debian packages the tests use (needs root)
 		|| missing="$$missing $$package"; done; \
 	if [ -z "$$missing" ]; then echo "Every Debian package is installed."; exit 0; fi; \
 	set -ex; apt-get update -qq; \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
+	if [ ! -e $(POLICY) ]; then trap 'rm -f $(POLICY)' EXIT; \
+		printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod +x $(POLICY); fi; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	if [ -d /run/systemd/system ]; then for service in $(SERVICES); do \
+		case "$$missing " in *" $$service "*) systemctl disable --quiet $$service;; esac; done; fi
 
 lock: ## Pin every dependency in requirements.lock
 	@$(call make-venv,build/lock-venv)

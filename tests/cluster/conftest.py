@@ -1,72 +1,40 @@
 """Fixtures of real clusters: the API tier, with nodes and pods that tests write.
 
 What a test asks for: `tenant`, a namespace of its own; `add_node`, nodes for the scheduler;
-`kubelet`, which has bound pods become ready or fail. The fixtures of the real node are in `node/`.
+`kubelet`, which has bound pods become ready or fail. Those of the run and of the real node are in
+`harness/fixtures.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from harness import leftovers, nodes, tiers
+from harness import nodes, tiers
+from harness.ahead import Ahead
 from harness.api import Api, Json
-from harness.binaries import CONTROL_PLANE, program
 from harness.control_plane import ControlPlane
+from harness.inside import pytest_runtest_protocol  # noqa: F401
 from harness.netns import NODE_ADDRESS, Namespace
+from harness.paths import CLUSTER
 from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
 
-_NETWORK = pytest.StashKey[Namespace]()
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The fixtures that tests/e2e has too."""
+    config.pluginmanager.import_plugin("harness.fixtures")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Only the tests of this folder are inside the run's network namespace."""
-    if present := item.config.stash.get(_NETWORK, None):
-        present.enter()
-    try:
-        return (yield)
-    finally:
-        if present := item.config.stash.get(_NETWORK, None):
-            present.leave()
-
-
-@pytest.fixture(scope="session")
-def run() -> Iterator[Run]:
-    """The run; what killed runs left behind is removed first."""
-    leftovers.sweep()
-    for name in CONTROL_PLANE:
-        program(name)
-    current = Run()
-    yield current
-    leftovers.remove(current.folder, keep_folder=True)
-    current.close()
-
-
-@pytest.fixture(scope="session")
-def network(run: Run, pytestconfig: pytest.Config) -> Iterator[Namespace | None]:
-    """The run's network namespace, in which this process then is; None means loopback."""
-    if tiers.existing_cluster() or tiers.namespace_unavailable():
-        yield None
-        return
-    namespace = pytestconfig.stash[_NETWORK] = Namespace()
-    yield namespace
-    del pytestconfig.stash[_NETWORK]
-    namespace.close()
-
-
-@pytest.fixture(scope="session")
-def pod_network(network: Namespace | None) -> Namespace:
-    """For tests in which something dials a pod's or a Service's address."""
-    if network is None:
-        if tiers.existing_cluster():
-            pytest.skip("MODELFLEET_TEST_KUBECONFIG: the played pods have addresses only with us")
-        tiers.did_not_run("tests that dial pods", str(tiers.namespace_unavailable()))
-    return network
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where other suites run first, the programs are built meanwhile."""
+    suites = {item.path.relative_to(CLUSTER.parent).parts[0] for item in session.items}
+    if "cluster" in suites and len(suites) > 1 and not session.config.option.collectonly:
+        building = Ahead()
+        session.config.add_cleanup(building.stop)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,10 @@ import pytest
 from harness import definitions, operator_process
 from harness.api import Api, Json
 from harness.helm import Helm
-from harness.netns import Namespace
 from harness.run import Run
 from harness.tenant import Tenant
 
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-
-
-@pytest.fixture(scope="session")
-def outside(network: Namespace | None) -> Callable[[], AbstractContextManager[None]]:
-    """`with outside():` steps out of the run's network, to build and download."""
-    return network.outside if network is not None else nullcontext
 
 
 @pytest.fixture(scope="session")

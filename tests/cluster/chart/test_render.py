@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from chart.cases import CASES, EVERYTHING, REFUSED
+from harness import edge
 from harness.helm import Helm, HelmError, find, pod_specs
 from harness.paths import REPOSITORY
 
@@ -86,6 +87,14 @@ def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
         assert all(set(one["policyTypes"]) == {"Ingress", "Egress"} for one in policies)
 
 
+def test_routers_and_operator_may_reach_the_same_addresses(renderer: Helm) -> None:
+    """The operator asks remote addresses whether they answer."""
+    objects = renderer.template(EVERYTHING)
+    (allowed,) = EVERYTHING["networkPolicy.routerEgress"]
+    for name in ("operator", "router"):
+        assert allowed in find(objects, "NetworkPolicy", f"-{name}")["spec"]["egress"]
+
+
 def test_policies_and_services_select_the_pods_they_mean(renderer: Helm) -> None:
     objects = renderer.template(CASES["names"])
     for name in ("operator", "router"):
@@ -155,6 +164,16 @@ def test_images_come_from_where_they_were_put(renderer: Helm) -> None:
     }
     prefix = "mirror.example.com/fleet/modelfleet-"
     assert images == {f"{prefix}{kind}:0.1.0" for kind in ("operator", "router", "client")}
+
+
+def test_the_edge_of_the_tests_knows_every_annotation(renderer: Helm) -> None:
+    """tests/e2e tells an nginx what they stand for."""
+    ingress = find(renderer.template({"ingress.enabled": True}), "Ingress")
+    annotations = ingress["metadata"]["annotations"]
+    assert len(edge.directives(ingress)) == len(annotations) > 5
+    ingress["metadata"]["annotations"] = annotations | {f"{edge.PREFIX}other": "1"}
+    with pytest.raises(KeyError, match="other"):
+        edge.directives(ingress)
 
 
 def test_the_values_that_the_page_shows_are_values(renderer: Helm) -> None:

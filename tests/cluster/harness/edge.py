@@ -18,7 +18,7 @@ from harness.process import Process
 from harness.run import Run
 
 PORT = 8088
-_PREFIX = "nginx.ingress.kubernetes.io/"
+PREFIX = "nginx.ingress.kubernetes.io/"
 _DIRECTIVES = {
     "proxy-buffering": "proxy_buffering {}",
     "proxy-request-buffering": "proxy_request_buffering {}",
@@ -39,9 +39,9 @@ def directives(ingress: Json) -> list[str]:
     """What the annotations of an Ingress stand for. Raises KeyError for an unknown one."""
     given = ingress["metadata"].get("annotations", {})
     return [
-        _DIRECTIVES[name.removeprefix(_PREFIX)].format(value)
+        _DIRECTIVES[name.removeprefix(PREFIX)].format(value)
         for name, value in sorted(given.items())
-        if name.startswith(_PREFIX)
+        if name.startswith(PREFIX)
     ]
 
 

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import openai
+import yaml
 
 from harness.api import Json
 from harness.helm import CHART, Helm, given
@@ -22,9 +22,13 @@ CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 MODELS = {"smollm2": 2, "minilm": 2, "whisper-base": 1}
-"""InferenceModels of configs/examples and their servers, once `Fleet.apply` has returned."""
-EXAMPLES = ("chat", "embedding", "speech")
+"""InferenceModels and how many servers they have."""
+EXAMPLES = {"chat": "smollm2", "embedding": "minilm", "speech": "whisper-base"}
+"""Files of configs/examples, and the InferenceModels in them."""
+SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
+"""For a node of two cores: the catalog asks for one core each, which is better where there are."""
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+EXAMPLE_FILES = REPOSITORY / "configs" / "examples"
 NAME = "fleet"
 ROUTER = "fleet-modelfleet-router"
 OPERATOR = "fleet-modelfleet-operator"
@@ -65,9 +69,11 @@ class Fleet:
         """`helm rollback --wait` to what was installed."""
         self.helm("rollback", "1", *_WAIT)
 
-    def apply(self, example: str) -> None:
-        """`kubectl apply` of a file of configs/examples."""
-        self.kubectl("apply", "-f", str(example_file(example)))
+    def apply(self, example: str, replicas: int) -> None:
+        """`kubectl apply` of an example, for so many servers, each of which asks for little."""
+        manifest = yaml.safe_load((EXAMPLE_FILES / f"{example}.yaml").read_text())
+        manifest["spec"] |= {"replicas": replicas, "resources": SMALL}
+        self.kubectl.apply(manifest)
 
     def await_ready(self, name: str) -> Json:
         """`kubectl wait` for an InferenceModel; it."""
@@ -125,10 +131,6 @@ class Arrival:
     fleet: Fleet
     notes: str
     seconds: dict[str, float]
-
-
-def example_file(name: str) -> Path:
-    return REPOSITORY / "configs" / "examples" / f"{name}.yaml"
 
 
 def of_model(name: str) -> str:

@@ -29,9 +29,9 @@ CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 def skaffold(
     run: Run,
     node: Node,
-    alone: None,
+    without_operator: None,
     pod_network: Namespace,
-    control_plane: ControlPlane,
+    node_control_plane: ControlPlane,
     package_mirror: Mirror,
 ) -> Iterator[Skaffold]:
     if why := registry.why_not():
@@ -39,7 +39,7 @@ def skaffold(
     with pod_network.outside():
         program("skaffold")
     with Registry(run):
-        made = Skaffold(run, pod_network, control_plane.kubeconfig)
+        made = Skaffold(run, pod_network, node_control_plane.kubeconfig)
         try:
             yield made
         finally:
@@ -47,13 +47,13 @@ def skaffold(
 
 
 def test_an_edit_is_seen_in_the_running_pod(
-    skaffold: Skaffold, api: Api, package_mirror: Mirror
+    skaffold: Skaffold, node_api: Api, package_mirror: Mirror
 ) -> None:
     environ = {f"PYPI_{name.removeprefix('PIP_')}": value
                for name, value in package_mirror.environ.items()}  # fmt: skip
     dev = skaffold.dev(environ)
     dev.wait_until(lambda: "Watching for changes" in dev.log.read_text(), timeout=900)
-    service = api.get("v1", "Service", FLEET, ROUTER)
+    service = node_api.get("v1", "Service", FLEET, ROUTER)
     url = f"http://{service['spec']['clusterIP']}"
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=120) as client:
         answer = client.chat.completions.create(
@@ -62,17 +62,17 @@ def test_an_edit_is_seen_in_the_running_pod(
         )  # fmt: skip
     assert "Paris" in (answer.choices[0].message.content or "")
 
-    pods = uids(api)
+    pods = uids(node_api)
     edited = skaffold.folder / "services" / "fleet_router" / "models.py"
     edited.write_text(edited.read_text() + f"\n{EDIT}\n")
     dev.wait_until(lambda: owner(url) == "an edited router", timeout=120)
-    assert uids(api) == pods
+    assert uids(node_api) == pods
     assert "Syncing" in dev.log.read_text()
 
     skaffold.stop()
     skaffold.delete(environ)
-    api.wait_list(APPS, "Deployment", FLEET, lambda items: not items, timeout=120)
-    api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FLEET}})
+    node_api.wait_list(APPS, "Deployment", FLEET, lambda items: not items, timeout=120)
+    node_api.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": FLEET}})
 
 
 EDIT = """

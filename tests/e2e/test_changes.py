@@ -1,0 +1,156 @@
+"""Checked traffic through the routers' Service while the release, its models and its pods change.
+
+No request fails and none is cut off, whatever is upgraded, rolled back, scaled, restarted or
+killed. Two servers each of a chat and an embedding model, one of a speech model, two routers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+from harness.fleet import (
+    CHAT,
+    EMBEDDING,
+    MODELS,
+    OPERATOR,
+    READY_SECONDS,
+    ROUTER,
+    ROUTERS,
+    SPEECH,
+    TAGS,
+    Fleet,
+    names,
+    of_model,
+)
+from harness.models import APPS
+from harness.servers import busy, kill, restarted, total
+from traffic import ChatStream, Driver, Embeddings, Kind, Plan, Transcription, WholeChat
+
+PAIRS = ("smollm2", "minilm")
+"""The models with two servers."""
+
+Change = Callable[[str], AbstractContextManager[None]]
+Traffic = Callable[..., AbstractContextManager[tuple[Driver, Change]]]
+
+
+@pytest.fixture
+def traffic(
+    fleet: Fleet, spoken: bytes, figures: Callable[[str, Any], None], request: pytest.FixtureRequest
+) -> Traffic:
+    """`with traffic() as (driver, change)`: at its end there must have been no failure.
+
+    `with change(NAME)` marks what is done, and does not end before requests sent after it are
+    answered. Connections are kept, as clients keep them. With `begun=False` no answer begins before
+    it is complete: only such a request can be sent again.
+    """
+
+    @contextmanager
+    def run(begun: bool = True) -> Iterator[tuple[Driver, Change]]:
+        kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
+        if begun:
+            kinds += [ChatStream(CHAT, 12, "Paris"), Transcription(SPEECH, spoken, ("capital",))]
+        plan = Plan(
+            fleet.url, rate=2 if begun else 8, at_once=4, patience=200, seconds=3600, most=100_000
+        )
+
+        @contextmanager
+        def change(name: str) -> Iterator[None]:
+            with driver.mark(name):
+                yield
+                driver.flow(2 * len(kinds), seconds=READY_SECONDS)
+
+        with Driver(plan, kinds) as driver:
+            driver.flow(len(kinds), seconds=READY_SECONDS)
+            yield driver, change
+        report = driver.report()
+        figures(request.node.name, report.as_json())
+        assert report.clean, report
+
+    return run
+
+
+def test_upgrades_of_the_release_and_the_way_back(fleet: Fleet, traffic: Traffic) -> None:
+    routers = names(fleet.pods(ROUTERS))
+    with traffic() as (_, change):
+        with change("upgrade to another image"):
+            fleet.upgrade({"image.tag": TAGS[1]})
+            fleet.settled(ROUTERS, 2, without=routers, image=f":{TAGS[1]}")
+            fleet.all_settled(image=f":{TAGS[1]}-cpu")
+        with change("upgrade to other values"):
+            fleet.upgrade({"router.replicas": 3, "router.settings": {"HOLD_SECONDS": 240},
+                           "operator.settings": {"SCALE_DOWN_DELAY": 60}})  # fmt: skip
+            fleet.settled(ROUTERS, 3)
+        with change("rollback"):
+            fleet.rollback()
+            fleet.settled(ROUTERS, 2, image=f":{TAGS[0]}")
+            fleet.all_settled(image=f":{TAGS[0]}-cpu")
+
+
+def test_rollouts_of_models(fleet: Fleet, traffic: Traffic) -> None:
+    old = {name: names(fleet.pods(of_model(name))) for name in PAIRS}
+    with traffic() as (_, change), change("rollout of models"):
+        for name in old:
+            fleet.patch(name, env={"ROLLED": "out"})
+        for name, pods in old.items():
+            fleet.settled(of_model(name), 2, without=pods)
+
+
+def test_scaling_down_and_up(fleet: Fleet, traffic: Traffic) -> None:
+    with traffic() as (_, change):
+        for replicas in (1, 2):
+            with change(f"scale to {replicas}"):
+                for name in PAIRS:
+                    fleet.patch(name, replicas=replicas)
+                for name in PAIRS:
+                    fleet.settled(of_model(name), replicas)
+
+
+def test_a_restart_of_the_routers(fleet: Fleet, traffic: Traffic) -> None:
+    old = names(fleet.pods(ROUTERS))
+    with traffic() as (_, change), change("restart of the routers"):
+        fleet.kubectl("rollout", "restart", f"deployment/{ROUTER}")
+        fleet.settled(ROUTERS, 2, without=old)
+
+
+def test_a_restart_of_the_operator(fleet: Fleet, traffic: Traffic) -> None:
+    deployment = f"deployment/{OPERATOR}"
+    with traffic() as (_, change), change("restart of the operator"):
+        fleet.kubectl("rollout", "restart", deployment)
+        fleet.kubectl("rollout", "status", deployment, "--timeout=200s", timeout=220)
+        old = names(fleet.pods(of_model("minilm")))
+        fleet.patch("minilm", env={"ROLLED": "by the new operator"})
+        fleet.settled(of_model("minilm"), 2, without=old)
+
+
+def test_pods_deleted_while_they_work(fleet: Fleet, traffic: Traffic) -> None:
+    with traffic() as (driver, change), change("pods deleted"):
+        driver.await_under_way(2)
+        victims = [fleet.pods(of_model(name))[0] for name in PAIRS]
+        for name in names(victims):
+            fleet.kubectl("delete", "pod", name, "--wait=false")
+        for name in PAIRS:
+            fleet.settled(of_model(name), 2, without=names(victims))
+
+
+def test_servers_killed_before_the_first_byte(fleet: Fleet, traffic: Traffic) -> None:
+    routers = fleet.pods(ROUTERS)
+    before = total(routers, "modelfleet_router_retries_total")
+    with traffic(begun=False) as (_, change), change("servers killed"):
+        for name in PAIRS:
+            pod = fleet.pods(of_model(name))[0]
+            if name == "smollm2":  # an embedding takes less time than asking what runs
+                busy(pod)
+            kill(pod)
+            fleet.tenant.wait("v1", "Pod", pod["metadata"]["name"], restarted, READY_SECONDS)
+    assert total(routers, "modelfleet_router_retries_total") > before
+
+
+def test_deployments_are_as_they_should_be(fleet: Fleet) -> None:
+    """After all that."""
+    for name in (*MODELS, OPERATOR, ROUTER):
+        found = fleet.tenant.get(APPS, "Deployment", name)
+        assert found["status"].get("unavailableReplicas", 0) == 0
