@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from harness import volumes
-from harness.api import Api
+from harness import edge as edges
+from harness import tiers, volumes
+from harness.api import Api, Json
 from harness.control_plane import ControlPlane
+from harness.edge import Edge
 from harness.fleet import (
     EXAMPLES,
     MODELS,
@@ -123,6 +125,21 @@ def fleet(arrival: Arrival) -> Fleet:
         arrival.fleet.apply(example, MODELS[name])
     arrival.fleet.all_settled()
     return arrival.fleet
+
+
+@pytest.fixture(scope="session")
+def ingress(fleet: Fleet) -> Json:
+    """The Ingress of the release, where nginx is."""
+    if why := edges.why_not():
+        tiers.did_not_run("edge proxy", why)
+    return fleet.tenant.get("networking.k8s.io/v1", "Ingress", "fleet-modelfleet")
+
+
+@pytest.fixture(scope="session")
+def edge(fleet: Fleet, run: Run, ingress: Json) -> Iterator[Edge]:
+    """nginx, as the Ingress wants it."""
+    with Edge(run, ingress, fleet.url) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,13 @@ killed. Two servers each of a chat and an embedding model, one of a speech model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
+from harness import edge as edges
+from harness.edge import Edge
 from harness.fleet import (
     CHAT,
     EMBEDDING,
@@ -41,7 +43,8 @@ Traffic = Callable[..., AbstractContextManager[tuple[Driver, Change]]]
 def traffic(
     fleet: Fleet, spoken: bytes, figures: Callable[[str, Any], None], request: pytest.FixtureRequest
 ) -> Traffic:
-    """`with traffic() as (driver, change)`: at its end there must have been no failure.
+    """`with traffic() as (driver, change)`: at its end there must have been no failure. It goes to
+    the routers' Service, or through an edge proxy.
 
     `with change(NAME)` marks what is done, and does not end before requests sent after it are
     answered. Connections are kept, as clients keep them. With `begun=False` no answer begins before
@@ -49,13 +52,12 @@ def traffic(
     """
 
     @contextmanager
-    def run(begun: bool = True) -> Iterator[tuple[Driver, Change]]:
+    def run(begun: bool = True, edge: Edge | None = None) -> Iterator[tuple[Driver, Change]]:
         kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
         if begun:
             kinds += [ChatStream(CHAT, 12, "Paris"), Transcription(SPEECH, spoken, ("capital",))]
-        plan = Plan(
-            fleet.url, rate=2 if begun else 8, at_once=4, patience=200, seconds=3600, most=100_000
-        )
+        url, host = (edge.url, edge.host) if edge else (fleet.url, "")
+        plan = Plan(url, rate=2 if begun else 8, at_once=4, patience=200, seconds=3600, host=host)
 
         @contextmanager
         def change(name: str) -> Iterator[None]:
@@ -67,7 +69,7 @@ def traffic(
             driver.flow(len(kinds), seconds=READY_SECONDS)
             yield driver, change
         report = driver.report()
-        figures(request.node.name, report.as_json())
+        figures(request.node.name + ("_behind_the_edge" if edge else ""), report.as_json())
         assert report.clean, report
 
     return run
@@ -109,9 +111,17 @@ def test_scaling_down_and_up(fleet: Fleet, traffic: Traffic) -> None:
                     fleet.settled(of_model(name), replicas)
 
 
-def test_a_restart_of_the_routers(fleet: Fleet, traffic: Traffic) -> None:
+def test_a_restart_of_the_routers(
+    fleet: Fleet, traffic: Traffic, request: pytest.FixtureRequest
+) -> None:
+    """Callers connect to them, and the edge proxy, where there is one, keeps its connections and
+    sends nothing twice."""
     old = names(fleet.pods(ROUTERS))
-    with traffic() as (_, change), change("restart of the routers"):
+    with ExitStack() as all_traffic:
+        ways = [None] if edges.why_not() else [None, request.getfixturevalue("edge")]
+        for way in ways:
+            _, change = all_traffic.enter_context(traffic(edge=way))
+            all_traffic.enter_context(change("restart of the routers"))
         fleet.kubectl("rollout", "restart", f"deployment/{ROUTER}")
         fleet.settled(ROUTERS, 2, without=old)
 

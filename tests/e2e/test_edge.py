@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from harness import edge as edges
-from harness import tiers, waiting
+from harness import waiting
 from harness.api import Json
 from harness.edge import Edge
 from harness.fleet import CHAT, ROUTERS, SPEECH, Fleet, of_model
@@ -32,21 +32,6 @@ TALE = {
 }
 IN_FLIGHT = "modelfleet_in_flight"
 ROUTER_IN_FLIGHT = "modelfleet_router_in_flight"
-
-
-@pytest.fixture(scope="module")
-def ingress(fleet: Fleet) -> Json:
-    """The Ingress of the release, where nginx is."""
-    if why := edges.why_not():
-        tiers.did_not_run("edge proxy", why)
-    return fleet.tenant.get("networking.k8s.io/v1", "Ingress", "fleet-modelfleet")
-
-
-@pytest.fixture(scope="module")
-def edge(fleet: Fleet, run: Run, ingress: Json) -> Iterator[Edge]:
-    """nginx, as the Ingress wants it."""
-    with Edge(run, ingress, fleet.url) as made:
-        yield made
 
 
 def client_of(edge: Edge) -> httpx.Client:

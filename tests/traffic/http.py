@@ -21,9 +21,12 @@ TOLD_CHARS = 300
 def client(plan: Plan) -> httpx.AsyncClient:
     """A client that never repeats a request by itself."""
     kept = plan.at_once if plan.keep_alive else 0
+    headers = {"authorization": f"Bearer {plan.api_key}"}
+    if plan.host:
+        headers["host"] = plan.host
     return httpx.AsyncClient(
         base_url=plan.root,
-        headers={"authorization": f"Bearer {plan.api_key}"},
+        headers=headers,
         limits=httpx.Limits(max_connections=plan.at_once, max_keepalive_connections=kept),
         timeout=plan.patience,
         trust_env=False,

@@ -11,7 +11,8 @@ class Plan:
 
     Traffic ends after `most` requests or `seconds`, whichever comes first. A request without a
     complete answer after `patience` seconds has failed. With `keep_alive` connections are used
-    again, as clients do; without it every request opens its own.
+    again, as clients do; without it every request opens its own. `host` is asked for at an address
+    that serves several, such as an edge proxy.
     """
 
     base_url: str
@@ -22,6 +23,7 @@ class Plan:
     patience: float = 60.0
     keep_alive: bool = True
     api_key: str = "none"
+    host: str = ""
 
     def __post_init__(self) -> None:
         for name in ("rate", "at_once", "most", "seconds", "patience"):

@@ -80,21 +80,23 @@ def _config(folder: Path, ingress: Json, upstream: str, port: int) -> str:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     scratch = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     settings = "".join(f"    {line};\n" for line in directives(ingress))
-    paths = "".join(_location(one["path"], upstream) for one in rule["http"]["paths"])
+    paths = "".join(_location(one["path"]) for one in rule["http"]["paths"])
     # One process, which ends with the tests as every other one does.
     return (
         f"daemon off;\nmaster_process off;\npid {folder}/pid;\n"
         "events { worker_connections 256; }\n"
         f"http {{\n  access_log off;\n{scratch}"
+        f"  upstream routers {{ server {upstream.removeprefix('http://')}; keepalive 32; }}\n"
         f"  server {{ listen {NODE_ADDRESS}:{port} default_server; return 404; }}\n"
         f"  server {{\n    listen {NODE_ADDRESS}:{port};\n    server_name {rule['host']};\n"
         f"{settings}{paths}  }}\n}}\n"
     )
 
 
-def _location(path: str, upstream: str) -> str:
+def _location(path: str) -> str:
+    """As ingress-nginx does, with connections that are kept."""
     headers = (
         "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; "
         "proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Connection '';"
     )
-    return f"    location {path} {{ proxy_pass {upstream}; {headers} }}\n"
+    return f"    location {path} {{ proxy_pass http://routers; {headers} }}\n"

@@ -52,6 +52,7 @@ class Behaviour:
     """The request id in the answer, where not the client's."""
     gate: threading.Event | None = None
     bodies: list[bytes] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -61,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.how.bodies.append(body)
+        self.how.hosts.add(self.headers["host"])
         if self.how.gate is not None:
             self.how.gate.wait()
         if self.how.status != 200:

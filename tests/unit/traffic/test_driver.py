@@ -25,6 +25,12 @@ def test_it_ends_after_the_number_of_requests(stub: Any) -> None:
     assert len(stub.how.bodies) == 7
 
 
+def test_it_asks_for_the_host_it_was_given(stub: Any) -> None:
+    with Driver(Plan(stub.url, rate=1000, most=2, host="models.example.com"), [CHAT]) as driver:
+        driver.flow(2)
+    assert stub.how.hosts == {"models.example.com"}
+
+
 def test_it_ends_after_the_time(stub: Any) -> None:
     with (
         Driver(Plan(stub.url, rate=50, seconds=0.3), [CHAT]) as driver,
