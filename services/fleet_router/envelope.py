@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 from fastapi import Request
@@ -29,8 +29,7 @@ FORM_BYTES = 1024 * 1024
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The model a request asks for, None when it names none, its body, and what `peek` saw."""
 
     model: str | None
@@ -103,11 +102,13 @@ async def _open_json(request: Request, limit: int, memory: Memory, prefix: bool)
 
 def read_json(data: bytes, prefix: bool) -> tuple[str | None, Peek]:
     """The field `model` of a JSON object, and a peek at the rest. Raises BadRequest."""
-    if not data.strip():
-        raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
+        if not data.strip():
+            raise BadRequest(
+                "The body is empty; a JSON object is expected.", code="invalid_json"
+            ) from None
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 PROMPT_BYTES = 2048
 """Bytes of a prompt that weigh as much as one request: about 500 tokens to read."""
@@ -23,8 +22,7 @@ LEADING_CHARS = 1024
 """Characters of each leading text that count: the rest of a long one changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
+class Peek(NamedTuple):
     """`cost` is 1 for a small request; `prefix` is b"" where nothing could be shared; `images`
     counts those in its messages."""
 

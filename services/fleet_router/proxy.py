@@ -23,7 +23,7 @@ from fleet_router.outlet import Outlet
 from fleet_router.paths import PATHS, PathRule
 from fleet_router.routes import LiveRoutes, Route
 from fleet_web import errors
-from fleet_web.body import ClientDisconnect, check_length
+from fleet_web.body import ClientDisconnect
 from fleet_web.disconnect import ClientGone
 from fleet_web.logs import event
 
@@ -75,7 +75,6 @@ class Proxy:
         if table is None:
             raise NotReady("The router does not know its models yet.", retry_after=1)
         limit = self._limits.of(table, rule)
-        check_length(request, limit)
         envelope = await open_envelope(
             request, rule, limit, self._memory, self._disk, prefix=table.hashes
         )

@@ -8,18 +8,18 @@ Our servers say it besides where OpenAI's shape has no place for it, when the ro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 TAIL_BYTES = 4096
-_NAMED = (b'"usage"', b"\n: usage")
-_OBJECT = re.compile(rb"\s*:?\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})")
+_WORD = b"usage"
+_BEFORE = (b'"', b"\n: ")
+"""As a member of an object, or at the beginning of a comment."""
+_OBJECT = re.compile(rb'"?\s*:?\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Counts of one request; 0 where nothing was said."""
 
     prompt_tokens: int = 0
@@ -50,14 +50,13 @@ class Tail:
     def usage(self) -> Usage:
         """What the last `usage` in it says."""
         data = b"\n" + self._bytes[-TAIL_BYTES:]
-        until = len(data)
-        while (at := max(data.rfind(name, 0, until) for name in _NAMED)) >= 0:
-            name = next(name for name in _NAMED if data.startswith(name, at))
-            found = _OBJECT.match(data, at + len(name))
-            usage = read(found[1]) if found is not None else NOTHING
-            if usage is not NOTHING:
-                return usage
-            until = at
+        at = data.rfind(_WORD)
+        while at >= 0:
+            if data.endswith(_BEFORE, 0, at) and (found := _OBJECT.match(data, at + len(_WORD))):
+                usage = read(found[1])
+                if usage is not NOTHING:
+                    return usage
+            at = data.rfind(_WORD, 0, at)
         return NOTHING
 
 
@@ -72,11 +71,11 @@ def read(raw: bytes) -> Usage:
     details = said.get("prompt_tokens_details") or said.get("input_tokens_details")
     usage = Usage(
         _count(said.get("prompt_tokens", said.get("input_tokens"))),
-        _count(details.get("cached_tokens") if isinstance(details, dict) else 0),
+        _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
         _count(said.get("completion_tokens", said.get("output_tokens"))),
         float(_count(said.get("seconds"))),
     )
-    return NOTHING if usage == NOTHING else usage
+    return usage if any(usage) else NOTHING
 
 
 def _count(value: Any) -> int:

@@ -19,9 +19,9 @@ READ_TIMEOUT = 30.0
 
 def check_length(request: Request, limit: int) -> None:
     """Refuse by `Content-Length` before a byte is read. Raises TooLarge with both numbers."""
-    declared = request.headers.get("content-length")
-    if declared is not None and declared.isdigit() and int(declared) > limit:
-        raise _too_large(int(declared), limit)
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise _too_large(int(value), limit)
 
 
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
