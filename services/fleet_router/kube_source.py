@@ -120,7 +120,7 @@ class KubeSource:
             self._environ,
         )
         old = self._routes.table
-        if old is not None and old.routes == table.routes:
+        if old is not None and (old.routes, old.refused) == (table.routes, table.refused):
             return
         self._routes.swap(table)
         before, now = _servers(old), _servers(table)

@@ -84,13 +84,12 @@ class RouteTable:
     by_id: Mapping[str, Route]
     hashes: bool = False
     """Whether any model is routed by how its requests begin."""
+    refused: tuple[Route, ...] = ()
+    """Models that are not served; their aliases alone are known."""
 
     @classmethod
     def build(cls, routes: Iterable[Route], refused: Iterable[Route] = ()) -> RouteTable:
-        """Raises ValueError when two models claim one id or alias.
-
-        Of `refused`, models that are not served, the aliases alone are known.
-        """
+        """Raises ValueError when two models of `routes` claim one id or alias."""
         listed = tuple(routes)
         by_id: dict[str, Route] = {}
         for route in listed:
@@ -100,10 +99,11 @@ class RouteTable:
                         f"{name!r} names both {by_id[name].model!r} and {route.model!r}"
                     )
                 by_id[name] = route
-        for route in refused:
+        others = tuple(refused)
+        for route in others:
             by_id.update({alias: route for alias in route.spec.aliases if alias not in by_id})
         hashes = any(each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed)
-        return cls(listed, MappingProxyType(by_id), hashes)
+        return cls(listed, MappingProxyType(by_id), hashes, others)
 
     def of_task(self, task: Task | None) -> tuple[Route, ...]:
         """The models that do `task`; all of them for None."""
