@@ -135,6 +135,49 @@ async def test_silence_is_told_and_closes() -> None:
         assert not connection.reusable
 
 
+async def test_pieces_within_patience_are_waited_for_and_then_silence_is_told() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")
+        for _ in range(11):
+            await go_on.wait()
+            go_on.clear()
+            writer.write(b"x")
+        await reader.read()
+
+    async with serving(slow) as endpoint:
+        connection = await connect(endpoint, 5)
+        connection.send(ASK, b"")
+        await connection.read_head(60)
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+        assert await connection.read(2.0) == b"x"  # the timer of 60 s gives way to this one
+        for _ in range(10):  # together longer than the timer that was set first
+            asyncio.get_running_loop().call_later(0.25, go_on.set)
+            assert await connection.read(2.0) == b"x"
+        with pytest.raises(UpstreamSilent):
+            await connection.read(0.05)
+        assert connection.closed
+
+
+async def test_an_answer_to_a_body_that_is_not_read_comes_and_is_not_kept_for_reuse() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async with serving(refuse) as endpoint:
+        pool = Pool(endpoint)
+        connection, _ = await pool.take()
+        connection.send(ASK, b"x" * 50_000_000)
+        assert (await connection.read_head(5)).status == 200
+        assert await connection.read(5) == b"{}"
+        pool.give(connection)
+        assert connection.closed
+
+
 async def test_a_broken_body_is_told_after_what_came_of_it() -> None:
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

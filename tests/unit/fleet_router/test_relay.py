@@ -98,6 +98,25 @@ def test_a_client_that_leaves_before_the_answer_stops_the_server(
     stub.await_state(identifier, "cancelled")
 
 
+@pytest.mark.parametrize("kind", ["json", "upload"])
+def test_a_client_that_leaves_after_a_large_body_stops_the_server(
+    fleet: Any, stub: Any, headers: Any, kind: str
+) -> None:
+    # The router stops reading while it holds much of a body, and must read on to notice.
+    identifier = uuid.uuid4().hex
+    text = "x" * 3_000_000
+    path, sent = "/v1/chat/completions", {"json": {"model": "chat", "user": text}}
+    if kind == "upload":
+        path = "/v1/audio/transcriptions"
+        sent = {"files": {"file": text.encode()}, "data": {"model": "acme/speech"}}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{fleet.url}{path}", **sent, timeout=1.5,
+            headers=headers({"delay": 30}, identifier),
+        )  # fmt: skip
+    stub.await_state(identifier, "cancelled")
+
+
 def test_a_client_that_leaves_within_its_upload_stops_the_server(fleet: Any, stub: Any) -> None:
     identifier = uuid.uuid4().hex
     raw = (
