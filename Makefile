@@ -51,7 +51,8 @@ bench: env-run ## Measure a fleet that runs at PORT
 	$(if $(AUDIO_FILE),$(BIN)/modelfleet bench audio --model whisper-base --file $(AUDIO_FILE) $(BENCHED))
 
 bench-figures: env-dev ## Take the figures of docs/benchmarks.md on this machine
-	@set -e; for script in ready in_process router_overhead chat_side_by_side; do \
+	@set -e; for script in ready in_process router_overhead router_side_by_side router_memory \
+		chat_side_by_side; do \
 		$(BIN)/python tests/bench/$$script.py; done
 
 BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
