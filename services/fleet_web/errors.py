@@ -62,8 +62,12 @@ def nobody_reads() -> Response:
 
 
 def from_validation(error: ValidationError, body: Any) -> BadRequest:
-    """The first complaint of pydantic about `body` as a 400 with `param`, such as `stop[0]`."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    """What pydantic says of the first field at fault in `body` as a 400 with `param`, such as
+    `stop[0]`: of the complaints of a union's branches the one that goes deepest."""
+    all_of_them = error.errors(include_url=False, include_context=False, include_input=False)
+    field = all_of_them[0]["loc"][:1]
+    of_field = [each for each in all_of_them if each["loc"][:1] == field]
+    first = max(of_field, key=lambda each: len(each["loc"]))
     path = _path(first["loc"], body, missing=first["type"] == "missing")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":

@@ -61,6 +61,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
         ({"stop": [""]}, "stop"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"stop": 5}, "stop"),
+        ({"stop": ["a", 5]}, "stop[1]"),
         ({"stop": "x" * 4097}, "stop"),
         ({"seed": 1.5}, "seed"),
         ({"presence_penalty": 3}, "presence_penalty"),
