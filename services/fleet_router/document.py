@@ -6,14 +6,16 @@ servers, and what other engines say besides is passed on as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NotRequired
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.chat import ASKS_NOTHING, ChatBody
+from fleet_contract.api import chat, completions
+from fleet_contract.api.chat import ChatBody
+from fleet_contract.api.completions import CompletionBody
 from fleet_contract.names import HEADER_ENDPOINT
 from fleet_router.paths import PATHS
 from fleet_web.openapi import housekeeping, inference
@@ -33,18 +35,34 @@ class PassedOn(TypedDict):
     model: NotRequired[str | None]
 
 
-def _free_others(schema: dict[str, Any]) -> None:
-    for name in ASKS_NOTHING:
-        schema["properties"][name] = {
-            "description": "For engines that honour it (vllm, container, remote); others refuse it "
-            "with `unsupported_parameter` unless it asks for nothing."
-        }
+def _free(names: Iterable[str]) -> Callable[[dict[str, Any]], None]:
+    def describe(schema: dict[str, Any]) -> None:
+        for name in names:
+            schema["properties"][name] = {
+                "description": "For engines that honour it (vllm, container, remote); others "
+                "refuse it with `unsupported_parameter` unless it asks for nothing."
+            }
+
+    return describe
 
 
 class PassedChat(ChatBody):
     """The parameters this project's own engines honour, and further ones of OpenAI's."""
 
-    model_config = ConfigDict(json_schema_extra=_free_others)
+    model_config = ConfigDict(json_schema_extra=_free(chat.ASKS_NOTHING))
+
+
+class PassedCompletion(CompletionBody):
+    """The same of text completions."""
+
+    model_config = ConfigDict(json_schema_extra=_free(completions.ASKS_NOTHING))
+
+    prompt: SkipValidation[completions.Prompts] = Field(examples=["Once upon a time"])
+    """What the text goes on from, as it is; more than one prompt is for engines that take it."""
+
+
+PASSED = {"/v1/chat/completions": PassedChat, "/v1/completions": PassedCompletion}
+"""Bodies of which other engines take more than this project's own."""
 
 
 def document(*, guarded: bool, with_metrics: bool) -> Json:
@@ -57,8 +75,8 @@ def operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operation]:
     """Everything a router answers."""
     for path in PATHS:
         known = inference.BY_PATH.get(path) or _other(path)
-        if known is inference.CHAT:
-            known = replace(known, body=Content(JSON, PassedChat))
+        if path in PASSED:
+            known = replace(known, body=Content(JSON, PASSED[path]))
         more = {401, 403, 502} if guarded else {502}
         yield replace(
             known, headers=(*inference.ANSWERED, HEADER_ENDPOINT), errors=known.errors | more

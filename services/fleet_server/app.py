@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
@@ -27,11 +27,11 @@ from fleet_web.direct import DirectMiddleware, posted
 from fleet_web.openapi.serving import Serving
 from fleet_web.request_id import RequestIdMiddleware
 
-ROUTES: dict[Task, str] = {
-    Task.CHAT: "fleet_server.chat.routes",
-    Task.EMBEDDING: "fleet_server.embeddings.routes",
-    Task.RERANK: "fleet_server.rerank.routes",
-    Task.SPEECH: "fleet_server.audio.routes",
+ROUTES: dict[Task, tuple[str, ...]] = {
+    Task.CHAT: ("fleet_server.chat.routes", "fleet_server.completions.routes"),
+    Task.EMBEDDING: ("fleet_server.embeddings.routes",),
+    Task.RERANK: ("fleet_server.rerank.routes",),
+    Task.SPEECH: ("fleet_server.audio.routes",),
 }
 
 SENDS_NOTHING: Any = {"tracing": False, "metrics": False, "logs": False}
@@ -48,7 +48,9 @@ def create_app(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=SENDS_NOTHING,
     )  # fmt: skip
-    served = importlib.import_module(ROUTES[server.spec.task]).router(server)
+    served = APIRouter()
+    for module in ROUTES[server.spec.task]:
+        served.include_router(importlib.import_module(module).router(server))
     app.add_middleware(DirectMiddleware, endpoints=posted(served))
     errors.install(app)
     _mount_probes(app, server)

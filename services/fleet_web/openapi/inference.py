@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fleet_contract.api.base import ErrorBody
 from fleet_contract.api.chat import ChatBody, ChatChunk, ChatCompletion
+from fleet_contract.api.completions import CompletionBody, TextChunk, TextCompletion
 from fleet_contract.api.embeddings import (
     EmbeddingBody,
     EmbeddingList,
@@ -39,6 +40,12 @@ CHAT = Operation(
     body=Content(JSON, ChatBody),
     answers=(Content(JSON, ChatCompletion), Content(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
     headers=ANSWERED, errors=ERRORS,
+)  # fmt: skip
+COMPLETION = replace(
+    CHAT, path="/v1/completions", summary="Go on from a text, without a chat template.",
+    description=CHAT.description.replace("ChatChunk", "TextChunk"),
+    body=Content(JSON, CompletionBody),
+    answers=(Content(JSON, TextCompletion), Content(EVENTS, TextChunk | ErrorBody, "[DONE]")),
 )  # fmt: skip
 EMBEDDING = Operation(
     "/v1/embeddings", "post", "embeddings", "Turn texts into vectors.",
@@ -81,7 +88,8 @@ TOKENS = (TOKENIZE, DETOKENIZE)
 BY_PATH = {
     operation.path: operation
     for operation in (
-        CHAT, EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"), TRANSCRIBE, TRANSLATE, RERANK,
+        CHAT, COMPLETION, EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"),
+        TRANSCRIBE, TRANSLATE, RERANK,
         *(replace(RERANK, path=path) for path in ("/v1/reranking", "/rerank", "/reranking")),
         *TOKENS,
     )

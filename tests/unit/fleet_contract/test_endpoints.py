@@ -22,6 +22,10 @@ def test_every_task_has_a_path_to_recommend(task: Task, path: str) -> None:
     assert TASK_OF_PATH[path] is task
 
 
+def test_texts_are_completed_by_models_that_chat() -> None:
+    assert TASK_OF_PATH["/v1/completions"] is Task.CHAT
+
+
 def test_the_wrong_path_names_the_right_one() -> None:
     error = wrong_task("org/m", Task.EMBEDDING, "/v1/chat/completions")
     assert error.status == 400

@@ -43,6 +43,12 @@ CHAT: dict[str, Any] = {
     "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "tools": [], "tool_choice": "none",
     "metadata": {"a": "b"}, "modalities": ["text"], "reasoning_effort": "none", "top_k": None,
 }  # fmt: skip
+COMPLETION: dict[str, Any] = {
+    "model": "chat", "prompt": ["Once upon"], "max_tokens": 8, "temperature": 0.5, "top_p": 0.9,
+    "stop": ["x"], "stream": True, "stream_options": {"include_usage": True}, "n": 1, "best_of": 1,
+    "echo": True, "user": "me", "seed": 1, "presence_penalty": 0.5, "frequency_penalty": -0.5,
+    "suffix": None, "logprobs": None, "logit_bias": {}, "top_k": None,
+}  # fmt: skip
 EMBED: dict[str, Any] = {
     "model": "embedding", "input": ["w1 w2", "w3"], "encoding_format": "base64", "dimensions": 16,
     "user": "me", "truncate": True,
@@ -69,6 +75,11 @@ DETOKENIZE: dict[str, Any] = {"model": "embedding", "tokens": [2, 5, 6, 3]}
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", CHAT),
     ("/v1/chat/completions", CHAT | {"stream": False, "stream_options": None}),
+    ("/v1/completions", COMPLETION),
+    (
+        "/v1/completions",
+        COMPLETION | {"prompt": [79, 110, 256], "stream": False, "stream_options": None},
+    ),
     ("/v1/embeddings", EMBED),
     ("/v1/embeddings", IDS),
     ("/embedding", NATIVE),

@@ -41,7 +41,7 @@ def encoder(folder: Path, *, head: bool) -> Path:
 
 def forgetful(model: Any) -> Any:
     """A stand-in that does not keep what it was asked, or its memory would grow."""
-    for name in ("asked", "running"):
+    for name in ("asked", "read", "running"):
         if hasattr(model, name):
             setattr(model, name, deque(maxlen=16))
     return model

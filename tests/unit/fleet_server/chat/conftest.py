@@ -21,7 +21,10 @@ from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
 from fleet_server.state import ServerState
 
 CHAT = "/v1/chat/completions"
-HELLO = [{"role": "user", "content": "hello"}]
+HELLO: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": [{"role": "user", "content": "hello"}]},
+    "/v1/completions": {"prompt": "hello"},
+}
 
 
 class Running:
@@ -54,12 +57,28 @@ class Running:
         self._emit(Step((), Finish.STOP))
 
 
+class Bytes:
+    """A Vocabulary: every token is a byte, but for one that begins a text."""
+
+    size = 257
+
+    def encode(self, text: str, add_special: bool) -> list[int]:
+        return [256] * add_special + list(text.encode())
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        parts = [b"<s>" if token == 256 else bytes([token]) for token in token_ids]
+        return b"".join(parts).decode("utf-8", "replace")
+
+    def piece(self, token_id: int) -> bytes:
+        return b"<s>" if token_id == 256 else bytes([token_id])
+
+
 @dataclass
 class ScriptedChat:
-    """A ChatModel that always says `text`, one byte a token.
+    """A TextModel that always says `text`, one byte a token.
 
     With a `gate`, each token waits for a release. `fail_after` so many tokens the engine fails.
-    A prompt has a token for each character.
+    The prompt of a chat has a token for each character.
     """
 
     text: str = "Hello, wörld!"
@@ -70,7 +89,10 @@ class ScriptedChat:
     supports: frozenset[str] = frozenset({"seed", "presence_penalty", "frequency_penalty"})
     device: str = "cpu"
     healthy: bool = True
+    vocabulary: Any = field(default_factory=Bytes)
+    vocab_size: int = 257
     asked: list[Sampling] = field(default_factory=list)
+    read: list[list[int]] = field(default_factory=list)
     running: list[Running] = field(default_factory=list)
 
     def prompt(self, messages: Sequence[dict[str, Any]], images: Sequence[Any]) -> Prompt:
@@ -82,6 +104,10 @@ class ScriptedChat:
         ]
         return Prompt(num_tokens=sum(map(len, texts)), state=None)
 
+    def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
+        self.read.append(list(token_ids))
+        return Prompt(num_tokens=len(token_ids), state=None)
+
     def submit(self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]) -> Running:
         self.asked.append(sampling)
         running = Running(self, sampling, emit)
@@ -90,7 +116,8 @@ class ScriptedChat:
         return running
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        return bytes(token_ids).decode("utf-8", "replace")
+        known = [token for token in token_ids if token < 256]
+        return bytes(known).decode("utf-8", "replace")
 
     def close(self) -> None:
         for running in self.running:
@@ -104,6 +131,7 @@ class Live:
     port: int
     server: ServerState
     model: ScriptedChat
+    path: str
 
     @property
     def url(self) -> str:
@@ -114,8 +142,9 @@ class Live:
             return await client.request(method, path, **more)
 
     async def chat(self, **fields: Any) -> httpx.Response:
-        body = {"model": "scripted", "messages": HELLO} | fields
-        return await self.ask("POST", CHAT, json=body)
+        """The answer to a greeting on `path`."""
+        body = {"model": "scripted"} | HELLO[self.path] | fields
+        return await self.ask("POST", self.path, json=body)
 
     async def refused(self, **fields: Any) -> dict[str, Any]:
         """The error of a 400."""
@@ -127,10 +156,10 @@ class Live:
 
     async def events(self, **fields: Any) -> AsyncIterator[Any]:
         """Events of a stream as they arrive: objects, and the end mark as a string."""
-        body = {"model": "scripted", "messages": HELLO, "stream": True} | fields
+        body = {"model": "scripted", "stream": True} | HELLO[self.path] | fields
         async with (
             httpx.AsyncClient(base_url=self.url, timeout=20, verify=False) as client,
-            client.stream("POST", CHAT, json=body) as answer,
+            client.stream("POST", self.path, json=body) as answer,
         ):
             assert answer.status_code == 200, await answer.aread()
             assert answer.headers["content-type"].startswith("text/event-stream")
@@ -162,9 +191,8 @@ async def eventually(holds: Callable[[], Any], seconds: float = 10) -> None:
 Serve = Callable[..., AbstractContextManager[Live]]
 
 
-@pytest.fixture
-def serve(listen: Any) -> Serve:
-    """`with serve(model, **spec fields) as live`."""
+def serving(listen: Any, path: str) -> Serve:
+    """Serves models whose greeting is sent to `path`."""
 
     @contextmanager
     def start(
@@ -178,12 +206,18 @@ def serve(listen: Any) -> Serve:
             server.set_ready(model)
         try:
             with listen(create_app(server), read_timeout=read_timeout) as port:
-                yield Live(port, server, model)
+                yield Live(port, server, model, path)
         finally:
             model.close()
             server.close()
 
     return start
+
+
+@pytest.fixture
+def serve(listen: Any) -> Serve:
+    """`with serve(model, **spec fields) as live`."""
+    return serving(listen, CHAT)
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""The body of POST /v1/completions: strict types in, one frozen request out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fleet_contract.api.completions import CompletionBody
+from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
+from fleet_contract.spec import ModelSpec
+from fleet_server.chat.manner import Manner, check_most, read_manner
+from fleet_web.errors import from_validation
+
+DEFAULT_MAX_TOKENS = 16
+"""OpenAI's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """What a client asked, checked. A prompt is a text or token ids, which are not yet compared
+    with the vocabulary; neither is empty."""
+
+    prompt: str | list[int]
+    echo: bool
+    manner: Manner
+
+
+def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
+    """The request in `body`. Raises BadRequest with `param`."""
+    try:
+        given = CompletionBody.model_validate(body)
+    except ValidationError as error:
+        raise from_validation(error, body) from None
+    if given.best_of not in (None, 1):
+        raise UnsupportedParameter("'best_of' must be 1: one answer per request.", param="best_of")
+    most = min(DEFAULT_MAX_TOKENS, spec.limits.max_new_tokens)
+    if given.max_tokens is not None:
+        most = check_most(given.max_tokens, "max_tokens", spec)
+    return CompletionRequest(
+        prompt=read_prompt(given.prompt, spec),
+        echo=bool(given.echo),
+        manner=read_manner(given, spec, most),
+    )
+
+
+def read_prompt(value: Any, spec: ModelSpec) -> str | list[int]:
+    """The one prompt in any of OpenAI's forms. Raises BadRequest."""
+    if isinstance(value, list) and value and set(map(type, value)) in ({str}, {list}):
+        if len(value) > 1:
+            raise UnsupportedParameter(
+                f"'prompt' has {len(value)} prompts; ask for one per request.", param="prompt"
+            )
+        [value] = value
+    if not isinstance(value, str | list):
+        raise _no_prompt()
+    if not value:
+        raise empty()
+    if isinstance(value, list):
+        if set(map(type, value)) != {int}:
+            raise _no_prompt()
+        return value
+    if len(value) > spec.limits.max_text_chars:
+        raise TooLarge(
+            f"The prompt has {len(value)} characters; at most {spec.limits.max_text_chars} are "
+            f"accepted.",
+            param="prompt",
+        )
+    return value
+
+
+def check_ids(token_ids: list[int], vocab_size: int) -> None:
+    """Raises BadRequest for an id that is not in `range(vocab_size)`."""
+    for wrong in (min(token_ids), max(token_ids)):
+        if not 0 <= wrong < vocab_size:
+            raise BadRequest(
+                f"The prompt holds the token id {str(wrong)[:40]}; this model knows those from 0 "
+                f"to {vocab_size - 1}.",
+                param="prompt",
+            )
+
+
+def empty() -> BadRequest:
+    """The refusal of a prompt without tokens."""
+    return BadRequest("The prompt is empty.", param="prompt", code="empty_input")
+
+
+def _no_prompt() -> BadRequest:
+    return BadRequest(
+        "'prompt' must be a string or a list of token ids, or a list of one of these.",
+        param="prompt",
+        code="invalid_value",
+    )
