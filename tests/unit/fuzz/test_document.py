@@ -23,7 +23,7 @@ import requests
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from unit.fuzz import described
+from unit.fuzz import bodies, described
 from unit.fuzz.processes import running
 
 EXAMPLES = max(5, int(os.environ.get("FUZZ_EXAMPLES", "60")) // 6)
@@ -115,19 +115,32 @@ def targets(
 
 def test_every_operation_was_answered_well_too() -> None:
     """Else it would have been refused for a reason that has nothing to do with what was sent."""
+    if not answered:
+        pytest.skip("the tests that ask were left out")
     assert len(answered) > 50
     tokens = {("chat", f"POST /{name}") for name in ("tokenize", "detokenize")}
     assert {place for place, good in answered.items() if not good} <= tokens
 
 
-@pytest.mark.parametrize("target", ["chat", "router", "minilm"])
+def right_ones(port: int, target: str) -> list[requests.PreparedRequest]:
+    """What to send where the tests that ask were left out."""
+    task = {"minilm": "embedding"}.get(target, target)
+    return [
+        requests.Request("POST", f"http://127.0.0.1:{port}{path}", json=valid).prepare()
+        for path, valid in bodies.VALID * 20
+        if target == "router" or valid["model"] == task
+    ]
+
+
+@pytest.mark.parametrize(
+    "target", ["chat", "router", pytest.param("minilm", marks=pytest.mark.weights)]
+)
 def test_sending_it_all_again_needs_no_more_memory(
     target: str, targets: Any, session: requests.Session
 ) -> None:
-    _, process = targets(target)
+    port, process = targets(target)
     here = [kept for (place, _), kept in sent.items() if targets(place)[1] == process]
-    again = [each for kept in here for each in kept]
-    assert len(again) > 40
+    again = [each for kept in here for each in kept] or right_ones(port, target)
 
     def go_round() -> int:
         for each in again:
