@@ -40,8 +40,10 @@ class Client:
             self._cycle.flow.resume_reading()
 
     def left(self) -> None:
-        """The connection is gone. Called by `protocol`."""
-        self._gone = True
+        """The connection is gone. Called by `protocol`, for every request not yet answered: uvicorn
+        itself tells only the last of several, and the others would write to what is closed."""
+        self._gone = self._cycle.disconnected = True
+        self._cycle.message_event.set()
         if self._leave is not None:
             self._leave()
 

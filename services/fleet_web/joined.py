@@ -58,6 +58,6 @@ class JoinedTransport:
         return getattr(self._transport, name)
 
     def _flush(self) -> None:
-        if self._head:
+        if self._head and not self.is_closing():
             data, self._head = self._head, b""
             self._transport.write(data)

@@ -39,6 +39,7 @@ def told(app: Any) -> list[Any]:
         await left.wait()
         client_of(request.scope).on_leave(lambda: seen.append("told at once"))
         app.state.left.set()
+        return json_answer({})
 
     return seen
 
@@ -67,6 +68,19 @@ async def test_who_leaves_is_noticed(app: Any, listen: Any, wire: Any, size: int
             assert not app.state.left.is_set()
         assert await asyncio.to_thread(app.state.left.wait, 10)
     assert seen == ["told at once"]
+
+
+async def test_who_leaves_is_noticed_by_each_of_several_requests(
+    app: Any, listen: Any, wire: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = told(app)
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send((HEAD % (b"stay", 4) + b"body") * 3)
+            assert await asyncio.to_thread(app.state.staying.wait, 10)
+        assert await asyncio.to_thread(app.state.left.wait, 10)
+    assert seen == ["told at once"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_elsewhere_nothing_is_known() -> None:

@@ -16,6 +16,10 @@ class Written:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing
 
     def __getattr__(self, name: str) -> Any:
         return lambda *values: self.calls.append((name, *values))
@@ -71,3 +75,12 @@ async def test_the_end_comes_after_a_head_that_waits(joined: Any, end: str) -> N
     assert calls == [("write", b"head"), (end,)]
     transport.pause_reading()
     assert calls[-1] == ("pause_reading",)
+
+
+async def test_a_head_is_dropped_when_the_client_is_gone(joined: Any) -> None:
+    transport, protocol, calls = joined
+    protocol.cycle = answering()
+    transport.write(b"head")
+    transport._transport.closing = True
+    await asyncio.sleep(0)
+    assert calls == []
