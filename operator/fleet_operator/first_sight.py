@@ -34,10 +34,21 @@ class FirstSight:
         self._kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
 
     async def run(self) -> None:
-        """Wait, open the queue, and do nothing more."""
+        """Wait, open the queue, and do nothing more.
+
+        What has not come for two whole rounds is not waited for: one object that cannot be read
+        must not keep all models from being looked at. `resync` says when a watch is stuck.
+        """
+        before: dict[Kind, set[str]] = {}
         while not self._queue.is_open:
             try:
-                await self._await(await self._listed())
+                missing = await self._await(await self._listed())
+                if not missing or missing == before:
+                    for kind, marks in missing.items():
+                        log(logger, "not_seen", level=logging.WARNING, kind=kind.kind,
+                            objects=len(marks))  # fmt: skip
+                    self._queue.open()
+                before = missing
             except (ApiError, ApiUnreachable) as error:
                 log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
                 await asyncio.sleep(1)
@@ -56,8 +67,8 @@ class FirstSight:
             for item in await self._api.items(kind, namespace, metadata_only=True)
         }
 
-    async def _await(self, listed: dict[Kind, set[str]]) -> None:
-        """Until all of it has been seen, or for a while."""
+    async def _await(self, listed: dict[Kind, set[str]]) -> dict[Kind, set[str]]:
+        """Until all of it has been seen, or for a while; what is missing then."""
         for _ in range(AGAIN):
             listed = {
                 kind: missing
@@ -65,6 +76,6 @@ class FirstSight:
                 if (missing := marks - self._world.seen(kind.kind))
             }
             if not listed:
-                self._queue.open()
-                return
+                break
             await asyncio.sleep(EVERY_SECONDS)
+        return listed

@@ -86,8 +86,9 @@ async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
 
 
 async def test_everything_listed_is_awaited_what_belongs_to_others_too(
-    begin: Begin, listing: Listing, world: World
+    begin: Begin, listing: Listing, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(first_sight, "AGAIN", 10**9)
     listing.has = {
         "InferenceModel": [model()], "Pod": [pod()], "Service": [{"metadata": SERVICE}],
         "Node": [NODE],
@@ -118,6 +119,18 @@ async def test_what_was_deleted_before_it_was_seen_is_not_awaited_for_ever(
     await listing.all_asked.wait()
     listing.has = {}
     await opened(queue)
+
+
+async def test_one_object_that_cannot_be_read_does_not_stop_all_others(
+    begin: Begin, listing: Listing, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    listing.has = {"InferenceModel": [model()], "Pod": [pod()]}
+    world.put_model(model())
+    await opened(begin())
+    assert listing.asked.count("Pod") == 2
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "not_seen"
+    ]
 
 
 async def test_an_api_server_that_is_away_is_asked_again(begin: Begin, listing: Listing) -> None:
