@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 FILES = 65_536
+COLLECT_AFTER = 10_000
+"""Objects made, beyond those that went, before the collector looks for cycles."""
 FILE_SECONDS = 10.0
 """How long requests wait for a model on one machine: a server that fell is back by then."""
 CLUSTER_SECONDS = 300.0
@@ -57,6 +59,8 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         tls = serve.Certificate(settings.tls_cert, settings.tls_key)
     # What was built up to here lives for ever: the collector need not look at it again and again.
     gc.freeze()
+    # Each look takes time from requests, and these leave little that only it would find.
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,

@@ -15,7 +15,8 @@ KEY = "modelfleet.client"
 
 
 class Client:
-    """The client of one request. `cycle` is uvicorn's state of the request."""
+    """The client of one request. `cycle` is uvicorn's state of the request, until it is answered:
+    it holds the scope, and so this."""
 
     def __init__(self, cycle: Any) -> None:
         self._cycle = cycle
@@ -24,8 +25,8 @@ class Client:
 
     @property
     def sent_all(self) -> bool:
-        """Whether the whole body has arrived."""
-        return not self._cycle.more_body
+        """Whether nothing of the body is still to come."""
+        return self._cycle is None or not self._cycle.more_body
 
     def on_leave(self, call: Callable[[], None] | None) -> None:
         """Have `call` called once when the client leaves, at once if it has; None forgets it."""
@@ -36,14 +37,19 @@ class Client:
     def listen(self) -> None:
         """Have the connection read on, now that the body has been taken: the end of one that is
         not read is not seen."""
-        if not self._gone:
+        if self._cycle is not None:
             self._cycle.flow.resume_reading()
+
+    def answered(self) -> None:
+        """The whole answer was given. Called by `protocol`."""
+        self._cycle = None
 
     def left(self) -> None:
         """The connection is gone. Called by `protocol`, for every request not yet answered: uvicorn
         itself tells only the last of several, and the others would write to what is closed."""
-        self._gone = self._cycle.disconnected = True
-        self._cycle.message_event.set()
+        cycle, self._cycle, self._gone = self._cycle, None, True
+        cycle.disconnected = True
+        cycle.message_event.set()
         if self._leave is not None:
             self._leave()
 

@@ -7,10 +7,7 @@ there: together about a tenth of what a small answer costs.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Any
 
 
 class JoinedTransport:
@@ -20,24 +17,26 @@ class JoinedTransport:
     at once, in the order it is called.
     """
 
-    def __init__(self, transport: asyncio.Transport, protocol: HttpToolsProtocol) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
-        self._protocol = protocol
-        self._begun: object = None
+        self._loop = loop
+        self._cycle: Any = None
         self._head = b""
         self.is_closing = transport.is_closing
+
+    def begin(self, cycle: Any) -> None:
+        """An answer will come: what is written first after `cycle`, uvicorn's state of the request,
+        says that it has started is its head."""
+        self._cycle = cycle
 
     def write(self, data: bytes) -> None:
         """Write, what waits first."""
         if self._head:
             data, self._head = self._head + data, b""
-        else:
-            cycle = self._protocol.cycle
-            # What is written first after the start of an answer is its head.
-            if cycle is not self._begun and cycle is not None and cycle.response_started:
-                self._begun, self._head = cycle, data
-                self._protocol.loop.call_soon(self._flush)
-                return
+        elif self._cycle is not None and self._cycle.response_started:
+            self._cycle, self._head = None, data
+            self._loop.call_soon(self._flush)
+            return
         self._transport.write(data)
 
     def close(self) -> None:

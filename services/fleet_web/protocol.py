@@ -55,15 +55,16 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
         def connection_made(self, transport: Any) -> None:
             self._clients: deque[Client] = deque()
             """Of the requests not yet answered, in order: several where one did not wait."""
-            super().connection_made(cast(asyncio.Transport, JoinedTransport(transport, self)))
+            self._joined = JoinedTransport(transport, self.loop)
+            super().connection_made(cast(asyncio.Transport, self._joined))
             self._start_timer()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
             self._stop_watching()
             super().connection_lost(exc)
-            for client in self._clients:
-                client.left()
+            while self._clients:
+                self._clients.popleft().left()
 
         def data_received(self, data: bytes) -> None:
             if self._refused:
@@ -89,12 +90,13 @@ def with_timeouts(seconds: float) -> type[HttpToolsProtocol]:
             before = self.cycle
             super().on_headers_complete()
             if self.cycle is not before:
+                self._joined.begin(self.cycle)
                 client = Client(self.cycle)
                 self._clients.append(client)
                 cast(dict[str, Any], self.cycle.scope)[KEY] = client
 
         def on_response_complete(self) -> None:
-            self._clients.popleft()
+            self._clients.popleft().answered()
             super().on_response_complete()
 
         def send_400_response(self, msg: str) -> None:

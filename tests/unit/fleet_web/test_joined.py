@@ -26,11 +26,9 @@ class Written:
 
 
 @pytest.fixture
-async def joined() -> tuple[Any, Any, list[Any]]:
-    below = Written()
-    protocol: Any = SimpleNamespace(cycle=None, loop=asyncio.get_running_loop())
-    transport: Any = below
-    return JoinedTransport(transport, protocol), protocol, below.calls
+async def joined() -> tuple[Any, list[Any]]:
+    below: Any = Written()
+    return JoinedTransport(below, asyncio.get_running_loop()), below.calls
 
 
 def answering() -> Any:
@@ -38,9 +36,9 @@ def answering() -> Any:
 
 
 async def test_a_head_leaves_with_what_follows(joined: Any) -> None:
-    transport, protocol, calls = joined
+    transport, calls = joined
     transport.write(b"HTTP/1.1 100 Continue")
-    protocol.cycle = answering()
+    transport.begin(answering())
     transport.write(b"head ")
     assert transport._head == b"head "
     transport.write(b"body")
@@ -52,14 +50,14 @@ async def test_a_head_leaves_with_what_follows(joined: Any) -> None:
 
 
 async def test_a_head_without_a_body_leaves_in_its_turn(joined: Any) -> None:
-    transport, protocol, calls = joined
-    protocol.cycle = answering()
+    transport, calls = joined
+    transport.begin(answering())
     transport.write(b"head")
     assert calls == []
     await asyncio.sleep(0)
     assert calls == [("write", b"head")]
     transport.write(b"body")
-    protocol.cycle = answering()
+    transport.begin(answering())
     transport.write(b"second head")
     transport.write(b" and body")
     assert calls[1:] == [("write", b"body"), ("write", b"second head and body")]
@@ -67,8 +65,8 @@ async def test_a_head_without_a_body_leaves_in_its_turn(joined: Any) -> None:
 
 @pytest.mark.parametrize("end", ["close", "write_eof"])
 async def test_the_end_comes_after_a_head_that_waits(joined: Any, end: str) -> None:
-    transport, protocol, calls = joined
-    protocol.cycle = answering()
+    transport, calls = joined
+    transport.begin(answering())
     transport.write(b"head")
     getattr(transport, end)()
     await asyncio.sleep(0)
@@ -78,8 +76,8 @@ async def test_the_end_comes_after_a_head_that_waits(joined: Any, end: str) -> N
 
 
 async def test_a_head_is_dropped_when_the_client_is_gone(joined: Any) -> None:
-    transport, protocol, calls = joined
-    protocol.cycle = answering()
+    transport, calls = joined
+    transport.begin(answering())
     transport.write(b"head")
     transport._transport.closing = True
     await asyncio.sleep(0)
