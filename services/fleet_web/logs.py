@@ -24,7 +24,22 @@ LEVELS = ("debug", "info", "warning", "error")
 def event(logger: logging.Logger, name: str, *, level: int = logging.INFO, **fields: Any) -> None:
     """Log `name` with fields of plain JSON types; never pass what a client may keep secret."""
     if logger.isEnabledFor(level):
-        logger.log(level, name, extra={"fields": fields})
+        logger.handle(_Event(logger.name, level, name, fields))
+
+
+_BLANK = vars(logging.makeLogRecord({})) | {"fields": {}}
+
+
+class _Event(logging.LogRecord):
+    """A record of `event`. Filled in without the search for thread, process and place in the code
+    that a record begins with: it takes longer than all the rest of a line."""
+
+    def __init__(self, logger: str, level: int, name: str, fields: dict[str, Any]) -> None:
+        now = time.time()
+        self.__dict__ = _BLANK | {
+            "name": logger, "levelno": level, "levelname": logging.getLevelName(level),
+            "msg": name, "created": now, "msecs": now % 1 * 1000, "fields": fields,
+        }  # fmt: skip
 
 
 class JsonFormatter(logging.Formatter):
