@@ -152,7 +152,11 @@ class TextModel(ChatModel, Protocol):
 
 @runtime_checkable
 class EmbeddingModel(Protocol):
-    """Turns texts into unit vectors."""
+    """Turns texts into unit vectors.
+
+    It may have `embed_beside`, which is `embed` on a part of the cores: `lanes` calls of it run at
+    the same time, `most_lanes` at most once the model is loaded wholly.
+    """
 
     dimensions: int
     max_tokens: int

@@ -1,7 +1,8 @@
 """Runs the inputs of many requests through one model in shared passes.
 
 The embedding and rerank routes await `run`. There is no timer while the model is idle: a request
-that finds it so starts at once, and those that come while a pass runs share the next one.
+that finds it so starts at once, and those that come while a pass runs share the next one. Where a
+model has lanes, what waits is dealt out to passes beside each other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet_contract.errors import NotReady, QueueFull
@@ -23,25 +25,47 @@ RunPass = Callable[[list[Sequence[int]]], Rows]
 """One pass of the model: float32 `[len(batch), ...]`, row by row the result of each input."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Passes that run at the same time: `lanes()` of them now, `most` at most."""
+
+    run_pass: RunPass
+    lanes: Callable[[], int]
+    most: int
+
+
 class Batcher:
-    """One thread runs passes; `run` may be awaited by any number of requests.
+    """Threads run passes; `run` may be awaited by any number of requests.
 
     At most `max_waiting` requests wait for a pass; `window` is how many seconds the first of a
     batch waits for company.
     """
 
     def __init__(
-        self, run_pass: RunPass, bounds: Bounds, *, max_waiting: int, window: float = 0
+        self,
+        run_pass: RunPass,
+        bounds: Bounds,
+        *,
+        max_waiting: int,
+        window: float = 0,
+        beside: Beside | None = None,
     ) -> None:
         self._run_pass = run_pass
         self._bounds = bounds
         self._max_waiting = max_waiting
         self._window = window
+        self._beside = beside or Beside(run_pass, lambda: 1, 1)
+        self._running = 0
+        self._alone = False
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name="batcher", daemon=True)
+            for _ in range(self._beside.most)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @classmethod
     def for_model(cls, model: Any, run_pass: RunPass, spec: ModelSpec, running: int) -> Batcher:
@@ -54,7 +78,16 @@ class Batcher:
             padded=getattr(model, "padded_length", unpadded),
         )
         window = batching.window_ms / 1000 if batching.enabled else 0.0
-        return cls(run_pass, bounds, max_waiting=limits.max_queue_size + running, window=window)
+        lanes = None
+        if hasattr(model, "embed_beside"):
+            lanes = Beside(model.embed_beside, lambda: int(model.lanes), model.most_lanes)
+        return cls(
+            run_pass,
+            bounds,
+            max_waiting=limits.max_queue_size + running,
+            window=window,
+            beside=lanes,
+        )
 
     async def run(self, batch: Sequence[Sequence[int]]) -> Rows:
         """Results of the inputs, none empty, in their order: float32 `[len(batch), ...]`, at
@@ -87,39 +120,71 @@ class Batcher:
             self._closed = True
             left = list(self._waiting)
             self._waiting.clear()
-            self._changed.notify()
+            self._changed.notify_all()
         _answer(left, NotReady("The server is shutting down; please try again.", retry_after=1))
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _forget(self, job: Job) -> None:
         with self._changed, suppress(ValueError):
             self._waiting.remove(job)
 
     def _work(self) -> None:
-        while (taken := self._next()) is not None:
+        while (turn := self._next()) is not None:
+            run_pass, taken = turn
             batch = [job.tokens(item) for job, item in taken]
             jobs = list(dict.fromkeys(job for job, _ in taken))
             try:
-                rows = self._run_pass(batch)
+                rows = run_pass(batch)
             except Exception as error:
                 for job in jobs:
                     self._forget(job)
                 _answer(jobs, error)
-                continue
-            for (job, item), row in zip(taken, rows, strict=True):
-                job.fill(item, row)
-            _answer([job for job in jobs if job.is_done], None)
+            else:
+                with self._changed:
+                    for (job, item), row in zip(taken, rows, strict=True):
+                        job.fill(item, row)
+                    done = [job for job in jobs if job.is_done]
+                _answer(done, None)
+            self._ended()
 
-    def _next(self) -> list[tuple[Job, int]] | None:
-        """The inputs of the next pass; waits for some. None once closed."""
+    def _next(self) -> tuple[RunPass, list[tuple[Job, int]]] | None:
+        """The next pass and its inputs; waits for some. None once closed."""
         with self._changed:
             while not self._closed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._changed.wait_for(self._may_take)
                 if self._window:
                     self._wait_for_company()
-                if self._waiting:
-                    return self._take()
+                if self._may_take() and not self._closed:
+                    return self._take_share()
             return None
+
+    def _may_take(self) -> bool:
+        if self._closed:
+            return True
+        free = not self._alone and self._running < self._beside.lanes()
+        return bool(self._waiting) and free
+
+    def _take_share(self) -> tuple[RunPass, list[tuple[Job, int]]]:
+        """One input alone gets all cores; more are dealt out to the lanes that are free."""
+        waiting = self._inputs_waiting()
+        free = self._beside.lanes() - self._running
+        self._running += 1
+        if self._beside.lanes() == 1 or (waiting == 1 and self._running == 1):
+            self._alone = True
+            return self._run_pass, self._take(self._bounds)
+        share = min(self._bounds.max_items, -(-waiting // free))
+        taken = self._take(replace(self._bounds, max_items=share))
+        if self._waiting:
+            self._changed.notify()
+        return self._beside.run_pass, taken
+
+    def _ended(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._alone = False
+            if self._waiting:
+                self._changed.notify()
 
     def _wait_for_company(self) -> None:
         while self._waiting and self._inputs_waiting() < self._bounds.max_items:
@@ -130,11 +195,11 @@ class Batcher:
     def _inputs_waiting(self) -> int:
         return sum(len(job.lengths) for job in self._waiting)
 
-    def _take(self) -> list[tuple[Job, int]]:
+    def _take(self, bounds: Bounds) -> list[tuple[Job, int]]:
         """Form a pass; requests that took part and have inputs left go to the end of the queue."""
-        turn = [job for job, _ in zip(self._waiting, range(self._bounds.max_items), strict=False)]
+        turn = [job for job, _ in zip(self._waiting, range(bounds.max_items), strict=False)]
         positions: dict[int, list[int]] = defaultdict(list)
-        for request, position in plan([job.lengths for job in turn], self._bounds):
+        for request, position in plan([job.lengths for job in turn], bounds):
             positions[request].append(position)
         taken: list[tuple[Job, int]] = []
         for request, wanted in positions.items():

@@ -38,7 +38,8 @@ class EmbeddingEngine:
             model = shipped.embedding(ready_made, files.recipe, spec.pooling)
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills)
+        self._passes = loading.compile(model, fills, lanes=True)
+        self.most_lanes = self._passes.most_lanes
         self.dtype = self._passes.precision
         self.max_tokens = loading.max_tokens
         self.vocab_size = int(files.config.get("vocab_size") or self._tokenizer.vocab_size)
@@ -62,13 +63,25 @@ class EmbeddingEngine:
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch), dimensions]`, rows of length 1. Raises RuntimeError."""
-        vectors = self._passes.run(batch)
-        # Here and not in the graph, whose number format may be too coarse for a length of 1.
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SHORTEST)
-        return vectors
+        return _unit(self._passes.run(batch))
+
+    @property
+    def lanes(self) -> int:
+        """How many calls of `embed_beside` run at the same time."""
+        return self._passes.lanes
+
+    def embed_beside(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """As `embed`, on a part of the threads."""
+        return _unit(self._passes.run_beside(batch))
 
     def close(self) -> None:
         self._passes.close()
+
+
+def _unit(vectors: Float32) -> Float32:
+    # Here and not in the graph, whose number format may be too coarse for a length of 1.
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SHORTEST)
+    return vectors
 
 
 def _built(files: ModelFiles, asked: Pooling) -> ov.Model:

@@ -43,8 +43,8 @@ class Loading:
         offset = positions.position_offset(self.files.config)
         return {"token_type_ids": types, "position_ids": positions_from(offset)}
 
-    def compile(self, model: ov.Model, fills: dict[str, Fill]) -> Passes:
-        """Passes over `model`. Raises LoadError."""
+    def compile(self, model: ov.Model, fills: dict[str, Fill], *, lanes: bool = False) -> Passes:
+        """Passes over `model`, in several lanes if asked. Raises LoadError."""
         asked = {port.get_any_name() for port in model.inputs}
         return Passes(
             model,
@@ -53,4 +53,5 @@ class Loading:
             pad_id=self.files.config.get("pad_token_id") or 0,
             longest=self.max_tokens,
             fills={name: fill for name, fill in fills.items() if name in asked},
+            lanes=lanes,
         )
