@@ -13,9 +13,10 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api import chat, completions
+from fleet_contract.api import chat, completions, responses
 from fleet_contract.api.chat import ChatBody
 from fleet_contract.api.completions import CompletionBody
+from fleet_contract.api.responses import ResponsesBody
 from fleet_contract.names import HEADER_ENDPOINT
 from fleet_router.paths import PATHS
 from fleet_web.openapi import housekeeping, inference
@@ -61,7 +62,20 @@ class PassedCompletion(CompletionBody):
     """What the text goes on from, as it is; more than one prompt is for engines that take it."""
 
 
-PASSED = {"/v1/chat/completions": PassedChat, "/v1/completions": PassedCompletion}
+class PassedResponses(ResponsesBody):
+    """The same of responses."""
+
+    model_config = ConfigDict(json_schema_extra=_free(responses.ASKS_NOTHING))
+
+    input: Any = Field(default=None, examples=["Name a colour."])
+    """A user's message, or the conversation; other items are for engines that take them."""
+
+
+PASSED = {
+    "/v1/chat/completions": PassedChat,
+    "/v1/completions": PassedCompletion,
+    "/v1/responses": PassedResponses,
+}
 """Bodies of which other engines take more than this project's own."""
 
 

@@ -34,7 +34,6 @@ def _rule(path: str, task: Task | None) -> PathRule:
 
 
 OTHER_CHAT = (
-    "/v1/responses",
     "/v1/messages",
     "/completion",
     "/completions",

@@ -44,7 +44,7 @@ def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> Peek:
     messages = body.get("messages")
     if not isinstance(messages, list):
         cost = 1.0 + size / PROMPT_BYTES
-        if "prompt" in body:
+        if "prompt" in body or "max_output_tokens" in body:
             cost += _new_tokens(body) / NEW_TOKENS
         return Peek(streams, min(MOST, cost), leading)
     images, image_bytes = _images(messages)
@@ -63,7 +63,7 @@ def _digest(body: dict[str, Any]) -> bytes:
 
 
 def _new_tokens(body: dict[str, Any]) -> int:
-    for name in ("max_completion_tokens", "max_tokens", "n_predict"):
+    for name in ("max_completion_tokens", "max_output_tokens", "max_tokens", "n_predict"):
         value = body.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return min(value, 100_000)

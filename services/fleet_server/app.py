@@ -28,11 +28,14 @@ from fleet_web.openapi.serving import Serving
 from fleet_web.request_id import RequestIdMiddleware
 
 ROUTES: dict[Task, tuple[str, ...]] = {
-    Task.CHAT: ("fleet_server.chat.routes", "fleet_server.completions.routes"),
+    Task.CHAT: (
+        "fleet_server.chat.routes", "fleet_server.completions.routes",
+        "fleet_server.responses.routes",
+    ),
     Task.EMBEDDING: ("fleet_server.embeddings.routes",),
     Task.RERANK: ("fleet_server.rerank.routes",),
     Task.SPEECH: ("fleet_server.audio.routes",),
-}
+}  # fmt: skip
 
 SENDS_NOTHING: Any = {"tracing": False, "metrics": False, "logs": False}
 """FastAPI would look for an OpenTelemetry set-up at every request."""

@@ -1,6 +1,7 @@
 """Runs a prompt on the server's model and answers with what it writes, whole or as a stream.
 
-The routes of chat and of text completions use it; they know how prompts are made and answers told.
+The routes of chat, text completions and responses use it; they know how prompts are made and
+answers told.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.chat.answer import Answer, Piece
 from fleet_server.chat.manner import Manner
-from fleet_server.chat.telling import Telling, failure
+from fleet_server.chat.telling import Telling
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import ChatModel, Prompt
 from fleet_server.state import ServerState
@@ -130,6 +131,6 @@ async def _events(
         async for piece in pieces:
             yield b"".join(telling.piece(piece))
     except FleetError as error:
-        yield failure(error)
+        yield telling.failure(error)
         return
     yield b"".join(telling.closing(answer))

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from fleet_contract.api.chat import AnswerMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
 from fleet_server.chat.answer import Answer, Piece
-from fleet_server.chat.telling import Telling, usage
+from fleet_server.chat.telling import ChunkTelling, usage
 
 
-class ChatTelling(Telling):
+class ChatTelling(ChunkTelling):
     """A `chat.completion`, or its chunks."""
 
     def __init__(self, model: str, *, include_usage: bool, tell_router: bool) -> None:
-        super().__init__("chatcmpl", model, include_usage=include_usage, tell_router=tell_router)
+        super().__init__("chatcmpl-", model, include_usage=include_usage, tell_router=tell_router)
 
     def whole(self, answer: Answer, text: str, finish: str) -> ChatCompletion:
         message: AnswerMessage = {"role": "assistant", "content": text, "refusal": None}

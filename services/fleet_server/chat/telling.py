@@ -16,20 +16,12 @@ from fleet_server.chat.answer import Answer, Piece
 
 
 class Telling(ABC):
-    """Builds the objects of one answer, which share id, time and model.
+    """Builds the objects of one answer, which share id, time and model."""
 
-    A stream tells its usage in a last event where `include_usage` asks for it, in a comment where
-    only the router does (`tell_router`).
-    """
-
-    def __init__(
-        self, id_prefix: str, model: str, *, include_usage: bool, tell_router: bool
-    ) -> None:
-        self._id = f"{id_prefix}-{uuid.uuid4().hex}"
+    def __init__(self, id_prefix: str, model: str) -> None:
+        self._id = f"{id_prefix}{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._model = model
-        self._include_usage = include_usage
-        self._tell_router = tell_router
 
     @abstractmethod
     def whole(self, answer: Answer, text: str, finish: str) -> Any:
@@ -42,6 +34,29 @@ class Telling(ABC):
     @abstractmethod
     def piece(self, piece: Piece) -> Iterator[bytes]:
         """Events for new text and for the end."""
+
+    @abstractmethod
+    def closing(self, answer: Answer) -> Iterator[bytes]:
+        """What comes after the last piece."""
+
+    def failure(self, error: FleetError) -> bytes:
+        """The event that ends a stream which failed half-way; no end mark follows."""
+        return sse(error.body())
+
+
+class ChunkTelling(Telling):
+    """Tells a stream in chunks like the whole, and `[DONE]`.
+
+    Its usage is in a last chunk where `include_usage` asks for it, in a comment where only the
+    router does (`tell_router`).
+    """
+
+    def __init__(
+        self, id_prefix: str, model: str, *, include_usage: bool, tell_router: bool
+    ) -> None:
+        super().__init__(id_prefix, model)
+        self._include_usage = include_usage
+        self._tell_router = tell_router
 
     @abstractmethod
     def _chunk(self, choices: list[Any]) -> Any:
@@ -69,11 +84,6 @@ def usage(answer: Answer) -> GenerationUsage:
         "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,
     }
-
-
-def failure(error: FleetError) -> bytes:
-    """The event that ends a stream which failed half-way; no end mark follows."""
-    return sse(error.body())
 
 
 def sse(data: Any) -> bytes:

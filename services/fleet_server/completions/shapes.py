@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion
 from fleet_server.chat.answer import Answer, Piece
-from fleet_server.chat.telling import Telling, usage
+from fleet_server.chat.telling import ChunkTelling, usage
 
 
-class TextTelling(Telling):
+class TextTelling(ChunkTelling):
     """A `text_completion`, whole or in events that are ones too. `echo` comes before the text."""
 
     def __init__(self, model: str, echo: str, *, include_usage: bool, tell_router: bool) -> None:
-        super().__init__("cmpl", model, include_usage=include_usage, tell_router=tell_router)
+        super().__init__("cmpl-", model, include_usage=include_usage, tell_router=tell_router)
         self._echo = echo
 
     def whole(self, answer: Answer, text: str, finish: str) -> TextCompletion:

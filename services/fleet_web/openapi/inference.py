@@ -15,6 +15,7 @@ from fleet_contract.api.embeddings import (
     NativeEmbedding,
 )
 from fleet_contract.api.rerank import RankedText, RerankAnswer, RerankBody
+from fleet_contract.api.responses import AnyEvent, Response, ResponsesBody
 from fleet_contract.api.speech import (
     SpeechForm,
     TextDelta,
@@ -46,6 +47,13 @@ COMPLETION = replace(
     description=CHAT.description.replace("ChatChunk", "TextChunk"),
     body=Content(JSON, CompletionBody),
     answers=(Content(JSON, TextCompletion), Content(EVENTS, TextChunk | ErrorBody, "[DONE]")),
+)  # fmt: skip
+RESPONSE = replace(
+    CHAT, path="/v1/responses", summary="Write the next turn, in the shape of OpenAI's responses.",
+    description="Nothing is kept. As a stream: events that `type` names, the last of them "
+    "`response.completed`, `response.incomplete` or `response.failed`.",
+    body=Content(JSON, ResponsesBody),
+    answers=(Content(JSON, Response), Content(EVENTS, AnyEvent)),
 )  # fmt: skip
 EMBEDDING = Operation(
     "/v1/embeddings", "post", "embeddings", "Turn texts into vectors.",
@@ -88,7 +96,7 @@ TOKENS = (TOKENIZE, DETOKENIZE)
 BY_PATH = {
     operation.path: operation
     for operation in (
-        CHAT, COMPLETION, EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"),
+        CHAT, COMPLETION, RESPONSE, EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"),
         TRANSCRIBE, TRANSLATE, RERANK,
         *(replace(RERANK, path=path) for path in ("/v1/reranking", "/rerank", "/reranking")),
         *TOKENS,

@@ -22,8 +22,9 @@ def test_every_task_has_a_path_to_recommend(task: Task, path: str) -> None:
     assert TASK_OF_PATH[path] is task
 
 
-def test_texts_are_completed_by_models_that_chat() -> None:
-    assert TASK_OF_PATH["/v1/completions"] is Task.CHAT
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses"])
+def test_models_that_chat_are_asked_otherwise_too(path: str) -> None:
+    assert TASK_OF_PATH[path] is Task.CHAT
 
 
 def test_the_wrong_path_names_the_right_one() -> None:

@@ -28,6 +28,8 @@ def test_more_work_weighs_more() -> None:
     seen = of_json(chat("see", [image("data:image/png;base64,aaaa")], max_tokens=16), SIZE).cost
     assert short < seen < long
     assert short < read
+    brief, wordy = ({"input": "hi", "max_output_tokens": most} for most in (16, 2000))
+    assert of_json(brief, SIZE).cost < of_json(wordy, SIZE).cost
     assert of_json({"input": ["a"] * 1000}, 4000).cost > of_json({"input": "a"}, 20).cost
     assert of_upload(25_000_000).cost > of_upload(100_000).cost > 1
     assert of_json(chat("x", "y", max_tokens=10**9), 10**9).cost == MOST

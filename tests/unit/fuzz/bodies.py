@@ -49,6 +49,18 @@ COMPLETION: dict[str, Any] = {
     "echo": True, "user": "me", "seed": 1, "presence_penalty": 0.5, "frequency_penalty": -0.5,
     "suffix": None, "logprobs": None, "logit_bias": {}, "top_k": None,
 }  # fmt: skip
+RESPONSE: dict[str, Any] = {
+    "model": "chat",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
+        {"type": "message", "role": "assistant", "content": "Hi."},
+        {"role": "user", "content": "And?"},
+    ],
+    "instructions": "Be brief.", "max_output_tokens": 8, "temperature": 0.5, "top_p": 0.9,
+    "stream": True, "store": True, "metadata": {"a": "b"}, "user": "me", "tools": [],
+    "tool_choice": "none", "background": False, "previous_response_id": None, "include": [],
+    "text": {"format": {"type": "text"}}, "truncation": "disabled", "top_k": None,
+}  # fmt: skip
 EMBED: dict[str, Any] = {
     "model": "embedding", "input": ["w1 w2", "w3"], "encoding_format": "base64", "dimensions": 16,
     "user": "me", "truncate": True,
@@ -80,6 +92,8 @@ VALID: list[tuple[str, dict[str, Any]]] = [
         "/v1/completions",
         COMPLETION | {"prompt": [79, 110, 256], "stream": False, "stream_options": None},
     ),
+    ("/v1/responses", RESPONSE),
+    ("/v1/responses", RESPONSE | {"input": "Hello", "stream": False}),
     ("/v1/embeddings", EMBED),
     ("/v1/embeddings", IDS),
     ("/embedding", NATIVE),

@@ -20,14 +20,21 @@ from schemathesis.transport.serialization import Binary
 from fleet_contract.spec import ModelSpec
 from fleet_router.document import document as router_document
 from fleet_server.document import document as server_document
-from unit.fuzz import bodies
+from unit.fuzz import bodies, wire
 
 SHAPE = frozenset({
     "invalid_json", "missing", "invalid_value", "invalid_form", "invalid_content_type",
     "invalid_http",
 })  # fmt: skip
 """Codes of refusals that a schema foretells."""
+PASSED = ("Chat", "Completion", "Responses")
+"""Bodies of which the router lets pass more than this project's own servers take."""
 REFUSALS = frozenset({401, 403, 404, 413, 429})
+ENDS = {
+    "completions": (b"data: [DONE]",),
+    "responses": (b"event: response.completed\n", b"event: response.incomplete\n"),
+}
+"""How the last event of a stream begins, by the last word of its path."""
 SAME_EVERY_TIME = "FUZZ_EXAMPLES" not in os.environ
 """A person who wants more wants others too."""
 CONFIG = schemathesis.Config.from_dict({"generation": {"deterministic": SAME_EVERY_TIME}})
@@ -46,8 +53,8 @@ def schema_of(task: str | None, models: dict[str, str]) -> Any:
         said = router_document(guarded=False, with_metrics=True)
         # In front of this project's own servers, what their documents say of a chat holds.
         own = server_document(spec_of("chat", models), with_metrics=True)["components"]["schemas"]
-        for kind in ("Chat", "Completion"):
-            said["components"]["schemas"][f"Passed{kind}"] = own[f"{kind}Body"]
+        passed = {f"Passed{kind}": own.pop(f"{kind}Body") for kind in PASSED}
+        said["components"]["schemas"] = own | said["components"]["schemas"] | passed
     else:
         said = server_document(spec_of(task, models), with_metrics=True)
     known = [*models.values()] if task is None else [models[task]]
@@ -166,9 +173,9 @@ def has_the_shape_of_errors(ctx: Any, response: Any, case: Any) -> None:
 
 
 def ends_its_streams(ctx: Any, response: Any, case: Any) -> None:
-    """A stream of chat that began well ends with its mark, and none holds an error."""
+    """A stream of text that began well ends with its mark, and none holds an error."""
     kind = response.headers.get("content-type", [""])[0]
     if response.status_code == 200 and kind.startswith("text/event-stream"):
-        assert b'"error"' not in response.content
-        marked = "completions" in case.operation.path
-        assert not marked or response.content.endswith(b"data: [DONE]\n\n")
+        assert wire.told_error(response.content) is None
+        last = response.content.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
+        assert last.startswith(ENDS.get(case.operation.path.rpartition("/")[2], b""))

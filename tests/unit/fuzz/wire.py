@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +72,7 @@ def judge(answer: Answer | None) -> None:
             strict(answer.body)
         elif kind.startswith("text/event-stream"):
             assert answer.body.endswith(b"\n\n")
-            assert b'"error"' not in answer.body
+            assert told_error(answer.body) is None
         return
     assert answer.status in REFUSALS, (answer.status, answer.body[:500])
     assert kind.startswith("application/json"), (kind, answer.body[:500])
@@ -86,6 +87,11 @@ def judge(answer: Answer | None) -> None:
     assert error["type"] in ("invalid_request_error", "rate_limit_error"), error
     assert error["param"] is None or isinstance(error["param"], str), error
     assert "Traceback" not in error["message"]
+
+
+def told_error(stream: bytes) -> re.Match[bytes] | None:
+    """The error object among the events of a stream; `null` is none."""
+    return re.search(rb'"error":\s*\{', stream)
 
 
 def strict(raw: bytes) -> Any:

@@ -12,10 +12,12 @@ from fleet_contract.api.chat import ChatBody
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.api.embeddings import EmbeddingBody, NativeBody
 from fleet_contract.api.rerank import RerankBody
+from fleet_contract.api.responses import ResponsesBody
 from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody
 
 BODIES = (
-    ChatBody, CompletionBody, EmbeddingBody, NativeBody, RerankBody, TokenizeBody, DetokenizeBody,
+    ChatBody, CompletionBody, ResponsesBody, EmbeddingBody, NativeBody, RerankBody, TokenizeBody,
+    DetokenizeBody,
 )  # fmt: skip
 MANY: list[Any] = [[0] * 5000, [None] * 5000, ["x", *[0] * 5000], {str(n): 0 for n in range(5000)}]
 """A few megabytes of these would make gigabytes of complaints, one for each."""

@@ -24,6 +24,7 @@ CHAT = "/v1/chat/completions"
 HELLO: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "hello"}]},
     "/v1/completions": {"prompt": "hello"},
+    "/v1/responses": {"input": "hello"},
 }
 
 

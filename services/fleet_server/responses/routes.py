@@ -1,0 +1,64 @@
+"""POST /v1/responses, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from fleet_contract.api.responses import ASKS_NOTHING, ResponsesBody
+from fleet_contract.errors import BadRequest
+from fleet_server.chat.answering import Answering
+from fleet_server.chat.parameters import Parameters
+from fleet_server.chat.telling import Telling
+from fleet_server.protocols import ChatModel, Prompt
+from fleet_server.responses.request import ResponsesRequest, parse
+from fleet_server.responses.shapes import ResponseTelling
+from fleet_server.state import ServerState
+from fleet_web.body import read_json
+
+PARAMETERS = Parameters(ResponsesBody, ASKS_NOTHING)
+
+
+def router(server: ServerState) -> APIRouter:
+    """The route of responses of `server`."""
+    routes = APIRouter()
+    responses = ResponsesService(server)
+
+    @routes.post("/v1/responses")
+    async def create(request: Request) -> Response:
+        return await responses.respond(request)
+
+    return routes
+
+
+class ResponsesService:
+    """Answers conversations with the server's model and keeps nothing of them."""
+
+    def __init__(self, server: ServerState) -> None:
+        self._server = server
+        self._answering = Answering(server, name="response", param="input")
+
+    async def respond(self, request: Request) -> Response:
+        """The answer to a request."""
+        server = self._server
+        body = await read_json(request, server.spec.limits.max_body_bytes)
+        model: ChatModel = server.ready_model()
+        asked = self._check(body, model)
+
+        async def prepare() -> tuple[Prompt, Telling]:
+            try:
+                prompt = await server.run_blocking(model.prompt, asked.messages, [])
+            except BadRequest as error:
+                raise BadRequest(error.message, param="input", code=error.code) from error
+            return prompt, ResponseTelling(server.spec.model, asked)
+
+        return await self._answering.answer(request, model, asked.manner, prepare)
+
+    def _check(self, body: dict[str, Any], model: ChatModel) -> ResponsesRequest:
+        if isinstance(body.get("model"), str):
+            self._server.check_model(body["model"])
+        asked = parse(body, self._server.spec)
+        PARAMETERS.refuse_unsupported(body, model.supports)
+        PARAMETERS.count_unknown(body, self._server.metrics)
+        return asked

@@ -1,0 +1,37 @@
+"""The chat model with known answers, asked for responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+
+from unit.fleet_server.chat.conftest import ScriptedChat, Serve, eventually, serving
+
+
+@pytest.fixture
+def serve(listen: Any) -> Serve:
+    """`with serve(model, **spec fields) as live`."""
+    return serving(listen, "/v1/responses")
+
+
+@pytest.fixture
+def scripted() -> type[ScriptedChat]:
+    return ScriptedChat
+
+
+@pytest.fixture
+def until() -> Any:
+    return eventually
+
+
+@pytest.fixture
+def client_of() -> Callable[[Any], openai.AsyncOpenAI]:
+    """The official client of a served model."""
+
+    def make(live: Any) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=0)
+
+    return make
