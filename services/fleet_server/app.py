@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
@@ -51,16 +51,16 @@ def create_app(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=SENDS_NOTHING,
     )  # fmt: skip
-    served = APIRouter()
-    for module in ROUTES[server.spec.task]:
-        served.include_router(importlib.import_module(module).router(server))
-    app.add_middleware(DirectMiddleware, endpoints=posted(served))
+    served = [importlib.import_module(module).router(server) for module in ROUTES[server.spec.task]]
+    endpoints = {path: endpoint for each in served for path, endpoint in posted(each).items()}
+    app.add_middleware(DirectMiddleware, endpoints=endpoints)
     errors.install(app)
     _mount_probes(app, server)
     _mount_models(app, server)
     if with_metrics:
         _mount_metrics(app, server)
-    app.include_router(served)
+    for each in served:
+        app.include_router(each)
     mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))
