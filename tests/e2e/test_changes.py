@@ -63,7 +63,7 @@ def traffic(
         def change(name: str) -> Iterator[None]:
             with driver.mark(name):
                 yield
-                driver.flow(2 * len(kinds), seconds=READY_SECONDS)
+                driver.flow(len(kinds), seconds=READY_SECONDS)
 
         with Driver(plan, kinds) as driver:
             driver.flow(len(kinds), seconds=READY_SECONDS)

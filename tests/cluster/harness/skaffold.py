@@ -47,10 +47,10 @@ class Skaffold:
 
     def stop(self) -> None:
         """End dev as Ctrl-C does."""
-        if self._process is not None:
+        if self._process is not None and self._process.running:
             os.kill(self._process.pid, signal.SIGINT)
             self._process.wait_until(lambda: not self._running(), timeout=60)
-            self._process = None
+        self._process = None
 
     def delete(self, environ: dict[str, str]) -> None:
         """`skaffold delete`."""
@@ -91,7 +91,8 @@ class Skaffold:
         with exclusive(folder / "lock"):
             base_image.ensure(buildah)
         path = self._home / "buildah"
-        command = shlex.join(buildah)
+        # Nobody may tidy up in the store meanwhile: another run's layers are taken from it.
+        command = f"flock {shlex.quote(str(folder / 'lock'))} {shlex.join(buildah)}"
         path.write_text(
             "#!/bin/sh\n"
             f'[ "$1" != build ] || exec nsenter --net={network.outside_path} {command} "$@"\n'
