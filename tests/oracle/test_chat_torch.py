@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from fleet_contract.spec import ModelSpec
@@ -106,6 +108,23 @@ def test_texts_as_they_are(engine: TorchChat, reference: Any) -> None:
     answers = [Answer(engine, engine.prompt_of(ids)) for ids in prompts]
     for answer, ids in zip(answers, prompts, strict=True):
         assert answer.wait() == generated(reference, ids)
+
+
+def test_a_text_is_never_cut(folder: Path, tmp_path: Path) -> None:
+    """Even where the tokenizer's file was written by somebody who cut it."""
+    mine = Path(shutil.copytree(folder, tmp_path / "mine"))
+    cut = Tokenizer.from_file(str(mine / "tokenizer.json"))
+    cut.enable_truncation(5)
+    cut.enable_padding(length=9)
+    cut.save(str(mine / "tokenizer.json"))
+    engine = TorchChat(spec(), mine, 1)
+    try:
+        assert engine.vocabulary is not None
+        text = "The quick brown fox jumps over the lazy dog."
+        ids = engine.vocabulary.encode(text, True)
+        assert engine.vocabulary.decode(ids) == text
+    finally:
+        engine.close()
 
 
 def test_answers_that_join_and_leave(engine: TorchChat, reference: Any) -> None:

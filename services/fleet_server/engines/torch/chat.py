@@ -45,8 +45,7 @@ class TorchChat:
         runtime = Runtime.start(spec, threads, checkpoint.stored_dtype)
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
-        backend = getattr(self._conversation.tokenizer, "backend_tokenizer", None)
-        self.vocabulary = None if backend is None else LibraryVocabulary(backend)
+        self.vocabulary = _vocabulary(self._conversation.tokenizer)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
         self.vocab_size = _vocab_size(self.vocabulary, model)
         forward = Forward(model)
@@ -93,6 +92,16 @@ class TorchChat:
         )
         lists = [value if isinstance(value, list) else [value] for value in named]
         return frozenset(entry for each in lists for entry in each if entry is not None)
+
+
+def _vocabulary(tokenizer: Any) -> LibraryVocabulary | None:
+    """None for the tokenizers that are written in Python."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    backend.no_truncation()  # whatever its file says
+    backend.no_padding()
+    return LibraryVocabulary(backend)
 
 
 def _vocab_size(vocabulary: Vocabulary | None, model: Any) -> int:
