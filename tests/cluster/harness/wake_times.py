@@ -18,7 +18,8 @@ from harness.api import Api, Json
 from harness.tenant import Tenant
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAUSE, SERVER = b"pause", b"modelfleet"
+PAUSE, SERVER = b"sleep\0infinity", b"modelfleet"
+"""What the sandbox of the harness runs (`archive`), and what a model's server is called by."""
 
 
 def now() -> float:
