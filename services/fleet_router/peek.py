@@ -76,7 +76,10 @@ def _leading(body: dict[str, Any]) -> Iterator[bytes]:
     adapter = body.get("adapter") or body.get("lora")
     if isinstance(adapter, str):
         yield b"a" + adapter.encode(errors="replace")
-    messages = body.get("messages")
+    instructions = body.get("instructions")
+    if isinstance(instructions, str):
+        yield b"s" + instructions[:LEADING_CHARS].encode(errors="replace")
+    messages = body.get("messages", body.get("input"))
     if isinstance(messages, list):
         for message in messages:
             if not isinstance(message, dict):

@@ -48,6 +48,14 @@ def test_turns_of_one_conversation_begin_alike() -> None:
     assert first == later != b""
 
 
+def test_so_do_those_of_responses() -> None:
+    turns = chat("sys", "question", "answer", "and then?")["messages"]
+    first, later = ({"input": turns[:end], "instructions": "brief"} for end in (2, 4))
+    assert of_json(first, SIZE).prefix == of_json(later, SIZE).prefix != b""
+    assert of_json(first | {"instructions": "wordy"}, SIZE).prefix != of_json(first, SIZE).prefix
+    assert of_json({"input": ["a text", "another"]}, SIZE).prefix == b""
+
+
 @pytest.mark.parametrize(
     "other",
     [
