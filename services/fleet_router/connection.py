@@ -208,6 +208,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._stop_timer()
+        del self._parser  # it holds this in turn, and would keep it until the collector comes
         if not self.complete and self._error is None:
             if self._head_done and exc is None and self._until_close():
                 self.complete = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -234,3 +236,19 @@ async def test_a_server_that_left_the_routes_finishes_what_runs() -> None:
         pool.give(connection)
         assert connection.closed
         assert pools.in_flight(endpoint) == 0
+
+
+async def test_a_closed_connection_leaves_nothing_for_the_collector() -> None:
+    async with serving(answer_all) as endpoint:
+        gc.disable()
+        try:
+            connection = await connect(endpoint, 5)
+            connection.send(ASK, b"")
+            await connection.read_head(5)
+            left = weakref.ref(connection)
+            connection.close()
+            await asyncio.sleep(0.01)
+            del connection
+            assert left() is None
+        finally:
+            gc.enable()
