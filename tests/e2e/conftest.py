@@ -45,6 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.import_plugin("harness.fixtures")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def where_a_node_can_run(fit_for_a_node: None) -> None:
+    """Asked before anything is built."""
+
+
 @pytest.fixture(scope="session")
 def helm(run: Run, node_control_plane: ControlPlane, pod_network: Namespace) -> Helm:
     """helm as the administrator of the node's cluster."""
