@@ -1,0 +1,158 @@
+"""Texts that the running fleet goes on from, through the official client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+FRANCE = "The capital of France is"
+DAYS = "Monday, Tuesday, Wednesday,"
+
+
+async def complete(client: openai.AsyncOpenAI, prompt: Any = FRANCE, **fields: Any) -> Any:
+    given = {"model": MODEL, "temperature": 0} | fields
+    return await client.completions.create(prompt=prompt, **given)
+
+
+async def text_of(client: openai.AsyncOpenAI, prompt: Any = FRANCE, **fields: Any) -> str:
+    text: str = (await complete(client, prompt, **fields)).choices[0].text
+    return text
+
+
+async def streamed(client: openai.AsyncOpenAI, prompt: Any = FRANCE, **fields: Any) -> list[Any]:
+    return [chunk async for chunk in await complete(client, prompt, stream=True, **fields)]
+
+
+def joined(chunks: list[Any]) -> str:
+    return "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+
+
+async def tokens_of(http: httpx.AsyncClient, text: str) -> list[int]:
+    body = {"model": MODEL, "content": text, "add_special": True}
+    ids: list[int] = (await http.post("/tokenize", json=body)).json()["tokens"]
+    return ids
+
+
+async def test_a_text_goes_on(client: openai.AsyncOpenAI) -> None:
+    answer = await complete(client)
+    assert answer.choices[0].text.startswith(" Paris")
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.object == "text_completion"
+    assert answer.model == MODEL
+    assert answer.id.startswith("cmpl-")
+    assert answer.usage.completion_tokens == 16
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + 16
+    assert (await text_of(client, DAYS, max_tokens=1)) == " Thursday"
+
+
+async def test_no_template_is_put_around_it(
+    client: openai.AsyncOpenAI, http: httpx.AsyncClient
+) -> None:
+    answer = await complete(client)
+    assert answer.usage.prompt_tokens == len(await tokens_of(http, FRANCE))
+
+
+async def test_a_stream_says_what_the_whole_answer_says(client: openai.AsyncOpenAI) -> None:
+    whole = await text_of(client, DAYS, max_tokens=20)
+    chunks = await streamed(client, DAYS, max_tokens=20)
+    assert joined(chunks) == whole
+    assert len(chunks) > 10
+    assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == "length"
+    assert {chunk.id for chunk in chunks} == {chunks[0].id}
+    assert {chunk.object for chunk in chunks} == {"text_completion"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_tokens_say_what_the_text_says(
+    client: openai.AsyncOpenAI, http: httpx.AsyncClient, stream: bool
+) -> None:
+    ids = await tokens_of(http, DAYS)
+    told = []
+    for prompt in (DAYS, [DAYS], ids, [ids]):
+        if stream:
+            told.append(joined(await streamed(client, prompt, echo=True)))
+        else:
+            told.append(await text_of(client, prompt, echo=True))
+    assert told[0].startswith(f"{DAYS} Thursday, Friday")
+    assert set(told) == {told[0]}
+
+
+async def test_a_stop_string_ends_the_text_before_it(client: openai.AsyncOpenAI) -> None:
+    whole = await text_of(client, DAYS)
+    answer = await complete(client, DAYS, stop=["Saturday"])
+    assert answer.choices[0].text == whole[: whole.index("Saturday")]
+    assert answer.choices[0].finish_reason == "stop"
+
+
+async def test_a_seed_repeats_a_text(client: openai.AsyncOpenAI) -> None:
+    fields = {"temperature": 1.5, "max_tokens": 24}
+    first, same, other = [await text_of(client, seed=seed, **fields) for seed in (1, 1, 2)]
+    assert first == same != other
+
+
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_usage_reaches_the_routers_meter(
+    client: openai.AsyncOpenAI, metric: Any, until: Any, stream: bool, asks: bool
+) -> None:
+    """Of a stream too, whether or not the client asks to be told."""
+
+    async def used(kind: str) -> float:
+        total: float = await metric(
+            "modelfleet_router_tokens_total", none=0, model=MODEL, kind=kind
+        )
+        return total
+
+    before = await used("prompt"), await used("completion")
+    if stream:
+        options: Any = {"stream_options": {"include_usage": True}} if asks else {}
+        chunks = await streamed(client, max_tokens=7, **options)
+        assert [chunk.usage is not None for chunk in chunks][-1] is asks
+    else:
+        await complete(client, max_tokens=7)
+
+    async def counted() -> bool:
+        return (await used("prompt"), await used("completion")) == (before[0] + 5, before[1] + 7)
+
+    await until(counted, 10)
+
+
+async def test_many_at_once_each_get_their_own_text(client: openai.AsyncOpenAI) -> None:
+    capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo"}
+    asked = [country for country in capitals for _ in range(8)]
+    texts = await asyncio.gather(
+        *(text_of(client, f"The capital of {country} is", max_tokens=8) for country in asked)
+    )
+    assert all(capitals[country] in text for country, text in zip(asked, texts, strict=True)), texts
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": ["one", "two"]}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": [10**6]}, "prompt"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"suffix": "."}, "suffix"),
+        ({"n": 2}, "n"),
+        ({"best_of": 2}, "best_of"),
+        ({"max_tokens": 10**6}, "max_tokens"),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    client: openai.AsyncOpenAI, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await complete(client, **fields)
+    assert caught.value.param == param
+
+
+async def test_a_text_beyond_the_context_is_refused(client: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"10000 tokens; at most 8191") as caught:
+        await complete(client, [5] * 10_000)
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "prompt")
