@@ -2,7 +2,8 @@
 
 The same distinct prompts at every level, none twice at one engine, and the same work: tokenised,
 computed, and for chat turned into text piece by piece. Client, router and server share the machine
-with the engine, as they do on a laptop; the client is one that costs almost nothing (lean.py).
+with the engine, as they do on a laptop; the client is one that costs almost nothing (lean.py). The
+levels take turns in short rounds, because a machine is not equally quick all the time.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import argparse
 import base64
 import queue
-import time
-from collections.abc import Iterator
+import statistics
+from collections.abc import Callable, Iterator
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import lean
@@ -23,48 +25,41 @@ import stack
 from fleet_bench.words import text
 from fleet_contract.cpus import available_cpus
 
-STARTS: Iterator[int] = iter(range(0, 10**9, 100_000))
+STARTS: Iterator[int] = iter(range(0, 10**12, 100_000))
+CHATS_AT_ONCE = (1, 4, 16, 32)
+
+Measure = Callable[[], float]
+"""One short run; something a second."""
 
 
-def chat_engine(concurrencies: list[int], each: int) -> dict[int, float]:
-    """Tokens per second of the engine alone, by number of answers at once."""
+def chat_in_process(model: Any, at_once: int, number: int) -> float:
+    """Tokens per second of the engine alone (OpenVinoChat)."""
     from fleet_server.chat.text import TextStream
-    from fleet_server.engines.openvino.chat import OpenVinoChat
-    from fleet_server.protocols import Sampling, Step
+    from fleet_server.protocols import Sampling
 
-    spec = stack.spec_of(stack.CHAT)
-    model = OpenVinoChat(spec, stack.weights(spec), available_cpus())
+    steps: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
     sampling = Sampling(max_tokens=stack.NEW_TOKENS, temperature=0)
-
-    def run(number: int, at_once: int) -> float:
-        steps: queue.SimpleQueue[tuple[int, Step]] = queue.SimpleQueue()
-        texts = [TextStream(model.decode) for _ in range(number)]
-        parts: list[list[str]] = [[] for _ in range(number)]
-        written, running, begun, done = 0, 0, 0, 0
-        asked = list(contents(next(STARTS), number))
-        started = time.perf_counter()
-        while done < number:
-            while running < at_once and begun < number:
-                prompt = model.prompt([{"role": "user", "content": asked[begun]}], [])
-                model.submit(prompt, sampling, partial(_put, steps, begun))
-                running, begun = running + 1, begun + 1
-            at, step = steps.get()
-            if step.error is not None:
-                raise SystemExit(step.error)
-            written += len(step.token_ids)
-            parts[at].append(texts[at].feed(step.token_ids))
-            if step.finish is not None:
-                parts[at].append(texts[at].flush())
-                running, done = running - 1, done + 1
-        seconds = time.perf_counter() - started
-        assert all(map("".join, parts)), "an answer without text"
-        return written / seconds
-
-    try:
-        run(4, 2)
-        return {at_once: run(each * at_once, at_once) for at_once in concurrencies}
-    finally:
-        model.close()
+    texts = [TextStream(model.decode) for _ in range(number)]
+    parts: list[list[str]] = [[] for _ in range(number)]
+    written, running, begun, done = 0, 0, 0, 0
+    asked = list(contents(next(STARTS), number))
+    started = perf_counter()
+    while done < number:
+        while running < at_once and begun < number:
+            prompt = model.prompt([{"role": "user", "content": asked[begun]}], [])
+            model.submit(prompt, sampling, partial(_put, steps, begun))
+            running, begun = running + 1, begun + 1
+        at, step = steps.get()
+        if step.error is not None:
+            raise SystemExit(step.error)
+        written += len(step.token_ids)
+        parts[at].append(texts[at].feed(step.token_ids))
+        if step.finish is not None:
+            parts[at].append(texts[at].flush())
+            running, done = running - 1, done + 1
+    seconds = perf_counter() - started
+    assert all(map("".join, parts)), "an answer without text"
+    return written / seconds
 
 
 def _put(steps: queue.SimpleQueue[tuple[int, Any]], number: int, step: Any) -> None:
@@ -84,9 +79,9 @@ def chat_bodies(first: int, number: int) -> Iterator[bytes]:
         })  # fmt: skip
 
 
-def chat_through(url: str, at_once: int, each: int) -> float:
+def chat_through(url: str, at_once: int, number: int) -> float:
     """Tokens per second of streamed answers."""
-    bodies = list(chat_bodies(next(STARTS), each * at_once))
+    bodies = list(chat_bodies(next(STARTS), number))
     found = lean.exchange(url, "/v1/chat/completions", bodies, at_once)
     return sum(map(tokens_of, found.answers)) / found.seconds
 
@@ -101,26 +96,13 @@ def tokens_of(answer: bytes) -> int:
     return int(chunks[-1]["usage"]["completion_tokens"])
 
 
-def embedding_engine(batches: list[int], number: int) -> dict[int, float]:
-    """Inputs per second of the engine alone, by size of batch, tokenising included."""
-    from fleet_server.engines.openvino.encoder import EmbeddingEngine
-
-    spec = stack.spec_of(stack.EMBEDDING)
-    model = EmbeddingEngine(spec, stack.weights(spec), available_cpus())
-
-    def run(batch: int, total: int) -> float:
-        first = next(STARTS)
-        started = time.perf_counter()
-        for at in range(first, first + total, batch):
-            model.embed(model.tokenize([text(at + item, 24) for item in range(batch)]))
-        return total / (time.perf_counter() - started)
-
-    try:
-        for batch in batches:
-            run(batch, 4 * batch)
-        return {batch: run(batch, number) for batch in batches}
-    finally:
-        model.close()
+def embeddings_in_process(model: Any, batch: int, number: int) -> float:
+    """Inputs per second of the engine alone (EmbeddingEngine), tokenising included."""
+    first = next(STARTS)
+    started = perf_counter()
+    for at in range(first, first + number, batch):
+        model.embed(model.tokenize([text(at + item, 24) for item in range(batch)]))
+    return number / (perf_counter() - started)
 
 
 def embedding_bodies(first: int, number: int, batch: int) -> Iterator[bytes]:
@@ -143,52 +125,78 @@ def embeddings_through(url: str, batch: int, number: int, clients: int) -> float
     return number / found.seconds
 
 
-def chat_rows(concurrencies: list[int], each: int) -> list[list[Any]]:
-    engine = chat_engine(concurrencies, each)
+def medians(levels: list[Measure], rounds: int) -> list[float]:
+    """The median of each level over rounds in which each has its turn; one more warms up."""
+    found: list[list[float]] = [[] for _ in levels]
+    for turn in range(rounds + 1):
+        order = list(range(len(levels)))
+        for level in order[turn % len(order) :] + order[: turn % len(order)]:
+            rate = levels[level]()
+            if turn:
+                found[level].append(rate)
+    return [statistics.median(rates) for rates in found]
+
+
+def chat_rows(rounds: int) -> list[list[Any]]:
+    from fleet_server.engines.openvino.chat import OpenVinoChat
+
     spec = stack.spec_of(stack.CHAT)
+    engine = OpenVinoChat(spec, stack.weights(spec), available_cpus())
     rows = []
     with stack.server(spec) as direct, stack.router({direct: spec}) as routed:
-        chat_through(routed, 2, 2)
-        for at_once in concurrencies:
-            through = [chat_through(url, at_once, each) for url in (direct, routed)]
-            rows.append(_row(f"chat, {at_once} at once, tokens/s", engine[at_once], through))
+        for at_once in CHATS_AT_ONCE:
+            number = max(2, at_once)
+            levels: list[Measure] = [
+                partial(chat_in_process, engine, at_once, number),
+                *(partial(chat_through, url, at_once, number) for url in (direct, routed)),
+            ]
+            rows.append(_row(f"chat, {at_once} at once, tokens/s", medians(levels, rounds)))
+    engine.close()
     return rows
 
 
-def embedding_rows(number: int) -> list[list[Any]]:
-    engine = embedding_engine([1, 32], number)
+def embedding_rows(rounds: int) -> list[list[Any]]:
+    from fleet_server.engines.openvino.encoder import EmbeddingEngine
+
     spec = stack.spec_of(stack.EMBEDDING)
+    engine = EmbeddingEngine(spec, stack.weights(spec), available_cpus())
     rows = []
     with stack.server(spec) as direct, stack.router({direct: spec}) as routed:
-        embeddings_through(routed, 1, 64, 1)
-        for name, batch, clients, alone in (
-            ("1 input, 1 client", 1, 1, engine[1]),
-            ("32 inputs, 1 client", 32, 1, engine[32]),
-            ("1 input, 32 clients", 1, 32, engine[32]),
+        for name, batch, clients, alone, number in (
+            ("1 input, 1 client", 1, 1, 1, 128),
+            ("32 inputs, 1 client", 32, 1, 32, 384),
+            ("1 input, 32 clients", 1, 32, 32, 384),
         ):
-            through = [embeddings_through(url, batch, number, clients) for url in (direct, routed)]
-            rows.append(_row(f"embeddings, {name}, inputs/s", alone, through))
+            levels: list[Measure] = [
+                partial(embeddings_in_process, engine, alone, number),
+                *(
+                    partial(embeddings_through, url, batch, number, clients)
+                    for url in (direct, routed)
+                ),
+            ]
+            rows.append(_row(f"embeddings, {name}, inputs/s", medians(levels, rounds)))
+    engine.close()
     return rows
 
 
-def _row(name: str, engine: float, through: list[float]) -> list[Any]:
-    served, routed = through
-    return [name, engine, served, routed, f"{routed / engine:.0%}"]
+def _row(name: str, rates: list[float]) -> list[Any]:
+    engine, served, routed = rates
+    return [name, engine, served, routed, f"{served / engine:.0%}", f"{routed / engine:.0%}"]
 
 
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__)
-    parse.add_argument("--each", type=int, default=4, help="chat answers for each place at once")
-    parse.add_argument("--inputs", type=int, default=2048, help="embedding inputs of a run")
+    parse.add_argument("--rounds", type=int, default=9)
     parse.add_argument("--only", choices=("chat", "embeddings"))
     parse.add_argument("--json", action="store_true")
     asked = parse.parse_args()
     rows = []
     if asked.only != "chat":
-        rows += embedding_rows(asked.inputs)
+        rows += embedding_rows(asked.rounds)
     if asked.only != "embeddings":
-        rows += chat_rows([1, 4, 16, 32], asked.each)
-    columns = ["workload", "in process", "server", "router", "router / in process"]
+        rows += chat_rows(asked.rounds)
+    columns = ["workload", "in process", "server", "router", "server / in process",
+               "router / in process"]  # fmt: skip
     stack.show("What is left of the engine's speed", columns, rows, as_json=asked.json)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,6 +26,8 @@ from fleet_contract.cpus import available_cpus
 BATCH = 32
 CHATS = 4
 BOUNDARY = "e64c1f"
+MIXTURES = ("c", "e", "s", "ce", "cs", "ces")
+"""Letters of chat, embeddings and speech."""
 
 
 def until(deadline: float, bodies: Iterator[bytes]) -> Iterator[bytes]:
@@ -73,27 +76,45 @@ async def load(url: str, tasks: str, seconds: float, speech: bytes) -> dict[str,
     }
 
 
-def rows(shares: tuple[int, ...], seconds: float, speech: bytes) -> list[list[Any]]:
-    """Rates under each mixture, with this many threads for chat, embeddings and speech."""
+def fleet(started: ExitStack, shares: tuple[int, ...]) -> str:
+    """A router before servers with this many threads for chat, embeddings and speech."""
+    specs = [stack.spec_of(name) for name in (stack.CHAT, stack.EMBEDDING, stack.SPEECH)]
+    urls = [
+        started.enter_context(stack.server(spec, {"MODELFLEET_THREADS": str(threads)}))
+        for spec, threads in zip(specs, shares, strict=True)
+    ]
+    return started.enter_context(stack.router(dict(zip(urls, specs, strict=True))))
+
+
+def rows(
+    wanted: list[tuple[int, ...]], rounds: int, seconds: float, speech: bytes
+) -> list[list[Any]]:
+    """Median rates of each fleet under each mixture; the fleets take turns, because a machine is
+    not equally quick all the time."""
+    found: dict[tuple[str, tuple[int, ...]], list[dict[str, float]]] = {}
     with ExitStack() as started:
-        specs = [stack.spec_of(name) for name in (stack.CHAT, stack.EMBEDDING, stack.SPEECH)]
-        urls = [
-            started.enter_context(stack.server(spec, {"MODELFLEET_THREADS": str(threads)}))
-            for spec, threads in zip(specs, shares, strict=True)
-        ]
-        url = started.enter_context(stack.router(dict(zip(urls, specs, strict=True))))
-        uvloop.run(load(url, "ces", 3, speech))
-        found = []
-        for tasks in ("c", "e", "s", "ce", "cs", "ces"):
-            rates = uvloop.run(load(url, tasks, seconds, speech))
-            found.append([str(shares), tasks, *(rates.get(task, "") for task in "ces")])
-        return found
+        urls = {shares: fleet(started, shares) for shares in wanted}
+        for url in urls.values():
+            uvloop.run(load(url, "ces", 2, speech))
+        for _ in range(rounds):
+            for tasks in MIXTURES:
+                for shares, url in urls.items():
+                    rates = uvloop.run(load(url, tasks, seconds, speech))
+                    found.setdefault((tasks, shares), []).append(rates)
+    return [
+        [tasks, str(shares), *(
+            statistics.median(rates[task] for rates in runs) if task in tasks else ""
+            for task in "ces"
+        )]
+        for (tasks, shares), runs in found.items()
+    ]  # fmt: skip
 
 
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__)
     parse.add_argument("speech", type=Path, help="a recording, WAV or any other format")
-    parse.add_argument("--seconds", type=float, default=10, help="of each mixture")
+    parse.add_argument("--seconds", type=float, default=5, help="of each mixture")
+    parse.add_argument("--rounds", type=int, default=3)
     parse.add_argument("--shares", nargs="*", help="threads of chat, embeddings, speech: 2,1,1")
     parse.add_argument("--json", action="store_true")
     asked = parse.parse_args()
@@ -101,13 +122,9 @@ def main() -> None:
     part = max(1, cpus // 2)
     wanted: list[tuple[int, ...]] = [
         tuple(map(int, text.split(","))) for text in asked.shares or ()
-    ]
-    found = [
-        row
-        for shares in wanted or [(cpus, cpus, cpus), (cpus, part, part), (part, part, part)]
-        for row in rows(shares, asked.seconds, asked.speech.read_bytes())
-    ]
-    columns = ["threads c, e, s", "asked for", "chat tokens/s", "embedding inputs/s",
+    ] or [(cpus, cpus, cpus), (cpus, part, part), (part, part, part)]
+    found = rows(wanted, asked.rounds, asked.seconds, asked.speech.read_bytes())
+    columns = ["asked for", "threads c, e, s", "chat tokens/s", "embedding inputs/s",
                "speech seconds/s"]  # fmt: skip
     stack.show("Engines beside each other", columns, found, as_json=asked.json)
 
