@@ -17,7 +17,7 @@ def test_defaults() -> None:
     assert settings.router_selector == {
         "app.kubernetes.io/name": "modelfleet", "app.kubernetes.io/component": "router",
     }  # fmt: skip
-    assert (settings.workers, settings.port) == (16, 8080)
+    assert (settings.workers, settings.port) == (48, 8080)
 
 
 def test_lists_and_labels() -> None:
