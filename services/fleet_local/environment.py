@@ -42,7 +42,8 @@ def of_server(
     """Environment of the server of `spec`; what the spec's own `env` says wins over the rest.
 
     CPUs are not divided: without MODELFLEET_THREADS each engine may use all of them, because
-    mostly one works while the others sleep, and a share would slow that one down.
+    mostly one works while the others sleep, and a share would slow that one down. A fleet whose
+    models work at the same time is better off with shares: see docs/benchmarks.md.
     """
     device = {} if settings.device == "auto" else {"MODEL_DEVICE": settings.device}
     return {
