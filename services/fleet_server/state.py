@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -118,6 +118,12 @@ class ServerState:
                 f"{', '.join(self.spec.ids)}.",
                 param="model",
             )
+
+    def check_model_of(self, body: Mapping[str, Any]) -> None:
+        """`check_model` of the name in a JSON body; one of another type is for the body's shape to
+        refuse, and none is this model. Raises ModelNotFound."""
+        if isinstance(body.get("model"), str):
+            self.check_model(body["model"])
 
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
         """Run blocking work in the worker pool."""

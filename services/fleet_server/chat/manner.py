@@ -1,4 +1,4 @@
-"""How an answer is to be written: what requests of chat and of text completions share, checked."""
+"""How an answer is to be written: what chat, text completions and responses share, checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.protocols import Sampling
 
 MAX_STOP_CHARS = 4096
+LAST_RESORT_MAX_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,12 @@ class Manner:
     max_tokens: int
     temperature: float
     top_p: float
-    stop: tuple[str, ...]
-    stream: bool
-    include_usage: bool
-    seed: int | None
-    presence_penalty: float
-    frequency_penalty: float
+    stop: tuple[str, ...] = ()
+    stream: bool = False
+    include_usage: bool = False
+    seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     json_object: bool = False
     grammar: str | None = None
 
@@ -48,8 +49,8 @@ def read_manner(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Mann
         raise UnsupportedParameter("'n' must be 1: one answer per request.", param="n")
     return Manner(
         max_tokens=max_tokens,
-        temperature=_first(given.temperature, spec.defaults.temperature, 1.0),
-        top_p=_first(given.top_p, spec.defaults.top_p, 1.0),
+        temperature=first_given(given.temperature, spec.defaults.temperature),
+        top_p=first_given(given.top_p, spec.defaults.top_p),
         stop=_stop(given.stop, spec),
         stream=bool(given.stream),
         include_usage=bool(given.stream_options and given.stream_options.include_usage),
@@ -70,8 +71,14 @@ def check_most(asked: int, param: str, spec: ModelSpec) -> int:
     return asked
 
 
-def _first(*values: float | None) -> float:
-    return next(value for value in values if value is not None)
+def usual_most(spec: ModelSpec) -> int:
+    """The most new tokens of an answer whose request does not say."""
+    return min(spec.defaults.max_tokens or LAST_RESORT_MAX_TOKENS, spec.limits.max_new_tokens)
+
+
+def first_given(asked: float | None, default: float | None) -> float:
+    """What was asked, else the spec's default, else OpenAI's, which is 1."""
+    return next((value for value in (asked, default) if value is not None), 1.0)
 
 
 def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:

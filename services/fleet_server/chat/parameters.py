@@ -41,6 +41,13 @@ class Parameters:
             frozenset(body.model_fields) | WITHOUT_EFFECT | asks_nothing.keys() | {"top_k"}
         )
 
+    def check(self, body: Mapping[str, Any], supports: frozenset[str], metrics: Metrics) -> None:
+        """`refuse_unsupported`; the fields nobody knows are ignored, counted and logged."""
+        self.refuse_unsupported(body, supports)
+        if ignored := self.unknown(body):
+            metrics.ignored_fields(len(ignored))
+            event(logger, "ignored_fields", number=len(ignored))
+
     def refuse_unsupported(self, body: Mapping[str, Any], supports: frozenset[str]) -> None:
         """Raises UnsupportedParameter for what this engine cannot honour, naming one that can. The
         types of `body` were checked before."""
@@ -77,12 +84,6 @@ class Parameters:
     def unknown(self, body: Mapping[str, Any]) -> list[str]:
         """Fields of the body that mean nothing here."""
         return sorted(body.keys() - self._known)
-
-    def count_unknown(self, body: Mapping[str, Any], metrics: Metrics) -> None:
-        """Count and log the unknown fields of a request, which are ignored."""
-        if ignored := self.unknown(body):
-            metrics.ignored_fields(len(ignored))
-            event(logger, "ignored_fields", number=len(ignored))
 
 
 CHAT = Parameters(ChatBody, ASKS_NOTHING)

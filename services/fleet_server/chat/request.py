@@ -10,13 +10,11 @@ from pydantic import ValidationError
 from fleet_contract.api.chat import ChatBody, ResponseFormat
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.manner import Manner, check_most, read_manner
+from fleet_server.chat.manner import Manner, check_most, read_manner, usual_most
 from fleet_server.chat.messages import read_messages
 from fleet_server.chat.schema_grammar import grammar
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
-
-LAST_RESORT_MAX_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:
         asked: int | None = getattr(given, name)
         if asked is not None:
             return check_most(asked, name, spec)
-    return min(spec.defaults.max_tokens or LAST_RESORT_MAX_TOKENS, spec.limits.max_new_tokens)
+    return usual_most(spec)
 
 
 def _grammar(given: ResponseFormat | None) -> str | None:

@@ -59,11 +59,9 @@ class ChatService:
         return await self._answering.answer(request, model, manner, prepare, slot_first=slot_first)
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:
-        if isinstance(body.get("model"), str):
-            self._server.check_model(body["model"])
+        self._server.check_model_of(body)
         asked = parse(body, self._server.spec)
-        CHAT.refuse_unsupported(body, model.supports)
-        CHAT.count_unknown(body, self._server.metrics)
+        CHAT.check(body, model.supports, self._server.metrics)
         return asked
 
     async def _prompt(self, asked: ChatRequest, model: ChatModel) -> Prompt:

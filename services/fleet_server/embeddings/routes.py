@@ -29,15 +29,13 @@ def router(server: ServerState) -> APIRouter:
     routes = APIRouter(lifespan=lifespan)
 
     def parse_openai(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
-        if isinstance(body.get("model"), str):
-            server.check_model(body["model"])
+        server.check_model_of(body)
         asked = parse(body, spec, model.dimensions)
         count_ignored(body, EmbeddingBody, server.metrics)
         return asked
 
     def parse_llamacpp(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
-        if isinstance(body.get("model"), str):
-            server.check_model(body["model"])
+        server.check_model_of(body)
         asked = parse_native(body, spec)
         count_ignored(body, NativeBody, server.metrics)
         return asked

@@ -38,8 +38,7 @@ class RerankService:
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: RerankModel = server.ready_model()
-        if isinstance(body.get("model"), str):
-            server.check_model(body["model"])
+        server.check_model_of(body)
         asked = parse(body, server.spec)
         count_ignored(body, RerankBody, server.metrics)
         return await or_gone(request, self._admitted(asked, model))

@@ -10,9 +10,8 @@ from pydantic import ValidationError
 from fleet_contract.api.responses import MOST_METADATA, ResponsesBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.manner import Manner, check_most
+from fleet_server.chat.manner import Manner, check_most, first_given, usual_most
 from fleet_server.chat.messages import ROLES
-from fleet_server.chat.request import LAST_RESORT_MAX_TOKENS
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
 
@@ -40,19 +39,15 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         messages = [{"role": "system", "content": given.instructions}, *messages]
     _check_length(messages, spec)
     defaults = spec.defaults
-    most = min(defaults.max_tokens or LAST_RESORT_MAX_TOKENS, spec.limits.max_new_tokens)
+    most = usual_most(spec)
     if given.max_output_tokens is not None:
         most = check_most(given.max_output_tokens, "max_output_tokens", spec)
     manner = Manner(
         max_tokens=most,
-        temperature=_first(given.temperature, defaults.temperature),
-        top_p=_first(given.top_p, defaults.top_p),
-        stop=(),
+        temperature=first_given(given.temperature, defaults.temperature),
+        top_p=first_given(given.top_p, defaults.top_p),
         stream=bool(given.stream),
         include_usage=True,
-        seed=None,
-        presence_penalty=0.0,
-        frequency_penalty=0.0,
     )
     return ResponsesRequest(messages, manner, given)
 
@@ -124,10 +119,6 @@ def _check_metadata(value: Any) -> None:
     for name, text in value.items():
         if not isinstance(text, str) or len(name) > 64 or len(text) > 512:
             raise _wrong("metadata", "must hold texts of up to 512 characters, named with up to 64")
-
-
-def _first(asked: float | None, default: float | None) -> float:
-    return next((value for value in (asked, default) if value is not None), 1.0)
 
 
 def _wrong(place: str, why: str) -> BadRequest:

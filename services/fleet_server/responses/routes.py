@@ -56,9 +56,7 @@ class ResponsesService:
         return await self._answering.answer(request, model, asked.manner, prepare)
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ResponsesRequest:
-        if isinstance(body.get("model"), str):
-            self._server.check_model(body["model"])
+        self._server.check_model_of(body)
         asked = parse(body, self._server.spec)
-        PARAMETERS.refuse_unsupported(body, model.supports)
-        PARAMETERS.count_unknown(body, self._server.metrics)
+        PARAMETERS.check(body, model.supports, self._server.metrics)
         return asked

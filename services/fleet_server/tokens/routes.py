@@ -43,8 +43,7 @@ def router(server: ServerState) -> APIRouter:
 async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], Vocabulary]:
     raw = await read_json(request, server.spec.limits.max_body_bytes)
     vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
-    if isinstance(raw.get("model"), str):
-        server.check_model(raw["model"])
+    server.check_model_of(raw)
     if vocabulary is None:
         raise UnsupportedParameter(
             f"The engine of {server.spec.model!r} does not show its tokenizer.", param="model"
