@@ -17,10 +17,10 @@ import orjson
 from fleet_contract.names import PATH_READY
 from fleet_operator.pod_events import PodEvents
 from fleet_operator.report import ServerReport
+from fleet_operator.rounds import repeat
 from fleet_operator.views import PodView
 from fleet_operator.work_queue import WorkQueue
 from fleet_operator.world import World
-from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,12 @@ class Prober:
 
     async def run(self, interval: float) -> None:
         """Ask, wait, ask again."""
-        while True:
-            try:
-                await self.ask_all()
-                changed = await self._events.ask(time.time())
-                self._queue.add([(pod.namespace, pod.model) for pod in changed])
-            except Exception as error:
-                log(logger, "probing_failed", level=logging.ERROR, error=repr(error))
-            await asyncio.sleep(interval)
+        await repeat(self._round, interval, logger, "probing_failed")
+
+    async def _round(self) -> None:
+        await self.ask_all()
+        changed = await self._events.ask(time.time())
+        self._queue.add([(pod.namespace, pod.model) for pod in changed])
 
     async def ask_all(self) -> None:
         """One round."""

@@ -15,9 +15,9 @@ import aiohttp
 from fleet_contract.spec import Engine
 from fleet_operator.observed import RemoteReport
 from fleet_operator.resolve import Resolver
+from fleet_operator.rounds import repeat
 from fleet_operator.work_queue import WorkQueue
 from fleet_operator.world import Key, World
-from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,7 @@ class RemoteProber:
 
     async def run(self, interval: float) -> None:
         """Ask, wait, ask again."""
-        while True:
-            try:
-                await self.ask_all()
-            except Exception as error:
-                log(logger, "remote_probing_failed", level=logging.ERROR, error=repr(error))
-            await asyncio.sleep(interval)
+        await repeat(self.ask_all, interval, logger, "remote_probing_failed")
 
     async def ask_all(self) -> None:
         """One round."""

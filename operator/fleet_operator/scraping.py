@@ -14,6 +14,7 @@ import aiohttp
 from fleet_operator import autoscale
 from fleet_operator.load import FleetLoad, RouterReport, parse_metrics
 from fleet_operator.resolve import Resolver
+from fleet_operator.rounds import repeat
 from fleet_operator.settings import OperatorSettings
 from fleet_operator.views import PodView
 from fleet_operator.work_queue import WorkQueue
@@ -45,12 +46,7 @@ class Scraper:
 
     async def run(self) -> None:
         """Look, wait, look again."""
-        while True:
-            try:
-                await self.look()
-            except Exception as error:
-                log(logger, "scraping_failed", level=logging.ERROR, error=repr(error))
-            await asyncio.sleep(self._settings.autoscale_interval)
+        await repeat(self.look, self._settings.autoscale_interval, logger, "scraping_failed")
 
     async def look(self) -> None:
         """One look at every router."""
