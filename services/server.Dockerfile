@@ -41,6 +41,7 @@ WORKDIR /build
 COPY services/fleet_contract services/fleet_contract
 COPY services/fleet_web services/fleet_web
 COPY services/fleet_weights services/fleet_weights
+COPY services/fleet_prepare services/fleet_prepare
 COPY services/fleet_server services/fleet_server
 COPY services/fleet_cli services/fleet_cli
 RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt/modelfleet .
