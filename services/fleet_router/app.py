@@ -26,20 +26,20 @@ from fleet_contract.names import (
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
 )
-from fleet_router.access import AccessMiddleware
-from fleet_router.attempt import Attempts
-from fleet_router.carry import Carrier
-from fleet_router.choice import Choice
-from fleet_router.gate import Gate
-from fleet_router.health import Health
-from fleet_router.hold import Holds, HoldSettings
-from fleet_router.meter import Meter
+from fleet_router.callers.access_log import AccessMiddleware
+from fleet_router.callers.auth import Auth
+from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
-from fleet_router.paths import PATHS
-from fleet_router.pool import Pools
-from fleet_router.probes import Probes
-from fleet_router.proxy import Proxy
-from fleet_router.routes import LiveRoutes, Origin, RouteTable
+from fleet_router.proxy.attempt import Attempts
+from fleet_router.proxy.forward import Carrier
+from fleet_router.proxy.proxy import Proxy
+from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
+from fleet_router.routing.paths import PATHS
+from fleet_router.routing.table import LiveRoutes, Origin, RouteTable
+from fleet_router.status.admin import Admin
+from fleet_router.upstream.outliers import Outliers
+from fleet_router.upstream.picker import EndpointPicker
+from fleet_router.upstream.pool import PoolManager
 from fleet_web import errors
 from fleet_web.request_id import RequestIdMiddleware
 
@@ -91,8 +91,8 @@ def create_app(
     routes: LiveRoutes,
     source: Source | None = None,
     *,
-    hold: HoldSettings | None = None,
-    gate: Gate | None = None,
+    hold: WaitSettings | None = None,
+    gate: Auth | None = None,
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
     wrap: Callable[[ASGIApp], ASGIApp] | None = None,
@@ -102,16 +102,16 @@ def create_app(
     """The router over `routes`, which `source` fills; `wrap` is laid around what answers requests
     to models. Raises OSError for the log's file."""
     source = source or Source()
-    pools = Pools()
+    pools = PoolManager()
     metrics = RouterMetrics()
     if source.age is not None:
         metrics.watch_age(source.age)
-    gate = gate or Gate()
-    meter = Meter(metrics, usage_log)
-    probes = Probes(routes, pools, metrics, gate, scrapes=source.scrapes)
-    choice = Choice(pools, Health())
+    gate = gate or Auth()
+    meter = UsageLog(metrics, usage_log)
+    probes = Admin(routes, pools, metrics, gate, scrapes=source.scrapes)
+    choice = EndpointPicker(pools, Outliers())
     attempts = Attempts(pools, choice, metrics)
-    holds = Holds(routes, hold or HoldSettings(), metrics, source.wake)
+    holds = WaitingRoom(routes, hold or WaitSettings(), metrics, source.wake)
 
     def follow(table: RouteTable) -> None:
         pools.retain(table.endpoints())

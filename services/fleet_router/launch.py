@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleet_router.app import Source, create_app
-from fleet_router.file_source import FileSource
-from fleet_router.gate import Gate
-from fleet_router.hold import HoldSettings
-from fleet_router.routes import LiveRoutes, Origin
+from fleet_router.callers.auth import Auth
+from fleet_router.proxy.waiting import WaitSettings
+from fleet_router.routing.file_source import FileSource
+from fleet_router.routing.table import LiveRoutes, Origin
 from fleet_router.settings import RouterSettings
 from fleet_web import logs, serve
 from fleet_web.logs import event
@@ -82,9 +82,9 @@ def from_file(path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> Sou
     return Source(watch=file.watch)
 
 
-def load_gate(settings: RouterSettings) -> Gate:
+def load_gate(settings: RouterSettings) -> Auth:
     """Who may come in. Raises ValueError or OSError for the file of keys."""
-    gate = Gate(settings.keys_file)
+    gate = Auth(settings.keys_file)
     try:
         gate.load()
     except ValueError as error:
@@ -92,10 +92,10 @@ def load_gate(settings: RouterSettings) -> Gate:
     return gate
 
 
-def hold_settings(settings: RouterSettings, patience: float) -> HoldSettings:
+def hold_settings(settings: RouterSettings, patience: float) -> WaitSettings:
     """How long requests wait; `patience` seconds where the setting is left out."""
     seconds = patience if settings.hold_seconds is None else settings.hold_seconds
-    return HoldSettings(seconds, settings.hold_requests, settings.heartbeat_seconds)
+    return WaitSettings(seconds, settings.hold_requests, settings.heartbeat_seconds)
 
 
 def tracing_of(environ: Mapping[str, str]) -> Tracing | None:
@@ -113,10 +113,10 @@ def from_cluster(
     settings: RouterSettings, routes: LiveRoutes, environ: Mapping[str, str]
 ) -> Source:
     """The models of a cluster's namespaces. Raises ValueError when there is no cluster to ask."""
-    from fleet_router import kube_access
-    from fleet_router.kube_client import KubeClient
-    from fleet_router.kube_source import KubeSource
-    from fleet_router.kube_wake import Waker
+    from fleet_router.kube import access as kube_access
+    from fleet_router.kube.client import KubeClient
+    from fleet_router.kube.source import KubeSource
+    from fleet_router.kube.wake import Waker
 
     access = kube_access.find(environ)
     client = KubeClient(access)

@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context, use
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fleet_router.exchange import of
+from fleet_router.callers.request_record import of
 
 CONTEXT = (b"traceparent", b"tracestate")
 """W3C Trace Context: w3.org/TR/trace-context."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleet_router.paths import PATHS
+from fleet_router.routing.paths import PATHS
 
 # A fixed seed: a run fails for what was changed, not by chance.
 FUZZ = settings(

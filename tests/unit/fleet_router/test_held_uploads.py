@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import RequestTimeout
-from fleet_router.body import StreamedBody
-from fleet_router.memory import Memory
-from fleet_router.spool import MEMORY_BYTES, Spool
+from fleet_router.request.body import StreamedBody
+from fleet_router.request.byte_budget import ByteBudget
+from fleet_router.request.spool import MEMORY_BYTES, Spool
 
 MODEL = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/cold\r\n'
 FILE = b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
@@ -100,7 +100,7 @@ class Sending:
 
 
 def body_of(client: Sending, room: int) -> StreamedBody:
-    return StreamedBody(Spool(), client.rest(), None, Memory(room))
+    return StreamedBody(Spool(), client.rest(), None, ByteBudget(room))
 
 
 async def reading_on(body: StreamedBody, turns: int = 20) -> bool:
@@ -149,7 +149,7 @@ async def test_one_that_came_whole_can_be_sent_again() -> None:
 
 
 async def test_the_disk_has_a_bound_for_all_together_and_gets_its_room_back() -> None:
-    disk, client = Memory(10), Sending()
+    disk, client = ByteBudget(10), Sending()
     body = StreamedBody(Spool(), client.rest(), None, disk)
     client.send(b"eight by", b"tes more", None)
     assert not await reading_on(body)

@@ -1,0 +1,1 @@
+"""Subcommands that run once: explain, install-crd."""

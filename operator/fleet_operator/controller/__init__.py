@@ -1,0 +1,1 @@
+"""Watches, cache, work queue and the loop that reconciles models."""

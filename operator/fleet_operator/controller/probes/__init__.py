@@ -1,0 +1,1 @@
+"""Periodic requests to servers, routers and remote addresses."""

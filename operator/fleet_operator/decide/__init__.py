@@ -1,0 +1,1 @@
+"""Pure decisions: what a reconcile applies, and the status it reports."""

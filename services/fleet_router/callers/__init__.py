@@ -1,0 +1,1 @@
+"""Who calls: authentication, keys, quotas, usage and access logs."""

@@ -1,0 +1,117 @@
+"""Who may come in, to which models and how often. Called by `proxy` and `probes`.
+
+Without a file of keys everybody may; that is for a loopback address or a closed network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fleet_contract.errors import Forbidden, Unauthorized
+from fleet_router.callers.keys import Key, Keys, parse
+from fleet_router.callers.quota import Quota
+from fleet_router.callers.request_record import RequestRecord
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+BEARER = b"bearer "
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Auth:
+    """`path` None lets everybody in."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._keys: Keys | None = None
+        self._quotas: dict[str, Quota] = {}
+        self._seen: tuple[int, int, int] | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether callers must show a key."""
+        return self._path is not None
+
+    def load(self) -> None:
+        """Read the file now. Raises ValueError or OSError with the reason."""
+        if self._path is None:
+            return
+        stat = self._path.stat()
+        self._seen = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        self._keys = parse(self._path.read_bytes())
+        old = self._quotas
+        self._quotas = {key.name: _renewed(old.get(key.name), key) for key in
+                        self._keys.by_hash.values()}  # fmt: skip
+
+    async def watch(self) -> None:
+        """Reload on every change, for ever. A broken file keeps the keys that were there."""
+        while self._path is not None:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                stat = self._path.stat()
+                if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._seen:
+                    continue
+                self.load()
+            except (OSError, ValueError) as error:
+                event(logger, "keys_not_reloaded", level=logging.ERROR, error=str(error))
+            else:
+                event(logger, "keys_loaded", number=len(self._quotas))
+
+    def identify(self, headers: Headers) -> Quota | None:
+        """The caller of a request, None where nobody is asked. Raises Unauthorized."""
+        if self._path is None:
+            return None
+        shown = _shown(headers)
+        if not shown:
+            raise Unauthorized(
+                "No API key: send one as `Authorization: Bearer KEY`.", code="missing_api_key"
+            )
+        key = self._keys.find(shown) if self._keys is not None else None
+        if key is None:
+            raise Unauthorized("This API key is not known here.")
+        return self._quotas[key.name]
+
+    @contextmanager
+    def admitted(
+        self, quota: Quota | None, model: str, images: int, exchange: RequestRecord
+    ) -> Iterator[None]:
+        """Let a request in while the block runs. Raises Forbidden or RateLimited."""
+        if quota is None:
+            yield
+            return
+        if not quota.key.may_use(model):
+            raise Forbidden(
+                f"This API key may not use {model!r}.", param="model", code="model_not_allowed"
+            )
+        try:
+            quota.admit(images)
+        finally:
+            exchange.limits = quota.headers()
+        try:
+            yield
+        finally:
+            quota.leave(exchange.usage)
+
+
+def _renewed(old: Quota | None, key: Key) -> Quota:
+    """A key whose limits stayed keeps its use, and requests that run are counted on."""
+    if old is not None and old.key.limits == key.limits:
+        old.key = key
+        return old
+    new = Quota(key)
+    if old is not None:
+        new.running = old.running
+    return new
+
+
+def _shown(headers: Headers) -> bytes:
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == BEARER:
+            return value[7:].strip()
+    return next((value.strip() for name, value in headers if name == b"x-api-key"), b"")

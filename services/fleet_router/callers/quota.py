@@ -1,0 +1,110 @@
+"""How much of its limits a key has left on this router. Pure but for the clock; used by `gate`.
+
+Each limit is a bucket that holds a minute's worth and fills evenly. What a request costs in tokens
+or seconds is known only afterwards: it is let in while anything is left and charged then, so the
+bucket may go below zero and the next request waits until it is above.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fleet_contract.errors import RateLimited
+from fleet_router.callers.keys import Key
+from fleet_router.callers.usage import Usage
+
+MINUTE = 60.0
+
+
+class Bucket:
+    """`limit` in a minute; `clock` is in seconds, monotonic."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._level = float(limit)
+        self._at = clock()
+
+    @property
+    def level(self) -> float:
+        """What is left now; below zero when more was used."""
+        now = self._clock()
+        self._level = min(self.limit, self._level + (now - self._at) * self.limit / MINUTE)
+        self._at = now
+        return self._level
+
+    def take(self, amount: float) -> None:
+        """Use some, whether it is there or not."""
+        self._level = self.level - amount
+
+    def wait(self, amount: float) -> float:
+        """Seconds until `amount` is there; 0 when it is."""
+        return max(0.0, (amount - self.level) * MINUTE / self.limit)
+
+
+class Quota:
+    """One key's use of this router."""
+
+    def __init__(self, key: Key, clock: Callable[[], float] = time.monotonic) -> None:
+        limits = key.limits
+        self.key = key
+        self.running = 0
+
+        def bucket(limit: int | None) -> Bucket | None:
+            return Bucket(limit, clock) if limit is not None else None
+
+        self.requests = bucket(limits.requests_per_minute)
+        self.tokens = bucket(limits.tokens_per_minute)
+        self.audio = bucket(limits.audio_seconds_per_minute)
+        self.images = bucket(limits.images_per_minute)
+
+    def admit(self, images: int) -> None:
+        """Let one request with so many images in. Raises RateLimited that says when to come back.
+
+        `leave` must follow when it has been answered.
+        """
+        most = self.key.limits.concurrent_requests
+        if most is not None and self.running >= most:
+            raise RateLimited(
+                f"{self.running} requests of this key are running, which is its limit.",
+                code="concurrency_limit_exceeded",
+                retry_after=1.0,
+            )
+        for bucket, what, amount in (
+            (self.requests, "requests", 1.0),
+            (self.images, "images", float(images)),
+            (self.tokens, "tokens", 1.0),
+            (self.audio, "seconds of audio", 1.0),
+        ):
+            if bucket is not None and amount and (seconds := bucket.wait(amount)) > 0:
+                raise RateLimited(
+                    f"This key's limit of {bucket.limit} {what} per minute is reached.",
+                    retry_after=seconds,
+                )
+        self.running += 1
+        if self.requests is not None:
+            self.requests.take(1)
+        if self.images is not None:
+            self.images.take(images)
+
+    def leave(self, usage: Usage) -> None:
+        """A request that was let in has been answered."""
+        self.running -= 1
+        if self.tokens is not None:
+            self.tokens.take(usage.prompt_tokens + usage.completion_tokens)
+        if self.audio is not None:
+            self.audio.take(usage.audio_seconds)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """OpenAI's `x-ratelimit-*` headers for requests and tokens, where they are limited."""
+        found = []
+        for name, bucket in ((b"requests", self.requests), (b"tokens", self.tokens)):
+            if bucket is not None:
+                left = max(0, int(bucket.level))
+                found += [
+                    (b"x-ratelimit-limit-" + name, b"%d" % bucket.limit),
+                    (b"x-ratelimit-remaining-" + name, b"%d" % left),
+                    (b"x-ratelimit-reset-" + name, b"%dms" % (bucket.wait(bucket.limit) * 1000)),
+                ]
+        return found

@@ -1,0 +1,82 @@
+"""Counts what each key used of each model: Prometheus counters and, where asked, a line each time.
+
+Called by `access` when a request has been answered. A line, in a file that is only appended to:
+
+    {"time", "request_id", "key", "model", "path", "status", "prompt_tokens", "cached_tokens",
+     "completion_tokens", "audio_seconds", "images", "ms", "fallback_for"?}
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import orjson
+
+from fleet_router.callers.request_record import RequestRecord
+from fleet_router.metrics import RouterMetrics
+from fleet_web import request_id
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+
+class UsageLog:
+    """Raises OSError where the log's file cannot be opened."""
+
+    def __init__(self, metrics: RouterMetrics, log: Path | None = None) -> None:
+        self._metrics = metrics
+        self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640) if log else None
+        self._failing = False
+
+    def report(self, exchange: RequestRecord, status: int, seconds: float) -> None:
+        """Count one request of a known model."""
+        metrics, usage = self._metrics, exchange.usage
+        model, key = exchange.model, exchange.key
+        for kind, number in (
+            ("prompt", usage.prompt_tokens),
+            ("cached", usage.cached_tokens),
+            ("completion", usage.completion_tokens),
+        ):
+            if number:
+                metrics.tokens.of(model, key, kind).inc(number)
+        if usage.audio_seconds:
+            metrics.audio_seconds.of(model, key).inc(usage.audio_seconds)
+        if exchange.images:
+            metrics.images.of(model, key).inc(exchange.images)
+        if self._log is not None:
+            self._write(exchange, status, seconds)
+
+    def close(self) -> None:
+        """Close the log."""
+        log, self._log = self._log, None
+        if log is not None:
+            os.close(log)
+
+    def _write(self, exchange: RequestRecord, status: int, seconds: float) -> None:
+        usage = exchange.usage
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "request_id": request_id.current(),
+            "key": exchange.key,
+            "model": exchange.model,
+            "path": exchange.path,
+            "status": status,
+            "prompt_tokens": usage.prompt_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "audio_seconds": usage.audio_seconds,
+            "images": exchange.images,
+            "ms": round(seconds * 1000, 1),
+        }
+        if exchange.fallback_for:
+            line["fallback_for"] = exchange.fallback_for
+        try:
+            os.write(self._log or -1, orjson.dumps(line) + b"\n")  # one write: lines stay whole
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                event(logger, "usage_log_failed", level=logging.ERROR, error=str(error))

@@ -1,0 +1,1 @@
+"""Routes from a Kubernetes cluster: watched resources, readiness, waking."""

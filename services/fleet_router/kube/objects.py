@@ -1,0 +1,149 @@
+"""What the router keeps of InferenceModels and EndpointSlices: small frozen views. Pure.
+
+Read once when an object arrives, by `kube_source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from fleet_contract import catalog
+from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
+from fleet_contract.settings import override
+from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
+from fleet_router.kube.client import Json
+from fleet_router.routing.table import Endpoint
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+PORT_NAME = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """An InferenceModel; `created` and `wake_at` in RFC 3339, `reason` as its status says."""
+
+    namespace: str
+    name: str
+    created: str
+    spec: ModelSpec | None
+    problem: str = ""
+    phase: Phase | None = None
+    reason: str = ""
+    cold_seconds: float | None = None
+    wake_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceView:
+    """An EndpointSlice: the ready servers of the InferenceModel `model`, and those `starting`."""
+
+    namespace: str
+    model: str
+    endpoints: tuple[Endpoint, ...]
+    starting: tuple[Endpoint, ...] = ()
+
+
+def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -> ModelView:
+    """From an InferenceModel; one that cannot be understood keeps a `problem` and no spec.
+
+    Settings of `environ` override limits as they do in the servers.
+    """
+    meta, status = item["metadata"], _mapping(item.get("status"))
+    spec, problem = spec_of(_mapping(item.get("spec")), _mapping(status.get("resolved")), known)
+    # What is wrong with an override the server says too, and does not start; its route is known.
+    with suppress(ValueError):
+        spec = spec and override(spec, {**environ, **spec.env})
+    cold = _mapping(status.get("coldStart")).get("totalSeconds")
+    return ModelView(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        created=meta.get("creationTimestamp") or "",
+        spec=spec,
+        problem=problem,
+        phase=_phase(status.get("phase")),
+        reason=str(status.get("reason") or ""),
+        cold_seconds=float(cold) if isinstance(cold, int | float) and cold > 0 else None,
+        wake_at=_mapping(meta.get("annotations")).get(ANNOTATION_WAKE, ""),
+    )
+
+
+def spec_of(own: Json, resolved: Json, known: catalog.Catalog) -> tuple[ModelSpec | None, str]:
+    """The spec to route by, and what was wrong with it ("" for nothing).
+
+    What the resource says itself lies over what the operator resolved, which may be one edit
+    behind, or over the catalog's entry where the operator has not been yet. A spec that this
+    version of the router cannot read keeps id, aliases and task: a model that exists is known.
+    """
+    whole = _over_resolved(own, resolved)
+    try:
+        if whole is None:
+            return complete(own, known).spec, ""
+        return ModelSpec.model_validate(whole), ""
+    except ValidationError as error:
+        problem = catalog.first_problem(error)
+    except ValueError as error:
+        problem = str(error)
+    fields = whole or own
+    for keys in (("model", "aliases", "task"), ("model", "task"), ("model",)):
+        try:
+            return ModelSpec.model_validate({k: fields[k] for k in keys if k in fields}), problem
+        except ValidationError:
+            continue
+    return None, problem
+
+
+def _over_resolved(own: Json, resolved: Json) -> Json | None:
+    """`own` over `resolved`; None where that speaks of another model or of none."""
+    asked, model = own.get("model"), resolved.get("model")
+    aliases = resolved.get("aliases") or []
+    if model is None or (asked != model and asked not in aliases):
+        return None
+    above = {**own, "model": model}
+    if asked != model and "aliases" in own:
+        above["aliases"] = [asked, *(alias for alias in own["aliases"] if alias != asked)]
+    merged, _ = merge([Layer("own", above), Layer("resolved", resolved)])
+    return merged
+
+
+def read_slice(item: Json) -> SliceView:
+    """From an EndpointSlice. Servers that are leaving are left out.
+
+    Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices (a `ready` that is not
+    said means ready; addresses of one endpoint are interchangeable).
+    """
+    meta = item["metadata"]
+    labels = _mapping(meta.get("labels"))
+    port = _port(item.get("ports") or [])
+    endpoints: list[Endpoint] = []
+    starting: list[Endpoint] = []
+    for one in item.get("endpoints") or []:
+        conditions = _mapping(one.get("conditions"))
+        if port and one.get("addresses") and not conditions.get("terminating"):
+            name = _mapping(one.get("targetRef")).get("name") or one["addresses"][0]
+            listed = endpoints if conditions.get("ready") is not False else starting
+            listed.append(Endpoint(name, one["addresses"][0], port))
+    model = labels.get(LABEL_MODEL) or labels.get(SERVICE_LABEL, "")
+    return SliceView(meta.get("namespace", ""), model, tuple(endpoints), tuple(starting))
+
+
+def _port(ports: list[Json]) -> int:
+    named = [port for port in ports if port.get("name") == PORT_NAME]
+    return int((named or ports or [{}])[0].get("port") or 0)
+
+
+def _phase(value: Any) -> Phase | None:
+    try:
+        return Phase(value)
+    except ValueError:
+        return None
+
+
+def _mapping(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}

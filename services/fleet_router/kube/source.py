@@ -1,0 +1,148 @@
+"""Routes from a cluster: InferenceModels and EndpointSlices, watched in every namespace named.
+
+`launch` makes one with `--kube`. The first table is swapped in only when every collection has been
+listed, so no model that exists is ever unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fleet_contract import catalog
+from fleet_contract.names import API_VERSION, LABEL_MODEL, PLURAL
+from fleet_router.kube.build_table import build
+from fleet_router.kube.client import Json, KubeClient
+from fleet_router.kube.informer import Informer
+from fleet_router.kube.objects import ModelView, SliceView, read_model, read_slice
+from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
+from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, RouteTable
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.02
+"""Changes that come together make one table."""
+ALL = "*"
+LOGGED = 20
+"""Models that one log line names."""
+
+
+class KubeSource:
+    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespaces: Sequence[str],
+        routes: LiveRoutes,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._routes = routes
+        self._environ = environ
+        self._catalog = catalog.load()
+        self._dirty = asyncio.Event()
+        self._greeter = ReadyProbe()
+        self._early = EarlyServers(self._greeter, self._dirty.set)
+        self._problems: dict[tuple[str, str], str] = {}
+        places = ["" if name == ALL else f"/namespaces/{name}" for name in namespaces]
+        self._models = [
+            Informer[ModelView](
+                client, f"/apis/{API_VERSION}{place}/{PLURAL}", self._read_model, self._dirty.set
+            )
+            for place in places
+        ]
+        self._slices = [
+            Informer[SliceView](
+                client, f"/apis/discovery.k8s.io/v1{place}/endpointslices", read_slice,
+                self._dirty.set, LABEL_MODEL,
+            )
+            for place in places
+        ]  # fmt: skip
+
+    def expect(self, origin: Origin) -> None:
+        """Somebody waits for a server of `origin`: the first that is ready counts at once."""
+        self._early.expect((origin.namespace, origin.name))
+
+    async def close(self) -> None:
+        """Close the connections of its own."""
+        await self._greeter.close()
+
+    def age(self) -> float:
+        """Seconds since the quietest collection was last heard of."""
+        return time.monotonic() - min(each.heard for each in self._collections)
+
+    @property
+    def _collections(self) -> list[Informer[ModelView] | Informer[SliceView]]:
+        return [*self._models, *self._slices]
+
+    async def watch(self) -> None:
+        """Keep the routes as the cluster has them, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for collection in self._collections:
+                group.create_task(collection.follow())
+            group.create_task(self._keep_table())
+            group.create_task(self._early.run(self._starting))
+
+    def _starting(self) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
+        found: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
+        for each in self._slices:
+            for view in each.objects.values():
+                key = view.namespace, view.model
+                found[key] = found.get(key, ()) + view.starting
+        return found
+
+    async def _keep_table(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(SETTLE_SECONDS)
+            self._dirty.clear()
+            if all(each.synced for each in self._collections):
+                started = time.perf_counter()
+                try:
+                    self._swap()
+                except Exception as error:
+                    logger.error("the routes could not be put together", exc_info=error)
+                # However fast changes come, most of the time is left for requests.
+                await asyncio.sleep(4 * (time.perf_counter() - started))
+
+    def _swap(self) -> None:
+        table = build(
+            (view for each in self._models for view in each.objects.values()),
+            (
+                replace(view, endpoints=view.endpoints + self._early.of(view))
+                for each in self._slices
+                for view in each.objects.values()
+            ),
+            self._environ,
+        )
+        old = self._routes.table
+        if old is not None and (old.routes, old.refused) == (table.routes, table.refused):
+            return
+        self._routes.swap(table)
+        before, now = _servers(old), _servers(table)
+        changed = sorted(model for model in before | now if before.get(model) != now.get(model))
+        if changed or old is None:
+            event(logger, "routes_loaded", models=len(now), servers=sum(now.values()),
+                  changed={model: now.get(model) for model in changed[:LOGGED]})  # fmt: skip
+
+    def _read_model(self, item: Json) -> ModelView:
+        view = read_model(item, self._catalog, self._environ)
+        key = view.namespace, view.name
+        if view.problem and self._problems.get(key) != view.problem:
+            event(logger, "model_unreadable", level=logging.ERROR, namespace=view.namespace,
+                  resource=view.name, error=view.problem)  # fmt: skip
+        if view.problem:
+            self._problems[key] = view.problem
+        else:
+            self._problems.pop(key, None)
+        return view
+
+
+def _servers(table: RouteTable | None) -> dict[str, int]:
+    """How many servers each model has."""
+    routes = table.routes if table is not None else ()
+    return {route.model: len(route.endpoints) for route in routes}

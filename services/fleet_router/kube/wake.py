@@ -1,0 +1,67 @@
+"""Asks the operator for a server of a model that has none: by an annotation on its resource.
+
+Called by `hold`. Any number of routers may ask; each writes at most once in a few seconds per
+model, and not at all while the writing of another is that fresh. The operator alone changes
+replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+
+from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, PLURAL
+from fleet_router.kube.client import KubeClient, KubeError
+from fleet_router.routing.table import Origin
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+EVERY_SECONDS = 5.0
+
+
+class Waker:
+    """Remembers when it last wrote; the writing itself is nobody's to wait for."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+        self._written: dict[tuple[str, str], float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wake(self, origin: Origin) -> None:
+        """Ask for a server of `origin`, unless that was done just now."""
+        now = time.time()
+        key = origin.namespace, origin.name
+        if now - self._written.get(key, 0.0) < EVERY_SECONDS or age(origin, now) < EVERY_SECONDS:
+            return
+        self._written = {k: at for k, at in self._written.items() if now - at < EVERY_SECONDS}
+        self._written[key] = now
+        task = asyncio.create_task(self._write(origin, now))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, origin: Origin, now: float) -> None:
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        path = f"/apis/{API_VERSION}/namespaces/{origin.namespace}/{PLURAL}/{origin.name}"
+        try:
+            await self._client.merge_patch(
+                path, {"metadata": {"annotations": {ANNOTATION_WAKE: stamp}}}
+            )
+        except KubeError as error:
+            event(logger, "wake_failed", level=logging.WARNING, namespace=origin.namespace,
+                  resource=origin.name, error=str(error))  # fmt: skip
+        else:
+            event(logger, "woke", namespace=origin.namespace, resource=origin.name)
+
+
+def age(origin: Origin, now: float) -> float:
+    """Seconds since any router asked, as far as is known here; infinite when none did."""
+    try:
+        written = datetime.fromisoformat(origin.wake_at)
+    except ValueError:
+        return float("inf")
+    if written.tzinfo is None:
+        return float("inf")
+    return abs(now - written.timestamp())

@@ -1,0 +1,1 @@
+"""Forwarding a request to a model server and streaming its response back."""

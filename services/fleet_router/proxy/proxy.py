@@ -1,0 +1,115 @@
+"""Answers the allow-listed paths: finds the model, passes the request on and streams the answer.
+
+An ASGI app mounted by `app` once for all those paths. Per request: one snapshot of the routes, one
+envelope, and `carry` until a server has answered.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import Request
+from starlette.types import Receive, Scope, Send
+
+from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
+from fleet_router.callers import request_record as exchanges
+from fleet_router.callers.auth import Auth
+from fleet_router.metrics import RouterMetrics
+from fleet_router.proxy.forward import Carrier
+from fleet_router.proxy.response_writer import ResponseWriter
+from fleet_router.request.byte_budget import DISK_BYTES, ByteBudget, bound
+from fleet_router.request.envelope import Envelope, PathLimits, body_limit, open_envelope
+from fleet_router.routing.paths import PATHS, PathRule
+from fleet_router.routing.select import choose_route, everything
+from fleet_router.routing.table import LiveRoutes, Route
+from fleet_web import errors
+from fleet_web.body import ClientDisconnect
+from fleet_web.disconnect import ClientGone
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+CLIENT_LEFT = 499
+
+
+class Proxy:
+    """Every request gets an answer: that of a model server, or an error in OpenAI's shape."""
+
+    def __init__(
+        self, routes: LiveRoutes, carrier: Carrier, metrics: RouterMetrics, gate: Auth
+    ) -> None:
+        self._routes = routes
+        self._gate = gate
+        self._carrier = carrier
+        self._metrics = metrics
+        self._memory = ByteBudget(bound())
+        self._disk = ByteBudget(DISK_BYTES)
+        self._limits = PathLimits()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchanges.of(scope)
+        rule = PATHS[scope["path"]]
+        exchange.path = rule.path
+        try:
+            await self._answer(Request(scope, receive), rule, send, exchange)
+        except (ClientDisconnect, ClientGone):
+            exchange.status = CLIENT_LEFT
+        except FleetError as error:
+            if error.status >= 500:
+                event(logger, "request_failed", level=logging.WARNING, error=error.message)
+            await errors.response(error)(scope, receive, send)
+        except Exception as error:
+            logger.error("unexpected error on %s", rule.path, exc_info=error)
+            exchange.status = InternalError.status
+            if not exchange.begun:
+                answer = InternalError("The router had an error while answering this request.")
+                await errors.response(answer)(scope, receive, send)
+
+    async def _answer(
+        self, request: Request, rule: PathRule, send: Send, exchange: exchanges.RequestRecord
+    ) -> None:
+        quota = self._gate.identify(request.scope["headers"])
+        if quota is not None:
+            exchange.key = quota.key.name
+        table = self._routes.table
+        if table is None:
+            raise NotReady("The router does not know its models yet.", retry_after=1)
+        limit = self._limits.of(table, rule)
+        envelope = await open_envelope(
+            request, rule, limit, self._memory, self._disk, prefix=table.hashes
+        )
+        try:
+            may_use = quota.key.may_use if quota is not None else everything
+            route = choose_route(table, rule, envelope.model, may_use)
+            exchange.model = route.model
+            _check_size(route, rule, envelope.body.length)
+            exchange.images = envelope.peek.images
+            with self._gate.admitted(quota, route.model, exchange.images, exchange):
+                await self._carry(request, route, envelope, send, exchange)
+        finally:
+            await envelope.body.close()
+
+    async def _carry(
+        self,
+        request: Request,
+        route: Route,
+        envelope: Envelope,
+        send: Send,
+        exchange: exchanges.RequestRecord,
+    ) -> None:
+        metrics = self._metrics
+        in_flight = metrics.in_flight.of(route.model)
+        in_flight.inc()
+        try:
+            metrics.last_request.of(route.model).set_to_current_time()
+            await self._carrier.carry(request, route, envelope, ResponseWriter(send), exchange)
+        finally:
+            in_flight.dec()
+
+
+def _check_size(route: Route, rule: PathRule, length: int | None) -> None:
+    limit = body_limit(route.spec.limits, rule.kind)
+    if length is not None and length > limit:
+        raise TooLarge(
+            f"The body has {length} bytes; {route.model!r} accepts at most {limit}.",
+        )

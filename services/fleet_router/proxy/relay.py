@@ -1,0 +1,90 @@
+"""Streams a model server's answer to the client, with backpressure, byte for byte.
+
+An answer that breaks off must look broken: the client's chunked body never gets its end, and an
+event stream gets an error event first.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+
+from fleet_contract.errors import FleetError, Timeout, UpstreamFailed
+from fleet_router.callers.request_record import RequestRecord
+from fleet_router.callers.usage import Tail
+from fleet_router.metrics import RouterMetrics
+from fleet_router.proxy.attempt import Answer
+from fleet_router.proxy.response_writer import ResponseWriter, error_event
+from fleet_router.upstream.connection import UpstreamLost, UpstreamSilent
+from fleet_router.upstream.headers import EVENT_STREAM, response_headers
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+ERROR_BYTES = 64 * 1024
+
+
+async def relay(
+    answer: Answer, outlet: ResponseWriter, exchange: RequestRecord, metrics: RouterMetrics
+) -> None:
+    """Send `answer` on. Raises ClientGone; a broken answer is left without an end."""
+    connection = answer.connection
+    exchange.served(answer.head)
+    if outlet.opened and not is_open_event_stream(answer):
+        await outlet.end(await told_by(answer))
+        return
+    await outlet.start(answer.head.status, response_headers(answer.head))
+    tail = Tail()
+    try:
+        while piece := await connection.read(answer.silence):
+            exchange.came()
+            tail.add(piece)
+            more = not connection.at_end
+            await outlet.send(piece, more=more)
+            if not more:
+                exchange.used(tail)
+                return
+    except (UpstreamLost, UpstreamSilent, FleetError) as error:
+        told = _told(exchange.model, error)
+        if not isinstance(error, FleetError):
+            kind = "silent" if isinstance(error, UpstreamSilent) else "truncated"
+            metrics.upstream_errors.labels(exchange.model, kind).inc()
+        exchange.status = told.status
+        exchange.used(tail)
+        event(logger, "answer_cut_off", level=logging.WARNING, model=exchange.model,
+              endpoint=exchange.endpoint, error=str(error))  # fmt: skip
+        if is_open_event_stream(answer):
+            await outlet.send(error_event(told.body(), tail.end), more=True)
+        return
+    exchange.used(tail)
+    await outlet.send(b"", more=False)
+
+
+async def told_by(answer: Answer) -> Any:
+    """The error in an answer that came too late to be a status of its own, as its body says it."""
+    data = b""
+    while len(data) < ERROR_BYTES and (piece := await answer.connection.read(answer.silence)):
+        data += piece
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        body = None
+    if isinstance(body, dict) and "error" in body:
+        return body
+    return UpstreamFailed(f"The model's server answered {answer.head.status}.").body()
+
+
+def is_open_event_stream(answer: Answer) -> bool:
+    """Whether another event may be appended: server-sent events of no declared length."""
+    kind = answer.head.get(b"content-type") or b""
+    return kind.startswith(EVENT_STREAM) and answer.head.get(b"content-length") is None
+
+
+def _told(model: str, error: Exception) -> FleetError:
+    if isinstance(error, FleetError):
+        return error
+    if isinstance(error, UpstreamSilent):
+        return Timeout(f"The server of {model!r} stopped sending.")
+    return UpstreamFailed(f"The server of {model!r} broke off in the middle of its answer.")

@@ -1,0 +1,1 @@
+"""Reading a client's request within its limits."""

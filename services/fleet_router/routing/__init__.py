@@ -1,0 +1,1 @@
+"""Which models exist, where their servers are, and which route a request takes."""

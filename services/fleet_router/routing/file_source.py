@@ -1,0 +1,105 @@
+"""Routes from a JSON file, which local mode writes and rewrites as servers move.
+
+    {"models": [{"spec": <ModelSpec>, "endpoints": [{"name": "m-0", "url": "http://..."}]}]}
+
+Keys it does not know are ignored. A broken file keeps the table that was there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fleet_contract.settings import override
+from fleet_contract.spec import ModelSpec
+from fleet_router.routing.remote import with_remote
+from fleet_router.routing.table import Endpoint, LiveRoutes, Route, RouteTable
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+class _Address(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    name: str
+    url: str
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    spec: ModelSpec
+    endpoints: list[_Address] = []
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    models: list[_Entry]
+
+
+def parse(text: str | bytes, environ: Mapping[str, str]) -> RouteTable:
+    """The table in a routes file. Raises ValueError with the reason.
+
+    Settings of `environ` override fields as they do in the servers, so both know one limit.
+    """
+    try:
+        file = _File.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where or 'file'}: {first['msg']}") from error
+    return RouteTable.build(
+        with_remote(
+            Route(
+                override(entry.spec, {**environ, **entry.spec.env}),
+                tuple(Endpoint.parse(each.name, each.url) for each in entry.endpoints),
+            ),
+            environ,
+        )
+        for entry in file.models
+    )
+
+
+class FileSource:
+    """Loads the file once at start and again whenever it changes."""
+
+    def __init__(self, path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._routes = routes
+        self._environ = environ
+        self._seen: tuple[int, int, int] | None = None
+
+    def load(self) -> None:
+        """Read the file now. Raises ValueError or OSError with the reason."""
+        self._seen = self._stamp()
+        self._routes.swap(parse(self._path.read_bytes(), self._environ))
+
+    async def watch(self) -> None:
+        """Reload on every change, for ever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Reload if the file changed; what is wrong with it is logged once per change."""
+        try:
+            if self._stamp() == self._seen:
+                return
+            self.load()
+        except (OSError, ValueError) as error:
+            event(logger, "routes_not_reloaded", level=logging.ERROR, error=str(error))
+            return
+        table = self._routes.table
+        event(logger, "routes_loaded", models=[r.model for r in table.routes] if table else [])
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,0 +1,145 @@
+"""Which models exist and where their servers are: a snapshot that is replaced whole.
+
+Sources (a file, a cluster) build a RouteTable and put it into `LiveRoutes`; every
+request takes one snapshot and keeps it to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from fleet_contract.spec import ModelSpec, Task
+from fleet_contract.spec_parts import Strategy
+from fleet_contract.status import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server of a model. `prefix` is the path of its base address, without a final slash;
+    `key` is the bearer token it wants, "" for none."""
+
+    name: str
+    host: str
+    port: int
+    tls: bool = False
+    prefix: str = ""
+    key: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, name: str, url: str, key: str = "") -> Endpoint:
+        """From a base address such as `http://127.0.0.1:9001`. Raises ValueError."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"endpoint {name!r}: {url!r} is not an http(s) address")
+        tls = parts.scheme == "https"
+        port = parts.port or (443 if tls else 80)
+        return cls(name, parts.hostname, port, tls, parts.path.rstrip("/"), key)
+
+    @property
+    def authority(self) -> str:
+        """The value of a `Host` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The InferenceModel behind a route; `wake_at` is when a server was last asked for."""
+
+    namespace: str
+    name: str
+    wake_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model and its servers; without servers it is known, but cannot answer yet.
+
+    `sends` is the id its servers know it by where that is another. What a cluster knows besides:
+    `phase` and `reason` of the resource, and `cold_seconds`, how long its last start took.
+    """
+
+    spec: ModelSpec
+    endpoints: tuple[Endpoint, ...] = ()
+    sends: str = ""
+    origin: Origin | None = None
+    phase: Phase | None = None
+    reason: str = ""
+    cold_seconds: float | None = None
+
+    @property
+    def model(self) -> str:
+        return self.spec.model
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Every model in order, and the route of every id and alias."""
+
+    routes: tuple[Route, ...]
+    by_id: Mapping[str, Route]
+    hashes: bool = False
+    """Whether any model is routed by how its requests begin."""
+    refused: tuple[Route, ...] = ()
+    """Models that are not served; their aliases alone are known."""
+
+    @classmethod
+    def build(cls, routes: Iterable[Route], refused: Iterable[Route] = ()) -> RouteTable:
+        """Raises ValueError when two models of `routes` claim one id or alias."""
+        listed = tuple(routes)
+        by_id: dict[str, Route] = {}
+        for route in listed:
+            for name in route.spec.ids:
+                if name in by_id:
+                    raise ValueError(
+                        f"{name!r} names both {by_id[name].model!r} and {route.model!r}"
+                    )
+                by_id[name] = route
+        others = tuple(refused)
+        for route in others:
+            by_id.update({alias: route for alias in route.spec.aliases if alias not in by_id})
+        hashes = any(each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed)
+        return cls(listed, MappingProxyType(by_id), hashes, others)
+
+    def of_task(self, task: Task | None) -> tuple[Route, ...]:
+        """The models that do `task`; all of them for None."""
+        return tuple(route for route in self.routes if task is None or route.spec.task is task)
+
+    def endpoints(self) -> frozenset[Endpoint]:
+        """Every server of every model."""
+        return frozenset(endpoint for route in self.routes for endpoint in route.endpoints)
+
+
+class LiveRoutes:
+    """WaitingRoom the newest table; `on_swap` hears of each new one."""
+
+    def __init__(self) -> None:
+        self.table: RouteTable | None = None
+        self.on_swap: Callable[[RouteTable], None] = lambda table: None
+        self._changed: asyncio.Event | None = None
+
+    def swap(self, table: RouteTable) -> None:
+        """Make `table` the one that later requests see."""
+        self.table = table
+        self.on_swap(table)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Have everybody who waits for a change look again."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def change(self, within: float) -> None:
+        """Wait for the next table, at most `within` seconds."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        try:
+            async with asyncio.timeout(within):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,1 @@
+"""The router's own GET routes: models, health, metrics, OpenAPI."""

@@ -1,0 +1,1 @@
+"""Model servers as upstreams: connections, endpoint choice, outliers, retry budget."""

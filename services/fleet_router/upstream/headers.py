@@ -1,0 +1,97 @@
+"""Which headers travel through the router, and how a request's head is written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from fleet_contract.names import HEADER_REQUEST_ID, HEADER_USAGE
+from fleet_router.routing.table import Endpoint
+from fleet_router.upstream.connection import Head
+
+Headers = list[tuple[bytes, bytes]]
+
+OURS = b"x-modelfleet-"
+REQUEST_ID = HEADER_REQUEST_ID.encode()
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers of one connection: RFC 9110 section 7.6.1."""
+
+NOT_FORWARDED = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    # Keys are the router's business: model servers know none.
+    b"authorization",
+    b"x-api-key",
+    b"cookie",
+    REQUEST_ID,
+}
+UNBUFFERED = (b"x-accel-buffering", b"no")
+"""Has nginx, and proxies like it, pass an event stream on as it comes, whatever their settings."""
+EVENT_STREAM = b"text/event-stream"
+
+NOT_RETURNED = HOP_BY_HOP | {
+    b"date",
+    b"server",
+    UNBUFFERED[0],
+    REQUEST_ID,
+}
+
+
+def request_head(
+    scope_headers: Iterable[tuple[bytes, bytes]],
+    target: bytes,
+    endpoint: Endpoint,
+    request_id: str,
+    length: int | None,
+) -> bytes:
+    """The head of the POST sent to `endpoint`; chunked when `length` is unknown."""
+    before, after = _around(endpoint)
+    framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+    lines = [
+        before + target + after,
+        REQUEST_ID + b": " + request_id.encode(),
+        HEADER_USAGE.encode() + b": 1",
+        framing,
+        *(name + b": " + value for name, value in _passed(scope_headers, NOT_FORWARDED)),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def response_headers(head: Head) -> Headers:
+    """The headers of the server's answer that the client gets; `access` adds our own."""
+    passed = _passed(head.headers, NOT_RETURNED)
+    streamed = (head.get(b"content-type") or b"").startswith(EVENT_STREAM)
+    return [*passed, UNBUFFERED] if streamed else passed
+
+
+@lru_cache(maxsize=1024)
+def _around(endpoint: Endpoint) -> tuple[bytes, bytes]:
+    """What stands before and after the target of every request to `endpoint`."""
+    lines = [b" HTTP/1.1", b"host: " + endpoint.authority.encode()]
+    if endpoint.key:
+        lines.append(b"authorization: Bearer " + endpoint.key.encode())
+    return b"POST " + endpoint.prefix.encode(), b"\r\n".join(lines)
+
+
+def _passed(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> Headers:
+    """Without those that are `dropped`, ours, or of this connection only."""
+    passed, named = [], set()
+    for name, value in headers:
+        if name == b"connection":
+            named |= {token.strip().lower() for token in value.split(b",")}
+        elif name not in dropped and not name.startswith(OURS):
+            passed.append((name, value))
+    return [pair for pair in passed if pair[0] not in named] if named else passed

@@ -1,0 +1,200 @@
+"""From InferenceModels and EndpointSlices to a route table: pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_contract import catalog
+from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
+from fleet_contract.spec import ModelSpec, Task
+from fleet_contract.status import Phase
+from fleet_router.kube.build_table import build
+from fleet_router.kube.objects import read_model, read_slice
+from fleet_router.routing.table import Endpoint, Origin, RouteTable
+from fleet_router.status.models import state_of
+
+KNOWN = catalog.load()
+Json = dict[str, Any]
+
+
+def resource(name: str, spec: Json, created: int = 0, **more: Any) -> Json:
+    meta = {
+        "name": name, "namespace": more.pop("namespace", "default"),
+        "creationTimestamp": f"2026-01-01T00:00:{created:02d}Z",
+        "annotations": more.pop("annotations", None),
+    }  # fmt: skip
+    return {"metadata": meta, "spec": spec, **more}
+
+
+def endpoint_slice(model: str, *endpoints: Json, namespace: str = "default") -> Json:
+    return {
+        "metadata": {"name": f"{model}-x", "namespace": namespace, "labels": {LABEL_MODEL: model}},
+        "ports": [{"name": "metrics", "port": 9}, {"name": "http", "port": 8000}],
+        "endpoints": list(endpoints),
+    }
+
+
+def ready(address: str, **conditions: Any) -> Json:
+    return {
+        "addresses": [address],
+        "conditions": {"ready": True, **conditions},
+        "targetRef": {"kind": "Pod", "name": f"pod-{address}"},
+    }
+
+
+def table(models: list[Json], slices: list[Json] = [], **environ: str) -> RouteTable:  # noqa: B006
+    views = [read_model(each, KNOWN, environ) for each in models]
+    return build(views, [read_slice(each) for each in slices], environ)
+
+
+def test_a_model_and_its_ready_servers() -> None:
+    slices = [
+        endpoint_slice("m", ready("10.0.0.2"), ready("10.0.0.1"), ready("10.0.0.3", ready=False)),
+        endpoint_slice("m", ready("10.0.0.2"), {"addresses": ["10.0.0.4"], "conditions": {}}),
+        endpoint_slice("m", ready("10.0.0.5", terminating=True)),
+        endpoint_slice("m", ready("10.0.0.6"), namespace="elsewhere"),
+        endpoint_slice("other", ready("10.0.0.7")),
+        {"metadata": {"name": "none", "namespace": "default"}, "endpoints": None, "ports": None},
+    ]
+    route = table([resource("m", {"model": "acme/m"})], slices).by_id["acme/m"]
+    assert route.endpoints == (
+        Endpoint("10.0.0.4", "10.0.0.4", 8000),
+        Endpoint("pod-10.0.0.1", "10.0.0.1", 8000),
+        Endpoint("pod-10.0.0.2", "10.0.0.2", 8000),
+    )
+    assert route.origin == Origin("default", "m")
+
+
+def test_servers_that_are_not_ready_are_starting_and_those_that_leave_are_nothing() -> None:
+    leaving = ready("10.0.0.3", ready=False, terminating=True)
+    view = read_slice(
+        endpoint_slice("m", ready("10.0.0.1"), ready("10.0.0.2", ready=False), leaving)
+    )
+    assert view.endpoints == (Endpoint("pod-10.0.0.1", "10.0.0.1", 8000),)
+    assert view.starting == (Endpoint("pod-10.0.0.2", "10.0.0.2", 8000),)
+
+
+def test_a_model_without_servers_is_known_with_what_its_status_says() -> None:
+    item = resource(
+        "m", {"model": "acme/m"}, annotations={ANNOTATION_WAKE: "2026-01-01T00:00:00Z"},
+        status={
+            "phase": "ScaledToZero",
+            "coldStart": {"totalSeconds": 4.5},
+            "reason": "Idle",
+        },
+    )  # fmt: skip
+    route = table([item]).by_id["acme/m"]
+    assert (route.phase, route.cold_seconds) == (Phase.SCALED_TO_ZERO, 4.5)
+    assert route.reason == "Idle"
+    assert route.origin == Origin("default", "m", "2026-01-01T00:00:00Z")
+    assert state_of(route, "starting") == "scaled_to_zero"
+
+
+def test_a_short_resource_is_completed_from_the_catalog_until_the_operator_has_been() -> None:
+    embedder = next(spec for spec in KNOWN.values() if spec.task is Task.EMBEDDING)
+    route = table([resource("e", {"model": embedder.model})]).by_id[embedder.model]
+    assert route.spec.task is Task.EMBEDDING
+    resolved = {"model": embedder.model, "task": "embedding", "contextLength": 77, "dimensions": 8}
+    own = {"model": embedder.model, "contextLength": 99}
+    route = table([resource("e", own, status={"resolved": resolved})]).by_id[embedder.model]
+    assert (route.spec.context_length, route.spec.dimensions) == (99, 8)
+
+
+def test_an_alias_stands_for_the_id_of_the_catalog() -> None:
+    spec = next(spec for spec in KNOWN.values() if spec.aliases)
+    alias = spec.aliases[0]
+    for status in ({}, {"resolved": {"model": spec.model, "aliases": [alias], "task": spec.task}}):
+        found = table([resource("m", {"model": alias}, status=status)])
+        assert found.by_id[alias].model == spec.model
+    own = {"model": alias, "aliases": ["mine"]}
+    found = table(
+        [resource("m", own, status={"resolved": {"model": spec.model, "aliases": [alias]}})]
+    )
+    assert {alias, "mine", spec.model} <= set(found.by_id)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"model": "acme/m", "fromTheFuture": True, "task": "embedding"},
+        {"model": "acme/m", "task": "dreaming"},
+        {"model": "acme/m", "aliases": ["acme/m"]},
+        {"model": "acme/m", "limits": {"maxItems": "many"}},
+    ],
+)
+def test_a_model_that_cannot_be_read_is_still_known(spec: Json) -> None:
+    view = read_model(resource("m", spec), KNOWN, {})
+    assert view.problem
+    assert view.spec is not None
+    assert view.spec.model == "acme/m"
+    if spec.get("fromTheFuture"):
+        assert view.spec.task is Task.EMBEDDING
+
+
+@pytest.mark.parametrize("item", [{}, {"spec": None}, {"spec": {"model": 5}}, {"spec": {}}])
+def test_what_names_no_model_is_left_out(item: Json) -> None:
+    assert table([{"metadata": {"name": "m", "namespace": "default"}, **item}]).routes == ()
+
+
+def test_the_older_of_two_has_the_id_and_the_younger_keeps_its_other_names() -> None:
+    models = [
+        resource("young", {"model": "acme/y", "aliases": ["chat", "y"]}, 2),
+        resource("twin", {"model": "acme/o"}, 3, namespace="elsewhere"),
+        resource("old", {"model": "acme/o", "aliases": ["chat"]}, 1),
+    ]
+    found = table(models)
+    assert [route.model for route in found.routes] == ["acme/o", "acme/y"]
+    assert found.by_id["chat"].model == "acme/o"
+    assert found.by_id["y"].model == "acme/y"
+    assert found.by_id["acme/o"].origin == Origin("default", "old")
+
+
+def test_an_alias_takes_nobodys_id() -> None:
+    models = [
+        resource("old", {"model": "acme/o", "aliases": ["acme/y", "o"]}, 1),
+        resource("young", {"model": "acme/y"}, 2),
+    ]
+    found = table(models)
+    assert found.by_id["acme/y"].model == "acme/y"
+    assert found.by_id["o"].model == "acme/o"
+    assert found.by_id["acme/o"].spec.aliases == ["o"]
+
+
+def test_other_names_of_a_model_whose_id_is_taken_are_known_and_refused() -> None:
+    models = [
+        resource("old", {"model": "acme/o", "aliases": ["chat"]}, 1),
+        resource("twin", {"model": "acme/o", "aliases": ["chat", "t"]}, 2),
+    ]
+    found = table(models, [endpoint_slice("twin", ready("10.0.0.1"))])
+    assert [route.origin for route in found.routes] == [Origin("default", "old")]
+    assert found.by_id["chat"] is found.by_id["acme/o"]
+    refused = found.by_id["t"]
+    assert (refused.phase, refused.reason, refused.endpoints) == (
+        Phase.CONFLICT, "DuplicateModel", ()
+    )  # fmt: skip
+
+
+def test_a_remote_model_goes_to_its_address_with_the_key_that_is_allowed() -> None:
+    spec = {
+        "model": "gpt", "engine": "remote",
+        "remote": {"address": "https://api.example.com/base", "model": "big", "apiKeyEnv": "KEY"},
+    }  # fmt: skip
+    allowed = table([resource("r", spec)], KEY="secret", REMOTE_KEYS="OTHER, KEY").by_id["gpt"]
+    assert allowed.sends == "big"
+    assert allowed.endpoints[0].key == "secret"
+    assert allowed.endpoints[0].prefix == "/base"
+    assert "secret" not in repr(allowed)
+    refused = table([resource("r", spec)], KEY="secret", REMOTE_KEYS="OTHER").by_id["gpt"]
+    assert refused.endpoints[0].key == ""
+
+
+def test_settings_override_and_a_bad_override_is_left_to_the_server() -> None:
+    models = [
+        resource("a", {"model": "a", "env": {"MAX_BODY_BYTES": "5"}}),
+        resource("b", {"model": "b", "env": {"MAX_BODY_BYTES": "many"}}),
+    ]
+    found = table(models, MAX_BODY_BYTES="7")
+    assert found.by_id["a"].spec.limits.max_body_bytes == 5
+    assert found.by_id["b"].spec == ModelSpec(model="b", env={"MAX_BODY_BYTES": "many"})

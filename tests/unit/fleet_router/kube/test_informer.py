@@ -1,0 +1,235 @@
+"""List and watch against a scripted API server on a real socket: what the real one does rarely."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from fleet_contract.names import ANNOTATION_WAKE
+from fleet_router.kube import informer
+from fleet_router.kube.access import KubeAccess
+from fleet_router.kube.client import KubeClient, KubeError
+from fleet_router.kube.informer import Informer, delay
+from fleet_router.kube.wake import EVERY_SECONDS, Waker
+from fleet_router.routing.table import Origin
+
+Json = dict[str, Any]
+
+
+def thing(name: str, version: int) -> Json:
+    return {"metadata": {"name": name, "namespace": "n", "resourceVersion": str(version)}}
+
+
+def event(kind: str, name: str, version: int) -> Json:
+    return {"type": kind, "object": thing(name, version)}
+
+
+GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
+
+
+class Script:
+    """Answers requests one after the other, each as the next entry says.
+
+    A dict is a list's answer, a list the events of a watch, an int a status, None a connection
+    closed without an answer. After the last entry a watch stays open.
+    """
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.done = asyncio.Event()
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.add(asyncio.current_task())
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = [int(h.split(":")[1]) for h in head.lower().split("\r\n") if "content-length" in h]
+        body = await reader.readexactly(length[0] if length else 0)
+        method, target = head.split()[:2]
+        query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
+        self.asked.append((method, query, body))
+        if not self.answers:
+            self.done.set()
+            await asyncio.sleep(3600)
+        answer = self.answers.pop(0)
+        if answer is None:
+            return False
+        status, content = 200, b""
+        if isinstance(answer, int):
+            status, content = answer, json.dumps({"message": f"scripted {answer}"}).encode()
+        elif isinstance(answer, dict):
+            content = json.dumps(answer).encode()
+        else:
+            content = b"".join(json.dumps(each).encode() + b"\n" for each in answer)
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(content)))
+        writer.write(content)
+        return True
+
+
+def listed(version: int, *names: str, more: str = "") -> Json:
+    meta = {"resourceVersion": str(version), **({"continue": more} if more else {})}
+    return {"metadata": meta, "items": [thing(name, version) for name in names]}
+
+
+@asynccontextmanager
+async def scripted(*answers: Any) -> AsyncIterator[tuple[Script, KubeClient]]:
+    script = Script(*answers)
+    server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    access = KubeAccess(f"http://127.0.0.1:{port}", ssl.create_default_context(), "n", token="t")
+    client = KubeClient(access)
+    try:
+        yield script, client
+    finally:
+        await client.close()
+        server.close()
+        for task in script.tasks:
+            task.cancel()
+        await asyncio.gather(*script.tasks, return_exceptions=True)
+
+
+async def follow(script: Script, collection: Informer[str]) -> None:
+    """Follow until the script has been told to its end."""
+    following = asyncio.create_task(collection.follow())
+    async with asyncio.timeout(20):
+        await script.done.wait()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(informer, "FIRST_DELAY", 0.001)
+
+
+def names(collection: Informer[str]) -> set[str]:
+    return {name for _, name in collection.objects}
+
+
+def made(client: KubeClient, changed: Callable[[], None] = lambda: None) -> Informer[str]:
+    return Informer(client, "/things", lambda item: item["metadata"]["name"], changed, "x=y")
+
+
+async def test_pages_are_put_together_and_events_applied() -> None:
+    changes: list[int] = []
+    async with scripted(
+        listed(5, "a", "b", more="next"),
+        listed(5, "c"),
+        [event("ADDED", "d", 6), event("DELETED", "a", 7), event("BOOKMARK", "", 9)],
+    ) as (script, client):
+        collection = made(client, lambda: changes.append(1))
+        assert not collection.synced
+        await follow(script, collection)
+        assert collection.synced
+        assert names(collection) == {"b", "c", "d"}
+        assert len(changes) == 3
+        queries = [query for _, query, _ in script.asked]
+        assert queries[1]["continue"] == "next"
+        assert all(query["labelSelector"] == "x=y" for query in queries)
+        assert [query.get("resourceVersion") for query in queries] == [None, None, "5", "9"]
+        assert queries[2]["allowWatchBookmarks"] == "true"
+        assert 120 <= int(queries[2]["timeoutSeconds"]) <= 180
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("trouble", [None, 500, 503, 429, 401, []])
+async def test_after_trouble_the_watch_goes_on_where_it_was(trouble: Any) -> None:
+    async with scripted(
+        listed(5, "a"), [event("ADDED", "b", 6)], trouble, [event("ADDED", "c", 7)]
+    ) as (script, client):
+        collection = made(client)
+        await follow(script, collection)
+        assert names(collection) == {"a", "b", "c"}
+        assert [q.get("resourceVersion") for _, q, _ in script.asked] == [None, "5", "6", "6", "7"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("gone", [410, [GONE]])
+async def test_a_version_too_old_is_listed_anew_and_what_was_known_serves_meanwhile(
+    gone: Any,
+) -> None:
+    async with scripted(listed(5, "a", "b"), gone, 500, listed(9, "b", "c")) as (script, client):
+        collection = made(client)
+        seen: list[set[str]] = []
+        collection._changed = lambda: seen.append(names(collection))
+        await follow(script, collection)
+        assert seen == [{"a", "b"}, {"b", "c"}]
+        assert collection.synced
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_list_that_expires_half_way_begins_again() -> None:
+    async with scripted(listed(5, "a", more="x"), 410, listed(8, "b")) as (script, client):
+        collection = made(client)
+        await follow(script, collection)
+        assert names(collection) == {"b"}
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_object_that_cannot_be_read_hides_no_other() -> None:
+    def read(item: Json) -> str:
+        if item["metadata"]["name"] == "bad":
+            raise TypeError("bad")
+        return str(item["metadata"]["name"])
+
+    async with scripted(
+        listed(5, "a", "bad"), [event("ADDED", "bad", 6), event("ADDED", "b", 7)],
+        [{"type": "ADDED", "object": {}}], listed(9, "a", "b", "c"),
+    ) as (script, client):  # fmt: skip
+        collection = Informer(client, "/things", read, lambda: None)
+        await follow(script, collection)
+        assert names(collection) == {"a", "b", "c"}
+
+
+def test_pauses_grow_and_differ() -> None:
+    assert max(delay(1) for _ in range(50)) <= informer.FIRST_DELAY
+    assert min(delay(30) for _ in range(50)) >= informer.LONGEST_DELAY / 2
+    assert delay(1000) <= informer.LONGEST_DELAY
+    assert len({delay(5) for _ in range(10)}) > 1
+
+
+async def test_what_is_no_event_is_an_error() -> None:
+    async with scripted([{"no": "event"}]) as (_, client):
+        with pytest.raises(KubeError):
+            async for _ in client.watch("/things", "", "1", 120):
+                pass
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (the other side is a socket)
+            await asyncio.sleep(0.01)
+
+
+async def test_waking_is_written_once_in_a_while() -> None:
+    async with scripted({"ok": 1}, {"ok": 1}, 403) as (script, client):
+        waker = Waker(client)
+        for _ in range(100):
+            waker.wake(Origin("n", "m"))
+        await settled(lambda: len(script.asked) == 1)
+        waker.wake(Origin("n", "other", "2001-01-01T00:00:00Z"))
+        await settled(lambda: len(script.asked) == 2)
+        method, _, body = script.asked[0]
+        stamp = json.loads(body)["metadata"]["annotations"][ANNOTATION_WAKE]
+        assert method == "PATCH"
+        # Another router, which sees what this one wrote, does not write.
+        Waker(client).wake(Origin("n", "m", stamp))
+        waker.wake(Origin("n", "refused"))
+        await settled(lambda: len(script.asked) == 3)
+        assert EVERY_SECONDS > 1

@@ -1,0 +1,157 @@
+"""Servers that say they are ready before the cluster does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fleet_router.kube import ready_probe
+from fleet_router.kube.objects import SliceView
+from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
+from fleet_router.routing.table import Endpoint
+
+KEY, OTHER = ("ns", "m"), ("ns", "other")
+ONE, TWO = Endpoint("one", "10.0.0.1", 8000), Endpoint("two", "10.0.0.2", 8000)
+SLICE = SliceView("ns", "m", (), (ONE, TWO))
+STARTING = {KEY: (ONE, TWO), OTHER: (Endpoint("three", "10.0.0.3", 8000),)}
+
+
+class Cluster:
+    """Answers for the servers, and counts what is heard of changes."""
+
+    def __init__(self) -> None:
+        self.ready: set[Endpoint] = set()
+        self.asked: list[Endpoint] = []
+        self.changes = 0
+        self.now = 100.0
+        self.heard = asyncio.Event()
+        self._asked = asyncio.Semaphore(0)
+
+    async def ask(self, endpoint: Endpoint) -> bool:
+        self.asked.append(endpoint)
+        self._asked.release()
+        return endpoint in self.ready
+
+    async def until_asked(self, times: int) -> None:
+        for _ in range(times):
+            await self._asked.acquire()
+
+    def changed(self) -> None:
+        self.changes += 1
+        self.heard.set()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    monkeypatch.setattr(ready_probe.time, "monotonic", made.monotonic)
+    return made
+
+
+@pytest.fixture
+async def early(cluster: Cluster) -> EarlyServers:
+    return EarlyServers(cluster.ask, cluster.changed)
+
+
+async def test_only_servers_somebody_waits_for_are_asked(
+    cluster: Cluster, early: EarlyServers
+) -> None:
+    cluster.ready = {ONE}
+    await early.look(STARTING)
+    assert cluster.asked == []
+    early.expect(KEY)
+    await early.look(STARTING)
+    assert cluster.asked == [ONE, TWO]
+    assert early.of(SLICE) == (ONE,)
+    assert cluster.changes == 1
+    await early.look(STARTING)
+    assert cluster.asked == [ONE, TWO, TWO]
+    assert cluster.changes == 1
+
+
+async def test_the_cluster_must_agree_in_time(cluster: Cluster, early: EarlyServers) -> None:
+    early.expect(KEY)
+    cluster.ready = {ONE}
+    await early.look(STARTING)
+    cluster.ready = set()
+    cluster.now += ready_probe.TRUSTED_SECONDS
+    await early.look(STARTING)
+    assert early.of(SLICE) == ()
+    assert cluster.changes == 2
+
+
+async def test_nobody_is_asked_long_after_the_last_who_waited(
+    cluster: Cluster, early: EarlyServers
+) -> None:
+    early.expect(KEY)
+    cluster.now += ready_probe.EXPECTED_SECONDS
+    await early.look(STARTING)
+    assert cluster.asked == []
+
+
+async def test_it_asks_until_the_server_is_ready(
+    cluster: Cluster, early: EarlyServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready_probe, "EVERY_SECONDS", 0.0)
+    task = asyncio.create_task(early.run(lambda: STARTING))
+    early.expect(KEY)
+    async with asyncio.timeout(10):
+        await cluster.until_asked(3)
+        cluster.ready = {TWO}
+        await cluster.heard.wait()
+    assert early.of(SLICE) == (TWO,)
+    task.cancel()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
+    """A server that gives the answer in the list."""
+    answer = [b""]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /readyz ")
+        writer.write(answer[0])
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    yield Endpoint("one", "127.0.0.1", port), answer
+    listening.close()
+
+
+def http(status: int, body: str) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    return (head + body).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (http(200, '{"status": "ready"}'), True),
+        (http(503, '{"status": "ready"}'), False),
+        (http(200, '{"status": "loading"}'), False),
+        (http(200, "ready"), False),
+        (http(200, '["ready"]'), False),
+        (b"", False),
+    ],
+)
+async def test_what_a_server_says(
+    server: tuple[Endpoint, list[bytes]], answer: bytes, ready: bool
+) -> None:
+    endpoint, given = server
+    given[0] = answer
+    greeter = ReadyProbe()
+    assert await greeter(endpoint) is ready
+    await greeter.close()
+
+
+async def test_nobody_there() -> None:
+    greeter = ReadyProbe()
+    assert not await greeter(Endpoint("gone", "127.0.0.1", 1))
+    await greeter.close()

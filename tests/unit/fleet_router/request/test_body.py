@@ -1,0 +1,77 @@
+"""Bodies in which another model is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fleet_router.request.body import StreamedBody, WholeBody
+from fleet_router.request.byte_budget import ByteBudget
+from fleet_router.request.multipart import ModelFinder
+from fleet_router.request.spool import Spool
+
+FORM = b'--q\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+
+
+async def of(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def streamed(raw: bytes, cut: int, size: int) -> StreamedBody:
+    """What `envelope` makes of a form that comes in pieces of `size` bytes."""
+    finder, spool = ModelFinder("multipart/form-data; boundary=q"), Spool()
+    at = 0
+    while at < len(raw) and not finder.done:
+        piece = raw[at : at + size]
+        await spool.add(piece)
+        finder.feed(piece)
+        at += len(piece)
+    return StreamedBody(
+        spool, of(raw[at:]), len(raw), ByteBudget(10**6), finder.span, finder.boundary
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+@pytest.mark.parametrize("name", [b"a", b"acme/longer-than-the-other"])
+async def test_the_field_of_a_form_is_exchanged(size: int, name: bytes) -> None:
+    def form(model: bytes) -> bytes:
+        parts = FORM % (b"file", b"x" * 3000) + FORM % (b"model", model) + FORM % (b"n", b"1")
+        return parts + b"--q--\r\n"
+
+    body = await streamed(form(b"acme/one"), 0, size)
+    await body.rename("between")
+    await body.rename(name.decode())
+    assert body.length == len(form(name))
+    assert b"".join([piece async for piece in body.pieces()]) == form(name)
+    assert not body.replayable
+    await body.close()
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+async def test_a_form_without_the_field_gets_it(size: int) -> None:
+    raw = FORM % (b"file", b"x" * 100) + b"--q--\r\n"
+    body = await streamed(raw, 0, size)
+    await body.rename("acme/one")
+    sent = b"".join([piece async for piece in body.pieces()])
+    assert sent == FORM % (b"model", b"acme/one") + raw
+    assert body.length == len(sent)
+    await body.close()
+
+
+async def test_json_keeps_its_meaning() -> None:
+    body = WholeBody(b'{"a": [1.5, "\\u00e9"], "model": "x", "b": null}', lambda: None)
+    await body.rename("acme/one")
+    sent = b"".join([piece async for piece in body.pieces()])
+    assert json.loads(sent) == {"a": [1.5, "é"], "model": "acme/one", "b": None}
+    assert body.length == len(sent)
+
+
+async def test_memory_is_given_back_once() -> None:
+    given: list[int] = []
+    body = WholeBody(b"{}", lambda: given.append(1))
+    await body.close()
+    await body.close()
+    assert given == [1]

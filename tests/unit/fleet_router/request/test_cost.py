@@ -1,0 +1,98 @@
+"""What is read of a body besides its model: its weight and its beginning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_router.request.cost import MOST, of_json, of_upload
+
+SIZE = 200
+
+
+def chat(*contents: Any, **more: Any) -> dict[str, Any]:
+    roles = ("system", "user", "assistant", "user")
+    messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
+    return {"messages": messages, **more}
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def test_more_work_weighs_more() -> None:
+    short = of_json(chat("be brief", "hi", max_tokens=16), SIZE).cost
+    long = of_json(chat("be brief", "hi", max_tokens=2000), SIZE).cost
+    read = of_json(chat("be brief", "hi", max_tokens=16), 100_000).cost
+    seen = of_json(chat("see", [image("data:image/png;base64,aaaa")], max_tokens=16), SIZE).cost
+    assert short < seen < long
+    assert short < read
+    brief, wordy = ({"input": "hi", "max_output_tokens": most} for most in (16, 2000))
+    assert of_json(brief, SIZE).cost < of_json(wordy, SIZE).cost
+    assert of_json({"input": ["a"] * 1000}, 4000).cost > of_json({"input": "a"}, 20).cost
+    assert of_upload(25_000_000).cost > of_upload(100_000).cost > 1
+    assert of_json(chat("x", "y", max_tokens=10**9), 10**9).cost == MOST
+
+
+def test_the_bytes_of_an_image_are_not_read_as_text() -> None:
+    url = "data:image/png;base64," + "a" * 4_000_000
+    one = of_json(chat("see", [image(url)]), len(url) + 200).cost
+    two = of_json(chat("see", [image("data:,")]), 200).cost
+    assert one == pytest.approx(two, rel=0.05)
+
+
+def test_turns_of_one_conversation_begin_alike() -> None:
+    first = of_json(chat("sys", "question"), SIZE).prefix
+    later = of_json(chat("sys", "question", "answer", "and then?"), 3 * SIZE).prefix
+    assert first == later != b""
+
+
+def test_so_do_those_of_responses() -> None:
+    turns = chat("sys", "question", "answer", "and then?")["messages"]
+    first, later = ({"input": turns[:end], "instructions": "brief"} for end in (2, 4))
+    assert of_json(first, SIZE).prefix == of_json(later, SIZE).prefix != b""
+    assert of_json(first | {"instructions": "wordy"}, SIZE).prefix != of_json(first, SIZE).prefix
+    assert of_json({"input": ["a text", "another"]}, SIZE).prefix == b""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        chat("sys", "another question"),
+        chat("other", "question"),
+        chat("sys", "question", adapter="lora-1"),
+        chat("sys", [{"type": "text", "text": "question"}, image("data:,a")]),
+    ],
+)
+def test_what_begins_otherwise_is_told_apart(other: dict[str, Any]) -> None:
+    assert of_json(other, SIZE).prefix != of_json(chat("sys", "question"), SIZE).prefix
+
+
+def test_images_count_by_what_they_are() -> None:
+    one, same, other = (
+        of_json(chat("see", [image("data:image/png;base64," + "a" * 5000 + end)]), SIZE).prefix
+        for end in ("b", "b", "c")
+    )
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"messages": None}, {"messages": "x"}, {"messages": [1, None]},
+        {"messages": [{"content": {"a": 1}}]}, {"messages": [{"content": [1, {"text": 2}]}]},
+        {"messages": [{"role": ["x"], "content": [{"image_url": 5}]}]},
+        {"messages": [], "max_tokens": "many", "stream": "yes"}, {"input": [1, 2]},
+        {"messages": [{"role": "user", "content": "\ud800"}]},
+    ],
+)  # fmt: skip
+def test_nonsense_is_left_to_the_server(body: dict[str, Any]) -> None:
+    peek = of_json(body, SIZE)
+    assert peek.cost >= 1
+    assert not peek.streams
+
+
+def test_only_true_is_a_stream() -> None:
+    assert of_json({"stream": True}, SIZE).streams
+    assert not of_json({"stream": 1}, SIZE).streams

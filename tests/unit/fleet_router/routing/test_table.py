@@ -1,0 +1,106 @@
+"""The table of routes and where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_contract.spec import ModelSpec, Task
+from fleet_router.routing.file_source import FileSource, parse
+from fleet_router.routing.table import Endpoint, LiveRoutes, Route, RouteTable
+
+
+def text(*models: dict[str, Any]) -> str:
+    return json.dumps({"models": list(models)})
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "authority"),
+    [
+        ("http://10.0.0.1:9001", Endpoint("e", "10.0.0.1", 9001), "10.0.0.1:9001"),
+        ("http://host/base/", Endpoint("e", "host", 80, prefix="/base"), "host:80"),
+        ("https://host", Endpoint("e", "host", 443, tls=True), "host:443"),
+        ("http://[::1]:8", Endpoint("e", "::1", 8), "[::1]:8"),
+    ],
+)
+def test_an_address_is_read(url: str, endpoint: Endpoint, authority: str) -> None:
+    assert Endpoint.parse("e", url) == endpoint
+    assert endpoint.authority == authority
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "host:80", "http://", "http://x:port"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Endpoint.parse("e", url)
+
+
+def test_ids_and_aliases_reach_one_route() -> None:
+    route = Route(ModelSpec(model="a/b", aliases=["b", "c"]))
+    other = Route(ModelSpec(model="e", task=Task.EMBEDDING))
+    table = RouteTable.build([route, other])
+    assert {name for name in table.by_id if table.by_id[name] is route} == {"a/b", "b", "c"}
+    assert table.of_task(Task.EMBEDDING) == (other,)
+    assert table.of_task(None) == (route, other)
+
+
+def test_an_id_claimed_twice_names_both() -> None:
+    with pytest.raises(ValueError, match="'b' names both 'a' and 'b'"):
+        RouteTable.build([Route(ModelSpec(model="a", aliases=["b"])), Route(ModelSpec(model="b"))])
+
+
+def test_a_file_becomes_a_table_and_unknown_keys_are_ignored() -> None:
+    entry = {
+        "spec": {"model": "a/b", "task": "chat"},
+        "endpoints": [{"name": "b-0", "url": "http://127.0.0.1:9", "pid": 3}],
+        "state": "starting",
+    }
+    table = parse(text(entry, {"spec": {"model": "c"}}), {})
+    assert table.by_id["a/b"].endpoints == (Endpoint("b-0", "127.0.0.1", 9),)
+    assert table.by_id["c"].endpoints == ()
+
+
+def test_settings_override_as_they_do_in_the_servers() -> None:
+    entry = {"spec": {"model": "a", "task": "speech", "env": {"MAX_AUDIO_BYTES": "7"}}}
+    limits = (
+        parse(text(entry), {"MAX_AUDIO_BYTES": "5", "MAX_BODY_BYTES": "6"}).routes[0].spec.limits
+    )
+    assert (limits.max_audio_bytes, limits.max_body_bytes) == (7, 6)
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ("{", "JSON"),
+        ("{}", "models"),
+        (text({"spec": {}}), "models.0.spec.model"),
+        (text({"spec": {"model": "a"}}, {"spec": {"model": "a"}}), "names both"),
+        (text({"spec": {"model": "a"}, "endpoints": [{"name": "x", "url": "x"}]}), "address"),
+    ],
+)
+def test_a_broken_file_says_where(raw: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse(raw, {})
+
+
+def test_a_broken_change_keeps_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "routes.json"
+    path.write_text(text({"spec": {"model": "a"}}))
+    swaps: list[RouteTable] = []
+    routes = LiveRoutes()
+    routes.on_swap = swaps.append
+    source = FileSource(path, routes, {})
+    source.load()
+    source.refresh()
+    assert len(swaps) == 1
+    path.write_text("{")
+    source.refresh()
+    assert routes.table is swaps[0]
+    path.unlink()
+    source.refresh()
+    assert routes.table is swaps[0]
+    path.write_text(text({"spec": {"model": "b"}}))
+    source.refresh()
+    assert [route.model for route in swaps[-1].routes] == ["b"]

@@ -1,0 +1,254 @@
+"""The HTTP/1.1 client against a real asyncio server: reuse, backpressure, what breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fleet_contract.errors import QueueFull
+from fleet_router.routing.table import Endpoint
+from fleet_router.upstream.connection import (
+    BUFFER_BYTES,
+    ConnectFailed,
+    UpstreamLost,
+    UpstreamSilent,
+    connect,
+)
+from fleet_router.upstream.pool import MAX_PER_ENDPOINT, Pool, PoolManager
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+ASK = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[Endpoint]:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield Endpoint("one", "127.0.0.1", server.sockets[0].getsockname()[1])
+
+
+async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+
+
+async def exchange(pool: Pool) -> tuple[bytes, bool]:
+    connection, reused = await pool.take()
+    await connection.write(ASK)
+    connection.request_sent = True
+    head = await connection.read_head(5)
+    assert head.status == 200
+    body = await connection.read(5)
+    pool.give(connection)
+    return body, reused
+
+
+async def test_a_connection_is_used_again() -> None:
+    async with serving(answer_all) as endpoint:
+        pool = Pool(endpoint)
+        assert await exchange(pool) == (b"{}", False)
+        assert await exchange(pool) == (b"{}", True)
+        assert pool.in_flight == 0
+        pool.retire()
+
+
+async def test_what_a_server_sends_unasked_closes_an_idle_connection() -> None:
+    more = asyncio.Event()
+
+    async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await more.wait()
+        writer.write(OK)
+        await reader.read()
+
+    async with serving(answer_twice) as endpoint:
+        pool = Pool(endpoint)
+        connection, _ = await pool.take()
+        await connection.write(ASK)
+        connection.request_sent = True
+        await connection.read_head(5)
+        assert await connection.read(5) == b"{}"
+        pool.give(connection)
+        assert not connection.closed
+        more.set()
+        async with asyncio.timeout(5):
+            while not connection.closed:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0)
+
+
+async def test_an_unread_answer_makes_the_server_wait() -> None:
+    written = 0
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+        for _ in range(100):
+            writer.write(b"x" * 1_000_000)
+            await writer.drain()
+            written += 1_000_000
+
+    async with serving(flood) as endpoint:
+        connection = await connect(endpoint, 5)
+        await connection.write(ASK)
+        await connection.read_head(5)
+        before = -1
+        while written != before:  # until the server makes no progress any more
+            before = written
+            for _ in range(200):
+                await asyncio.sleep(0.001)
+        assert written < 20_000_000
+        first = await connection.read(5)
+        assert len(first) < 4 * BUFFER_BYTES
+        got = len(first)
+        while piece := await connection.read(5):
+            got += len(piece)
+        assert got == 100_000_000
+        connection.close()
+
+
+async def test_silence_is_told_and_closes() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(silent) as endpoint:
+        connection = await connect(endpoint, 5)
+        await connection.write(ASK)
+        with pytest.raises(UpstreamSilent):
+            await connection.read_head(0.05)
+        assert connection.closed
+        assert not connection.reusable
+
+
+async def test_pieces_within_patience_are_waited_for_and_then_silence_is_told() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n")
+        for _ in range(11):
+            await go_on.wait()
+            go_on.clear()
+            writer.write(b"x")
+        await reader.read()
+
+    async with serving(slow) as endpoint:
+        connection = await connect(endpoint, 5)
+        connection.send(ASK, b"")
+        await connection.read_head(60)
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+        assert await connection.read(2.0) == b"x"  # the timer of 60 s gives way to this one
+        for _ in range(10):  # together longer than the timer that was set first
+            asyncio.get_running_loop().call_later(0.25, go_on.set)
+            assert await connection.read(2.0) == b"x"
+        with pytest.raises(UpstreamSilent):
+            await connection.read(0.05)
+        assert connection.closed
+
+
+async def test_an_answer_to_a_body_that_is_not_read_comes_and_is_not_kept_for_reuse() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async with serving(refuse) as endpoint:
+        pool = Pool(endpoint)
+        connection, _ = await pool.take()
+        connection.send(ASK, b"x" * 50_000_000)
+        assert (await connection.read_head(5)).status == 200
+        assert await connection.read(5) == b"{}"
+        pool.give(connection)
+        assert connection.closed
+
+
+async def test_a_broken_body_is_told_after_what_came_of_it() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+
+    async with serving(half) as endpoint:
+        connection = await connect(endpoint, 5)
+        await connection.write(ASK)
+        await connection.read_head(5)
+        assert await connection.read(5) == b"abc"
+        with pytest.raises(UpstreamLost):
+            await connection.read(5)
+
+
+async def test_an_early_answer_is_not_kept_for_reuse() -> None:
+    async with serving(answer_all) as endpoint:
+        pool = Pool(endpoint)
+        connection, _ = await pool.take()
+        await connection.write(ASK)  # but more of the body was to come
+        await connection.read_head(5)
+        await connection.read(5)
+        pool.give(connection)
+        assert connection.closed
+
+
+async def test_no_listener_is_connect_failed() -> None:
+    async with serving(answer_all) as endpoint:
+        pass
+    with pytest.raises(ConnectFailed):
+        await connect(endpoint, 5)
+
+
+async def test_requests_to_one_server_are_bounded() -> None:
+    async with serving(answer_all) as endpoint:
+        pool = Pool(endpoint)
+        pool.in_flight = MAX_PER_ENDPOINT
+        with pytest.raises(QueueFull):
+            await pool.take()
+        assert pool.in_flight == MAX_PER_ENDPOINT
+
+
+async def test_a_server_that_left_the_routes_finishes_what_runs() -> None:
+    async with serving(answer_all) as endpoint:
+        pools = PoolManager()
+        pool = pools.of(endpoint)
+        await exchange(pool)
+        connection, _ = await pool.take()
+        assert pools.in_flight(endpoint) == 1
+        pools.retain(())
+        await connection.write(ASK)
+        connection.request_sent = True
+        assert (await connection.read_head(5)).status == 200
+        assert await connection.read(5) == b"{}"
+        pool.give(connection)
+        assert connection.closed
+        assert pools.in_flight(endpoint) == 0
+
+
+async def test_a_closed_connection_leaves_nothing_for_the_collector() -> None:
+    async with serving(answer_all) as endpoint:
+        gc.disable()
+        try:
+            connection = await connect(endpoint, 5)
+            connection.send(ASK, b"")
+            await connection.read_head(5)
+            left = weakref.ref(connection)
+            connection.close()
+            await asyncio.sleep(0.01)
+            del connection
+            assert left() is None
+        finally:
+            gc.enable()

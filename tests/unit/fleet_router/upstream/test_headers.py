@@ -1,0 +1,65 @@
+"""Which headers pass, and how a request's head is written."""
+
+from __future__ import annotations
+
+from fleet_router.routing.table import Endpoint
+from fleet_router.upstream.connection import Head
+from fleet_router.upstream.headers import request_head, response_headers
+
+ENDPOINT = Endpoint("e", "::1", 9, prefix="/base")
+
+
+def lines(*headers: tuple[bytes, bytes], length: int | None = 5) -> list[bytes]:
+    return request_head(headers, b"/v1/x?y=1", ENDPOINT, "req-1", length).split(b"\r\n")
+
+
+def test_the_head_names_server_path_and_length() -> None:
+    assert lines() == [
+        b"POST /base/v1/x?y=1 HTTP/1.1", b"host: [::1]:9", b"x-request-id: req-1",
+        b"x-modelfleet-usage: 1", b"content-length: 5", b"", b"",
+    ]  # fmt: skip
+    assert b"transfer-encoding: chunked" in lines(length=None)
+
+
+def test_headers_of_the_connection_and_of_ours_do_not_pass() -> None:
+    got = lines(
+        (b"host", b"client"),
+        (b"content-length", b"7"),
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"close, X-Named"),
+        (b"x-named", b"1"),
+        (b"expect", b"100-continue"),
+        (b"x-request-id", b"theirs"),
+        (b"x-modelfleet-cold", b"true"),
+        (b"x-modelfleet-usage", b"theirs"),
+        (b"authorization", b"Bearer key"),
+        (b"accept", b"*/*"),
+    )
+    assert got[4:] == [b"content-length: 5", b"accept: */*", b"", b""]
+
+
+def test_a_server_does_not_say_who_it_is() -> None:
+    head = Head(
+        200,
+        [
+            (b"content-type", b"application/json"),
+            (b"connection", b"x-named"),
+            (b"x-named", b"1"),
+            (b"x-modelfleet-endpoint", b"lie"),
+            (b"x-modelfleet-queue-ms", b"3"),
+            (b"set-cookie", b"a=1"),
+            (b"set-cookie", b"b=2"),
+        ],
+    )
+    assert response_headers(head) == [
+        (b"content-type", b"application/json"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+    ]
+
+
+def test_an_event_stream_asks_proxies_not_to_collect_it() -> None:
+    kind = (b"content-type", b"text/event-stream; charset=utf-8")
+    asks = (b"x-accel-buffering", b"no")
+    assert response_headers(Head(200, [kind])) == [kind, asks]
+    assert response_headers(Head(200, [kind, (b"x-accel-buffering", b"yes")])) == [kind, asks]

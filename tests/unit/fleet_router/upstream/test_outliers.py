@@ -1,0 +1,103 @@
+"""Ejection, half-open return and easing in; retry budget."""
+
+from __future__ import annotations
+
+from fleet_router.routing.table import Endpoint
+from fleet_router.upstream.outliers import EASE_SECONDS, FAILURES, FIRST_SECONDS, Outliers
+from fleet_router.upstream.retry_budget import MOST, RetryBudget
+
+A, B = Endpoint("a", "10.0.0.1", 1), Endpoint("b", "10.0.0.2", 1)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def made() -> tuple[Outliers, Clock]:
+    clock = Clock()
+    health = Outliers(clock)
+    health.retain((A, B), alone=(A, B))
+    return health, clock
+
+
+def test_failures_in_a_row_eject_and_a_success_between_forgives() -> None:
+    health, _ = made()
+    for _ in range(FAILURES - 1):
+        assert not health.failed(A)
+    health.succeeded(A)
+    for _ in range(FAILURES - 1):
+        assert not health.failed(A)
+    assert health.usable((A, B)) == [A, B]
+    assert health.failed(A)
+    assert health.usable((A, B)) == [B]
+
+
+def test_a_refused_connection_ejects_at_once_and_all_ejected_means_none() -> None:
+    health, _ = made()
+    assert health.failed(A, at_once=True)
+    assert health.usable((A, B)) == [B]
+    assert health.failed(B, at_once=True)
+    assert health.usable((A, B)) == (A, B)
+
+
+def test_one_request_tries_a_server_whose_time_is_over() -> None:
+    health, clock = made()
+    health.failed(A, at_once=True)
+    clock.now += FIRST_SECONDS
+    assert health.usable((A, B)) == [A, B]
+    health.begun(A)
+    assert health.usable((A, B)) == [B]
+    health.succeeded(A)
+    health.ended(A)
+    assert health.usable((A, B)) == [A, B]
+    health.begun(A)
+    assert health.usable((A, B)) == [A, B]
+
+
+def test_a_trial_that_fails_ejects_for_longer_and_one_that_tells_nothing_is_repeated() -> None:
+    health, clock = made()
+    health.failed(A, at_once=True)
+    clock.now += FIRST_SECONDS
+    health.begun(A)
+    health.ended(A)  # its client left
+    assert health.usable((A, B)) == [A, B]
+    health.begun(A)
+    assert health.failed(A)
+    clock.now += FIRST_SECONDS
+    assert health.usable((A, B)) == [B]
+    clock.now += FIRST_SECONDS
+    assert health.usable((A, B)) == [A, B]
+
+
+def test_a_fresh_server_takes_its_share_bit_by_bit() -> None:
+    health, clock = made()
+    fresh = Endpoint("c", "10.0.0.3", 1)
+    health.retain((A, B, fresh))
+    assert health.share(A) == 1.0
+    shares = []
+    for _ in range(5):
+        shares.append(health.share(fresh))
+        clock.now += EASE_SECONDS / 4
+    assert shares == sorted(shares)
+    assert shares[0] < 0.2
+    assert shares[-1] == 1.0
+
+
+def test_servers_that_left_are_forgotten() -> None:
+    health, _ = made()
+    health.failed(A, at_once=True)
+    health.retain((B,))
+    health.retain((A, B), alone=(A,))
+    assert health.usable((A, B)) == [A, B]
+    assert not health.failed(Endpoint("x", "10.0.0.9", 1))
+
+
+def test_retries_are_earned_by_requests() -> None:
+    budget = RetryBudget()
+    assert sum(budget.spend() for _ in range(100)) == MOST
+    for _ in range(50):
+        budget.earn()
+    assert sum(budget.spend() for _ in range(100)) in (9, 10)
