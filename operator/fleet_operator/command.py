@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def operator() -> None:
     """Keep the servers of all InferenceModels; settings are environment variables."""
-    from fleet_operator.access import AccessError
+    from fleet_operator.kubernetes.access import AccessError
     from fleet_operator.run import start
     from fleet_web import logs
 

@@ -13,21 +13,22 @@ import kopf
 import uvloop
 from aiohttp import web
 
-from fleet_operator import access, handlers, health, sources
-from fleet_operator.api import Api, ApiError, ApiUnreachable
-from fleet_operator.first_sight import FirstSight
+from fleet_operator.controller import health, sources, watches
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.controller import Controller
+from fleet_operator.controller.initial_sync import InitialSync
+from fleet_operator.controller.probes.pod_events import PodEvents
+from fleet_operator.controller.probes.remote import RemoteProber
+from fleet_operator.controller.probes.routers import Scraper
+from fleet_operator.controller.probes.servers import Prober
+from fleet_operator.controller.resync import Resync
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE
-from fleet_operator.loop import Loop
+from fleet_operator.kubernetes import access
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
-from fleet_operator.pod_events import PodEvents
-from fleet_operator.probing import Prober
-from fleet_operator.remote import RemoteProber
-from fleet_operator.resolve import Resolver, Sources
-from fleet_operator.resync import Resync
-from fleet_operator.scraping import Scraper
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ RETRY_SECONDS = 2.0
 async def run(settings: OperatorSettings) -> None:
     """Run the operator. Raises AccessError, CatalogError and OSError (port taken)."""
     metrics = Metrics()
-    kopf_settings = handlers.kopf_settings()
+    kopf_settings = watches.kopf_settings()
     api = Api(access.Access(access.connection(kopf_settings)), metrics)
     timeout = aiohttp.ClientTimeout(total=5, connect=2)
     try:
@@ -59,7 +60,7 @@ async def _run(
     reader = sources.SourceReader(api, settings)
     resolver = Resolver(await _first_sources(reader))
     sees_nodes = await _sees_nodes(api, settings)
-    world = World(settings, resolver, sees_nodes)
+    world = ClusterCache(settings, resolver, sees_nodes)
     queue = WorkQueue(asyncio.get_running_loop().time)
     resync = Resync(world, queue, api, metrics, settings.namespaces)
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
@@ -68,13 +69,13 @@ async def _run(
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in world.models.values()])  # fmt: skip
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    registry = handlers.registry(world, queue, metrics, settings, sees_nodes)
+    registry = watches.registry(world, queue, metrics, settings, sees_nodes)
     tasks: list[Coroutine[Any, Any, None]] = [
-        Loop(world, queue, api, metrics).run(settings.workers),
+        Controller(world, queue, api, metrics).run(settings.workers),
         Prober(world, queue, http, PodEvents(world, api)).run(settings.probe_interval),
         Scraper(world, queue, resolver, http, settings).run(),
         RemoteProber(world, queue, resolver, http).run(settings.probe_interval),
-        FirstSight(world, queue, api, settings.namespaces, sees_nodes).run(),
+        InitialSync(world, queue, api, settings.namespaces, sees_nodes).run(),
         resync.run(settings.resync_interval),
         sources.follow(reader, resolver, world, queue),
     ]

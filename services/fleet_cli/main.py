@@ -24,13 +24,15 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "catalog": Subcommand("fleet_cli.catalog:app", "list the models that can be named by id"),
     "render": Subcommand("fleet_cli.render:app", "print InferenceModel manifests of models"),
     "explain": Subcommand(
-        "fleet_operator.explain_command:app", "say what a short manifest becomes", "operator"
+        "fleet_operator.commands.explain_command:app",
+        "say what a short manifest becomes",
+        "operator",
     ),
     "bench": Subcommand("fleet_bench.command:app", "measure an OpenAI-compatible address"),
     "settings": Subcommand("fleet_cli.settings:app", "list the environment variables"),
     "crd": Subcommand("fleet_cli.crd:app", "print the custom resource definition"),
     "install-crd": Subcommand(
-        "fleet_operator.install_crd:app", "apply that definition to a cluster", "operator"
+        "fleet_operator.commands.install_crd:app", "apply that definition to a cluster", "operator"
     ),
     "server": Subcommand("fleet_server.command:app", "serve one model", "server"),
     "router": Subcommand("fleet_router.command:app", "serve many models on one address", "router"),

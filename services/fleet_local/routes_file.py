@@ -1,4 +1,4 @@
-"""The file that tells the router where servers are; read by fleet_router.file_source."""
+"""The file that tells the router where servers are; read by fleet_router.routing.file_source."""
 
 from __future__ import annotations
 

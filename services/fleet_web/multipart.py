@@ -2,7 +2,7 @@
 
 Format: RFC 7578. Keeps nothing but the headers of a part; what the parts hold is for the handler:
 the server's form (fleet_server.audio.form), the router's search for a model's name
-(fleet_router.multipart).
+(fleet_router.request.multipart).
 """
 
 from __future__ import annotations

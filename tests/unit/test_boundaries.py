@@ -28,6 +28,31 @@ ALLOWED: dict[str, set[str]] = {
 }
 """fleet_cli finds the other subcommands by name, when they are called."""
 
+FLOORS: dict[str, tuple[frozenset[str], ...]] = {
+    "fleet_router": (
+        frozenset({"metrics", "routing"}),
+        frozenset({"kube", "request"}),
+        frozenset({"upstream"}),
+        frozenset({"callers"}),
+        frozenset({"proxy", "status"}),
+        frozenset({"app", "settings", "tracing"}),
+        frozenset({"launch", "command", "__main__"}),
+    ),
+    "fleet_operator": (
+        frozenset(
+            {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
+            | {"server_report"}
+        ),
+        frozenset({"kubernetes", "resources"}),
+        frozenset({"decide"}),
+        frozenset({"controller"}),
+        frozenset({"run", "commands"}),
+        frozenset({"command", "__main__"}),
+    ),
+}
+"""Folders and top modules of a package, from below: each imports its own folder and lower floors,
+and modules on a floor that are not in a folder may import each other."""
+
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
 ENGINES = HEAVY | {"openvino", "openvino_genai", "ctranslate2", "faster_whisper", "onnxruntime"}
 WEB = {"fastapi", "starlette", "uvicorn"}
@@ -111,6 +136,54 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
     if source is None:
         pytest.skip(f"there is no {package} here")
     assert breaches(package, source, ALLOWED[package]) == []
+
+
+def upward(package: str, source: Path, floors: tuple[frozenset[str], ...]) -> list[str]:
+    """`module imports other` for each import of a higher floor or of another folder beside it."""
+    rank = {name: number for number, names in enumerate(floors) for name in names}
+    folders = {path.name for path in source.iterdir() if (path / "__init__.py").is_file()}
+    found = []
+    for module, tree in modules(source):
+        own = module.partition(".")[2].partition(".")[0]
+        if not own:
+            continue
+        for name in sorted(imported(tree, module)):
+            top, _, rest = name.partition(".")
+            other = rest.partition(".")[0]
+            if top != package or other in ("", own) or other not in rank:
+                continue
+            level = rank[other] == rank[own] and {own, other} & folders
+            if rank[other] > rank[own] or level:
+                found.append(f"{module} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_folders_import_only_lower_floors(package: str) -> None:
+    source = packages()[package]
+    known = frozenset[str]().union(*FLOORS[package])
+    entries = {path.stem for path in source.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert entries - {"__init__", "__pycache__"} == known
+    assert upward(package, source, FLOORS[package]) == []
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_no_folder_holds_more_than_twenty_modules(package: str) -> None:
+    for folder in {path.parent for path in packages()[package].rglob("*.py")}:
+        assert len(list(folder.glob("*.py"))) <= 20, folder
+
+
+def test_the_floors_see_an_import_upwards_and_one_on_the_level(tmp_path: Path) -> None:
+    package = tmp_path / "fleet_x"
+    for folder in ("low", "left", "right"):
+        (package / folder).mkdir(parents=True)
+        (package / folder / "__init__.py").touch()
+    (package / "low" / "a.py").write_text("from fleet_x.left import b")
+    (package / "left" / "b.py").write_text("from fleet_x.right.c import d\nimport fleet_x.low.a")
+    floors = (frozenset({"low"}), frozenset({"left", "right"}))
+    found = upward("fleet_x", package, floors)
+    assert {line.partition(" ")[0] for line in found} == {"fleet_x.low.a", "fleet_x.left.b"}
+    assert not any("fleet_x.low.a" in line.partition("imports")[2] for line in found)
 
 
 def test_the_http_layer_of_the_server_imports_no_engine() -> None:

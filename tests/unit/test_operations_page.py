@@ -11,17 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 OPERATOR = ROOT / "operator" / "fleet_operator"
-REASON_AT = {"Diagnosis": 1, "Verdict": 1, "Choice": 1, "Problem": 0}
+REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "Choice": 1, "Problem": 0}
 """Where the constructors of decisions take their reason."""
 
 
 def reasons() -> Iterator[str]:
-    from fleet_operator.diagnosis import PHASES
-    from fleet_operator.facts import PATIENT
+    from fleet_operator.decide.diagnosis import PHASES
+    from fleet_operator.decide.server_set import PATIENT
 
     yield from PATIENT
     yield from (reason for _, reason, _ in PHASES.values())
-    for path in sorted(OPERATOR.glob("*.py")):
+    for path in sorted(OPERATOR.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 place = REASON_AT.get(node.func.id)

@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-from fleet_operator.capacity import why_not
-from fleet_operator.images import Problem
-from fleet_operator.pod import pod_template
-from fleet_operator.resolve import Resolution, Sources, resolve
-from fleet_operator.rollout import Cluster
+from fleet_operator.decide.capacity import why_not
+from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.resolve import Resolution, Sources, resolve
+from fleet_operator.resources.views import Raw
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.views import Raw
 
 VALUE_CHARS = 60
 

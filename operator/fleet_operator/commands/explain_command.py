@@ -56,8 +56,8 @@ def explain(
 
 def _explanations(name: str | None, namespace: str, file: Path | None, offline: bool) -> list[str]:
     from fleet_contract import manifests
-    from fleet_operator.explain import explain as explained
-    from fleet_operator.explain import render
+    from fleet_operator.commands.explain import explain as explained
+    from fleet_operator.commands.explain import render
 
     space = ["-n", namespace] if namespace else []
     if file is not None:
@@ -72,8 +72,8 @@ def _explanations(name: str | None, namespace: str, file: Path | None, offline: 
 def _surroundings(offline: bool) -> tuple[Any, Any, Any]:
     """Settings of the operator, what it completes specs from, the nodes; as far as readable."""
     from fleet_contract import catalog
-    from fleet_operator import profiles
-    from fleet_operator.resolve import Sources
+    from fleet_operator.resources import profiles
+    from fleet_operator.resources.resolve import Sources
     from fleet_operator.settings import OperatorSettings
 
     environ, where = dict(os.environ), None
@@ -104,9 +104,9 @@ def operator_environment(deployments: Mapping[str, Any]) -> tuple[dict[str, str]
 
 
 def _cluster() -> Any:
+    from fleet_operator.decide.rollout_strategy import Cluster
     from fleet_operator.quantity import add
-    from fleet_operator.rollout import Cluster
-    from fleet_operator.views import NodeView, PodView
+    from fleet_operator.resources.views import NodeView, PodView
 
     nodes, pods = _optional("get", "nodes"), _optional("get", "pods", "-A")
     if "items" not in nodes or "items" not in pods:

@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from fleet_contract.crd import definition
-from fleet_operator import access, handlers
-from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.controller import watches
 from fleet_operator.kinds import Kind
+from fleet_operator.kubernetes import access
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
 
 DEFINITION = Kind(
@@ -50,7 +51,7 @@ async def install(patience: float) -> str:
 
     An API server that does not answer is tried again until `patience` seconds are over.
     """
-    api = Api(access.Access(access.connection(handlers.kopf_settings())), Metrics())
+    api = Api(access.Access(access.connection(watches.kopf_settings())), Metrics())
     manifest = definition()
     name, end = manifest["metadata"]["name"], time.monotonic() + patience
     try:

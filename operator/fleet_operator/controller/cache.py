@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fleet_contract.names import LABEL_MODEL
-from fleet_operator.load import FleetLoad
-from fleet_operator.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.load import FleetLoad
+from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.quantity import add
-from fleet_operator.report import ServerReport
-from fleet_operator.resolve import Resolver
-from fleet_operator.rollout import Cluster
+from fleet_operator.resources.resolve import Resolver
+from fleet_operator.resources.views import NodeView, PodView, Raw
+from fleet_operator.resources.volumes import cache_claim_name
+from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
 from fleet_operator.timestamps import parse
-from fleet_operator.views import NodeView, PodView, Raw
-from fleet_operator.volumes import cache_claim_name
 
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
@@ -31,7 +31,7 @@ NOBODY: frozenset[Key] = frozenset()
 CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
 
 
-class World:
+class ClusterCache:
     """The observed state. `sees_nodes` is False where the operator may not list nodes."""
 
     def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:

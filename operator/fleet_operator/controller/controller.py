@@ -8,16 +8,16 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from fleet_operator.api import Api, ApiError, ApiUnreachable
-from fleet_operator.execute import Executor
+from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.execute import Executor
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.plan import Plan
+from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.kinds import REPLICA_SET
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.observed import Observed
-from fleet_operator.plan import Plan
-from fleet_operator.reconcile import reconcile
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import Key, World
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ PASSING_SECONDS = 0.5
 """How often, at most, it is written down how far a start has come."""
 
 
-class Loop:
+class Controller:
     """Runs until cancelled."""
 
-    def __init__(self, world: World, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
+    def __init__(self, world: ClusterCache, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
         self._world = world
         self._queue = queue
         self._api = api

@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet_contract.names import API_VERSION, KIND
-from fleet_operator.api import Api, ApiError, ApiUnreachable
-from fleet_operator.diff import differs
-from fleet_operator.event_log import Event
+from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.diff import differs
+from fleet_operator.decide.events import Event
+from fleet_operator.decide.observed import Observed, Ref
+from fleet_operator.decide.plan import Plan
 from fleet_operator.kinds import BY_NAME, EVENT, MODEL
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
-from fleet_operator.observed import Observed, Ref
-from fleet_operator.plan import Plan
-from fleet_operator.pod import digest
-from fleet_operator.world import Key, World
+from fleet_operator.resources.pod import digest
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ what was asked for, because the API server writes it another way, is not applied
 class Executor:
     """Acts on plans; keeps what it applied last, and tells the world, which goes on from there."""
 
-    def __init__(self, api: Api, world: World) -> None:
+    def __init__(self, api: Api, world: ClusterCache) -> None:
         self._api = api
         self._world = world
         self._applied: dict[Key, Applied] = defaultdict(dict)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from fleet_contract.names import PATH_LIVE, PATH_METRICS, PATH_READY
+from fleet_operator.controller.resync import Resync
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
-from fleet_operator.resync import Resync
-from fleet_operator.work_queue import WorkQueue
 
 STUCK_SECONDS = 180.0
 """Longest a look at a model, or the wait for one, may take: every request in it has its timeout."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -21,11 +21,16 @@ AGAIN = 50
 """So many checks are made before what is missing is listed again: it may have been deleted."""
 
 
-class FirstSight:
+class InitialSync:
     """What exists is listed once, by the metadata, and awaited from the watches."""
 
     def __init__(
-        self, world: World, queue: WorkQueue, api: Api, namespaces: tuple[str, ...], nodes: bool
+        self,
+        world: ClusterCache,
+        queue: WorkQueue,
+        api: Api,
+        namespaces: tuple[str, ...],
+        nodes: bool,
     ) -> None:
         self._world = world
         self._queue = queue

@@ -13,11 +13,11 @@ import logging
 import time
 
 from fleet_contract.names import LABEL_MODEL
-from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CHILDREN, MODEL, POD, Kind
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Resync:
 
     def __init__(
         self,
-        world: World,
+        world: ClusterCache,
         queue: WorkQueue,
         api: Api,
         metrics: Metrics,

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
-from fleet_operator import profiles
-from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CONFIG_MAP
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
+from fleet_operator.resources import profiles
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,9 @@ class SourceReader:
         return self._catalog[1]
 
 
-async def follow(reader: SourceReader, resolver: Resolver, world: World, queue: WorkQueue) -> None:
+async def follow(
+    reader: SourceReader, resolver: Resolver, world: ClusterCache, queue: WorkQueue
+) -> None:
     """Read again for ever."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)

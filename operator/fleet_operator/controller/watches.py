@@ -12,12 +12,12 @@ from typing import Any
 
 import kopf
 
-from fleet_operator import access
+from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
+from fleet_operator.kubernetes import access
 from fleet_operator.metrics import Metrics
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import Key, World
 
 OUTAGE_TRIES = 1000
 """After that many failed requests in a row, 5 s apart, the process ends and is started anew."""
@@ -39,7 +39,11 @@ class NoDiffs(kopf.DiffBaseStorage):
 
 
 def registry(
-    world: World, queue: WorkQueue, metrics: Metrics, settings: OperatorSettings, sees_nodes: bool
+    world: ClusterCache,
+    queue: WorkQueue,
+    metrics: Metrics,
+    settings: OperatorSettings,
+    sees_nodes: bool,
 ) -> kopf.OperatorRegistry:
     """Handlers for everything that is watched."""
     made = kopf.OperatorRegistry()

@@ -9,7 +9,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterable
 
-from fleet_operator.world import Key
+from fleet_operator.controller.cache import Key
 
 MAX_BACKOFF = 60.0
 SOON_SECONDS = 0.1

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fleet_operator.quantity import Amounts, shown
-from fleet_operator.views import NodeView, Raw, pod_requests
+from fleet_operator.resources.views import NodeView, Raw, pod_requests
 
 Used = Mapping[str, Amounts]
 """Node name to what its pods request."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fleet_contract.status import ColdStart
-from fleet_operator.report import ServerReport
+from fleet_operator.resources.views import PodView
+from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
-from fleet_operator.views import PodView
 
 
 def cold_start(pod: PodView, report: ServerReport) -> ColdStart | None:

@@ -12,8 +12,8 @@ from enum import IntEnum
 from typing import Any
 
 from fleet_contract.status import WeightsProgress
-from fleet_operator.report import ServerReport
-from fleet_operator.views import Ended, PodView
+from fleet_operator.resources.views import Ended, PodView
+from fleet_operator.server_report import ServerReport
 
 LOAD_FAILED_STATUS = 3
 """Exit status of a server that could not load its model."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Phase
-from fleet_operator.rollout import FIRST_VERSION, Choice
-from fleet_operator.verdict import Verdict
+from fleet_operator.decide.phase import PhaseDecision
+from fleet_operator.decide.rollout_strategy import FIRST_VERSION, Choice
 
 
 class Event(NamedTuple):
@@ -21,7 +21,7 @@ class Event(NamedTuple):
 def events(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    verdict: Verdict,
+    verdict: PhaseDecision,
     scaled: tuple[int, int, str] | None,
     choice: Choice | None,
 ) -> tuple[Event, ...]:

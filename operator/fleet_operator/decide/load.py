@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from fleet_operator.autoscale import Load
+from fleet_operator.decide.autoscale import Load
 
 IN_FLIGHT = "modelfleet_router_in_flight"
 REQUESTS = "modelfleet_router_requests_total"

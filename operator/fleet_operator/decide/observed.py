@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fleet_operator.autoscale import Load
-from fleet_operator.report import ServerReport
-from fleet_operator.resolve import Resolution
-from fleet_operator.rollout import Cluster
+from fleet_operator.decide.autoscale import Load
+from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.resources.resolve import Resolution
+from fleet_operator.resources.views import PodView, Raw
+from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.views import PodView, Raw
 
 
 class Ref(NamedTuple):

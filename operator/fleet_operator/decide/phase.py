@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract.status import Phase
-from fleet_operator.autoscale import Target
-from fleet_operator.diagnosis import Stage
-from fleet_operator.facts import PATIENT, Facts
-from fleet_operator.images import Problem
-from fleet_operator.observed import RemoteReport
+from fleet_operator.decide.autoscale import Target
+from fleet_operator.decide.diagnosis import Stage
+from fleet_operator.decide.observed import RemoteReport
+from fleet_operator.decide.server_set import PATIENT, ServerSet
+from fleet_operator.resources.images import Problem
 
 UNDER_WAY = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
 REMEMBERED = ("scaling", "rollout")
@@ -21,7 +21,7 @@ ELSEWHERE = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PhaseDecision:
     """`failed`: only a change will help. `settled`: nothing more is to happen by itself."""
 
     phase: Phase
@@ -32,12 +32,12 @@ class Verdict:
 
 
 def judge(
-    facts: Facts,
+    facts: ServerSet,
     target: Target,
     problem: Problem | None,
     flaw: Problem | None = None,
     remote: RemoteReport | None = None,
-) -> Verdict:
+) -> PhaseDecision:
     """The most telling reason comes first: what is wrong, then what is going on, then Ready.
 
     A `flaw` keeps nobody from being served. `remote` is what an address elsewhere said.
@@ -51,18 +51,18 @@ def judge(
     trouble = facts.deployment_trouble() or facts.trouble
     if trouble is not None and trouble.reason in PATIENT:
         phase = Phase.DEGRADED if facts.ready else Phase.PENDING
-        return Verdict(phase, trouble.reason, trouble.message)
+        return PhaseDecision(phase, trouble.reason, trouble.message)
     if trouble is not None:
         return _wrong(facts, trouble.reason, trouble.message)
     if facts.is_complete and flaw is not None:
-        return Verdict(Phase.DEGRADED, flaw.reason, flaw.message, failed=True, settled=True)
+        return PhaseDecision(Phase.DEGRADED, flaw.reason, flaw.message, failed=True, settled=True)
     if facts.is_complete:
         message = f"{facts.ready} of {facts.wanted} servers are ready."
-        return Verdict(Phase.READY, "Ready", message, settled=True)
+        return PhaseDecision(Phase.READY, "Ready", message, settled=True)
     return _under_way(facts)
 
 
-def is_passing(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Verdict) -> bool:
+def is_passing(before: Mapping[str, Any], after: Mapping[str, Any], verdict: PhaseDecision) -> bool:
     """Whether a status tells of nothing but how far a start has come: the next one follows soon.
 
     What must be remembered, an edit taken up and the end of a rest are never that.
@@ -73,41 +73,43 @@ def is_passing(before: Mapping[str, Any], after: Mapping[str, Any], verdict: Ver
     return under_way and same and generation == after["observedGeneration"]
 
 
-def _elsewhere(remote: RemoteReport | None) -> Verdict:
+def _elsewhere(remote: RemoteReport | None) -> PhaseDecision:
     if remote is None:
         message = "Whether anybody answers at the address is being asked."
-        return Verdict(Phase.PROGRESSING, "ProbingRemote", message)
+        return PhaseDecision(Phase.PROGRESSING, "ProbingRemote", message)
     if not remote.answers:
-        return Verdict(Phase.FAILED, "RemoteUnreachable", remote.message, failed=True, settled=True)
-    return Verdict(Phase.READY, "Remote", remote.message, settled=True)
+        return PhaseDecision(
+            Phase.FAILED, "RemoteUnreachable", remote.message, failed=True, settled=True
+        )
+    return PhaseDecision(Phase.READY, "Remote", remote.message, settled=True)
 
 
-def _wrong(facts: Facts, reason: str, message: str) -> Verdict:
+def _wrong(facts: ServerSet, reason: str, message: str) -> PhaseDecision:
     if reason in CONFLICTS:
         phase = Phase.CONFLICT
     else:
         phase = Phase.DEGRADED if facts.ready else Phase.FAILED
-    return Verdict(phase, reason, message, failed=True, settled=True)
+    return PhaseDecision(phase, reason, message, failed=True, settled=True)
 
 
-def _resting(target: Target) -> Verdict:
+def _resting(target: Target) -> PhaseDecision:
     if target.reason == "Stopped":
-        return Verdict(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
+        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
     message = "No requests came for a while; the next one starts a server."
-    return Verdict(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
+    return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 
 
-def _under_way(facts: Facts) -> Verdict:
+def _under_way(facts: ServerSet) -> PhaseDecision:
     slowest = facts.slowest
     if slowest is None:
         phase = Phase.PROGRESSING if facts.ready else Phase.PENDING
-        return Verdict(phase, "CreatingPods", "The pods are being created.")
+        return PhaseDecision(phase, "CreatingPods", "The pods are being created.")
     if slowest.stage is not Stage.READY:
         pending = slowest.stage is Stage.SCHEDULING and not facts.ready
         phase = Phase.PENDING if pending else Phase.PROGRESSING
-        return Verdict(phase, slowest.reason, slowest.message)
+        return PhaseDecision(phase, slowest.reason, slowest.message)
     if facts.old:
         message = f"{len(facts.old)} servers of an older version are leaving."
-        return Verdict(Phase.PROGRESSING, "RollingOut", message)
+        return PhaseDecision(Phase.PROGRESSING, "RollingOut", message)
     message = f"{len(facts.current)} servers, {facts.wanted} wanted."
-    return Verdict(Phase.PROGRESSING, "Scaling", message)
+    return PhaseDecision(Phase.PROGRESSING, "Scaling", message)

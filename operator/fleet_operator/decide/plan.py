@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_operator.event_log import Event
-from fleet_operator.observed import Ref
+from fleet_operator.decide.events import Event
+from fleet_operator.decide.observed import Ref
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,23 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import Rollout, Scaling
-from fleet_operator import autoscale, children, status
-from fleet_operator.diagnosis import Stage, diagnose
-from fleet_operator.event_log import events
-from fleet_operator.facts import Facts
-from fleet_operator.images import Problem
+from fleet_operator.decide import autoscale, status
+from fleet_operator.decide.diagnosis import Stage, diagnose
+from fleet_operator.decide.events import events
+from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.phase import is_passing, judge
+from fleet_operator.decide.plan import Plan
+from fleet_operator.decide.remembered import remembered
+from fleet_operator.decide.rollout import Step, next_step
+from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.plan import Plan
-from fleet_operator.pod import pod_template
-from fleet_operator.remembered import remembered
-from fleet_operator.rollout_step import Step, next_step
-from fleet_operator.server_container import Object
+from fleet_operator.resources import children
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.server_container import Object
+from fleet_operator.resources.views import PodView
+from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.timestamps import parse
-from fleet_operator.verdict import is_passing, judge
-from fleet_operator.views import PodView
-from fleet_operator.volumes import cache_claim_name
 
 KEEPS_NOTHING = frozenset({"DuplicateModel"})
 """Problems for which the model's servers are taken away; for all others they are left alone."""
@@ -42,7 +43,7 @@ def reconcile(observed: Observed) -> Plan:
     step = _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
     wanted = target.replicas if problem is None else _present_replicas(observed)
-    facts = Facts.read(observed, version, wanted)
+    facts = ServerSet.read(observed, version, wanted)
     if problem is None and step is not None:
         problem = step.problem
     flaw = _flaw(observed)

@@ -10,14 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet_contract.status import Rollout
-from fleet_operator.children import Strategy
-from fleet_operator.facts import Facts
-from fleet_operator.images import Problem
+from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.rollout_strategy import (
+    HAND_OVER,
+    PATIENCE_SECONDS,
+    SURGE,
+    Choice,
+    choose,
+)
+from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.observed import Observed
-from fleet_operator.rollout import HAND_OVER, PATIENCE_SECONDS, SURGE, Choice, choose
-from fleet_operator.server_container import Object
-from fleet_operator.views import PodView
+from fleet_operator.resources.children import Strategy
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.server_container import Object
+from fleet_operator.resources.views import PodView
 
 RESTARTS = 2
 """Crashes of a new version before it is given up."""
@@ -50,7 +56,7 @@ def version_of(template: Object) -> str:
 def next_step(observed: Observed, template: Object, before: Rollout | None) -> Step:
     """What to do about `template`, which the spec asks for."""
     rollout, version = before or Rollout(), version_of(template)
-    facts = Facts.read(observed, version, 1)
+    facts = ServerSet.read(observed, version, 1)
     if facts.current_ready:
         rollout = rollout.model_copy(
             update={"stable_hash": version, "failed_hash": None, "failed_message": None}
@@ -73,7 +79,7 @@ def next_step(observed: Observed, template: Object, before: Rollout | None) -> S
 
 
 def _going_on(
-    observed: Observed, facts: Facts, template: Object, strategy: Strategy, rollout: Rollout
+    observed: Observed, facts: ServerSet, template: Object, strategy: Strategy, rollout: Rollout
 ) -> Step:
     """While a surge pod waits for a node, the choice is made again: another pod may have come
     first, or a node may have gone."""
@@ -88,7 +94,7 @@ def _going_on(
     return Step(template, choice.strategy, rollout, changed, again_in=PATIENCE_SECONDS)
 
 
-def _given_up(facts: Facts, rollout: Rollout, version: str, now: float) -> Rollout:
+def _given_up(facts: ServerSet, rollout: Rollout, version: str, now: float) -> Rollout:
     """`rollout` with the version marked as failed, where it is, and an older one served."""
     if facts.ready or rollout.stable_hash in (None, version):
         return rollout

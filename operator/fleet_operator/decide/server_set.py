@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet_operator.diagnosis import Diagnosis, Stage, diagnose
-from fleet_operator.observed import Observed
-from fleet_operator.views import PodView, Raw
+from fleet_operator.decide.diagnosis import Diagnosis, Stage, diagnose
+from fleet_operator.decide.observed import Observed
+from fleet_operator.resources.views import PodView, Raw
 
 PATIENT = frozenset({"Unschedulable", "SchedulingGated"})
 """Reasons that pass by themselves once there is room."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ServerSet:
     """`version` is the digest of the wanted pod template; `current` pods have it, `old` have not.
 
     `wanted` is the number of servers there should be.
@@ -26,7 +26,7 @@ class Facts:
     deployment: Raw | None
 
     @classmethod
-    def read(cls, observed: Observed, version: str, wanted: int) -> Facts:
+    def read(cls, observed: Observed, version: str, wanted: int) -> ServerSet:
         active = [pod for pod in observed.pods if pod.active]
         return cls(
             version=version,

@@ -7,18 +7,18 @@ from typing import Any
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
-from fleet_operator.autoscale import Target
-from fleet_operator.children import address
-from fleet_operator.cold_start import cold_start
-from fleet_operator.conditions import Said, Truth, conditions
-from fleet_operator.diagnosis import Diagnosis, Stage
-from fleet_operator.facts import Facts
-from fleet_operator.images import Problem
-from fleet_operator.observed import Observed
-from fleet_operator.remembered import remembered
-from fleet_operator.report import ServerReport
-from fleet_operator.rollout import FIRST_VERSION, SURGE, Choice
-from fleet_operator.verdict import ELSEWHERE, Verdict
+from fleet_operator.decide.autoscale import Target
+from fleet_operator.decide.cold_start import cold_start
+from fleet_operator.decide.conditions import Said, Truth, conditions
+from fleet_operator.decide.diagnosis import Diagnosis, Stage
+from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.phase import ELSEWHERE, PhaseDecision
+from fleet_operator.decide.remembered import remembered
+from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, Choice
+from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.resources.children import address
+from fleet_operator.resources.images import Problem
+from fleet_operator.server_report import ServerReport
 
 ROLLOUT = "RolloutStrategy"
 ACCELERATED = "Accelerated"
@@ -27,9 +27,9 @@ ALIASES = "AliasesServed"
 
 def build(
     observed: Observed,
-    facts: Facts,
+    facts: ServerSet,
     target: Target,
-    verdict: Verdict,
+    verdict: PhaseDecision,
     choice: Choice | None,
     rollout: Rollout | None,
     flaw: Problem | None = None,
@@ -72,7 +72,9 @@ def build(
     return {"ready": status.ready, "replicas": 0, "readyReplicas": 0, **wire}
 
 
-def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: Any) -> list[Said]:
+def _conditions(
+    facts: ServerSet, verdict: PhaseDecision, choice: Choice | None, before: Any
+) -> list[Said]:
     serving = verdict.phase.value == "Ready" or (facts.ready > 0 and facts.wanted > 0)
     count = f"{facts.ready} of {facts.wanted} servers are ready."
     if verdict.reason in ELSEWHERE:
@@ -102,7 +104,7 @@ def _conditions(facts: Facts, verdict: Verdict, choice: Choice | None, before: A
     return said
 
 
-def _scheduled(facts: Facts, verdict: Verdict) -> Said:
+def _scheduled(facts: ServerSet, verdict: PhaseDecision) -> Said:
     waiting = [one for _, one in facts.current if one.stage is Stage.SCHEDULING]
     if not facts.current:
         return Said("Scheduled", "Unknown", verdict.reason, "There are no pods.")
@@ -112,7 +114,7 @@ def _scheduled(facts: Facts, verdict: Verdict) -> Said:
     return Said("Scheduled", "True", "Scheduled", f"On {nodes}.")
 
 
-def _weights(facts: Facts, verdict: Verdict) -> Said:
+def _weights(facts: ServerSet, verdict: PhaseDecision) -> Said:
     kind, best = "WeightsReady", _best(facts)
     if best is None or best.stage < Stage.FETCHING:
         return Said(kind, "Unknown", verdict.reason, "No server has come to its weights yet.")
@@ -121,7 +123,7 @@ def _weights(facts: Facts, verdict: Verdict) -> Said:
     return Said(kind, "True", "WeightsReady", "The weights are complete.")
 
 
-def _loaded(facts: Facts, verdict: Verdict) -> Said:
+def _loaded(facts: ServerSet, verdict: PhaseDecision) -> Said:
     kind, best = "Loaded", _best(facts)
     if best is None or best.stage < Stage.LOADING:
         return Said(kind, "Unknown", verdict.reason, "No server has come to loading yet.")
@@ -130,7 +132,7 @@ def _loaded(facts: Facts, verdict: Verdict) -> Said:
     return Said(kind, "True", "Loaded", "The model is loaded.")
 
 
-def _accelerated(facts: Facts, report: ServerReport) -> list[Said]:
+def _accelerated(facts: ServerSet, report: ServerReport) -> list[Said]:
     """Whether servers that asked for an accelerator run on one; nothing where none did."""
     asked = {name for pod, _ in facts.current for name in pod.requests if "/" in name}
     if not asked or not report.device:
@@ -141,7 +143,7 @@ def _accelerated(facts: Facts, report: ServerReport) -> list[Said]:
     return [Said(ACCELERATED, "True", "OnAccelerator", f"On {report.device}.")]
 
 
-def _best(facts: Facts) -> Diagnosis | None:
+def _best(facts: ServerSet) -> Diagnosis | None:
     """The current server that has come furthest, one without trouble before one with."""
     return max(
         (one for _, one in facts.current),
@@ -150,7 +152,7 @@ def _best(facts: Facts) -> Diagnosis | None:
     )
 
 
-def _report(observed: Observed, facts: Facts) -> ServerReport:
+def _report(observed: Observed, facts: ServerSet) -> ServerReport:
     known = [observed.reports[pod.uid] for pod, _ in facts.current if pod.uid in observed.reports]
     ready = [report for report in known if report.phase == "ready"]
     return (ready or known or [ServerReport("")])[0]
@@ -164,12 +166,12 @@ def _engine(spec: ModelSpec | None, before: Any) -> str:
     return spec.engine.value
 
 
-def _progress(facts: Facts) -> WeightsProgress | None:
+def _progress(facts: ServerSet) -> WeightsProgress | None:
     known = [one.progress for _, one in facts.current if one.progress is not None]
     return min(known, key=lambda progress: progress.done_bytes, default=None)
 
 
-def _cold_start(observed: Observed, facts: Facts) -> ColdStart | None:
+def _cold_start(observed: Observed, facts: ServerSet) -> ColdStart | None:
     """The newest start that is known; the one said before where there is no newer."""
     starts = [
         start

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from fleet_operator.access import Access
 from fleet_operator.kinds import Kind
+from fleet_operator.kubernetes.access import Access
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 

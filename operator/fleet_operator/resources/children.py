@@ -17,12 +17,12 @@ from fleet_operator.names import (
     model_labels,
     selector_labels,
 )
-from fleet_operator.pod import digest
-from fleet_operator.profiles import ModelCache
 from fleet_operator.quantity import thousandths
-from fleet_operator.server_container import Object
+from fleet_operator.resources.pod import digest
+from fleet_operator.resources.profiles import ModelCache
+from fleet_operator.resources.server_container import Object
+from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.volumes import cache_claim_name
 
 REVISIONS = 3
 

@@ -6,13 +6,13 @@ import hashlib
 import json
 from typing import Any
 
-from fleet_operator import patch
-from fleet_operator.images import FOREIGN, Problem, choose_image
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
-from fleet_operator.resolve import Resolution
-from fleet_operator.server_container import ENDPOINT_SECONDS, Object, server_container
+from fleet_operator.resources import strategic_merge
+from fleet_operator.resources.images import FOREIGN, Problem, choose_image
+from fleet_operator.resources.resolve import Resolution
+from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
+from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.volumes import storage
 
 LEAVE_SECONDS = 15
 """For a server to stop after its last request."""
@@ -55,8 +55,8 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     template = {"metadata": metadata, "spec": pod}
     if spec.pod_template is not None:
         try:
-            template = patch.merge(template, spec.pod_template)
-        except patch.PatchError as error:
+            template = strategic_merge.merge(template, spec.pod_template)
+        except strategic_merge.PatchError as error:
             return Problem("InvalidSpec", str(error))
     return _labelled(name, template)
 

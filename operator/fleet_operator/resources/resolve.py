@@ -13,7 +13,7 @@ from typing import Any
 from fleet_contract import catalog
 from fleet_contract.completion import Layer, complete
 from fleet_contract.spec import ModelSpec
-from fleet_operator.profiles import DEFAULT, Profile
+from fleet_operator.resources.profiles import DEFAULT, Profile
 
 NO_PROFILE = Profile()
 

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from fleet_contract import launch
 from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_operator.images import FOREIGN
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_CONTAINER
+from fleet_operator.resources.images import FOREIGN
+from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.volumes import Storage
 
 Object = dict[str, Any]
 

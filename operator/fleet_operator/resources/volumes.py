@@ -12,9 +12,9 @@ from typing import Any
 
 from fleet_contract.names import GROUP, PVC_MOUNT
 from fleet_contract.spec import ModelSpec
-from fleet_operator.images import Problem
 from fleet_operator.names import MODELS_MOUNT
-from fleet_operator.profiles import ModelCache
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.profiles import ModelCache
 
 FILES_BYTES = 200_000
 """All `files` together; Kubernetes allows 256 KiB of annotations."""

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from fleet_contract.spec import Engine
-from fleet_operator import profiles
-from fleet_operator.images import Problem
-from fleet_operator.pod import pod_template
-from fleet_operator.resolve import Sources, resolve
+from fleet_operator.resources import profiles
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.resolve import Sources, resolve
 from fleet_operator.settings import OperatorSettings
 from harness.api import APPLY, Api, Json
 from harness.helm import Helm, find

@@ -128,7 +128,7 @@ def test_the_programs_understand_what_they_are_told(renderer: Helm) -> None:
 
 def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm) -> None:
     from fleet_contract.catalog import parse
-    from fleet_operator import profiles
+    from fleet_operator.resources import profiles
 
     for case, values in CASES.items():
         data = find(renderer.template(values), "ConfigMap", "modelfleet-profiles")["data"]
@@ -145,7 +145,7 @@ def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm) -> Non
 
 
 def test_keys_are_what_the_router_reads(renderer: Helm) -> None:
-    from fleet_router.keys import parse
+    from fleet_router.callers.keys import parse
 
     secret = find(renderer.template(EVERYTHING), "Secret", "api-keys")
     (key,) = parse(secret["stringData"]["keys.yaml"]).by_hash.values()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_local import routes_file
-from fleet_router.file_source import parse
+from fleet_router.routing.file_source import parse
 
 Spec = Callable[..., ModelSpec]
 

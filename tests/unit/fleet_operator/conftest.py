@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from fleet_contract import catalog
-from fleet_operator.observed import Observed
-from fleet_operator.resolve import Sources, resolve
+from fleet_operator.decide.observed import Observed
+from fleet_operator.resources.resolve import Sources, resolve
+from fleet_operator.resources.views import NodeView, PodView
 from fleet_operator.settings import OperatorSettings
 from fleet_operator.timestamps import parse
-from fleet_operator.views import NodeView, PodView
 
 NOW = parse("2026-01-01T12:00:00Z") or 0.0
 CREATED = "2026-01-01T11:00:00Z"

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from fleet_operator.rounds import repeat
+from fleet_operator.periodic import repeat
 
 
 async def test_a_failed_round_is_logged_and_the_next_one_comes(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.status import WeightsProgress
-from fleet_operator.report import ServerReport
+from fleet_operator.server_report import ServerReport
 
 
 def test_a_whole_report() -> None:

@@ -18,7 +18,7 @@ from schemathesis.checks import load_all_checks
 from schemathesis.transport.serialization import Binary
 
 from fleet_contract.spec import ModelSpec
-from fleet_router.document import document as router_document
+from fleet_router.status.openapi import document as router_document
 from fleet_server.document import document as server_document
 from unit.fuzz import bodies, wire
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fleet_operator.api import Api, ApiError, ApiUnreachable
+from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.kinds import EVENT
-from fleet_operator.views import PodView
-from fleet_operator.world import World
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
+from fleet_operator.resources.views import PodView
 
 PATIENCE_SECONDS = 10.0
 """Sandboxes and volumes take a moment; nobody asks before that, nor again sooner."""
@@ -22,7 +22,7 @@ MESSAGE_CHARS = 500
 class PodEvents:
     """Remembers when it last asked for which pod."""
 
-    def __init__(self, world: World, api: Api) -> None:
+    def __init__(self, world: ClusterCache, api: Api) -> None:
         self._world = world
         self._api = api
         self._asked: dict[str, float] = {}

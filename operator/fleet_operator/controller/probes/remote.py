@@ -13,11 +13,11 @@ from collections.abc import Iterable
 import aiohttp
 
 from fleet_contract.spec import Engine
-from fleet_operator.observed import RemoteReport
-from fleet_operator.resolve import Resolver
-from fleet_operator.rounds import repeat
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import Key, World
+from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.decide.observed import RemoteReport
+from fleet_operator.periodic import repeat
+from fleet_operator.resources.resolve import Resolver
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class RemoteProber:
     """One session for all addresses."""
 
     def __init__(
-        self, world: World, queue: WorkQueue, resolver: Resolver, http: aiohttp.ClientSession
+        self, world: ClusterCache, queue: WorkQueue, resolver: Resolver, http: aiohttp.ClientSession
     ) -> None:
         self._world = world
         self._queue = queue

@@ -11,14 +11,14 @@ import logging
 
 import aiohttp
 
-from fleet_operator import autoscale
-from fleet_operator.load import FleetLoad, RouterReport, parse_metrics
-from fleet_operator.resolve import Resolver
-from fleet_operator.rounds import repeat
+from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.decide import autoscale
+from fleet_operator.decide.load import FleetLoad, RouterReport, parse_metrics
+from fleet_operator.periodic import repeat
+from fleet_operator.resources.resolve import Resolver
+from fleet_operator.resources.views import PodView
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.views import PodView
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import Key, World
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Scraper:
 
     def __init__(
         self,
-        world: World,
+        world: ClusterCache,
         queue: WorkQueue,
         resolver: Resolver,
         http: aiohttp.ClientSession,

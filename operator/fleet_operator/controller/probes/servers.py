@@ -15,12 +15,12 @@ import aiohttp
 import orjson
 
 from fleet_contract.names import PATH_READY
-from fleet_operator.pod_events import PodEvents
-from fleet_operator.report import ServerReport
-from fleet_operator.rounds import repeat
-from fleet_operator.views import PodView
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.probes.pod_events import PodEvents
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.periodic import repeat
+from fleet_operator.resources.views import PodView
+from fleet_operator.server_report import ServerReport
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Prober:
     """One session for all pods."""
 
     def __init__(
-        self, world: World, queue: WorkQueue, http: aiohttp.ClientSession, events: PodEvents
+        self, world: ClusterCache, queue: WorkQueue, http: aiohttp.ClientSession, events: PodEvents
     ) -> None:
         self._world = world
         self._queue = queue

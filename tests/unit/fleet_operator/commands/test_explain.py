@@ -8,11 +8,11 @@ import pytest
 from tests.unit.fleet_operator.conftest import model, node
 from typer.testing import CliRunner
 
-from fleet_operator.explain import explain, render
-from fleet_operator.explain_command import app, operator_environment
-from fleet_operator.profiles import Profile
-from fleet_operator.resolve import Sources
-from fleet_operator.rollout import Cluster
+from fleet_operator.commands.explain import explain, render
+from fleet_operator.commands.explain_command import app, operator_environment
+from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.resources.profiles import Profile
+from fleet_operator.resources.resolve import Sources
 from fleet_operator.settings import OperatorSettings
 
 L4 = Profile(node_selector={"modelfleet.test/gpu": "l4"})

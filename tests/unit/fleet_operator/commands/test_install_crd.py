@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fleet_operator import install_crd
-from fleet_operator.install_crd import established
+from fleet_operator.commands import install_crd
+from fleet_operator.commands.install_crd import established
 
 
 def conditions(**given: str) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import model, pod
 
-from fleet_operator.observed import Ref, Rival
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.decide.observed import Ref, Rival
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.world import World
 
 KEY = ("ns", "m")
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> World:
-    return World(settings, Resolver(sources), sees_nodes=True)
+def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    return ClusterCache(settings, Resolver(sources), sees_nodes=True)
 
 
 def at(raw: dict[str, Any], **meta: Any) -> dict[str, Any]:
@@ -34,19 +34,19 @@ def child(name: str = "m", owner: str | None = "uid-m", label: str | None = "m")
     return {"metadata": meta, "spec": {}}
 
 
-def rival(world: World, name: str = "m") -> Rival | None:
+def rival(world: ClusterCache, name: str = "m") -> Rival | None:
     observed = world.observe(("ns", name))
     assert observed is not None
     return observed.rival
 
 
-def lost(world: World, name: str = "m") -> tuple[Rival, ...]:
+def lost(world: ClusterCache, name: str = "m") -> tuple[Rival, ...]:
     observed = world.observe(("ns", name))
     assert observed is not None
     return observed.lost
 
 
-def test_a_model_and_its_children(world: World) -> None:
+def test_a_model_and_its_children(world: ClusterCache) -> None:
     assert set(world.put_model(model())) == {KEY}
     assert set(world.put_child("Service", child())) == {KEY}
     observed = world.observe(KEY)
@@ -58,7 +58,7 @@ def test_a_model_and_its_children(world: World) -> None:
     assert world.observe(KEY) is None
 
 
-def test_what_is_known_already_concerns_nobody(world: World) -> None:
+def test_what_is_known_already_concerns_nobody(world: ClusterCache) -> None:
     world.put_model(at(model(), resourceVersion="7"))
     assert set(world.put_model(at(model(), resourceVersion="7"))) == set()
     assert set(world.put_model(at(model(), resourceVersion="6"))) == set()
@@ -68,18 +68,18 @@ def test_what_is_known_already_concerns_nobody(world: World) -> None:
     assert set(world.put_model(made_again)) == {KEY}
 
 
-def test_managed_fields_are_not_kept(world: World) -> None:
+def test_managed_fields_are_not_kept(world: ClusterCache) -> None:
     world.put_model(at(model(), managedFields=[{"manager": "x"}]))
     assert "managedFields" not in world.models[KEY]["metadata"]
 
 
-def test_the_late_news_of_a_deletion_does_not_delete_the_successor(world: World) -> None:
+def test_the_late_news_of_a_deletion_does_not_delete_the_successor(world: ClusterCache) -> None:
     world.put_model(model(uid="new"))
     assert set(world.drop_model(model(uid="old"))) == set()
     assert KEY in world.models
 
 
-def test_older_claims_win_and_later_ones_follow(world: World) -> None:
+def test_older_claims_win_and_later_ones_follow(world: ClusterCache) -> None:
     world.put_model(at(model("b", "uid-b", model="x/y", aliases=["short"]),
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
     concerned = world.put_model(model("m", model="org/m", aliases=["short"]))
@@ -92,20 +92,20 @@ def test_older_claims_win_and_later_ones_follow(world: World) -> None:
     assert lost(world) == ()
 
 
-def test_an_id_comes_before_an_older_alias(world: World) -> None:
+def test_an_id_comes_before_an_older_alias(world: ClusterCache) -> None:
     world.put_model(at(model("b", "uid-b", model="x/y", aliases=["org/m"]),
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
     world.put_model(model("m", model="org/m"))
     assert (rival(world), lost(world, "b")) == (None, (Rival("m", "org/m"),))
 
 
-def test_of_two_made_in_one_second_the_name_decides(world: World) -> None:
+def test_of_two_made_in_one_second_the_name_decides(world: ClusterCache) -> None:
     world.put_model(model("b", "uid-1"))
     world.put_model(model("a", "uid-2"))
     assert (rival(world, "a"), rival(world, "b")) == (None, Rival("a", "org/m"))
 
 
-def test_a_claim_that_is_given_up(world: World) -> None:
+def test_a_claim_that_is_given_up(world: ClusterCache) -> None:
     world.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
     world.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
     assert lost(world, "b") == (Rival("a", "short"),)
@@ -123,7 +123,7 @@ def test_a_claim_that_is_given_up(world: World) -> None:
         (child(), False),
     ],
 )
-def test_names_that_are_taken(world: World, raw: dict[str, Any], foreign: bool) -> None:
+def test_names_that_are_taken(world: ClusterCache, raw: dict[str, Any], foreign: bool) -> None:
     world.put_model(model())
     world.put_child("Deployment", raw)
     observed = world.observe(KEY)
@@ -131,7 +131,7 @@ def test_names_that_are_taken(world: World, raw: dict[str, Any], foreign: bool) 
     assert (Ref("Deployment", "m") in observed.foreign) is foreign
 
 
-def test_a_label_that_was_taken_away(world: World) -> None:
+def test_a_label_that_was_taken_away(world: ClusterCache) -> None:
     world.put_model(model())
     world.put_child("Service", child())
     stripped = child(label=None)
@@ -143,7 +143,7 @@ def test_a_label_that_was_taken_away(world: World) -> None:
     assert set(world.drop_child("Service", stripped)) == {KEY}
 
 
-def test_what_pods_request_is_added_up_by_node(world: World) -> None:
+def test_what_pods_request_is_added_up_by_node(world: ClusterCache) -> None:
     world.put_model(model())
     mine = pod("m-1", requests={"cpu": "2"})
     assert set(world.put_pod(mine)) == {KEY}
@@ -163,14 +163,14 @@ def test_what_pods_request_is_added_up_by_node(world: World) -> None:
 def test_without_the_right_to_list_nodes_there_is_no_cluster(
     settings: OperatorSettings, sources: Sources
 ) -> None:
-    world = World(settings, Resolver(sources), sees_nodes=False)
+    world = ClusterCache(settings, Resolver(sources), sees_nodes=False)
     world.put_model(model())
     observed = world.observe(KEY)
     assert observed is not None
     assert observed.cluster is None
 
 
-def test_versions_are_those_of_models_own_objects(world: World) -> None:
+def test_versions_are_those_of_models_own_objects(world: ClusterCache) -> None:
     world.put_model(model())
     world.put_child("Service", child())
     world.put_child("Service", child("other", label=None))

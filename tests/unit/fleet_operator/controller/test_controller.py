@@ -7,17 +7,17 @@ from typing import Any, cast
 
 import pytest
 from tests.unit.fleet_operator.conftest import model, pod
-from tests.unit.fleet_operator.test_execute import Recorder
+from tests.unit.fleet_operator.controller.test_execute import Recorder
 
-from fleet_operator import loop as looping
-from fleet_operator.api import Api
-from fleet_operator.loop import PASSING_SECONDS, Loop
+from fleet_operator.controller import controller as looping
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.controller import PASSING_SECONDS, Controller
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.kubernetes.api import Api
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 
 KEY = ("ns", "m")
 
@@ -32,7 +32,7 @@ class Clock:
 class Api200(Recorder):
     """Returns whole resources, as the API server does."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ClusterCache) -> None:
         super().__init__()
         self._world = world
 
@@ -52,19 +52,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> World:
-    return World(settings, Resolver(sources), sees_nodes=False)
+def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    return ClusterCache(settings, Resolver(sources), sees_nodes=False)
 
 
 @pytest.fixture
-def api(world: World) -> Api200:
+def api(world: ClusterCache) -> Api200:
     return Api200(world)
 
 
 @pytest.fixture
-async def loop(world: World, api: Api200) -> Loop:
+async def loop(world: ClusterCache, api: Api200) -> Controller:
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return Loop(world, queue, cast(Api, api), Metrics())
+    return Controller(world, queue, cast(Api, api), Metrics())
 
 
 def statuses(api: Api200) -> list[str]:
@@ -72,7 +72,7 @@ def statuses(api: Api200) -> list[str]:
 
 
 async def test_a_passing_status_is_written_a_little_later_if_nothing_overtakes_it(
-    loop: Loop, world: World, api: Api200, clock: Clock
+    loop: Controller, world: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     world.put_model(model())
     assert await loop.look(KEY) == "changed"  # the children
@@ -84,7 +84,7 @@ async def test_a_passing_status_is_written_a_little_later_if_nothing_overtakes_i
 
 
 async def test_the_end_of_a_start_is_written_at_once(
-    loop: Loop, world: World, api: Api200, clock: Clock
+    loop: Controller, world: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     world.put_model(model())
     await loop.look(KEY)
@@ -97,7 +97,7 @@ async def test_the_end_of_a_start_is_written_at_once(
 
 
 async def test_what_must_be_remembered_is_written_at_once(
-    loop: Loop, world: World, api: Api200, clock: Clock
+    loop: Controller, world: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     world.put_model(model(scaleToZeroAfter=60))
     await loop.look(KEY)

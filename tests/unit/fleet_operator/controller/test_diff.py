@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet_operator.diff import covers, differs
+from fleet_operator.controller.diff import covers, differs
 
 
 @pytest.mark.parametrize(

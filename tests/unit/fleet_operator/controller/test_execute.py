@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import model
 
-from fleet_operator.api import Api, ApiError
-from fleet_operator.event_log import Event
-from fleet_operator.execute import Executor, manifest, merge_patch
-from fleet_operator.observed import Observed, Ref
-from fleet_operator.reconcile import reconcile
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.execute import Executor, manifest, merge_patch
+from fleet_operator.decide.events import Event
+from fleet_operator.decide.observed import Observed, Ref
+from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.kubernetes.api import Api, ApiError
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.world import World
 
 
 class Recorder:
@@ -57,25 +57,25 @@ def api() -> Recorder:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> World:
-    made = World(settings, Resolver(sources), sees_nodes=False)
+def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    made = ClusterCache(settings, Resolver(sources), sees_nodes=False)
     made.put_model(model())
     return made
 
 
 @pytest.fixture
-def executor(api: Recorder, world: World) -> Executor:
+def executor(api: Recorder, world: ClusterCache) -> Executor:
     return Executor(cast(Api, api), world)
 
 
-def look(world: World) -> Observed:
+def look(world: ClusterCache) -> Observed:
     observed = world.observe(("ns", "m"))
     assert observed is not None
     return observed
 
 
 async def test_what_is_missing_is_made_without_force_and_then_left_alone(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     observed = look(world)
     assert await executor.children(observed, reconcile(observed)) == (2, {})
@@ -86,7 +86,7 @@ async def test_what_is_missing_is_made_without_force_and_then_left_alone(
 
 
 async def test_what_was_edited_is_taken_back_by_force(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     await executor.children(look(world), reconcile(look(world)))
     api.asked.clear()
@@ -102,7 +102,7 @@ async def test_what_was_edited_is_taken_back_by_force(
 
 
 async def test_an_api_server_that_writes_it_another_way_is_not_asked_again(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     observed = look(world)
     plan = reconcile(observed)
@@ -115,7 +115,7 @@ async def test_an_api_server_that_writes_it_another_way_is_not_asked_again(
 
 
 async def test_refusals_are_said_and_the_rest_goes_on(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
     observed = look(world)
@@ -124,7 +124,7 @@ async def test_refusals_are_said_and_the_rest_goes_on(
 
 
 async def test_what_is_leaving_or_anothers_is_left(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     plan = reconcile(look(world))
     leaving = {"metadata": {"uid": "u", "resourceVersion": "1", "deletionTimestamp": "now"}}
@@ -139,7 +139,7 @@ async def test_what_is_leaving_or_anothers_is_left(
 
 
 async def test_deletion_names_the_very_object(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     await executor.children(look(world), reconcile(look(world)))
     api.asked.clear()
@@ -150,7 +150,7 @@ async def test_deletion_names_the_very_object(
 
 
 async def test_the_status_is_written_where_it_changed(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     observed = look(world)
     plan = reconcile(observed)
@@ -164,14 +164,14 @@ async def test_the_status_is_written_where_it_changed(
 
 @pytest.mark.parametrize("status", [404, 409])
 async def test_a_resource_that_is_gone_has_no_status(
-    api: Recorder, world: World, executor: Executor, status: int
+    api: Recorder, world: ClusterCache, executor: Executor, status: int
 ) -> None:
     api.refuse["status"] = ApiError(status, "", "")
     assert await executor.status(look(world), reconcile(look(world))) is None
 
 
 async def test_an_event_that_is_refused_is_no_failure(
-    api: Recorder, world: World, executor: Executor
+    api: Recorder, world: ClusterCache, executor: Executor
 ) -> None:
     api.refuse["Event"] = ApiError(403, "Forbidden", "no")
     plan = replace(reconcile(look(world)), events=(Event("Normal", "Ready", "x"),) * 2)

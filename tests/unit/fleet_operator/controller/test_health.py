@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from fleet_operator.health import STUCK_SECONDS, unhealthy, unready
+from fleet_operator.controller.health import STUCK_SECONDS, unhealthy, unready
 
 
 def resync(stale: set[str] | None = None, reachable: bool = True) -> Any:

@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import model, pod
 
-from fleet_operator import first_sight
-from fleet_operator.api import Api, ApiUnreachable
-from fleet_operator.first_sight import FirstSight
+from fleet_operator.controller import initial_sync
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.initial_sync import InitialSync
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import Kind
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.kubernetes.api import Api, ApiUnreachable
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 
 SERVICE = {"name": "s", "namespace": "ns", "uid": "uid-s", "resourceVersion": "1"}
 NODE = {"metadata": {"name": "node-a", "uid": "uid-n"}}
@@ -48,8 +48,8 @@ async def listing() -> Listing:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> World:
-    return World(settings, Resolver(sources), sees_nodes=True)
+def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    return ClusterCache(settings, Resolver(sources), sees_nodes=True)
 
 
 Begin = Callable[[], WorkQueue]
@@ -57,15 +57,15 @@ Begin = Callable[[], WorkQueue]
 
 @pytest.fixture
 async def begin(
-    listing: Listing, world: World, monkeypatch: pytest.MonkeyPatch
+    listing: Listing, world: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Begin]:
     """Starts it; the queue that it is to open."""
-    monkeypatch.setattr(first_sight, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(initial_sync, "EVERY_SECONDS", 0.0)
     tasks = []
 
     def start() -> WorkQueue:
         queue = WorkQueue(asyncio.get_running_loop().time)
-        sight = FirstSight(world, queue, cast(Api, listing), (), nodes=True)
+        sight = InitialSync(world, queue, cast(Api, listing), (), nodes=True)
         tasks.append(asyncio.create_task(sight.run()))
         return queue
 
@@ -86,9 +86,9 @@ async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
 
 
 async def test_everything_listed_is_awaited_what_belongs_to_others_too(
-    begin: Begin, listing: Listing, world: World, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, listing: Listing, world: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(first_sight, "AGAIN", 10**9)
+    monkeypatch.setattr(initial_sync, "AGAIN", 10**9)
     listing.has = {
         "InferenceModel": [model()], "Pod": [pod()], "Service": [{"metadata": SERVICE}],
         "Node": [NODE],
@@ -122,7 +122,7 @@ async def test_what_was_deleted_before_it_was_seen_is_not_awaited_for_ever(
 
 
 async def test_one_object_that_cannot_be_read_does_not_stop_all_others(
-    begin: Begin, listing: Listing, world: World, caplog: pytest.LogCaptureFixture
+    begin: Begin, listing: Listing, world: ClusterCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     listing.has = {"InferenceModel": [model()], "Pod": [pod()]}
     world.put_model(model())

@@ -8,14 +8,14 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import model
 
-from fleet_operator.api import Api, ApiUnreachable
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.resync import Resync, behind, is_stuck
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import Kind
+from fleet_operator.kubernetes.api import Api, ApiUnreachable
 from fleet_operator.metrics import Metrics
-from fleet_operator.resolve import Resolver, Sources
-from fleet_operator.resync import Resync, behind, is_stuck
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 
 
 class Listing:
@@ -39,17 +39,17 @@ def listing() -> Listing:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> World:
-    return World(settings, Resolver(sources), sees_nodes=False)
+def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    return ClusterCache(settings, Resolver(sources), sees_nodes=False)
 
 
 @pytest.fixture
-async def resync(listing: Listing, world: World) -> Resync:
+async def resync(listing: Listing, world: ClusterCache) -> Resync:
     queue = WorkQueue(asyncio.get_running_loop().time)
     return Resync(world, queue, cast(Api, listing), Metrics(), ())
 
 
-async def test_in_step(resync: Resync, listing: Listing, world: World) -> None:
+async def test_in_step(resync: Resync, listing: Listing, world: ClusterCache) -> None:
     world.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "5"}}
     for _ in range(3):
@@ -62,7 +62,7 @@ async def test_in_step(resync: Resync, listing: Listing, world: World) -> None:
 
 
 async def test_the_age_of_a_watch_that_is_behind_grows(
-    resync: Resync, listing: Listing, world: World
+    resync: Resync, listing: Listing, world: ClusterCache
 ) -> None:
     world.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "5"}}
@@ -76,7 +76,7 @@ async def test_the_age_of_a_watch_that_is_behind_grows(
 
 
 async def test_a_watch_that_stays_behind_is_stuck(
-    resync: Resync, listing: Listing, world: World
+    resync: Resync, listing: Listing, world: ClusterCache
 ) -> None:
     world.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "6", "uid-unseen": "7"}}
@@ -97,7 +97,7 @@ async def test_a_watch_that_stays_behind_is_stuck(
 
 
 async def test_a_busy_object_is_always_a_little_behind(
-    resync: Resync, listing: Listing, world: World
+    resync: Resync, listing: Listing, world: ClusterCache
 ) -> None:
     for version in range(5, 10):
         raw = model()
@@ -109,7 +109,7 @@ async def test_a_busy_object_is_always_a_little_behind(
 
 
 async def test_what_is_gone_twice_is_dropped(
-    resync: Resync, listing: Listing, world: World
+    resync: Resync, listing: Listing, world: ClusterCache
 ) -> None:
     world.put_model(model())
     await resync.compare()
@@ -120,7 +120,7 @@ async def test_what_is_gone_twice_is_dropped(
 
 
 async def test_without_an_api_server_nothing_is_concluded(
-    resync: Resync, listing: Listing, world: World
+    resync: Resync, listing: Listing, world: ClusterCache
 ) -> None:
     world.put_model(model())
     listing.has = None

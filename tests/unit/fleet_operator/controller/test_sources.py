@@ -10,8 +10,8 @@ import pytest
 from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract.catalog import CatalogError
-from fleet_operator.api import Api
-from fleet_operator.sources import SourceReader
+from fleet_operator.controller.sources import SourceReader
+from fleet_operator.kubernetes.api import Api
 
 
 class ConfigMaps:

@@ -6,12 +6,12 @@ import asyncio
 
 import kopf
 
-from fleet_operator.handlers import NoDiffs, kopf_settings, registry
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.watches import NoDiffs, kopf_settings, registry
+from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 
 WATCHED = {
     "inferencemodels", "deployments", "services", "poddisruptionbudgets",
@@ -22,7 +22,7 @@ WATCHED = {
 async def made(
     settings: OperatorSettings, sources: Sources, sees_nodes: bool
 ) -> kopf.OperatorRegistry:
-    world = World(settings, Resolver(sources), sees_nodes)
+    world = ClusterCache(settings, Resolver(sources), sees_nodes)
     queue = WorkQueue(asyncio.get_running_loop().time)
     return registry(world, queue, Metrics(), settings, sees_nodes)
 

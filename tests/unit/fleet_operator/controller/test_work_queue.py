@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from fleet_operator.work_queue import WorkQueue
+from fleet_operator.controller.work_queue import WorkQueue
 
 A, B = ("ns", "a"), ("ns", "b")
 

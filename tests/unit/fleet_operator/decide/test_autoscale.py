@@ -9,7 +9,7 @@ from tests.unit.fleet_operator.conftest import NOW
 
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Scaling
-from fleet_operator.autoscale import Load, Target, target
+from fleet_operator.decide.autoscale import Load, Target, target
 from fleet_operator.timestamps import render
 
 QUIET = Load(0, 0, complete=True)

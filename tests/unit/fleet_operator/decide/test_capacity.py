@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import node
 
-from fleet_operator.capacity import accelerators, fitting, why_not
+from fleet_operator.decide.capacity import accelerators, fitting, why_not
 
 GPU = "nvidia.com/gpu"
 

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.fleet_operator.conftest import pod
 
 from fleet_contract.status import WeightsProgress
-from fleet_operator.diagnosis import Stage, diagnose, last_line
-from fleet_operator.report import ServerReport
-from fleet_operator.views import PodView
+from fleet_operator.decide.diagnosis import Stage, diagnose, last_line
+from fleet_operator.resources.views import PodView
+from fleet_operator.server_report import ServerReport
 
 OOM = {"exitCode": 137, "reason": "OOMKilled"}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fleet_operator.autoscale import Load
-from fleet_operator.load import FleetLoad, RouterReport, parse_metrics
+from fleet_operator.decide.autoscale import Load
+from fleet_operator.decide.load import FleetLoad, RouterReport, parse_metrics
 
 TEXT = """\
 # HELP modelfleet_router_in_flight Requests whose model is known.

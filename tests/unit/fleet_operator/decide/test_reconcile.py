@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import NOW, model, pod
 
-from fleet_operator.event_log import Event
-from fleet_operator.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.plan import Plan
-from fleet_operator.pod import pod_template
-from fleet_operator.reconcile import reconcile
-from fleet_operator.report import ServerReport
+from fleet_operator.decide.events import Event
+from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.plan import Plan
+from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.resources.pod import pod_template
+from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
 
 Observe = Callable[..., Observed]
@@ -306,7 +306,7 @@ def test_the_cold_start_outlives_its_pod(observe: Observe) -> None:
 
 
 def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
-    from fleet_operator.autoscale import Load
+    from fleet_operator.decide.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
     plan = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
@@ -343,7 +343,7 @@ def test_an_accelerator_that_is_not_used_is_told(
 
 
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
-    from fleet_operator.autoscale import Load
+    from fleet_operator.decide.autoscale import Load
 
     raw, load = model(scaleToZeroAfter=30), Load(0, 0, complete=True)
     for fare, phase in (

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.fleet_operator.conftest import model
 
 from fleet_contract.status import Scaling
-from fleet_operator.observed import Observed
-from fleet_operator.reconcile import reconcile
-from fleet_operator.remembered import remembered
+from fleet_operator.decide.observed import Observed
+from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.decide.remembered import remembered
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from tests.unit.fleet_operator.conftest import model, node, pod
 
 from fleet_contract.status import Rollout
-from fleet_operator.children import Strategy, deployment
-from fleet_operator.observed import Observed, Ref
-from fleet_operator.rollout import HAND_OVER, SURGE, Cluster
-from fleet_operator.rollout_step import Step, next_step
+from fleet_operator.decide.observed import Observed, Ref
+from fleet_operator.decide.rollout import Step, next_step
+from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster
+from fleet_operator.resources.children import Strategy, deployment
 
 Observe = Callable[..., Observed]
 CRASHED = {"ended": {"exitCode": 137, "reason": "OOMKilled"}}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import node, pod
 
-from fleet_operator.rollout import HAND_OVER, SURGE, Cluster, choose
-from fleet_operator.views import PodView
+from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster, choose
+from fleet_operator.resources.views import PodView
 
 GPU = "nvidia.com/gpu"
 

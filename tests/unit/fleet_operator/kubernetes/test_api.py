@@ -10,9 +10,9 @@ import kopf
 import pytest
 from aiohttp import web
 
-from fleet_operator.access import Access
-from fleet_operator.api import Api, ApiError, ApiUnreachable
 from fleet_operator.kinds import DEPLOYMENT, MODEL, NODE, POD
+from fleet_operator.kubernetes.access import Access
+from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
 
 

@@ -6,8 +6,8 @@ import pytest
 from tests.unit.fleet_operator.conftest import model
 
 from fleet_contract.spec import ModelSpec
-from fleet_operator import children
-from fleet_operator.profiles import ModelCache
+from fleet_operator.resources import children
+from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.settings import OperatorSettings
 
 OWNER = {

@@ -9,10 +9,10 @@ import pytest
 from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract import launch
-from fleet_operator.images import Problem
-from fleet_operator.pod import digest, pod_template
-from fleet_operator.profiles import ModelCache, Profile
-from fleet_operator.resolve import Sources, resolve
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod import digest, pod_template
+from fleet_operator.resources.profiles import ModelCache, Profile
+from fleet_operator.resources.resolve import Sources, resolve
 
 
 def template(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import model
 
-from fleet_operator import profiles
-from fleet_operator.profiles import Profile
-from fleet_operator.resolve import Resolver, Sources, resolve
+from fleet_operator.resources import profiles
+from fleet_operator.resources.profiles import Profile
+from fleet_operator.resources.resolve import Resolver, Sources, resolve
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 L4 = """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet_operator.patch import PatchError, merge
+from fleet_operator.resources.strategic_merge import PatchError, merge
 
 BASE = {
     "metadata": {"labels": {"a": "1"}},

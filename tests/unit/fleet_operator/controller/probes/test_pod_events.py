@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import NOW, pod
 
-from fleet_operator.api import Api
-from fleet_operator.pod_events import PodEvents, is_hanging, last_warning
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.probes.pod_events import PodEvents, is_hanging, last_warning
+from fleet_operator.kubernetes.api import Api
+from fleet_operator.resources.resolve import Resolver, Sources
+from fleet_operator.resources.views import PodView
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.views import PodView
-from fleet_operator.world import World
 
 CREATING = {"waiting": ("ContainerCreating", "")}
 
@@ -66,7 +66,7 @@ async def test_each_pod_is_asked_for_now_and_then(
             asked.append(field_selector)
             return [event("Warning", "FailedMount", "2026-01-01T00:00:02Z")]
 
-    world = World(settings, Resolver(sources), sees_nodes=False)
+    world = ClusterCache(settings, Resolver(sources), sees_nodes=False)
     world.put_pod(pod(**CREATING))
     events = PodEvents(world, cast(Api, Events()))
     assert [view.name for view in await events.ask(NOW)] == ["m-1"]

@@ -10,11 +10,11 @@ import pytest
 from aiohttp import web
 from tests.unit.fleet_operator.conftest import model
 
-from fleet_operator.remote import PATIENCE, ROUNDS, RemoteProber
-from fleet_operator.resolve import Resolver, Sources
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.probes.remote import PATIENCE, ROUNDS, RemoteProber
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
 
 
 class Elsewhere:
@@ -43,20 +43,20 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> World:
-    return World(settings, Resolver(sources), sees_nodes=False)
+def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    return ClusterCache(settings, Resolver(sources), sees_nodes=False)
 
 
 @pytest.fixture
 async def prober(
-    world: World, settings: OperatorSettings, sources: Sources
+    world: ClusterCache, settings: OperatorSettings, sources: Sources
 ) -> AsyncIterator[RemoteProber]:
     queue = WorkQueue(asyncio.get_running_loop().time)
     async with aiohttp.ClientSession() as http:
         yield RemoteProber(world, queue, Resolver(sources), http)
 
 
-def add(world: World, address: str, generation: int = 1) -> None:
+def add(world: ClusterCache, address: str, generation: int = 1) -> None:
     raw = model(engine="remote", remote={"address": address})
     raw["metadata"] |= {"generation": generation, "resourceVersion": str(10 + generation)}
     world.put_model(raw)
@@ -66,7 +66,7 @@ def add(world: World, address: str, generation: int = 1) -> None:
     ("status", "answers"), [(200, True), (302, True), (401, True), (404, True), (503, False)]
 )
 async def test_what_counts_as_an_answer(
-    world: World, prober: RemoteProber, elsewhere: Elsewhere, status: int, answers: bool
+    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere, status: int, answers: bool
 ) -> None:
     elsewhere.status = status
     add(world, elsewhere.address)
@@ -76,7 +76,9 @@ async def test_what_counts_as_an_answer(
     assert (report.answers, report.message) == (answers, f"{elsewhere.address} {said}")
 
 
-async def test_nobody_there(world: World, prober: RemoteProber, elsewhere: Elsewhere) -> None:
+async def test_nobody_there(
+    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
+) -> None:
     address = elsewhere.address.replace("/base", "0/base")  # a port nobody can have
     add(world, address)
     await prober.ask_all()
@@ -85,7 +87,7 @@ async def test_nobody_there(world: World, prober: RemoteProber, elsewhere: Elsew
 
 
 async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
-    world: World, prober: RemoteProber, elsewhere: Elsewhere
+    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
     add(world, elsewhere.address)
     for _ in range(2 * ROUNDS):
@@ -105,7 +107,7 @@ async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
 
 
 async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgotten(
-    world: World, prober: RemoteProber, elsewhere: Elsewhere
+    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
     add(world, "http://127.0.0.1:1")
     await prober.ask_all()

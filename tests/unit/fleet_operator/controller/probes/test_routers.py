@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from tests.unit.fleet_operator.conftest import model, pod, settings_of
 
-from fleet_operator.autoscale import Load
-from fleet_operator.resolve import Resolver, Sources
-from fleet_operator.scraping import Scraper
-from fleet_operator.work_queue import WorkQueue
-from fleet_operator.world import World
+from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.probes.routers import Scraper
+from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.decide.autoscale import Load
+from fleet_operator.resources.resolve import Resolver, Sources
 
 ROUTER = {
     "app.kubernetes.io/name": "modelfleet",
@@ -57,7 +57,7 @@ class Fleet:
     def __init__(self, sources: Sources, router: Router, http: aiohttp.ClientSession) -> None:
         settings = settings_of(ROUTER_PORT=str(router.port))
         resolver = Resolver(sources)
-        self.world = World(settings, resolver, sees_nodes=False)
+        self.world = ClusterCache(settings, resolver, sees_nodes=False)
         self.queue = WorkQueue(asyncio.get_running_loop().time)
         self.queue.open()
         self.scraper = Scraper(self.world, self.queue, resolver, http, settings)

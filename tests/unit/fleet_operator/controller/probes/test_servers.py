@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from tests.unit.fleet_operator.conftest import pod
 
-from fleet_operator.probing import TRIES, fetch, worth_asking
-from fleet_operator.report import ServerReport
-from fleet_operator.views import PodView
+from fleet_operator.controller.probes.servers import TRIES, fetch, worth_asking
+from fleet_operator.resources.views import PodView
+from fleet_operator.server_report import ServerReport
 
 READY = {"uid-m-1": ServerReport("ready")}
 
