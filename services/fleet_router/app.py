@@ -31,7 +31,6 @@ from fleet_router.callers.auth import Auth
 from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
-from fleet_router.proxy.forward import Carrier
 from fleet_router.proxy.proxy import Proxy
 from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
 from fleet_router.routing.paths import PATHS
@@ -92,7 +91,7 @@ def create_app(
     source: Source | None = None,
     *,
     hold: WaitSettings | None = None,
-    gate: Auth | None = None,
+    auth: Auth | None = None,
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
     wrap: Callable[[ASGIApp], ASGIApp] | None = None,
@@ -106,19 +105,19 @@ def create_app(
     metrics = RouterMetrics()
     if source.age is not None:
         metrics.watch_age(source.age)
-    gate = gate or Auth()
+    auth = auth or Auth()
     meter = UsageLog(metrics, usage_log)
-    probes = Admin(routes, pools, metrics, gate, scrapes=source.scrapes)
-    choice = EndpointPicker(pools, Outliers())
-    attempts = Attempts(pools, choice, metrics)
-    holds = WaitingRoom(routes, hold or WaitSettings(), metrics, source.wake)
+    probes = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
+    picker = EndpointPicker(pools, Outliers())
+    attempts = Attempts(pools, picker, metrics)
+    waiting_room = WaitingRoom(routes, hold or WaitSettings(), metrics, source.wake)
 
     def follow(table: RouteTable) -> None:
         pools.retain(table.endpoints())
-        choice.retain(table)
+        picker.retain(table)
         known = frozenset(route.model for route in table.routes)
         attempts.forget(known)
-        holds.forget(known)
+        waiting_room.forget(known)
 
     routes.on_swap = follow
     if routes.table is not None:
@@ -126,7 +125,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watchers = [asyncio.ensure_future(gate.watch())]
+        watchers = [asyncio.ensure_future(auth.watch())]
         if source.watch is not None:
             watchers.append(asyncio.ensure_future(source.watch()))
         yield
@@ -142,7 +141,7 @@ def create_app(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan, redirect_slashes=False,
     )  # fmt: skip
-    proxy = Proxy(routes, Carrier(attempts, holds, metrics), metrics, gate)
+    proxy = Proxy(routes, attempts, waiting_room, metrics, auth)
     short_cut: ASGIApp = AccessMiddleware(proxy, metrics, meter)
     if wrap is not None:
         short_cut = wrap(short_cut)
@@ -160,7 +159,7 @@ def create_app(
 
     def drain() -> None:
         probes.draining = True
-        holds.drain(drain_timeout * HELD_SHARE)
+        waiting_room.drain(drain_timeout * HELD_SHARE)
 
     return RouterApp(app, drain)
 

@@ -49,7 +49,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     else:
         source = from_file(path, routes, environ)
     router = create_app(
-        routes, source, gate=load_gate(settings), usage_log=settings.usage_log,
+        routes, source, auth=load_auth(settings), usage_log=settings.usage_log,
         hold=hold_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
         wrap=traces.wrap if traces else None, drain_timeout=settings.drain_timeout,
@@ -82,14 +82,14 @@ def from_file(path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> Sou
     return Source(watch=file.watch)
 
 
-def load_gate(settings: RouterSettings) -> Auth:
+def load_auth(settings: RouterSettings) -> Auth:
     """Who may come in. Raises ValueError or OSError for the file of keys."""
-    gate = Auth(settings.keys_file)
+    auth = Auth(settings.keys_file)
     try:
-        gate.load()
+        auth.load()
     except ValueError as error:
         raise ValueError(f"{settings.keys_file}: {error}") from error
-    return gate
+    return auth
 
 
 def hold_settings(settings: RouterSettings, patience: float) -> WaitSettings:

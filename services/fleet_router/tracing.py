@@ -73,18 +73,18 @@ class TracingMiddleware:
 
 
 def _describe(span: Span, scope: Scope) -> None:
-    exchange = of(scope)
-    span.update_name(f"{scope['method']} {exchange.path or 'other'}")
+    record = of(scope)
+    span.update_name(f"{scope['method']} {record.path or 'other'}")
     attributes: dict[str, str | int | float] = {
         "http.request.method": scope["method"],
-        "http.route": exchange.path,
-        "http.response.status_code": exchange.status,
-        "gen_ai.request.model": exchange.model,
-        "gen_ai.usage.input_tokens": exchange.usage.prompt_tokens,
-        "gen_ai.usage.output_tokens": exchange.usage.completion_tokens,
-        "modelfleet.endpoint": exchange.endpoint,
-        "modelfleet.attempts": exchange.attempts,
-        "modelfleet.held_ms": exchange.held_ms,
-        "modelfleet.fallback_for": exchange.fallback_for,
+        "http.route": record.path,
+        "http.response.status_code": record.status,
+        "gen_ai.request.model": record.model,
+        "gen_ai.usage.input_tokens": record.usage.prompt_tokens,
+        "gen_ai.usage.output_tokens": record.usage.completion_tokens,
+        "modelfleet.endpoint": record.endpoint,
+        "modelfleet.attempts": record.attempts,
+        "modelfleet.held_ms": record.held_ms,
+        "modelfleet.fallback_for": record.fallback_for,
     }
     span.set_attributes({name: value for name, value in attributes.items() if value})

@@ -44,7 +44,7 @@ class AccessMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = scope[KEY] = RequestRecord()
+        record = scope[KEY] = RequestRecord()
         started = time.perf_counter()
         status = 500
 
@@ -52,23 +52,23 @@ class AccessMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                exchange.begun = True
-                if exchange.model or exchange.limits:
-                    message["headers"] = [*message["headers"], *_names(exchange)]
+                record.begun = True
+                if record.model or record.limits:
+                    message["headers"] = [*message["headers"], *_names(record)]
             await send(message)
 
         try:
             await self._app(scope, receive, send_named)
         finally:
             seconds = time.perf_counter() - started
-            exchange.status = exchange.status or status
-            self._report(scope, exchange, exchange.status, started, seconds)
+            record.status = record.status or status
+            self._report(scope, record, record.status, started, seconds)
 
     def _report(
-        self, scope: Scope, exchange: RequestRecord, status: int, started: float, seconds: float
+        self, scope: Scope, record: RequestRecord, status: int, started: float, seconds: float
     ) -> None:
-        if exchange.path:
-            self._count(exchange, status, started, seconds)
+        if record.path:
+            self._count(record, status, started, seconds)
         path = scope["path"]
         event(
             logger,
@@ -76,35 +76,35 @@ class AccessMiddleware:
             level=logging.DEBUG if path in QUIET else logging.INFO,
             method=scope["method"],
             path=path[:LOGGED_PATH],
-            model=exchange.model,
-            endpoint=exchange.endpoint,
+            model=record.model,
+            endpoint=record.endpoint,
             status=status,
-            key=exchange.key,
-            held_ms=round(exchange.held_ms, 1),
+            key=record.key,
+            held_ms=round(record.held_ms, 1),
             ms=round(seconds * 1000, 2),
         )
 
-    def _count(self, exchange: RequestRecord, status: int, started: float, seconds: float) -> None:
-        metrics, model, path = self._metrics, exchange.model, exchange.path
-        metrics.requests.of(model, path, exchange.key, str(status)).inc()
+    def _count(self, record: RequestRecord, status: int, started: float, seconds: float) -> None:
+        metrics, model, path = self._metrics, record.model, record.path
+        metrics.requests.of(model, path, record.key, str(status)).inc()
         metrics.seconds.of(model, path).observe(seconds)
-        if exchange.pieces:
-            metrics.first_byte.of(model, path).observe(exchange.first_at - started)
-        if exchange.pieces > 2:
-            mean = (exchange.last_at - exchange.first_at) / (exchange.pieces - 1)
+        if record.pieces:
+            metrics.first_byte.of(model, path).observe(record.first_at - started)
+        if record.pieces > 2:
+            mean = (record.last_at - record.first_at) / (record.pieces - 1)
             metrics.between_pieces.of(model, path).observe(mean)
         if model:
-            self._meter.report(exchange, status, seconds)
+            self._meter.report(record, status, seconds)
 
 
-def _names(exchange: RequestRecord) -> list[tuple[bytes, bytes]]:
-    names = [*(exchange.limits or ())]
-    if exchange.model:
-        cold = b"true" if exchange.cold else b"false"
-        names += [(MODEL, exchange.model.encode()), (COLD, cold)]
-    if exchange.endpoint:
-        waited = exchange.held_ms + exchange.queue_ms
-        names += [(ENDPOINT, exchange.endpoint.encode()), (QUEUE_MS, b"%.1f" % waited)]
-    if exchange.fallback_for:
-        names.append((FALLBACK, exchange.fallback_for.encode()))
+def _names(record: RequestRecord) -> list[tuple[bytes, bytes]]:
+    names = [*(record.limits or ())]
+    if record.model:
+        cold = b"true" if record.cold else b"false"
+        names += [(MODEL, record.model.encode()), (COLD, cold)]
+    if record.endpoint:
+        waited = record.held_ms + record.queue_ms
+        names += [(ENDPOINT, record.endpoint.encode()), (QUEUE_MS, b"%.1f" % waited)]
+    if record.fallback_for:
+        names.append((FALLBACK, record.fallback_for.encode()))
     return names

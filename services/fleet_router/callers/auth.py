@@ -79,7 +79,7 @@ class Auth:
 
     @contextmanager
     def admitted(
-        self, quota: Quota | None, model: str, images: int, exchange: RequestRecord
+        self, quota: Quota | None, model: str, images: int, record: RequestRecord
     ) -> Iterator[None]:
         """Let a request in while the block runs. Raises Forbidden or RateLimited."""
         if quota is None:
@@ -92,11 +92,11 @@ class Auth:
         try:
             quota.admit(images)
         finally:
-            exchange.limits = quota.headers()
+            record.limits = quota.headers()
         try:
             yield
         finally:
-            quota.leave(exchange.usage)
+            quota.leave(record.usage)
 
 
 def _renewed(old: Quota | None, key: Key) -> Quota:

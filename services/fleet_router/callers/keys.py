@@ -7,7 +7,7 @@
         limits: {requestsPerMinute: 60, tokensPerMinute: 100000, audioSecondsPerMinute: 600,
                  imagesPerMinute: 30, concurrentRequests: 8}
 
-The file may be a mounted Secret. `launch` loads it once and watches it beside the routes; `gate`
+The file may be a mounted Secret. `launch` loads it once and watches it beside the routes; `auth`
 looks keys up. Keys are long random strings, so a plain hash protects them.
 """
 

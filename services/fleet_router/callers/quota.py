@@ -1,4 +1,4 @@
-"""How much of its limits a key has left on this router. Pure but for the clock; used by `gate`.
+"""How much of its limits a key has left on this router. Pure but for the clock; used by `auth`.
 
 Each limit is a bucket that holds a minute's worth and fills evenly. What a request costs in tokens
 or seconds is known only afterwards: it is let in while anything is left and charged then, so the

@@ -14,7 +14,7 @@ from fleet_router.upstream.connection import Head
 
 Headers = list[tuple[bytes, bytes]]
 
-KEY = "modelfleet.exchange"
+KEY = "modelfleet.record"
 USAGE = HEADER_USAGE.encode()
 QUEUE_MS = HEADER_QUEUE_MS.encode()
 
@@ -75,5 +75,5 @@ class RequestRecord:
 
 
 def of(scope: Scope) -> RequestRecord:
-    """The exchange of a request that came through `access`."""
+    """The record of a request that came through `access`."""
     return cast(RequestRecord, scope[KEY])

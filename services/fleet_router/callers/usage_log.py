@@ -31,10 +31,10 @@ class UsageLog:
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640) if log else None
         self._failing = False
 
-    def report(self, exchange: RequestRecord, status: int, seconds: float) -> None:
+    def report(self, record: RequestRecord, status: int, seconds: float) -> None:
         """Count one request of a known model."""
-        metrics, usage = self._metrics, exchange.usage
-        model, key = exchange.model, exchange.key
+        metrics, usage = self._metrics, record.usage
+        model, key = record.model, record.key
         for kind, number in (
             ("prompt", usage.prompt_tokens),
             ("cached", usage.cached_tokens),
@@ -44,10 +44,10 @@ class UsageLog:
                 metrics.tokens.of(model, key, kind).inc(number)
         if usage.audio_seconds:
             metrics.audio_seconds.of(model, key).inc(usage.audio_seconds)
-        if exchange.images:
-            metrics.images.of(model, key).inc(exchange.images)
+        if record.images:
+            metrics.images.of(model, key).inc(record.images)
         if self._log is not None:
-            self._write(exchange, status, seconds)
+            self._write(record, status, seconds)
 
     def close(self) -> None:
         """Close the log."""
@@ -55,24 +55,24 @@ class UsageLog:
         if log is not None:
             os.close(log)
 
-    def _write(self, exchange: RequestRecord, status: int, seconds: float) -> None:
-        usage = exchange.usage
+    def _write(self, record: RequestRecord, status: int, seconds: float) -> None:
+        usage = record.usage
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "request_id": request_id.current(),
-            "key": exchange.key,
-            "model": exchange.model,
-            "path": exchange.path,
+            "key": record.key,
+            "model": record.model,
+            "path": record.path,
             "status": status,
             "prompt_tokens": usage.prompt_tokens,
             "cached_tokens": usage.cached_tokens,
             "completion_tokens": usage.completion_tokens,
             "audio_seconds": usage.audio_seconds,
-            "images": exchange.images,
+            "images": record.images,
             "ms": round(seconds * 1000, 1),
         }
-        if exchange.fallback_for:
-            line["fallback_for"] = exchange.fallback_for
+        if record.fallback_for:
+            line["fallback_for"] = record.fallback_for
         try:
             os.write(self._log or -1, orjson.dumps(line) + b"\n")  # one write: lines stay whole
             self._failing = False

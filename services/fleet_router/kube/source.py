@@ -45,8 +45,8 @@ class KubeSource:
         self._environ = environ
         self._catalog = catalog.load()
         self._dirty = asyncio.Event()
-        self._greeter = ReadyProbe()
-        self._early = EarlyServers(self._greeter, self._dirty.set)
+        self._ready_probe = ReadyProbe()
+        self._early = EarlyServers(self._ready_probe, self._dirty.set)
         self._problems: dict[tuple[str, str], str] = {}
         places = ["" if name == ALL else f"/namespaces/{name}" for name in namespaces]
         self._models = [
@@ -69,7 +69,7 @@ class KubeSource:
 
     async def close(self) -> None:
         """Close the connections of its own."""
-        await self._greeter.close()
+        await self._ready_probe.close()
 
     def age(self) -> float:
         """Seconds since the quietest collection was last heard of."""

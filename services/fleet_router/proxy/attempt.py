@@ -88,24 +88,24 @@ class _Trial:
 
     route: Route
     body: Body
-    exchange: RequestRecord
+    record: RequestRecord
     tried: set[Endpoint] = field(default_factory=set)
     again: Endpoint | None = None
     """To be tried once more on a fresh connection."""
 
 
 class Attempts:
-    """WaitingRoom what the attempts of all requests share."""
+    """What the attempts of all requests share."""
 
-    def __init__(self, pools: PoolManager, choice: EndpointPicker, metrics: RouterMetrics) -> None:
+    def __init__(self, pools: PoolManager, picker: EndpointPicker, metrics: RouterMetrics) -> None:
         self._pools = pools
-        self._choice = choice
+        self.picker = picker
         self._metrics = metrics
         self._turns = itertools.count()
         self._budgets: dict[str, RetryBudget] = {}
 
     async def open(
-        self, request: Request, route: Route, body: Body, peek: RequestCost, exchange: RequestRecord
+        self, request: Request, route: Route, body: Body, cost: RequestCost, record: RequestRecord
     ) -> Answer:
         """The answer of one of the route's servers; must be ended.
 
@@ -113,19 +113,19 @@ class Attempts:
         request must not be sent again, Timeout when it stayed silent, ClientGone when the client
         left.
         """
-        trial = _Trial(route, body, exchange)
+        trial = _Trial(route, body, record)
         budget = self._budget(route)
         budget.earn()
         turn = next(self._turns)
         while True:
-            endpoint = trial.again or self._choice.choose(route, trial.tried, peek, turn)
+            endpoint = trial.again or self.picker.choose(route, trial.tried, cost, turn)
             if endpoint is None:
                 raise Unreachable
-            if exchange.attempts:
+            if record.attempts:
                 self._metrics.retries.labels(route.model).inc()
-            exchange.attempts += 1
-            exchange.endpoint = endpoint.name
-            visit = await self._visit(trial, endpoint, peek.cost)
+            record.attempts += 1
+            record.endpoint = endpoint.name
+            visit = await self._visit(trial, endpoint, cost.units)
             if visit is None:
                 continue
             head = None
@@ -138,12 +138,12 @@ class Attempts:
                 if head is None:
                     await visit.end()
             if head is not None:
-                self._choice.health.succeeded(endpoint)
+                self.picker.health.succeeded(endpoint)
                 return Answer(head, visit.connection, silence_limit(route), visit)
 
     async def _visit(self, trial: _Trial, endpoint: Endpoint, cost: float) -> Visit | None:
         """A connection to the server, None when it cannot be reached."""
-        pool, health = self._pools.of(endpoint), self._choice.health
+        pool, health = self._pools.of(endpoint), self.picker.health
         health.begun(endpoint)
         try:
             connection, reused = await pool.take(fresh=trial.again is not None, cost=cost)
@@ -186,16 +186,16 @@ class Attempts:
         return None
 
     def _may_repeat(self, trial: _Trial, budget: RetryBudget) -> bool:
-        if not trial.body.replayable or trial.exchange.repeats >= MOST_REPEATS:
+        if not trial.body.replayable or trial.record.repeats >= MOST_REPEATS:
             return False
-        trial.exchange.repeats += 1
+        trial.record.repeats += 1
         return budget.spend()
 
     def _failed(self, trial: _Trial, endpoint: Endpoint, kind: str) -> None:
         trial.tried.add(endpoint)
         trial.again = None
         self._metrics.upstream_errors.labels(trial.route.model, kind).inc()
-        if self._choice.health.failed(endpoint, at_once=kind == "connect"):
+        if self.picker.health.failed(endpoint, at_once=kind == "connect"):
             self._metrics.ejections.labels(trial.route.model).inc()
 
     def _budget(self, route: Route) -> RetryBudget:

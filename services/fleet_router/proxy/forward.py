@@ -1,7 +1,4 @@
-"""Carries one request to a server that answers it: tries, falls back, waits while there is none.
-
-Called by `proxy` once the model is known.
-"""
+"""Forwards one request to a server of its model: retries, falls back, waits while there is none."""
 
 from __future__ import annotations
 
@@ -24,100 +21,90 @@ from fleet_router.routing.table import Route
 from fleet_web.disconnect import or_gone
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """What the requests share."""
+@dataclass(slots=True)
+class Forward:
+    """One request in progress.
+
+    `attempts`, `waiting_room` and `metrics` are shared by all requests; the rest is this one's.
+    """
 
     attempts: Attempts
-    holds: WaitingRoom
+    waiting_room: WaitingRoom
     metrics: RouterMetrics
-
-    async def carry(
-        self,
-        request: Request,
-        route: Route,
-        envelope: Envelope,
-        outlet: ResponseWriter,
-        exchange: RequestRecord,
-    ) -> None:
-        """Answer `request` for `route`. Raises FleetError, ClientGone or ClientDisconnect."""
-        journey = _Journey(self, request, envelope, outlet, exchange, Wait(self.holds, route))
-        try:
-            await journey.run(route)
-        except FleetError as error:
-            if not outlet.opened:
-                raise
-            exchange.status = error.status
-            await outlet.end(error.body())
-        finally:
-            journey.hold.leave()
-
-
-@dataclass(slots=True)
-class _Journey:
-    """One request under way."""
-
-    shared: Carrier
     request: Request
     envelope: Envelope
-    outlet: ResponseWriter
-    exchange: RequestRecord
-    hold: Wait
+    writer: ResponseWriter
+    record: RequestRecord
+    wait: Wait
     renamed: bool = False
 
     async def run(self, route: Route) -> None:
-        """Until a server answered. `exchange` speaks of the model asked for while waiting."""
+        """Send a response for `route`. Raises FleetError, ClientGone or ClientDisconnect."""
+        try:
+            await self._until_answered(route)
+        except FleetError as error:
+            if not self.writer.opened:
+                raise
+            self.record.status = error.status
+            await self.writer.end(error.body())
+        finally:
+            self.wait.leave()
+
+    async def _until_answered(self, route: Route) -> None:
+        """While waiting, the record names the model that was asked for, not a fallback."""
         while True:
-            for chosen in self._candidates(route):
-                if await self._try(chosen, route):
+            for candidate in self._candidates(route):
+                if await self._try(candidate, route):
                     return
-            self.exchange.model, self.exchange.fallback_for = route.model, ""
-            route = await self._wait(route)
+            self.record.model, self.record.fallback_for = route.model, ""
+            route = await self._wait_for_server(route)
 
     def _candidates(self, route: Route) -> Iterator[Route]:
-        """The route, then the model named as its fallback; those that have servers."""
+        """The route, then its fallback; only those that have servers."""
         if route.endpoints:
             yield route
-        table = self.shared.holds.routes.table
+        table = self.waiting_room.routes.table
         name = route.spec.fallback
         fallback = table.by_id.get(name) if table is not None and name is not None else None
         if fallback is None or fallback.model == route.model or not fallback.endpoints:
             return
         if fallback.spec.task is route.spec.task:
-            self.shared.holds.wake(route)
+            # The model asked for should still start: the next request may find it ready.
+            self.waiting_room.wake(route)
             yield fallback
 
-    async def _try(self, chosen: Route, asked: Route) -> bool:
-        """Whether a server of `chosen` answered the request for `asked`."""
-        exchange, body = self.exchange, self.envelope.body
-        exchange.model = chosen.model
-        exchange.fallback_for = asked.model if chosen is not asked else ""
-        exchange.cold = self.hold.held
-        exchange.held_ms = self.hold.seconds * 1000
-        name = self._name_for(chosen)
+    async def _try(self, candidate: Route, asked: Route) -> bool:
+        """Whether a server of `candidate` answered the request for `asked`."""
+        record, body = self.record, self.envelope.body
+        record.model = candidate.model
+        record.fallback_for = asked.model if candidate is not asked else ""
+        record.cold = self.wait.waited
+        record.held_ms = self.wait.seconds * 1000
+        name = self._name_for(candidate)
         if name is not None:
             await body.rename(name)
             self.renamed = True
-        attempts, peek = self.shared.attempts, self.envelope.peek
         try:
-            answer = await attempts.open(self.request, chosen, body, peek, exchange)
+            answer = await self.attempts.open(
+                self.request, candidate, body, self.envelope.cost, record
+            )
         except Unreachable:
             return False
         try:
             if answer.connection.request_sent:
                 await body.close()
-            if chosen is asked:
-                self.hold.answered()
+            if candidate is asked:
+                self.wait.answered()
             else:
-                self.hold.leave()
-                self.shared.metrics.fallbacks.labels(asked.model, chosen.model).inc()
-            await relay(answer, self.outlet, exchange, self.shared.metrics)
+                self.wait.leave()
+                self.metrics.fallbacks.labels(asked.model, candidate.model).inc()
+            await relay(answer, self.writer, record, self.metrics)
         finally:
             await answer.end()
         return True
 
     def _name_for(self, route: Route) -> str | None:
-        """The model id to put into the body; None to leave what the client wrote."""
+        """The model id to write into the body; None leaves the client's."""
         asked = self.envelope.model
         if route.sends:
             return route.sends if route.sends != asked or self.renamed else None
@@ -125,20 +112,22 @@ class _Journey:
             return route.model
         return None
 
-    async def _wait(self, route: Route) -> Route:
-        """Until another try may be worth it; streams hear of it, and clients may leave."""
-        beat = self.shared.holds.settings.heartbeat if self.envelope.peek.streams else 0.0
-        due = self.outlet.beaten_at + beat
-        work = self.hold.wait(route, due - self.hold.seconds if beat else None)
-        newest = await self._while_there(work)
-        if beat and self.hold.seconds >= due:
-            self.exchange.cold = True
-            await self.outlet.beat(self.hold.seconds)
+    async def _wait_for_server(self, route: Route) -> Route:
+        """Wait until another try may succeed; streams get heartbeats, and clients may leave."""
+        beat = self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
+        due = self.writer.beaten_at + beat
+        work = self.wait.wait(route, due - self.wait.seconds if beat else None)
+        newest = await self._while_connected(work)
+        if beat and self.wait.seconds >= due:
+            self.record.cold = True
+            await self.writer.beat(self.wait.seconds)
         return newest
 
-    async def _while_there(self, work: Coroutine[Any, Any, Route]) -> Route:
-        """The result of `work`, as long as the client has not left: one that still sends is only
-        known to be there by what it sends. Raises ClientGone, and what reading its body raises."""
+    async def _while_connected(self, work: Coroutine[Any, Any, Route]) -> Route:
+        """The result of `work`. Raises ClientGone, and what reading the body raises.
+
+        A client that is still sending its body can only be seen to leave by reading on.
+        """
         body = self.envelope.body
         if body.whole:
             return await or_gone(self.request, work)

@@ -1,7 +1,6 @@
-"""Answers the allow-listed paths: finds the model, passes the request on and streams the answer.
+"""The ASGI app for allow-listed paths: find the model, forward the request, stream the response.
 
-An ASGI app mounted by `app` once for all those paths. Per request: one snapshot of the routes, one
-envelope, and `carry` until a server has answered.
+Each request works on one snapshot of the routes.
 """
 
 from __future__ import annotations
@@ -12,11 +11,14 @@ from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
-from fleet_router.callers import request_record as exchanges
+from fleet_router.callers import request_record
 from fleet_router.callers.auth import Auth
+from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
-from fleet_router.proxy.forward import Carrier
+from fleet_router.proxy.attempt import Attempts
+from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
+from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.byte_budget import DISK_BYTES, ByteBudget, bound
 from fleet_router.request.envelope import Envelope, PathLimits, body_limit, open_envelope
 from fleet_router.routing.paths import PATHS, PathRule
@@ -33,44 +35,50 @@ CLIENT_LEFT = 499
 
 
 class Proxy:
-    """Every request gets an answer: that of a model server, or an error in OpenAI's shape."""
+    """Every request gets a response: a model server's, or an error in OpenAI's shape."""
 
     def __init__(
-        self, routes: LiveRoutes, carrier: Carrier, metrics: RouterMetrics, gate: Auth
+        self,
+        routes: LiveRoutes,
+        attempts: Attempts,
+        waiting_room: WaitingRoom,
+        metrics: RouterMetrics,
+        auth: Auth,
     ) -> None:
         self._routes = routes
-        self._gate = gate
-        self._carrier = carrier
+        self._auth = auth
+        self._attempts = attempts
+        self._waiting_room = waiting_room
         self._metrics = metrics
         self._memory = ByteBudget(bound())
         self._disk = ByteBudget(DISK_BYTES)
         self._limits = PathLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = exchanges.of(scope)
+        record = request_record.of(scope)
         rule = PATHS[scope["path"]]
-        exchange.path = rule.path
+        record.path = rule.path
         try:
-            await self._answer(Request(scope, receive), rule, send, exchange)
+            await self._answer(Request(scope, receive), rule, send, record)
         except (ClientDisconnect, ClientGone):
-            exchange.status = CLIENT_LEFT
+            record.status = CLIENT_LEFT
         except FleetError as error:
             if error.status >= 500:
                 event(logger, "request_failed", level=logging.WARNING, error=error.message)
             await errors.response(error)(scope, receive, send)
         except Exception as error:
             logger.error("unexpected error on %s", rule.path, exc_info=error)
-            exchange.status = InternalError.status
-            if not exchange.begun:
+            record.status = InternalError.status
+            if not record.begun:
                 answer = InternalError("The router had an error while answering this request.")
                 await errors.response(answer)(scope, receive, send)
 
     async def _answer(
-        self, request: Request, rule: PathRule, send: Send, exchange: exchanges.RequestRecord
+        self, request: Request, rule: PathRule, send: Send, record: RequestRecord
     ) -> None:
-        quota = self._gate.identify(request.scope["headers"])
+        quota = self._auth.identify(request.scope["headers"])
         if quota is not None:
-            exchange.key = quota.key.name
+            record.key = quota.key.name
         table = self._routes.table
         if table is None:
             raise NotReady("The router does not know its models yet.", retry_after=1)
@@ -81,28 +89,32 @@ class Proxy:
         try:
             may_use = quota.key.may_use if quota is not None else everything
             route = choose_route(table, rule, envelope.model, may_use)
-            exchange.model = route.model
+            record.model = route.model
             _check_size(route, rule, envelope.body.length)
-            exchange.images = envelope.peek.images
-            with self._gate.admitted(quota, route.model, exchange.images, exchange):
-                await self._carry(request, route, envelope, send, exchange)
+            record.images = envelope.cost.images
+            with self._auth.admitted(quota, route.model, record.images, record):
+                await self._forward(request, route, envelope, send, record)
         finally:
             await envelope.body.close()
 
-    async def _carry(
+    async def _forward(
         self,
         request: Request,
         route: Route,
         envelope: Envelope,
         send: Send,
-        exchange: exchanges.RequestRecord,
+        record: RequestRecord,
     ) -> None:
         metrics = self._metrics
         in_flight = metrics.in_flight.of(route.model)
         in_flight.inc()
         try:
             metrics.last_request.of(route.model).set_to_current_time()
-            await self._carrier.carry(request, route, envelope, ResponseWriter(send), exchange)
+            forward = Forward(
+                self._attempts, self._waiting_room, metrics, request, envelope,
+                ResponseWriter(send), record, Wait(self._waiting_room, route),
+            )  # fmt: skip
+            await forward.run(route)
         finally:
             in_flight.dec()
 

@@ -27,39 +27,39 @@ ERROR_BYTES = 64 * 1024
 
 
 async def relay(
-    answer: Answer, outlet: ResponseWriter, exchange: RequestRecord, metrics: RouterMetrics
+    answer: Answer, writer: ResponseWriter, record: RequestRecord, metrics: RouterMetrics
 ) -> None:
     """Send `answer` on. Raises ClientGone; a broken answer is left without an end."""
     connection = answer.connection
-    exchange.served(answer.head)
-    if outlet.opened and not is_open_event_stream(answer):
-        await outlet.end(await told_by(answer))
+    record.served(answer.head)
+    if writer.opened and not is_open_event_stream(answer):
+        await writer.end(await told_by(answer))
         return
-    await outlet.start(answer.head.status, response_headers(answer.head))
+    await writer.start(answer.head.status, response_headers(answer.head))
     tail = Tail()
     try:
         while piece := await connection.read(answer.silence):
-            exchange.came()
+            record.came()
             tail.add(piece)
             more = not connection.at_end
-            await outlet.send(piece, more=more)
+            await writer.send(piece, more=more)
             if not more:
-                exchange.used(tail)
+                record.used(tail)
                 return
     except (UpstreamLost, UpstreamSilent, FleetError) as error:
-        told = _told(exchange.model, error)
+        told = _told(record.model, error)
         if not isinstance(error, FleetError):
             kind = "silent" if isinstance(error, UpstreamSilent) else "truncated"
-            metrics.upstream_errors.labels(exchange.model, kind).inc()
-        exchange.status = told.status
-        exchange.used(tail)
-        event(logger, "answer_cut_off", level=logging.WARNING, model=exchange.model,
-              endpoint=exchange.endpoint, error=str(error))  # fmt: skip
+            metrics.upstream_errors.labels(record.model, kind).inc()
+        record.status = told.status
+        record.used(tail)
+        event(logger, "answer_cut_off", level=logging.WARNING, model=record.model,
+              endpoint=record.endpoint, error=str(error))  # fmt: skip
         if is_open_event_stream(answer):
-            await outlet.send(error_event(told.body(), tail.end), more=True)
+            await writer.send(error_event(told.body(), tail.end), more=True)
         return
-    exchange.used(tail)
-    await outlet.send(b"", more=False)
+    record.used(tail)
+    await writer.send(b"", more=False)
 
 
 async def told_by(answer: Answer) -> Any:

@@ -89,8 +89,8 @@ class WaitingRoom:
 class Wait:
     """One request's waiting. `seconds` is how long it has waited in all."""
 
-    def __init__(self, holds: WaitingRoom, route: Route) -> None:
-        self._holds = holds
+    def __init__(self, room: WaitingRoom, route: Route) -> None:
+        self._room = room
         self._model = route.model
         self._deadline = 0.0
         self._started: float | None = None
@@ -100,7 +100,7 @@ class Wait:
         return time.monotonic() - self._started if self._started is not None else 0.0
 
     @property
-    def held(self) -> bool:
+    def waited(self) -> bool:
         """Whether it waited at all."""
         return self._started is not None
 
@@ -121,20 +121,20 @@ class Wait:
             )
         if self._started is None:
             self._enter(route)
-        left = min(self._deadline, self._holds.ends_at) - time.monotonic()
+        left = min(self._deadline, self._room.ends_at) - time.monotonic()
         if left <= 0:
-            self._holds.metrics.refused.labels(self._model, "deadline").inc()
+            self._room.metrics.refused.labels(self._model, "deadline").inc()
             raise NotReady(
                 f"{self._model!r} has no server that answers, and got none in"
                 f" {self.seconds:.0f} s{_because(route)}.",
-                retry_after=self._holds.expected(route),
+                retry_after=self._room.expected(route),
             )
-        self._holds.wake(route)
+        self._room.wake(route)
         pause = AGAIN_SECONDS if route.endpoints else REFRESH_SECONDS
         if within is not None:
             pause = max(0.0, min(pause, within))
-        await self._holds.routes.change(min(left, pause))
-        table = self._holds.routes.table
+        await self._room.routes.change(min(left, pause))
+        table = self._room.routes.table
         newest = table.by_id.get(self._model) if table is not None else None
         if newest is None:
             raise ModelNotFound(f"The model {self._model!r} was deleted.", param="model")
@@ -142,41 +142,41 @@ class Wait:
 
     def answered(self) -> None:
         """A server took the request: its start is over, and took this long."""
-        holds = self._holds
-        since = holds.since.get(self._model)
+        room = self._room
+        since = room.since.get(self._model)
         if self._started is not None and since is not None:
-            holds.starts[self._model] = time.monotonic() - since
-            holds.metrics.held_seconds.labels(self._model).observe(self.seconds)
+            room.starts[self._model] = time.monotonic() - since
+            room.metrics.held_seconds.labels(self._model).observe(self.seconds)
         self.leave()
 
     def leave(self) -> None:
         """Wait no more; idempotent."""
         if self._deadline:
             self._deadline = 0.0
-            holds, model = self._holds, self._model
-            holds.waiting[model] -= 1
-            holds.metrics.held.labels(model).dec()
-            if not holds.waiting[model]:
-                del holds.waiting[model]
-                holds.since.pop(model, None)
+            room, model = self._room, self._model
+            room.waiting[model] -= 1
+            room.metrics.held.labels(model).dec()
+            if not room.waiting[model]:
+                del room.waiting[model]
+                room.since.pop(model, None)
 
     def _enter(self, route: Route) -> None:
-        holds, bounds = self._holds, route.spec.routing
-        most = holds.settings.requests if bounds.hold_requests is None else bounds.hold_requests
-        seconds = holds.settings.seconds if bounds.hold_seconds is None else bounds.hold_seconds
-        if seconds and holds.waiting[self._model] >= most:
-            holds.wake(route)
-            holds.metrics.refused.labels(self._model, "full").inc()
+        room, bounds = self._room, route.spec.routing
+        most = room.settings.requests if bounds.hold_requests is None else bounds.hold_requests
+        seconds = room.settings.seconds if bounds.hold_seconds is None else bounds.hold_seconds
+        if seconds and room.waiting[self._model] >= most:
+            room.wake(route)
+            room.metrics.refused.labels(self._model, "full").inc()
             raise QueueFull(
-                f"{holds.waiting[self._model]} requests already wait for a server of"
+                f"{room.waiting[self._model]} requests already wait for a server of"
                 f" {self._model!r}{_because(route)}.",
-                retry_after=holds.expected(route),
+                retry_after=room.expected(route),
             )
         now = time.monotonic()
         self._started, self._deadline = now, now + max(seconds, 1e-9)
-        holds.waiting[self._model] += 1
-        holds.since.setdefault(self._model, now)
-        holds.metrics.held.labels(self._model).inc()
+        room.waiting[self._model] += 1
+        room.since.setdefault(self._model, now)
+        room.metrics.held.labels(self._model).inc()
 
 
 def _because(route: Route) -> str:

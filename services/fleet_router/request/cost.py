@@ -27,14 +27,14 @@ class RequestCost(NamedTuple):
     counts those in its messages."""
 
     streams: bool = False
-    cost: float = 1.0
+    units: float = 1.0
     prefix: bytes = b""
     images: int = 0
 
 
 def of_upload(length: int | None) -> RequestCost:
     """A form: its recording's bytes stand for seconds."""
-    return RequestCost(cost=min(MOST, 1.0 + (length or 0) / AUDIO_BYTES))
+    return RequestCost(units=min(MOST, 1.0 + (length or 0) / AUDIO_BYTES))
 
 
 def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> RequestCost:

@@ -30,11 +30,11 @@ DEFAULT_LIMITS = Limits()
 
 
 class Envelope(NamedTuple):
-    """The model a request asks for, None when it names none, its body, and what `peek` saw."""
+    """The model a request asks for, None when it names none, its body, and what `cost` saw."""
 
     model: str | None
     body: Body
-    peek: RequestCost
+    cost: RequestCost
 
 
 def body_limit(limits: Limits, kind: BodyKind) -> int:
@@ -76,7 +76,7 @@ async def open_envelope(
     *,
     prefix: bool,
 ) -> Envelope:
-    """`memory` bounds the bodies of JSON, `disk` uploads that wait; `prefix` asks for a peek at how
+    """`memory` bounds the bodies of JSON, `disk` uploads that wait; `prefix` asks for a cost at how
     the body begins too.
 
     Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect.
@@ -97,17 +97,17 @@ async def _open_json(request: Request, limit: int, memory: ByteBudget, prefix: b
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         if len(data) > THREAD_BYTES:
-            model, peek = await asyncio.to_thread(read_json, data, prefix)
+            model, cost = await asyncio.to_thread(read_json, data, prefix)
         else:
-            model, peek = read_json(data, prefix)
+            model, cost = read_json(data, prefix)
     except BaseException:
         memory.give(held)
         raise
-    return Envelope(model, WholeBody(data, lambda: memory.give(held)), peek)
+    return Envelope(model, WholeBody(data, lambda: memory.give(held)), cost)
 
 
 def read_json(data: bytes, prefix: bool) -> tuple[str | None, RequestCost]:
-    """The field `model` of a JSON object, and a peek at the rest. Raises BadRequest."""
+    """The field `model` of a JSON object, and a cost at the rest. Raises BadRequest."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:

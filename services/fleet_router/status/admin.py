@@ -31,11 +31,11 @@ class Admin:
         routes: LiveRoutes,
         pools: PoolManager,
         metrics: RouterMetrics,
-        gate: Auth,
+        auth: Auth,
         *,
         scrapes: bool = True,
     ) -> None:
-        self._gate = gate
+        self._auth = auth
         self._scrapes = scrapes
         self._routes = routes
         self._pools = pools
@@ -46,7 +46,7 @@ class Admin:
     def router(self, *, with_metrics: bool) -> APIRouter:
         """The routes."""
         self._document = Serving(
-            lambda: document(guarded=self._gate.asks, with_metrics=with_metrics)
+            lambda: document(guarded=self._auth.asks, with_metrics=with_metrics)
         )
         router = APIRouter()
         router.add_api_route(PATH_LIVE, self.livez, methods=["GET"])
@@ -82,7 +82,7 @@ class Admin:
 
     async def list_models(self, request: Request) -> Response:
         """Every model the caller may use, in OpenAI's list shape. Raises Unauthorized."""
-        quota = self._gate.identify(request.scope["headers"])
+        quota = self._auth.identify(request.scope["headers"])
         entries = await self._models.listing(self._table())
         if quota is not None:
             entries = [entry for entry in entries if quota.key.may_use(entry["id"])]
@@ -90,7 +90,7 @@ class Admin:
 
     async def get_model(self, request: Request, model_id: str) -> Response:
         """One model by id or alias. Raises ModelNotFound, Unauthorized."""
-        quota = self._gate.identify(request.scope["headers"])
+        quota = self._auth.identify(request.scope["headers"])
         table = self._table()
         route = table.by_id.get(model_id)
         if route is None or (quota is not None and not quota.key.may_use(route.model)):
@@ -101,7 +101,7 @@ class Admin:
     async def openapi(self, request: Request) -> Response:
         """What every route takes and answers, for whoever may see the models. Raises
         Unauthorized."""
-        self._gate.identify(request.scope["headers"])
+        self._auth.identify(request.scope["headers"])
         return await self._document.answer()
 
     async def metrics(self) -> Response:

@@ -1,1 +1,1 @@
-"""Model servers as upstreams: connections, endpoint choice, outliers, retry budget."""
+"""Model servers as upstreams: connections, endpoint picker, outliers, retry budget."""

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to a model server, driven by `exchange` and kept by `pool`.
+"""One HTTP/1.1 connection to a model server, driven by `attempt` and kept by `pool`.
 
 A client library costs more than all the rest of the router: measured per request, with the router
 saturated by 32 clients, httpx took 2400 us of CPU, aiohttp 290 us and this protocol about 100 us,
@@ -208,7 +208,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._stop_timer()
-        del self._parser  # it holds this in turn, and would keep it until the collector comes
+        del (
+            self._parser
+        )  # it waiting_room this in turn, and would keep it until the collector comes
         if not self.complete and self._error is None:
             if self._head_done and exc is None and self._until_close():
                 self.complete = True

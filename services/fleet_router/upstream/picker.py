@@ -23,7 +23,7 @@ class EndpointPicker:
         self.health = health
 
     def choose(
-        self, route: Route, tried: Collection[Endpoint], peek: RequestCost, turn: int
+        self, route: Route, tried: Collection[Endpoint], cost: RequestCost, turn: int
     ) -> Endpoint | None:
         """One of the route's servers that was not `tried`; None when none is left."""
         if len(route.endpoints) == 1:
@@ -31,8 +31,8 @@ class EndpointPicker:
             return None if only in tried else only
         left = [each for each in route.endpoints if each not in tried]
         usable = self.health.usable(left)
-        if peek.prefix and route.spec.routing.strategy is Strategy.PREFIX_HASH:
-            return prefix_hash(usable, self._pools.load, peek.prefix, peek.cost)
+        if cost.prefix and route.spec.routing.strategy is Strategy.PREFIX_HASH:
+            return prefix_hash(usable, self._pools.load, cost.prefix, cost.units)
         return least_load(usable, self._eased_load, turn)
 
     def retain(self, table: RouteTable) -> None:

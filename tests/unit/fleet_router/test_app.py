@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 
-def exchange(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
+def record(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
     """Send `raw` and read until the router closes or `until` has come."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
         sock.sendall(raw)
@@ -30,7 +30,7 @@ def head(*lines: str, path: str = "/v1/chat/completions") -> bytes:
 
 def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> None:
     # Nothing but the head is ever sent, so an answer proves that the body was not waited for.
-    got = exchange(fleet.port, head("content-length: 999999999999"), until=b"}}")
+    got = record(fleet.port, head("content-length: 999999999999"), until=b"}}")
     assert got.startswith(b"HTTP/1.1 413 ")
     assert b"request_too_large" in got
     assert b"connection: close" in got.lower()
@@ -42,7 +42,7 @@ def test_a_body_without_length_is_refused_at_the_limit(
     models = [entry("acme/only", "chat", stub.port, limits={"maxBodyBytes": 1000})]
     with start_router(tmp_path, models) as fleet:
         raw = head("transfer-encoding: chunked") + b"7d0\r\n" + b" " * 2000 + b"\r\n"
-        got = exchange(fleet.port, raw, until=b"}}")
+        got = record(fleet.port, raw, until=b"}}")
     assert got.startswith(b"HTTP/1.1 413 ")
 
 
@@ -68,14 +68,14 @@ def test_each_model_has_its_own_limit(fleet: Any) -> None:
 def test_an_ambiguous_length_is_refused(fleet: Any, stub: Any, lines: list[str]) -> None:
     identifier = uuid.uuid4().hex
     raw = head(f"x-id: {identifier}", *lines) + b'{"model":"chat"}'
-    got = exchange(fleet.port, raw, until=b"}}")
+    got = record(fleet.port, raw, until=b"}}")
     assert got.startswith(b"HTTP/1.1 400 ")
     assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
     assert stub.seen(identifier) == {}
 
 
 def test_a_head_without_end_is_refused(fleet: Any) -> None:
-    got = exchange(fleet.port, head()[:-2] + b"x-filler: " + b"x" * 200_000, until=b"}}")
+    got = record(fleet.port, head()[:-2] + b"x-filler: " + b"x" * 200_000, until=b"}}")
     assert got.startswith(b"HTTP/1.1 431 ")
 
 
@@ -83,7 +83,7 @@ def test_two_requests_on_one_connection_are_answered_in_order(fleet: Any) -> Non
     one = b'{"model":"chat"}'
     two = b'{"model":"acme/none"}'
     raw = head(f"content-length: {len(one)}") + one + head(f"content-length: {len(two)}") + two
-    got = exchange(fleet.port, raw, until=b"model_not_found")
+    got = record(fleet.port, raw, until=b"model_not_found")
     assert got.index(b"HTTP/1.1 200 ") < got.index(b"HTTP/1.1 404 ")
 
 
@@ -103,7 +103,7 @@ def test_a_client_without_progress_is_closed_with_408(
 ) -> None:
     models = [entry("acme/chat", "chat", stub.port)]
     with start_router(tmp_path, models, {"READ_TIMEOUT": "0.3"}) as fleet:
-        got = exchange(fleet.port, sent)  # until the router closes
+        got = record(fleet.port, sent)  # until the router closes
     assert got.startswith(b"HTTP/1.1 408 ")
     assert b"request_timeout" in got
 
@@ -116,7 +116,7 @@ def test_an_upload_that_stalls_after_its_model_is_closed_with_408(
     raw = head(*lines, path="/v1/audio/transcriptions")
     raw += b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n--b\r\n'
     with start_router(tmp_path, models, {"READ_TIMEOUT": "0.3"}) as fleet:
-        got = exchange(fleet.port, raw)
+        got = record(fleet.port, raw)
     assert got.startswith(b"HTTP/1.1 408 ")
     stub.await_state("stalls", "left")
 

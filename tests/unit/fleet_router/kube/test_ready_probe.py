@@ -146,12 +146,12 @@ async def test_what_a_server_says(
 ) -> None:
     endpoint, given = server
     given[0] = answer
-    greeter = ReadyProbe()
-    assert await greeter(endpoint) is ready
-    await greeter.close()
+    ready_probe = ReadyProbe()
+    assert await ready_probe(endpoint) is ready
+    await ready_probe.close()
 
 
 async def test_nobody_there() -> None:
-    greeter = ReadyProbe()
-    assert not await greeter(Endpoint("gone", "127.0.0.1", 1))
-    await greeter.close()
+    ready_probe = ReadyProbe()
+    assert not await ready_probe(Endpoint("gone", "127.0.0.1", 1))
+    await ready_probe.close()

@@ -22,23 +22,23 @@ def image(url: str) -> dict[str, Any]:
 
 
 def test_more_work_weighs_more() -> None:
-    short = of_json(chat("be brief", "hi", max_tokens=16), SIZE).cost
-    long = of_json(chat("be brief", "hi", max_tokens=2000), SIZE).cost
-    read = of_json(chat("be brief", "hi", max_tokens=16), 100_000).cost
-    seen = of_json(chat("see", [image("data:image/png;base64,aaaa")], max_tokens=16), SIZE).cost
+    short = of_json(chat("be brief", "hi", max_tokens=16), SIZE).units
+    long = of_json(chat("be brief", "hi", max_tokens=2000), SIZE).units
+    read = of_json(chat("be brief", "hi", max_tokens=16), 100_000).units
+    seen = of_json(chat("see", [image("data:image/png;base64,aaaa")], max_tokens=16), SIZE).units
     assert short < seen < long
     assert short < read
     brief, wordy = ({"input": "hi", "max_output_tokens": most} for most in (16, 2000))
-    assert of_json(brief, SIZE).cost < of_json(wordy, SIZE).cost
-    assert of_json({"input": ["a"] * 1000}, 4000).cost > of_json({"input": "a"}, 20).cost
-    assert of_upload(25_000_000).cost > of_upload(100_000).cost > 1
-    assert of_json(chat("x", "y", max_tokens=10**9), 10**9).cost == MOST
+    assert of_json(brief, SIZE).units < of_json(wordy, SIZE).units
+    assert of_json({"input": ["a"] * 1000}, 4000).units > of_json({"input": "a"}, 20).units
+    assert of_upload(25_000_000).units > of_upload(100_000).units > 1
+    assert of_json(chat("x", "y", max_tokens=10**9), 10**9).units == MOST
 
 
 def test_the_bytes_of_an_image_are_not_read_as_text() -> None:
     url = "data:image/png;base64," + "a" * 4_000_000
-    one = of_json(chat("see", [image(url)]), len(url) + 200).cost
-    two = of_json(chat("see", [image("data:,")]), 200).cost
+    one = of_json(chat("see", [image(url)]), len(url) + 200).units
+    two = of_json(chat("see", [image("data:,")]), 200).units
     assert one == pytest.approx(two, rel=0.05)
 
 
@@ -88,9 +88,9 @@ def test_images_count_by_what_they_are() -> None:
     ],
 )  # fmt: skip
 def test_nonsense_is_left_to_the_server(body: dict[str, Any]) -> None:
-    peek = of_json(body, SIZE)
-    assert peek.cost >= 1
-    assert not peek.streams
+    cost = of_json(body, SIZE)
+    assert cost.units >= 1
+    assert not cost.streams
 
 
 def test_only_true_is_a_stream() -> None:

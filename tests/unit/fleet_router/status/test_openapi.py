@@ -39,9 +39,9 @@ def test_it_is_guarded_as_the_models_are(listen: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys.yaml"
     digest = hashlib.sha256(b"the key").hexdigest()
     keys.write_text(f"keys: [{{name: a, sha256: {digest}}}]")
-    gate = Auth(keys)
-    gate.load()
-    with listen(create_app(LiveRoutes(), gate=gate).web) as port:
+    auth = Auth(keys)
+    auth.load()
+    with listen(create_app(LiveRoutes(), auth=auth).web) as port:
         address = f"http://127.0.0.1:{port}/openapi.json"
         refused = httpx.get(address)
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "missing_api_key")

@@ -48,7 +48,7 @@ async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         await writer.drain()
 
 
-async def exchange(pool: Pool) -> tuple[bytes, bool]:
+async def record(pool: Pool) -> tuple[bytes, bool]:
     connection, reused = await pool.take()
     await connection.write(ASK)
     connection.request_sent = True
@@ -62,8 +62,8 @@ async def exchange(pool: Pool) -> tuple[bytes, bool]:
 async def test_a_connection_is_used_again() -> None:
     async with serving(answer_all) as endpoint:
         pool = Pool(endpoint)
-        assert await exchange(pool) == (b"{}", False)
-        assert await exchange(pool) == (b"{}", True)
+        assert await record(pool) == (b"{}", False)
+        assert await record(pool) == (b"{}", True)
         assert pool.in_flight == 0
         pool.retire()
 
@@ -225,7 +225,7 @@ async def test_a_server_that_left_the_routes_finishes_what_runs() -> None:
     async with serving(answer_all) as endpoint:
         pools = PoolManager()
         pool = pools.of(endpoint)
-        await exchange(pool)
+        await record(pool)
         connection, _ = await pool.take()
         assert pools.in_flight(endpoint) == 1
         pools.retain(())

@@ -20,7 +20,7 @@ def pair(
             entry("acme/hash", "chat", *ports, routing={"strategy": "PrefixHash"}),
             entry("acme/load", "chat", *ports),
         ]
-        with start_router(tmp_path_factory.mktemp("choice"), models) as fleet:
+        with start_router(tmp_path_factory.mktemp("picker"), models) as fleet:
             yield fleet
 
 
