@@ -60,24 +60,24 @@ async def _run(
     reader = sources.SourceReader(api, settings)
     resolver = Resolver(await _first_sources(reader))
     sees_nodes = await _sees_nodes(api, settings)
-    world = ClusterCache(settings, resolver, sees_nodes)
+    cache = ClusterCache(settings, resolver, sees_nodes)
     queue = WorkQueue(asyncio.get_running_loop().time)
-    resync = Resync(world, queue, api, metrics, settings.namespaces)
+    resync = Resync(cache, queue, api, metrics, settings.namespaces)
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
     metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
     metrics.ages(resync.ages)
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
-                            for raw in world.models.values()])  # fmt: skip
+                            for raw in cache.models.values()])  # fmt: skip
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    registry = watches.registry(world, queue, metrics, settings, sees_nodes)
+    registry = watches.registry(cache, queue, metrics, settings, sees_nodes)
     tasks: list[Coroutine[Any, Any, None]] = [
-        Controller(world, queue, api, metrics).run(settings.workers),
-        Prober(world, queue, http, PodEvents(world, api)).run(settings.probe_interval),
-        Scraper(world, queue, resolver, http, settings).run(),
-        RemoteProber(world, queue, resolver, http).run(settings.probe_interval),
-        InitialSync(world, queue, api, settings.namespaces, sees_nodes).run(),
+        Controller(cache, queue, api, metrics).run(settings.workers),
+        Prober(cache, queue, http, PodEvents(cache, api)).run(settings.probe_interval),
+        Scraper(cache, queue, resolver, http, settings).run(),
+        RemoteProber(cache, queue, resolver, http).run(settings.probe_interval),
+        InitialSync(cache, queue, api, settings.namespaces, sees_nodes).run(),
         resync.run(settings.resync_interval),
-        sources.follow(reader, resolver, world, queue),
+        sources.follow(reader, resolver, cache, queue),
     ]
     async with _served(health.application(metrics, resync, queue), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,

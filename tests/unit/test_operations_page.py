@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 OPERATOR = ROOT / "operator" / "fleet_operator"
-REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "Choice": 1, "Problem": 0}
+REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "RolloutChoice": 1, "Problem": 0}
 """Where the constructors of decisions take their reason."""
 
 

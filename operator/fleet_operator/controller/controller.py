@@ -29,11 +29,11 @@ PASSING_SECONDS = 0.5
 class Controller:
     """Runs until cancelled."""
 
-    def __init__(self, world: ClusterCache, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
-        self._world = world
+    def __init__(self, cache: ClusterCache, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
+        self._cache = cache
         self._queue = queue
         self._api = api
-        self._executor = Executor(api, world)
+        self._executor = Executor(api, cache)
         self._metrics = metrics
         self._held: dict[Key, float] = {}
 
@@ -49,7 +49,7 @@ class Controller:
             began = time.perf_counter()
             result = "error"
             try:
-                result = await self.look(key)
+                result = await self.reconcile_one(key)
             except (ApiError, ApiUnreachable) as error:
                 log(logger, "reconcile_failed", level=logging.WARNING, model="/".join(key),
                     error=str(error))  # fmt: skip
@@ -59,9 +59,9 @@ class Controller:
                 self._metrics.reconciled(result, time.perf_counter() - began)
                 self._queue.done(key, succeeded=result != "error")
 
-    async def look(self, key: Key) -> str:
+    async def reconcile_one(self, key: Key) -> str:
         """One reconcile of one model: `unchanged`, `changed` or `error` (to be tried again)."""
-        observed = self._world.observe(key)
+        observed = self._cache.observe(key)
         if observed is None:
             self._queue.forget(key)
             self._executor.forget(key)
@@ -74,8 +74,8 @@ class Controller:
         if refused:
             observed = replace(observed, errors=refused)
             plan = reconcile(observed)
-        if plan.again_in is not None:
-            self._queue.add_later(key, plan.again_in)
+        if plan.requeue_after is not None:
+            self._queue.add_later(key, plan.requeue_after)
         if self._may_wait(key, plan):
             return "changed" if writes else "unchanged"
         written = await self._executor.status(observed, plan)
@@ -122,7 +122,7 @@ class Controller:
 
     def _remember(self, observed: Observed, written: dict[str, Any]) -> None:
         """Go on from what was written: the watch will tell the same, a little later."""
-        self._world.put_model(written)
+        self._cache.put_model(written)
         start = (written.get("status") or {}).get("coldStart")
         if start and start != observed.status.get("coldStart"):
             task = (written["status"] or {}).get("task", "")

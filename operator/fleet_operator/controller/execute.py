@@ -31,11 +31,11 @@ what was asked for, because the API server writes it another way, is not applied
 
 
 class Executor:
-    """Acts on plans; keeps what it applied last, and tells the world, which goes on from there."""
+    """Acts on plans; keeps what it applied last, and tells the cache, which goes on from there."""
 
-    def __init__(self, api: Api, world: ClusterCache) -> None:
+    def __init__(self, api: Api, cache: ClusterCache) -> None:
         self._api = api
-        self._world = world
+        self._cache = cache
         self._applied: dict[Key, Applied] = defaultdict(dict)
 
     async def children(self, observed: Observed, plan: Plan) -> tuple[int, dict[Ref, str]]:
@@ -111,7 +111,7 @@ class Executor:
             wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
             result["metadata"]["resourceVersion"],
         )
-        self._world.put_child(ref.kind, result)
+        self._cache.put_child(ref.kind, result)
         log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
             created=not known)  # fmt: skip
 

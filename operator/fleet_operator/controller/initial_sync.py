@@ -26,13 +26,13 @@ class InitialSync:
 
     def __init__(
         self,
-        world: ClusterCache,
+        cache: ClusterCache,
         queue: WorkQueue,
         api: Api,
         namespaces: tuple[str, ...],
         nodes: bool,
     ) -> None:
-        self._world = world
+        self._cache = cache
         self._queue = queue
         self._api = api
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
@@ -57,7 +57,7 @@ class InitialSync:
             except (ApiError, ApiUnreachable) as error:
                 log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
                 await asyncio.sleep(1)
-        log(logger, "synced", models=len(self._world.models), pods=len(self._world.pods))
+        log(logger, "synced", models=len(self._cache.models), pods=len(self._cache.pods))
         await asyncio.Event().wait()
 
     async def _listed(self) -> dict[Kind, set[str]]:
@@ -78,7 +78,7 @@ class InitialSync:
             listed = {
                 kind: missing
                 for kind, marks in listed.items()
-                if (missing := marks - self._world.seen(kind.kind))
+                if (missing := marks - self._cache.seen(kind.kind))
             }
             if not listed:
                 break

@@ -2,7 +2,7 @@
 
 A watch can die without a word, and a relist does not tell of what was deleted meanwhile. Every
 half minute the metadata of all objects of the models is listed (one cheap request for each kind).
-What is gone is dropped from the world. An object that has stayed behind the version seen one round
+What is gone is dropped from the cache. An object that has stayed behind the version seen one round
 ago says that its watch is stuck: /healthz turns bad, and the operator is started anew.
 """
 
@@ -31,13 +31,13 @@ class Resync:
 
     def __init__(
         self,
-        world: ClusterCache,
+        cache: ClusterCache,
         queue: WorkQueue,
         api: Api,
         metrics: Metrics,
         namespaces: tuple[str, ...],
     ) -> None:
-        self._world = world
+        self._cache = cache
         self._queue = queue
         self._api = api
         self._metrics = metrics
@@ -75,7 +75,7 @@ class Resync:
         for namespace in self._namespaces:
             for item in await self._api.items(kind, namespace, selector, metadata_only=True):
                 real[item["metadata"]["uid"]] = item["metadata"]["resourceVersion"]
-        seen = self._world.versions(kind.kind)
+        seen = self._cache.versions(kind.kind)
         self._drop_ghosts(kind, set(seen) - set(real))
         before = self._behind.get(kind.kind, {})
         self._behind[kind.kind] = behind(real, seen)
@@ -94,15 +94,15 @@ class Resync:
     def _drop_ghosts(self, kind: Kind, missing: set[str]) -> None:
         """Drop what two rounds in a row have found to be gone."""
         for uid in missing & self._ghosts.get(kind.kind, set()):
-            raw = self._world.by_uid(kind.kind, uid)
+            raw = self._cache.by_uid(kind.kind, uid)
             if raw is None:
                 continue
             if kind is MODEL:
-                keys = self._world.drop_model(raw)
+                keys = self._cache.drop_model(raw)
             elif kind is POD:
-                keys = self._world.drop_pod(raw)
+                keys = self._cache.drop_pod(raw)
             else:
-                keys = self._world.drop_child(kind.kind, raw)
+                keys = self._cache.drop_child(kind.kind, raw)
             self._queue.add(keys)
             self._metrics.repaired(kind.kind)
             log(logger, "deletion_was_missed", kind=kind.kind, uid=uid)
@@ -110,7 +110,7 @@ class Resync:
 
 
 def behind(real: Versions, seen: Versions) -> Versions:
-    """What the world has in another version than the API server, or not at all."""
+    """What the cache has in another version than the API server, or not at all."""
     return {uid: version for uid, version in real.items() if seen.get(uid) != version}
 
 

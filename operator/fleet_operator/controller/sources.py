@@ -61,7 +61,7 @@ class SourceReader:
 
 
 async def follow(
-    reader: SourceReader, resolver: Resolver, world: ClusterCache, queue: WorkQueue
+    reader: SourceReader, resolver: Resolver, cache: ClusterCache, queue: WorkQueue
 ) -> None:
     """Read again for ever."""
     while True:
@@ -72,8 +72,8 @@ async def follow(
             log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
             continue
         if resolver.use(fresh):
-            world.reclaim()
-            queue.add(list(world.models))
+            cache.reclaim()
+            queue.add(list(cache.models))
             log(logger, "sources_changed", models=len(fresh.catalog), profiles=len(fresh.profiles))
 
 

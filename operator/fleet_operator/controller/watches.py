@@ -1,4 +1,4 @@
-"""kopf's part: watches that feed the world and the queue; nothing else.
+"""kopf's part: watches that feed the cache and the queue; nothing else.
 
 Event handlers alone: they add no finalizer and no annotation to an object. kopf's indices are not
 used: while they fill, every object's task is woken for each other object, which for a thousand
@@ -39,7 +39,7 @@ class NoDiffs(kopf.DiffBaseStorage):
 
 
 def registry(
-    world: ClusterCache,
+    cache: ClusterCache,
     queue: WorkQueue,
     metrics: Metrics,
     settings: OperatorSettings,
@@ -49,12 +49,12 @@ def registry(
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(access.connection)
     watch = _Watch(made, queue, metrics)
-    watch.kind(MODEL, world.put_model, world.drop_model)
+    watch.kind(MODEL, cache.put_model, cache.drop_model)
     for kind in CHILDREN:
-        watch.kind(kind, _child(world.put_child, kind), _child(world.drop_child, kind), gather=True)
-    watch.kind(POD, world.put_pod, world.drop_pod, gather=True)
+        watch.kind(kind, _child(cache.put_child, kind), _child(cache.drop_child, kind), gather=True)
+    watch.kind(POD, cache.put_pod, cache.drop_pod, gather=True)
     if sees_nodes:
-        watch.kind(NODE, _silent(world.put_node), _silent(world.drop_node))
+        watch.kind(NODE, _silent(cache.put_node), _silent(cache.drop_node))
     return made
 
 

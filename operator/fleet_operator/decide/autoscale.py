@@ -36,13 +36,13 @@ class Load:
 class Target:
     """Servers wanted; `scaling` is what to remember, None where autoscaling is off.
 
-    `again_in` is when the answer could change without anything happening, in seconds.
+    `requeue_after` is when the answer could change without anything happening, in seconds.
     """
 
     replicas: int
     reason: str
     scaling: Scaling | None = None
-    again_in: float | None = None
+    requeue_after: float | None = None
 
 
 def is_on(spec: ModelSpec) -> bool:

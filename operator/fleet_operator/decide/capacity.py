@@ -1,8 +1,8 @@
 """Which nodes could run a pod: the scheduler's main filters as a pure function.
 
 Read by the choice of rollout strategy and by `modelfleet explain`. Covered: readiness and cordon,
-nodeSelector, required node affinity, taints, resources. The scheduler itself stays the judge of
-the rest (volumes, spread, pod affinity): a wrong guess here costs a slower rollout, no more.
+nodeSelector, required node affinity, taints, resources. The scheduler decides on the
+rest (volumes, spread, pod affinity): a wrong guess here costs a slower rollout, no more.
 Semantics: kubernetes.io/docs/concepts/scheduling-eviction.
 """
 

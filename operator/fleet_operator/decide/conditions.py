@@ -1,4 +1,4 @@
-"""Conditions by the Kubernetes API conventions; called by `status`."""
+"""The conditions of an InferenceModel, by the Kubernetes API conventions; pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Condition
+from fleet_operator.decide.diagnosis import Diagnosis, Stage
+from fleet_operator.decide.phase import ELSEWHERE, PhaseDecision
+from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, RolloutChoice
+from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.resources.images import Problem
+from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
 
 MESSAGE_CHARS = 2000
+ROLLOUT = "RolloutStrategy"
+ACCELERATED = "Accelerated"
+ALIASES = "AliasesServed"
 
 Truth = Literal["True", "False", "Unknown"]
+Conditions = Sequence[Mapping[str, Any]]
 
 
-class Said(NamedTuple):
-    """One condition as it holds now."""
+class ConditionState(NamedTuple):
+    """One condition without its times."""
 
     type: str
     status: Truth
@@ -22,14 +32,41 @@ class Said(NamedTuple):
     message: str
 
 
-def conditions(
-    said: Sequence[Said], before: Sequence[Mapping[str, Any]], generation: int, now: float
+def of(
+    servers: ServerSet,
+    decision: PhaseDecision,
+    choice: RolloutChoice | None,
+    before: Conditions,
+    report: ServerReport,
+    flaw: Problem | None,
+) -> list[ConditionState]:
+    """Every condition that holds now, in the order a status lists them.
+
+    `choice` is a rollout strategy chosen in this reconcile; without one the condition in `before`
+    is kept.
+    """
+    found = [_ready(servers, decision), _progressing(decision)]
+    if decision.reason not in ELSEWHERE:
+        found += [
+            _scheduled(servers, decision),
+            _weights(servers, decision),
+            _loaded(servers, decision),
+            *_rollout(choice, before),
+        ]
+    found += _accelerated(servers, report)
+    if flaw is not None:
+        found.append(ConditionState(ALIASES, "False", flaw.reason, flaw.message))
+    return found
+
+
+def render_all(
+    states: Sequence[ConditionState], before: Conditions, generation: int, now: float
 ) -> list[Condition]:
-    """Conditions in order; the time of a transition is kept while `status` stays the same."""
+    """Conditions in wire form; lastTransitionTime is kept while `status` stays the same."""
     since = {
         old["type"]: old["lastTransitionTime"]
         for old in before
-        if any(new.type == old.get("type") and new.status == old.get("status") for new in said)
+        if any(new.type == old.get("type") and new.status == old.get("status") for new in states)
     }
     return [
         Condition(
@@ -40,5 +77,85 @@ def conditions(
             last_transition_time=since.get(new.type, render(now)),
             observed_generation=generation,
         )
-        for new in said
+        for new in states
     ]
+
+
+def _ready(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
+    serving = decision.phase.value == "Ready" or (servers.ready > 0 and servers.wanted > 0)
+    if not serving:
+        return ConditionState("Ready", "False", decision.reason, decision.message)
+    message = f"{servers.ready} of {servers.wanted} servers are ready."
+    if decision.reason in ELSEWHERE:
+        message = decision.message
+    reason = decision.reason if decision.settled and not decision.failed else "Serving"
+    return ConditionState("Ready", "True", reason, message)
+
+
+def _progressing(decision: PhaseDecision) -> ConditionState:
+    if not decision.settled:
+        return ConditionState("Progressing", "True", decision.reason, decision.message)
+    reason = decision.reason if decision.failed else "Complete"
+    return ConditionState("Progressing", "False", reason, decision.message)
+
+
+def _rollout(choice: RolloutChoice | None, before: Conditions) -> list[ConditionState]:
+    if choice is not None and choice.reason != FIRST_VERSION:
+        surges = choice.strategy == SURGE
+        message = f"{'Surge' if surges else 'HandOver'}: {choice.message}"
+        return [ConditionState(ROLLOUT, "True" if surges else "False", choice.reason, message)]
+    return [
+        ConditionState(ROLLOUT, old["status"], old["reason"], old["message"])
+        for old in before
+        if old.get("type") == ROLLOUT
+    ]
+
+
+def _scheduled(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
+    waiting = [one for _, one in servers.current if one.stage is Stage.SCHEDULING]
+    if not servers.current:
+        return ConditionState("Scheduled", "Unknown", decision.reason, "There are no pods.")
+    if waiting:
+        return ConditionState("Scheduled", "False", waiting[0].reason, waiting[0].message)
+    nodes = ", ".join(sorted({pod.node for pod, _ in servers.current}))
+    return ConditionState("Scheduled", "True", "Scheduled", f"On {nodes}.")
+
+
+def _weights(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
+    kind, best = "WeightsReady", _furthest(servers)
+    if best is None or best.stage < Stage.FETCHING:
+        message = "No server has come to its weights yet."
+        return ConditionState(kind, "Unknown", decision.reason, message)
+    if best.stage is Stage.FETCHING:
+        return ConditionState(kind, "False", best.reason, best.message)
+    return ConditionState(kind, "True", "WeightsReady", "The weights are complete.")
+
+
+def _loaded(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
+    kind, best = "Loaded", _furthest(servers)
+    if best is None or best.stage < Stage.LOADING:
+        message = "No server has come to loading yet."
+        return ConditionState(kind, "Unknown", decision.reason, message)
+    if best.failed or best.stage is Stage.LOADING:
+        return ConditionState(kind, "False", best.reason, best.message)
+    return ConditionState(kind, "True", "Loaded", "The model is loaded.")
+
+
+def _accelerated(servers: ServerSet, report: ServerReport) -> list[ConditionState]:
+    """Whether servers that requested an accelerator run on one; empty where none did."""
+    asked = {name for pod, _ in servers.current for name in pod.requests if "/" in name}
+    if not asked or not report.device:
+        return []
+    if report.device == "cpu":
+        message = f"The servers have {', '.join(sorted(asked))} and run on the CPU."
+        return [ConditionState(ACCELERATED, "False", "CpuFallback", message)]
+    return [ConditionState(ACCELERATED, "True", "OnAccelerator", f"On {report.device}.")]
+
+
+def _furthest(servers: ServerSet) -> Diagnosis | None:
+    """The current server at the latest stage; one that has not failed is preferred."""
+    return max(
+        (one for _, one in servers.current),
+        key=lambda one: (not one.failed, one.stage),
+        default=None,
+    )

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Phase
 from fleet_operator.decide.phase import PhaseDecision
-from fleet_operator.decide.rollout_strategy import FIRST_VERSION, Choice
+from fleet_operator.decide.rollout_strategy import FIRST_VERSION, RolloutChoice
 
 
 class Event(NamedTuple):
@@ -21,9 +21,9 @@ class Event(NamedTuple):
 def events(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
-    verdict: PhaseDecision,
+    decision: PhaseDecision,
     scaled: tuple[int, int, str] | None,
-    choice: Choice | None,
+    choice: RolloutChoice | None,
 ) -> tuple[Event, ...]:
     """What to tell of the change of a status. `scaled` is (from, to, why) where the number of
     servers changes now, `choice` the strategy where a rollout begins now."""
@@ -36,14 +36,14 @@ def events(
     slow = _of(after, "CpuFallback")
     if slow is not None and _of(before, "CpuFallback") is None:
         told.append(Event("Warning", "CpuFallback", slow))
-    if before.get("reason") == verdict.reason and before.get("phase") == verdict.phase:
+    if before.get("reason") == decision.reason and before.get("phase") == decision.phase:
         return tuple(told)
-    if verdict.failed or verdict.reason == "Unschedulable":
-        told.append(Event("Warning", verdict.reason, verdict.message))
-    elif verdict.phase is Phase.READY:
-        told.append(Event("Normal", "Ready", verdict.message))
-    elif verdict.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED):
-        told.append(Event("Normal", verdict.reason, verdict.message))
+    if decision.failed or decision.reason == "Unschedulable":
+        told.append(Event("Warning", decision.reason, decision.message))
+    elif decision.phase is Phase.READY:
+        told.append(Event("Normal", "Ready", decision.message))
+    elif decision.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED):
+        told.append(Event("Normal", decision.reason, decision.message))
     return tuple(told)
 
 

@@ -31,8 +31,8 @@ class PhaseDecision:
     settled: bool = False
 
 
-def judge(
-    facts: ServerSet,
+def decide_phase(
+    servers: ServerSet,
     target: Target,
     problem: Problem | None,
     flaw: Problem | None = None,
@@ -43,31 +43,33 @@ def judge(
     A `flaw` keeps nobody from being served. `remote` is what an address elsewhere said.
     """
     if problem is not None:
-        return _wrong(facts, problem.reason, problem.message)
+        return _wrong(servers, problem.reason, problem.message)
     if target.reason == "Remote":
         return _elsewhere(remote)
-    if facts.wanted == 0:
+    if servers.wanted == 0:
         return _resting(target)
-    trouble = facts.deployment_trouble() or facts.trouble
+    trouble = servers.deployment_trouble() or servers.trouble
     if trouble is not None and trouble.reason in PATIENT:
-        phase = Phase.DEGRADED if facts.ready else Phase.PENDING
+        phase = Phase.DEGRADED if servers.ready else Phase.PENDING
         return PhaseDecision(phase, trouble.reason, trouble.message)
     if trouble is not None:
-        return _wrong(facts, trouble.reason, trouble.message)
-    if facts.is_complete and flaw is not None:
+        return _wrong(servers, trouble.reason, trouble.message)
+    if servers.is_complete and flaw is not None:
         return PhaseDecision(Phase.DEGRADED, flaw.reason, flaw.message, failed=True, settled=True)
-    if facts.is_complete:
-        message = f"{facts.ready} of {facts.wanted} servers are ready."
+    if servers.is_complete:
+        message = f"{servers.ready} of {servers.wanted} servers are ready."
         return PhaseDecision(Phase.READY, "Ready", message, settled=True)
-    return _under_way(facts)
+    return _under_way(servers)
 
 
-def is_passing(before: Mapping[str, Any], after: Mapping[str, Any], verdict: PhaseDecision) -> bool:
+def is_passing(
+    before: Mapping[str, Any], after: Mapping[str, Any], decision: PhaseDecision
+) -> bool:
     """Whether a status tells of nothing but how far a start has come: the next one follows soon.
 
     What must be remembered, an edit taken up and the end of a rest are never that.
     """
-    under_way = verdict.phase in UNDER_WAY and before.get("phase") in UNDER_WAY
+    under_way = decision.phase in UNDER_WAY and before.get("phase") in UNDER_WAY
     same = all((before.get(part) or {}) == (after.get(part) or {}) for part in REMEMBERED)
     generation = before.get("observedGeneration", after["observedGeneration"])
     return under_way and same and generation == after["observedGeneration"]
@@ -84,11 +86,11 @@ def _elsewhere(remote: RemoteReport | None) -> PhaseDecision:
     return PhaseDecision(Phase.READY, "Remote", remote.message, settled=True)
 
 
-def _wrong(facts: ServerSet, reason: str, message: str) -> PhaseDecision:
+def _wrong(servers: ServerSet, reason: str, message: str) -> PhaseDecision:
     if reason in CONFLICTS:
         phase = Phase.CONFLICT
     else:
-        phase = Phase.DEGRADED if facts.ready else Phase.FAILED
+        phase = Phase.DEGRADED if servers.ready else Phase.FAILED
     return PhaseDecision(phase, reason, message, failed=True, settled=True)
 
 
@@ -99,17 +101,17 @@ def _resting(target: Target) -> PhaseDecision:
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 
 
-def _under_way(facts: ServerSet) -> PhaseDecision:
-    slowest = facts.slowest
+def _under_way(servers: ServerSet) -> PhaseDecision:
+    slowest = servers.slowest
     if slowest is None:
-        phase = Phase.PROGRESSING if facts.ready else Phase.PENDING
+        phase = Phase.PROGRESSING if servers.ready else Phase.PENDING
         return PhaseDecision(phase, "CreatingPods", "The pods are being created.")
     if slowest.stage is not Stage.READY:
-        pending = slowest.stage is Stage.SCHEDULING and not facts.ready
+        pending = slowest.stage is Stage.SCHEDULING and not servers.ready
         phase = Phase.PENDING if pending else Phase.PROGRESSING
         return PhaseDecision(phase, slowest.reason, slowest.message)
-    if facts.old:
-        message = f"{len(facts.old)} servers of an older version are leaving."
+    if servers.old:
+        message = f"{len(servers.old)} servers of an older version are leaving."
         return PhaseDecision(Phase.PROGRESSING, "RollingOut", message)
-    message = f"{len(facts.current)} servers, {facts.wanted} wanted."
+    message = f"{len(servers.current)} servers, {servers.wanted} wanted."
     return PhaseDecision(Phase.PROGRESSING, "Scaling", message)

@@ -13,7 +13,7 @@ from fleet_operator.decide.observed import Ref
 class Plan:
     """`objects` are all children that should exist, those that are as they should be included.
 
-    `delete` are those that should not. `again_in` asks for another look, in seconds.
+    `delete` are those that should not. `requeue_after` asks for another look, in seconds.
     `wants_stable_template` asks for the pod template of the version that last served, by digest.
     `passing`: the status tells only of what is under way, and may be written a little later.
     """
@@ -22,6 +22,6 @@ class Plan:
     objects: tuple[dict[str, Any], ...] = ()
     delete: tuple[Ref, ...] = ()
     events: tuple[Event, ...] = ()
-    again_in: float | None = None
+    requeue_after: float | None = None
     wants_stable_template: str | None = None
     passing: bool = False

@@ -15,11 +15,11 @@ from fleet_operator.decide import autoscale, status
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.decide.phase import is_passing, judge
+from fleet_operator.decide.phase import decide_phase, is_passing
 from fleet_operator.decide.plan import Plan
-from fleet_operator.decide.remembered import remembered
 from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.decide.status import read_part
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources import children
 from fleet_operator.resources.images import Problem
@@ -43,31 +43,33 @@ def reconcile(observed: Observed) -> Plan:
     step = _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
     wanted = target.replicas if problem is None else _present_replicas(observed)
-    facts = ServerSet.read(observed, version, wanted)
+    servers = ServerSet.read(observed, version, wanted)
     if problem is None and step is not None:
         problem = step.problem
     flaw = _flaw(observed)
-    verdict = judge(facts, target, problem, flaw, _remote(observed))
+    decision = decide_phase(servers, target, problem, flaw, _remote(observed))
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
-    after = status.build(observed, facts, target, verdict, choice, rollout, flaw)
+    after = status.build(observed, servers, target, decision, choice, rollout, flaw)
     scaled = _scaled(observed, objects, target)
-    told = events(observed.status, after, verdict, scaled, choice)
+    told = events(observed.status, after, decision, scaled, choice)
     return Plan(
         status=after,
         objects=objects,
         delete=_unwanted(observed, objects, problem),
         events=told,
-        passing=not told and is_passing(observed.status, after, verdict),
-        again_in=_soonest(target.again_in, step.again_in if step is not None else None),
+        passing=not told and is_passing(observed.status, after, decision),
+        requeue_after=_soonest(
+            target.requeue_after, step.requeue_after if step is not None else None
+        ),
         wants_stable_template=step.wants_stable_template if step is not None else None,
     )
 
 
 def _target(observed: Observed) -> autoscale.Target:
     spec = observed.resolution.spec
-    meta, past = observed.model["metadata"], remembered(Scaling, observed.status.get("scaling"))
+    meta, past = observed.model["metadata"], read_part(Scaling, observed.status.get("scaling"))
     if spec is None:
         return autoscale.Target(_present_replicas(observed), "Fixed", past)
     return autoscale.target(
@@ -163,7 +165,7 @@ def _step(observed: Observed, template: Object | None) -> Step | None:
 
 
 def _rollout(observed: Observed) -> Rollout | None:
-    return remembered(Rollout, observed.status.get("rollout"))
+    return read_part(Rollout, observed.status.get("rollout"))
 
 
 def _objects(observed: Observed, step: Step | None, target: autoscale.Target) -> tuple[Object, ...]:

@@ -15,7 +15,7 @@ from fleet_operator.decide.rollout_strategy import (
     HAND_OVER,
     PATIENCE_SECONDS,
     SURGE,
-    Choice,
+    RolloutChoice,
     choose,
 )
 from fleet_operator.decide.server_set import ServerSet
@@ -33,14 +33,14 @@ STUCK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`choice` is set when the strategy was chosen now. `again_in` as in a Plan."""
+    """`choice` is set when the strategy was chosen now. `requeue_after` as in a Plan."""
 
     template: Object
     strategy: Strategy
     rollout: Rollout | None
-    choice: Choice | None = None
+    choice: RolloutChoice | None = None
     problem: Problem | None = None
-    again_in: float | None = None
+    requeue_after: float | None = None
     wants_stable_template: str | None = None
 
     @property
@@ -56,8 +56,8 @@ def version_of(template: Object) -> str:
 def next_step(observed: Observed, template: Object, before: Rollout | None) -> Step:
     """What to do about `template`, which the spec asks for."""
     rollout, version = before or Rollout(), version_of(template)
-    facts = ServerSet.read(observed, version, 1)
-    if facts.current_ready:
+    servers = ServerSet.read(observed, version, 1)
+    if servers.current_ready:
         rollout = rollout.model_copy(
             update={"stable_hash": version, "failed_hash": None, "failed_message": None}
         )
@@ -69,43 +69,43 @@ def next_step(observed: Observed, template: Object, before: Rollout | None) -> S
         rollout = rollout.model_copy(update={"failed_hash": None, "failed_message": None})
     strategy, applied = present
     if rollout.failed_hash is None and applied == version and strategy == HAND_OVER:
-        rollout = _given_up(facts, rollout, version, observed.now)
+        rollout = _given_up(servers, rollout, version, observed.now)
     if rollout.failed_hash == version:
         return _taken_back(observed, template, strategy, rollout)
     if applied != version:
         choice = choose(template["spec"], _serving(observed), observed.cluster)
-        return Step(template, choice.strategy, rollout, choice, again_in=PATIENCE_SECONDS)
-    return _going_on(observed, facts, template, strategy, rollout)
+        return Step(template, choice.strategy, rollout, choice, requeue_after=PATIENCE_SECONDS)
+    return _going_on(observed, servers, template, strategy, rollout)
 
 
 def _going_on(
-    observed: Observed, facts: ServerSet, template: Object, strategy: Strategy, rollout: Rollout
+    observed: Observed, servers: ServerSet, template: Object, strategy: Strategy, rollout: Rollout
 ) -> Step:
     """While a surge pod waits for a node, the choice is made again: another pod may have come
     first, or a node may have gone."""
-    waiting = [pod for pod, one in facts.current if one.reason == "Unschedulable"]
-    if strategy != SURGE or not waiting or not facts.old:
+    waiting = [pod for pod, one in servers.current if one.reason == "Unschedulable"]
+    if strategy != SURGE or not waiting or not servers.old:
         return Step(template, strategy, rollout)
     waited = observed.now - min(pod.created for pod in waiting)
     if waited < PATIENCE_SECONDS:
-        return Step(template, strategy, rollout, again_in=PATIENCE_SECONDS - waited)
-    choice = choose(template["spec"], facts.old, observed.cluster)
+        return Step(template, strategy, rollout, requeue_after=PATIENCE_SECONDS - waited)
+    choice = choose(template["spec"], servers.old, observed.cluster)
     changed = choice if choice.strategy != strategy else None
-    return Step(template, choice.strategy, rollout, changed, again_in=PATIENCE_SECONDS)
+    return Step(template, choice.strategy, rollout, changed, requeue_after=PATIENCE_SECONDS)
 
 
-def _given_up(facts: ServerSet, rollout: Rollout, version: str, now: float) -> Rollout:
+def _given_up(servers: ServerSet, rollout: Rollout, version: str, now: float) -> Rollout:
     """`rollout` with the version marked as failed, where it is, and an older one served."""
-    if facts.ready or rollout.stable_hash in (None, version):
+    if servers.ready or rollout.stable_hash in (None, version):
         return rollout
-    for pod, one in facts.current:
+    for pod, one in servers.current:
         hopeless = pod.restarts >= RESTARTS or now - pod.created >= STUCK_SECONDS
         if one.failed and hopeless:
             message = f"{one.reason}: {one.message}"
             return rollout.model_copy(
                 update={"failed_hash": version, "failed_message": message[:1000]}
             )
-    late = facts.deployment_trouble()
+    late = servers.deployment_trouble()
     if late is not None and late.reason == "DeadlineExceeded":
         return rollout.model_copy(
             update={"failed_hash": version, "failed_message": late.message[:1000]}

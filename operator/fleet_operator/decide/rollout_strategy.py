@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RolloutChoice:
     """A strategy with its reason, in one word and for people."""
 
     strategy: Strategy
@@ -42,7 +42,7 @@ class Cluster:
     used: Used
 
 
-def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None) -> Choice:
+def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None) -> RolloutChoice:
     """The strategy for a rollout to pods of this PodSpec, while `old` pods serve.
 
     Where the new pod fits nowhere, not even in the place of an old one, the old ones stay: a
@@ -51,26 +51,26 @@ def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None)
     gpus = accelerators(pod)
     kind = ", ".join(shown(name, amount) for name, amount in gpus.items()) or "room"
     if not old:
-        return Choice(SURGE, FIRST_VERSION, "No older servers to replace.")
+        return RolloutChoice(SURGE, FIRST_VERSION, "No older servers to replace.")
     if cluster is None:
         if gpus:
-            return Choice(
+            return RolloutChoice(
                 HAND_OVER,
                 "CapacityUnknown",
                 "The operator may not read nodes; models on accelerators take turns.",
             )
-        return Choice(SURGE, "CapacityUnknown", "The operator may not read nodes.")  # fmt: skip
+        return RolloutChoice(SURGE, "CapacityUnknown", "The operator may not read nodes.")
     free = fitting(pod, cluster.nodes, cluster.used)
     if free:
-        return Choice(SURGE, "FreeCapacity", f"Node {free[0]} has {kind} free.")
+        return RolloutChoice(SURGE, "FreeCapacity", f"Node {free[0]} has {kind} free.")
     for one in old:
         if one.node and fitting(pod, cluster.nodes, without(cluster.used, one)):
-            return Choice(
+            return RolloutChoice(
                 HAND_OVER,
                 "NoFreeCapacity",
                 f"No node has {kind} free: each old server drains and hands over to a new one.",
             )
-    return Choice(SURGE, "FitsNowhere",
+    return RolloutChoice(SURGE, "FitsNowhere",
                   f"No node could run the new version ({kind}), not even in the place of an old "
                   "server, so the old servers stay.")  # fmt: skip
 

@@ -42,7 +42,7 @@ class PodCondition:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """One pod; times are Unix time. `container` facts are those of the server's container."""
+    """One pod; times are Unix time. `container` servers are those of the server's container."""
 
     namespace: str
     name: str

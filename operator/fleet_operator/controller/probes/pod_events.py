@@ -1,6 +1,6 @@
 """Why a container is not being created: the kubelet says so in Events only.
 
-Asked for pods that hang there, a few at a time; what is found goes into the world as a hint.
+Asked for pods that hang there, a few at a time; what is found goes into the cache as a hint.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MESSAGE_CHARS = 500
 class PodEvents:
     """Remembers when it last asked for which pod."""
 
-    def __init__(self, world: ClusterCache, api: Api) -> None:
-        self._world = world
+    def __init__(self, cache: ClusterCache, api: Api) -> None:
+        self._cache = cache
         self._api = api
         self._asked: dict[str, float] = {}
 
@@ -32,7 +32,7 @@ class PodEvents:
         changed = []
         hanging = [
             pod
-            for pod in self._world.pods.values()
+            for pod in self._cache.pods.values()
             if is_hanging(pod, now) and now - self._asked.get(pod.uid, 0.0) >= PATIENCE_SECONDS
         ]
         for pod in hanging[:AT_ONCE]:
@@ -44,10 +44,10 @@ class PodEvents:
             except (ApiError, ApiUnreachable):
                 continue
             hint = last_warning(found)
-            if hint and self._world.hints.get(pod.uid) != hint:
-                self._world.hints[pod.uid] = hint
+            if hint and self._cache.hints.get(pod.uid) != hint:
+                self._cache.hints[pod.uid] = hint
                 changed.append(pod)
-        self._asked = {uid: at for uid, at in self._asked.items() if uid in self._world.pods}
+        self._asked = {uid: at for uid, at in self._asked.items() if uid in self._cache.pods}
         return changed
 
 

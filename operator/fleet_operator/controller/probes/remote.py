@@ -1,6 +1,6 @@
 """Asks the addresses of `engine: remote` whether anybody answers there.
 
-Called as a task by `run`; what it learns goes into the world. Any HTTP answer that is not a failure
+Called as a task by `run`; what it learns goes into the cache. Any HTTP answer that is not a failure
 of the server or of a gateway counts: keys are the routers' and are not sent.
 """
 
@@ -34,9 +34,9 @@ class RemoteProber:
     """One session for all addresses."""
 
     def __init__(
-        self, world: ClusterCache, queue: WorkQueue, resolver: Resolver, http: aiohttp.ClientSession
+        self, cache: ClusterCache, queue: WorkQueue, resolver: Resolver, http: aiohttp.ClientSession
     ) -> None:
-        self._world = world
+        self._cache = cache
         self._queue = queue
         self._resolver = resolver
         self._http = http
@@ -60,25 +60,25 @@ class RemoteProber:
             )
         )
         left = {uid for _, uid, _ in present}
-        self._world.remotes = {
-            uid: report for uid, report in self._world.remotes.items() if uid in left
+        self._cache.remotes = {
+            uid: report for uid, report in self._cache.remotes.items() if uid in left
         }
         self._missed = {uid: count for uid, count in self._missed.items() if uid in left}
 
     def _present(self) -> Iterable[tuple[Key, str, str]]:
-        for key, raw in self._world.models.items():
+        for key, raw in self._cache.models.items():
             spec = self._resolver.resolve(raw).spec
             if spec is not None and spec.engine is Engine.REMOTE and spec.remote is not None:
                 yield key, raw["metadata"]["uid"], spec.remote.address
 
     def _is_known(self, uid: str, address: str) -> bool:
-        known = self._world.remotes.get(uid)
+        known = self._cache.remotes.get(uid)
         return known is not None and known.address == address
 
     async def _ask(self, key: Key, uid: str, address: str) -> None:
         async with self._slots:
             report = await fetch(self._http, address)
-        known = self._world.remotes.get(uid)
+        known = self._cache.remotes.get(uid)
         answered = known is not None and known.address == address and known.answers
         if report.answers:
             self._missed.pop(uid, None)
@@ -88,7 +88,7 @@ class RemoteProber:
                 return
             del self._missed[uid]
         if report != known:
-            self._world.remotes[uid] = report
+            self._cache.remotes[uid] = report
             self._queue.add([key])
 
 

@@ -1,6 +1,6 @@
 """Looks at the load of all routers, for the models that scale by it.
 
-Called as a task by `launch`; what it learns goes into the world, and models whose load changed
+Called as a task by `launch`; what it learns goes into the cache, and models whose load changed
 into the queue. Where no model scales by load, nobody is asked.
 """
 
@@ -32,13 +32,13 @@ class Scraper:
 
     def __init__(
         self,
-        world: ClusterCache,
+        cache: ClusterCache,
         queue: WorkQueue,
         resolver: Resolver,
         http: aiohttp.ClientSession,
         settings: OperatorSettings,
     ) -> None:
-        self._world = world
+        self._cache = cache
         self._queue = queue
         self._resolver = resolver
         self._http = http
@@ -46,27 +46,27 @@ class Scraper:
 
     async def run(self) -> None:
         """Look, wait, look again."""
-        await repeat(self.look, self._settings.autoscale_interval, logger, "scraping_failed")
+        await repeat(self.scrape, self._settings.autoscale_interval, logger, "scraping_failed")
 
-    async def look(self) -> None:
+    async def scrape(self) -> None:
         """One look at every router."""
         scaled = self._scaled()
         if not scaled:
             return
-        routers = [pod for pod in self._world.pods.values() if self._is_router(pod)]
+        routers = [pod for pod in self._cache.pods.values() if self._is_router(pod)]
         reports = await asyncio.gather(*(self._scrape(pod) for pod in routers))
-        before, self._world.load = self._world.load, FleetLoad(tuple(reports))
+        before, self._cache.load = self._cache.load, FleetLoad(tuple(reports))
         changed = [
             key
             for key, model in scaled.items()
-            if before.of(key[0], model) != self._world.load.of(key[0], model)
+            if before.of(key[0], model) != self._cache.load.of(key[0], model)
         ]
         self._queue.add(changed)
 
     def _scaled(self) -> dict[Key, str]:
         """Models that scale by load, with their ids."""
         found: dict[Key, str] = {}
-        for key, raw in self._world.models.items():
+        for key, raw in self._cache.models.items():
             spec = self._resolver.resolve(raw).spec
             if spec is not None and autoscale.is_on(spec):
                 found[key] = spec.model

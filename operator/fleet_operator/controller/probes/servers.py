@@ -1,6 +1,6 @@
 """Asks model servers how they are: those not ready all the time, those that became ready once.
 
-Called as a task by `launch`; what it learns goes into the world. Bounded in pods at a time, in
+Called as a task by `launch`; what it learns goes into the cache. Bounded in pods at a time, in
 seconds and in bytes for each.
 """
 
@@ -35,9 +35,9 @@ class Prober:
     """One session for all pods."""
 
     def __init__(
-        self, world: ClusterCache, queue: WorkQueue, http: aiohttp.ClientSession, events: PodEvents
+        self, cache: ClusterCache, queue: WorkQueue, http: aiohttp.ClientSession, events: PodEvents
     ) -> None:
-        self._world = world
+        self._cache = cache
         self._queue = queue
         self._events = events
         self._http = http
@@ -55,19 +55,19 @@ class Prober:
 
     async def ask_all(self) -> None:
         """One round."""
-        wanted = list(worth_asking(self._world.pods.values(), self._world.reports, self._tries))
+        wanted = list(worth_asking(self._cache.pods.values(), self._cache.reports, self._tries))
         await asyncio.gather(*(self._ask(pod) for pod in wanted))
-        self._tries = {uid: n for uid, n in self._tries.items() if uid in self._world.pods}
+        self._tries = {uid: n for uid, n in self._tries.items() if uid in self._cache.pods}
 
     async def _ask(self, pod: PodView) -> None:
         async with self._slots:
             report = await fetch(self._http, pod)
         if pod.ready:
             self._tries[pod.uid] = self._tries.get(pod.uid, 0) + 1
-        if report is None or pod.uid not in self._world.pods:
+        if report is None or pod.uid not in self._cache.pods:
             return
-        if self._world.reports.get(pod.uid) != report:
-            self._world.reports[pod.uid] = report
+        if self._cache.reports.get(pod.uid) != report:
+            self._cache.reports[pod.uid] = report
             self._queue.add([(pod.namespace, pod.model)])
 
 

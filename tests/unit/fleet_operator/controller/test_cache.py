@@ -16,7 +16,7 @@ KEY = ("ns", "m")
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     return ClusterCache(settings, Resolver(sources), sees_nodes=True)
 
 
@@ -34,84 +34,84 @@ def child(name: str = "m", owner: str | None = "uid-m", label: str | None = "m")
     return {"metadata": meta, "spec": {}}
 
 
-def rival(world: ClusterCache, name: str = "m") -> Rival | None:
-    observed = world.observe(("ns", name))
+def rival(cache: ClusterCache, name: str = "m") -> Rival | None:
+    observed = cache.observe(("ns", name))
     assert observed is not None
     return observed.rival
 
 
-def lost(world: ClusterCache, name: str = "m") -> tuple[Rival, ...]:
-    observed = world.observe(("ns", name))
+def lost(cache: ClusterCache, name: str = "m") -> tuple[Rival, ...]:
+    observed = cache.observe(("ns", name))
     assert observed is not None
     return observed.lost
 
 
-def test_a_model_and_its_children(world: ClusterCache) -> None:
-    assert set(world.put_model(model())) == {KEY}
-    assert set(world.put_child("Service", child())) == {KEY}
-    observed = world.observe(KEY)
+def test_a_model_and_its_children(cache: ClusterCache) -> None:
+    assert set(cache.put_model(model())) == {KEY}
+    assert set(cache.put_child("Service", child())) == {KEY}
+    observed = cache.observe(KEY)
     assert observed is not None
     assert set(observed.children) == {Ref("Service", "m")}
     assert observed.foreign == frozenset()
-    assert set(world.drop_child("Service", child())) == {KEY}
-    assert set(world.drop_model(model())) == set()
-    assert world.observe(KEY) is None
+    assert set(cache.drop_child("Service", child())) == {KEY}
+    assert set(cache.drop_model(model())) == set()
+    assert cache.observe(KEY) is None
 
 
-def test_what_is_known_already_concerns_nobody(world: ClusterCache) -> None:
-    world.put_model(at(model(), resourceVersion="7"))
-    assert set(world.put_model(at(model(), resourceVersion="7"))) == set()
-    assert set(world.put_model(at(model(), resourceVersion="6"))) == set()
-    assert set(world.put_model(at(model(), resourceVersion="10"))) == {KEY}
-    assert world.models[KEY]["metadata"]["resourceVersion"] == "10"
+def test_what_is_known_already_concerns_nobody(cache: ClusterCache) -> None:
+    cache.put_model(at(model(), resourceVersion="7"))
+    assert set(cache.put_model(at(model(), resourceVersion="7"))) == set()
+    assert set(cache.put_model(at(model(), resourceVersion="6"))) == set()
+    assert set(cache.put_model(at(model(), resourceVersion="10"))) == {KEY}
+    assert cache.models[KEY]["metadata"]["resourceVersion"] == "10"
     made_again = at(model(uid="new"), resourceVersion="3")
-    assert set(world.put_model(made_again)) == {KEY}
+    assert set(cache.put_model(made_again)) == {KEY}
 
 
-def test_managed_fields_are_not_kept(world: ClusterCache) -> None:
-    world.put_model(at(model(), managedFields=[{"manager": "x"}]))
-    assert "managedFields" not in world.models[KEY]["metadata"]
+def test_managed_fields_are_not_kept(cache: ClusterCache) -> None:
+    cache.put_model(at(model(), managedFields=[{"manager": "x"}]))
+    assert "managedFields" not in cache.models[KEY]["metadata"]
 
 
-def test_the_late_news_of_a_deletion_does_not_delete_the_successor(world: ClusterCache) -> None:
-    world.put_model(model(uid="new"))
-    assert set(world.drop_model(model(uid="old"))) == set()
-    assert KEY in world.models
+def test_the_late_news_of_a_deletion_does_not_delete_the_successor(cache: ClusterCache) -> None:
+    cache.put_model(model(uid="new"))
+    assert set(cache.drop_model(model(uid="old"))) == set()
+    assert KEY in cache.models
 
 
-def test_older_claims_win_and_later_ones_follow(world: ClusterCache) -> None:
-    world.put_model(at(model("b", "uid-b", model="x/y", aliases=["short"]),
+def test_older_claims_win_and_later_ones_follow(cache: ClusterCache) -> None:
+    cache.put_model(at(model("b", "uid-b", model="x/y", aliases=["short"]),
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
-    concerned = world.put_model(model("m", model="org/m", aliases=["short"]))
+    concerned = cache.put_model(model("m", model="org/m", aliases=["short"]))
     assert set(concerned) == {KEY, ("ns", "b")}
-    assert (lost(world), lost(world, "b")) == ((Rival("b", "short"),), ())
+    assert (lost(cache), lost(cache, "b")) == ((Rival("b", "short"),), ())
     elsewhere = at(model("m", "uid-e", aliases=["short"]), namespace="elsewhere")
-    assert set(world.put_model(elsewhere)) == {("elsewhere", "m")}
-    gone = world.drop_model(world.models["ns", "b"])
+    assert set(cache.put_model(elsewhere)) == {("elsewhere", "m")}
+    gone = cache.drop_model(cache.models["ns", "b"])
     assert set(gone) == {KEY}
-    assert lost(world) == ()
+    assert lost(cache) == ()
 
 
-def test_an_id_comes_before_an_older_alias(world: ClusterCache) -> None:
-    world.put_model(at(model("b", "uid-b", model="x/y", aliases=["org/m"]),
+def test_an_id_comes_before_an_older_alias(cache: ClusterCache) -> None:
+    cache.put_model(at(model("b", "uid-b", model="x/y", aliases=["org/m"]),
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
-    world.put_model(model("m", model="org/m"))
-    assert (rival(world), lost(world, "b")) == (None, (Rival("m", "org/m"),))
+    cache.put_model(model("m", model="org/m"))
+    assert (rival(cache), lost(cache, "b")) == (None, (Rival("m", "org/m"),))
 
 
-def test_of_two_made_in_one_second_the_name_decides(world: ClusterCache) -> None:
-    world.put_model(model("b", "uid-1"))
-    world.put_model(model("a", "uid-2"))
-    assert (rival(world, "a"), rival(world, "b")) == (None, Rival("a", "org/m"))
+def test_of_two_made_in_one_second_the_name_decides(cache: ClusterCache) -> None:
+    cache.put_model(model("b", "uid-1"))
+    cache.put_model(model("a", "uid-2"))
+    assert (rival(cache, "a"), rival(cache, "b")) == (None, Rival("a", "org/m"))
 
 
-def test_a_claim_that_is_given_up(world: ClusterCache) -> None:
-    world.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
-    world.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
-    assert lost(world, "b") == (Rival("a", "short"),)
+def test_a_claim_that_is_given_up(cache: ClusterCache) -> None:
+    cache.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
+    cache.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
+    assert lost(cache, "b") == (Rival("a", "short"),)
     changed = at(model("a", "uid-a", model="x/a"), generation=3, resourceVersion="6")
-    assert set(world.put_model(changed)) == {("ns", "a"), ("ns", "b")}
-    assert lost(world, "b") == ()
+    assert set(cache.put_model(changed)) == {("ns", "a"), ("ns", "b")}
+    assert lost(cache, "b") == ()
 
 
 @pytest.mark.parametrize(
@@ -123,63 +123,63 @@ def test_a_claim_that_is_given_up(world: ClusterCache) -> None:
         (child(), False),
     ],
 )
-def test_names_that_are_taken(world: ClusterCache, raw: dict[str, Any], foreign: bool) -> None:
-    world.put_model(model())
-    world.put_child("Deployment", raw)
-    observed = world.observe(KEY)
+def test_names_that_are_taken(cache: ClusterCache, raw: dict[str, Any], foreign: bool) -> None:
+    cache.put_model(model())
+    cache.put_child("Deployment", raw)
+    observed = cache.observe(KEY)
     assert observed is not None
     assert (Ref("Deployment", "m") in observed.foreign) is foreign
 
 
-def test_a_label_that_was_taken_away(world: ClusterCache) -> None:
-    world.put_model(model())
-    world.put_child("Service", child())
+def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
+    cache.put_model(model())
+    cache.put_child("Service", child())
     stripped = child(label=None)
     stripped["metadata"]["resourceVersion"] = "4"
-    assert set(world.put_child("Service", stripped)) == {KEY}
-    observed = world.observe(KEY)
+    assert set(cache.put_child("Service", stripped)) == {KEY}
+    observed = cache.observe(KEY)
     assert observed is not None
     assert observed.children == {}
-    assert set(world.drop_child("Service", stripped)) == {KEY}
+    assert set(cache.drop_child("Service", stripped)) == {KEY}
 
 
-def test_what_pods_request_is_added_up_by_node(world: ClusterCache) -> None:
-    world.put_model(model())
+def test_what_pods_request_is_added_up_by_node(cache: ClusterCache) -> None:
+    cache.put_model(model())
     mine = pod("m-1", requests={"cpu": "2"})
-    assert set(world.put_pod(mine)) == {KEY}
+    assert set(cache.put_pod(mine)) == {KEY}
     stranger = pod("x", requests={"cpu": "500m"}, labels={"modelfleet.dev/inferencemodel": ""})
-    assert set(world.put_pod(stranger)) == set()
-    observed = world.observe(KEY)
+    assert set(cache.put_pod(stranger)) == set()
+    observed = cache.observe(KEY)
     assert observed is not None
     assert observed.cluster is not None
     assert observed.cluster.used["node-a"]["cpu"] == 2500
     assert observed.cluster.used["node-a"]["pods"] == 2000
-    world.put_pod({**mine, "status": {**mine["status"], "phase": "Succeeded"}})
+    cache.put_pod({**mine, "status": {**mine["status"], "phase": "Succeeded"}})
     assert observed.cluster.used["node-a"]["cpu"] == 500
-    world.drop_pod(stranger)
+    cache.drop_pod(stranger)
     assert observed.cluster.used["node-a"] == {}
 
 
 def test_without_the_right_to_list_nodes_there_is_no_cluster(
     settings: OperatorSettings, sources: Sources
 ) -> None:
-    world = ClusterCache(settings, Resolver(sources), sees_nodes=False)
-    world.put_model(model())
-    observed = world.observe(KEY)
+    cache = ClusterCache(settings, Resolver(sources), sees_nodes=False)
+    cache.put_model(model())
+    observed = cache.observe(KEY)
     assert observed is not None
     assert observed.cluster is None
 
 
-def test_versions_are_those_of_models_own_objects(world: ClusterCache) -> None:
-    world.put_model(model())
-    world.put_child("Service", child())
-    world.put_child("Service", child("other", label=None))
-    world.put_pod(pod())
-    assert world.versions("InferenceModel") == {"uid-m": "5"}
-    assert world.versions("Service") == {"uid-m-child": "3"}
-    assert world.versions("Pod") == {"uid-m-1": "9"}
+def test_versions_are_those_of_models_own_objects(cache: ClusterCache) -> None:
+    cache.put_model(model())
+    cache.put_child("Service", child())
+    cache.put_child("Service", child("other", label=None))
+    cache.put_pod(pod())
+    assert cache.versions("InferenceModel") == {"uid-m": "5"}
+    assert cache.versions("Service") == {"uid-m-child": "3"}
+    assert cache.versions("Pod") == {"uid-m-1": "9"}
     for kind, uid in (("InferenceModel", "uid-m"), ("Service", "uid-m-child"), ("Pod", "uid-m-1")):
-        found = world.by_uid(kind, uid)
+        found = cache.by_uid(kind, uid)
         assert found is not None
         assert found["metadata"]["uid"] == uid
-        assert world.by_uid(kind, "none") is None
+        assert cache.by_uid(kind, "none") is None

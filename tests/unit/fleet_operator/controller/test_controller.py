@@ -32,14 +32,14 @@ class Clock:
 class Api200(Recorder):
     """Returns whole resources, as the API server does."""
 
-    def __init__(self, world: ClusterCache) -> None:
+    def __init__(self, cache: ClusterCache) -> None:
         super().__init__()
-        self._world = world
+        self._cache = cache
 
     async def patch_status(self, kind: Any, namespace: str, name: str, body: Any) -> dict[str, Any]:
         self.asked.append(("status", body["status"].get("reason")))
         self.version += 1
-        raw = dict(self._world.models[namespace, name])
+        raw = dict(self._cache.models[namespace, name])
         raw["metadata"] = {**raw["metadata"], "resourceVersion": str(self.version)}
         return {**raw, "status": {**(raw.get("status") or {}), **body["status"]}}
 
@@ -52,19 +52,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     return ClusterCache(settings, Resolver(sources), sees_nodes=False)
 
 
 @pytest.fixture
-def api(world: ClusterCache) -> Api200:
-    return Api200(world)
+def api(cache: ClusterCache) -> Api200:
+    return Api200(cache)
 
 
 @pytest.fixture
-async def loop(world: ClusterCache, api: Api200) -> Controller:
+async def controller(cache: ClusterCache, api: Api200) -> Controller:
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return Controller(world, queue, cast(Api, api), Metrics())
+    return Controller(cache, queue, cast(Api, api), Metrics())
 
 
 def statuses(api: Api200) -> list[str]:
@@ -72,33 +72,33 @@ def statuses(api: Api200) -> list[str]:
 
 
 async def test_a_passing_status_is_written_a_little_later_if_nothing_overtakes_it(
-    loop: Controller, world: ClusterCache, api: Api200, clock: Clock
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
-    world.put_model(model())
-    assert await loop.look(KEY) == "changed"  # the children
+    cache.put_model(model())
+    assert await controller.reconcile_one(KEY) == "changed"  # the children
     assert statuses(api) == []
     clock.now += PASSING_SECONDS
-    await loop.look(KEY)
+    await controller.reconcile_one(KEY)
     assert statuses(api) == ["CreatingPods"]
-    assert await loop.look(KEY) == "unchanged"
+    assert await controller.reconcile_one(KEY) == "unchanged"
 
 
 async def test_the_end_of_a_start_is_written_at_once(
-    loop: Controller, world: ClusterCache, api: Api200, clock: Clock
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
-    world.put_model(model())
-    await loop.look(KEY)
-    (deployment,) = (raw for raw in world.observe(KEY).children.values()  # type: ignore[union-attr]
+    cache.put_model(model())
+    await controller.reconcile_one(KEY)
+    (deployment,) = (raw for raw in cache.observe(KEY).children.values()  # type: ignore[union-attr]
                      if raw["kind"] == "Deployment")  # fmt: skip
-    world.put_pod(pod(ready=True, template=deployment["metadata"]["labels"][LABEL_TEMPLATE]))
-    await loop.look(KEY)
+    cache.put_pod(pod(ready=True, template=deployment["metadata"]["labels"][LABEL_TEMPLATE]))
+    await controller.reconcile_one(KEY)
     assert statuses(api) == ["Ready"]
     assert [each[2] for each in api.asked if each[0] == "create"] == ["Ready"]
 
 
 async def test_what_must_be_remembered_is_written_at_once(
-    loop: Controller, world: ClusterCache, api: Api200, clock: Clock
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
-    world.put_model(model(scaleToZeroAfter=60))
-    await loop.look(KEY)
+    cache.put_model(model(scaleToZeroAfter=60))
+    await controller.reconcile_one(KEY)
     assert statuses(api) == ["CreatingPods"]

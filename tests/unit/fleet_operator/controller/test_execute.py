@@ -57,79 +57,79 @@ def api() -> Recorder:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     made = ClusterCache(settings, Resolver(sources), sees_nodes=False)
     made.put_model(model())
     return made
 
 
 @pytest.fixture
-def executor(api: Recorder, world: ClusterCache) -> Executor:
-    return Executor(cast(Api, api), world)
+def executor(api: Recorder, cache: ClusterCache) -> Executor:
+    return Executor(cast(Api, api), cache)
 
 
-def look(world: ClusterCache) -> Observed:
-    observed = world.observe(("ns", "m"))
+def observe(cache: ClusterCache) -> Observed:
+    observed = cache.observe(("ns", "m"))
     assert observed is not None
     return observed
 
 
 async def test_what_is_missing_is_made_without_force_and_then_left_alone(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
-    observed = look(world)
+    observed = observe(cache)
     assert await executor.children(observed, reconcile(observed)) == (2, {})
     assert api.asked == [("apply", "Deployment", False), ("apply", "Service", False)]
-    observed = look(world)
+    observed = observe(cache)
     assert set(observed.children) == {Ref("Deployment", "m"), Ref("Service", "m")}
     assert await executor.children(observed, reconcile(observed)) == (0, {})
 
 
 async def test_what_was_edited_is_taken_back_by_force(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
-    await executor.children(look(world), reconcile(look(world)))
+    await executor.children(observe(cache), reconcile(observe(cache)))
     api.asked.clear()
     ref = Ref("Deployment", "m")
-    found = look(world).children[ref]
+    found = observe(cache).children[ref]
     edited = {**found, "spec": {**found["spec"], "replicas": 9},
               "metadata": {**found["metadata"], "resourceVersion": "99"}}  # fmt: skip
-    world.put_child("Deployment", edited)
+    cache.put_child("Deployment", edited)
     api.version = 100
-    observed = look(world)
+    observed = observe(cache)
     assert await executor.children(observed, reconcile(observed)) == (1, {})
     assert api.asked == [("apply", "Deployment", True)]
 
 
 async def test_an_api_server_that_writes_it_another_way_is_not_asked_again(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
-    observed = look(world)
+    observed = observe(cache)
     plan = reconcile(observed)
     await executor.children(observed, plan)
-    found = look(world).children[Ref("Service", "m")]
+    found = observe(cache).children[Ref("Service", "m")]
     odd = {**found, "spec": {**found["spec"], "type": "clusterip"}}
-    observed = look(world)
+    observed = observe(cache)
     observed = replace(observed, children={**observed.children, Ref("Service", "m"): odd})
     assert await executor.children(observed, plan) == (0, {})
 
 
 async def test_refusals_are_said_and_the_rest_goes_on(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
-    observed = look(world)
+    observed = observe(cache)
     writes, refused = await executor.children(observed, reconcile(observed))
     assert (writes, refused) == (1, {Ref("Deployment", "m"): "spec.x: wrong"})
 
 
 async def test_what_is_leaving_or_anothers_is_left(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
-    plan = reconcile(look(world))
+    plan = reconcile(observe(cache))
     leaving = {"metadata": {"uid": "u", "resourceVersion": "1", "deletionTimestamp": "now"}}
     observed = replace(
-        look(world),
+        observe(cache),
         children={Ref("Deployment", "m"): leaving},
         foreign=frozenset({Ref("Service", "m")}),
     )
@@ -139,20 +139,20 @@ async def test_what_is_leaving_or_anothers_is_left(
 
 
 async def test_deletion_names_the_very_object(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
-    await executor.children(look(world), reconcile(look(world)))
+    await executor.children(observe(cache), reconcile(observe(cache)))
     api.asked.clear()
-    observed = look(world)
+    observed = observe(cache)
     plan = replace(reconcile(observed), objects=(), delete=(Ref("Service", "m"),))
     assert await executor.children(observed, plan) == (1, {})
     assert api.asked == [("delete", "Service", "ns", "m", "Service")]
 
 
 async def test_the_status_is_written_where_it_changed(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
-    observed = look(world)
+    observed = observe(cache)
     plan = reconcile(observed)
     assert await executor.status(observed, plan) is not None
     ((_, body),) = api.asked
@@ -164,18 +164,18 @@ async def test_the_status_is_written_where_it_changed(
 
 @pytest.mark.parametrize("status", [404, 409])
 async def test_a_resource_that_is_gone_has_no_status(
-    api: Recorder, world: ClusterCache, executor: Executor, status: int
+    api: Recorder, cache: ClusterCache, executor: Executor, status: int
 ) -> None:
     api.refuse["status"] = ApiError(status, "", "")
-    assert await executor.status(look(world), reconcile(look(world))) is None
+    assert await executor.status(observe(cache), reconcile(observe(cache))) is None
 
 
 async def test_an_event_that_is_refused_is_no_failure(
-    api: Recorder, world: ClusterCache, executor: Executor
+    api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     api.refuse["Event"] = ApiError(403, "Forbidden", "no")
-    plan = replace(reconcile(look(world)), events=(Event("Normal", "Ready", "x"),) * 2)
-    await executor.events(look(world), plan)
+    plan = replace(reconcile(observe(cache)), events=(Event("Normal", "Ready", "x"),) * 2)
+    await executor.events(observe(cache), plan)
     assert api.asked == [("create", "Event", "Ready")] * 2
 
 

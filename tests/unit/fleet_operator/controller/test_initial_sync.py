@@ -48,7 +48,7 @@ async def listing() -> Listing:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     return ClusterCache(settings, Resolver(sources), sees_nodes=True)
 
 
@@ -57,7 +57,7 @@ Begin = Callable[[], WorkQueue]
 
 @pytest.fixture
 async def begin(
-    listing: Listing, world: ClusterCache, monkeypatch: pytest.MonkeyPatch
+    listing: Listing, cache: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Begin]:
     """Starts it; the queue that it is to open."""
     monkeypatch.setattr(initial_sync, "EVERY_SECONDS", 0.0)
@@ -65,7 +65,7 @@ async def begin(
 
     def start() -> WorkQueue:
         queue = WorkQueue(asyncio.get_running_loop().time)
-        sight = InitialSync(world, queue, cast(Api, listing), (), nodes=True)
+        sight = InitialSync(cache, queue, cast(Api, listing), (), nodes=True)
         tasks.append(asyncio.create_task(sight.run()))
         return queue
 
@@ -86,7 +86,7 @@ async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
 
 
 async def test_everything_listed_is_awaited_what_belongs_to_others_too(
-    begin: Begin, listing: Listing, world: ClusterCache, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, listing: Listing, cache: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(initial_sync, "AGAIN", 10**9)
     listing.has = {
@@ -96,14 +96,14 @@ async def test_everything_listed_is_awaited_what_belongs_to_others_too(
     queue = begin()
     await listing.all_asked.wait()
     for see in (
-        lambda: world.put_model(model()),
-        lambda: world.put_pod(pod()),
-        lambda: world.put_child("Service", {"metadata": SERVICE}),
+        lambda: cache.put_model(model()),
+        lambda: cache.put_pod(pod()),
+        lambda: cache.put_child("Service", {"metadata": SERVICE}),
     ):
         see()
         await asyncio.sleep(0.01)
         assert not queue.is_open
-    world.put_node(NODE)
+    cache.put_node(NODE)
     await opened(queue)
     assert set(listing.asked) == {
         "InferenceModel", "Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim",
@@ -122,10 +122,10 @@ async def test_what_was_deleted_before_it_was_seen_is_not_awaited_for_ever(
 
 
 async def test_one_object_that_cannot_be_read_does_not_stop_all_others(
-    begin: Begin, listing: Listing, world: ClusterCache, caplog: pytest.LogCaptureFixture
+    begin: Begin, listing: Listing, cache: ClusterCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     listing.has = {"InferenceModel": [model()], "Pod": [pod()]}
-    world.put_model(model())
+    cache.put_model(model())
     await opened(begin())
     assert listing.asked.count("Pod") == 2
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [

@@ -39,18 +39,18 @@ def listing() -> Listing:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     return ClusterCache(settings, Resolver(sources), sees_nodes=False)
 
 
 @pytest.fixture
-async def resync(listing: Listing, world: ClusterCache) -> Resync:
+async def resync(listing: Listing, cache: ClusterCache) -> Resync:
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return Resync(world, queue, cast(Api, listing), Metrics(), ())
+    return Resync(cache, queue, cast(Api, listing), Metrics(), ())
 
 
-async def test_in_step(resync: Resync, listing: Listing, world: ClusterCache) -> None:
-    world.put_model(model())
+async def test_in_step(resync: Resync, listing: Listing, cache: ClusterCache) -> None:
+    cache.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "5"}}
     for _ in range(3):
         await resync.compare()
@@ -62,9 +62,9 @@ async def test_in_step(resync: Resync, listing: Listing, world: ClusterCache) ->
 
 
 async def test_the_age_of_a_watch_that_is_behind_grows(
-    resync: Resync, listing: Listing, world: ClusterCache
+    resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
-    world.put_model(model())
+    cache.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "5"}}
     await resync.compare()
     before = resync.ages()
@@ -76,9 +76,9 @@ async def test_the_age_of_a_watch_that_is_behind_grows(
 
 
 async def test_a_watch_that_stays_behind_is_stuck(
-    resync: Resync, listing: Listing, world: ClusterCache
+    resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
-    world.put_model(model())
+    cache.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "6", "uid-unseen": "7"}}
     await resync.compare()
     assert resync.stale == set()  # it may just have happened
@@ -86,48 +86,48 @@ async def test_a_watch_that_stays_behind_is_stuck(
     assert resync.stale == {"InferenceModel"}
     newer = model()
     newer["metadata"]["resourceVersion"] = "6"
-    world.put_model(newer)
+    cache.put_model(newer)
     await resync.compare()
     assert resync.stale == {"InferenceModel"}  # one is still unseen
     seen = model("other", "uid-unseen")
     seen["metadata"]["resourceVersion"] = "7"
-    world.put_model(seen)
+    cache.put_model(seen)
     await resync.compare()
     assert resync.stale == set()
 
 
 async def test_a_busy_object_is_always_a_little_behind(
-    resync: Resync, listing: Listing, world: ClusterCache
+    resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
     for version in range(5, 10):
         raw = model()
         raw["metadata"]["resourceVersion"] = str(version)
-        world.put_model(raw)
+        cache.put_model(raw)
         listing.has = {"InferenceModel": {"uid-m": str(version + 1)}}
         await resync.compare()
         assert resync.stale == set()
 
 
 async def test_what_is_gone_twice_is_dropped(
-    resync: Resync, listing: Listing, world: ClusterCache
+    resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
-    world.put_model(model())
+    cache.put_model(model())
     await resync.compare()
-    assert ("ns", "m") in world.models
+    assert ("ns", "m") in cache.models
     await resync.compare()
-    assert world.models == {}
+    assert cache.models == {}
     assert resync.stale == set()
 
 
 async def test_without_an_api_server_nothing_is_concluded(
-    resync: Resync, listing: Listing, world: ClusterCache
+    resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
-    world.put_model(model())
+    cache.put_model(model())
     listing.has = None
     for _ in range(3):
         await resync.compare()
     assert (resync.reachable, resync.stale) == (False, set())
-    assert ("ns", "m") in world.models
+    assert ("ns", "m") in cache.models
     listing.has = {"InferenceModel": {"uid-m": "5"}}
     await resync.compare()
     assert resync.reachable

@@ -22,9 +22,9 @@ WATCHED = {
 async def made(
     settings: OperatorSettings, sources: Sources, sees_nodes: bool
 ) -> kopf.OperatorRegistry:
-    world = ClusterCache(settings, Resolver(sources), sees_nodes)
+    cache = ClusterCache(settings, Resolver(sources), sees_nodes)
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return registry(world, queue, Metrics(), settings, sees_nodes)
+    return registry(cache, queue, Metrics(), settings, sees_nodes)
 
 
 async def test_kinds(settings: OperatorSettings, sources: Sources) -> None:

@@ -165,7 +165,7 @@ def test_a_future_wish_counts_as_one_of_now() -> None:
     found = decide(IDLE, QUIET, was(0, active=9000), render(NOW + 9999))
     assert found.scaling is not None
     assert found.scaling.last_active_time == render(NOW)
-    assert found.again_in == 300
+    assert found.requeue_after == 300
 
 
 def test_awake_the_minimum_holds_and_zero_is_still_zero() -> None:
@@ -192,7 +192,7 @@ def test_activity_is_written_down_only_now_and_then() -> None:
 
 
 def test_when_to_look_again() -> None:
-    assert decide(IDLE, QUIET, was(1, active=100)).again_in == 200
-    assert decide(AIM, QUIET, was(3, low=20, low_peak=1)).again_in == 40
-    assert decide(AIM, QUIET, was(1)).again_in is None
-    assert decide(IDLE, QUIET, was(0)).again_in is None
+    assert decide(IDLE, QUIET, was(1, active=100)).requeue_after == 200
+    assert decide(AIM, QUIET, was(3, low=20, low_peak=1)).requeue_after == 40
+    assert decide(AIM, QUIET, was(1)).requeue_after is None
+    assert decide(IDLE, QUIET, was(0)).requeue_after is None

@@ -61,7 +61,7 @@ def test_the_first_look_whole(observe: Observe) -> None:
         "Deployment", "Service", "PodDisruptionBudget",
     ]  # fmt: skip
     assert plan.objects[0]["spec"]["replicas"] == 2
-    assert (plan.delete, plan.again_in, plan.wants_stable_template) == ((), None, None)
+    assert (plan.delete, plan.requeue_after, plan.wants_stable_template) == ((), None, None)
     assert plan.events == ()
 
     def condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
@@ -310,7 +310,7 @@ def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
 
     spec = {"scaleToZeroAfter": 7200}
     plan = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
-    assert plan.again_in == 3600
+    assert plan.requeue_after == 3600
     assert plan.status["scaling"] == {
         "desiredReplicas": 1, "reason": "Load", "lastActiveTime": render(NOW - 3600),
     }  # fmt: skip

@@ -174,4 +174,4 @@ def test_a_surge_that_waits_is_thought_over(step: Callable[..., Step]) -> None:
     assert (still.strategy, still.choice) == (SURGE, None)
     soon = ("new", {**WAITING, "created": "2026-01-01T11:59:55Z"})
     patient = step(pods[0], soon, strategy=SURGE)
-    assert (patient.strategy, patient.again_in) == (SURGE, 15.0)
+    assert (patient.strategy, patient.requeue_after) == (SURGE, 15.0)

@@ -66,14 +66,14 @@ async def test_each_pod_is_asked_for_now_and_then(
             asked.append(field_selector)
             return [event("Warning", "FailedMount", "2026-01-01T00:00:02Z")]
 
-    world = ClusterCache(settings, Resolver(sources), sees_nodes=False)
-    world.put_pod(pod(**CREATING))
-    events = PodEvents(world, cast(Api, Events()))
+    cache = ClusterCache(settings, Resolver(sources), sees_nodes=False)
+    cache.put_pod(pod(**CREATING))
+    events = PodEvents(cache, cast(Api, Events()))
     assert [view.name for view in await events.ask(NOW)] == ["m-1"]
-    assert world.hints == {"uid-m-1": "FailedMount: m"}
+    assert cache.hints == {"uid-m-1": "FailedMount: m"}
     assert await events.ask(NOW + 9) == []
     assert asked == ["involvedObject.uid=uid-m-1"]
     assert await events.ask(NOW + 10) == []  # asked again, nothing new
     assert len(asked) == 2
-    world.drop_pod(pod())
-    assert world.hints == {}
+    cache.drop_pod(pod())
+    assert cache.hints == {}

@@ -43,78 +43,78 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
 
 
 @pytest.fixture
-def world(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     return ClusterCache(settings, Resolver(sources), sees_nodes=False)
 
 
 @pytest.fixture
 async def prober(
-    world: ClusterCache, settings: OperatorSettings, sources: Sources
+    cache: ClusterCache, settings: OperatorSettings, sources: Sources
 ) -> AsyncIterator[RemoteProber]:
     queue = WorkQueue(asyncio.get_running_loop().time)
     async with aiohttp.ClientSession() as http:
-        yield RemoteProber(world, queue, Resolver(sources), http)
+        yield RemoteProber(cache, queue, Resolver(sources), http)
 
 
-def add(world: ClusterCache, address: str, generation: int = 1) -> None:
+def add(cache: ClusterCache, address: str, generation: int = 1) -> None:
     raw = model(engine="remote", remote={"address": address})
     raw["metadata"] |= {"generation": generation, "resourceVersion": str(10 + generation)}
-    world.put_model(raw)
+    cache.put_model(raw)
 
 
 @pytest.mark.parametrize(
     ("status", "answers"), [(200, True), (302, True), (401, True), (404, True), (503, False)]
 )
 async def test_what_counts_as_an_answer(
-    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere, status: int, answers: bool
+    cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere, status: int, answers: bool
 ) -> None:
     elsewhere.status = status
-    add(world, elsewhere.address)
+    add(cache, elsewhere.address)
     await prober.ask_all()
-    report = world.remotes["uid-m"]
+    report = cache.remotes["uid-m"]
     said = "answers." if answers else "answers with status 503."
     assert (report.answers, report.message) == (answers, f"{elsewhere.address} {said}")
 
 
 async def test_nobody_there(
-    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
+    cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
     address = elsewhere.address.replace("/base", "0/base")  # a port nobody can have
-    add(world, address)
+    add(cache, address)
     await prober.ask_all()
-    assert not world.remotes["uid-m"].answers
-    assert world.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
+    assert not cache.remotes["uid-m"].answers
+    assert cache.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
 
 
 async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
-    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
+    cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
-    add(world, elsewhere.address)
+    add(cache, elsewhere.address)
     for _ in range(2 * ROUNDS):
         await prober.ask_all()
     assert elsewhere.asked == 3
     elsewhere.status = 503
     while elsewhere.asked == 3:
         await prober.ask_all()
-    assert world.remotes["uid-m"].answers
+    assert cache.remotes["uid-m"].answers
     for _ in range(PATIENCE - 1):
         await prober.ask_all()
-    assert not world.remotes["uid-m"].answers
+    assert not cache.remotes["uid-m"].answers
     elsewhere.status = 200
     for _ in range(ROUNDS):
         await prober.ask_all()
-    assert world.remotes["uid-m"].answers
+    assert cache.remotes["uid-m"].answers
 
 
 async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgotten(
-    world: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
+    cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
-    add(world, "http://127.0.0.1:1")
+    add(cache, "http://127.0.0.1:1")
     await prober.ask_all()
-    assert not world.remotes["uid-m"].answers
-    add(world, elsewhere.address, generation=2)
+    assert not cache.remotes["uid-m"].answers
+    add(cache, elsewhere.address, generation=2)
     await prober.ask_all()
-    assert world.remotes["uid-m"].answers
-    world.drop_model(model())
+    assert cache.remotes["uid-m"].answers
+    cache.drop_model(model())
     await prober.ask_all()
-    assert world.remotes == {}
+    assert cache.remotes == {}

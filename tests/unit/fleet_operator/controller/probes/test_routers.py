@@ -52,27 +52,27 @@ async def router() -> AsyncIterator[Router]:
 
 
 class Fleet:
-    """A world with a router and a scraper."""
+    """A cache with a router and a scraper."""
 
     def __init__(self, sources: Sources, router: Router, http: aiohttp.ClientSession) -> None:
         settings = settings_of(ROUTER_PORT=str(router.port))
         resolver = Resolver(sources)
-        self.world = ClusterCache(settings, resolver, sees_nodes=False)
+        self.cache = ClusterCache(settings, resolver, sees_nodes=False)
         self.queue = WorkQueue(asyncio.get_running_loop().time)
         self.queue.open()
-        self.scraper = Scraper(self.world, self.queue, resolver, http, settings)
+        self.scraper = Scraper(self.cache, self.queue, resolver, http, settings)
 
     def add_router(self, **fields: Any) -> None:
         raw = pod("router", labels=ROUTER, **fields)
         raw["status"]["podIP"] = "127.0.0.1"
-        self.world.put_pod(raw)
+        self.cache.put_pod(raw)
 
     def add_model(self, **spec: Any) -> None:
-        self.world.put_model(model(**spec))
+        self.cache.put_model(model(**spec))
 
     @property
     def load(self) -> Load | None:
-        return self.world.load.of("ns", "org/m")
+        return self.cache.load.of("ns", "org/m")
 
 
 @pytest.fixture
@@ -84,21 +84,21 @@ async def fleet(sources: Sources, router: Router) -> AsyncIterator[Fleet]:
 async def test_models_that_scale_hear_of_a_change_only(fleet: Fleet, router: Router) -> None:
     fleet.add_router()
     fleet.add_model(targetInFlight=2)
-    await fleet.scraper.look()
+    await fleet.scraper.scrape()
     assert fleet.load == Load(3, 0, complete=True)
     assert await fleet.queue.take() == ("ns", "m")
     fleet.queue.done(("ns", "m"), succeeded=True)
-    await fleet.scraper.look()
+    await fleet.scraper.scrape()
     assert fleet.queue.depth == 0
     router.text = 'modelfleet_router_in_flight{model="org/m"} 4.0\n'
-    await fleet.scraper.look()
+    await fleet.scraper.scrape()
     assert fleet.queue.depth == 1
 
 
 async def test_nobody_is_asked_where_no_model_scales(fleet: Fleet, router: Router) -> None:
     fleet.add_router()
     fleet.add_model()
-    await fleet.scraper.look()
+    await fleet.scraper.scrape()
     assert (router.asked, fleet.load) == (0, None)
 
 
@@ -106,7 +106,7 @@ async def test_a_router_that_fails_is_counted_as_silent(fleet: Fleet, router: Ro
     fleet.add_router()
     fleet.add_model(scaleToZeroAfter=5)
     router.status = 500
-    await fleet.scraper.look()
+    await fleet.scraper.scrape()
     assert fleet.load == Load(0, 0, complete=False)
 
 
@@ -119,5 +119,5 @@ async def test_a_leaving_router_still_counts(
 ) -> None:
     fleet.add_router(**fields)
     fleet.add_model(targetInFlight=2)
-    await fleet.scraper.look()
+    await fleet.scraper.scrape()
     assert router.asked == asked

@@ -11,7 +11,7 @@ from tests.unit.fleet_operator.conftest import model
 from fleet_contract.status import Scaling
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.reconcile import reconcile
-from fleet_operator.decide.remembered import remembered
+from fleet_operator.decide.status import read_part
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from fleet_operator.decide.remembered import remembered
     ],
 )
 def test_what_cannot_be_read_is_forgotten(raw: Any, desired: int | None) -> None:
-    found = remembered(Scaling, raw)
+    found = read_part(Scaling, raw)
     assert (found.desired_replicas if found is not None else None) == desired
 
 
