@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-cluster lint bench bench-figures lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-cluster docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -78,6 +78,14 @@ test-deps: ## Install the Debian packages the tests use (needs root)
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	if [ -d /run/systemd/system ]; then for service in $(SERVICES); do \
 		case "$$missing " in *" $$service "*) systemctl disable --quiet $$service;; esac; done; fi
+
+docs: env-dev ## Regenerate pages, the CRD and the chart's copies
+	@mkdir -p build
+	$(BIN)/modelfleet crd --write
+	$(BIN)/modelfleet settings --markdown > build/settings.md && mv build/settings.md docs/settings.md
+	$(BIN)/modelfleet settings --env > build/env.example && mv build/env.example .env.example
+	PYTHONPATH=tests $(BIN)/python -m support.module_map > build/modules.md && mv build/modules.md docs/modules.md
+	$(MAKE) --no-print-directory chart
 
 lock: ## Pin every dependency in requirements.lock
 	@$(call make-venv,build/lock-venv)

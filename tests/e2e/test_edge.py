@@ -17,12 +17,12 @@ import openai
 import pytest
 
 from harness import edge as edges
-from harness import waiting
 from harness.api import Json
 from harness.edge import Edge
 from harness.fleet import CHAT, ROUTERS, SPEECH, Fleet, of_model
 from harness.run import Run
 from harness.servers import total
+from support import waiting
 
 TALE = {
     "model": CHAT,

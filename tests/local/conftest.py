@@ -8,7 +8,6 @@ import os
 import queue
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,8 @@ import httpx
 import openai
 import psutil
 import pytest
+
+from support.ports import free_port
 
 MODELFLEET = Path(sys.executable).with_name("modelfleet")
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -130,12 +131,6 @@ def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
 def gone() -> Callable[[list[psutil.Process]], bool]:
     """Whether processes end within seconds."""
     return lambda family: left_of(family) == []
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 Start = Callable[..., AbstractContextManager[Fleet]]

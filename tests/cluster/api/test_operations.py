@@ -16,8 +16,8 @@ from harness.nodes import on_node
 from harness.operator_process import NAMESPACE, OperatorProcess
 from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
-from harness.waiting import until
 from harness.wire import Wire
+from support.waiting import until
 
 AddNode = Callable[..., Json]
 Put = Callable[..., Json]

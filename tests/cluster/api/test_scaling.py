@@ -15,7 +15,7 @@ from harness.netns import Namespace
 from harness.operator_process import OperatorProcess
 from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
-from harness.waiting import until
+from support.waiting import until
 
 AddNode = Callable[..., Json]
 ROUTER = {"app.kubernetes.io/name": "modelfleet", "app.kubernetes.io/component": "router"}

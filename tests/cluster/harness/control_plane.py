@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from harness.api import Api, ApiError
 from harness.binaries import program
 from harness.process import Process
 from harness.run import Run
+from support.ports import free_ports
 
 _USERS = {
     "admin": ("admin", "system:masters"),
@@ -50,7 +50,7 @@ class ControlPlane:
         self._services = services
         self._real_nodes = real_nodes
         self._folder = run.path(name, "x").parent
-        self._etcd_port, self._peer_port, self._port = _free_ports(3)
+        self._etcd_port, self._peer_port, self._port = free_ports(3)
         self._tokens = {user: secrets.token_hex(16) for user in _USERS}
         self._processes: dict[str, Process] = {}
         self.server = f"https://{address or '127.0.0.1'}:{self._port}"
@@ -183,11 +183,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url, trust_env=False, timeout=2).is_success
     except httpx.HTTPError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import socket
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.api import Api, Json
 from harness.control_plane import ControlPlane
 from harness.process import Process
 from harness.run import Run
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = "modelfleet-system"
@@ -94,7 +94,7 @@ class OperatorProcess:
 
     def start(self, **settings: str) -> None:
         """Start it and return when its watches are complete."""
-        self.port = _free_port()
+        self.port = free_port()
         environ = {
             **QUICK,
             "KUBECONFIG": str(self._config),
@@ -154,8 +154,3 @@ class OperatorProcess:
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

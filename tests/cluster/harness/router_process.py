@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from harness.control_plane import ControlPlane
 from harness.process import Process
 from harness.run import Run
 from harness.tenant import Tenant
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "modelfleet-router"
@@ -130,9 +130,3 @@ class StubServers:
             return httpx.get("http://127.0.0.1:8000/v1/models", trust_env=False).status_code == 200
         except httpx.HTTPError:
             return False
-
-
-def free_port() -> int:
-    """A port of the loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 
-from harness import waiting
 from harness.api import Json
 from harness.fleet import is_ready
+from support import waiting
 
 
 def metric(pod: Json, name: str, label: str = "") -> float:
@@ -28,7 +28,7 @@ def total(pods: list[Json], name: str, label: str = "") -> float:
 
 def busy(pod: Json) -> None:
     """Until its server works on a request."""
-    waiting.until(lambda: metric(pod, "modelfleet_in_flight"), timeout=60)
+    waiting.until(lambda: metric(pod, "modelfleet_in_flight"), seconds=60)
 
 
 def restarted(pod: Json | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_local.settings import UpSettings
+from support.waiting import until_async
 
 
 @pytest.fixture
@@ -28,9 +28,4 @@ def spec() -> Callable[..., ModelSpec]:
 def until() -> Callable[..., Awaitable[None]]:
     """Waits until a condition holds that no event announces, and fails when it never does."""
 
-    async def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110  (other processes set no event of ours)
-                await asyncio.sleep(0.01)
-
-    return wait
+    return until_async

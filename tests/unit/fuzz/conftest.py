@@ -14,6 +14,7 @@ import hypothesis
 import psutil
 import pytest
 
+from support.ports import free_port
 from unit.fuzz import wire
 from unit.fuzz.processes import ENVIRON, running, told_no_traceback
 
@@ -82,14 +83,6 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
         finally:
             router.terminate()
             router.wait(30)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
 from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
 from fleet_server.state import ServerState
+from support.waiting import until_async
 
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, dict[str, Any]] = {
@@ -177,16 +176,9 @@ class Live:
 
     async def idle(self) -> None:
         """Until nothing runs and nothing waits."""
-        await eventually(
+        await until_async(
             lambda: not self.gauge("modelfleet_in_flight") + self.gauge("modelfleet_queue_depth")
         )
-
-
-async def eventually(holds: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        await asyncio.sleep(0.01)
 
 
 Serve = Callable[..., AbstractContextManager[Live]]
@@ -228,4 +220,4 @@ def scripted() -> type[ScriptedChat]:
 
 @pytest.fixture
 def until() -> Any:
-    return eventually
+    return until_async

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from unit.fleet_server.chat.conftest import ScriptedChat, Serve, eventually, serving
+from support.waiting import until_async
+from unit.fleet_server.chat.conftest import ScriptedChat, Serve, serving
 
 
 @pytest.fixture
@@ -22,4 +23,4 @@ def scripted() -> type[ScriptedChat]:
 
 @pytest.fixture
 def until() -> Any:
-    return eventually
+    return until_async

@@ -12,6 +12,7 @@ import pytest
 
 from fleet_server.embeddings.batcher import Batcher, Beside
 from fleet_server.embeddings.planner import Bounds
+from support.waiting import until_async
 
 Batch = list[Sequence[int]]
 Make = Callable[..., Batcher]
@@ -82,12 +83,6 @@ def make(model: Model) -> Iterator[Make]:
         batcher.close()
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110  (threads of the batcher make it true)
-            await asyncio.sleep(0.001)
-
-
 async def test_an_input_alone_gets_all_cores(make: Make, model: Model) -> None:
     batcher = make()
     for number in range(5):
@@ -99,12 +94,12 @@ async def test_what_waited_is_dealt_out(make: Make, model: Model) -> None:
     batcher = make()
     model.gate.clear()
     tasks = [asyncio.create_task(batcher.run([[0]]))]
-    await until(lambda: model.alone == [1])
+    await until_async(lambda: model.alone == [1])
     tasks += [asyncio.create_task(batcher.run([[number]])) for number in range(1, 7)]
     await asyncio.sleep(0)
     assert model.beside == []
     model.let_one_end()
-    await until(lambda: model.at_once == 2)
+    await until_async(lambda: model.at_once == 2)
     assert model.beside == [3, 3]
     model.gate.set()
     found = await asyncio.gather(*tasks)
@@ -116,7 +111,7 @@ async def test_one_big_request_uses_all_lanes(make: Make, model: Model) -> None:
     batcher = make()
     model.gate.clear()
     task = asyncio.create_task(batcher.run([[number] for number in range(16)]))
-    await until(lambda: model.at_once == 2)
+    await until_async(lambda: model.at_once == 2)
     assert model.beside == [8, 8]
     model.gate.set()
     assert (await task).ravel().tolist() == list(range(16))
@@ -130,7 +125,7 @@ async def test_lanes_that_are_not_there_yet_are_not_used(make: Make, model: Mode
     model.lanes = 2
     model.gate.clear()
     task = asyncio.create_task(batcher.run([[number] for number in range(6)]))
-    await until(lambda: model.at_once == 2)
+    await until_async(lambda: model.at_once == 2)
     assert (model.alone, model.beside) == ([6], [3, 3])
     model.gate.set()
     await task

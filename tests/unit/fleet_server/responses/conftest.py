@@ -8,7 +8,8 @@ from typing import Any
 import openai
 import pytest
 
-from unit.fleet_server.chat.conftest import ScriptedChat, Serve, eventually, serving
+from support.waiting import until_async
+from unit.fleet_server.chat.conftest import ScriptedChat, Serve, serving
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def scripted() -> type[ScriptedChat]:
 
 @pytest.fixture
 def until() -> Any:
-    return eventually
+    return until_async
 
 
 @pytest.fixture

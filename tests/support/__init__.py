@@ -1,0 +1,1 @@
+"""What several suites and generated documents share; holds no tests."""

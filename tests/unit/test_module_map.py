@@ -1,0 +1,34 @@
+"""docs/modules.md lists every module and is fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.module_map import BASES, FLOORS, ROOT, first_sentence, page
+
+
+def test_the_page_is_fresh() -> None:
+    assert (ROOT / "docs" / "modules.md").read_text() == page(), "run `make docs`"
+
+
+def test_every_package_is_listed() -> None:
+    found = {
+        path.parent.name for base in BASES for path in (ROOT / base).glob("fleet_*/__init__.py")
+    }
+    assert found == set(FLOORS)
+
+
+def test_every_module_has_a_sentence() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for base in BASES
+        for path in sorted((ROOT / base).rglob("fleet_*/**/*.py"))
+        if not first_sentence(path)
+    ]
+    assert silent == []
+
+
+def test_the_first_sentence_ends_at_its_full_stop(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('"""Reads a file\nin pieces. More of it\n\nAnd more."""\n')
+    assert first_sentence(module) == "Reads a file in pieces."
