@@ -18,6 +18,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
+from fleet_prepare.errors import CannotServe
 from fleet_server import golden, warmup
 from fleet_server.app import create_app
 from fleet_server.head_start import HeadStart
@@ -139,7 +140,7 @@ class Launcher:
             if spec.golden:
                 stages.begin("golden")
                 await asyncio.to_thread(golden.check, spec, loaded.model)
-        except (LoadError, WeightsError) as error:
+        except (LoadError, CannotServe, WeightsError) as error:
             self._fail(str(error))
         except MemoryError:
             self._fail(f"{spec.model} does not fit the memory. Use a smaller model or dtype.")

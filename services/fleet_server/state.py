@@ -13,8 +13,8 @@ from fleet_contract.api.models import ServerHealth
 from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import ModelSpec
+from fleet_prepare.choose import Choice
 from fleet_server.admission import Admission, Slot
-from fleet_server.engines.choose import Choice
 from fleet_server.metrics import Metrics
 from fleet_server.startup import Stages, Transfer
 
