@@ -79,19 +79,20 @@ class Plan:
 def speech_quantization(spec: ModelSpec, device: str) -> str:
     """Number format of a converted Whisper: what `dtype` names, else int8, on a GPU float16.
 
-    Raises CannotServe for one CTranslate2 does not store.
+    bfloat16 is stored as float16, from which CTranslate2 computes in it. Raises CannotServe for a
+    format it does not store.
     """
     asked = _asked(spec)
     if asked == "int4" or spec.dtype is Dtype.FP8:
         raise CannotServe(
-            f"{spec.model}: CTranslate2 stores Whisper in float32, float16, bfloat16 or int8, not "
-            f"in {'int4' if asked == 'int4' else 'fp8'}.",
+            f"{spec.model}: CTranslate2 stores Whisper in float32, float16 or int8, not in "
+            f"{'int4' if asked == 'int4' else 'fp8'}.",
             "Leave quantization and dtype at auto.",
         )
     if asked == "int8":
         return "int8"
     if spec.dtype is not Dtype.AUTO:
-        return spec.dtype.value
+        return "float16" if spec.dtype is Dtype.BFLOAT16 else spec.dtype.value
     if asked == "none":
         return "float32" if device == "cpu" else "float16"
     return "int8" if device == "cpu" else "float16"

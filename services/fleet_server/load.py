@@ -1,4 +1,4 @@
-"""From a spec to a loaded, warm model: choose the engine, import it, build it, run it once.
+"""From a spec and a chosen engine to a loaded model: import the engine, build it.
 
 The only module of the server that imports engines, and only the chosen one.
 """
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare import machine, model_files
-from fleet_prepare.choose import Choice, choose
+from fleet_prepare.choose import Choice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -39,18 +38,12 @@ class Loaded:
     build_seconds: float
 
 
-def pick(spec: ModelSpec, folder: Path) -> Choice:
-    """The engine for the files in `folder` on this machine. Raises CannotServe."""
-    choice = choose(spec, model_files.from_folder(folder), machine.here())
+def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
+    """Import the engine and build the model. Raises LoadError with what to do."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
         device=choice.device, reason=choice.reason,
     )  # fmt: skip
-    return choice
-
-
-def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
-    """Import the engine and build the model. Raises LoadError with what to do."""
     started = time.monotonic()
     factory = _factory(choice)
     imported = time.monotonic()

@@ -29,6 +29,7 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     FETCHING = "fetching"
+    CONVERTING = "converting"
     LOADING = "loading"
     WARMING = "warming"
     READY = "ready"
@@ -132,7 +133,7 @@ class ServerState:
     def health(self) -> ServerHealth:
         """The body of the readiness probe: where the server is in its life, and how far."""
         phase = self.phase if self.is_healthy else Phase.FAILED
-        transfer = self.transfer if phase is Phase.FETCHING else None
+        transfer = self.transfer if phase in (Phase.FETCHING, Phase.CONVERTING) else None
         return {
             "status": phase.value,
             "model": self.spec.model,
