@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fleet_contract.spec import Engine, ModelSpec, Task
-from fleet_prepare.converters import CONVERTERS, Converter, Plan
+from fleet_prepare import converters
+from fleet_prepare.converters import Converter, Plan
 from fleet_prepare.cublas import LIBRARY
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
@@ -58,10 +59,13 @@ def choose(
     spec: ModelSpec,
     files: ModelFiles,
     machine: Machine,
-    converters: Sequence[Converter] = CONVERTERS,
+    known: Sequence[Converter] | None = None,
 ) -> Choice:
-    """The engine for `spec`. Raises CannotServe, with what would make it run, where none does."""
-    decision = _Decision(spec, files, machine, converters)
+    """The engine for `spec`; `known` are the converters there are, those of this package when None.
+
+    Raises CannotServe, with what would make it run, where none fits.
+    """
+    decision = _Decision(spec, files, machine, converters.CONVERTERS if known is None else known)
     if spec.handler is not None:
         device = machine.accelerator if spec.device == "auto" else spec.device
         return Choice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
@@ -71,19 +75,19 @@ def choose(
 
 
 class _Decision:
-    """One decision; `_notes` collects why the GPU was passed over."""
+    """One decision: what is asked, what there is, and which engine follows."""
 
     def __init__(
         self,
         spec: ModelSpec,
         files: ModelFiles,
         machine: Machine,
-        converters: Sequence[Converter],
+        known: Sequence[Converter],
     ) -> None:
         self._spec = spec
         self._files = files
         self._machine = machine
-        self._converters = converters
+        self._converters = known
         self._device = machine.accelerator if spec.device == "auto" else spec.device
 
     def automatic(self) -> Choice:

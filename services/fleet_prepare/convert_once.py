@@ -20,6 +20,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare import child_process
 from fleet_prepare.converters import BYTES_PER_WEIGHT, Plan, stored_bytes_per_weight
 from fleet_prepare.model_files import ModelFiles
+from fleet_weights.allowed import is_allowed
 from fleet_weights.assemble import RECORD
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
@@ -89,7 +90,8 @@ def convert_once(
 def _suffix(spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store: Store) -> str:
     if source == store.folder(spec):
         return plan.suffix
-    stats = [(name, (source / name).stat()) for name in sorted(files.names)]
+    read = sorted(name for name in files.names if is_allowed(name, files.names))
+    stats = [(name, (source / name).stat()) for name in read]
     state = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
     return f"-{hashlib.sha256(state.encode()).hexdigest()[:STATE_DIGITS]}{plan.suffix}"
 

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_prepare import model_files
+from fleet_prepare import converters, model_files
 from fleet_prepare.choose import FACTORIES, Choice, choose
-from fleet_prepare.converters import CONVERTERS, Plan
+from fleet_prepare.converters import Plan
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
@@ -106,7 +106,7 @@ def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepare
     if spec.handler is not None or spec.vision:
         return None
     asked = machine.accelerator if spec.device == "auto" else spec.device
-    for converter in CONVERTERS:
+    for converter in converters.CONVERTERS:
         if converter.task is not spec.task or spec.engine not in (converter.engine, "auto"):
             continue
         if (package := converter.load()) is None:
@@ -118,8 +118,7 @@ def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepare
             if not folder.is_dir():
                 continue
             choice = choose(spec, model_files.from_folder(folder), machine)
-            factory = FACTORIES[converter.engine, spec.task]
-            if choice.factory == factory and choice.device == device:
+            if choice.factory == FACTORIES[converter.engine, spec.task]:
                 return Prepared(folder, replace(choice, reason=f"{choice.reason}, converted"))
     return None
 
