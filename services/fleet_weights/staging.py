@@ -61,7 +61,8 @@ class Staging:
         with Downloader(self._environ, self._meter, self._patience) as downloader:
             source = self._plan.source
             if isinstance(source, Hub):
-                listed = hub.files(source, downloader, self._plan.source_sha256, self._kind)
+                sha256 = self._plan.source_sha256
+                listed = hub.files(source, downloader, sha256, parts, self._kind)
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             packages, web = _units(self._files, source)
