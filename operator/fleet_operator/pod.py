@@ -12,6 +12,7 @@ from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_la
 from fleet_operator.resolve import Resolution
 from fleet_operator.server_container import ENDPOINT_SECONDS, Object, server_container
 from fleet_operator.settings import OperatorSettings
+from fleet_operator.tolerations import with_accelerators
 from fleet_operator.volumes import storage
 
 LEAVE_SECONDS = 15
@@ -58,6 +59,10 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
             template = patch.merge(template, spec.pod_template)
         except patch.PatchError as error:
             return Problem("InvalidSpec", str(error))
+    try:
+        template = {**template, "spec": with_accelerators(template["spec"])}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return Problem("InvalidSpec", f"podTemplate gives no valid PodSpec: {error}")
     return _labelled(name, template)
 
 
