@@ -67,6 +67,11 @@ class Checkpoint:
         return named if isinstance(named, str) else None
 
     @property
+    def fits_float16(self) -> bool:
+        """Whether the activations stay within float16; those of Gemma 3 do not (its model card)."""
+        return not str(self.config.get("model_type", "")).startswith("gemma3")
+
+    @property
     def source(self) -> dict[str, Any]:
         """Arguments of every `from_pretrained`: where to look, and that nothing is executed."""
         where = {"gguf_file": self.gguf} if self.gguf else {}
