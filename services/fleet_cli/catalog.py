@@ -68,7 +68,7 @@ def source(spec: ModelSpec) -> str:
 
 
 def _shape(spec: ModelSpec) -> str:
-    if spec.task in (Task.EMBEDDING, Task.RERANK):
+    if spec.task is Task.EMBEDDING:
         sizes = [spec.dimensions, *spec.matryoshka_dimensions]
         return "/".join(str(size) for size in sizes if size) + " dimensions"
     if spec.task is Task.SPEECH:

@@ -222,6 +222,20 @@ def test_weights_of_a_claim_and_a_cache(sources: Sources) -> None:
     assert found["volumes"][1]["persistentVolumeClaim"] == {"claimName": "all-models"}
 
 
+def test_the_nodes_disk_is_asked_for_where_weights_are_kept_on_it(sources: Sources) -> None:
+    """By the catalog; what a manifest asks for is never left out."""
+    cache = Profile(model_cache=ModelCache(size="10Gi"))
+
+    def asked(default: Profile | None, **spec: Any) -> Any:
+        (server,) = template(sources, default, model="BAAI/bge-m3", **spec)["spec"]["containers"]
+        return server["resources"]["requests"].get("ephemeral-storage")
+
+    own = {"requests": {"ephemeral-storage": "9Gi"}}
+    assert asked(None) == "4Gi"
+    assert asked(cache) is None
+    assert (asked(None, resources=own), asked(cache, resources=own)) == ("9Gi", "9Gi")
+
+
 @pytest.mark.parametrize(
     ("environ", "profile", "secret"),
     [
