@@ -1,4 +1,4 @@
-"""`modelfleet catalog`: the models that can be named by id alone, as a table or as JSON."""
+"""`modelfleet catalog`: the models that can be named by id alone, as a table, JSON or a page."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ CatalogFile = Annotated[
 @app.command()
 def catalog(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/models.md.")] = False,
     file: CatalogFile = None,
 ) -> None:
     """List the models of the catalog."""
     with usage_errors("catalog"):
         specs = list(known_models.load(file).values())
+        if markdown:
+            from fleet_cli import models_page
+
+            print(models_page.markdown(specs, models_page.read()), end="")
+            return
     if as_json:
         entries = [
             {"task": spec.task.value, "engine": spec.engine.value, **spec.to_wire()}
