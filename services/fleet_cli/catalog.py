@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fleet_cli.selection import usage_errors
-from fleet_contract import catalog as known_models
+from fleet_cli.selection import known_models, usage_errors
 from fleet_contract.completion import GPU
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
 
@@ -19,7 +18,8 @@ PLAIN_WIDTH = 200
 """Columns of the table where it goes to a file or a pipe."""
 
 CatalogFile = Annotated[
-    Path | None, typer.Option("--catalog", help="Another catalog file than the packaged one.")
+    Path | None,
+    typer.Option("--catalog", help="File of entries that are added to the catalog (CATALOG)."),
 ]
 
 
@@ -31,7 +31,7 @@ def catalog(
 ) -> None:
     """List the models of the catalog."""
     with usage_errors("catalog"):
-        specs = list(known_models.load(file).values())
+        specs = list(known_models(file).values())
         if markdown:
             from fleet_cli import models_page
 

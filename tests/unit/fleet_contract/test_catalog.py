@@ -120,7 +120,8 @@ def test_an_unknown_name_gets_a_hint(known: dict[str, ModelSpec], name: str, wor
     [
         ("", "must be a mapping with a list under `models`"),
         ("models: {a: b}", "must be a mapping with a list"),
-        ("models: []\nother: 1", "unknown key 'other'"),
+        ("models: []\nother: 1", "unknown key 'other'; known are models"),
+        ("models: []\nreplace: yes please", "replace: must be true or false"),
         ("models: [a]", r"models\[0\]: must be a mapping, not str"),
         ("models:\n- model: a\n  task: sing", r"models\[0\] \(a\): task: "),
         ("models:\n- model: a\n  limits: {maxItems: 0}", r"\(a\): limits.maxItems: "),
@@ -146,7 +147,27 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         catalog.load(tmp_path / "nothing.yaml")
 
 
-def test_another_file(tmp_path: Path) -> None:
+OWN = """
+models:
+- {model: acme/x, aliases: [bge-m3], task: embedding, source: "hf://acme/x"}
+- {model: openai/whisper-tiny, task: speech, source: "hf://acme/tiny"}
+"""
+
+
+def test_a_file_of_ones_own_adds_entries(tmp_path: Path, known: dict[str, ModelSpec]) -> None:
+    """Its ids win, aliases too; all else of the catalog is as it was."""
     file = tmp_path / "own.yaml"
-    file.write_text("models: [{model: acme/x, task: embedding, source: 'hf://acme/x'}]")
-    assert list(catalog.load(file)) == ["acme/x"]
+    file.write_text(OWN)
+    found = catalog.load(file)
+    assert found.keys() == known.keys() | {"acme/x"}
+    assert found["openai/whisper-tiny"].source == "hf://acme/tiny"
+    assert catalog.find("bge-m3", found) == found["acme/x"]
+    assert "bge-m3" not in found["BAAI/bge-m3"].aliases
+    assert catalog.find("whisper-tiny", found) is None
+    assert found["BAAI/bge-reranker-v2-m3"] == known["BAAI/bge-reranker-v2-m3"]
+
+
+def test_a_file_may_be_the_whole_catalog(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"replace: true\n{OWN}")
+    assert list(catalog.load(file)) == ["acme/x", "openai/whisper-tiny"]
