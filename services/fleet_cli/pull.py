@@ -29,9 +29,20 @@ def pull(
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder of the weights (MODELS_DIR).")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch models this machine cannot serve, too.")
+    ] = False,
+    convert: Annotated[
+        bool,
+        typer.Option(help="Convert weights that no engine of this machine reads as they are."),
+    ] = True,
     catalog_file: CatalogFile = None,
 ) -> None:
-    """Download the weights of models; goes on where it was interrupted."""
+    """Download the weights of models and make them ready for this machine's engines.
+
+    Goes on where it was interrupted. A model that this machine cannot serve is refused before
+    anything is fetched; for another machine, use --force or --no-convert.
+    """
     from fleet_weights.store import Store, default_root
 
     environ = environment()
@@ -45,7 +56,9 @@ def pull(
     from fleet_cli.pull_report import pull_all
 
     try:
-        failed = pull_all(specs, Store(models_dir or default_root(environ)), environ)
+        failed = pull_all(
+            specs, Store(models_dir or default_root(environ)), environ, force=force, convert=convert
+        )
     except KeyboardInterrupt:
         print("modelfleet pull: interrupted; it goes on from there next time.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)

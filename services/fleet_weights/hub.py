@@ -14,7 +14,7 @@ from urllib.parse import quote
 from fleet_weights.address import Hub, Web
 from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub_files import choose
+from fleet_weights.hub_files import Kind, choose
 from fleet_weights.plan import File, Piece
 
 if TYPE_CHECKING:
@@ -33,14 +33,21 @@ class Entry:
     blob: str | None
 
 
-def files(address: Hub, downloader: Downloader, sha256: str | None) -> list[File]:
+def listing_url(address: Hub, downloader: Downloader) -> str:
+    """Where the hub lists the repository at the address's revision."""
+    repo, revision = quote(address.repo), quote(address.revision, safe="")
+    return f"{downloader.web.endpoint}/api/models/{repo}/revision/{revision}?blobs=true"
+
+
+def files(
+    address: Hub, downloader: Downloader, sha256: str | None, kind: Kind | None = None
+) -> list[File]:
     """What to download for `address`. Raises WeightsError.
 
-    `sha256` is the spec's own, for an address of one file.
+    `sha256` is the spec's own, for an address of one file; `kind` the format of weights to take.
     """
-    endpoint = downloader.web.endpoint
-    repo, revision = quote(address.repo), quote(address.revision, safe="")
-    listing = downloader.json(f"{endpoint}/api/models/{repo}/revision/{revision}?blobs=true")
+    endpoint, repo = downloader.web.endpoint, quote(address.repo)
+    listing = downloader.json(listing_url(address, downloader))
     commit, entries = read(listing, address)
     return [
         File(
@@ -56,7 +63,7 @@ def files(address: Hub, downloader: Downloader, sha256: str | None) -> list[File
             ),
             sha256,
         )
-        for entry in _wanted(address, entries, sha256)
+        for entry in _wanted(address, entries, sha256, kind)
     ]
 
 
@@ -83,7 +90,9 @@ def _entry(raw: dict[str, Any], address: Hub) -> Entry:
     )
 
 
-def _wanted(address: Hub, entries: dict[str, Entry], sha256: str | None) -> list[Entry]:
+def _wanted(
+    address: Hub, entries: dict[str, Entry], sha256: str | None, kind: Kind | None
+) -> list[Entry]:
     if address.path in entries:
         check_name(address.path, entries)
         return [entries[address.path]]
@@ -93,7 +102,7 @@ def _wanted(address: Hub, entries: dict[str, Entry], sha256: str | None) -> list
         )
     prefix = f"{address.path}/" if address.path else ""
     inside = [path.removeprefix(prefix) for path in entries if path.startswith(prefix)]
-    return [entries[prefix + path] for path in choose(inside, f"hf://{address.repo}")]
+    return [entries[prefix + path] for path in choose(inside, f"hf://{address.repo}", kind)]
 
 
 def _inside(path: str, below: str) -> str:

@@ -8,22 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from fleet_prepare.encoder import ACTIVATIONS, Activation, graph_refusal
 from fleet_server.engines.encoder_files.positions import position_offset
 from fleet_server.load_error import LoadError
-
-Activation = Literal["gelu_erf", "gelu_tanh", "relu", "silu"]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu_erf",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
 
 FAMILIES: dict[str, bool] = {
     "bert": False,
@@ -32,8 +21,6 @@ FAMILIES: dict[str, bool] = {
     "camembert": True,
 }
 """`model_type` of each known family, and whether its position ids begin behind the padding id."""
-
-KNOWN = ", ".join(FAMILIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +43,9 @@ class Architecture:
         return self.hidden // self.heads
 
 
-def refusal(config: Mapping[str, Any]) -> str | None:
-    """Why no graph can be built for this config.json, or None if one can."""
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        return f"model_type {family!r} is not among the encoders built here ({KNOWN})"
-    if config.get("is_decoder"):
-        return "it is a decoder"
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        return f"position_embedding_type {config['position_embedding_type']!r} is not known"
-    if config.get("hidden_act", "gelu") not in ACTIVATIONS:
-        return f"hidden_act {config['hidden_act']!r} is not known"
-    if config.get("embedding_size", config.get("hidden_size")) != config.get("hidden_size"):
-        return "its embedding size differs from its hidden size"
-    return None
-
-
 def read(config: Mapping[str, Any]) -> Architecture:
     """The architecture in a config.json. Raises LoadError naming what is unknown or missing."""
-    if (reason := refusal(config)) is not None:
+    if (reason := graph_refusal(config)) is not None:
         raise LoadError(
             f"No encoder graph can be built: {reason}.", "The torch engine serves other encoders."
         )

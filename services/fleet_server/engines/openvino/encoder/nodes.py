@@ -9,7 +9,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
-from fleet_server.engines.openvino.encoder.architecture import Activation
+from fleet_prepare.encoder import Activation
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.protocols import Float32
 

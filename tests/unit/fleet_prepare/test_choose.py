@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_server.engines.choose import Choice, Machine, choose
-from fleet_server.load_error import LoadError
+from fleet_prepare.choose import Choice, choose
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.model_files import from_folder
 
 CPU = Machine("cpu", has_torch=False)
 CPU_TORCH = Machine("cpu", has_torch=True)
@@ -30,10 +32,16 @@ def whisper(folder: Path) -> Path:
     return folder
 
 
-def pick(folder: Path, machine: Machine, encoder: str | None = None, **spec: object) -> Choice:
-    return choose(
-        ModelSpec.model_validate({"model": "org/m", **spec}), folder, machine, lambda _: encoder
-    )
+def safetensors(folder: Path, **config: object) -> Path:
+    (folder / "model.safetensors").write_bytes(b"x")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def pick(folder: Path, machine: Machine, **spec: object) -> Choice:
+    whole = ModelSpec.model_validate({"model": "org/m", **spec})
+    return choose(whole, from_folder(folder), machine, ())
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
@@ -46,7 +54,7 @@ def test_gguf_on_a_cpu_goes_to_openvino(tmp_path: Path, architecture: str) -> No
 def test_a_gguf_of_another_family_needs_torch(tmp_path: Path) -> None:
     folder = gguf(tmp_path, "mamba")
     assert pick(folder, CPU_TORCH).engine is Engine.TORCH
-    with pytest.raises(LoadError, match="make up TORCH=1"):
+    with pytest.raises(CannotServe, match="make up TORCH=1"):
         pick(folder, CPU)
 
 
@@ -73,15 +81,18 @@ def test_ctranslate2_has_no_mps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["embedding", "rerank"])
 def test_encoders_on_a_cpu_go_to_openvino(tmp_path: Path, task: str) -> None:
-    choice = pick(tmp_path, CPU, encoder="the folder holds BERT safetensors", task=task)
+    choice = pick(safetensors(tmp_path, model_type="bert"), CPU, task=task)
     assert choice.engine is Engine.OPENVINO
-    assert "BERT" in choice.reason
-    with pytest.raises(LoadError, match="torch"):
-        pick(tmp_path, CPU, encoder=None, task=task)
+    assert "bert" in choice.reason
+    with pytest.raises(CannotServe, match="torch"):
+        pick(safetensors(tmp_path, model_type="electra"), CPU, task=task)
 
 
 def test_vision_needs_torch(tmp_path: Path) -> None:
-    assert pick(tmp_path, CPU_TORCH, vision=True).engine is Engine.TORCH
+    folder = safetensors(tmp_path, model_type="qwen3_vl")
+    assert pick(folder, CPU_TORCH, vision=True).engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="make up TORCH=1"):
+        pick(folder, CPU, vision=True)
 
 
 def test_a_handler_wins(tmp_path: Path) -> None:
@@ -90,11 +101,17 @@ def test_a_handler_wins(tmp_path: Path) -> None:
 
 
 def test_a_named_engine_that_cannot_do_the_task_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match="ctranslate2, torch"):
+    with pytest.raises(CannotServe, match="ctranslate2, torch"):
         pick(tmp_path, CPU, engine="openvino", task="speech")
 
 
 def test_a_named_engine_is_taken(tmp_path: Path) -> None:
-    assert pick(tmp_path, CPU_TORCH, engine="torch").engine is Engine.TORCH
-    with pytest.raises(LoadError, match="make up TORCH=1"):
-        pick(tmp_path, CPU, engine="torch")
+    folder = safetensors(tmp_path, model_type="llama")
+    assert pick(folder, CPU_TORCH, engine="torch").engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="make up TORCH=1"):
+        pick(folder, CPU, engine="torch")
+
+
+def test_a_named_engine_that_reads_none_of_the_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match=r"model\.safetensors"):
+        pick(safetensors(tmp_path, model_type="llama"), CPU, engine="openvino")
