@@ -43,11 +43,11 @@ class Hub:
         return {path.removeprefix(prefix) for path in self.asked if path.startswith(prefix)}
 
     @contextmanager
-    def serving(self) -> Iterator[Hub]:
-        """Serve until the block ends."""
+    def serving(self, host: str = "127.0.0.1") -> Iterator[Hub]:
+        """Serve at an address of this machine until the block ends."""
         handler = type("Handler", (_Handler,), {"hub": self})
-        server = _Server(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        server = _Server((host, 0), handler)
+        self.url = f"http://{host}:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

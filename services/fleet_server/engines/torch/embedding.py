@@ -28,7 +28,9 @@ class TorchEmbedding:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         files = EncoderFiles.read(spec, folder, threads)
-        runtime = Runtime.start(spec, threads, files.checkpoint.stored_dtype)
+        runtime = Runtime.start(
+            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16
+        )
         pooling = files.recipe.pooling or Pooling.MEAN
         if spec.pooling is not Pooling.AUTO:
             pooling = spec.pooling
