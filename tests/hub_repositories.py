@@ -1,8 +1,9 @@
 """Tiny random repositories in the file layout and configuration of the public ones they are named
-after, for the stand-in of the hub in `hub`. NumPy, safetensors and tokenizers only.
+after, for the stand-in of the hub in `hub`. Made with NumPy, safetensors, tokenizers and onnx.
 
 Every file of the public repository is there (tests/data/hub_listings.json), those that must not be
-fetched as filler. Widths and layers are reduced; keys of the configurations are the real ones.
+fetched as filler. Widths and layers are reduced, but for the length of embeddings, which the
+catalog states; keys of the configurations are the real ones.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ def embeddinggemma(folder: Path, repo: str = "google/embeddinggemma-300m") -> Pa
             shapes[f"{base}{norm}_layernorm.weight"] = (hidden,)
     _fill(folder, repo)
     _weights(folder / "model.safetensors", shapes)
-    sizes = {"2_Dense": (hidden, 2 * hidden), "3_Dense": (2 * hidden, hidden)}
+    sizes = {"2_Dense": (hidden, 2 * hidden), "3_Dense": (2 * hidden, 768)}
     for name, (into, out) in sizes.items():
         _weights(folder / name / "model.safetensors", {"linear.weight": (out, into)})
         _documents(folder / name, {"config.json": {
@@ -247,11 +248,10 @@ def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
         single="<s> $A </s>",
         special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")],
     )
-    vocab, hidden = tokenizer.get_vocab_size(), 32
+    vocab, hidden = tokenizer.get_vocab_size(), 1024
     config = listing(repo)["documents"]["config.json"] | {
-        "hidden_size": hidden, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 64, "vocab_size": vocab, "max_position_embeddings": 514,
-        "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1,
+        "num_hidden_layers": 1, "vocab_size": vocab, "pad_token_id": 1, "bos_token_id": 0,
+        "eos_token_id": 2, "type_vocab_size": 1,
     }  # fmt: skip
     table, scale = _random((vocab, hidden)), _random((hidden,))
     words = numpy_helper.from_array(table, "words")
@@ -298,6 +298,13 @@ def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
         "sentence_bert_config.json": {"max_seq_length": 8192, "do_lower_case": False},
         "config_sentence_transformers.json": {},
     })  # fmt: skip
+    return folder
+
+
+def filled(folder: Path, repo: str) -> Path:
+    """Every file of the public repository: the documents that are known, filler for the rest."""
+    _fill(folder, repo)
+    _documents(folder, listing(repo).get("documents", {}))
     return folder
 
 
