@@ -18,13 +18,17 @@ from fleet_server.load_error import LoadError
 logger = logging.getLogger(__name__)
 
 IR_FOLDER = "openvino-ir"
-IR_FILES = ("openvino_model.xml", "openvino_tokenizer.xml", "openvino_detokenizer.xml")
+IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
+TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")
+"""Either will do: a tokenizer as a graph, or the one a converted model brings along."""
 GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 
 
 def is_ir(folder: Path) -> bool:
     """Whether the folder holds a whole exported chat model."""
-    return all((folder / name).is_file() for name in IR_FILES)
+    return all((folder / name).is_file() for name in IR_FILES) and any(
+        (folder / name).is_file() for name in TOKENIZERS
+    )
 
 
 def gguf_files(folder: Path) -> list[Path]:
