@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fleet_prepare.readers import IR_FILES
+from fleet_prepare.readers import IR_FILES, IR_TOKENIZERS
 from fleet_server.load_error import LoadError
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ IR_FOLDER = "openvino-ir"
 
 def is_ir(folder: Path) -> bool:
     """Whether the folder holds a whole exported chat model."""
-    return all((folder / name).is_file() for name in IR_FILES)
+    return all((folder / name).is_file() for name in IR_FILES) and any(
+        (folder / name).is_file() for name in IR_TOKENIZERS
+    )
 
 
 def gguf_files(folder: Path) -> list[Path]:
@@ -46,7 +48,7 @@ def find(folder: Path) -> Path:
         raise LoadError(f"{folder} holds several GGUF files ({names}).", "Name one in `source`.")
     raise LoadError(
         f"{folder} holds neither OpenVINO IR nor a GGUF file.",
-        "Safetensors of a chat model need the torch engine (`make up TORCH=1`).",
+        "Name other weights in `source`, or leave `engine` at auto.",
     )
 
 
