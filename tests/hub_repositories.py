@@ -263,7 +263,9 @@ def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["wide_mask"]),
         helper.make_node("Mul", ["scaled", "wide_mask"], ["token_embeddings"]),
-        helper.make_node("Gather", ["token_embeddings", "zero"], ["sentence_embedding"], axis=1),
+        helper.make_node(
+            "ReduceMean", ["token_embeddings"], ["sentence_embedding"], axes=[1], keepdims=0
+        ),
     ]
     graph = helper.make_graph(
         nodes, "main_graph",
@@ -273,8 +275,7 @@ def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
             "token_embeddings", TensorProto.FLOAT, ["batch_size", "sequence_length", hidden]),
          helper.make_tensor_value_info(
             "sentence_embedding", TensorProto.FLOAT, ["batch_size", hidden])],
-        [words, numpy_helper.from_array(np.array(0, np.int64), "zero"),
-         numpy_helper.from_array(np.array([-1], np.int64), "last")],
+        [words, numpy_helper.from_array(np.array([-1], np.int64), "last")],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     _fill(folder, repo)

@@ -10,9 +10,12 @@ import typer
 
 from fleet_cli.catalog import CatalogFile
 from fleet_cli.selection import chosen, environment, from_file, usage_errors
+from fleet_contract.settings import override
 
 app = typer.Typer(add_completion=False)
 
+SPEC_SETTINGS = ("MODEL_DEVICE", "QUANTIZATION")
+"""Settings of a spec that decide which files a server wants."""
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
 
@@ -53,6 +56,8 @@ def pull(
             specs = [spec for _, spec in from_file(file, catalog_file)]
         else:
             specs = chosen(models or [], environ, catalog_file)
+        given = {name: environ[name] for name in SPEC_SETTINGS if name in environ}
+        specs = [override(spec, given) for spec in specs]
     from fleet_cli.pull_report import pull_all
 
     try:

@@ -61,7 +61,7 @@ def pull_all(
             console.print(f"{spec.model}: engine {spec.engine.value} has no weights of ours")
             continue
         try:
-            one = _Pull(_on_device(spec, environ), store, environ, console)
+            one = _Pull(spec, store, environ, console)
             if convert and here.has_engines and spec.engine not in ELSEWHERE:
                 one.prepare(here, force=force)
             else:
@@ -165,12 +165,6 @@ class _Lines:
             self._printed_at = time.monotonic()
             of = f" of {total / 1e6:.0f}" if total else ""
             print(f"{self._model}: {VERBS[stage]}, {done / 1e6:.0f}{of} MB", flush=True)
-
-
-def _on_device(spec: ModelSpec, environ: Mapping[str, str]) -> ModelSpec:
-    """The spec with MODEL_DEVICE applied, as a server would."""
-    device = environ.get("MODEL_DEVICE", "").strip()
-    return spec.model_copy(update={"device": device}) if device else spec
 
 
 def _print_error(spec: ModelSpec, error: CannotServe | WeightsError) -> None:

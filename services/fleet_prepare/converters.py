@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
+from fleet_contract.spec import Dtype, Engine, ModelSpec, Quantization, Task
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.model_files import ModelFiles
 
@@ -82,18 +82,18 @@ def speech_quantization(spec: ModelSpec, device: str) -> str:
     bfloat16 is stored as float16, from which CTranslate2 computes in it. Raises CannotServe for a
     format it does not store.
     """
-    asked = _asked(spec)
-    if asked == "int4" or spec.dtype is Dtype.FP8:
+    asked = spec.quantization
+    if asked is Quantization.INT4 or spec.dtype is Dtype.FP8:
         raise CannotServe(
             f"{spec.model}: CTranslate2 stores Whisper in float32, float16 or int8, not in "
-            f"{'int4' if asked == 'int4' else 'fp8'}.",
+            f"{'int4' if asked is Quantization.INT4 else 'fp8'}.",
             "Leave quantization and dtype at auto.",
         )
-    if asked == "int8":
+    if asked is Quantization.INT8:
         return "int8"
     if spec.dtype is not Dtype.AUTO:
         return "float16" if spec.dtype is Dtype.BFLOAT16 else spec.dtype.value
-    if asked == "none":
+    if asked is Quantization.NONE:
         return "float32" if device == "cpu" else "float16"
     return "int8" if device == "cpu" else "float16"
 
@@ -103,16 +103,9 @@ def chat_quantization(spec: ModelSpec, device: str) -> str:
 
     `dtype: float32` without a quantization keeps the weights as they are.
     """
-    asked = _asked(spec)
-    if asked != "auto":
-        return asked
+    if spec.quantization is not Quantization.AUTO:
+        return spec.quantization.value
     return "none" if spec.dtype is Dtype.FLOAT32 else "int8"
-
-
-def _asked(spec: ModelSpec) -> str:
-    """`spec.quantization` where the spec has such a field: auto, none, int8 or int4."""
-    asked = getattr(spec, "quantization", "auto")
-    return str(getattr(asked, "value", asked))
 
 
 CONVERTERS: tuple[Converter, ...] = (

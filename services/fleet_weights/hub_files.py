@@ -134,4 +134,5 @@ def _why(paths: Collection[str]) -> str:
     pickles = [path for path in paths if PurePosixPath(path).suffix in PICKLE_SUFFIXES]
     if not pickles:
         return "It loads safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2 files."
-    return f"It holds pickles only ({pickles[0]}). {PICKLE_HINT}"
+    shown = next((path for path in pickles if "model" in path), pickles[0])
+    return f"It holds pickles only ({shown}). {PICKLE_HINT}"

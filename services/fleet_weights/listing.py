@@ -41,7 +41,7 @@ def look(
             return frozenset({address.path.rpartition("/")[2]}), documents
         prefix = f"{address.path}/" if address.path else ""
         names = frozenset(path.removeprefix(prefix) for path in entries if path.startswith(prefix))
-        choose(names, f"hf://{address.repo}")
+        choose(sorted(names), f"hf://{address.repo}")
         while missing := wanted(names, documents):
             for name in missing:
                 if len(documents) >= MAX_DOCUMENTS:
