@@ -262,7 +262,9 @@ def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
         helper.make_node("Mul", ["looked_up", "scale"], ["scaled"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["wide_mask"]),
-        helper.make_node("Mul", ["scaled", "wide_mask"], ["token_embeddings"]),
+        helper.make_node("Mul", ["scaled", "wide_mask"], ["masked"]),
+        helper.make_node("ReduceMean", ["masked"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("Add", ["masked", "mean"], ["token_embeddings"]),
         helper.make_node(
             "ReduceMean", ["token_embeddings"], ["sentence_embedding"], axes=[1], keepdims=0
         ),
