@@ -69,9 +69,8 @@ def choose(
     if spec.handler is not None:
         device = machine.accelerator if spec.device == "auto" else spec.device
         return Choice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
-    if spec.engine is not Engine.AUTO:
-        return decision.named()
-    return decision.automatic()
+    decision.check_device()
+    return decision.automatic() if spec.engine is Engine.AUTO else decision.named()
 
 
 class _Decision:
@@ -89,6 +88,17 @@ class _Decision:
         self._machine = machine
         self._converters = known
         self._device = machine.accelerator if spec.device == "auto" else spec.device
+
+    def check_device(self) -> None:
+        """Raises CannotServe where the spec names a GPU this machine does not have."""
+        asked, there = self._spec.device, self._machine.accelerator
+        if asked in ("auto", "cpu") or asked.partition(":")[0] == there:
+            return
+        name = "no Metal" if asked == "mps" else "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it"
+        raise CannotServe(
+            f"{self._spec.model} asks for device {asked}; this machine has {name}.",
+            "Set device (or MODEL_DEVICE) to auto or cpu.",
+        )
 
     def automatic(self) -> Choice:
         """The first that fits: an engine on the GPU, a CPU engine, torch on the CPU."""
@@ -125,8 +135,12 @@ class _Decision:
                     f"{spec.model} needs the torch engine ({note}), and torch is not installed.",
                     TORCH_HINT,
                 )
-            if spec.device == "auto" and not self._machine.torch_uses(device):
-                device, note = "cpu", f"{note}; this build of torch has no CUDA"
+            if not self._machine.torch_uses(device):
+                if spec.device != "auto":
+                    raise CannotServe(
+                        f"{spec.model} asks for device {device}: torch has no CUDA.", CUDA_HINT
+                    )
+                device, note = "cpu", f"{note}; torch has no CUDA"
         elif not self._has(engine):
             raise CannotServe(
                 f"{spec.model} names the {engine.value} engine, which is not installed.",

@@ -16,8 +16,13 @@ from pathlib import Path
 
 from fleet_prepare import cublas
 
-NVIDIA_FILES = (Path("/dev/nvidia0"), Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
-"""Device files of NVIDIA's driver for Linux, and its library under WSL 2."""
+NVIDIA_FILES = (
+    Path("/dev/nvidia0"),
+    Path("/dev/nvidiactl"),
+    Path("/dev/nvhost-gpu"),
+    Path("/usr/lib/wsl/lib/libcuda.so.1"),
+)
+"""Device files of NVIDIA's drivers for Linux, Jetson's among them; its library under WSL 2."""
 HIDDEN = frozenset({"", "-1", "none", "nodevfiles"})
 """Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
 _TORCH_CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)

@@ -13,6 +13,7 @@ from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_weights.address import Hub, Package, parse
+from fleet_weights.allowed import is_allowed
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import plan
@@ -66,7 +67,7 @@ def before_fetch(
         return ModelFiles(names | named, documents, on_disk=False)
     if isinstance(address, Package):
         inside = address.path.rpartition("/")[2]
-        named |= {inside} if "." in inside else set()
+        named |= {inside} if is_allowed(inside) else set()
     return ModelFiles(named, on_disk=False)
 
 

@@ -19,7 +19,7 @@ SKIPPED_FOLDERS = frozenset({"original", "onnx", "openvino", "coreml", "runs", "
 PICKLE_HINT = (
     "Its weights are pickles, which may run code when they are loaded. Name a revision with "
     "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the model "
-    "and name it with file://."
+    "as docs/adding-a-model.md shows and name it with file://."
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _VARIANT = re.compile(r"\.(fp16|fp32|bf16)[.-]|^consolidated")

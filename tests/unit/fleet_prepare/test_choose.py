@@ -115,3 +115,37 @@ def test_a_named_engine_is_taken(tmp_path: Path) -> None:
 def test_a_named_engine_that_reads_none_of_the_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match=r"model\.safetensors"):
         pick(safetensors(tmp_path, model_type="llama"), CPU, engine="openvino")
+
+
+@pytest.mark.parametrize(
+    ("machine", "device", "words"),
+    [
+        (CPU_TORCH, "cuda", "no NVIDIA GPU"),
+        (CPU_TORCH, "mps", "no Metal"),
+        (Machine("cuda", has_torch=True, torch_cuda=False), "cuda:0", "torch has no CUDA"),
+        (Machine("cuda", has_torch=False, torch_cuda=False), "cuda", "torch is not installed"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_device_that_cannot_be_used_is_refused(
+    tmp_path: Path, machine: Machine, device: str, words: str, engine: str
+) -> None:
+    with pytest.raises(CannotServe, match=words):
+        pick(gguf(tmp_path, "llama"), machine, device=device, engine=engine)
+
+
+def test_speech_on_a_gpu_needs_cublas(tmp_path: Path) -> None:
+    folder, machine = whisper(tmp_path), Machine("cuda", has_torch=True, has_cublas=False)
+    for engine in ("auto", "ctranslate2"):
+        choice = pick(folder, machine, task="speech", engine=engine)
+        assert choice.device == "cpu"
+        assert "libcublas.so.12" in choice.reason
+        with pytest.raises(CannotServe, match="libcublas"):
+            pick(folder, machine, task="speech", engine=engine, device="cuda")
+
+
+def test_an_engine_that_is_not_installed_is_not_chosen(tmp_path: Path) -> None:
+    bare = Machine("cpu", has_torch=True, has_openvino=False)
+    assert pick(gguf(tmp_path, "llama"), bare).engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="not installed"):
+        pick(tmp_path, bare, engine="openvino")

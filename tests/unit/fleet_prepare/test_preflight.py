@@ -57,7 +57,7 @@ def repository(hub: Hub, tmp_path: Path) -> Callable[..., Path]:
         ({"engine": "torch"}, {"model_type": "llama"}, "make up TORCH=1"),
         ({"vision": True}, {"model_type": "qwen3_vl"}, "it reads images"),
         ({"task": "embedding"}, {"model_type": "electra"}, "make up TORCH=1"),
-        ({"device": "cuda"}, {"model_type": "llama"}, "asks for device cuda"),
+        ({"device": "cuda"}, {"model_type": "llama"}, "no NVIDIA GPU"),
         ({"engine": "openvino"}, {"model_type": "mamba"}, "reads none of the files"),
         ({"engine": "vllm"}, {"model_type": "llama"}, "does not serve task chat"),
     ],
@@ -141,8 +141,9 @@ def test_a_gguf_is_not_known_before_it_is_there(
 
 
 def test_a_package_is_not_known_before_it_is_there(tmp_path: Path) -> None:
-    unknown = spec(source="pypi://some-package==1.0/some_package/model")
-    assert preflight(unknown, Store(tmp_path), CPU, {}) is None
+    for name in ("some_package/model", "some_package/Model2.5-0.5B"):
+        unknown = spec(source=f"pypi://some-package==1.0/{name}")
+        assert preflight(unknown, Store(tmp_path), CPU, {}) is None
 
 
 def test_gated_and_missing_repositories_say_so(
