@@ -33,7 +33,7 @@ class IrFile:
         self._scratch = folder / f"{name}.scratch"
         self._file = self._bin.open("wb")
         self._places: dict[str, tuple[int, int]] = {}
-        self._zeros = np.zeros(0, dtype=np.uint8)
+        self._zeros = [np.zeros(0, dtype=np.uint8)]
 
     def __enter__(self) -> IrFile:
         return self
@@ -54,10 +54,10 @@ class IrFile:
     def constant(self, name: str, kind: Any, shape: tuple[int, ...]) -> Node:
         """A constant of what was written as `name`; `kind` is an openvino.Type."""
         _, size = self._places[name]
-        if self._zeros.size < size:
-            # Untouched pages of zeros take no memory.
-            self._zeros = np.zeros(size, dtype=np.uint8)
-        tensor = ov.Tensor(self._zeros[:size], ov.Shape(shape), kind)
+        if self._zeros[-1].size < size:
+            # Untouched pages of zeros take no memory. Constants point into the smaller ones.
+            self._zeros.append(np.zeros(size, dtype=np.uint8))
+        tensor = ov.Tensor(self._zeros[-1][:size], ov.Shape(shape), kind)
         node = op.constant(tensor, shared_memory=True)
         node.set_friendly_name(name)
         return node

@@ -44,7 +44,7 @@ def read(path: Path) -> Vocabulary:
         return parse(json.loads(path.read_bytes()))
     except FileNotFoundError as error:
         raise WeightsError(f"{path.parent} holds no tokenizer.json.", NO_TOKENIZER) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read: {error!r}.") from error
 
 

@@ -77,28 +77,25 @@ class Weights:
         return op.multiply(op.convert(q, "f32"), scale)
 
     def _int4(self, name: str, shape: tuple[int, int]) -> Node:
-        group = packing.group_size(shape[1])
-        if group is None:
+        if shape[1] % packing.GROUP:
             return self._int8(name, shape)
-        zeros: list[NDArray[Any]] = []
         scales: list[NDArray[Any]] = []
+        zeros: list[NDArray[Any]] = []
 
         def numbers() -> Iterator[NDArray[Any]]:
             for rows in self._checkpoint.rows(name, shape):
-                packed = packing.pack4(rows, group)
-                zeros.append(packed.zero)
+                packed = packing.pack4(rows)
                 scales.append(packed.scale)
+                zeros.append(packed.zero)
                 yield packed.q
 
+        groups = shape[1] // packing.GROUP
         self._file.write(name, numbers())
-        self._file.write(f"{name}.zero", [packing.nibbles(np.concatenate(zeros))])
         self._file.write(f"{name}.scale", scales)
-        groups = shape[1] // group
-        q = self._file.constant(name, ov.Type.u4, (shape[0], groups, group))
-        zero = self._file.constant(f"{name}.zero", ov.Type.u4, (shape[0], groups, 1))
+        self._file.write(f"{name}.zero", zeros)
+        q = self._file.constant(name, ov.Type.u4, (shape[0], groups, packing.GROUP))
         scale = self._file.constant(f"{name}.scale", ov.Type.f16, (shape[0], groups, 1))
-        centred = op.subtract(op.convert(q, "f16"), op.convert(zero, "f16"))
-        flat = op.reshape(
-            op.multiply(centred, scale), op.constant(np.array(shape, dtype=np.int64)), False
-        )
+        zero = self._file.constant(f"{name}.zero", ov.Type.f16, (shape[0], groups, 1))
+        product = op.multiply(op.subtract(op.convert(q, "f16"), zero), scale)
+        flat = op.reshape(product, op.constant(np.array(shape, dtype=np.int64)), False)
         return op.convert(flat, "f32")
