@@ -27,7 +27,10 @@ from transformers.generation import (
 from transformers.models.whisper import generation_whisper
 
 from bench import whisper_checkpoint
+from fleet_contract.spec import ModelSpec
 from fleet_prepare.whisper.alignment import KNOWN
+from fleet_server.engines.ctranslate2 import SpeechEngine
+from fleet_server.protocols import SpeechOptions
 from oracle.whisper_repository import KINDS, Repository, convert, recordings, write
 
 pytestmark = pytest.mark.weights
@@ -207,15 +210,19 @@ def test_real_speech_reads_the_same_from_int8_files(
     folder = convert(tmp_path / "hub", tmp_path / "int8", "int8")
     assert (folder / "model.bin").stat().st_size < (published / "model.bin").stat().st_size * 0.6
     audio = decode_audio(str(SAMPLES / "garden.ogg"))
-    texts = []
+    spec = ModelSpec.model_validate(
+        {"model": "m", "task": "speech", "device": "cpu", "dtype": "int8"}
+    )
+    heard = []
     for files in (published, folder):
-        model = WhisperModel(str(files), device="cpu", compute_type="int8", local_files_only=True)
-        segments, _ = model.transcribe(audio, beam_size=1, word_timestamps=True)
-        texts.append(
-            [(word.word, word.start, word.end) for s in segments for word in s.words or ()]
-        )
-    assert len(texts[0]) > 5
-    assert texts[0] == texts[1]
+        engine = SpeechEngine(spec, files, 2)
+        try:
+            heard.append(engine.transcribe(audio, SpeechOptions(word_timestamps=True), bool))
+        finally:
+            engine.close()
+    words = [[word for part in found.segments for word in part.words or ()] for found in heard]
+    assert len(words[0]) > 5
+    assert words[0] == words[1]
 
 
 def test_the_known_alignment_heads_are_ctranslate2s() -> None:
