@@ -11,8 +11,11 @@ import ctranslate2
 import numpy as np
 import pytest
 import torch
-from ctranslate2.converters.transformers import TransformersConverter
-from faster_whisper import WhisperModel
+from ctranslate2.converters.transformers import (
+    _WHISPER_ALIGNMENT_HEADS,
+    TransformersConverter,
+)
+from faster_whisper import WhisperModel, decode_audio
 from transformers import WhisperTokenizerFast
 from transformers.generation import (
     GenerationMixin,
@@ -23,11 +26,17 @@ from transformers.generation import (
 )
 from transformers.models.whisper import generation_whisper
 
+from bench import whisper_checkpoint
+from fleet_contract.spec import ModelSpec
+from fleet_prepare.whisper.alignment import KNOWN
+from fleet_server.engines.ctranslate2 import SpeechEngine
+from fleet_server.protocols import SpeechOptions
 from oracle.whisper_repository import KINDS, Repository, convert, recordings, write
 
 pytestmark = pytest.mark.weights
 
 LENGTH = 48
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -164,3 +173,64 @@ def test_the_files_equal_those_of_ctranslate2s_own_converter(
         assert (own / "model.bin").read_bytes() == (theirs / "model.bin").read_bytes()
         config = json.loads((own / "config.json").read_text())
         assert config == json.loads((theirs / "config.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["Systran/faster-whisper-tiny.en", "openai/whisper-base"])
+def test_published_weights_come_back_bit_for_bit(
+    tmp_path: Path, demo_weights: Callable[[str], Path], name: str
+) -> None:
+    """faster-whisper's files, taken to Hugging Face's layout and converted again."""
+    published = demo_weights(name)
+    (tmp_path / "hub").mkdir()
+    whisper_checkpoint.write_from_ctranslate2(published, tmp_path / "hub")
+    folder = convert(tmp_path / "hub", tmp_path / "float16", "float16")
+    theirs = whisper_checkpoint.variables(published / "model.bin")
+    ours = whisper_checkpoint.variables(folder / "model.bin")
+    assert theirs.keys() <= ours.keys()
+    for variable, expected in theirs.items():
+        np.testing.assert_array_equal(ours[variable], expected, variable)
+    config = json.loads((folder / "config.json").read_text())
+    # The languages published for tiny.en lack its first, English.
+    kept = json.loads((published / "config.json").read_text())
+    assert config == kept | {"lang_ids": config["lang_ids"]}
+    assert set(kept["lang_ids"]) <= set(config["lang_ids"])
+    assert json.loads((folder / "vocabulary.json").read_text()) == tokens_of(published)
+
+
+def tokens_of(folder: Path) -> list[str]:
+    return (folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def test_real_speech_reads_the_same_from_int8_files(
+    tmp_path: Path, demo_weights: Callable[[str], Path]
+) -> None:
+    published = demo_weights("Systran/faster-whisper-tiny.en")
+    (tmp_path / "hub").mkdir()
+    whisper_checkpoint.write_from_ctranslate2(published, tmp_path / "hub")
+    folder = convert(tmp_path / "hub", tmp_path / "int8", "int8")
+    assert (folder / "model.bin").stat().st_size < (published / "model.bin").stat().st_size * 0.6
+    audio = decode_audio(str(SAMPLES / "garden.ogg"))
+    spec = ModelSpec.model_validate(
+        {"model": "m", "task": "speech", "device": "cpu", "dtype": "int8"}
+    )
+    heard = []
+    for files in (published, folder):
+        engine = SpeechEngine(spec, files, 2)
+        try:
+            heard.append(engine.transcribe(audio, SpeechOptions(word_timestamps=True), bool))
+        finally:
+            engine.close()
+    words = [[word for part in found.segments for word in part.words or ()] for found in heard]
+    assert len(words[0]) > 5
+    assert words[0] == words[1]
+
+
+def test_the_known_alignment_heads_are_ctranslate2s() -> None:
+    sizes = {"tiny": (384, 4), "base": (512, 6), "small": (768, 12), "medium": (1024, 24),
+             "large-v2": (1280, 32), "large-v3": (1280, 32)}  # fmt: skip
+    for name, expected in _WHISPER_ALIGNMENT_HEADS.items():
+        size = name.removeprefix("openai/whisper-")
+        vocabulary = 51864 if size.endswith(".en") else 51866 if size == "large-v3" else 51865
+        # "large" is the first of three models of this width, of which v2 stands in the table.
+        if size != "large":
+            assert KNOWN[(*sizes[size.removesuffix(".en")], vocabulary)] == expected, name

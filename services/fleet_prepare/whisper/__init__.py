@@ -1,6 +1,6 @@
 """Hugging Face's Whisper repositories to folders that CTranslate2 loads, without torch.
 
-The importing of this package is cheap; NumPy, tokenizers and CTranslate2 come with `convert`.
+This package is cheap to import; `convert` imports NumPy, tokenizers and CTranslate2.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def convert(conversion: Conversion) -> None:
     """Write model.bin, config.json, vocabulary.json, tokenizer.json and preprocessor_config.json.
 
     `conversion.quantization` is one of QUANTIZATIONS. Raises WeightsError that names the file,
-    tensor or token at fault.
+    tensor or token at fault, and OSError where the target cannot be written.
     """
     from fleet_prepare.whisper.folder import write
 

@@ -43,12 +43,9 @@ def write(conversion: Conversion) -> None:
         spec.validate()
         spec.optimize()
         conversion.check()
-        try:
-            spec.save(str(target))
-            (target / "tokenizer.json").write_text(known.text, encoding="utf-8")
-            write_json(target / "preprocessor_config.json", settings)
-        except OSError as error:
-            raise WeightsError(f"{target} cannot be written: {error}.") from error
+        spec.save(str(target))
+        (target / "tokenizer.json").write_text(known.text, encoding="utf-8")
+        write_json(target / "preprocessor_config.json", settings)
         conversion.progress(tensors.total_bytes, tensors.total_bytes)
 
 
