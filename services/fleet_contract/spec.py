@@ -140,6 +140,9 @@ class ModelSpec(SpecPart):
     """Shorter lengths the model was trained to be cut to."""
     pooling: Pooling = Pooling.AUTO
     """How token vectors become one embedding."""
+    prompts: dict[str, Annotated[str, Field(max_length=2000)]] = Field(default_factory=dict)
+    """Texts by name, put before an input whose request names one as `prompt_name`; beside those of
+    the model's files."""
     context_length: int | None = Field(default=None, ge=1)
     """Most tokens the model reads; read from the model's files when left out."""
     vision: bool = False

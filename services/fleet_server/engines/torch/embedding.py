@@ -36,7 +36,7 @@ class TorchEmbedding:
         model = files.checkpoint.load(AutoModel, runtime, spec.dtype, unused=("pooler.",))
         head = PoolingHead(pooling, files.recipe.dense, runtime.device)
         self._encoder = Encoder(model, runtime, head, no_types)
-        self.prompts = files.recipe.prompts.texts
+        self.prompts = files.recipe.prompts.texts | spec.prompts
         self.default_prompt = files.recipe.prompts.default
         self._tokenizer = files.tokenizer
         self.vocabulary = files.tokenizer.vocabulary

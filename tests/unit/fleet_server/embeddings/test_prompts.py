@@ -102,6 +102,15 @@ async def test_the_default_prompt(serve: Any, tmp_path: Path) -> None:
         )
 
 
+async def test_prompts_of_the_spec(serve: Any, tmp_path: Path) -> None:
+    """For models whose files name none, and in place of those of the same name."""
+    write(tmp_path)
+    async with serve(prompts={"passage": "w3 ", "query": "w3 "}) as client:
+        wanted = vectors(await ask(client, "w3 w7"))
+        for name in ("passage", "query", "document"):
+            assert vectors(await ask(client, "w7", prompt_name=name)) == wanted
+
+
 @pytest.mark.parametrize(
     ("prompts", "default"), [(["query"], None), ({"query": 1}, None), ({"query": ""}, "other")]
 )
