@@ -35,7 +35,8 @@ class Checkpoint:
         self._read = read
         self._int8 = quantization.startswith("int8")
         self._dtype = "float16" if quantization.endswith("float16") else "float32"
-        self._prefix = "model." if f"model.{EMBEDDING}" in tensors else ""
+        named = any(name.startswith("model.") for name in tensors.names)
+        self._prefix = "model." if named else ""
         self._taken: set[str] = set()
 
     def linear(self, spec: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> None:
@@ -158,9 +159,11 @@ def _decoder(checkpoint: Checkpoint, spec: Any, shape: Shape) -> None:
         _cross_attention(checkpoint, layer.attention, name, width)
         _feed_forward(checkpoint, layer.ffn, name, width, shape.decoder_ffn_dim)
     checkpoint.norm(spec.layer_norm, "decoder.layer_norm", width)
-    # CTranslate2 stores a variable that equals another as an alias of it.
-    output = EMBEDDING if checkpoint.is_tied() else OUTPUT
-    checkpoint.weight(spec.projection, (output,), table)
+    if checkpoint.is_tied():
+        # CTranslate2 stores the second of two equal variables as an alias, which covers its scales.
+        spec.projection.weight = spec.embeddings.weight
+    else:
+        checkpoint.weight(spec.projection, (OUTPUT,), table)
 
 
 def _self_attention(checkpoint: Checkpoint, spec: Any, layer: str, width: int) -> None:
