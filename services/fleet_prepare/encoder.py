@@ -130,10 +130,13 @@ def _rope(config: Mapping[str, Any]) -> str | None:
 NOMIC_USUAL: dict[str, Any] = {
     "activation_function": "swiglu",
     "causal": False,
+    "mlp_fc1_bias": False,
+    "mlp_fc2_bias": False,
     "moe_every_n_layers": 0,
     "num_experts": 0,
     "parallel_block": False,
     "prenorm": False,
+    "qkv_proj_bias": False,
     "rotary_emb_fraction": 1.0,
     "rotary_emb_interleaved": False,
     "rotary_emb_scale_base": None,

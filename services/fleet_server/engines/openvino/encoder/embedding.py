@@ -38,6 +38,8 @@ class EmbeddingEngine:
         else:
             ready_made = shipped.read(files.shipped, fills)
             model = shipped.embedding(ready_made, files.recipe, spec.pooling)
+        self.prompts = files.recipe.prompts.texts
+        self.default_prompt = files.recipe.prompts.default
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
         self._passes = loading.compile(model, fills, tensors, lanes=True)
