@@ -54,6 +54,9 @@ SETTINGS: tuple[Setting, ...] = (
             "the three demo models", where="up, pull"),
     Setting("MODEL_DEVICE", "`auto`, `cpu`, `mps`, `cuda` or `cuda:N`", "auto", field="device",
             where="up, server"),
+    Setting("QUANTIZATION", "number format weights are converted to: `auto`, `none`, `int8` or"
+            " `int4`", "int8 for chat and speech on a CPU", field="quantization",
+            tasks=CHAT | SPEECH, where="up, pull, server"),
     Setting("AUTO_DOWNLOAD_MODELS", "fetch missing weights at start; 0 requires them on disk", "1",
             parse_bool, where="up, server"),
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),

@@ -10,7 +10,9 @@ from fleet_prepare import encoder
 from fleet_prepare.model_files import CONFIG, ModelFiles
 from fleet_weights.hub_files import Kind
 
-IR_FILES = ("openvino_model.xml", "openvino_tokenizer.xml", "openvino_detokenizer.xml")
+IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
+TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")
+"""Either will do: a tokenizer as a graph, or the one a converted model brings along."""
 GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 MODULES = frozenset({"Transformer", "Pooling", "Dense", "Normalize", "Dropout"})
 """Modules of sentence-transformers that the encoder engine knows."""
@@ -29,7 +31,7 @@ Reader = Callable[[ModelFiles], Reading | None]
 
 def openvino_chat(files: ModelFiles) -> Reading | None:
     """OpenVINO IR, or one GGUF of a family GenAI reads."""
-    if files.names.issuperset(IR_FILES):
+    if files.names.issuperset(IR_FILES) and files.names.intersection(TOKENIZERS):
         return Reading(Kind.OPENVINO, "the folder holds OpenVINO IR")
     if len(files.ggufs()) != 1:
         return None

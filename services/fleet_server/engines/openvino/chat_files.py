@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fleet_prepare.readers import IR_FILES
+from fleet_prepare.readers import IR_FILES, TOKENIZERS
 from fleet_server.load_error import LoadError
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ IR_FOLDER = "openvino-ir"
 
 def is_ir(folder: Path) -> bool:
     """Whether the folder holds a whole exported chat model."""
-    return all((folder / name).is_file() for name in IR_FILES)
+    return all((folder / name).is_file() for name in IR_FILES) and any(
+        (folder / name).is_file() for name in TOKENIZERS
+    )
 
 
 def gguf_files(folder: Path) -> list[Path]:
