@@ -12,16 +12,22 @@ from typing import Any
 
 import pytest
 
+from fleet_cli import models_page
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
+from fleet_prepare import choose as engines
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.model_files import ModelFiles
 from fleet_weights.address import Hub, parse
 from fleet_weights.allowed import PICKLE_SUFFIXES
-from fleet_weights.hub_files import WEIGHT_SUFFIXES, choose
+from fleet_weights.hub_files import WEIGHT_SUFFIXES, Kind, choose
 
 LISTINGS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "hub_listings.json").read_text()
 )["repositories"]
 KNOWN = catalog.load()
+FACTS = models_page.read()
 ON_THE_HUB = [spec for spec in KNOWN.values() if (spec.source or "").startswith("hf://")]
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 IDS = [spec.model for spec in ON_THE_HUB]
@@ -74,3 +80,42 @@ def test_no_pickle_and_no_second_copy_is_fetched(spec: ModelSpec) -> None:
     assert not kinds & (PICKLE_SUFFIXES | {".py"})
     assert len(kinds & {".safetensors", ".onnx", ".gguf", ".xml"}) == 1
     assert not [name for name in names if ".fp32" in name and name.endswith(".safetensors")]
+
+
+CPU = Machine("cpu", has_torch=False)
+CUDA = Machine("cuda", has_torch=True)
+
+
+def listed(spec: ModelSpec) -> ModelFiles:
+    """What is known of a repository before anything of it is fetched, but for its documents."""
+    listing = LISTINGS[address(spec).repo]
+    return ModelFiles(frozenset(listing["files"]), listing["documents"], on_disk=False)
+
+
+def described(chosen: engines.Choice) -> str:
+    """The choice as docs/models.md has it."""
+    name = {"openvino": "OpenVINO", "ctranslate2": "CTranslate2"}[chosen.engine.value]
+    if chosen.conversion is not None:
+        return f"{name}, converted to {chosen.conversion.quantization}"
+    return f"{name}, from ONNX" if chosen.kind is Kind.ONNX else name
+
+
+@pytest.mark.parametrize("spec", ON_THE_HUB, ids=IDS)
+def test_the_engine_on_a_cpu_without_torch(spec: ModelSpec) -> None:
+    """Models that read images have none yet."""
+    if spec.vision:
+        with pytest.raises(CannotServe, match="torch"):
+            engines.choose(spec, listed(spec), CPU)
+        return
+    chosen = engines.choose(spec, listed(spec), CPU)
+    assert chosen.device == "cpu"
+    assert described(chosen) == FACTS.families[FACTS.models[spec.model].family].cpu
+    assert fetched(spec) == choose(LISTINGS[spec.model]["files"], spec.model, chosen.kind)
+
+
+@pytest.mark.parametrize("spec", ON_THE_HUB, ids=IDS)
+def test_the_engine_on_a_gpu(spec: ModelSpec) -> None:
+    chosen = engines.choose(spec, listed(spec), CUDA)
+    page = FACTS.families[FACTS.models[spec.model].family].gpu
+    assert page.lower().startswith(chosen.engine.value)
+    assert ("on the CPU" in page) == (chosen.device == "cpu")
