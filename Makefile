@@ -90,7 +90,7 @@ docs: env-dev ## Regenerate pages, the CRD and the chart's copies
 lock: ## Pin every dependency in requirements.lock
 	@$(call make-venv,build/lock-venv)
 	@build/lock-venv/bin/python -m pip --disable-pip-version-check install --quiet \
-		--dry-run --ignore-installed --report build/lock.json -e '.[operator,dev]'
+		--dry-run --ignore-installed --report build/lock.json -e '.[operator,dev,cuda]'
 	@build/lock-venv/bin/python -c "$$LOCK" build/lock.json > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
 	@git --no-pager diff --stat -- requirements.lock
@@ -112,7 +112,8 @@ env-torch:
 	@$(call unless-fresh,torch dev) \
 	$(call make-venv,$(VENV)) && \
 	$(install-torch) && \
-	$(PIP) install -c requirements.lock -e '.[router,server,torch]' && \
+	extras=router,server,torch && if $(has-nvidia); then extras=$$extras,cuda; fi && \
+	$(PIP) install -c requirements.lock -e ".[$$extras]" && \
 	$(call stamp,torch)
 
 env-dev:
@@ -139,9 +140,11 @@ make-venv = { test -n "$(PYTHON)" || { $(NO_PYTHON); }; } && \
 	      { "$(PYTHON)" -m venv --clear $(1) && \
 	        $(1)/bin/python -m pip install --quiet --upgrade 'pip>=25'; }; }; }; }
 
+has-nvidia = { [ -e /dev/nvidiactl ] || nvidia-smi -L >/dev/null 2>&1; }
+
 # Where PyTorch's CPU build is wanted (Linux without an NVIDIA GPU), take just torch from its index.
 install-torch = \
-	if [ "$$(uname -s)" != Linux ] || [ -e /dev/nvidiactl ] || nvidia-smi -L >/dev/null 2>&1; then :; \
+	if [ "$$(uname -s)" != Linux ] || $(has-nvidia); then :; \
 	elif $(BIN)/python -c 'import torch' 2>/dev/null; then :; \
 	elif $(BIN)/python -c "$$REACHABLE" '$(TORCH_INDEX_URL)'; then \
 		$(PIP) install --no-deps -c requirements.lock --index-url '$(TORCH_INDEX_URL)' torch torchvision; \

@@ -7,5 +7,4 @@ chart: ## Copy into charts/modelfleet what it shares with the rest (a test compa
 	cp crds/inferencemodels.modelfleet.dev.yaml $(CHART)/crds/
 	cp operator/rbac.yaml $(CHART)/files/operator-rbac.yaml
 	cp services/fleet_router/rbac.yaml $(CHART)/files/router-rbac.yaml
-	cp services/fleet_contract/catalog.yaml $(CHART)/files/catalog.yaml
 	cp docs/samples/english.ogg $(CHART)/files/english.ogg

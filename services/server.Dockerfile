@@ -1,5 +1,6 @@
 # The model server: one model per container, described by MODELFLEET_SPEC; weights under /models.
-# FLAVOUR=cpu has OpenVINO and CTranslate2 and no torch; FLAVOUR=cuda has torch besides.
+# FLAVOUR=cpu has OpenVINO and CTranslate2 and no torch; FLAVOUR=cuda has torch besides,
+# and the cuBLAS that CTranslate2 opens.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -19,7 +20,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils \
 # the layer copied from it, alone.
 COPY pyproject.toml requirements.lock LICENSE ./
 RUN touch README.md \
-    && case "${FLAVOUR}" in cpu) extras=server ;; cuda) extras=server,torch ;; \
+    && case "${FLAVOUR}" in cpu) extras=server ;; cuda) extras=server,torch,cuda ;; \
          *) echo "FLAVOUR is cpu or cuda, not ${FLAVOUR}" >&2; exit 2 ;; esac \
     && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock \
         ".[${extras}]" "pip==${PINNED_PIP}" \

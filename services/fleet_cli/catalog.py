@@ -1,4 +1,4 @@
-"""`modelfleet catalog`: the models that can be named by id alone, as a table or as JSON."""
+"""`modelfleet catalog`: the models that can be named by id alone, as a table, JSON or a page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fleet_cli.selection import usage_errors
-from fleet_contract import catalog as known_models
+from fleet_cli.selection import known_models, usage_errors
 from fleet_contract.completion import GPU
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
 
@@ -19,18 +18,25 @@ PLAIN_WIDTH = 200
 """Columns of the table where it goes to a file or a pipe."""
 
 CatalogFile = Annotated[
-    Path | None, typer.Option("--catalog", help="Another catalog file than the packaged one.")
+    Path | None,
+    typer.Option("--catalog", help="File of entries that are added to the catalog (CATALOG)."),
 ]
 
 
 @app.command()
 def catalog(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one array.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/models.md.")] = False,
     file: CatalogFile = None,
 ) -> None:
     """List the models of the catalog."""
     with usage_errors("catalog"):
-        specs = list(known_models.load(file).values())
+        specs = list(known_models(file).values())
+        if markdown:
+            from fleet_cli import models_page
+
+            print(models_page.markdown(specs, models_page.read()), end="")
+            return
     if as_json:
         entries = [
             {"task": spec.task.value, "engine": spec.engine.value, **spec.to_wire()}
@@ -68,7 +74,7 @@ def source(spec: ModelSpec) -> str:
 
 
 def _shape(spec: ModelSpec) -> str:
-    if spec.task in (Task.EMBEDDING, Task.RERANK):
+    if spec.task is Task.EMBEDDING:
         sizes = [spec.dimensions, *spec.matryoshka_dimensions]
         return "/".join(str(size) for size in sizes if size) + " dimensions"
     if spec.task is Task.SPEECH:

@@ -10,9 +10,12 @@ import typer
 
 from fleet_cli.catalog import CatalogFile
 from fleet_cli.selection import chosen, environment, from_file, usage_errors
+from fleet_contract.settings import override
 
 app = typer.Typer(add_completion=False)
 
+SPEC_SETTINGS = ("MODEL_DEVICE", "QUANTIZATION")
+"""Settings of a spec that decide which files a server wants."""
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
 
@@ -29,9 +32,20 @@ def pull(
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder of the weights (MODELS_DIR).")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch models this machine cannot serve, too.")
+    ] = False,
+    convert: Annotated[
+        bool,
+        typer.Option(help="Convert weights that no engine of this machine reads as they are."),
+    ] = True,
     catalog_file: CatalogFile = None,
 ) -> None:
-    """Download the weights of models; goes on where it was interrupted."""
+    """Download the weights of models and make them ready for this machine's engines.
+
+    Goes on where it was interrupted. A model that this machine cannot serve is refused before
+    anything is fetched; for another machine, use --force or --no-convert.
+    """
     from fleet_weights.store import Store, default_root
 
     environ = environment()
@@ -42,10 +56,14 @@ def pull(
             specs = [spec for _, spec in from_file(file, catalog_file)]
         else:
             specs = chosen(models or [], environ, catalog_file)
+        given = {name: environ[name] for name in SPEC_SETTINGS if name in environ}
+        specs = [override(spec, given) for spec in specs]
     from fleet_cli.pull_report import pull_all
 
     try:
-        failed = pull_all(specs, Store(models_dir or default_root(environ)), environ)
+        failed = pull_all(
+            specs, Store(models_dir or default_root(environ)), environ, force=force, convert=convert
+        )
     except KeyboardInterrupt:
         print("modelfleet pull: interrupted; it goes on from there next time.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)

@@ -1,92 +1,173 @@
-"""Pulls models one after the other and shows how far it is: a bar on a terminal, lines elsewhere.
-
-Called by `modelfleet pull`.
-"""
+"""Pulls models one after the other; shows how far each is, in a bar or in lines."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
 from fleet_contract.spec import Engine, ModelSpec
+from fleet_prepare import machine
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.preflight import preflight
+from fleet_prepare.prepare import find, prepare
+from fleet_prepare.stage import Report, Stage
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch, is_there
 from fleet_weights.store import Store
 
 LINE_SECONDS = 5.0
 NO_WEIGHTS = frozenset({Engine.REMOTE, Engine.CONTAINER})
-"""Engines whose weights are somebody else's business."""
+"""Engines that may bring their own weights."""
+ELSEWHERE = NO_WEIGHTS | {Engine.VLLM}
+"""Engines that run in another image, which this machine cannot judge."""
+VERBS = {Stage.FETCHING: "pulling", Stage.CONVERTING: "converting"}
+T = TypeVar("T")
 
 
-def pull_all(specs: Sequence[ModelSpec], store: Store, environ: Mapping[str, str]) -> list[str]:
-    """Pull every model, saying how it goes; the ids of those that failed."""
+def pull_all(
+    specs: Sequence[ModelSpec],
+    store: Store,
+    environ: Mapping[str, str],
+    *,
+    force: bool = False,
+    convert: bool = True,
+) -> list[str]:
+    """Pull every model and convert what an engine of this machine does not read as it is.
+
+    A model this machine cannot serve fails before it is fetched; with `force` it is fetched as it
+    is. Prints how far each is; returns the ids of those that failed.
+    """
     console = Console()
+    here = machine.here(environ)
     failed: list[str] = []
     for spec in specs:
+        if spec.engine in NO_WEIGHTS and not (spec.source or spec.weights):
+            console.print(f"{spec.model}: engine {spec.engine.value} has no weights of ours")
+            continue
         try:
-            if spec.engine in NO_WEIGHTS and not (spec.source or spec.weights):
-                console.print(f"{spec.model}: engine {spec.engine.value} has no weights of ours")
-                continue
-            _pull(spec, store, environ, console)
-        except WeightsError as error:
+            one = _Pull(spec, store, environ, console)
+            if convert and here.has_engines and spec.engine not in ELSEWHERE:
+                one.prepare(here, force=force)
+            else:
+                one.fetch()
+        except (CannotServe, WeightsError) as error:
             failed.append(spec.model)
-            print(f"{spec.model}: {error.message}", file=sys.stderr)
-            if error.hint:
-                print(f"  {error.hint}", file=sys.stderr)
+            _print_error(spec, error)
     return failed
 
 
-def _pull(spec: ModelSpec, store: Store, environ: Mapping[str, str], console: Console) -> None:
-    if is_there(spec, store):
-        _say(console, spec, "is there", fetch(spec, store, environ=environ))
-        return
-    started = time.monotonic()
-    show = _with_bar if console.is_terminal else _with_lines
-    path = show(spec, store, environ, console)
-    _say(console, spec, f"pulled in {time.monotonic() - started:.1f} s", path)
+class _Pull:
+    """One model's weights, with progress on a terminal or in lines."""
+
+    def __init__(
+        self, spec: ModelSpec, store: Store, environ: Mapping[str, str], console: Console
+    ) -> None:
+        self._spec = spec
+        self._store = store
+        self._environ = environ
+        self._console = console
+        self._began = time.monotonic()
+        self._was_there = is_there(spec, store)
+
+    def prepare(self, here: Machine, *, force: bool) -> None:
+        """Fetch, and convert where an engine of this machine needs it. Raises CannotServe before
+        anything is fetched, unless `force`, and WeightsError."""
+        try:
+            if (found := find(self._spec, self._store, here)) is not None:
+                self._print("is there", found.folder)
+                return
+            decided = preflight(self._spec, self._store, here, self._environ)
+            prepared = self._shown(
+                lambda report: prepare(
+                    self._spec, self._store, here, report, environ=self._environ, decided=decided
+                )
+            )
+            self._print(f"pulled in {time.monotonic() - self._began:.1f} s", prepared.folder)
+        except CannotServe as error:
+            if not force and not is_there(self._spec, self._store):
+                raise CannotServe(
+                    error.message, f"{error.hint} `--force` fetches it for another machine."
+                ) from error
+            self.fetch()
+            print(f"{self._spec.model}: this machine cannot serve it: {error}", file=sys.stderr)
+
+    def fetch(self) -> None:
+        """Fetch the weights as they are. Raises WeightsError."""
+        path = self._shown(
+            lambda report: fetch(
+                self._spec, self._store, partial(report, Stage.FETCHING), environ=self._environ
+            )
+        )
+        if self._was_there:
+            self._print("is there", path)
+        else:
+            self._print(f"pulled in {time.monotonic() - self._began:.1f} s", path)
+
+    def _shown(self, work: Callable[[Report], T]) -> T:
+        if not self._console.is_terminal:
+            return work(_Lines(self._spec.model).report)
+        with Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
+            TransferSpeedColumn(), TimeRemainingColumn(), console=self._console, transient=True,
+        ) as bar:  # fmt: skip
+            return work(_Bars(self._spec.model, bar).report)
+
+    def _print(self, what: str, path: Path) -> None:
+        self._console.print(
+            f"{self._spec.model}: {what}, {path}", soft_wrap=True, highlight=False, markup=False
+        )
 
 
-def _say(console: Console, spec: ModelSpec, what: str, path: Path) -> None:
-    console.print(f"{spec.model}: {what}, {path}", soft_wrap=True, highlight=False, markup=False)
+class _Bars:
+    """A bar for each stage."""
+
+    def __init__(self, model: str, bar: Progress) -> None:
+        self._model = model
+        self._bar = bar
+        self._tasks: dict[Stage, TaskID] = {}
+
+    def report(self, stage: Stage, done: int, total: int | None) -> None:
+        if stage not in self._tasks:
+            label = "" if stage is Stage.FETCHING else f"{stage.value.capitalize()} "
+            self._tasks[stage] = self._bar.add_task(f"{label}{self._model}", total=None)
+        self._bar.update(self._tasks[stage], completed=done, total=total)
 
 
-def _with_bar(spec: ModelSpec, store: Store, environ: Mapping[str, str], console: Console) -> Path:
-    with Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
-        TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(spec.model, total=None)
-        return fetch(
-            spec, store, lambda done, total: bar.update(task, completed=done, total=total),
-            environ=environ,
-        )  # fmt: skip
-
-
-def _with_lines(
-    spec: ModelSpec, store: Store, environ: Mapping[str, str], console: Console
-) -> Path:
+class _Lines:
     """A line now and then, for logs and continuous integration."""
-    said_at = time.monotonic()
 
-    def progress(done: int, total: int | None) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at < LINE_SECONDS:
-            return
-        said_at = time.monotonic()
-        of = f" of {total / 1e6:.0f}" if total else ""
-        print(f"{spec.model}: {done / 1e6:.0f}{of} MB", flush=True)
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._stage: Stage | None = None
+        self._printed_at = 0.0
 
-    print(f"{spec.model}: pulling", flush=True)
-    return fetch(spec, store, progress, environ=environ)
+    def report(self, stage: Stage, done: int, total: int | None) -> None:
+        if stage is not self._stage:
+            self._stage, self._printed_at = stage, time.monotonic()
+            print(f"{self._model}: {VERBS[stage]}", flush=True)
+        elif time.monotonic() - self._printed_at >= LINE_SECONDS:
+            self._printed_at = time.monotonic()
+            of = f" of {total / 1e6:.0f}" if total else ""
+            print(f"{self._model}: {VERBS[stage]}, {done / 1e6:.0f}{of} MB", flush=True)
+
+
+def _print_error(spec: ModelSpec, error: CannotServe | WeightsError) -> None:
+    print(f"{spec.model}: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  {error.hint}", file=sys.stderr)

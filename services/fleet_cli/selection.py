@@ -19,13 +19,13 @@ def chosen(
 ) -> list[ModelSpec]:
     """Specs of the ids or aliases given, else of MODELS, else the demo's. Raises ValueError."""
     listed = [name for given in names for name in split(given)]
-    known = catalog.load(catalog_file)
+    known = known_models(catalog_file)
     return catalog.resolve(listed or split(environ.get("MODELS", "")) or catalog.DEMO, known)
 
 
 def from_file(path: Path, catalog_file: Path | None = None) -> list[tuple[str, ModelSpec]]:
     """Names and specs of a file of manifests, completed from the catalog. Raises ValueError."""
-    known = catalog.load(catalog_file)
+    known = known_models(catalog_file)
     found: list[tuple[str, ModelSpec]] = []
     for manifest in manifests.load(path):
         try:
@@ -33,6 +33,11 @@ def from_file(path: Path, catalog_file: Path | None = None) -> list[tuple[str, M
         except ValueError as error:
             raise ValueError(f"{manifest.where}: spec.{error}") from error
     return found
+
+
+def known_models(catalog_file: Path | None = None) -> dict[str, ModelSpec]:
+    """The catalog, with the entries of this file, else of CATALOG's. Raises CatalogError."""
+    return catalog.load(catalog_file or _named_catalog())
 
 
 def split(text: str) -> list[str]:
@@ -50,6 +55,12 @@ def environment() -> dict[str, str]:
 
     load_dotenv(".env", override=False)
     return dict(os.environ)
+
+
+def _named_catalog() -> Path | None:
+    """The file that CATALOG names."""
+    named = environment().get("CATALOG", "").strip()
+    return Path(named) if named else None
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The catalog: models that can be named by id alone, read from configs/catalog.yaml.
 
-Read by every command that takes model ids and by the operator, which fills short specs from it.
-The file is package data, so an installed wheel and an image find it too.
+The file is package data, so an installed wheel and an image find it too. A file of one's own adds
+entries to it; its ids win over those built in, and `replace: true` makes it the whole catalog.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ DEMO: tuple[str, ...] = (
 )
 """The models served where none are named: chat, embeddings, speech."""
 
+KEYS = ("models", "replace")
 Catalog = Mapping[str, ModelSpec]
 
 
@@ -36,21 +38,44 @@ class UnknownModel(ValueError):
 
 
 def load(path: Path | None = None) -> dict[str, ModelSpec]:
-    """Entries by id, in the file's order; the packaged catalog when `path` is None.
+    """Entries by id, in order: those built in, then those of the file at `path`.
 
     Raises CatalogError.
     """
-    name = str(path) if path is not None else "catalog.yaml"
+    if path is None:
+        return parse(_read(files("fleet_contract").joinpath("catalog.yaml"), "catalog.yaml"))
+    name = str(path)
+    document = _document(_read(path, name), name)
+    own = _entries(document, name)
+    return own if document.get("replace") else overlaid(load(), own)
+
+
+def overlaid(built_in: Catalog, own: Catalog) -> dict[str, ModelSpec]:
+    """Both catalogs in one; an id of `own` is taken from the entry built in that has it."""
+    taken = {identifier for spec in own.values() for identifier in spec.ids}
+    kept = {
+        model: spec.model_copy(
+            update={"aliases": [alias for alias in spec.aliases if alias not in taken]}
+        )
+        for model, spec in built_in.items()
+        if model not in taken
+    }
+    return {**kept, **own}
+
+
+def parse(text: str, name: str = "catalog.yaml") -> dict[str, ModelSpec]:
+    """Entries of a catalog's text; errors begin with `name`. Raises CatalogError."""
+    return _entries(_document(text, name), name)
+
+
+def _read(source: Path | Traversable, name: str) -> str:
     try:
-        source = path if path is not None else files("fleet_contract").joinpath("catalog.yaml")
-        text = source.read_text(encoding="utf-8")
+        return source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogError(f"{name}: {error}") from error
-    return parse(text, name)
 
 
-def parse(text: str, name: str) -> dict[str, ModelSpec]:
-    """Entries of a catalog's text; `name` is said in errors. Raises CatalogError."""
+def _document(text: str, name: str) -> dict[str, Any]:
     try:
         documents = load_all(text, name)
     except ValueError as error:
@@ -58,8 +83,14 @@ def parse(text: str, name: str) -> dict[str, ModelSpec]:
     document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, dict) or not isinstance(document.get("models"), list):
         raise CatalogError(f"{name}: must be a mapping with a list under `models`")
-    if extra := [key for key in document if key != "models"]:
-        raise CatalogError(f"{name}: unknown key {extra[0]!r}; only `models` is known")
+    if extra := [key for key in document if key not in KEYS]:
+        raise CatalogError(f"{name}: unknown key {extra[0]!r}; known are {' and '.join(KEYS)}")
+    if not isinstance(document.get("replace", False), bool):
+        raise CatalogError(f"{name}: replace: must be true or false")
+    return document
+
+
+def _entries(document: Mapping[str, Any], name: str) -> dict[str, ModelSpec]:
     entries: dict[str, ModelSpec] = {}
     taken: dict[str, str] = {}
     for index, raw in enumerate(document["models"]):

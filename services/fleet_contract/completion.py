@@ -20,7 +20,7 @@ MANIFEST = "manifest"
 CATALOG = "catalog"
 DEFAULT = "default"
 
-OF_THE_FILES = ("source", "sha256", "weights", "engine", "dtype")
+OF_THE_FILES = ("source", "sha256", "weights", "engine", "dtype", "quantization")
 """Fields of a catalog entry that hold for the entry's own files only."""
 GPU = "nvidia.com/gpu"
 

@@ -65,6 +65,15 @@ class Dtype(StrEnum):
     FP8 = "fp8"
 
 
+class Quantization(StrEnum):
+    """Number format weights are stored in; `auto` lets the engine choose."""
+
+    AUTO = "auto"
+    NONE = "none"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
 class Pooling(StrEnum):
     """How an encoder's token vectors become one; `auto` reads the model's own files."""
 
@@ -114,6 +123,8 @@ class ModelSpec(SpecPart):
     """Device to run on: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`."""
     dtype: Dtype = Dtype.AUTO
     """Number format to compute in."""
+    quantization: Quantization = Quantization.AUTO
+    """Number format the weights are converted to; `auto` is int8 for chat and speech on a CPU."""
 
     source: str | None = Field(default=None, max_length=2000)
     """Address of the weights: `hf://org/repo@revision`, `pvc://claim/path`, `file:///path`,
@@ -129,6 +140,9 @@ class ModelSpec(SpecPart):
     """Shorter lengths the model was trained to be cut to."""
     pooling: Pooling = Pooling.AUTO
     """How token vectors become one embedding."""
+    prompts: dict[str, Annotated[str, Field(max_length=2000)]] = Field(default_factory=dict)
+    """Texts by name, put before an input whose request names one as `prompt_name`; beside those of
+    the model's files."""
     context_length: int | None = Field(default=None, ge=1)
     """Most tokens the model reads; read from the model's files when left out."""
     vision: bool = False

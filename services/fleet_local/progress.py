@@ -1,4 +1,4 @@
-"""Draws how far downloads are: bars on a terminal, lines elsewhere. Used by `pull`."""
+"""Draws how far downloads and conversions are: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
 from fleet_local.voice import Voice
+from fleet_prepare.stage import Report, Stage
 
 LINE_SECONDS = 5.0
 MIB = 1024 * 1024
 
-Progressed = Callable[[int, int | None], None]
-"""Told bytes done and bytes in all, from the thread that downloads."""
+PAST = {Stage.FETCHING: "fetched", Stage.CONVERTING: "converted"}
 
 
 class Shown(Protocol):
-    """Something that shows downloads."""
+    """Shows how far the weights of models are; a `Report` is called from the thread that works."""
 
-    def begin(self, model: str) -> Progressed: ...
+    def begin(self, model: str) -> Report: ...
 
     def end(self, model: str) -> None: ...
 
 
 @contextlib.contextmanager
 def drawing(voice: Voice) -> Iterator[Shown]:
-    """What shows downloads where `voice` speaks."""
+    """What shows progress on the terminal or in the lines of `voice`."""
     if not voice.is_terminal:
         yield Lines(voice)
         return
@@ -48,44 +49,58 @@ def drawing(voice: Voice) -> Iterator[Shown]:
 
 
 class Bars:
-    """One bar for each model; it stays when it is full."""
+    """One bar for each model and stage; it stays when it is full."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
 
-    def begin(self, model: str) -> Progressed:
-        task = self._bars.add_task(model, total=None)
-        return lambda done, total: self._bars.update(task, completed=done, total=total)
+    def begin(self, model: str) -> Report:
+        tasks: dict[Stage, TaskID] = {}
+
+        def report(stage: Stage, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                label = model if stage is Stage.FETCHING else f"{stage.value.capitalize()} {model}"
+                tasks[stage] = self._bars.add_task(label, total=None)
+            self._bars.update(tasks[stage], completed=done, total=total)
+
+        return report
 
     def end(self, model: str) -> None:
         """Nothing to do."""
 
 
 class Lines:
-    """A line at the beginning, at the end and every 5 seconds between."""
+    """A line at the beginning and the end of each stage and every 5 seconds between."""
 
     def __init__(self, voice: Voice, clock: Callable[[], float] = time.monotonic) -> None:
         self._voice = voice
         self._clock = clock
+        self._stages: dict[str, Stage] = {}
 
-    def begin(self, model: str) -> Progressed:
-        self._voice.say(f"fetching {model}")
-        told = self._clock()
+    def begin(self, model: str) -> Report:
+        last = self._clock()
 
-        def progressed(done: int, total: int | None) -> None:
-            nonlocal told
-            if self._clock() - told >= LINE_SECONDS:
-                told = self._clock()
-                self._voice.say(amount(model, done, total))
+        def report(stage: Stage, done: int, total: int | None) -> None:
+            nonlocal last
+            if self._stages.get(model) is not stage:
+                self.end(model)
+                self._stages[model] = stage
+                self._voice.say(f"{stage.value} {model}")
+                last = self._clock()
+            elif self._clock() - last >= LINE_SECONDS:
+                last = self._clock()
+                self._voice.say(amount(stage, model, done, total))
 
-        return progressed
+        return report
 
     def end(self, model: str) -> None:
-        self._voice.say(f"fetched {model}")
+        if (stage := self._stages.pop(model, None)) is not None:
+            self._voice.say(f"{PAST[stage]} {model}")
 
 
-def amount(model: str, done: int, total: int | None) -> str:
+def amount(stage: Stage, model: str, done: int, total: int | None) -> str:
     """`fetching m: 12 of 98 MiB (12%)`, or without a total where it is not known."""
+    what = f"{stage.value} {model}"
     if not total:
-        return f"fetching {model}: {done / MIB:.0f} MiB"
-    return f"fetching {model}: {done / MIB:.0f} of {total / MIB:.0f} MiB ({100 * done // total}%)"
+        return f"{what}: {done / MIB:.0f} MiB"
+    return f"{what}: {done / MIB:.0f} of {total / MIB:.0f} MiB ({100 * done // total}%)"

@@ -1,6 +1,7 @@
 """Gets every model's weights onto the disk, with a progress bar, before anything starts.
 
-Called by `run`. Downloads run in threads that do not hold the process's end back.
+What this machine cannot serve is refused before the first is fetched. Work runs in threads that do
+not hold the process's end back.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
 from fleet_local.progress import Shown, drawing
 from fleet_local.voice import Voice
-from fleet_weights import fetch as weights
+from fleet_prepare.choose import Choice
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.preflight import preflight
+from fleet_prepare.prepare import find, prepare
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
+
+T = TypeVar("T")
 
 AT_ONCE = 3
 STOP_SECONDS = 2.0
@@ -31,81 +39,109 @@ async def pull(
     *,
     download: bool,
     voice: Voice,
+    machine: Machine,
 ) -> None:
-    """Have complete weights of all `specs` in `store`. Raises StartError with the reason.
+    """Have weights of all `specs` in `store` that an engine of this machine reads.
 
-    Nothing is fetched when not `download`: what is missing is then an error.
+    Every model is looked at before the first is fetched. Nothing is fetched when not `download`:
+    what is missing is then an error. Raises StartError with the reason.
     """
     try:
-        missing = [spec for spec in specs if not weights.is_there(spec, store)]
-        if missing and download:
-            with drawing(voice) as shown:
-                await Pull(store, environ, shown).run(missing)
-        for spec in specs:
-            weights.locate(spec, store)
-    except WeightsError as error:
+        missing = [spec for spec in specs if find(spec, store, machine) is None]
+        if not missing:
+            return
+        with drawing(voice) as shown:
+            await Pull(store, environ, shown, machine, download=download).run(missing)
+    except (CannotServe, WeightsError) as error:
         raise StartError(error.message, error.hint) from error
 
 
 class Pull:
-    """Fetches several models side by side."""
+    """Fetches and converts the weights of several models side by side."""
 
-    def __init__(self, store: Store, environ: Mapping[str, str], shown: Shown) -> None:
+    def __init__(
+        self,
+        store: Store,
+        environ: Mapping[str, str],
+        shown: Shown,
+        machine: Machine,
+        *,
+        download: bool,
+    ) -> None:
         self._store = store
         self._environ = environ
         self._shown = shown
+        self._machine = machine
+        self._download = download
         self._stop = threading.Event()
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._running: set[asyncio.Future[None]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, specs: Sequence[ModelSpec]) -> None:
-        """Fetch all. Raises the first WeightsError, after the other downloads were stopped."""
+        """Prepare all. Raises the first CannotServe or WeightsError, after the rest was stopped."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for spec in specs:
-                    group.create_task(self._one(spec))
-        except* WeightsError as errors:
-            raise errors.exceptions[0] from None
+            decided = await self._all(self._decide, specs) if self._download else []
+            choices = decided or [None] * len(specs)
+            await self._all(self._one, list(zip(specs, choices, strict=True)))
         finally:
             self._stop.set()
             if self._running:
                 await asyncio.wait(self._running, timeout=STOP_SECONDS)
 
-    async def _one(self, spec: ModelSpec) -> None:
+    async def _all(self, work: Callable[[Any], Awaitable[T]], items: Sequence[Any]) -> list[T]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._placed(work, item)) for item in items]
+        except* (CannotServe, WeightsError) as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _placed(self, work: Callable[[Any], Awaitable[T]], item: Any) -> T:
         async with self._places:
-            progress = self._shown.begin(spec.model)
-            done = in_daemon_thread(
-                partial(
-                    weights.fetch, spec, self._store, progress,
-                    environ=self._environ, stop=self._stop,
-                )
-            )  # fmt: skip
-            self._running.add(done)
-            done.add_done_callback(self._running.discard)
-            await asyncio.shield(done)
-            self._shown.end(spec.model)
+            return await work(item)
+
+    async def _decide(self, spec: ModelSpec) -> Choice | None:
+        return await self._in_thread(
+            partial(
+                preflight, spec, self._store, self._machine, self._environ, stop=self._stop
+            )
+        )  # fmt: skip
+
+    async def _one(self, item: tuple[ModelSpec, Choice | None]) -> None:
+        spec, choice = item
+        await self._in_thread(
+            partial(
+                prepare, spec, self._store, self._machine, self._shown.begin(spec.model),
+                environ=self._environ, stop=self._stop, download=self._download, decided=choice,
+            )
+        )  # fmt: skip
+        self._shown.end(spec.model)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        done = in_daemon_thread(work)
+        self._running.add(done)
+        done.add_done_callback(self._running.discard)
+        return await asyncio.shield(done)
 
 
-def in_daemon_thread(work: Callable[[], object]) -> asyncio.Future[None]:
+def in_daemon_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     """Settled when `work` ended; the thread never keeps the process alive."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
+    done: asyncio.Future[T] = loop.create_future()
 
-    def settle(error: Exception | None) -> None:
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-            done.exception()  # whoever waited may be gone; that is no news then
+    def settle(result: Callable[[], None]) -> None:
+        result()
+        done.exception()  # fetched once: the caller may be gone, and that is no news then
 
     def run() -> None:
-        error: Exception | None = None
         try:
-            work()
-        except Exception as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, error)
+            answer = work()
+        except Exception as error:
+            settled = partial(done.set_exception, error)
+        else:
+            settled = partial(done.set_result, answer)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, settled)
 
     threading.Thread(target=run, name="fetch", daemon=True).start()
     return done

@@ -6,13 +6,15 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
+from fleet_contract import launch
 from fleet_contract.spec import ModelSpec
-from fleet_local import ports, pull, selection, table
+from fleet_local import environment, ports, pull, selection, table
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.settings import UpSettings
 from fleet_local.stop_signals import StopSignals
 from fleet_local.voice import Voice
+from fleet_prepare import machine
 from fleet_weights.store import Store, default_root
 
 FAILED = 1
@@ -59,8 +61,9 @@ class Up:
         ports.require_free(settings.host, settings.port)
         store = Store(default_root(self._environ))
         await pull.pull(
-            [spec for spec in specs if spec.remote is None],
+            [self._as_served(spec, store) for spec in specs if spec.remote is None],
             store, self._environ, download=settings.download, voice=voice,
+            machine=machine.here(self._environ),
         )  # fmt: skip
         fleet = self._build(specs, store)
         with voice.waiting(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
@@ -70,6 +73,15 @@ class Up:
         voice.say(f"The fleet answers at {fleet.base}/v1; Ctrl-C stops it. Try:")
         voice.say(table.next_command(rows, fleet.base))
         await fleet.keep()
+
+    def _as_served(self, spec: ModelSpec, store: Store) -> ModelSpec:
+        """The spec with the settings its server will apply to it. Raises StartError."""
+        try:
+            return launch.decode(
+                environment.of_server(spec, self._settings, self._environ, store.root)
+            )
+        except ValueError as error:
+            raise StartError(f"{spec.model}: {error}") from error
 
     def _build(self, specs: Sequence[ModelSpec], store: Store) -> Fleet:
         try:

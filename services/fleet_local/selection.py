@@ -16,7 +16,7 @@ IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 def select(settings: UpSettings) -> list[ModelSpec]:
     """The specs to serve, complete and without two claims to one id. Raises StartError."""
     try:
-        known = catalog.load()
+        known = catalog.load(settings.catalog)
         specs = [spec for path in settings.files for spec in from_file(path, known)]
         names = settings.models or (() if settings.files else catalog.DEMO)
         specs += catalog.resolve(names, known)

@@ -17,12 +17,14 @@ from fleet_local.errors import StartError
 
 @dataclass(frozen=True, slots=True)
 class UpSettings:
-    """`models` are ids or aliases (none: the demo), `threads` one engine's (None: shared out)."""
+    """`models` are ids or aliases (none: the demo), `catalog` is a file of more of them, `threads`
+    are one engine's (None: shared out)."""
 
     host: str
     port: int
     models: tuple[str, ...]
     files: tuple[Path, ...]
+    catalog: Path | None
     device: str
     download: bool
     threads: int | None
@@ -48,6 +50,7 @@ class UpSettings:
             port=_in_range("PORT", value("PORT", environ) if port is None else port, 1, 65535),
             models=_names(_models(environ, models, files)),
             files=tuple(files),
+            catalog=Path(named) if (named := environ.get("CATALOG", "").strip()) else None,
             device=_device(device or environ.get("MODEL_DEVICE", "").strip() or "auto"),
             download=value("AUTO_DOWNLOAD_MODELS", environ),
             threads=_optional("MODELFLEET_THREADS", environ, 1, 4096),

@@ -51,17 +51,19 @@ class HeadStart:
 
 def _load(environ: Mapping[str, str]) -> tuple[Path, Loaded | Exception] | None:
     from fleet_contract import launch
-    from fleet_server.load import load, pick
+    from fleet_prepare import machine
+    from fleet_prepare.prepare import find
+    from fleet_server.load import load
     from fleet_server.settings import ServerSettings
-    from fleet_weights.fetch import is_there, locate
     from fleet_weights.store import Store, default_root
 
     spec, settings = launch.decode(environ), ServerSettings.read(environ)
-    store = Store(default_root(environ))
-    if spec.handler is not None or not is_there(spec, store):
+    if spec.handler is not None:
         return None
-    folder = locate(spec, store)
+    found = find(spec, Store(default_root(environ)), machine.here(environ))
+    if found is None:
+        return None
     try:
-        return folder, load(spec, folder, settings.threads, pick(spec, folder))
+        return found.folder, load(spec, found.folder, settings.threads, found.choice)
     except Exception as error:
-        return folder, error
+        return found.folder, error

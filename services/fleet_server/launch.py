@@ -18,10 +18,13 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.prepare import Prepared
+from fleet_prepare.stage import Stage
 from fleet_server import golden, warmup
 from fleet_server.app import create_app
 from fleet_server.head_start import HeadStart
-from fleet_server.load import Loaded, load, pick
+from fleet_server.load import Loaded, load
 from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
 from fleet_server.startup import Transfer
@@ -129,17 +132,17 @@ class Launcher:
         stages.record("start", process_age())
         stages.begin("fetch")
         try:
-            folder = await self._weights.run(self._fetching)
+            prepared = await self._weights.run(self._preparing)
             stages.begin("load")
             state.phase = Phase.LOADING
-            loaded = await asyncio.to_thread(self._load, folder)
+            loaded = await asyncio.to_thread(self._load, prepared)
             stages.begin("warm")
             state.phase = Phase.WARMING
             await asyncio.to_thread(warmup.warm, spec, loaded.model)
             if spec.golden:
                 stages.begin("golden")
                 await asyncio.to_thread(golden.check, spec, loaded.model)
-        except (LoadError, WeightsError) as error:
+        except (LoadError, CannotServe, WeightsError) as error:
             self._fail(str(error))
         except MemoryError:
             self._fail(f"{spec.model} does not fit the memory. Use a smaller model or dtype.")
@@ -153,17 +156,20 @@ class Launcher:
             state.set_ready(loaded.model)
             self._report(loaded)
 
-    def _load(self, folder: Path) -> Loaded:
+    def _load(self, prepared: Prepared) -> Loaded:
+        self._state.choice = prepared.choice
+        folder = prepared.folder
         if self._head_start is not None and (loaded := self._head_start.take(folder)) is not None:
-            self._state.choice = loaded.choice
             return loaded
-        spec = self._state.spec
-        self._state.choice = pick(spec, folder)
-        return load(spec, folder, self._threads, self._state.choice)
+        return load(self._state.spec, folder, self._threads, prepared.choice)
 
-    def _fetching(self, transfer: Transfer) -> None:
-        self._state.phase = Phase.FETCHING
+    def _preparing(self, stage: Stage, transfer: Transfer) -> None:
         self._state.transfer = transfer
+        if stage is Stage.CONVERTING:
+            self._state.stages.begin("convert")
+            self._state.phase = Phase.CONVERTING
+        else:
+            self._state.phase = Phase.FETCHING
 
     def _report(self, loaded: Loaded) -> None:
         seconds = self._state.stages.seconds()

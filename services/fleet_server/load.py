@@ -1,4 +1,4 @@
-"""From a spec to a loaded, warm model: choose the engine, import it, build it, run it once.
+"""From a spec and a chosen engine to a loaded model: import the engine, build it.
 
 The only module of the server that imports engines, and only the chosen one.
 """
@@ -6,16 +6,14 @@ The only module of the server that imports engines, and only the chosen one.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleet_contract.spec import ModelSpec, Task
-from fleet_server.engines.choose import Choice, Machine, choose
+from fleet_prepare.choose import Choice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -40,18 +38,12 @@ class Loaded:
     build_seconds: float
 
 
-def pick(spec: ModelSpec, folder: Path) -> Choice:
-    """The engine for the files in `folder` on this machine. Raises LoadError."""
-    choice = choose(spec, folder, _machine(), _encoder_supports)
+def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
+    """Import the engine and build the model. Raises LoadError with what to do."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
         device=choice.device, reason=choice.reason,
     )  # fmt: skip
-    return choice
-
-
-def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
-    """Import the engine and build the model. Raises LoadError with what to do."""
     started = time.monotonic()
     factory = _factory(choice)
     imported = time.monotonic()
@@ -84,24 +76,3 @@ def _factory(choice: Choice) -> Any:
         ) from error
     except AttributeError as error:
         raise LoadError(f"{choice.factory} does not exist: {error}.") from error
-
-
-def _machine() -> Machine:
-    has_torch = importlib.util.find_spec("torch") is not None
-    return Machine(accelerator=_accelerator(has_torch), has_torch=has_torch)
-
-
-def _accelerator(has_torch: bool) -> str:
-    """Asks the driver's device files before torch, whose import costs seconds."""
-    if Path("/dev/nvidia0").exists() or Path("/dev/nvidiactl").exists():
-        return "cuda"
-    if sys.platform == "darwin" and has_torch:
-        torch = importlib.import_module("torch")
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    return "cpu"
-
-
-def _encoder_supports(folder: Path) -> str | None:
-    files = importlib.import_module("fleet_server.engines.openvino.encoder.files")
-    reason: str | None = files.supports(folder)
-    return reason

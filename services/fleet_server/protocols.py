@@ -155,7 +155,9 @@ class EmbeddingModel(Protocol):
     """Turns texts into unit vectors.
 
     It may have `embed_beside`, which is `embed` on a part of the cores: `lanes` calls of it run at
-    the same time, `most_lanes` at most once the model is loaded wholly.
+    the same time, `most_lanes` at most once the model is loaded wholly. It may have `prompts`,
+    texts by name that requests choose from, and `default_prompt`, the name of the one that is used
+    where a request names none.
     """
 
     dimensions: int

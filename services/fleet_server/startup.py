@@ -55,7 +55,7 @@ class Stages:
 
 
 class Transfer:
-    """Bytes of a download and its speed over the last seconds."""
+    """Bytes of a download or conversion and its speed over the last seconds."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock

@@ -13,8 +13,8 @@ from fleet_contract.api.models import ServerHealth
 from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import ModelSpec
+from fleet_prepare.choose import Choice
 from fleet_server.admission import Admission, Slot
-from fleet_server.engines.choose import Choice
 from fleet_server.metrics import Metrics
 from fleet_server.startup import Stages, Transfer
 
@@ -29,6 +29,7 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     FETCHING = "fetching"
+    CONVERTING = "converting"
     LOADING = "loading"
     WARMING = "warming"
     READY = "ready"
@@ -132,7 +133,7 @@ class ServerState:
     def health(self) -> ServerHealth:
         """The body of the readiness probe: where the server is in its life, and how far."""
         phase = self.phase if self.is_healthy else Phase.FAILED
-        transfer = self.transfer if phase is Phase.FETCHING else None
+        transfer = self.transfer if phase in (Phase.FETCHING, Phase.CONVERTING) else None
         return {
             "status": phase.value,
             "model": self.spec.model,

@@ -1,7 +1,7 @@
-"""The first stage of a server's start: weights on disk, downloaded where that is allowed.
+"""The first stage of a server's start: weights an engine reads, on disk.
 
-Called by the launcher. The download runs in a thread of its own that does not hold the process
-back, and ends soon after `stop`.
+They are downloaded where that is allowed, and converted where no engine reads them as they are.
+Both run in a thread that does not hold the process back and ends soon after `stop`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,27 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from fleet_contract.settings import parse_bool
 from fleet_contract.spec import ModelSpec
+from fleet_prepare import machine
+from fleet_prepare.prepare import Prepared, find, prepare
+from fleet_prepare.stage import Stage
 from fleet_server.startup import Transfer
 from fleet_web.logs import event
-from fleet_weights.fetch import fetch, is_there, locate
 from fleet_weights.store import Store
 
 logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 STOP_SECONDS = 5.0
+NAMES = {Stage.FETCHING: "weights_fetch", Stage.CONVERTING: "weights_conversion"}
+ENDED = {Stage.FETCHING: "weights_fetched", Stage.CONVERTING: "weights_converted"}
+
+
+OnStage = Callable[[Stage, Transfer], None]
+"""Hears of each stage as it begins, from the thread that works, and of the bytes to come."""
 
 
 class WeightsStage:
@@ -33,64 +42,84 @@ class WeightsStage:
         self._spec = spec
         self._store = store
         self._environ = dict(environ)
+        self._machine = machine.here(environ)
         self._may_download = download_allowed(environ)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._logged_at = 0.0
-        self.transfer: Transfer | None = None
 
-    async def run(self, on_fetch: Callable[[Transfer], None]) -> Path:
-        """The weights. Raises WeightsError; `on_fetch` is called if they must be downloaded."""
-        if _needs_none(self._spec):
-            return self._store.root
-        there = await asyncio.to_thread(is_there, self._spec, self._store)
-        if there or not self._may_download:
-            return await asyncio.to_thread(locate, self._spec, self._store)
-        self.transfer = Transfer()
-        on_fetch(self.transfer)
-        return await self._in_thread()
+    async def run(self, on_stage: OnStage) -> Prepared:
+        """The weights and the engine that reads them. Raises CannotServe and WeightsError."""
+        found = await asyncio.to_thread(find, self._spec, self._store, self._machine)
+        return found if found is not None else await self._in_thread(on_stage)
 
     async def stop(self) -> None:
-        """End a running download; what it has is kept."""
+        """End a running download, which keeps what it has, or conversion."""
         self._stop.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
-    def _in_thread(self) -> asyncio.Future[Path]:
+    def _in_thread(self, on_stage: OnStage) -> asyncio.Future[Prepared]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Path] = loop.create_future()
+        answer: asyncio.Future[Prepared] = loop.create_future()
 
         def work() -> None:
             try:
-                path = self._fetch()
+                prepared = self._prepare(on_stage)
             except Exception as error:
                 _tell(loop, answer, lambda error=error: answer.set_exception(error))  # type: ignore[misc]
             else:
-                _tell(loop, answer, lambda: answer.set_result(path))
+                _tell(loop, answer, lambda: answer.set_result(prepared))
 
         self._thread = threading.Thread(target=work, name="weights", daemon=True)
         self._thread.start()
         return answer
 
-    def _fetch(self) -> Path:
-        started = self._logged_at = time.monotonic()
-        event(logger, "weights_fetch_started", model=self._spec.model, source=self._spec.source)
-        path = fetch(
-            self._spec, self._store, self._progress, environ=self._environ, stop=self._stop
-        )
-        assert self.transfer is not None  # noqa: S101  (set before the thread was started)
-        event(
-            logger, "weights_fetched", model=self._spec.model, path=str(path),
-            bytes=self.transfer.done, seconds=round(time.monotonic() - started, 1),
+    def _prepare(self, on_stage: OnStage) -> Prepared:
+        steps = _Steps(self._spec, on_stage)
+        prepared = prepare(
+            self._spec, self._store, self._machine, steps.report,
+            environ=self._environ, stop=self._stop, download=self._may_download,
         )  # fmt: skip
-        return path
+        steps.end(prepared.folder)
+        return prepared
 
-    def _progress(self, done: int, total: int | None) -> None:
-        assert self.transfer is not None  # noqa: S101  (set before the thread was started)
-        self.transfer.update(done, total)
+
+class _Steps:
+    """Logs the stages and how far each is."""
+
+    def __init__(self, spec: ModelSpec, on_stage: OnStage) -> None:
+        self._spec = spec
+        self._on_stage = on_stage
+        self._stage: Stage | None = None
+        self._transfer = Transfer()
+        self._began = self._logged_at = 0.0
+
+    def report(self, stage: Stage, done: int, total: int | None) -> None:
+        """Bytes done in a stage; the first report of one begins it."""
+        if stage is not self._stage:
+            self._begin(stage)
+        self._transfer.update(done, total)
         if time.monotonic() - self._logged_at >= LOG_SECONDS:
             self._logged_at = time.monotonic()
-            event(logger, "weights_fetch", model=self._spec.model, **self.transfer.body())
+            event(logger, NAMES[stage], model=self._spec.model, **self._transfer.body())
+
+    def end(self, folder: Path | None = None) -> None:
+        """The running stage has ended; its weights lie in `folder` where it was the last."""
+        if self._stage is None:
+            return
+        where: dict[str, Any] = {} if folder is None else {"path": str(folder)}
+        event(
+            logger, ENDED[self._stage], model=self._spec.model, bytes=self._transfer.done,
+            seconds=round(time.monotonic() - self._began, 1), **where,
+        )  # fmt: skip
+        self._stage = None
+
+    def _begin(self, stage: Stage) -> None:
+        self.end()
+        self._stage, self._transfer = stage, Transfer()
+        self._began = self._logged_at = time.monotonic()
+        event(logger, f"{NAMES[stage]}_started", model=self._spec.model, source=self._spec.source)
+        self._on_stage(stage, self._transfer)
 
 
 def download_allowed(environ: Mapping[str, str]) -> bool:
@@ -102,13 +131,8 @@ def download_allowed(environ: Mapping[str, str]) -> bool:
         raise ValueError(f"AUTO_DOWNLOAD_MODELS={raw!r}: {error}") from error
 
 
-def _needs_none(spec: ModelSpec) -> bool:
-    """A handler of one's own may bring its weights itself."""
-    return spec.handler is not None and spec.source is None and not spec.weights
-
-
 def _tell(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Path], tell: Callable[[], None]
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Prepared], tell: Callable[[], None]
 ) -> None:
     """Nobody listens any more where the server is stopping."""
 

@@ -8,20 +8,19 @@ Called by a server's start, by `modelfleet pull` and by local mode.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights import hub_cache
 from fleet_weights.address import Claim, LocalFile
 from fleet_weights.assemble import claim_path
+from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.files import digest
+from fleet_weights.hub_files import Kind
 from fleet_weights.meter import Meter, Progress
 from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import in_place, plan
@@ -61,12 +60,14 @@ def fetch(
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
     patience: Patience = PATIENCE,
+    kind: Kind | None = None,
 ) -> Path:
     """Complete weights on disk, downloaded where they are missing; then as `locate`.
 
     Raises WeightsError. What was downloaded before a failure is kept and used the next time.
     `environ` (the process's own when None) holds HF_TOKEN, HF_ENDPOINT, proxies and pip's settings;
-    setting `stop` ends the fetch within about a second with Stopped.
+    setting `stop` ends the fetch within about a second with Stopped. `kind` is the format of
+    weights to take from a repository of the hub (the first in the order of `hub_files` when None).
     """
     if is_there(spec, store):
         return locate(spec, store)
@@ -76,9 +77,9 @@ def fetch(
 
     meter = Meter(progress, stop)
     settings = os.environ if environ is None else environ
-    with _clear_errors(spec, store), locked(spec, store, meter):
+    with clear_errors(spec, store), locked(spec, store, meter):
         if not store.folder(spec).is_dir():  # another process may have been first
-            staging = Staging(spec, plan(spec), store, meter, settings, patience)
+            staging = Staging(spec, plan(spec), store, meter, settings, patience, kind)
             staging.download()
             staging.assemble()
             staging.publish()
@@ -98,24 +99,3 @@ def _lying(spec: ModelSpec, address: LocalFile | Claim) -> Path:
         if (found := digest(path)) != spec.sha256:
             raise WeightsError(f"{path} has the sha256 {found}, not {spec.sha256}.")
     return path
-
-
-@contextmanager
-def _clear_errors(spec: ModelSpec, store: Store) -> Iterator[None]:
-    """What the file system says, in words that say what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(store.root).free if store.root.exists() else 0
-            raise WeightsError(
-                f"The disk is full ({free / 1e9:.1f} GB free in {store.root}) while fetching "
-                f"{spec.model}.",
-                "Free some space or set MODELS_DIR to a larger disk; the download then goes on.",
-            ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise WeightsError(
-                f"{store.root} cannot be written to ({error.strerror}).",
-                "Set MODELS_DIR to a folder that can, or put complete weights there beforehand.",
-            ) from error
-        raise WeightsError(f"Fetching {spec.model} failed: {error}.") from error

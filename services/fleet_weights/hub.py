@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fleet_weights.address import Hub, Web
 from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub_files import choose
+from fleet_weights.hub_files import Kind, choose
+from fleet_weights.onnx_data import external_files
 from fleet_weights.plan import File, Piece
 
 if TYPE_CHECKING:
@@ -33,31 +35,55 @@ class Entry:
     blob: str | None
 
 
-def files(address: Hub, downloader: Downloader, sha256: str | None) -> list[File]:
+def listing_url(address: Hub, downloader: Downloader) -> str:
+    """Where the hub lists the repository at the address's revision."""
+    repo, revision = quote(address.repo), quote(address.revision, safe="")
+    return f"{downloader.web.endpoint}/api/models/{repo}/revision/{revision}?blobs=true"
+
+
+def files(
+    address: Hub,
+    downloader: Downloader,
+    sha256: str | None,
+    parts: Path | None = None,
+    kind: Kind | None = None,
+) -> list[File]:
     """What to download for `address`. Raises WeightsError.
 
-    `sha256` is the spec's own, for an address of one file.
+    `sha256` is the spec's own, for an address of one file; `kind` is the format of weights to take.
+    With `parts`, the folder of downloads, ONNX graphs are brought there first, and the files they
+    keep their tensors in are listed too.
     """
-    endpoint = downloader.web.endpoint
-    repo, revision = quote(address.repo), quote(address.revision, safe="")
-    listing = downloader.json(f"{endpoint}/api/models/{repo}/revision/{revision}?blobs=true")
+    endpoint, repo = downloader.web.endpoint, quote(address.repo)
+    listing = downloader.json(listing_url(address, downloader))
     commit, entries = read(listing, address)
-    return [
-        File(
-            _inside(entry.path, address.path),
-            (
-                Piece(
-                    Web(f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}/{quote(entry.path)}"),
-                    sha256 or entry.sha256,
-                    entry.size,
-                    entry.blob if entry.sha256 is None else None,
-                    token=True,
-                ),
-            ),
-            sha256,
+
+    def made(entry: Entry) -> File:
+        url = f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}/{quote(entry.path)}"
+        blob = entry.blob if entry.sha256 is None else None
+        piece = Piece(Web(url), sha256 or entry.sha256, entry.size, blob, token=True)
+        return File(_inside(entry.path, address.path), (piece,), sha256)
+
+    wanted = {entry.path: made(entry) for entry in _wanted(address, entries, sha256, kind)}
+    if parts is not None and address.path not in entries:
+        for path in [path for path in wanted if path.endswith(".onnx")]:
+            graph = downloader.get(wanted[path].pieces[0], parts)
+            for entry in _external(path, graph, entries, address):
+                wanted.setdefault(entry.path, made(entry))
+    return list(wanted.values())
+
+
+def _external(path: str, graph: Path, entries: dict[str, Entry], address: Hub) -> list[Entry]:
+    """The files that the graph at `path` of the repository keeps its tensors in."""
+    beside = path.rpartition("/")[0]
+    named = [f"{beside}/{name}" if beside else name for name in external_files(graph)]
+    missing = [name for name in named if name not in entries]
+    if missing:
+        raise WeightsError(
+            f"hf://{address.repo} does not hold {missing[0]}, in which {path} keeps tensors.",
+            "The repository is incomplete; name another revision.",
         )
-        for entry in _wanted(address, entries, sha256)
-    ]
+    return [entries[name] for name in named]
 
 
 def read(listing: Any, address: Hub) -> tuple[str, dict[str, Entry]]:
@@ -83,7 +109,9 @@ def _entry(raw: dict[str, Any], address: Hub) -> Entry:
     )
 
 
-def _wanted(address: Hub, entries: dict[str, Entry], sha256: str | None) -> list[Entry]:
+def _wanted(
+    address: Hub, entries: dict[str, Entry], sha256: str | None, kind: Kind | None
+) -> list[Entry]:
     if address.path in entries:
         check_name(address.path, entries)
         return [entries[address.path]]
@@ -93,7 +121,7 @@ def _wanted(address: Hub, entries: dict[str, Entry], sha256: str | None) -> list
         )
     prefix = f"{address.path}/" if address.path else ""
     inside = [path.removeprefix(prefix) for path in entries if path.startswith(prefix)]
-    return [entries[prefix + path] for path in choose(inside, f"hf://{address.repo}")]
+    return [entries[prefix + path] for path in choose(inside, f"hf://{address.repo}", kind)]
 
 
 def _inside(path: str, below: str) -> str:

@@ -7,7 +7,8 @@ CTranslate2, OpenVINO IR, ONNX, GGUF. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
 from pathlib import PurePosixPath
 
 from fleet_weights.allowed import PICKLE_SUFFIXES, is_allowed
@@ -15,14 +16,32 @@ from fleet_weights.errors import WeightsError
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf", ".onnx", ".onnx_data", ".bin", ".xml"})
 SKIPPED_FOLDERS = frozenset({"original", "onnx", "openvino", "coreml", "runs", "imgs", "assets"})
+PICKLE_HINT = (
+    "Its weights are pickles, which may run code when they are loaded. Name a revision with "
+    "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the model "
+    "as docs/adding-a-model.md shows and name it with file://."
+)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _VARIANT = re.compile(r"\.(fp16|fp32|bf16)[.-]|^consolidated")
 
 
-def choose(paths: Collection[str], where: str) -> list[str]:
-    """Paths to download, in the listing's order. Raises WeightsError when none are weights."""
+class Kind(StrEnum):
+    """A format of weights."""
+
+    SAFETENSORS = "safetensors"
+    CTRANSLATE2 = "ctranslate2"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+    GGUF = "gguf"
+
+
+def choose(paths: Collection[str], where: str, kind: Kind | None = None) -> list[str]:
+    """Paths to download, in the listing's order: the weights of `kind`, or of the first kind found.
+
+    Raises WeightsError when none are weights.
+    """
     allowed = [path for path in paths if is_allowed(path, paths)]
-    weights = _weights(allowed)
+    weights = _weights(allowed, kind)
     if not weights:
         raise WeightsError(f"{where} holds no weights that Modelfleet loads.", _why(paths))
     ggufs = [path for path in weights if path.endswith(".gguf")]
@@ -35,13 +54,9 @@ def choose(paths: Collection[str], where: str) -> list[str]:
     return [path for path in allowed if path in taken or _describes(path, weights)]
 
 
-def _weights(paths: list[str]) -> list[str]:
-    kinds: list[Callable[[list[str]], list[str]]] = [
-        _safetensors, _ctranslate2, _openvino, _onnx,
-        lambda paths: [path for path in paths if path.endswith(".gguf")],
-    ]  # fmt: skip
-    for kind in kinds:
-        if found := kind(paths):
+def _weights(paths: list[str], kind: Kind | None) -> list[str]:
+    for choose_kind in KINDS.values() if kind is None else (KINDS[kind],):
+        if found := choose_kind(paths):
             return found
     return []
 
@@ -88,6 +103,20 @@ def _onnx(paths: list[str]) -> list[str]:
     return []
 
 
+def _gguf(paths: list[str]) -> list[str]:
+    return [path for path in paths if path.endswith(".gguf")]
+
+
+KINDS: Mapping[Kind, Callable[[list[str]], list[str]]] = {
+    Kind.SAFETENSORS: _safetensors,
+    Kind.CTRANSLATE2: _ctranslate2,
+    Kind.OPENVINO: _openvino,
+    Kind.ONNX: _onnx,
+    Kind.GGUF: _gguf,
+}
+"""The kinds in order of preference."""
+
+
 def _describes(path: str, weights: list[str]) -> bool:
     """Configuration and tokenizer files, of the root, of modules and beside the weights."""
     pure = PurePosixPath(path)
@@ -105,8 +134,5 @@ def _why(paths: Collection[str]) -> str:
     pickles = [path for path in paths if PurePosixPath(path).suffix in PICKLE_SUFFIXES]
     if not pickles:
         return "It loads safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2 files."
-    return (
-        f"It holds pickles only ({pickles[0]}), which may run code. Name a revision with "
-        "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the "
-        "model and name it with file://."
-    )
+    shown = next((path for path in pickles if "model" in path), pickles[0])
+    return f"It holds pickles only ({shown}). {PICKLE_HINT}"

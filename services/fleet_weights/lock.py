@@ -17,12 +17,13 @@ POLL_SECONDS = 0.25
 
 
 @contextmanager
-def locked(spec: ModelSpec, store: Store, meter: Meter) -> Iterator[None]:
+def locked(spec: ModelSpec, store: Store, meter: Meter, suffix: str = "") -> Iterator[None]:
     """Holds the lock of the spec's weights; the system frees it when a process dies.
 
-    Raises Stopped while waiting when told to, WeightsError when the other takes hours.
+    `suffix` tells weights converted from them apart. Raises Stopped while waiting when told to,
+    WeightsError when the other takes hours.
     """
-    path = store.lock(spec)
+    path = store.lock(spec, suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     waited = 0.0
@@ -35,7 +36,7 @@ def locked(spec: ModelSpec, store: Store, meter: Meter) -> Iterator[None]:
             waited += POLL_SECONDS
             if waited > LONGEST_SECONDS:
                 raise WeightsError(
-                    f"Another process has been fetching {spec.model} for too long.",
+                    f"Another process has been at the weights of {spec.model} for too long.",
                     f"End it; it holds {path}.",
                 ) from None
     try:

@@ -18,6 +18,7 @@ from fleet_weights.address import Hub, Package, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.download import Downloader
 from fleet_weights.errors import WeightsError
+from fleet_weights.hub_files import Kind
 from fleet_weights.meter import Meter
 from fleet_weights.parallel import run_all
 from fleet_weights.patience import Patience
@@ -39,6 +40,7 @@ class Staging:
         meter: Meter,
         environ: Mapping[str, str],
         patience: Patience,
+        kind: Kind | None = None,
     ) -> None:
         self._spec = spec
         self._plan = plan
@@ -47,6 +49,7 @@ class Staging:
         self._meter = meter
         self._environ = environ
         self._patience = patience
+        self._kind = kind
         self._files = list(plan.files)
         self._wheels: dict[str, Path] = {}
         self._downloads: dict[str, Path] = {}
@@ -58,7 +61,8 @@ class Staging:
         with Downloader(self._environ, self._meter, self._patience) as downloader:
             source = self._plan.source
             if isinstance(source, Hub):
-                listed = hub.files(source, downloader, self._plan.source_sha256)
+                sha256 = self._plan.source_sha256
+                listed = hub.files(source, downloader, sha256, parts, self._kind)
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             packages, web = _units(self._files, source)
@@ -94,7 +98,7 @@ class Staging:
     def publish(self) -> None:
         """Make the complete folder visible under its final name, in one step."""
         files = self._root / "files"
-        _sync(files)
+        sync(files)
         files.rename(self._final)
         shutil.rmtree(self._root, ignore_errors=True)
 
@@ -151,8 +155,11 @@ def _units(
     return {package.requirement: package for package in packages}, web
 
 
-def _sync(folder: Path) -> None:
-    """A crash after the rename must not leave empty files under the final name."""
+def sync(folder: Path) -> None:
+    """Write a folder's files through to the disk.
+
+    A crash after the rename must not leave empty files under the final name.
+    """
     for path in folder.rglob("*"):
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)

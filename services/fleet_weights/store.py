@@ -1,8 +1,9 @@
 """The one folder weights are kept in: names of folders, the staging area, the lock.
 
     <root>/<org>--<name>-<fingerprint>/   complete weights of one spec
-    <root>/.staging/<the same name>/      what is being fetched
-    <root>/.staging/<the same name>.lock  held by the process that fetches
+    <root>/<the same name>.<conversion>/  what was converted from them
+    <root>/.staging/<the same name>/      what is being fetched or converted
+    <root>/.staging/<the same name>.lock  held by the process that does
 
 The fingerprint covers where weights come from, so another revision or source is another folder and
 nothing is ever replaced under a running server.
@@ -28,17 +29,17 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def folder(self, spec: ModelSpec) -> Path:
-        """The folder of the complete weights, there or not."""
-        return self.root / folder_name(spec)
+    def folder(self, spec: ModelSpec, suffix: str = "") -> Path:
+        """The folder of the complete weights, there or not; `suffix` names a conversion of them."""
+        return self.root / f"{folder_name(spec)}{suffix}"
 
-    def staging(self, spec: ModelSpec) -> Path:
+    def staging(self, spec: ModelSpec, suffix: str = "") -> Path:
         """The folder they are put together in."""
-        return self.root / STAGING / folder_name(spec)
+        return self.root / STAGING / f"{folder_name(spec)}{suffix}"
 
-    def lock(self, spec: ModelSpec) -> Path:
-        """The lock file of whoever does."""
-        return self.root / STAGING / f"{folder_name(spec)}.lock"
+    def lock(self, spec: ModelSpec, suffix: str = "") -> Path:
+        """The lock file of the process that does."""
+        return self.root / STAGING / f"{folder_name(spec)}{suffix}.lock"
 
 
 def default_root(environ: Mapping[str, str]) -> Path:

@@ -78,14 +78,17 @@ def shape(**changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-def like_qwen3_vl() -> Qwen3VLForConditionalGeneration:
+def like_qwen3_vl(
+    hidden: int = 64, sections: tuple[int, int, int] = (4, 2, 2), **changes: Any
+) -> Qwen3VLForConditionalGeneration:
+    """`sections` are halves of a head's dimensions: for time, height and width."""
     vision = {
         "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "patch_size": 4,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 64,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": hidden,
         "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1], "initializer_range": 0.2,
     }  # fmt: skip
-    text = shape(rope_parameters={
-        "rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2],
+    text = shape(hidden_size=hidden, **changes, rope_parameters={
+        "rope_type": "default", "rope_theta": 10000.0, "mrope_section": list(sections),
         "mrope_interleaved": True,
     })  # fmt: skip
     config = Qwen3VLConfig(

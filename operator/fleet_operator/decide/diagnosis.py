@@ -54,6 +54,7 @@ CREATE_REASONS = frozenset({
 PHASES = {
     "starting": (Stage.STARTING, "Starting", "The server is starting."),
     "fetching": (Stage.FETCHING, "FetchingWeights", "The server is fetching its weights."),
+    "converting": (Stage.FETCHING, "ConvertingWeights", "The server is converting its weights."),
     "loading": (Stage.LOADING, "LoadingModel", "The server is loading the model."),
     "warming": (Stage.WARMING, "WarmingUp", "The server is warming up."),
     "ready": (Stage.WARMING, "BecomingReady", "The server is ready, its pod not yet."),
@@ -132,7 +133,7 @@ def _crashed(pod: PodView, ended: Ended) -> Diagnosis:
 def _load_failure(said: dict[str, Any], message: str) -> Diagnosis:
     if message.startswith("Golden check failed") or said.get("stage") == "golden":
         return Diagnosis(Stage.WARMING, "GoldenCheckFailed", message, failed=True)
-    if said.get("stage") == "fetch":
+    if said.get("stage") in ("fetch", "convert"):
         return Diagnosis(Stage.FETCHING, "WeightsFailed", message, failed=True)
     return Diagnosis(Stage.LOADING, "LoadFailed", message, failed=True)
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+from fleet_contract.completion import CATALOG
+from fleet_contract.spec import ModelSpec
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
 from fleet_operator.resources import strategic_merge
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
@@ -13,7 +15,9 @@ from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
 from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
+from fleet_operator.tolerations import with_accelerators
 
+DISK = "resources.requests.ephemeral-storage"
 LEAVE_SECONDS = 15
 """For a server to stop after its last request."""
 
@@ -29,6 +33,8 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     disks = storage(name, spec, profile.model_cache)
     if isinstance(disks, Problem):
         return disks
+    if disks.fetches_to_claim and found.origins.get(DISK) == CATALOG:
+        spec = _without_disk(spec)
     secret = profile.hf_token_secret or settings.hf_token_secret
     pod: Object = {
         "containers": [server_container(spec, image, disks, secret, settings)],
@@ -58,7 +64,19 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
             template = strategic_merge.merge(template, spec.pod_template)
         except strategic_merge.PatchError as error:
             return Problem("InvalidSpec", str(error))
+    try:
+        template = {**template, "spec": with_accelerators(template["spec"])}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return Problem("InvalidSpec", f"podTemplate gives no valid PodSpec: {error}")
     return _labelled(name, template)
+
+
+def _without_disk(spec: ModelSpec) -> ModelSpec:
+    """Without the catalog's request for the node's disk, on which nothing is kept here."""
+    requests = dict(spec.resources.requests)
+    requests.pop("ephemeral-storage", None)
+    resources = spec.resources.model_copy(update={"requests": requests})
+    return spec.model_copy(update={"resources": resources})
 
 
 def digest(value: Any) -> str:

@@ -23,11 +23,15 @@ CLAIM_SCHEME = "pvc://"
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Volumes of the pod, mounts of its server and annotations of the pod."""
+    """Volumes of the pod, mounts of its server and annotations of the pod.
+
+    `fetches_to_claim` says that what is fetched and converted lies on a claim, not on the node.
+    """
 
     volumes: tuple[dict[str, Any], ...]
     mounts: tuple[dict[str, Any], ...]
     annotations: dict[str, str]
+    fetches_to_claim: bool
 
 
 def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | Problem:
@@ -37,7 +41,8 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
         return Problem("InvalidSpec", f"weights of one claim only, not of {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem("InvalidSpec", f"files: more than {FILES_BYTES} bytes in all")
-    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, _models(name, cache)]
+    models = _models(name, cache)
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, models]
     mounts: list[dict[str, Any]] = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (a path in the pod)
         {"name": "models", "mountPath": MODELS_MOUNT},
@@ -58,7 +63,8 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
         mounts.append(
             {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}
         )
-    return Storage(tuple(volumes), tuple(mounts), annotations)
+    to_claim = "persistentVolumeClaim" in models
+    return Storage(tuple(volumes), tuple(mounts), annotations, to_claim)
 
 
 def source_claims(spec: ModelSpec) -> list[str]:

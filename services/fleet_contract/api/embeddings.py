@@ -24,7 +24,7 @@ Encoding = Literal["float", "base64"]
 
 
 class EmbeddingBody(Body):
-    """OpenAI's parameters, and `truncate` as text-embeddings-inference names it."""
+    """OpenAI's parameters, with `truncate` and `prompt_name` as in text-embeddings-inference."""
 
     model: str | None = None
     """Id or alias. May be left out where one model only gives embeddings."""
@@ -38,6 +38,9 @@ class EmbeddingBody(Body):
     """Has no effect."""
     truncate: bool | None = None
     """Whether an input longer than the model is cut rather than refused."""
+    prompt_name: str | None = None
+    """Which of the prompts in the model's files is put before each text, such as `query`; without
+    it, the one they name as default, if any."""
 
 
 def _one_is_needed(schema: dict[str, Any]) -> None:

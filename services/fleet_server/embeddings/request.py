@@ -12,6 +12,8 @@ from fleet_contract.api.embeddings import EmbeddingBody, Encoding, NativeBody
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
+from fleet_server.embeddings.prompts import apply_prompt
+from fleet_server.protocols import EmbeddingModel
 from fleet_web.errors import from_validation
 
 Inputs = Sequence[str | list[int]]
@@ -30,22 +32,25 @@ class EmbeddingRequest:
     normalize: int = 2
 
 
-def parse(body: Mapping[str, Any], spec: ModelSpec, native_size: int) -> EmbeddingRequest:
+def parse(body: Mapping[str, Any], spec: ModelSpec, model: EmbeddingModel) -> EmbeddingRequest:
     """The request in an OpenAI body. Raises BadRequest with `param`."""
     try:
         given = EmbeddingBody.model_validate(body)
     except ValidationError as error:
         raise from_validation(error, body) from None
+    inputs = read_inputs(given.input, "input", spec.limits)
     return EmbeddingRequest(
-        inputs=read_inputs(given.input, "input", spec.limits),
+        inputs=apply_prompt(inputs, given.prompt_name, model),
         param="input",
         truncate=_truncate(given.truncate, spec),
         encoding=given.encoding_format or "float",
-        dimensions=_dimensions(given.dimensions, spec, native_size),
+        dimensions=_dimensions(given.dimensions, spec, model.dimensions),
     )
 
 
-def parse_native(body: Mapping[str, Any], spec: ModelSpec) -> EmbeddingRequest:
+def parse_native(
+    body: Mapping[str, Any], spec: ModelSpec, model: EmbeddingModel
+) -> EmbeddingRequest:
     """The request in a llama.cpp body. Raises BadRequest with `param`."""
     try:
         given = NativeBody.model_validate(body)
@@ -64,7 +69,7 @@ def parse_native(body: Mapping[str, Any], spec: ModelSpec) -> EmbeddingRequest:
             param="embd_normalize",
         )
     return EmbeddingRequest(
-        inputs=read_inputs(value, param, spec.limits),
+        inputs=apply_prompt(read_inputs(value, param, spec.limits), None, model),
         param=param,
         truncate=_truncate(given.truncate, spec),
         normalize=given.embd_normalize,

@@ -30,13 +30,13 @@ def router(server: ServerState) -> APIRouter:
 
     def parse_openai(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
-        asked = parse(body, spec, model.dimensions)
+        asked = parse(body, spec, model)
         count_ignored(body, EmbeddingBody, server.metrics)
         return asked
 
     def parse_llamacpp(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
-        asked = parse_native(body, spec)
+        asked = parse_native(body, spec, model)
         count_ignored(body, NativeBody, server.metrics)
         return asked
 

@@ -53,7 +53,6 @@ def test_gpu_models_go_to_the_gpu_they_name(
     placed = {
         "resources": {"limits": {GPU: 1}},
         "nodeSelector": {GPU_PRODUCT: "NVIDIA-H100"},
-        "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}],
         "runtimeClassName": "nvidia",
         "priorityClassName": "system-cluster-critical",
     }

@@ -18,7 +18,6 @@ COPIES = {
     "crds/inferencemodels.modelfleet.dev.yaml": "crds/inferencemodels.modelfleet.dev.yaml",
     "files/operator-rbac.yaml": "operator/rbac.yaml",
     "files/router-rbac.yaml": "services/fleet_router/rbac.yaml",
-    "files/catalog.yaml": "services/fleet_contract/catalog.yaml",
     "files/english.ogg": "docs/samples/english.ogg",
 }
 TARGET = frozenset({"namespace", "pod", "job", "le"})

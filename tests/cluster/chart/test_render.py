@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,8 +127,8 @@ def test_the_programs_understand_what_they_are_told(renderer: Helm) -> None:
             read(plain)
 
 
-def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm) -> None:
-    from fleet_contract.catalog import parse
+def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm, tmp_path: Path) -> None:
+    from fleet_contract.catalog import load
     from fleet_operator.resources import profiles
 
     for case, values in CASES.items():
@@ -140,8 +141,13 @@ def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm) -> Non
     assert read["l4"].model_cache is not None
     assert read["l4"].model_cache.claim == "fleet-modelfleet-models"
     assert read["l4"].env == {"MAX_QUEUE_SIZE": "64"}
-    catalog = find(objects, "ConfigMap", "catalog")["data"]["catalog.yaml"]
-    assert {"acme/encoder", "BAAI/bge-m3"} <= set(parse(catalog, "catalog.yaml"))
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(find(objects, "ConfigMap", "catalog")["data"]["catalog.yaml"])
+    assert {"acme/encoder", "BAAI/bge-m3"} <= set(load(catalog))
+    replacing = {**EVERYTHING, "catalog.replace": True}
+    objects = renderer.template(replacing)
+    catalog.write_text(find(objects, "ConfigMap", "catalog")["data"]["catalog.yaml"])
+    assert set(load(catalog)) == {"acme/encoder"}
 
 
 def test_keys_are_what_the_router_reads(renderer: Helm) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-SETTINGS = ("MODELS", "MODELS_DIR", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT")
+SETTINGS = ("CATALOG", "MODELS", "MODELS_DIR", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT")
 
 
 @pytest.fixture

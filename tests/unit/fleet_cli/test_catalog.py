@@ -28,13 +28,27 @@ def test_json_is_what_model_spec_reads(modelfleet: Any) -> None:
 
 def test_another_catalog(modelfleet: Any, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
-    file.write_text("models: [{model: acme/x, task: rerank, source: 'hf://acme/x'}]")
+    entries = "models: [{model: acme/x, task: rerank, source: 'hf://acme/x'}]"
+    file.write_text(entries)
+    ended = modelfleet("catalog", "--json", "--catalog", str(file))
+    models = [entry["model"] for entry in json.loads(ended.stdout)]
+    assert models == [*catalog.load(), "acme/x"]
+    file.write_text(f"replace: true\n{entries}")
     ended = modelfleet("catalog", "--json", "--catalog", str(file))
     assert [entry["model"] for entry in json.loads(ended.stdout)] == ["acme/x"]
     file.write_text("models: [{model: acme/x, task: sing}]")
     broken = modelfleet("catalog", "--catalog", str(file))
     assert broken.returncode == 2
     assert "own.yaml: models[0] (acme/x): task: " in broken.stderr
+
+
+def test_catalog_names_a_file_of_more_entries(modelfleet: Any, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("models: [{model: acme/x, task: rerank, source: 'hf://acme/x'}]")
+    assert "acme/x" in modelfleet("catalog", CATALOG=str(file)).stdout
+    rendered = modelfleet("render", "acme/x", CATALOG=str(file))
+    found = manifests.parse(rendered.stdout, "rendered")
+    assert found[0].spec["source"] == "hf://acme/x"
 
 
 def test_render_prints_manifests_kubectl_takes(modelfleet: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from fleet_weights.store import Store
+from hub import Hub
 
 CATALOG = """
 models:
@@ -147,3 +148,48 @@ def test_a_bar_on_a_terminal(known: Path, tmp_path: Path) -> None:
     assert b"\xe2\x94\x81" in drawn  # the bar's line
     assert b"pulled in" in drawn
     assert Store(tmp_path / "models").root.is_dir()
+
+
+NEEDS_TORCH = """
+models:
+- {model: acme/eyes, vision: true, source: "hf://acme/eyes"}
+"""
+BLOCKER = "import sys\nsys.modules['torch'] = None\n"
+
+
+@pytest.fixture
+def eyes(tmp_path: Path) -> Iterator[tuple[Hub, dict[str, str]]]:
+    """A repository that only torch serves, and variables under which there is no torch."""
+    repository, blocker = tmp_path / "repository", tmp_path / "blocker"
+    for folder in (repository, blocker):
+        folder.mkdir()
+    (blocker / "sitecustomize.py").write_text(BLOCKER)
+    (repository / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    (repository / "model.safetensors").write_bytes(b"numbers")
+    (tmp_path / "eyes.yaml").write_text(NEEDS_TORCH)
+    with Hub({"acme/eyes": repository}).serving() as serving:
+        yield serving, {"HF_ENDPOINT": serving.url, "PYTHONPATH": str(blocker)}
+
+
+def test_what_this_machine_cannot_serve_is_not_fetched(
+    modelfleet: Any, eyes: tuple[Hub, dict[str, str]]
+) -> None:
+    serving, environ = eyes
+    ended = modelfleet("pull", "acme/eyes", "--catalog", "eyes.yaml", **environ)
+    assert ended.returncode == 1
+    assert "torch is not installed" in ended.stderr
+    assert "make up TORCH=1" in ended.stderr
+    assert "--force" in ended.stderr
+    assert serving.fetched("acme/eyes") == {"config.json"}
+
+
+@pytest.mark.parametrize("option", ["--force", "--no-convert"])
+def test_it_is_fetched_for_another_machine(
+    modelfleet: Any, eyes: tuple[Hub, dict[str, str]], tmp_path: Path, option: str
+) -> None:
+    ended = modelfleet("pull", "acme/eyes", option, "--catalog", "eyes.yaml", **eyes[1])
+    assert ended.returncode == 0, ended.stderr
+    assert "acme/eyes: pulled in" in ended.stdout
+    assert ("this machine cannot serve it" in ended.stderr) is (option == "--force")
+    folder = next((tmp_path / "models").glob("acme--eyes-*"))
+    assert (folder / "model.safetensors").read_bytes() == b"numbers"

@@ -29,7 +29,7 @@ SEED = {
     "jethrowang/whisper-tiny-chinese": Task.SPEECH,
     "Ivydata/whisper-small-japanese": Task.SPEECH,
     "BELLE-2/Belle-whisper-large-v3-zh": Task.SPEECH,
-    "whisper-large-v3-japanese-4k-steps": Task.SPEECH,
+    "drewschaub/whisper-large-v3-japanese-4k-steps": Task.SPEECH,
     "openai/whisper-large-v2": Task.SPEECH,
     "openai/whisper-medium": Task.SPEECH,
     "openai/whisper-medium.en": Task.SPEECH,
@@ -52,20 +52,34 @@ def test_has_the_models_of_the_seed(known: dict[str, ModelSpec], model: str, tas
     assert spec.source == f"hf://{model}@main"
 
 
+def test_an_id_of_the_seed_without_organisation_still_names_its_model(
+    known: dict[str, ModelSpec],
+) -> None:
+    (spec,) = catalog.resolve(["whisper-large-v3-japanese-4k-steps"], known)
+    assert spec.source == "hf://drewschaub/whisper-large-v3-japanese-4k-steps@main"
+
+
 def test_says_what_each_needs(known: dict[str, ModelSpec]) -> None:
     for model, spec in known.items():
         assert spec.resources.requests.keys() >= {"cpu", "memory"}, model
-        assert (spec.dtype is Dtype.FP8) == model.endswith("FP8"), model
+        assert "memory" in spec.resources.limits, model
         assert spec.vision == ("-VL-" in model), model
-        if spec.dtype is Dtype.FP8 or "4B" in model or "large" in model:
-            assert GPU in spec.resources.limits, model
         if spec.task is Task.SPEECH:
-            assert spec.multilingual is not model.endswith(".en"), model
+            english = model.endswith(".en") or model.startswith("distil-whisper/")
+            assert spec.multilingual is not english, model
         if spec.task is Task.EMBEDDING:
             assert spec.dimensions, model
-        else:
-            assert spec.task is Task.SPEECH or spec.defaults.temperature is not None, model
+        if spec.task is Task.CHAT:
+            assert spec.defaults.temperature is not None, model
+            assert spec.context_length, model
     assert known["google/embeddinggemma-300m"].matryoshka_dimensions == [512, 256, 128]
+
+
+def test_only_models_that_read_images_ask_for_a_gpu(known: dict[str, ModelSpec]) -> None:
+    """The engine is chosen by the files and the machine: no entry names one, or a format."""
+    for model, spec in known.items():
+        assert (GPU in spec.resources.limits) == spec.vision, model
+        assert (spec.engine, spec.dtype) == (Engine.AUTO, Dtype.AUTO), model
 
 
 def test_the_demo_runs_without_torch_and_is_pinned(known: dict[str, ModelSpec]) -> None:
@@ -106,7 +120,8 @@ def test_an_unknown_name_gets_a_hint(known: dict[str, ModelSpec], name: str, wor
     [
         ("", "must be a mapping with a list under `models`"),
         ("models: {a: b}", "must be a mapping with a list"),
-        ("models: []\nother: 1", "unknown key 'other'"),
+        ("models: []\nother: 1", "unknown key 'other'; known are models"),
+        ("models: []\nreplace: yes please", "replace: must be true or false"),
         ("models: [a]", r"models\[0\]: must be a mapping, not str"),
         ("models:\n- model: a\n  task: sing", r"models\[0\] \(a\): task: "),
         ("models:\n- model: a\n  limits: {maxItems: 0}", r"\(a\): limits.maxItems: "),
@@ -132,7 +147,27 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         catalog.load(tmp_path / "nothing.yaml")
 
 
-def test_another_file(tmp_path: Path) -> None:
+OWN = """
+models:
+- {model: acme/x, aliases: [bge-m3], task: embedding, source: "hf://acme/x"}
+- {model: openai/whisper-tiny, task: speech, source: "hf://acme/tiny"}
+"""
+
+
+def test_a_file_of_ones_own_adds_entries(tmp_path: Path, known: dict[str, ModelSpec]) -> None:
+    """Its ids win, aliases too; all else of the catalog is as it was."""
     file = tmp_path / "own.yaml"
-    file.write_text("models: [{model: acme/x, task: embedding, source: 'hf://acme/x'}]")
-    assert list(catalog.load(file)) == ["acme/x"]
+    file.write_text(OWN)
+    found = catalog.load(file)
+    assert found.keys() == known.keys() | {"acme/x"}
+    assert found["openai/whisper-tiny"].source == "hf://acme/tiny"
+    assert catalog.find("bge-m3", found) == found["acme/x"]
+    assert "bge-m3" not in found["BAAI/bge-m3"].aliases
+    assert catalog.find("whisper-tiny", found) is None
+    assert found["BAAI/bge-reranker-v2-m3"] == known["BAAI/bge-reranker-v2-m3"]
+
+
+def test_a_file_may_be_the_whole_catalog(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"replace: true\n{OWN}")
+    assert list(catalog.load(file)) == ["acme/x", "openai/whisper-tiny"]

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fleet_local.progress import LINE_SECONDS, MIB, Bars, Lines, amount, drawing
 from fleet_local.voice import Voice
+from fleet_prepare.stage import Stage
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from fleet_local.voice import Voice
     ],
 )
 def test_amounts(done: int, total: int | None, text: str) -> None:
-    assert amount("m", done, total) == text
+    assert amount(Stage.FETCHING, "m", done, total) == text
 
 
 def test_lines_come_at_the_ends_and_now_and_then() -> None:
@@ -28,14 +29,17 @@ def test_lines_come_at_the_ends_and_now_and_then() -> None:
     screen = io.StringIO()
     lines = Lines(Voice(Console(file=screen, force_terminal=False)), clock=lambda: now)
     told = lines.begin("m")
-    for now in (1.0, LINE_SECONDS, LINE_SECONDS + 1, 2 * LINE_SECONDS):
-        told(int(now) * MIB, 10 * MIB)
+    for now in (0.0, 1.0, LINE_SECONDS, LINE_SECONDS + 1, 2 * LINE_SECONDS):
+        told(Stage.FETCHING, int(now) * MIB, 10 * MIB)
+    told(Stage.CONVERTING, 0, None)
     lines.end("m")
     assert screen.getvalue().splitlines() == [
         "fetching m",
         "fetching m: 5 of 10 MiB (50%)",
         "fetching m: 10 of 10 MiB (100%)",
         "fetched m",
+        "converting m",
+        "converted m",
     ]
 
 
@@ -44,6 +48,9 @@ def test_a_terminal_gets_bars() -> None:
     voice = Voice(Console(file=screen, force_terminal=True, width=100))
     with drawing(voice) as shown:
         assert isinstance(shown, Bars)
-        shown.begin("acme/chat")(5 * MIB, 10 * MIB)
+        report = shown.begin("acme/chat")
+        report(Stage.FETCHING, 5 * MIB, 10 * MIB)
+        report(Stage.CONVERTING, 1 * MIB, 10 * MIB)
     assert "acme/chat" in screen.getvalue()
+    assert "Converting acme/chat" in screen.getvalue()
     assert "5.2/10.5 MB" in screen.getvalue()

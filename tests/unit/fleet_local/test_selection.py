@@ -42,6 +42,16 @@ def test_an_unknown_id_is_refused_with_a_likely_one(settings: Settings) -> None:
         select(settings(models=("BAAI/bge-m33",)))
 
 
+def test_a_catalog_of_ones_own_adds_models(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("models: [{model: acme/x, aliases: [x], source: 'hf://acme/x'}]")
+    found = select(settings(models=("x", "smollm2"), catalog=path))
+    assert [spec.model for spec in found] == ["acme/x", catalog.DEMO[0]]
+    path.write_text("models: [{model: acme/x, task: sing}]")
+    with pytest.raises(StartError, match=r"own.yaml: models\[0\]"):
+        select(settings(catalog=path))
+
+
 def test_a_file_of_manifests_is_completed_from_the_catalog(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.spec import Engine, ModelSpec, Task
+from fleet_prepare.choose import Choice
 from fleet_server.app import create_app
-from fleet_server.engines.choose import Choice
 from fleet_server.state import Phase, ServerState
 from fleet_web.direct import DirectMiddleware
 

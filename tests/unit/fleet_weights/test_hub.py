@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import TensorProto, helper
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
@@ -247,3 +248,71 @@ def test_a_snapshot_of_the_hub_cache_is_used(tmp_path: Path) -> None:
     assert not is_there(spec(), store)
     (snapshot / shard).write_bytes(b"y")
     assert is_there(spec(), store)
+
+
+def onnx_graph(*locations: str) -> bytes:
+    """A graph of initialisers that lie in these files."""
+    tensors = []
+    for number, location in enumerate(locations):
+        tensor = TensorProto(name=f"t{number}", data_type=TensorProto.FLOAT, dims=[1])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+        tensors.append(tensor)
+    made: bytes = helper.make_model(helper.make_graph([], "g", [], [], tensors)).SerializeToString()
+    return made
+
+
+ONNX_FILES = {
+    "config.json": b'{"model_type": "xlm-roberta"}',
+    "tokenizer.json": b"{}",
+    "pytorch_model.bin": b"\x80\x02pickle",
+    "colbert_linear.pt": b"PK\x03\x04",
+    "onnx/model.onnx": onnx_graph("model.onnx_data", "Constant_7_attr__value"),
+    "onnx/model.onnx_data": b"data" * 9,
+    "onnx/Constant_7_attr__value": b"value" * 9,
+    "onnx/model_quantized.onnx": b"other",
+    "onnx/unrelated": b"other",
+}
+
+
+def test_every_file_an_onnx_graph_names_is_fetched(server: Any, pull: Callable[..., Path]) -> None:
+    server.put_repository("acme/encoder", ONNX_FILES)
+    folder = pull(spec())
+    assert names(folder) == {
+        "config.json", "tokenizer.json", "onnx/model.onnx", "onnx/model.onnx_data",
+        "onnx/Constant_7_attr__value",
+    }  # fmt: skip
+    for path in names(folder):
+        assert (folder / path).read_bytes() == ONNX_FILES[path]
+    asked = [path for path, _ in server.seen]
+    assert len(asked) == len(set(asked))
+
+
+def test_external_data_of_a_subfolder(server: Any, pull: Callable[..., Path]) -> None:
+    inner = {f"small/{path}": body for path, body in ONNX_FILES.items()}
+    server.put_repository("acme/encoder", inner)
+    folder = pull(spec("hf://acme/encoder@main/small"))
+    assert "onnx/Constant_7_attr__value" in names(folder)
+
+
+def test_external_data_is_checked_like_any_file(server: Any, pull: Callable[..., Path]) -> None:
+    server.put_repository("acme/encoder", ONNX_FILES)
+    server.answers["/acme/encoder/resolve/c0ffee/onnx/Constant_7_attr__value"].body = b"VALUE" * 9
+    with pytest.raises(WeightsError, match="Constant_7_attr__value has the sha256"):
+        pull(spec())
+
+
+def test_external_data_that_is_not_there(server: Any, pull: Callable[..., Path]) -> None:
+    files = {path: body for path, body in ONNX_FILES.items() if "Constant" not in path}
+    server.put_repository("acme/encoder", files)
+    with pytest.raises(WeightsError, match="does not hold onnx/Constant_7_attr__value"):
+        pull(spec())
+
+
+@pytest.mark.parametrize("location", ["../config.json", "pytorch_model.bin"])
+def test_a_graph_cannot_name_any_file(
+    server: Any, pull: Callable[..., Path], location: str
+) -> None:
+    server.put_repository("acme/encoder", ONNX_FILES | {"onnx/model.onnx": onnx_graph(location)})
+    with pytest.raises(WeightsError, match="keeps tensors in"):
+        pull(spec())

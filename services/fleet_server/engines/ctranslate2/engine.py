@@ -18,6 +18,7 @@ from faster_whisper import WhisperModel
 
 from fleet_contract.errors import NotReady
 from fleet_contract.spec import ModelSpec
+from fleet_prepare import cublas
 from fleet_server.engines.ctranslate2 import files
 from fleet_server.engines.ctranslate2.decoder import Decoder
 from fleet_server.engines.ctranslate2.device import Placement, compute_type, place
@@ -40,6 +41,8 @@ class SpeechEngine:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         files.check(folder)
+        if spec.device.startswith("cuda"):
+            cublas.preload()
         placement = _placement(spec, threads)
         self.device = spec.device
         self.healthy = True

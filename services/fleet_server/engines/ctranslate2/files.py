@@ -8,8 +8,8 @@ from pathlib import Path
 from fleet_server.load_error import LoadError
 
 HINT = (
-    "Fetch the model again with `modelfleet pull`, or convert it with ct2-transformers-converter "
-    "--copy_files tokenizer.json preprocessor_config.json."
+    "Fetch the model again with `modelfleet pull`, which converts Whisper repositories that hold "
+    "safetensors."
 )
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 

@@ -19,6 +19,9 @@ def position_offset(config: Mapping[str, Any]) -> int:
 
 
 def position_rows(config: Mapping[str, Any]) -> int | None:
-    """Most tokens the position table has rows for, or None where the config does not say."""
-    rows = config.get("max_position_embeddings")
+    """Most tokens the positions suffice for, or None where the config does not say.
+
+    `n_positions` is GPT-2's spelling, which nomic_bert's first release follows.
+    """
+    rows = config.get("max_position_embeddings", config.get("n_positions"))
     return rows - position_offset(config) if isinstance(rows, int) else None

@@ -1,8 +1,8 @@
 """How a repo says its token vectors become one: the files sentence-transformers writes.
 
-Called by `files` and the embedding engine. Reads modules.json, the pooling module's config.json
-in both spellings (`pooling_mode`, and the older `pooling_mode_*` flags), dense modules and
-max_seq_length, as sentence-transformers documents them.
+Reads modules.json, the pooling module's config.json in both spellings (`pooling_mode`, and the
+older `pooling_mode_*` flags), dense modules, max_seq_length and prompts, as sentence-transformers
+documents them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fleet_contract.spec import Pooling
+from fleet_server.engines.encoder_files import prompts
 from fleet_server.engines.encoder_files.json_file import read_list, read_object
+from fleet_server.engines.encoder_files.prompts import Prompts
 from fleet_server.load_error import LoadError
 
 POOLINGS: dict[str, Pooling] = {
@@ -59,11 +61,12 @@ class Recipe:
     pooling: Pooling | None
     dense: tuple[Dense, ...]
     max_tokens: int | None
+    prompts: Prompts
 
 
 def read(folder: Path) -> Recipe:
     """The recipe of a model folder. Raises LoadError naming a module that is not known."""
-    transformer, pooling = folder, None
+    transformer, pooling, known = folder, None, prompts.read(folder)
     dense: list[Dense] = []
     for module in read_list(folder / "modules.json"):
         kind = str(module.get("type", "")).rpartition(".")[2]
@@ -71,12 +74,16 @@ def read(folder: Path) -> Recipe:
         if kind == "Transformer":
             transformer = home
         elif kind == "Pooling":
-            pooling = _pooling(read_object(home / "config.json"))
+            config = read_object(home / "config.json")
+            pooling = _pooling(config)
+            if config.get("include_prompt") is False:
+                # The tokens of a prompt would have to be left out of the pooling.
+                known = Prompts()
         elif kind == "Dense":
             dense.append(_dense(home, read_object(home / "config.json")))
         elif kind not in WITHOUT_EFFECT:
             raise LoadError(f"modules.json names a module {kind!r} that is not known here.")
-    return Recipe(transformer, pooling, tuple(dense), _max_tokens(transformer))
+    return Recipe(transformer, pooling, tuple(dense), _max_tokens(transformer), known)
 
 
 def _pooling(config: Mapping[str, Any]) -> Pooling:

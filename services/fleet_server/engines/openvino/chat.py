@@ -19,15 +19,19 @@ from numpy.typing import NDArray
 
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
+from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.openvino import chat_facts, chat_files, kv_cache, unlocked
+from fleet_server.engines.openvino import (
+    chat_facts,
+    chat_files,
+    chat_tokenizer,
+    kv_cache,
+    unlocked,
+)
 from fleet_server.engines.openvino.chat_facts import ChatFacts
-from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties
 from fleet_server.engines.openvino.step_loop import Running, StepLoop
-from fleet_server.engines.openvino.text_encoder import TextEncoder
-from fleet_server.engines.openvino.vocabulary import OpenVinoVocabulary
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
 
@@ -53,11 +57,10 @@ class OpenVinoChat:
         properties = compile_properties(spec.dtype, threads, cpu_has_bf16())
         self._pipeline = _open(source, _scheduler(spec, self.max_concurrent, cache), properties)
         self.context_length = _context(spec, facts, cache)
-        self._tokenizer = self._pipeline.get_tokenizer()
-        self.decode = Detokenizer(self._tokenizer)
-        self._encode = TextEncoder(self._tokenizer)
-        self.vocabulary = OpenVinoVocabulary(self._tokenizer, self._encode, self.decode)
-        self.vocab_size = self.vocabulary.size
+        self._tokenizer = chat_tokenizer.choose(source, self._pipeline.get_tokenizer())
+        self.decode = self._tokenizer.decode
+        self.vocabulary = self._tokenizer.vocabulary
+        self.vocab_size = self._tokenizer.size
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
         self._loop = StepLoop(self._pipeline, unlocked.step_of(self._pipeline), self._stop_ids)
@@ -67,13 +70,12 @@ class OpenVinoChat:
             raise BadRequest("This model does not read images.", param="messages")
         history = [{**message, "content": _text(message["content"])} for message in messages]
         try:
-            text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            text = self._tokenizer.render(history)
+        except TemplateRefusal as error:
             raise BadRequest(
-                f"The model's chat template refuses these messages: {reason}", param="messages"
+                f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
-        return self.prompt_of(self._encode(text))
+        return self.prompt_of(self._tokenizer.encode(text))
 
     def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleet_prepare import gguf_head
 from fleet_server.engines.encoder_files.json_file import read_object
-from fleet_server.engines.openvino import chat_files, gguf
+from fleet_server.engines.openvino import chat_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ def read(source: Path) -> ChatFacts:
     if source.is_dir() and (source / "config.json").is_file():
         return _of_config(read_object(source / "config.json"))
     files = chat_files.gguf_files(source.parent if source.is_dir() else source)
-    found = gguf.metadata(files[0]) if len(files) == 1 else None
+    found = gguf_head.metadata(files[0]) if len(files) == 1 else None
     return ChatFacts(None, None) if found is None else _of_gguf(found)
 
 
-def _of_gguf(found: dict[str, gguf.Scalar]) -> ChatFacts:
+def _of_gguf(found: dict[str, gguf_head.Scalar]) -> ChatFacts:
     family = found.get("general.architecture")
 
     def number(name: str) -> int | None:

@@ -12,19 +12,19 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fleet_server.engines.openvino import gguf
+from fleet_prepare.readers import IR_FILES, IR_TOKENIZERS
 from fleet_server.load_error import LoadError
 
 logger = logging.getLogger(__name__)
 
 IR_FOLDER = "openvino-ir"
-IR_FILES = ("openvino_model.xml", "openvino_tokenizer.xml", "openvino_detokenizer.xml")
-GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 
 
 def is_ir(folder: Path) -> bool:
     """Whether the folder holds a whole exported chat model."""
-    return all((folder / name).is_file() for name in IR_FILES)
+    return all((folder / name).is_file() for name in IR_FILES) and any(
+        (folder / name).is_file() for name in IR_TOKENIZERS
+    )
 
 
 def gguf_files(folder: Path) -> list[Path]:
@@ -32,17 +32,6 @@ def gguf_files(folder: Path) -> list[Path]:
     if folder.is_file():
         return [folder] if folder.suffix == ".gguf" else []
     return sorted(folder.glob("*.gguf"))
-
-
-def supports(folder: Path) -> str | None:
-    """Why OpenVINO can serve chat from the folder, or None if it cannot."""
-    if folder.is_dir() and is_ir(folder):
-        return "the folder holds OpenVINO IR"
-    files = gguf_files(folder)
-    found = gguf.metadata(files[0]) if len(files) == 1 else None
-    if found is not None and (name := found.get("general.architecture")) in GGUF_ARCHITECTURES:
-        return f"the folder holds a GGUF of the {name} family"
-    return None
 
 
 def find(folder: Path) -> Path:
@@ -59,7 +48,7 @@ def find(folder: Path) -> Path:
         raise LoadError(f"{folder} holds several GGUF files ({names}).", "Name one in `source`.")
     raise LoadError(
         f"{folder} holds neither OpenVINO IR nor a GGUF file.",
-        "Safetensors of a chat model need the torch engine (`make up TORCH=1`).",
+        "Name other weights in `source`, or leave `engine` at auto.",
     )
 
 

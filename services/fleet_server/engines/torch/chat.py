@@ -42,7 +42,9 @@ class TorchChat:
         multimodal = "vision_config" in checkpoint.config
         if spec.vision and not multimodal:
             raise LoadError(f"{spec.model} is to read images; its files describe a text model.")
-        runtime = Runtime.start(spec, threads, checkpoint.stored_dtype)
+        runtime = Runtime.start(
+            spec, threads, checkpoint.stored_dtype, float16=checkpoint.fits_float16
+        )
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
         self.vocabulary = _vocabulary(self._conversation.tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from transformers.utils import logging as transformers_logging
 
 from fleet_contract.spec import Dtype
 from fleet_server.engines.encoder_files.json_file import read_object
+from fleet_server.engines.torch import fp8
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.load_error import LoadError
 
+logger = logging.getLogger(__name__)
+
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-FP8_CAPABILITY = (8, 9)
-"""Least compute capability of a GPU with FP8 arithmetic (Ada, Hopper and later)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,11 @@ class Checkpoint:
         return named if isinstance(named, str) else None
 
     @property
+    def fits_float16(self) -> bool:
+        """Whether the activations stay within float16; those of Gemma 3 do not (its model card)."""
+        return not str(self.config.get("model_type", "")).startswith("gemma3")
+
+    @property
     def source(self) -> dict[str, Any]:
         """Arguments of every `from_pretrained`: where to look, and that nothing is executed."""
         where = {"gguf_file": self.gguf} if self.gguf else {}
@@ -78,14 +85,18 @@ class Checkpoint:
         Raises LoadError, also when tensors are missing, but for those whose name begins with one
         of `unused`; otherwise what transformers raises.
         """
-        self._check_quantised(runtime.device, asked)
+        quantised = self._fp8(runtime.device, asked)
         transformers_logging.disable_progress_bar()
         how: dict[str, Any] = {"dtype": runtime.dtype, "output_loading_info": True}
         if self.gguf:
             how["quantization_config"] = GgufConfig(dequantize=True)
         else:
             how["use_safetensors"] = True
-        if runtime.device.type != "cpu":
+        if quantised is not None:
+            how["quantization_config"] = fp8.loading(self.config, quantised)
+        # An Apple GPU has no float8: dequantise first, then move.
+        moved = quantised is not None and runtime.device.type == "mps"
+        if runtime.device.type != "cpu" and not moved:
             how["device_map"] = {"": runtime.device}
         try:
             model, found = auto_class.from_pretrained(str(self.folder), **self.source, **how)
@@ -98,18 +109,21 @@ class Checkpoint:
                 f"{missing[0]!r}.",
                 "They are incomplete or of another kind of model than `task` says.",
             )
+        if moved:
+            model = model.to(runtime.device)
         return model.eval().requires_grad_(False)
 
-    def _check_quantised(self, device: torch.device, asked: Dtype) -> None:
-        method = self.config.get("quantization_config", {}).get("quant_method")
-        if method != "fp8":
+    def _fp8(self, device: torch.device, asked: Dtype) -> fp8.Decision | None:
+        """How FP8 weights are run; None for all others. Raises LoadError."""
+        if not fp8.is_fp8(self.config):
             if asked is Dtype.FP8:
                 raise LoadError("dtype is fp8; these weights are not.", "Use dtype auto.")
-            return
-        if device.type == "cuda" and torch.cuda.get_device_capability(device) >= FP8_CAPABILITY:
-            return
-        raise LoadError(
-            f"These weights are FP8, which {device.type} does not compute in here; it takes an "
-            f"NVIDIA GPU of compute capability {FP8_CAPABILITY[0]}.{FP8_CAPABILITY[1]} or later.",
-            "Use the repo without -FP8 in its name.",
-        )
+            return None
+        decision = fp8.decide(asked, device.type, fp8.capability_of(device), fp8.kernels_missing)
+        if not decision.native:
+            fp8.check_blocks(self.folder, self.config)
+        logger.info(
+            "FP8 weights are %s: %s", "used as they are" if decision.native else "dequantised",
+            decision.reason,
+        )  # fmt: skip
+        return decision

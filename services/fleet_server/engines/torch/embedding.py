@@ -22,19 +22,22 @@ SHORTEST = np.float32(1e-12)
 class TorchEmbedding:
     """An EmbeddingModel (fleet_server.protocols). Raises LoadError for files it cannot serve.
 
-    Pooling and dense layers are those of the repo's modules.json. Prompts a repo recommends are
-    the client's to add.
+    Pooling and dense layers are those of the repo's modules.json.
     """
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         files = EncoderFiles.read(spec, folder, threads)
-        runtime = Runtime.start(spec, threads, files.checkpoint.stored_dtype)
+        runtime = Runtime.start(
+            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16
+        )
         pooling = files.recipe.pooling or Pooling.MEAN
         if spec.pooling is not Pooling.AUTO:
             pooling = spec.pooling
         model = files.checkpoint.load(AutoModel, runtime, spec.dtype, unused=("pooler.",))
         head = PoolingHead(pooling, files.recipe.dense, runtime.device)
         self._encoder = Encoder(model, runtime, head, no_types)
+        self.prompts = files.recipe.prompts.texts | spec.prompts
+        self.default_prompt = files.recipe.prompts.default
         self._tokenizer = files.tokenizer
         self.vocabulary = files.tokenizer.vocabulary
         self.device = str(runtime.device)

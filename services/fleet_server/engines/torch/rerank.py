@@ -22,7 +22,9 @@ class TorchRerank:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         files = EncoderFiles.read(spec, folder, threads)
-        runtime = Runtime.start(spec, threads, files.checkpoint.stored_dtype)
+        runtime = Runtime.start(
+            spec, threads, files.checkpoint.stored_dtype, float16=files.checkpoint.fits_float16
+        )
         model = files.checkpoint.load(AutoModelForSequenceClassification, runtime, spec.dtype)
         if model.config.num_labels != 1:
             raise LoadError(

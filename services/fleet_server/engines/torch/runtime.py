@@ -27,14 +27,20 @@ class Runtime:
     dtype: torch.dtype
 
     @classmethod
-    def start(cls, spec: ModelSpec, threads: int, stored: str | None) -> Runtime:
+    def start(
+        cls, spec: ModelSpec, threads: int, stored: str | None, *, float16: bool = True
+    ) -> Runtime:
         """Set the threads and choose; `stored` is the format config.json names for the weights.
 
+        `float16` is False for a model whose activations exceed float16, which `auto` then avoids.
         Raises LoadError when the device does not exist or cannot compute in what is asked for.
         """
         torch.set_num_threads(threads)
         device = find_device(spec.device)
-        return cls(device, choose_dtype(spec.dtype, device.type, stored, _half(device)))
+        half = _half(device)
+        if half is torch.float16 and not float16:
+            half = torch.float32
+        return cls(device, choose_dtype(spec.dtype, device.type, stored, half))
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an allocation failed, rather than the computation."""

@@ -51,10 +51,10 @@ async def test_a_catalog_of_ones_own_is_followed(tmp_path: Path) -> None:
     reader = SourceReader(cast(Api, ConfigMaps()), settings_of(CATALOG=str(path)))
     with pytest.raises(CatalogError):
         await reader.read(None)
-    written(path, "models: [{model: a/b}]", 1000)
+    written(path, "replace: true\nmodels: [{model: a/b}]", 1000)
     first = await reader.read(None)
     assert list(first.catalog) == ["a/b"]
     written(path, "models: {", 2000)
     assert list((await reader.read(first)).catalog) == ["a/b"]
-    written(path, "models: [{model: c/d}]", 3000)
+    written(path, "replace: true\nmodels: [{model: c/d}]", 3000)
     assert list((await reader.read(first)).catalog) == ["c/d"]

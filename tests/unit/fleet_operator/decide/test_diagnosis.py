@@ -83,6 +83,7 @@ def test_what_the_kubelet_says_in_events_only() -> None:
     [
         ("starting", Stage.STARTING, "Starting"),
         ("fetching", Stage.FETCHING, "FetchingWeights"),
+        ("converting", Stage.FETCHING, "ConvertingWeights"),
         ("loading", Stage.LOADING, "LoadingModel"),
         ("warming", Stage.WARMING, "WarmingUp"),
         ("ready", Stage.WARMING, "BecomingReady"),

@@ -172,6 +172,17 @@ def test_placement(sources: Sources) -> None:
     assert container["image"] == "cuda"
 
 
+def test_an_accelerator_brings_its_toleration(sources: Sources) -> None:
+    """Also where the patch over the pod asks for it; not where the model runs on a CPU."""
+    gpu = {"limits": {"nvidia.com/gpu": "1"}}
+    expected = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    cuda = {"SERVER_IMAGE_CUDA": "cuda"}
+    assert template(sources, environ=cuda, resources=gpu)["spec"]["tolerations"] == expected
+    patch = {"spec": {"containers": [{"name": "server", "resources": gpu}]}}
+    assert template(sources, podTemplate=patch)["spec"]["tolerations"] == expected
+    assert "tolerations" not in template(sources, resources={"limits": {"memory": "1Gi"}})["spec"]
+
+
 def test_files_travel_as_annotations(sources: Sources) -> None:
     files = [{"path": "/etc/a.txt", "content": "A"}, {"path": "/etc/b.txt", "content": "B"}]
     found = template(sources, files=files)
@@ -209,6 +220,20 @@ def test_weights_of_a_claim_and_a_cache(sources: Sources) -> None:
     shared = Profile(model_cache=ModelCache(claim="all-models"))
     found = template(sources, shared)["spec"]
     assert found["volumes"][1]["persistentVolumeClaim"] == {"claimName": "all-models"}
+
+
+def test_the_nodes_disk_is_asked_for_where_weights_are_kept_on_it(sources: Sources) -> None:
+    """By the catalog; what a manifest asks for is never left out."""
+    cache = Profile(model_cache=ModelCache(size="10Gi"))
+
+    def asked(default: Profile | None, **spec: Any) -> Any:
+        (server,) = template(sources, default, model="BAAI/bge-m3", **spec)["spec"]["containers"]
+        return server["resources"]["requests"].get("ephemeral-storage")
+
+    own = {"requests": {"ephemeral-storage": "9Gi"}}
+    assert asked(None) == "4Gi"
+    assert asked(cache) is None
+    assert (asked(None, resources=own), asked(cache, resources=own)) == ("9Gi", "9Gi")
 
 
 @pytest.mark.parametrize(
@@ -282,6 +307,10 @@ def test_the_patch_has_the_last_word_but_not_over_the_labels(sources: Sources) -
         ({"engine": "container"}, "InvalidSpec", "engine container needs container.image"),
         ({"podTemplate": {"spec": {"containers": [{}]}}}, "InvalidSpec",
          "podTemplate.spec.containers: an item needs 'name'"),
+        ({"podTemplate": {"spec": "none"}}, "InvalidSpec", "podTemplate gives no valid PodSpec"),
+        ({"podTemplate": {"spec": {"containers": [
+            {"name": "server", "resources": {"limits": {"cpu": "much"}}}]}}},
+         "InvalidSpec", "'much' is not a quantity"),
         ({"files": [{"path": f"/{i}", "content": "x" * 99_000} for i in range(3)]}, "InvalidSpec",
          "files: more than 200000 bytes"),
         ({"weights": [{"path": p, "parts": [{"url": f"pvc://{p}/x"}]} for p in "ab"]},

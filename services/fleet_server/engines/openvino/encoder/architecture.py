@@ -1,29 +1,17 @@
-"""Which encoders the graph builder knows, and their shape as config.json states it.
+"""The shape of a BERT or RoBERTa encoder as config.json states it.
 
-Called by `files` (can this folder be served?) and by the engines. Field names and defaults are
-those of transformers' BertConfig and XLMRobertaConfig.
+Field names and defaults are those of transformers' BertConfig and XLMRobertaConfig.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from fleet_prepare.encoder import ACTIVATIONS, Activation
 from fleet_server.engines.encoder_files.positions import position_offset
 from fleet_server.load_error import LoadError
-
-Activation = Literal["gelu_erf", "gelu_tanh", "relu", "silu"]
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu_erf",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
 
 FAMILIES: dict[str, bool] = {
     "bert": False,
@@ -32,8 +20,6 @@ FAMILIES: dict[str, bool] = {
     "camembert": True,
 }
 """`model_type` of each known family, and whether its position ids begin behind the padding id."""
-
-KNOWN = ", ".join(FAMILIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,47 +42,38 @@ class Architecture:
         return self.hidden // self.heads
 
 
-def refusal(config: Mapping[str, Any]) -> str | None:
-    """Why no graph can be built for this config.json, or None if one can."""
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        return f"model_type {family!r} is not among the encoders built here ({KNOWN})"
-    if config.get("is_decoder"):
-        return "it is a decoder"
-    if config.get("position_embedding_type", "absolute") != "absolute":
-        return f"position_embedding_type {config['position_embedding_type']!r} is not known"
-    if config.get("hidden_act", "gelu") not in ACTIVATIONS:
-        return f"hidden_act {config['hidden_act']!r} is not known"
-    if config.get("embedding_size", config.get("hidden_size")) != config.get("hidden_size"):
-        return "its embedding size differs from its hidden size"
-    return None
-
-
 def read(config: Mapping[str, Any]) -> Architecture:
-    """The architecture in a config.json. Raises LoadError naming what is unknown or missing."""
-    if (reason := refusal(config)) is not None:
-        raise LoadError(
-            f"No encoder graph can be built: {reason}.", "The torch engine serves other encoders."
-        )
-    hidden, heads = _number(config, "hidden_size"), _number(config, "num_attention_heads")
+    """The architecture in a config.json. Raises LoadError naming a field that is wrong."""
+    hidden, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
     if hidden % heads:
         raise LoadError(f"config.json: hidden_size {hidden} is no multiple of {heads} heads.")
     return Architecture(
         family=config["model_type"],
-        vocab_size=_number(config, "vocab_size"),
+        vocab_size=number(config, "vocab_size"),
         hidden=hidden,
-        layers=_number(config, "num_hidden_layers"),
+        layers=number(config, "num_hidden_layers"),
         heads=heads,
-        positions=_number(config, "max_position_embeddings"),
+        positions=number(config, "max_position_embeddings"),
         type_vocab=config.get("type_vocab_size", 2),
-        norm_eps=float(config.get("layer_norm_eps", 1e-12)),
+        norm_eps=norm_eps(config, 1e-12, "layer_norm_eps"),
         activation=ACTIVATIONS[config.get("hidden_act", "gelu")],
         position_offset=position_offset(config),
     )
 
 
-def _number(config: Mapping[str, Any], name: str) -> int:
+def number(config: Mapping[str, Any], *names: str) -> int:
+    """The first of the fields that is there. Raises LoadError unless it is a positive integer."""
+    name = next((name for name in names if name in config), names[0])
     value = config.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise LoadError(f"config.json: {name} must be a positive number, it is {value!r}.")
     return value
+
+
+def norm_eps(config: Mapping[str, Any], default: float, *names: str) -> float:
+    """The first of the fields that is there, else `default`. Raises LoadError."""
+    name = next((name for name in names if name in config), names[0])
+    value = config.get(name, default)
+    if not isinstance(value, int | float) or not 0 < value < 1:
+        raise LoadError(f"config.json: {name} must be a small positive number, it is {value!r}.")
+    return float(value)

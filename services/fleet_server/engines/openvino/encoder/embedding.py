@@ -10,10 +10,11 @@ import openvino as ov
 
 from fleet_contract.spec import ModelSpec, Pooling
 from fleet_server.engines.encoder_files.fills import no_types
-from fleet_server.engines.openvino.encoder import architecture, graph, shipped
+from fleet_server.engines.openvino.encoder import families, shipped
 from fleet_server.engines.openvino.encoder.files import ModelFiles
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.loading import Loading
+from fleet_server.engines.openvino.encoder.parts import check_all_used
 from fleet_server.engines.openvino.encoder.passes import padded_length
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.load_error import LoadError
@@ -31,14 +32,17 @@ class EmbeddingEngine:
         loading = Loading.start(spec, folder, threads)
         files = loading.files
         fills = loading.fills(no_types)
+        tensors = None
         if files.shipped is None:
-            model = _built(files, spec.pooling)
+            model, tensors = _built(files, spec.pooling)
         else:
             ready_made = shipped.read(files.shipped, fills)
             model = shipped.embedding(ready_made, files.recipe, spec.pooling)
+        self.prompts = files.recipe.prompts.texts | spec.prompts
+        self.default_prompt = files.recipe.prompts.default
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills, lanes=True)
+        self._passes = loading.compile(model, fills, tensors, lanes=True)
         self.most_lanes = self._passes.most_lanes
         self.dtype = self._passes.precision
         self.max_tokens = loading.max_tokens
@@ -84,11 +88,11 @@ def _unit(vectors: Float32) -> Float32:
     return vectors
 
 
-def _built(files: ModelFiles, asked: Pooling) -> ov.Model:
-    arch = architecture.read(files.config)
+def _built(files: ModelFiles, asked: Pooling) -> tuple[ov.Model, Tensors]:
     tensors = Tensors.open(files.safetensors)
-    encoder = graph.build(arch, tensors, with_types=False)
-    graph.check_all_used(tensors)
+    encoder = families.build(files.config, tensors)
+    check_all_used(tensors)
     pooling = files.recipe.pooling or Pooling.MEAN if asked is Pooling.AUTO else asked
     pooled = pool(encoder.hidden, encoder.mask, pooling)
-    return ov.Model([apply_dense(pooled, files.recipe.dense)], encoder.inputs, "encoder")
+    vectors = apply_dense(pooled, files.recipe.dense)
+    return ov.Model([vectors], encoder.inputs, "encoder"), tensors

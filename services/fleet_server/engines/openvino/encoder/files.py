@@ -9,19 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleet_prepare.encoder import SHIPPED, graph_refusal
 from fleet_server.engines.encoder_files import recipe
 from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.engines.encoder_files.recipe import Recipe
-from fleet_server.engines.openvino.encoder import architecture
 from fleet_server.load_error import LoadError
-
-SHIPPED = (
-    "openvino/openvino_model.xml",
-    "openvino_model.xml",
-    "onnx/model.onnx",
-    "model.onnx",
-)
-"""Ready-made graphs, the one to prefer first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ def find(folder: Path) -> ModelFiles:
         raise LoadError(f"{folder} holds no config.json.", "Fetch the model again.")
     tokenizer = _tokenizer(folder, how.transformer)
     safetensors = tuple(sorted(how.transformer.glob("model*.safetensors")))
-    reason = architecture.refusal(config) if safetensors else "it holds no model.safetensors"
+    reason = graph_refusal(config) if safetensors else "it holds no model.safetensors"
     if reason is None:
         return ModelFiles(config, how, tokenizer, safetensors, None)
     for name in SHIPPED:

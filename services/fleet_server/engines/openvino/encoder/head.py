@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from openvino import opset13 as op
 
 from fleet_contract.spec import Pooling
@@ -16,10 +15,13 @@ from fleet_server.engines.openvino.encoder.architecture import FAMILIES, Archite
 from fleet_server.engines.openvino.encoder.nodes import (
     Node,
     axes,
+    constant,
     first_token,
+    index,
     linear,
-    linear_of,
+    scalar,
 )
+from fleet_server.engines.openvino.encoder.parts import Encoder
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.load_error import LoadError
 
@@ -30,8 +32,8 @@ def pool(hidden: Node, mask: Node, pooling: Pooling) -> Node:
         return first_token(hidden)
     real = op.convert(mask, "f32")
     if pooling is Pooling.LAST:
-        last = op.subtract(op.reduce_sum(real, axes(1), True), op.constant(np.float32(1)))
-        row = op.gather(hidden, op.convert(last, "i32"), op.constant(np.int64(1)), batch_dims=1)
+        last = op.subtract(op.reduce_sum(real, axes(1), True), scalar(1))
+        row = op.gather(hidden, op.convert(last, "i32"), index(1), batch_dims=1)
         return op.squeeze(row, axes(1))
     summed = op.reduce_sum(op.multiply(hidden, op.unsqueeze(real, axes(2))), axes(1))
     return op.divide(summed, op.reduce_sum(real, axes(1), True))
@@ -41,32 +43,38 @@ def apply_dense(x: Node, layers: Sequence[Dense]) -> Node:
     """The dense modules of sentence-transformers, in order. Raises LoadError."""
     for layer in layers:
         tensors = Tensors.open([layer.folder / "model.safetensors"])
-        bias = tensors.take("linear.bias", (layer.out_size,)) if layer.bias else None
-        x = linear(x, tensors.take("linear.weight", (layer.out_size, layer.in_size)), bias)
+        weight = constant(tensors.take("linear.weight", (layer.out_size, layer.in_size)))
+        x = op.matmul(x, weight, False, True)
+        if layer.bias:
+            x = op.add(x, constant(tensors.take("linear.bias", (layer.out_size,))))
         x = op.tanh(x) if layer.tanh else x
     return x
 
 
-def classify(arch: Architecture, tensors: Tensors, prefix: str, hidden: Node) -> Node:
+def classify(arch: Architecture, tensors: Tensors, encoder: Encoder) -> Node:
     """`[batch, 1]`, the logit of transformers' ...ForSequenceClassification.
 
     RoBERTa keeps its tanh layer inside the head, BERT in the pooler. Raises LoadError when there
     is no head or it has more than one logit.
     """
-    first = first_token(hidden)
-    is_roberta = FAMILIES[arch.family]
     inner, outer = (
         ("classifier.dense", "classifier.out_proj")
-        if is_roberta
-        else (f"{prefix}pooler.dense", "classifier")
+        if FAMILIES[arch.family]
+        else (f"{encoder.prefix}pooler.dense", "classifier")
     )
-    if f"{outer}.weight" not in tensors:
+    check_one_logit(tensors, outer)
+    first = first_token(encoder.hidden)
+    squashed = op.tanh(linear(first, tensors, inner, arch.hidden, arch.hidden))
+    return linear(squashed, tensors, outer, 1, arch.hidden)
+
+
+def check_one_logit(tensors: Tensors, name: str) -> None:
+    """Raises LoadError unless the linear layer `name` is there and has one output."""
+    if f"{name}.weight" not in tensors:
         raise LoadError(
-            f"The weights have no tensor '{outer}.weight': this encoder has no head that scores.",
+            f"The weights have no tensor '{name}.weight': this encoder has no head that scores.",
             "Serve it with `task: embedding`, or take a cross-encoder.",
         )
-    labels = tensors.shape(f"{outer}.weight")[0]
+    labels = tensors.shape(f"{name}.weight")[0]
     if labels != 1:
         raise LoadError(f"Reranking needs a head of one logit; this one has {labels}.")
-    squashed = op.tanh(linear_of(first, tensors, inner, arch.hidden, arch.hidden))
-    return linear_of(squashed, tensors, outer, 1, arch.hidden)

@@ -43,8 +43,13 @@ class Loading:
         offset = positions.position_offset(self.files.config)
         return {"token_type_ids": types, "position_ids": positions_from(offset)}
 
-    def compile(self, model: ov.Model, fills: dict[str, Fill], *, lanes: bool = False) -> Passes:
-        """Passes over `model`, in several lanes if asked. Raises LoadError."""
+    def compile(
+        self, model: ov.Model, fills: dict[str, Fill], memory: object, *, lanes: bool = False
+    ) -> Passes:
+        """Passes over `model`, in several lanes if asked. Raises LoadError.
+
+        `memory` is what holds the memory of its constants, if they do not hold it themselves.
+        """
         asked = {port.get_any_name() for port in model.inputs}
         return Passes(
             model,
@@ -53,5 +58,6 @@ class Loading:
             pad_id=self.files.config.get("pad_token_id") or 0,
             longest=self.max_tokens,
             fills={name: fill for name, fill in fills.items() if name in asked},
+            memory=memory,
             lanes=lanes,
         )

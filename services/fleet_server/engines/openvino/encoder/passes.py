@@ -60,11 +60,12 @@ class Passes:
 
     def __init__(
         self, model: ov.Model, threads: int, dtype: Dtype, pad_id: int, longest: int,
-        fills: Mapping[str, Fill], *, lanes: bool = False,
+        fills: Mapping[str, Fill], *, memory: object = None, lanes: bool = False,
     ) -> None:  # fmt: skip
         self._pad_id = pad_id
         self._longest = longest
         self._fills = dict(fills)
+        self._memory = memory
         self._lock = threading.Lock()
         properties = compile_properties(dtype, threads, cpu_has_bf16()) | {
             "NUM_STREAMS": "1",

@@ -9,10 +9,10 @@ import openvino as ov
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.fills import pair_types
-from fleet_server.engines.openvino.encoder import architecture, graph, shipped
+from fleet_server.engines.openvino.encoder import families, shipped
 from fleet_server.engines.openvino.encoder.files import ModelFiles
-from fleet_server.engines.openvino.encoder.head import classify
 from fleet_server.engines.openvino.encoder.loading import Loading
+from fleet_server.engines.openvino.encoder.parts import check_all_used
 from fleet_server.engines.openvino.encoder.passes import padded_length
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.protocols import Float32
@@ -28,13 +28,14 @@ class RerankEngine:
         files = loading.files
         boundary = loading.tokenizer.pair_boundary
         fills = loading.fills(pair_types(boundary))
+        tensors = None
         if files.shipped is None:
-            model = _built(files, with_types=boundary is not None)
+            model, tensors = _built(files, with_types=boundary is not None)
         else:
             model = shipped.relevance(shipped.read(files.shipped, fills))
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills)
+        self._passes = loading.compile(model, fills, tensors)
         self.dtype = self._passes.precision
         self.max_tokens = loading.max_tokens
 
@@ -58,10 +59,8 @@ class RerankEngine:
         self._passes.close()
 
 
-def _built(files: ModelFiles, *, with_types: bool) -> ov.Model:
-    arch = architecture.read(files.config)
+def _built(files: ModelFiles, *, with_types: bool) -> tuple[ov.Model, Tensors]:
     tensors = Tensors.open(files.safetensors)
-    encoder = graph.build(arch, tensors, with_types=with_types and arch.type_vocab > 1)
-    logit = classify(arch, tensors, encoder.prefix, encoder.hidden)
-    graph.check_all_used(tensors)
-    return ov.Model([logit], encoder.inputs, "cross-encoder")
+    encoder, logit = families.build_scorer(files.config, tensors, with_types=with_types)
+    check_all_used(tensors)
+    return ov.Model([logit], encoder.inputs, "cross-encoder"), tensors

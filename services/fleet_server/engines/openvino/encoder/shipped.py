@@ -1,4 +1,4 @@
-"""Takes a ready-made graph, OpenVINO IR or ONNX, that a repo ships; called by both engines."""
+"""Takes a ready-made graph, OpenVINO IR or ONNX, that a repo ships."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fleet_server.engines.encoder_files.recipe import Recipe
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.nodes import Node
 from fleet_server.load_error import LoadError
+from fleet_weights.errors import WeightsError
+from fleet_weights.onnx_data import external_files
 
 REQUIRED = ("input_ids", "attention_mask")
 SENTENCE = ("sentence_embedding", "pooler_output_normalized")
@@ -34,7 +36,10 @@ class Graph:
 
 
 def read(path: Path, fills: Mapping[str, Fill]) -> Graph:
-    """Read the graph. Raises LoadError when it cannot be read or asks for inputs not known."""
+    """Read the graph. Raises LoadError when it cannot be read, lacks a file of tensors or asks for
+    inputs not known."""
+    if path.suffix == ".onnx":
+        _check_external_files(path)
     try:
         model = ov.Core().read_model(path)
     except RuntimeError as error:
@@ -54,6 +59,21 @@ def read(path: Path, fills: Mapping[str, Fill]) -> Graph:
         for name in (result.input_value(0).get_names() or result.output(0).get_names())
     }
     return Graph(inputs, outputs, path)
+
+
+def _check_external_files(path: Path) -> None:
+    """OpenVINO reads any path a graph names, and its error does not name a missing file's cause."""
+    try:
+        names = external_files(path)
+    except WeightsError as error:
+        raise LoadError(error.message, error.hint) from error
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        raise LoadError(
+            f"{path.name} keeps tensors in {', '.join(missing[:3])}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not in {path.parent}.",
+            "Fetch the model again with `modelfleet pull`, or copy the files beside the graph.",
+        )
 
 
 def embedding(graph: Graph, recipe: Recipe, asked: Pooling) -> ov.Model:

@@ -61,15 +61,23 @@ class Tensors:
 
     def take(self, name: str, shape: tuple[int, ...]) -> Float32:
         """The tensor as float32. Raises LoadError when it is missing or of another shape."""
+        stored, array = self.take_stored(name, shape)
+        if stored == "BF16":
+            return (array.astype(np.uint32) << 16).view(np.float32)
+        return np.asarray(array, dtype=np.float32)
+
+    def take_stored(self, name: str, shape: tuple[int, ...]) -> tuple[str, NDArray[Any]]:
+        """The safetensors dtype and the array as it is in the file; BF16 as uint16.
+
+        Raises LoadError when it is missing or of another shape.
+        """
         stored, array = self._find(name)
         if array.shape != shape:
             raise LoadError(
                 f"Tensor {name!r} has shape {list(array.shape)}; config.json implies {list(shape)}."
             )
         self._taken.add(name)
-        if stored == "BF16":
-            return (array.astype(np.uint32) << 16).view(np.float32)
-        return np.asarray(array, dtype=np.float32)
+        return stored, array
 
     def left(self) -> list[str]:
         """Names nobody took, in order."""
@@ -88,7 +96,8 @@ class Tensors:
 def _map(path: Path) -> dict[str, tuple[str, NDArray[Any]]]:
     try:
         header, start = _header(path)
-        raw = np.memmap(path, dtype=np.uint8, mode="r", offset=start)
+        # Copy-on-write, which OpenVINO takes for memory it may share; nothing is written.
+        raw = np.memmap(path, dtype=np.uint8, mode="c", offset=start)
         return {
             _current(name): (entry["dtype"], _array(raw, entry))
             for name, entry in header.items()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gguf import GGUFWriter
 
-from fleet_server.engines.openvino import chat_files, gguf
+from fleet_prepare import gguf_head
 
 
 def write(path: Path, architecture: str = "llama") -> Path:
@@ -26,7 +26,7 @@ def write(path: Path, architecture: str = "llama") -> Path:
 
 
 def test_scalars_are_read_and_lists_passed_over(tmp_path: Path) -> None:
-    found = gguf.metadata(write(tmp_path / "model.gguf"))
+    found = gguf_head.metadata(write(tmp_path / "model.gguf"))
     assert found == {
         "general.architecture": "llama",
         "llama.context_length": 8192,
@@ -40,19 +40,12 @@ def test_a_cut_file_is_none(tmp_path: Path, length: int) -> None:
     whole = write(tmp_path / "model.gguf").read_bytes()
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(whole[:length])
-    assert gguf.metadata(cut) is None
+    assert gguf_head.metadata(cut) is None
 
 
 def test_what_is_no_gguf_is_none(tmp_path: Path) -> None:
-    assert gguf.metadata(tmp_path / "missing.gguf") is None
+    assert gguf_head.metadata(tmp_path / "missing.gguf") is None
     (tmp_path / "other.gguf").write_bytes(b"PK\3\4" + b"\0" * 100)
-    assert gguf.metadata(tmp_path / "other.gguf") is None
+    assert gguf_head.metadata(tmp_path / "other.gguf") is None
     (tmp_path / "lies.gguf").write_bytes(b"GGUF\3\0\0\0" + b"\xff" * 200)
-    assert gguf.metadata(tmp_path / "lies.gguf") is None
-
-
-def test_the_family_decides_whether_openvino_serves_it(tmp_path: Path) -> None:
-    write(tmp_path / "model.gguf", "mamba")
-    assert chat_files.supports(tmp_path) is None
-    write(tmp_path / "model.gguf", "qwen3")
-    assert "qwen3" in (chat_files.supports(tmp_path) or "")
+    assert gguf_head.metadata(tmp_path / "lies.gguf") is None

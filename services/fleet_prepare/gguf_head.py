@@ -1,4 +1,4 @@
-"""Reads the metadata in front of a GGUF file; asked by chat_files and chat_facts.
+"""Reads the metadata in front of a GGUF file.
 
 Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. The `gguf` package reads it too, but maps
 the whole file and belongs to the torch extra.

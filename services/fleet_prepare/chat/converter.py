@@ -1,0 +1,71 @@
+"""One conversion: the graph with its weights, then the files that go beside it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+# OpenVINO falls back to its own empty stand-in, so that nothing can be sent anywhere.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+from fleet_prepare.chat import (  # noqa: E402
+    architecture,
+    detokenizer,
+    graph,
+    repository,
+    vocabulary,
+)
+from fleet_prepare.chat.checkpoint import Checkpoint  # noqa: E402
+from fleet_prepare.chat.ir_file import IrFile  # noqa: E402
+from fleet_prepare.chat.weights import Quantization, Weights  # noqa: E402
+from fleet_prepare.conversion import Conversion  # noqa: E402
+from fleet_prepare.safetensors_file import Tensors, open_tensors  # noqa: E402
+from fleet_weights.errors import WeightsError  # noqa: E402
+
+MODEL = "openvino_model"
+UNUSED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
+"""Ends of names of buffers that old checkpoints hold and that take no part in the result."""
+
+
+def run(conversion: Conversion) -> None:
+    """Raises WeightsError that names the file or tensor at fault."""
+    source, target = conversion.source, conversion.target
+    if conversion.quantization not in tuple(Quantization):
+        raise WeightsError(
+            f"Chat models are not converted to {conversion.quantization!r}.",
+            f"Use one of {', '.join(Quantization)}.",
+        )
+    config = repository.config(source)
+    arch = architecture.read(config)
+    words = vocabulary.read(source / "tokenizer.json")
+    if (last := max(words.pieces)) >= arch.vocab_size:
+        raise WeightsError(
+            f"{source / 'tokenizer.json'} has token {last}; config.json has a vocabulary of "
+            f"{arch.vocab_size}."
+        )
+    generation = repository.generation(source, config, words)
+    with open_tensors(source) as tensors:
+        _model(conversion, arch, tensors)
+    detokenizer.write(target, words, arch.vocab_size, repository.facts(generation))
+    repository.copy(source, target, generation)
+
+
+def _model(conversion: Conversion, arch: architecture.Architecture, tensors: Tensors) -> Any:
+    checkpoint = Checkpoint(tensors, arch.fp8_block, conversion.progress, conversion.check)
+    with IrFile(conversion.target, MODEL) as file:
+        weights = Weights(checkpoint, file, Quantization(conversion.quantization))
+        model = graph.build(arch, weights)
+        _check_all_used(checkpoint, arch)
+        file.finish(model)
+
+
+def _check_all_used(checkpoint: Checkpoint, arch: architecture.Architecture) -> None:
+    """Tensors the graph has no place for mean another architecture than config.json says."""
+    unused = UNUSED + ((graph.HEAD,) if arch.tied else ())
+    unknown = [name for name in checkpoint.unread() if not name.endswith(unused)]
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        raise WeightsError(
+            f"The weights hold {len(unknown)} tensors that a {arch.family} model has not: {shown}.",
+            "They belong to another architecture than config.json says.",
+        )

@@ -1,0 +1,77 @@
+"""The detokenizer GenAI wants beside a model: from token ids to text, special tokens left out.
+
+GenAI reads the vocabulary from its constants, for grammars too. The operations are those of the
+OpenVINO Tokenizers extension (github.com/openvinotoolkit/openvino_tokenizers).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset15 as op
+from openvino.utils.node_factory import NodeFactory
+
+from fleet_prepare.chat.vocabulary import Vocabulary
+from fleet_weights.errors import WeightsError
+
+NAME = "openvino_detokenizer"
+END = np.iinfo(np.int32).max
+
+
+def write(folder: Path, vocabulary: Vocabulary, size: int, facts: Mapping[str, int]) -> None:
+    """Write `folder/openvino_detokenizer.xml` for token ids below `size` at least.
+
+    `facts` are ids by GenAI's names, such as `eos_token_id`.
+    """
+    extension = _extension()
+    # Nodes outlive the factory, and their code must not be unloaded with it; ctypes keeps it.
+    ctypes.CDLL(str(extension))
+    factory = NodeFactory()
+    factory.add_extension(extension)
+    ids = op.parameter([-1, -1], ov.Type.i64)
+    skipped = op.slice(_ints(*sorted(vocabulary.special)), _ints(0), _ints(END), _ints(1))
+    narrow = op.convert(ids, "i32").output(0)
+    pieces = _strings(vocabulary, size)
+    decoded = factory.create("VocabDecoder", [narrow, *pieces, skipped.output(0)])
+    *ragged, characters = decoded.outputs()
+    joined = factory.create("FuzeRagged", ragged).outputs()
+    valid = factory.create("UTF8Validate", [*joined, characters], {"replace_mode": True})
+    text = op.string_tensor_pack(*valid.outputs())
+    text.output(0).set_names({"string_output"})
+    model = ov.Model([op.result(text)], [ids], "detokenizer")
+    for name, value in facts.items():
+        model.set_rt_info(value, name)
+    ov.serialize(model, str(folder / f"{NAME}.xml"), str(folder / f"{NAME}.bin"))
+
+
+def _strings(vocabulary: Vocabulary, size: int) -> list[Any]:
+    """Begin and end of each piece, and the bytes of all."""
+    size = max(size, max(vocabulary.pieces) + 1)
+    pieces = [vocabulary.pieces.get(index, b"") for index in range(size)]
+    ends: NDArray[np.int32] = np.cumsum([len(piece) for piece in pieces], dtype=np.int32)
+    begins = np.concatenate([np.zeros(1, np.int32), ends[:-1]])
+    content = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    return [op.constant(array).output(0) for array in (begins, ends, content)]
+
+
+def _extension() -> Path:
+    """The library of the installed extension; importing its package would patch openvino.Core."""
+    spec = importlib.util.find_spec("openvino_tokenizers")
+    for home in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for path in sorted(Path(home).glob("lib/*openvino_tokenizers*")):
+            if path.suffix in (".so", ".dylib", ".dll"):
+                return path
+    raise WeightsError(
+        "The OpenVINO Tokenizers extension is not installed.", "`pip install modelfleet[server]`"
+    )
+
+
+def _ints(*values: int) -> Any:
+    return op.constant(np.array(values, dtype=np.int32))

@@ -1,0 +1,81 @@
+"""Runs one conversion in a process of its own, so that its memory is given back when it ends.
+
+    python -m fleet_prepare.child
+
+One JSON object on standard input names the conversion; the input stays open and its end ends this
+process. Events are JSON lines on standard output: {"done": bytes, "total": bytes or null}, then
+{"finished": true} or {"error": message, "hint": hint} or {"errno": number, "error": message}.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from fleet_prepare.conversion import Conversion
+from fleet_weights.errors import WeightsError
+
+INTERVAL_SECONDS = 0.1
+ORPHANED_STATUS = 4
+FAILED_STATUS = 1
+MEMORY_HINT = "Convert it on a machine with more memory, or use a smaller model."
+
+
+class Events:
+    """Writes events; progress not more often than every tenth of a second, and at its end."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._last = 0.0
+
+    def progress(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if now - self._last < INTERVAL_SECONDS and done != total:
+            return
+        self._last = now
+        self.write({"done": done, "total": total})
+
+    def write(self, event: dict[str, Any]) -> None:
+        print(json.dumps(event), file=self._out, flush=True)
+
+
+def main() -> int:
+    """Run the conversion that standard input names; the exit status."""
+    # Libraries print to standard output, which carries events only.
+    events = Events(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    conversion = Conversion(
+        Path(job["source"]), Path(job["target"]), job["quantization"],
+        events.progress, lambda: None, job.get("options", {}),
+    )  # fmt: skip
+    try:
+        importlib.import_module(job["module"]).convert(conversion)
+    except WeightsError as error:
+        events.write({"error": error.message, "hint": error.hint})
+    except MemoryError:
+        events.write({"error": "The memory ran out during the conversion.", "hint": MEMORY_HINT})
+    except OSError as error:
+        events.write({"errno": error.errno, "error": str(error)})
+    else:
+        events.write({"finished": True})
+        return 0
+    return FAILED_STATUS
+
+
+def _end_with_input() -> None:
+    """The process that started this one holds the other end; it is closed when that one ends."""
+    while os.read(0, 4096):
+        pass
+    os._exit(ORPHANED_STATUS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""Which engine serves a model on a machine: a pure decision with its reason in words.
+
+It looks at what is installed and at the model's files, so it holds before anything is fetched as
+well as for a folder on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from fleet_contract.spec import Engine, ModelSpec, Task
+from fleet_prepare import converters
+from fleet_prepare.converters import Converter, Plan
+from fleet_prepare.cublas import LIBRARY
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.model_files import ModelFiles
+from fleet_prepare.readers import READERS
+from fleet_weights.allowed import PICKLE_SUFFIXES
+from fleet_weights.hub_files import PICKLE_HINT, Kind
+
+TORCH_HINT = "Install the torch engine with `make up TORCH=1` (or `pip install modelfleet[torch]`)."
+CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
+SERVER_HINT = "Install it with `pip install modelfleet[server]`."
+
+FACTORIES: dict[tuple[Engine, Task], str] = {
+    (Engine.OPENVINO, Task.CHAT): "fleet_server.engines.openvino.chat:OpenVinoChat",
+    (Engine.OPENVINO, Task.EMBEDDING): "fleet_server.engines.openvino.encoder:EmbeddingEngine",
+    (Engine.OPENVINO, Task.RERANK): "fleet_server.engines.openvino.encoder:RerankEngine",
+    (Engine.CTRANSLATE2, Task.SPEECH): "fleet_server.engines.ctranslate2:SpeechEngine",
+    (Engine.TORCH, Task.CHAT): "fleet_server.engines.torch:TorchChat",
+    (Engine.TORCH, Task.EMBEDDING): "fleet_server.engines.torch:TorchEmbedding",
+    (Engine.TORCH, Task.RERANK): "fleet_server.engines.torch:TorchRerank",
+    (Engine.TORCH, Task.SPEECH): "fleet_server.engines.torch:TorchSpeech",
+}
+
+CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`factory` is the `module:Class` to build, `reason` why.
+
+    `kind` says which of the model's weight files are loaded or converted (None for a handler);
+    `conversion` is what must be run first, where the engine does not read them as they are.
+    """
+
+    engine: Engine
+    factory: str
+    device: str
+    reason: str
+    kind: Kind | None = None
+    conversion: Plan | None = None
+
+
+def choose(
+    spec: ModelSpec,
+    files: ModelFiles,
+    machine: Machine,
+    known: Sequence[Converter] | None = None,
+) -> Choice:
+    """The engine for `spec`; `known` are the converters there are, those of this package when None.
+
+    Raises CannotServe, with what would make it run, where none fits.
+    """
+    decision = _Decision(spec, files, machine, converters.CONVERTERS if known is None else known)
+    if spec.handler is not None:
+        device = machine.accelerator if spec.device == "auto" else spec.device
+        return Choice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
+    decision.check_device()
+    return decision.automatic() if spec.engine is Engine.AUTO else decision.named()
+
+
+class _Decision:
+    """One decision: what is asked, what there is, and which engine follows."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        files: ModelFiles,
+        machine: Machine,
+        known: Sequence[Converter],
+    ) -> None:
+        self._spec = spec
+        self._files = files
+        self._machine = machine
+        self._converters = known
+        self._device = machine.accelerator if spec.device == "auto" else spec.device
+
+    def check_device(self) -> None:
+        """Raises CannotServe where the spec names a GPU this machine does not have."""
+        asked, there = self._spec.device, self._machine.accelerator
+        if asked in ("auto", "cpu") or asked.partition(":")[0] == there:
+            return
+        name = "no Metal" if asked == "mps" else "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it"
+        raise CannotServe(
+            f"{self._spec.model} asks for device {asked}; this machine has {name}.",
+            "Set device (or MODEL_DEVICE) to auto or cpu.",
+        )
+
+    def automatic(self) -> Choice:
+        """The first that fits: an engine on the GPU, a CPU engine, torch on the CPU."""
+        spec, device = self._spec, self._device
+        note = ""
+        if device != "cpu":
+            if (chosen := self._on_gpu()) is not None:
+                return chosen
+            note = self._why_not_the_gpu()
+            if spec.device != "auto" and not (device == "mps" and spec.task is Task.SPEECH):
+                raise CannotServe(f"{spec.model} asks for device {device}: {note}.", CUDA_HINT)
+        for engine in CPU_ENGINES:
+            if (chosen := self._by(engine, "cpu", note or "on a CPU")) is not None:
+                return chosen
+        if self._machine.has_torch:
+            reason = note or "no CPU engine reads these files"
+            if (chosen := self._by(Engine.TORCH, "cpu", reason)) is not None:
+                return chosen
+        raise self._refusal(note)
+
+    def named(self) -> Choice:
+        """The engine the spec names, on the device it can use."""
+        spec, engine, device = self._spec, self._spec.engine, self._device
+        if (engine, spec.task) not in FACTORIES:
+            able = [known.value for known, task in FACTORIES if task is spec.task]
+            raise CannotServe(
+                f"The {engine.value} engine does not serve task {spec.task.value} in this process.",
+                f"Engines that do: {', '.join(able)}.",
+            )
+        note = "the spec names it"
+        if engine is Engine.TORCH:
+            if not self._machine.has_torch:
+                raise CannotServe(
+                    f"{spec.model} needs the torch engine ({note}), and torch is not installed.",
+                    TORCH_HINT,
+                )
+            if not self._machine.torch_uses(device):
+                if spec.device != "auto":
+                    raise CannotServe(
+                        f"{spec.model} asks for device {device}: torch has no CUDA.", CUDA_HINT
+                    )
+                device, note = "cpu", f"{note}; torch has no CUDA"
+        elif not self._has(engine):
+            raise CannotServe(
+                f"{spec.model} names the {engine.value} engine, which is not installed.",
+                SERVER_HINT,
+            )
+        elif engine is Engine.OPENVINO or device == "mps":
+            device = "cpu"
+        elif device != "cpu" and not self._machine.has_cublas:
+            if spec.device != "auto":
+                raise CannotServe(
+                    f"{spec.model} asks for device {device}: {_no_cublas()}.", CUDA_HINT
+                )
+            device, note = "cpu", f"{note}; {_no_cublas()}"
+        chosen = self._by(engine, device, note)
+        if chosen is None:
+            raise CannotServe(
+                f"The {engine.value} engine reads none of the files of {spec.model} "
+                f"({self._some_names()}).",
+                "Leave `engine` at auto, or name other weights in `source`.",
+            )
+        return chosen
+
+    def _on_gpu(self) -> Choice | None:
+        device, machine = self._device, self._machine
+        if self._spec.task is Task.SPEECH:
+            if device == "mps":
+                note = "CTranslate2 has no MPS, so the CPU"
+                if (chosen := self._by(Engine.CTRANSLATE2, "cpu", note)) is not None:
+                    return chosen
+            elif machine.has_cublas:
+                note = f"device {device}"
+                if (chosen := self._by(Engine.CTRANSLATE2, device, note)) is not None:
+                    return chosen
+        if machine.torch_uses(device):
+            return self._by(Engine.TORCH, device, f"device {device}")
+        return None
+
+    def _why_not_the_gpu(self) -> str:
+        machine, brings = self._machine, "`make up TORCH=1` brings the engine for it"
+        gpu = "the NVIDIA GPU" if self._device.startswith("cuda") else "the GPU"
+        speech = self._spec.task is Task.SPEECH
+        if speech and self._device.startswith("cuda") and not machine.has_cublas:
+            return f"on a CPU, since {_no_cublas()} ({brings})"
+        if machine.torch_uses(self._device):
+            return f"on a CPU, since no engine reads these files on {gpu}"
+        missing = "torch has no CUDA" if machine.has_torch else "torch is not installed"
+        return f"on a CPU: {gpu} is not used, since {missing} ({brings})"
+
+    def _by(self, engine: Engine, device: str, note: str) -> Choice | None:
+        """`engine` on `device`, with a conversion where it needs one; None where it cannot."""
+        factory = FACTORIES.get((engine, self._spec.task))
+        if factory is None or not self._has(engine):
+            return None
+        if self._spec.vision and engine is not Engine.TORCH:
+            return None
+        if (reading := READERS[engine, self._spec.task](self._files)) is not None:
+            reason = note if engine is Engine.TORCH else f"{note}, and {reading.reason}"
+            return Choice(engine, factory, device, reason, reading.kind)
+        for converter in self._converters:
+            if converter.engine is not engine or not self._files.known:
+                continue
+            if (plan := converter.plan(self._spec, self._files, device)) is not None:
+                reason = f"{note}, converted to {plan.format} {plan.quantization}: {plan.reason}"
+                return Choice(engine, factory, device, reason, Kind.SAFETENSORS, plan)
+        return None
+
+    def _has(self, engine: Engine) -> bool:
+        machine = self._machine
+        return {
+            Engine.OPENVINO: machine.has_openvino,
+            Engine.CTRANSLATE2: machine.has_ctranslate2,
+            Engine.TORCH: machine.has_torch,
+        }[engine]
+
+    def _refusal(self, note: str) -> CannotServe:
+        spec, files = self._spec, self._files
+        if READERS[Engine.TORCH, spec.task](files) is not None:
+            why = "it reads images" if spec.vision else note or "no CPU engine reads these files"
+            return CannotServe(
+                f"{spec.model} needs the torch engine ({why}), and torch is not installed.",
+                TORCH_HINT,
+            )
+        if any(PurePosixPath(name).suffix in PICKLE_SUFFIXES for name in files.names):
+            return CannotServe(
+                f"{spec.model} holds no weights that Modelfleet loads ({self._some_names()}).",
+                PICKLE_HINT,
+            )
+        return CannotServe(
+            f"No engine reads the files of {spec.model} ({self._some_names()}).",
+            "It takes safetensors, GGUF, ONNX, OpenVINO IR or CTranslate2 files with tokenizer.json"
+            " and config.json; `source` names them.",
+        )
+
+    def _some_names(self, limit: int = 6) -> str:
+        names = sorted(self._files.names)
+        more = f" and {len(names) - limit} more" if len(names) > limit else ""
+        return (", ".join(names[:limit]) or "none") + more
+
+
+def _no_cublas() -> str:
+    return f"CTranslate2 finds no {LIBRARY}"

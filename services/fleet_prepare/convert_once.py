@@ -1,0 +1,133 @@
+"""Converts weights into the store: once, under a lock, visible under their name when complete.
+
+    <root>/<org>--<name>-<fingerprint>[-<state>].<format>-<quantization>-v<version>/
+
+`state` stands in the name where the source is not a folder of the store, which never changes: six
+hex digits of its files' names, sizes and times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fleet_contract.spec import ModelSpec
+from fleet_prepare import child_process
+from fleet_prepare.converters import BYTES_PER_WEIGHT, Plan, stored_bytes_per_weight
+from fleet_prepare.model_files import ModelFiles
+from fleet_weights.allowed import is_allowed
+from fleet_weights.assemble import RECORD
+from fleet_weights.disk_errors import clear_errors
+from fleet_weights.errors import WeightsError
+from fleet_weights.lock import locked
+from fleet_weights.meter import Meter, Progress
+from fleet_weights.staging import sync
+from fleet_weights.store import Store
+
+SPARE_BYTES = 16 << 20
+"""What tokenizers and configuration take beside the weights."""
+STATE_DIGITS = 6
+_one_at_a_time = threading.Lock()
+"""Within a process; two conversions side by side need twice the memory and take as long."""
+
+
+def converted_folder(
+    spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store: Store
+) -> Path:
+    """Where the converted weights lie, there or not."""
+    return store.folder(spec, _suffix(spec, plan, source, files, store))
+
+
+def convert_once(
+    spec: ModelSpec,
+    plan: Plan,
+    source: Path,
+    files: ModelFiles,
+    store: Store,
+    progress: Progress | None,
+    *,
+    environ: Mapping[str, str],
+    stop: threading.Event | None = None,
+) -> Path:
+    """The converted weights, made where they are not there. `source` is only read.
+
+    Raises WeightsError, Stopped within a second of `stop` being set. Nothing is left of a
+    conversion that fails or is stopped.
+    """
+    suffix = _suffix(spec, plan, source, files, store)
+    final, staging = store.folder(spec, suffix), store.staging(spec, suffix)
+    if final.is_dir():
+        return final
+    meter = Meter(progress, stop)
+    with (
+        clear_errors(spec, store, "converting", "the conversion begins again"),
+        locked(spec, store, meter, suffix),
+        _alone(meter),
+    ):
+        if final.is_dir():  # another process was first
+            return final
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir(parents=True)
+            _check_space(spec, plan, source, files, staging)
+            child_process.run(
+                plan, source, staging, environ,
+                lambda done, total: meter.update("conversion", done, total), meter.check,
+            )  # fmt: skip
+            _write_record(spec, plan, source, staging)
+            sync(staging)
+            staging.rename(final)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return final
+
+
+def _suffix(spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store: Store) -> str:
+    if source == store.folder(spec):
+        return plan.suffix
+    read = sorted(name for name in files.names if is_allowed(name, files.names))
+    stats = [(name, (source / name).stat()) for name in read]
+    state = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return f"-{hashlib.sha256(state.encode()).hexdigest()[:STATE_DIGITS]}{plan.suffix}"
+
+
+@contextmanager
+def _alone(meter: Meter) -> Iterator[None]:
+    while not _one_at_a_time.acquire(timeout=child_process.POLL_SECONDS):
+        meter.check()
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
+
+
+def _check_space(
+    spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, staging: Path
+) -> None:
+    """Raises WeightsError where the converted weights would not fit, as far as can be estimated."""
+    stored = sum(
+        (source / name).stat().st_size for name in files.names if name.endswith(".safetensors")
+    )
+    weights = stored / stored_bytes_per_weight(files.config)
+    needed = weights * BYTES_PER_WEIGHT.get(plan.quantization, 4.0) + SPARE_BYTES
+    free = shutil.disk_usage(staging).free
+    if needed > free:
+        raise WeightsError(
+            f"{spec.model} takes about {needed / 1e9:.1f} GB more once converted to "
+            f"{plan.quantization}, and {free / 1e9:.1f} GB are free in {staging.parent.parent}.",
+            "Free some space or set MODELS_DIR to a larger disk.",
+        )
+
+
+def _write_record(spec: ModelSpec, plan: Plan, source: Path, folder: Path) -> None:
+    record = {
+        "model": spec.model, "source": spec.source, "converted_from": source.name,
+        "converter": plan.module, "format": plan.format, "quantization": plan.quantization,
+        "version": plan.version,
+    }  # fmt: skip
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,125 @@
+"""The conversions there are: from which task, for which engine, into which number format.
+
+A converter is a package with `convert`, `supports` and `VERSION`; it is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_contract.spec import Dtype, Engine, ModelSpec, Quantization, Task
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.model_files import ModelFiles
+
+BYTES_PER_WEIGHT: dict[str, float] = {
+    "float32": 4, "bfloat16": 2, "float16": 2, "none": 2, "int8": 1.15, "int4": 0.75,
+}  # fmt: skip
+"""Bytes a weight takes once converted, scales and unquantized tensors included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converter:
+    """`module` is the dotted path of a package with `convert`, `supports` and `VERSION`.
+
+    `format` names the files it writes and is part of their folder's name; `quantization` is the
+    number format for a spec on a device.
+    """
+
+    task: Task
+    engine: Engine
+    module: str
+    format: str
+    quantization: Callable[[ModelSpec, str], str]
+
+    def load(self) -> Any | None:
+        """The package, or None where this installation does not have it."""
+        try:
+            return importlib.import_module(self.module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and self.module.startswith(error.name):
+                return None
+            raise
+
+    def plan(self, spec: ModelSpec, files: ModelFiles, device: str) -> Plan | None:
+        """What to do with `files`, or None where this converter does not read them.
+
+        Raises CannotServe where the spec asks for a number format the converter does not write.
+        """
+        if spec.task is not self.task or spec.vision:
+            return None
+        package = self.load()
+        if package is None:
+            return None
+        reason: str | None = package.supports(files.names, files.config)
+        if reason is None:
+            return None
+        quantization = self.quantization(spec, device)
+        return Plan(self.module, self.format, quantization, int(package.VERSION), reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A conversion to run: by which package, into which files."""
+
+    module: str
+    format: str
+    quantization: str
+    version: int
+    reason: str
+
+    @property
+    def suffix(self) -> str:
+        """What tells the converted folder from its source's: `.<format>-<quantization>-v<N>`."""
+        return f".{self.format}-{self.quantization}-v{self.version}"
+
+
+def speech_quantization(spec: ModelSpec, device: str) -> str:
+    """Number format of a converted Whisper: what `dtype` names, else int8, on a GPU float16.
+
+    bfloat16 is stored as float16, from which CTranslate2 computes in it. Raises CannotServe for a
+    format it does not store.
+    """
+    asked = spec.quantization
+    if asked is Quantization.INT4 or spec.dtype is Dtype.FP8:
+        raise CannotServe(
+            f"{spec.model}: CTranslate2 stores Whisper in float32, float16 or int8, not in "
+            f"{'int4' if asked is Quantization.INT4 else 'fp8'}.",
+            "Leave quantization and dtype at auto.",
+        )
+    if asked is Quantization.INT8:
+        return "int8"
+    if spec.dtype is not Dtype.AUTO:
+        return "float16" if spec.dtype is Dtype.BFLOAT16 else spec.dtype.value
+    if asked is Quantization.NONE:
+        return "float32" if device == "cpu" else "float16"
+    return "int8" if device == "cpu" else "float16"
+
+
+def chat_quantization(spec: ModelSpec, device: str) -> str:
+    """Number format of a converted chat model's weights: what the spec names, else int8.
+
+    `dtype: float32` without a quantization keeps the weights as they are.
+    """
+    if spec.quantization is not Quantization.AUTO:
+        return spec.quantization.value
+    return "none" if spec.dtype is Dtype.FLOAT32 else "int8"
+
+
+CONVERTERS: tuple[Converter, ...] = (
+    Converter(
+        Task.SPEECH, Engine.CTRANSLATE2, "fleet_prepare.whisper", "ctranslate2", speech_quantization
+    ),
+    Converter(Task.CHAT, Engine.OPENVINO, "fleet_prepare.chat", "openvino", chat_quantization),
+)
+
+
+def stored_bytes_per_weight(config: Mapping[str, Any]) -> float:
+    """Bytes of a weight in the source, as config.json states its dtype; 2 where it does not."""
+    text = config.get("text_config")
+    named = config.get("dtype") or config.get("torch_dtype")
+    if named is None and isinstance(text, Mapping):
+        named = text.get("dtype") or text.get("torch_dtype")
+    return 4.0 if named == "float32" else 2.0

@@ -1,0 +1,95 @@
+"""What this machine can use: its accelerator and the libraries that are installed.
+
+Nothing heavy is imported; packages are looked up, and device files and version files read.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from fleet_prepare import cublas
+
+NVIDIA_FILES = (
+    Path("/dev/nvidia0"),
+    Path("/dev/nvidiactl"),
+    Path("/dev/nvhost-gpu"),
+    Path("/usr/lib/wsl/lib/libcuda.so.1"),
+)
+"""Device files of NVIDIA's drivers for Linux, Jetson's among them; its library under WSL 2."""
+HIDDEN = frozenset({"", "-1", "none", "nodevfiles"})
+"""Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
+_TORCH_CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`accelerator` is `cuda`, `mps` or `cpu`: hardware, whether or not a library uses it.
+
+    `torch_cuda` says that torch is a build for CUDA, `has_cublas` that CTranslate2 finds the cuBLAS
+    it needs on a GPU.
+    """
+
+    accelerator: str
+    has_torch: bool
+    torch_cuda: bool = True
+    has_openvino: bool = True
+    has_ctranslate2: bool = True
+    has_cublas: bool = True
+
+    def torch_uses(self, device: str) -> bool:
+        """Whether torch computes on `device` (`cpu`, `mps`, `cuda` or `cuda:N`)."""
+        return self.has_torch and (not device.startswith("cuda") or self.torch_cuda)
+
+    @property
+    def has_engines(self) -> bool:
+        """False where only weights can be fetched."""
+        return self.has_torch or self.has_openvino or self.has_ctranslate2
+
+
+def here(environ: Mapping[str, str] | None = None) -> Machine:
+    """This machine, as this process sees it."""
+    accelerator = _accelerator(os.environ if environ is None else environ)
+    on_cuda = accelerator == "cuda"
+    return Machine(
+        accelerator=accelerator,
+        has_torch=_installed("torch"),
+        torch_cuda=on_cuda and _torch_has_cuda(),
+        has_openvino=_installed("openvino"),
+        has_ctranslate2=_installed("ctranslate2"),
+        has_cublas=on_cuda and cublas.is_there(),
+    )
+
+
+def _accelerator(environ: Mapping[str, str]) -> str:
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = visible is not None and visible.strip().lower() in HIDDEN
+    if not hidden and any(path.exists() for path in NVIDIA_FILES):
+        return "cuda"
+    # Every Mac with Apple's own processor has Metal; torch has builds for no other.
+    return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _torch_has_cuda() -> bool:
+    """What torch/version.py states; importing torch takes seconds."""
+    found = find_spec("torch") if _installed("torch") else None
+    if found is None or found.origin is None:
+        return False
+    try:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return _TORCH_CUDA.search(text) is not None

@@ -1,0 +1,127 @@
+"""What a model's files are: their names and the small JSON documents that decide an engine.
+
+The same view is made from a folder on disk and, before anything is fetched, from the listing of a
+repository, so one decision serves both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleet_prepare import gguf_head
+
+CONFIG = "config.json"
+MODULES = "modules.json"
+MAX_DOCUMENT_BYTES = 32 << 20
+MAX_NAMES = 10_000
+DEPTH = 2
+"""Folders below the model's own that are looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """`names` are paths below the model's folder, `documents` parsed JSON by path.
+
+    `gguf` is `general.architecture` of the only GGUF file. `on_disk` says that whatever `documents`
+    and `gguf` lack is not there; before a fetch it may only be unknown.
+    """
+
+    names: frozenset[str]
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    gguf: str | None = None
+    on_disk: bool = True
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """config.json, empty where there is none or it is not known yet."""
+        return self.object(CONFIG)
+
+    @property
+    def known(self) -> bool:
+        """Whether config.json, where there is one, has been read."""
+        return self.on_disk or CONFIG not in self.names or CONFIG in self.documents
+
+    def object(self, path: str) -> Mapping[str, Any]:
+        """The JSON object at `path`, empty where there is none."""
+        found = self.documents.get(path)
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def modules(self) -> list[Mapping[str, Any]]:
+        """The modules of a sentence-transformers folder, in order."""
+        return _modules(self.documents.get(MODULES))
+
+    def ggufs(self) -> list[str]:
+        """GGUF files of the model's own folder."""
+        return sorted(name for name in self.names if name.endswith(".gguf") and "/" not in name)
+
+
+def from_folder(folder: Path) -> ModelFiles:
+    """The view of a folder, or of the only file where `folder` is one. Reads JSON and GGUF heads.
+
+    A document that is not JSON is left out.
+    """
+    if folder.is_file():
+        return ModelFiles(frozenset({folder.name}), gguf=_architecture(folder))
+    names = frozenset(_walk(folder))
+    documents: dict[str, Any] = {}
+    for path in wanted_documents(names, documents):
+        if (parsed := _read(folder / path)) is not None:
+            documents[path] = parsed
+    for path in module_documents(names, documents):
+        if (parsed := _read(folder / path)) is not None:
+            documents[path] = parsed
+    ggufs = [name for name in names if name.endswith(".gguf") and "/" not in name]
+    gguf = _architecture(folder / ggufs[0]) if len(ggufs) == 1 else None
+    return ModelFiles(names, documents, gguf)
+
+
+def wanted_documents(names: frozenset[str], documents: Mapping[str, Any]) -> list[str]:
+    """Documents to read first, of those in `names` that `documents` lacks."""
+    return [path for path in (CONFIG, MODULES) if path in names and path not in documents]
+
+
+def module_documents(names: frozenset[str], documents: Mapping[str, Any]) -> list[str]:
+    """config.json of each module that modules.json names."""
+    paths = [f"{module.get('path')}/{CONFIG}" for module in _modules(documents.get(MODULES))]
+    return [path for path in paths if path in names and path not in documents]
+
+
+def _modules(parsed: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(parsed, list):
+        return []
+    return [module for module in parsed if isinstance(module, Mapping)]
+
+
+def _walk(root: Path) -> list[str]:
+    """Names of files, hidden ones left out; bounded, since a source may be any folder."""
+    found: list[str] = []
+    for current, folders, files in os.walk(root, followlinks=False):
+        relative = Path(current).relative_to(root)
+        if len(relative.parts) >= DEPTH:
+            folders.clear()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        prefix = "" if relative == Path() else f"{relative.as_posix()}/"
+        found += [f"{prefix}{name}" for name in sorted(files) if not name.startswith(".")]
+        if len(found) > MAX_NAMES:
+            return found[:MAX_NAMES]
+    return found
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _architecture(path: Path) -> str | None:
+    name = (gguf_head.metadata(path) or {}).get("general.architecture")
+    return name if isinstance(name, str) else None

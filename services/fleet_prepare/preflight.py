@@ -1,0 +1,86 @@
+"""Whether this machine serves a model, answered before any weights are fetched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_prepare import model_files
+from fleet_prepare.choose import FACTORIES, Choice, choose
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.model_files import ModelFiles
+from fleet_weights.address import Hub, Package, parse
+from fleet_weights.allowed import is_allowed
+from fleet_weights.fetch import is_there, locate
+from fleet_weights.patience import PATIENCE, Patience
+from fleet_weights.plan import plan
+from fleet_weights.store import Store
+
+
+def preflight(
+    spec: ModelSpec,
+    store: Store,
+    machine: Machine,
+    environ: Mapping[str, str],
+    *,
+    stop: threading.Event | None = None,
+    patience: Patience = PATIENCE,
+) -> Choice | None:
+    """The engine that will serve `spec`; None where only the weights themselves can tell.
+
+    A repository of the hub is listed and its small JSON documents are read. Raises CannotServe with
+    what would make it run, WeightsError where the source cannot be asked.
+    """
+    if is_there(spec, store):
+        return choose(spec, model_files.from_folder(locate(spec, store)), machine)
+    _check_firm(spec, machine)
+    files = before_fetch(spec, environ, stop=stop, patience=patience)
+    try:
+        return choose(spec, files, machine)
+    except CannotServe:
+        if files.known and files.names:
+            raise
+        return None
+
+
+def before_fetch(
+    spec: ModelSpec,
+    environ: Mapping[str, str],
+    *,
+    stop: threading.Event | None = None,
+    patience: Patience = PATIENCE,
+) -> ModelFiles:
+    """What is known of the files a spec names: from the hub's listing, or from their addresses.
+
+    Names are empty where a whole package is the source. Raises WeightsError.
+    """
+    address = parse(spec.source) if spec.source is not None else None
+    named = frozenset(file.path for file in plan(spec).files)
+    if isinstance(address, Hub):
+        # Another process of a fleet may be without an HTTP client; this one needs it now.
+        from fleet_weights.listing import look
+
+        names, documents = look(address, _wanted, environ, stop=stop, patience=patience)
+        return ModelFiles(names | named, documents, on_disk=False)
+    if isinstance(address, Package):
+        inside = address.path.rpartition("/")[2]
+        named |= {inside} if is_allowed(inside) else set()
+    return ModelFiles(named, on_disk=False)
+
+
+def _wanted(names: frozenset[str], documents: Mapping[str, Any]) -> list[str]:
+    first = model_files.wanted_documents(names, documents)
+    return first or model_files.module_documents(names, documents)
+
+
+def _check_firm(spec: ModelSpec, machine: Machine) -> None:
+    """Raises CannotServe for what no files could change; asks nobody."""
+    if spec.handler is not None or spec.engine is Engine.AUTO:
+        return
+    every = ModelFiles(frozenset({"model.safetensors"}), on_disk=False)
+    missing_torch = spec.engine is Engine.TORCH and not machine.has_torch
+    if (spec.engine, spec.task) not in FACTORIES or missing_torch:
+        choose(spec, every, machine)

@@ -1,0 +1,131 @@
+"""From a spec to files an engine reads: fetched where they are missing, converted where needed.
+
+find(spec, store, machine)     what is complete on disk; never touches the network
+prepare(spec, store, machine)  fetches and converts what is missing, then answers like find
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from fleet_contract.spec import ModelSpec
+from fleet_prepare import converters, model_files
+from fleet_prepare.choose import FACTORIES, Choice, choose
+from fleet_prepare.converters import Plan
+from fleet_prepare.machine import Machine
+from fleet_prepare.model_files import ModelFiles
+from fleet_prepare.stage import Report, Stage
+from fleet_weights.fetch import is_there, locate
+from fleet_weights.meter import Progress
+from fleet_weights.patience import PATIENCE, Patience
+from fleet_weights.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The folder (or the one file) an engine loads, and the choice of that engine."""
+
+    folder: Path
+    choice: Choice
+
+
+def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
+    """What is complete on disk, or None. Raises CannotServe and WeightsError."""
+    if needs_no_weights(spec):
+        return Prepared(store.root, choose(spec, ModelFiles(frozenset()), machine))
+    if not is_there(spec, store):
+        return _converted_alone(spec, store, machine)
+    source = locate(spec, store)
+    files = model_files.from_folder(source)
+    choice = choose(spec, files, machine)
+    if choice.conversion is None:
+        return Prepared(source, choice)
+    from fleet_prepare.convert_once import converted_folder
+
+    folder = converted_folder(spec, choice.conversion, source, files, store)
+    return Prepared(folder, choice) if folder.is_dir() else None
+
+
+def prepare(
+    spec: ModelSpec,
+    store: Store,
+    machine: Machine,
+    report: Report | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+    download: bool = True,
+    decided: Choice | None = None,
+    patience: Patience = PATIENCE,
+) -> Prepared:
+    """Weights an engine of this machine reads.
+
+    Nothing is fetched unless `download`. `decided` is the answer of a preflight, which is made here
+    where it is None: what cannot run is refused before it is fetched. Raises CannotServe and
+    WeightsError; setting `stop` ends it within about a second with Stopped.
+    """
+    if (found := find(spec, store, machine)) is not None:
+        return found
+    settings = os.environ if environ is None else environ
+    if not is_there(spec, store) and download:
+        from fleet_prepare.preflight import preflight
+        from fleet_weights.fetch import fetch
+
+        if decided is None:
+            decided = preflight(spec, store, machine, settings, stop=stop, patience=patience)
+        fetch(
+            spec, store, _begin(report, Stage.FETCHING), environ=settings, stop=stop,
+            patience=patience, kind=decided.kind if decided is not None else None,
+        )  # fmt: skip
+    source = locate(spec, store)
+    files = model_files.from_folder(source)
+    choice = choose(spec, files, machine)
+    if choice.conversion is None:
+        return Prepared(source, choice)
+    from fleet_prepare.convert_once import convert_once
+
+    folder = convert_once(
+        spec, choice.conversion, source, files, store, _begin(report, Stage.CONVERTING),
+        environ=settings, stop=stop,
+    )  # fmt: skip
+    return Prepared(folder, choice)
+
+
+def needs_no_weights(spec: ModelSpec) -> bool:
+    """A handler may bring its weights itself."""
+    return spec.handler is not None and spec.source is None and not spec.weights
+
+
+def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
+    """Converted weights whose source is not in the store any more."""
+    if spec.handler is not None or spec.vision:
+        return None
+    asked = machine.accelerator if spec.device == "auto" else spec.device
+    for converter in converters.CONVERTERS:
+        if converter.task is not spec.task or spec.engine not in (converter.engine, "auto"):
+            continue
+        if (package := converter.load()) is None:
+            continue
+        for device in dict.fromkeys((asked, "cpu") if spec.device == "auto" else (asked,)):
+            quantization = converter.quantization(spec, device)
+            plan = Plan(converter.module, converter.format, quantization, package.VERSION, "")
+            folder = store.folder(spec, plan.suffix)
+            if not folder.is_dir():
+                continue
+            choice = choose(spec, model_files.from_folder(folder), machine)
+            if choice.factory == FACTORIES[converter.engine, spec.task]:
+                return Prepared(folder, replace(choice, reason=f"{choice.reason}, converted"))
+    return None
+
+
+def _begin(report: Report | None, stage: Stage) -> Progress | None:
+    """Report that a stage begins; the function that reports its bytes."""
+    if report is None:
+        return None
+    report(stage, 0, None)
+    return partial(report, stage)

@@ -1,0 +1,101 @@
+"""What each engine reads as it is, decided from a view of the files. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fleet_contract.spec import Engine, Task
+from fleet_prepare import encoder
+from fleet_prepare.model_files import CONFIG, ModelFiles
+from fleet_weights.hub_files import Kind
+
+IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
+IR_TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")
+"""Either will do: a tokenizer as a graph, or the one a converted model brings along."""
+GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
+MODULES = frozenset({"Transformer", "Pooling", "Dense", "Normalize", "Dropout"})
+"""Modules of sentence-transformers that the encoder engine knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Which of a model's files an engine loads, and why it can."""
+
+    kind: Kind
+    reason: str
+
+
+Reader = Callable[[ModelFiles], Reading | None]
+
+
+def openvino_chat(files: ModelFiles) -> Reading | None:
+    """OpenVINO IR, or one GGUF of a family GenAI reads."""
+    if files.names.issuperset(IR_FILES) and files.names.intersection(IR_TOKENIZERS):
+        return Reading(Kind.OPENVINO, "the folder holds OpenVINO IR")
+    if len(files.ggufs()) != 1:
+        return None
+    if files.gguf in GGUF_ARCHITECTURES:
+        return Reading(Kind.GGUF, f"the folder holds a GGUF of the {files.gguf} family")
+    return None if files.on_disk else Reading(Kind.GGUF, "the source holds a GGUF")
+
+
+def openvino_encoder(files: ModelFiles) -> Reading | None:
+    """Safetensors of a family whose graph is built here, or a graph the repository ships."""
+    if any(_last(module.get("type")) not in MODULES for module in files.modules):
+        return None
+    config = files.object(f"{_transformer(files)}{CONFIG}") or files.config
+    if not config and not files.known:
+        return (
+            Reading(Kind.SAFETENSORS, "the source lists safetensors") if _tensors(files) else None
+        )
+    if (reason := encoder.supports(files.names, config)) is None:
+        return None
+    shipped = encoder.shipped_graph(files.names, config)
+    if shipped is None:
+        return Reading(Kind.SAFETENSORS, reason)
+    return Reading(Kind.ONNX if shipped.endswith(".onnx") else Kind.OPENVINO, reason)
+
+
+def ctranslate2_speech(files: ModelFiles) -> Reading | None:
+    """A Whisper model converted for CTranslate2."""
+    if "model.bin" not in files.names:
+        return None
+    if files.known and not {"suppress_ids", "alignment_heads"} & files.config.keys():
+        return None
+    return Reading(Kind.CTRANSLATE2, "the folder holds a CTranslate2 model")
+
+
+def torch(files: ModelFiles) -> Reading | None:
+    """What transformers loads without code and pickles: safetensors, or one GGUF."""
+    if _tensors(files):
+        return Reading(Kind.SAFETENSORS, "the folder holds safetensors")
+    return Reading(Kind.GGUF, "the folder holds a GGUF") if len(files.ggufs()) == 1 else None
+
+
+READERS: Mapping[tuple[Engine, Task], Reader] = {
+    (Engine.OPENVINO, Task.CHAT): openvino_chat,
+    (Engine.OPENVINO, Task.EMBEDDING): openvino_encoder,
+    (Engine.OPENVINO, Task.RERANK): openvino_encoder,
+    (Engine.CTRANSLATE2, Task.SPEECH): ctranslate2_speech,
+    (Engine.TORCH, Task.CHAT): torch,
+    (Engine.TORCH, Task.EMBEDDING): torch,
+    (Engine.TORCH, Task.RERANK): torch,
+    (Engine.TORCH, Task.SPEECH): torch,
+}
+
+
+def _transformer(files: ModelFiles) -> str:
+    """Folder of the module that holds the encoder, with a slash, or nothing."""
+    for module in files.modules:
+        if _last(module.get("type")) == "Transformer" and module.get("path"):
+            return f"{str(module['path']).strip('/')}/"
+    return ""
+
+
+def _tensors(files: ModelFiles) -> bool:
+    return any(name.endswith(".safetensors") for name in files.names)
+
+
+def _last(dotted: object) -> str:
+    return str(dotted or "").rpartition(".")[2]

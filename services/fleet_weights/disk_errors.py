@@ -1,0 +1,36 @@
+"""What the file system refuses, in words that name the folder and what to do."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fleet_contract.spec import ModelSpec
+from fleet_weights.errors import WeightsError
+from fleet_weights.store import Store
+
+
+@contextmanager
+def clear_errors(
+    spec: ModelSpec, store: Store, doing: str = "fetching", goes_on: str = "the download goes on"
+) -> Iterator[None]:
+    """Raises WeightsError for an OSError; `doing` is what was being done to the weights."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(store.root).free if store.root.exists() else 0
+            raise WeightsError(
+                f"The disk is full ({free / 1e9:.1f} GB free in {store.root}) while {doing} "
+                f"{spec.model}.",
+                f"Free some space or set MODELS_DIR to a larger disk; {goes_on} then.",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise WeightsError(
+                f"{store.root} cannot be written to ({error.strerror}) while {doing} {spec.model}.",
+                "Set MODELS_DIR to a folder that can, or put complete weights there beforehand "
+                "(`modelfleet pull`, or `modelfleet server --prepare`).",
+            ) from error
+        raise WeightsError(f"{doing.capitalize()} {spec.model} failed: {error}.") from error

@@ -1,0 +1,48 @@
+"""A hub inside the run's network, with a tiny model of each family that the CPU image serves.
+
+Pods reach it by HF_ENDPOINT under the names of the public repositories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hub_repositories
+from harness.netns import NODE_ADDRESS
+from hub import Hub
+
+CHAT = "meta-llama/Llama-3.2-1B-Instruct"
+SPEECH = "openai/whisper-tiny"
+GEMMA = "google/embeddinggemma-300m"
+BGE_M3 = "BAAI/bge-m3"
+NAMES = {CHAT: "llama", SPEECH: "whisper", GEMMA: "gemma", BGE_M3: "bge-m3"}
+"""Catalog ids, and what their InferenceModels are called."""
+ENGINES = {CHAT: "openvino", SPEECH: "ctranslate2", GEMMA: "openvino", BGE_M3: "openvino"}
+SIZES: dict[str, dict[str, Any]] = {
+    CHAT: {},
+    SPEECH: {},
+    GEMMA: {"dimensions": 32, "matryoshkaDimensions": [16]},
+    BGE_M3: {"dimensions": 32, "contextLength": 512},
+}
+"""Fields of a spec by which the tiny copies differ from the catalog's entries."""
+
+
+def repositories(root: Path, demo_weights: Callable[[str], Path]) -> dict[str, Path]:
+    """Folders of the tiny models, written below `root`, by repository."""
+    tokenizer = demo_weights("openai/whisper-base") / "tokenizer.json"
+    return {
+        CHAT: hub_repositories.llama(root / "llama"),
+        SPEECH: hub_repositories.whisper(root / "whisper", tokenizer),
+        GEMMA: hub_repositories.embeddinggemma(root / "gemma"),
+        BGE_M3: hub_repositories.bge_m3(root / "bge-m3"),
+    }
+
+
+@contextmanager
+def hub_of(folders: dict[str, Path]) -> Iterator[Hub]:
+    """The hub, at the node's address."""
+    with Hub(folders).serving(NODE_ADDRESS) as hub:
+        yield hub

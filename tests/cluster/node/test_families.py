@@ -1,0 +1,123 @@
+"""A model of each family by its catalog id: fetched, converted where it must be, and served.
+
+The weights are tiny and random, in the file layout of the public repositories, which a stand-in of
+the hub holds under their names. All run in the CPU image, which holds no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from harness import families, volumes
+from harness.api import Json
+from harness.families import BGE_M3, CHAT, ENGINES, GEMMA, NAMES, SPEECH
+from harness.models import model, phase, wait
+from harness.netns import Namespace
+from harness.tenant import Tenant
+from hub import Hub
+
+PATIENCE = 300.0
+SMALL: Json = {
+    "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "100Mi"},
+    "limits": {"memory": "2Gi"},
+}
+SERVERS = "modelfleet.dev/inferencemodel"
+TEXTS = ["The cat sits outside.", "What is the capital of France?"]
+
+
+@pytest.fixture(scope="module")
+def hub(
+    pod_network: Namespace,
+    demo_weights: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Hub]:
+    with pod_network.outside():
+        folders = families.repositories(tmp_path_factory.mktemp("hub"), demo_weights)
+    with families.hub_of(folders) as answering:
+        yield answering
+
+
+def apply(tenant: Tenant, hub: Hub, model_id: str, **spec: Any) -> str:
+    """`kubectl apply` of a catalog id with little more; the name of the InferenceModel."""
+    name = NAMES[model_id]
+    manifest = model(name, model=model_id, resources=SMALL, env={"HF_ENDPOINT": hub.url})
+    del manifest["spec"]["source"]
+    manifest["spec"] |= families.SIZES[model_id] | spec
+    tenant.kubectl.apply(manifest)
+    return name
+
+
+def test_a_model_of_each_family_is_served(
+    tenant: Tenant,
+    client: openai.OpenAI,
+    hub: Hub,
+    spoken: bytes,
+    image: Callable[[str], str],
+) -> None:
+    for model_id in ENGINES:
+        apply(tenant, hub, model_id)
+    for model_id, engine in ENGINES.items():
+        found = wait(tenant, NAMES[model_id], phase("Ready"), PATIENCE)
+        assert found["status"]["engine"] == engine, model_id
+    used = {pod["spec"]["containers"][0]["image"] for pod in servers(tenant)}
+    assert used == {image("server")}
+
+    for model_id in (GEMMA, BGE_M3):
+        answer = client.embeddings.create(model=model_id, input=TEXTS)
+        cat, france = (item.embedding for item in answer.data)
+        assert math.hypot(*cat) == pytest.approx(1, abs=1e-3), model_id
+        assert cat != france, model_id
+    messages: Any = [{"role": "user", "content": TEXTS[1]}]
+    chat = client.chat.completions.create(
+        model=CHAT, messages=messages, max_tokens=8, temperature=0
+    )
+    assert chat.usage is not None
+    assert 0 < chat.usage.completion_tokens <= 8
+    heard = client.audio.transcriptions.create(
+        model=SPEECH, file=("speech.wav", spoken), language="en", temperature=0,
+        response_format="verbose_json",
+    )  # fmt: skip
+    assert heard.duration > 0
+
+
+def test_a_claim_keeps_what_was_fetched_and_converted(
+    tenant: Tenant, operator: None, hub: Hub, tmp_path: Path
+) -> None:
+    """The pod after the first finds both there, and asks the hub for no file."""
+    tmp_path.chmod(0o777)
+    volume, claim = volumes.claim("cache", tenant.namespace, tmp_path)
+    created = tenant.api.create(volume)
+    tenant.api.create(claim)
+    source = {"persistentVolumeClaim": {"claimName": "cache"}}
+    kept = {"name": "models", "$patch": "replace", **source}
+    try:
+        name = apply(tenant, hub, SPEECH, podTemplate={"spec": {"volumes": [kept]}})
+        wait(tenant, name, phase("Ready"), PATIENCE)
+        asked, (first,) = list(hub.asked), servers(tenant)
+        tenant.api.delete(first)
+        tenant.wait_list("v1", "Pod", lambda pods: succeeded(pods, first), PATIENCE)
+        wait(tenant, name, phase("Ready"), PATIENCE)
+        assert hub.asked == asked
+    finally:
+        tenant.api.delete(created)
+
+
+def servers(tenant: Tenant) -> list[Json]:
+    return tenant.items("v1", "Pod", labelSelector=SERVERS)
+
+
+def succeeded(pods: list[Json], first: Json) -> bool:
+    """Whether another server is ready in place of the first."""
+    ready = {
+        pod["metadata"]["uid"]
+        for pod in pods
+        for one in pod["status"].get("conditions", ())
+        if one["type"] == "Ready" and one["status"] == "True"
+    }
+    return bool(ready) and first["metadata"]["uid"] not in ready

@@ -1,0 +1,130 @@
+"""A converted Llama, tiny and random, behind a model server of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tokenizers import Tokenizer
+
+import tiny_chat
+from fleet_contract.launch import encode
+from fleet_contract.spec import ModelSpec
+from fleet_prepare import chat
+from fleet_prepare.conversion import Conversion
+
+START_SECONDS = 60
+FOX: dict[str, Any] = {
+    "model": "acme/tiny-llama", "temperature": 0, "max_tokens": 24,
+    "messages": [{"role": "user", "content": "fox"}],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    home = tmp_path_factory.mktemp("converted")
+    source = tiny_chat.write(home / "source", tiny_chat.LLAMA, stored="BF16", shards=2)
+    target = home / "target"
+    target.mkdir()
+    chat.convert(Conversion(source, target, "int8", lambda *_: None, lambda: None, {}))
+    spec = ModelSpec.model_validate({
+        "model": "acme/tiny-llama", "source": f"file://{target}", "device": "cpu",
+        "contextLength": 2048, "cache": {"kvGib": 0.05},
+    })  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "fleet_server", "--port", str(port)], stderr=log,
+            env={**os.environ, **encode(spec), "MODELS_DIR": str(home / "models")},
+        )  # fmt: skip
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as made:
+            wait_until_ready(made, server, home / "log")
+            yield made
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_until_ready(http: httpx.Client, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            if http.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:
+    answer = http.post("/v1/chat/completions", json=FOX | fields)
+    assert answer.status_code == 200, answer.text
+    choice: dict[str, Any] = answer.json()["choices"][0]
+    return choice
+
+
+def test_a_question_is_answered_the_same_whole_and_streamed(http: httpx.Client) -> None:
+    whole = ask(http)["message"]["content"]
+    assert whole
+    parts = []
+    with http.stream("POST", "/v1/chat/completions", json=FOX | {"stream": True}) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: {"):
+                delta = json.loads(line[6:])["choices"][0]["delta"]
+                parts.append(delta.get("content") or "")
+    assert "".join(parts) == whole
+    assert len(parts) > 3
+
+
+def test_a_stop_string_ends_the_answer_before_it(http: httpx.Client) -> None:
+    whole = ask(http)["message"]["content"]
+    middle = next(character for character in whole[1:] if character not in (whole[0], "\ufffd"))
+    stopped = ask(http, stop=[middle])
+    assert stopped["message"]["content"] == whole.partition(middle)[0]
+    assert stopped["finish_reason"] == "stop"
+
+
+def test_json_object_holds_the_answer_to_the_grammar(http: httpx.Client) -> None:
+    plain = ask(http)["message"]["content"]
+    held = ask(http, response_format={"type": "json_object"}, max_tokens=16)["message"]["content"]
+    assert held.startswith("{")
+    assert not plain.startswith("{")
+
+
+def test_a_schema_is_kept(http: httpx.Client) -> None:
+    schema = {
+        "type": "object", "properties": {"kind": {"enum": ["fox", "dog"]}}, "required": ["kind"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    form = {"type": "json_schema", "json_schema": {"name": "animal", "schema": schema}}
+    held = ask(http, response_format=form, max_tokens=64)
+    assert json.loads(held["message"]["content"])["kind"] in ("fox", "dog")
+    assert held["finish_reason"] == "stop"
+
+
+def test_tokenize_is_the_repositorys_tokenizer(http: httpx.Client) -> None:
+    text = "The quick brown fox, 日本語 12345"
+    answer = http.post("/tokenize", json={"content": text, "add_special": True}).json()
+    tokenizer: Any = Tokenizer.from_str(tiny_chat.tokenizer("llama").to_str())
+    assert answer["tokens"] == tokenizer.encode(text).ids
+    back = http.post("/detokenize", json={"tokens": answer["tokens"][1:]})
+    assert back.json()["content"] == text
+
+
+def test_a_role_the_template_refuses_is_the_clients_mistake(http: httpx.Client) -> None:
+    messages = [{"role": "tool", "content": "x", "tool_call_id": "1"}]
+    answer = http.post("/v1/chat/completions", json=FOX | {"messages": messages})
+    assert answer.status_code == 400

@@ -1,0 +1,55 @@
+"""Every entry of the catalog becomes a pod, in the image that holds its engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.fleet_operator.conftest import settings_of
+
+from fleet_contract import catalog
+from fleet_contract.spec import ModelSpec
+from fleet_operator.images import Problem
+from fleet_operator.pod import pod_template
+from fleet_operator.profiles import Profile
+from fleet_operator.resolve import Sources, resolve
+
+KNOWN = catalog.load()
+TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+NVIDIA = Profile.model_validate({"device": "cuda", "resources": {"limits": {"nvidia.com/gpu": 1}}})
+CUDA_IMAGE = {"SERVER_IMAGE_CUDA": "server:cuda"}
+
+
+def made(spec: dict[str, Any], **environ: str) -> Any:
+    found = resolve(spec, Sources(KNOWN, {"nvidia": NVIDIA}, {}))
+    assert found.spec is not None, found.problem
+    return pod_template("m", found, settings_of(**environ))
+
+
+@pytest.mark.parametrize("entry", KNOWN.values(), ids=list(KNOWN))
+def test_by_id_alone(entry: ModelSpec) -> None:
+    """On a CPU without torch, but for those that read images."""
+    found = made({"model": entry.model})
+    if entry.vision:
+        assert isinstance(found, Problem)
+        assert found.reason == "EngineUnavailable"
+        assert "SERVER_IMAGE_CUDA" in found.message
+        found = made({"model": entry.model}, **CUDA_IMAGE)
+        assert found["spec"]["tolerations"] == [TOLERATION]
+        return
+    (server,) = found["spec"]["containers"]
+    assert server["image"] == "modelfleet-server:cpu"
+    assert "tolerations" not in found["spec"]
+
+
+@pytest.mark.parametrize("entry", KNOWN.values(), ids=list(KNOWN))
+def test_a_profile_moves_it_to_a_gpu(entry: ModelSpec) -> None:
+    spec = {"model": entry.model, "profile": "nvidia"}
+    found = made(spec, **CUDA_IMAGE)
+    (server,) = found["spec"]["containers"]
+    assert server["image"] == "server:cuda"
+    assert server["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert found["spec"]["tolerations"] == [TOLERATION]
+    refused = made(spec)
+    assert isinstance(refused, Problem)
+    assert refused.reason == "EngineUnavailable"

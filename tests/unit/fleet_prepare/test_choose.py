@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_prepare.choose import Choice, choose
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.machine import Machine
+from fleet_prepare.model_files import from_folder
+
+CPU = Machine("cpu", has_torch=False)
+CPU_TORCH = Machine("cpu", has_torch=True)
+CUDA = Machine("cuda", has_torch=True)
+
+
+def gguf(folder: Path, architecture: str) -> Path:
+    """A GGUF head: magic, version, no tensors, one pair."""
+    key, value = b"general.architecture", architecture.encode()
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
+    pair = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(value)) + value
+    (folder / "model.gguf").write_bytes(head + pair)
+    return folder
+
+
+def whisper(folder: Path) -> Path:
+    (folder / "model.bin").write_bytes(b"x")
+    (folder / "config.json").write_text(json.dumps({"alignment_heads": [], "suppress_ids": []}))
+    return folder
+
+
+def safetensors(folder: Path, **config: object) -> Path:
+    (folder / "model.safetensors").write_bytes(b"x")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def pick(folder: Path, machine: Machine, **spec: object) -> Choice:
+    whole = ModelSpec.model_validate({"model": "org/m", **spec})
+    return choose(whole, from_folder(folder), machine, ())
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+def test_gguf_on_a_cpu_goes_to_openvino(tmp_path: Path, architecture: str) -> None:
+    choice = pick(gguf(tmp_path, architecture), CPU)
+    assert (choice.engine, choice.device) == (Engine.OPENVINO, "cpu")
+    assert architecture in choice.reason
+
+
+def test_a_gguf_of_another_family_needs_torch(tmp_path: Path) -> None:
+    folder = gguf(tmp_path, "mamba")
+    assert pick(folder, CPU_TORCH).engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="make up TORCH=1"):
+        pick(folder, CPU)
+
+
+def test_cuda_goes_to_torch(tmp_path: Path) -> None:
+    choice = pick(gguf(tmp_path, "llama"), CUDA)
+    assert (choice.engine, choice.device) == (Engine.TORCH, "cuda")
+
+
+def test_a_device_in_the_spec_wins_over_what_is_there(tmp_path: Path) -> None:
+    assert pick(gguf(tmp_path, "llama"), CUDA, device="cpu").engine is Engine.OPENVINO
+    assert pick(gguf(tmp_path, "llama"), CUDA, device="cuda:1").device == "cuda:1"
+
+
+@pytest.mark.parametrize("machine", [CPU, CUDA])
+def test_ctranslate2_whisper_stays_there(tmp_path: Path, machine: Machine) -> None:
+    choice = pick(whisper(tmp_path), machine, task="speech")
+    assert (choice.engine, choice.device) == (Engine.CTRANSLATE2, machine.accelerator)
+
+
+def test_ctranslate2_has_no_mps(tmp_path: Path) -> None:
+    choice = pick(whisper(tmp_path), Machine("mps", has_torch=True), task="speech")
+    assert (choice.engine, choice.device) == (Engine.CTRANSLATE2, "cpu")
+
+
+@pytest.mark.parametrize("task", ["embedding", "rerank"])
+def test_encoders_on_a_cpu_go_to_openvino(tmp_path: Path, task: str) -> None:
+    choice = pick(safetensors(tmp_path, model_type="bert"), CPU, task=task)
+    assert choice.engine is Engine.OPENVINO
+    assert "bert" in choice.reason
+    with pytest.raises(CannotServe, match="torch"):
+        pick(safetensors(tmp_path, model_type="electra"), CPU, task=task)
+
+
+def test_vision_needs_torch(tmp_path: Path) -> None:
+    folder = safetensors(tmp_path, model_type="qwen3_vl")
+    assert pick(folder, CPU_TORCH, vision=True).engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="make up TORCH=1"):
+        pick(folder, CPU, vision=True)
+
+
+def test_a_handler_wins(tmp_path: Path) -> None:
+    choice = pick(tmp_path, CPU, handler="my.package.Handler")
+    assert (choice.engine, choice.factory) == (Engine.CUSTOM, "my.package.Handler")
+
+
+def test_a_named_engine_that_cannot_do_the_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="ctranslate2, torch"):
+        pick(tmp_path, CPU, engine="openvino", task="speech")
+
+
+def test_a_named_engine_is_taken(tmp_path: Path) -> None:
+    folder = safetensors(tmp_path, model_type="llama")
+    assert pick(folder, CPU_TORCH, engine="torch").engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="make up TORCH=1"):
+        pick(folder, CPU, engine="torch")
+
+
+def test_a_named_engine_that_reads_none_of_the_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match=r"model\.safetensors"):
+        pick(safetensors(tmp_path, model_type="llama"), CPU, engine="openvino")
+
+
+@pytest.mark.parametrize(
+    ("machine", "device", "words"),
+    [
+        (CPU_TORCH, "cuda", "no NVIDIA GPU"),
+        (CPU_TORCH, "mps", "no Metal"),
+        (Machine("cuda", has_torch=True, torch_cuda=False), "cuda:0", "torch has no CUDA"),
+        (Machine("cuda", has_torch=False, torch_cuda=False), "cuda", "torch is not installed"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_a_device_that_cannot_be_used_is_refused(
+    tmp_path: Path, machine: Machine, device: str, words: str, engine: str
+) -> None:
+    with pytest.raises(CannotServe, match=words):
+        pick(gguf(tmp_path, "llama"), machine, device=device, engine=engine)
+
+
+def test_speech_on_a_gpu_needs_cublas(tmp_path: Path) -> None:
+    folder, machine = whisper(tmp_path), Machine("cuda", has_torch=True, has_cublas=False)
+    for engine in ("auto", "ctranslate2"):
+        choice = pick(folder, machine, task="speech", engine=engine)
+        assert choice.device == "cpu"
+        assert "libcublas.so.12" in choice.reason
+        with pytest.raises(CannotServe, match="libcublas"):
+            pick(folder, machine, task="speech", engine=engine, device="cuda")
+
+
+def test_an_engine_that_is_not_installed_is_not_chosen(tmp_path: Path) -> None:
+    bare = Machine("cpu", has_torch=True, has_openvino=False)
+    assert pick(gguf(tmp_path, "llama"), bare).engine is Engine.TORCH
+    with pytest.raises(CannotServe, match="not installed"):
+        pick(tmp_path, bare, engine="openvino")

@@ -1,0 +1,128 @@
+"""What a machine has, from what is installed rather than from device files alone."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleet_prepare import cublas, machine
+
+
+@pytest.fixture
+def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A device file of NVIDIA's driver, in a folder of the test."""
+    file = tmp_path / "nvidia0"
+    file.touch()
+    monkeypatch.setattr(machine, "NVIDIA_FILES", (file,))
+    return file
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packages; only what is there is installed."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(folder)])
+    for name in ("torch", "openvino", "ctranslate2", "nvidia"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return folder
+
+
+def install(packages: Path, name: str, version: str = "") -> None:
+    (packages / name).mkdir()
+    (packages / name / "__init__.py").write_text("raise RuntimeError('must not be imported')")
+    (packages / name / "version.py").write_text(version)
+
+
+@pytest.mark.usefixtures("nvidia", "packages")
+def test_a_driver_without_any_library() -> None:
+    here = machine.here({})
+    assert (here.accelerator, here.has_torch, here.torch_cuda) == ("cuda", False, False)
+    assert not here.has_engines
+
+
+@pytest.mark.usefixtures("nvidia")
+@pytest.mark.parametrize(
+    ("version", "usable"),
+    [
+        ("cuda: Optional[str] = '13.2'", True),
+        ("cuda = '12.8'", True),
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None", False),
+        ("cuda = None", False),
+    ],
+)
+def test_the_build_of_torch_decides(packages: Path, version: str, usable: bool) -> None:
+    install(packages, "torch", f"__version__ = '2.15.0'\n{version}\n")
+    here = machine.here({})
+    assert (here.has_torch, here.torch_cuda) == (True, usable)
+    assert here.torch_uses("cuda:1") is usable
+    assert here.torch_uses("cpu")
+
+
+@pytest.mark.usefixtures("nvidia")
+@pytest.mark.parametrize(
+    ("visible", "accelerator"),
+    [("", "cpu"), ("-1", "cpu"), ("0", "cuda"), ("1,0", "cuda"), ("GPU-8932f937", "cuda")],
+)
+def test_hidden_gpus_are_none(visible: str, accelerator: str) -> None:
+    assert machine.here({"CUDA_VISIBLE_DEVICES": visible}).accelerator == accelerator
+
+
+def test_a_mac_has_metal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "NVIDIA_FILES", ())
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert machine.here({}).accelerator == "mps"
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert machine.here({}).accelerator == "cpu"
+
+
+def test_torch_that_is_blocked_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert not machine.here({}).has_torch
+
+
+@pytest.mark.usefixtures("nvidia")
+def test_cublas_is_found_in_its_package(packages: Path) -> None:
+    assert not machine.here({}).has_cublas
+    library = packages / "nvidia" / "cublas" / "lib" / cublas.LIBRARY
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert cublas.packaged() == library
+    assert machine.here({}).has_cublas
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CTranslate2 has CUDA on Linux only here")
+def test_a_preloaded_library_is_found_by_its_name(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As CTranslate2 opens it. Any libraries with these names serve: a copy of a small one."""
+    compiler = "cc"
+    folder = packages / "nvidia" / "cublas" / "lib"
+    folder.mkdir(parents=True)
+    import shutil
+    import subprocess
+
+    if shutil.which(compiler) is None:
+        pytest.skip("there is no C compiler here")
+    for name in (cublas.DEPENDENCY, cublas.LIBRARY):
+        subprocess.run(
+            [compiler, "-shared", "-o", str(folder / name), f"-Wl,-soname,{name}", "-x", "c", "-"],
+            input=b"int modelfleet(void) { return 12; }", check=True,
+        )  # fmt: skip
+    code = (
+        "import ctypes, sys; sys.path.insert(0, sys.argv[1]);"
+        "from fleet_prepare import cublas; cublas.preload();"
+        "print(ctypes.CDLL(cublas.LIBRARY).modelfleet())"
+    )
+    monkeypatch.undo()
+    try:
+        ctypes.CDLL(cublas.LIBRARY)
+    except OSError:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(packages)], capture_output=True, text=True, check=False
+        )
+        assert done.stdout.strip() == "12", done.stderr
