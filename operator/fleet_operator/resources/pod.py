@@ -13,9 +13,9 @@ from fleet_operator.resources import strategic_merge
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
+from fleet_operator.resources.tolerations import with_accelerators
 from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.tolerations import with_accelerators
 
 DISK = "resources.requests.ephemeral-storage"
 LEAVE_SECONDS = 15

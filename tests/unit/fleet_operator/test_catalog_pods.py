@@ -9,10 +9,10 @@ from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
-from fleet_operator.images import Problem
-from fleet_operator.pod import pod_template
-from fleet_operator.profiles import Profile
-from fleet_operator.resolve import Sources, resolve
+from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.profiles import Profile
+from fleet_operator.resources.resolve import Sources, resolve
 
 KNOWN = catalog.load()
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

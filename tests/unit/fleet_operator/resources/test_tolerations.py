@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet_operator.tolerations import with_accelerators
+from fleet_operator.resources.tolerations import with_accelerators
 
 NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 AMD = {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
