@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoModel
 
-from fleet_contract.spec import Dtype, ModelSpec, Pooling
+from fleet_contract.spec import ModelSpec, Pooling
 from fleet_server.engines.encoder_files.fills import no_types
 from fleet_server.engines.torch.encoder import Encoder, EncoderFiles
 from fleet_server.engines.torch.pooling import PoolingHead
@@ -21,21 +19,6 @@ from fleet_server.protocols import Float32
 SHORTEST = np.float32(1e-12)
 
 
-def overflows_float16(config: Mapping[str, Any]) -> bool:
-    """Whether a family's activations exceed float16 (the model card of embeddinggemma-300m)."""
-    return config.get("model_type") == "gemma3_text"
-
-
-def wider(spec: ModelSpec) -> ModelSpec:
-    """`spec` in float32 for a model that overflows float16. Raises LoadError where float16 is
-    asked for."""
-    if spec.dtype is Dtype.FLOAT16:
-        raise LoadError(
-            "The activations of this model exceed float16.", "Use dtype auto, bfloat16 or float32."
-        )
-    return spec.model_copy(update={"dtype": Dtype.FLOAT32})
-
-
 class TorchEmbedding:
     """An EmbeddingModel (fleet_server.protocols). Raises LoadError for files it cannot serve.
 
@@ -44,11 +27,7 @@ class TorchEmbedding:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         files = EncoderFiles.read(spec, folder, threads)
-        stored = files.checkpoint.stored_dtype
-        runtime = Runtime.start(spec, threads, stored)
-        if runtime.dtype is torch.float16 and overflows_float16(files.checkpoint.config):
-            spec = wider(spec)
-            runtime = Runtime.start(spec, threads, stored)
+        runtime = Runtime.start(spec, threads, files.checkpoint.stored_dtype)
         pooling = files.recipe.pooling or Pooling.MEAN
         if spec.pooling is not Pooling.AUTO:
             pooling = spec.pooling
