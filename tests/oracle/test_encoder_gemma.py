@@ -20,6 +20,8 @@ from transformers import Gemma3TextConfig, Gemma3TextModel
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.openvino.encoder import EmbeddingEngine
+from fleet_server.engines.torch import TorchEmbedding
+from fleet_server.load_error import LoadError
 
 CONFIG: dict[str, Any] = {
     "_sliding_window_pattern": 6,
@@ -220,3 +222,16 @@ def test_the_newer_spelling_of_rotary_bases(folder: Path) -> None:
     write_json(folder / "config.json", config)
     assert cosines(reference(folder, inputs()), expected).min() > 0.999999
     assert cosines(engine(folder).embed(inputs()), expected).min() > 0.999999
+
+
+def test_float16_is_refused(folder: Path) -> None:
+    """The activations of the true model exceed it."""
+    with pytest.raises(LoadError, match="does not compute in float16"):
+        engine(folder, "float16")
+
+
+def test_the_torch_engine_agrees(folder: Path) -> None:
+    fields = {"model": "tiny", "task": "embedding", "device": "cpu", "dtype": "float32"}
+    built = TorchEmbedding(ModelSpec.model_validate(fields), folder, 1)
+    assert built.prompts == engine(folder).prompts == PROMPTS
+    assert cosines(built.embed(inputs()), reference(folder, inputs())).min() > 0.999999
