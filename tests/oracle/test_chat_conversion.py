@@ -172,7 +172,6 @@ def smollm2(
         folder, gguf_file=path.name, dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),
     ).eval()  # fmt: skip
-    del model.config.quantization_config
     source = folder / "source"
     model.save_pretrained(source)
     AutoTokenizer.from_pretrained(folder, gguf_file=path.name).save_pretrained(source)
