@@ -1,6 +1,6 @@
 """Tiny random chat repositories with the files and configuration keys of the real ones.
 
-Weights are written with NumPy and the safetensors package, tokenizers are trained here.
+Weights are written with NumPy, tokenizers are trained here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import ByteLevel, Sequence, TemplateProcessing
 
@@ -22,6 +21,7 @@ TEXT = [
     "Der schnelle braune Fuchs springt über den faulen Hund.",
     "Les systèmes modernes regroupent les requêtes par leur longueur.",
 ]
+STORED = {"float32": "F32", "float16": "F16", "uint16": "BF16", "int8": "I8"}
 VOCABULARY = 384
 TINY = {
     "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
@@ -161,22 +161,25 @@ def write_tensors(folder: Path, tensors: Mapping[str, Any], shards: int = 1) -> 
         file = "model.safetensors" if shards == 1 else (
             f"model-{number + 1:05}-of-{shards:05}.safetensors"
         )  # fmt: skip
-        save_file({name: tensors[name] for name in mine}, folder / file)
-        _call_bfloat16(folder / file)
+        write_file(folder / file, {name: tensors[name] for name in mine})
         where |= dict.fromkeys(mine, file)
     if shards > 1:
         index = {"metadata": {}, "weight_map": where}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-def _call_bfloat16(path: Path) -> None:
-    """NumPy has no bfloat16, so the header is rewritten; a space keeps its length."""
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = content[:end].replace(b'"dtype":"U16"', b'"dtype":"BF16"')
-    grown = len(header) - end
-    size = (end - 8 + grown).to_bytes(8, "little")
-    path.write_bytes(size + header[8:] + content[end:])
+def write_file(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Safetensors; written here because NumPy, and so that package, has no bfloat16."""
+    header, at = {}, 0
+    for name, array in tensors.items():
+        entry = {"dtype": STORED[array.dtype.name], "shape": list(array.shape)}
+        header[name] = entry | {"data_offsets": [at, at + array.nbytes]}
+        at += array.nbytes
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in tensors.values():
+            file.write(array.tobytes())
 
 
 def tokenizer(kind: str) -> Tokenizer:

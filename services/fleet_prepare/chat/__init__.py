@@ -39,8 +39,8 @@ def refusal(names: Collection[str], config: Mapping[str, Any]) -> str | None:
 def convert(conversion: Conversion) -> None:
     """Write the IR. Raises WeightsError that names the file or tensor at fault.
 
-    `conversion.quantization` is one of QUANTIZATIONS: 8 bits a weight, 4 bits with embeddings and
-    last layer in 8, or the number format of the repository.
+    `conversion.quantization` is one of QUANTIZATIONS: 8 bits a weight; 4 bits, with embeddings,
+    the last layer and each layer's values and down projection in 8; or the repository's own format.
     """
     from fleet_prepare.chat import converter
 

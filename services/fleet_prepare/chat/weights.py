@@ -16,6 +16,8 @@ from fleet_prepare.chat.checkpoint import Checkpoint
 from fleet_prepare.chat.ir_file import IrFile, Node
 
 KINDS = {"F64": ov.Type.f32, "F32": ov.Type.f32, "F16": ov.Type.f16, "BF16": ov.Type.bf16}
+SENSITIVE = (".v_proj.weight", ".down_proj.weight")
+"""Kept in 8 bits where others have 4: they brought two thirds of what 4 bits cost in perplexity."""
 
 
 class Quantization(StrEnum):
@@ -45,7 +47,7 @@ class Weights:
             case Quantization.INT8:
                 return self._int8(name, shape)
             case Quantization.INT4:
-                return self._int4(name, shape)
+                return (self._int8 if name.endswith(SENSITIVE) else self._int4)(name, shape)
 
     def table(self, name: str, shape: tuple[int, int]) -> Node:
         """A matrix that is never kept in fewer than 8 bits: embeddings and the last layer."""

@@ -26,6 +26,8 @@ def sample(setting: Setting) -> tuple[str, Any]:
     """A value that is nobody's default."""
     if setting.name == "MODEL_DEVICE":
         return "cuda:1", "cuda:1"
+    if setting.name == "QUANTIZATION":
+        return "int4", "int4"
     if setting.parse is parse_bool:
         spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
         return ("0", False) if read(spec, setting) else ("yes", True)
