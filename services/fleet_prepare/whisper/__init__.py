@@ -25,7 +25,9 @@ def supports(names: Collection[str], config: Mapping[str, Any]) -> str | None:
     A `config` without architectures counts as speech recognition, as some fine-tunes lack them.
     """
     architectures = config.get("architectures") or [ARCHITECTURE]
-    if config.get("model_type") != "whisper" or ARCHITECTURE not in architectures:
+    if config.get("model_type") != "whisper" or not isinstance(architectures, list):
+        return None
+    if ARCHITECTURE not in architectures:
         return None
     if not any(name in names for name in WEIGHTS):
         return None

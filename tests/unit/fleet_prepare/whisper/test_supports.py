@@ -38,6 +38,7 @@ def test_a_repository_of_safetensors_and_a_tokenizer_converts(names: list[str]) 
         (NAMES, {}),
         (NAMES, {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}),
         (NAMES, {"model_type": "whisper", "architectures": ["WhisperForAudioClassification"]}),
+        (NAMES, {"model_type": "whisper", "architectures": 1}),
     ],
 )
 def test_others_do_not(names: list[str], config: dict[str, Any]) -> None:
