@@ -160,7 +160,11 @@ def test_text_is_tokenised_as_by_transformers(pair: tuple[Any, Any, OpenVinoChat
 def smollm2(
     demo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, float, torch.Tensor]:
-    """The real SmolLM2 as a Hugging Face repository, its perplexity in float32, and the text."""
+    """The real SmolLM2 as a Hugging Face repository, its perplexity in float32, and the text.
+
+    Its weights come from a Q4_1 GGUF and so lie on a grid of 4 bits in groups of 32, which suits
+    ours: with the channels shuffled, so that the groups differ, 4 bits cost 10 percent.
+    """
     folder = tmp_path_factory.mktemp("smollm2")
     [path] = demo_weights("HuggingFaceTB/SmolLM2-135M-Instruct").glob("*.gguf")
     shutil.copy(path, folder)

@@ -1,8 +1,9 @@
 """Float32 rows to 8- and 4-bit numbers in the forms OpenVINO multiplies without unpacking them.
 
 8 bits: `scale * q` with one scale for each row. 4 bits: `scale * (q - zero)` with a scale and a
-zero point, both float16, for each group of columns; a zero point rounded to a whole number, which
-OpenVINO takes as well, was measured to cost as much as the rounding of the weights.
+zero point for each group of columns; a zero point rounded to a whole number, which OpenVINO takes
+as well, was measured to cost as much as the rounding of the weights. Scales and zero points are
+float32, since OpenVINO would keep a float32 copy of narrower ones.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ INT8_MOST = 127
 INT4_MOST = 15
 GROUP = 32
 """Columns that share a 4-bit scale and zero point."""
-LEAST_SPAN = 1 / 64
-"""Of a group's greatest magnitude: a narrower group's zero point would not fit float16 well."""
-LEAST_SCALE = np.float32(2**-24)
-"""The smallest float16."""
+LEAST_SPAN = 2.0**-16
+"""Of a group's greatest magnitude; keeps `q - zero` exact in float32 to a 16th of a step."""
+LEAST_SCALE = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Packed8:
 class Packed4:
     """`q` uint8, two numbers a byte, the first in the lower half, in order of rows and columns.
 
-    `scale` and `zero` are float16 `[rows, groups, 1]`.
+    `scale` and `zero` are float32 `[rows, groups, 1]`.
     """
 
     q: NDArray[np.uint8]
-    scale: NDArray[np.float16]
-    zero: NDArray[np.float16]
+    scale: Float32
+    zero: Float32
 
 
 def pack8(rows: Float32) -> Packed8:
@@ -59,11 +59,10 @@ def pack4(rows: Float32) -> Packed4:
     low = groups.min(axis=2, keepdims=True)
     high = groups.max(axis=2, keepdims=True)
     span = np.maximum(high - low, np.maximum(-low, high) * LEAST_SPAN)
-    # Numbers are rounded against the scale and zero point as stored, which hides their rounding.
-    scale = np.maximum(span / INT4_MOST, LEAST_SCALE).astype(np.float16)
-    zero = (-low / scale.astype(np.float32)).astype(np.float16)
-    q = groups / scale.astype(np.float32)
-    q += zero.astype(np.float32)
+    scale = np.maximum(span / INT4_MOST, LEAST_SCALE).astype(np.float32)
+    zero = (-low / scale).astype(np.float32)
+    q = groups / scale
+    q += zero
     np.clip(np.rint(q, out=q), 0, INT4_MOST, out=q)
     return Packed4(_nibbles(q.astype(np.uint8)), scale, zero)
 
@@ -71,4 +70,4 @@ def pack4(rows: Float32) -> Packed4:
 def _nibbles(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Numbers below 16, two a byte."""
     flat = values.reshape(-1)
-    return flat[0::2] | (flat[1::2] << 4)
+    return (flat[0::2] | (flat[1::2] << 4)).astype(np.uint8)

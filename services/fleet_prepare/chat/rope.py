@@ -104,7 +104,8 @@ def _yarn(plain: NDArray[np.float64], rope: Rope, head_size: int) -> NDArray[np.
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, head_size - 1)
     high = high if high > low else low + 0.001
-    share = np.clip((np.arange(head_size // 2) - low) / (high - low), 0, 1)
+    pairs: NDArray[np.float64] = np.arange(head_size // 2, dtype=np.float64)
+    share: NDArray[np.float64] = np.clip((pairs - low) / (high - low), 0, 1)
     return share * plain / given["factor"] + (1 - share) * plain
 
 
