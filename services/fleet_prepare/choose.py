@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from fleet_contract.spec import Engine, ModelSpec, Task
-from fleet_prepare import converters
+from fleet_prepare import converters, encoder
 from fleet_prepare.converters import Converter, Plan
 from fleet_prepare.cublas import LIBRARY
 from fleet_prepare.errors import CannotServe
@@ -156,9 +156,11 @@ class _Decision:
             device, note = "cpu", f"{note}; {_no_cublas()}"
         chosen = self._by(engine, device, note)
         if chosen is None:
+            why = self._some_names()
+            if engine is Engine.OPENVINO and spec.task in (Task.EMBEDDING, Task.RERANK):
+                why = encoder.refusal(self._files.names, self._files.config) or why
             raise CannotServe(
-                f"The {engine.value} engine reads none of the files of {spec.model} "
-                f"({self._some_names()}).",
+                f"The {engine.value} engine reads none of the files of {spec.model} ({why}).",
                 "Leave `engine` at auto, or name other weights in `source`.",
             )
         return chosen

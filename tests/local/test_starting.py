@@ -215,6 +215,7 @@ def test_a_model_that_cannot_be_loaded_stops_what_was_started(
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text('{"model_type": "bert"}')
+    (broken / "tokenizer.json").write_text("{}")
     (broken / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
     (tmp_path / "fleet.yaml").write_text(
         TINY + f'spec: {{model: acme/broken, task: embedding, source: "file://{broken}",'

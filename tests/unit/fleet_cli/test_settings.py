@@ -41,7 +41,8 @@ def test_every_field_can_be_set_and_has_the_default_it_says(setting: Any) -> Non
     spec = ModelSpec(model="a/b", task=task)
     if re.fullmatch(r"[\d.]+|auto", setting.default) and setting.name != "MAX_NEW_TOKENS":
         assert read(spec, setting.field) == setting.parse(setting.default), "default"
-    other = {"device": "cuda:1", "batching.window_ms": "7.5"}.get(setting.field, "1")
+    values = {"device": "cuda:1", "batching.window_ms": "7.5", "quantization": "int4"}
+    other = values.get(setting.field, "1")
     changed = override(spec, {setting.name: other})
     assert read(changed, setting.field) == setting.parse(other)
     foreign = next((one for one in Task if setting.tasks and one not in setting.tasks), None)

@@ -115,6 +115,9 @@ def test_a_named_engine_is_taken(tmp_path: Path) -> None:
 def test_a_named_engine_that_reads_none_of_the_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match=r"model\.safetensors"):
         pick(safetensors(tmp_path, model_type="llama"), CPU, engine="openvino")
+    folder = safetensors(tmp_path, model_type="electra")
+    with pytest.raises(CannotServe, match="model_type 'electra' is not among"):
+        pick(folder, CPU, engine="openvino", task="embedding")
 
 
 @pytest.mark.parametrize(

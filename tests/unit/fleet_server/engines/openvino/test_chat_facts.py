@@ -42,7 +42,7 @@ LLAMA = {
 
 def ir(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
-    for name in chat_files.IR_FILES:
+    for name in (*chat_files.IR_FILES, "openvino_tokenizer.xml"):
         (folder / name).write_text("<net/>")
     return folder
 
