@@ -1,4 +1,4 @@
-"""`modelfleet bench embeddings|chat|audio`: measure an OpenAI-compatible address."""
+"""`modelfleet bench embeddings|chat|audio|compare`: measure OpenAI-compatible addresses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet_bench.compare.command import compare
 from fleet_bench.options import (
     LOCAL,
     AsJson,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fleet_bench.load import Workload
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+app.command(cls=OptionsOnly)(compare)
 
 
 @app.command(cls=OptionsOnly)
