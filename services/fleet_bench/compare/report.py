@@ -16,7 +16,7 @@ def table(outcome: Outcome) -> Table:
         title=title(outcome), title_justify="left",
     )  # fmt: skip
     for column in made.columns[1:]:
-        column.justify = "right"
+        column.justify, column.overflow = "right", "fold"
     for row in outcome.rows:
         made.add_row(*cells(row))
     made.add_section()

@@ -65,7 +65,7 @@ def compared(model: str, task: str, pair: Pair, cases: Cases, load: Load, tick: 
 def of_addresses(names: list[str], asked: Addresses) -> Iterator[tuple[str, str, Pair]]:
     """Model, task and sides of each comparison. Raises CannotCompare."""
     sides = [
-        Side(url, url, "", pid, asked.api_key)
+        Side(url.partition("://")[2], url, "", pid, asked.api_key)
         for url, pid in ((asked.a, asked.a_pid), (asked.b, asked.b_pid))
     ]
     plans = [side.plan(1, 1, 1) for side in sides]

@@ -28,9 +28,7 @@ from fleet_bench.compare.agreement import (
         ([], [1], 0, 0.0),
     ],
 )
-def test_leading_tokens(
-    one: list[int], other: list[int], index: int | None, share: float
-) -> None:
+def test_leading_tokens(one: list[int], other: list[int], index: int | None, share: float) -> None:
     assert (first_difference(one, other), equal_share(one, other)) == (index, share)
     assert (first_difference(other, one), equal_share(other, one)) == (index, share)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
 import sys
 
 import psutil
@@ -36,16 +36,17 @@ def test_a_process_that_is_its_own_parent_ends() -> None:
 
 async def test_the_peak_of_a_real_child() -> None:
     code = "held = bytearray(96 << 20); print('up', flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        peak = Peak()
-        async with watched(child.pid, peak):
-            pass
-        expected = psutil.Process(child.pid).memory_info().rss
-        child.communicate(b"\n")
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdin=pipe, stdout=pipe
+    )
+    assert child.stdout is not None
+    await child.stdout.readline()
+    peak = Peak()
+    async with watched(child.pid, peak):
+        pass
+    expected = psutil.Process(child.pid).memory_info().rss
+    await child.communicate(b"\n")
     assert abs(peak.most - expected) < 8 * MIB
     assert peak.most > 96 * MIB
 
