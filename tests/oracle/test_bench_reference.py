@@ -54,6 +54,11 @@ def test_chat_is_greedy_generate(llama: Path) -> None:
     assert model.decode(found) == tokenizer.decode(found, skip_special_tokens=True)
 
 
+def test_a_model_that_reads_images_answers_texts(tiny_chat: Callable[[str], Path]) -> None:
+    model = TransformersChat(tiny_chat("qwen3-vl"), "cpu", "float32")
+    assert 0 < len(list(model.generate(model.prompt(QUESTION), 6))) <= 6
+
+
 def test_an_answer_that_is_not_wanted_any_more_ends(llama: Path) -> None:
     model = TransformersChat(llama, "cpu", "float32")
     answer = model.generate(model.prompt(QUESTION), 100_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 REFERENCES = ("auto", "transformers", "faster-whisper", "torch")
 PLOTS_HINT = "No plot was drawn: matplotlib is missing (`pip install 'modelfleet[plots]'`)."
 
@@ -61,7 +63,11 @@ def compare(
         "auto"
     ),
     dtype: Annotated[
-        str, typer.Option(help="Of the reference: auto (float32 on a CPU), float32, bfloat16 ...")
+        str,
+        typer.Option(
+            help="Of the reference: auto (float32 on a CPU), float32, bfloat16, float16; int8 for "
+            "faster-whisper."
+        ),
     ] = "auto",
     n_requests: Annotated[
         int, typer.Option("--n-requests", envvar="N_REQUESTS", min=1, max=100_000)
@@ -100,10 +106,12 @@ def compare(
     from fleet_bench.compare.errors import CannotCompare
     from fleet_bench.compare.files import as_json as everything
     from fleet_bench.compare.files import write_tables
+    from fleet_bench.compare.listing import TASKS
     from fleet_bench.compare.load import Load
     from fleet_bench.compare.machine import machine
     from fleet_bench.compare.report import table
     from fleet_bench.compare.request import Addresses, Own
+    from fleet_contract.spec import DEVICE_PATTERN
 
     sides: Addresses | Own = Own(reference, device, dtype)
     if (a is None) != (b is None):
@@ -114,8 +122,15 @@ def compare(
                 raise typer.BadParameter("must begin with http:// or https://", param_hint=option)
         key = os.environ.get(api_key_env)
         sides = Addresses(a, b, b_model, task, a_pid, b_pid, key)
-    if reference not in REFERENCES:
-        raise typer.BadParameter(f"is one of {', '.join(REFERENCES)}", param_hint="--reference")
+    for option, value, known in (
+        ("--reference", reference, REFERENCES),
+        ("--dtype", dtype, DTYPES),
+        ("--task", task or TASKS[0], TASKS),
+    ):
+        if value not in known:
+            raise typer.BadParameter(f"is one of {', '.join(known)}", param_hint=option)
+    if not re.match(DEVICE_PATTERN, device):
+        raise typer.BadParameter("is auto, cpu, mps, cuda or cuda:N", param_hint="--device")
     load = Load(
         n_requests, concurrency, rounds, warmup, max_tokens, batch, language, timeout
     )  # fmt: skip

@@ -67,7 +67,8 @@ def served(
     spec: ModelSpec, models: Path, environ: Mapping[str, str], device: str
 ) -> Iterator[Side]:
     """Our server of `spec`, ready. Raises CannotCompare."""
-    variables = {**environ, **encode(spec), "MODELS_DIR": str(models.resolve())}
+    variables = {"LOG_FORMAT": "text", **environ, **encode(spec)}
+    variables["MODELS_DIR"] = str(models.resolve())
     if device != "auto":
         variables["MODEL_DEVICE"] = device
     command = [sys.executable, "-m", "fleet_server"]

@@ -33,14 +33,14 @@ class TransformersChat:
     """`device` is `auto`, `cpu`, `mps` or `cuda[:N]`, `dtype` `auto` or a name of torch."""
 
     def __init__(self, path: Path, device: str, dtype: str) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         place, number_format = checkpoint.place(device, dtype)
         folder, plain = checkpoint.source(path)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, **plain)
         if not self._tokenizer.chat_template:
             raise Unusable(f"{path} has no chat template")
-        self._model = AutoModelForCausalLM.from_pretrained(
+        self._model = _model_class(folder, plain).from_pretrained(
             folder, **checkpoint.weights(path, number_format)
         )
         self._model = self._model.eval().to(place)
@@ -93,3 +93,12 @@ class TransformersChat:
             )  # fmt: skip
         except BaseException as error:
             tokens.queue.put(error)
+
+
+def _model_class(folder: Path, plain: dict[str, Any]) -> Any:
+    """The auto class of a chat model, of one that also reads images where its config has them."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    config = AutoConfig.from_pretrained(folder, **plain)
+    reads_images = hasattr(config, "vision_config")
+    return AutoModelForImageTextToText if reads_images else AutoModelForCausalLM

@@ -115,6 +115,12 @@ def test_errors_are_shown_and_end_with_status_1(target: Any) -> None:
         ["chat", "--model", "m", "--base-url", "localhost:8000"],
         ["embeddings", "--model", "m", "--encoding", "int8"],
         ["audio", "--model", "m", "--file", "no-such-file.wav"],
+        ["compare", "--a", "http://127.0.0.1:9"],
+        ["compare", "--a", "one", "--b", "two"],
+        ["compare", "--reference", "magic"],
+        ["compare", "--dtype", "float17"],
+        ["compare", "--device", "gpu"],
+        ["compare", "--task", "rerank"],
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
