@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet_bench.options import AsJson, Concurrency, KeyEnv, Models, Timeout
+from fleet_bench.options import AsJson, Concurrency, KeyEnv, Timeout
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +31,16 @@ PLOTS_HINT = "No plot was drawn: matplotlib is missing (`pip install 'modelfleet
 
 
 def compare(
-    models: Models = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models",
+            "--model",
+            "--model-name",
+            envvar="MODEL_NAME",
+            help="Ids, comma-separated; the demo's three, or all that both addresses list.",
+        ),
+    ] = None,
     a: Annotated[
         str | None, typer.Option("--a", help="Address of a running server, as the reference.")
     ] = None,
@@ -167,6 +176,8 @@ def _outcomes(
     names: list[str], sides: Addresses | Own, cases: Cases, load: Load, notes: Console
 ) -> list[Outcome]:
     """One outcome for each model. Raises CannotCompare or ValueError."""
+    from dotenv import load_dotenv
+
     from fleet_bench.compare.request import Addresses, compared, of_addresses, of_spec
     from fleet_contract import catalog
 
@@ -178,7 +189,10 @@ def _outcomes(
             for model, task, pair in of_addresses(names, sides):
                 found.append(compared(model, task, pair, cases, load, tick))
             return found
-        for spec in catalog.resolve(names or catalog.DEMO, catalog.load()):
+        load_dotenv(".env", override=False)
+        named = os.environ.get("CATALOG", "").strip()
+        known = catalog.load(Path(named) if named else None)
+        for spec in catalog.resolve(names or catalog.DEMO, known):
             with of_spec(spec, sides, os.environ, tick) as pair:
                 found.append(compared(spec.model, spec.task.value, pair, cases, load, tick))
     return found

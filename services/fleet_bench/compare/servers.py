@@ -28,7 +28,6 @@ LAUNCH = (
 )
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-LIBRARIES = ("transformers", "faster-whisper")
 OWN_ENGINE = "torch"
 
 
@@ -42,7 +41,11 @@ class Reference:
 
 def reference_of(spec: ModelSpec, path: Path, asked: str, environ: Mapping[str, str]) -> Reference:
     """What computes the reference of a model whose weights lie at `path`. Raises CannotCompare."""
-    library = library_of(spec, path) if asked == "auto" else asked
+    library = library_of(spec, path)
+    if asked not in ("auto", library):
+        raise CannotCompare(
+            f"{asked} does not read the files of {spec.model}.", f"Use --reference {library}."
+        )
     return Reference(library, interpreter(library, environ))
 
 
