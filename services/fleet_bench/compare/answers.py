@@ -1,4 +1,4 @@
-"""Answers to compare: one request after another, greedy, whole, and not timed."""
+"""Answers to compare: one request after another, whole, and not timed; chats are greedy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Asker:
 
     async def transcribe(self, recording: Recording, language: str | None) -> str:
         """The recording's text."""
-        fields = {"model": self.model, "response_format": "json", "temperature": "0"}
+        fields = {"model": self.model, "response_format": "json"}
         fields |= {"language": language} if language else {}
         body = await post_json(
             self.http,
