@@ -44,11 +44,11 @@ lint: env-dev ## Lint and check types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A recording to measure speech with: make bench AUDIO_FILE=speech.wav
+# Speech is measured with three samples, or with a recording: make bench AUDIO_FILE=speech.wav
 bench: env-run ## Measure a fleet that runs at PORT
 	$(BIN)/modelfleet bench chat --model smollm2 $(BENCHED)
 	$(BIN)/modelfleet bench embeddings --model minilm $(BENCHED)
-	$(if $(AUDIO_FILE),$(BIN)/modelfleet bench audio --model whisper-base --file $(AUDIO_FILE) $(BENCHED))
+	$(BIN)/modelfleet bench audio --model whisper-base $(if $(AUDIO_FILE),--file $(AUDIO_FILE)) $(BENCHED)
 
 bench-figures: env-dev ## Take the figures of docs/benchmarks.md on this machine
 	@set -e; for script in ready in_process router_overhead router_side_by_side router_memory \

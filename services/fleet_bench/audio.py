@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx
 
 from fleet_bench.http import post_json
 from fleet_bench.plan import Plan
+from fleet_bench.recordings import Recording
 from fleet_bench.sample import Answer, Failed
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Sends the same recording again and again; `name` tells the server its format."""
+    """Sends the recordings in turn, again and again."""
 
     plan: Plan
-    recording: bytes
-    name: str
+    recordings: Sequence[Recording]
     language: str | None
     translate: bool
 
@@ -27,11 +28,12 @@ class Audio:
         fields = {"model": self.plan.model, "response_format": "verbose_json"}
         if self.language is not None and not self.translate:
             fields["language"] = self.language
+        recording = self.recordings[number % len(self.recordings)]
         body = await post_json(
             http,
             f"{self.plan.root}/audio/{path}",
             data=fields,
-            files={"file": (self.name, self.recording)},
+            files={"file": (recording.name, recording.data)},
         )
         try:
             spoken = str(body["text"]).strip()

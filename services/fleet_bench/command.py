@@ -1,53 +1,46 @@
-"""`modelfleet bench embeddings|chat|audio`: measure an OpenAI-compatible address."""
+"""`modelfleet bench embeddings|chat|audio|compare`: measure OpenAI-compatible addresses."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet_bench.plan import MAX_CONCURRENCY, MAX_REQUESTS, Plan
+from fleet_bench.compare.command import compare
+from fleet_bench.options import (
+    LOCAL,
+    AsJson,
+    BaseUrl,
+    Concurrency,
+    KeyEnv,
+    Models,
+    OptionsOnly,
+    Prompt,
+    Rate,
+    Requests,
+    Timeout,
+    Warmup,
+    Words,
+)
+from fleet_bench.plan import Plan
 
 if TYPE_CHECKING:
     from fleet_bench.load import Workload
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
-
-BaseUrl = Annotated[
-    str, typer.Option(envvar="BASE_URL", help="Address, with or without /v1.", show_envvar=True)
-]
-Model = Annotated[str, typer.Option("--model", "--model-name", envvar="MODEL_NAME", help="Id.")]
-Prompt = Annotated[
-    str | None,
-    typer.Option(envvar="PROMPT", help="One text for all requests; distinct ones otherwise."),
-]
-Requests = Annotated[
-    int, typer.Option("--n-requests", envvar="N_REQUESTS", min=1, max=MAX_REQUESTS)
-]
-Concurrency = Annotated[int, typer.Option(envvar="CONCURRENCY", min=1, max=MAX_CONCURRENCY)]
-Warmup = Annotated[int, typer.Option(min=0, max=1000, help="Requests before measuring.")]
-Rate = Annotated[
-    float | None,
-    typer.Option(min=0.001, help="Requests started each second, instead of a closed loop."),
-]
-Timeout = Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds a request may take.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-KeyEnv = Annotated[
-    str, typer.Option("--api-key-env", help="Environment variable that holds the API key.")
-]
-Words = Annotated[int, typer.Option(min=1, max=100_000, help="Words of each text.")]
-
-LOCAL = "http://127.0.0.1:8000"
+app.command(cls=OptionsOnly)(compare)
 
 
-@app.command()
+@app.command(cls=OptionsOnly)
 def chat(
-    model: Model,
+    models: Models = None,
     base_url: BaseUrl = LOCAL,
     prompt: Prompt = None,
     n_requests: Requests = 40,
@@ -65,13 +58,16 @@ def chat(
     """Chat answers: time to first token, between tokens, tokens per second."""
     from fleet_bench.chat import Chat
 
-    plan = _plan(base_url, model, n_requests, concurrency, warmup, rate, timeout, api_key_env)
-    _measure("chat", plan, Chat(plan, prompt, words, max_tokens, temperature, stream), as_json)
+    plan = _plan(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
+    _measure_all(
+        "chat", "chat", models, plan,
+        lambda one: Chat(one, prompt, words, max_tokens, temperature, stream), as_json,
+    )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=OptionsOnly)
 def embeddings(
-    model: Model,
+    models: Models = None,
     base_url: BaseUrl = LOCAL,
     prompt: Prompt = None,
     n_requests: Requests = 50,
@@ -90,16 +86,23 @@ def embeddings(
 
     if encoding not in ("base64", "float"):
         raise typer.BadParameter("must be base64 or float", param_hint="--encoding")
-    plan = _plan(base_url, model, n_requests, concurrency, warmup, rate, timeout, api_key_env)
-    _measure("embeddings", plan, Embeddings(plan, prompt, words, batch, encoding), as_json)
+    plan = _plan(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
+    _measure_all(
+        "embeddings", "embedding", models, plan,
+        lambda one: Embeddings(one, prompt, words, batch, encoding), as_json,
+    )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=OptionsOnly)
 def audio(
-    model: Model,
+    models: Models = None,
     file: Annotated[
-        Path, typer.Option(envvar="AUDIO_FILE", exists=True, dir_okay=False, help="A recording.")
-    ],
+        list[Path] | None,
+        typer.Option(
+            envvar="AUDIO_FILE", exists=True, dir_okay=False,
+            help="A recording; repeatable. Three short samples without any.",
+        ),
+    ] = None,
     base_url: BaseUrl = LOCAL,
     n_requests: Requests = 20,
     concurrency: Concurrency = 4,
@@ -110,27 +113,52 @@ def audio(
     timeout: Timeout = 600,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Transcriptions: times real time, latency."""
     from fleet_bench.audio import Audio
+    from fleet_bench.recordings import read
 
-    plan = _plan(base_url, model, n_requests, concurrency, warmup, rate, timeout, api_key_env)
-    workload = Audio(plan, file.read_bytes(), file.name, language, translate)
-    _measure("audio", plan, workload, as_json)
+    recordings = read(file or ())
+    plan = _plan(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
+    _measure_all(
+        "audio", "speech", models, plan,
+        lambda one: Audio(one, recordings, language, translate), as_json,
+    )  # fmt: skip
 
 
 def _plan(
-    base_url: str, model: str, requests: int, concurrency: int, warmup: int,
+    base_url: str, requests: int, concurrency: int, warmup: int,
     rate: float | None, timeout: float, api_key_env: str,
 ) -> Plan:  # fmt: skip
+    """The plan without its model."""
     if not base_url.startswith(("http://", "https://")):
         raise typer.BadParameter("must begin with http:// or https://", param_hint="--base-url")
     return Plan(
-        base_url, model, requests, concurrency, warmup, rate, timeout, os.environ.get(api_key_env)
+        base_url, "", requests, concurrency, warmup, rate, timeout, os.environ.get(api_key_env)
     )
 
 
-def _measure(kind: str, plan: Plan, workload: Workload, as_json: bool) -> None:
+def _measure_all(
+    kind: str, task: str, names: str | None, plan: Plan,
+    workload: Callable[[Plan], Workload], as_json: bool,
+) -> None:  # fmt: skip
+    """Measure each model in turn; the process ends with 1 if any request failed."""
+    from fleet_bench.models import NoModel, choose, listed
+
+    models = [name.strip() for name in (names or "").split(",") if name.strip()]
+    try:
+        models = models or [choose(listed(plan.root, plan.headers), task)]
+    except NoModel as error:
+        raise typer.BadParameter(str(error), param_hint="--model-name") from None
+    good = True
+    for model in models:
+        one = dataclasses.replace(plan, model=model)
+        good &= _measure(kind, one, workload(one), as_json)
+    sys.exit(0 if good else 1)
+
+
+def _measure(kind: str, plan: Plan, workload: Workload, as_json: bool) -> bool:
+    """Measure one model and print its figures; whether every request was answered well."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -147,10 +175,10 @@ def _measure(kind: str, plan: Plan, workload: Workload, as_json: bool) -> None:
             raise typer.Exit(130) from None
     summary = summarise(found)
     if as_json:
-        print(json.dumps({"workload": kind, "model": plan.model, **summary.as_json()}))
+        print(json.dumps({"workload": kind, "model": plan.model, **summary.as_json()}), flush=True)
     else:
         Console().print(table(kind, plan, summary))
-    sys.exit(0 if summary.good == summary.requests else 1)
+    return summary.good == summary.requests
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "fleet_router": {"fleet_contract", "fleet_web"},
     "fleet_operator": {"fleet_contract", "fleet_web"},
     "fleet_local": {"fleet_contract", "fleet_web", "fleet_weights", "fleet_prepare"},
-    "fleet_bench": {"fleet_contract"},
+    "fleet_bench": {"fleet_contract", "fleet_weights"},
     "fleet_cli": {"fleet_contract", "fleet_weights", "fleet_prepare"},
 }
 """fleet_cli finds the other subcommands by name, when they are called."""

@@ -21,6 +21,7 @@ class Target:
 
     url: str = ""
     mode: str = "good"
+    models: list[dict[str, Any]] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     most_at_once: int = 0
@@ -70,6 +71,10 @@ def target(listen: Any) -> Iterator[Target]:
         if found.mode == "html":
             return Response("<html>", 502)
         return None
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        return JSONResponse({"object": "list", "data": found.models})
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:

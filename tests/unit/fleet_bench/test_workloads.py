@@ -11,6 +11,7 @@ from fleet_bench.chat import Chat
 from fleet_bench.embeddings import Embeddings
 from fleet_bench.load import Run, run
 from fleet_bench.plan import Plan
+from fleet_bench.recordings import Recording
 
 
 def plan(target: Any, **fields: Any) -> Plan:
@@ -113,7 +114,7 @@ async def test_embeddings_take_no_bad_answer(target: Any, mode: str, reason: str
 
 @pytest.mark.parametrize(("translate", "kind"), [(False, "transcriptions"), (True, "translations")])
 async def test_audio(target: Any, translate: bool, kind: str) -> None:
-    found = await measure(Audio(plan(target), b"RIFF", "a.wav", "de", translate))
+    found = await measure(Audio(plan(target), [Recording("a.wav", b"RIFF")], "de", translate))
     assert errors(found) == {None}
     assert sum(sample.answer.audio_seconds for sample in found.samples if sample.answer) == 15
     body = target.bodies[0]
@@ -124,7 +125,7 @@ async def test_audio(target: Any, translate: bool, kind: str) -> None:
 
 async def test_audio_takes_no_empty_answer(target: Any) -> None:
     target.mode = "empty"
-    found = await measure(Audio(plan(target), b"RIFF", "a.wav", None, False))
+    found = await measure(Audio(plan(target), [Recording("a.wav", b"RIFF")], None, False))
     assert errors(found) == {"empty answer"}
 
 

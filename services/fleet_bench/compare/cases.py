@@ -1,0 +1,64 @@
+"""What both sides are asked: prompts, texts and recordings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet_bench.recordings import Recording, read
+
+PROMPTS = (
+    "What is the capital of France?",
+    "Explain in two sentences what a queue is.",
+    "Write a haiku about the sea.",
+    "List three prime numbers and say why they are prime.",
+    "Name the planets of the solar system in order.",
+    "Write a Python function that reverses a string.",
+    "Give one advantage of small language models.",
+    "Translate 'good morning' to German.",
+)
+TEXTS = (
+    "hello world",
+    "The quick brown fox jumps over the lazy dog near the river bank.",
+    "Modern serving systems batch requests by their number of tokens.",
+    "Der schnelle braune Fuchs springt über den faulen Hund.",
+    "def reverse(text): return text[::-1]",
+    "A reranker reads the query and the document together, an embedding model reads each alone.",
+    "¿Dónde está la biblioteca?",
+    "今日は天気がいいですね。",
+)
+MAX_LINES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """`own` is whether prompts and texts are the user's: they are then timed too.
+
+    Otherwise distinct generated texts are timed, so that no cache answers a later round, and these
+    serve to compare answers.
+    """
+
+    prompts: tuple[str, ...]
+    texts: tuple[str, ...]
+    recordings: tuple[Recording, ...]
+    own_prompts: bool
+    own_texts: bool
+
+
+def cases(prompts: Path | None, texts: Path | None, recordings: list[Path]) -> Cases:
+    """From files with a prompt or text in each line. Raises ValueError or OSError."""
+    return Cases(
+        lines(prompts) if prompts else PROMPTS,
+        lines(texts) if texts else TEXTS,
+        tuple(read(recordings)),
+        prompts is not None,
+        texts is not None,
+    )
+
+
+def lines(path: Path) -> tuple[str, ...]:
+    """The lines of a file that hold more than space. Raises ValueError or OSError."""
+    found = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not 0 < len(found) <= MAX_LINES:
+        raise ValueError(f"{path} must hold 1 to {MAX_LINES} lines that are not empty")
+    return found

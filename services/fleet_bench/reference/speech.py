@@ -1,0 +1,63 @@
+"""Speech by transformers' pipeline, or by faster-whisper's plain loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fleet_bench.reference import checkpoint
+from fleet_bench.reference.recording import RATE, decode
+
+
+class TransformersSpeech:
+    """Whisper from safetensors; long recordings are read window after window, as Whisper does."""
+
+    def __init__(self, path: Path, device: str, dtype: str) -> None:
+        from transformers import pipeline
+
+        place, number_format = checkpoint.place(device, dtype)
+        self._pipeline = pipeline(
+            "automatic-speech-recognition", model=str(path), dtype=number_format, device=place,
+            model_kwargs={"local_files_only": True, "use_safetensors": True},
+        )  # fmt: skip
+
+    def transcribe(
+        self, recording: bytes, language: str | None, translate: bool
+    ) -> tuple[str, float]:
+        samples = decode(recording)
+        options: dict[str, Any] = {}
+        if self._pipeline.model.generation_config.is_multilingual:
+            options["task"] = "translate" if translate else "transcribe"
+            if language is not None:
+                options["language"] = language
+        found = self._pipeline(
+            {"raw": samples, "sampling_rate": RATE}, return_timestamps=True,
+            generate_kwargs=options,
+        )  # fmt: skip
+        return str(found["text"]), len(samples) / RATE
+
+
+class FasterWhisperSpeech:
+    """A CTranslate2 folder; `int8` on a CPU and `float16` on CUDA where `dtype` is `auto`."""
+
+    def __init__(self, path: Path, device: str, dtype: str) -> None:
+        import ctranslate2
+        from faster_whisper import WhisperModel
+
+        if device == "auto":
+            device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+        if dtype == "auto":
+            dtype = "int8" if device == "cpu" else "float16"
+        kind, _, number = device.partition(":")
+        self._model = WhisperModel(
+            str(path), device=kind, device_index=int(number or 0), compute_type=dtype,
+            local_files_only=True,
+        )  # fmt: skip
+
+    def transcribe(
+        self, recording: bytes, language: str | None, translate: bool
+    ) -> tuple[str, float]:
+        samples = decode(recording)
+        task = "translate" if translate else "transcribe"
+        segments, _ = self._model.transcribe(samples, language=language, task=task)
+        return "".join(segment.text for segment in segments), len(samples) / RATE
