@@ -155,7 +155,8 @@ class EmbeddingModel(Protocol):
     """Turns texts into unit vectors.
 
     It may have `embed_beside`, which is `embed` on a part of the cores: `lanes` calls of it run at
-    the same time, `most_lanes` at most once the model is loaded wholly.
+    the same time, `most_lanes` at most once the model is loaded wholly. Without lanes it may have
+    `passes`, how many calls of `embed` run at the same time; one where it has not.
     """
 
     dimensions: int
@@ -178,7 +179,7 @@ class EmbeddingModel(Protocol):
 
 @runtime_checkable
 class RerankModel(Protocol):
-    """Scores how well documents answer a query."""
+    """Scores how well documents answer a query. It may have `passes`, as an EmbeddingModel."""
 
     max_tokens: int
 

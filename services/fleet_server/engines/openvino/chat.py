@@ -45,7 +45,7 @@ class OpenVinoChat:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         batch = spec.batching.max_size if spec.batching.enabled else 1
-        self.max_concurrent = spec.limits.max_concurrent or batch or DEFAULT_CONCURRENT
+        self.max_concurrent = batch or DEFAULT_CONCURRENT
         self.device = "cpu"
         source = chat_files.find(folder)
         facts = chat_facts.read(source)
