@@ -21,6 +21,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.admission import passes_at_once
 from fleet_server.embeddings.job import Job, Rows
 from fleet_server.embeddings.planner import Bounds, plan, unpadded
+from fleet_server.embeddings.window import Window
 
 RunPass = Callable[[list[Sequence[int]]], Rows]
 """One pass of the model: float32 `[len(batch), ...]`, row by row the result of each input."""
@@ -39,7 +40,7 @@ class Batcher:
     """Threads run passes; `run` may be awaited by any number of requests.
 
     At most `max_waiting` requests wait for a pass; `window` is how many seconds the first of a
-    batch waits for company. `at_once` passes run at the same time, each on the whole device; a
+    batch waits for company at most. `at_once` passes run at the same time, each on the whole device; a
     model with lanes runs one, in parts.
     """
 
@@ -56,7 +57,7 @@ class Batcher:
         self._run_pass = run_pass
         self._bounds = bounds
         self._max_waiting = max_waiting
-        self._window = window
+        self._window = Window(window)
         self._at_once = at_once
         self._beside = beside or Beside(run_pass, lambda: at_once, at_once)
         self._running = 0
@@ -158,7 +159,7 @@ class Batcher:
         with self._changed:
             while not self._closed:
                 self._changed.wait_for(self._may_take)
-                if self._window:
+                if self._waiting and self._window.opens():
                     self._wait_for_company()
                 if self._may_take() and not self._closed:
                     return self._take_share()
@@ -198,10 +199,14 @@ class Batcher:
                 self._changed.notify()
 
     def _wait_for_company(self) -> None:
+        there = len(self._waiting)
         while self._waiting and not self._is_full():
-            remaining = self._waiting[0].arrived + self._window - time.monotonic()
-            if remaining <= 0 or not self._changed.wait(remaining):
-                return
+            first, last = self._waiting[0].arrived, self._waiting[-1].arrived
+            left = self._window.left(first, last, time.monotonic())
+            if left <= 0:
+                break
+            self._changed.wait(left)
+        self._window.closed(len(self._waiting) - there)
 
     def _is_full(self) -> bool:
         """Whether a pass could take in nothing more."""

@@ -188,7 +188,7 @@ async def test_the_queue_is_bounded(make: Make, passes: Passes) -> None:
 
 
 async def test_an_idle_batcher_does_not_wait_and_a_window_does(make: Make, passes: Passes) -> None:
-    idle, patient = make(), make(window=0.2)
+    idle, patient = make(), make(window=2)
     started = time.monotonic()
     await idle.run([[1]])
     assert time.monotonic() - started < 0.1
@@ -200,7 +200,7 @@ async def test_an_idle_batcher_does_not_wait_and_a_window_does(make: Make, passe
 
     started = time.monotonic()
     await asyncio.gather(patient.run([[1]]), later())
-    assert 0.15 < time.monotonic() - started < 1
+    assert 0.5 < time.monotonic() - started < 2
     assert len(passes.seen) == 1
     started = time.monotonic()
     await patient.run([[1]] * 8)
