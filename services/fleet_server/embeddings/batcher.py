@@ -40,8 +40,8 @@ class Batcher:
     """Threads run passes; `run` may be awaited by any number of requests.
 
     At most `max_waiting` requests wait for a pass; `window` is how many seconds the first of a
-    batch waits for company at most. `at_once` passes run at the same time, each on the whole device; a
-    model with lanes runs one, in parts.
+    batch waits for company at most. `at_once` passes run at the same time, each on the whole
+    device; a model with lanes runs one, in parts.
     """
 
     def __init__(
@@ -201,8 +201,8 @@ class Batcher:
     def _wait_for_company(self) -> None:
         there = len(self._waiting)
         while self._waiting and not self._is_full():
-            first, last = self._waiting[0].arrived, self._waiting[-1].arrived
-            left = self._window.left(first, last, time.monotonic())
+            last = max(job.arrived for job in self._waiting)
+            left = self._window.left(self._waiting[0].arrived, last, time.monotonic())
             if left <= 0:
                 break
             self._changed.wait(left)

@@ -42,4 +42,4 @@ def test_company_now_and_then_keeps_it_open() -> None:
     window = Window(1)
     for number in range(40):
         assert window.opens()
-        window.closed(number % FRUITLESS)
+        window.closed(int(number % FRUITLESS == 0))
