@@ -32,7 +32,7 @@ def pull(
     catalog_file: CatalogFile = None,
 ) -> None:
     """Download the weights of models; goes on where it was interrupted."""
-    from fleet_weights.store import Store, default_root
+    from fleet_weights.store import Store
 
     environ = environment()
     with usage_errors("pull"):
@@ -45,7 +45,8 @@ def pull(
     from fleet_cli.pull_report import pull_all
 
     try:
-        failed = pull_all(specs, Store(models_dir or default_root(environ)), environ)
+        store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
+        failed = pull_all(specs, store, environ)
     except KeyboardInterrupt:
         print("modelfleet pull: interrupted; it goes on from there next time.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)

@@ -6,14 +6,15 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
+from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
-from fleet_local import ports, pull, selection, table
+from fleet_local import cluster_fields, ports, pull, replicas, selection, table
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.settings import UpSettings
 from fleet_local.stop_signals import StopSignals
 from fleet_local.voice import Voice
-from fleet_weights.store import Store, default_root
+from fleet_weights.store import Store
 
 FAILED = 1
 INSISTED = 130
@@ -56,10 +57,12 @@ class Up:
         """Select, check, pull, start, tell, keep. Raises StartError; otherwise runs for ever."""
         settings, voice = self._settings, self._voice
         specs = selection.select(settings)
+        if settings.files and (notice := cluster_fields.notice(specs, catalog.load())):
+            voice.say(notice)
         ports.require_free(settings.host, settings.port)
-        store = Store(default_root(self._environ))
+        store = Store.of(self._environ)
         await pull.pull(
-            [spec for spec in specs if spec.remote is None],
+            [spec for spec in specs if replicas.number(spec)],
             store, self._environ, download=settings.download, voice=voice,
         )  # fmt: skip
         fleet = self._build(specs, store)

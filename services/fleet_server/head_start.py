@@ -54,10 +54,10 @@ def _load(environ: Mapping[str, str]) -> tuple[Path, Loaded | Exception] | None:
     from fleet_server.load import load, pick
     from fleet_server.settings import ServerSettings
     from fleet_weights.fetch import is_there, locate
-    from fleet_weights.store import Store, default_root
+    from fleet_weights.store import Store
 
     spec, settings = launch.decode(environ), ServerSettings.read(environ)
-    store = Store(default_root(environ))
+    store = Store.of(environ)
     if spec.handler is not None or not is_there(spec, store):
         return None
     folder = locate(spec, store)

@@ -30,7 +30,7 @@ from fleet_server.weights import WeightsStage
 from fleet_web import serve
 from fleet_web.logs import event
 from fleet_weights.errors import WeightsError
-from fleet_weights.store import Store, default_root
+from fleet_weights.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def _parts(
 ) -> tuple[ServerState, Launcher]:
     spec = contract.decode(environ)
     state = ServerState(spec, WORKERS)
-    weights = WeightsStage(spec, Store(default_root(environ)), environ)
+    weights = WeightsStage(spec, Store.of(environ), environ)
     # Only the download may use it: from here on nothing in this process can pass it on.
     os.environ.pop("HF_TOKEN", None)
     return state, Launcher(state, settings.threads, weights, head_start)

@@ -41,8 +41,6 @@ class WeightsStage:
 
     async def run(self, on_fetch: Callable[[Transfer], None]) -> Path:
         """The weights. Raises WeightsError; `on_fetch` is called if they must be downloaded."""
-        if _needs_none(self._spec):
-            return self._store.root
         there = await asyncio.to_thread(is_there, self._spec, self._store)
         if there or not self._may_download:
             return await asyncio.to_thread(locate, self._spec, self._store)
@@ -100,11 +98,6 @@ def download_allowed(environ: Mapping[str, str]) -> bool:
         return parse_bool(raw)
     except ValueError as error:
         raise ValueError(f"AUTO_DOWNLOAD_MODELS={raw!r}: {error}") from error
-
-
-def _needs_none(spec: ModelSpec) -> bool:
-    """A handler of one's own may bring its weights itself."""
-    return spec.handler is not None and spec.source is None and not spec.weights
 
 
 def _tell(
