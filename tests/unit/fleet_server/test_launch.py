@@ -153,7 +153,14 @@ def test_fetches_and_comes_up(hub: tuple[Hub, str], start: Start, tmp_path: Path
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
         events = [line["event"] for line in server.log()]
-        assert {"weights_fetch_started", "weights_fetched", "ready"} <= set(events)
+        wanted = {
+            "weights_fetch_started",
+            "weights_fetched",
+            "warmup_ok",
+            "runtime_config",
+            "ready",
+        }
+        assert wanted <= set(events)
         assert TOKEN not in server.log_file.read_text()
     assert app.asked_with == [f"Bearer {TOKEN}"]
     assert Store(tmp_path / "models").folder(SPEC).is_dir()
