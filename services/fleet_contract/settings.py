@@ -64,6 +64,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
     Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
             where="up, pull, server"),
+    Setting("HF_HUB_CACHE", "cache of the hub's own library; whole models there are used, and never"
+            " written to", "`hub` in HF_HOME, else in ~/.cache/huggingface",
+            where="up, pull, server"),
     Setting("HF_ENDPOINT", "address of the hub or a mirror of it", "the public hub",
             where="up, pull, server"),
     Setting("HF_TOKEN", "token for gated repositories; used while fetching, nowhere else", "",
