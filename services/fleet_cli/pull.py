@@ -46,7 +46,7 @@ def pull(
     Goes on where it was interrupted. A model that this machine cannot serve is refused before
     anything is fetched; for another machine, use --force or --no-convert.
     """
-    from fleet_weights.store import Store, default_root
+    from fleet_weights.store import Store
 
     environ = environment()
     with usage_errors("pull"):
@@ -61,9 +61,8 @@ def pull(
     from fleet_cli.pull_report import pull_all
 
     try:
-        failed = pull_all(
-            specs, Store(models_dir or default_root(environ)), environ, force=force, convert=convert
-        )
+        store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
+        failed = pull_all(specs, store, environ, force=force, convert=convert)
     except KeyboardInterrupt:
         print("modelfleet pull: interrupted; it goes on from there next time.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)

@@ -28,6 +28,11 @@ def parse_bool(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true (1, true, yes, on) nor false (0, false, no, off)")
 
 
+def parse_list(text: str) -> list[str]:
+    """Entries between commas, each once, without white space around them."""
+    return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One environment variable.
@@ -61,6 +66,9 @@ SETTINGS: tuple[Setting, ...] = (
             parse_bool, where="up, server"),
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
     Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
+            where="up, pull, server"),
+    Setting("HF_HUB_CACHE", "cache of the hub's own library; whole models there are used, and never"
+            " written to", "`hub` in HF_HOME, else in ~/.cache/huggingface",
             where="up, pull, server"),
     Setting("HF_ENDPOINT", "address of the hub or a mirror of it", "the public hub",
             where="up, pull, server"),
@@ -107,14 +115,16 @@ SETTINGS: tuple[Setting, ...] = (
             "limits.max_audio_bytes", SPEECH),
     Setting("MAX_AUDIO_SECONDS", "seconds of a decoded recording", "14400", int,
             "limits.max_audio_seconds", SPEECH),
-    Setting("MAX_CONCURRENT", "requests an engine works on at once", "chosen by the engine", int,
-            "limits.max_concurrent"),
+    Setting("MAX_CONCURRENT", "passes of the model that run at once, each on the whole device",
+            "chosen by the engine", int, "limits.max_concurrent"),
     Setting("MAX_QUEUE_SIZE", "requests that may wait; one more is a 429", "256", int,
             "limits.max_queue_size"),
-    Setting("MAX_BATCH_SIZE", "embedding or rerank items in one pass", "32", int,
-            "limits.max_batch_size", VECTORS),
-    Setting("MAX_ITEMS", "embedding inputs or rerank documents in one request", "2048", int,
+    Setting("MAX_BATCH_SIZE", "embedding inputs or rerank documents in one request", "2048", int,
             "limits.max_items", VECTORS),
+    Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE, which it wins over", "2048", int,
+            "limits.max_items", VECTORS),
+    Setting("PASS_SIZE", "embedding inputs or rerank documents in one pass of the model", "32", int,
+            "batching.pass_size", VECTORS),
     Setting("MAX_TEXT_CHARS", "characters of one text", "1000000", int, "limits.max_text_chars"),
     Setting("TRUNCATE_INPUTS", "cut inputs longer than the model where a request does not say",
             "0", parse_bool, "limits.truncate_inputs", VECTORS),
@@ -129,10 +139,8 @@ SETTINGS: tuple[Setting, ...] = (
             "limits.max_new_tokens", CHAT),
     Setting("ENABLE_CHAT_BATCHING", "chat requests share passes", "1", parse_bool,
             "batching.enabled", CHAT),
-    Setting("CHAT_BATCH_WINDOW_MS", "milliseconds a chat request waits for company (torch engine)",
-            "0", float, "batching.window_ms", CHAT),
-    Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one pass", "chosen by the engine", int,
-            "batching.max_size", CHAT),
+    Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one pass, and so worked on at once",
+            "chosen by the engine", int, "batching.max_size", CHAT),
     Setting("CHAT_BATCH_ALLOW_VISION", "chat requests with images may share a pass", "0",
             parse_bool, "batching.allow_vision", CHAT),
     Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "1", float, "cache.kv_gib", CHAT),
@@ -154,6 +162,9 @@ SETTINGS: tuple[Setting, ...] = (
             CHAT),
     Setting("MAX_REMOTE_IMAGE_BYTES", "bytes of one image", "5242880", int, "images.max_bytes",
             CHAT),
+    Setting("REMOTE_IMAGE_HOST_ALLOWLIST", "the only hosts images are fetched from, which may be"
+            " private: names, addresses or CIDR blocks, comma-separated; `*` adds all public ones",
+            "every public host", parse_list, "images.allowed_hosts", CHAT),
     Setting("WATCH_NAMESPACES",
             "namespaces to serve, comma-separated; a router's default is its own, `*` is all",
             "all of the cluster", where="operator, router"),
@@ -194,6 +205,18 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),
 )  # fmt: skip
+
+
+RETIRED: Mapping[str, str] = {
+    "CHAT_BATCH_WINDOW_MS": "chat requests join the running batch at its next step, so there is"
+    " nothing to wait for",
+}
+"""Variables of Simple Inference Server that change nothing here, and why."""
+
+
+def retired(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `environ` that change nothing here, and why."""
+    return {name: why for name, why in RETIRED.items() if environ.get(name, "").strip()}
 
 
 def override(spec: ModelSpec, environ: Mapping[str, str]) -> ModelSpec:

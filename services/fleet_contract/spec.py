@@ -93,6 +93,7 @@ class Modality(StrEnum):
 
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
+DEFAULT_PASS_SIZE = 32
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
 
@@ -228,6 +229,11 @@ class ModelSpec(SpecPart):
     def ids(self) -> tuple[str, ...]:
         """Every id a client may send for this model, its own first."""
         return (self.model, *self.aliases)
+
+    @property
+    def pass_size(self) -> int:
+        """Most embedding or rerank items in one pass."""
+        return self.batching.pass_size or self.limits.max_batch_size or DEFAULT_PASS_SIZE
 
     @property
     def input_modalities(self) -> tuple[Modality, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from fleet_contract.spec_base import SpecPart
 
@@ -49,9 +51,10 @@ class Limits(SpecPart):
     max_queue_size: int = Field(default=256, ge=0)
     """Requests that may wait; one more is a 429."""
     max_concurrent: int | None = Field(default=None, ge=1)
-    """Requests the engine works on at once; chosen by the engine when left out."""
-    max_batch_size: int = Field(default=32, ge=1)
-    """Embedding or rerank items in one pass."""
+    """Most passes of the model that run at once, each on the whole device; chosen by the engine
+    when left out. Requests that share a pass are not counted: see `batching.maxSize`."""
+    max_batch_size: int | None = Field(default=None, ge=1)
+    """Earlier name of `batching.passSize`, which wins over it."""
     max_items: int = Field(default=2048, ge=1)
     """Embedding inputs or rerank documents in one request."""
     max_text_chars: int = Field(default=1_000_000, ge=1)
@@ -82,9 +85,12 @@ class Batching(SpecPart):
     enabled: bool = True
     """Whether requests share passes at all."""
     window_ms: float = Field(default=0, ge=0, le=1000)
-    """Milliseconds to wait for company; 0 takes what is waiting and never sleeps."""
+    """Milliseconds embedding and rerank requests wait for company; 0 takes what is waiting and
+    never sleeps."""
     max_size: int | None = Field(default=None, ge=1)
     """Most requests in one pass; chosen by the engine when left out."""
+    pass_size: int | None = Field(default=None, ge=1)
+    """Most embedding or rerank items in one pass; 32 when left out."""
     max_tokens: int = Field(default=8192, ge=1)
     """Most tokens in one pass, padding included."""
     allow_vision: bool = False
@@ -113,6 +119,26 @@ class Warmup(SpecPart):
     """Passes."""
 
 
+def _image_host(text: str) -> str:
+    """The host in lower case. Raises ValueError for what is no name, address or CIDR block."""
+    host = text.strip().lower()
+    if host == "*" or HOST_NAME.fullmatch(host):
+        return host
+    try:
+        return str(ip_network(host)) if "/" in host else str(ip_address(host))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no host name, IP address or CIDR block: {error}") from None
+
+
+HOST_NAME = re.compile(r"(?!.*\.[0-9]+$)(?![0-9]+$)[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""Lower case; a last label of digits would be read as an IPv4 address."""
+ImageHost = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:/*-]+$"),
+    AfterValidator(_image_host),
+]
+
+
 class ImageInputs(SpecPart):
     """How image addresses in chat messages are treated; data URLs are always read."""
 
@@ -124,6 +150,9 @@ class ImageInputs(SpecPart):
     """Bytes of one image, fetched or in a data URL."""
     max_pixels: int = Field(default=32_000_000, ge=1)
     """Pixels of one decoded image."""
+    allowed_hosts: list[ImageHost] = Field(default_factory=list, max_length=64)
+    """Where given, the only hosts images are fetched from; their addresses may be private. A name,
+    an IP address or a CIDR block; `*` stands for every public address."""
 
 
 class GoldenCheck(SpecPart):

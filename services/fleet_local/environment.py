@@ -37,11 +37,16 @@ def of_router(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str
 
 
 def of_server(
-    spec: ModelSpec, settings: UpSettings, environ: Mapping[str, str], models: Path
+    spec: ModelSpec,
+    settings: UpSettings,
+    environ: Mapping[str, str],
+    models: Path,
+    share: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Environment of the server of `spec`; what the spec's own `env` says wins over the rest.
+    """Environment of a server of `spec`; what the spec's own `env` says wins over the rest.
 
-    CPUs are not divided: without MODELFLEET_THREADS each engine may use all of them, because
+    `share` is what sets it apart from the model's other servers. CPUs are not divided between
+    models: without MODELFLEET_THREADS each engine may use all of them, because
     mostly one works while the others sleep, and a share would slow that one down. A fleet whose
     models work at the same time is better off with shares: see docs/benchmarks.md.
     """
@@ -50,6 +55,7 @@ def of_server(
         **of_router(settings, environ),
         **OFFLINE,
         **device,
+        **(share or {}),
         "MODELS_DIR": str(models.resolve()),
         "AUTO_DOWNLOAD_MODELS": "0",
         **launch.encode(spec),

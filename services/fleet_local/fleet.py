@@ -1,4 +1,4 @@
-"""A fleet of processes on this machine: one router and one server for each model.
+"""A fleet of processes on this machine: one router and one or more servers for each model.
 
 Built by `command`: bring everything up or fail, keep it up, take it down.
 """
@@ -10,15 +10,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fleet_contract.spec import Engine, ModelSpec
-from fleet_local import environment, ports, routes_file
+from fleet_contract.cpus import available_cpus
+from fleet_contract.spec import ModelSpec
+from fleet_local import environment, ports, replicas, routes_file
 from fleet_local.errors import StartError
 from fleet_local.probe import Probe
 from fleet_local.process import Lifeline
 from fleet_local.service import Launch, Service
 from fleet_local.settings import UpSettings
 from fleet_local.sink import FileSink, Sink, TerminalSink
-from fleet_local.table import Row, row
+from fleet_local.table import STOPPED, Row, row
 from fleet_local.voice import Voice
 
 ROUTER = "router"
@@ -75,7 +76,7 @@ class Fleet:
 
     async def rows(self) -> list[Row]:
         """What the table shows, as the servers say it now."""
-        return [await self._row(spec) for spec in self._specs]
+        return [one for spec in self._specs for one in await self._rows(spec)]
 
     async def stop(self) -> None:
         """Let running requests finish, then end every process."""
@@ -91,16 +92,34 @@ class Fleet:
 
     @property
     def _services(self) -> list[Service]:
-        return [self._router, *self._servers.values()]
+        return [self._router, *(server for each in self._servers.values() for server in each)]
 
-    def _make_servers(self) -> dict[str, Service]:
-        specs = [spec for spec in self._specs if spec.engine is not Engine.REMOTE]
-        servers: dict[str, Service] = {}
-        for spec in specs:
-            environ = environment.of_server(spec, self._settings, self._environ, self._models)
-            launch = Launch(spec.model, "fleet_server", ports.LOOPBACK, environ)
-            port = ports.pick([server.port for server in servers.values()])
-            servers[spec.model] = self._service(launch, routes_file.slug(spec.model), port)
+    def _make_servers(self) -> dict[str, list[Service]]:
+        visible = replicas.gpus(self._environ)
+        taken: list[int] = []
+        servers: dict[str, list[Service]] = {}
+        for spec in self._specs:
+            device = spec.device if self._settings.device == "auto" else self._settings.device
+            shares = replicas.shares(
+                replicas.number(spec), device, visible, available_cpus(), self._environ
+            )
+            servers[spec.model] = []
+            for number, share in enumerate(shares, start=1):
+                taken.append(ports.pick(taken))
+                several = len(shares) > 1
+                servers[spec.model].append(
+                    self._service(
+                        Launch(
+                            f"{spec.model} #{number}" if several else spec.model,
+                            "fleet_server", ports.LOOPBACK,
+                            environment.of_server(
+                                spec, self._settings, self._environ, self._models, share
+                            ),
+                        ),
+                        routes_file.slug(spec.model) + (f"-{number}" if several else ""),
+                        taken[-1],
+                    )
+                )  # fmt: skip
         return servers
 
     def _make_router(self) -> Service:
@@ -122,17 +141,20 @@ class Fleet:
             return TerminalSink(slug.rpartition("--")[2], next(self._colours), self._voice.console)
         return FileSink(self._folder / f"{slug}.log")
 
-    def _address(self, spec: ModelSpec) -> str:
+    def _addresses(self, spec: ModelSpec) -> list[str]:
         if spec.remote is not None:
-            return spec.remote.address
-        return self._servers[spec.model].base
+            return [spec.remote.address]
+        return [server.base for server in self._servers[spec.model]]
 
     def _write_routes(self) -> None:
-        routes_file.write(self._routes, [(spec, self._address(spec)) for spec in self._specs])
+        routes_file.write(self._routes, [(spec, self._addresses(spec)) for spec in self._specs])
 
-    async def _row(self, spec: ModelSpec) -> Row:
-        server = self._servers.get(spec.model)
-        address = self._address(spec)
-        if server is None:
-            return row(spec, [], address, None)
-        return row(spec, await self._probe.models(address), address, server.seconds_to_ready)
+    async def _rows(self, spec: ModelSpec) -> list[Row]:
+        if spec.remote is not None:
+            return [row(spec, [], spec.remote.address, None)]
+        if not self._servers[spec.model]:
+            return [row(spec, [{"id": spec.model, "state": STOPPED}], "", None)]
+        return [
+            row(spec, await self._probe.models(server.base), server.base, server.seconds_to_ready)
+            for server in self._servers[spec.model]
+        ]

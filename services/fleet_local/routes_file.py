@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 
 
-def write(path: Path, entries: Iterable[tuple[ModelSpec, str]]) -> None:
+def write(path: Path, entries: Iterable[tuple[ModelSpec, Sequence[str]]]) -> None:
     """Replace the file whole with models and the base addresses of their servers."""
     models = [
-        {"spec": spec.to_wire(), "endpoints": [{"name": f"{slug(spec.model)}-0", "url": url}]}
-        for spec, url in entries
+        {
+            "spec": spec.to_wire(),
+            "endpoints": [
+                {"name": f"{slug(spec.model)}-{number}", "url": url}
+                for number, url in enumerate(urls)
+            ],
+        }
+        for spec, urls in entries
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")

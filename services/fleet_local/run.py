@@ -6,16 +6,16 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
-from fleet_contract import launch
+from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
-from fleet_local import environment, ports, pull, selection, table
+from fleet_local import cluster_fields, environment, ports, pull, replicas, selection, table
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.settings import UpSettings
 from fleet_local.stop_signals import StopSignals
 from fleet_local.voice import Voice
 from fleet_prepare import machine
-from fleet_weights.store import Store, default_root
+from fleet_weights.store import Store
 
 FAILED = 1
 INSISTED = 130
@@ -58,10 +58,12 @@ class Up:
         """Select, check, pull, start, tell, keep. Raises StartError; otherwise runs for ever."""
         settings, voice = self._settings, self._voice
         specs = selection.select(settings)
+        if settings.files and (notice := cluster_fields.notice(specs, catalog.load())):
+            voice.say(notice)
         ports.require_free(settings.host, settings.port)
-        store = Store(default_root(self._environ))
+        store = Store.of(self._environ)
         await pull.pull(
-            [self._as_served(spec, store) for spec in specs if spec.remote is None],
+            [self._as_served(spec, store) for spec in specs if replicas.number(spec)],
             store, self._environ, download=settings.download, voice=voice,
             machine=machine.here(self._environ),
         )  # fmt: skip

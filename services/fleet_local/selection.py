@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fleet_contract import catalog, manifests
-from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.spec import ModelSpec
+from fleet_local import cluster_fields, replicas
 from fleet_local.errors import StartError
 from fleet_local.settings import UpSettings
-
-IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 
 
 def select(settings: UpSettings) -> list[ModelSpec]:
@@ -47,9 +46,6 @@ def check(specs: Sequence[ModelSpec]) -> None:
             if name in taken:
                 raise StartError(f"{name!r} names both {taken[name]!r} and {spec.model!r}.")
             taken[name] = spec.model
-        if spec.engine in IN_CONTAINERS:
-            raise StartError(
-                f"{spec.model} runs in a container (engine {spec.engine.value}).",
-                "`modelfleet up` runs processes only; serve it on a cluster, or start its image"
-                " yourself and name its address with engine: remote.",
-            )
+        cluster_fields.check(spec)
+    if not any(replicas.number(spec) or spec.remote is not None for spec in specs):
+        raise StartError("Every model is stopped.", "Set `replicas` of one to 1 or more.")

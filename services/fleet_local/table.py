@@ -18,11 +18,12 @@ from fleet_contract.spec import ModelSpec, Task
 
 COLUMNS = ("model", "task", "engine", "address", "state", "seconds to ready")
 UNASKED = "not asked"
+STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model; `seconds` is None where no process of ours was started."""
+    """One server of a model; `seconds` is None where no process of ours was started."""
 
     model: str
     task: Task
@@ -66,7 +67,8 @@ def render(rows: Sequence[Row], *, plain: bool) -> Table:
 
 def next_command(rows: Sequence[Row], base: str) -> str:
     """A curl command that gets an answer from the fleet's first chat model, or else its first."""
-    first = next((one for one in rows if one.task is Task.CHAT), rows[0])
+    running = [one for one in rows if one.state != STOPPED] or rows
+    first = next((one for one in running if one.task is Task.CHAT), running[0])
     address = f"{base}{main_path(first.task)}"
     if first.task is Task.SPEECH:
         return f"curl {address} -F model={first.model} -F file=@speech.wav"

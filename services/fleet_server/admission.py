@@ -7,11 +7,38 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fleet_contract.errors import QueueFull, Timeout
+from fleet_contract.spec import ModelSpec
 
 FIRST_GUESS_SECONDS = 1.0
 SMOOTHING = 0.2
+
+
+def passes_at_once(spec: ModelSpec, model: Any) -> int:
+    """Passes that run at the same time, each on the whole device: as many as `model` states in
+    `passes`, one where it states none, and at most `limits.maxConcurrent`. A pass that is split
+    over the lanes of a CPU counts as one."""
+    own: int = getattr(model, "passes", 1)
+    return min(own, spec.limits.max_concurrent or own)
+
+
+def places(spec: ModelSpec, model: Any) -> int:
+    """How many requests run at once: as many as keep the passes of `model` full.
+
+    An engine with a bound of its own states it as `max_concurrent`: for chat the sequences of its
+    batch. An encoder gets the requests of the passes that run and of one more, which is put
+    together meanwhile.
+    """
+    own: int | None = getattr(model, "max_concurrent", None)
+    if own is not None:
+        return own
+    together = 1
+    if spec.batching.enabled:
+        together = min(spec.batching.max_size or spec.pass_size, spec.pass_size)
+    lanes: int = getattr(model, "most_lanes", 1)
+    return max(together * (passes_at_once(spec, model) + 1), lanes + 1)
 
 
 @dataclass(slots=True)

@@ -55,12 +55,12 @@ def _load(environ: Mapping[str, str]) -> tuple[Path, Loaded | Exception] | None:
     from fleet_prepare.prepare import find
     from fleet_server.load import load
     from fleet_server.settings import ServerSettings
-    from fleet_weights.store import Store, default_root
+    from fleet_weights.store import Store
 
     spec, settings = launch.decode(environ), ServerSettings.read(environ)
     if spec.handler is not None:
         return None
-    found = find(spec, Store(default_root(environ)), machine.here(environ))
+    found = find(spec, Store.of(environ), machine.here(environ))
     if found is None:
         return None
     try:

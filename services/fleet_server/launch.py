@@ -26,6 +26,7 @@ from fleet_server.app import create_app
 from fleet_server.head_start import HeadStart
 from fleet_server.load import Loaded, load
 from fleet_server.load_error import LoadError
+from fleet_server.runtime_config import runtime_config, without_effect
 from fleet_server.settings import ServerSettings
 from fleet_server.startup import Transfer
 from fleet_server.state import Phase, ServerState
@@ -33,7 +34,7 @@ from fleet_server.weights import WeightsStage
 from fleet_web import serve
 from fleet_web.logs import event
 from fleet_weights.errors import WeightsError
-from fleet_weights.store import Store, default_root
+from fleet_weights.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,10 @@ def _parts(
     settings: ServerSettings, environ: Mapping[str, str], head_start: HeadStart | None = None
 ) -> tuple[ServerState, Launcher]:
     spec = contract.decode(environ)
+    for name, reason in without_effect(spec, environ).items():
+        event(logger, "setting_ignored", level=logging.WARNING, setting=name, reason=reason)
     state = ServerState(spec, WORKERS)
-    weights = WeightsStage(spec, Store(default_root(environ)), environ)
+    weights = WeightsStage(spec, Store.of(environ), environ)
     # Only the download may use it: from here on nothing in this process can pass it on.
     os.environ.pop("HF_TOKEN", None)
     return state, Launcher(state, settings.threads, weights, head_start)
@@ -175,6 +178,11 @@ class Launcher:
         seconds = self._state.stages.seconds()
         for stage, spent in seconds.items():
             self._state.metrics.load_seconds(stage, spent)
+        spec, choice = self._state.spec, loaded.choice
+        event(
+            logger, "runtime_config",
+            **runtime_config(spec, loaded.model, choice, self._threads),
+        )  # fmt: skip
         event(
             logger, "ready", model=self._state.spec.model, engine=loaded.choice.engine.value,
             device=loaded.choice.device,

@@ -155,9 +155,10 @@ class EmbeddingModel(Protocol):
     """Turns texts into unit vectors.
 
     It may have `embed_beside`, which is `embed` on a part of the cores: `lanes` calls of it run at
-    the same time, `most_lanes` at most once the model is loaded wholly. It may have `prompts`,
-    texts by name that requests choose from, and `default_prompt`, the name of the one that is used
-    where a request names none.
+    the same time, `most_lanes` at most once the model is loaded wholly. Without lanes it may have
+    `passes`, how many calls of `embed` run at the same time; one where it has not. It may have
+    `prompts`, texts by name that requests choose from, and `default_prompt`, the name of the one
+    that is used where a request names none.
     """
 
     dimensions: int
@@ -180,7 +181,7 @@ class EmbeddingModel(Protocol):
 
 @runtime_checkable
 class RerankModel(Protocol):
-    """Scores how well documents answer a query."""
+    """Scores how well documents answer a query. It may have `passes`, as an EmbeddingModel."""
 
     max_tokens: int
 

@@ -14,14 +14,13 @@ from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import ModelSpec
 from fleet_prepare.choose import Choice
-from fleet_server.admission import Admission, Slot
+from fleet_server.admission import Admission, Slot, places
 from fleet_server.metrics import Metrics
 from fleet_server.startup import Stages, Transfer
 
 T = TypeVar("T")
 
 LOADING_RETRY_SECONDS = 2.0
-DEFAULT_CONCURRENT = 64
 
 
 class Phase(StrEnum):
@@ -63,10 +62,9 @@ class ServerState:
     def set_ready(self, model: Any) -> None:
         """Open the doors; called on the event loop."""
         limits = self.spec.limits
-        concurrent = getattr(model, "max_concurrent", None) or DEFAULT_CONCURRENT
         self._model = model
         self._admission = Admission(
-            limits.max_concurrent or concurrent, limits.max_queue_size, limits.request_timeout
+            places(self.spec, model), limits.max_queue_size, limits.request_timeout
         )
         self.phase = Phase.READY
 

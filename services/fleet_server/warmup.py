@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fleet_contract.spec import ModelSpec, Task
+from fleet_server.admission import passes_at_once
 from fleet_server.protocols import ChatModel, EmbeddingModel, Prompt, RerankModel, Sampling, Step
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
 
 WORDS = "A model that has run once answers its first client faster."
 
@@ -16,15 +24,20 @@ def warm(spec: ModelSpec, model: Any) -> None:
     """As many passes as `spec.warmup` says. Raises what the model raises."""
     if not spec.warmup.enabled:
         return
+    started = time.monotonic()
     for _ in range(spec.warmup.steps):
         if spec.task is Task.CHAT:
             _chat(model, spec.warmup.batch_size)
         elif spec.task is Task.EMBEDDING:
-            _embedding(model, spec.warmup.batch_size)
+            _embedding(model, spec.warmup.batch_size, passes_at_once(spec, model))
         elif spec.task is Task.RERANK:
-            _rerank(model, spec.warmup.batch_size)
+            _rerank(model, spec.warmup.batch_size, passes_at_once(spec, model))
         else:
             importlib.import_module("fleet_server.audio.warmup").warm(model)
+    event(
+        logger, "warmup_ok", model=spec.model, steps=spec.warmup.steps,
+        batch_size=spec.warmup.batch_size, seconds=round(time.monotonic() - started, 3),
+    )  # fmt: skip
 
 
 def chat_text(model: ChatModel, content: str, max_tokens: int) -> str:
@@ -38,12 +51,24 @@ def _chat(model: ChatModel, batch_size: int) -> None:
     _generate(model, [prompt] * min(batch_size, model.max_concurrent), max_tokens=4)
 
 
-def _embedding(model: EmbeddingModel, batch_size: int) -> None:
-    model.embed(model.tokenize([WORDS] * batch_size))
+def _embedding(model: EmbeddingModel, batch_size: int, at_once: int) -> None:
+    batch = model.tokenize([WORDS] * batch_size)
+    _together(lambda: model.embed(batch), at_once)
 
 
-def _rerank(model: RerankModel, batch_size: int) -> None:
-    model.score(model.tokenize_pairs(WORDS, [WORDS] * batch_size))
+def _rerank(model: RerankModel, batch_size: int, at_once: int) -> None:
+    batch = model.tokenize_pairs(WORDS, [WORDS] * batch_size)
+    _together(lambda: model.score(batch), at_once)
+
+
+def _together(run: Callable[[], Any], at_once: int) -> None:
+    """One pass in each of the threads that will run some: kernels and buffers are each thread's."""
+    if at_once == 1:
+        run()
+        return
+    with ThreadPoolExecutor(at_once, thread_name_prefix="warm") as pool:
+        for running in [pool.submit(run) for _ in range(at_once)]:
+            running.result()
 
 
 def _generate(model: ChatModel, prompts: list[Prompt], max_tokens: int) -> list[list[int]]:

@@ -23,21 +23,24 @@ from fleet_weights.files import digest
 from fleet_weights.hub_files import Kind
 from fleet_weights.meter import Meter, Progress
 from fleet_weights.patience import PATIENCE, Patience
-from fleet_weights.plan import in_place, plan
+from fleet_weights.plan import in_place, needs_none, plan
 from fleet_weights.store import Store
 
 
 def locate(spec: ModelSpec, store: Store) -> Path:
-    """The folder (or, for a `file://` or `pvc://` address of one, the file) of complete weights.
+    """The folder (or, for a `file://` or `pvc://` address of one, the file) of complete weights;
+    the store's own for a handler that brings its weights itself.
 
     Raises WeightsError when they are not on disk.
     """
+    if needs_none(spec):
+        return store.root
     if (address := in_place(spec)) is not None:
         return _lying(spec, address)
     folder = store.folder(spec)
     if folder.is_dir():
         return folder
-    if (cached := hub_cache.find(spec, store.root)) is not None:
+    if (cached := hub_cache.find(spec, store.hub_caches)) is not None:
         return cached
     raise WeightsError(
         f"The weights of {spec.model} are not in {store.root}.",
@@ -47,9 +50,9 @@ def locate(spec: ModelSpec, store: Store) -> Path:
 
 def is_there(spec: ModelSpec, store: Store) -> bool:
     """Whether `locate` would find complete weights. Raises WeightsError for a bad address."""
-    if in_place(spec) is not None:
+    if needs_none(spec) or in_place(spec) is not None:
         return True
-    return store.folder(spec).is_dir() or hub_cache.find(spec, store.root) is not None
+    return store.folder(spec).is_dir() or hub_cache.find(spec, store.hub_caches) is not None
 
 
 def fetch(

@@ -43,6 +43,11 @@ class Plan:
     files: tuple[File, ...]
 
 
+def needs_none(spec: ModelSpec) -> bool:
+    """Whether the spec names no weights because its handler brings them itself."""
+    return spec.handler is not None and spec.source is None and not spec.weights
+
+
 def in_place(spec: ModelSpec) -> LocalFile | Claim | None:
     """The address of weights that are used where they lie, or None. Raises WeightsError."""
     address = parse(spec.source) if spec.source is not None else None

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
+from fleet_weights import hub_cache
 
 STAGING = ".staging"
 DEFAULT_FOLDER = "models"
@@ -26,8 +27,15 @@ DEFAULT_FOLDER = "models"
 class Store:
     """Where weights lie under `root`; touches no file by itself."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, hub_caches: tuple[Path, ...] = ()) -> None:
         self.root = root
+        self.hub_caches = (root / "hub", root, *hub_caches)
+        """Folders that may hold models in the layout of the hub's own library; only read."""
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Store:
+        """The store that the environment names, and the caches it may read besides."""
+        return cls(default_root(environ), hub_cache.folders(environ))
 
     def folder(self, spec: ModelSpec, suffix: str = "") -> Path:
         """The folder of the complete weights, there or not; `suffix` names a conversion of them."""

@@ -135,7 +135,9 @@ async def test_models_that_load_are_a_503_for_who_may_not_wait(
 
 
 async def test_a_full_queue_is_a_429_with_retry_after(start_fleet: Any) -> None:
-    with start_fleet("--models", "smollm2", MAX_CONCURRENT="1", MAX_QUEUE_SIZE="1") as fleet:
+    """One answer in the batch and one that waits, however many passes may run."""
+    settings = {"CHAT_BATCH_MAX_SIZE": "1", "MAX_QUEUE_SIZE": "1", "MAX_CONCURRENT": "4"}
+    with start_fleet("--models", "smollm2", **settings) as fleet:
         fleet.wait_for(READY, SECONDS)
         body = {"model": CHAT, "max_tokens": 30,
                 "messages": [{"role": "user", "content": "Tell me about rivers."}]}  # fmt: skip

@@ -18,8 +18,10 @@ from typing import Any
 
 from fleet_contract.errors import NotReady, QueueFull
 from fleet_contract.spec import ModelSpec
+from fleet_server.admission import passes_at_once
 from fleet_server.embeddings.job import Job, Rows
 from fleet_server.embeddings.planner import Bounds, plan, unpadded
+from fleet_server.embeddings.window import Window
 
 RunPass = Callable[[list[Sequence[int]]], Rows]
 """One pass of the model: float32 `[len(batch), ...]`, row by row the result of each input."""
@@ -38,7 +40,8 @@ class Batcher:
     """Threads run passes; `run` may be awaited by any number of requests.
 
     At most `max_waiting` requests wait for a pass; `window` is how many seconds the first of a
-    batch waits for company.
+    batch waits for company at most. `at_once` passes run at the same time, each on the whole
+    device; a model with lanes runs one, in parts.
     """
 
     def __init__(
@@ -48,13 +51,15 @@ class Batcher:
         *,
         max_waiting: int,
         window: float = 0,
+        at_once: int = 1,
         beside: Beside | None = None,
     ) -> None:
         self._run_pass = run_pass
         self._bounds = bounds
         self._max_waiting = max_waiting
-        self._window = window
-        self._beside = beside or Beside(run_pass, lambda: 1, 1)
+        self._window = Window(window)
+        self._at_once = at_once
+        self._beside = beside or Beside(run_pass, lambda: at_once, at_once)
         self._running = 0
         self._alone = False
         self._waiting: deque[Job] = deque()
@@ -72,7 +77,7 @@ class Batcher:
         """A batcher within the limits of a spec; `running` requests are let in at once."""
         batching, limits = spec.batching, spec.limits
         bounds = Bounds(
-            max_items=limits.max_batch_size,
+            max_items=spec.pass_size,
             max_tokens=batching.max_tokens,
             max_requests=batching.max_size if batching.enabled else 1,
             padded=getattr(model, "padded_length", unpadded),
@@ -86,6 +91,7 @@ class Batcher:
             bounds,
             max_waiting=limits.max_queue_size + running,
             window=window,
+            at_once=passes_at_once(spec, model),
             beside=lanes,
         )
 
@@ -153,7 +159,7 @@ class Batcher:
         with self._changed:
             while not self._closed:
                 self._changed.wait_for(self._may_take)
-                if self._window:
+                if self._waiting and self._window.opens():
                     self._wait_for_company()
                 if self._may_take() and not self._closed:
                     return self._take_share()
@@ -170,14 +176,20 @@ class Batcher:
         waiting = self._inputs_waiting()
         free = self._beside.lanes() - self._running
         self._running += 1
+        if self._at_once > 1:
+            return self._run_pass, self._take_and_wake(self._bounds)
         if self._beside.lanes() == 1 or (waiting == 1 and self._running == 1):
             self._alone = True
             return self._run_pass, self._take(self._bounds)
         share = min(self._bounds.max_items, -(-waiting // free))
-        taken = self._take(replace(self._bounds, max_items=share))
+        return self._beside.run_pass, self._take_and_wake(replace(self._bounds, max_items=share))
+
+    def _take_and_wake(self, bounds: Bounds) -> list[tuple[Job, int]]:
+        """Form a pass; another thread may begin one with what is left."""
+        taken = self._take(bounds)
         if self._waiting:
             self._changed.notify()
-        return self._beside.run_pass, taken
+        return taken
 
     def _ended(self) -> None:
         with self._changed:
@@ -187,10 +199,21 @@ class Batcher:
                 self._changed.notify()
 
     def _wait_for_company(self) -> None:
-        while self._waiting and self._inputs_waiting() < self._bounds.max_items:
-            remaining = self._waiting[0].arrived + self._window - time.monotonic()
-            if remaining <= 0 or not self._changed.wait(remaining):
-                return
+        there = len(self._waiting)
+        while self._waiting and not self._is_full():
+            last = max(job.arrived for job in self._waiting)
+            left = self._window.left(self._waiting[0].arrived, last, time.monotonic())
+            if left <= 0:
+                break
+            self._changed.wait(left)
+        self._window.closed(len(self._waiting) - there)
+
+    def _is_full(self) -> bool:
+        """Whether a pass could take in nothing more."""
+        most = self._bounds.max_requests
+        if most is not None and len(self._waiting) >= most:
+            return True
+        return self._inputs_waiting() >= self._bounds.max_items
 
     def _inputs_waiting(self) -> int:
         return sum(len(job.lengths) for job in self._waiting)

@@ -12,7 +12,8 @@ from typing import Any
 import httpcore
 
 from fleet_contract.errors import BadRequest
-from fleet_server.images.addresses import IpAddress, Permitted
+from fleet_server.images.addresses import IpAddress
+from fleet_server.images.hosts import Hosts
 from fleet_server.images.resolve import Resolve
 
 ATTEMPTS = 3
@@ -21,8 +22,8 @@ ATTEMPTS = 3
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """TLS above it still verifies the name that was asked for."""
 
-    def __init__(self, permitted: Permitted, resolver: Resolve) -> None:
-        self._permitted = permitted
+    def __init__(self, hosts: Hosts, resolver: Resolve) -> None:
+        self._hosts = hosts
         self._resolve = resolver
         self._inner = httpcore.AnyIOBackend()
 
@@ -36,10 +37,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Raises BadRequest unless every address of `host` is permitted."""
         addresses = await self._resolve(host, port)
-        if not all(self._permitted(address) for address in addresses):
-            raise BadRequest(
-                "The image's address leads into a private network.", code="image_fetch_failed"
-            )
+        self._hosts.check(host, addresses)
         return await self._first(addresses[:ATTEMPTS], port, timeout)
 
     async def connect_unix_socket(

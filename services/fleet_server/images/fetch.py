@@ -18,6 +18,7 @@ from fleet_contract.errors import BadRequest, TooLarge
 from fleet_contract.spec_parts import ImageInputs
 from fleet_server.images.addresses import Permitted
 from fleet_server.images.checked_backend import CheckedBackend
+from fleet_server.images.hosts import Hosts
 from fleet_server.images.resolve import Resolve
 
 MAX_REDIRECTS = 3
@@ -27,11 +28,12 @@ AGENT = b"modelfleet"
 
 
 class Fetcher:
-    """Bytes of images somewhere else; `permitted` decides on every address connected to."""
+    """Bytes of images somewhere else; `permitted` decides on the addresses of hosts that the
+    settings do not list."""
 
     def __init__(self, settings: ImageInputs, permitted: Permitted, resolver: Resolve) -> None:
         self._settings = settings
-        self._backend = CheckedBackend(permitted, resolver)
+        self._backend = CheckedBackend(Hosts(settings.allowed_hosts, permitted), resolver)
 
     async def fetch(self, address: str) -> bytes:
         """The body at `address`. Raises BadRequest or TooLarge that says what went wrong."""

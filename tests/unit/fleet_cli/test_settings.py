@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 
 from fleet_cli import settings_page
-from fleet_contract.settings import SETTINGS, override
+from fleet_contract.settings import RETIRED, SETTINGS, override
 from fleet_contract.spec import ModelSpec, Task
+from fleet_local import selection
+from fleet_local.settings import UpSettings, with_dotenv
+from fleet_router.settings import RouterSettings
+from fleet_server.settings import ServerSettings
+from fleet_server.weights import download_allowed
+from fleet_weights.patience import PATIENCE
+from fleet_weights.web_client import WebClient
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,9 +33,13 @@ OF_THE_SEED = [
 ]  # fmt: skip
 
 
+OWN_DEFAULT = {"MAX_NEW_TOKENS", "PASS_SIZE", "DRAIN_TIMEOUT"}
+"""Settings with a default for each reader, or whose field is None until it is set."""
+
+
 def test_every_variable_of_the_seed_is_there() -> None:
     names = [setting.name for setting in SETTINGS]
-    assert set(OF_THE_SEED) <= set(names)
+    assert set(OF_THE_SEED) <= set(names) | set(RETIRED)
     assert len(names) == len(set(names))
 
 
@@ -39,10 +50,13 @@ def test_every_field_can_be_set_and_has_the_default_it_says(setting: Any) -> Non
     """Where the default is words, the field's own default is None or the engine's business."""
     task = next(iter(sorted(setting.tasks)), Task.CHAT)
     spec = ModelSpec(model="a/b", task=task)
-    if re.fullmatch(r"[\d.]+|auto", setting.default) and setting.name != "MAX_NEW_TOKENS":
+    if re.fullmatch(r"[\d.]+|auto", setting.default) and setting.name not in OWN_DEFAULT:
         assert read(spec, setting.field) == setting.parse(setting.default), "default"
-    values = {"device": "cuda:1", "batching.window_ms": "7.5", "quantization": "int4"}
-    other = values.get(setting.field, "1")
+    samples = {
+        "device": "cuda:1", "batching.window_ms": "7.5", "images.allowed_hosts": "a.example",
+        "quantization": "int4",
+    }  # fmt: skip
+    other = samples.get(setting.field, "1")
     changed = override(spec, {setting.name: other})
     assert read(changed, setting.field) == setting.parse(other)
     foreign = next((one for one in Task if setting.tasks and one not in setting.tasks), None)
@@ -74,6 +88,39 @@ def test_the_command_prints_pages_and_a_table(modelfleet: Any) -> None:
     assert modelfleet("settings", "--markdown").stdout == settings_page.markdown()
     table = modelfleet("settings").stdout
     assert all(setting.name in table for setting in SETTINGS)
+
+
+def uncommented() -> list[str]:
+    """The assignments of .env.example, as they stand."""
+    lines = settings_page.env_example().splitlines()
+    return [line[2:] for line in lines if re.match(r"# [A-Z_]+=", line)]
+
+
+def environs() -> list[Any]:
+    lines = uncommented()
+    return [
+        pytest.param(lines, id="all"),
+        *(pytest.param([line], id=line.partition("=")[0]) for line in lines),
+    ]
+
+
+@pytest.mark.parametrize("lines", environs())
+def test_lines_of_the_example_work_uncommented(lines: list[str], tmp_path: Path) -> None:
+    """One by one and all at once; what is there at its default, or empty, changes nothing."""
+    (tmp_path / ".env").write_text("\n".join(lines) + "\n")
+    environ = with_dotenv({}, tmp_path / ".env")
+    assert list(environ) == [line.partition("=")[0] for line in lines]
+    up = UpSettings.read(environ)
+    assert selection.select(up)
+    read = [up, RouterSettings.read(environ), ServerSettings.read(environ)]
+    assert download_allowed(environ)
+    assert RouterSettings.read(environ).keys_file is None
+    assert WebClient(environ, PATIENCE).endpoint == WebClient({}, PATIENCE).endpoint
+    read += [override(ModelSpec(model="a/b", task=task), environ) for task in Task]
+    if set(environ) & (set(settings_page.EXAMPLES) | OWN_DEFAULT):
+        return
+    default = [UpSettings.read({}), RouterSettings.read({}), ServerSettings.read({})]
+    assert read == [*default, *(ModelSpec(model="a/b", task=task) for task in Task)]
 
 
 def test_the_example_sets_nothing_and_repeats_no_secret() -> None:

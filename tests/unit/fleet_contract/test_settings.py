@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from fleet_contract.settings import SETTINGS, Setting, override, parse_bool
+from fleet_contract.settings import (
+    RETIRED,
+    SETTINGS,
+    Setting,
+    override,
+    parse_bool,
+    parse_list,
+    retired,
+)
 from fleet_contract.spec import ModelSpec, Task
 
 WITH_FIELD = [setting for setting in SETTINGS if setting.field is not None]
@@ -17,7 +26,8 @@ SEED = {
     "MAX_REMOTE_IMAGE_BYTES", "HF_HOME", "HF_TOKEN", "ENABLE_WARMUP", "WARMUP_BATCH_SIZE",
     "WARMUP_STEPS", "ENABLE_BATCHING", "BATCH_WINDOW_MS", "BATCH_WINDOW_MAX_SIZE",
     "EMBEDDING_CACHE_SIZE", "MAX_CONCURRENT", "MAX_QUEUE_SIZE", "MAX_BATCH_SIZE", "MAX_TEXT_CHARS",
-    "MAX_AUDIO_BYTES", "ENABLE_METRICS",
+    "MAX_AUDIO_BYTES", "ENABLE_METRICS", "CUDA_VISIBLE_DEVICES", "BASE_URL", "MODEL_NAME", "PROMPT",
+    "N_REQUESTS", "CONCURRENCY", "REMOTE_IMAGE_HOST_ALLOWLIST",
 }  # fmt: skip
 """Names the project this one grew out of documents."""
 
@@ -28,6 +38,8 @@ def sample(setting: Setting) -> tuple[str, Any]:
         return "cuda:1", "cuda:1"
     if setting.name == "QUANTIZATION":
         return "int4", "int4"
+    if setting.parse is parse_list:
+        return "b.example, a.example,b.example", ["b.example", "a.example"]
     if setting.parse is parse_bool:
         spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
         return ("0", False) if read(spec, setting) else ("yes", True)
@@ -42,7 +54,9 @@ def read(spec: ModelSpec, setting: Setting) -> Any:
 
 
 def test_the_names_of_the_seed_are_all_there() -> None:
-    assert {setting.name for setting in SETTINGS} >= SEED
+    names = {setting.name for setting in SETTINGS}
+    assert names | set(RETIRED) >= SEED
+    assert not names & set(RETIRED)
     assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
 
 
@@ -68,8 +82,8 @@ def test_an_empty_value_changes_nothing(setting: Setting) -> None:
 @pytest.mark.parametrize("setting", WITH_FIELD, ids=lambda setting: setting.name)
 def test_a_bad_value_names_the_variable(setting: Setting) -> None:
     spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
-    for bad in ("many", "-5"):
-        with pytest.raises(ValueError, match=rf"^{setting.name}='{bad}': ."):
+    for bad in ("many?", "-5"):
+        with pytest.raises(ValueError, match=rf"^{setting.name}='{re.escape(bad)}': ."):
             override(spec, {setting.name: bad})
 
 
@@ -77,6 +91,24 @@ def test_a_models_own_default_wins_over_max_new_tokens() -> None:
     own = ModelSpec.model_validate({"model": "m", "defaults": {"maxTokens": 9}})
     assert override(own, {"MAX_NEW_TOKENS": "100"}).defaults.max_tokens == 9
     assert override(ModelSpec(model="m"), {"MAX_NEW_TOKENS": "100"}).defaults.max_tokens == 100
+
+
+def test_the_seeds_guard_of_the_api_and_the_size_of_a_pass_are_two_settings() -> None:
+    spec = ModelSpec(model="m", task=Task.EMBEDDING)
+    changed = override(spec, {"MAX_BATCH_SIZE": "5"})
+    assert (changed.limits.max_items, changed.pass_size) == (5, 32)
+    assert override(spec, {"MAX_BATCH_SIZE": "5", "MAX_ITEMS": "6"}).limits.max_items == 6
+    changed = override(spec, {"PASS_SIZE": "5"})
+    assert (changed.limits.max_items, changed.pass_size) == (2048, 5)
+    earlier = ModelSpec.model_validate({"model": "m", "limits": {"maxBatchSize": 64}})
+    assert (earlier.limits.max_items, earlier.pass_size) == (2048, 64)
+
+
+def test_what_changes_nothing_is_named_with_a_reason() -> None:
+    assert retired({"CHAT_BATCH_WINDOW_MS": " ", "MAX_CONCURRENT": "1"}) == {}
+    assert list(retired({"CHAT_BATCH_WINDOW_MS": "10"})) == ["CHAT_BATCH_WINDOW_MS"]
+    spec = ModelSpec(model="m")
+    assert override(spec, {"CHAT_BATCH_WINDOW_MS": "10"}) == spec
 
 
 def test_several_at_once() -> None:

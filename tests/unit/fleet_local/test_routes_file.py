@@ -17,17 +17,18 @@ Spec = Callable[..., ModelSpec]
 def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "8000" / "routes.json"
     first = spec(aliases=["chat"], limits={"maxBodyBytes": 10})
-    routes_file.write(path, [(first, "http://127.0.0.1:1"), (spec("b"), "http://[::1]:2")])
+    several = ["http://[::1]:2", "http://[::1]:3"]
+    routes_file.write(path, [(first, ["http://127.0.0.1:1"]), (spec("b"), several)])
     table = parse(path.read_bytes(), {})
     assert [route.spec for route in table.routes] == [first, spec("b")]
     assert [(e.name, e.host, e.port) for route in table.routes for e in route.endpoints] == [
-        ("acme--chat-0", "127.0.0.1", 1), ("b-0", "::1", 2),
+        ("acme--chat-0", "127.0.0.1", 1), ("b-0", "::1", 2), ("b-1", "::1", 3),
     ]  # fmt: skip
 
 
 def test_no_reader_ever_sees_half_a_file(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "routes.json"
-    specs = [(spec(f"acme/{number}"), "http://127.0.0.1:1") for number in range(50)]
+    specs = [(spec(f"acme/{number}"), ["http://127.0.0.1:1"]) for number in range(50)]
     routes_file.write(path, specs)
     done = threading.Event()
 

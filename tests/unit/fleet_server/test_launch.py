@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -153,7 +154,14 @@ def test_fetches_and_comes_up(hub: tuple[Hub, str], start: Start, tmp_path: Path
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
         events = [line["event"] for line in server.log()]
-        assert {"weights_fetch_started", "weights_fetched", "ready"} <= set(events)
+        wanted = {
+            "weights_fetch_started",
+            "weights_fetched",
+            "warmup_ok",
+            "runtime_config",
+            "ready",
+        }
+        assert wanted <= set(events)
         assert TOKEN not in server.log_file.read_text()
     assert set(app.asked_with) == {f"Bearer {TOKEN}"}
     assert Store(tmp_path / "models").folder(SPEC).is_dir()
@@ -171,6 +179,24 @@ def test_a_stopped_server_ends_at_once_and_goes_on_later(
     app.go.set()
     with start(HF_ENDPOINT=endpoint) as server:
         server.wait_for(lambda status, body: status == 200)
+
+
+def test_a_models_folder_of_the_seed_is_served_and_left_as_it_is(
+    tiny_encoder: Callable[..., Path], start: Start, tmp_path: Path
+) -> None:
+    """Simple Inference Server keeps the layout of the hub's cache in its folder `models`."""
+    repository = tmp_path / "models/models--acme--tiny"
+    snapshot = repository / "snapshots/c0ffee"
+    snapshot.parent.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("c0ffee")
+    shutil.copytree(tiny_encoder(), snapshot, ignore=shutil.ignore_patterns("models", "log"))
+    before = sorted((tmp_path / "models").rglob("*"))
+    with start(AUTO_DOWNLOAD_MODELS="0", CHAT_BATCH_WINDOW_MS="10") as server:
+        server.wait_for(lambda status, body: status == 200)
+        (ignored,) = (line for line in server.log() if line["event"] == "setting_ignored")
+        assert (ignored["level"], ignored["setting"]) == ("warning", "CHAT_BATCH_WINDOW_MS")
+    assert sorted((tmp_path / "models").rglob("*")) == before
 
 
 @pytest.mark.parametrize(

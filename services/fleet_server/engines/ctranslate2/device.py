@@ -35,8 +35,15 @@ class Placement:
     batch: int
 
 
-def place(device: str, threads: int, compute_type: str, max_batch: int | None) -> Placement:
-    """How to use `threads` (CPU only) on `device` (`cpu`, `cuda` or `cuda:N`).
+def place(
+    device: str,
+    threads: int,
+    compute_type: str,
+    max_batch: int | None,
+    passes: int | None = None,
+) -> Placement:
+    """How to use `threads` (CPU only) on `device` (`cpu`, `cuda` or `cuda:N`); `passes` is how many
+    run side by side where that is not for the device to decide.
 
     A pass of a small model gains little beyond four threads, so more cores give more lanes. The
     batch is short on a CPU, where it bounds how long a newcomer waits for the pass before it.
@@ -44,9 +51,15 @@ def place(device: str, threads: int, compute_type: str, max_batch: int | None) -
     kind, _, number = device.partition(":")
     if kind == "cuda":
         return Placement(
-            "cuda", int(number or 0), compute_type, 1, max(1, threads), max_batch or CUDA_BATCH
+            "cuda",
+            int(number or 0),
+            compute_type,
+            passes or 1,
+            max(1, threads),
+            max_batch or CUDA_BATCH,
         )
-    lanes = min(MAX_LANES, max(1, threads // THREADS_PER_LANE))
+    most = passes or min(MAX_LANES, threads // THREADS_PER_LANE)
+    lanes = max(1, min(most, threads))
     each = max(1, threads // lanes)
     return Placement("cpu", 0, compute_type, lanes, each, max_batch or CPU_BATCH)
 

@@ -143,7 +143,7 @@ def _placement(spec: ModelSpec, threads: int) -> Placement:
             "Check the CUDA driver and libraries, or use device cpu.",
         ) from error
     chosen = compute_type(spec.device, spec.dtype, supported)
-    return place(spec.device, threads, chosen, spec.batching.max_size)
+    return place(spec.device, threads, chosen, spec.batching.max_size, spec.limits.max_concurrent)
 
 
 def _load(folder: Path, placement: Placement) -> WhisperModel:

@@ -37,7 +37,7 @@ from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CONCURRENT = 32
+DEFAULT_SEQUENCES = 32
 
 
 class OpenVinoChat:
@@ -48,8 +48,7 @@ class OpenVinoChat:
     })  # fmt: skip
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        batch = spec.batching.max_size if spec.batching.enabled else 1
-        self.max_concurrent = spec.limits.max_concurrent or batch or DEFAULT_CONCURRENT
+        self.max_concurrent = sequences(spec)
         self.device = "cpu"
         source = chat_files.find(folder)
         facts = chat_facts.read(source)
@@ -125,6 +124,14 @@ hex ::= [0-9a-fA-F]
 number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [+-]? [0-9]+)?
 ws ::= " "? | "\n" " "*
 """
+
+
+def sequences(spec: ModelSpec) -> int:
+    """Most answers in the batch. `limits.maxConcurrent` does not bound them: they share the one
+    pass that runs at a time."""
+    if not spec.batching.enabled:
+        return 1
+    return spec.batching.max_size or DEFAULT_SEQUENCES
 
 
 def _fresh_seed() -> int:

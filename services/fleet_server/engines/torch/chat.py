@@ -55,7 +55,7 @@ class TorchChat:
         self.device = str(runtime.device)
         self.dtype = str(runtime.dtype).removeprefix("torch.")
         self.context_length = _context_length(spec, model.config)
-        self.max_concurrent = spec.limits.max_concurrent or bounds.rows
+        self.max_concurrent = bounds.rows
         self._random = torch.Generator()
         self._random.seed()
         self._loop = StepLoop(forward, runtime, bounds, self._stop_ids(model))

@@ -35,7 +35,8 @@ class TorchEmbedding:
             pooling = spec.pooling
         model = files.checkpoint.load(AutoModel, runtime, spec.dtype, unused=("pooler.",))
         head = PoolingHead(pooling, files.recipe.dense, runtime.device)
-        self._encoder = Encoder(model, runtime, head, no_types)
+        self.passes = spec.limits.max_concurrent or 1
+        self._encoder = Encoder(model, runtime, head, no_types, self.passes)
         self.prompts = files.recipe.prompts.texts | spec.prompts
         self.default_prompt = files.recipe.prompts.default
         self._tokenizer = files.tokenizer

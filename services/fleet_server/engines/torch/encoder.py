@@ -52,9 +52,12 @@ class EncoderFiles:
 
 
 class Encoder:
-    """One model and what follows it. Calls take turns: each uses the whole device."""
+    """One model and what follows it. `passes` calls run at the same time: on a GPU one prepares
+    its kernels while those of another run. More of them wait."""
 
-    def __init__(self, model: Any, runtime: Runtime, head: Head, types: Fill) -> None:
+    def __init__(
+        self, model: Any, runtime: Runtime, head: Head, types: Fill, passes: int = 1
+    ) -> None:
         self._model = model
         self._runtime = runtime
         self._head = head
@@ -64,7 +67,8 @@ class Encoder:
             "token_type_ids" in inspect.signature(model.forward).parameters
             and getattr(model.config, "type_vocab_size", 0) > 1
         )
-        self._lock = threading.Lock()
+        self.passes = passes
+        self._free = threading.Semaphore(passes)
 
     def run(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch), size]`.
@@ -77,11 +81,12 @@ class Encoder:
             inputs["token_type_ids"] = self._types(ids, mask)
         device = self._runtime.device
         given = {name: torch.from_numpy(made).long().to(device) for name, made in inputs.items()}
-        with self._lock, torch.inference_mode():
-            if self._model is None:
+        with self._free, torch.inference_mode():
+            model = self._model
+            if model is None:
                 raise NotReady("The engine is stopping; please try again.", retry_after=1)
             try:
-                output = self._head(self._model(**given), given["attention_mask"])
+                output = self._head(model(**given), given["attention_mask"])
                 result: Float32 = output.float().cpu().numpy()
             except Exception as error:
                 if not self._runtime.is_out_of_memory(error):
@@ -97,9 +102,11 @@ class Encoder:
         return str(self._runtime.dtype).removeprefix("torch.")
 
     def close(self) -> None:
-        """Free the model once a running pass is done."""
-        with self._lock:
-            self._model = None
+        """Free the model once running passes are done."""
+        for _ in range(self.passes):
+            self._free.acquire()
+        self._model = None
+        self._free.release(self.passes)
 
 
 def _pad(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[Any, Any]:

@@ -30,7 +30,9 @@ class TorchRerank:
             raise LoadError(
                 f"Reranking needs a head of one logit; this one has {model.config.num_labels}."
             )
-        self._encoder = Encoder(model, runtime, _logits, pair_types(files.tokenizer.pair_boundary))
+        types = pair_types(files.tokenizer.pair_boundary)
+        self.passes = spec.limits.max_concurrent or 1
+        self._encoder = Encoder(model, runtime, _logits, types, self.passes)
         self._tokenizer = files.tokenizer
         self.vocabulary = files.tokenizer.vocabulary
         self.device = str(runtime.device)

@@ -57,10 +57,11 @@ def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
     made: list[Batcher] = []
 
     def build(
-        max_items: int = 8, max_requests: int | None = None, waiting: int = 100, window: float = 0
-    ) -> Batcher:
+        max_items: int = 8, max_requests: int | None = None, waiting: int = 100,
+        window: float = 0, at_once: int = 1,
+    ) -> Batcher:  # fmt: skip
         bounds = Bounds(max_items, 10_000, max_requests)
-        made.append(Batcher(passes, bounds, max_waiting=waiting, window=window))
+        made.append(Batcher(passes, bounds, max_waiting=waiting, window=window, at_once=at_once))
         return made[-1]
 
     yield build
@@ -187,7 +188,7 @@ async def test_the_queue_is_bounded(make: Make, passes: Passes) -> None:
 
 
 async def test_an_idle_batcher_does_not_wait_and_a_window_does(make: Make, passes: Passes) -> None:
-    idle, patient = make(), make(window=0.2)
+    idle, patient = make(), make(window=2)
     started = time.monotonic()
     await idle.run([[1]])
     assert time.monotonic() - started < 0.1
@@ -199,11 +200,34 @@ async def test_an_idle_batcher_does_not_wait_and_a_window_does(make: Make, passe
 
     started = time.monotonic()
     await asyncio.gather(patient.run([[1]]), later())
-    assert 0.15 < time.monotonic() - started < 1
+    assert 0.5 < time.monotonic() - started < 2
     assert len(passes.seen) == 1
     started = time.monotonic()
     await patient.run([[1]] * 8)
     assert time.monotonic() - started < 0.15
+
+
+async def test_a_window_ends_when_a_pass_takes_in_no_more_requests(
+    make: Make, passes: Passes
+) -> None:
+    batcher = make(max_requests=2, window=3600)
+    async with asyncio.timeout(10):
+        await asyncio.gather(batcher.run([[1]]), batcher.run([[2]]))
+    assert len(passes.seen) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_as_many_passes_run_as_are_allowed(make: Make, passes: Passes, at_once: int) -> None:
+    batcher = make(max_items=2, at_once=at_once)
+    passes.gate.clear()
+    task = asyncio.create_task(batcher.run([[1]] * 20))
+    async with asyncio.timeout(10):
+        while len(passes.seen) < at_once:  # noqa: ASYNC110  (threads of the batcher make it true)
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    assert [len(batch) for batch in passes.seen] == [2] * at_once
+    passes.gate.set()
+    assert (await task).tolist() == [[1, 1]] * 20
 
 
 async def test_closing_answers_who_waits(make: Make, passes: Passes) -> None:

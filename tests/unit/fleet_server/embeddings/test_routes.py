@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+
+from fleet_server.engines.openvino.encoder import EmbeddingEngine
 
 PATH = "/v1/embeddings"
 TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8"]
@@ -213,13 +216,45 @@ async def test_other_refusals(serve: Any) -> None:
 
 
 async def test_a_full_queue_is_429(serve: Any) -> None:
-    async with serve(limits={"max_concurrent": 1, "max_queue_size": 1}) as client:
+    """One request runs, one is prepared for the pass after it, one waits."""
+    async with serve(batching={"max_size": 1}, limits={"max_queue_size": 1}) as client:
         body = {"model": "tiny", "input": [f"w{n % 60} w{n % 59}" for n in range(2000)]}
-        answers = await asyncio.gather(*(client.post(PATH, json=body) for _ in range(4)))
+        answers = await asyncio.gather(*(client.post(PATH, json=body) for _ in range(5)))
         codes = sorted(answer.status_code for answer in answers)
-        assert codes == [200, 200, 429, 429]
+        assert codes == [200, 200, 200, 429, 429]
         refusal = next(answer for answer in answers if answer.status_code == 429)
         assert refusal.headers["retry-after"]
+
+
+async def test_requests_share_passes_where_one_pass_may_run(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    gate = threading.Event()
+    inner = EmbeddingEngine.embed
+
+    def embed(model: EmbeddingEngine, batch: Any) -> Any:
+        sizes.append(len(batch))
+        if len(sizes) > 1:  # the first is the engine's own, for the length of its vectors
+            assert gate.wait(10)
+        return inner(model, batch)
+
+    monkeypatch.setattr(EmbeddingEngine, "embed", embed)
+    async with serve(limits={"max_concurrent": 1}, batching={"max_size": 16}) as client:
+        admission = client.server.admission
+        running = [
+            asyncio.create_task(client.post(PATH, json={"model": "tiny", "input": f"w{number}"}))
+            for number in range(40)
+        ]
+        async with asyncio.timeout(10):
+            while admission.running + admission.waiting < 40:  # noqa: ASYNC110  (no event of ours)
+                await asyncio.sleep(0.001)
+        assert (admission.running, admission.waiting) == (32, 8)
+        gate.set()
+        answers = await asyncio.gather(*running)
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(sizes[1:]) == 40
+    assert max(sizes) == 16
 
 
 async def test_llamacpps_routes(serve: Any) -> None:

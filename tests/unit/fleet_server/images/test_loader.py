@@ -125,6 +125,57 @@ async def test_the_loopback_is_refused_however_it_is_written(host: str) -> None:
         assert paths == []
 
 
+async def names(host: str, port: int) -> list[IpAddress]:
+    """Every name is that of a test server here."""
+    return [ipaddress.ip_address("127.0.0.1")]
+
+
+async def test_a_listed_host_may_be_private_and_others_may_not() -> None:
+    async with serving(picture) as (url, paths):
+        port = url.rpartition(":")[2]
+        made = loader(permitted=is_public, resolver=names, allowedHosts=["images.internal"])
+        assert (await made.load(f"http://images.internal:{port}/a")).size == (8, 4)
+        error = await refusal(made.load(f"http://other.internal:{port}/b"))
+        assert "not among those" in error.message
+        error = await refusal(made.load(f"{url}/c"))
+        assert "not among those" in error.message
+        assert paths == ["/a"]
+
+
+async def test_the_loopback_is_reached_through_a_listed_block() -> None:
+    async with serving(picture) as (url, _):
+        made = loader(permitted=is_public, allowedHosts=["127.0.0.0/8"])
+        assert (await made.load(f"{url}/a")).size == (8, 4)
+
+
+async def test_a_listed_host_may_not_redirect_to_another() -> None:
+    async def away(path: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(b"", "302 Found", location=f"http://other.internal:{port}/secret"))
+
+    async with serving(away) as (url, paths):
+        port = url.rpartition(":")[2]
+        made = loader(permitted=is_public, resolver=names, allowedHosts=["images.internal"])
+        error = await refusal(made.load(f"http://images.internal:{port}/a"))
+        assert "not among those" in error.message
+        assert paths == ["/a"]
+
+
+async def test_a_listed_name_is_resolved_once_and_connected_to_that_address() -> None:
+    found = ["127.0.0.1", "169.254.169.254"]
+
+    async def rebinding(host: str, port: int) -> list[IpAddress]:
+        return [ipaddress.ip_address(found.pop(0))]
+
+    async with serving(picture) as (url, paths):
+        port = url.rpartition(":")[2]
+        made = loader(permitted=is_public, resolver=rebinding, allowedHosts=["images.internal"])
+        address = f"http://images.internal:{port}/a"
+        assert (await made.load(address)).size == (8, 4)
+        assert found == ["169.254.169.254"]
+        assert (await refusal(made.load(address))).status == 400
+        assert paths == ["/a"]
+
+
 async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
     async def resolver(host: str, port: int) -> list[IpAddress]:
         return [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("10.0.0.1")]

@@ -48,6 +48,23 @@ def test_more_cores_give_more_lanes(threads: int, lanes: int, each: int) -> None
     assert (placement.lanes, placement.threads) == (lanes, each)
 
 
+@pytest.mark.parametrize(
+    ("device", "threads", "passes", "lanes", "each"),
+    [
+        ("cpu", 16, 1, 1, 16),
+        ("cpu", 16, 2, 2, 8),
+        ("cpu", 2, 8, 2, 1),
+        ("cpu", 0, 3, 1, 1),
+        ("cuda", 4, 3, 3, 4),
+    ],
+)
+def test_the_passes_asked_for(
+    device: str, threads: int, passes: int, lanes: int, each: int
+) -> None:
+    placement = place(device, threads, "int8", None, passes)
+    assert (placement.lanes, placement.threads) == (lanes, each)
+
+
 def test_a_named_gpu_and_a_batch_of_ones_own() -> None:
     placement = place("cuda:3", 2, "float16", 5)
     assert (placement.device, placement.index, placement.lanes, placement.batch) == (

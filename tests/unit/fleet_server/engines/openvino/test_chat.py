@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,11 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Cache
 from fleet_server.chat.schema_grammar import grammar
 from fleet_server.engines.openvino import chat_files
-from fleet_server.engines.openvino.chat import OpenVinoChat
+from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step, TextModel
 
-SPEC = ModelSpec.model_validate({"model": "smollm2", "limits": {"maxConcurrent": 4}})
+SPEC = ModelSpec.model_validate({"model": "smollm2", "batching": {"maxSize": 4}})
 
 
 class Running:
@@ -58,6 +59,20 @@ def model(folder: Path) -> Iterator[OpenVinoChat]:
     engine = OpenVinoChat(SPEC, folder, threads=2)
     yield engine
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "number"),
+    [
+        ({}, DEFAULT_SEQUENCES),
+        ({"limits": {"maxConcurrent": 1}}, DEFAULT_SEQUENCES),
+        ({"batching": {"maxSize": 8}, "limits": {"maxConcurrent": 2}}, 8),
+        ({"batching": {"enabled": False}, "limits": {"maxConcurrent": 4}}, 1),
+        ({"batching": {"enabled": False, "maxSize": 8}}, 1),
+    ],
+)
+def test_the_batch_is_bounded_by_its_own_settings(fields: dict[str, Any], number: int) -> None:
+    assert sequences(ModelSpec.model_validate({"model": "m"} | fields)) == number
 
 
 def test_answers_and_stops(model: OpenVinoChat) -> None:
@@ -228,6 +243,19 @@ def test_closing_ends_running_answers(folder: Path) -> None:
     assert isinstance(running.wait()[1].error, NotReady)
     with pytest.raises(NotReady):
         engine.submit(engine.prompt([{"role": "user", "content": "x"}], []), Sampling(1), print)
+
+
+def test_nothing_is_written_into_a_cache_of_the_hub(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--a--b/snapshots/c0ffee"
+    own = tmp_path / "a--b-0123456789"
+    for folder in (snapshot, own):
+        folder.mkdir(parents=True)
+        (folder / "model.gguf").touch()
+    assert chat_files.IrWriter.beside(snapshot / "model.gguf") is None
+    assert [path.name for path in snapshot.iterdir()] == ["model.gguf"]
+    writer = chat_files.IrWriter.beside(own / "model.gguf")
+    assert writer is not None
+    writer.abandon()
 
 
 def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""What a server runs with, for its log: the settings that decide its speed, and those without an
+effect here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fleet_contract.settings import retired
+from fleet_contract.spec import ModelSpec, Task
+from fleet_server.admission import passes_at_once, places
+from fleet_server.engines.choose import Choice
+
+BLOCKS = ("limits", "batching", "cache", "warmup")
+VECTORS = (Task.EMBEDDING, Task.RERANK)
+
+
+def runtime_config(spec: ModelSpec, model: Any, choice: Choice, threads: int) -> dict[str, Any]:
+    """Fields of the event `runtime_config`. `requests_at_once` is how many run before others wait,
+    `passes_at_once` how many passes of an encoder they share."""
+    passes = passes_at_once(spec, model) if spec.task in VECTORS else None
+    return {
+        "model": spec.model,
+        "task": spec.task.value,
+        "engine": choice.engine.value,
+        "device": getattr(model, "device", None) or choice.device,
+        "dtype": getattr(model, "dtype", None) or spec.dtype.value,
+        "threads": threads,
+        "requests_at_once": places(spec, model),
+        "passes_at_once": passes,
+        "pass_size": spec.pass_size if spec.task in VECTORS else None,
+        **{name: getattr(spec, name).model_dump(mode="json") for name in BLOCKS},
+    }
+
+
+def without_effect(spec: ModelSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables and fields that are set and change nothing for this model, and why."""
+    found = retired(environ)
+    if spec.batching.window_ms and spec.task not in VECTORS:
+        found["batching.windowMs"] = f"{spec.task.value} requests never wait for company"
+    return found

@@ -1,0 +1,130 @@
+"""Several servers of a model, whose handler brings no weights, as `modelfleet up -f` runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+MODEL = "acme/own"
+SERVERS = 3
+FLEET = f"""
+apiVersion: modelfleet.dev/v1alpha1
+kind: InferenceModel
+metadata: {{name: own}}
+spec:
+  model: {MODEL}
+  task: embedding
+  handler: acme_models.Embedding
+  replicas: {SERVERS}
+  image: registry.example.com/own:1
+  nodeSelector: {{disk: fast}}
+---
+apiVersion: modelfleet.dev/v1alpha1
+kind: InferenceModel
+metadata: {{name: stopped}}
+spec: {{model: acme/stopped, task: embedding, handler: acme_models.Embedding, replicas: 0}}
+"""
+HANDLER = '''
+import os
+
+import numpy as np
+
+
+class Embedding:
+    """Vectors that show which process made them."""
+
+    dimensions, max_tokens, vocab_size = 2, 8, 10
+
+    def __init__(self, spec, folder, threads):
+        self.threads = threads
+
+    def tokenize(self, texts):
+        return [[1] for _ in texts]
+
+    def truncate(self, token_ids):
+        return token_ids[:8]
+
+    def embed(self, batch):
+        angle = (os.getpid() % 6000) / 1000
+        return np.array([[np.cos(angle), np.sin(angle)]] * len(batch), dtype=np.float32)
+
+    def close(self):
+        pass
+'''
+
+
+@pytest.fixture(scope="module")
+def fleet(start_fleet: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("replicas")
+    (folder / "acme_models.py").write_text(HANDLER)
+    (folder / "fleet.yaml").write_text(FLEET)
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    with start_fleet(
+        "-f", "fleet.yaml", folder=folder, HOLD_SECONDS="0",
+        PYTHONPATH=os.pathsep.join(filter(None, paths)),
+    ) as started:  # fmt: skip
+        started.wait_for("The fleet answers at", 120)
+        yield started
+        assert started.end() == 0
+
+
+def servers(fleet: Any) -> list[Any]:
+    return [
+        child for child in fleet.children()
+        if f'"model":"{MODEL}"' in child.environ().get("MODELFLEET_SPEC", "")
+    ]  # fmt: skip
+
+
+async def answering(http: httpx.AsyncClient, number: int = 30) -> set[float]:
+    """The first value of the vectors of some requests: one for each process that answered."""
+    found = set()
+    for text in range(number):
+        answer = await http.post("/v1/embeddings", json={"model": MODEL, "input": f"t{text}"})
+        assert answer.status_code == 200, answer.text
+        found.add(answer.json()["data"][0]["embedding"][0])
+    return found
+
+
+def test_each_has_a_row_a_log_and_a_share_of_the_cpus(fleet: Any) -> None:
+    rows = [line for line in fleet.lines if line.startswith(MODEL)]
+    assert len({line.split()[-3] for line in rows}) == SERVERS
+    assert any("stopped" in line for line in fleet.lines if line.startswith("acme/stopped"))
+    logs = {path.name for path in Path(fleet.folder / "run" / str(fleet.port)).glob("*.log")}
+    assert logs == {"router.log", *(f"acme--own-{number}.log" for number in (1, 2, 3))}
+    threads = {child.environ()["MODELFLEET_THREADS"] for child in servers(fleet)}
+    assert len(threads) == 1
+
+
+def test_what_only_a_cluster_honours_is_named(fleet: Any) -> None:
+    (line,) = (line for line in fleet.lines if line.startswith("Only a cluster honours"))
+    assert line == "Only a cluster honours: acme/own (image, nodeSelector)."
+
+
+async def test_the_router_spreads_requests_over_all(http: httpx.AsyncClient) -> None:
+    assert len(await answering(http)) == SERVERS
+
+
+async def test_a_stopped_model_is_known_and_does_not_answer(http: httpx.AsyncClient) -> None:
+    listed = (await http.get("/v1/models")).json()["data"]
+    assert {each["id"] for each in listed} == {MODEL, "acme/stopped"}
+    answer = await http.post("/v1/embeddings", json={"model": "acme/stopped", "input": "a"})
+    assert answer.status_code == 503
+
+
+async def test_the_others_answer_while_one_is_started_again(
+    fleet: Any, http: httpx.AsyncClient, until: Any
+) -> None:
+    before = await answering(http)
+    servers(fleet)[0].kill()
+    assert await answering(http, 10) <= before
+    fleet.wait_for("is ready after", 60)
+
+    async def all_again() -> bool:
+        return len(await answering(http)) == SERVERS
+
+    assert await until(all_again)

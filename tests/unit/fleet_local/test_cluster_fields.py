@@ -1,0 +1,69 @@
+"""What of a manifest has no effect without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fleet_contract.spec import ModelSpec
+from fleet_local import cluster_fields
+from fleet_local.errors import StartError
+from fleet_local.selection import check
+
+Spec = Callable[..., ModelSpec]
+
+HONOURED = frozenset({
+    "model", "aliases", "task", "engine", "handler", "device", "dtype", "source", "sha256",
+    "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
+    "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
+    "replicas", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
+})  # fmt: skip
+REFUSED = frozenset({"files", "container"})
+
+
+def test_every_field_is_honoured_ignored_by_name_or_refused() -> None:
+    known = HONOURED | REFUSED | set(cluster_fields.IGNORED)
+    assert set(ModelSpec.model_fields) <= known
+    assert not HONOURED & set(cluster_fields.IGNORED)
+
+
+def test_what_a_manifest_sets_is_named_as_it_is_written(spec: Spec) -> None:
+    given = spec(replicas=2, scaleToZeroAfter=60, nodeSelector={"a": "b"}, image="x", maxReplicas=3)
+    assert cluster_fields.ignored(given) == [
+        "maxReplicas", "scaleToZeroAfter", "image", "nodeSelector",
+    ]  # fmt: skip
+
+
+def test_what_the_catalog_sets_is_not_named(spec: Spec) -> None:
+    entry = spec("a", resources={"requests": {"memory": "1Gi"}})
+    own = entry.model_copy(update={"image": "x"})
+    other = spec("b", tolerations=[{"key": "gpu"}])
+    catalog = {"a": entry}
+    assert cluster_fields.notice([entry, spec("c")], catalog) is None
+    assert cluster_fields.notice([own, other], catalog) == (
+        "Only a cluster honours: a (image); b (tolerations)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"engine": "vllm"}, "container"),
+        ({"engine": "container", "container": {"image": "x"}}, "container"),
+        ({"files": [{"path": "/etc/prompt", "content": "x"}]}, "/etc/prompt"),
+    ],
+)
+def test_what_would_change_answers_is_refused(
+    spec: Spec, fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(StartError, match=words) as caught:
+        check([spec(**fields)])
+    assert caught.value.hint
+
+
+def test_a_fleet_of_stopped_models_is_refused(spec: Spec) -> None:
+    with pytest.raises(StartError, match="stopped"):
+        check([spec("a", replicas=0)])
+    check([spec("a", replicas=0), spec("b")])
