@@ -21,11 +21,18 @@ THREADS_PER_LANE = 4
 MAX_LANES = 4
 CPU_BATCH = 4
 CUDA_BATCH = 16
+"""Windows of 30 seconds in a pass."""
+CPU_SHORT_BATCH = 8
+"""Windows of up to 15 seconds in a pass: less work than 4 of 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`lanes` passes run side by side with `threads` each, at most `batch` windows in a pass."""
+    """`lanes` passes run side by side with `threads` each, at most `batch` windows in a pass.
+
+    `short_batch` is the most short windows in a pass, None where windows are filled up to 30
+    seconds.
+    """
 
     device: str
     index: int
@@ -33,13 +40,15 @@ class Placement:
     lanes: int
     threads: int
     batch: int
+    short_batch: int | None = None
 
 
 def place(device: str, threads: int, compute_type: str, max_batch: int | None) -> Placement:
     """How to use `threads` (CPU only) on `device` (`cpu`, `cuda` or `cuda:N`).
 
     A pass of a small model gains little beyond four threads, so more cores give more lanes. The
-    batch is short on a CPU, where it bounds how long a newcomer waits for the pass before it.
+    batch is small on a CPU, where it bounds how long a newcomer waits for the pass before it, and
+    windows are short there: a GPU has the encoder's work done in no time.
     """
     kind, _, number = device.partition(":")
     if kind == "cuda":
@@ -48,7 +57,9 @@ def place(device: str, threads: int, compute_type: str, max_batch: int | None) -
         )
     lanes = min(MAX_LANES, max(1, threads // THREADS_PER_LANE))
     each = max(1, threads // lanes)
-    return Placement("cpu", 0, compute_type, lanes, each, max_batch or CPU_BATCH)
+    return Placement(
+        "cpu", 0, compute_type, lanes, each, max_batch or CPU_BATCH, max_batch or CPU_SHORT_BATCH
+    )
 
 
 def compute_type(device: str, dtype: Dtype, supported: Collection[str]) -> str:
