@@ -26,9 +26,9 @@ BEST_OF = 5
 MAX_LENGTH = 448
 """Positions of Whisper's decoder; half of them at most are new tokens."""
 WARM_TOKENS = 8
-SHORT_PAD = 2 * RATE
-"""Samples of silence behind the speech of a window that is not filled up: without any, Whisper
-does not always notice the end."""
+SHORT_PAD = 4 * RATE
+"""Least silence after a window that is not filled up, in samples. Without any, Whisper does not
+notice the end and repeats itself; with one second it errs no more often than with 30 filled up."""
 MAX_PROMPT = MAX_LENGTH // 2 - 1
 
 
