@@ -17,7 +17,7 @@ from fleet_server.engines.ctranslate2.guards import Answer, Attempt, compression
 from fleet_server.engines.ctranslate2.job import Job
 from fleet_server.engines.ctranslate2.line import Batch, Outcome
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE
-from fleet_server.engines.ctranslate2.windows import Window
+from fleet_server.engines.ctranslate2.windows import SHORT_FILLED, Window
 from fleet_server.engines.ctranslate2.words import Heard, align
 from fleet_server.protocols import Float32, Segment
 
@@ -26,9 +26,6 @@ BEST_OF = 5
 MAX_LENGTH = 448
 """Positions of Whisper's decoder; half of them at most are new tokens."""
 WARM_TOKENS = 8
-SHORT_PAD = 4 * RATE
-"""Least silence after a window that is not filled up, in samples. Without any, Whisper does not
-notice the end and repeats itself; with one second it errs no more often than with 30 filled up."""
 MAX_PROMPT = MAX_LENGTH // 2 - 1
 
 
@@ -37,6 +34,12 @@ class Decoder:
 
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
+        # On a CPU a pass of the encoder fills all cores with one window, and the attention of
+        # several takes more memory than the caches hold: 8 together take half as long again.
+        # Outputs in half precision have no numpy type that CTranslate2 takes back.
+        self._encodes_apart = (
+            model.model.device == "cpu" and "float16" not in model.model.compute_type
+        )
         self._tokenizers: dict[tuple[str, str], tuple[Tokenizer, Sequence[int]]] = {}
 
     def prompt_tokens(self, text: str | None) -> tuple[int, ...]:
@@ -50,7 +53,7 @@ class Decoder:
     def run(self, batch: Batch) -> list[Outcome]:
         """Decode the windows together. Raises what CTranslate2 raises."""
         attempt = batch[0][0].attempt(batch[0][1])
-        encoded = self._encode(_samples(batch, attempt))
+        encoded = self._encode([_samples(job, window, attempt) for job, window in batch])
         languages = self._languages(batch, encoded)
         answers = self._generate(batch, languages, encoded, attempt.temperature)
         heard: list[Heard | None] = []
@@ -71,9 +74,12 @@ class Decoder:
         self._model.model.generate(encoded, [prompt], max_length=length, beam_size=BEAM_SIZE)
 
     def _encode(self, samples: list[Float32]) -> Any:
-        extractor = self._model.feature_extractor
+        extractor, model = self._model.feature_extractor, self._model.model
         features = [extractor(piece, padding=0)[:, : extractor.nb_max_frames] for piece in samples]
-        return self._model.model.encode(get_ctranslate2_storage(np.stack(features)))
+        if len(features) == 1 or not self._encodes_apart:
+            return model.encode(get_ctranslate2_storage(np.stack(features)))
+        rows = [np.array(model.encode(get_ctranslate2_storage(one[None]))) for one in features]
+        return get_ctranslate2_storage(np.concatenate(rows))
 
     def _languages(self, batch: Batch, encoded: Any) -> list[str]:
         """The language of each window's job; the likeliest over a job's windows decides."""
@@ -127,7 +133,8 @@ class Decoder:
     ) -> tuple[list[Segment], Window | None]:
         """The segments of an answer, and the window that has to be decoded next, if any."""
         if answer.is_silence:
-            return [], None
+            # Short padding raises the probability of no speech, most of all in translations.
+            return [], None if job.attempt(window).filled else window.again(answer)
         if answer.is_doubtful:
             if job.can_retry(window):
                 return [], window.again(answer)
@@ -179,17 +186,10 @@ class Decoder:
         return self._tokenizers[key]
 
 
-def _samples(batch: Batch, attempt: Attempt) -> list[Float32]:
-    """The windows of a pass, padded with silence to one length."""
-    length = LONGEST
-    if not attempt.filled:
-        longest = max(window.end - window.start for _, window in batch)
-        length = min(LONGEST, longest + SHORT_PAD)
-    return [_padded(job.audio[window.start : window.end], length) for job, window in batch]
-
-
-def _padded(audio: Float32, length: int) -> Float32:
-    return np.pad(np.asarray(audio, dtype=np.float32), (0, length - len(audio)))
+def _samples(job: Job, window: Window, attempt: Attempt) -> Float32:
+    """The window padded with silence to a length that depends on no other window of its pass."""
+    audio = np.asarray(job.audio[window.start : window.end], dtype=np.float32)
+    return np.pad(audio, (0, (LONGEST if attempt.filled else SHORT_FILLED) - len(audio)))
 
 
 def _segment(

@@ -19,8 +19,7 @@ LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 class Attempt:
     """How a window is decoded: by beam search at `temperature` 0, else by sampling.
 
-    `filled` windows are padded with silence to 30 seconds, as in training. The others get a short
-    pad only: the encoder takes a fifth of the time for 13 seconds, but loops a little more often.
+    `filled` windows are padded with silence to 30 seconds, as in training, the others to 18.
     """
 
     temperature: float
@@ -29,7 +28,7 @@ class Attempt:
 
 FILLED = tuple(Attempt(temperature) for temperature in LADDER)
 SHORTENED = (Attempt(0.0, filled=False), *FILLED)
-"""Attempts in turn; a doubtful answer to a short window may come from its short pad."""
+"""Attempts in turn: what is doubtful about a short window may come from its short padding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,22 +15,19 @@ from fleet_server.protocols import Float32, Segment, SpeechOptions, Word
 
 @dataclass(frozen=True, slots=True)
 class PassKey:
-    """What the windows of one pass have in common.
-
-    CTranslate2 takes prompts of one length and one temperature in a batch, and pads all windows to
-    one length: those up to `SHORT` would pay dearly for a longer one in their pass.
-    """
+    """What the windows of one pass have in common: CTranslate2 takes one temperature, prompts of
+    one length and features of one length in a batch."""
 
     attempt: Attempt
     prompt_length: int
-    short: bool
     words: bool
 
 
 @dataclass(eq=False, slots=True)
 class Job:
     """Guarded by the line's lock, except `done`. `language` is None until it was detected; `told`
-    counts the segments handed to `options.heard`; `ladder` holds the attempts at a window."""
+    counts the segments handed to `options.heard`; `ladder` holds the attempts at a window of up to
+    `SHORT` samples."""
 
     audio: Float32
     options: SpeechOptions
@@ -49,21 +46,15 @@ class Job:
         """How `window` is decoded next. A temperature that the client chose is the only one."""
         if self.options.temperature is not None:
             return Attempt(self.options.temperature)
-        return self.ladder[window.attempt]
+        return self._attempts(window)[window.attempt]
 
     def can_retry(self, window: Window) -> bool:
         """Whether an attempt is left after the next one at `window`."""
-        return self.options.temperature is None and window.attempt + 1 < len(self.ladder)
+        return self.options.temperature is None and window.attempt + 1 < len(self._attempts(window))
 
     def key(self, window: Window) -> PassKey:
         """Equal for windows that may share a pass."""
-        attempt = self.attempt(window)
-        return PassKey(
-            attempt=attempt,
-            prompt_length=len(self.prompt),
-            short=not attempt.filled and window.end - window.start <= SHORT,
-            words=self.options.word_timestamps,
-        )
+        return PassKey(self.attempt(window), len(self.prompt), self.options.word_timestamps)
 
     def take(self, key: PassKey | None) -> Window | None:
         """Move the first waiting window with `key`, any window if None, to the running ones."""
@@ -73,6 +64,9 @@ class Job:
                 self.running.append(window)
                 return window
         return None
+
+    def _attempts(self, window: Window) -> Sequence[Attempt]:
+        return self.ladder if window.end - window.start <= SHORT else FILLED
 
     def retry(self, windows: Sequence[Window]) -> None:
         """Put `windows` before all that wait."""

@@ -133,7 +133,7 @@ class Line:
         return batch
 
     def _room(self, key: PassKey) -> int:
-        return self._short_limit if key.short else self._limit
+        return self._limit if key.attempt.filled else self._short_limit
 
     @staticmethod
     def _ready(job: Job, batch: Batch) -> bool:
