@@ -179,7 +179,8 @@ def test_a_request_cancelled_between_passes_has_no_other_pass(
     assert ended.wait(60)
     # A later request has its pass behind any that the cancelled one still had.
     assert engine.transcribe(speech, SpeechOptions(language="en"), lambda: False).segments
-    assert passes == [CPU_SHORT_BATCH, 1]
+    assert passes[0] == CPU_SHORT_BATCH
+    assert set(passes[1:]) == {1}
 
 
 def test_requests_sent_at_once_share_passes(
@@ -210,4 +211,4 @@ def test_requests_sent_at_once_share_passes(
                               recordings))  # fmt: skip
     for sentence, text in zip(SENTENCES, found, strict=True):
         assert set(sentence.lower().strip(".").split()) & set(text.lower().strip(".").split())
-    assert passes[:2] == [1, 3]
+    assert passes[0] + passes[1] == len(recordings)
