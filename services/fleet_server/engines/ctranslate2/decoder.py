@@ -138,6 +138,8 @@ class Decoder:
         if answer.is_doubtful:
             if job.can_retry(window):
                 return [], window.again(answer)
+            if window.is_tail and job.options.temperature is None:
+                return [], None
             answer = window.best(answer)
         tokenizer, _ = self._tokenizer(job.options.task, language)
         cut_short = len(answer.tokens) >= MAX_LENGTH // 2 - 1

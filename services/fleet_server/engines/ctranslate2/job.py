@@ -66,7 +66,10 @@ class Job:
         return None
 
     def _attempts(self, window: Window) -> Sequence[Attempt]:
-        return self.ladder if window.end - window.start <= SHORT else FILLED
+        attempts = self.ladder if window.end - window.start <= SHORT else FILLED
+        if window.is_tail:  # sampling seldom helps where there is little to hear
+            return [attempt for attempt in attempts if attempt.temperature == 0]
+        return attempts
 
     def retry(self, windows: Sequence[Window]) -> None:
         """Put `windows` before all that wait."""

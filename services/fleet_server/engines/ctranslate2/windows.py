@@ -12,6 +12,8 @@ MAX_GAP = 3 * RATE
 """Samples of silence that a window may contain; after more, Whisper often stops listening."""
 MIN_REST = RATE
 """Samples of speech left unread that are worth another pass, and least progress of one."""
+MAX_TAIL = 5 * RATE
+"""Samples of a rest that is given up when the model stays in doubt: often it is no speech."""
 SHORT = 15 * RATE
 """Samples of a window on a CPU, where the encoder's attention costs the square of the length."""
 SHORT_FILLED = SHORT + 3 * RATE
@@ -25,12 +27,13 @@ class Window:
     """At most 30 seconds of a recording; `spans` is the speech in it.
 
     `refused` is the best of the doubtful answers in a window that is decoded again, and `retry`
-    the number of the next attempt then.
+    the number of the next attempt then. `is_tail` marks a short rest of another window.
     """
 
     spans: tuple[Span, ...]
     refused: Answer | None = None
     retry: int = 1
+    is_tail: bool = False
 
     @property
     def attempt(self) -> int:
@@ -70,7 +73,7 @@ class Window:
         )
         if sum(span.end - span.start for span in left) < MIN_REST:
             return None
-        return Window(left)
+        return Window(left, is_tail=left[-1].end - left[0].start <= MAX_TAIL)
 
 
 def plan(spans: Sequence[Span], longest: int = LONGEST) -> list[Window]:

@@ -52,3 +52,13 @@ def test_a_window_is_taken_by_what_its_pass_is_for() -> None:
     assert one.take(one.key(first)) is None
     assert list(one.waiting) == [long]
     assert one.running == [first, last]
+
+
+def test_a_short_rest_is_not_sampled() -> None:
+    rest = Window((Span(0, 9 * RATE),)).rest(heard=6)
+    assert rest is not None
+    assert job().can_retry(rest)
+    assert not job().can_retry(rest.again(DOUBT))
+    longer = Window((Span(0, 12 * RATE),)).rest(heard=6)
+    assert longer is not None
+    assert job().can_retry(longer.again(DOUBT))
