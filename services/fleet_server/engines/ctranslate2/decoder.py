@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,12 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_suppressed_tokens
 
 from fleet_server.engines.ctranslate2 import pieces
-from fleet_server.engines.ctranslate2.guards import LADDER, Answer, best, compression_ratio
+from fleet_server.engines.ctranslate2.guards import Answer, Attempt, compression_ratio
 from fleet_server.engines.ctranslate2.job import Job
 from fleet_server.engines.ctranslate2.line import Batch, Outcome
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE
-from fleet_server.engines.ctranslate2.windows import Window
-from fleet_server.engines.ctranslate2.words import align
+from fleet_server.engines.ctranslate2.windows import SHORT_FILLED, Window
+from fleet_server.engines.ctranslate2.words import Heard, align
 from fleet_server.protocols import Float32, Segment
 
 BEAM_SIZE = 5
@@ -33,6 +34,12 @@ class Decoder:
 
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
+        # On a CPU a pass of the encoder fills all cores with one window, and the attention of
+        # several takes more memory than the caches hold: 8 together take half as long again.
+        # Outputs in half precision have no numpy type that CTranslate2 takes back.
+        self._encodes_apart = (
+            model.model.device == "cpu" and "float16" not in model.model.compute_type
+        )
         self._tokenizers: dict[tuple[str, str], tuple[Tokenizer, Sequence[int]]] = {}
 
     def prompt_tokens(self, text: str | None) -> tuple[int, ...]:
@@ -45,16 +52,19 @@ class Decoder:
 
     def run(self, batch: Batch) -> list[Outcome]:
         """Decode the windows together. Raises what CTranslate2 raises."""
-        encoded = self._encode([_samples(job, window) for job, window in batch])
+        attempt = batch[0][0].attempt(batch[0][1])
+        encoded = self._encode([_samples(job, window, attempt) for job, window in batch])
         languages = self._languages(batch, encoded)
-        if batch[0][1].refused is not None:
-            answers = [self._climb(*batch[0], languages[0], encoded)]
-        else:
-            answers = self._generate(batch, languages, encoded, batch[0][0].temperature)
-        return [
-            self._outcome(job, window, language, answer, encoded)
-            for (job, window), language, answer in zip(batch, languages, answers, strict=True)
-        ]
+        answers = self._generate(batch, languages, encoded, attempt.temperature)
+        heard: list[Heard | None] = []
+        outcomes: list[Outcome] = []
+        for (job, window), language, answer in zip(batch, languages, answers, strict=True):
+            segments, again = self._read(job, window, language, answer)
+            heard.append((segments, window) if segments else None)
+            outcomes.append(Outcome(language, segments, again))
+        if batch[0][0].options.word_timestamps:
+            return self._with_words(batch, encoded, heard, outcomes)
+        return outcomes
 
     def warm(self, audio: Float32) -> None:
         """A few tokens for `audio`, not filled up to 30 seconds. Raises what CTranslate2 raises."""
@@ -64,19 +74,26 @@ class Decoder:
         self._model.model.generate(encoded, [prompt], max_length=length, beam_size=BEAM_SIZE)
 
     def _encode(self, samples: list[Float32]) -> Any:
-        extractor = self._model.feature_extractor
+        extractor, model = self._model.feature_extractor, self._model.model
         features = [extractor(piece, padding=0)[:, : extractor.nb_max_frames] for piece in samples]
-        return self._model.model.encode(get_ctranslate2_storage(np.stack(features)))
+        if len(features) == 1 or not self._encodes_apart:
+            return model.encode(get_ctranslate2_storage(np.stack(features)))
+        rows = [np.array(model.encode(get_ctranslate2_storage(one[None]))) for one in features]
+        return get_ctranslate2_storage(np.concatenate(rows))
 
     def _languages(self, batch: Batch, encoded: Any) -> list[str]:
-        """A job's first window decides its language."""
+        """The language of each window's job; the likeliest over a job's windows decides."""
         known = {id(job): job.language for job, _ in batch}
         if None in known.values():
-            for (job, _), found in zip(
-                batch, self._model.model.detect_language(encoded), strict=True
-            ):
+            likely: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+            found = self._model.model.detect_language(encoded)
+            for (job, _), probabilities in zip(batch, found, strict=True):
+                for token, probability in probabilities:
+                    likely[id(job)][token] += probability
+            for job, _ in batch:
                 if known[id(job)] is None:
-                    known[id(job)] = found[0][0].strip("<|>")
+                    tokens = likely[id(job)]
+                    known[id(job)] = max(tokens, key=tokens.__getitem__).strip("<|>")
         return [known[id(job)] or "en" for job, _ in batch]
 
     def _generate(
@@ -111,25 +128,19 @@ class Decoder:
             temperature=temperature,
         )
 
-    def _climb(self, job: Job, window: Window, language: str, encoded: Any) -> Answer:
-        """Try higher temperatures until an answer is trusted."""
-        tried = [window.refused] if window.refused is not None else []
-        for temperature in LADDER[1:]:
-            if job.gone:
-                break
-            answer = self._generate([(job, window)], [language], encoded, temperature)[0]
-            if not answer.is_doubtful:
-                return answer
-            tried.append(answer)
-        return best(tried)
-
-    def _outcome(
-        self, job: Job, window: Window, language: str, answer: Answer, encoded: Any
-    ) -> Outcome:
+    def _read(
+        self, job: Job, window: Window, language: str, answer: Answer
+    ) -> tuple[list[Segment], Window | None]:
+        """The segments of an answer, and the window that has to be decoded next, if any."""
         if answer.is_silence:
-            return Outcome(language)
-        if answer.is_doubtful and window.refused is None and job.options.temperature is None:
-            return Outcome(language, again=replace(window, refused=answer))
+            # Short padding raises the probability of no speech, most of all in translations.
+            return [], None if job.attempt(window).filled else window.again(answer)
+        if answer.is_doubtful:
+            if job.can_retry(window):
+                return [], window.again(answer)
+            if window.is_tail and job.options.temperature is None:
+                return [], None
+            answer = window.best(answer)
         tokenizer, _ = self._tokenizer(job.options.task, language)
         cut_short = len(answer.tokens) >= MAX_LENGTH // 2 - 1
         found = pieces.split(
@@ -140,10 +151,31 @@ class Decoder:
             for piece in found
             if (segment := _segment(piece, window, answer, tokenizer)) is not None
         ]
-        rest = window.rest(found[-1].end) if segments else None
-        if job.options.word_timestamps and segments:
-            segments = align(self._model, tokenizer, encoded, segments, window)
-        return Outcome(language, segments, rest)
+        return segments, window.rest(found[-1].end) if segments else None
+
+    def _with_words(
+        self,
+        batch: Batch,
+        encoded: Any,
+        heard: Sequence[Heard | None],
+        outcomes: Sequence[Outcome],
+    ) -> list[Outcome]:
+        """The outcomes with the words of their segments, aligned together in each language."""
+        spoken = [
+            (job.options.task, outcome.language)
+            for (job, _), outcome in zip(batch, outcomes, strict=True)
+        ]
+        result = list(outcomes)
+        for kind in dict.fromkeys(spoken):
+            chosen = [entry if own == kind else None
+                      for entry, own in zip(heard, spoken, strict=True)]  # fmt: skip
+            if not any(chosen):
+                continue
+            found = align(self._model, self._tokenizer(*kind)[0], encoded, chosen)
+            for number, segments in enumerate(found):
+                if chosen[number] is not None:
+                    result[number] = replace(result[number], segments=segments)
+        return result
 
     def _tokenizer(self, task: str, language: str) -> tuple[Tokenizer, Sequence[int]]:
         key = (task, language)
@@ -156,10 +188,10 @@ class Decoder:
         return self._tokenizers[key]
 
 
-def _samples(job: Job, window: Window) -> Float32:
-    """The window filled up with silence to 30 seconds, as the model was trained."""
+def _samples(job: Job, window: Window, attempt: Attempt) -> Float32:
+    """The window padded with silence to a length that depends on no other window of its pass."""
     audio = np.asarray(job.audio[window.start : window.end], dtype=np.float32)
-    return np.pad(audio, (0, LONGEST - len(audio)))
+    return np.pad(audio, (0, (LONGEST if attempt.filled else SHORT_FILLED) - len(audio)))
 
 
 def _segment(

@@ -21,11 +21,18 @@ THREADS_PER_LANE = 4
 MAX_LANES = 4
 CPU_BATCH = 4
 CUDA_BATCH = 16
+"""Windows of 30 seconds in a pass."""
+CPU_SHORT_BATCH = 8
+"""Windows of up to 15 seconds in a pass: less work than 4 of 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`lanes` passes run side by side with `threads` each, at most `batch` windows in a pass."""
+    """`lanes` passes run side by side with `threads` each, at most `batch` windows in a pass.
+
+    `short_batch` is the most short windows in a pass, None where windows are filled up to 30
+    seconds.
+    """
 
     device: str
     index: int
@@ -33,6 +40,7 @@ class Placement:
     lanes: int
     threads: int
     batch: int
+    short_batch: int | None = None
 
 
 def place(
@@ -46,7 +54,8 @@ def place(
     run side by side where that is not for the device to decide.
 
     A pass of a small model gains little beyond four threads, so more cores give more lanes. The
-    batch is short on a CPU, where it bounds how long a newcomer waits for the pass before it.
+    batch is small on a CPU, where it bounds how long a newcomer waits for the pass before it, and
+    windows are short there: a GPU has the encoder's work done in no time.
     """
     kind, _, number = device.partition(":")
     if kind == "cuda":
@@ -61,7 +70,9 @@ def place(
     most = passes or min(MAX_LANES, threads // THREADS_PER_LANE)
     lanes = max(1, min(most, threads))
     each = max(1, threads // lanes)
-    return Placement("cpu", 0, compute_type, lanes, each, max_batch or CPU_BATCH)
+    return Placement(
+        "cpu", 0, compute_type, lanes, each, max_batch or CPU_BATCH, max_batch or CPU_SHORT_BATCH
+    )
 
 
 def compute_type(device: str, dtype: Dtype, supported: Collection[str]) -> str:

@@ -22,10 +22,11 @@ from fleet_prepare import cublas
 from fleet_server.engines.ctranslate2 import files
 from fleet_server.engines.ctranslate2.decoder import Decoder
 from fleet_server.engines.ctranslate2.device import Placement, compute_type, place
+from fleet_server.engines.ctranslate2.guards import FILLED, SHORTENED
 from fleet_server.engines.ctranslate2.job import Job
 from fleet_server.engines.ctranslate2.line import Closed, Line
-from fleet_server.engines.ctranslate2.speech import RATE, find_speech
-from fleet_server.engines.ctranslate2.windows import plan
+from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, find_speech
+from fleet_server.engines.ctranslate2.windows import SHORT, plan
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Cancelled, Float32, SpeechOptions, Transcript
 
@@ -58,7 +59,11 @@ class SpeechEngine:
         self.languages = self._known_languages()
         self.max_concurrent = placement.lanes * CONCURRENT_PER_LANE
         self._decoder = Decoder(self._model)
-        self._line = Line(placement.batch if spec.batching.enabled else 1)
+        self._short = placement.short_batch is not None
+        batching = spec.batching.enabled
+        self._line = Line(
+            placement.batch if batching else 1, placement.short_batch if batching else 1
+        )
         self._lanes = [
             threading.Thread(target=self._run, name=f"speech-{number}", daemon=True)
             for number in range(placement.lanes)
@@ -72,12 +77,13 @@ class SpeechEngine:
         """See SpeechModel; `cancelled` is asked about 20 times a second. Raises Cancelled."""
         language = options.language if self.multilingual else "en"
         duration = len(audio) / RATE
-        windows = plan(find_speech(audio, cancelled))
+        windows = plan(find_speech(audio, cancelled), SHORT if self._short else LONGEST)
         if not windows:
             return Transcript(language or "en", duration)
         job = Job(
-            audio, options, self._decoder.prompt_tokens(options.prompt), language, deque(windows)
-        )
+            audio, options, self._decoder.prompt_tokens(options.prompt), language,
+            deque(windows), SHORTENED if self._short else FILLED,
+        )  # fmt: skip
         try:
             self._line.put(job)
             while not job.done.wait(POLL_SECONDS):

@@ -16,6 +16,22 @@ LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a window is decoded: by beam search at `temperature` 0, else by sampling.
+
+    `filled` windows are padded with silence to 30 seconds, as in training, the others to 18.
+    """
+
+    temperature: float
+    filled: bool = True
+
+
+FILLED = tuple(Attempt(temperature) for temperature in LADDER)
+SHORTENED = (Attempt(0.0, filled=False), *FILLED)
+"""Attempts in turn: what is doubtful about a short window may come from its short padding."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A window's tokens and how sure the model is of them."""
 

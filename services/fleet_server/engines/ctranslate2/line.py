@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fleet_server.engines.ctranslate2.job import Job
+from fleet_server.engines.ctranslate2.job import Job, PassKey
 from fleet_server.engines.ctranslate2.windows import Window
 from fleet_server.protocols import Segment
 
@@ -31,10 +31,11 @@ class Closed(Exception):
 
 
 class Line:
-    """`limit` windows at most go into one pass."""
+    """At most `limit` windows go into one pass, or `short_limit` short ones."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, short_limit: int | None = None) -> None:
         self._limit = limit
+        self._short_limit = short_limit or limit
         self._jobs: deque[Job] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -63,11 +64,14 @@ class Line:
                 job.running.remove(window)
                 job.language = job.language or outcome.language
                 job.segments.extend(outcome.segments)
-                if outcome.again is not None and not job.gone:
-                    job.waiting.appendleft(outcome.again)
             for job in {id(job): job for job, _ in batch}.values():
                 if job.gone:
                     continue
+                job.retry([
+                    outcome.again
+                    for (owner, _), outcome in zip(batch, outcomes, strict=True)
+                    if owner is job and outcome.again is not None
+                ])  # fmt: skip
                 try:
                     job.tell()
                 except Exception as error:
@@ -107,27 +111,29 @@ class Line:
         job.done.set()
 
     def _pick(self) -> Batch:
-        """One window of each job in turn, round after round, as long as they may share a pass."""
+        """One window of each job in turn, round after round, as long as they may share a pass.
+
+        The job that was served longest ago comes first and chooses what the pass is for, so each
+        of n jobs has its first window read within n passes.
+        """
         batch: Batch = []
-        key: object = None
+        key: PassKey | None = None
         found = True
-        while found and len(batch) < self._limit:
+        while found and (key is None or len(batch) < self._room(key)):
             found = False
             for job in list(self._jobs):
-                if len(batch) == self._limit:
+                if key is not None and len(batch) == self._room(key):
                     break
-                if not self._ready(job, batch):
+                if not self._ready(job, batch) or (window := job.take(key)) is None:
                     continue
-                own = job.key()
-                if batch and own != key:
-                    continue
-                key, found = own, True
-                window = job.waiting.popleft()
+                key, found = key or job.key(window), True
                 batch.append((job, window))
-                job.running.append(window)
                 self._jobs.remove(job)
                 self._jobs.append(job)
         return batch
+
+    def _room(self, key: PassKey) -> int:
+        return self._limit if key.attempt.filled else self._short_limit
 
     @staticmethod
     def _ready(job: Job, batch: Batch) -> bool:

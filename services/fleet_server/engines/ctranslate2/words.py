@@ -17,14 +17,43 @@ CLOSING = "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word after and before it, as in OpenAI's Whisper."""
 
 
+Heard = tuple[Sequence[Segment], Window]
+
+
+class _Aligned:
+    """Stands in for a WhisperModel whose alignment of one window is known already."""
+
+    def __init__(self, model: WhisperModel, alignment: list[dict[str, Any]]) -> None:
+        self.frames_per_second = model.frames_per_second
+        self._alignment = alignment
+
+    def find_alignment(self, *_: Any) -> list[list[dict[str, Any]]]:
+        return [self._alignment]
+
+
 def align(
-    model: WhisperModel,
-    tokenizer: Tokenizer,
-    encoded: Any,
-    segments: Sequence[Segment],
-    window: Window,
+    model: WhisperModel, tokenizer: Tokenizer, encoded: Any, heard: Sequence[Heard | None]
+) -> list[Sequence[Segment]]:
+    """The segments of each window of a pass with their words, aligned together.
+
+    `encoded` has a row for each entry of `heard`; an entry that is None gives no segments.
+    """
+    tokens = [
+        [] if entry is None else [token for segment in entry[0] for token in segment.tokens
+                                  if token < tokenizer.eot]
+        for entry in heard
+    ]  # fmt: skip
+    frames = [1 if entry is None else max(1, int(entry[1].seconds * 100)) for entry in heard]
+    alignments = model.find_alignment(tokenizer, tokens, encoded, frames)
+    return [
+        () if entry is None else _with_words(_Aligned(model, alignment), tokenizer, entry[0])
+        for entry, alignment in zip(heard, alignments, strict=True)
+    ]
+
+
+def _with_words(
+    aligned: _Aligned, tokenizer: Tokenizer, segments: Sequence[Segment]
 ) -> list[Segment]:
-    """The segments of one window with their words; `encoded` is that window alone."""
     drafts: list[dict[str, Any]] = [
         {
             "seek": segment.seek, "start": segment.start, "end": segment.end,
@@ -32,8 +61,9 @@ def align(
         }
         for segment in segments
     ]  # fmt: skip
-    model.add_word_timestamps(
-        [drafts], tokenizer, encoded, max(1, int(window.seconds * 100)), OPENING, CLOSING,
+    # A window's words depend on no other window, so that they are the same in every pass.
+    WhisperModel.add_word_timestamps(
+        aligned, [drafts], tokenizer, None, 0, OPENING, CLOSING,
         last_speech_timestamp=segments[0].seek / 100,
     )  # fmt: skip
     return [

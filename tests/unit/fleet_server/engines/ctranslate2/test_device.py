@@ -73,3 +73,11 @@ def test_a_named_gpu_and_a_batch_of_ones_own() -> None:
         1,
         5,
     )
+
+
+def test_short_windows_are_for_a_cpu() -> None:
+    assert place("cuda", 2, "float16", None).short_batch is None
+    placement = place("cpu", 2, "int8", None)
+    assert placement.short_batch is not None
+    assert placement.short_batch > placement.batch
+    assert place("cpu", 2, "int8", 3).short_batch == 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleet_server.engines.ctranslate2.guards import Answer
+from fleet_server.engines.ctranslate2.guards import SHORTENED, Answer
 from fleet_server.engines.ctranslate2.job import Job
 from fleet_server.engines.ctranslate2.line import Batch, Closed, Line, Outcome
 from fleet_server.engines.ctranslate2.speech import RATE, Span
@@ -89,11 +89,74 @@ def test_only_what_may_share_a_pass_does() -> None:
     for one in (plain, words, prompted, same, more_words, warm):
         line.put(one)
     passes = []
-    for _ in range(6):
+    for _ in range(4):
         batch = taken(line)
         passes.append(jobs_of(batch))
         line.finish(batch, [Outcome("en")] * len(batch))
-    assert passes == [[plain, same], [words], [prompted], [more_words], [warm], [words]]
+    assert passes == [[plain, same], [words, more_words, words], [prompted], [warm]]
+
+
+def test_windows_of_one_recording_share_passes() -> None:
+    line = Line(4, 8)
+    filled, short = job(10), job(20)
+    short.ladder = SHORTENED
+    for one, sizes in ((filled, [4, 4, 2]), (short, [8, 8, 4])):
+        line.put(one)
+        found = []
+        while not one.done.is_set():
+            batch = taken(line)
+            found.append(len(batch))
+            line.finish(batch, [Outcome("en")] * len(batch))
+        assert found == sizes
+
+
+def test_a_long_window_does_not_lengthen_the_pass_of_short_ones() -> None:
+    line = Line(2, 4)
+    one = job(3)
+    one.ladder = SHORTENED
+    long = Window((Span(9 * RATE, 29 * RATE),))
+    one.waiting.insert(1, long)
+    line.put(one)
+    first, second = taken(line), taken(line)
+    assert [window.start // RATE for _, window in first] == [0, 1, 2]
+    assert second == [(one, long)]
+
+
+def test_each_of_several_requests_is_served_within_as_many_passes() -> None:
+    line = Line(2)
+    hours = [job(240, temperature=0.1 * number) for number in range(1, 5)]
+    for one in hours:
+        line.put(one)
+    newcomer = job(1)
+    line.put(newcomer)
+    passes = 0
+    while not newcomer.done.is_set():
+        batch = taken(line)
+        line.finish(batch, [Outcome("en")] * len(batch))
+        passes += 1
+    assert passes <= len(hours) + 1
+
+
+def test_doubtful_windows_are_retried_together_and_in_order() -> None:
+    line = Line(4)
+    one, other = job(6), job(2)
+    line.put(one)
+    batch = taken(line)
+    again = [window.again(DOUBT) for _, window in batch[:3]]
+    line.put(other)
+    line.finish(batch, [*(Outcome("en", again=window) for window in again), Outcome("en")])
+    assert taken(line) == [(one, window) for window in again]
+    assert jobs_of(taken(line)) == [other, one, other, one]
+
+
+def test_doubtful_windows_of_several_requests_share_the_next_attempt() -> None:
+    line = Line(4)
+    one, other = job(2), job(2)
+    line.put(one)
+    line.put(other)
+    batch = taken(line)
+    line.finish(batch, [Outcome("en", again=window.again(DOUBT)) for _, window in batch])
+    assert sorted(map(id, jobs_of(taken(line)))) == sorted(map(id, [one, one, other, other]))
 
 
 def test_an_unknown_language_waits_for_the_first_window() -> None:

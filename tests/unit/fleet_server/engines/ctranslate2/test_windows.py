@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fleet_server.engines.ctranslate2.guards import Answer
 from fleet_server.engines.ctranslate2.speech import RATE, Span
-from fleet_server.engines.ctranslate2.windows import Window, plan
+from fleet_server.engines.ctranslate2.windows import SHORT, Window, plan
 
 
 def spans(*seconds: tuple[float, float]) -> list[Span]:
@@ -49,3 +50,20 @@ def test_a_little_rest_and_no_progress_are_left_alone() -> None:
     assert window.rest(heard=9.2) is None
     assert window.rest(heard=10.0) is None
     assert window.rest(heard=0.5) is None
+
+
+def test_short_windows_hold_fifteen_seconds_or_one_span() -> None:
+    found = plan(spans((0, 6), (6, 14), (14, 40), (40, 45)), SHORT)
+    assert bounds(found) == [(0, 14), (14, 40), (40, 45)]
+
+
+def test_a_window_remembers_the_best_answer_refused_and_the_attempts() -> None:
+    window = Window(tuple(spans((0, 5))))
+    better = Answer((1,), avg_logprob=-1.2, no_speech_prob=0, compression_ratio=1, temperature=0)
+    worse = Answer((2,), avg_logprob=-1.9, no_speech_prob=0, compression_ratio=1, temperature=0.2)
+    assert (window.attempt, window.best(worse)) == (0, worse)
+    again = window.again(better).again(worse)
+    assert again.attempt == 2
+    assert again.refused == better
+    assert again.best(worse) == better
+    assert again.spans == window.spans

@@ -1,0 +1,214 @@
+"""Passes of the speech engine on real weights: what windows share, and that they lose nothing."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet_contract.cpus import available_cpus
+from fleet_contract.spec import ModelSpec
+from fleet_server.audio.decode import RATE, decode
+from fleet_server.engines.ctranslate2 import SpeechEngine
+from fleet_server.engines.ctranslate2.device import CPU_SHORT_BATCH
+from fleet_server.engines.ctranslate2.guards import SHORTENED, Answer
+from fleet_server.engines.ctranslate2.job import Job
+from fleet_server.engines.ctranslate2.line import Batch
+from fleet_server.engines.ctranslate2.speech import Span
+from fleet_server.engines.ctranslate2.windows import Window
+from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions
+
+pytestmark = pytest.mark.weights
+
+SENTENCES = (
+    "The train to London leaves from platform four in twenty minutes.",
+    "Yesterday we walked along the river and talked about the weather.",
+    "Please bring the letter from the hospital on Thursday morning.",
+    "Three children found an old wooden boat near the lake.",
+)
+TWELVE_SECONDS = (
+    "The library has moved to the second floor of the building next to the theatre. You can "
+    "return your books at the desk near the stairs, and the reading room stays open until eight "
+    "in the evening."
+)
+
+Speak = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def engine(demo_weights: Callable[[str], Path]) -> Iterator[SpeechEngine]:
+    made = built(demo_weights("Systran/faster-whisper-tiny.en"))
+    yield made
+    made.close()
+
+
+def built(folder: Path) -> SpeechEngine:
+    spec = ModelSpec.model_validate({"model": "m", "task": "speech", "device": "cpu"})
+    return SpeechEngine(spec, folder, available_cpus())
+
+
+def samples(path: Path) -> Float32:
+    with path.open("rb") as file:
+        return decode(file, 3600, lambda: False)
+
+
+def jobs(recordings: list[Float32], **options: Any) -> Batch:
+    """One window for each recording, all of one length, so that a pass pads none of them more."""
+    length = max(len(audio) for audio in recordings)
+    window = Window((Span(0, length),))
+    return [
+        (Job(np.pad(audio, (0, length - len(audio))), SpeechOptions(**options), (), "en",
+             deque(), SHORTENED), window)
+        for audio in recordings
+    ]  # fmt: skip
+
+
+def test_words_in_a_shared_pass_are_the_words_of_a_pass_alone(
+    engine: SpeechEngine, speak: Speak
+) -> None:
+    recordings = [samples(speak(sentence)) for sentence in SENTENCES]
+    recordings.insert(2, np.zeros(RATE, np.float32))  # nothing heard among them
+    batch = jobs(recordings, word_timestamps=True)
+    together = engine._decoder.run(batch)
+    alone = [engine._decoder.run([entry])[0] for entry in batch]
+    assert sum(len(segment.words) for one in together for segment in one.segments) > 35
+    for first, second in zip(alone, together, strict=True):
+        assert [s.text for s in first.segments] == [s.text for s in second.segments]
+        words, others = ([w for s in one.segments for w in s.words] for one in (first, second))
+        assert [word.word for word in words] == [word.word for word in others]
+        times, other_times = ([t for w in ws for t in (w.start, w.end)] for ws in (words, others))
+        assert times == pytest.approx(other_times, abs=0.041)  # two steps: float sums differ
+
+
+def test_a_batch_of_four_hears_what_a_batch_of_one_hears(
+    demo_weights: Callable[[str], Path], speak: Speak
+) -> None:
+    made = built(demo_weights("openai/whisper-base"))
+    try:
+        audio = samples(speak(TWELVE_SECONDS))
+        assert 10 <= len(audio) / RATE <= 15
+        others = [samples(speak(sentence)) for sentence in SENTENCES[:3]]
+        batch = jobs([others[0], audio, *others[1:]], language="en")
+        together, alone = made._decoder.run(batch)[1], made._decoder.run(batch[1:2])[0]
+    finally:
+        made.close()
+    text = "".join(segment.text for segment in alone.segments)
+    assert "library" in text.lower()
+    assert "".join(segment.text for segment in together.segments) == text
+
+
+def test_doubtful_windows_are_decoded_again_in_shared_passes(
+    engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every answer below the last temperature is made doubtful; the text comes out all the same."""
+    passes: list[tuple[float, int]] = []
+    run = engine._decoder.run
+
+    def counted(batch: Batch) -> Any:
+        passes.append((batch[0][0].attempt(batch[0][1]).temperature, len(batch)))
+        return run(batch)
+
+    monkeypatch.setattr(engine._decoder, "run", counted)
+    monkeypatch.setattr(Answer, "is_doubtful", property(lambda answer: answer.temperature < 0.2))
+    pause = np.zeros(4 * RATE, np.float32)
+    recordings = [samples(speak(sentence)) for sentence in SENTENCES[:3]]
+    audio = np.concatenate([part for one in recordings for part in (one, pause)])
+    heard: list[Segment] = []
+    options = SpeechOptions(language="en", heard=heard.append)
+    found = engine.transcribe(audio, options, lambda: False)
+    assert passes[:3] == [(0.0, 3), (0.0, 3), (0.2, 3)]
+    assert {segment.temperature for segment in found.segments} == {0.2}
+    assert heard == list(found.segments)
+
+
+def test_features_of_one_pass_at_most_are_alive(
+    engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = engine._model.feature_extractor
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    class Counting:
+        nb_max_frames = extractor.nb_max_frames
+
+        def __call__(self, audio: Float32, padding: int) -> Any:
+            features = extractor(audio, padding=padding)
+            made.append(weakref.ref(features))
+            alive.append(sum(one() is not None for one in made))
+            return features
+
+    monkeypatch.setattr(engine._model, "feature_extractor", Counting())
+    pause = np.zeros(4 * RATE, np.float32)
+    audio = np.tile(np.concatenate([samples(speak("Yes, please.")), pause]), 20)
+    assert len(engine.transcribe(audio, SpeechOptions(language="en"), lambda: False).segments) >= 20
+    assert len(made) >= 20
+    assert max(alive) <= CPU_SHORT_BATCH
+
+
+def test_a_request_cancelled_between_passes_has_no_other_pass(
+    engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first pass is held until the request has gone; nothing of it is decoded after."""
+    begun, gone, ended = threading.Event(), threading.Event(), threading.Event()
+    passes: list[int] = []
+    run = engine._decoder.run
+
+    def held(batch: Batch) -> Any:
+        passes.append(len(batch))
+        begun.set()
+        assert gone.wait(60)
+        try:
+            return run(batch)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(engine._decoder, "run", held)
+    pause = np.zeros(4 * RATE, np.float32)
+    speech = samples(speak("Yes, please."))
+    audio = np.tile(np.concatenate([speech, pause]), 12)
+    with pytest.raises(Cancelled):
+        engine.transcribe(audio, SpeechOptions(language="en"), begun.is_set)
+    gone.set()
+    assert ended.wait(60)
+    # A later request has its pass behind any that the cancelled one still had.
+    assert engine.transcribe(speech, SpeechOptions(language="en"), lambda: False).segments
+    assert passes[0] == CPU_SHORT_BATCH
+    assert set(passes[1:]) == {1}
+
+
+def test_requests_sent_at_once_share_passes(
+    engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first pass is held until all requests wait."""
+    passes: list[int] = []
+    run = engine._decoder.run
+    put, waiting = engine._line.put, threading.Semaphore(0)
+    recordings = [samples(speak(sentence)) for sentence in SENTENCES]
+
+    def counted_put(job: Job) -> None:
+        put(job)
+        waiting.release()
+
+    def held(batch: Batch) -> Any:
+        if not passes:
+            for _ in recordings:
+                assert waiting.acquire(timeout=60)
+        passes.append(len(batch))
+        return run(batch)
+
+    monkeypatch.setattr(engine._line, "put", counted_put)
+    monkeypatch.setattr(engine._decoder, "run", held)
+    options = SpeechOptions(language="en")
+    with ThreadPoolExecutor(len(recordings)) as pool:
+        found = list(pool.map(lambda one: engine.transcribe(one, options, lambda: False).text,
+                              recordings))  # fmt: skip
+    for sentence, text in zip(SENTENCES, found, strict=True):
+        assert set(sentence.lower().strip(".").split()) & set(text.lower().strip(".").split())
+    assert passes[0] + passes[1] == len(recordings)
