@@ -25,7 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
     CHAT: {},
     SPEECH: {},
     GEMMA: {"dimensions": 32, "matryoshkaDimensions": [16]},
-    BGE_M3: {"dimensions": 32, "contextLength": 512},
+    BGE_M3: {},
 }
 """Fields of a spec by which the tiny copies differ from the catalog's entries."""
 
