@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import hub_repositories
 from harness.netns import NODE_ADDRESS
@@ -21,13 +20,6 @@ BGE_M3 = "BAAI/bge-m3"
 NAMES = {CHAT: "llama", SPEECH: "whisper", GEMMA: "gemma", BGE_M3: "bge-m3"}
 """Catalog ids, and what their InferenceModels are called."""
 ENGINES = {CHAT: "openvino", SPEECH: "ctranslate2", GEMMA: "openvino", BGE_M3: "openvino"}
-SIZES: dict[str, dict[str, Any]] = {
-    CHAT: {},
-    SPEECH: {},
-    GEMMA: {"dimensions": 32, "matryoshkaDimensions": [16]},
-    BGE_M3: {"dimensions": 32, "contextLength": 512},
-}
-"""Fields of a spec by which the tiny copies differ from the catalog's entries."""
 
 
 def repositories(root: Path, demo_weights: Callable[[str], Path]) -> dict[str, Path]:

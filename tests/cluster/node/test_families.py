@@ -44,11 +44,11 @@ def hub(
 
 
 def apply(tenant: Tenant, hub: Hub, model_id: str, **spec: Any) -> str:
-    """`kubectl apply` of a catalog id with little more; the name of the InferenceModel."""
+    """`kubectl apply` of a catalog id and little more; the name of the InferenceModel."""
     name = NAMES[model_id]
     manifest = model(name, model=model_id, resources=SMALL, env={"HF_ENDPOINT": hub.url})
     del manifest["spec"]["source"]
-    manifest["spec"] |= families.SIZES[model_id] | spec
+    manifest["spec"] |= spec
     tenant.kubectl.apply(manifest)
     return name
 
