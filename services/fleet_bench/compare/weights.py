@@ -28,7 +28,7 @@ def weights_of(
         tick(f"fetching the weights of {spec.model}: {done / MEGABYTE:.0f}{whole} MB")
 
     try:
-        path = fetch(spec, Store(root), progress, environ=environ)
+        path = fetch(spec, Store.of(environ), progress, environ=environ)
     except WeightsError as error:
         raise CannotCompare(error.message, error.hint) from None
     return path, root
