@@ -35,12 +35,12 @@ def up(
     """
     import asyncio
 
+    from fleet_local.console import Output
     from fleet_local.errors import StartError
     from fleet_local.run import run
     from fleet_local.settings import UpSettings, with_dotenv
-    from fleet_local.voice import Voice
 
-    voice = Voice()
+    voice = Output()
     try:
         environ = with_dotenv(os.environ)
         settings = UpSettings.read(

@@ -13,14 +13,14 @@ from pathlib import Path
 from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 from fleet_local import environment, ports, replicas, routes_file
+from fleet_local.console import Output
 from fleet_local.errors import StartError
+from fleet_local.log_output import LogFile, LogOutput, LogTerminal
 from fleet_local.probe import Probe
 from fleet_local.process import Lifeline
 from fleet_local.service import Launch, Service
 from fleet_local.settings import UpSettings
-from fleet_local.sink import FileSink, Sink, TerminalSink
 from fleet_local.table import STOPPED, Row, row
-from fleet_local.voice import Voice
 
 ROUTER = "router"
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
@@ -37,7 +37,7 @@ class Fleet:
         settings: UpSettings,
         environ: Mapping[str, str],
         models: Path,
-        voice: Voice,
+        voice: Output,
     ) -> None:
         self._specs = specs
         self._settings = settings
@@ -136,10 +136,10 @@ class Fleet:
             announce=self._voice.tell, moved=self._write_routes,
         )  # fmt: skip
 
-    def _sink(self, slug: str) -> Sink:
+    def _sink(self, slug: str) -> LogOutput:
         if self._settings.log_format == "text":
-            return TerminalSink(slug.rpartition("--")[2], next(self._colours), self._voice.console)
-        return FileSink(self._folder / f"{slug}.log")
+            return LogTerminal(slug.rpartition("--")[2], next(self._colours), self._voice.console)
+        return LogFile(self._folder / f"{slug}.log")
 
     def _addresses(self, spec: ModelSpec) -> list[str]:
         if spec.remote is not None:

@@ -17,7 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from fleet_local.voice import Voice
+from fleet_local.console import Output
 from fleet_prepare.stage import Report, Stage
 
 LINE_SECONDS = 5.0
@@ -35,7 +35,7 @@ class Shown(Protocol):
 
 
 @contextlib.contextmanager
-def drawing(voice: Voice) -> Iterator[Shown]:
+def drawing(voice: Output) -> Iterator[Shown]:
     """What shows progress on the terminal or in the lines of `voice`."""
     if not voice.is_terminal:
         yield Lines(voice)
@@ -72,7 +72,7 @@ class Bars:
 class Lines:
     """A line at the beginning and the end of each stage and every 5 seconds between."""
 
-    def __init__(self, voice: Voice, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, voice: Output, clock: Callable[[], float] = time.monotonic) -> None:
         self._voice = voice
         self._clock = clock
         self._stages: dict[str, Stage] = {}

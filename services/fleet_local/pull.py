@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fleet_contract.spec import ModelSpec
+from fleet_local.console import Output
 from fleet_local.errors import StartError
 from fleet_local.progress import Shown, drawing
-from fleet_local.voice import Voice
 from fleet_prepare.choose import Choice
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
@@ -38,7 +38,7 @@ async def pull(
     environ: Mapping[str, str],
     *,
     download: bool,
-    voice: Voice,
+    voice: Output,
     machine: Machine,
 ) -> None:
     """Have weights of all `specs` in `store` that an engine of this machine reads.

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
 from fleet_local import cluster_fields, environment, ports, pull, replicas, selection, table
+from fleet_local.console import Output
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.settings import UpSettings
 from fleet_local.stop_signals import StopSignals
-from fleet_local.voice import Voice
 from fleet_prepare import machine
 from fleet_weights.store import Store
 
@@ -21,7 +21,7 @@ FAILED = 1
 INSISTED = 130
 
 
-async def run(settings: UpSettings, environ: Mapping[str, str], voice: Voice) -> int:
+async def run(settings: UpSettings, environ: Mapping[str, str], voice: Output) -> int:
     """Serve until a signal. The exit status: 0 when asked to stop, 1 when it could not start."""
     up = Up(settings, environ, voice)
     signals = StopSignals(insist=up.insist)
@@ -48,7 +48,7 @@ async def run(settings: UpSettings, environ: Mapping[str, str], voice: Voice) ->
 class Up:
     """Holds the fleet as soon as there is one, so that whatever happens can end it."""
 
-    def __init__(self, settings: UpSettings, environ: Mapping[str, str], voice: Voice) -> None:
+    def __init__(self, settings: UpSettings, environ: Mapping[str, str], voice: Output) -> None:
         self._settings = settings
         self._environ = environ
         self._voice = voice

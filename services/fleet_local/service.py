@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fleet_local import outcome, ports
+from fleet_local import exit_status, ports
 from fleet_local.backoff import Backoff
 from fleet_local.errors import StartError
+from fleet_local.log_output import LogOutput
 from fleet_local.probe import Probe
 from fleet_local.process import Lifeline, Process
-from fleet_local.sink import Sink
 
 READY_POLL = 0.05
 LIVE_POLL = 2.0
@@ -42,7 +42,7 @@ class Service:
     def __init__(
         self,
         launch: Launch,
-        sink: Sink,
+        sink: LogOutput,
         probe: Probe,
         lifeline: Lifeline,
         port: int,
@@ -78,7 +78,9 @@ class Service:
                 break
             self._move()  # somebody took the port between our look and the server's
         assert process.status is not None  # noqa: S101  (it ended)
-        raise outcome.start_failure(self.name, process.status, self._sink.tail(), self._sink.place)
+        raise exit_status.start_failure(
+            self.name, process.status, self._sink.tail(), self._sink.place
+        )
 
     async def keep(self) -> None:
         """Start it again whenever it goes down, for ever."""
@@ -139,7 +141,7 @@ class Service:
             if time.monotonic() - started > START_SECONDS:
                 raise StartError(
                     f"{self.name} is not ready after {START_SECONDS:g} seconds.",
-                    f"Its log: {self._sink.place}", outcome.last_lines(self._sink.tail()),
+                    f"Its log: {self._sink.place}", exit_status.last_lines(self._sink.tail()),
                 )  # fmt: skip
         return False
 
@@ -157,7 +159,7 @@ class Service:
                 await process.ended()
                 return "is not healthy" if live is False else "does not answer any more"
         assert process.status is not None  # noqa: S101  (it ended)
-        return outcome.ending(process.status)
+        return exit_status.ending(process.status)
 
     def _move(self) -> None:
         self.port = ports.pick()

@@ -25,7 +25,7 @@ from fleet_weights.assemble import RECORD
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.lock import locked
-from fleet_weights.meter import Meter, Progress
+from fleet_weights.progress import Progress, ProgressMeter
 from fleet_weights.staging import sync
 from fleet_weights.store import Store
 
@@ -63,7 +63,7 @@ def convert_once(
     final, staging = store.folder(spec, suffix), store.staging(spec, suffix)
     if final.is_dir():
         return final
-    meter = Meter(progress, stop)
+    meter = ProgressMeter(progress, stop)
     with (
         clear_errors(spec, store, "converting", "the conversion begins again"),
         locked(spec, store, meter, suffix),
@@ -97,7 +97,7 @@ def _suffix(spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store:
 
 
 @contextmanager
-def _alone(meter: Meter) -> Iterator[None]:
+def _alone(meter: ProgressMeter) -> Iterator[None]:
     while not _one_at_a_time.acquire(timeout=child_process.POLL_SECONDS):
         meter.check()
     try:

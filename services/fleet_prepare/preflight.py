@@ -15,8 +15,8 @@ from fleet_prepare.model_files import ModelFiles
 from fleet_weights.address import Hub, Package, parse
 from fleet_weights.allowed import is_allowed
 from fleet_weights.fetch import is_there, locate
-from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import plan
+from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.store import Store
 
 
@@ -27,7 +27,7 @@ def preflight(
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = RETRY_POLICY,
 ) -> Choice | None:
     """The engine that will serve `spec`; None where only the weights themselves can tell.
 
@@ -51,7 +51,7 @@ def before_fetch(
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = RETRY_POLICY,
 ) -> ModelFiles:
     """What is known of the files a spec names: from the hub's listing, or from their addresses.
 

@@ -21,8 +21,8 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
 from fleet_weights.fetch import is_there, locate
-from fleet_weights.meter import Progress
-from fleet_weights.patience import PATIENCE, Patience
+from fleet_weights.progress import Progress
+from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.store import Store
 
 
@@ -61,7 +61,7 @@ def prepare(
     stop: threading.Event | None = None,
     download: bool = True,
     decided: Choice | None = None,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = RETRY_POLICY,
 ) -> Prepared:
     """Weights an engine of this machine reads.
 

@@ -34,7 +34,7 @@ class Sampling:
 
     `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32, and in
     bfloat16 as far as the rounding of batches of different sizes allows. `json_object` constrains
-    the answer to one JSON object, `grammar` (fleet_server.chat.schema_grammar) to its texts.
+    the answer to one JSON object, `grammar` (fleet_server.generation.schema_grammar) to its texts.
     """
 
     max_tokens: int

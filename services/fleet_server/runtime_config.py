@@ -8,8 +8,8 @@ from typing import Any
 
 from fleet_contract.settings import retired
 from fleet_contract.spec import ModelSpec, Task
-from fleet_server.admission import passes_at_once, places
 from fleet_prepare.choose import Choice
+from fleet_server.admission import passes_at_once, places
 
 BLOCKS = ("limits", "batching", "cache", "warmup")
 VECTORS = (Task.EMBEDDING, Task.RERANK)

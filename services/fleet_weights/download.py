@@ -22,11 +22,11 @@ import httpx
 
 from fleet_weights.address import Web
 from fleet_weights.assemble import shown, wrong_checksum
+from fleet_weights.checksums import digest, git_blob
 from fleet_weights.errors import WeightsError
-from fleet_weights.files import digest, git_blob
-from fleet_weights.meter import Meter
-from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import Piece
+from fleet_weights.progress import ProgressMeter
+from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.web_client import Retry, WebClient
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Downloader:
     """One HTTP client for all files of a fetch; `get` may run in several threads."""
 
     def __init__(
-        self, environ: Mapping[str, str], meter: Meter, patience: Patience = PATIENCE
+        self, environ: Mapping[str, str], meter: ProgressMeter, patience: RetryPolicy = RETRY_POLICY
     ) -> None:
         self.web = WebClient(environ, patience)
         self._meter = meter

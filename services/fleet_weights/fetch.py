@@ -17,13 +17,13 @@ from fleet_contract.spec import ModelSpec
 from fleet_weights import hub_cache
 from fleet_weights.address import Claim, LocalFile
 from fleet_weights.assemble import claim_path
+from fleet_weights.checksums import digest
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
-from fleet_weights.files import digest
 from fleet_weights.hub_files import Kind
-from fleet_weights.meter import Meter, Progress
-from fleet_weights.patience import PATIENCE, Patience
 from fleet_weights.plan import in_place, needs_none, plan
+from fleet_weights.progress import Progress, ProgressMeter
+from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.store import Store
 
 
@@ -62,7 +62,7 @@ def fetch(
     *,
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = RETRY_POLICY,
     kind: Kind | None = None,
 ) -> Path:
     """Complete weights on disk, downloaded where they are missing; then as `locate`.
@@ -78,7 +78,7 @@ def fetch(
     from fleet_weights.lock import locked
     from fleet_weights.staging import Staging
 
-    meter = Meter(progress, stop)
+    meter = ProgressMeter(progress, stop)
     settings = os.environ if environ is None else environ
     with clear_errors(spec, store), locked(spec, store, meter):
         if not store.folder(spec).is_dir():  # another process may have been first

@@ -12,8 +12,8 @@ from fleet_weights.address import Hub
 from fleet_weights.download import Downloader
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub_files import choose
-from fleet_weights.meter import Meter
-from fleet_weights.patience import PATIENCE, Patience
+from fleet_weights.progress import ProgressMeter
+from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 
 Wanted = Callable[[frozenset[str], Mapping[str, Any]], list[str]]
 """From all names and the documents read so far to the documents to read next; none ends it."""
@@ -27,7 +27,7 @@ def look(
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = RETRY_POLICY,
 ) -> tuple[frozenset[str], dict[str, Any]]:
     """Names of the files below the address, and the parsed documents `wanted` asked for.
 
@@ -35,7 +35,7 @@ def look(
     be loaded. `environ` holds HF_TOKEN, HF_ENDPOINT and proxies.
     """
     documents: dict[str, Any] = {}
-    with Downloader(environ, Meter(None, stop), patience) as downloader:
+    with Downloader(environ, ProgressMeter(None, stop), patience) as downloader:
         commit, entries = hub.read(downloader.json(hub.listing_url(address, downloader)), address)
         if address.path in entries:
             return frozenset({address.path.rpartition("/")[2]}), documents

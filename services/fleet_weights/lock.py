@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
-from fleet_weights.meter import Meter
+from fleet_weights.progress import ProgressMeter
 from fleet_weights.store import Store
 
 LONGEST_SECONDS = 6 * 3600
@@ -17,7 +17,7 @@ POLL_SECONDS = 0.25
 
 
 @contextmanager
-def locked(spec: ModelSpec, store: Store, meter: Meter, suffix: str = "") -> Iterator[None]:
+def locked(spec: ModelSpec, store: Store, meter: ProgressMeter, suffix: str = "") -> Iterator[None]:
     """Holds the lock of the spec's weights; the system frees it when a process dies.
 
     `suffix` tells weights converted from them apart. Raises Stopped while waiting when told to,

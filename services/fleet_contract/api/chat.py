@@ -1,6 +1,6 @@
 """POST /v1/chat/completions (platform.openai.com/docs/api-reference/chat).
 
-Read by fleet_server.chat, written by fleet_server.chat.shapes.
+Read by fleet_server.chat, written by fleet_server.chat.render.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """POST /v1/completions (platform.openai.com/docs/api-reference/completions), OpenAI's older way.
 
-Read by fleet_server.completions, written by fleet_server.completions.shapes.
+Read by fleet_server.completions, written by fleet_server.completions.render.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What requests for generated text share, whatever they give the model to go on from.
 
-Read by fleet_server.chat.manner.
+Read by fleet_server.generation.options.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """POST /v1/responses (platform.openai.com/docs/api-reference/responses), without anything kept.
 
-Read by fleet_server.responses, written by fleet_server.responses.shapes.
+Read by fleet_server.responses, written by fleet_server.responses.render.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from fleet_contract.api.chat import ChatBody, ResponseFormat
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.manner import Manner, check_most, read_manner, usual_most
 from fleet_server.chat.messages import read_messages
-from fleet_server.chat.schema_grammar import grammar
+from fleet_server.generation.options import GenerationOptions, check_most, read_options, usual_most
+from fleet_server.generation.schema_grammar import grammar
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
 
@@ -23,7 +23,7 @@ class ChatRequest:
 
     messages: list[Message]
     image_urls: list[str]
-    manner: Manner
+    manner: GenerationOptions
 
 
 def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
@@ -34,7 +34,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
         raise from_validation(error, body) from None
     messages, image_urls = read_messages(given.messages, spec)
     manner = replace(
-        read_manner(given, spec, _max_tokens(given, spec)),
+        read_options(given, spec, _max_tokens(given, spec)),
         json_object=bool(given.response_format and given.response_format.type == "json_object"),
         grammar=_grammar(given.response_format),
     )

@@ -6,12 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_server.chat.answering import Answering, tells_router
 from fleet_server.chat.messages import image_places
-from fleet_server.chat.parameters import CHAT
+from fleet_server.chat.render import ChatRenderer
 from fleet_server.chat.request import ChatRequest, parse
-from fleet_server.chat.shapes import ChatTelling
-from fleet_server.chat.telling import Telling
+from fleet_server.generation.parameters import CHAT
+from fleet_server.generation.render import Renderer
+from fleet_server.generation.run import Generator, tells_router
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel, Prompt
 from fleet_server.state import ServerState
@@ -36,7 +36,7 @@ class ChatService:
     def __init__(self, server: ServerState) -> None:
         self._server = server
         self._images = ImageLoader(server.spec)
-        self._answering = Answering(server, name="chat", param="messages")
+        self._answering = Generator(server, name="chat", param="messages")
 
     async def complete(self, request: Request) -> Response:
         """The answer to a request."""
@@ -46,9 +46,9 @@ class ChatService:
         asked = self._check(body, model)
         manner = asked.manner
 
-        async def prepare() -> tuple[Prompt, Telling]:
+        async def prepare() -> tuple[Prompt, Renderer]:
             prompt = await self._prompt(asked, model)
-            return prompt, ChatTelling(
+            return prompt, ChatRenderer(
                 server.spec.model,
                 include_usage=manner.include_usage,
                 tell_router=tells_router(request),

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.manner import Manner, check_most, read_manner
+from fleet_server.generation.options import GenerationOptions, check_most, read_options
 from fleet_web.errors import from_validation
 
 DEFAULT_MAX_TOKENS = 16
@@ -24,7 +24,7 @@ class CompletionRequest:
 
     prompt: str | list[int]
     echo: bool
-    manner: Manner
+    manner: GenerationOptions
 
 
 def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
@@ -41,7 +41,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
     return CompletionRequest(
         prompt=read_prompt(given.prompt, spec),
         echo=bool(given.echo),
-        manner=read_manner(given, spec, most),
+        manner=read_options(given, spec, most),
     )
 
 

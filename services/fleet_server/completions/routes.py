@@ -11,11 +11,11 @@ from fleet_contract.api.completions import ASKS_NOTHING, CompletionBody
 from fleet_contract.endpoints import main_path
 from fleet_contract.errors import WrongTask
 from fleet_contract.spec import Task
-from fleet_server.chat.answering import Answering, tells_router
-from fleet_server.chat.parameters import Parameters
-from fleet_server.chat.telling import Telling
+from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
-from fleet_server.completions.shapes import TextTelling
+from fleet_server.generation.parameters import Parameters
+from fleet_server.generation.render import Renderer
+from fleet_server.generation.run import Generator, tells_router
 from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
@@ -42,7 +42,7 @@ class CompletionService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._answering = Answering(server, name="completion", param="prompt")
+        self._answering = Generator(server, name="completion", param="prompt")
 
     async def complete(self, request: Request) -> Response:
         """The answer to a request."""
@@ -52,9 +52,9 @@ class CompletionService:
         asked = self._check(body, model)
         manner = asked.manner
 
-        async def prepare() -> tuple[Prompt, Telling]:
+        async def prepare() -> tuple[Prompt, Renderer]:
             prompt, echo = await server.run_blocking(_read, asked, model)
-            return prompt, TextTelling(
+            return prompt, CompletionRenderer(
                 server.spec.model,
                 echo,
                 include_usage=manner.include_usage,

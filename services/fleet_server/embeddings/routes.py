@@ -10,11 +10,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from fleet_contract.api.embeddings import EmbeddingBody, NativeBody
 from fleet_server.embeddings.answer import cut, native_json, openai_json, scale
-from fleet_server.embeddings.fields import count_ignored
 from fleet_server.embeddings.request import EmbeddingRequest, parse, parse_native
 from fleet_server.embeddings.service import EmbeddingService
 from fleet_server.protocols import EmbeddingModel, Float32
 from fleet_server.state import ServerState
+from fleet_server.unknown_fields import count_ignored
 
 
 def router(server: ServerState) -> APIRouter:

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 
 from fleet_contract.errors import Timeout
 from fleet_server.admission import Slot
-from fleet_server.embeddings.batcher import Batcher
+from fleet_server.batching.batcher import Batcher
 from fleet_server.embeddings.cache import VectorCache
 from fleet_server.embeddings.prepare import Prepared, prepare
 from fleet_server.embeddings.request import EmbeddingRequest

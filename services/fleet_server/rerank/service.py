@@ -11,13 +11,13 @@ from fastapi import Request, Response
 from fleet_contract.api.rerank import RerankBody
 from fleet_contract.errors import Timeout
 from fleet_server.admission import Slot
-from fleet_server.embeddings.batcher import Batcher
-from fleet_server.embeddings.fields import count_ignored
+from fleet_server.batching.batcher import Batcher
 from fleet_server.protocols import RerankModel
 from fleet_server.rerank.answer import body as answer_body
 from fleet_server.rerank.prepare import prepare
 from fleet_server.rerank.request import RerankRequest, parse
 from fleet_server.state import ServerState
+from fleet_server.unknown_fields import count_ignored
 from fleet_web.answers import json_answer
 from fleet_web.body import read_json
 from fleet_web.disconnect import or_gone

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from fleet_contract.api.responses import MOST_METADATA, ResponsesBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.manner import Manner, check_most, first_given, usual_most
 from fleet_server.chat.messages import ROLES
+from fleet_server.generation.options import GenerationOptions, check_most, first_given, usual_most
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
 
@@ -23,7 +23,7 @@ class ResponsesRequest:
     """What a client asked, checked. `given` is what the answer says of it again."""
 
     messages: list[Message]
-    manner: Manner
+    manner: GenerationOptions
     given: ResponsesBody
 
 
@@ -42,7 +42,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
     most = usual_most(spec)
     if given.max_output_tokens is not None:
         most = check_most(given.max_output_tokens, "max_output_tokens", spec)
-    manner = Manner(
+    manner = GenerationOptions(
         max_tokens=most,
         temperature=first_given(given.temperature, defaults.temperature),
         top_p=first_given(given.top_p, defaults.top_p),

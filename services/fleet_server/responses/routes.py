@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 
 from fleet_contract.api.responses import ASKS_NOTHING, ResponsesBody
 from fleet_contract.errors import BadRequest
-from fleet_server.chat.answering import Answering
-from fleet_server.chat.parameters import Parameters
-from fleet_server.chat.telling import Telling
+from fleet_server.generation.parameters import Parameters
+from fleet_server.generation.render import Renderer
+from fleet_server.generation.run import Generator
 from fleet_server.protocols import ChatModel, Prompt
+from fleet_server.responses.render import ResponseRenderer
 from fleet_server.responses.request import ResponsesRequest, parse
-from fleet_server.responses.shapes import ResponseTelling
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
@@ -37,7 +37,7 @@ class ResponsesService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._answering = Answering(server, name="response", param="input")
+        self._answering = Generator(server, name="response", param="input")
 
     async def respond(self, request: Request) -> Response:
         """The answer to a request."""
@@ -46,12 +46,12 @@ class ResponsesService:
         model: ChatModel = server.ready_model()
         asked = self._check(body, model)
 
-        async def prepare() -> tuple[Prompt, Telling]:
+        async def prepare() -> tuple[Prompt, Renderer]:
             try:
                 prompt = await server.run_blocking(model.prompt, asked.messages, [])
             except BadRequest as error:
                 raise BadRequest(error.message, param="input", code=error.code) from error
-            return prompt, ResponseTelling(server.spec.model, asked)
+            return prompt, ResponseRenderer(server.spec.model, asked)
 
         return await self._answering.answer(request, model, asked.manner, prepare)
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 
 from fleet_contract.api.tokens import Content, DetokenizeBody, TokenizeBody, TokenPiece, Tokens
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.embeddings.fields import count_ignored
 from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
 from fleet_server.tokens.request import parse_detokenize, parse_tokenize
+from fleet_server.unknown_fields import count_ignored
 from fleet_web.answers import json_answer
 from fleet_web.body import read_json
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fleet_local.log_output import LogFile
 from fleet_local.process import Lifeline, Process
-from fleet_local.sink import FileSink
 
 SECONDS = 30
 Start = Callable[..., Awaitable[Process]]
@@ -30,7 +30,7 @@ def lifeline() -> Lifeline:
 async def start(tmp_path: Path, lifeline: Lifeline) -> AsyncIterator[Start]:
     """Runs a script as a child; its output is in `output.log`."""
     started: list[Process] = []
-    sink = FileSink(tmp_path / "output.log")
+    sink = LogFile(tmp_path / "output.log")
 
     async def run(script: str, *arguments: str) -> Process:
         (tmp_path / "script.py").write_text(textwrap.dedent(script))

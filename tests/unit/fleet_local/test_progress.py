@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
+from fleet_local.console import Output
 from fleet_local.progress import LINE_SECONDS, MIB, Bars, Lines, amount, drawing
-from fleet_local.voice import Voice
 from fleet_prepare.stage import Stage
 
 
@@ -27,7 +27,7 @@ def test_amounts(done: int, total: int | None, text: str) -> None:
 def test_lines_come_at_the_ends_and_now_and_then() -> None:
     now = 0.0
     screen = io.StringIO()
-    lines = Lines(Voice(Console(file=screen, force_terminal=False)), clock=lambda: now)
+    lines = Lines(Output(Console(file=screen, force_terminal=False)), clock=lambda: now)
     told = lines.begin("m")
     for now in (0.0, 1.0, LINE_SECONDS, LINE_SECONDS + 1, 2 * LINE_SECONDS):
         told(Stage.FETCHING, int(now) * MIB, 10 * MIB)
@@ -45,7 +45,7 @@ def test_lines_come_at_the_ends_and_now_and_then() -> None:
 
 def test_a_terminal_gets_bars() -> None:
     screen = io.StringIO()
-    voice = Voice(Console(file=screen, force_terminal=True, width=100))
+    voice = Output(Console(file=screen, force_terminal=True, width=100))
     with drawing(voice) as shown:
         assert isinstance(shown, Bars)
         report = shown.begin("acme/chat")

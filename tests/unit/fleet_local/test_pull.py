@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from fleet_contract.spec import ModelSpec
+from fleet_local.console import Output
 from fleet_local.errors import StartError
 from fleet_local.pull import in_daemon_thread, pull
-from fleet_local.voice import Voice
 from fleet_prepare.machine import Machine
 from fleet_weights import fetch as fetching
 from fleet_weights.errors import Stopped, WeightsError
@@ -37,16 +37,16 @@ def encoder(folder: Path, family: str = "bert") -> Path:
 
 
 @pytest.fixture
-def voice() -> Voice:
-    return Voice(Console(file=io.StringIO(), force_terminal=False))
+def voice() -> Output:
+    return Output(Console(file=io.StringIO(), force_terminal=False))
 
 
-def said(voice: Voice) -> str:
+def said(voice: Output) -> str:
     text: str = voice.console.file.getvalue()  # type: ignore[attr-defined]
     return text
 
 
-async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, voice: Voice) -> None:
+async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, voice: Output) -> None:
     given = spec(source=f"file://{encoder(tmp_path / 'own')}", task="embedding")
     for download in (True, False):
         await pull([given], Store(tmp_path), {}, download=download, voice=voice, machine=CPU)
@@ -54,7 +54,7 @@ async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, voice:
 
 
 async def test_what_no_engine_here_reads_is_refused(
-    tmp_path: Path, spec: Spec, voice: Voice
+    tmp_path: Path, spec: Spec, voice: Output
 ) -> None:
     given = spec(source=f"file://{encoder(tmp_path / 'own', 'electra')}", task="embedding")
     with pytest.raises(StartError, match="needs the torch engine") as caught:
@@ -63,7 +63,7 @@ async def test_what_no_engine_here_reads_is_refused(
 
 
 async def test_what_is_missing_is_refused_where_nothing_may_be_fetched(
-    tmp_path: Path, spec: Spec, voice: Voice
+    tmp_path: Path, spec: Spec, voice: Output
 ) -> None:
     with pytest.raises(StartError) as caught:
         await pull(
@@ -74,7 +74,7 @@ async def test_what_is_missing_is_refused_where_nothing_may_be_fetched(
 
 
 async def test_a_file_that_is_not_there_is_refused(
-    tmp_path: Path, spec: Spec, voice: Voice
+    tmp_path: Path, spec: Spec, voice: Output
 ) -> None:
     given = spec(source=f"file://{tmp_path}/none")
     with pytest.raises(StartError, match="acme/chat"):
@@ -82,7 +82,7 @@ async def test_a_file_that_is_not_there_is_refused(
 
 
 async def test_the_first_failure_stops_the_other_downloads(
-    tmp_path: Path, spec: Spec, voice: Voice, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spec: Spec, voice: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, stopped = threading.Barrier(2), threading.Event()
 
@@ -109,7 +109,7 @@ async def test_the_first_failure_stops_the_other_downloads(
 
 
 async def test_a_stop_while_fetching_ends_the_downloads(
-    tmp_path: Path, spec: Spec, voice: Voice, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spec: Spec, voice: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, stopped = threading.Event(), threading.Event()
 

@@ -15,10 +15,10 @@ import pytest
 from fleet_local import ports
 from fleet_local import service as services
 from fleet_local.errors import StartError
+from fleet_local.log_output import LogFile
 from fleet_local.probe import Probe
 from fleet_local.process import Lifeline
 from fleet_local.service import Launch, Service
-from fleet_local.sink import FileSink
 
 PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 30
@@ -36,7 +36,7 @@ class Made:
         self.moves: list[int] = []
         environ = {**os.environ, "PYTHONPATH": str(PROGRAMS), "STATE": str(folder)}
         launch = Launch("tiny", "tiny_server", ports.LOOPBACK, environ, port=port)
-        sink = FileSink(folder / "tiny.log")
+        sink = LogFile(folder / "tiny.log")
         self.service = Service(
             launch, sink, probe, lifeline, port or ports.pick(),
             announce=self.said.append, moved=lambda: self.moves.append(self.service.port),

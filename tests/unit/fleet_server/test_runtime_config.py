@@ -12,8 +12,8 @@ import pytest
 
 from fleet_contract.settings import RETIRED
 from fleet_contract.spec import Engine, ModelSpec, Task
-from fleet_server import warmup
 from fleet_prepare.choose import Choice
+from fleet_server import warmup
 from fleet_server.runtime_config import runtime_config, without_effect
 
 CHOICE = Choice(Engine.TORCH, "fleet_server.engines.torch:TorchEmbedding", "cuda", "a test")

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from fleet_weights.patience import Patience
+from fleet_weights.retry_policy import RetryPolicy
 
-HASTY = Patience(
+HASTY = RetryPolicy(
     connect_seconds=5, read_seconds=5, attempts=3, first_pause=0.01, longest_pause=0.02
 )
 
@@ -191,7 +191,7 @@ def server(new_server: Callable[[], FileServer]) -> FileServer:
 
 
 @pytest.fixture
-def hasty() -> Patience:
+def hasty() -> RetryPolicy:
     """Short pauses and few tries."""
     return HASTY
 

@@ -18,7 +18,7 @@ from fleet_contract.spec_parts import WeightFile, WeightPart
 from fleet_weights.assemble import claim_path
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
-from fleet_weights.patience import Patience
+from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
 
 BODY = os.urandom(400_000)
@@ -136,7 +136,7 @@ def test_two_processes_download_once(server: Any, tmp_path: Path) -> None:
 
 
 def test_a_killed_process_leaves_nothing_that_looks_complete(
-    server: Any, tmp_path: Path, hasty: Patience
+    server: Any, tmp_path: Path, hasty: RetryPolicy
 ) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})
     path = "/a/b/resolve/c0ffee/model.safetensors"

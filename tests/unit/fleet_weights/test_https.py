@@ -17,7 +17,7 @@ import pytest
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch
-from fleet_weights.patience import Patience
+from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
 
 BODY = b"numbers" * 1000
@@ -75,7 +75,7 @@ def secure(tmp_path: Path) -> Iterator[tuple[str, Path, type[_Handler]]]:
 
 
 @pytest.fixture
-def pull(tmp_path: Path, hasty: Patience) -> Callable[..., Path]:
+def pull(tmp_path: Path, hasty: RetryPolicy) -> Callable[..., Path]:
     def run(source: str, sha256: str = SHA) -> Path:
         spec = ModelSpec(model="acme/x", source=source, sha256=sha256)
         return fetch(spec, Store(tmp_path / "models"), environ={}, patience=hasty)

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
-from fleet_weights.patience import Patience
+from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
 
 TOKEN = "hf_not-a-real-token"
@@ -38,7 +38,7 @@ def spec(source: str = "hf://acme/encoder@main", **fields: Any) -> ModelSpec:
 
 
 @pytest.fixture
-def pull(server: Any, tmp_path: Path, hasty: Patience) -> Callable[..., Path]:
+def pull(server: Any, tmp_path: Path, hasty: RetryPolicy) -> Callable[..., Path]:
     def run(of: ModelSpec, **environ: str) -> Path:
         variables = {"HF_ENDPOINT": server.url, **environ}
         return fetch(of, Store(tmp_path / "models"), environ=variables, patience=hasty)
@@ -107,7 +107,7 @@ def test_a_folder_of_a_repository(server: Any, pull: Callable[..., Path]) -> Non
 
 
 def test_a_failed_fetch_goes_on_later(
-    server: Any, pull: Callable[..., Path], tmp_path: Path, hasty: Patience
+    server: Any, pull: Callable[..., Path], tmp_path: Path, hasty: RetryPolicy
 ) -> None:
     server.put_repository("acme/encoder", FILES)
     path = "/acme/encoder/resolve/c0ffee/model.safetensors"

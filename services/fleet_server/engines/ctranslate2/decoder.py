@@ -12,11 +12,11 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_suppressed_tokens
 
-from fleet_server.engines.ctranslate2 import pieces
-from fleet_server.engines.ctranslate2.guards import Answer, Attempt, compression_ratio
-from fleet_server.engines.ctranslate2.job import Job
-from fleet_server.engines.ctranslate2.line import Batch, Outcome
+from fleet_server.engines.ctranslate2 import timestamps
+from fleet_server.engines.ctranslate2.fallback import Answer, Attempt, compression_ratio
+from fleet_server.engines.ctranslate2.recording import Job
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE
+from fleet_server.engines.ctranslate2.window_queue import Batch, Outcome
 from fleet_server.engines.ctranslate2.windows import SHORT_FILLED, Window
 from fleet_server.engines.ctranslate2.words import Heard, align
 from fleet_server.protocols import Float32, Segment
@@ -143,7 +143,7 @@ class Decoder:
             answer = window.best(answer)
         tokenizer, _ = self._tokenizer(job.options.task, language)
         cut_short = len(answer.tokens) >= MAX_LENGTH // 2 - 1
-        found = pieces.split(
+        found = timestamps.split(
             answer.tokens, tokenizer.timestamp_begin, window.seconds, cut_short=cut_short
         )
         segments = [
@@ -195,7 +195,7 @@ def _samples(job: Job, window: Window, attempt: Attempt) -> Float32:
 
 
 def _segment(
-    piece: pieces.Piece, window: Window, answer: Answer, tokenizer: Tokenizer
+    piece: timestamps.Piece, window: Window, answer: Answer, tokenizer: Tokenizer
 ) -> Segment | None:
     text = tokenizer.decode(list(piece.tokens))
     if not text.strip():

@@ -22,10 +22,10 @@ from fleet_prepare import cublas
 from fleet_server.engines.ctranslate2 import files
 from fleet_server.engines.ctranslate2.decoder import Decoder
 from fleet_server.engines.ctranslate2.device import Placement, compute_type, place
-from fleet_server.engines.ctranslate2.guards import FILLED, SHORTENED
-from fleet_server.engines.ctranslate2.job import Job
-from fleet_server.engines.ctranslate2.line import Closed, Line
+from fleet_server.engines.ctranslate2.fallback import FILLED, SHORTENED
+from fleet_server.engines.ctranslate2.recording import Job
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, find_speech
+from fleet_server.engines.ctranslate2.window_queue import Closed, WindowQueue
 from fleet_server.engines.ctranslate2.windows import SHORT, plan
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Cancelled, Float32, SpeechOptions, Transcript
@@ -61,7 +61,7 @@ class SpeechEngine:
         self._decoder = Decoder(self._model)
         self._short = placement.short_batch is not None
         batching = spec.batching.enabled
-        self._line = Line(
+        self._line = WindowQueue(
             placement.batch if batching else 1, placement.short_batch if batching else 1
         )
         self._lanes = [

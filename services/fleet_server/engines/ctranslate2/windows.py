@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fleet_server.engines.ctranslate2.guards import Answer, best
+from fleet_server.engines.ctranslate2.fallback import Answer, best
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, Span
 
 MAX_GAP = 3 * RATE

@@ -9,7 +9,7 @@ import numpy as np
 from transformers import AutoModel
 
 from fleet_contract.spec import ModelSpec, Pooling
-from fleet_server.engines.encoder_files.fills import no_types
+from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.torch.encoder import Encoder, EncoderFiles
 from fleet_server.engines.torch.pooling import PoolingHead
 from fleet_server.engines.torch.runtime import Runtime

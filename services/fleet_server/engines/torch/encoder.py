@@ -15,7 +15,7 @@ import torch
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files import limits, recipe
-from fleet_server.engines.encoder_files.fills import Fill
+from fleet_server.engines.encoder_files.extra_inputs import Fill
 from fleet_server.engines.encoder_files.positions import position_rows
 from fleet_server.engines.encoder_files.recipe import Recipe
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer

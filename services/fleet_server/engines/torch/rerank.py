@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from fleet_contract.spec import ModelSpec
-from fleet_server.engines.encoder_files.fills import pair_types
+from fleet_server.engines.encoder_files.extra_inputs import pair_types
 from fleet_server.engines.torch.encoder import Encoder, EncoderFiles
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.load_error import LoadError

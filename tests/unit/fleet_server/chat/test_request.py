@@ -6,8 +6,8 @@ import pytest
 
 from fleet_contract.errors import BadRequest, TooLarge
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.parameters import CHAT
 from fleet_server.chat.request import parse
+from fleet_server.generation.parameters import CHAT
 
 SPEC = ModelSpec.model_validate(
     {

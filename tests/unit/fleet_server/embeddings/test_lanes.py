@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from fleet_server.embeddings.batcher import Batcher, Beside
-from fleet_server.embeddings.planner import Bounds
+from fleet_server.batching.batcher import Batcher, Beside
+from fleet_server.batching.planner import Bounds
 from support.waiting import until_async
 
 Batch = list[Sequence[int]]

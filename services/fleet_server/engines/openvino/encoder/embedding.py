@@ -9,13 +9,13 @@ import numpy as np
 import openvino as ov
 
 from fleet_contract.spec import ModelSpec, Pooling
-from fleet_server.engines.encoder_files.fills import no_types
+from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.openvino.encoder import families, shipped
+from fleet_server.engines.openvino.encoder.executor import padded_length
 from fleet_server.engines.openvino.encoder.files import ModelFiles
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.parts import check_all_used
-from fleet_server.engines.openvino.encoder.passes import padded_length
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32

@@ -9,10 +9,10 @@ import openvino as ov
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files import limits, positions
-from fleet_server.engines.encoder_files.fills import Fill, positions_from
+from fleet_server.engines.encoder_files.extra_inputs import Fill, positions_from
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
+from fleet_server.engines.openvino.encoder.executor import Passes
 from fleet_server.engines.openvino.encoder.files import ModelFiles, find
-from fleet_server.engines.openvino.encoder.passes import Passes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 import openvino as ov
 
 from fleet_contract.spec import ModelSpec
-from fleet_server.engines.encoder_files.fills import pair_types
+from fleet_server.engines.encoder_files.extra_inputs import pair_types
 from fleet_server.engines.openvino.encoder import families, shipped
+from fleet_server.engines.openvino.encoder.executor import padded_length
 from fleet_server.engines.openvino.encoder.files import ModelFiles
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.parts import check_all_used
-from fleet_server.engines.openvino.encoder.passes import padded_length
 from fleet_server.engines.openvino.encoder.tensors import Tensors
 from fleet_server.protocols import Float32
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import openvino as ov
 
 from fleet_contract.spec import Pooling
-from fleet_server.engines.encoder_files.fills import Fill
+from fleet_server.engines.encoder_files.extra_inputs import Fill
 from fleet_server.engines.encoder_files.recipe import Recipe
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.nodes import Node

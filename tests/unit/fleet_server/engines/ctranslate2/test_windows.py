@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_server.engines.ctranslate2.guards import Answer
+from fleet_server.engines.ctranslate2.fallback import Answer
 from fleet_server.engines.ctranslate2.speech import RATE, Span
 from fleet_server.engines.ctranslate2.windows import SHORT, Window, plan
 

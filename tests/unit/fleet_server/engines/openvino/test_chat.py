@@ -15,9 +15,9 @@ import pytest
 from fleet_contract.errors import BadRequest, NotReady
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Cache
-from fleet_server.chat.schema_grammar import grammar
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
+from fleet_server.generation.schema_grammar import grammar
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step, TextModel
 

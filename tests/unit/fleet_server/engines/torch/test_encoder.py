@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fleet_contract.errors import NotReady
-from fleet_server.engines.encoder_files.fills import no_types
+from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.torch.encoder import Encoder
 from fleet_server.engines.torch.runtime import Runtime
 

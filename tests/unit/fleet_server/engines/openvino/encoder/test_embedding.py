@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from fleet_contract.spec import ModelSpec
-from fleet_server.engines.openvino.encoder import EmbeddingEngine, passes
+from fleet_server.engines.openvino.encoder import EmbeddingEngine, executor
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import EmbeddingModel
 
@@ -206,7 +206,7 @@ def test_one_thread_and_large_models_have_one_lane(
     folder = tiny_encoder()
     single = EmbeddingEngine(spec(), folder, 1)
     assert (single.lanes, single.most_lanes) == (1, 1)
-    monkeypatch.setattr(passes, "LANES_BELOW_BYTES", 1000)
+    monkeypatch.setattr(executor, "LANES_BELOW_BYTES", 1000)
     large = EmbeddingEngine(spec(), folder, 4)
     assert (large.lanes, large.most_lanes) == (1, 1)
     assert np.linalg.norm(large.embed_beside([[2, 5, 3]])) == pytest.approx(1, abs=1e-6)

@@ -1,0 +1,1 @@
+"""Batches of inputs from many requests, for embeddings and rerank."""

@@ -1,0 +1,109 @@
+"""One request inside the engine: its windows, and the segments found so far."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from fleet_server.engines.ctranslate2.fallback import FILLED, Attempt
+from fleet_server.engines.ctranslate2.speech import RATE
+from fleet_server.engines.ctranslate2.windows import SHORT, Window
+from fleet_server.protocols import Float32, Segment, SpeechOptions, Word
+
+
+@dataclass(frozen=True, slots=True)
+class PassKey:
+    """What the windows of one pass have in common: CTranslate2 takes one temperature, prompts of
+    one length and features of one length in a batch."""
+
+    attempt: Attempt
+    prompt_length: int
+    words: bool
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """Guarded by the line's lock, except `done`. `language` is None until it was detected; `told`
+    counts the segments handed to `options.heard`; `ladder` holds the attempts at a window of up to
+    `SHORT` samples."""
+
+    audio: Float32
+    options: SpeechOptions
+    prompt: tuple[int, ...]
+    language: str | None
+    waiting: deque[Window]
+    ladder: Sequence[Attempt] = FILLED
+    running: list[Window] = field(default_factory=list)
+    gone: bool = False
+    error: Exception | None = None
+    segments: list[Segment] = field(default_factory=list)
+    told: int = 0
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def attempt(self, window: Window) -> Attempt:
+        """How `window` is decoded next. A temperature that the client chose is the only one."""
+        if self.options.temperature is not None:
+            return Attempt(self.options.temperature)
+        return self._attempts(window)[window.attempt]
+
+    def can_retry(self, window: Window) -> bool:
+        """Whether an attempt is left after the next one at `window`."""
+        return self.options.temperature is None and window.attempt + 1 < len(self._attempts(window))
+
+    def key(self, window: Window) -> PassKey:
+        """Equal for windows that may share a pass."""
+        return PassKey(self.attempt(window), len(self.prompt), self.options.word_timestamps)
+
+    def take(self, key: PassKey | None) -> Window | None:
+        """Move the first waiting window with `key`, any window if None, to the running ones."""
+        for window in self.waiting:
+            if key is None or self.key(window) == key:
+                self.waiting.remove(window)
+                self.running.append(window)
+                return window
+        return None
+
+    def _attempts(self, window: Window) -> Sequence[Attempt]:
+        attempts = self.ladder if window.end - window.start <= SHORT else FILLED
+        if window.is_tail:  # sampling seldom helps where there is little to hear
+            return [attempt for attempt in attempts if attempt.temperature == 0]
+        return attempts
+
+    def retry(self, windows: Sequence[Window]) -> None:
+        """Put `windows` before all that wait."""
+        self.waiting.extendleft(reversed(windows))
+
+    def tell(self) -> None:
+        """Hand on the segments that have become certain: nothing before them is open."""
+        if self.options.heard is None:
+            return
+        openings = [window.start for window in (*self.waiting, *self.running)]
+        frontier = min(openings) / RATE if openings else float("inf")
+        for segment in sorted(self.segments, key=lambda segment: segment.start)[self.told :]:
+            if segment.start >= frontier:
+                break
+            self.told += 1
+            self.options.heard(segment)
+
+    def ordered(self) -> list[Segment]:
+        """The segments in order of time, words never running backwards."""
+        ordered = sorted(self.segments, key=lambda segment: segment.start)
+        if not self.options.word_timestamps:
+            return ordered
+        reached, result = 0.0, []
+        for segment in ordered:
+            words = list(_forward(segment.words, reached))
+            if words:
+                reached = words[-1].end
+                segment = replace(segment, words=words, start=words[0].start, end=words[-1].end)
+            result.append(segment)
+        return result
+
+
+def _forward(words: Iterable[Word], reached: float) -> Iterable[Word]:
+    for word in words:
+        start = max(word.start, reached)
+        reached = max(word.end, start)
+        yield Word(word.word, start, reached)

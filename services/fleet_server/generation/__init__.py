@@ -1,0 +1,1 @@
+"""What chat, text completions and responses share: options, token streams, text, rendering."""

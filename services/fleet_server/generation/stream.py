@@ -1,0 +1,100 @@
+"""One running answer: from the engine's thread to text on the event loop; used by chat.routes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from fleet_contract.errors import FleetError, InternalError, Timeout
+from fleet_server.generation.detokenize import TextStream
+from fleet_server.protocols import ChatModel, Finish, Generation, Prompt, Sampling, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """New text; `finish` is set on the last piece."""
+
+    text: str
+    finish: Finish | None = None
+
+
+class Answer:
+    """Iterate `pieces` once; `cancel` at any time frees the engine's slot.
+
+    An answer of more than `seconds` ends with a Timeout.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        prompt: Prompt,
+        sampling: Sampling,
+        stop: Sequence[str],
+        seconds: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._steps: asyncio.Queue[Step] = asyncio.Queue()
+        self._text = TextStream(model.decode, stop, prompt.tail)
+        self.prompt_tokens = prompt.num_tokens
+        self.completion_tokens = 0
+        self.first_token_at: float | None = None
+        self._generation: Generation = model.submit(prompt, sampling, self._emit)
+        self._deadline = self._loop.call_later(seconds, self._give_up, seconds)
+
+    def cancel(self) -> None:
+        self._deadline.cancel()
+        self._generation.cancel()
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Text as it becomes certain. Raises FleetError when the engine failed, after the text that
+        came before."""
+        finish: Finish | None = None
+        error: Exception | None = None
+        while finish is None and error is None:
+            text = ""
+            for step in await self._waiting():
+                error, finish = step.error, step.finish
+                if error is not None:
+                    break
+                if step.token_ids and self.first_token_at is None:
+                    self.first_token_at = time.monotonic()
+                self.completion_tokens += len(step.token_ids)
+                text += self._text.feed(step.token_ids)
+                if finish is not None:
+                    text += self._text.flush()
+                    break
+            if self._text.stopped:
+                finish = Finish.STOP
+                self.cancel()
+            elif error is not None:
+                text += self._text.rest()
+            if text or finish is not None:
+                yield Piece(text, finish)
+        if error is not None and finish is None:
+            raise _readable(error)
+
+    async def _waiting(self) -> list[Step]:
+        steps = [await self._steps.get()]
+        while not self._steps.empty():
+            steps.append(self._steps.get_nowait())
+        return steps
+
+    def _give_up(self, seconds: float) -> None:
+        error = Timeout(f"The answer took longer than {seconds:g} seconds.")
+        self._steps.put_nowait(Step((), error=error))
+
+    def _emit(self, step: Step) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._steps.put_nowait, step)
+        except RuntimeError:  # the loop is closed: nobody reads any more
+            self._generation.cancel()
+
+
+def _readable(error: Exception) -> FleetError:
+    if isinstance(error, FleetError):
+        return error
+    failure = InternalError("The engine failed while answering this request.")
+    failure.__cause__ = error
+    return failure

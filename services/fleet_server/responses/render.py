@@ -1,0 +1,150 @@
+"""The JSON of responses (platform.openai.com/docs/api-reference/responses and -streaming)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import orjson
+
+from fleet_contract.api.responses import (
+    Failure,
+    OutputMessage,
+    OutputText,
+    Response,
+    ResponseUsage,
+)
+from fleet_contract.errors import FleetError
+from fleet_server.generation.render import Renderer
+from fleet_server.generation.stream import Answer, Piece
+from fleet_server.protocols import Finish
+from fleet_server.responses.request import ResponsesRequest
+
+Status = Literal["completed", "incomplete"]
+
+
+class ResponseRenderer(Renderer):
+    """A `response`, or the events in which it comes into being. A stream has no end mark: its last
+    event is `response.completed`, `response.incomplete` or `response.failed`."""
+
+    def __init__(self, model: str, asked: ResponsesRequest) -> None:
+        super().__init__("resp_", model)
+        self._asked = asked
+        self._item = f"msg_{uuid.uuid4().hex}"
+        self._text: list[str] = []
+        self._status: Status = "completed"
+        self._events = 0
+
+    def whole(self, answer: Answer, text: str, finish: str) -> Response:
+        status = _status(finish)
+        return self._response(status, self._message(status, text), usage(answer))
+
+    def opening(self) -> bytes:
+        """What an answer says before its first word."""
+        begun = self._response("in_progress")
+        message = self._message("in_progress", None)
+        events = [
+            self._event("response.created", response=begun),
+            self._event("response.in_progress", response=begun),
+            self._event("response.output_item.added", output_index=0, item=message),
+            self._in_part("response.content_part.added", part=_part("")),
+        ]
+        return b"".join(events)
+
+    def piece(self, piece: Piece) -> Iterator[bytes]:
+        if piece.text:
+            self._text.append(piece.text)
+            yield self._in_part("response.output_text.delta", delta=piece.text, logprobs=[])
+        if piece.finish is not None:
+            self._status = _status(piece.finish.value)
+
+    def closing(self, answer: Answer) -> Iterator[bytes]:
+        text = "".join(self._text)
+        message = self._message(self._status, text)
+        yield self._in_part("response.output_text.done", text=text, logprobs=[])
+        yield self._in_part("response.content_part.done", part=_part(text))
+        yield self._event("response.output_item.done", output_index=0, item=message)
+        whole = self._response(self._status, message, usage(answer))
+        yield self._event(f"response.{self._status}", response=whole)
+
+    def failure(self, error: FleetError) -> bytes:
+        failed: Failure = {"code": "server_error", "message": error.message}
+        message = self._message("incomplete", "".join(self._text))
+        whole = self._response("failed", message, error=failed)
+        return self._event("response.failed", response=whole)
+
+    def _in_part(self, kind: str, **more: Any) -> bytes:
+        return self._event(kind, item_id=self._item, output_index=0, content_index=0, **more)
+
+    def _event(self, kind: str, **more: Any) -> bytes:
+        data = {"type": kind, "sequence_number": self._events, **more}
+        self._events += 1
+        return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"
+
+    def _message(
+        self, status: Literal["in_progress", "completed", "incomplete"], text: str | None
+    ) -> OutputMessage:
+        return {
+            "id": self._item,
+            "type": "message",
+            "role": "assistant",
+            "status": status,
+            "content": [] if text is None else [_part(text)],
+        }
+
+    def _response(
+        self,
+        status: Literal["in_progress", "completed", "incomplete", "failed"],
+        message: OutputMessage | None = None,
+        used: ResponseUsage | None = None,
+        error: Failure | None = None,
+    ) -> Response:
+        given, manner = self._asked.given, self._asked.manner
+        return {
+            "id": self._id,
+            "object": "response",
+            "created_at": self._created,
+            "status": status,
+            "background": False,
+            "error": error,
+            "incomplete_details": (
+                {"reason": "max_output_tokens"} if status == "incomplete" else None
+            ),
+            "instructions": given.instructions,
+            "max_output_tokens": given.max_output_tokens,
+            "model": self._model,
+            "output": [] if message is None else [message],
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "reasoning": {"effort": None, "summary": None},
+            "store": False,
+            "temperature": manner.temperature,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": manner.top_p,
+            "truncation": "disabled",
+            "user": given.user,
+            "metadata": given.metadata or {},
+            "usage": used,
+        }
+
+
+def usage(answer: Answer) -> ResponseUsage:
+    """Token counts of an answer."""
+    return {
+        "input_tokens": answer.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": answer.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+    }
+
+
+def _part(text: str) -> OutputText:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _status(finish: str) -> Status:
+    return "incomplete" if finish == Finish.LENGTH else "completed"

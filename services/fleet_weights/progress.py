@@ -1,0 +1,68 @@
+"""Adds up the bytes of downloads that run side by side and tells the caller, not too often."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from fleet_weights.errors import Stopped
+
+Progress = Callable[[int, int | None], None]
+"""Receives bytes done and bytes in all; the latter is None while a size is still unknown."""
+
+INTERVAL_SECONDS = 0.1
+
+
+class ProgressMeter:
+    """Thread-safe. `stop` ends the downloads at their next piece."""
+
+    def __init__(self, progress: Progress | None, stop: threading.Event | None = None) -> None:
+        self._progress = progress
+        self._stop = stop
+        self._failed = False
+        self._done: dict[str, int] = {}
+        self._total: dict[str, int | None] = {}
+        self._lock = threading.Lock()
+        self._told_at = 0.0
+
+    def expect(self, name: str, total: int | None = None) -> None:
+        """Announce a download, so that the sum is known before all have begun."""
+        with self._lock:
+            self._done.setdefault(name, 0)
+            self._total[name] = total
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """Say how far a download is. Raises Stopped when the caller wants no more."""
+        self.check()
+        with self._lock:
+            self._done[name] = done
+            self._total[name] = total
+            now = time.monotonic()
+            if now - self._told_at < INTERVAL_SECONDS and done != total:
+                return
+            self._told_at = now
+            self._tell()
+
+    def check(self) -> None:
+        """Raises Stopped when the caller wants no more."""
+        if self._failed or (self._stop is not None and self._stop.is_set()):
+            raise Stopped
+
+    def fail(self) -> None:
+        """One download failed: the others need not go on."""
+        self._failed = True
+
+    @property
+    def done(self) -> int:
+        return sum(self._done.values())
+
+    @property
+    def total(self) -> int | None:
+        totals = list(self._total.values())
+        known = [total for total in totals if total is not None]
+        return sum(known) if totals and len(known) == len(totals) else None
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.done, self.total)

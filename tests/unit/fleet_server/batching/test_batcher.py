@@ -1,0 +1,263 @@
+"""The batcher: sharing, splitting, fairness, failures, cancellation, bounds.
+
+The passes are run by functions of the tests, which show what the batcher put together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from fleet_contract.errors import NotReady, QueueFull
+from fleet_server.batching.batcher import Batcher
+from fleet_server.batching.planner import Bounds
+
+Batch = list[Sequence[int]]
+
+
+class Passes:
+    """Gives each input its sum and length; waits in a pass while `gate` is closed."""
+
+    def __init__(self) -> None:
+        self.seen: list[Batch] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        self.seen.append([list(ids) for ids in batch])
+        self.started.set()
+        assert self.gate.wait(10)
+        if any(-1 in ids for ids in batch):
+            raise ValueError("a poisoned input")
+        return np.array([[sum(ids), len(ids)] for ids in batch], dtype=np.float32)
+
+    async def hold(self, batcher: Batcher) -> asyncio.Task[np.ndarray]:
+        """Start a pass that stays in the model until the gate opens."""
+        self.gate.clear()
+        task = asyncio.create_task(batcher.run([[0]]))
+        await asyncio.to_thread(self.started.wait, 10)
+        self.seen.clear()
+        return task
+
+
+@pytest.fixture
+def passes() -> Passes:
+    return Passes()
+
+
+@pytest.fixture
+def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
+    made: list[Batcher] = []
+
+    def build(
+        max_items: int = 8, max_requests: int | None = None, waiting: int = 100,
+        window: float = 0, at_once: int = 1,
+    ) -> Batcher:  # fmt: skip
+        bounds = Bounds(max_items, 10_000, max_requests)
+        made.append(Batcher(passes, bounds, max_waiting=waiting, window=window, at_once=at_once))
+        return made[-1]
+
+    yield build
+    passes.gate.set()
+    for batcher in made:
+        batcher.close()
+
+
+Make = Callable[..., Batcher]
+
+
+async def test_results_come_in_the_order_of_the_inputs(make: Make) -> None:
+    batcher = make(max_items=3)
+    rng = random.Random(2)
+    batches = [
+        [[rng.randint(0, 9)] * rng.randint(1, 30) for _ in range(rng.randint(1, 20))]
+        for _ in range(40)
+    ]
+    found = await asyncio.gather(*(batcher.run(batch) for batch in batches))
+    for batch, rows in zip(batches, found, strict=True):
+        assert rows.tolist() == [[sum(ids), len(ids)] for ids in batch]
+
+
+async def test_requests_that_come_during_a_pass_share_the_next(make: Make, passes: Passes) -> None:
+    batcher = make()
+    held = await passes.hold(batcher)
+    tasks = [asyncio.create_task(batcher.run([[number]])) for number in range(6)]
+    await asyncio.sleep(0.02)
+    passes.gate.set()
+    await asyncio.gather(held, *tasks)
+    assert [len(batch) for batch in passes.seen] == [6]
+
+
+async def test_without_batching_each_request_has_its_own_passes(make: Make, passes: Passes) -> None:
+    batcher = make(max_requests=1)
+    held = await passes.hold(batcher)
+    tasks = [asyncio.create_task(batcher.run([[number], [number]])) for number in range(3)]
+    await asyncio.sleep(0.02)
+    passes.gate.set()
+    await asyncio.gather(held, *tasks)
+    assert passes.seen == [[[0], [0]], [[1], [1]], [[2], [2]]]
+
+
+async def test_a_single_input_is_not_stuck_behind_a_big_request(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=8)
+    held = await passes.hold(batcher)
+    fifty = [[1] * 50 for _ in range(400)]
+    big = asyncio.create_task(batcher.run(fifty))
+    await asyncio.sleep(0.02)
+    near = asyncio.create_task(batcher.run([[2] * 49]))
+    far = asyncio.create_task(batcher.run([[2] * 3]))
+    await asyncio.sleep(0.02)
+    passes.gate.set()
+    await asyncio.gather(held, big, near, far)
+    passes_with = [
+        number for number, batch in enumerate(passes.seen) for ids in batch if ids[0] == 2
+    ]
+    assert len(passes_with) == 2
+    assert max(passes_with) <= 2
+    assert len(passes.seen) <= 52
+
+
+async def test_a_failure_reaches_those_in_the_pass_and_nobody_else(
+    make: Make, passes: Passes
+) -> None:
+    batcher = make(max_items=2)
+    held = await passes.hold(batcher)
+    batches = [[[-1]], [[5]], [[6]], [[7]]]
+    tasks = [asyncio.create_task(batcher.run(batch)) for batch in batches]
+    await asyncio.sleep(0.02)
+    passes.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await held
+    shared = next(batch for batch in passes.seen if [-1] in batch)
+    for batch, result in zip(batches, results, strict=True):
+        assert isinstance(result, ValueError) == (batch[0] in shared)
+    assert (await batcher.run([[4]])).tolist() == [[4, 1]]
+
+
+async def test_a_failed_request_does_not_run_its_other_inputs(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=2)
+    with pytest.raises(ValueError, match="poisoned"):
+        await batcher.run([[-1] * 9, *[[1]] * 20])
+    await batcher.run([[3]])
+    assert len(passes.seen) == 2
+
+
+async def test_who_left_is_skipped(make: Make, passes: Passes) -> None:
+    batcher = make()
+    held = await passes.hold(batcher)
+    gone = [asyncio.create_task(batcher.run([[8], [8]])) for _ in range(5)]
+    stays = asyncio.create_task(batcher.run([[9]]))
+    await asyncio.sleep(0.02)
+    for task in gone:
+        task.cancel()
+    await asyncio.sleep(0.02)
+    passes.gate.set()
+    await asyncio.gather(held, stays)
+    assert passes.seen == [[[9]]]
+
+
+async def test_leaving_during_a_pass_drops_the_rest(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=2)
+    passes.gate.clear()
+    task = asyncio.create_task(batcher.run([[1]] * 50))
+    await asyncio.to_thread(passes.started.wait, 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    passes.gate.set()
+    await batcher.run([[3]])
+    assert len(passes.seen) == 2
+
+
+async def test_the_queue_is_bounded(make: Make, passes: Passes) -> None:
+    batcher = make(waiting=2)
+    held = await passes.hold(batcher)
+    tasks = [asyncio.create_task(batcher.run([[number]])) for number in range(2)]
+    await asyncio.sleep(0.02)
+    with pytest.raises(QueueFull) as caught:
+        await batcher.run([[1]])
+    assert caught.value.retry_after
+    passes.gate.set()
+    await asyncio.gather(held, *tasks)
+
+
+async def test_an_idle_batcher_does_not_wait_and_a_window_does(make: Make, passes: Passes) -> None:
+    idle, patient = make(), make(window=2)
+    started = time.monotonic()
+    await idle.run([[1]])
+    assert time.monotonic() - started < 0.1
+    passes.seen.clear()
+
+    async def later() -> np.ndarray:
+        await asyncio.sleep(0.05)
+        return await patient.run([[2]])
+
+    started = time.monotonic()
+    await asyncio.gather(patient.run([[1]]), later())
+    assert 0.5 < time.monotonic() - started < 2
+    assert len(passes.seen) == 1
+    started = time.monotonic()
+    await patient.run([[1]] * 8)
+    assert time.monotonic() - started < 0.15
+
+
+async def test_a_window_ends_when_a_pass_takes_in_no_more_requests(
+    make: Make, passes: Passes
+) -> None:
+    batcher = make(max_requests=2, window=3600)
+    async with asyncio.timeout(10):
+        await asyncio.gather(batcher.run([[1]]), batcher.run([[2]]))
+    assert len(passes.seen) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_as_many_passes_run_as_are_allowed(make: Make, passes: Passes, at_once: int) -> None:
+    batcher = make(max_items=2, at_once=at_once)
+    passes.gate.clear()
+    task = asyncio.create_task(batcher.run([[1]] * 20))
+    async with asyncio.timeout(10):
+        while len(passes.seen) < at_once:  # noqa: ASYNC110  (threads of the batcher make it true)
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.02)
+    assert [len(batch) for batch in passes.seen] == [2] * at_once
+    passes.gate.set()
+    assert (await task).tolist() == [[1, 1]] * 20
+
+
+async def test_closing_answers_who_waits(make: Make, passes: Passes) -> None:
+    batcher = make()
+    held = await passes.hold(batcher)
+    waiting = asyncio.create_task(batcher.run([[1]]))
+    await asyncio.sleep(0.02)
+    closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+    with pytest.raises(NotReady):
+        await waiting
+    passes.gate.set()
+    await asyncio.gather(held, closing)
+    with pytest.raises(NotReady):
+        await batcher.run([[1]])
+
+
+async def test_random_traffic_with_random_departures(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=4, waiting=1000)
+    rng = random.Random(4)
+
+    async def client() -> None:
+        for _ in range(10):
+            batch = [[rng.randint(0, 9)] * rng.randint(1, 9) for _ in range(rng.randint(1, 9))]
+            task = asyncio.create_task(batcher.run(batch))
+            await asyncio.sleep(rng.random() * 0.002)
+            if rng.random() < 0.3:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            else:
+                assert (await task).tolist() == [[sum(ids), len(ids)] for ids in batch]
+
+    await asyncio.gather(*(client() for _ in range(30)))
+    assert not batcher._waiting

@@ -1,0 +1,45 @@
+"""How long a batch waits for company."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet_server.batching.window import FRUITLESS, LEFT_OUT, Window
+
+
+def test_none_is_never_open() -> None:
+    assert not Window(0).opens()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "now", "left"),
+    [
+        (10.0, 10.0, 10.0, 1.0),  # a quarter of 4 seconds without anybody else
+        (10.0, 10.9, 11.0, 0.9),
+        (10.0, 13.8, 13.8, 0.2),  # company goes on and on: the whole window is the bound
+        (10.0, 10.0, 11.5, -0.5),  # it waited for a pass that was running
+    ],
+)
+def test_what_is_left(first: float, last: float, now: float, left: float) -> None:
+    assert Window(4).left(first, last, now) == pytest.approx(left)
+
+
+def test_waits_that_bring_nobody_are_mostly_left_out() -> None:
+    window = Window(1)
+    for _ in range(FRUITLESS):
+        assert window.opens()
+        window.closed(0)
+    for _ in range(3):
+        assert [window.opens() for _ in range(LEFT_OUT)] == [False] * (LEFT_OUT - 1) + [True]
+        window.closed(0)
+    assert not any(window.opens() for _ in range(LEFT_OUT - 1))
+    assert window.opens()
+    window.closed(2)
+    assert all(window.opens() for _ in range(LEFT_OUT))
+
+
+def test_company_now_and_then_keeps_it_open() -> None:
+    window = Window(1)
+    for number in range(40):
+        assert window.opens()
+        window.closed(int(number % FRUITLESS == 0))

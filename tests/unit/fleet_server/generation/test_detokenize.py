@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from fleet_server.generation.detokenize import TextStream
+
+
+def decode_bytes(ids: list[int]) -> str:
+    """A byte-level vocabulary: every token is one byte."""
+    return bytes(ids).decode("utf-8", "replace")
+
+
+def decode_words(ids: list[int]) -> str:
+    """A vocabulary whose words carry their space in front, which is cut at the very start."""
+    return "".join(f" w{i}" for i in ids)[1:]
+
+
+def run(text: str, stop: tuple[str, ...] = (), sizes: int = 1) -> tuple[list[str], bool]:
+    stream = TextStream(decode_bytes, stop)
+    ids = list(text.encode())
+    pieces = [stream.feed(ids[at : at + sizes]) for at in range(0, len(ids), sizes)]
+    return [*pieces, stream.flush()], stream.stopped
+
+
+@pytest.mark.parametrize("sizes", [1, 2, 3, 7])
+def test_unfinished_characters_are_held(sizes: int) -> None:
+    pieces, _ = run("naïve 日本語 👩‍👩‍👧 end", sizes=sizes)
+    assert "".join(pieces) == "naïve 日本語 👩‍👩‍👧 end"
+    assert not any("\ufffd" in piece for piece in pieces)
+
+
+def test_a_real_replacement_character_comes_at_the_end() -> None:
+    stream = TextStream(decode_bytes)
+    assert stream.feed(list(b"ok\xff")) == ""
+    assert stream.flush() == "ok\ufffd"
+
+
+def test_spaces_between_words_survive() -> None:
+    stream = TextStream(decode_words)
+    assert "".join([*(stream.feed([i]) for i in range(5)), stream.flush()]) == "w0 w1 w2 w3 w4"
+
+
+def test_the_text_goes_on_from_a_tail() -> None:
+    stream = TextStream(decode_words, tail=[7, 8])
+    assert "".join([*(stream.feed([i]) for i in range(3)), stream.flush()]) == " w0 w1 w2"
+    stopping = TextStream(decode_words, ["w8", " w1"], tail=[7, 8])
+    assert "".join(stopping.feed([i]) for i in range(3)) == " w0"
+    assert stopping.stopped
+
+
+def test_a_tail_may_end_within_a_character() -> None:
+    whole = list("café au lait".encode())
+    stream = TextStream(decode_bytes, tail=whole[:4])
+    assert "".join([*(stream.feed([byte]) for byte in whole[4:]), stream.flush()]) == "é au lait"
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "shown"),
+    [
+        ("one two three", ("two",), "one "),
+        ("one two three", ("three", "two"), "one "),
+        ("aaaa", ("b",), "aaaa"),
+        ("ENDING", ("END",), ""),
+        ("almost EN", ("END",), "almost EN"),
+        ("x\n\ny", ("\n\n",), "x"),
+        ("ab", ("ab", "abc"), ""),
+        ("xabc", ("abc", "b"), "xa"),
+    ],
+)
+def test_stop_strings_are_never_shown(text: str, stop: tuple[str, ...], shown: str) -> None:
+    pieces, stopped = run(text, stop)
+    assert "".join(pieces) == shown
+    assert stopped is (shown != text)
+
+
+def test_what_is_shown_is_never_taken_back() -> None:
+    rng = random.Random(7)
+    for _ in range(500):
+        text = "".join(rng.choice("ab€") for _ in range(rng.randrange(12)))
+        stop = tuple("".join(rng.choice("ab€") for _ in range(rng.randrange(1, 4))) for _ in "xy")
+        pieces, stopped = run(text, stop, sizes=rng.randrange(1, 4))
+        cut = first_stop(text, stop)
+        assert "".join(pieces) == (text if cut is None else text[:cut])
+        assert stopped is (cut is not None)
+
+
+def first_stop(text: str, stop: tuple[str, ...]) -> int | None:
+    """Where the stop string that is complete first begins, found the slow way."""
+    found = [(text.index(word) + len(word), text.index(word)) for word in stop if word in text]
+    return min(found)[1] if found else None
+
+
+def test_what_was_held_is_there_when_an_answer_breaks_off() -> None:
+    stream = TextStream(decode_bytes, ("END",))
+    assert stream.feed(list(b"almost EN")) == "almost "
+    assert stream.rest() == "EN"
+    assert stream.rest() == ""
