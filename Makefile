@@ -84,6 +84,7 @@ docs: env-dev ## Regenerate pages, the CRD and the chart's copies
 	$(BIN)/modelfleet crd --write
 	$(BIN)/modelfleet settings --markdown > build/settings.md && mv build/settings.md docs/settings.md
 	$(BIN)/modelfleet settings --env > build/env.example && mv build/env.example .env.example
+	$(BIN)/modelfleet catalog --markdown > build/models.md && mv build/models.md docs/models.md
 	PYTHONPATH=tests $(BIN)/python -m support.module_map > build/modules.md && mv build/modules.md docs/modules.md
 	$(MAKE) --no-print-directory chart
 

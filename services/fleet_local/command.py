@@ -35,8 +35,8 @@ def up(
     """
     import asyncio
 
-    from fleet_local.console import Output
     from fleet_local.errors import StartError
+    from fleet_local.output.console import Output
     from fleet_local.run import run
     from fleet_local.settings import UpSettings, with_dotenv
 

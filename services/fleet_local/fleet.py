@@ -12,15 +12,16 @@ from pathlib import Path
 
 from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
-from fleet_local import environment, ports, replicas, routes_file
-from fleet_local.console import Output
+from fleet_local import environment, replicas, routes_file
 from fleet_local.errors import StartError
-from fleet_local.log_output import LogFile, LogOutput, LogTerminal
-from fleet_local.probe import Probe
-from fleet_local.process import Lifeline
-from fleet_local.service import Launch, Service
+from fleet_local.output.console import Output
+from fleet_local.output.log_output import LogFile, LogOutput, LogTerminal
+from fleet_local.output.table import STOPPED, Row, row
+from fleet_local.processes import ports
+from fleet_local.processes.probe import Probe
+from fleet_local.processes.process import Lifeline
+from fleet_local.processes.service import Launch, Service
 from fleet_local.settings import UpSettings
-from fleet_local.table import STOPPED, Row, row
 
 ROUTER = "router"
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fleet_contract.spec import ModelSpec
-from fleet_local.console import Output
 from fleet_local.errors import StartError
-from fleet_local.progress import Shown, drawing
+from fleet_local.output.console import Output
+from fleet_local.output.progress import Shown, drawing
 from fleet_prepare.choose import Choice
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine

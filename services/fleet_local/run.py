@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 
 from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
-from fleet_local import cluster_fields, environment, ports, pull, replicas, selection, table
-from fleet_local.console import Output
+from fleet_local import cluster_fields, environment, pull, replicas, selection
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
+from fleet_local.output import table
+from fleet_local.output.console import Output
+from fleet_local.processes import ports
+from fleet_local.processes.stop_signals import StopSignals
 from fleet_local.settings import UpSettings
-from fleet_local.stop_signals import StopSignals
 from fleet_prepare import machine
 from fleet_weights.store import Store
 

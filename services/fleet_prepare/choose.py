@@ -19,7 +19,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
-from fleet_weights.hub_files import PICKLE_HINT, Kind
+from fleet_weights.hub.selection import PICKLE_HINT, Kind
 
 TORCH_HINT = "Install the torch engine with `make up TORCH=1` (or `pip install modelfleet[torch]`)."
 CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."

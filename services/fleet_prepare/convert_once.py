@@ -25,9 +25,9 @@ from fleet_weights.assemble import RECORD
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.lock import locked
-from fleet_weights.progress import Progress, ProgressMeter
 from fleet_weights.staging import sync
 from fleet_weights.store import Store
+from fleet_weights.transfer.progress import Progress, ProgressMeter
 
 SPARE_BYTES = 16 << 20
 """What tokenizers and configuration take beside the weights."""

@@ -39,7 +39,7 @@ def supports(names: Collection[str], config: Mapping[str, Any]) -> str | None:
     """Why the engine serves a repository with these files, or None if it does not.
 
     `names` are the paths of the files that are in the folder, or will be (for a listing:
-    `fleet_weights.hub_files.choose`), `config` is the parsed config.json.
+    `fleet_weights.hub.selection.choose`), `config` is the parsed config.json.
     """
     if refusal(names, config) is not None:
         return None

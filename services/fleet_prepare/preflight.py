@@ -16,8 +16,8 @@ from fleet_weights.address import Hub, Package, parse
 from fleet_weights.allowed import is_allowed
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.plan import plan
-from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.store import Store
+from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
 def preflight(
@@ -61,7 +61,7 @@ def before_fetch(
     named = frozenset(file.path for file in plan(spec).files)
     if isinstance(address, Hub):
         # Another process of a fleet may be without an HTTP client; this one needs it now.
-        from fleet_weights.listing import look
+        from fleet_weights.hub.listing import look
 
         names, documents = look(address, _wanted, environ, stop=stop, patience=patience)
         return ModelFiles(names | named, documents, on_disk=False)

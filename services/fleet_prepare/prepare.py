@@ -21,9 +21,9 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
 from fleet_weights.fetch import is_there, locate
-from fleet_weights.progress import Progress
-from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.store import Store
+from fleet_weights.transfer.progress import Progress
+from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)

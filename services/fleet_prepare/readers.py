@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fleet_contract.spec import Engine, Task
 from fleet_prepare import encoder
 from fleet_prepare.model_files import CONFIG, ModelFiles
-from fleet_weights.hub_files import Kind
+from fleet_weights.hub.selection import Kind
 
 IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
 IR_TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")

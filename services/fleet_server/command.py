@@ -40,14 +40,14 @@ def server(
         if spec is not None:
             environ[ENV_SPEC] = spec.read_text()
         if once:
-            from fleet_server.launch import prepare
+            from fleet_server.startup.launch import prepare
 
             sys.exit(prepare(environ))
-        from fleet_server.head_start import HeadStart
+        from fleet_server.startup.head_start import HeadStart
 
         head_start = HeadStart(environ)
         head_start.begin()
-        from fleet_server.launch import run
+        from fleet_server.startup.launch import run
 
         sys.exit(run(host, port, environ, head_start))
     except (ValueError, OSError) as error:

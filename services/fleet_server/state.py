@@ -16,7 +16,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare.choose import Choice
 from fleet_server.admission import Admission, Slot, places
 from fleet_server.metrics import Metrics
-from fleet_server.startup import Stages, Transfer
+from fleet_server.stages import Stages, Transfer
 
 T = TypeVar("T")
 

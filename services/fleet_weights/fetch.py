@@ -14,17 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights import hub_cache
 from fleet_weights.address import Claim, LocalFile
 from fleet_weights.assemble import claim_path
 from fleet_weights.checksums import digest
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub_files import Kind
+from fleet_weights.hub import cache
+from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import in_place, needs_none, plan
-from fleet_weights.progress import Progress, ProgressMeter
-from fleet_weights.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.store import Store
+from fleet_weights.transfer.progress import Progress, ProgressMeter
+from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
 def locate(spec: ModelSpec, store: Store) -> Path:
@@ -40,7 +40,7 @@ def locate(spec: ModelSpec, store: Store) -> Path:
     folder = store.folder(spec)
     if folder.is_dir():
         return folder
-    if (cached := hub_cache.find(spec, store.hub_caches)) is not None:
+    if (cached := cache.find(spec, store.hub_caches)) is not None:
         return cached
     raise WeightsError(
         f"The weights of {spec.model} are not in {store.root}.",
@@ -52,7 +52,7 @@ def is_there(spec: ModelSpec, store: Store) -> bool:
     """Whether `locate` would find complete weights. Raises WeightsError for a bad address."""
     if needs_none(spec) or in_place(spec) is not None:
         return True
-    return store.folder(spec).is_dir() or hub_cache.find(spec, store.hub_caches) is not None
+    return store.folder(spec).is_dir() or cache.find(spec, store.hub_caches) is not None
 
 
 def fetch(

@@ -9,8 +9,8 @@ from filelock import FileLock, Timeout
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
-from fleet_weights.progress import ProgressMeter
 from fleet_weights.store import Store
+from fleet_weights.transfer.progress import ProgressMeter
 
 LONGEST_SECONDS = 6 * 3600
 POLL_SECONDS = 0.25

@@ -13,17 +13,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights import hub, wheel
 from fleet_weights.address import Hub, Package, Web
 from fleet_weights.assemble import Assembler
-from fleet_weights.download import Downloader
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub_files import Kind
-from fleet_weights.parallel import run_all
+from fleet_weights.hub import repository
+from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import File, Piece, Plan
-from fleet_weights.progress import ProgressMeter
-from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
+from fleet_weights.transfer import wheel
+from fleet_weights.transfer.download import Downloader
+from fleet_weights.transfer.parallel import run_all
+from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.retry_policy import RetryPolicy
 
 AT_ONCE = 4
 """Downloads that run side by side."""
@@ -62,7 +63,7 @@ class Staging:
             source = self._plan.source
             if isinstance(source, Hub):
                 sha256 = self._plan.source_sha256
-                listed = hub.files(source, downloader, sha256, parts, self._kind)
+                listed = repository.files(source, downloader, sha256, parts, self._kind)
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             packages, web = _units(self._files, source)

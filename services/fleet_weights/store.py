@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights import hub_cache
+from fleet_weights.hub import cache
 
 STAGING = ".staging"
 DEFAULT_FOLDER = "models"
@@ -35,7 +35,7 @@ class Store:
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Store:
         """The store that the environment names, and the caches it may read besides."""
-        return cls(default_root(environ), hub_cache.folders(environ))
+        return cls(default_root(environ), cache.folders(environ))
 
     def folder(self, spec: ModelSpec, suffix: str = "") -> Path:
         """The folder of the complete weights, there or not; `suffix` names a conversion of them."""

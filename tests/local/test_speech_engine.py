@@ -21,8 +21,8 @@ from fleet_server.app import create_app
 from fleet_server.audio.decode import RATE, decode
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions, Transcript
+from fleet_server.startup.warmup import warm
 from fleet_server.state import ServerState
-from fleet_server.warmup import warm
 
 pytestmark = pytest.mark.weights
 

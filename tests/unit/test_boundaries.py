@@ -167,10 +167,10 @@ def test_folders_import_only_lower_floors(package: str) -> None:
     assert upward(package, source, FLOORS[package]) == []
 
 
-@pytest.mark.parametrize("package", sorted(FLOORS))
+@pytest.mark.parametrize("package", sorted(ALLOWED))
 def test_no_folder_holds_more_than_twenty_modules(package: str) -> None:
     for folder in {path.parent for path in packages()[package].rglob("*.py")}:
-        assert len(list(folder.glob("*.py"))) <= 20, folder
+        assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= 20, folder
 
 
 def test_the_floors_see_an_import_upwards_and_one_on_the_level(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_http_layer_of_the_server_imports_no_engine() -> None:
         for name in sorted(tops(imported(tree, module)) & HEAVY)
     ]
     # load.py asks torch, once it is known to be there, whether this Mac has a GPU.
-    assert found in ([], ["fleet_server.load imports torch"])
+    assert found in ([], ["fleet_server.startup.load imports torch"])
 
 
 def test_engines_import_no_web_framework() -> None:
@@ -216,10 +216,10 @@ def test_nothing_shadows_the_standard_librarys_operator() -> None:
 
 
 LIGHT = {
-    "up": "import fleet_local.run, fleet_local.command, fleet_local.child",
+    "up": "import fleet_local.run, fleet_local.command, fleet_local.processes.child",
     "catalog": "import fleet_cli.main, fleet_cli.catalog, fleet_contract.catalog as c; c.load()",
     "router": "import fleet_router.command, fleet_router.launch",
-    "server's web app": "import fleet_server.launch, fleet_server.command",
+    "server's web app": "import fleet_server.startup.launch, fleet_server.command",
     "pull": "import fleet_cli.pull, fleet_weights.fetch",
     "help": "import fleet_cli.main; fleet_cli.main.help_text()",
 }

@@ -21,7 +21,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_weights.address import Hub, parse
 from fleet_weights.allowed import PICKLE_SUFFIXES
-from fleet_weights.hub_files import WEIGHT_SUFFIXES, Kind, choose
+from fleet_weights.hub.selection import WEIGHT_SUFFIXES, Kind, choose
 
 LISTINGS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "hub_listings.json").read_text()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fleet_bench.compare.cases import Cases
     from fleet_bench.compare.load import Load
-    from fleet_bench.compare.outcome import Outcome
     from fleet_bench.compare.request import Addresses, Own
+    from fleet_bench.compare.results.outcome import Outcome
 
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
@@ -111,15 +111,15 @@ def compare(
     from rich.console import Console
 
     from fleet_bench.compare.cases import cases
-    from fleet_bench.compare.environment import install
     from fleet_bench.compare.errors import CannotCompare
-    from fleet_bench.compare.files import as_json as everything
-    from fleet_bench.compare.files import write_tables
     from fleet_bench.compare.listing import TASKS
     from fleet_bench.compare.load import Load
-    from fleet_bench.compare.machine import machine
-    from fleet_bench.compare.report import table
     from fleet_bench.compare.request import Addresses, Own
+    from fleet_bench.compare.results.files import as_json as everything
+    from fleet_bench.compare.results.files import write_tables
+    from fleet_bench.compare.results.report import table
+    from fleet_bench.compare.sides.environment import install
+    from fleet_bench.compare.sides.machine import machine
     from fleet_contract.spec import DEVICE_PATTERN
 
     sides: Addresses | Own = Own(reference, device, dtype)
@@ -164,7 +164,7 @@ def compare(
         for outcome in found:
             Console().print(table(outcome))
     try:
-        from fleet_bench.compare.files import write_pictures
+        from fleet_bench.compare.results.files import write_pictures
 
         written += write_pictures(output, found)
     except ImportError:

@@ -12,15 +12,15 @@ from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
 from fleet_bench.compare.listing import TASKS, common, task_of
 from fleet_bench.compare.load import Load
-from fleet_bench.compare.outcome import Outcome
-from fleet_bench.compare.servers import (
+from fleet_bench.compare.results.outcome import Outcome
+from fleet_bench.compare.sides.servers import (
     OWN_ENGINE,
     reference_of,
     referred,
     served,
     torch_variant,
 )
-from fleet_bench.compare.side import Side
+from fleet_bench.compare.sides.side import Side
 from fleet_bench.compare.turns import Pair, Tick, agree, measure
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
@@ -86,7 +86,7 @@ def of_addresses(names: list[str], asked: Addresses) -> Iterator[tuple[str, str,
 @contextmanager
 def of_spec(spec: ModelSpec, own: Own, environ: Mapping[str, str], tick: Tick) -> Iterator[Pair]:
     """The reference and our server of a catalog model, both ready. Raises CannotCompare."""
-    from fleet_bench.compare.weights import weights_of
+    from fleet_bench.compare.sides.weights import weights_of
 
     if spec.task.value not in TASKS:
         raise CannotCompare(f"{spec.model} is of task {spec.task.value}; it is not compared.")

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from fleet_bench.compare.answers import Asker, chat_answers, tokenized, transcripts, vectors
 from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
-from fleet_bench.compare.facts import of_sequences, of_transcripts, of_vectors
 from fleet_bench.compare.load import Load, workload
-from fleet_bench.compare.memory import Peak, watched
-from fleet_bench.compare.outcome import Fact, Rounds, Row, rows
-from fleet_bench.compare.side import Side
+from fleet_bench.compare.results.facts import of_sequences, of_transcripts, of_vectors
+from fleet_bench.compare.results.outcome import Fact, Rounds, Row, rows
+from fleet_bench.compare.sides.memory import Peak, watched
+from fleet_bench.compare.sides.side import Side
 from fleet_bench.http import client
 from fleet_bench.load import run
 from fleet_bench.sample import Failed

@@ -1,4 +1,4 @@
-"""Runs a speech model once before it is called ready; called by fleet_server.warmup."""
+"""Runs a speech model once before it is called ready; called by fleet_server.startup.warmup."""
 
 from __future__ import annotations
 

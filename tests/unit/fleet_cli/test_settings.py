@@ -15,9 +15,9 @@ from fleet_local import selection
 from fleet_local.settings import UpSettings, with_dotenv
 from fleet_router.settings import RouterSettings
 from fleet_server.settings import ServerSettings
-from fleet_server.weights import download_allowed
-from fleet_weights.retry_policy import PATIENCE
-from fleet_weights.web_client import WebClient
+from fleet_server.startup.weights import download_allowed
+from fleet_weights.transfer.retry_policy import PATIENCE
+from fleet_weights.transfer.web_client import WebClient
 
 ROOT = Path(__file__).parents[3]
 

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from fleet_contract.spec import ModelSpec
-from fleet_local.console import Output
 from fleet_local.errors import StartError
+from fleet_local.output.console import Output
 from fleet_local.pull import in_daemon_thread, pull
 from fleet_prepare.machine import Machine
 from fleet_weights import fetch as fetching

@@ -16,7 +16,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
 from fleet_prepare.prepare import prepare
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub_files import Kind
+from fleet_weights.hub.selection import Kind
 from fleet_weights.store import Store
 from hub import Hub
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fleet_weights.retry_policy import RetryPolicy
+from fleet_weights.transfer.retry_policy import RetryPolicy
 
 HASTY = RetryPolicy(
     connect_seconds=5, read_seconds=5, attempts=3, first_pause=0.01, longest_pause=0.02

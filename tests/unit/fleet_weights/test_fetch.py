@@ -18,8 +18,8 @@ from fleet_contract.spec_parts import WeightFile, WeightPart
 from fleet_weights.assemble import claim_path
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
-from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
+from fleet_weights.transfer.retry_policy import RetryPolicy
 
 BODY = os.urandom(400_000)
 

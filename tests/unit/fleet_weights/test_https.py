@@ -17,8 +17,8 @@ import pytest
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch
-from fleet_weights.retry_policy import RetryPolicy
 from fleet_weights.store import Store
+from fleet_weights.transfer.retry_policy import RetryPolicy
 
 BODY = b"numbers" * 1000
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -1,4 +1,4 @@
-"""Whisper on CTranslate2, on a CPU or CUDA: built by fleet_server.load for speech models."""
+"""Whisper on CTranslate2, on a CPU or CUDA."""
 
 from __future__ import annotations
 

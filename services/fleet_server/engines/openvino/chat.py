@@ -1,6 +1,6 @@
 """Chat on a CPU through OpenVINO GenAI's continuous-batching pipeline.
 
-Built by fleet_server.load. Reads GGUF and OpenVINO IR; requests join and leave the running batch
+Reads GGUF and OpenVINO IR. Requests join and leave the running batch
 at every step, equal prompt beginnings share their cache.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fleet_prepare.readers import IR_FILES, IR_TOKENIZERS
 from fleet_server.load_error import LoadError
-from fleet_weights import hub_cache
+from fleet_weights.hub import cache
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class IrWriter:
     def beside(cls, gguf: Path) -> IrWriter | None:
         """A writer, or None where nothing can be written (a read-only volume, a full disk) or may
         be (a cache of the hub's own library)."""
-        if hub_cache.is_inside(gguf) or not os.access(gguf.parent, os.W_OK):
+        if cache.is_inside(gguf) or not os.access(gguf.parent, os.W_OK):
             return None
         try:
             return cls(gguf)

@@ -1,4 +1,4 @@
-"""TorchChat: chat on transformers, text and images; built by fleet_server.load."""
+"""TorchChat: chat on transformers, text and images; built by fleet_server.startup.load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TorchEmbedding: unit vectors of texts through transformers; built by fleet_server.load."""
+"""TorchEmbedding: unit vectors of texts through transformers."""
 
 from __future__ import annotations
 

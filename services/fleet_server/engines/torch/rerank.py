@@ -1,4 +1,4 @@
-"""TorchRerank: a cross-encoder through transformers; built by fleet_server.load."""
+"""TorchRerank: a cross-encoder through transformers; built by fleet_server.startup.load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TorchSpeech: Whisper through transformers; built by fleet_server.load."""
+"""TorchSpeech: Whisper through transformers; built by fleet_server.startup.load."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_bench.compare.outcome import Fact, Outcome, Rounds, Row
+from fleet_bench.compare.results.outcome import Fact, Outcome, Rounds, Row
 
 CHAT = Outcome(
     "acme/chat", "chat", "transformers", "modelfleet, openvino (cpu)", 8, 1,

@@ -10,7 +10,7 @@ import pytest
 from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
 from fleet_bench.compare.load import Load
-from fleet_bench.compare.side import Side
+from fleet_bench.compare.sides.side import Side
 from fleet_bench.compare.turns import Pair, agree, measure
 from fleet_bench.recordings import Recording
 

@@ -1,4 +1,4 @@
-"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO; built by fleet_server.load."""
+"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO; built by fleet_server.startup.load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RerankEngine: the RerankModel protocol on OpenVINO; built by fleet_server.load."""
+"""RerankEngine: the RerankModel protocol on OpenVINO; built by fleet_server.startup.load."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.nodes import Node
 from fleet_server.load_error import LoadError
 from fleet_weights.errors import WeightsError
-from fleet_weights.onnx_data import external_files
+from fleet_weights.hub.onnx_data import external_files
 
 REQUIRED = ("input_ids", "attention_mask")
 SENTENCE = ("sentence_embedding", "pooler_output_normalized")

@@ -1,0 +1,1 @@
+"""Results of a comparison: figures, agreement, tables and plots."""

@@ -1,0 +1,1 @@
+"""The two servers of a comparison and the machine they run on."""

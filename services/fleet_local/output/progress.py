@@ -1,0 +1,106 @@
+"""Draws how far downloads and conversions are: bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from fleet_local.output.console import Output
+from fleet_prepare.stage import Report, Stage
+
+LINE_SECONDS = 5.0
+MIB = 1024 * 1024
+
+PAST = {Stage.FETCHING: "fetched", Stage.CONVERTING: "converted"}
+
+
+class Shown(Protocol):
+    """Shows how far the weights of models are; a `Report` is called from the thread that works."""
+
+    def begin(self, model: str) -> Report: ...
+
+    def end(self, model: str) -> None: ...
+
+
+@contextlib.contextmanager
+def drawing(voice: Output) -> Iterator[Shown]:
+    """What shows progress on the terminal or in the lines of `voice`."""
+    if not voice.is_terminal:
+        yield Lines(voice)
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
+        TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=voice.console) as bars:
+        yield Bars(bars)
+
+
+class Bars:
+    """One bar for each model and stage; it stays when it is full."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def begin(self, model: str) -> Report:
+        tasks: dict[Stage, TaskID] = {}
+
+        def report(stage: Stage, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                label = model if stage is Stage.FETCHING else f"{stage.value.capitalize()} {model}"
+                tasks[stage] = self._bars.add_task(label, total=None)
+            self._bars.update(tasks[stage], completed=done, total=total)
+
+        return report
+
+    def end(self, model: str) -> None:
+        """Nothing to do."""
+
+
+class Lines:
+    """A line at the beginning and the end of each stage and every 5 seconds between."""
+
+    def __init__(self, voice: Output, clock: Callable[[], float] = time.monotonic) -> None:
+        self._voice = voice
+        self._clock = clock
+        self._stages: dict[str, Stage] = {}
+
+    def begin(self, model: str) -> Report:
+        last = self._clock()
+
+        def report(stage: Stage, done: int, total: int | None) -> None:
+            nonlocal last
+            if self._stages.get(model) is not stage:
+                self.end(model)
+                self._stages[model] = stage
+                self._voice.say(f"{stage.value} {model}")
+                last = self._clock()
+            elif self._clock() - last >= LINE_SECONDS:
+                last = self._clock()
+                self._voice.say(amount(stage, model, done, total))
+
+        return report
+
+    def end(self, model: str) -> None:
+        if (stage := self._stages.pop(model, None)) is not None:
+            self._voice.say(f"{PAST[stage]} {model}")
+
+
+def amount(stage: Stage, model: str, done: int, total: int | None) -> str:
+    """`fetching m: 12 of 98 MiB (12%)`, or without a total where it is not known."""
+    what = f"{stage.value} {model}"
+    if not total:
+        return f"{what}: {done / MIB:.0f} MiB"
+    return f"{what}: {done / MIB:.0f} of {total / MIB:.0f} MiB ({100 * done // total}%)"

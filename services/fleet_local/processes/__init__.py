@@ -1,0 +1,1 @@
+"""Child processes of a fleet: started, probed, restarted and ended."""

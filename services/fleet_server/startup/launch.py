@@ -1,0 +1,206 @@
+"""Brings a server up: web app at once, then the weights, the model, warm-up and golden checks.
+
+Called by the command line. Probes answer from the first moment; a model that cannot be loaded ends
+the process with status 3 and the reason as the last log line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from fleet_contract import launch as contract
+from fleet_prepare.errors import CannotServe
+from fleet_prepare.prepare import Prepared
+from fleet_prepare.stage import Stage
+from fleet_server.app import create_app
+from fleet_server.load_error import LoadError
+from fleet_server.settings import ServerSettings
+from fleet_server.stages import Transfer
+from fleet_server.startup import golden, warmup
+from fleet_server.startup.head_start import HeadStart
+from fleet_server.startup.load import Loaded, load
+from fleet_server.startup.runtime_config import runtime_config, without_effect
+from fleet_server.startup.weights import WeightsStage
+from fleet_server.state import Phase, ServerState
+from fleet_web import serve
+from fleet_web.logs import event
+from fleet_weights.errors import WeightsError
+from fleet_weights.store import Store
+
+logger = logging.getLogger(__name__)
+
+LOAD_FAILED_STATUS = 3
+WORKERS = 4
+
+
+def run(
+    host: str, port: int, environ: Mapping[str, str], head_start: HeadStart | None = None
+) -> int:
+    """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
+    settings = ServerSettings.read(environ)
+    state, launcher = _parts(settings, environ, head_start)
+    app = create_app(state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics)
+    server = serve.build(
+        app, host, port,
+        drain_timeout=settings.drain_timeout,
+        read_timeout=settings.read_timeout,
+        on_drain=state.drain,
+    )  # fmt: skip
+    launcher.stop_server = lambda: setattr(server, "should_exit", True)
+    server.run()
+    return _status(state, launcher)
+
+
+def prepare(environ: Mapping[str, str]) -> int:
+    """Bring the model up once, without a web app, and end; the process's exit status.
+
+    What an engine keeps beside the weights is there then, for servers that may only read them.
+    Raises ValueError on a bad setting.
+    """
+    state, launcher = _parts(ServerSettings.read(environ), environ)
+    asyncio.run(launcher.bring_up())
+    if launcher.failure is None:
+        state.close()
+    return _status(state, launcher)
+
+
+def _parts(
+    settings: ServerSettings, environ: Mapping[str, str], head_start: HeadStart | None = None
+) -> tuple[ServerState, Launcher]:
+    spec = contract.decode(environ)
+    for name, reason in without_effect(spec, environ).items():
+        event(logger, "setting_ignored", level=logging.WARNING, setting=name, reason=reason)
+    state = ServerState(spec, WORKERS)
+    weights = WeightsStage(spec, Store.of(environ), environ)
+    # Only the download may use it: from here on nothing in this process can pass it on.
+    os.environ.pop("HF_TOKEN", None)
+    return state, Launcher(state, settings.threads, weights, head_start)
+
+
+def _status(state: ServerState, launcher: Launcher) -> int:
+    """0, or the end of the process where the model could not be brought up."""
+    if launcher.failure is not None:
+        event(
+            logger, "load_failed", level=logging.ERROR,
+            model=state.spec.model, stage=launcher.failed_stage, message=launcher.failure,
+        )  # fmt: skip
+        # Native threads of a half-loaded engine must not hold the exit back.
+        logging.shutdown()
+        os._exit(LOAD_FAILED_STATUS)
+    return 0
+
+
+class Launcher:
+    """Loads the model in the background of the web app's life."""
+
+    def __init__(
+        self,
+        state: ServerState,
+        threads: int,
+        weights: WeightsStage,
+        head_start: HeadStart | None = None,
+    ) -> None:
+        self._state = state
+        self._head_start = head_start
+        self._threads = threads
+        self._weights = weights
+        self.failure: str | None = None
+        self.failed_stage = ""
+        self.stop_server: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.bring_up())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await self._weights.stop()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            self._state.close()
+
+    async def bring_up(self) -> None:
+        """Weights, model, warm-up, golden checks; what fails is told and ends the server."""
+        state, spec, stages = self._state, self._state.spec, self._state.stages
+        stages.record("start", process_age())
+        stages.begin("fetch")
+        try:
+            prepared = await self._weights.run(self._preparing)
+            stages.begin("load")
+            state.phase = Phase.LOADING
+            loaded = await asyncio.to_thread(self._load, prepared)
+            stages.begin("warm")
+            state.phase = Phase.WARMING
+            await asyncio.to_thread(warmup.warm, spec, loaded.model)
+            if spec.golden:
+                stages.begin("golden")
+                await asyncio.to_thread(golden.check, spec, loaded.model)
+        except (LoadError, CannotServe, WeightsError) as error:
+            self._fail(str(error))
+        except MemoryError:
+            self._fail(f"{spec.model} does not fit the memory. Use a smaller model or dtype.")
+        except Exception as error:
+            logger.exception("the model could not be brought up")
+            self._fail(f"{spec.model} could not be brought up: {error}")
+        else:
+            stages.end()
+            stages.record("import", loaded.import_seconds)
+            stages.record("total", process_age())
+            state.set_ready(loaded.model)
+            self._report(loaded)
+
+    def _load(self, prepared: Prepared) -> Loaded:
+        self._state.choice = prepared.choice
+        folder = prepared.folder
+        if self._head_start is not None and (loaded := self._head_start.take(folder)) is not None:
+            return loaded
+        return load(self._state.spec, folder, self._threads, prepared.choice)
+
+    def _preparing(self, stage: Stage, transfer: Transfer) -> None:
+        self._state.transfer = transfer
+        if stage is Stage.CONVERTING:
+            self._state.stages.begin("convert")
+            self._state.phase = Phase.CONVERTING
+        else:
+            self._state.phase = Phase.FETCHING
+
+    def _report(self, loaded: Loaded) -> None:
+        seconds = self._state.stages.seconds()
+        for stage, spent in seconds.items():
+            self._state.metrics.load_seconds(stage, spent)
+        spec, choice = self._state.spec, loaded.choice
+        event(
+            logger, "runtime_config",
+            **runtime_config(spec, loaded.model, choice, self._threads),
+        )  # fmt: skip
+        event(
+            logger, "ready", model=self._state.spec.model, engine=loaded.choice.engine.value,
+            device=loaded.choice.device,
+            seconds={stage: round(spent, 2) for stage, spent in seconds.items()},
+        )  # fmt: skip
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self.failed_stage = self._state.stages.running
+        self._state.fail()
+        self.stop_server()
+
+
+def process_age() -> float:
+    """Seconds since this process was started, interpreter start included where /proc tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return uptime - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.process_time()

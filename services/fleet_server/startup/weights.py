@@ -1,0 +1,146 @@
+"""The first stage of a server's start: weights an engine reads, on disk.
+
+They are downloaded where that is allowed, and converted where no engine reads them as they are.
+Both run in a thread that does not hold the process back and ends soon after `stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fleet_contract.settings import parse_bool
+from fleet_contract.spec import ModelSpec
+from fleet_prepare import machine
+from fleet_prepare.prepare import Prepared, find, prepare
+from fleet_prepare.stage import Stage
+from fleet_server.stages import Transfer
+from fleet_web.logs import event
+from fleet_weights.store import Store
+
+logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 10.0
+STOP_SECONDS = 5.0
+NAMES = {Stage.FETCHING: "weights_fetch", Stage.CONVERTING: "weights_conversion"}
+ENDED = {Stage.FETCHING: "weights_fetched", Stage.CONVERTING: "weights_converted"}
+
+
+OnStage = Callable[[Stage, Transfer], None]
+"""Hears of each stage as it begins, from the thread that works, and of the bytes to come."""
+
+
+class WeightsStage:
+    """`environ` is the process's: AUTO_DOWNLOAD_MODELS, HF_TOKEN, HF_ENDPOINT, proxies."""
+
+    def __init__(self, spec: ModelSpec, store: Store, environ: Mapping[str, str]) -> None:
+        self._spec = spec
+        self._store = store
+        self._environ = dict(environ)
+        self._machine = machine.here(environ)
+        self._may_download = download_allowed(environ)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, on_stage: OnStage) -> Prepared:
+        """The weights and the engine that reads them. Raises CannotServe and WeightsError."""
+        found = await asyncio.to_thread(find, self._spec, self._store, self._machine)
+        return found if found is not None else await self._in_thread(on_stage)
+
+    async def stop(self) -> None:
+        """End a running download, which keeps what it has, or conversion."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, STOP_SECONDS)
+
+    def _in_thread(self, on_stage: OnStage) -> asyncio.Future[Prepared]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Prepared] = loop.create_future()
+
+        def work() -> None:
+            try:
+                prepared = self._prepare(on_stage)
+            except Exception as error:
+                _tell(loop, answer, lambda error=error: answer.set_exception(error))  # type: ignore[misc]
+            else:
+                _tell(loop, answer, lambda: answer.set_result(prepared))
+
+        self._thread = threading.Thread(target=work, name="weights", daemon=True)
+        self._thread.start()
+        return answer
+
+    def _prepare(self, on_stage: OnStage) -> Prepared:
+        steps = _Steps(self._spec, on_stage)
+        prepared = prepare(
+            self._spec, self._store, self._machine, steps.report,
+            environ=self._environ, stop=self._stop, download=self._may_download,
+        )  # fmt: skip
+        steps.end(prepared.folder)
+        return prepared
+
+
+class _Steps:
+    """Logs the stages and how far each is."""
+
+    def __init__(self, spec: ModelSpec, on_stage: OnStage) -> None:
+        self._spec = spec
+        self._on_stage = on_stage
+        self._stage: Stage | None = None
+        self._transfer = Transfer()
+        self._began = self._logged_at = 0.0
+
+    def report(self, stage: Stage, done: int, total: int | None) -> None:
+        """Bytes done in a stage; the first report of one begins it."""
+        if stage is not self._stage:
+            self._begin(stage)
+        self._transfer.update(done, total)
+        if time.monotonic() - self._logged_at >= LOG_SECONDS:
+            self._logged_at = time.monotonic()
+            event(logger, NAMES[stage], model=self._spec.model, **self._transfer.body())
+
+    def end(self, folder: Path | None = None) -> None:
+        """The running stage has ended; its weights lie in `folder` where it was the last."""
+        if self._stage is None:
+            return
+        where: dict[str, Any] = {} if folder is None else {"path": str(folder)}
+        event(
+            logger, ENDED[self._stage], model=self._spec.model, bytes=self._transfer.done,
+            seconds=round(time.monotonic() - self._began, 1), **where,
+        )  # fmt: skip
+        self._stage = None
+
+    def _begin(self, stage: Stage) -> None:
+        self.end()
+        self._stage, self._transfer = stage, Transfer()
+        self._began = self._logged_at = time.monotonic()
+        event(logger, f"{NAMES[stage]}_started", model=self._spec.model, source=self._spec.source)
+        self._on_stage(stage, self._transfer)
+
+
+def download_allowed(environ: Mapping[str, str]) -> bool:
+    """AUTO_DOWNLOAD_MODELS. Raises ValueError that names it."""
+    raw = environ.get("AUTO_DOWNLOAD_MODELS", "").strip() or "1"
+    try:
+        return parse_bool(raw)
+    except ValueError as error:
+        raise ValueError(f"AUTO_DOWNLOAD_MODELS={raw!r}: {error}") from error
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Prepared], tell: Callable[[], None]
+) -> None:
+    """Nobody listens any more where the server is stopping."""
+
+    def if_wanted() -> None:
+        if not answer.done():
+            tell()
+
+    try:
+        loop.call_soon_threadsafe(if_wanted)
+    except RuntimeError:
+        logger.debug("the server stopped while weights were fetched")

@@ -1,0 +1,1 @@
+"""Repositories of the hub: listing, choice of files, caches of other tools."""

@@ -1,0 +1,55 @@
+"""What a repository of the hub holds, and its small JSON documents, before weights are fetched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from fleet_weights.address import Hub
+from fleet_weights.errors import WeightsError
+from fleet_weights.hub import repository
+from fleet_weights.hub.selection import choose
+from fleet_weights.transfer.download import Downloader
+from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
+
+Wanted = Callable[[frozenset[str], Mapping[str, Any]], list[str]]
+"""From all names and the documents read so far to the documents to read next; none ends it."""
+
+MAX_DOCUMENTS = 64
+
+
+def look(
+    address: Hub,
+    wanted: Wanted,
+    environ: Mapping[str, str],
+    *,
+    stop: threading.Event | None = None,
+    patience: RetryPolicy = RETRY_POLICY,
+) -> tuple[frozenset[str], dict[str, Any]]:
+    """Names of the files below the address, and the parsed documents `wanted` asked for.
+
+    Raises WeightsError: where the hub refuses, and where the repository holds no weights that may
+    be loaded. `environ` holds HF_TOKEN, HF_ENDPOINT and proxies.
+    """
+    documents: dict[str, Any] = {}
+    with Downloader(environ, ProgressMeter(None, stop), patience) as downloader:
+        commit, entries = repository.read(
+            downloader.json(repository.listing_url(address, downloader)), address
+        )
+        if address.path in entries:
+            return frozenset({address.path.rpartition("/")[2]}), documents
+        prefix = f"{address.path}/" if address.path else ""
+        names = frozenset(path.removeprefix(prefix) for path in entries if path.startswith(prefix))
+        choose(sorted(names), f"hf://{address.repo}")
+        while missing := wanted(names, documents):
+            for name in missing:
+                if len(documents) >= MAX_DOCUMENTS:
+                    raise WeightsError(f"hf://{address.repo} names too many modules.")
+                documents[name] = downloader.json(
+                    f"{downloader.web.endpoint}/{quote(address.repo)}/resolve/"
+                    f"{quote(commit, safe='')}/{quote(prefix + name)}"
+                )
+    return names, documents

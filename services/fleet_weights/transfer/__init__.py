@@ -1,0 +1,1 @@
+"""Downloads over HTTP and from the package index, with progress and retries."""

@@ -1,0 +1,200 @@
+"""Downloads one file over HTTP: resumed where it broke off, checked, bounded in time.
+
+    <folder>/<name>            a whole file
+    <folder>/<name>.part       the beginning of one
+    <folder>/<name>.part.etag  which version of the file the beginning is of
+
+Used for https:// addresses and for files of the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from fleet_weights.address import Web
+from fleet_weights.assemble import shown, wrong_checksum
+from fleet_weights.checksums import digest, git_blob
+from fleet_weights.errors import WeightsError
+from fleet_weights.plan import Piece
+from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
+from fleet_weights.transfer.web_client import Retry, WebClient
+
+T = TypeVar("T")
+
+
+class Downloader:
+    """One HTTP client for all files of a fetch; `get` may run in several threads."""
+
+    def __init__(
+        self, environ: Mapping[str, str], meter: ProgressMeter, patience: RetryPolicy = RETRY_POLICY
+    ) -> None:
+        self.web = WebClient(environ, patience)
+        self._meter = meter
+        self._patience = patience
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.web.close()
+
+    def json(self, url: str) -> Any:
+        """A JSON document of the hub. Raises WeightsError."""
+        return self._patiently(lambda: self.web.json(url, with_token=True), lambda: 0)
+
+    def get(self, piece: Piece, folder: Path) -> Path:
+        """The whole, checked file of a piece. Raises WeightsError."""
+        assert isinstance(piece.address, Web)  # noqa: S101  (the caller's business)
+        url = piece.address.url
+        target = folder / file_name(url)
+        if target.is_file():
+            size = target.stat().st_size
+            self._meter.update(url, size, size)
+            return target
+        part = target.with_name(f"{target.name}.part")
+        self._patiently(lambda: self._stream(piece, url, part), lambda: _size(part))
+        self._check(piece, part)
+        _etag_file(part).unlink(missing_ok=True)
+        part.replace(target)
+        return target
+
+    def _patiently(self, attempt: Callable[[], T], size: Callable[[], int]) -> T:
+        """Until it works; a try that brings a fair amount starts the counting anew."""
+        failures = 0
+        while True:
+            before = size()
+            self._meter.check()
+            try:
+                return attempt()
+            except Retry as retry:
+                enough = size() - before >= self._patience.window_bytes
+                failures = 1 if enough else failures + 1
+                if failures >= self._patience.attempts:
+                    raise retry.final from None
+                self._pause(self._patience.pause(failures, retry.after))
+
+    def _stream(self, piece: Piece, url: str, part: Path) -> None:
+        begun = _size(part)
+        validator = _read(_etag_file(part))
+        headers = {"accept-encoding": "identity"}
+        if begun and (validator or piece.sha256 or piece.blob):
+            headers["range"] = f"bytes={begun}-"
+            if validator:
+                headers["if-range"] = validator
+        with self.web.stream(url, headers, with_token=piece.token) as response:
+            if response.status_code == 416:
+                # Nothing is left to send, or the file has become shorter than our beginning.
+                if begun == (piece.size or _range_total(response)):
+                    return
+                part.unlink(missing_ok=True)
+                raise Retry(WeightsError(f"{shown(piece)} changed while it was downloaded."))
+            resumed = response.status_code == 206 and _range_start(response) == begun
+            if not resumed:
+                begun = 0
+                if response.status_code == 206:
+                    part.unlink(missing_ok=True)
+                    raise Retry(WeightsError(f"{shown(piece)} was answered with a wrong range."))
+                _write_etag(part, response)
+            length = response.headers.get("content-length")
+            total = begun + int(length) if length and length.isdigit() else piece.size
+            self._receive(response, part, url, begun, total, append=resumed)
+        if total is not None and _size(part) < total:
+            raise Retry(
+                WeightsError(f"{shown(piece)} broke off at {_size(part)} of {total} bytes.")
+            )
+
+    def _receive(
+        self, response: httpx.Response, part: Path, url: str, begun: int, total: int | None,
+        *, append: bool,
+    ) -> None:  # fmt: skip
+        done = begun
+        window_started, window_bytes = time.monotonic(), 0
+        with part.open("ab" if append else "wb") as file:
+            self._meter.update(url, done, total)
+            for chunk in self.web.chunks(response):
+                self._meter.check()  # before writing: the file may be another thread's by now
+                file.write(chunk)
+                done += len(chunk)
+                window_bytes += len(chunk)
+                if total is not None and done > total:
+                    raise WeightsError(f"{url.partition('?')[0]} sent more than it announced.")
+                self._meter.update(url, done, total)
+                elapsed = time.monotonic() - window_started
+                if elapsed > self._patience.window_seconds:
+                    if window_bytes < self._patience.window_bytes:
+                        raise Retry(
+                            WeightsError(
+                                f"{url.partition('?')[0]} sends too slowly "
+                                f"({window_bytes / elapsed:.0f} bytes per second).",
+                                "Try again, or set HF_ENDPOINT to a nearer mirror.",
+                            )
+                        )
+                    window_started, window_bytes = time.monotonic(), 0
+
+    def _check(self, piece: Piece, part: Path) -> None:
+        """A file that is not what it should be is thrown away, so that the next try is fresh."""
+        if piece.sha256 is not None:
+            wanted, found = piece.sha256, digest(part)
+        elif piece.blob is not None:
+            wanted, found = piece.blob, git_blob(part)
+        else:
+            return
+        if wanted != found:
+            part.unlink()
+            _etag_file(part).unlink(missing_ok=True)
+            raise wrong_checksum(shown(piece), wanted, found)
+
+    def _pause(self, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            self._meter.check()
+            threading.Event().wait(min(left, 0.2))
+
+
+def file_name(url: str) -> str:
+    """A file name for an address: readable at the end, unique at the start."""
+    tail = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rpartition("/")[2])[-80:]
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{tail}"
+
+
+def _etag_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _write_etag(part: Path, response: httpx.Response) -> None:
+    etag = response.headers.get("etag", "")
+    # Only a strong validator may be used with If-Range (RFC 9110, section 13.1.5).
+    _etag_file(part).write_text("" if etag.startswith("W/") else etag)
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+def _range_start(response: httpx.Response) -> int | None:
+    found = re.match(r"bytes (\d+)-\d+/(?:\d+|\*)$", response.headers.get("content-range", ""))
+    return int(found[1]) if found else None
+
+
+def _range_total(response: httpx.Response) -> int | None:
+    found = re.match(r"bytes \*/(\d+)$", response.headers.get("content-range", ""))
+    return int(found[1]) if found else None

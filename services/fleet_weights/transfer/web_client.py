@@ -1,0 +1,158 @@
+"""HTTP as weights need it: few redirects, the token only for the hub, statuses put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from fleet_weights.errors import WeightsError
+from fleet_weights.transfer.retry_policy import RetryPolicy
+
+PUBLIC_HUB = "https://huggingface.co"
+MAX_REDIRECTS = 5
+MAX_JSON_BYTES = 32 << 20
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+OFFLINE_HINT = (
+    "Check the connection (HTTPS_PROXY, SSL_CERT_FILE), set HF_ENDPOINT to a mirror of the hub, or "
+    "put the weights on disk and name them with a file:// source."
+)
+
+
+class Retry(Exception):
+    """Worth another try after `after` seconds; `final` is raised when there are none left."""
+
+    def __init__(self, final: WeightsError, after: float | None = None) -> None:
+        super().__init__(final.message)
+        self.final = final
+        self.after = after
+
+
+class WebClient:
+    """HF_TOKEN lives here alone: sent to the hub's own origin, dropped at any other."""
+
+    def __init__(self, environ: Mapping[str, str], patience: RetryPolicy) -> None:
+        self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
+        if urlsplit(self.endpoint).scheme not in ("http", "https"):
+            raise WeightsError(
+                "HF_ENDPOINT is not an http(s) address.", "Set it to the address of a hub."
+            )
+        self._token = (environ.get("HF_TOKEN") or "").strip()
+        if any(character.isspace() or not character.isascii() for character in self._token):
+            raise WeightsError("HF_TOKEN holds characters no token has.", "Set it again.")
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds),
+            headers={"user-agent": f"modelfleet/{_version()}"},
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def json(self, url: str, *, with_token: bool) -> Any:
+        """The JSON document at `url`. Raises Retry and WeightsError."""
+        with self.stream(url, {}, with_token=with_token) as response:
+            body = bytearray()
+            for chunk in self.chunks(response):
+                body += chunk
+                if len(body) > MAX_JSON_BYTES:
+                    raise WeightsError(f"{url} answered with more than {MAX_JSON_BYTES} bytes.")
+            response_type = response.headers.get("content-type", "")
+        try:
+            return httpx.Response(200, content=bytes(body)).json()
+        except ValueError:
+            raise WeightsError(
+                f"{url} answered with {response_type or 'something'} that is not JSON.",
+                "Check HF_ENDPOINT.",
+            ) from None
+
+    @contextmanager
+    def stream(
+        self, url: str, headers: Mapping[str, str], *, with_token: bool
+    ) -> Iterator[httpx.Response]:
+        """The answer to a GET, redirects followed: 200, 206 or 416. Raises Retry, WeightsError."""
+        sent = dict(headers)
+        if with_token and self._token and url.startswith(f"{self.endpoint}/"):
+            sent["authorization"] = f"Bearer {self._token}"
+        response = self._open(url, sent)
+        try:
+            if response.status_code not in (200, 206, 416):
+                self._refuse(url, response)
+            yield response
+        finally:
+            response.close()
+
+    def chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body in pieces as they arrive. Raises Retry when it breaks off."""
+        try:
+            yield from response.iter_bytes()
+        except httpx.HTTPError as error:
+            raise Retry(_unreachable(str(response.request.url), error)) from error
+
+    def _open(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        try:
+            request = self._client.build_request("GET", url, headers=dict(headers))
+            for _ in range(MAX_REDIRECTS + 1):
+                response = self._client.send(request, stream=True)
+                following = response.next_request
+                if following is None:
+                    return response
+                response.close()
+                if request.url.scheme == "https" and following.url.scheme != "https":
+                    raise WeightsError(f"{_plain(url)} redirects from https to http.")
+                request = following
+        except httpx.InvalidURL as error:
+            raise WeightsError(f"{_plain(url)} is not a usable address: {error}.") from error
+        except httpx.HTTPError as error:
+            raise Retry(_unreachable(url, error)) from error
+        raise WeightsError(f"{_plain(url)} redirects more than {MAX_REDIRECTS} times.")
+
+    def _refuse(self, url: str, response: httpx.Response) -> None:
+        status = response.status_code
+        said = response.headers.get("x-error-message", "")[:300]
+        what = f"{_plain(url)} answered {status}" + (f" ({said})" if said else "") + "."
+        if status in RETRIED:
+            after = response.headers.get("retry-after", "")
+            raise Retry(WeightsError(what, "Try again later."),
+                        float(after) if after.isdigit() else None)  # fmt: skip
+        raise WeightsError(what, self._hint(url, status, response.headers.get("x-error-code", "")))
+
+    def _hint(self, url: str, status: int, code: str) -> str:
+        """Codes: `hf_raise_for_status` of huggingface_hub."""
+        if not url.startswith(f"{self.endpoint}/"):
+            return "Correct the address in the spec." if status == 404 else ""
+        if code == "RevisionNotFound":
+            return "The repository is there, the revision is not; correct it in `source`."
+        if code == "EntryNotFound":
+            return "The repository has no such file; correct the path in `source`."
+        if status in (401, 403):
+            if not self._token:
+                return (
+                    "The repository is gated, private or misspelt: accept its terms on its page "
+                    "and set HF_TOKEN to a token that may read it."
+                )
+            return (
+                "HF_TOKEN is set, but may not read this repository: accept its terms on its page "
+                "with the account the token belongs to."
+            )
+        return "Check the repository's name in `source`." if status == 404 else ""
+
+
+def _unreachable(url: str, error: httpx.HTTPError) -> WeightsError:
+    why = str(error) or type(error).__name__
+    return WeightsError(f"{_plain(url)} could not be reached: {why}.", OFFLINE_HINT)
+
+
+def _plain(url: str) -> str:
+    """Signed addresses carry secrets in their query."""
+    return url.partition("?")[0]
+
+
+def _version() -> str:
+    try:
+        return version("modelfleet")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,30 @@
+"""A server as a child: ready, stopped, or ended before."""
+
+from __future__ import annotations
+
+import sys
+
+import httpx
+import psutil
+import pytest
+
+from fleet_bench.compare.errors import CannotCompare
+from fleet_bench.compare.sides.process import running
+
+SERVE = (
+    "import sys; from http.server import HTTPServer, SimpleHTTPRequestHandler as Handler; "
+    "HTTPServer(('127.0.0.1', int(sys.argv[-1])), Handler).serve_forever()"
+)
+
+
+def test_a_server_is_awaited_and_stopped() -> None:
+    with running("it", [sys.executable, "-c", SERVE], {}, "/") as server:
+        assert httpx.get(server.url, trust_env=False).status_code == 200
+        child = psutil.Process(server.pid)
+    assert not child.is_running()
+
+
+def test_one_that_ends_is_named_with_what_it_printed() -> None:
+    command = [sys.executable, "-c", "import sys; print('no weights'); sys.exit(3)"]
+    with pytest.raises(CannotCompare, match=r"(?s)it ended with status 3.*no weights"):
+        running("it", command, {}, "/").__enter__()

@@ -1,0 +1,76 @@
+"""Where output goes: files kept bounded, and a prefixed terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from fleet_local.output.log_output import LogFile, LogTerminal
+
+
+def test_a_file_begins_anew_and_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "router.log"
+    for text in (b"first\n", b"second\n", b"third\n"):
+        output = LogFile(path).open()
+        os.write(output, text)
+        os.close(output)
+    assert path.read_text() == "third\n"
+    assert path.with_name("router.log.1").read_text() == "second\n"
+
+
+def test_restarts_add_to_one_file(tmp_path: Path) -> None:
+    sink = LogFile(tmp_path / "a.log")
+    assert sink.tail() == []
+    for number in range(3):
+        output = sink.open()
+        os.write(output, b"line %d\n" % number)
+        os.close(output)
+    assert sink.tail() == ["line 0", "line 1", "line 2"]
+
+
+def test_a_file_that_grows_too_long_begins_anew_under_its_writer(tmp_path: Path) -> None:
+    sink = LogFile(tmp_path / "a.log", most=1000)
+    output = sink.open()
+    os.write(output, b"x" * 999)
+    sink.trim()
+    assert sink.path.stat().st_size == 999
+    os.write(output, b"yy\n")
+    sink.trim()
+    os.write(output, b"after\n")
+    os.close(output)
+    assert sink.path.read_bytes() == b"after\n"
+    assert sink.path.with_name("a.log.1").stat().st_size == 1002
+
+
+def test_a_long_file_is_read_from_its_end_only(tmp_path: Path) -> None:
+    sink = LogFile(tmp_path / "a.log")
+    sink.path.write_bytes(b"start\n" + b"y" * 1_000_000 + b"\nend \xff\n")
+    tail = sink.tail()
+    assert tail[-1] == "end �"
+    assert "start" not in tail
+
+
+def test_the_terminal_shows_whose_line_it_is() -> None:
+    written = threading.Event()
+
+    class Screen(io.StringIO):
+        def write(self, text: str) -> int:
+            length = super().write(text)
+            if "two" in self.getvalue():
+                written.set()
+            return length
+
+    screen = Screen()
+    sink = LogTerminal("chat", "cyan", Console(file=screen, width=20))
+    output = sink.open()
+    os.write(output, b"one [bold] " + b"long " * 20 + b"\ntwo\n")
+    os.close(output)
+    assert written.wait(10)
+    lines = screen.getvalue().splitlines()
+    assert lines[0].startswith("chat | one [bold] long")
+    assert lines[1] == "chat | two"
+    assert sink.tail()[1] == "two"

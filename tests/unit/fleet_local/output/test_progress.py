@@ -1,0 +1,56 @@
+"""Progress where nobody looks at a terminal, and where somebody does."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fleet_local.output.console import Output
+from fleet_local.output.progress import LINE_SECONDS, MIB, Bars, Lines, amount, drawing
+from fleet_prepare.stage import Stage
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "text"),
+    [
+        (0, None, "fetching m: 0 MiB"),
+        (3 * MIB, 12 * MIB, "fetching m: 3 of 12 MiB (25%)"),
+        (12 * MIB, 12 * MIB, "fetching m: 12 of 12 MiB (100%)"),
+    ],
+)
+def test_amounts(done: int, total: int | None, text: str) -> None:
+    assert amount(Stage.FETCHING, "m", done, total) == text
+
+
+def test_lines_come_at_the_ends_and_now_and_then() -> None:
+    now = 0.0
+    screen = io.StringIO()
+    lines = Lines(Output(Console(file=screen, force_terminal=False)), clock=lambda: now)
+    told = lines.begin("m")
+    for now in (0.0, 1.0, LINE_SECONDS, LINE_SECONDS + 1, 2 * LINE_SECONDS):
+        told(Stage.FETCHING, int(now) * MIB, 10 * MIB)
+    told(Stage.CONVERTING, 0, None)
+    lines.end("m")
+    assert screen.getvalue().splitlines() == [
+        "fetching m",
+        "fetching m: 5 of 10 MiB (50%)",
+        "fetching m: 10 of 10 MiB (100%)",
+        "fetched m",
+        "converting m",
+        "converted m",
+    ]
+
+
+def test_a_terminal_gets_bars() -> None:
+    screen = io.StringIO()
+    voice = Output(Console(file=screen, force_terminal=True, width=100))
+    with drawing(voice) as shown:
+        assert isinstance(shown, Bars)
+        report = shown.begin("acme/chat")
+        report(Stage.FETCHING, 5 * MIB, 10 * MIB)
+        report(Stage.CONVERTING, 1 * MIB, 10 * MIB)
+    assert "acme/chat" in screen.getvalue()
+    assert "Converting acme/chat" in screen.getvalue()
+    assert "5.2/10.5 MB" in screen.getvalue()

@@ -1,0 +1,219 @@
+"""Services over small real servers: ready, failed, fallen and back again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from fleet_local.errors import StartError
+from fleet_local.output.log_output import LogFile
+from fleet_local.processes import ports
+from fleet_local.processes import service as services
+from fleet_local.processes.probe import Probe
+from fleet_local.processes.process import Lifeline
+from fleet_local.processes.service import Launch, Service
+
+PROGRAMS = Path(__file__).parent / "programs"
+SECONDS = 30
+Until = Callable[..., Awaitable[None]]
+
+
+class Made:
+    """A service, what it said, and the switches of its server."""
+
+    def __init__(
+        self, folder: Path, probe: Probe, lifeline: Lifeline, port: int | None, until: Until
+    ) -> None:
+        self.folder = folder
+        self.said: list[str] = []
+        self.moves: list[int] = []
+        environ = {**os.environ, "PYTHONPATH": str(PROGRAMS), "STATE": str(folder)}
+        launch = Launch("tiny", "tiny_server", ports.LOOPBACK, environ, port=port)
+        sink = LogFile(folder / "tiny.log")
+        self.service = Service(
+            launch, sink, probe, lifeline, port or ports.pick(),
+            announce=self.said.append, moved=lambda: self.moves.append(self.service.port),
+        )  # fmt: skip
+        self._sink = sink
+        self.probe = probe
+        self.until = until
+
+    def switch(self, name: str, text: str = "") -> None:
+        (self.folder / name).write_text(text)
+
+    async def pid(self) -> int:
+        """The process that answers."""
+        (entry,) = await self.probe.models(self.service.base)
+        return int(entry["pid"])
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self._sink.tail())
+
+
+@pytest.fixture
+async def make(
+    tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Made]]:
+    monkeypatch.setattr(services, "LIVE_POLL", 0.05)
+    monkeypatch.setattr("fleet_local.processes.backoff.FIRST_SECONDS", 0.05)
+    probe, lifeline = Probe(), Lifeline()
+    made: list[Made] = []
+
+    def build(port: int | None = None) -> Made:
+        made.append(Made(tmp_path, probe, lifeline, port, until))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.service.kill()
+        await one.service.stop(SECONDS)
+    await probe.close()
+    lifeline.close()
+
+
+@pytest.fixture
+async def kept(make: Callable[..., Made]) -> AsyncIterator[Made]:
+    """A service that is ready and watched."""
+    made = make()
+    await made.service.start()
+    task = asyncio.create_task(made.service.keep())
+    yield made
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+async def test_start_waits_until_the_process_is_ready(make: Callable[..., Made]) -> None:
+    made = make()
+    made.switch("unready")
+    starting = asyncio.create_task(made.service.start())
+    await made.until(lambda: "asked /readyz" in made.log)
+    assert not starting.done()
+    (made.folder / "unready").unlink()
+    await asyncio.wait_for(starting, SECONDS)
+    assert made.service.seconds_to_ready > 0
+    assert made.said == []
+
+
+async def test_a_process_that_cannot_load_fails_the_start_with_its_reason(
+    make: Callable[..., Made],
+) -> None:
+    made = make()
+    made.switch("refuse", "3 No such weights. Fetch them.")
+    with pytest.raises(StartError) as caught:
+        await made.service.start()
+    assert caught.value.message == "No such weights. Fetch them."
+    assert "tiny.log" in caught.value.hint
+
+
+async def test_a_process_that_ends_otherwise_fails_with_its_last_lines(
+    make: Callable[..., Made],
+) -> None:
+    made = make()
+    made.switch("refuse", "9 x")
+    with pytest.raises(StartError, match="tiny ended with status 9 before it was ready") as caught:
+        await made.service.start()
+    assert json.loads(caught.value.output[-1])["event"] == "load_failed"
+
+
+async def test_a_server_whose_port_was_taken_moves_to_another(make: Callable[..., Made]) -> None:
+    made = make()
+    first = made.service.port
+    with socket.create_server((ports.LOOPBACK, first)):
+        await asyncio.wait_for(made.service.start(), SECONDS)
+    assert made.service.port != first
+    assert made.moves == [made.service.port]
+    assert await made.pid()
+
+
+async def test_a_fixed_port_that_was_taken_fails_the_start(make: Callable[..., Made]) -> None:
+    port = ports.pick()
+    made = make(port)
+    with (
+        socket.create_server((ports.LOOPBACK, port)),
+        pytest.raises(StartError, match="ended with status 1") as caught,
+    ):
+        await made.service.start()
+    assert any("in use" in line for line in caught.value.output)
+
+
+async def test_a_start_that_takes_for_ever_is_given_up(
+    make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "START_SECONDS", 0.3)
+    made = make()
+    made.switch("unready")
+    with pytest.raises(StartError, match="is not ready after"):
+        await made.service.start()
+
+
+async def test_a_killed_process_is_started_again_on_its_port(kept: Made) -> None:
+    first, port = await kept.pid(), kept.service.port
+    os.kill(first, signal.SIGKILL)
+    await kept.until(lambda: len(kept.said) == 2)
+    assert "was killed by SIGKILL" in kept.said[0]
+    assert "is ready after" in kept.said[1]
+    assert kept.service.port == port
+    assert await kept.pid() != first
+
+
+async def test_an_unhealthy_process_is_replaced(kept: Made) -> None:
+    first = await kept.pid()
+    kept.switch("unhealthy")
+    await kept.until(lambda: bool(kept.said))
+    (kept.folder / "unhealthy").unlink()
+    assert "is not healthy" in kept.said[0]
+    await kept.until(lambda: any("is ready after" in line for line in kept.said))
+    assert await kept.pid() != first
+
+
+async def test_a_process_that_answers_no_more_is_replaced(
+    kept: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet_local.processes.probe.ASK_SECONDS", 0.1)
+    monkeypatch.setattr(services, "SILENT_PROBES", 3)
+    kept.probe._client.timeout = 0.1
+    os.kill(await kept.pid(), signal.SIGSTOP)
+    await kept.until(lambda: bool(kept.said))
+    assert "does not answer" in kept.said[0]
+    kept.probe._client.timeout = 5
+    await kept.until(lambda: any("is ready after" in line for line in kept.said))
+
+
+async def test_a_process_that_keeps_failing_is_tried_less_and_less_often(kept: Made) -> None:
+    kept.switch("refuse", "3 broken")
+    os.kill(await kept.pid(), signal.SIGKILL)
+    await kept.until(lambda: len(kept.said) >= 4)
+    waits = [float(line.split(" in ")[1].split()[0]) for line in kept.said[:4]]
+    assert waits == [0.05, 0.1, 0.2, 0.4]
+    (kept.folder / "refuse").unlink()
+    await kept.until(lambda: "is ready after" in kept.said[-1])
+
+
+async def test_a_restart_on_a_port_taken_meanwhile_moves(kept: Made) -> None:
+    kept.switch("refuse", "3 wait")
+    port = kept.service.port
+    os.kill(await kept.pid(), signal.SIGKILL)
+    await kept.until(lambda: bool(kept.said))
+    with socket.create_server((ports.LOOPBACK, port)):
+        (kept.folder / "refuse").unlink()
+        await kept.until(lambda: "is ready after" in kept.said[-1])
+    assert kept.service.port != port
+    assert kept.moves[-1] == kept.service.port
+
+
+async def test_stop_ends_a_deaf_process_in_time(make: Callable[..., Made]) -> None:
+    made = make()
+    made.switch("deaf")
+    await made.service.start()
+    pid = await made.pid()
+    await made.service.stop(0.2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

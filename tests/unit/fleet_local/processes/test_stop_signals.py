@@ -1,0 +1,57 @@
+"""Signals, sent to this very process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from fleet_local.processes.stop_signals import SIGNALS, StopSignals
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it, and everything as before afterwards."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals = StopSignals(lambda: None)
+    signals.install()
+    loop = asyncio.get_running_loop()
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        assert not signals.asked.is_set()
+    finally:
+        for one in SIGNALS:
+            loop.remove_signal_handler(one)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_the_first_asks_and_only_a_second_ctrl_c_insists(number: signal.Signals) -> None:
+    insisted = asyncio.Event()
+    signals = StopSignals(insisted.set)
+    signals.install()
+    loop = asyncio.get_running_loop()
+    try:
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(10):
+            await signals.asked.wait()
+        assert not insisted.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        assert not insisted.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        async with asyncio.timeout(10):
+            await insisted.wait()
+    finally:
+        for one in SIGNALS:
+            loop.remove_signal_handler(one)

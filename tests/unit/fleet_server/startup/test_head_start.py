@@ -1,0 +1,62 @@
+"""A model that is loaded while the web app is imported, and what is left to its proper stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_contract.launch import encode
+from fleet_contract.spec import ModelSpec
+from fleet_server.load_error import LoadError
+from fleet_server.startup.head_start import HeadStart
+
+
+def begun(folder: Path, **environ: str) -> HeadStart:
+    spec = {"model": "acme/tiny", "task": "embedding", "source": f"file://{folder}"}
+    made = HeadStart({**encode(ModelSpec.model_validate(spec)), **environ})
+    made.begin()
+    return made
+
+
+def test_the_model_is_there_when_it_is_wanted(tiny_encoder: Callable[..., Path]) -> None:
+    folder = tiny_encoder()
+    loaded = begun(folder).take(folder)
+    assert loaded is not None
+    assert loaded.choice.engine.value == "openvino"
+    assert loaded.model.embed(loaded.model.tokenize(["a"])).shape[0] == 1
+    loaded.model.close()
+
+
+def test_other_weights_are_not_taken_for_it(
+    tiny_encoder: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert begun(tiny_encoder()).take(tmp_path / "other") is None
+
+
+def test_what_is_wrong_with_the_weights_is_raised(
+    tiny_encoder: Callable[..., Path],
+) -> None:
+    folder = tiny_encoder()
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(LoadError):
+        begun(folder).take(folder)
+
+
+@pytest.mark.parametrize(
+    "environ", [{"MODELFLEET_THREADS": "none"}, {"MODELFLEET_SPEC": "{"}, {"MODELFLEET_SPEC": ""}]
+)
+def test_bad_settings_are_left_to_those_who_tell_of_them(
+    tiny_encoder: Callable[..., Path], environ: dict[str, str]
+) -> None:
+    folder = tiny_encoder()
+    assert begun(folder, **environ).take(folder) is None
+
+
+def test_missing_weights_are_left_to_the_stage_that_fetches(tmp_path: Path) -> None:
+    spec: Any = ModelSpec.model_validate({"model": "acme/tiny", "source": "hf://acme/tiny"})
+    head_start = HeadStart({**encode(spec), "MODELS_DIR": str(tmp_path)})
+    head_start.begin()
+    assert head_start.take(tmp_path) is None
