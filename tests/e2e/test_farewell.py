@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import operator_process, waiting
+from harness import operator_process
 from harness.api import Api
 from harness.fleet import Fleet
 from harness.kubectl import Kubectl, KubectlError
+from support import waiting
 
 DEFINITION = "inferencemodels.modelfleet.dev"
 OF_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}

@@ -16,7 +16,7 @@ from fleet_local.settings import UpSettings, with_dotenv
 from fleet_router.settings import RouterSettings
 from fleet_server.settings import ServerSettings
 from fleet_server.startup.weights import download_allowed
-from fleet_weights.transfer.retry_policy import PATIENCE
+from fleet_weights.transfer.retry_policy import RETRY_POLICY
 from fleet_weights.transfer.web_client import WebClient
 
 ROOT = Path(__file__).parents[3]
@@ -115,7 +115,7 @@ def test_lines_of_the_example_work_uncommented(lines: list[str], tmp_path: Path)
     read = [up, RouterSettings.read(environ), ServerSettings.read(environ)]
     assert download_allowed(environ)
     assert RouterSettings.read(environ).keys_file is None
-    assert WebClient(environ, PATIENCE).endpoint == WebClient({}, PATIENCE).endpoint
+    assert WebClient(environ, RETRY_POLICY).endpoint == WebClient({}, RETRY_POLICY).endpoint
     read += [override(ModelSpec(model="a/b", task=task), environ) for task in Task]
     if set(environ) & (set(settings_page.EXAMPLES) | OWN_DEFAULT):
         return
