@@ -42,7 +42,7 @@ LLAMA = {
 
 def ir(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
-    for name in chat_files.IR_FILES:
+    for name in (*chat_files.IR_FILES, chat_files.TOKENIZERS[0]):
         (folder / name).write_text("<net/>")
     return folder
 
@@ -77,3 +77,12 @@ def test_files_that_do_not_say(tmp_path: Path) -> None:
     assert chat_facts.read(gguf(tmp_path / "model.gguf")) == ChatFacts(None, None)
     (tmp_path / "config.json").write_text('{"max_position_embeddings": "many"}')
     assert chat_facts.read(tmp_path) == ChatFacts(None, None)
+
+
+@pytest.mark.parametrize("tokenizer", chat_files.TOKENIZERS)
+def test_an_ir_comes_with_a_tokenizer_of_either_kind(tmp_path: Path, tokenizer: str) -> None:
+    for name in chat_files.IR_FILES:
+        (tmp_path / name).write_text("<net/>")
+    assert not chat_files.is_ir(tmp_path)
+    (tmp_path / tokenizer).write_text("{}")
+    assert chat_files.find(tmp_path) == tmp_path
