@@ -19,7 +19,7 @@ from fleet_contract.cpus import available_cpus
 from fleet_contract.launch import encode
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Pooling
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 """The folder fleet_bench lies in. The reference's interpreter searches it last, so that the
 libraries of its own environment come first."""
 LAUNCH = (

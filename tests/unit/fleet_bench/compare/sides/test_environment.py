@@ -87,6 +87,6 @@ def test_what_is_here_is_used(environ: dict[str, str]) -> None:
 
 
 def test_the_reference_asks_for_what_the_torch_extra_has() -> None:
-    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[5] / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(environment.REQUIREMENTS) <= {*extras["torch"], *extras["server"]}
