@@ -48,11 +48,6 @@ def fitting(pod: Raw, nodes: Iterable[NodeView], used: Used) -> list[str]:
     return [node.name for node in nodes if why_not(pod, node, used.get(node.name, NOTHING)) is None]
 
 
-def accelerators(pod: Raw) -> dict[str, int]:
-    """The extended resources a pod asks for, such as `nvidia.com/gpu`."""
-    return {name: amount for name, amount in pod_requests(pod).items() if "/" in name}
-
-
 def _tolerated(taint: Raw, pod: Raw) -> bool:
     return any(
         toleration.get("effect", taint["effect"]) in (taint["effect"], "")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_operator.decide.capacity import Used, accelerators, fitting
+from fleet_operator.decide.capacity import Used, fitting
 from fleet_operator.quantity import shown
 from fleet_operator.resources.children import Strategy
-from fleet_operator.resources.views import NodeView, PodView
+from fleet_operator.resources.views import NodeView, PodView, accelerators
 
 SURGE = Strategy(surge=1, unavailable=0)
 """A new server must be ready before an old one goes."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet_operator.decide.capacity import accelerators
-from fleet_operator.resources.views import Raw
+from fleet_operator.resources.views import Raw, accelerators
 
 EFFECT = "NoSchedule"
 TAINTS = {"nvidia.com/": "nvidia.com/gpu", "amd.com/": "amd.com/gpu"}

@@ -148,6 +148,11 @@ class NodeView:
         )
 
 
+def accelerators(pod: Raw) -> dict[str, int]:
+    """The extended resources a pod asks for, such as `nvidia.com/gpu`."""
+    return {name: amount for name, amount in pod_requests(pod).items() if "/" in name}
+
+
 def pod_requests(spec: Raw) -> dict[str, int]:
     """What the scheduler counts for a pod: containers and sidecars added up, or its largest init
     container where that is more, and the overhead.
