@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import node
 
-from fleet_operator.decide.capacity import accelerators, fitting, why_not
+from fleet_operator.decide.capacity import fitting, why_not
+from fleet_operator.resources.views import accelerators
 
 GPU = "nvidia.com/gpu"
 
