@@ -51,13 +51,13 @@ def test_without_stop_strings_nothing_is_held() -> None:
 
 
 def lines_run(stop: str, text: str) -> int:
-    """How many lines of `stop.py` it takes."""
+    """How many lines of `stop_strings.py` it takes."""
     number = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal number
         number += event == "line"
-        return trace if frame.f_code.co_filename.endswith("chat/stop.py") else None
+        return trace if frame.f_code.co_filename.endswith("generation/stop_strings.py") else None
 
     before = sys.gettrace()
     sys.settrace(trace)

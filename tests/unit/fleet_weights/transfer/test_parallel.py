@@ -67,7 +67,7 @@ def test_a_silent_job_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interrupted_process_ends_although_a_server_is_silent() -> None:
     program = (
         "import threading, sys\n"
-        "from fleet_weights import parallel\n"
+        "from fleet_weights.transfer import parallel\n"
         "parallel.GRACE_SECONDS = 0.05\n"
         "def silent():\n"
         "    print('waiting', flush=True)\n"
