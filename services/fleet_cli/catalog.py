@@ -56,7 +56,7 @@ def row(spec: ModelSpec) -> tuple[str, ...]:
         spec.engine.value if spec.engine is not Engine.AUTO else "",
         spec.dtype.value if spec.dtype is not Dtype.AUTO else "",
         _shape(spec),
-        "GPU" if GPU in spec.resources.limits else "CPU, GPU",
+        "GPU; CPU with torch" if GPU in spec.resources.limits else "CPU, GPU",
         source(spec),
     )
 
@@ -76,11 +76,18 @@ def source(spec: ModelSpec) -> str:
 def _shape(spec: ModelSpec) -> str:
     if spec.task is Task.EMBEDDING:
         sizes = [spec.dimensions, *spec.matryoshka_dimensions]
-        return "/".join(str(size) for size in sizes if size) + " dimensions"
+        known = "/".join(str(size) for size in sizes if size)
+        return f"{known} dimensions" if known else ""
     if spec.task is Task.SPEECH:
         return "English" if spec.multilingual is False else "multilingual"
-    context = f"{spec.context_length // 1024}k context" if spec.context_length else ""
+    context = _context(spec.context_length)
     return f"{context}, images" if spec.vision else context
+
+
+def _context(tokens: int | None) -> str:
+    if tokens is None:
+        return ""
+    return f"{tokens // 1024}k context" if tokens >= 1024 else f"{tokens} tokens context"
 
 
 def _print_table(specs: list[ModelSpec]) -> None:

@@ -71,7 +71,10 @@ def parse(text: str, name: str = "catalog.yaml") -> dict[str, ModelSpec]:
 def _read(source: Path | Traversable, name: str) -> str:
     try:
         return source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise CatalogError(f"The catalog {name} cannot be read: {reason}.") from error
+    except UnicodeDecodeError as error:
         raise CatalogError(f"{name}: {error}") from error
 
 

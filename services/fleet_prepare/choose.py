@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from fleet_contract.spec import Engine, ModelSpec, Task
+from fleet_contract.spec import Engine, ModelSpec, Quantization, Task
 from fleet_prepare import converters, encoder
 from fleet_prepare.converters import Converter, Plan
 from fleet_prepare.cublas import LIBRARY
@@ -21,7 +21,6 @@ from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
 from fleet_weights.hub.selection import PICKLE_HINT, Kind
 
-TORCH_HINT = "Install the torch engine with `make up TORCH=1` (or `pip install modelfleet[torch]`)."
 CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
 SERVER_HINT = "Install it with `pip install modelfleet[server]`."
 
@@ -36,6 +35,7 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.TORCH, Task.SPEECH): "fleet_server.engines.torch:TorchSpeech",
 }
 
+CONVERTED = (Quantization.INT8, Quantization.INT4)
 CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2)
 
 
@@ -70,7 +70,14 @@ def choose(
         device = machine.accelerator if spec.device == "auto" else spec.device
         return Choice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
     decision.check_device()
-    return decision.automatic() if spec.engine is Engine.AUTO else decision.named()
+    choice = decision.automatic() if spec.engine is Engine.AUTO else decision.named()
+    if choice.conversion is None and spec.quantization in CONVERTED:
+        raise CannotServe(
+            f"{spec.model}: quantization {spec.quantization.value} is for weights that are "
+            f"converted; {choice.engine.value} reads these files as they are.",
+            "Leave `quantization` (QUANTIZATION) at auto, or name safetensors in `source`.",
+        )
+    return choice
 
 
 class _Decision:
@@ -133,7 +140,7 @@ class _Decision:
             if not self._machine.has_torch:
                 raise CannotServe(
                     f"{spec.model} needs the torch engine ({note}), and torch is not installed.",
-                    TORCH_HINT,
+                    torch_hint(spec),
                 )
             if not self._machine.torch_uses(device):
                 if spec.device != "auto":
@@ -223,7 +230,7 @@ class _Decision:
             why = "it reads images" if spec.vision else note or "no CPU engine reads these files"
             return CannotServe(
                 f"{spec.model} needs the torch engine ({why}), and torch is not installed.",
-                TORCH_HINT,
+                torch_hint(spec),
             )
         if any(PurePosixPath(name).suffix in PICKLE_SUFFIXES for name in files.names):
             return CannotServe(
@@ -240,6 +247,14 @@ class _Decision:
         names = sorted(self._files.names)
         more = f" and {len(names) - limit} more" if len(names) > limit else ""
         return (", ".join(names[:limit]) or "none") + more
+
+
+def torch_hint(spec: ModelSpec) -> str:
+    """The command that installs the torch engine and serves the model."""
+    return (
+        f"`make up TORCH=1 MODELS={spec.model}` installs it and serves the model "
+        "(or `pip install 'modelfleet[torch]'`)."
+    )
 
 
 def _no_cublas() -> str:

@@ -20,11 +20,12 @@ from fleet_contract.spec import ModelSpec
 from fleet_prepare import child_process
 from fleet_prepare.converters import BYTES_PER_WEIGHT, Plan, stored_bytes_per_weight
 from fleet_prepare.model_files import ModelFiles
+from fleet_weights import record
 from fleet_weights.allowed import is_allowed
-from fleet_weights.assemble import RECORD
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.lock import locked
+from fleet_weights.record import is_intact
 from fleet_weights.staging import sync
 from fleet_weights.store import Store
 from fleet_weights.transfer.progress import Progress, ProgressMeter
@@ -61,7 +62,7 @@ def convert_once(
     """
     suffix = _suffix(spec, plan, source, files, store)
     final, staging = store.folder(spec, suffix), store.staging(spec, suffix)
-    if final.is_dir():
+    if is_intact(final):
         return final
     meter = ProgressMeter(progress, stop)
     with (
@@ -69,8 +70,9 @@ def convert_once(
         locked(spec, store, meter, suffix),
         _alone(meter),
     ):
-        if final.is_dir():  # another process was first
+        if is_intact(final):  # another process was first
             return final
+        shutil.rmtree(final, ignore_errors=True)  # damaged
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
@@ -125,9 +127,9 @@ def _check_space(
 
 
 def _write_record(spec: ModelSpec, plan: Plan, source: Path, folder: Path) -> None:
-    record = {
+    about = {
         "model": spec.model, "source": spec.source, "converted_from": source.name,
         "converter": plan.module, "format": plan.format, "quantization": plan.quantization,
         "version": plan.version,
     }  # fmt: skip
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    record.write(folder, about, record.measure(folder))

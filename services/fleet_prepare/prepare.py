@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import ModelSpec, Quantization
 from fleet_prepare import converters, model_files
 from fleet_prepare.choose import FACTORIES, Choice, choose
 from fleet_prepare.converters import Plan
@@ -21,6 +21,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
 from fleet_weights.fetch import is_there, locate
+from fleet_weights.record import is_intact
 from fleet_weights.store import Store
 from fleet_weights.transfer.progress import Progress
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
@@ -48,7 +49,7 @@ def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
     from fleet_prepare.convert_once import converted_folder
 
     folder = converted_folder(spec, choice.conversion, source, files, store)
-    return Prepared(folder, choice) if folder.is_dir() else None
+    return Prepared(folder, choice) if is_intact(folder) else None
 
 
 def prepare(
@@ -115,9 +116,10 @@ def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepare
             quantization = converter.quantization(spec, device)
             plan = Plan(converter.module, converter.format, quantization, package.VERSION, "")
             folder = store.folder(spec, plan.suffix)
-            if not folder.is_dir():
+            if not is_intact(folder):
                 continue
-            choice = choose(spec, model_files.from_folder(folder), machine)
+            as_it_is = spec.model_copy(update={"quantization": Quantization.AUTO})
+            choice = choose(as_it_is, model_files.from_folder(folder), machine)
             if choice.factory == FACTORIES[converter.engine, spec.task]:
                 return Prepared(folder, replace(choice, reason=f"{choice.reason}, converted"))
     return None

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from fleet_contract.names import PVC_MOUNT
 from fleet_contract.spec import ModelSpec
+from fleet_weights import record
 from fleet_weights.address import Claim, LocalFile, Package, Web
 from fleet_weights.allowed import check_content
 from fleet_weights.errors import WeightsError
 from fleet_weights.plan import File, Piece
 
-RECORD = ".modelfleet.json"
 CHUNK = 1 << 20
 
 
@@ -35,7 +34,7 @@ class Assembler:
         self._wheels = wheels
         self._downloads = downloads
         self._check = check
-        self._made: dict[str, dict[str, object]] = {}
+        self._made: dict[str, dict[str, Any]] = {}
 
     def build(self, file: File) -> None:
         """Write one file. Raises WeightsError when a checksum differs."""
@@ -48,8 +47,7 @@ class Assembler:
 
     def write_record(self, spec: ModelSpec) -> None:
         """Say in the folder what it was made from; for people and for later checks."""
-        record = {"model": spec.model, "source": spec.source, "files": self._made}
-        (self._folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        record.write(self._folder, {"model": spec.model, "source": spec.source}, self._made)
 
     def _moved(self, file: File, target: Path) -> bool:
         """A file of one download, checked when it arrived, is moved rather than copied."""

@@ -9,6 +9,7 @@ Called by a server's start, by `modelfleet pull` and by local mode.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from fleet_weights.errors import WeightsError
 from fleet_weights.hub import cache
 from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import in_place, needs_none, plan
+from fleet_weights.record import damage, is_intact
 from fleet_weights.store import Store
 from fleet_weights.transfer.progress import Progress, ProgressMeter
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
@@ -38,12 +40,15 @@ def locate(spec: ModelSpec, store: Store) -> Path:
     if (address := in_place(spec)) is not None:
         return _lying(spec, address)
     folder = store.folder(spec)
-    if folder.is_dir():
+    if is_intact(folder):
         return folder
     if (cached := cache.find(spec, store.hub_caches)) is not None:
         return cached
+    broken = damage(folder)
     raise WeightsError(
-        f"The weights of {spec.model} are not in {store.root}.",
+        f"The weights of {spec.model} in {folder} are damaged: {broken}."
+        if broken is not None
+        else f"The weights of {spec.model} are not in {store.root}.",
         f"Fetch them with `modelfleet pull {spec.model}`, or set AUTO_DOWNLOAD_MODELS=1.",
     )
 
@@ -52,7 +57,7 @@ def is_there(spec: ModelSpec, store: Store) -> bool:
     """Whether `locate` would find complete weights. Raises WeightsError for a bad address."""
     if needs_none(spec) or in_place(spec) is not None:
         return True
-    return store.folder(spec).is_dir() or cache.find(spec, store.hub_caches) is not None
+    return is_intact(store.folder(spec)) or cache.find(spec, store.hub_caches) is not None
 
 
 def fetch(
@@ -81,7 +86,8 @@ def fetch(
     meter = ProgressMeter(progress, stop)
     settings = os.environ if environ is None else environ
     with clear_errors(spec, store), locked(spec, store, meter):
-        if not store.folder(spec).is_dir():  # another process may have been first
+        if not is_intact(store.folder(spec)):  # another process may have been first
+            shutil.rmtree(store.folder(spec), ignore_errors=True)  # damaged
             staging = Staging(spec, plan(spec), store, meter, settings, patience, kind)
             staging.download()
             staging.assemble()

@@ -27,7 +27,10 @@ FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 REFERENCES = ("auto", "transformers", "faster-whisper", "torch")
-PLOTS_HINT = "No plot was drawn: matplotlib is missing (`pip install 'modelfleet[plots]'`)."
+PLOTS_HINT = (
+    "No plot was drawn: matplotlib is missing. `.venv/bin/pip install matplotlib` installs it in "
+    "a clone, `pip install 'modelfleet[plots]'` elsewhere."
+)
 
 
 def compare(
@@ -130,6 +133,11 @@ def compare(
             if not url.startswith(("http://", "https://")):
                 raise typer.BadParameter("must begin with http:// or https://", param_hint=option)
         key = os.environ.get(api_key_env)
+        if a.rstrip("/") == b.rstrip("/") and b_model is None:
+            # One server would answer the second time from its caches.
+            raise typer.BadParameter(
+                "are one server; name two, or --b-model", param_hint="--a, --b"
+            )
         sides = Addresses(a, b, b_model, task, a_pid, b_pid, key)
     for option, value, known in (
         ("--reference", reference, REFERENCES),
@@ -168,7 +176,7 @@ def compare(
 
         written += write_pictures(output, found)
     except ImportError:
-        notes.print(PLOTS_HINT)
+        notes.print(PLOTS_HINT, markup=False)
     notes.print("Written: " + ", ".join(str(path) for path in written), soft_wrap=True)
 
 

@@ -152,3 +152,16 @@ def test_an_engine_that_is_not_installed_is_not_chosen(tmp_path: Path) -> None:
     assert pick(gguf(tmp_path, "llama"), bare).engine is Engine.TORCH
     with pytest.raises(CannotServe, match="not installed"):
         pick(tmp_path, bare, engine="openvino")
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int4"])
+def test_a_quantization_that_nothing_applies_is_refused(tmp_path: Path, quantization: str) -> None:
+    with pytest.raises(CannotServe, match=f"quantization {quantization}.*as they are") as refused:
+        pick(gguf(tmp_path, "llama"), CPU, quantization=quantization)
+    assert "QUANTIZATION" in str(refused.value)
+    assert pick(tmp_path, CPU, quantization="none").engine is Engine.OPENVINO
+
+
+def test_the_hint_serves_the_model_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="make up TORCH=1 MODELS=org/m"):
+        pick(gguf(tmp_path, "mamba"), CPU)

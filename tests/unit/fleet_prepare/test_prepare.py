@@ -57,6 +57,16 @@ def test_converts_once_and_finds_it_again(tmp_path: Path, speech: Speech) -> Non
     assert (record["converter"], record["quantization"]) == ("test_converter", "int8")
 
 
+def test_a_damaged_conversion_is_made_again(tmp_path: Path, speech: Speech) -> None:
+    store, spec = Store(tmp_path / "models"), speech()
+    first = prepare(spec, store, CPU)
+    (first.folder / "model.bin").write_bytes(b"WEIGHTS")
+    assert find(spec, store, CPU) is None
+    assert prepare(spec, store, CPU) == first
+    assert (first.folder / "model.bin").read_bytes() == b"WEIGHTS " * 1000
+    assert len((tmp_path / "source" / "runs").read_text().split()) == 2
+
+
 def test_the_source_is_only_read(tmp_path: Path, speech: Speech) -> None:
     spec = speech()
     folder = tmp_path / "source"

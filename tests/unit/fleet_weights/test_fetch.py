@@ -91,6 +91,35 @@ def test_files_of_this_machine_are_joined(tmp_path: Path) -> None:
     assert (folder / "model.bin").read_bytes() == b"first second"
 
 
+@pytest.mark.parametrize("damage", ["cut", "deleted"])
+def test_damaged_weights_are_fetched_again(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "one").write_bytes(b"whole")
+    part = WeightPart(url=f"file://{tmp_path}/one")
+    of, store = (
+        spec(weights=[WeightFile(path="model.bin", parts=[part])]),
+        Store(tmp_path / "models"),
+    )
+    file = fetch(of, store) / "model.bin"
+    file.write_bytes(b"wh") if damage == "cut" else file.unlink()
+    assert not is_there(of, store)
+    with pytest.raises(WeightsError, match=r"damaged: model\.bin"):
+        locate(of, store)
+    assert (fetch(of, store) / "model.bin").read_bytes() == b"whole"
+
+
+def test_files_an_engine_adds_are_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"whole")
+    part = WeightPart(url=f"file://{tmp_path}/one")
+    of, store = (
+        spec(weights=[WeightFile(path="model.bin", parts=[part])]),
+        Store(tmp_path / "models"),
+    )
+    folder = fetch(of, store)
+    (folder / "openvino-ir").mkdir()
+    (folder / "openvino-ir" / "openvino_model.xml").write_text("<net/>")
+    assert locate(of, store) == folder
+
+
 def test_a_joined_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"\x80\x02")
     part = WeightPart(url=f"file://{tmp_path}/one")

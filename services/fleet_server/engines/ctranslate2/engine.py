@@ -77,12 +77,14 @@ class SpeechEngine:
         """See SpeechModel; `cancelled` is asked about 20 times a second. Raises Cancelled."""
         language = options.language if self.multilingual else "en"
         duration = len(audio) / RATE
-        windows = plan(find_speech(audio, cancelled), SHORT if self._short else LONGEST)
+        # A translation of a window with little padding errs more often than a transcript.
+        short = self._short and options.task != "translate"
+        windows = plan(find_speech(audio, cancelled), SHORT if short else LONGEST)
         if not windows:
             return Transcript(language or "en", duration)
         job = Job(
             audio, options, self._decoder.prompt_tokens(options.prompt), language,
-            deque(windows), SHORTENED if self._short else FILLED,
+            deque(windows), SHORTENED if short else FILLED,
         )  # fmt: skip
         try:
             self._line.put(job)
