@@ -145,7 +145,11 @@ class Launcher:
             if spec.golden:
                 stages.begin("golden")
                 await asyncio.to_thread(golden.check, spec, loaded.model)
-        except (LoadError, CannotServe, WeightsError) as error:
+        except CannotServe as error:
+            # The weights may be fine: no engine here reads them, so it is the load that failed.
+            stages.begin("load")
+            self._fail(str(error))
+        except (LoadError, WeightsError) as error:
             self._fail(str(error))
         except MemoryError:
             self._fail(f"{spec.model} does not fit the memory. Use a smaller model or dtype.")

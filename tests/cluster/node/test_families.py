@@ -63,7 +63,14 @@ def test_a_model_of_each_family_is_served(
     for model_id in ENGINES:
         apply(tenant, hub, model_id)
     for model_id, engine in ENGINES.items():
-        found = wait(tenant, NAMES[model_id], phase("Ready"), PATIENCE)
+        ready = phase("Ready")
+        # The engine is known once the operator has asked the server that became ready.
+        found = wait(
+            tenant,
+            NAMES[model_id],
+            lambda seen, ready=ready: ready(seen) and seen["status"]["engine"] != "auto",
+            PATIENCE,
+        )
         assert found["status"]["engine"] == engine, model_id
     used = {pod["spec"]["containers"][0]["image"] for pod in servers(tenant)}
     assert used == {image("server")}
