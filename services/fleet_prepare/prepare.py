@@ -21,6 +21,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
 from fleet_weights.fetch import is_there, locate
+from fleet_weights.plan import needs_none
 from fleet_weights.record import is_intact
 from fleet_weights.store import Store
 from fleet_weights.transfer.progress import Progress
@@ -37,7 +38,7 @@ class Prepared:
 
 def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
     """What is complete on disk, or None. Raises CannotServe and WeightsError."""
-    if needs_no_weights(spec):
+    if needs_none(spec):
         return Prepared(store.root, choose(spec, ModelFiles(frozenset()), machine))
     if not is_there(spec, store):
         return _converted_alone(spec, store, machine)
@@ -95,11 +96,6 @@ def prepare(
         environ=settings, stop=stop,
     )  # fmt: skip
     return Prepared(folder, choice)
-
-
-def needs_no_weights(spec: ModelSpec) -> bool:
-    """A handler may bring its weights itself."""
-    return spec.handler is not None and spec.source is None and not spec.weights
 
 
 def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
