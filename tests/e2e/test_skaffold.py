@@ -63,7 +63,7 @@ def test_an_edit_is_seen_in_the_running_pod(
     assert "Paris" in (answer.choices[0].message.content or "")
 
     pods = uids(node_api)
-    edited = skaffold.folder / "services" / "fleet_router" / "models.py"
+    edited = skaffold.folder / "services" / "fleet_router" / "status" / "models.py"
     edited.write_text(edited.read_text() + f"\n{EDIT}\n")
     dev.wait_until(lambda: owner(url) == "an edited router", timeout=120)
     assert uids(node_api) == pods

@@ -98,4 +98,5 @@ def test_an_address_without_a_server_is_named(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "http://127.0.0.1:9/v1/models cannot be read" in done.stderr
+    assert "A and B are the same server and model" in done.stderr
     assert "Traceback" not in done.stderr

@@ -134,9 +134,10 @@ def compare(
                 raise typer.BadParameter("must begin with http:// or https://", param_hint=option)
         key = os.environ.get(api_key_env)
         if a.rstrip("/") == b.rstrip("/") and b_model is None:
-            # One server would answer the second time from its caches.
-            raise typer.BadParameter(
-                "are one server; name two, or --b-model", param_hint="--a, --b"
+            # Useful to see how much two runs differ, but easily a mistake.
+            print(
+                "A and B are the same server and model: differences are noise and caching.",
+                file=sys.stderr,
             )
         sides = Addresses(a, b, b_model, task, a_pid, b_pid, key)
     for option, value, known in (
