@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleet_contract.names import (
     HEADER_COLD,
@@ -40,6 +40,7 @@ from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
 from fleet_web import errors
+from fleet_web.direct import DirectAPI
 from fleet_web.request_id import RequestIdMiddleware
 
 EXPOSED = (
@@ -50,19 +51,6 @@ EXPOSED = (
 
 HELD_SHARE = 0.8
 """Part of the time to drain that requests may still wait for a server: they want an answer too."""
-
-
-class RouterAPI(FastAPI):
-    """FastAPI with a short cut for proxied requests."""
-
-    short_cut: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in PATHS and scope["method"] == "POST":
-            scope["app"] = self
-            await self.short_cut(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +82,22 @@ def create_app(
     auth: Auth | None = None,
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
-    wrap: Callable[[ASGIApp], ASGIApp] | None = None,
+    tracing: Middleware | None = None,
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
 ) -> RouterApp:
-    """The router over `routes`, which `source` fills; `wrap` is laid around what answers requests
-    to models. Raises OSError for the log's file."""
+    """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
+
+    Raises OSError when the usage log cannot be opened.
+    """
     source = source or Source()
     pools = PoolManager()
     metrics = RouterMetrics()
     if source.age is not None:
         metrics.watch_age(source.age)
     auth = auth or Auth()
-    meter = UsageLog(metrics, usage_log)
-    probes = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
+    usage = UsageLog(metrics, usage_log)
+    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
     picker = EndpointPicker(pools, Outliers())
     attempts = Attempts(pools, picker, metrics)
     waiting_room = WaitingRoom(routes, hold or WaitSettings(), metrics, source.wake)
@@ -132,33 +122,29 @@ def create_app(
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
-        meter.close()
+        usage.close()
         if source.close is not None:
             await source.close()
         pools.close()
 
-    app = RouterAPI(
+    request_id = Middleware(RequestIdMiddleware)
+    # Tracing reads the record that the access log fills, so it is the outer of the two.
+    inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
+    if cors_origins:
+        inner.append(Middleware(CORSMiddleware, **cors_options(cors_origins)))
+    app = DirectAPI(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
-        lifespan=lifespan, redirect_slashes=False,
+        lifespan=lifespan, redirect_slashes=False, middleware=[request_id, *inner],
     )  # fmt: skip
     proxy = Proxy(routes, attempts, waiting_room, metrics, auth)
-    short_cut: ASGIApp = AccessMiddleware(proxy, metrics, meter)
-    if wrap is not None:
-        short_cut = wrap(short_cut)
-    if cors_origins:
-        allowed = cors_options(cors_origins)
-        short_cut = CORSMiddleware(short_cut, **allowed)
-        app.add_middleware(CORSMiddleware, **allowed)
-    app.short_cut = RequestIdMiddleware(short_cut)
+    app.bypass(PATHS.keys(), proxy, [request_id, *([tracing] if tracing else ()), *inner])
     # Reached only with another method, which is a 405 there.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
-    app.include_router(probes.router(with_metrics=with_metrics))
+    app.include_router(admin.router(with_metrics=with_metrics))
     errors.install(app)
-    app.add_middleware(AccessMiddleware, metrics=metrics, meter=meter)
-    app.add_middleware(RequestIdMiddleware)
 
     def drain() -> None:
-        probes.draining = True
+        admin.draining = True
         waiting_room.drain(drain_timeout * HELD_SHARE)
 
     return RouterApp(app, drain)

@@ -52,7 +52,8 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         routes, source, auth=load_auth(settings), usage_log=settings.usage_log,
         hold=hold_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
-        wrap=traces.wrap if traces else None, drain_timeout=settings.drain_timeout,
+        tracing=traces.middleware() if traces else None,
+        drain_timeout=settings.drain_timeout,
     )  # fmt: skip
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleet_router.callers.request_record import of
@@ -33,9 +34,9 @@ class Tracing:
     tracer: Tracer
     close: Callable[[], None]
 
-    def wrap(self, app: ASGIApp) -> TracingMiddleware:
-        """`app` with a span around each request."""
-        return TracingMiddleware(app, self.tracer)
+    def middleware(self) -> Middleware:
+        """The middleware that makes a span of each request."""
+        return Middleware(TracingMiddleware, tracer=self.tracer)
 
 
 def from_environment(service: str) -> Tracing:

@@ -35,10 +35,10 @@ FALLBACK = HEADER_FALLBACK.encode()
 class AccessMiddleware:
     """Pure ASGI. Also sets the headers that say who answered, on errors too."""
 
-    def __init__(self, app: ASGIApp, metrics: RouterMetrics, meter: UsageLog) -> None:
+    def __init__(self, app: ASGIApp, metrics: RouterMetrics, usage_log: UsageLog) -> None:
         self._app = app
         self._metrics = metrics
-        self._meter = meter
+        self._usage_log = usage_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,7 +94,7 @@ class AccessMiddleware:
             mean = (record.last_at - record.first_at) / (record.pieces - 1)
             metrics.between_pieces.of(model, path).observe(mean)
         if model:
-            self._meter.report(record, status, seconds)
+            self._usage_log.report(record, status, seconds)
 
 
 def _names(record: RequestRecord) -> list[tuple[bytes, bytes]]:

@@ -110,8 +110,8 @@ class Attempts:
         """The answer of one of the route's servers; must be ended.
 
         Raises Unreachable when none could be tried, UpstreamFailed when one broke off and the
-        request must not be sent again, Timeout when it stayed silent, ClientGone when the client
-        left.
+        request must not be sent again, Timeout when it stayed silent, ClientDisconnect when the
+        client left.
         """
         trial = _Trial(route, body, record)
         budget = self._budget(route)
@@ -131,7 +131,7 @@ class Attempts:
             head = None
             try:
                 head_bytes = _head_for(request, endpoint, body)
-                client = client_of(request.scope)
+                client = client_of(request)
                 visit.feed = Feed(visit.connection, head_bytes, body, client)
                 head = await self._head(trial, visit, budget)
             finally:

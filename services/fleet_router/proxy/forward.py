@@ -18,7 +18,7 @@ from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import Envelope
 from fleet_router.routing.table import Route
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Forward:
     renamed: bool = False
 
     async def run(self, route: Route) -> None:
-        """Send a response for `route`. Raises FleetError, ClientGone or ClientDisconnect."""
+        """Send a response for `route`. Raises FleetError or ClientDisconnect."""
         try:
             await self._until_answered(route)
         except FleetError as error:
@@ -124,19 +124,19 @@ class Forward:
         return newest
 
     async def _while_connected(self, work: Coroutine[Any, Any, Route]) -> Route:
-        """The result of `work`. Raises ClientGone, and what reading the body raises.
+        """The result of `work`. Raises ClientDisconnect, and what reading the body raises.
 
         A client that is still sending its body can only be seen to leave by reading on.
         """
         body = self.envelope.body
         if body.whole:
-            return await or_gone(self.request, work)
+            return await run_while_connected(self.request, work)
         waiting, reading = asyncio.ensure_future(work), asyncio.ensure_future(body.read_on())
         try:
             await asyncio.wait((waiting, reading), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
-                return await or_gone(self.request, waiting)
+                return await run_while_connected(self.request, waiting)
             return waiting.result()
         finally:
             for task in (waiting, reading):

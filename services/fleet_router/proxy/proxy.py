@@ -5,12 +5,10 @@ Each request works on one snapshot of the routes.
 
 from __future__ import annotations
 
-import logging
-
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
-from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
+from fleet_contract.errors import NotReady, TooLarge
 from fleet_router.callers import request_record
 from fleet_router.callers.auth import Auth
 from fleet_router.callers.request_record import RequestRecord
@@ -24,14 +22,7 @@ from fleet_router.request.envelope import Envelope, PathLimits, body_limit, open
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import choose_route, everything
 from fleet_router.routing.table import LiveRoutes, Route
-from fleet_web import errors
-from fleet_web.body import ClientDisconnect
-from fleet_web.disconnect import ClientGone
-from fleet_web.logs import event
-
-logger = logging.getLogger(__name__)
-
-CLIENT_LEFT = 499
+from fleet_web.errors import status_of
 
 
 class Proxy:
@@ -60,18 +51,10 @@ class Proxy:
         record.path = rule.path
         try:
             await self._answer(Request(scope, receive), rule, send, record)
-        except (ClientDisconnect, ClientGone):
-            record.status = CLIENT_LEFT
-        except FleetError as error:
-            if error.status >= 500:
-                event(logger, "request_failed", level=logging.WARNING, error=error.message)
-            await errors.response(error)(scope, receive, send)
         except Exception as error:
-            logger.error("unexpected error on %s", rule.path, exc_info=error)
-            record.status = InternalError.status
-            if not record.begun:
-                answer = InternalError("The router had an error while answering this request.")
-                await errors.response(answer)(scope, receive, send)
+            # A response that has started keeps its status: only the record can tell of the failure.
+            record.status = status_of(error)
+            raise
 
     async def _answer(
         self, request: Request, rule: PathRule, send: Send, record: RequestRecord

@@ -29,7 +29,7 @@ ERROR_BYTES = 64 * 1024
 async def relay(
     answer: Answer, writer: ResponseWriter, record: RequestRecord, metrics: RouterMetrics
 ) -> None:
-    """Send `answer` on. Raises ClientGone; a broken answer is left without an end."""
+    """Send `answer` on. Raises ClientDisconnect; a broken answer is left without an end."""
     connection = answer.connection
     record.served(answer.head)
     if writer.opened and not is_open_event_stream(answer):

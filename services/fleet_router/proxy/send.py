@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.requests import ClientDisconnect
+
 from fleet_router.request.body import Body
 from fleet_router.upstream.connection import Connection
 from fleet_web.client import Client
-from fleet_web.disconnect import ClientGone
 
 
 class Feed:
@@ -22,14 +23,14 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         if (data := body.at_hand) is not None:
             connection.send(head, data)
-            client.listen()
+            client.watch()
         else:
             self._task = asyncio.create_task(_feed(connection, head, body, client))
-        client.on_leave(lambda: connection.fail(ClientGone()))
+        client.on_disconnect(lambda: connection.fail(ClientDisconnect()))
 
     async def end(self) -> None:
         """Send no more."""
-        self._client.on_leave(None)
+        self._client.on_disconnect(None)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -38,7 +39,7 @@ class Feed:
 async def _feed(connection: Connection, head: bytes, body: Body, client: Client) -> None:
     try:
         await _send(connection, head, body)
-        client.listen()
+        client.watch()
     except Exception as error:
         connection.fail(error)
 

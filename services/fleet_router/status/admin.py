@@ -17,8 +17,8 @@ from fleet_router.status.merged_metrics import render, scrape
 from fleet_router.status.models import READY, Models
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
-from fleet_web.answers import json_answer
 from fleet_web.openapi.serving import Serving
+from fleet_web.responses import json_response
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -61,24 +61,24 @@ class Admin:
 
     async def livez(self) -> Response:
         """200 while the process runs."""
-        return json_answer({"status": "ok"})
+        return json_response({"status": "ok"})
 
     async def readyz(self) -> Response:
         """200 when the router can take traffic, whatever its models do."""
         if self.draining or self._routes.table is None:
             state = "draining" if self.draining else "starting"
-            return json_answer({"status": state}, status=503)
-        return json_answer({"status": "ok"})
+            return json_response({"status": state}, status=503)
+        return json_response({"status": "ok"})
 
     async def health(self) -> Response:
         """200 when every model is ready; names the state of each."""
         if self._routes.table is None:
-            return json_answer({"status": "starting", "models": {}}, status=503)
+            return json_response({"status": "starting", "models": {}}, status=503)
         entries = await self._models.listing(self._routes.table)
         states = {entry["id"]: entry["state"] for entry in entries}
         ready = not self.draining and all(state == READY for state in states.values())
         body = {"status": "ok" if ready else "not_ready", "models": states}
-        return json_answer(body, status=200 if ready else 503)
+        return json_response(body, status=200 if ready else 503)
 
     async def list_models(self, request: Request) -> Response:
         """Every model the caller may use, in OpenAI's list shape. Raises Unauthorized."""
@@ -86,7 +86,7 @@ class Admin:
         entries = await self._models.listing(self._table())
         if quota is not None:
             entries = [entry for entry in entries if quota.key.may_use(entry["id"])]
-        return json_answer({"object": "list", "data": entries})
+        return json_response({"object": "list", "data": entries})
 
     async def get_model(self, request: Request, model_id: str) -> Response:
         """One model by id or alias. Raises ModelNotFound, Unauthorized."""
@@ -96,7 +96,7 @@ class Admin:
         if route is None or (quota is not None and not quota.key.may_use(route.model)):
             raise unknown(table, model_id, quota.key.may_use if quota is not None else everything)
         entry: dict[str, Any] = await self._models.entry(route)
-        return json_answer(entry)
+        return json_response(entry)
 
     async def openapi(self, request: Request) -> Response:
         """What every route takes and answers, for whoever may see the models. Raises
