@@ -40,7 +40,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     there is no cluster; OSError for a file that cannot be read.
     """
     settings = RouterSettings.read(environ)
-    logs.configure("router", settings.log_level, settings.log_format, by_turn=True)
+    logs.configure("router", settings.log_level, settings.log_format, batched=True)
     raise_file_limit()
     routes = LiveRoutes()
     traces = tracing_of(environ)

@@ -24,7 +24,7 @@ from fleet_server.tokens import routes as tokens
 from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
 from fleet_web.direct import DirectAPI, Handlers, post_handlers
-from fleet_web.openapi.serving import Serving
+from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.responses import json_response
 
@@ -71,8 +71,8 @@ def create_app(
     mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))
-    serving = Serving(lambda: document(server.spec, with_metrics=with_metrics))
-    app.add_api_route(PATH_OPENAPI, serving.answer, methods=["GET"])
+    endpoint = DocumentEndpoint(lambda: document(server.spec, with_metrics=with_metrics))
+    app.add_api_route(PATH_OPENAPI, endpoint.get, methods=["GET"])
     return app
 
 

@@ -17,7 +17,7 @@ from fleet_router.status.merged_metrics import render, scrape
 from fleet_router.status.models import READY, Models
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
-from fleet_web.openapi.serving import Serving
+from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.responses import json_response
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,7 +45,7 @@ class Admin:
 
     def router(self, *, with_metrics: bool) -> APIRouter:
         """The routes."""
-        self._document = Serving(
+        self._document = DocumentEndpoint(
             lambda: document(guarded=self._auth.asks, with_metrics=with_metrics)
         )
         router = APIRouter()
@@ -102,7 +102,7 @@ class Admin:
         """What every route takes and answers, for whoever may see the models. Raises
         Unauthorized."""
         self._auth.identify(request.scope["headers"])
-        return await self._document.answer()
+        return await self._document.get()
 
     async def metrics(self) -> Response:
         """The router, and every server too where it is the one to ask them, in one exposition."""

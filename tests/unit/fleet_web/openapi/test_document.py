@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from fleet_contract.api.base import Body
 from fleet_web.openapi.document import build
-from fleet_web.openapi.operation import ANYWHERE, EVENTS, FORM, JSON, Content, Operation
+from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, Content, Operation
 
 
 class Asked(Body):
@@ -30,11 +30,11 @@ class Told(TypedDict):
 
 ASK = Operation(
     "/v1/ask-it", "post", "asking", "Ask.", description="At length.",
-    body=Content(JSON, Asked), answers=(Content(JSON, Told), Content(EVENTS, Told, "[END]")),
-    headers=("x-modelfleet-model",), errors=ANYWHERE | {401, 429},
+    body=Content(JSON, Asked), responses=(Content(JSON, Told), Content(EVENTS, Told, "[END]")),
+    headers=("x-modelfleet-model",), errors=COMMON_ERRORS | {401, 429},
 )  # fmt: skip
 TELL = Operation(
-    "/v1/{model_id}", "get", "telling", "Tell.", parameters=("model_id",), unready=Told
+    "/v1/{model_id}", "get", "telling", "Tell.", parameters=("model_id",), not_ready=Told
 )
 
 
