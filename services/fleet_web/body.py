@@ -63,13 +63,18 @@ async def read(request: Request, limit: int) -> bytes:
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
     """The body as a JSON object. Raises BadRequest if it is none, and as `chunks`."""
-    raw = await read(request, limit)
-    if not raw.strip():
-        raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
+    return parse_json(await read(request, limit))
+
+
+def parse_json(raw: bytes) -> dict[str, Any]:
+    """A JSON object. Raises BadRequest if `raw` is none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+        text = (
+            f"is not valid JSON: {error}" if raw.strip() else "is empty; a JSON object is expected"
+        )
+        raise BadRequest(f"The body {text}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
     return body
@@ -79,4 +84,12 @@ def _too_large(size: int, limit: int) -> TooLarge:
     return TooLarge(f"The body has {size} bytes or more; at most {limit} are accepted.")
 
 
-__all__ = ["READ_TIMEOUT", "ClientDisconnect", "check_length", "chunks", "read", "read_json"]
+__all__ = [
+    "READ_TIMEOUT",
+    "ClientDisconnect",
+    "check_length",
+    "chunks",
+    "parse_json",
+    "read",
+    "read_json",
+]

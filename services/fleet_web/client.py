@@ -31,7 +31,7 @@ class Client(ABC):
         """Whether the whole body is known to have arrived."""
 
     @abstractmethod
-    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:
         """Call `callback` once when the client disconnects, immediately if it already has; None
         removes it."""
 
@@ -45,7 +45,7 @@ class PolledClient(Client):
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._callback: Callable[[], None] | None = None
+        self._callback: Callable[[], object] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._left = False
 
@@ -53,7 +53,7 @@ class PolledClient(Client):
     def sent_all(self) -> bool:
         return False
 
-    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:
         self._callback = callback
         if callback is None and self._watcher is not None:
             self._watcher.cancel()

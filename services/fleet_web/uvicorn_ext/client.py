@@ -13,14 +13,14 @@ class ConnectionClient(Client):
 
     def __init__(self, cycle: Any) -> None:
         self._cycle = cycle
-        self._callback: Callable[[], None] | None = None
+        self._callback: Callable[[], object] | None = None
         self._left = False
 
     @property
     def sent_all(self) -> bool:
         return self._cycle is None or not self._cycle.more_body
 
-    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:
         self._callback = callback
         if self._left and callback is not None:
             callback()

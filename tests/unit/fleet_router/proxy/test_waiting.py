@@ -96,7 +96,7 @@ def test_a_model_set_to_no_servers_is_not_waited_for(
     with start_router(tmp_path, models, {"HOLD_SECONDS": "600"}) as fleet:
         answer = fleet.chat("acme/cold")
         assert answer.status_code == 503
-        assert "is stopped: it is set to no servers" in answer.json()["error"]["message"]
+        assert "is stopped (replicas: 0)" in answer.json()["error"]["message"]
         assert fleet.metric("modelfleet_router_held_seconds_count", model="acme/cold") == 0
 
 
