@@ -82,7 +82,7 @@ async def test_a_connection_that_stays_idle_is_closed(run: Run, wire: Any) -> No
             assert await kept.closed()
 
 
-async def test_an_answer_that_has_not_begun_says_that_it_is_the_last(
+async def test_a_response_that_has_not_started_closes_its_connection(
     run: Run, app: FastAPI, wire: Any
 ) -> None:
     gate = threading.Event()

@@ -1,4 +1,4 @@
-"""What is read of a body besides its model: its weight and its beginning."""
+"""The cost of requests and the hash of their leading texts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_so_do_those_of_responses() -> None:
         chat("sys", [{"type": "text", "text": "question"}, image("data:,a")]),
     ],
 )
-def test_what_begins_otherwise_is_told_apart(other: dict[str, Any]) -> None:
+def test_other_leading_texts_have_another_prefix(other: dict[str, Any]) -> None:
     assert of_json(other, SIZE).prefix != of_json(chat("sys", "question"), SIZE).prefix
 
 

@@ -1,4 +1,4 @@
-"""Which route a request takes: pure decisions."""
+"""Selection of the route of a request."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ def test_the_only_one_of_the_task_needs_no_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("specs", "said"), [((A, B), "choose one of 'a', 'b'"), ((E,), "no model supports /v1/chat")]
+    ("specs", "message"), [((A, B), "choose one of 'a', 'b'"), ((E,), "no model supports /v1/chat")]
 )
-def test_without_a_name_the_choices_are_told(specs: tuple[ModelSpec, ...], said: str) -> None:
-    with pytest.raises(BadRequest, match=said):
+def test_without_a_model_the_error_names_the_candidates(
+    specs: tuple[ModelSpec, ...], message: str
+) -> None:
+    with pytest.raises(BadRequest, match=message):
         select_route(table(*specs), CHAT, None)
 
 
@@ -46,7 +48,7 @@ def test_the_wrong_task_names_the_right_path() -> None:
         select_route(table(A, E), CHAT, "e")
 
 
-def test_an_unknown_model_is_told_short() -> None:
+def test_the_error_for_an_unknown_model_is_short() -> None:
     with pytest.raises(ModelNotFound) as caught:
         select_route(table(A), CHAT, "x" * 10_000)
     assert len(caught.value.message) < 300

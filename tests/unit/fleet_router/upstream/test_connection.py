@@ -68,7 +68,7 @@ async def test_a_connection_is_used_again() -> None:
         pool.retire()
 
 
-async def test_what_a_server_sends_unasked_closes_an_idle_connection() -> None:
+async def test_data_on_an_idle_connection_closes_it() -> None:
     more = asyncio.Event()
 
     async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,7 +89,7 @@ async def test_what_a_server_sends_unasked_closes_an_idle_connection() -> None:
         assert not connection.closed
         more.set()
         async with asyncio.timeout(5):
-            while not connection.closed:  # noqa: ASYNC110 (nothing tells)
+            while not connection.closed:  # noqa: ASYNC110 (no event to wait for)
                 await asyncio.sleep(0)
 
 
@@ -154,7 +154,7 @@ async def test_chunks_within_the_timeout_are_awaited_and_then_silence_is_raised(
         connection.send(ASK, b"")
         await connection.read_head(60)
         asyncio.get_running_loop().call_later(0.1, go_on.set)
-        assert await connection.read(2.0) == b"x"  # the timer of 60 s gives way to this one
+        assert await connection.read(2.0) == b"x"  # the timer of 60 s is replaced
         for _ in range(10):  # together longer than the timer that was set first
             asyncio.get_running_loop().call_later(0.25, go_on.set)
             assert await connection.read(2.0) == b"x"
@@ -163,7 +163,9 @@ async def test_chunks_within_the_timeout_are_awaited_and_then_silence_is_raised(
         assert connection.closed
 
 
-async def test_an_answer_to_a_body_that_is_not_read_comes_and_is_not_kept_for_reuse() -> None:
+async def test_a_response_before_the_body_was_read_arrives_and_its_connection_is_not_reused() -> (
+    None
+):
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
@@ -180,7 +182,7 @@ async def test_an_answer_to_a_body_that_is_not_read_comes_and_is_not_kept_for_re
         assert connection.closed
 
 
-async def test_a_broken_body_is_told_after_what_came_of_it() -> None:
+async def test_a_broken_body_raises_after_the_bytes_that_arrived() -> None:
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")

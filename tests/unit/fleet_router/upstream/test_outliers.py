@@ -1,4 +1,4 @@
-"""Ejection, half-open return and easing in; retry budget."""
+"""Ejection, probes and slow start; the retry budget."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_one_request_tries_a_server_whose_time_is_over() -> None:
     assert health.usable((A, B)) == [A, B]
 
 
-def test_a_trial_that_fails_ejects_for_longer_and_one_that_tells_nothing_is_repeated() -> None:
+def test_a_failed_probe_ejects_for_longer_and_one_without_result_is_repeated() -> None:
     health, clock = made()
     health.failed(A, at_once=True)
     clock.now += FIRST_SECONDS
