@@ -104,16 +104,16 @@ def load_tracing(environ: Mapping[str, str]) -> Tracing | None:
     if not any(environ.get(name) for name in TRACE_ENDPOINTS):
         return None
     try:
-        from fleet_router.tracing import from_environment
+        from fleet_router import tracing
     except ImportError as error:
-        raise ValueError("tracing needs more packages: pip install 'modelfleet[traces]'") from error
-    return from_environment(environ.get("OTEL_SERVICE_NAME") or "modelfleet-router")
+        raise ValueError("traces need more packages: pip install 'modelfleet[traces]'") from error
+    return tracing.from_environment(environ.get("OTEL_SERVICE_NAME") or "modelfleet-router")
 
 
 def from_cluster(
     settings: RouterSettings, routes: LiveRoutes, environ: Mapping[str, str]
 ) -> Source:
-    """The routes of a cluster's namespaces. Raises ValueError if there is no cluster."""
+    """The models of a cluster's namespaces. Raises ValueError when there is no cluster to ask."""
     from fleet_router.kube import access as kube_access
     from fleet_router.kube.client import KubeClient
     from fleet_router.kube.source import KubeSource

@@ -90,7 +90,7 @@ def parse(text: str | bytes) -> Keys:
     names: set[str] = set()
     for key in file.keys:
         if key.name in names:
-            raise ValueError(f"keys: duplicate name {key.name!r}")
+            raise ValueError(f"keys: the name {key.name!r} appears twice")
         if key.sha256 in by_hash:
             raise ValueError(
                 f"keys: {key.name!r} and {by_hash[key.sha256].name!r} have the same key"

@@ -56,7 +56,7 @@ def test_a_client_that_leaves_gives_its_place_back(cold: Any, sent: int, whole: 
     assert cold.metric("modelfleet_router_in_flight", model="acme/cold") == 0
 
 
-def test_bytes_received_before_and_after_the_start_reach_the_server(
+def test_what_came_meanwhile_and_what_comes_later_reach_the_server(
     cold: Any, entry: Any, stub: Any
 ) -> None:
     raw = MODEL + FILE + os.urandom(5_000_000) + END
@@ -65,12 +65,12 @@ def test_bytes_received_before_and_after_the_start_reach_the_server(
         stub.await_state("held-upload", "running", 15)
         sock.sendall(raw[3_000_000:])
         answer = b"".join(iter(lambda: sock.recv(65_536), b""))
-    seen = json.loads(answer.split(b"\r\n\r\n", 1)[1])
-    assert seen["sha256"] == hashlib.sha256(raw).hexdigest()
-    assert seen["length"] == len(raw)
+    said = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    assert said["sha256"] == hashlib.sha256(raw).hexdigest()
+    assert said["length"] == len(raw)
 
 
-def test_an_upload_that_stalls_while_it_waits_times_out(
+def test_an_upload_that_stalls_while_it_waits_is_told(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     environ = PATIENT | {"READ_TIMEOUT": "0.5"}

@@ -1,4 +1,4 @@
-"""Streams through the router: no buffering, errors of servers, disconnects of clients."""
+"""Streams through the router: nothing is held back, breaks are told, who leaves is noticed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_broken(fleet: Any, model: str, headers: dict[str, str]) -> bytes:
     return bytes(got)
 
 
-def test_chunks_are_forwarded_immediately(fleet: Any, headers: Any) -> None:
+def test_pieces_come_through_as_they_are_made(fleet: Any, headers: Any) -> None:
     plan = {"pieces": [EVENT, EVENT, "data: [DONE]\n\n"], "gap": 0.4}
     arrived: list[float] = []
     with httpx.stream(
@@ -53,7 +53,7 @@ def test_the_stream_is_byte_for_byte(fleet: Any, headers: Any) -> None:
     assert answer.content == "".join(pieces).encode()
 
 
-def test_a_slow_reader_gets_all_of_a_large_response(fleet: Any, headers: Any) -> None:
+def test_a_large_answer_comes_whole_to_a_slow_reader(fleet: Any, headers: Any) -> None:
     router = psutil.Process(fleet.process.pid)
     size = 100_000_000
     before = router.memory_info().rss
@@ -146,7 +146,7 @@ def test_the_official_client_raises_on_a_stream_cut_off(fleet: Any, headers: Any
         list(stream)
 
 
-def test_a_server_that_dies_during_a_stream_is_reported(
+def test_a_server_that_dies_within_a_stream_is_told(
     fleet: Any, start_stub: Any, start_router: Any, entry: Any, headers: Any, tmp_path: Any
 ) -> None:
     plan = {"pieces": [EVENT] * 5, "gap": 0.05, "exit": 3}
