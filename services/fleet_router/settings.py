@@ -77,7 +77,7 @@ class RouterSettings:
         return settings
 
 
-_NO_DEFAULT = object()
+_OWN = object()
 
 
 def _path(name: str, environ: Mapping[str, str]) -> Path | None:
@@ -100,11 +100,11 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _value(name: str, environ: Mapping[str, str], default: Any = _NO_DEFAULT) -> Any:
+def _value(name: str, environ: Mapping[str, str], default: Any = _OWN) -> Any:
     setting = next(setting for setting in SETTINGS if setting.name == name)
     raw = environ.get(name, "").strip()
     if not raw:
-        if default is not _NO_DEFAULT:
+        if default is not _OWN:
             return default
         raw = setting.default
     try:
