@@ -42,6 +42,7 @@ class Auth:
         """Read the file. Raises ValueError or OSError with the reason."""
         if self._path is None:
             return
+        # The version before the content: a change in between is then noticed at the next poll.
         stat = self._path.stat()
         self._file_version = stat.st_mtime_ns, stat.st_size, stat.st_ino
         self._keys = parse(self._path.read_bytes())

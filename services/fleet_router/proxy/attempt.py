@@ -63,7 +63,7 @@ class Attempt:
             if self.sender is not None:
                 await self.sender.end()
         finally:
-            self.outliers.ended(self.endpoint)
+            self.outliers.ended(self.endpoint)  # after `failed` or `succeeded` without effect
             self.pool.release(self.connection, self.cost)
 
 

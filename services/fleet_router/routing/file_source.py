@@ -76,6 +76,7 @@ class FileSource:
 
     def load(self) -> None:
         """Read the file. Raises ValueError or OSError with the reason."""
+        # Before the content: a change in between is then noticed at the next poll.
         self._file_version = self._read_version()
         self._routes.swap(parse(self._path.read_bytes(), self._environ))
 

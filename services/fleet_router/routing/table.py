@@ -132,6 +132,7 @@ class LiveRoutes:
     def notify(self) -> None:
         """Wake all `wait_for_change`."""
         if self._changed is not None:
+            # A new event for the next change: clearing this one could hide it from a slow waiter.
             self._changed.set()
             self._changed = None
 

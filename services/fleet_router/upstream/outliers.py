@@ -27,6 +27,7 @@ class _State:
     failures: int = 0
     ejections: int = 0
     until: float = 0.0
+    """When its ejection ends; 0 if it is not ejected."""
     probing: bool = False
     warm: bool = False
 

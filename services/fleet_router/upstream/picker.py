@@ -24,7 +24,7 @@ class EndpointPicker:
     ) -> Endpoint | None:
         """One of the route's servers that was not `tried`; None if there is none."""
         if len(route.endpoints) == 1:
-            only = route.endpoints[0]
+            only = route.endpoints[0]  # even if ejected: there is no other
             return None if only in tried else only
         left = [each for each in route.endpoints if each not in tried]
         usable = self.outliers.usable(left)

@@ -37,6 +37,7 @@ class Pool:
             raise QueueFull(
                 f"{self.in_flight} requests are in flight to this model's server.", retry_after=1
             )
+        # Counted before there is a connection: concurrent picks must see the load.
         self.in_flight += 1
         self.load += cost
         try:
