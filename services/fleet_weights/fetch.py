@@ -25,7 +25,7 @@ from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import in_place, needs_none, plan
 from fleet_weights.record import damage, is_intact
 from fleet_weights.store import Store
-from fleet_weights.transfer.progress import Progress, ProgressMeter
+from fleet_weights.transfer.progress import Progress, ProgressTracker
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
@@ -67,7 +67,7 @@ def fetch(
     *,
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
     kind: Kind | None = None,
 ) -> Path:
     """Complete weights on disk, downloaded where they are missing; then as `locate`.
@@ -83,12 +83,12 @@ def fetch(
     from fleet_weights.lock import locked
     from fleet_weights.staging import Staging
 
-    meter = ProgressMeter(progress, stop)
+    tracker = ProgressTracker(progress, stop)
     settings = os.environ if environ is None else environ
-    with clear_errors(spec, store), locked(spec, store, meter):
+    with clear_errors(spec, store), locked(spec, store, tracker):
         if not is_intact(store.folder(spec)):  # another process may have been first
             shutil.rmtree(store.folder(spec), ignore_errors=True)  # damaged
-            staging = Staging(spec, plan(spec), store, meter, settings, patience, kind)
+            staging = Staging(spec, plan(spec), store, tracker, settings, retry_policy, kind)
             staging.download()
             staging.assemble()
             staging.publish()

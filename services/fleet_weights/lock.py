@@ -10,14 +10,16 @@ from filelock import FileLock, Timeout
 from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 
 LONGEST_SECONDS = 6 * 3600
 POLL_SECONDS = 0.25
 
 
 @contextmanager
-def locked(spec: ModelSpec, store: Store, meter: ProgressMeter, suffix: str = "") -> Iterator[None]:
+def locked(
+    spec: ModelSpec, store: Store, tracker: ProgressTracker, suffix: str = ""
+) -> Iterator[None]:
     """Holds the lock of the spec's weights; the system frees it when a process dies.
 
     `suffix` tells weights converted from them apart. Raises Stopped while waiting when told to,
@@ -28,7 +30,7 @@ def locked(spec: ModelSpec, store: Store, meter: ProgressMeter, suffix: str = ""
     lock = FileLock(path)
     waited = 0.0
     while True:
-        meter.check()
+        tracker.check()
         try:
             lock.acquire(timeout=POLL_SECONDS, poll_interval=POLL_SECONDS / 2)
             break

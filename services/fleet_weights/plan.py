@@ -11,7 +11,7 @@ from fleet_weights.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FilePart:
     """Bytes at one address, with what they must hash to where that is known.
 
     `blob` is git's object id of the file (SHA-1 of `blob <size>\\0` and the content), `token` says
@@ -27,15 +27,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the model's folder, joined in order from its pieces."""
+    """One file of the model's folder, joined in order from its parts."""
 
     path: str
-    pieces: tuple[Piece, ...]
+    parts: tuple[FilePart, ...]
     sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FetchPlan:
     """`source` is what has to be listed or opened to know its files; `files` are known."""
 
     source: Hub | Package | None
@@ -61,7 +61,7 @@ def in_place(spec: ModelSpec) -> LocalFile | Claim | None:
     return address
 
 
-def plan(spec: ModelSpec) -> Plan:
+def plan(spec: ModelSpec) -> FetchPlan:
     """Raises WeightsError for a spec whose weights cannot be fetched as it stands."""
     address = parse(spec.source) if spec.source is not None else None
     files: dict[str, File] = {}
@@ -75,22 +75,22 @@ def plan(spec: ModelSpec) -> Plan:
                 )
         case Web():
             name = address.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
-            files[name] = File(name, (_piece(address, spec.sha256),), spec.sha256)
+            files[name] = File(name, (_file_part(address, spec.sha256),), spec.sha256)
         case Hub() | Package():
             source = address
         case LocalFile() | Claim():
             raise WeightsError(f"{spec.source} is used in place.")
     for file in spec.weights:
-        pieces = tuple(_piece(parse(part.url), part.sha256, spec.model) for part in file.parts)
+        parts = tuple(_file_part(parse(part.url), part.sha256, spec.model) for part in file.parts)
         if ".." in file.path.split("/"):
             raise WeightsError(f"{spec.model}: the path {file.path!r} leads outside.")
-        files[file.path] = File(file.path, pieces, file.sha256)
+        files[file.path] = File(file.path, parts, file.sha256)
     for path in files:
         check_name(path, files)
-    return Plan(source, spec.sha256, tuple(files.values()))
+    return FetchPlan(source, spec.sha256, tuple(files.values()))
 
 
-def _piece(address: Address, sha256: str | None, model: str = "") -> Piece:
+def _file_part(address: Address, sha256: str | None, model: str = "") -> FilePart:
     if isinstance(address, Hub):
         raise WeightsError(
             f"{model}: hf://{address.repo} cannot be one part of a file.",
@@ -101,4 +101,4 @@ def _piece(address: Address, sha256: str | None, model: str = "") -> Piece:
             f"{address.url} has no sha256.",
             "Weights from https:// need one, so that they are what you meant.",
         )
-    return Piece(address, sha256)
+    return FilePart(address, sha256)

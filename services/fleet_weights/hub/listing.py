@@ -12,7 +12,7 @@ from fleet_weights.errors import WeightsError
 from fleet_weights.hub import repository
 from fleet_weights.hub.selection import choose
 from fleet_weights.transfer.download import Downloader
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 Wanted = Callable[[frozenset[str], Mapping[str, Any]], list[str]]
@@ -21,13 +21,13 @@ Wanted = Callable[[frozenset[str], Mapping[str, Any]], list[str]]
 MAX_DOCUMENTS = 64
 
 
-def look(
+def list_repository(
     address: Hub,
     wanted: Wanted,
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> tuple[frozenset[str], dict[str, Any]]:
     """Names of the files below the address, and the parsed documents `wanted` asked for.
 
@@ -35,7 +35,7 @@ def look(
     be loaded. `environ` holds HF_TOKEN, HF_ENDPOINT and proxies.
     """
     documents: dict[str, Any] = {}
-    with Downloader(environ, ProgressMeter(None, stop), patience) as downloader:
+    with Downloader(environ, ProgressTracker(None, stop), retry_policy) as downloader:
         commit, entries = repository.read(
             downloader.json(repository.listing_url(address, downloader)), address
         )

@@ -17,7 +17,7 @@ from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub.onnx_data import external_files
 from fleet_weights.hub.selection import Kind, choose
-from fleet_weights.plan import File, Piece
+from fleet_weights.plan import File, FilePart
 
 if TYPE_CHECKING:
     from fleet_weights.transfer.download import Downloader
@@ -45,7 +45,7 @@ def files(
     address: Hub,
     downloader: Downloader,
     sha256: str | None,
-    parts: Path | None = None,
+    parts_folder: Path | None = None,
     kind: Kind | None = None,
 ) -> list[File]:
     """What to download for `address`. Raises WeightsError.
@@ -61,13 +61,13 @@ def files(
     def made(entry: Entry) -> File:
         url = f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}/{quote(entry.path)}"
         blob = entry.blob if entry.sha256 is None else None
-        piece = Piece(Web(url), sha256 or entry.sha256, entry.size, blob, token=True)
-        return File(_inside(entry.path, address.path), (piece,), sha256)
+        file_part = FilePart(Web(url), sha256 or entry.sha256, entry.size, blob, token=True)
+        return File(_inside(entry.path, address.path), (file_part,), sha256)
 
     wanted = {entry.path: made(entry) for entry in _wanted(address, entries, sha256, kind)}
-    if parts is not None and address.path not in entries:
+    if parts_folder is not None and address.path not in entries:
         for path in [path for path in wanted if path.endswith(".onnx")]:
-            graph = downloader.get(wanted[path].pieces[0], parts)
+            graph = downloader.get(wanted[path].parts[0], parts_folder)
             for entry in _external(path, graph, entries, address):
                 wanted.setdefault(entry.path, made(entry))
     return list(wanted.values())

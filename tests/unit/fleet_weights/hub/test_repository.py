@@ -38,10 +38,10 @@ def spec(source: str = "hf://acme/encoder@main", **fields: Any) -> ModelSpec:
 
 
 @pytest.fixture
-def pull(server: Any, tmp_path: Path, hasty: RetryPolicy) -> Callable[..., Path]:
+def pull(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> Callable[..., Path]:
     def run(of: ModelSpec, **environ: str) -> Path:
         variables = {"HF_ENDPOINT": server.url, **environ}
-        return fetch(of, Store(tmp_path / "models"), environ=variables, patience=hasty)
+        return fetch(of, Store(tmp_path / "models"), environ=variables, retry_policy=fast_retries)
 
     return run
 
@@ -107,14 +107,14 @@ def test_a_folder_of_a_repository(server: Any, pull: Callable[..., Path]) -> Non
 
 
 def test_a_failed_fetch_goes_on_later(
-    server: Any, pull: Callable[..., Path], tmp_path: Path, hasty: RetryPolicy
+    server: Any, pull: Callable[..., Path], tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("acme/encoder", FILES)
     path = "/acme/encoder/resolve/c0ffee/model.safetensors"
     server.answers[path].break_after = 200_000
-    store, once = Store(tmp_path / "models"), replace(hasty, attempts=1)
+    store, once = Store(tmp_path / "models"), replace(fast_retries, attempts=1)
     with pytest.raises(WeightsError, match=r"broke off|could not be reached"):
-        fetch(spec(), store, environ={"HF_ENDPOINT": server.url}, patience=once)
+        fetch(spec(), store, environ={"HF_ENDPOINT": server.url}, retry_policy=once)
     assert not is_there(spec(), store)
     assert (pull(spec()) / "model.safetensors").read_bytes() == WEIGHTS
     assert server.headers(path)[-1]["range"].startswith("bytes=")
