@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from fleet_contract.installation import install_command
+
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
@@ -111,7 +113,7 @@ def missing(name: str, subcommand: Subcommand, error: ModuleNotFoundError) -> st
     """The answer to a command whose packages are not installed."""
     text = f"modelfleet {name}: {error}."
     if subcommand.extra:
-        text += f" Install it with `pip install 'modelfleet[{subcommand.extra}]'`."
+        text += f" Install it with `{install_command(subcommand.extra)}`."
     return text
 
 
