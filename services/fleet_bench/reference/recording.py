@@ -1,4 +1,4 @@
-"""Encoded recordings as transformers and faster-whisper read them."""
+"""Decoding of recordings for transformers and faster-whisper."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def decode(recording: bytes) -> Any:
     import numpy as np
 
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-    pieces = []
+    chunks = []
     with av.open(io.BytesIO(recording)) as container:
         for frame in container.decode(audio=0):
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-    pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
-    return np.concatenate(pieces).astype(np.float32) / 32768
+            chunks += [chunk.to_ndarray()[0] for chunk in resampler.resample(frame)]
+    chunks += [chunk.to_ndarray()[0] for chunk in resampler.resample(None)]
+    return np.concatenate(chunks).astype(np.float32) / 32768

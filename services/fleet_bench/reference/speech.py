@@ -1,4 +1,4 @@
-"""Speech by transformers' pipeline, or by faster-whisper's plain loop."""
+"""Transcription with transformers' pipeline or faster-whisper's sequential `transcribe`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet_bench.reference.recording import RATE, decode
 
 
 class TransformersSpeech:
-    """Whisper from safetensors; long recordings are read window after window, as Whisper does."""
+    """Whisper from safetensors; long recordings are transcribed window by window."""
 
     def __init__(self, path: Path, device: str, dtype: str) -> None:
         from transformers import pipeline
@@ -38,7 +38,7 @@ class TransformersSpeech:
 
 
 class FasterWhisperSpeech:
-    """A CTranslate2 folder; `int8` on a CPU and `float16` on CUDA where `dtype` is `auto`."""
+    """A CTranslate2 folder; `auto` is `int8` on a CPU and `float16` on CUDA."""
 
     def __init__(self, path: Path, device: str, dtype: str) -> None:
         import ctranslate2
