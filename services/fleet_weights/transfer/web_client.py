@@ -1,4 +1,4 @@
-"""HTTP as weights need it: few redirects, the token only for the hub, statuses put into words."""
+"""The HTTP client of downloads: bounded redirects, token only for the hub, errors with hints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFLINE_HINT = (
 
 
 class Retry(Exception):
-    """Worth another try after `after` seconds; `final` is raised when there are none left."""
+    """A transient failure: retry after `after` seconds, or raise `final` after the last attempt."""
 
     def __init__(self, final: WeightsError, after: float | None = None) -> None:
         super().__init__(final.message)
@@ -33,7 +33,7 @@ class Retry(Exception):
 
 
 class WebClient:
-    """HF_TOKEN lives here alone: sent to the hub's own origin, dropped at any other."""
+    """Sends HF_TOKEN to the origin of the hub only, never after a redirect to another."""
 
     def __init__(self, environ: Mapping[str, str], retry_policy: RetryPolicy) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
@@ -43,7 +43,7 @@ class WebClient:
             )
         self._token = (environ.get("HF_TOKEN") or "").strip()
         if any(character.isspace() or not character.isascii() for character in self._token):
-            raise WeightsError("HF_TOKEN holds characters no token has.", "Set it again.")
+            raise WeightsError("HF_TOKEN contains invalid characters.", "Set it again.")
         self._client = httpx.Client(
             timeout=httpx.Timeout(retry_policy.read_seconds, connect=retry_policy.connect_seconds),
             headers={"user-agent": f"modelfleet/{_version()}"},
@@ -59,13 +59,13 @@ class WebClient:
             for chunk in self.chunks(response):
                 body += chunk
                 if len(body) > MAX_JSON_BYTES:
-                    raise WeightsError(f"{url} answered with more than {MAX_JSON_BYTES} bytes.")
+                    raise WeightsError(f"{url}: the response has more than {MAX_JSON_BYTES} bytes.")
             response_type = response.headers.get("content-type", "")
         try:
             return httpx.Response(200, content=bytes(body)).json()
         except ValueError:
             raise WeightsError(
-                f"{url} answered with {response_type or 'something'} that is not JSON.",
+                f"{url}: the response ({response_type or 'no content type'}) is not JSON.",
                 "Check HF_ENDPOINT.",
             ) from None
 
@@ -73,7 +73,7 @@ class WebClient:
     def stream(
         self, url: str, headers: Mapping[str, str], *, with_token: bool
     ) -> Iterator[httpx.Response]:
-        """The answer to a GET, redirects followed: 200, 206 or 416. Raises Retry, WeightsError."""
+        """The response to a GET after redirects: 200, 206 or 416. Raises Retry and WeightsError."""
         sent = dict(headers)
         if with_token and self._token and url.startswith(f"{self.endpoint}/"):
             sent["authorization"] = f"Bearer {self._token}"
@@ -86,7 +86,7 @@ class WebClient:
             response.close()
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        """The body in pieces as they arrive. Raises Retry when it breaks off."""
+        """The chunks of the body. Raises Retry if the connection breaks."""
         try:
             yield from response.iter_bytes()
         except httpx.HTTPError as error:
@@ -112,8 +112,8 @@ class WebClient:
 
     def _refuse(self, url: str, response: httpx.Response) -> None:
         status = response.status_code
-        said = response.headers.get("x-error-message", "")[:300]
-        what = f"{_plain(url)} answered {status}" + (f" ({said})" if said else "") + "."
+        reason = response.headers.get("x-error-message", "")[:300]
+        what = f"{_plain(url)}: HTTP {status}" + (f" ({reason})" if reason else "") + "."
         if status in RETRIED:
             after = response.headers.get("retry-after", "")
             raise Retry(WeightsError(what, "Try again later."),
@@ -121,11 +121,11 @@ class WebClient:
         raise WeightsError(what, self._hint(url, status, response.headers.get("x-error-code", "")))
 
     def _hint(self, url: str, status: int, code: str) -> str:
-        """Codes: `hf_raise_for_status` of huggingface_hub."""
+        """What to do; the codes are those in `hf_raise_for_status` of huggingface_hub."""
         if not url.startswith(f"{self.endpoint}/"):
             return "Correct the address in the spec." if status == 404 else ""
         if code == "RevisionNotFound":
-            return "The repository is there, the revision is not; correct it in `source`."
+            return "The repository exists, but the revision is not in it; correct it in `source`."
         if code == "EntryNotFound":
             return "The repository has no such file; correct the path in `source`."
         if status in (401, 403):
@@ -147,7 +147,7 @@ def _unreachable(url: str, error: httpx.HTTPError) -> WeightsError:
 
 
 def _plain(url: str) -> str:
-    """Signed addresses carry secrets in their query."""
+    """A URL without its query, which contains the secret of a signed URL."""
     return url.partition("?")[0]
 
 

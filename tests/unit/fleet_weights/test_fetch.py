@@ -139,11 +139,11 @@ def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({}, "does not say where"),
+        ({}, "has no source of weights"),
         ({"source": "https://h.example/a.gguf"}, "no sha256"),
-        ({"source": "https://h.example/a.pt", "sha256": "0" * 64}, "not a file"),
+        ({"source": "https://h.example/a.pt", "sha256": "0" * 64}, "Modelfleet does not load"),
         ({"source": "ftp://h.example/a"}, "unknown scheme"),
-        ({"weights": [{"path": "a.gguf", "parts": [{"url": "hf://a/b"}]}]}, "one part"),
+        ({"weights": [{"path": "a.gguf", "parts": [{"url": "hf://a/b"}]}]}, "a part of a file"),
         ({"weights": [{"path": "a/../../b.json", "parts": [{"url": "file:///x"}]}]}, "outside"),
         ({"source": "file:///x", "weights": [{"path": "a.gguf", "parts": [{"url": "file:///y"}]}]},
          "and a list"),
