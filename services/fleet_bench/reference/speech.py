@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from fleet_bench.reference import checkpoint
-from fleet_bench.reference.recording import RATE, decode
+
+RATE = 16_000
 
 
 class TransformersSpeech:
@@ -61,3 +63,17 @@ class FasterWhisperSpeech:
         task = "translate" if translate else "transcribe"
         segments, _ = self._model.transcribe(samples, language=language, task=task)
         return "".join(segment.text for segment in segments), len(samples) / RATE
+
+
+def decode(recording: bytes) -> Any:
+    """Samples as float32 in -1 to 1, mono, 16 kHz, by PyAV (any format of FFmpeg)."""
+    import av
+    import numpy as np
+
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    chunks = []
+    with av.open(io.BytesIO(recording)) as container:
+        for frame in container.decode(audio=0):
+            chunks += [chunk.to_ndarray()[0] for chunk in resampler.resample(frame)]
+    chunks += [chunk.to_ndarray()[0] for chunk in resampler.resample(None)]
+    return np.concatenate(chunks).astype(np.float32) / 32768
