@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,9 +42,11 @@ class WebClient:
             raise WeightsError(
                 "HF_ENDPOINT is not an http(s) address.", "Set it to the address of a hub."
             )
-        self._token = (environ.get("HF_TOKEN") or "").strip()
+        self._token, self._token_source = token(environ)
         if any(character.isspace() or not character.isascii() for character in self._token):
-            raise WeightsError("HF_TOKEN contains invalid characters.", "Set it again.")
+            raise WeightsError(
+                f"{self._token_source} contains invalid characters.", "Set the token again."
+            )
         self._client = httpx.Client(
             timeout=httpx.Timeout(retry_policy.read_seconds, connect=retry_policy.connect_seconds),
             headers={"user-agent": f"modelfleet/{_version()}"},
@@ -132,13 +135,39 @@ class WebClient:
             if not self._token:
                 return (
                     "The repository is gated, private or misspelt: accept its terms on its page "
-                    "and set HF_TOKEN to a token that may read it."
+                    "and set HF_TOKEN to a token that may read it, or run `hf auth login`."
                 )
             return (
-                "HF_TOKEN is set, but may not read this repository: accept its terms on its page "
-                "with the account the token belongs to."
+                f"{self._token_source} is set, but may not read this repository: accept its terms "
+                "on its page with the account of the token."
             )
         return "Check the repository's name in `source`." if status == 404 else ""
+
+
+def token(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The hub's token and where it is from: HF_TOKEN, else the file that `hf auth login` writes.
+
+    Both are empty without one. Paths: huggingface.co/docs/huggingface_hub, environment variables.
+    """
+    if value := (environ.get("HF_TOKEN") or "").strip():
+        return value, "HF_TOKEN"
+    path = _token_file(environ)
+    try:
+        stored = path.expanduser().read_text(encoding="utf-8").strip() if path is not None else ""
+    except (OSError, ValueError):
+        return "", ""
+    return (stored, str(path)) if stored else ("", "")
+
+
+def _token_file(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get("HF_TOKEN_PATH"):
+        return Path(named)
+    if home := environ.get("HF_HOME"):
+        return Path(home) / "token"
+    if cache := environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "huggingface" / "token"
+    user = environ.get("HOME")
+    return Path(user) / ".cache" / "huggingface" / "token" if user else None
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> WeightsError:
