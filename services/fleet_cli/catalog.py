@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fleet_cli.selection import known_models, usage_errors
 from fleet_contract.completion import GPU
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
+
+if TYPE_CHECKING:
+    from fleet_prepare.machine import Machine
 
 app = typer.Typer(add_completion=False)
 
@@ -94,12 +97,20 @@ def _context(tokens: int | None) -> str:
     return f"{tokens // 1024}k context" if tokens >= 1024 else f"{tokens} tokens context"
 
 
+def _this_machine() -> Machine | None:
+    """None in images that have no engines, and so no fleet_prepare."""
+    try:
+        from fleet_prepare import machine
+    except ModuleNotFoundError:
+        return None
+    return machine.here()
+
+
 def _print_table(specs: list[ModelSpec]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from fleet_cli import models_page
-    from fleet_prepare import machine
 
     console = Console()
     if not console.is_terminal:
@@ -109,8 +120,9 @@ def _print_table(specs: list[ModelSpec]) -> None:
     for title in ("aliases", "task", "engine here", "dtype", "properties", "runs on"):
         table.add_column(title, overflow="fold")
     table.add_column("weights", overflow="fold", style="dim")
-    known, here = models_page.read(), machine.here()
+    known, here = models_page.read(), _this_machine()
     for spec in specs:
-        table.add_row(*row(spec, models_page.engine_on(spec, known, here) or NONE))
+        engine = models_page.engine_on(spec, known, here) if here is not None else None
+        table.add_row(*row(spec, engine or NONE))
     console.print(table)
     console.print(f"\n{len(specs)} models; `modelfleet render MODEL` prints the whole spec of one.")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 from pydantic import Field
 
 from fleet_contract.spec import Engine, ModelSpec, Task
 from fleet_contract.spec_base import SpecPart
-from fleet_prepare.machine import Machine
+
+if TYPE_CHECKING:
+    from fleet_prepare.machine import Machine
 
 FACTS = "model_facts.yaml"
 TITLES = ("model", "on a CPU", "on a GPU", "memory", "download", "converted", "proof", "listing")

@@ -79,7 +79,7 @@ class Up:
             console.print(f"{name} is ignored: {reason}.")
         rows = await fleet.rows()
         console.print(table.render(rows, plain=not console.is_terminal))
-        console.print(f"The fleet answers at {fleet.base}/v1; Ctrl-C stops it. Try:")
+        console.print(f"The fleet is ready at {fleet.base}/v1; Ctrl-C stops it. Try:")
         console.print(table.next_command(rows, fleet.base))
         await fleet.keep()
 

@@ -70,7 +70,7 @@ def fleet(start_fleet: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "-f", "fleet.yaml", folder=folder, HOLD_SECONDS="0", CHAT_BATCH_WINDOW_MS="5",
         PYTHONPATH=os.pathsep.join(filter(None, paths)),
     ) as started:  # fmt: skip
-        started.wait_for("The fleet answers at", 120)
+        started.wait_for("The fleet is ready at", 120)
         yield started
         assert started.end() == 0
 

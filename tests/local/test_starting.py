@@ -15,7 +15,7 @@ import pytest
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
-READY = "The fleet answers at"
+READY = "The fleet is ready at"
 SECONDS = 120
 WATCH_SECONDS = 12
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
