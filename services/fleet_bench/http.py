@@ -17,7 +17,7 @@ MAX_LINE_BYTES = 1024 * 1024
 
 
 def client(settings: BenchSettings) -> httpx.AsyncClient:
-    """A client with a connection for each of the plan's clients."""
+    """An HTTP client with a connection for each client of the load."""
     limits = httpx.Limits(
         max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency
     )

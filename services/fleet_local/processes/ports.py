@@ -1,4 +1,4 @@
-"""Which ports the router and the servers listen on. Called by `fleet` before anything starts."""
+"""The ports of the router and the servers."""
 
 from __future__ import annotations
 

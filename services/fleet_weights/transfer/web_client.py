@@ -34,7 +34,7 @@ class Retry(Exception):
 
 
 class WebClient:
-    """Sends HF_TOKEN to the origin of the hub only, never after a redirect to another."""
+    """Sends the token to the origin of the hub only, never after a redirect to another."""
 
     def __init__(self, environ: Mapping[str, str], retry_policy: RetryPolicy) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
