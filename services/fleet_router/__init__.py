@@ -1,1 +1,1 @@
-"""The router: one OpenAI-compatible address in front of every model server."""
+"""The router: one OpenAI-compatible address for all model servers."""

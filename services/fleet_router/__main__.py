@@ -1,4 +1,4 @@
-"""`python -m fleet_router`, which local mode starts: the same as `modelfleet router`."""
+"""`python -m fleet_router`, the same as `modelfleet router`."""
 
 from fleet_router.command import app
 

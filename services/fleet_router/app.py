@@ -1,7 +1,7 @@
-"""Puts the router together. `command` serves it; tests build it the same way.
+"""Builds the router's web app.
 
-Proxied requests go straight to `proxy`, which is plain ASGI: FastAPI's layers would cost more than
-the proxying itself. FastAPI serves the few routes of the router's own and answers everything else.
+Proxied requests bypass FastAPI, whose routing would cost more than the proxying itself; FastAPI
+serves the router's own routes and refuses everything else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fleet_contract.names import (
     HEADER_COLD,
@@ -40,34 +40,23 @@ from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
 from fleet_web import errors
+from fleet_web.direct import DirectAPI
 from fleet_web.request_id import RequestIdMiddleware
 
 EXPOSED = (
     HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_COLD,
     HEADER_FALLBACK, "retry-after", "retry-after-ms",
 )  # fmt: skip
-"""Headers of answers that pages may read."""
+"""Response headers that web pages may read."""
 
-HELD_SHARE = 0.8
-"""Part of the time to drain that requests may still wait for a server: they want an answer too."""
-
-
-class RouterAPI(FastAPI):
-    """FastAPI with a short cut for proxied requests."""
-
-    short_cut: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in PATHS and scope["method"] == "POST":
-            scope["app"] = self
-            await self.short_cut(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+WAIT_SHARE = 0.8
+"""Share of the drain timeout during which requests may wait for a server; the rest is for their
+responses."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouterApp:
-    """The web app, and what to call at the first signal."""
+    """The web app, and the callback for the first signal."""
 
     web: FastAPI
     drain: Callable[[], None]
@@ -75,9 +64,12 @@ class RouterApp:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where routes come from: `watch` keeps them fresh for ever, `wake` asks for a server of a
-    resource, `close` ends. `scrapes` says that the servers' metrics are merged into the router's,
-    where nobody else collects them. `age` tells how long nothing was heard of what is watched."""
+    """Where routes come from.
+
+    `watch` updates them until it is cancelled, `wake` requests a server of a resource, `close`
+    frees what the source uses. `age` is the time in seconds since the last sign of life of what is
+    watched. With `scrapes`, the servers' metrics are merged into the router's.
+    """
 
     watch: Callable[[], Awaitable[None]] | None = None
     wake: Callable[[Origin], None] | None = None
@@ -90,82 +82,80 @@ def create_app(
     routes: LiveRoutes,
     source: Source | None = None,
     *,
-    hold: WaitSettings | None = None,
+    wait_settings: WaitSettings | None = None,
     auth: Auth | None = None,
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
-    wrap: Callable[[ASGIApp], ASGIApp] | None = None,
+    tracing: Middleware | None = None,
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
 ) -> RouterApp:
-    """The router over `routes`, which `source` fills; `wrap` is laid around what answers requests
-    to models. Raises OSError for the log's file."""
+    """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
+
+    Raises OSError when the usage log cannot be opened.
+    """
     source = source or Source()
     pools = PoolManager()
     metrics = RouterMetrics()
     if source.age is not None:
         metrics.watch_age(source.age)
     auth = auth or Auth()
-    meter = UsageLog(metrics, usage_log)
-    probes = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
+    usage = UsageLog(metrics, usage_log)
+    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
     picker = EndpointPicker(pools, Outliers())
     attempts = Attempts(pools, picker, metrics)
-    waiting_room = WaitingRoom(routes, hold or WaitSettings(), metrics, source.wake)
+    waiting_room = WaitingRoom(routes, wait_settings or WaitSettings(), metrics, source.wake)
 
-    def follow(table: RouteTable) -> None:
+    def apply_table(table: RouteTable) -> None:
         pools.retain(table.endpoints())
         picker.retain(table)
-        known = frozenset(route.model for route in table.routes)
-        attempts.forget(known)
-        waiting_room.forget(known)
+        models = frozenset(route.model for route in table.routes)
+        attempts.retain(models)
+        waiting_room.retain(models)
 
-    routes.on_swap = follow
+    routes.on_swap = apply_table
     if routes.table is not None:
-        follow(routes.table)
+        apply_table(routes.table)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        watchers = [asyncio.ensure_future(auth.watch())]
+        tasks = [asyncio.ensure_future(auth.watch())]
         if source.watch is not None:
-            watchers.append(asyncio.ensure_future(source.watch()))
+            tasks.append(asyncio.ensure_future(source.watch()))
         yield
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
-        meter.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        usage.close()
         if source.close is not None:
             await source.close()
         pools.close()
 
-    app = RouterAPI(
+    request_id = Middleware(RequestIdMiddleware)
+    # Tracing reads the record that the access log fills, so it is the outer of the two.
+    inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
+    if cors_origins:
+        inner.append(Middleware(CORSMiddleware, **cors_options(cors_origins)))
+    app = DirectAPI(
         title="Modelfleet router", docs_url=None, redoc_url=None, openapi_url=None,
-        lifespan=lifespan, redirect_slashes=False,
+        lifespan=lifespan, redirect_slashes=False, middleware=[request_id, *inner],
     )  # fmt: skip
     proxy = Proxy(routes, attempts, waiting_room, metrics, auth)
-    short_cut: ASGIApp = AccessMiddleware(proxy, metrics, meter)
-    if wrap is not None:
-        short_cut = wrap(short_cut)
-    if cors_origins:
-        allowed = cors_options(cors_origins)
-        short_cut = CORSMiddleware(short_cut, **allowed)
-        app.add_middleware(CORSMiddleware, **allowed)
-    app.short_cut = RequestIdMiddleware(short_cut)
-    # Reached only with another method, which is a 405 there.
+    app.bypass(PATHS.keys(), proxy, [request_id, *([tracing] if tracing else ()), *inner])
+    # Reached only with another method, which becomes a 405.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
-    app.include_router(probes.router(with_metrics=with_metrics))
+    app.include_router(admin.router(with_metrics=with_metrics))
     errors.install(app)
-    app.add_middleware(AccessMiddleware, metrics=metrics, meter=meter)
-    app.add_middleware(RequestIdMiddleware)
 
     def drain() -> None:
-        probes.draining = True
-        waiting_room.drain(drain_timeout * HELD_SHARE)
+        admin.draining = True
+        waiting_room.drain(drain_timeout * WAIT_SHARE)
 
     return RouterApp(app, drain)
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:
-    """What pages of `origins` may do: everything a client can, without cookies."""
+    """CORS options: pages of `origins` may do everything that clients can, without cookies."""
     return {
         "allow_origins": list(origins),
         "allow_methods": ["GET", "POST"],

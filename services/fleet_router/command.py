@@ -1,4 +1,4 @@
-"""`modelfleet router`: one address for a fleet of model servers."""
+"""The command `modelfleet router`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def router(
     routes: Annotated[
-        Path | None, typer.Option(help="JSON file of models and their servers.")
+        Path | None, typer.Option(help="JSON file with models and their servers.")
     ] = None,
     kube: Annotated[
         bool, typer.Option(help="Serve the InferenceModels of a cluster (WATCH_NAMESPACES).")

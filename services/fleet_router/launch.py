@@ -1,4 +1,4 @@
-"""Starts the router's process: settings, routes file, sockets. Called by `command`."""
+"""Runs the router's process: reads settings, builds the source of routes and the app, serves it."""
 
 from __future__ import annotations
 
@@ -24,55 +24,56 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-FILES = 65_536
-COLLECT_AFTER = 10_000
-"""Objects made, beyond those that went, before the collector looks for cycles."""
+TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+MAX_FILES = 65_536
+GC_THRESHOLD = 10_000
+"""New objects between two collections of the youngest generation."""
 FILE_SECONDS = 10.0
-"""How long requests wait for a model on one machine: a server that fell is back by then."""
+"""HOLD_SECONDS with a routes file: a server restarts within that time."""
 CLUSTER_SECONDS = 300.0
-"""And on a cluster, where a node may have to come first."""
+"""HOLD_SECONDS on a cluster, where a node may have to start first."""
 
 
 def run(path: Path | None, environ: Mapping[str, str]) -> None:
-    """Serve the routes of a file, of the cluster where `path` is None, until a signal; then drain.
+    """Serve the routes in the file `path`, or of the cluster if None, until a signal; then drain.
 
-    A routes file that is missing is waited for. Raises ValueError when it or a setting is wrong, or
-    there is no cluster; OSError for a file that cannot be read.
+    A missing routes file is awaited. Raises ValueError if the file or a setting is invalid or there
+    is no cluster, OSError if a file cannot be read.
     """
     settings = RouterSettings.read(environ)
-    logs.configure("router", settings.log_level, settings.log_format, by_turn=True)
+    logs.configure("router", settings.log_level, settings.log_format, batched=True)
     raise_file_limit()
     routes = LiveRoutes()
-    traces = tracing_of(environ)
+    tracing = load_tracing(environ)
     if path is None:
         source = from_cluster(settings, routes, environ)
     else:
         source = from_file(path, routes, environ)
     router = create_app(
         routes, source, auth=load_auth(settings), usage_log=settings.usage_log,
-        hold=hold_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
+        wait_settings=load_wait_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
-        wrap=traces.wrap if traces else None, drain_timeout=settings.drain_timeout,
+        tracing=tracing.middleware() if tracing else None,
+        drain_timeout=settings.drain_timeout,
     )  # fmt: skip
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = serve.Certificate(settings.tls_cert, settings.tls_key)
-    # What was built up to here lives for ever: the collector need not look at it again and again.
+    # What exists now lives as long as the process: the collector need not examine it again.
     gc.freeze()
-    # Each look takes time from requests, and these leave little that only it would find.
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    # Every collection delays requests, and requests leave few cycles.
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
         on_drain=router.drain, tls=tls,
     ).run()  # fmt: skip
-    if traces is not None:
-        traces.close()
+    if tracing is not None:
+        tracing.close()
 
 
 def from_file(path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> Source:
-    """The models of a routes file, read now if it is there. Raises ValueError."""
+    """The routes in a file, loaded now if it exists. Raises ValueError."""
     file = FileSource(path, routes, environ)
     try:
         file.load()
@@ -84,7 +85,7 @@ def from_file(path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> Sou
 
 
 def load_auth(settings: RouterSettings) -> Auth:
-    """Who may come in. Raises ValueError or OSError for the file of keys."""
+    """The authentication of callers. Raises ValueError or OSError for the key file."""
     auth = Auth(settings.keys_file)
     try:
         auth.load()
@@ -93,15 +94,15 @@ def load_auth(settings: RouterSettings) -> Auth:
     return auth
 
 
-def hold_settings(settings: RouterSettings, patience: float) -> WaitSettings:
-    """How long requests wait; `patience` seconds where the setting is left out."""
-    seconds = patience if settings.hold_seconds is None else settings.hold_seconds
+def load_wait_settings(settings: RouterSettings, default: float) -> WaitSettings:
+    """How long requests wait; `default` seconds if HOLD_SECONDS is not set."""
+    seconds = default if settings.hold_seconds is None else settings.hold_seconds
     return WaitSettings(seconds, settings.hold_requests, settings.heartbeat_seconds)
 
 
-def tracing_of(environ: Mapping[str, str]) -> Tracing | None:
-    """Traces where a collector is named. Raises ValueError when their packages are missing."""
-    if not any(environ.get(name) for name in COLLECTORS):
+def load_tracing(environ: Mapping[str, str]) -> Tracing | None:
+    """Tracing, if a collector is set. Raises ValueError if its packages are missing."""
+    if not any(environ.get(name) for name in TRACE_ENDPOINTS):
         return None
     try:
         from fleet_router import tracing
@@ -138,8 +139,8 @@ def from_cluster(
 
 
 def raise_file_limit() -> None:
-    """Allow as many sockets as the system lets us, up to 65,536: every request takes two."""
+    """Raise the limit of open files to 65,536 if the system permits: a request uses two sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

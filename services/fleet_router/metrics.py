@@ -1,4 +1,4 @@
-"""The router's own metrics. Labels are configured model ids and allow-listed paths only."""
+"""The router's metrics; labels are only configured names and allow-listed paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 
 class Series(Generic[M]):
-    """A metric of the hot path: each of its series is looked up once."""
+    """A metric of the hot path: keeps each of its series, whose lookup is slow."""
 
     def __init__(self, metric: M) -> None:
         self._metric = metric
@@ -39,15 +39,15 @@ class Series(Generic[M]):
 
 
 class RouterMetrics:
-    """One set for each app, in a registry of its own."""
+    """The metrics of one app, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Series(
             Counter(
                 "modelfleet_router_requests",
-                "Requests answered, by the name of their key (empty where none is asked for); code"
-                " 499 is a client that left, 502 also an answer cut off.",
+                "Requests by model, path, name of the API key (empty without) and status; 499 is a"
+                " client that disconnected, 502 also a response that was cut off.",
                 ("model", "path", "key", "code"),
                 registry=self.registry,
             )
@@ -55,7 +55,7 @@ class RouterMetrics:
         self.seconds = Series(
             Histogram(
                 "modelfleet_router_request_seconds",
-                "Seconds from a request's head to the last byte of its answer.",
+                "Seconds from a request's head to the last byte of its response.",
                 ("model", "path"),
                 buckets=BUCKETS,
                 registry=self.registry,
@@ -64,7 +64,7 @@ class RouterMetrics:
         self.first_byte = Series(
             Histogram(
                 "modelfleet_router_first_byte_seconds",
-                "Seconds from a request's head to the first byte of its answer's body.",
+                "Seconds from a request's head to the first byte of its response's body.",
                 ("model", "path"),
                 buckets=BUCKETS,
                 registry=self.registry,
@@ -73,7 +73,7 @@ class RouterMetrics:
         self.between_pieces = Series(
             Histogram(
                 "modelfleet_router_between_pieces_seconds",
-                "Mean seconds between the pieces of a stream, which are mostly tokens.",
+                "Mean seconds between the chunks of a stream, which are mostly tokens.",
                 ("model", "path"),
                 buckets=SHORT,
                 registry=self.registry,
@@ -90,7 +90,7 @@ class RouterMetrics:
         self.audio_seconds = Series(
             Counter(
                 "modelfleet_router_audio_seconds",
-                "Seconds of speech read, by key.",
+                "Seconds of transcribed audio, by key.",
                 ("model", "key"),
                 registry=self.registry,
             )
@@ -106,54 +106,54 @@ class RouterMetrics:
         self.in_flight = Series(
             Gauge(
                 "modelfleet_router_in_flight",
-                "Requests whose model is known and whose answer is not complete.",
+                "Requests whose model is known and whose response is not complete.",
                 ("model",),
                 registry=self.registry,
             )
         )
         self.upstream_errors = Counter(
             "modelfleet_router_upstream_errors",
-            "Attempts a model server failed: connect, lost (before its answer began), truncated"
-            " (later), silent or not_ready (503).",
+            "Failed attempts by kind: connect, lost (closed before the response), truncated"
+            " (during the response), silent (timeout) or not_ready (503).",
             ("model", "kind"),
             registry=self.registry,
         )
         self.last_request = Series(
             Gauge(
                 "modelfleet_router_last_request_timestamp_seconds",
-                "Unix time of a model's last request, held and refused ones included.",
+                "Unix time of a model's last request, including waiting and refused ones.",
                 ("model",),
                 registry=self.registry,
             )
         )
         self.held = Gauge(
             "modelfleet_router_held",
-            "Requests that wait for a server of a model that has none; part of those in flight.",
+            "Requests that wait for a server of a model without one; included in those in flight.",
             ("model",),
             registry=self.registry,
         )
         self.held_seconds = Histogram(
             "modelfleet_router_held_seconds",
-            "Seconds requests waited so before a server took them.",
+            "Seconds that requests waited before a server accepted them.",
             ("model",),
             buckets=BUCKETS,
             registry=self.registry,
         )
         self.refused = Counter(
             "modelfleet_router_refused",
-            "Requests not held (full) or held in vain (deadline).",
+            "Requests refused because too many wait (full) or no server became ready (deadline).",
             ("model", "reason"),
             registry=self.registry,
         )
         self.fallbacks = Counter(
             "modelfleet_router_fallbacks",
-            "Requests another model answered.",
+            "Requests served by the fallback of their model.",
             ("model", "fallback"),
             registry=self.registry,
         )
         self.ejections = Counter(
             "modelfleet_router_ejections",
-            "Times a server was left out for a while because it failed.",
+            "Times a server was ejected after failures.",
             ("model",),
             registry=self.registry,
         )
@@ -165,10 +165,10 @@ class RouterMetrics:
         )
 
     def watch_age(self, read: Callable[[], float]) -> None:
-        """A gauge of a source that watches; read at every scrape."""
+        """Add a gauge of the source's age in seconds, read at every scrape."""
         gauge = Gauge(
             "modelfleet_router_watch_age_seconds",
-            "Seconds since the cluster was last heard of; a watch is renewed within 180.",
+            "Seconds since the last data from the cluster; a watch is renewed within 180.",
             registry=self.registry,
         )
         gauge.set_function(read)

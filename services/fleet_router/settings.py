@@ -1,4 +1,4 @@
-"""The router's settings, read once from the environment by `command`."""
+"""The router's settings, read from the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    """Seconds are floats; names as in the table of settings."""
+    """Settings by their names in lower case; durations are in seconds."""
 
     host: str
     port: int
@@ -25,7 +25,7 @@ class RouterSettings:
     drain_timeout: float
     read_timeout: float
     hold_seconds: float | None
-    """None: as the source of routes suggests."""
+    """None: a default that depends on the source of routes."""
     hold_requests: int
     heartbeat_seconds: float
     keys_file: Path | None
@@ -34,11 +34,11 @@ class RouterSettings:
     tls_cert: Path | None
     tls_key: Path | None
     namespaces: tuple[str, ...]
-    """Empty: the router's own."""
+    """Empty: the router's own namespace."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> RouterSettings:
-        """Raises ValueError that names the variable at fault."""
+        """Raises ValueError with the name of the invalid variable."""
         settings = cls(
             host=_value("HOST", environ),
             port=_value("PORT", environ),
@@ -73,7 +73,7 @@ class RouterSettings:
             if not 0 <= number < float("inf"):
                 raise ValueError(f"{name}={number}: must not be negative")
         if (settings.tls_cert is None) != (settings.tls_key is None):
-            raise ValueError("TLS_CERT and TLS_KEY are needed together")
+            raise ValueError("TLS_CERT and TLS_KEY must be set together")
         return settings
 
 
@@ -90,13 +90,13 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Raises ValueError for `*` beside names, or for what is no name of a namespace."""
+    """Raises ValueError for `*` together with names, or an invalid name."""
     names = _listed(text)
     if "*" in names and len(names) > 1:
-        raise ValueError(f"WATCH_NAMESPACES={text!r}: `*` stands alone")
+        raise ValueError(f"WATCH_NAMESPACES={text!r}: `*` excludes other names")
     for name in names:
         if name != "*" and not NAMESPACE.fullmatch(name):
-            raise ValueError(f"WATCH_NAMESPACES: {name!r} is no name of a namespace")
+            raise ValueError(f"WATCH_NAMESPACES: {name!r} is not a valid namespace")
     return names
 
 

@@ -1,9 +1,9 @@
-"""OpenTelemetry traces: one span for each request, its context passed on to the model server.
+"""OpenTelemetry tracing: one span for each proxied request, with its context sent to the server.
 
-Imported by `launch` only where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
-names a collector; without one a client's own `traceparent` passes untouched. The other OTEL_
-variables hold as OpenTelemetry documents them (opentelemetry.io/docs, SDK environment variables).
-Attribute names: opentelemetry.io/docs/specs/semconv (http, gen-ai).
+Needs OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; without a collector, the
+client's `traceparent` is forwarded as it is. The other OTEL_ variables have their documented
+meaning (opentelemetry.io/docs, SDK environment variables). Attribute names:
+opentelemetry.io/docs/specs/semconv (http, gen-ai).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fleet_router.callers.request_record import of
+from fleet_router.callers.request_record import record_of
 
 CONTEXT = (b"traceparent", b"tracestate")
 """W3C Trace Context: w3.org/TR/trace-context."""
@@ -28,25 +29,25 @@ _propagator = TraceContextTextMapPropagator()
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """`close` sends what is left; it blocks, for seconds where the collector is away."""
+    """`close` sends the remaining spans; it blocks, for seconds if the collector is unreachable."""
 
     tracer: Tracer
     close: Callable[[], None]
 
-    def wrap(self, app: ASGIApp) -> TracingMiddleware:
-        """`app` with a span around each request."""
-        return TracingMiddleware(app, self.tracer)
+    def middleware(self) -> Middleware:
+        """The middleware that makes a span of each request."""
+        return Middleware(TracingMiddleware, tracer=self.tracer)
 
 
 def from_environment(service: str) -> Tracing:
-    """Reads the OTEL_ variables of the process; `service` is its name where they give none."""
+    """Tracing by the OTEL_ variables of the process; `service` is the default of its name."""
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider.get_tracer("fleet_router"), provider.shutdown)
 
 
 class TracingMiddleware:
-    """Pure ASGI, outside of `access`."""
+    """Pure ASGI; must be outside of AccessMiddleware, which completes the record."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app = app
@@ -57,13 +58,15 @@ class TracingMiddleware:
             await self._app(scope, receive, send)
             return
         headers = scope["headers"]
-        given = {name.decode(): value.decode("latin-1") for name, value in headers
+        received = {name.decode(): value.decode("latin-1") for name, value in headers
                  if name in CONTEXT}  # fmt: skip
-        span = self._tracer.start_span(scope["method"], _propagator.extract(given), SpanKind.SERVER)
-        passed: dict[str, str] = {}
-        _propagator.inject(passed, set_span_in_context(span))
+        span = self._tracer.start_span(
+            scope["method"], _propagator.extract(received), SpanKind.SERVER
+        )
+        injected: dict[str, str] = {}
+        _propagator.inject(injected, set_span_in_context(span))
         kept = [(name, value) for name, value in headers if name not in CONTEXT]
-        kept += [(name.encode(), value.encode()) for name, value in passed.items()]
+        kept += [(name.encode(), value.encode()) for name, value in injected.items()]
         scope = {**scope, "headers": kept}
         with use_span(span, end_on_exit=True):
             try:
@@ -73,7 +76,7 @@ class TracingMiddleware:
 
 
 def _describe(span: Span, scope: Scope) -> None:
-    record = of(scope)
+    record = record_of(scope)
     span.update_name(f"{scope['method']} {record.path or 'other'}")
     attributes: dict[str, str | int | float] = {
         "http.request.method": scope["method"],

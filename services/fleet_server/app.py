@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from starlette.middleware import Middleware
 
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
@@ -22,10 +23,10 @@ from fleet_server.state import Phase, ServerState
 from fleet_server.tokens import routes as tokens
 from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
-from fleet_web.answers import json_answer
-from fleet_web.direct import DirectMiddleware, posted
-from fleet_web.openapi.serving import Serving
+from fleet_web.direct import DirectAPI, Handlers, post_handlers
+from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.request_id import RequestIdMiddleware
+from fleet_web.responses import json_response
 
 ROUTES: dict[Task, tuple[str, ...]] = {
     Task.CHAT: (
@@ -47,13 +48,19 @@ def create_app(
     server: ServerState, *, lifespan: Lifespan | None = None, with_metrics: bool = True
 ) -> FastAPI:
     """The app that serves `server`; `lifespan` loads the model."""
-    app = FastAPI(
+    known = tokens.PATHS | TASK_OF_PATH.keys()
+    middleware = [
+        Middleware(RequestIdMiddleware),
+        Middleware(AccessMiddleware, metrics=server.metrics, routes=known),
+    ]
+    app = DirectAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=SENDS_NOTHING,
+        middleware=middleware,
     )  # fmt: skip
     served = [importlib.import_module(module).router(server) for module in ROUTES[server.spec.task]]
-    endpoints = {path: endpoint for each in served for path, endpoint in posted(each).items()}
-    app.add_middleware(DirectMiddleware, endpoints=endpoints)
+    handlers = {path: handler for each in served for path, handler in post_handlers(each).items()}
+    app.bypass(handlers.keys(), Handlers(handlers), middleware)
     errors.install(app)
     _mount_probes(app, server)
     _mount_models(app, server)
@@ -64,11 +71,8 @@ def create_app(
     mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))
-    serving = Serving(lambda: document(server.spec, with_metrics=with_metrics))
-    app.add_api_route(PATH_OPENAPI, serving.answer, methods=["GET"])
-    known = tokens.PATHS | TASK_OF_PATH.keys()
-    app.add_middleware(AccessMiddleware, metrics=server.metrics, routes=known)
-    app.add_middleware(RequestIdMiddleware)
+    endpoint = DocumentEndpoint(lambda: document(server.spec, with_metrics=with_metrics))
+    app.add_api_route(PATH_OPENAPI, endpoint.get, methods=["GET"])
     return app
 
 
@@ -76,24 +80,24 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_LIVE)
     async def livez() -> Response:
         status = 200 if server.is_healthy else 503
-        return json_answer({"status": "ok" if status == 200 else "failed"}, status=status)
+        return json_response({"status": "ok" if status == 200 else "failed"}, status=status)
 
     @app.get(PATH_READY)
     @app.get(PATH_HEALTH)
     async def readyz() -> Response:
         ready = server.phase is Phase.READY and server.is_healthy
-        return json_answer(server.health(), status=200 if ready else 503)
+        return json_response(server.health(), status=200 if ready else 503)
 
 
 def _mount_models(app: FastAPI, server: ServerState) -> None:
     @app.get("/v1/models")
     async def list_models() -> Response:
-        return json_answer({"object": "list", "data": [model_info(server)]})
+        return json_response({"object": "list", "data": [model_info(server)]})
 
     @app.get("/v1/models/{model_id:path}")
     async def get_model(model_id: str) -> Response:
         server.check_model(model_id)
-        return json_answer(model_info(server))
+        return json_response(model_info(server))
 
 
 def _mount_metrics(app: FastAPI, server: ServerState) -> None:

@@ -1,11 +1,11 @@
-"""What a model server says of its routes in GET /openapi.json; mounted by `app`."""
+"""The OpenAPI document of a model server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from fleet_contract.spec import ModelSpec, Task
-from fleet_web.openapi import housekeeping, inference
+from fleet_web.openapi import admin, inference
 from fleet_web.openapi.document import build
 from fleet_web.openapi.operation import Operation
 from fleet_web.openapi.parts import Json
@@ -23,8 +23,8 @@ def document(spec: ModelSpec, *, with_metrics: bool) -> Json:
 
 def operations(task: Task, *, with_metrics: bool) -> Iterable[Operation]:
     """Everything a server of `task` answers."""
-    yield from inference.of_task(task)
+    yield from inference.task_operations(task)
     if task is not Task.SPEECH:
         yield from inference.TOKENS
-    yield from housekeeping.of_server(with_metrics=with_metrics)
-    yield from inference.refusals(task)
+    yield from admin.server_operations(with_metrics=with_metrics)
+    yield from inference.wrong_task_operations(task)

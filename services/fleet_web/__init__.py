@@ -1,1 +1,1 @@
-"""What the router and the model servers share over HTTP: error shape, request ids, logs, limits."""
+"""The HTTP layer that router and model servers share: errors, request ids, logs, limits."""

@@ -1,4 +1,4 @@
-"""Bounded reading of request bodies: never more than the limit, never waiting for ever."""
+"""Reads request bodies with a limit in bytes and a timeout without progress."""
 
 from __future__ import annotations
 
@@ -18,58 +18,63 @@ READ_TIMEOUT = 30.0
 
 
 def check_length(request: Request, limit: int) -> None:
-    """Refuse by `Content-Length` before a byte is read. Raises TooLarge with both numbers."""
+    """Check `Content-Length` before anything is read. Raises TooLarge with both numbers."""
     for name, value in request.scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
             raise _too_large(int(value), limit)
 
 
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body piece by piece.
+    """The chunks of the body.
 
-    Raises TooLarge past `limit` bytes, RequestTimeout when nothing arrives for as many seconds as
-    the app's `state.read_timeout` says, ClientDisconnect when the client left.
+    Raises TooLarge beyond `limit` bytes, RequestTimeout when nothing arrives for the app's
+    `state.read_timeout` in seconds, ClientDisconnect when the client disconnects.
     """
     check_length(request, limit)
-    patience = getattr(request.app.state, "read_timeout", READ_TIMEOUT)
+    seconds = getattr(request.app.state, "read_timeout", READ_TIMEOUT)
     seen, more = 0, True
     while more:
-        if has_sent_all(request.scope):
+        if has_sent_all(request.scope):  # a timer would only cost time
             message = await request.receive()
         else:
-            message = await _within(patience, request.receive)
+            message = await _receive_within(seconds, request.receive)
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        piece, more = message.get("body", b""), message.get("more_body", False)
-        seen += len(piece)
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        seen += len(chunk)
         if seen > limit:
             raise _too_large(seen, limit)
-        if piece:
-            yield piece
+        if chunk:
+            yield chunk
 
 
-async def _within(patience: float, receive: Receive) -> Message:
+async def _receive_within(seconds: float, receive: Receive) -> Message:
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             return await receive()
     except TimeoutError:
-        raise RequestTimeout(f"The body made no progress for {patience:g} seconds.") from None
+        raise RequestTimeout(f"The body made no progress for {seconds:g} seconds.") from None
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The whole body; errors as `chunks`."""
-    return b"".join([piece async for piece in chunks(request, limit)])
+    """The whole body. Raises as `chunks`."""
+    return b"".join([chunk async for chunk in chunks(request, limit)])
 
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
-    """The body as a JSON object. Raises BadRequest when it is not one; else as `chunks`."""
-    raw = await read(request, limit)
-    if not raw.strip():
-        raise BadRequest("The body is empty; a JSON object is expected.", code="invalid_json")
+    """The body as a JSON object. Raises BadRequest if it is none, and as `chunks`."""
+    return parse_json(await read(request, limit))
+
+
+def parse_json(raw: bytes) -> dict[str, Any]:
+    """A JSON object. Raises BadRequest if `raw` is none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+        text = (
+            f"is not valid JSON: {error}" if raw.strip() else "is empty; a JSON object is expected"
+        )
+        raise BadRequest(f"The body {text}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
     return body
@@ -79,4 +84,12 @@ def _too_large(size: int, limit: int) -> TooLarge:
     return TooLarge(f"The body has {size} bytes or more; at most {limit} are accepted.")
 
 
-__all__ = ["READ_TIMEOUT", "ClientDisconnect", "check_length", "chunks", "read", "read_json"]
+__all__ = [
+    "READ_TIMEOUT",
+    "ClientDisconnect",
+    "check_length",
+    "chunks",
+    "parse_json",
+    "read",
+    "read_json",
+]

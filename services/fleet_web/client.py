@@ -1,65 +1,118 @@
-"""What is known of a request's client at any moment, without waiting for it.
+"""Notices a client that disconnects before its response is complete.
 
-`protocol` puts one into the scope of every request; ASGI alone tells of a client that left only to
-a task that waits for it, and such a task for each request costs more than all the rest.
+ASGI reports a disconnect only to a task that waits in `receive`, and such a task costs more than
+all the rest of a small request. `uvicorn_ext` therefore puts a client with a callback into the
+scope of every request; elsewhere `PolledClient` waits in `receive`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from starlette.types import Scope
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 KEY = "modelfleet.client"
+"""Where in a request's scope its client is."""
+
+T = TypeVar("T")
 
 
-class Client:
-    """The client of one request. `cycle` is uvicorn's state of the request, until it is answered:
-    it holds the scope, and so this."""
+class Client(ABC):
+    """The client of one request."""
 
-    def __init__(self, cycle: Any) -> None:
-        self._cycle = cycle
-        self._leave: Callable[[], None] | None = None
-        self._gone = False
+    @property
+    @abstractmethod
+    def sent_all(self) -> bool:
+        """Whether the whole body is known to have arrived."""
+
+    @abstractmethod
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:
+        """Call `callback` once when the client disconnects, immediately if it already has; None
+        removes it."""
+
+    @abstractmethod
+    def watch(self) -> None:
+        """Notice a disconnect from now on. The body must have been read."""
+
+
+class PolledClient(Client):
+    """Works with any ASGI server: a task waits in `receive` while there is a callback."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._callback: Callable[[], object] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._left = False
 
     @property
     def sent_all(self) -> bool:
-        """Whether nothing of the body is still to come."""
-        return self._cycle is None or not self._cycle.more_body
+        return False
 
-    def on_leave(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called once when the client leaves, at once if it has; None forgets it."""
-        self._leave = call
-        if self._gone and call is not None:
-            call()
+    def on_disconnect(self, callback: Callable[[], object] | None) -> None:
+        self._callback = callback
+        if callback is None and self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+        elif callback is not None and self._left:
+            callback()
 
-    def listen(self) -> None:
-        """Have the connection read on, now that the body has been taken: the end of one that is
-        not read is not seen."""
-        if self._cycle is not None:
-            self._cycle.flow.resume_reading()
+    def watch(self) -> None:
+        if self._watcher is None and not self._left:
+            self._watcher = asyncio.create_task(self._wait())
 
-    def answered(self) -> None:
-        """The whole answer was given. Called by `protocol`."""
-        self._cycle = None
-
-    def left(self) -> None:
-        """The connection is gone. Called by `protocol`, for every request not yet answered: uvicorn
-        itself tells only the last of several, and the others would write to what is closed."""
-        cycle, self._cycle, self._gone = self._cycle, None, True
-        cycle.disconnected = True
-        cycle.message_event.set()
-        if self._leave is not None:
-            self._leave()
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left, self._watcher = True, None
+        if self._callback is not None:
+            self._callback()
 
 
-def client_of(scope: Scope) -> Client:
-    """The client of a request that came through `protocol`."""
-    return cast(Client, scope[KEY])
+def client_of(request: Request) -> Client:
+    """The client of a request."""
+    client: Client | None = request.scope.get(KEY)
+    if client is None:
+        client = request.scope[KEY] = PolledClient(request.receive)
+    return client
 
 
 def has_sent_all(scope: Scope) -> bool:
-    """Whether the whole body is known to have arrived."""
+    """Whether the whole body of a request is known to have arrived."""
     client = scope.get(KEY)
     return client is not None and client.sent_all
+
+
+async def run_while_connected(request: Request, work: Awaitable[T]) -> T:
+    """Await `work` in this task and cancel it as soon as the client disconnects.
+
+    The request's body must have been read. Raises ClientDisconnect.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  (a coroutine runs in a task)
+    loop, working, left = asyncio.get_running_loop(), True, False
+
+    def cancel() -> None:
+        nonlocal left
+        if working:
+            left = True
+            task.cancel()
+
+    client = client_of(request)
+    # In the next turn: cancelled before its first await, the task would keep the cancellation
+    # beyond the end of `work`.
+    client.on_disconnect(lambda: loop.call_soon(cancel))
+    client.watch()
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if left and task.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
+    finally:
+        working = False
+        client.on_disconnect(None)

@@ -1,4 +1,4 @@
-"""The id of the request being answered; read by `logs` too in processes that have no web layer."""
+"""The id of the current request; its own module, since processes without a web app log as well."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ CURRENT: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current() -> str:
-    """Id of the request being answered, or an empty string outside of one."""
+    """Id of the current request, or "" outside of one."""
     return CURRENT.get()

@@ -1,19 +1,21 @@
-"""One error shape on every route: turns exceptions into OpenAI's `{"error": {...}}`.
+"""Turns exceptions into responses of one shape, OpenAI's `{"error": {...}}`.
 
-Both web apps call `install`; whatever a client sent, it reads a FleetError. The text of an
-unexpected exception is logged and never sent.
+The text of an unexpected exception is logged and never sent.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,17 +26,53 @@ from fleet_contract.errors import (
     MethodNotAllowed,
     RouteNotFound,
 )
-from fleet_web.disconnect import ClientGone
-from fleet_web.lingering import LingeringAnswer
 
-NOBODY_READS = 499
-"""Status logged for a client that left; nginx uses the same."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status for the logs where the client disconnected first; nginx uses the same."""
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 8 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
 
-def response(error: FleetError) -> JSONResponse:
-    """The error as a response; `Retry-After` in whole seconds and `retry-after-ms` beside it."""
+class HeadTooLarge(FleetError):
+    """The head of a request exceeds its bound."""
+
+    status: ClassVar[int] = 431
+    type = "invalid_request_error"
+    default_code = "headers_too_large"
+
+
+class LingeringResponse(JSONResponse):
+    """A response to a client that is still sending its body.
+
+    Closing at once would reset the connection, and the client would lose the response: up to 8 MiB
+    of the body are read and discarded first, for at most a second.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        # The whole body, but not the end of the response: uvicorn would close the connection.
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await _discard(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _discard(receive: Receive) -> None:
+    seen, more = 0, True
+    while more and seen < LINGER_BYTES:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
+
+
+def error_response(error: FleetError) -> JSONResponse:
+    """The error as a response, with `Retry-After` in whole seconds and `retry-after-ms` where the
+    error has a `retry_after`."""
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
@@ -43,30 +81,23 @@ def response(error: FleetError) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     if error.status in (408, 413):
         headers["connection"] = "close"
-    kind = LingeringAnswer if error.status == 413 else JSONResponse
+    kind = LingeringResponse if error.status == 413 else JSONResponse
     return kind(error.body(), status_code=error.status, headers=headers)
 
 
-def refusal(error: FleetError) -> JSONResponse:
-    """As `response`; a failure of ours is logged."""
-    if error.status >= 500:
-        logger.warning(
-            "request_failed", exc_info=error.__cause__, extra={"fields": {"error": error.message}}
-        )
-    return response(error)
-
-
-def nobody_reads() -> Response:
-    """What is left to answer a client that has left."""
-    return Response(status_code=NOBODY_READS)
+def status_of(error: BaseException) -> int:
+    """The status an exception is answered or logged with."""
+    if isinstance(error, ClientDisconnect):
+        return CLIENT_CLOSED_REQUEST
+    return error.status if isinstance(error, FleetError) else InternalError.status
 
 
 def from_validation(error: ValidationError, body: Any) -> BadRequest:
-    """What pydantic says of the first field at fault in `body` as a 400 with `param`, such as
-    `stop[0]`: of the complaints of a union's branches the one that goes deepest."""
-    all_of_them = error.errors(include_url=False, include_context=False, include_input=False)
-    field = all_of_them[0]["loc"][:1]
-    of_field = [each for each in all_of_them if each["loc"][:1] == field]
+    """The first invalid field of `body` as a 400 with `param`, such as `stop[0]`. Of the errors of
+    a union's branches the one with the longest path is reported."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    field = errors[0]["loc"][:1]
+    of_field = [each for each in errors if each["loc"][:1] == field]
     first = max(of_field, key=lambda each: len(each["loc"]))
     path = _path(first["loc"], body, missing=first["type"] == "missing")
     message = first["msg"].removeprefix("Value error, ")
@@ -77,8 +108,8 @@ def from_validation(error: ValidationError, body: Any) -> BadRequest:
 
 
 def _path(loc: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
-    """Where in `body` pydantic's `loc` is. It names the branches of unions too, which the body
-    knows nothing of: they are left out."""
+    """Pydantic's `loc` as a path in `body`, without the names of union branches, which `loc`
+    contains but the body does not."""
     path = ""
     for number, part in enumerate(loc):
         if isinstance(part, int):
@@ -90,12 +121,12 @@ def _path(loc: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
     return path
 
 
-class UnexpectedMiddleware:
-    """Answers an exception nobody expected with a 500 and logs it; pure ASGI.
+class ErrorMiddleware:
+    """Turns every exception into a response and logs failures; pure ASGI.
 
-    Innermost, so that the answer passes the middlewares that count it and give it its id, which
-    Starlette's own handler for `Exception` stands outside of. Once an answer has begun, the
-    exception is passed on, which closes the connection.
+    Must be the innermost middleware: its responses pass those that log them and add headers.
+    Starlette's own handler for `Exception` runs outside of all middlewares. After the start of a
+    response the exception is raised again, which closes the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -115,34 +146,41 @@ class UnexpectedMiddleware:
         try:
             await self.app(scope, receive, watched)
         except Exception as error:
-            logger.error("unexpected error on %s", scope["path"][:200], exc_info=error)
-            if started:
+            response = _logged_response(error, scope["path"])
+            if not started:
+                await response(scope, receive, send)
+            elif not isinstance(error, ClientDisconnect):
                 raise
-            refused = response(InternalError("The server had an error answering this request."))
-            await refused(scope, receive, send)
+
+
+def _logged_response(error: Exception, path: str) -> Response:
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if isinstance(error, FleetError):
+        if error.status >= 500:
+            # Other failures name their reason; only a 500 needs the traceback of its cause.
+            cause = error.__cause__ if error.status == InternalError.status else None
+            fields = {"error": error.message}
+            logger.warning("request_failed", exc_info=cause, extra={"fields": fields})
+        return error_response(error)
+    logger.error("unexpected error on %s", path[:200], exc_info=error)
+    return error_response(InternalError("An unexpected error occurred; the server has logged it."))
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers on `app`, before it gets any other middleware."""
-    app.add_middleware(UnexpectedMiddleware)
-
-    @app.exception_handler(FleetError)
-    async def fleet_error(request: Request, error: FleetError) -> JSONResponse:
-        return refusal(error)
+    """Give `app` the handler for Starlette's errors and, as its innermost, the middleware."""
+    app.user_middleware.append(Middleware(ErrorMiddleware))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
-            return response(RouteNotFound(f"There is no {request.method} {request.url.path} here."))
-        if error.status_code == 405:
-            refused = response(
-                MethodNotAllowed(f"{request.url.path} does not take {request.method}.")
+            return error_response(
+                RouteNotFound(f"There is no {request.method} {request.url.path} here.")
             )
-            refused.headers.update(error.headers or {})
-            return refused
-        return response(BadRequest(str(error.detail)))
-
-    @app.exception_handler(ClientGone)
-    @app.exception_handler(ClientDisconnect)
-    async def client_gone(request: Request, error: Exception) -> Response:
-        return nobody_reads()
+        if error.status_code == 405:
+            response = error_response(
+                MethodNotAllowed(f"{request.url.path} does not accept {request.method}.")
+            )
+            response.headers.update(error.headers or {})
+            return response
+        return error_response(BadRequest(str(error.detail)))

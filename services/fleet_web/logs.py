@@ -1,28 +1,27 @@
-"""Structured logs: one JSON object (or one readable line) per event, request id included.
-
-Every process calls `configure` once; the code logs through `event`.
-"""
+"""Structured logs: one line per event, as JSON or text, with the request id."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 import time
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import orjson
 
 from fleet_web.current_request import current
-from fleet_web.turn_logs import TurnHandler
 
 Format = Literal["json", "text"]
 LEVELS = ("debug", "info", "warning", "error")
+MAX_LINES = 200
+"""Lines a BatchingHandler keeps at most."""
 
 
 def event(logger: logging.Logger, name: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Log `name` with fields of plain JSON types; never pass what a client may keep secret."""
+    """Log `name` with fields of plain JSON types, without prompts, keys and other client data."""
     if logger.isEnabledFor(level):
         logger.handle(_Event(logger.name, level, name, fields))
 
@@ -31,8 +30,8 @@ _BLANK = vars(logging.makeLogRecord({})) | {"fields": {}}
 
 
 class _Event(logging.LogRecord):
-    """A record of `event`. Filled in without the search for thread, process and place in the code
-    that a record begins with: it takes longer than all the rest of a line."""
+    """A record of `event`. Does not call LogRecord's constructor, whose lookup of thread, process
+    and source line takes longer than all the rest of a log line."""
 
     def __init__(self, logger: str, level: int, name: str, fields: dict[str, Any]) -> None:
         now = time.time()
@@ -63,7 +62,7 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         try:
             return orjson.dumps(line, default=str).decode()
-        except TypeError:  # half a surrogate pair, an integer of more than 64 bits
+        except TypeError:  # a lone surrogate, an integer of more than 64 bits
             return json.dumps(line, default=str, ensure_ascii=True)
 
 
@@ -80,18 +79,62 @@ class TextFormatter(logging.Formatter):
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
+class BatchingHandler(logging.StreamHandler[TextIO]):
+    """Writes the lines of one turn of the event loop together.
+
+    A busy router logs several requests in a turn, and a write for each costs more than its line.
+    Lines logged outside of an event loop are written at once, after those that were kept.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._scheduled = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the record's line until the end of this turn; warnings are written at once."""
+        try:
+            self._lines.append(self.format(record))
+            full = record.levelno >= logging.WARNING or len(self._lines) >= MAX_LINES
+            if full or not (self._scheduled or self._schedule()):
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write the lines that were kept."""
+        self.acquire()
+        try:
+            lines, self._lines, self._scheduled = self._lines, [], False
+            if lines:
+                self.stream.write("\n".join(lines) + "\n")
+                self.stream.flush()
+        finally:
+            self.release()
+
+    def _schedule(self) -> bool:
+        try:
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:  # not in an event loop
+            return False
+        self._scheduled = True
+        return True
+
+
 def configure(
-    component: str, level: str = "info", fmt: str = "json", *, by_turn: bool = False
+    component: str, level: str = "info", fmt: str = "json", *, batched: bool = False
 ) -> None:
-    """Send every log line of this process to standard error, `by_turn` of the event loop where
-    there are very many. Raises ValueError on a bad setting."""
+    """Log to standard error; `batched` writes the lines of one turn of the event loop together.
+
+    Raises ValueError for an unknown level or format.
+    """
     if level.lower() not in LEVELS:
         raise ValueError(f"LOG_LEVEL={level!r}: must be one of {', '.join(LEVELS)}")
     if fmt not in ("json", "text"):
         raise ValueError(f"LOG_FORMAT={fmt!r}: must be json or text")
-    handler = TurnHandler(sys.stderr) if by_turn else logging.StreamHandler(sys.stderr)
+    handler = BatchingHandler(sys.stderr) if batched else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(component) if fmt == "json" else TextFormatter())
-    # Nothing here tells where in the code a line was logged; finding out costs more than the rest.
+    # No format contains the source line, and looking it up costs more than the rest.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
@@ -102,9 +145,9 @@ def configure(
 
 
 def _timestamp(seconds: float) -> str:
-    return f"{_whole(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+    return f"{_date_and_time(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
 
 
 @lru_cache(maxsize=4)
-def _whole(seconds: int) -> str:
+def _date_and_time(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

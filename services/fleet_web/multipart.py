@@ -1,8 +1,6 @@
-"""Reads a multipart/form-data body as it comes: which part begins, its bytes, its end.
+"""Parses a multipart/form-data body incrementally (RFC 7578) and passes its parts to a handler.
 
-Format: RFC 7578. Keeps nothing but the headers of a part; what the parts hold is for the handler:
-the server's form (fleet_server.audio.form), the router's search for a model's name
-(fleet_router.request.multipart).
+Only the headers of the current part are kept in memory.
 """
 
 from __future__ import annotations
@@ -15,25 +13,25 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from fleet_contract.errors import BadRequest
 
-# It warns of whatever a client sent wrong; the client is told, and that is enough.
+# It logs a warning for every malformed body; the client gets a 400, which is enough.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class PartHandler(Protocol):
-    """Is told of the parts in order. What it raises ends the reading."""
+    """Receives the parts in order. Its exceptions end the parsing."""
 
     def begin(self, name: bytes | None) -> None:
-        """A part whose field is called `name`."""
+        """A part begins; `name` is that of its field."""
 
-    def data(self, piece: memoryview, at: int) -> None:
-        """Some of its bytes, which begin `at` bytes after the body's start."""
+    def data(self, chunk: memoryview, offset: int, /) -> None:
+        """Some of its bytes, which begin `offset` bytes after the start of the body."""
 
     def end(self) -> None:
-        """The part has ended."""
+        """The part ends."""
 
 
 class FormParser:
-    """`feed` it the body, then `finish`."""
+    """`feed` it the body in chunks, then call `finish`."""
 
     def __init__(self, content_type: str, handler: PartHandler) -> None:
         """Raises BadRequest when the type is not multipart/form-data with a boundary."""
@@ -68,8 +66,8 @@ class FormParser:
             raise malformed(error) from None
 
     def feed(self, data: bytes) -> None:
-        """Read on; what follows the last boundary is ignored. Raises BadRequest when this is not
-        multipart, and what the handler raises."""
+        """Parse the next chunk; bytes after the last boundary are ignored. Raises BadRequest when
+        the body is malformed, and what the handler raises."""
         if not self._ended:
             try:
                 self._parser.write(data)
@@ -78,7 +76,7 @@ class FormParser:
         self._fed += len(data)
 
     def finish(self) -> None:
-        """The body has ended. Raises BadRequest when it ended before its last boundary."""
+        """End of the body. Raises BadRequest when the last boundary is missing."""
         if not self._ended:
             raise malformed("it ends before its last boundary")
 
@@ -108,5 +106,5 @@ class FormParser:
 
 
 def malformed(error: object) -> BadRequest:
-    """A body that is no form."""
+    """The error for a body that cannot be parsed."""
     return BadRequest(f"The body is not valid multipart/form-data: {error}.", code="invalid_form")

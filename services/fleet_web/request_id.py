@@ -1,4 +1,4 @@
-"""A request id on every request: taken from the client or made, sent back, logged, passed on."""
+"""Gives every request an id, the client's or a generated one, and returns it in the response."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _ACCEPTED = re.compile(rb"^[A-Za-z0-9._:-]{1,128}$")
 _NAME = HEADER_REQUEST_ID.encode()
 
 
-def made() -> str:
-    """A new id; random, but no secret."""
+def generate() -> str:
+    """A new id; random, but not a secret."""
     return f"req-{random.getrandbits(128):032x}"
 
 
 class RequestIdMiddleware:
-    """Pure ASGI, so streams pass through untouched. An id of odd characters is replaced."""
+    """Pure ASGI. An id with characters outside of `[A-Za-z0-9._:-]` or over 128 is replaced."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -30,8 +30,8 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == _NAME), b"")
-        identifier = given.decode() if _ACCEPTED.match(given) else made()
+        sent = next((value for name, value in scope["headers"] if name == _NAME), b"")
+        identifier = sent.decode() if _ACCEPTED.match(sent) else generate()
         token = CURRENT.set(identifier)
 
         async def send_with_id(message: Message) -> None:

@@ -93,7 +93,7 @@ def test_callers_show_a_key_where_the_release_asks_for_one(fleet: Fleet) -> None
     fleet.helm("test", "--timeout=600s")
 
     fleet.upgrade({"test.apiKeySecret": ""})
-    with pytest.raises(HelmError, match=r"FAILED: AuthenticationError: .*not known here"):
+    with pytest.raises(HelmError, match=r"FAILED: AuthenticationError: .*Invalid API key"):
         fleet.helm("test", "--logs", "--timeout=600s")
 
     asking = names(fleet.pods(ROUTERS))

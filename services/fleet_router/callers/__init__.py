@@ -1,1 +1,1 @@
-"""Who calls: authentication, keys, quotas, usage and access logs."""
+"""Authentication, quotas and usage of callers; the access log."""

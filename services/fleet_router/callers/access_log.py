@@ -1,4 +1,4 @@
-"""One log line and one set of metrics for every request; mounted outside of all routes."""
+"""One log line and one set of metrics for every request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fleet_web.logs import event
 logger = logging.getLogger(__name__)
 
 QUIET = frozenset({"/livez", "/readyz", "/health", "/metrics"})
-"""Paths asked every few seconds by machines; logged at debug level."""
+"""Paths that probes request every few seconds; logged at debug level."""
 LOGGED_PATH = 200
 
 MODEL = HEADER_MODEL.encode()
@@ -33,12 +33,12 @@ FALLBACK = HEADER_FALLBACK.encode()
 
 
 class AccessMiddleware:
-    """Pure ASGI. Also sets the headers that say who answered, on errors too."""
+    """Pure ASGI. Also sets the headers that name model and server, on errors too."""
 
-    def __init__(self, app: ASGIApp, metrics: RouterMetrics, meter: UsageLog) -> None:
+    def __init__(self, app: ASGIApp, metrics: RouterMetrics, usage_log: UsageLog) -> None:
         self._app = app
         self._metrics = metrics
-        self._meter = meter
+        self._usage_log = usage_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,17 +48,16 @@ class AccessMiddleware:
         started = time.perf_counter()
         status = 500
 
-        async def send_named(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                record.begun = True
-                if record.model or record.limits:
-                    message["headers"] = [*message["headers"], *_names(record)]
+                if record.model or record.limit_headers:
+                    message["headers"] = [*message["headers"], *_headers(record)]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_named)
+            await self._app(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
             record.status = record.status or status
@@ -88,23 +87,23 @@ class AccessMiddleware:
         metrics, model, path = self._metrics, record.model, record.path
         metrics.requests.of(model, path, record.key, str(status)).inc()
         metrics.seconds.of(model, path).observe(seconds)
-        if record.pieces:
-            metrics.first_byte.of(model, path).observe(record.first_at - started)
-        if record.pieces > 2:
-            mean = (record.last_at - record.first_at) / (record.pieces - 1)
+        if record.chunks:
+            metrics.first_byte.of(model, path).observe(record.first_chunk_at - started)
+        if record.chunks > 2:
+            mean = (record.last_chunk_at - record.first_chunk_at) / (record.chunks - 1)
             metrics.between_pieces.of(model, path).observe(mean)
         if model:
-            self._meter.report(record, status, seconds)
+            self._usage_log.report(record, status, seconds)
 
 
-def _names(record: RequestRecord) -> list[tuple[bytes, bytes]]:
-    names = [*(record.limits or ())]
+def _headers(record: RequestRecord) -> list[tuple[bytes, bytes]]:
+    headers = [*(record.limit_headers or ())]
     if record.model:
         cold = b"true" if record.cold else b"false"
-        names += [(MODEL, record.model.encode()), (COLD, cold)]
+        headers += [(MODEL, record.model.encode()), (COLD, cold)]
     if record.endpoint:
         waited = record.held_ms + record.queue_ms
-        names += [(ENDPOINT, record.endpoint.encode()), (QUEUE_MS, b"%.1f" % waited)]
+        headers += [(ENDPOINT, record.endpoint.encode()), (QUEUE_MS, b"%.1f" % waited)]
     if record.fallback_for:
-        names.append((FALLBACK, record.fallback_for.encode()))
-    return names
+        headers.append((FALLBACK, record.fallback_for.encode()))
+    return headers

@@ -1,6 +1,7 @@
-"""Who may come in, to which models and how often. Called by `proxy` and `probes`.
+"""Authenticates callers by API key and admits their requests within the key's limits.
 
-Without a file of keys everybody may; that is for a loopback address or a closed network.
+Without a key file every request is admitted, which is meant for a loopback address or a closed
+network.
 """
 
 from __future__ import annotations
@@ -21,41 +22,41 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 BEARER = b"bearer "
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Auth:
-    """`path` None lets everybody in."""
+    """`path` is the key file; None admits everyone."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._keys: Keys | None = None
         self._quotas: dict[str, Quota] = {}
-        self._seen: tuple[int, int, int] | None = None
+        self._file_version: tuple[int, int, int] | None = None
 
     @property
-    def asks(self) -> bool:
-        """Whether callers must show a key."""
+    def required(self) -> bool:
+        """Whether callers need a key."""
         return self._path is not None
 
     def load(self) -> None:
-        """Read the file now. Raises ValueError or OSError with the reason."""
+        """Read the file. Raises ValueError or OSError with the reason."""
         if self._path is None:
             return
+        # The version before the content: a change in between is then noticed at the next poll.
         stat = self._path.stat()
-        self._seen = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        self._file_version = stat.st_mtime_ns, stat.st_size, stat.st_ino
         self._keys = parse(self._path.read_bytes())
         old = self._quotas
         self._quotas = {key.name: _renewed(old.get(key.name), key) for key in
                         self._keys.by_hash.values()}  # fmt: skip
 
     async def watch(self) -> None:
-        """Reload on every change, for ever. A broken file keeps the keys that were there."""
+        """Reload the file whenever it changes. If it is broken, the old keys stay valid."""
         while self._path is not None:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 stat = self._path.stat()
-                if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._seen:
+                if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._file_version:
                     continue
                 self.load()
             except (OSError, ValueError) as error:
@@ -63,25 +64,25 @@ class Auth:
             else:
                 event(logger, "keys_loaded", number=len(self._quotas))
 
-    def identify(self, headers: Headers) -> Quota | None:
-        """The caller of a request, None where nobody is asked. Raises Unauthorized."""
+    def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Quota | None:
+        """The quota of the caller's key; None without a key file. Raises Unauthorized."""
         if self._path is None:
             return None
-        shown = _shown(headers)
-        if not shown:
+        presented = _presented_key(headers)
+        if not presented:
             raise Unauthorized(
                 "No API key: send one as `Authorization: Bearer KEY`.", code="missing_api_key"
             )
-        key = self._keys.find(shown) if self._keys is not None else None
+        key = self._keys.find(presented) if self._keys is not None else None
         if key is None:
-            raise Unauthorized("This API key is not known here.")
+            raise Unauthorized("Invalid API key.")
         return self._quotas[key.name]
 
     @contextmanager
     def admitted(
         self, quota: Quota | None, model: str, images: int, record: RequestRecord
     ) -> Iterator[None]:
-        """Let a request in while the block runs. Raises Forbidden or RateLimited."""
+        """Count a request as running while the block runs. Raises Forbidden or RateLimited."""
         if quota is None:
             yield
             return
@@ -92,15 +93,15 @@ class Auth:
         try:
             quota.admit(images)
         finally:
-            record.limits = quota.headers()
+            record.limit_headers = quota.headers()
         try:
             yield
         finally:
-            quota.leave(record.usage)
+            quota.release(record.usage)
 
 
 def _renewed(old: Quota | None, key: Key) -> Quota:
-    """A key whose limits stayed keeps its use, and requests that run are counted on."""
+    """Keeps the usage of a key whose limits did not change, and always the running requests."""
     if old is not None and old.key.limits == key.limits:
         old.key = key
         return old
@@ -110,7 +111,7 @@ def _renewed(old: Quota | None, key: Key) -> Quota:
     return new
 
 
-def _shown(headers: Headers) -> bytes:
+def _presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == b"authorization" and value[:7].lower() == BEARER:
             return value[7:].strip()

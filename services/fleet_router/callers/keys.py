@@ -1,14 +1,13 @@
-"""The keys that callers show: read from a file, kept as hashes, renewed without a restart.
+"""The key file: API keys by their SHA-256, with models and limits.
 
     keys:
       - name: team-a
         sha256: <hex of the key's SHA-256: printf %s "$KEY" | sha256sum>
-        models: ["acme/*"]                  # all when left out
+        models: ["acme/*"]                  # all models if omitted
         limits: {requestsPerMinute: 60, tokensPerMinute: 100000, audioSecondsPerMinute: 600,
                  imagesPerMinute: 30, concurrentRequests: 8}
 
-The file may be a mounted Secret. `launch` loads it once and watches it beside the routes; `auth`
-looks keys up. Keys are long random strings, so a plain hash protects them.
+Keys are long random strings, so a hash without salt or stretching protects them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class _Part(BaseModel):
 
 
 class KeyLimits(_Part):
-    """What a key may use of one router; None is no limit. Minutes slide."""
+    """Limits of a key at one router; None is unlimited."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
     tokens_per_minute: int | None = Field(default=None, ge=1)
@@ -50,7 +49,7 @@ class Key(_Part):
     limits: KeyLimits = KeyLimits()
 
     def may_use(self, model: str) -> bool:
-        """Whether a configured model id is among its models."""
+        """Whether the key is valid for a configured model id."""
         return self.models is None or any(fnmatchcase(model, each) for each in self.models)
 
 
@@ -64,18 +63,18 @@ class Keys:
 
     by_hash: Mapping[str, Key]
 
-    def find(self, shown: bytes) -> Key | None:
-        """The key that was shown, None for one that is not there.
+    def find(self, presented: bytes) -> Key | None:
+        """The key a caller presented, None if it is unknown.
 
-        Only hashes are compared, so the time it takes says nothing about any key.
+        Only hashes are compared, so the duration reveals nothing about any key.
         """
-        digest = hashlib.sha256(shown).hexdigest()
+        digest = hashlib.sha256(presented).hexdigest()
         key = self.by_hash.get(digest)
         return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
 
 
 def parse(text: str | bytes) -> Keys:
-    """The keys in a file. Raises ValueError with the reason, never with a hash in it."""
+    """The keys in a file. Raises ValueError with the reason, which never contains a hash."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -91,9 +90,11 @@ def parse(text: str | bytes) -> Keys:
     names: set[str] = set()
     for key in file.keys:
         if key.name in names:
-            raise ValueError(f"keys: the name {key.name!r} comes twice")
+            raise ValueError(f"keys: the name {key.name!r} appears twice")
         if key.sha256 in by_hash:
-            raise ValueError(f"keys: {key.name!r} has the key of {by_hash[key.sha256].name!r}")
+            raise ValueError(
+                f"keys: {key.name!r} and {by_hash[key.sha256].name!r} have the same key"
+            )
         names.add(key.name)
         by_hash[key.sha256] = key
     return Keys(MappingProxyType(by_hash))

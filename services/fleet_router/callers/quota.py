@@ -1,8 +1,8 @@
-"""How much of its limits a key has left on this router. Pure but for the clock; used by `auth`.
+"""The limits of a key at this router, as token buckets.
 
-Each limit is a bucket that holds a minute's worth and fills evenly. What a request costs in tokens
-or seconds is known only afterwards: it is let in while anything is left and charged then, so the
-bucket may go below zero and the next request waits until it is above.
+Each bucket holds a minute's amount and fills evenly. The tokens or seconds of a request are known
+only afterwards: it is admitted while anything is left and charged at its end. The level may become
+negative; requests are then refused until it is positive again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MINUTE = 60.0
 
 
 class Bucket:
-    """`limit` in a minute; `clock` is in seconds, monotonic."""
+    """`limit` per minute; `clock` is monotonic, in seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self.limit = limit
@@ -28,23 +28,23 @@ class Bucket:
 
     @property
     def level(self) -> float:
-        """What is left now; below zero when more was used."""
+        """The amount left now; negative if more was used."""
         now = self._clock()
         self._level = min(self.limit, self._level + (now - self._at) * self.limit / MINUTE)
         self._at = now
         return self._level
 
     def take(self, amount: float) -> None:
-        """Use some, whether it is there or not."""
+        """Use `amount`, whether it is left or not."""
         self._level = self.level - amount
 
     def wait(self, amount: float) -> float:
-        """Seconds until `amount` is there; 0 when it is."""
+        """Seconds until `amount` is left; 0 if it is."""
         return max(0.0, (amount - self.level) * MINUTE / self.limit)
 
 
 class Quota:
-    """One key's use of this router."""
+    """The buckets and running requests of one key."""
 
     def __init__(self, key: Key, clock: Callable[[], float] = time.monotonic) -> None:
         limits = key.limits
@@ -60,14 +60,11 @@ class Quota:
         self.images = bucket(limits.images_per_minute)
 
     def admit(self, images: int) -> None:
-        """Let one request with so many images in. Raises RateLimited that says when to come back.
-
-        `leave` must follow when it has been answered.
-        """
-        most = self.key.limits.concurrent_requests
-        if most is not None and self.running >= most:
+        """Admit one request; `release` must follow. Raises RateLimited with `retry_after`."""
+        limit = self.key.limits.concurrent_requests
+        if limit is not None and self.running >= limit:
             raise RateLimited(
-                f"{self.running} requests of this key are running, which is its limit.",
+                f"This key's limit of {limit} concurrent requests is reached.",
                 code="concurrency_limit_exceeded",
                 retry_after=1.0,
             )
@@ -88,8 +85,8 @@ class Quota:
         if self.images is not None:
             self.images.take(images)
 
-    def leave(self, usage: Usage) -> None:
-        """A request that was let in has been answered."""
+    def release(self, usage: Usage) -> None:
+        """End an admitted request and charge its usage."""
         self.running -= 1
         if self.tokens is not None:
             self.tokens.take(usage.prompt_tokens + usage.completion_tokens)
@@ -97,14 +94,14 @@ class Quota:
             self.audio.take(usage.audio_seconds)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """OpenAI's `x-ratelimit-*` headers for requests and tokens, where they are limited."""
-        found = []
+        """OpenAI's `x-ratelimit-*` headers for the limits on requests and tokens."""
+        headers = []
         for name, bucket in ((b"requests", self.requests), (b"tokens", self.tokens)):
             if bucket is not None:
                 left = max(0, int(bucket.level))
-                found += [
+                headers += [
                     (b"x-ratelimit-limit-" + name, b"%d" % bucket.limit),
                     (b"x-ratelimit-remaining-" + name, b"%d" % left),
                     (b"x-ratelimit-reset-" + name, b"%dms" % (bucket.wait(bucket.limit) * 1000)),
                 ]
-        return found
+        return headers

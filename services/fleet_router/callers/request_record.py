@@ -1,4 +1,4 @@
-"""What is known about the request being answered; `proxy` fills it, `access` reports it."""
+"""What is known of a request, for the access log, metrics, traces and the usage log."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import cast
 from starlette.types import Scope
 
 from fleet_contract.names import HEADER_QUEUE_MS, HEADER_USAGE
-from fleet_router.callers.usage import NOTHING, Tail, Usage, read
+from fleet_router.callers.usage import NO_USAGE, Tail, Usage, parse_usage
 from fleet_router.upstream.connection import Head
-
-Headers = list[tuple[bytes, bytes]]
+from fleet_router.upstream.headers import Headers
 
 KEY = "modelfleet.record"
 USAGE = HEADER_USAGE.encode()
@@ -21,59 +20,60 @@ QUEUE_MS = HEADER_QUEUE_MS.encode()
 
 @dataclass(slots=True)
 class RequestRecord:
-    """`path` is an allow-listed path or "", `model` a configured id or "": never the client's own
-    words. `status` is set where no response tells it: 499 for a client that left, 502 for an answer
-    that was cut off. `begun` is true once a response has started.
-
-    `attempts` counts what was sent to servers, `repeats` what was sent after an attempt that may
-    have been worked on. `fallback_for` is the model asked for when another answered. `held_ms` is
-    how long the request waited here for a server, `cold` whether it did, `queue_ms` how long the
-    server says it waited there. `key` names the caller's key, `limits` are the headers that tell
-    what is left of its limits, `usage` is what the answer used. `first_at` and `last_at` are when
-    the first and the last of its `pieces` came, by time.perf_counter.
-    """
+    """The fields are safe to log: no text of the client is among them."""
 
     path: str = ""
+    """An allow-listed path, or ""."""
     model: str = ""
+    """A configured id, or ""."""
     endpoint: str = ""
     status: int = 0
+    """Set where it differs from that of the response: 499 for a client that disconnected, 5xx for
+    a response that was cut off."""
     attempts: int = 0
     repeats: int = 0
+    """Attempts after one that a server may have processed."""
     fallback_for: str = ""
+    """The requested model where another one responded."""
     held_ms: float = 0.0
+    """How long the request waited for a server to become ready."""
     queue_ms: float = 0.0
+    """How long it waited in the queue of the server."""
     cold: bool = False
+    """Whether it waited for a server to become ready."""
     key: str = ""
+    """The name of the caller's key."""
     images: int = 0
-    usage: Usage = NOTHING
-    limits: Headers | None = None
-    first_at: float = 0.0
-    last_at: float = 0.0
-    pieces: int = 0
-    begun: bool = False
+    usage: Usage = NO_USAGE
+    limit_headers: Headers | None = None
+    """What is left of the limits of the key."""
+    first_chunk_at: float = 0.0
+    """When the first chunk of the response's body arrived, by time.perf_counter."""
+    last_chunk_at: float = 0.0
+    chunks: int = 0
 
-    def served(self, head: Head) -> None:
-        """Note what the server said about its own queue and what it used."""
+    def read_head(self, head: Head) -> None:
+        """Take usage and queue time from the head of the server's response."""
         if (used := head.get(USAGE)) is not None:
-            self.usage = read(used)
+            self.usage = parse_usage(used)
         if (waited := head.get(QUEUE_MS)) is not None:
             try:
                 self.queue_ms = float(waited)
             except ValueError:
                 self.queue_ms = 0.0
 
-    def came(self) -> None:
-        """A piece of the answer came."""
-        self.last_at = time.perf_counter()
-        self.first_at = self.first_at or self.last_at
-        self.pieces += 1
+    def count_chunk(self) -> None:
+        """Note that a chunk of the response's body arrived."""
+        self.last_chunk_at = time.perf_counter()
+        self.first_chunk_at = self.first_chunk_at or self.last_chunk_at
+        self.chunks += 1
 
-    def used(self, tail: Tail) -> None:
-        """The answer has ended with `tail`."""
-        if self.usage is NOTHING:
+    def read_tail(self, tail: Tail) -> None:
+        """Take the usage from the end of the response, unless its head had it."""
+        if self.usage is NO_USAGE:
             self.usage = tail.usage()
 
 
-def of(scope: Scope) -> RequestRecord:
-    """The record of a request that came through `access`."""
+def record_of(scope: Scope) -> RequestRecord:
+    """The record of a request; AccessMiddleware creates it."""
     return cast(RequestRecord, scope[KEY])

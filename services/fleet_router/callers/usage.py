@@ -1,8 +1,8 @@
-"""What an answer used, read from its end or its head as it passes. Pure; `relay` feeds it.
+"""Extracts the usage of a request from the end or the head of its response. Pure.
 
-OpenAI's answers carry a `usage` object: the last member of a JSON body, in a stream the last event.
-Our servers say it besides where OpenAI's shape has no place for it, when the router asks with
-`x-modelfleet-usage`: in a header of the answer, or in a comment at the end of a stream.
+OpenAI's responses have a `usage` object: the last member of a JSON body, in a stream the last
+event. Where OpenAI's format has none, this project's servers add it if the request has the header
+`x-modelfleet-usage`: as a header of the response, or as a comment at the end of a stream.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import orjson
 TAIL_BYTES = 4096
 _WORD = b"usage"
 _BEFORE = (b'"', b"\n: ")
-"""As a member of an object, or at the beginning of a comment."""
+"""Before a member of an object, or at the start of a comment."""
 _OBJECT = re.compile(rb'"?\s*:?\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 
 
 class Usage(NamedTuple):
-    """Counts of one request; 0 where nothing was said."""
+    """Counts of one request; 0 where unknown."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -28,56 +28,57 @@ class Usage(NamedTuple):
     audio_seconds: float = 0.0
 
 
-NOTHING = Usage()
+NO_USAGE = Usage()
 
 
 class Tail:
-    """The last bytes of an answer."""
+    """The last bytes of a response."""
 
     def __init__(self) -> None:
         self._bytes = b""
 
-    def add(self, piece: bytes) -> None:
-        """The next piece of the answer."""
-        kept = self._bytes + piece if len(piece) < TAIL_BYTES else piece
+    def add(self, chunk: bytes) -> None:
+        """The next chunk of the body."""
+        kept = self._bytes + chunk if len(chunk) < TAIL_BYTES else chunk
+        # Cut only at twice the size: not a copy for each chunk of a stream.
         self._bytes = kept[-TAIL_BYTES:] if len(kept) > 2 * TAIL_BYTES else kept
 
     @property
     def end(self) -> bytes:
-        """Its last two bytes."""
+        """The last two bytes."""
         return self._bytes[-2:]
 
     def usage(self) -> Usage:
-        """What the last `usage` in it says."""
+        """The last `usage` in it."""
         data = b"\n" + self._bytes[-TAIL_BYTES:]
         at = data.rfind(_WORD)
         while at >= 0:
             if data.endswith(_BEFORE, 0, at) and (found := _OBJECT.match(data, at + len(_WORD))):
-                usage = read(found[1])
-                if usage is not NOTHING:
+                usage = parse_usage(found[1])
+                if usage is not NO_USAGE:
                     return usage
             at = data.rfind(_WORD, 0, at)
-        return NOTHING
+        return NO_USAGE
 
 
-def read(raw: bytes) -> Usage:
+def parse_usage(raw: bytes) -> Usage:
     """A usage object in OpenAI's shapes: chat and embeddings, responses, transcriptions."""
     try:
-        said = orjson.loads(raw)
+        counts = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return NOTHING
-    if not isinstance(said, dict):
-        return NOTHING
-    details = said.get("prompt_tokens_details") or said.get("input_tokens_details")
+        return NO_USAGE
+    if not isinstance(counts, dict):
+        return NO_USAGE
+    details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details")
     usage = Usage(
-        _count(said.get("prompt_tokens", said.get("input_tokens"))),
+        _count(counts.get("prompt_tokens", counts.get("input_tokens"))),
         _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
-        _count(said.get("completion_tokens", said.get("output_tokens"))),
-        float(_count(said.get("seconds"))),
+        _count(counts.get("completion_tokens", counts.get("output_tokens"))),
+        float(_count(counts.get("seconds"))),
     )
-    return usage if any(usage) else NOTHING
+    return usage if any(usage) else NO_USAGE
 
 
 def _count(value: Any) -> int:
-    known = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    return int(min(value, 10**9)) if known else 0
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return int(min(value, 10**9)) if valid else 0

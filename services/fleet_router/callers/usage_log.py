@@ -1,6 +1,6 @@
-"""Counts what each key used of each model: Prometheus counters and, where asked, a line each time.
+"""Usage by key and model: Prometheus counters and, optionally, a log with a line per request.
 
-Called by `access` when a request has been answered. A line, in a file that is only appended to:
+A line of the log:
 
     {"time", "request_id", "key", "model", "path", "status", "prompt_tokens", "cached_tokens",
      "completion_tokens", "audio_seconds", "images", "ms", "fallback_for"?}
@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class UsageLog:
-    """Raises OSError where the log's file cannot be opened."""
+    """`path` is the log's file, if any. Raises OSError when it cannot be opened."""
 
-    def __init__(self, metrics: RouterMetrics, log: Path | None = None) -> None:
+    def __init__(self, metrics: RouterMetrics, path: Path | None = None) -> None:
         self._metrics = metrics
-        self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640) if log else None
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self._file = os.open(path, flags, 0o640) if path else None
         self._failing = False
 
     def report(self, record: RequestRecord, status: int, seconds: float) -> None:
@@ -46,14 +47,14 @@ class UsageLog:
             metrics.audio_seconds.of(model, key).inc(usage.audio_seconds)
         if record.images:
             metrics.images.of(model, key).inc(record.images)
-        if self._log is not None:
+        if self._file is not None:
             self._write(record, status, seconds)
 
     def close(self) -> None:
-        """Close the log."""
-        log, self._log = self._log, None
-        if log is not None:
-            os.close(log)
+        """Close the log; idempotent."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
     def _write(self, record: RequestRecord, status: int, seconds: float) -> None:
         usage = record.usage
@@ -74,7 +75,8 @@ class UsageLog:
         if record.fallback_for:
             line["fallback_for"] = record.fallback_for
         try:
-            os.write(self._log or -1, orjson.dumps(line) + b"\n")  # one write: lines stay whole
+            # One write per line: routers that share a file do not mix their lines.
+            os.write(self._file or -1, orjson.dumps(line) + b"\n")
             self._failing = False
         except OSError as error:
             if not self._failing:

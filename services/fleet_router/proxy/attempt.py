@@ -1,8 +1,8 @@
-"""Gets a model server to begin its answer, trying others while that is safe. Called by `carry`.
+"""Attempts at the servers of a model until one of them starts a response, where that is safe.
 
-An attempt may be repeated while nothing of the answer has been seen and the body can be sent again:
-when no connection could be made, when the server broke off or said that it is not ready, and once
-on the same server when a connection kept from an earlier request turned out to be dead.
+An attempt may be repeated while nothing of the response was received and the body can be sent
+again: when no connection could be made, when the server closed the connection or is not ready, and
+once on the same server when a reused connection turned out to be closed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fleet_contract.errors import Timeout, UpstreamFailed
 from fleet_contract.spec import Engine
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
-from fleet_router.proxy.send import Feed
+from fleet_router.proxy.send import RequestSender
 from fleet_router.request.body import Body
 from fleet_router.request.cost import RequestCost
 from fleet_router.routing.table import Endpoint, Route
@@ -35,168 +35,176 @@ from fleet_router.upstream.retry_budget import RetryBudget
 from fleet_web import request_id
 from fleet_web.client import client_of
 
-MOST_REPEATS = 2
-"""How often a request that may have been worked on is sent again: one that crashes servers must
-not go through all of them."""
+MAX_REPEATS = 2
+"""How often a request that a server may have processed is sent again: one that crashes servers
+must not reach all of them."""
 NOT_READY = 503
 
 
 class Unreachable(Exception):
-    """No server of the route could be tried, and the body can be sent another time."""
+    """No server of the route could be tried; the body can still be sent."""
 
 
 @dataclass(slots=True)
-class Visit:
-    """A request at one server: what is taken for it is given back by `end`."""
+class Attempt:
+    """A request at one server; `end` releases its connection and its share of the load."""
 
     endpoint: Endpoint
     connection: Connection
     reused: bool
     cost: float
     pool: Pool
-    health: Outliers
-    feed: Feed | None = None
+    outliers: Outliers
+    sender: RequestSender | None = None
 
     async def end(self) -> None:
-        """It is over, however it went."""
+        """Must be called once, whatever happened."""
         try:
-            if self.feed is not None:
-                await self.feed.end()
+            if self.sender is not None:
+                await self.sender.end()
         finally:
-            self.health.ended(self.endpoint)
-            self.pool.give(self.connection, self.cost)
+            self.outliers.ended(self.endpoint)  # after `failed` or `succeeded` without effect
+            self.pool.release(self.connection, self.cost)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer that has begun: its head, and the connection its body comes from."""
+class UpstreamResponse:
+    """A response that has started: its head, and the connection its body comes from."""
 
     head: Head
     connection: Connection
-    silence: float
-    """Seconds without a byte after which the server is given up."""
-    visit: Visit
+    read_timeout: float
+    """Seconds without a byte after which the server counts as failed."""
+    attempt: Attempt
 
     async def end(self) -> None:
-        """Must be called, whether the answer was read or not."""
-        await self.visit.end()
+        """Must be called, whether the body was read or not."""
+        await self.attempt.end()
 
 
 @dataclass(slots=True)
-class _Trial:
-    """What one request has seen so far."""
+class _Progress:
+    """The attempts at one request so far."""
 
     route: Route
     body: Body
     record: RequestRecord
     tried: set[Endpoint] = field(default_factory=set)
-    again: Endpoint | None = None
-    """To be tried once more on a fresh connection."""
+    retry_fresh: Endpoint | None = None
+    """To be tried once more, over a new connection."""
 
 
 class Attempts:
-    """What the attempts of all requests share."""
+    """Makes attempts; holds what those of all requests share."""
 
     def __init__(self, pools: PoolManager, picker: EndpointPicker, metrics: RouterMetrics) -> None:
         self._pools = pools
         self.picker = picker
         self._metrics = metrics
-        self._turns = itertools.count()
+        self._rotation = itertools.count()
         self._budgets: dict[str, RetryBudget] = {}
 
     async def open(
         self, request: Request, route: Route, body: Body, cost: RequestCost, record: RequestRecord
-    ) -> Answer:
-        """The answer of one of the route's servers; must be ended.
+    ) -> UpstreamResponse:
+        """The response of one of the route's servers; must be ended.
 
-        Raises Unreachable when none could be tried, UpstreamFailed when one broke off and the
-        request must not be sent again, Timeout when it stayed silent, ClientGone when the client
-        left.
+        Raises Unreachable when no server could be tried, UpstreamFailed when one closed the
+        connection and the request must not be sent again, Timeout when it sent nothing,
+        ClientDisconnect.
         """
-        trial = _Trial(route, body, record)
+        progress = _Progress(route, body, record)
         budget = self._budget(route)
         budget.earn()
-        turn = next(self._turns)
+        rotation = next(self._rotation)
         while True:
-            endpoint = trial.again or self.picker.choose(route, trial.tried, cost, turn)
+            endpoint = progress.retry_fresh or self.picker.pick(
+                route, progress.tried, cost, rotation
+            )
             if endpoint is None:
                 raise Unreachable
             if record.attempts:
                 self._metrics.retries.labels(route.model).inc()
             record.attempts += 1
             record.endpoint = endpoint.name
-            visit = await self._visit(trial, endpoint, cost.units)
-            if visit is None:
+            attempt = await self._connect(progress, endpoint, cost.units)
+            if attempt is None:
                 continue
             head = None
             try:
-                head_bytes = _head_for(request, endpoint, body)
-                client = client_of(request.scope)
-                visit.feed = Feed(visit.connection, head_bytes, body, client)
-                head = await self._head(trial, visit, budget)
+                head_bytes = _request_head(request, endpoint, body)
+                client = client_of(request)
+                attempt.sender = RequestSender(attempt.connection, head_bytes, body, client)
+                head = await self._read_head(progress, attempt, budget)
             finally:
                 if head is None:
-                    await visit.end()
+                    await attempt.end()
             if head is not None:
-                self.picker.health.succeeded(endpoint)
-                return Answer(head, visit.connection, silence_limit(route), visit)
+                self.picker.outliers.succeeded(endpoint)
+                return UpstreamResponse(head, attempt.connection, read_timeout(route), attempt)
 
-    async def _visit(self, trial: _Trial, endpoint: Endpoint, cost: float) -> Visit | None:
-        """A connection to the server, None when it cannot be reached."""
-        pool, health = self._pools.of(endpoint), self.picker.health
-        health.begun(endpoint)
+    async def _connect(
+        self, progress: _Progress, endpoint: Endpoint, cost: float
+    ) -> Attempt | None:
+        """An attempt with a connection to the server; None when it cannot be reached."""
+        pool, outliers = self._pools.of(endpoint), self.picker.outliers
+        outliers.started(endpoint)
         try:
-            connection, reused = await pool.take(fresh=trial.again is not None, cost=cost)
+            fresh = progress.retry_fresh is not None
+            connection, reused = await pool.acquire(fresh=fresh, cost=cost)
         except ConnectFailed:
-            self._failed(trial, endpoint, "connect")
+            self._failed(progress, endpoint, "connect")
             return None
         except BaseException:
-            health.ended(endpoint)
+            outliers.ended(endpoint)
             raise
-        return Visit(endpoint, connection, reused, cost, pool, health)
+        return Attempt(endpoint, connection, reused, cost, pool, outliers)
 
-    async def _head(self, trial: _Trial, visit: Visit, budget: RetryBudget) -> Head | None:
-        """The head of the answer, None when the request is to be sent again."""
-        endpoint = visit.endpoint
-        silence = silence_limit(trial.route)
+    async def _read_head(
+        self, progress: _Progress, attempt: Attempt, budget: RetryBudget
+    ) -> Head | None:
+        """The head of the response; None when the request is to be sent again."""
+        endpoint, route = attempt.endpoint, progress.route
+        seconds = read_timeout(route)
         try:
-            head = await visit.connection.read_head(silence)
+            head = await attempt.connection.read_head(seconds)
         except UpstreamLost as error:
-            if visit.reused and trial.again is None and trial.body.replayable:
-                trial.again = endpoint
+            # Servers close idle connections at any time; that is no failure of this request.
+            if attempt.reused and progress.retry_fresh is None and progress.body.replayable:
+                progress.retry_fresh = endpoint
                 return None
-            self._failed(trial, endpoint, "lost")
-            if not self._may_repeat(trial, budget):
+            self._failed(progress, endpoint, "lost")
+            if not self._may_repeat(progress, budget):
                 raise UpstreamFailed(
-                    f"The server of {trial.route.model!r} broke off before it answered."
+                    f"The server of {route.model!r} closed the connection before its response."
                 ) from error
             return None
         except UpstreamSilent as error:
-            self._failed(trial, endpoint, "silent")
+            self._failed(progress, endpoint, "silent")
             raise Timeout(
-                f"The server of {trial.route.model!r} did not answer within {silence:g} s."
+                f"The server of {route.model!r} did not respond within {seconds:g} s."
             ) from error
-        elsewhere = trial.route.spec.engine is Engine.REMOTE
-        if head.status != NOT_READY or elsewhere or not trial.body.replayable:
+        remote = route.spec.engine is Engine.REMOTE
+        if head.status != NOT_READY or remote or not progress.body.replayable:
             return head
-        # It starts or drains: another one may take the request, or this one in a moment.
-        trial.tried.add(endpoint)
-        trial.again = None
-        self._metrics.upstream_errors.labels(trial.route.model, "not_ready").inc()
+        # It starts or drains: another server may accept the request, or this one a moment later.
+        progress.tried.add(endpoint)
+        progress.retry_fresh = None
+        self._metrics.upstream_errors.labels(route.model, "not_ready").inc()
         return None
 
-    def _may_repeat(self, trial: _Trial, budget: RetryBudget) -> bool:
-        if not trial.body.replayable or trial.record.repeats >= MOST_REPEATS:
+    def _may_repeat(self, progress: _Progress, budget: RetryBudget) -> bool:
+        if not progress.body.replayable or progress.record.repeats >= MAX_REPEATS:
             return False
-        trial.record.repeats += 1
+        progress.record.repeats += 1
         return budget.spend()
 
-    def _failed(self, trial: _Trial, endpoint: Endpoint, kind: str) -> None:
-        trial.tried.add(endpoint)
-        trial.again = None
-        self._metrics.upstream_errors.labels(trial.route.model, kind).inc()
-        if self.picker.health.failed(endpoint, at_once=kind == "connect"):
-            self._metrics.ejections.labels(trial.route.model).inc()
+    def _failed(self, progress: _Progress, endpoint: Endpoint, kind: str) -> None:
+        progress.tried.add(endpoint)
+        progress.retry_fresh = None
+        self._metrics.upstream_errors.labels(progress.route.model, kind).inc()
+        if self.picker.outliers.failed(endpoint, at_once=kind == "connect"):
+            self._metrics.ejections.labels(progress.route.model).inc()
 
     def _budget(self, route: Route) -> RetryBudget:
         budget = self._budgets.get(route.model)
@@ -204,19 +212,19 @@ class Attempts:
             budget = self._budgets[route.model] = RetryBudget()
         return budget
 
-    def forget(self, known: frozenset[str]) -> None:
-        """Keep nothing of models that are gone."""
-        for model in self._budgets.keys() - known:
+    def retain(self, models: frozenset[str]) -> None:
+        """Drop the budgets of all other models."""
+        for model in self._budgets.keys() - models:
             del self._budgets[model]
 
 
-def silence_limit(route: Route) -> float:
-    """Seconds a server may send nothing: a full wait in its queue and a full run, twice the time
-    the server gives a request, so that it always times out first."""
+def read_timeout(route: Route) -> float:
+    """Seconds a server may send nothing: a full wait in its queue and a full run, twice the
+    request timeout of the server, so that the server always times out first."""
     return 2 * route.spec.limits.request_timeout
 
 
-def _head_for(request: Request, endpoint: Endpoint, body: Body) -> bytes:
+def _request_head(request: Request, endpoint: Endpoint, body: Body) -> bytes:
     target: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     if query := request.scope["query_string"]:
         target += b"?" + query

@@ -1,4 +1,4 @@
-"""Forwards one request to a server of its model: retries, falls back, waits while there is none."""
+"""Forwards a request to a server of its model or of the fallback; waits while none is ready."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import Envelope
 from fleet_router.routing.table import Route
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 
 
 @dataclass(slots=True)
 class Forward:
-    """One request in progress.
-
-    `attempts`, `waiting_room` and `metrics` are shared by all requests; the rest is this one's.
-    """
+    """One request in progress. `attempts`, `waiting_room` and `metrics` are shared by all."""
 
     attempts: Attempts
     waiting_room: WaitingRoom
@@ -39,9 +36,9 @@ class Forward:
     renamed: bool = False
 
     async def run(self, route: Route) -> None:
-        """Send a response for `route`. Raises FleetError, ClientGone or ClientDisconnect."""
+        """Send a response for `route`. Raises FleetError or ClientDisconnect."""
         try:
-            await self._until_answered(route)
+            await self._run(route)
         except FleetError as error:
             if not self.writer.opened:
                 raise
@@ -50,8 +47,8 @@ class Forward:
         finally:
             self.wait.leave()
 
-    async def _until_answered(self, route: Route) -> None:
-        """While waiting, the record names the model that was asked for, not a fallback."""
+    async def _run(self, route: Route) -> None:
+        """While waiting, the record has the requested model, not a fallback."""
         while True:
             for candidate in self._candidates(route):
                 if await self._try(candidate, route):
@@ -60,7 +57,7 @@ class Forward:
             route = await self._wait_for_server(route)
 
     def _candidates(self, route: Route) -> Iterator[Route]:
-        """The route, then its fallback; only those that have servers."""
+        """The route, then its fallback; only those with servers."""
         if route.endpoints:
             yield route
         table = self.waiting_room.routes.table
@@ -69,15 +66,15 @@ class Forward:
         if fallback is None or fallback.model == route.model or not fallback.endpoints:
             return
         if fallback.spec.task is route.spec.task:
-            # The model asked for should still start: the next request may find it ready.
+            # The requested model should still start: it may be ready for the next request.
             self.waiting_room.wake(route)
             yield fallback
 
-    async def _try(self, candidate: Route, asked: Route) -> bool:
-        """Whether a server of `candidate` answered the request for `asked`."""
+    async def _try(self, candidate: Route, requested: Route) -> bool:
+        """Whether a server of `candidate` responded to a request for `requested`."""
         record, body = self.record, self.envelope.body
         record.model = candidate.model
-        record.fallback_for = asked.model if candidate is not asked else ""
+        record.fallback_for = requested.model if candidate is not requested else ""
         record.cold = self.wait.waited
         record.held_ms = self.wait.seconds * 1000
         name = self._name_for(candidate)
@@ -85,58 +82,62 @@ class Forward:
             await body.rename(name)
             self.renamed = True
         try:
-            answer = await self.attempts.open(
+            response = await self.attempts.open(
                 self.request, candidate, body, self.envelope.cost, record
             )
         except Unreachable:
             return False
         try:
-            if answer.connection.request_sent:
-                await body.close()
-            if candidate is asked:
-                self.wait.answered()
+            if response.connection.request_sent:
+                await body.close()  # frees memory while the response is generated
+            if candidate is requested:
+                self.wait.served()
             else:
                 self.wait.leave()
-                self.metrics.fallbacks.labels(asked.model, candidate.model).inc()
-            await relay(answer, self.writer, record, self.metrics)
+                self.metrics.fallbacks.labels(requested.model, candidate.model).inc()
+            await relay(response, self.writer, record, self.metrics)
         finally:
-            await answer.end()
+            await response.end()
         return True
 
     def _name_for(self, route: Route) -> str | None:
-        """The model id to write into the body; None leaves the client's."""
-        asked = self.envelope.model
-        if route.sends:
-            return route.sends if route.sends != asked or self.renamed else None
-        if self.renamed or (asked is not None and asked not in route.spec.ids):
+        """The model id to write into the body; None keeps the client's."""
+        requested = self.envelope.model
+        if route.upstream_model:
+            kept = route.upstream_model == requested and not self.renamed
+            return None if kept else route.upstream_model
+        if self.renamed or (requested is not None and requested not in route.spec.ids):
             return route.model
         return None
 
     async def _wait_for_server(self, route: Route) -> Route:
-        """Wait until another try may succeed; streams get heartbeats, and clients may leave."""
-        beat = self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
-        due = self.writer.beaten_at + beat
-        work = self.wait.wait(route, due - self.wait.seconds if beat else None)
+        """Wait until another try may succeed; streams get heartbeats meanwhile.
+
+        Raises as `_while_connected`.
+        """
+        interval = self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
+        due = self.writer.heartbeat_at + interval
+        work = self.wait.wait(route, due - self.wait.seconds if interval else None)
         newest = await self._while_connected(work)
-        if beat and self.wait.seconds >= due:
+        if interval and self.wait.seconds >= due:
             self.record.cold = True
-            await self.writer.beat(self.wait.seconds)
+            await self.writer.heartbeat(self.wait.seconds)
         return newest
 
     async def _while_connected(self, work: Coroutine[Any, Any, Route]) -> Route:
-        """The result of `work`. Raises ClientGone, and what reading the body raises.
+        """The result of `work`. Raises ClientDisconnect, and what reading the body raises.
 
-        A client that is still sending its body can only be seen to leave by reading on.
+        While a client is sending its body, a disconnect is noticed only by reading the body.
         """
         body = self.envelope.body
-        if body.whole:
-            return await or_gone(self.request, work)
-        waiting, reading = asyncio.ensure_future(work), asyncio.ensure_future(body.read_on())
+        if body.complete:
+            return await run_while_connected(self.request, work)
+        waiting, reading = asyncio.ensure_future(work), asyncio.ensure_future(body.read_rest())
         try:
             await asyncio.wait((waiting, reading), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
-                return await or_gone(self.request, waiting)
+                return await run_while_connected(self.request, waiting)
             return waiting.result()
         finally:
             for task in (waiting, reading):

@@ -1,41 +1,28 @@
-"""The ASGI app for allow-listed paths: find the model, forward the request, stream the response.
-
-Each request works on one snapshot of the routes.
-"""
+"""The ASGI app for allow-listed paths: finds the model and forwards the request."""
 
 from __future__ import annotations
-
-import logging
 
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
-from fleet_contract.errors import FleetError, InternalError, NotReady, TooLarge
-from fleet_router.callers import request_record
+from fleet_contract.errors import NotReady, TooLarge
 from fleet_router.callers.auth import Auth
-from fleet_router.callers.request_record import RequestRecord
+from fleet_router.callers.request_record import RequestRecord, record_of
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
-from fleet_router.request.byte_budget import DISK_BYTES, ByteBudget, bound
+from fleet_router.request.byte_budget import DISK_BYTES, ByteBudget, memory_limit
 from fleet_router.request.envelope import Envelope, PathLimits, body_limit, open_envelope
 from fleet_router.routing.paths import PATHS, PathRule
-from fleet_router.routing.select import choose_route, everything
+from fleet_router.routing.select import allow_all, select_route
 from fleet_router.routing.table import LiveRoutes, Route
-from fleet_web import errors
-from fleet_web.body import ClientDisconnect
-from fleet_web.disconnect import ClientGone
-from fleet_web.logs import event
-
-logger = logging.getLogger(__name__)
-
-CLIENT_LEFT = 499
+from fleet_web.errors import status_of
 
 
 class Proxy:
-    """Every request gets a response: a model server's, or an error in OpenAI's shape."""
+    """Raises FleetError and ClientDisconnect; each request uses one snapshot of the routes."""
 
     def __init__(
         self,
@@ -50,30 +37,22 @@ class Proxy:
         self._attempts = attempts
         self._waiting_room = waiting_room
         self._metrics = metrics
-        self._memory = ByteBudget(bound())
+        self._memory = ByteBudget(memory_limit())
         self._disk = ByteBudget(DISK_BYTES)
         self._limits = PathLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = request_record.of(scope)
+        record = record_of(scope)
         rule = PATHS[scope["path"]]
         record.path = rule.path
         try:
-            await self._answer(Request(scope, receive), rule, send, record)
-        except (ClientDisconnect, ClientGone):
-            record.status = CLIENT_LEFT
-        except FleetError as error:
-            if error.status >= 500:
-                event(logger, "request_failed", level=logging.WARNING, error=error.message)
-            await errors.response(error)(scope, receive, send)
+            await self._handle(Request(scope, receive), rule, send, record)
         except Exception as error:
-            logger.error("unexpected error on %s", rule.path, exc_info=error)
-            record.status = InternalError.status
-            if not record.begun:
-                answer = InternalError("The router had an error while answering this request.")
-                await errors.response(answer)(scope, receive, send)
+            # A response that has started keeps its status: only the record can tell of the failure.
+            record.status = status_of(error)
+            raise
 
-    async def _answer(
+    async def _handle(
         self, request: Request, rule: PathRule, send: Send, record: RequestRecord
     ) -> None:
         quota = self._auth.identify(request.scope["headers"])
@@ -81,14 +60,14 @@ class Proxy:
             record.key = quota.key.name
         table = self._routes.table
         if table is None:
-            raise NotReady("The router does not know its models yet.", retry_after=1)
+            raise NotReady("The router has not loaded its models yet.", retry_after=1)
         limit = self._limits.of(table, rule)
         envelope = await open_envelope(
-            request, rule, limit, self._memory, self._disk, prefix=table.hashes
+            request, rule, limit, self._memory, self._disk, prefix=table.uses_prefix_hash
         )
         try:
-            may_use = quota.key.may_use if quota is not None else everything
-            route = choose_route(table, rule, envelope.model, may_use)
+            may_use = quota.key.may_use if quota is not None else allow_all
+            route = select_route(table, rule, envelope.model, may_use)
             record.model = route.model
             _check_size(route, rule, envelope.body.length)
             record.images = envelope.cost.images

@@ -1,7 +1,4 @@
-"""The way of an answer to its client: opened once, and how it ends when it was opened too early.
-
-`carry` makes one for each request; `relay` writes to it.
-"""
+"""Writes a response to its client, as an event stream with heartbeats while a model starts."""
 
 from __future__ import annotations
 
@@ -12,22 +9,23 @@ from starlette.types import Send
 
 from fleet_router.upstream.headers import EVENT_STREAM, UNBUFFERED, Headers
 
-BEAT = b": waiting for a server of this model\n\n"
+HEARTBEAT = b": waiting for a server of this model\n\n"
 
 
 class ResponseWriter:
-    """`send` is ASGI's; it waits while the client is slow, and fleet_web bounds how long."""
+    """`send` is ASGI's; it waits while the client reads slowly, and fleet_web bounds how long."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.opened = False
-        """Whether an event stream was begun before its answer."""
-        self.beaten_at = 0.0
+        """Whether an event stream was started before there was a response."""
+        self.heartbeat_at = 0.0
+        """Seconds of waiting at the last heartbeat."""
 
-    async def beat(self, seconds: float) -> None:
-        """Tell a client, after `seconds` of waiting, that its stream will come. From now on its
-        status is 200, and only events can tell of errors."""
-        self.beaten_at = seconds
+    async def heartbeat(self, seconds: float) -> None:
+        """Send a comment after `seconds` of waiting. From then on the status is 200, and errors
+        can only be events."""
+        self.heartbeat_at = seconds
         if not self.opened:
             self.opened = True
             headers = [
@@ -36,16 +34,16 @@ class ResponseWriter:
                 UNBUFFERED,
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self.send(BEAT, more=True)
+        await self.send(HEARTBEAT, more=True)
 
     async def start(self, status: int, headers: Headers) -> None:
-        """Begin the answer, unless `beat` did."""
+        """Start the response, unless `heartbeat` did."""
         if not self.opened:
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def send(self, piece: bytes, *, more: bool) -> None:
-        """Send a piece of the body; waits while the client is slow to take it."""
-        await self._send({"type": "http.response.body", "body": piece, "more_body": more})
+    async def send(self, chunk: bytes, *, more: bool) -> None:
+        """Send a chunk of the body; waits while the client reads slowly."""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
 
     async def end(self, error: Any) -> None:
         """End an opened stream with an error body as its last event."""
@@ -53,6 +51,6 @@ class ResponseWriter:
 
 
 def error_event(body: Any, tail: bytes) -> bytes:
-    """The error body as an event of its own, after a stream whose last bytes are `tail`."""
+    """The error body as an event, after a stream whose last bytes are `tail`."""
     separator = b"" if not tail or tail.endswith(b"\n\n") else b"\n\n"
     return separator + b"data: " + orjson.dumps(body) + b"\n\n"

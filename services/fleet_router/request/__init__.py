@@ -1,1 +1,1 @@
-"""Reading a client's request within its limits."""
+"""Reads a client's request within its limits."""

@@ -1,6 +1,6 @@
-"""What is sent to a model server as the request's body: the client's own bytes.
+"""Request bodies as they are sent to a model server: the client's bytes, in memory or streamed.
 
-Only where another model answers than the one asked for is its name exchanged.
+They are changed only if the upstream model has another name than the requested one.
 """
 
 from __future__ import annotations
@@ -16,39 +16,41 @@ from fleet_router.request.byte_budget import ByteBudget
 from fleet_router.request.spool import Spool
 
 THREAD_BYTES = 1024 * 1024
-"""Bodies beyond this are parsed in a thread."""
+"""Longer bodies are parsed in a thread."""
 FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
 
 
 class Body(Protocol):
-    """A body; `length` None means unknown, `replayable` that it can be sent once more."""
+    """A body that can be sent to a server."""
 
     @property
-    def length(self) -> int | None: ...
+    def length(self) -> int | None:
+        """Bytes; None if unknown."""
 
     @property
-    def replayable(self) -> bool: ...
+    def replayable(self) -> bool:
+        """Whether it can be sent once more."""
 
     @property
-    def at_hand(self) -> bytes | None:
-        """All of it, where it lies in memory."""
+    def in_memory(self) -> bytes | None:
+        """The whole body, if it is in memory."""
 
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes, in order; may raise what reading from the client raises."""
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes in order. Raises what reading from the client raises."""
 
     @property
-    def whole(self) -> bool:
-        """Whether all of it has been read from the client."""
+    def complete(self) -> bool:
+        """Whether all of it was read from the client."""
 
-    async def read_on(self) -> None:
-        """Take what the client still sends, until the body is whole. Raises what reading from the
-        client raises; may be cancelled, and called again."""
+    async def read_rest(self) -> None:
+        """Read from the client until the body is complete. Raises what reading from the client
+        raises; may be cancelled and called again."""
 
     async def rename(self, model: str) -> None:
-        """Have the body ask for `model` when it is sent the next time."""
+        """Replace the name of the model from the next time the body is sent."""
 
     async def close(self) -> None:
-        """Give back memory and files; idempotent, and nothing can be read afterwards."""
+        """Free memory and files; idempotent. Nothing can be read afterwards."""
 
 
 def _nothing() -> None:
@@ -57,22 +59,22 @@ def _nothing() -> None:
 
 @dataclass(slots=True)
 class WholeBody:
-    """A body that lies in memory; `release` is called when it is not needed any more."""
+    """A body in memory; `release` is called once it is not needed any more."""
 
     data: bytes
     release: Callable[[], None]
     replayable: bool = True
-    whole: bool = True
+    complete: bool = True
 
     @property
     def length(self) -> int:
         return len(self.data)
 
     @property
-    def at_hand(self) -> bytes:
+    def in_memory(self) -> bytes:
         return self.data
 
-    async def read_on(self) -> None:
+    async def read_rest(self) -> None:
         return
 
     async def rename(self, model: str) -> None:
@@ -81,7 +83,7 @@ class WholeBody:
         else:
             self.data = renamed(self.data, model)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         yield self.data
 
     async def close(self) -> None:
@@ -92,10 +94,10 @@ class WholeBody:
 
 @dataclass(slots=True)
 class StreamedBody:
-    """What was read already, kept in `spool`, and the rest as the client sends it.
+    """The beginning of a body, kept in `spool`, and the rest as the client sends it.
 
-    `span` is where the name of its model lies, in what was read; (0, 0) when it has none. `disk`
-    bounds what all bodies together take of it while they wait for a server.
+    `span` is the range of the model's name in the beginning; (0, 0) if there is none. `disk` bounds
+    the bytes that all bodies together may spool while they wait for a server.
     """
 
     spool: Spool
@@ -104,37 +106,37 @@ class StreamedBody:
     disk: ByteBudget
     span: tuple[int, int] = (0, 0)
     boundary: bytes = b""
-    whole: bool = field(default=False, init=False)
+    complete: bool = field(default=False, init=False)
     started: bool = field(default=False, init=False)
     _name: bytes | None = field(default=None, init=False)
-    _coming: asyncio.Task[bytes | None] | None = field(default=None, init=False)
-    _taken: int = field(default=0, init=False)
+    _next_chunk: asyncio.Task[bytes | None] | None = field(default=None, init=False)
+    _reserved: int = field(default=0, init=False)
 
     @property
     def replayable(self) -> bool:
-        return self.whole or not self.started
+        return self.complete or not self.started
 
-    async def read_on(self) -> None:
-        while not self.whole:
-            piece = await asyncio.shield(self._next())
-            if piece is None:
-                self.whole, self._coming = True, None
-            elif self.disk.try_take(len(piece)):
-                self._coming = None
-                self._taken += len(piece)
-                await self.spool.add(piece)
-            else:  # no room: the client waits for a server as well, and is not heard
+    async def read_rest(self) -> None:
+        while not self.complete:
+            chunk = await asyncio.shield(self._read_chunk())
+            if chunk is None:
+                self.complete, self._next_chunk = True, None
+            elif self.disk.try_acquire(len(chunk)):
+                self._next_chunk = None
+                self._reserved += len(chunk)
+                await self.spool.add(chunk)
+            else:  # The budget is used up: stop reading, so that the client has to wait.
                 await asyncio.get_running_loop().create_future()
 
-    def _next(self) -> asyncio.Task[bytes | None]:
-        """The next piece the client sends: a task that outlives whoever awaited it, for what it
+    def _read_chunk(self) -> asyncio.Task[bytes | None]:
+        """The task that reads the next chunk. It outlives a cancelled caller, because the bytes it
         reads must not be lost."""
-        if self._coming is None:
-            self._coming = asyncio.ensure_future(anext(self.rest, None))
-        return self._coming
+        if self._next_chunk is None:
+            self._next_chunk = asyncio.ensure_future(anext(self.rest, None))
+        return self._next_chunk
 
     @property
-    def at_hand(self) -> None:
+    def in_memory(self) -> None:
         return None
 
     async def rename(self, model: str) -> None:
@@ -147,49 +149,49 @@ class StreamedBody:
             self.length += len(name) - old
         self._name = name
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncIterator[bytes]:
         self.started = True
-        pieces = self.spool.pieces()
+        chunks = self.spool.chunks()
         if self._name is not None:
-            pieces = replaced(pieces, *self.span, self._name)
-        async for piece in pieces:
-            yield piece
-        if self.whole:
+            chunks = replaced(chunks, *self.span, self._name)
+        async for chunk in chunks:
+            yield chunk
+        if self.complete:
             return
-        await self._forget()
-        if self._coming is not None and (waited_for := await self._coming) is not None:
-            yield waited_for
-        async for piece in self.rest:
-            yield piece
+        await self._free()
+        if self._next_chunk is not None and (pending := await self._next_chunk) is not None:
+            yield pending
+        async for chunk in self.rest:
+            yield chunk
 
     async def close(self) -> None:
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.gather(self._coming, return_exceptions=True)
-        await self._forget()
+        if self._next_chunk is not None:
+            self._next_chunk.cancel()
+            await asyncio.gather(self._next_chunk, return_exceptions=True)
+        await self._free()
 
-    async def _forget(self) -> None:
-        taken, self._taken = self._taken, 0
-        self.disk.give(taken)
+    async def _free(self) -> None:
+        reserved, self._reserved = self._reserved, 0
+        self.disk.release(reserved)
         await self.spool.close()
 
 
 async def replaced(
-    pieces: AsyncIterator[bytes], start: int, end: int, new: bytes
+    chunks: AsyncIterator[bytes], start: int, end: int, new: bytes
 ) -> AsyncIterator[bytes]:
-    """The bytes of `pieces` with those from `start` to `end` replaced by `new`."""
+    """The bytes of `chunks` with those from `start` to `end` replaced by `new`."""
     at = 0
-    async for piece in pieces:
-        until = at + len(piece)
+    async for chunk in chunks:
+        until = at + len(chunk)
         if at <= start < until or (start == at == 0):
-            yield piece[: start - at] + new
+            yield chunk[: start - at] + new
         elif until <= start:
-            yield piece
+            yield chunk
         if until > end:
-            yield piece[max(0, end - at) :]
+            yield chunk[max(0, end - at) :]
         at = until
 
 
 def renamed(data: bytes, model: str) -> bytes:
-    """A JSON object with another `model`; the rest means the same, written anew."""
+    """A JSON object with another `model`, serialized again."""
     return orjson.dumps({**orjson.loads(data), "model": model})

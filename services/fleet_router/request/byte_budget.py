@@ -1,4 +1,4 @@
-"""Bounds what request bodies may take of the memory. Made by `proxy`, used by `envelope`."""
+"""Bounds the bytes of all request bodies, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from pathlib import Path
 
 from fleet_contract.errors import QueueFull
 
-MOST_BYTES = 512 * 1024 * 1024
+MAX_MEMORY_BYTES = 512 * 1024 * 1024
 DISK_BYTES = 1024 * 1024 * 1024
-"""What uploads may take of the disk while they wait for a server."""
+"""Bound for uploads that wait for a server."""
 SHARE = 0.4
-"""Part of the container's memory that bodies may take."""
+"""Share of the container's memory for bodies."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
 class ByteBudget:
-    """Bounds the bytes of all bodies that are held at once."""
+    """A number of bytes that bodies share."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
 
-    def take(self, size: int) -> None:
-        """Raises QueueFull when the bound is reached."""
+    def acquire(self, size: int) -> None:
+        """Reserve bytes. Raises QueueFull if too few are left."""
         if size > self._left:
-            raise QueueFull("The router holds too many request bodies.", retry_after=1)
+            raise QueueFull("Request bodies use up the memory of the router.", retry_after=1)
         self._left -= size
 
-    def try_take(self, size: int) -> bool:
-        """Whether there was room for it."""
+    def try_acquire(self, size: int) -> bool:
+        """Reserve bytes; False if too few are left."""
         if size > self._left:
             return False
         self._left -= size
         return True
 
-    def give(self, size: int) -> None:
-        """Give back what was taken."""
+    def release(self, size: int) -> None:
+        """Return reserved bytes."""
         self._left += size
 
 
-def bound(cgroup: Path = CGROUP) -> int:
-    """Bytes that bodies may take: 512 MiB, or a part of the container's memory where that is less.
+def memory_limit(cgroup: Path = CGROUP) -> int:
+    """Bytes for bodies in memory: 512 MiB, or 40 % of the container's memory if that is less.
 
     Formats: docs.kernel.org/admin-guide/cgroup-v2.html (memory.max: bytes or "max") and cgroup v1's
     memory.limit_in_bytes.
     """
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
-            return min(MOST_BYTES, int(int((cgroup / name).read_text()) * SHARE))
+            return min(MAX_MEMORY_BYTES, int(int((cgroup / name).read_text()) * SHARE))
         except (OSError, ValueError):
             continue
-    return MOST_BYTES
+    return MAX_MEMORY_BYTES

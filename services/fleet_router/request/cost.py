@@ -1,7 +1,4 @@
-"""What the router reads of a JSON body besides its model: how heavy it is and how it begins. Pure.
-
-`envelope` peeks once; `balance` weighs servers by `cost` and finds the one that has seen `prefix`.
-"""
+"""The estimated cost of a request and a hash of its leading texts, for load balancing. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +7,21 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 PROMPT_BYTES = 2048
-"""Bytes of a prompt that weigh as much as one request: about 500 tokens to read."""
+"""Bytes of a prompt per unit: prefill of about 500 tokens."""
 NEW_TOKENS = 128
-"""New tokens that do: writing is some ten times dearer than reading."""
+"""New tokens per unit: generating costs about ten times as much as prefill."""
 DEFAULT_NEW_TOKENS = 256
 IMAGE_COST = 2.0
 AUDIO_BYTES = 512 * 1024
-"""Bytes of a recording that do: half a minute, compressed."""
-MOST = 1000.0
+"""Bytes of a recording per unit: half a minute, compressed."""
+MAX_UNITS = 1000.0
 LEADING_CHARS = 1024
-"""Characters of each leading text that count: the rest of a long one changes nothing."""
+"""Characters of each leading text that are hashed."""
 
 
 class RequestCost(NamedTuple):
-    """`cost` is 1 for a small request; `prefix` is b"" where nothing could be shared; `images`
-    counts those in its messages."""
+    """`units` is 1 for a small request; `prefix` is the hash of the leading texts, b"" if there are
+    none; `images` is the number of images in the messages."""
 
     streams: bool = False
     units: float = 1.0
@@ -33,12 +30,13 @@ class RequestCost(NamedTuple):
 
 
 def of_upload(length: int | None) -> RequestCost:
-    """A form: its recording's bytes stand for seconds."""
-    return RequestCost(units=min(MOST, 1.0 + (length or 0) / AUDIO_BYTES))
+    """The cost of a form, by the size of its recording."""
+    return RequestCost(units=min(MAX_UNITS, 1.0 + (length or 0) / AUDIO_BYTES))
 
 
 def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> RequestCost:
-    """A JSON body of `size` bytes; wrong types in it are for the model server to refuse."""
+    """The cost of a JSON body of `size` bytes. Wrong types are ignored: the model server refuses
+    them."""
     streams = body.get("stream") is True
     leading = _digest(body) if prefix else b""
     messages = body.get("messages")
@@ -46,20 +44,20 @@ def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> RequestCost
         cost = 1.0 + size / PROMPT_BYTES
         if "prompt" in body or "max_output_tokens" in body:
             cost += _new_tokens(body) / NEW_TOKENS
-        return RequestCost(streams, min(MOST, cost), leading)
+        return RequestCost(streams, min(MAX_UNITS, cost), leading)
     images, image_bytes = _images(messages)
     cost = 1.0 + (size - image_bytes) / PROMPT_BYTES
     cost += IMAGE_COST * images + _new_tokens(body) / NEW_TOKENS
-    return RequestCost(streams, min(MOST, cost), leading, images)
+    return RequestCost(streams, min(MAX_UNITS, cost), leading, images)
 
 
 def _digest(body: dict[str, Any]) -> bytes:
     digest = hashlib.blake2b(digest_size=8)
-    begun = False
-    for piece in _leading(body):
-        begun = True
-        digest.update(piece)
-    return digest.digest() if begun else b""
+    found = False
+    for text in _leading(body):
+        found = True
+        digest.update(text)
+    return digest.digest() if found else b""
 
 
 def _new_tokens(body: dict[str, Any]) -> int:
@@ -71,8 +69,8 @@ def _new_tokens(body: dict[str, Any]) -> int:
 
 
 def _leading(body: dict[str, Any]) -> Iterator[bytes]:
-    """What later turns of a conversation, or the same question again, begin with: the adapter,
-    all up to the first user message, images by their digest."""
+    """What later turns of a conversation start with as well: the adapter and everything up to the
+    first user message; images by their digest."""
     adapter = body.get("adapter") or body.get("lora")
     if isinstance(adapter, str):
         yield b"a" + adapter.encode(errors="replace")
@@ -109,14 +107,14 @@ def _content(content: Any) -> Iterator[bytes]:
 
 
 def image_url(part: dict[str, Any]) -> str:
-    """The address of an image part, "" for none."""
+    """The URL of an image part, "" if it has none."""
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     return url if isinstance(url, str) else ""
 
 
 def _images(messages: list[Any]) -> tuple[int, int]:
-    """How many images the messages hold, and the bytes of their addresses."""
+    """The number of images in the messages, and the size of their URLs."""
     urls = [
         url
         for message in messages

@@ -1,7 +1,7 @@
-"""Reads of a request's body no more than it takes to know its model. Called by `proxy`.
+"""Reads as much of a request's body as its model requires.
 
-A JSON body is read whole, within its limit, and only looked into: the bytes forwarded are the
-client's own. A multipart body is read up to its `model` field and streamed from there.
+A JSON body is read whole, within its limit, and forwarded as it is. A multipart body is read up to
+its `model` field and streamed from there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-import orjson
 from fastapi import Request
 
 from fleet_contract.errors import BadRequest
@@ -22,15 +21,15 @@ from fleet_router.request.multipart import ModelFinder
 from fleet_router.request.spool import Spool
 from fleet_router.routing.paths import BodyKind, PathRule
 from fleet_router.routing.table import RouteTable
-from fleet_web.body import chunks
+from fleet_web.body import chunks, parse_json
 
 FORM_BYTES = 1024 * 1024
-"""What a form may hold beside its recording."""
+"""Bound for the fields of a form besides its recording."""
 DEFAULT_LIMITS = Limits()
 
 
 class Envelope(NamedTuple):
-    """The model a request asks for, None when it names none, its body, and what `cost` saw."""
+    """The requested model (None if the body names none), the body and its cost."""
 
     model: str | None
     body: Body
@@ -38,20 +37,20 @@ class Envelope(NamedTuple):
 
 
 def body_limit(limits: Limits, kind: BodyKind) -> int:
-    """Bytes of a request body that a model takes."""
+    """Bytes that a model accepts."""
     if kind is BodyKind.MULTIPART:
         return limits.max_audio_bytes + FORM_BYTES
     return limits.max_body_bytes
 
 
 def path_limit(table: RouteTable, rule: PathRule) -> int:
-    """Bytes of a body while its model is not known yet: what the most generous model takes."""
+    """Bytes to read before the model is known: the largest limit of any model of the path."""
     candidates = [route.spec.limits for route in table.of_task(rule.task)] or [DEFAULT_LIMITS]
     return max(body_limit(limits, rule.kind) for limits in candidates)
 
 
 class PathLimits:
-    """`path_limit` of every path, worked out once for each table: a fleet may be large."""
+    """`path_limit` of every path, computed once for each table, since a fleet may be large."""
 
     def __init__(self) -> None:
         self._table: RouteTable | None = None
@@ -76,8 +75,8 @@ async def open_envelope(
     *,
     prefix: bool,
 ) -> Envelope:
-    """`memory` bounds the bodies of JSON, `disk` uploads that wait; `prefix` asks for a cost at how
-    the body begins too.
+    """Reads up to `limit` bytes. `memory` bounds JSON bodies, `disk` uploads that wait; with
+    `prefix`, the cost includes a hash of the leading texts.
 
     Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect.
     """
@@ -87,37 +86,28 @@ async def open_envelope(
 
 
 async def _open_json(request: Request, limit: int, memory: ByteBudget, prefix: bool) -> Envelope:
-    held = 0
-    pieces: list[bytes] = []
+    size = 0
+    received: list[bytes] = []
     try:
-        async for piece in chunks(request, limit):
-            memory.take(len(piece))
-            held += len(piece)
-            pieces.append(piece)
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        async for chunk in chunks(request, limit):
+            memory.acquire(len(chunk))
+            size += len(chunk)
+            received.append(chunk)
+        data = received[0] if len(received) == 1 else b"".join(received)
+        received.clear()  # not twice in memory while it is parsed
         if len(data) > THREAD_BYTES:
-            model, cost = await asyncio.to_thread(read_json, data, prefix)
+            model, cost = await asyncio.to_thread(inspect_json, data, prefix)
         else:
-            model, cost = read_json(data, prefix)
+            model, cost = inspect_json(data, prefix)
     except BaseException:
-        memory.give(held)
+        memory.release(size)
         raise
-    return Envelope(model, WholeBody(data, lambda: memory.give(held)), cost)
+    return Envelope(model, WholeBody(data, lambda: memory.release(size)), cost)
 
 
-def read_json(data: bytes, prefix: bool) -> tuple[str | None, RequestCost]:
-    """The field `model` of a JSON object, and a cost at the rest. Raises BadRequest."""
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        if not data.strip():
-            raise BadRequest(
-                "The body is empty; a JSON object is expected.", code="invalid_json"
-            ) from None
-        raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+def inspect_json(data: bytes, prefix: bool) -> tuple[str | None, RequestCost]:
+    """The field `model` of a JSON object, and the cost. Raises BadRequest."""
+    body = parse_json(data)
     model = body.get("model")
     return (None if model is None else _checked(model)), of_json(body, len(data), prefix)
 
@@ -148,9 +138,9 @@ async def _open_multipart(request: Request, limit: int, disk: ByteBudget) -> Env
 
 
 async def _find_model(finder: ModelFinder, rest: AsyncIterator[bytes], spool: Spool) -> str | None:
-    async for piece in rest:
-        await spool.add(piece)
-        finder.feed(piece)
+    async for chunk in rest:
+        await spool.add(chunk)
+        finder.feed(chunk)
         if finder.done:
             return _checked(finder.model)
     finder.finish()

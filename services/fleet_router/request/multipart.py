@@ -1,7 +1,4 @@
-"""Finds the `model` field in a multipart body as it streams by. Fed by `envelope`.
-
-Nothing else of the body is kept or judged; the model server reads it again.
-"""
+"""Finds the `model` field of a multipart body; other fields are neither kept nor checked."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ MAX_FIELD_BYTES = 1024
 
 
 class ModelFinder:
-    """`feed` it the body; `done` turns true once the field was read whole, in `model`."""
+    """`feed` it the body in chunks; `done` is true once `model` has the whole field."""
 
     def __init__(self, content_type: str) -> None:
         """Raises BadRequest when the type is not multipart/form-data with a boundary."""
@@ -20,37 +17,37 @@ class ModelFinder:
         self.boundary = self._parser.boundary
         self.model: str | None = None
         self.span = (0, 0)
-        """Where in the body the bytes of `model` lie; (0, 0) without one."""
+        """Range of the field's bytes in the body; (0, 0) without the field."""
         self.done = False
         self._inside = False
         self._value = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Read on. Raises BadRequest when this is not multipart or the field is too long."""
+        """Parse the next chunk. Raises BadRequest when it is malformed or the field is too long."""
         self._parser.feed(data)
 
     def finish(self) -> None:
-        """The body has ended. Raises BadRequest when it ended before its last boundary."""
+        """End of the body. Raises BadRequest when the last boundary is missing."""
         self._parser.finish()
 
     def begin(self, name: bytes | None) -> None:
-        """For the parser."""
+        """Implements PartHandler."""
         self._inside = not self.done and name == b"model"
         self._value.clear()
 
-    def data(self, piece: memoryview, at: int) -> None:
-        """For the parser."""
+    def data(self, chunk: memoryview, offset: int, /) -> None:
+        """Implements PartHandler."""
         if self._inside:
             if not self._value:
-                self.span = (at, at)
-            self._value += piece
+                self.span = (offset, offset)
+            self._value += chunk
             if len(self._value) > MAX_FIELD_BYTES:
                 raise BadRequest(
                     f"The field 'model' is longer than {MAX_FIELD_BYTES} bytes.", param="model"
                 )
 
     def end(self) -> None:
-        """For the parser."""
+        """Implements PartHandler."""
         if self._inside:
             self._inside = False
             try:

@@ -1,8 +1,8 @@
-"""Routes from a JSON file, which local mode writes and rewrites as servers move.
+"""The route table from a JSON file, which local mode rewrites when servers change.
 
     {"models": [{"spec": <ModelSpec>, "endpoints": [{"name": "m-0", "url": "http://..."}]}]}
 
-Keys it does not know are ignored. A broken file keeps the table that was there.
+Unknown keys are ignored. If the file is broken, the old table stays.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _File(BaseModel):
 def parse(text: str | bytes, environ: Mapping[str, str]) -> RouteTable:
     """The table in a routes file. Raises ValueError with the reason.
 
-    Settings of `environ` override fields as they do in the servers, so both know one limit.
+    Settings in `environ` override fields of specs as they do in servers, so that limits agree.
     """
     try:
         file = _File.model_validate_json(text)
@@ -66,29 +66,30 @@ def parse(text: str | bytes, environ: Mapping[str, str]) -> RouteTable:
 
 
 class FileSource:
-    """Loads the file once at start and again whenever it changes."""
+    """Loads the file at the start and whenever it changes."""
 
     def __init__(self, path: Path, routes: LiveRoutes, environ: Mapping[str, str]) -> None:
         self._path = path
         self._routes = routes
         self._environ = environ
-        self._seen: tuple[int, int, int] | None = None
+        self._file_version: tuple[int, int, int] | None = None
 
     def load(self) -> None:
-        """Read the file now. Raises ValueError or OSError with the reason."""
-        self._seen = self._stamp()
+        """Read the file. Raises ValueError or OSError with the reason."""
+        # Before the content: a change in between is then noticed at the next poll.
+        self._file_version = self._read_version()
         self._routes.swap(parse(self._path.read_bytes(), self._environ))
 
     async def watch(self) -> None:
-        """Reload on every change, for ever."""
+        """Reload the file whenever it changes."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self.refresh()
 
     def refresh(self) -> None:
-        """Reload if the file changed; what is wrong with it is logged once per change."""
+        """Reload the file if it changed; errors are logged once per change."""
         try:
-            if self._stamp() == self._seen:
+            if self._read_version() == self._file_version:
                 return
             self.load()
         except (OSError, ValueError) as error:
@@ -97,7 +98,7 @@ class FileSource:
         table = self._routes.table
         event(logger, "routes_loaded", models=[r.model for r in table.routes] if table else [])
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _read_version(self) -> tuple[int, int, int] | None:
         try:
             stat = self._path.stat()
         except FileNotFoundError:

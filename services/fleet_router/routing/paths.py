@@ -1,7 +1,5 @@
-"""The paths the router lets through to model servers; everything else is a 404 of its own.
-
-`app` mounts them, and metrics use them as labels, so no label is ever what a client typed.
-"""
+"""The paths that are forwarded to model servers; they are also the labels of metrics, so that no
+label comes from a client."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from fleet_contract.spec import Task
 
 
 class BodyKind(StrEnum):
-    """How a request's body names its model."""
+    """The format of a request's body, which contains the model."""
 
     JSON = "json"
     MULTIPART = "multipart"
@@ -22,7 +20,7 @@ class BodyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """A path, the task its models do (None: any) and the kind of its body. All are POST."""
+    """A path, the task of its models (None: any) and the format of its body. All are POST."""
 
     path: str
     task: Task | None
@@ -40,7 +38,7 @@ OTHER_CHAT = (
     "/infill",
     "/apply-template",
 )
-"""Paths of chat models that some engines serve besides (llama.cpp, vLLM, addresses elsewhere)."""
+"""Further paths of chat models that other engines support (llama.cpp, vLLM, remote)."""
 
 PATHS: MappingProxyType[str, PathRule] = MappingProxyType(
     {path: _rule(path, Task.CHAT) for path in OTHER_CHAT}

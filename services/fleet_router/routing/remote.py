@@ -1,7 +1,7 @@
-"""Routes of `engine: remote`: an OpenAI-speaking address elsewhere instead of servers of ours.
+"""Routes of `engine: remote`, which lead to an OpenAI-compatible address elsewhere.
 
-Called by both sources of routes. Only keys that the operator of the router allowed by name are
-ever sent: who may write an InferenceModel must not read the router's environment with it.
+Only keys in variables that REMOTE_KEYS names are sent: the right to write an InferenceModel must
+not include reading the router's environment.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from fleet_web.logs import event
 logger = logging.getLogger(__name__)
 
 ALLOWED = "REMOTE_KEYS"
-"""Environment variable: names of those that may be used as keys, comma-separated."""
+"""Environment variable with the names of variables that may be used as keys, comma-separated."""
 
 
 def with_remote(route: Route, environ: Mapping[str, str]) -> Route:
-    """The route, to its remote address if it has one; without a server when that is malformed."""
+    """The route with its remote address as endpoint, if any; without one if it is malformed."""
     remote = route.spec.remote
     if route.spec.engine is not Engine.REMOTE or remote is None:
         return route
     try:
-        endpoint = Endpoint.parse("remote", remote.address, key(remote.api_key_env, environ))
+        endpoint = Endpoint.parse("remote", remote.address, api_key(remote.api_key_env, environ))
     except ValueError:
         return replace(route, endpoints=(), reason="InvalidAddress")
-    return replace(route, endpoints=(endpoint,), sends=remote.model or route.model)
+    return replace(route, endpoints=(endpoint,), upstream_model=remote.model or route.model)
 
 
-def key(name: str | None, environ: Mapping[str, str]) -> str:
-    """The key in the variable `name`, "" where it is not set or not allowed."""
+def api_key(name: str | None, environ: Mapping[str, str]) -> str:
+    """The key in the variable `name`, "" if it is not set or not allowed."""
     if name is None:
         return ""
     allowed = {each.strip() for each in environ.get(ALLOWED, "").split(",")}

@@ -1,4 +1,4 @@
-"""Decides which route a request takes, or which error it gets. Pure; called by `proxy`."""
+"""Selects the route of a request, or the error for it. Pure."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from fleet_contract.errors import BadRequest, ModelNotFound
 from fleet_router.routing.paths import PathRule
 from fleet_router.routing.table import Route, RouteTable
 
-LISTED = 20
+MAX_NAMES = 20
 
 
-def everything(model: str) -> bool:
-    """May be used."""
+def allow_all(model: str) -> bool:
+    """Permit every model."""
     return True
 
 
-def choose_route(
+def select_route(
     table: RouteTable,
     rule: PathRule,
     model: str | None,
-    may_use: Callable[[str], bool] = everything,
+    may_use: Callable[[str], bool] = allow_all,
 ) -> Route:
-    """The route of `model`; without one, that of the only model that does the path's task.
+    """The route of `model`; if None, of the only model with the path's task.
 
-    Models the caller may not use are not among the choices, and not named to it.
+    Models that the caller may not use are neither selected nor named in errors.
 
-    Raises ModelNotFound, WrongTask (naming the right path) or BadRequest (naming the choices).
+    Raises ModelNotFound, WrongTask (with the right path) or BadRequest (with the candidates).
     """
     if model is None:
         candidates = [each for each in table.of_task(rule.task) if may_use(each.model)]
         if len(candidates) == 1:
             return candidates[0]
-        names = listing(route.model for route in candidates)
-        choices = f"choose one of {names}" if candidates else f"no model here serves {rule.path}"
+        names = join_names(route.model for route in candidates)
+        hint = f"choose one of {names}" if candidates else f"no model supports {rule.path}"
         raise BadRequest(
-            f"Missing required parameter: 'model'; {choices}.", param="model", code="missing"
+            f"Missing required parameter: 'model'; {hint}.", param="model", code="missing"
         )
     route = table.by_id.get(model)
     if route is None:
-        raise unknown(table, model, may_use)
+        raise model_not_found(table, model, may_use)
     if rule.task is not None and route.spec.task is not rule.task:
         raise wrong_task(route.model, route.spec.task, rule.path)
     return route
 
 
-def unknown(
-    table: RouteTable, model: str, may_use: Callable[[str], bool] = everything
+def model_not_found(
+    table: RouteTable, model: str, may_use: Callable[[str], bool] = allow_all
 ) -> ModelNotFound:
-    """The error that names the models there are."""
-    known = listing(route.model for route in table.routes if may_use(route.model))
+    """The error, with the names of existing models."""
+    known = join_names(route.model for route in table.routes if may_use(route.model))
     return ModelNotFound(
         f"The model {model[:200]!r} does not exist; this fleet has {known}.", param="model"
     )
 
 
-def listing(names: Iterable[str]) -> str:
-    """`'a', 'b' and 3 more`: at most 20 names; `no models` for none."""
-    known = [repr(name) for name in names]
-    if not known:
+def join_names(names: Iterable[str]) -> str:
+    """`'a', 'b' and 3 more`: at most 20 names; `no models` if empty."""
+    quoted = [repr(name) for name in names]
+    if not quoted:
         return "no models"
-    more = len(known) - LISTED
-    return ", ".join(known[:LISTED]) + (f" and {more} more" if more > 0 else "")
+    more = len(quoted) - MAX_NAMES
+    return ", ".join(quoted[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")

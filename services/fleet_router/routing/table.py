@@ -1,7 +1,6 @@
-"""Which models exist and where their servers are: a snapshot that is replaced whole.
+"""The models and the endpoints of their servers, as an immutable snapshot.
 
-Sources (a file, a cluster) build a RouteTable and put it into `LiveRoutes`; every
-request takes one snapshot and keeps it to its end.
+Sources build a new RouteTable for every change; a request uses one snapshot until its end.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from fleet_contract.status import Phase
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One server of a model. `prefix` is the path of its base address, without a final slash;
-    `key` is the bearer token it wants, "" for none."""
+    `key` is its bearer token, "" for none."""
 
     name: str
     host: str
@@ -48,7 +47,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The InferenceModel behind a route; `wake_at` is when a server was last asked for."""
+    """The InferenceModel of a route; `wake_at` is when a server was last requested."""
 
     namespace: str
     name: str
@@ -57,15 +56,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A model and its servers; without servers it is known, but cannot answer yet.
+    """A model and its servers; without servers, requests have to wait.
 
-    `sends` is the id its servers know it by where that is another. What a cluster knows besides:
-    `phase` and `reason` of the resource, and `cold_seconds`, how long its last start took.
+    `upstream_model` is the model's id at its servers, if different. Only on a cluster: `phase` and
+    `reason` of the resource, and `cold_seconds`, the duration of the last start.
     """
 
     spec: ModelSpec
     endpoints: tuple[Endpoint, ...] = ()
-    sends: str = ""
+    upstream_model: str = ""
     origin: Origin | None = None
     phase: Phase | None = None
     reason: str = ""
@@ -82,10 +81,10 @@ class RouteTable:
 
     routes: tuple[Route, ...]
     by_id: Mapping[str, Route]
-    hashes: bool = False
-    """Whether any model is routed by how its requests begin."""
+    uses_prefix_hash: bool = False
+    """Whether any model is routed by the leading texts of requests."""
     refused: tuple[Route, ...] = ()
-    """Models that are not served; their aliases alone are known."""
+    """Models that are not served because of a conflict; only their aliases are known."""
 
     @classmethod
     def build(cls, routes: Iterable[Route], refused: Iterable[Route] = ()) -> RouteTable:
@@ -102,11 +101,13 @@ class RouteTable:
         others = tuple(refused)
         for route in others:
             by_id.update({alias: route for alias in route.spec.aliases if alias not in by_id})
-        hashes = any(each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed)
-        return cls(listed, MappingProxyType(by_id), hashes, others)
+        uses_prefix_hash = any(
+            each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed
+        )
+        return cls(listed, MappingProxyType(by_id), uses_prefix_hash, others)
 
     def of_task(self, task: Task | None) -> tuple[Route, ...]:
-        """The models that do `task`; all of them for None."""
+        """The models with `task`; all models if None."""
         return tuple(route for route in self.routes if task is None or route.spec.task is task)
 
     def endpoints(self) -> frozenset[Endpoint]:
@@ -115,7 +116,7 @@ class RouteTable:
 
 
 class LiveRoutes:
-    """WaitingRoom the newest table; `on_swap` hears of each new one."""
+    """The current table; `on_swap` is called with each new one."""
 
     def __init__(self) -> None:
         self.table: RouteTable | None = None
@@ -123,23 +124,24 @@ class LiveRoutes:
         self._changed: asyncio.Event | None = None
 
     def swap(self, table: RouteTable) -> None:
-        """Make `table` the one that later requests see."""
+        """Make `table` the current one."""
         self.table = table
         self.on_swap(table)
-        self.nudge()
+        self.notify()
 
-    def nudge(self) -> None:
-        """Have everybody who waits for a change look again."""
+    def notify(self) -> None:
+        """Wake all `wait_for_change`."""
         if self._changed is not None:
+            # A new event for the next change: clearing this one could hide it from a slow waiter.
             self._changed.set()
             self._changed = None
 
-    async def change(self, within: float) -> None:
-        """Wait for the next table, at most `within` seconds."""
+    async def wait_for_change(self, seconds: float) -> None:
+        """Wait for the next table, at most `seconds`."""
         if self._changed is None:
             self._changed = asyncio.Event()
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
             return

@@ -1,4 +1,4 @@
-"""One Prometheus exposition for the whole fleet: the router's metrics and those of every server.
+"""Merges the router's metrics and those of every server into one Prometheus exposition.
 
 Format: prometheus.io/docs/instrumenting/exposition_formats (text, 0.0.4).
 """
@@ -29,7 +29,7 @@ SCRAPE_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What one server told."""
+    """The metrics of one server."""
 
     model: str
     endpoint: str
@@ -45,8 +45,8 @@ class _Families(Collector):
 
 
 async def scrape(pools: PoolManager, table: RouteTable) -> list[Scrape]:
-    """Ask every server at once; those that do not answer are left out."""
-    asked = [
+    """Scrape all servers at once; those that do not respond are left out."""
+    targets = [
         (route.model, endpoint)
         for route in table.routes
         if route.spec.engine is not Engine.REMOTE
@@ -54,45 +54,45 @@ async def scrape(pools: PoolManager, table: RouteTable) -> list[Scrape]:
     ]
     raws = await asyncio.gather(
         *(
-            fetch(pools, endpoint, "/metrics", within=SCRAPE_TIMEOUT, limit=SCRAPE_BYTES)
-            for _, endpoint in asked
+            fetch(pools, endpoint, "/metrics", seconds=SCRAPE_TIMEOUT, limit=SCRAPE_BYTES)
+            for _, endpoint in targets
         )
     )
     return [
         Scrape(model, endpoint.name, raw.decode("utf-8", "replace"))
-        for (model, endpoint), raw in zip(asked, raws, strict=True)
+        for (model, endpoint), raw in zip(targets, raws, strict=True)
         if raw is not None
     ]
 
 
 def render(own: CollectorRegistry, scrapes: Sequence[Scrape]) -> bytes:
-    """All of it as one exposition in which no family and no series appears twice.
+    """One exposition in which no family and no series appears twice.
 
-    Series get the labels `endpoint` and, where a server did not set it, `model`.
+    Series of servers get the labels `endpoint` and, if missing, `model`.
     """
     families = {family.name: family for family in own.collect()}
-    for one in scrapes:
+    for scraped in scrapes:
         try:
-            for family in text_string_to_metric_families(one.text):
-                _merge(families, family, one)
+            for family in text_string_to_metric_families(scraped.text):
+                _merge(families, family, scraped)
         except ValueError as error:
-            event(logger, "metrics_unreadable", level=logging.WARNING, model=one.model,
-                  endpoint=one.endpoint, error=str(error))  # fmt: skip
-    whole = CollectorRegistry()
-    whole.register(_Families(families.values()))
-    return generate_latest(whole)
+            event(logger, "metrics_unreadable", level=logging.WARNING, model=scraped.model,
+                  endpoint=scraped.endpoint, error=str(error))  # fmt: skip
+    merged = CollectorRegistry()
+    merged.register(_Families(families.values()))
+    return generate_latest(merged)
 
 
-def _merge(families: dict[str, Metric], family: Metric, one: Scrape) -> None:
+def _merge(families: dict[str, Metric], family: Metric, scraped: Scrape) -> None:
     known = families.get(family.name)
     if known is None:
         known = families[family.name] = Metric(family.name, family.documentation, family.type)
     elif known.type != family.type:
-        return
+        return  # one exposition cannot hold both
     for sample in family.samples:
-        known.samples.append(_named(sample, one))
+        known.samples.append(_labelled(sample, scraped))
 
 
-def _named(sample: Sample, one: Scrape) -> Sample:
-    labels = {"model": one.model, **sample.labels, "endpoint": one.endpoint}
+def _labelled(sample: Sample, scraped: Scrape) -> Sample:
+    labels = {"model": scraped.model, **sample.labels, "endpoint": scraped.endpoint}
     return Sample(sample.name, labels, sample.value, sample.timestamp)

@@ -1,6 +1,6 @@
-"""What `/v1/models` and `/health` tell: each model as its spec says, and as its servers say now.
+"""The models of `/v1/models` and `/health`: their specs, updated by what their servers report.
 
-Servers are asked all at once with a short timeout; requests that come meanwhile share the answer.
+All servers are queried at once with a short timeout; concurrent requests share the result.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from fleet_router.upstream.pool import PoolManager
 
 Entry = dict[str, Any]
 
-ASK_TIMEOUT = 1.0
-ANSWER_BYTES = 1024 * 1024
-AT_ONCE = 64
-"""Servers asked at the same time, of a fleet of hundreds."""
+QUERY_TIMEOUT = 1.0
+RESPONSE_BYTES = 1024 * 1024
+MAX_CONCURRENT = 64
+"""Servers queried at the same time; a fleet may have hundreds."""
 READY = "ready"
 STARTING = "starting"
 UNAVAILABLE = "unavailable"
@@ -42,11 +42,11 @@ LIVE_FIELDS = (
     "context_length",
     "modalities",
 )
-"""What a server knows better than the spec."""
+"""Fields for which a server replaces the value of the spec."""
 
 
 def from_spec(spec: ModelSpec, created: int, state: str) -> Entry:
-    """An OpenAI model object with the fields this project adds."""
+    """An OpenAI model object with this project's additional fields."""
     return {
         "id": spec.model,
         "object": "model",
@@ -67,16 +67,16 @@ def from_spec(spec: ModelSpec, created: int, state: str) -> Entry:
     }
 
 
-def merged(entry: Entry, answers: Sequence[Entry]) -> Entry:
-    """`entry` with what the model's servers answered; a ready server speaks for all."""
-    if not answers:
+def merged(entry: Entry, reported: Sequence[Entry]) -> Entry:
+    """`entry` with the fields that a server reported, preferably a ready one."""
+    if not reported:
         return entry
-    best = next((answer for answer in answers if answer.get("state") == READY), answers[0])
+    best = next((each for each in reported if each.get("state") == READY), reported[0])
     live = {name: best[name] for name in LIVE_FIELDS if best.get(name) is not None}
     return {**entry, **live, "created": best.get("created", entry["created"])}
 
 
-def own_entry(raw: bytes | None, model: str) -> Entry | None:
+def entry_in(raw: bytes | None, model: str) -> Entry | None:
     """The entry of `model` in a server's list, or its only entry; None if there is none."""
     if raw is None:
         return None
@@ -89,50 +89,50 @@ def own_entry(raw: bytes | None, model: str) -> Entry | None:
     return found or (entries[0] if len(entries) == 1 else None)
 
 
-def state_of(route: Route, otherwise: str) -> str:
-    """The state of a model no server of which answers: what the cluster says, if it says."""
+def state_of(route: Route, default: str) -> str:
+    """The state of a model without a responding server: by its phase on the cluster, if any."""
     if route.endpoints or route.phase is None:
-        return otherwise
-    return STATES.get(route.phase, otherwise)
+        return default
+    return STATES.get(route.phase, default)
 
 
 class Models:
-    """Asks the servers; remembers which ever answered, to tell a start from a failure."""
+    """Queries the servers, and keeps which have responded before: they do not start but failed."""
 
     def __init__(self, pools: PoolManager) -> None:
         self._pools = pools
         self._created = int(time.time())
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._answered: set[Endpoint] = set()
-        self._asking: tuple[RouteTable, asyncio.Task[list[Entry]]] | None = None
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._responded: set[Endpoint] = set()
+        self._listing: tuple[RouteTable, asyncio.Task[list[Entry]]] | None = None
 
     async def listing(self, table: RouteTable) -> list[Entry]:
         """Every model in the table's order."""
-        asking = self._asking
-        if asking is None or asking[0] is not table or asking[1].done():
-            self._asking = asking = (table, asyncio.create_task(self._ask(table)))
-        return await asyncio.shield(asking[1])
+        running = self._listing
+        if running is None or running[0] is not table or running[1].done():
+            self._listing = running = (table, asyncio.create_task(self._query(table)))
+        return await asyncio.shield(running[1])
 
-    async def _ask(self, table: RouteTable) -> list[Entry]:
-        self._answered &= table.endpoints()
+    async def _query(self, table: RouteTable) -> list[Entry]:
+        self._responded &= table.endpoints()
         return await asyncio.gather(*(self.entry(route) for route in table.routes))
 
-    async def _ask_one(self, endpoint: Endpoint) -> bytes | None:
-        async with self._places:
+    async def _query_server(self, endpoint: Endpoint) -> bytes | None:
+        async with self._slots:
             return await fetch(
-                self._pools, endpoint, "/v1/models", within=ASK_TIMEOUT, limit=ANSWER_BYTES
+                self._pools, endpoint, "/v1/models", seconds=QUERY_TIMEOUT, limit=RESPONSE_BYTES
             )
 
     async def entry(self, route: Route) -> Entry:
-        """One model; an address elsewhere is not asked, it is taken to be there."""
+        """One model; a remote address is not queried and counts as ready."""
         if route.spec.engine is Engine.REMOTE:
             return from_spec(route.spec, self._created, state_of(route, READY))
-        raws = await asyncio.gather(*(self._ask_one(endpoint) for endpoint in route.endpoints))
-        gone = any(endpoint in self._answered for endpoint in route.endpoints)
-        answers = [own_entry(raw, route.model) for raw in raws]
-        for endpoint, answer in zip(route.endpoints, answers, strict=True):
-            if answer is not None:
-                self._answered.add(endpoint)
-        state = state_of(route, UNAVAILABLE if gone else STARTING)
+        raws = await asyncio.gather(*(self._query_server(endpoint) for endpoint in route.endpoints))
+        failed = any(endpoint in self._responded for endpoint in route.endpoints)
+        reported = [entry_in(raw, route.model) for raw in raws]
+        for endpoint, found in zip(route.endpoints, reported, strict=True):
+            if found is not None:
+                self._responded.add(endpoint)
+        state = state_of(route, UNAVAILABLE if failed else STARTING)
         entry = from_spec(route.spec, self._created, state)
-        return merged(entry, [answer for answer in answers if answer is not None])
+        return merged(entry, [found for found in reported if found is not None])

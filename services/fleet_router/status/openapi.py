@@ -1,7 +1,7 @@
-"""What the router says of its routes in GET /openapi.json; served by `probes`.
+"""The OpenAPI document of the router.
 
-The paths are those of fleet_router.routing.paths; the shapes are those of this project's own
-servers, and what other engines say besides is passed on as it is.
+Paths come from fleet_router.routing.paths, schemas from this project's own servers; fields that
+only other engines know are passed through and not described.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from fleet_contract.api.completions import CompletionBody
 from fleet_contract.api.responses import ResponsesBody
 from fleet_contract.names import HEADER_ENDPOINT
 from fleet_router.routing.paths import PATHS
-from fleet_web.openapi import housekeeping, inference
+from fleet_web.openapi import admin, inference
 from fleet_web.openapi.document import build
 from fleet_web.openapi.operation import EVENTS, JSON, Content, Operation
 from fleet_web.openapi.parts import Json
 
 DESCRIPTION = (
-    "One address for all models of a fleet; `model` chooses among them, by id or alias (GET "
-    "/v1/models), and may be left out where one model only does the task."
+    "One address for all models of a fleet. `model` selects one by id or alias (GET /v1/models); "
+    "it may be omitted if only one model has the task of the path."
 )
 
 
 class PassedOn(TypedDict):
-    """Whatever the model's engine takes; the router reads the model's name."""
+    """Whatever the model's engine accepts; the router reads only `model`."""
 
     model: NotRequired[str | None]
 
@@ -40,35 +40,35 @@ def _free(names: Iterable[str]) -> Callable[[dict[str, Any]], None]:
     def describe(schema: dict[str, Any]) -> None:
         for name in names:
             schema["properties"][name] = {
-                "description": "For engines that honour it (vllm, container, remote); others "
-                "refuse it with `unsupported_parameter` unless it asks for nothing."
+                "description": "For the engines vllm, container and remote; others refuse values "
+                "that would have an effect with `unsupported_parameter`."
             }
 
     return describe
 
 
 class PassedChat(ChatBody):
-    """The parameters this project's own engines honour, and further ones of OpenAI's."""
+    """The parameters that this project's own engines support, and others of OpenAI's."""
 
     model_config = ConfigDict(json_schema_extra=_free(chat.ASKS_NOTHING))
 
 
 class PassedCompletion(CompletionBody):
-    """The same of text completions."""
+    """As PassedChat, for text completions."""
 
     model_config = ConfigDict(json_schema_extra=_free(completions.ASKS_NOTHING))
 
     prompt: SkipValidation[completions.Prompts] = Field(examples=["Once upon a time"])
-    """What the text goes on from, as it is; more than one prompt is for engines that take it."""
+    """The text to continue; several prompts are for engines that accept them."""
 
 
 class PassedResponses(ResponsesBody):
-    """The same of responses."""
+    """As PassedChat, for responses."""
 
     model_config = ConfigDict(json_schema_extra=_free(responses.ASKS_NOTHING))
 
     input: Any = Field(default=None, examples=["Name a colour."])
-    """A user's message, or the conversation; other items are for engines that take them."""
+    """A user message or a conversation; other items are for engines that accept them."""
 
 
 PASSED = {
@@ -76,33 +76,35 @@ PASSED = {
     "/v1/completions": PassedCompletion,
     "/v1/responses": PassedResponses,
 }
-"""Bodies of which other engines take more than this project's own."""
+"""Bodies for which other engines accept more than this project's own."""
 
 
 def document(*, guarded: bool, with_metrics: bool) -> Json:
-    """The OpenAPI document of a router; `guarded` where it asks callers for keys."""
+    """The OpenAPI document of a router; with `guarded`, callers need an API key."""
     listed = operations(guarded=guarded, with_metrics=with_metrics)
     return build("Modelfleet", DESCRIPTION, listed, guarded=guarded)
 
 
 def operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operation]:
-    """Everything a router answers."""
+    """Every operation of a router."""
     for path in PATHS:
         known = inference.BY_PATH.get(path) or _other(path)
         if path in PASSED:
             known = replace(known, body=Content(JSON, PASSED[path]))
         more = {401, 403, 502} if guarded else {502}
         yield replace(
-            known, headers=(*inference.ANSWERED, HEADER_ENDPOINT), errors=known.errors | more
+            known,
+            headers=(*inference.RESPONSE_HEADERS, HEADER_ENDPOINT),
+            errors=known.errors | more,
         )
-    yield from housekeeping.of_router(guarded=guarded, with_metrics=with_metrics)
+    yield from admin.router_operations(guarded=guarded, with_metrics=with_metrics)
 
 
 def _other(path: str) -> Operation:
     return Operation(
-        path, "post", "other engines", "Passed on to engines that serve it.",
+        path, "post", "other engines", "Forwarded to engines that support it.",
         description="For models of the engines vllm, container and remote; this project's own "
-        "answer 404.",
-        body=Content(JSON, PassedOn), answers=(Content(JSON, Any), Content(EVENTS, Any)),
+        "servers respond with 404.",
+        body=Content(JSON, PassedOn), responses=(Content(JSON, Any), Content(EVENTS, Any)),
         errors=inference.ERRORS,
     )  # fmt: skip

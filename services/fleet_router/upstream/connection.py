@@ -1,8 +1,8 @@
-"""One HTTP/1.1 connection to a model server, driven by `attempt` and kept by `pool`.
+"""A client's HTTP/1.1 connection to a model server, parsed by httptools.
 
 A client library costs more than all the rest of the router: measured per request, with the router
 saturated by 32 clients, httpx took 2400 us of CPU, aiohttp 290 us and this protocol about 100 us,
-all on uvloop. It reuses httptools, the parser uvicorn already brings.
+all on uvloop.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import httptools
 from fleet_router.routing.table import Endpoint
 
 BUFFER_BYTES = 256 * 1024
-"""Unread bytes of an answer after which the server is made to wait."""
+"""Unread bytes of a response above which reading from the server pauses."""
 MAX_HEAD_BYTES = 64 * 1024
-JOINED_BYTES = 64 * 1024
-"""A request's body shorter than this is sent as one piece with its head."""
+COPIED_BYTES = 64 * 1024
+"""A shorter body is copied behind its head and sent with one system call."""
 
 
 class ConnectFailed(Exception):
@@ -29,16 +29,16 @@ class ConnectFailed(Exception):
 
 
 class UpstreamLost(Exception):
-    """The connection broke, or what came over it was not HTTP/1.1."""
+    """The connection was closed, or the response is not valid HTTP/1.1."""
 
 
 class UpstreamSilent(Exception):
-    """Nothing came for longer than the server may take."""
+    """The server sent nothing within the timeout."""
 
 
 @dataclass(slots=True)
 class Head:
-    """Status and headers of an answer, names in lower case."""
+    """Status and headers of a response; names are in lower case."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Head:
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time: `begin`, `write`..., `read_head`, `read`... to b""."""
+    """One exchange at a time: `start_exchange`, `send` or `write`, `read_head`, `read`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -61,17 +61,17 @@ class Connection(asyncio.Protocol):
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = self._looks_at = 0.0
+        self._deadline = self._timer_at = 0.0
         self._write_paused = False
         self._read_paused = False
         self._keep_alive = True
         self._busy = False
         self.closed = False
         self.idle_since = 0.0
-        self.begin()
+        self.start_exchange()
 
-    def rest(self) -> None:
-        """Wait for the next exchange; anything that arrives meanwhile closes the connection."""
+    def set_idle(self) -> None:
+        """End the exchange; anything that arrives before the next one closes the connection."""
         self._busy = False
         self.idle_since = self._loop.time()
 
@@ -81,8 +81,8 @@ class Connection(asyncio.Protocol):
         self._stop_timer()
         self._transport.abort()
 
-    def begin(self) -> None:
-        """Get ready for the next exchange."""
+    def start_exchange(self) -> None:
+        """Reset the state for the next exchange."""
         self._busy = True
         self._head = Head()
         self._head_bytes = 0
@@ -108,22 +108,22 @@ class Connection(asyncio.Protocol):
 
     @property
     def at_end(self) -> bool:
-        """Whether the answer has come to its end and was read."""
+        """Whether the response is complete and was read."""
         return self.complete and not self._chunks
 
     def send(self, head: bytes, body: bytes) -> None:
-        """Send a whole request. Does not wait for the server to take it: its body lies in memory
-        in any case. Silent as `write`."""
+        """Send a whole request. Does not wait while the server reads slowly, since the body is in
+        memory in any case. No error if the connection is closed, as `write`."""
         if not self.closed:
-            if len(body) < JOINED_BYTES:
+            if len(body) < COPIED_BYTES:
                 self._transport.write(head + body)
             else:
                 self._transport.writelines((head, body))
         self.request_sent = True
 
     async def write(self, data: bytes) -> None:
-        """Send; waits while the server is slow to take it. Silent once the connection is gone:
-        `read_head` and `read` tell why."""
+        """Send; waits while the server reads slowly. No error if the connection is closed: the
+        server may have responded before, and otherwise `read_head` raises the reason."""
         if self.closed:
             return
         self._transport.write(data)
@@ -131,18 +131,19 @@ class Connection(asyncio.Protocol):
             self._writer = self._loop.create_future()
             await self._writer
 
-    async def read_head(self, patience: float) -> Head:
-        """The head of the answer. Raises UpstreamLost, UpstreamSilent or what `fail` was given."""
+    async def read_head(self, seconds: float) -> Head:
+        """The head of the response. Raises UpstreamLost, UpstreamSilent after `seconds` without a
+        byte, or the error passed to `fail`."""
         while not self._head_done:
-            await self._progress(patience)
+            await self._wait_for_data(seconds)
         return self._head
 
-    async def read(self, patience: float) -> bytes:
-        """What has arrived of the body, b"" at its end. Raises as `read_head`."""
+    async def read(self, seconds: float) -> bytes:
+        """The bytes of the body that have arrived, b"" at its end. Raises as `read_head`."""
         while not self._chunks:
             if self.complete:
                 return b""
-            await self._progress(patience)
+            await self._wait_for_data(seconds)
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
@@ -152,43 +153,43 @@ class Connection(asyncio.Protocol):
         return data
 
     def fail(self, error: BaseException) -> None:
-        """Close at once and let the reader raise `error`."""
+        """Close at once; the reader raises `error`."""
         if self._error is None:
             self._error = error
         self.close()
         self._wake()
 
-    async def _progress(self, patience: float) -> None:
+    async def _wait_for_data(self, seconds: float) -> None:
         if self._error is not None:
             raise self._error
-        self._await_progress(patience)
+        self._set_deadline(seconds)
         self._reader = self._loop.create_future()
         try:
             await self._reader
         finally:
             self._reader = None
 
-    def _await_progress(self, patience: float) -> None:
-        """Have the timer look after `patience` seconds. One that is set and comes no later stays:
-        it looks again when it comes, which is cheaper than a timer for each piece."""
-        self._deadline = self._loop.time() + patience
-        if self._timer is not None and self._looks_at > self._deadline:
+    def _set_deadline(self, seconds: float) -> None:
+        self._deadline = self._loop.time() + seconds
+        # A timer that fires earlier stays and is set again when it fires: cheaper than cancelling
+        # and creating one for each chunk.
+        if self._timer is not None and self._timer_at > self._deadline:
             self._stop_timer()
         if self._timer is None:
-            self._look_later(patience)
+            self._start_timer(seconds)
 
-    def _look_later(self, patience: float) -> None:
-        self._looks_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._look, patience)
+    def _start_timer(self, seconds: float) -> None:
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._check_deadline, seconds)
 
-    def _look(self, patience: float) -> None:
+    def _check_deadline(self, seconds: float) -> None:
         self._timer = None
         if self._reader is None:
             return
         if self._loop.time() < self._deadline:
-            self._look_later(patience)
+            self._start_timer(seconds)
         else:
-            self.fail(UpstreamSilent(f"nothing came for {patience:g} seconds"))
+            self.fail(UpstreamSilent(f"no data for {seconds:g} seconds"))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -208,9 +209,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._stop_timer()
-        del (
-            self._parser
-        )  # it waiting_room this in turn, and would keep it until the collector comes
+        # The parser refers to this object: the cycle would stay until the garbage collector runs.
+        del self._parser
         if not self.complete and self._error is None:
             if self._head_done and exc is None and self._until_close():
                 self.complete = True
@@ -220,19 +220,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._busy or self.complete:
-            self.fail(UpstreamLost("the server sent more than its answer"))
+            self.fail(UpstreamLost("the server sent data after its response"))
             return
         if not self._head_done:
             self._raw_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self.fail(UpstreamLost(f"the server's answer is not HTTP/1.1: {error}"))
+            self.fail(UpstreamLost(f"the server's response is not HTTP/1.1: {error}"))
             return
         endless = not self._head_done and self._raw_bytes > MAX_HEAD_BYTES
         if endless or self._head_bytes > MAX_HEAD_BYTES:
             self._head_done = False
-            self.fail(UpstreamLost(f"the head of the server's answer exceeds {MAX_HEAD_BYTES}"))
+            self.fail(UpstreamLost(f"the head of the response exceeds {MAX_HEAD_BYTES} bytes"))
             return
         if self._buffered > BUFFER_BYTES and not self._read_paused and not self.complete:
             self._read_paused = True
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)
 
-    # httptools callbacks: what follows a complete answer in the same piece is nobody's
+    # httptools callbacks; bytes after a complete response are ignored
 
     def on_message_begin(self) -> None:
         if self.complete:
@@ -273,10 +273,11 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head_done:
             self.complete = True
-        else:
+        else:  # an informational response (1xx)
             self._head = Head()
 
     def _until_close(self) -> bool:
+        """Whether the end of the connection is the end of the body (RFC 9112 section 6.3)."""
         return (
             self._head.get(b"content-length") is None
             and self._head.get(b"transfer-encoding") is None
@@ -285,21 +286,21 @@ class Connection(asyncio.Protocol):
 
 @cache
 def client_tls() -> ssl.SSLContext:
-    """The context of every TLS connection; making one takes tens of milliseconds."""
+    """The context of all TLS connections; creating one takes tens of milliseconds."""
     return ssl.create_default_context()
 
 
-async def connect(endpoint: Endpoint, patience: float) -> Connection:
-    """A new connection. Raises ConnectFailed with the reason."""
+async def connect(endpoint: Endpoint, seconds: float) -> Connection:
+    """A new connection, made within `seconds`. Raises ConnectFailed with the reason."""
     loop = asyncio.get_running_loop()
     context = client_tls() if endpoint.tls else None
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             _, connection = await loop.create_connection(
                 Connection, endpoint.host, endpoint.port, ssl=context
             )
     except TimeoutError as error:
-        raise ConnectFailed(f"no connection within {patience:g} seconds") from error
+        raise ConnectFailed(f"no connection within {seconds:g} seconds") from error
     except OSError as error:
         raise ConnectFailed(error.strerror or str(error)) from error
     return connection

@@ -1,4 +1,4 @@
-"""Small GETs to model servers: what `models` and `merged_metrics` ask them."""
+"""GET requests of the router's own to model servers."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from fleet_router.upstream.pool import PoolManager
 
 
 async def fetch(
-    pools: PoolManager, endpoint: Endpoint, path: str, *, within: float, limit: int
+    pools: PoolManager, endpoint: Endpoint, path: str, *, seconds: float, limit: int
 ) -> bytes | None:
-    """The body of a 200 answer of at most `limit` bytes that came within `within` seconds.
+    """The body of a 200 response of at most `limit` bytes within `seconds`; else None.
 
-    None whatever else happened. A connection kept from before that turns out dead is tried again.
+    Sent again over a new connection if a reused one turns out to be closed.
     """
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(seconds):
             for fresh in (False, True):
                 pool = pools.of(endpoint)
-                connection, reused = await pool.take(fresh=fresh)
+                connection, reused = await pool.acquire(fresh=fresh)
                 try:
-                    return await _get(connection, endpoint, path, within, limit)
+                    return await _get(connection, endpoint, path, seconds, limit)
                 except UpstreamLost:
                     if not reused:
                         return None
                 finally:
-                    pool.give(connection)
+                    pool.release(connection)
     except (TimeoutError, ConnectFailed, UpstreamSilent, QueueFull):
         return None
     return None
 
 
 async def _get(
-    connection: Connection, endpoint: Endpoint, path: str, within: float, limit: int
+    connection: Connection, endpoint: Endpoint, path: str, seconds: float, limit: int
 ) -> bytes | None:
-    head = f"GET {endpoint.prefix}{path} HTTP/1.1\r\nhost: {endpoint.authority}\r\n\r\n"
-    await connection.write(head.encode())
+    request = f"GET {endpoint.prefix}{path} HTTP/1.1\r\nhost: {endpoint.authority}\r\n\r\n"
+    await connection.write(request.encode())
     connection.request_sent = True
-    answer = await connection.read_head(within)
+    head = await connection.read_head(seconds)
     body = bytearray()
-    while piece := await connection.read(within):
-        body += piece
+    while chunk := await connection.read(seconds):
+        body += chunk
         if len(body) > limit:
             return None
-    return bytes(body) if answer.status == 200 else None
+    return bytes(body) if head.status == 200 else None

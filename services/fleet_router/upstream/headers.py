@@ -1,4 +1,4 @@
-"""Which headers travel through the router, and how a request's head is written. Pure."""
+"""The headers of upstream requests and of responses to clients. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet_router.upstream.connection import Head
 
 Headers = list[tuple[bytes, bytes]]
 
-OURS = b"x-modelfleet-"
+OWN_PREFIX = b"x-modelfleet-"
 REQUEST_ID = HEADER_REQUEST_ID.encode()
 HOP_BY_HOP = frozenset(
     {
@@ -32,14 +32,14 @@ NOT_FORWARDED = HOP_BY_HOP | {
     b"host",
     b"content-length",
     b"expect",
-    # Keys are the router's business: model servers know none.
+    # Credentials are for the router; model servers check none.
     b"authorization",
     b"x-api-key",
     b"cookie",
     REQUEST_ID,
 }
 UNBUFFERED = (b"x-accel-buffering", b"no")
-"""Has nginx, and proxies like it, pass an event stream on as it comes, whatever their settings."""
+"""Makes nginx and similar proxies forward an event stream without buffering."""
 EVENT_STREAM = b"text/event-stream"
 
 NOT_RETURNED = HOP_BY_HOP | {
@@ -57,41 +57,42 @@ def request_head(
     request_id: str,
     length: int | None,
 ) -> bytes:
-    """The head of the POST sent to `endpoint`; chunked when `length` is unknown."""
-    before, after = _around(endpoint)
+    """The head of the POST to `endpoint`; chunked if `length` is None."""
+    start, end = _request_line(endpoint)
     framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
     lines = [
-        before + target + after,
+        start + target + end,
         REQUEST_ID + b": " + request_id.encode(),
         HEADER_USAGE.encode() + b": 1",
         framing,
-        *(name + b": " + value for name, value in _passed(scope_headers, NOT_FORWARDED)),
+        *(name + b": " + value for name, value in _forwarded(scope_headers, NOT_FORWARDED)),
     ]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def response_headers(head: Head) -> Headers:
-    """The headers of the server's answer that the client gets; `access` adds our own."""
-    passed = _passed(head.headers, NOT_RETURNED)
+    """The headers of the server's response that the client gets; the access log adds more."""
+    forwarded = _forwarded(head.headers, NOT_RETURNED)
     streamed = (head.get(b"content-type") or b"").startswith(EVENT_STREAM)
-    return [*passed, UNBUFFERED] if streamed else passed
+    return [*forwarded, UNBUFFERED] if streamed else forwarded
 
 
 @lru_cache(maxsize=1024)
-def _around(endpoint: Endpoint) -> tuple[bytes, bytes]:
-    """What stands before and after the target of every request to `endpoint`."""
+def _request_line(endpoint: Endpoint) -> tuple[bytes, bytes]:
+    """The bytes before and after the target of every request to `endpoint`: its request line, host
+    and authorization. Cached, since every request needs them."""
     lines = [b" HTTP/1.1", b"host: " + endpoint.authority.encode()]
     if endpoint.key:
         lines.append(b"authorization: Bearer " + endpoint.key.encode())
     return b"POST " + endpoint.prefix.encode(), b"\r\n".join(lines)
 
 
-def _passed(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> Headers:
-    """Without those that are `dropped`, ours, or of this connection only."""
-    passed, named = [], set()
+def _forwarded(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]) -> Headers:
+    """Without those in `dropped`, this project's own, and those that `Connection` names."""
+    forwarded, named = [], set()
     for name, value in headers:
         if name == b"connection":
             named |= {token.strip().lower() for token in value.split(b",")}
-        elif name not in dropped and not name.startswith(OURS):
-            passed.append((name, value))
-    return [pair for pair in passed if pair[0] not in named] if named else passed
+        elif name not in dropped and not name.startswith(OWN_PREFIX):
+            forwarded.append((name, value))
+    return [pair for pair in forwarded if pair[0] not in named] if named else forwarded

@@ -1,8 +1,8 @@
-"""Which servers are left out for a while because they failed, and which are eased in.
+"""Outlier detection: ejects servers that failed, and gives new servers a slow start.
 
-`attempt` asks before it chooses and reports what became of each attempt. A server that failed is
-ejected, longer each time; when its time is over one request at a time tries it, and the first
-success brings it back. A fresh server beside others takes its share of the load bit by bit.
+Each ejection of a server lasts twice as long as the one before. Afterwards one request at a time
+probes it, and the first success ends the ejection. A new server among others starts with a small
+share of the load, which grows.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from fleet_router.routing.table import Endpoint
 
 FAILURES = 3
-"""Failures in a row that eject; one refused connection does at once."""
+"""Consecutive failures that eject; a refused connection ejects at once."""
 FIRST_SECONDS = 1.0
-LONGEST_SECONDS = 30.0
-EASE_SECONDS = 10.0
-FIRST_SHARE = 0.1
+MAX_SECONDS = 30.0
+SLOW_START_SECONDS = 10.0
+MIN_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -27,80 +27,81 @@ class _State:
     failures: int = 0
     ejections: int = 0
     until: float = 0.0
-    trying: bool = False
-    eased: bool = False
+    """When its ejection ends; 0 if it is not ejected."""
+    probing: bool = False
+    warm: bool = False
 
 
 class Outliers:
-    """One for each router process. `clock` is in seconds, monotonic."""
+    """The state of every server. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._states: dict[Endpoint, _State] = {}
         self._clock = clock
 
     def retain(self, endpoints: Collection[Endpoint], *, alone: Collection[Endpoint] = ()) -> None:
-        """Forget the servers of no route, note the new ones. Those `alone`, the only ones of their
-        model, are not eased in: there is nobody to take the rest."""
+        """Drop servers not in `endpoints` and add new ones. Those `alone`, the only servers of
+        their model, get no slow start: no other server could take the rest of the load."""
         now = self._clock()
         for endpoint in [known for known in self._states if known not in endpoints]:
             del self._states[endpoint]
         for endpoint in endpoints:
             if endpoint not in self._states:
-                self._states[endpoint] = _State(now, eased=endpoint in alone)
+                self._states[endpoint] = _State(now, warm=endpoint in alone)
 
     def usable(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
-        """Those that are not ejected; all of them when every one is."""
+        """The endpoints that are not ejected; all of them if every one is."""
         now = self._clock()
-        left = [each for each in endpoints if self._may(self._states.get(each), now)]
-        return left or endpoints
+        usable = [each for each in endpoints if self._is_usable(self._states.get(each), now)]
+        return usable or endpoints
 
     def share(self, endpoint: Endpoint) -> float:
-        """The part of a full share of load it may take now: 0.1 when fresh, rising to 1."""
+        """The fraction of a full share of the load: 0.1 for a new server, rising to 1."""
         state = self._states.get(endpoint)
-        if state is None or state.eased:
+        if state is None or state.warm:
             return 1.0
-        grown = (self._clock() - state.since) / EASE_SECONDS
-        if grown >= 1:
-            state.eased = True
+        share = (self._clock() - state.since) / SLOW_START_SECONDS
+        if share >= 1:
+            state.warm = True
             return 1.0
-        return max(FIRST_SHARE, grown)
+        return max(MIN_SHARE, share)
 
-    def begun(self, endpoint: Endpoint) -> None:
-        """An attempt is made; after an ejection it is the only one until it ends."""
+    def started(self, endpoint: Endpoint) -> None:
+        """An attempt starts; after an ejection it is the only one until it ends."""
         state = self._states.get(endpoint)
         if state is not None and state.until:
-            state.trying = True
+            state.probing = True
 
     def succeeded(self, endpoint: Endpoint) -> None:
-        """It answered."""
+        """The server responded."""
         state = self._states.get(endpoint)
         if state is not None and (state.failures or state.ejections):
             state.failures = state.ejections = 0
             state.until = 0.0
-            state.trying = False
+            state.probing = False
 
     def ended(self, endpoint: Endpoint) -> None:
-        """The attempt ended without telling anything: its client left."""
+        """The attempt is over; keeps failures and ejections as they are."""
         state = self._states.get(endpoint)
         if state is not None:
-            state.trying = False
+            state.probing = False
 
     def failed(self, endpoint: Endpoint, *, at_once: bool = False) -> bool:
-        """It could not be reached (`at_once`), broke off or stayed silent; whether it is ejected
-        for that."""
+        """The server could not be reached (`at_once`), closed the connection or sent nothing.
+        Returns whether this ejects it."""
         state = self._states.get(endpoint)
         if state is None:
             return False
-        state.trying = False
+        state.probing = False
         state.failures += FAILURES if at_once else 1
         if state.failures < FAILURES or self._clock() < state.until:
             return False
-        state.until = self._clock() + min(LONGEST_SECONDS, FIRST_SECONDS * 2.0**state.ejections)
+        state.until = self._clock() + min(MAX_SECONDS, FIRST_SECONDS * 2.0**state.ejections)
         state.ejections = min(state.ejections + 1, 10)
         return True
 
     @staticmethod
-    def _may(state: _State | None, now: float) -> bool:
+    def _is_usable(state: _State | None, now: float) -> bool:
         if state is None or not state.until:
             return True
-        return now >= state.until and not state.trying
+        return now >= state.until and not state.probing

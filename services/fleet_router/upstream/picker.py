@@ -1,7 +1,4 @@
-"""Which server gets the next attempt of a request: health first, then the model's strategy.
-
-Called by `attempt`; puts `health`, the loads of `pool` and the functions of `balance` together.
-"""
+"""Picks the server for an attempt: not ejected, then by the model's load-balancing strategy."""
 
 from __future__ import annotations
 
@@ -16,31 +13,31 @@ from fleet_router.upstream.pool import PoolManager
 
 
 class EndpointPicker:
-    """One for each router process."""
+    """Combines outliers, loads and strategies."""
 
-    def __init__(self, pools: PoolManager, health: Outliers) -> None:
+    def __init__(self, pools: PoolManager, outliers: Outliers) -> None:
         self._pools = pools
-        self.health = health
+        self.outliers = outliers
 
-    def choose(
-        self, route: Route, tried: Collection[Endpoint], cost: RequestCost, turn: int
+    def pick(
+        self, route: Route, tried: Collection[Endpoint], cost: RequestCost, rotation: int
     ) -> Endpoint | None:
-        """One of the route's servers that was not `tried`; None when none is left."""
+        """One of the route's servers that was not `tried`; None if there is none."""
         if len(route.endpoints) == 1:
-            only = route.endpoints[0]
+            only = route.endpoints[0]  # even if ejected: there is no other
             return None if only in tried else only
         left = [each for each in route.endpoints if each not in tried]
-        usable = self.health.usable(left)
+        usable = self.outliers.usable(left)
         if cost.prefix and route.spec.routing.strategy is Strategy.PREFIX_HASH:
             return prefix_hash(usable, self._pools.load, cost.prefix, cost.units)
-        return least_load(usable, self._eased_load, turn)
+        return least_load(usable, self._weighted_load, rotation)
 
     def retain(self, table: RouteTable) -> None:
-        """Follow the servers of a new table."""
+        """Keep the state of the servers in `table` only."""
         alone = {route.endpoints[0] for route in table.routes if len(route.endpoints) == 1}
-        self.health.retain(table.endpoints(), alone=alone)
+        self.outliers.retain(table.endpoints(), alone=alone)
 
-    def _eased_load(self, endpoint: Endpoint) -> float:
-        share = self.health.share(endpoint)
+    def _weighted_load(self, endpoint: Endpoint) -> float:
+        share = self.outliers.share(endpoint)
         load = self._pools.load(endpoint)
         return load if share == 1.0 else (load + 1.0) / share - 1.0

@@ -1,4 +1,4 @@
-"""Connections to the model servers, kept open between requests and bounded in number."""
+"""Connection pools of the model servers, bounded in connections and in idle time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECT_TIMEOUT = 2.0
 MAX_PER_ENDPOINT = 2048
 MAX_IDLE = 256
 IDLE_SECONDS = 30.0
-"""Shorter than the 75 s after which our servers close an idle connection."""
+"""Shorter than the 75 s after which this project's servers close an idle connection."""
 
 
 class Pool:
@@ -26,52 +26,53 @@ class Pool:
         self._retired = False
         self.in_flight = 0
         self.load = 0.0
-        """Sum of the costs of what is in flight."""
+        """Sum of the costs of the requests in flight."""
 
-    async def take(self, *, fresh: bool = False, cost: float = 1.0) -> tuple[Connection, bool]:
-        """A connection and whether it was used before; give it back with `give`.
+    async def acquire(self, *, fresh: bool = False, cost: float = 1.0) -> tuple[Connection, bool]:
+        """A connection, idle or new, and whether it was used before; to be given to `release`.
 
-        Raises ConnectFailed, or QueueFull when the server has as many requests as it may have.
+        Raises ConnectFailed, or QueueFull when too many requests are in flight.
         """
         if self.in_flight >= MAX_PER_ENDPOINT:
             raise QueueFull(
                 f"{self.in_flight} requests are in flight to this model's server.", retry_after=1
             )
+        # Counted before there is a connection: concurrent picks must see the load.
         self.in_flight += 1
         self.load += cost
         try:
             oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
             while self._idle and not fresh:
-                connection = self._idle.pop()
+                connection = self._idle.pop()  # the newest: the least likely to be closed
                 if not connection.closed and connection.idle_since > oldest:
-                    connection.begin()
+                    connection.start_exchange()
                     return connection, True
                 connection.close()
             connection = await connect(self._endpoint, CONNECT_TIMEOUT)
-            connection.begin()
+            connection.start_exchange()
             return connection, False
         except BaseException:
-            self._release(cost)
+            self._remove_load(cost)
             raise
 
-    def give(self, connection: Connection, cost: float = 1.0) -> None:
-        """Take a connection back; it is kept only if its exchange came to a clean end."""
-        self._release(cost)
+    def release(self, connection: Connection, cost: float = 1.0) -> None:
+        """Keep the connection for another exchange if its last one is complete; else close it."""
+        self._remove_load(cost)
         if connection.reusable and not self._retired:
-            connection.rest()
+            connection.set_idle()
             self._idle.append(connection)
             if len(self._idle) > MAX_IDLE:
                 self._idle.popleft().close()
         else:
             connection.close()
 
-    def _release(self, cost: float) -> None:
+    def _remove_load(self, cost: float) -> None:
         self.in_flight -= 1
-        # Exactly zero when idle, whatever rounding left behind.
+        # Exactly zero when idle: rounding errors must not add up.
         self.load = self.load - cost if self.in_flight else 0.0
 
     def retire(self) -> None:
-        """Close what nobody uses now, and the rest as it comes back."""
+        """Close idle connections now, and the others when they are released."""
         self._retired = True
         while self._idle:
             self._idle.pop().close()
@@ -84,24 +85,24 @@ class PoolManager:
         self._pools: dict[Endpoint, Pool] = {}
 
     def of(self, endpoint: Endpoint) -> Pool:
-        """The pool of a server, made when first asked for."""
+        """The pool of a server, created at its first use."""
         pool = self._pools.get(endpoint)
         if pool is None:
             pool = self._pools[endpoint] = Pool(endpoint)
         return pool
 
     def in_flight(self, endpoint: Endpoint) -> int:
-        """Requests a server is working on for this router."""
+        """Requests of this router that a server is processing."""
         pool = self._pools.get(endpoint)
         return pool.in_flight if pool is not None else 0
 
     def load(self, endpoint: Endpoint) -> float:
-        """What a server is working on for this router, by cost."""
+        """Sum of the costs of these requests."""
         pool = self._pools.get(endpoint)
         return pool.load if pool is not None else 0.0
 
     def retain(self, endpoints: Collection[Endpoint]) -> None:
-        """Forget servers that are in no route any more; running requests finish."""
+        """Retire the pools of all other servers; running requests complete."""
         for endpoint in [known for known in self._pools if known not in endpoints]:
             self._pools.pop(endpoint).retire()
 

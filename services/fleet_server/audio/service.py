@@ -23,7 +23,7 @@ from fleet_server.audio.work import Work
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import Segment, SpeechModel, Transcript
 from fleet_server.state import ServerState
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
@@ -37,28 +37,30 @@ class SpeechService:
         self._pool: ThreadPoolExecutor | None = None
 
     async def answer(self, request: Request, task: Task) -> Response:
-        """One request from its form to its answer. Raises FleetErrors and ClientGone."""
+        """One request from its form to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         model: SpeechModel = server.ready_model()
         async with AsyncExitStack() as stack:
             form = stack.enter_context(Form())
             await read_form(request, form, server.spec.limits.max_audio_bytes)
             asked = self._check(form, task, model)
-            slot = await or_gone(request, stack.enter_async_context(server.admission.slot()))
+            slot = await run_while_connected(
+                request, stack.enter_async_context(server.admission.slot())
+            )
             started = time.monotonic()
             server.metrics.queued(slot.queue_ms / 1000)
             work = Work(asked, form.take(), server.spec.limits, threading.Event())
             stack.callback(work.gone.set)
             results = within(work.results(self._threads(), model), server)
             if asked.stream:
-                first = await or_gone(request, anext(results))
+                first = await run_while_connected(request, anext(results))
                 return HeldStream(
                     self._events(first, results, slot, started),
                     stack.pop_all(),
                     media_type="text/event-stream",
                     headers={**server.headers(slot), "cache-control": "no-cache"},
                 )
-            transcript = await or_gone(request, _last(results))
+            transcript = await run_while_connected(request, _last(results))
             self._account(transcript, slot, started, task)
             return Response(
                 formats.write(transcript, asked),

@@ -19,7 +19,7 @@ from fleet_server.embeddings.request import EmbeddingRequest
 from fleet_server.protocols import EmbeddingModel, Float32
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ class EmbeddingService:
         self._batcher: Batcher | None = None
 
     async def answer(self, request: Request, parse: Parse, write: Write) -> Response:
-        """One request from its body to its answer. Raises FleetErrors and ClientGone."""
+        """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: EmbeddingModel = server.ready_model()
         asked = parse(body, model)
-        return await or_gone(request, self._admitted(asked, model, write))
+        return await run_while_connected(request, self._admitted(asked, model, write))
 
     def close(self) -> None:
         """Stop the batcher's thread."""

@@ -22,9 +22,9 @@ from fleet_server.generation.stream import Answer, Piece
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import ChatModel, Prompt
 from fleet_server.state import ServerState
-from fleet_web.answers import json_answer
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 from fleet_web.logs import event
+from fleet_web.responses import json_response
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +50,16 @@ class Generator:
         slot_first: bool = False,
     ) -> Response:
         """The answer, or a stream that has begun. With `slot_first` only as many prompts are
-        prepared as run. Raises FleetError, and ClientGone."""
+        prepared as run. Raises FleetError, and ClientDisconnect."""
         server = self._server
         async with AsyncExitStack() as stack:
             if slot_first:
-                slot = await or_gone(request, self._slot(stack))
-            prompt, telling = await or_gone(request, prepare())
+                slot = await run_while_connected(request, self._slot(stack))
+            prompt, telling = await run_while_connected(request, prepare())
             room = self._room(prompt.num_tokens, model.context_length)
             started = time.monotonic()
             if not slot_first:
-                slot = await or_gone(request, self._slot(stack))
+                slot = await run_while_connected(request, self._slot(stack))
             server.metrics.queued(slot.queue_ms / 1000)
             seconds = server.spec.limits.request_timeout
             answer = Answer(model, prompt, manner.sampling(room), manner.stop, seconds)
@@ -68,8 +68,8 @@ class Generator:
             pieces = answer.pieces()
             if not manner.stream:
                 headers = server.headers(slot)
-                return await or_gone(request, _whole(pieces, answer, telling, headers))
-            first = await or_gone(request, anext(pieces))
+                return await run_while_connected(request, _whole(pieces, answer, telling, headers))
+            first = await run_while_connected(request, anext(pieces))
             return HeldStream(
                 _events(first, pieces, answer, telling),
                 stack.pop_all(),
@@ -120,7 +120,7 @@ async def _whole(
     async for piece in pieces:
         text.append(piece.text)
         finish = piece.finish.value if piece.finish else finish
-    return json_answer(telling.whole(answer, "".join(text), finish), headers=headers)
+    return json_response(telling.whole(answer, "".join(text), finish), headers=headers)
 
 
 async def _events(

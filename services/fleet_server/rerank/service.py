@@ -18,10 +18,10 @@ from fleet_server.rerank.prepare import prepare
 from fleet_server.rerank.request import RerankRequest, parse
 from fleet_server.state import ServerState
 from fleet_server.unknown_fields import count_ignored
-from fleet_web.answers import json_answer
 from fleet_web.body import read_json
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 from fleet_web.logs import event
+from fleet_web.responses import json_response
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,14 @@ class RerankService:
         self._batcher: Batcher | None = None
 
     async def answer(self, request: Request) -> Response:
-        """One request from its body to its answer. Raises FleetErrors and ClientGone."""
+        """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: RerankModel = server.ready_model()
         server.check_model_of(body)
         asked = parse(body, server.spec)
         count_ignored(body, RerankBody, server.metrics)
-        return await or_gone(request, self._admitted(asked, model))
+        return await run_while_connected(request, self._admitted(asked, model))
 
     def close(self) -> None:
         """Stop the batcher's thread."""
@@ -74,7 +74,7 @@ class RerankService:
             ms=round((time.monotonic() - started) * 1000, 1),
         )
         content = answer_body(logits, asked, server.spec.model, tokens)
-        return json_answer(content, headers=server.headers(slot))
+        return json_response(content, headers=server.headers(slot))
 
     def _batcher_of(self, model: RerankModel) -> Batcher:
         if self._batcher is None:

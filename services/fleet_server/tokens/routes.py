@@ -12,8 +12,8 @@ from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
 from fleet_server.tokens.request import parse_detokenize, parse_tokenize
 from fleet_server.unknown_fields import count_ignored
-from fleet_web.answers import json_answer
 from fleet_web.body import read_json
+from fleet_web.responses import json_response
 
 PATHS = frozenset({"/tokenize", "/detokenize"})
 
@@ -27,7 +27,7 @@ def router(server: ServerState) -> APIRouter:
         raw, vocabulary = await _read(request, server)
         asked = parse_tokenize(raw, server.spec.limits.max_text_chars)
         count_ignored(raw, TokenizeBody, server.metrics)
-        return json_answer(await server.run_blocking(_tokenize, asked, vocabulary))
+        return json_response(await server.run_blocking(_tokenize, asked, vocabulary))
 
     @routes.post("/detokenize")
     async def detokenize(request: Request) -> Response:
@@ -35,7 +35,7 @@ def router(server: ServerState) -> APIRouter:
         tokens = parse_detokenize(raw, vocabulary.size)
         count_ignored(raw, DetokenizeBody, server.metrics)
         text: Content = {"content": await server.run_blocking(vocabulary.decode, tokens)}
-        return json_answer(text)
+        return json_response(text)
 
     return routes
 

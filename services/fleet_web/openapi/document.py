@@ -1,12 +1,16 @@
-"""Puts a document together: OpenAPI 3.1 (spec.openapis.org/oas/v3.1.1) of some operations."""
+"""Builds and serves a document: OpenAPI 3.1 (spec.openapis.org/oas/v3.1.1) of operations."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import orjson
+from fastapi import Response
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -20,7 +24,7 @@ REF = "#/components/schemas/{model}"
 
 
 class _Untitled(GenerateJsonSchema):
-    """Leaves out titles that say a field's name again."""
+    """Omits titles that only repeat a field's name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
@@ -29,7 +33,7 @@ class _Untitled(GenerateJsonSchema):
 def build(
     title: str, description: str, operations: Iterable[Operation], *, guarded: bool = False
 ) -> Json:
-    """The document; `guarded` says that operations with a 401 among their errors ask for keys."""
+    """The document; with `guarded`, operations with a 401 among their errors require API keys."""
     listed = list(operations)
     writer = _Writer(listed, guarded=guarded)
     paths: Json = {}
@@ -43,6 +47,7 @@ def build(
     }
     if guarded:
         components["securitySchemes"] = parts.SECURITY
+    # A copy: parts are module constants that documents must not share.
     return copy.deepcopy(
         {
             "openapi": "3.1.0",
@@ -51,6 +56,18 @@ def build(
             "components": components,
         }
     )
+
+
+class DocumentEndpoint:
+    """GET /openapi.json; `build` makes the document at the first request."""
+
+    def __init__(self, build: Callable[[], Json]) -> None:
+        self._raw = cache(lambda: orjson.dumps(build()))
+
+    async def get(self) -> Response:
+        """The document."""
+        # In a thread: building takes long enough to delay other requests.
+        return Response(await asyncio.to_thread(self._raw), media_type="application/json")
 
 
 class _Writer:
@@ -95,28 +112,28 @@ class _Writer:
             for status in sorted(operation.errors)
         }
         always = {HEADER_REQUEST_ID: parts.header(HEADER_REQUEST_ID, always=True)}
-        if operation.unready is not None:
-            content = self._content(Content("application/json", operation.unready))
-            responses["503"] = {"description": "Not now.", "headers": always, "content": content}
-        if operation.answers:
+        if operation.not_ready is not None:
+            content = self._content(Content("application/json", operation.not_ready))
+            responses["503"] = {"description": "Not ready.", "headers": always, "content": content}
+        if operation.responses:
             named = {name: parts.header(name, always=True) for name in operation.headers}
             content = {}
-            for answer in operation.answers:
-                content |= self._content(answer)
+            for each in operation.responses:
+                content |= self._content(each)
             responses["200"] = {
-                "description": "The answer.", "headers": always | named, "content": content,
+                "description": "Success.", "headers": always | named, "content": content,
             }  # fmt: skip
         return dict(sorted(responses.items()))
 
     def _content(self, content: Content) -> Json:
         schema = self.schema(content.shape)
         if content.media_type == EVENTS:
-            schema = parts.event(schema, content.mark)
+            schema = parts.event(schema, content.terminator)
         return {content.media_type: {"schema": schema}}
 
 
 def _shapes(operation: Operation) -> Iterable[Shape]:
-    contents = (operation.body, *operation.answers)
+    contents = (operation.body, *operation.responses)
     yield from (content.shape for content in contents if content is not None)
-    if operation.unready is not None:
-        yield operation.unready
+    if operation.not_ready is not None:
+        yield operation.not_ready

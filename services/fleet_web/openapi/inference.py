@@ -1,4 +1,4 @@
-"""What models are asked: an operation for each path of fleet_contract.endpoints and llama.cpp's."""
+"""The POST operations of models: each path of fleet_contract.endpoints, and llama.cpp's."""
 
 from __future__ import annotations
 
@@ -29,67 +29,67 @@ from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody, Tokens
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import Task
-from fleet_web.openapi.operation import ANYWHERE, EVENTS, FORM, JSON, TEXT, Content, Operation
+from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, TEXT, Content, Operation
 
-ERRORS = ANYWHERE | {404, 413, 429, 503, 504}
-ANSWERED = (HEADER_MODEL, HEADER_QUEUE_MS, HEADER_COLD)
+ERRORS = COMMON_ERRORS | {404, 413, 429, 503, 504}
+RESPONSE_HEADERS = (HEADER_MODEL, HEADER_QUEUE_MS, HEADER_COLD)
 
 CHAT = Operation(
-    "/v1/chat/completions", "post", "chat", "Write the next turn of a conversation.",
-    description="As a stream: events of `ChatChunk`, then `data: [DONE]`. A stream that fails "
-    "half-way ends with an error event and without that mark.",
+    "/v1/chat/completions", "post", "chat", "Generate the next message of a conversation.",
+    description="A stream consists of `ChatChunk` events and ends with `data: [DONE]`. A stream "
+    "that fails ends with an error event instead.",
     body=Content(JSON, ChatBody),
-    answers=(Content(JSON, ChatCompletion), Content(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
-    headers=ANSWERED, errors=ERRORS,
+    responses=(Content(JSON, ChatCompletion), Content(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
+    headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 COMPLETION = replace(
-    CHAT, path="/v1/completions", summary="Go on from a text, without a chat template.",
+    CHAT, path="/v1/completions", summary="Continue a text, without a chat template.",
     description=CHAT.description.replace("ChatChunk", "TextChunk"),
     body=Content(JSON, CompletionBody),
-    answers=(Content(JSON, TextCompletion), Content(EVENTS, TextChunk | ErrorBody, "[DONE]")),
+    responses=(Content(JSON, TextCompletion), Content(EVENTS, TextChunk | ErrorBody, "[DONE]")),
 )  # fmt: skip
 RESPONSE = replace(
-    CHAT, path="/v1/responses", summary="Write the next turn, in the shape of OpenAI's responses.",
-    description="Nothing is kept. As a stream: events that `type` names, the last of them "
+    CHAT, path="/v1/responses", summary="Generate the next message, in the responses format.",
+    description="Responses are not stored. The events of a stream have a `type`; the last one is "
     "`response.completed`, `response.incomplete` or `response.failed`.",
     body=Content(JSON, ResponsesBody),
-    answers=(Content(JSON, Response), Content(EVENTS, AnyEvent)),
+    responses=(Content(JSON, Response), Content(EVENTS, AnyEvent)),
 )  # fmt: skip
 EMBEDDING = Operation(
-    "/v1/embeddings", "post", "embeddings", "Turn texts into vectors.",
-    body=Content(JSON, EmbeddingBody), answers=(Content(JSON, EmbeddingList),),
-    headers=ANSWERED, errors=ERRORS,
+    "/v1/embeddings", "post", "embeddings", "Embed texts.",
+    body=Content(JSON, EmbeddingBody), responses=(Content(JSON, EmbeddingList),),
+    headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 NATIVE = replace(
-    EMBEDDING, path="/embeddings", summary="Turn texts into vectors, in llama.cpp's shape.",
-    body=Content(JSON, NativeBody), answers=(Content(JSON, list[NativeEmbedding]),),
+    EMBEDDING, path="/embeddings", summary="Embed texts, in llama.cpp's format.",
+    body=Content(JSON, NativeBody), responses=(Content(JSON, list[NativeEmbedding]),),
 )  # fmt: skip
 RERANK = Operation(
-    "/v1/rerank", "post", "rerank", "Order documents by how well they answer a query.",
-    body=Content(JSON, RerankBody), answers=(Content(JSON, RerankAnswer | list[RankedText]),),
-    headers=ANSWERED, errors=ERRORS,
+    "/v1/rerank", "post", "rerank", "Rank documents by relevance to a query.",
+    body=Content(JSON, RerankBody), responses=(Content(JSON, RerankAnswer | list[RankedText]),),
+    headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 TRANSCRIBE = Operation(
-    "/v1/audio/transcriptions", "post", "speech", "Write down what is said.",
-    description="As a stream: events of `TextDelta`, then one of `TextDone`.",
+    "/v1/audio/transcriptions", "post", "speech", "Transcribe a recording.",
+    description="A stream consists of `TextDelta` events and ends with a `TextDone` event.",
     body=Content(FORM, SpeechForm),
-    answers=(
+    responses=(
         Content(JSON, Transcription | VerboseTranscription), Content(TEXT, str),
         Content("text/vtt", str), Content(EVENTS, TextDelta | TextDone | TextError),
     ),
-    headers=ANSWERED, errors=ERRORS,
+    headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 TRANSLATE = replace(
-    TRANSCRIBE, path="/v1/audio/translations", summary="Write down in English what is said.",
-    description="Is not streamed.", answers=TRANSCRIBE.answers[:3],
+    TRANSCRIBE, path="/v1/audio/translations", summary="Translate a recording into English.",
+    description="Streaming is not supported.", responses=TRANSCRIBE.responses[:3],
 )  # fmt: skip
 TOKENIZE = Operation(
-    "/tokenize", "post", "tokens", "Cut a text into the model's tokens.",
-    body=Content(JSON, TokenizeBody), answers=(Content(JSON, Tokens),), errors=ERRORS,
+    "/tokenize", "post", "tokens", "Tokenize a text.",
+    body=Content(JSON, TokenizeBody), responses=(Content(JSON, Tokens),), errors=ERRORS,
 )  # fmt: skip
 DETOKENIZE = replace(
-    TOKENIZE, path="/detokenize", summary="Join tokens to a text.",
-    body=Content(JSON, DetokenizeBody), answers=(Content(JSON, TokensText),),
+    TOKENIZE, path="/detokenize", summary="Turn tokens into text.",
+    body=Content(JSON, DetokenizeBody), responses=(Content(JSON, TokensText),),
 )  # fmt: skip
 
 TOKENS = (TOKENIZE, DETOKENIZE)
@@ -102,20 +102,20 @@ BY_PATH = {
         *TOKENS,
     )
 }  # fmt: skip
-"""Every path models are asked on that this project's own servers serve."""
+"""Every POST operation that this project's own servers support."""
 
 
-def of_task(task: Task) -> Iterable[Operation]:
-    """The operations a model of `task` answers, tokens left out."""
+def task_operations(task: Task) -> Iterable[Operation]:
+    """The operations of a model of `task`, except those on tokens."""
     return [BY_PATH[path] for path, its_task in TASK_OF_PATH.items() if its_task is task]
 
 
-def refusals(task: Task) -> Iterable[Operation]:
-    """The operations a server of `task` refuses, naming the right path."""
+def wrong_task_operations(task: Task) -> Iterable[Operation]:
+    """The operations of other tasks, which a server of `task` refuses with the right path."""
     return [
         Operation(
-            path, "post", "other tasks", f"Refused: the model does {task.value}.",
-            description="Answers `wrong_task` and names the path to use, whatever is sent.",
+            path, "post", "other tasks", f"Refused: the model's task is {task.value}.",
+            description="Always an error with code `wrong_task` that names the path to use.",
         )
         for path, its_task in TASK_OF_PATH.items()
         if its_task is not task

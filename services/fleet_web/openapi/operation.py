@@ -1,4 +1,4 @@
-"""What a document says of one method of one path. `inference` and `housekeeping` say it."""
+"""What a document contains of one method of one path."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ EVENTS = "text/event-stream"
 Shape = Any
 """A type that pydantic has a JSON Schema of: a body of fleet_contract.api, a TypedDict, `str`."""
 
-ANYWHERE = frozenset({400, 408, 431, 500})
-"""Refusals that need no route: no HTTP, a head too slow or too long; and failures of ours."""
+COMMON_ERRORS = frozenset({400, 408, 431, 500})
+"""Possible on every path: invalid HTTP, a head that is too slow or too long, internal errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A body in one media type; of events, `shape` is that of each one's data, but for the `mark`
-    at the end."""
+    """A body in one media type. In an event stream `shape` is that of each event's data, except
+    for the `terminator` at the end."""
 
     media_type: str
     shape: Shape
-    mark: str | None = None
+    terminator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`answers` is what a good answer may hold, `headers` the names of those it always has besides
-    the request's id. `errors` are statuses of refusals, which all have one shape; `unready` is the
-    shape of a probe's 503."""
+    """`responses` are the alternatives of a 200, `headers` what each of them has besides the
+    request id. `errors` are the statuses of errors, which share one shape; `not_ready` is the shape
+    of a probe's 503."""
 
     path: str
     method: Literal["get", "post"]
@@ -40,13 +40,13 @@ class Operation:
     description: str = ""
     parameters: tuple[str, ...] = ()
     body: Content | None = None
-    answers: tuple[Content, ...] = ()
+    responses: tuple[Content, ...] = ()
     headers: tuple[str, ...] = ()
-    errors: frozenset[int] = ANYWHERE
-    unready: Shape | None = None
+    errors: frozenset[int] = COMMON_ERRORS
+    not_ready: Shape | None = None
 
     @property
     def name(self) -> str:
-        """A name no other operation has, such as `post_v1_chat_completions`."""
+        """A unique id, such as `post_v1_chat_completions`."""
         letters = [letter if letter.isalnum() else " " for letter in self.path]
         return "_".join([self.method, *"".join(letters).split()])

@@ -1,4 +1,4 @@
-"""What the operations of a document refer to: error answers, headers, parameters."""
+"""The shared parts of documents: error responses, headers, parameters, security."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from fleet_contract.names import (
 Json = dict[str, Any]
 
 STATUSES = {
-    400: "What was sent is wrong, or this model cannot do it; `param` names the field.",
-    401: "An API key is needed, or the one shown is not known.",
+    400: "The request is invalid or not supported by the model; `param` names the field.",
+    401: "The API key is missing or unknown.",
     403: "The API key may not use this model.",
-    404: "There is no such model or path.",
-    408: "The request made no progress.",
-    413: "The body or recording is larger than is accepted.",
-    429: "Too many requests: the queue is full, or a limit of the key is reached.",
-    431: "The head of the request is too long.",
-    500: "A failure of the server's own.",
-    502: "The model's server broke off.",
-    503: "The model has no server that answers now.",
-    504: "The answer took too long.",
+    404: "The model or path does not exist.",
+    408: "The request made no progress in time.",
+    413: "The body or recording is too large.",
+    429: "The queue is full, or a limit of the API key is reached.",
+    431: "The head of the request is too large.",
+    500: "Internal error.",
+    502: "The model's server closed the connection.",
+    503: "No server of the model is ready.",
+    504: "The response took too long.",
 }
 RETRY = frozenset({429, 503})
-"""Statuses that may say when to try again."""
+"""Statuses that may have headers for a retry."""
 
 TEXT: Json = {"type": "string"}
 HEADERS: dict[str, tuple[str, Json]] = {
-    HEADER_REQUEST_ID: ("The request's id: the client's own, or one that was made.", TEXT),
-    HEADER_MODEL: ("The model that answered.", TEXT),
-    HEADER_ENDPOINT: ("The server that answered.", TEXT),
-    HEADER_QUEUE_MS: ("Milliseconds waited for a place.", {"type": "number", "minimum": 0}),
+    HEADER_REQUEST_ID: ("The request's id: the client's, or a generated one.", TEXT),
+    HEADER_MODEL: ("The model that served the request.", TEXT),
+    HEADER_ENDPOINT: ("The server that served the request.", TEXT),
+    HEADER_QUEUE_MS: ("Milliseconds in the queue.", {"type": "number", "minimum": 0}),
     HEADER_COLD: ("Whether the request waited for a server to start.", {"type": "boolean"}),
-    "retry-after": ("Seconds after which to try again.", {"type": "integer", "minimum": 1}),
-    "retry-after-ms": ("The same in milliseconds.", {"type": "integer", "minimum": 1}),
+    "retry-after": ("Seconds until a retry.", {"type": "integer", "minimum": 1}),
+    "retry-after-ms": ("Milliseconds until a retry.", {"type": "integer", "minimum": 1}),
 }
 PARAMETERS: dict[str, Json] = {
     "model_id": {
@@ -48,8 +48,8 @@ PARAMETERS: dict[str, Json] = {
     },
     HEADER_REQUEST_ID: {
         "name": HEADER_REQUEST_ID, "in": "header", "schema": TEXT,
-        "description": "Names the request in answers and logs: up to 128 letters, digits and "
-        "`._:-`; another is replaced.",
+        "description": "Id of the request in its response and in logs: up to 128 letters, digits "
+        "and `._:-`; any other value is replaced.",
     },
 }  # fmt: skip
 SECURITY: dict[str, Json] = {
@@ -59,21 +59,21 @@ SECURITY: dict[str, Json] = {
 
 
 def header(name: str, *, always: bool) -> Json:
-    """A header of answers."""
+    """A Header Object of responses."""
     description, schema = HEADERS[name]
     return {"description": description, "required": always, "schema": schema}
 
 
-def event(data: Json, mark: str | None) -> Json:
-    """One of the events of a stream, by which 3.1 describes the whole; `mark` ends it."""
+def event(data: Json, terminator: str | None) -> Json:
+    """The schema of one event, with which OpenAPI 3.1 describes a stream."""
     text = TEXT | {"contentMediaType": "application/json", "contentSchema": data}
-    if mark is not None:
-        text = {"anyOf": [text, {"const": mark}]}
+    if terminator is not None:
+        text = {"anyOf": [text, {"const": terminator}]}
     return {"type": "object", "properties": {"data": text}, "required": ["data"]}
 
 
 def error(status: int, schema: Json) -> Json:
-    """An answer in the one shape of errors."""
+    """A Response Object of an error."""
     names = [HEADER_REQUEST_ID, *(("retry-after", "retry-after-ms") if status in RETRY else ())]
     return {
         "description": STATUSES[status],

@@ -214,7 +214,7 @@ def test_a_model_set_to_no_servers_is_refused_at_once_and_served_again_later(
     router.wait_until(lambda: router.states()[CHAT] == "stopped")
     answer = router.chat(CHAT)
     assert answer.status_code == 503
-    assert "is stopped: it is set to no servers" in answer.json()["error"]["message"]
+    assert "is stopped (replicas: 0)" in answer.json()["error"]["message"]
     assert "wake-at" not in str(tenant.get(API, KIND, "chat")["metadata"].get("annotations"))
     tenant.kubectl("scale", "inferencemodel/chat", "--replicas=1")
     router.wait_until(lambda: router.chat(CHAT).status_code == 200)

@@ -17,7 +17,7 @@ def run(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "said"),
+    ("arguments", "environ", "reason"),
     [
         ((), {}, "--routes"),
         (("--kube", "--routes", "x"), {}, "--routes"),
@@ -29,13 +29,13 @@ def run(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.Completed
         (("--routes", "BROKEN"), {}, "models"),
     ],
 )
-def test_it_says_why_it_does_not_start(
-    tmp_path: Path, arguments: tuple[str, ...], environ: dict[str, str], said: str
+def test_an_invalid_start_is_an_error_with_its_reason(
+    tmp_path: Path, arguments: tuple[str, ...], environ: dict[str, str], reason: str
 ) -> None:
     (tmp_path / "ROUTES").write_text('{"models": []}')
     (tmp_path / "BROKEN").write_text("{}")
     files = [str(tmp_path / each) if each.isupper() else each for each in arguments]
     done = run(tmp_path, *files, **environ)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert reason in done.stderr
     assert "Traceback" not in done.stderr

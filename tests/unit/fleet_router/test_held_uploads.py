@@ -105,7 +105,7 @@ def body_of(client: Sending, room: int) -> StreamedBody:
 
 async def reading_on(body: StreamedBody, turns: int = 20) -> bool:
     """Read on for some turns of the event loop, then be interrupted; whether it came to an end."""
-    task = asyncio.create_task(body.read_on())
+    task = asyncio.create_task(body.read_rest())
     for _ in range(turns):
         await asyncio.sleep(0)
     if task.done():
@@ -117,7 +117,7 @@ async def reading_on(body: StreamedBody, turns: int = 20) -> bool:
 
 
 async def all_of(body: StreamedBody) -> bytes:
-    return b"".join([piece async for piece in body.pieces()])
+    return b"".join([piece async for piece in body.chunks()])
 
 
 async def test_nothing_is_lost_however_often_the_reading_is_interrupted() -> None:
@@ -141,7 +141,7 @@ async def test_one_that_came_whole_can_be_sent_again() -> None:
     body = body_of(client, 100)
     client.send(b"all ", b"of it", None)
     assert await reading_on(body)
-    assert body.whole
+    assert body.complete
     for _ in range(2):
         assert await all_of(body) == b"all of it"
         assert body.replayable
@@ -153,10 +153,10 @@ async def test_the_disk_has_a_bound_for_all_together_and_gets_its_room_back() ->
     body = StreamedBody(Spool(), client.rest(), None, disk)
     client.send(b"eight by", b"tes more", None)
     assert not await reading_on(body)
-    assert not disk.try_take(3)
+    assert not disk.try_acquire(3)
     assert await all_of(body) == b"eight bytes more"
-    assert disk.try_take(10)
-    disk.give(10)
+    assert disk.try_acquire(10)
+    disk.release(10)
     other = body_of(Sending(), 1)
     await other.close()
 
@@ -180,5 +180,5 @@ async def test_a_spool_keeps_what_an_interrupted_task_gave_it() -> None:
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait((task,))
-    assert b"".join([piece async for piece in spool.pieces()]) == b"".join(pieces)
+    assert b"".join([piece async for piece in spool.chunks()]) == b"".join(pieces)
     await spool.close()

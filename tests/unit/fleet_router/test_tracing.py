@@ -59,19 +59,19 @@ def test_a_request_is_a_span_of_the_clients_trace(
                     f"{fleet.url}/v1/chat/completions", json={"model": model},
                     headers={"traceparent": PARENT, "x-id": "traced"},
                 )  # fmt: skip
-        # The router has ended: what it had to tell, it has told.
+        # The router has exited and exported every span.
     answered, refused = sorted(spans, key=lambda span: span.start_time_unix_nano)
     assert answered.trace_id.hex() == PARENT.split("-")[1]
     assert answered.parent_span_id.hex() == PARENT.split("-")[2]
     assert answered.name == "POST /v1/chat/completions"
-    said = {each.key: each.value for each in answered.attributes}
-    assert said["gen_ai.request.model"].string_value == "acme/chat"
-    assert said["http.response.status_code"].int_value == 200
-    assert said["modelfleet.endpoint"].string_value == "chat-0"
+    attributes = {each.key: each.value for each in answered.attributes}
+    assert attributes["gen_ai.request.model"].string_value == "acme/chat"
+    assert attributes["http.response.status_code"].int_value == 200
+    assert attributes["modelfleet.endpoint"].string_value == "chat-0"
     passed = dict(stub.seen("traced")["headers"])["traceparent"].split("-")
     assert passed[1:3] == [answered.trace_id.hex(), answered.span_id.hex()]
-    told = {each.key: each.value for each in refused.attributes}
-    assert told["http.response.status_code"].int_value == 404
+    of_refused = {each.key: each.value for each in refused.attributes}
+    assert of_refused["http.response.status_code"].int_value == 404
 
 
 def test_without_a_collector_the_clients_context_passes_untouched(fleet: Any, stub: Any) -> None:

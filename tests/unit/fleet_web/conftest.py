@@ -14,10 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from fleet_contract.errors import NotReady
 from fleet_web import errors
-from fleet_web.answers import json_answer
 from fleet_web.body import read, read_json
-from fleet_web.disconnect import or_gone
+from fleet_web.client import run_while_connected
 from fleet_web.request_id import RequestIdMiddleware, current
+from fleet_web.responses import json_response
 
 
 @pytest.fixture
@@ -25,19 +25,19 @@ def app() -> FastAPI:
     made = FastAPI(openapi_url=None)
     errors.install(made)
     made.add_middleware(RequestIdMiddleware)
-    made.state.left = threading.Event()
+    made.state.waiting, made.state.left = threading.Event(), threading.Event()
 
     @made.post("/json")
     async def take(request: Request) -> Any:
-        return json_answer({"given": await read_json(request, 1000)})
+        return json_response({"given": await read_json(request, 1000)})
 
     @made.post("/size")
     async def size(request: Request) -> Any:
-        return json_answer({"size": len(await read(request, 100_000))})
+        return json_response({"size": len(await read(request, 100_000))})
 
     @made.get("/id")
     async def identifier() -> Any:
-        return json_answer({"id": current()})
+        return json_response({"id": current()})
 
     @made.get("/boom")
     async def boom() -> None:
@@ -69,8 +69,9 @@ def app() -> FastAPI:
     @made.post("/wait")
     async def wait(request: Request) -> Any:
         await read(request, 1000)
+        made.state.waiting.set()
         try:
-            await or_gone(request, asyncio.Event().wait())
+            await run_while_connected(request, asyncio.Event().wait())
         finally:
             made.state.left.set()
 

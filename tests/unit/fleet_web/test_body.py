@@ -1,4 +1,4 @@
-"""Bodies: bounded in bytes and in patience."""
+"""Limits and timeouts of request bodies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def client(app: Any, listen: Any) -> AsyncIterator[httpx.AsyncClient]:
     [b"", b"  ", b"{", b"nonsense", b"[1]", b'"text"', b"null", b"\xff\xfe", b'{"a": NaN}',
      b'{"a": "\\ud800"}', b"[" * 900],
 )  # fmt: skip
-async def test_what_is_no_json_object_is_a_400(client: httpx.AsyncClient, raw: bytes) -> None:
+async def test_anything_but_a_json_object_is_a_400(client: httpx.AsyncClient, raw: bytes) -> None:
     answer = await client.post("/json", content=raw)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_json"
@@ -86,9 +86,7 @@ async def test_a_slow_body_that_moves_is_read(app: Any, listen: Any, wire: Any) 
             assert (await bare.answer()).body == b'{"size":8}'
 
 
-async def test_who_waits_for_an_answer_and_leaves_is_noticed(
-    app: Any, listen: Any, wire: Any
-) -> None:
+async def test_a_disconnect_during_the_work_is_noticed(app: Any, listen: Any, wire: Any) -> None:
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send(b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")

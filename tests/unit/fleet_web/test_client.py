@@ -1,4 +1,4 @@
-"""What a request's scope tells of its client, over real sockets."""
+"""A request's client, over real sockets."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Any
 import pytest
 from fastapi import Request
 
-from fleet_web.answers import json_answer
 from fleet_web.body import chunks
 from fleet_web.client import client_of, has_sent_all
+from fleet_web.responses import json_response
 
 HEAD = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 
-def told(app: Any) -> list[Any]:
-    """What the routes added here saw."""
+def record(app: Any) -> list[Any]:
+    """Adds routes to `app`; what they see is appended to the list."""
     seen: list[Any] = []
     app.state.staying, app.state.begun = threading.Event(), threading.Event()
 
     @app.post("/sent")
     async def sent(request: Request) -> Any:
-        seen.append(client_of(request.scope).sent_all)
+        seen.append(client_of(request).sent_all)
         app.state.begun.set()
         pieces = [piece async for piece in chunks(request, 100)]
-        seen.append(client_of(request.scope).sent_all)
-        return json_answer({"size": sum(map(len, pieces))})
+        seen.append(client_of(request).sent_all)
+        return json_response({"size": sum(map(len, pieces))})
 
     @app.post("/stay")
     async def stay(request: Request) -> Any:
         left = asyncio.Event()
         assert len(b"".join([piece async for piece in chunks(request, 2_000_000)])) >= 4
-        client_of(request.scope).on_leave(left.set)
-        client_of(request.scope).listen()
+        client_of(request).on_disconnect(left.set)
+        client_of(request).watch()
         app.state.staying.set()
         await left.wait()
-        client_of(request.scope).on_leave(lambda: seen.append("told at once"))
+        client_of(request).on_disconnect(lambda: seen.append("immediately"))
         app.state.left.set()
-        return json_answer({})
+        return json_response({})
 
     return seen
 
 
 async def test_whether_a_body_has_arrived(app: Any, listen: Any, wire: Any) -> None:
-    seen = told(app)
+    seen = record(app)
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send(HEAD % (b"sent", 4) + b"body")
@@ -59,29 +59,29 @@ async def test_whether_a_body_has_arrived(app: Any, listen: Any, wire: Any) -> N
 
 
 @pytest.mark.parametrize("size", [4, 1_000_000])
-async def test_who_leaves_is_noticed(app: Any, listen: Any, wire: Any, size: int) -> None:
-    seen = told(app)
+async def test_a_disconnect_is_noticed(app: Any, listen: Any, wire: Any, size: int) -> None:
+    seen = record(app)
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send(HEAD % (b"stay", size) + b"x" * size)
             assert await asyncio.to_thread(app.state.staying.wait, 10)
             assert not app.state.left.is_set()
         assert await asyncio.to_thread(app.state.left.wait, 10)
-    assert seen == ["told at once"]
+    assert seen == ["immediately"]
 
 
-async def test_who_leaves_is_noticed_by_each_of_several_requests(
+async def test_a_disconnect_is_noticed_by_each_of_several_requests(
     app: Any, listen: Any, wire: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    seen = told(app)
+    seen = record(app)
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send((HEAD % (b"stay", 4) + b"body") * 3)
             assert await asyncio.to_thread(app.state.staying.wait, 10)
         assert await asyncio.to_thread(app.state.left.wait, 10)
-    assert seen == ["told at once"]
+    assert seen == ["immediately"]
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_elsewhere_nothing_is_known() -> None:
+async def test_another_server_gives_no_hint_of_the_body() -> None:
     assert not has_sent_all({"type": "http"})

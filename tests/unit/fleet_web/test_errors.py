@@ -1,4 +1,4 @@
-"""One error shape for whatever goes wrong."""
+"""One shape for every error."""
 
 from __future__ import annotations
 

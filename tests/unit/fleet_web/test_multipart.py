@@ -1,4 +1,4 @@
-"""Parts of a form, however the body is cut; and that what is wrong is told once, to the client."""
+"""Parts of a form, however the body is split; malformed bodies are not logged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Parts:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 1000])
-def test_parts_come_whole_and_know_their_place(size: int) -> None:
+def test_parts_are_complete_and_have_their_offsets(size: int) -> None:
     parts = Parts()
     parser = FormParser(TYPE, parts)
     for start in range(0, len(BODY), size):
@@ -65,7 +65,7 @@ def test_what_follows_is_ignored_and_what_lacks_its_end_is_refused() -> None:
 @pytest.mark.parametrize(
     "body", [b"{}", b"--x\r\n", b"--q\r\nno colon\r\n\r\nx", b"--q\r\n: none\r\n\r\nx"]
 )
-def test_what_is_wrong_is_told_to_the_client_and_not_logged(
+def test_malformed_bodies_are_reported_to_the_client_and_not_logged(
     body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(BadRequest) as caught:

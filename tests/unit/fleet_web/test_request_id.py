@@ -1,4 +1,4 @@
-"""A request id on every answer."""
+"""A request id on every response."""
 
 from __future__ import annotations
 

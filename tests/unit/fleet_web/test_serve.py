@@ -1,19 +1,27 @@
-"""How a server ends: what is on its way is answered, and clients close idle connections first."""
+"""How a server ends, and what it does with a version of uvicorn that was not tested."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 import threading
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from fleet_web import serve
+from fleet_web.server import Server
+from fleet_web.uvicorn_ext import server as server_module
+from fleet_web.uvicorn_ext import versions
 
 Run = Callable[..., AbstractContextManager[Any]]
 GET = b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -24,7 +32,7 @@ def run(app: FastAPI) -> Run:
     """`with run(drain_timeout=...) as (server, port)`, still serving at the end or not."""
 
     @contextmanager
-    def start(**options: Any) -> Iterator[tuple[serve.Server, int]]:
+    def start(**options: Any) -> Iterator[tuple[Server, int]]:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             port = sock.getsockname()[1]
             server = serve.build(app, "127.0.0.1", port, **options)
@@ -39,7 +47,7 @@ def run(app: FastAPI) -> Run:
 
 
 async def refused(port: int) -> None:
-    """Until nobody listens any more."""
+    """Wait until connections are refused."""
     async with asyncio.timeout(20):
         while True:
             try:
@@ -74,7 +82,7 @@ async def test_a_connection_that_stays_idle_is_closed(run: Run, wire: Any) -> No
             assert await kept.closed()
 
 
-async def test_an_answer_that_has_not_begun_says_that_it_is_the_last(
+async def test_a_response_that_has_not_started_closes_its_connection(
     run: Run, app: FastAPI, wire: Any
 ) -> None:
     gate = threading.Event()
@@ -98,7 +106,7 @@ async def test_an_answer_that_has_not_begun_says_that_it_is_the_last(
 async def test_a_stream_under_way_ends_as_it_should(
     run: Run, app: FastAPI, wire: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve, "FAREWELL_SECONDS", 30.0)
+    monkeypatch.setattr(server_module, "IDLE_SECONDS", 30.0)
     gate = threading.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -121,3 +129,52 @@ async def test_a_stream_under_way_ends_as_it_should(
                 assert await kept.reader.readexactly(5) == b" more"
             await kept.send(GET % b"/id")
             assert (await kept.answer()).headers["connection"] == "close"
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Treats the installed uvicorn as one that was not tested."""
+    monkeypatch.setattr(versions, "CHECKED", ("0.1.",))
+    with caplog.at_level(logging.WARNING):
+        yield
+    (warning,) = (each for each in caplog.get_records("call") if each.name == "fleet_web.serve")
+    assert uvicorn.__version__ in warning.getMessage()
+    assert "0.1.*" in warning.getMessage()
+
+
+@pytest.mark.usefixtures("unchecked")
+async def test_an_untested_uvicorn_serves_and_drains(run: Run, wire: Any) -> None:
+    drained = threading.Event()
+    with run(drain_timeout=2, on_drain=drained.set) as (server, port):
+        assert type(server) is Server
+        async with wire(port) as kept:
+            await kept.send(GET % b"/id")
+            assert (await kept.answer()).status == 200
+            await kept.send(b"POST /json HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+            assert (await kept.answer()).body == b'{"given":{}}'
+            server.handle_exit(signal.SIGTERM, None)
+            assert drained.is_set()
+            assert await kept.closed()
+
+
+@pytest.mark.usefixtures("unchecked")
+async def test_an_untested_uvicorn_reports_a_disconnect(run: Run, app: FastAPI, wire: Any) -> None:
+    with run(drain_timeout=2) as (_, port):
+        async with wire(port) as bare:
+            await bare.send(b"POST /wait HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab")
+            assert await asyncio.to_thread(app.state.waiting.wait, 10)
+            assert not app.state.left.is_set()
+        assert await asyncio.to_thread(app.state.left.wait, 10)
+
+
+def test_the_installed_uvicorn_was_tested() -> None:
+    assert versions.is_checked(uvicorn.__version__)
+
+
+def test_no_release_after_the_tested_ones_is_installed() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    (needed,) = (
+        each for each in project["optional-dependencies"]["web"] if each.startswith("uvicorn")
+    )
+    newest = max(int(prefix.split(".")[1]) for prefix in versions.CHECKED)
+    assert needed.endswith(f",<0.{newest + 1}")

@@ -14,7 +14,7 @@ import yaml
 from fleet_contract.errors import RateLimited
 from fleet_router.callers.keys import Key, KeyLimits, parse
 from fleet_router.callers.quota import Quota
-from fleet_router.callers.usage import NOTHING, Tail, Usage
+from fleet_router.callers.usage import NO_USAGE, Tail, Usage
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
@@ -173,7 +173,7 @@ def test_minutes_slide_and_debts_are_paid_back() -> None:
     clock = Clock()
     one = quota(clock, tokens_per_minute=60)
     one.admit(0)
-    one.leave(Usage(prompt_tokens=100, completion_tokens=20))
+    one.release(Usage(prompt_tokens=100, completion_tokens=20))
     with pytest.raises(RateLimited) as caught:
         one.admit(0)
     assert caught.value.retry_after == pytest.approx(61)
@@ -185,9 +185,9 @@ def test_running_requests_are_bounded_and_counted_down() -> None:
     one = quota(Clock(), concurrent_requests=2)
     one.admit(0)
     one.admit(0)
-    with pytest.raises(RateLimited, match="2 requests"):
+    with pytest.raises(RateLimited, match="2 concurrent requests"):
         one.admit(0)
-    one.leave(NOTHING)
+    one.release(NO_USAGE)
     one.admit(0)
     assert one.headers() == []
 
@@ -196,7 +196,7 @@ def test_audio_is_charged_by_the_second() -> None:
     clock = Clock()
     one = quota(clock, audio_seconds_per_minute=30)
     one.admit(0)
-    one.leave(Usage(audio_seconds=45))
+    one.release(Usage(audio_seconds=45))
     with pytest.raises(RateLimited, match="seconds of audio"):
         one.admit(0)
 
@@ -228,14 +228,14 @@ def test_a_broken_file_says_where_and_no_secret(text: str, said: str) -> None:
         ([b'{"choices": [], "usage": ' + json.dumps(USAGE).encode() + b"}"], SAID),
         ([b"x" * 9000, b'"usage":', json.dumps(USAGE).encode()[:20],
           json.dumps(USAGE).encode()[20:], b"}\n"], SAID),
-        ([b'data: {"usage": null}\n\n', b"data: [DONE]\n\n"], NOTHING),
+        ([b'data: {"usage": null}\n\n', b"data: [DONE]\n\n"], NO_USAGE),
         ([b'{"text": "a", "usage": {"type": "duration", "seconds": 3}}'],
          Usage(audio_seconds=3.0)),
         ([b'{"usage": {"input_tokens": 5, "output_tokens": 2}}'], Usage(5, 0, 2)),
-        ([b'{"text": "say \\"usage\\": {\\"prompt_tokens\\": 9}"}'], NOTHING),
-        ([b'{"usage": {"prompt_tokens": "many", "completion_tokens": -1}}'], NOTHING),
-        ([b'{"usage": {broken}}'], NOTHING),
-        ([], NOTHING),
+        ([b'{"text": "say \\"usage\\": {\\"prompt_tokens\\": 9}"}'], NO_USAGE),
+        ([b'{"usage": {"prompt_tokens": "many", "completion_tokens": -1}}'], NO_USAGE),
+        ([b'{"usage": {broken}}'], NO_USAGE),
+        ([], NO_USAGE),
     ],
 )  # fmt: skip
 def test_usage_is_read_from_the_end(pieces: list[bytes], usage: Usage) -> None:

@@ -182,7 +182,7 @@ def test_a_remote_model_goes_to_its_address_with_the_key_that_is_allowed() -> No
         "remote": {"address": "https://api.example.com/base", "model": "big", "apiKeyEnv": "KEY"},
     }  # fmt: skip
     allowed = table([resource("r", spec)], KEY="secret", REMOTE_KEYS="OTHER, KEY").by_id["gpt"]
-    assert allowed.sends == "big"
+    assert allowed.upstream_model == "big"
     assert allowed.endpoints[0].key == "secret"
     assert allowed.endpoints[0].prefix == "/base"
     assert "secret" not in repr(allowed)

@@ -1,4 +1,4 @@
-"""Which failures are tried again, which are told, and that no body is sent twice by mistake."""
+"""Which failures are retried and which reported; no body is sent twice by mistake."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_an_alias_reaches_its_model(fleet: Any, name: str) -> None:
     assert answer.headers["x-modelfleet-endpoint"] == "chat-0"
 
 
-def test_headers_tell_who_answered_and_none_is_the_clients(fleet: Any, stub: Any) -> None:
+def test_headers_name_model_and_server_and_none_is_the_clients(fleet: Any, stub: Any) -> None:
     answer = httpx.post(
         f"{fleet.url}/v1/chat/completions",
         json={"model": "chat", "messages": []},
@@ -105,7 +105,7 @@ def test_errors_have_the_openai_shape(
 
 
 @pytest.mark.parametrize("raw", [b"", b"  ", b"{", b'{"model": "chat"', b"\xff\xfe", b"[" * 5000])
-def test_what_is_not_json_is_a_400(fleet: Any, raw: bytes) -> None:
+def test_invalid_json_is_a_400(fleet: Any, raw: bytes) -> None:
     answer = httpx.post(f"{fleet.url}/v1/chat/completions", content=raw)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_json"

@@ -1,5 +1,6 @@
-"""Requests for a model without a server: held, bounded, told when to come back, or answered by
-another model. Real router processes over stub servers."""
+"""Requests that wait for a server: bounds, Retry-After, heartbeats and fallbacks.
+
+Real router processes over stub servers."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def wake(fleet: Any, entry: Any, stub: Any, **spec: Any) -> None:
     fleet.routes.write_text(json.dumps({"models": models}))
 
 
-def test_a_held_request_is_answered_when_a_server_comes(
+def test_a_waiting_request_is_served_when_a_server_starts(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     with start_router(tmp_path, [entry("acme/cold", "chat")], {"HOLD_SECONDS": "60"}) as fleet:
@@ -96,11 +97,11 @@ def test_a_model_set_to_no_servers_is_not_waited_for(
     with start_router(tmp_path, models, {"HOLD_SECONDS": "600"}) as fleet:
         answer = fleet.chat("acme/cold")
         assert answer.status_code == 503
-        assert "is stopped: it is set to no servers" in answer.json()["error"]["message"]
+        assert "is stopped (replicas: 0)" in answer.json()["error"]["message"]
         assert fleet.metric("modelfleet_router_held_seconds_count", model="acme/cold") == 0
 
 
-def test_who_waits_is_answered_before_the_router_ends(
+def test_waiting_requests_are_answered_before_the_router_ends(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     environ = {"HOLD_SECONDS": "600", "DRAIN_TIMEOUT": "3"}
@@ -125,7 +126,7 @@ def test_a_client_that_leaves_frees_its_place(start_router: Any, entry: Any, tmp
         assert fleet.metric("modelfleet_router_in_flight", model="acme/cold") == 0
 
 
-def test_a_deleted_model_is_told_to_those_who_wait(
+def test_requests_for_a_deleted_model_stop_waiting(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     models = [entry("acme/cold", "chat", routing={"holdSeconds": 60})]
@@ -138,7 +139,7 @@ def test_a_deleted_model_is_told_to_those_who_wait(
         assert waiting.result(20).status_code == 404
 
 
-def test_a_stream_that_waits_hears_of_it_and_then_gets_its_answer(
+def test_a_waiting_stream_gets_heartbeats_and_then_its_response(
     start_router: Any, entry: Any, stub: Any, headers: Any, tmp_path: Any
 ) -> None:
     event = 'data: {"choices": []}\n\n'

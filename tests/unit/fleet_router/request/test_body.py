@@ -45,7 +45,7 @@ async def test_the_field_of_a_form_is_exchanged(size: int, name: bytes) -> None:
     await body.rename("between")
     await body.rename(name.decode())
     assert body.length == len(form(name))
-    assert b"".join([piece async for piece in body.pieces()]) == form(name)
+    assert b"".join([piece async for piece in body.chunks()]) == form(name)
     assert not body.replayable
     await body.close()
 
@@ -55,7 +55,7 @@ async def test_a_form_without_the_field_gets_it(size: int) -> None:
     raw = FORM % (b"file", b"x" * 100) + b"--q--\r\n"
     body = await streamed(raw, 0, size)
     await body.rename("acme/one")
-    sent = b"".join([piece async for piece in body.pieces()])
+    sent = b"".join([piece async for piece in body.chunks()])
     assert sent == FORM % (b"model", b"acme/one") + raw
     assert body.length == len(sent)
     await body.close()
@@ -64,7 +64,7 @@ async def test_a_form_without_the_field_gets_it(size: int) -> None:
 async def test_json_keeps_its_meaning() -> None:
     body = WholeBody(b'{"a": [1.5, "\\u00e9"], "model": "x", "b": null}', lambda: None)
     await body.rename("acme/one")
-    sent = b"".join([piece async for piece in body.pieces()])
+    sent = b"".join([piece async for piece in body.chunks()])
     assert json.loads(sent) == {"a": [1.5, "é"], "model": "acme/one", "b": None}
     assert body.length == len(sent)
 

@@ -1,4 +1,4 @@
-"""What is read of a body besides its model: its weight and its beginning."""
+"""The cost of requests and the hash of their leading texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet_router.request.cost import MOST, of_json, of_upload
+from fleet_router.request.cost import MAX_UNITS, of_json, of_upload
 
 SIZE = 200
 
@@ -32,7 +32,7 @@ def test_more_work_weighs_more() -> None:
     assert of_json(brief, SIZE).units < of_json(wordy, SIZE).units
     assert of_json({"input": ["a"] * 1000}, 4000).units > of_json({"input": "a"}, 20).units
     assert of_upload(25_000_000).units > of_upload(100_000).units > 1
-    assert of_json(chat("x", "y", max_tokens=10**9), 10**9).units == MOST
+    assert of_json(chat("x", "y", max_tokens=10**9), 10**9).units == MAX_UNITS
 
 
 def test_the_bytes_of_an_image_are_not_read_as_text() -> None:
@@ -65,7 +65,7 @@ def test_so_do_those_of_responses() -> None:
         chat("sys", [{"type": "text", "text": "question"}, image("data:,a")]),
     ],
 )
-def test_what_begins_otherwise_is_told_apart(other: dict[str, Any]) -> None:
+def test_other_leading_texts_have_another_prefix(other: dict[str, Any]) -> None:
     assert of_json(other, SIZE).prefix != of_json(chat("sys", "question"), SIZE).prefix
 
 

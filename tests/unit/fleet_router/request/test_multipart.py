@@ -51,7 +51,7 @@ async def test_a_spool_gives_back_what_it_got_once() -> None:
     pieces = [bytes([n]) * (MEMORY_BYTES // 3) for n in range(10)]
     for piece in pieces:
         await spool.add(piece)
-    assert b"".join([piece async for piece in spool.pieces()]) == b"".join(pieces)
+    assert b"".join([piece async for piece in spool.chunks()]) == b"".join(pieces)
     await spool.close()
     await spool.close()
-    assert [piece async for piece in spool.pieces()] == []
+    assert [piece async for piece in spool.chunks()] == []

@@ -1,4 +1,4 @@
-"""Which route a request takes: pure decisions."""
+"""Selection of the route of a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from fleet_contract.errors import BadRequest, ModelNotFound, WrongTask
 from fleet_contract.spec import ModelSpec, Task
 from fleet_router.routing.paths import PATHS, BodyKind
-from fleet_router.routing.select import LISTED, choose_route, listing
+from fleet_router.routing.select import MAX_NAMES, join_names, select_route
 from fleet_router.routing.table import Route, RouteTable
 
 CHAT = PATHS["/v1/chat/completions"]
@@ -24,39 +24,41 @@ E = ModelSpec(model="e", task=Task.EMBEDDING)
 
 
 def test_by_id_and_alias() -> None:
-    assert choose_route(table(A, B), CHAT, "alias").model == "a"
-    assert choose_route(table(A, E), ANY, "e").model == "e"
+    assert select_route(table(A, B), CHAT, "alias").model == "a"
+    assert select_route(table(A, E), ANY, "e").model == "e"
 
 
 def test_the_only_one_of_the_task_needs_no_name() -> None:
-    assert choose_route(table(A, E), CHAT, None).model == "a"
-    assert choose_route(table(E), ANY, None).model == "e"
+    assert select_route(table(A, E), CHAT, None).model == "a"
+    assert select_route(table(E), ANY, None).model == "e"
 
 
 @pytest.mark.parametrize(
-    ("specs", "said"), [((A, B), "choose one of 'a', 'b'"), ((E,), "no model here serves /v1/chat")]
+    ("specs", "message"), [((A, B), "choose one of 'a', 'b'"), ((E,), "no model supports /v1/chat")]
 )
-def test_without_a_name_the_choices_are_told(specs: tuple[ModelSpec, ...], said: str) -> None:
-    with pytest.raises(BadRequest, match=said):
-        choose_route(table(*specs), CHAT, None)
+def test_without_a_model_the_error_names_the_candidates(
+    specs: tuple[ModelSpec, ...], message: str
+) -> None:
+    with pytest.raises(BadRequest, match=message):
+        select_route(table(*specs), CHAT, None)
 
 
 def test_the_wrong_task_names_the_right_path() -> None:
     with pytest.raises(WrongTask, match="use /v1/embeddings"):
-        choose_route(table(A, E), CHAT, "e")
+        select_route(table(A, E), CHAT, "e")
 
 
-def test_an_unknown_model_is_told_short() -> None:
+def test_the_error_for_an_unknown_model_is_short() -> None:
     with pytest.raises(ModelNotFound) as caught:
-        choose_route(table(A), CHAT, "x" * 10_000)
+        select_route(table(A), CHAT, "x" * 10_000)
     assert len(caught.value.message) < 300
     assert "'a'" in caught.value.message
 
 
 def test_a_long_list_is_cut() -> None:
-    names = [f"m{n}" for n in range(LISTED + 3)]
-    assert listing(names).endswith("and 3 more")
-    assert listing([]) == "no models"
+    names = [f"m{n}" for n in range(MAX_NAMES + 3)]
+    assert join_names(names).endswith("and 3 more")
+    assert join_names([]) == "no models"
 
 
 def test_speech_paths_take_forms_and_others_json() -> None:

@@ -32,7 +32,7 @@ def test_an_address_is_read(url: str, endpoint: Endpoint, authority: str) -> Non
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "host:80", "http://", "http://x:port"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Endpoint.parse("e", url)
 
@@ -80,7 +80,7 @@ def test_settings_override_as_they_do_in_the_servers() -> None:
         (text({"spec": {"model": "a"}, "endpoints": [{"name": "x", "url": "x"}]}), "address"),
     ],
 )
-def test_a_broken_file_says_where(raw: str, complaint: str) -> None:
+def test_a_broken_file_is_an_error_with_its_place(raw: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse(raw, {})
 

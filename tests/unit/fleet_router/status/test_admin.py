@@ -114,7 +114,7 @@ def test_a_new_file_moves_requests_and_a_broken_one_keeps_the_old(
         assert fleet.chat("acme/two").status_code == 200
 
 
-def test_without_a_file_the_router_is_not_ready_until_it_comes(
+def test_without_a_file_the_router_is_not_ready_until_it_exists(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     with start_router(tmp_path, None) as fleet:

@@ -15,7 +15,7 @@ TEXT = (
 )
 
 
-def test_each_family_and_series_comes_once() -> None:
+def test_each_family_and_series_appears_once() -> None:
     own = CollectorRegistry()
     Counter("own", "Ours.", registry=own).inc()
     scrapes = [Scrape("m", f"m-{n}", TEXT.format("m")) for n in range(2)]

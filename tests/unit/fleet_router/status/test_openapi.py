@@ -1,4 +1,4 @@
-"""What the router's document says: every route, and only to whom the models are shown."""
+"""The router's OpenAPI document has every route and is protected as the models are."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ def test_every_route_is_described_and_nothing_else(with_metrics: bool) -> None:
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_it_is_valid_and_asks_for_keys_where_the_router_does(guarded: bool) -> None:
-    said = document(guarded=guarded, with_metrics=True)
-    schemathesis.openapi.from_dict(said).validate()
+    found = document(guarded=guarded, with_metrics=True)
+    schemathesis.openapi.from_dict(found).validate()
     asking = {
-        path for path, item in said["paths"].items() for each in item.values() if "security" in each
+        path
+        for path, item in found["paths"].items()
+        for each in item.values()
+        if "security" in each
     }
     probes = {"/livez", "/readyz", "/health", "/metrics"}
-    assert asking == (said["paths"].keys() - probes if guarded else set())
-    assert ("securitySchemes" in said["components"]) == guarded
+    assert asking == (found["paths"].keys() - probes if guarded else set())
+    assert ("securitySchemes" in found["components"]) == guarded
 
 
 def test_it_is_guarded_as_the_models_are(listen: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from fleet_router.routing.table import Endpoint
-from fleet_router.upstream.balance import LIGHT_LOAD, MOST_OVER_MEAN, least_load, prefix_hash
+from fleet_router.upstream.balance import LIGHT_LOAD, MAX_OVER_MEAN, least_load, prefix_hash
 
 FOUR = tuple(Endpoint(f"m-{n}", f"10.0.0.{n}", 8000) for n in range(4))
 KEYS = [f"key-{n}".encode() for n in range(2000)]
@@ -45,7 +45,7 @@ def test_no_server_is_loaded_beyond_the_bound() -> None:
     for number in range(1, 401):
         chosen = prefix_hash(FOUR, lambda each: float(loads[each]), b"one hot key")
         assert chosen is not None
-        assert loads[chosen] <= max(LIGHT_LOAD, MOST_OVER_MEAN * number / len(FOUR))
+        assert loads[chosen] <= max(LIGHT_LOAD, MAX_OVER_MEAN * number / len(FOUR))
         loads[chosen] += 1
     assert len(loads) == len(FOUR)
 

@@ -49,13 +49,13 @@ async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 
 
 async def record(pool: Pool) -> tuple[bytes, bool]:
-    connection, reused = await pool.take()
+    connection, reused = await pool.acquire()
     await connection.write(ASK)
     connection.request_sent = True
     head = await connection.read_head(5)
     assert head.status == 200
     body = await connection.read(5)
-    pool.give(connection)
+    pool.release(connection)
     return body, reused
 
 
@@ -68,7 +68,7 @@ async def test_a_connection_is_used_again() -> None:
         pool.retire()
 
 
-async def test_what_a_server_sends_unasked_closes_an_idle_connection() -> None:
+async def test_data_on_an_idle_connection_closes_it() -> None:
     more = asyncio.Event()
 
     async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,16 +80,16 @@ async def test_what_a_server_sends_unasked_closes_an_idle_connection() -> None:
 
     async with serving(answer_twice) as endpoint:
         pool = Pool(endpoint)
-        connection, _ = await pool.take()
+        connection, _ = await pool.acquire()
         await connection.write(ASK)
         connection.request_sent = True
         await connection.read_head(5)
         assert await connection.read(5) == b"{}"
-        pool.give(connection)
+        pool.release(connection)
         assert not connection.closed
         more.set()
         async with asyncio.timeout(5):
-            while not connection.closed:  # noqa: ASYNC110 (nothing tells)
+            while not connection.closed:  # noqa: ASYNC110 (no event to wait for)
                 await asyncio.sleep(0)
 
 
@@ -124,7 +124,7 @@ async def test_an_unread_answer_makes_the_server_wait() -> None:
         connection.close()
 
 
-async def test_silence_is_told_and_closes() -> None:
+async def test_silence_is_raised_and_closes() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -137,7 +137,7 @@ async def test_silence_is_told_and_closes() -> None:
         assert not connection.reusable
 
 
-async def test_pieces_within_patience_are_waited_for_and_then_silence_is_told() -> None:
+async def test_chunks_within_the_timeout_are_awaited_and_then_silence_is_raised() -> None:
     go_on = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,7 +154,7 @@ async def test_pieces_within_patience_are_waited_for_and_then_silence_is_told() 
         connection.send(ASK, b"")
         await connection.read_head(60)
         asyncio.get_running_loop().call_later(0.1, go_on.set)
-        assert await connection.read(2.0) == b"x"  # the timer of 60 s gives way to this one
+        assert await connection.read(2.0) == b"x"  # the timer of 60 s is replaced
         for _ in range(10):  # together longer than the timer that was set first
             asyncio.get_running_loop().call_later(0.25, go_on.set)
             assert await connection.read(2.0) == b"x"
@@ -163,7 +163,9 @@ async def test_pieces_within_patience_are_waited_for_and_then_silence_is_told() 
         assert connection.closed
 
 
-async def test_an_answer_to_a_body_that_is_not_read_comes_and_is_not_kept_for_reuse() -> None:
+async def test_a_response_before_the_body_was_read_arrives_and_its_connection_is_not_reused() -> (
+    None
+):
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
@@ -172,15 +174,15 @@ async def test_an_answer_to_a_body_that_is_not_read_comes_and_is_not_kept_for_re
 
     async with serving(refuse) as endpoint:
         pool = Pool(endpoint)
-        connection, _ = await pool.take()
+        connection, _ = await pool.acquire()
         connection.send(ASK, b"x" * 50_000_000)
         assert (await connection.read_head(5)).status == 200
         assert await connection.read(5) == b"{}"
-        pool.give(connection)
+        pool.release(connection)
         assert connection.closed
 
 
-async def test_a_broken_body_is_told_after_what_came_of_it() -> None:
+async def test_a_broken_body_raises_after_the_bytes_that_arrived() -> None:
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
@@ -197,11 +199,11 @@ async def test_a_broken_body_is_told_after_what_came_of_it() -> None:
 async def test_an_early_answer_is_not_kept_for_reuse() -> None:
     async with serving(answer_all) as endpoint:
         pool = Pool(endpoint)
-        connection, _ = await pool.take()
+        connection, _ = await pool.acquire()
         await connection.write(ASK)  # but more of the body was to come
         await connection.read_head(5)
         await connection.read(5)
-        pool.give(connection)
+        pool.release(connection)
         assert connection.closed
 
 
@@ -217,7 +219,7 @@ async def test_requests_to_one_server_are_bounded() -> None:
         pool = Pool(endpoint)
         pool.in_flight = MAX_PER_ENDPOINT
         with pytest.raises(QueueFull):
-            await pool.take()
+            await pool.acquire()
         assert pool.in_flight == MAX_PER_ENDPOINT
 
 
@@ -226,14 +228,14 @@ async def test_a_server_that_left_the_routes_finishes_what_runs() -> None:
         pools = PoolManager()
         pool = pools.of(endpoint)
         await record(pool)
-        connection, _ = await pool.take()
+        connection, _ = await pool.acquire()
         assert pools.in_flight(endpoint) == 1
         pools.retain(())
         await connection.write(ASK)
         connection.request_sent = True
         assert (await connection.read_head(5)).status == 200
         assert await connection.read(5) == b"{}"
-        pool.give(connection)
+        pool.release(connection)
         assert connection.closed
         assert pools.in_flight(endpoint) == 0
 

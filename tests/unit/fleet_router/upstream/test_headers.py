@@ -1,4 +1,4 @@
-"""Which headers pass, and how a request's head is written."""
+"""Forwarded headers, and the head of upstream requests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_headers_of_the_connection_and_of_ours_do_not_pass() -> None:
     assert got[4:] == [b"content-length: 5", b"accept: */*", b"", b""]
 
 
-def test_a_server_does_not_say_who_it_is() -> None:
+def test_headers_that_identify_the_server_are_dropped() -> None:
     head = Head(
         200,
         [

@@ -1,10 +1,10 @@
-"""Ejection, half-open return and easing in; retry budget."""
+"""Ejection, probes and slow start; the retry budget."""
 
 from __future__ import annotations
 
 from fleet_router.routing.table import Endpoint
-from fleet_router.upstream.outliers import EASE_SECONDS, FAILURES, FIRST_SECONDS, Outliers
-from fleet_router.upstream.retry_budget import MOST, RetryBudget
+from fleet_router.upstream.outliers import FAILURES, FIRST_SECONDS, SLOW_START_SECONDS, Outliers
+from fleet_router.upstream.retry_budget import MAX_RETRIES, RetryBudget
 
 A, B = Endpoint("a", "10.0.0.1", 1), Endpoint("b", "10.0.0.2", 1)
 
@@ -48,23 +48,23 @@ def test_one_request_tries_a_server_whose_time_is_over() -> None:
     health.failed(A, at_once=True)
     clock.now += FIRST_SECONDS
     assert health.usable((A, B)) == [A, B]
-    health.begun(A)
+    health.started(A)
     assert health.usable((A, B)) == [B]
     health.succeeded(A)
     health.ended(A)
     assert health.usable((A, B)) == [A, B]
-    health.begun(A)
+    health.started(A)
     assert health.usable((A, B)) == [A, B]
 
 
-def test_a_trial_that_fails_ejects_for_longer_and_one_that_tells_nothing_is_repeated() -> None:
+def test_a_failed_probe_ejects_for_longer_and_one_without_result_is_repeated() -> None:
     health, clock = made()
     health.failed(A, at_once=True)
     clock.now += FIRST_SECONDS
-    health.begun(A)
+    health.started(A)
     health.ended(A)  # its client left
     assert health.usable((A, B)) == [A, B]
-    health.begun(A)
+    health.started(A)
     assert health.failed(A)
     clock.now += FIRST_SECONDS
     assert health.usable((A, B)) == [B]
@@ -80,7 +80,7 @@ def test_a_fresh_server_takes_its_share_bit_by_bit() -> None:
     shares = []
     for _ in range(5):
         shares.append(health.share(fresh))
-        clock.now += EASE_SECONDS / 4
+        clock.now += SLOW_START_SECONDS / 4
     assert shares == sorted(shares)
     assert shares[0] < 0.2
     assert shares[-1] == 1.0
@@ -97,7 +97,7 @@ def test_servers_that_left_are_forgotten() -> None:
 
 def test_retries_are_earned_by_requests() -> None:
     budget = RetryBudget()
-    assert sum(budget.spend() for _ in range(100)) == MOST
+    assert sum(budget.spend() for _ in range(100)) == MAX_RETRIES
     for _ in range(50):
         budget.earn()
     assert sum(budget.spend() for _ in range(100)) in (9, 10)

@@ -10,11 +10,11 @@ from typing_extensions import TypedDict
 
 from fleet_contract.api.base import Body
 from fleet_web.openapi.document import build
-from fleet_web.openapi.operation import ANYWHERE, EVENTS, FORM, JSON, Content, Operation
+from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, Content, Operation
 
 
 class Asked(Body):
-    """What is asked."""
+    """A request."""
 
     name: str
     """Whose."""
@@ -22,7 +22,7 @@ class Asked(Body):
 
 
 class Told(TypedDict):
-    """What is told."""
+    """A response."""
 
     name: str
     more: NotRequired[list[int]]
@@ -30,11 +30,11 @@ class Told(TypedDict):
 
 ASK = Operation(
     "/v1/ask-it", "post", "asking", "Ask.", description="At length.",
-    body=Content(JSON, Asked), answers=(Content(JSON, Told), Content(EVENTS, Told, "[END]")),
-    headers=("x-modelfleet-model",), errors=ANYWHERE | {401, 429},
+    body=Content(JSON, Asked), responses=(Content(JSON, Told), Content(EVENTS, Told, "[END]")),
+    headers=("x-modelfleet-model",), errors=COMMON_ERRORS | {401, 429},
 )  # fmt: skip
 TELL = Operation(
-    "/v1/{model_id}", "get", "telling", "Tell.", parameters=("model_id",), unready=Told
+    "/v1/{model_id}", "get", "telling", "Tell.", parameters=("model_id",), not_ready=Told
 )
 
 
@@ -42,14 +42,14 @@ def built(**more: Any) -> dict[str, Any]:
     return build("A title", "A description.", [ASK, TELL], **more)
 
 
-def test_it_is_valid_and_says_what_the_operations_say() -> None:
-    said = built()
-    schemathesis.openapi.from_dict(said).validate()
-    asked = said["paths"]["/v1/ask-it"]["post"]
+def test_it_is_valid_and_has_the_contents_of_the_operations() -> None:
+    document = built()
+    schemathesis.openapi.from_dict(document).validate()
+    asked = document["paths"]["/v1/ask-it"]["post"]
     assert (asked["operationId"], asked["description"]) == ("post_v1_ask_it", "At length.")
     body = asked["requestBody"]["content"][JSON]["schema"]
     assert body == {"$ref": "#/components/schemas/Asked"}
-    schema = said["components"]["schemas"]["Asked"]
+    schema = document["components"]["schemas"]["Asked"]
     assert schema["required"] == ["name"]
     assert schema["properties"]["name"] == {"type": "string", "description": "Whose."}
     assert set(asked["responses"]) == {"200", "400", "401", "408", "429", "431", "500"}
@@ -57,8 +57,8 @@ def test_it_is_valid_and_says_what_the_operations_say() -> None:
     assert {name for name, each in headers.items() if each["required"]} == {
         "x-request-id", "x-modelfleet-model",
     }  # fmt: skip
-    assert "retry-after" in said["components"]["responses"]["Error429"]["headers"]
-    assert "retry-after" not in said["components"]["responses"]["Error400"]["headers"]
+    assert "retry-after" in document["components"]["responses"]["Error429"]["headers"]
+    assert "retry-after" not in document["components"]["responses"]["Error400"]["headers"]
 
 
 def test_a_probe_that_is_not_ready_has_a_shape_of_its_own() -> None:
@@ -75,10 +75,10 @@ def test_a_stream_is_described_by_its_events() -> None:
     assert mark == {"const": "[END]"}
 
 
-def test_keys_are_asked_for_where_a_401_is_possible() -> None:
-    said = built(guarded=True)
-    assert said["paths"]["/v1/ask-it"]["post"]["security"] == [{"bearer": []}, {"key": []}]
-    assert "security" not in said["paths"]["/v1/{model_id}"]["get"]
+def test_keys_are_required_where_a_401_is_possible() -> None:
+    document = built(guarded=True)
+    assert document["paths"]["/v1/ask-it"]["post"]["security"] == [{"bearer": []}, {"key": []}]
+    assert "security" not in document["paths"]["/v1/{model_id}"]["get"]
     assert "securitySchemes" not in built()["components"]
 
 
@@ -91,5 +91,5 @@ def test_documents_do_not_share_what_they_hold() -> None:
 
 
 def test_a_form_is_described_as_one() -> None:
-    said = build("T", "D", [Operation("/f", "post", "t", "S", body=Content(FORM, Asked))])
-    assert list(said["paths"]["/f"]["post"]["requestBody"]["content"]) == [FORM]
+    document = build("T", "D", [Operation("/f", "post", "t", "S", body=Content(FORM, Asked))])
+    assert list(document["paths"]["/f"]["post"]["requestBody"]["content"]) == [FORM]

@@ -1,4 +1,4 @@
-"""Work that ends early when its client leaves, and only then."""
+"""Work that is cancelled when its client disconnects, and only then."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
-from fleet_web.disconnect import ClientGone, or_gone
+from fleet_web.client import run_while_connected
 
 
 class Client:
@@ -37,7 +38,7 @@ async def test_the_result_of_work() -> None:
         await asyncio.sleep(0)
         return 5
 
-    assert await or_gone(Client().request, work()) == 5
+    assert await run_while_connected(Client().request, work()) == 5
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
 
@@ -47,7 +48,7 @@ async def test_an_error_of_work() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await or_gone(Client().request, work())
+        await run_while_connected(Client().request, work())
 
 
 async def test_a_client_that_leaves_ends_the_work() -> None:
@@ -62,8 +63,8 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
             await asyncio.sleep(0)
             cleaned = True
 
-    with pytest.raises(ClientGone):
-        await or_gone(client.request, work())
+    with pytest.raises(ClientDisconnect):
+        await run_while_connected(client.request, work())
     assert cleaned
     assert not_cancelled()
     await asyncio.sleep(0)  # would raise if a cancellation were left over
@@ -77,7 +78,7 @@ async def test_a_client_that_leaves_as_the_work_ends_cancels_nothing_later() -> 
         client.leave()
         return 5
 
-    assert await or_gone(client.request, work()) == 5
+    assert await run_while_connected(client.request, work()) == 5
     for _ in range(5):
         await asyncio.sleep(0)
     assert not_cancelled()
@@ -95,8 +96,8 @@ async def test_a_leaving_client_and_a_result_in_the_same_turn() -> None:
         ready.set_result(5)
 
     other = asyncio.create_task(both())
-    with contextlib.suppress(ClientGone):
-        assert await or_gone(client.request, work()) == 5
+    with contextlib.suppress(ClientDisconnect):
+        assert await run_while_connected(client.request, work()) == 5
     await other
     for _ in range(5):
         await asyncio.sleep(0)
@@ -110,7 +111,7 @@ async def test_cancelling_from_outside_is_not_a_leaving_client() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(or_gone(Client().request, work()))
+    task = asyncio.create_task(run_while_connected(Client().request, work()))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -124,5 +125,5 @@ async def test_a_timeout_inside_stays_one() -> None:
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await or_gone(Client().request, work())
+        await run_while_connected(Client().request, work())
     assert not_cancelled()

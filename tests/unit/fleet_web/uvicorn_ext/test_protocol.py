@@ -1,4 +1,4 @@
-"""The head of a request: bounded in bytes and in patience, refused in the one shape."""
+"""Timeouts of heads and responses, and refusals in the shape of every error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_an_idle_connection_is_kept_after_an_answer(app: Any, listen: Any,
         async with wire(port) as bare, wire(port) as clock:
             await bare.send(GET)
             assert (await bare.answer()).status == 200
-            assert (await clock.answer()).status == 408  # longer than the patience went by
+            assert (await clock.answer()).status == 408  # longer than the timeout
             await bare.send(GET)
             assert (await bare.answer()).status == 200
 
@@ -65,7 +65,7 @@ async def test_a_head_without_end_is_refused(app: Any, listen: Any, wire: Any) -
      b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
      b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 9\r\n\r\nabc"],
 )  # fmt: skip
-async def test_what_is_no_http_is_a_400(app: Any, listen: Any, wire: Any, raw: bytes) -> None:
+async def test_invalid_http_is_a_400(app: Any, listen: Any, wire: Any, raw: bytes) -> None:
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send(raw)
@@ -78,7 +78,9 @@ async def test_what_is_no_http_is_a_400(app: Any, listen: Any, wire: Any, raw: b
 MUCH = b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def test_who_stops_reading_an_answer_is_cut_off(app: Any, listen: Any, wire: Any) -> None:
+async def test_a_client_that_stops_reading_is_disconnected(
+    app: Any, listen: Any, wire: Any
+) -> None:
     with listen(app, read_timeout=0.2) as port:
         async with wire(port) as bare:
             await bare.send(MUCH)
@@ -88,7 +90,7 @@ async def test_who_stops_reading_an_answer_is_cut_off(app: Any, listen: Any, wir
                 await bare.reader.readexactly(40_000_000)
 
 
-async def test_who_reads_slowly_gets_everything(app: Any, listen: Any, wire: Any) -> None:
+async def test_a_client_that_reads_slowly_gets_everything(app: Any, listen: Any, wire: Any) -> None:
     with listen(app, read_timeout=1) as port:
         async with wire(port) as bare:
             await bare.send(MUCH)
@@ -100,7 +102,9 @@ async def test_who_reads_slowly_gets_everything(app: Any, listen: Any, wire: Any
                 await asyncio.sleep(0.001)
 
 
-async def test_a_stalled_reader_does_not_hold_the_end_up(app: Any, listen: Any, wire: Any) -> None:
+async def test_a_stalled_client_does_not_delay_the_shutdown(
+    app: Any, listen: Any, wire: Any
+) -> None:
     async with asyncio.timeout(20):
         with listen(app, read_timeout=300) as port:
             stalled = wire(port)

@@ -1,4 +1,4 @@
-"""Lines of one turn of the loop are written together, in order, and none is lost."""
+"""Lines of one turn of the event loop are written together, in order, and none is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_web.turn_logs import MOST_LINES, TurnHandler
+from fleet_web.logs import MAX_LINES, BatchingHandler
 
 
 class Stream(io.StringIO):
@@ -31,7 +31,7 @@ def stream() -> Stream:
 @pytest.fixture
 def logger(stream: Stream) -> Iterator[logging.Logger]:
     made = logging.Logger("turns", logging.INFO)
-    handler = TurnHandler(stream)
+    handler = BatchingHandler(stream)
     made.addHandler(handler)
     yield made
     handler.close()
@@ -49,16 +49,16 @@ async def test_a_turn_is_one_write(logger: logging.Logger, stream: Stream) -> No
     assert stream.getvalue().endswith("2\nnext turn\n")
 
 
-async def test_warnings_are_not_put_off(logger: logging.Logger, stream: Stream) -> None:
+async def test_warnings_are_written_at_once(logger: logging.Logger, stream: Stream) -> None:
     logger.info("before")
     logger.warning("now")
     assert stream.getvalue() == "before\nnow\n"
 
 
-async def test_no_more_than_some_lines_wait(logger: logging.Logger, stream: Stream) -> None:
-    for _ in range(MOST_LINES + 1):
+async def test_the_number_of_kept_lines_is_bounded(logger: logging.Logger, stream: Stream) -> None:
+    for _ in range(MAX_LINES + 1):
         logger.info("line")
-    assert stream.getvalue() == "line\n" * MOST_LINES
+    assert stream.getvalue() == "line\n" * MAX_LINES
 
 
 def test_without_a_loop_lines_are_written_at_once(logger: logging.Logger, stream: Stream) -> None:

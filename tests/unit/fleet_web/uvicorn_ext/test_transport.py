@@ -1,4 +1,4 @@
-"""The head of an answer leaves with its body, and never later than the turn it was written in."""
+"""The head of a response is written with its body, and never later than in the same turn."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fleet_web.joined import JoinedTransport
+from fleet_web.uvicorn_ext.transport import CoalescingTransport
 
 
 class Written:
-    """A transport that notes what is called."""
+    """A transport that records the calls."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -28,17 +28,17 @@ class Written:
 @pytest.fixture
 async def joined() -> tuple[Any, list[Any]]:
     below: Any = Written()
-    return JoinedTransport(below, asyncio.get_running_loop()), below.calls
+    return CoalescingTransport(below, asyncio.get_running_loop()), below.calls
 
 
 def answering() -> Any:
     return SimpleNamespace(response_started=True)
 
 
-async def test_a_head_leaves_with_what_follows(joined: Any) -> None:
+async def test_a_head_is_written_with_what_follows(joined: Any) -> None:
     transport, calls = joined
     transport.write(b"HTTP/1.1 100 Continue")
-    transport.begin(answering())
+    transport.expect_response(answering())
     transport.write(b"head ")
     assert transport._head == b"head "
     transport.write(b"body")
@@ -49,24 +49,24 @@ async def test_a_head_leaves_with_what_follows(joined: Any) -> None:
     ]  # fmt: skip
 
 
-async def test_a_head_without_a_body_leaves_in_its_turn(joined: Any) -> None:
+async def test_a_head_without_a_body_is_written_in_the_same_turn(joined: Any) -> None:
     transport, calls = joined
-    transport.begin(answering())
+    transport.expect_response(answering())
     transport.write(b"head")
     assert calls == []
     await asyncio.sleep(0)
     assert calls == [("write", b"head")]
     transport.write(b"body")
-    transport.begin(answering())
+    transport.expect_response(answering())
     transport.write(b"second head")
     transport.write(b" and body")
     assert calls[1:] == [("write", b"body"), ("write", b"second head and body")]
 
 
 @pytest.mark.parametrize("end", ["close", "write_eof"])
-async def test_the_end_comes_after_a_head_that_waits(joined: Any, end: str) -> None:
+async def test_a_kept_head_is_written_before_the_end(joined: Any, end: str) -> None:
     transport, calls = joined
-    transport.begin(answering())
+    transport.expect_response(answering())
     transport.write(b"head")
     getattr(transport, end)()
     await asyncio.sleep(0)
@@ -77,7 +77,7 @@ async def test_the_end_comes_after_a_head_that_waits(joined: Any, end: str) -> N
 
 async def test_a_head_is_dropped_when_the_client_is_gone(joined: Any) -> None:
     transport, calls = joined
-    transport.begin(answering())
+    transport.expect_response(answering())
     transport.write(b"head")
     transport._transport.closing = True
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""JSON answers, written by orjson."""
+"""JSON responses, serialized by orjson."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import orjson
 from fastapi import Response
 
 
-def json_answer(
+def json_response(
     content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """`content` as JSON; NumPy arrays and scalars are written as they are."""
+    """`content` as JSON, NumPy arrays and scalars included."""
     raw = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(raw, status, dict(headers or {}), "application/json")

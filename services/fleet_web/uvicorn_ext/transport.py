@@ -1,7 +1,7 @@
-"""Sends the head of an answer together with the beginning of its body. Used by `protocol`.
+"""A transport that sends the head of a response together with the beginning of its body.
 
 uvicorn writes them one after the other. Each write is a system call here and wakes the client
-there: together about a tenth of what a small answer costs.
+there: together about a tenth of what a small response costs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 from typing import Any
 
 
-class JoinedTransport:
-    """The transport of one connection of `protocol`.
+class CoalescingTransport:
+    """The transport of one connection.
 
-    A head waits for the next write, at most to the end of this turn of the loop. All else is done
-    at once, in the order it is called.
+    A head is kept until the next write, at most to the end of this turn of the event loop. All
+    else is passed on immediately, in the order of the calls.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,13 +24,13 @@ class JoinedTransport:
         self._head = b""
         self.is_closing = transport.is_closing
 
-    def begin(self, cycle: Any) -> None:
-        """An answer will come: what is written first after `cycle`, uvicorn's state of the request,
-        says that it has started is its head."""
+    def expect_response(self, cycle: Any) -> None:
+        """Take for a head what is written first after `cycle`, uvicorn's RequestResponseCycle, has
+        `response_started`."""
         self._cycle = cycle
 
     def write(self, data: bytes) -> None:
-        """Write, what waits first."""
+        """Write `data` after a head that was kept."""
         if self._head:
             data, self._head = self._head + data, b""
         elif self._cycle is not None and self._cycle.response_started:
@@ -40,12 +40,12 @@ class JoinedTransport:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Close once all is written."""
+        """Close once everything is written."""
         self._flush()
         self._transport.close()
 
     def write_eof(self) -> None:
-        """Write no more once all is written."""
+        """Close the write side once everything is written."""
         self._flush()
         self._transport.write_eof()
 

@@ -1,0 +1,1 @@
+"""What relies on uvicorn's private state; used only with the versions in `versions`."""
