@@ -225,7 +225,7 @@ class SpeechOptions:
     """What to do with a recording. `temperature` None means the usual fallback ladder from 0, a
     number that temperature and no other.
 
-    An engine may call `heard` from any thread with each segment that has become certain, in order
+    An engine may call `on_segment` from any thread with each segment that has become certain, in order
     of time; the transcript holds them all again.
     """
 
@@ -234,7 +234,7 @@ class SpeechOptions:
     prompt: str | None = None
     temperature: float | None = None
     word_timestamps: bool = False
-    heard: Callable[[Segment], None] | None = None
+    on_segment: Callable[[Segment], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class WarmsUp(Protocol):
     """A SpeechModel that can be run once for less than a whole window of 30 seconds costs."""
 
     def warm(self, audio: Float32) -> None:
-        """Every step of a transcription, on no more than `audio`; what is heard is dropped."""
+        """Every step of a transcription, on no more than `audio`; what is on_segment is dropped."""
 
 
 @runtime_checkable

@@ -64,6 +64,6 @@ class Work:
             prompt=asked.prompt,
             temperature=asked.temperature,
             word_timestamps=Granularity.WORD in asked.granularities,
-            heard=tell if asked.stream else None,
+            on_segment=tell if asked.stream else None,
         )
         return model.transcribe(audio, options, self.gone.is_set)
