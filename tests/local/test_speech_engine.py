@@ -50,8 +50,10 @@ PLAIN = jiwer.Compose(
 Speak = Callable[..., Path]
 
 
-def word_errors(said: str, emitted: str) -> float:
-    rate: float = jiwer.wer(said, emitted, reference_transform=PLAIN, hypothesis_transform=PLAIN)
+def word_errors(reference: str, hypothesis: str) -> float:
+    rate: float = jiwer.wer(
+        reference, hypothesis, reference_transform=PLAIN, hypothesis_transform=PLAIN
+    )
     return rate
 
 
