@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from fleet_server.engines.torch import key_values
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import tensor
+from fleet_server.engines.torch.sequence import Sequence
 
 
 class Batch:
@@ -16,11 +16,11 @@ class Batch:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self.rows: list[Running] = []
+        self.rows: list[Sequence] = []
         self.cache: Any = None
         self._padding: list[int] = []
 
-    def join(self, row: Running) -> None:
+    def join(self, row: Sequence) -> None:
         """Take in an answer whose prompt was read; its cache becomes part of this one."""
         if self.cache is None:
             self.cache, self._padding = row.cache, [0]

@@ -11,13 +11,13 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
+from fleet_server.engines.torch import sequence
 from fleet_server.engines.torch.checkpoint import Checkpoint
 from fleet_server.engines.torch.conversation import Conversation
 from fleet_server.engines.torch.forward import Forward
-from fleet_server.engines.torch.plan import Bounds
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import Chooser
+from fleet_server.engines.torch.scheduler import Bounds
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, Vocabulary
@@ -71,7 +71,7 @@ class TorchChat:
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        row = Running(prompt.state, sampling, Chooser(sampling, self._random), emit)
+        row = sequence.Sequence(prompt.state, sampling, Chooser(sampling, self._random), emit)
         self._loop.submit(row)
         return row
 

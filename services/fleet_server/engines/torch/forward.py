@@ -9,8 +9,8 @@ import torch
 from transformers import DynamicCache
 
 from fleet_server.engines.torch.batch import Batch
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import tensor
+from fleet_server.engines.torch.sequence import Sequence
 from fleet_server.load_error import LoadError
 
 PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
@@ -34,7 +34,7 @@ class Forward:
             self._common["logits_to_keep"] = 1
         self._rope_index = getattr(getattr(model, "model", None), "get_rope_index", None)
 
-    def read(self, row: Running, number: int) -> torch.Tensor:
+    def read(self, row: Sequence, number: int) -> torch.Tensor:
         """Read the next `number` tokens of the prompt; logits `[1, vocabulary]` after them."""
         if row.cache is None:
             row.cache = self._new_cache()

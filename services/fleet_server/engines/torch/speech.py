@@ -20,18 +20,19 @@ from transformers import (
 from fleet_contract.errors import BadRequest, NotReady, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.torch.checkpoint import Checkpoint
-from fleet_server.engines.torch.recording import (
+from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.transcription import (
     BLOCK_SECONDS,
-    QUIET,
     RATE,
     WINDOW_SECONDS,
-    finished,
+    complete,
+    segments,
 )
-from fleet_server.engines.torch.runtime import Runtime
-from fleet_server.engines.torch.transcription import segments
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions, Transcript
 
+QUIET = 1e-4
+"""Largest absolute sample of a silent recording: a few steps of 16-bit audio."""
 GUARDS: dict[str, Any] = {
     "compression_ratio_threshold": 1.35,
     "logprob_threshold": -1.0,
@@ -118,7 +119,7 @@ class TorchSpeech:
             end = (start + block.size) / RATE
             found = self._model.generate(**self._inputs(block), **how)["segments"][0]
             made = segments(found, self._tokenizer, position, duration)
-            done, position = finished(made, position, end, last=end >= duration)
+            done, position = complete(made, position, end, last=end >= duration)
             kept.extend(done)
         return Transcript(language, duration, tuple(kept))
 

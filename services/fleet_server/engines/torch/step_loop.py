@@ -17,10 +17,10 @@ from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.torch import key_values
 from fleet_server.engines.torch.batch import Batch
 from fleet_server.engines.torch.forward import Forward
-from fleet_server.engines.torch.plan import Bounds, may_join, stretch
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import choose
+from fleet_server.engines.torch.scheduler import Bounds, may_join, prefill_length
+from fleet_server.engines.torch.sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class StepLoop:
         self._runtime = runtime
         self._bounds = bounds
         self._stop_ids = stop_ids
-        self._inbox: deque[Running] = deque()
-        self._waiting: deque[Running] = deque()
+        self._inbox: deque[Sequence] = deque()
+        self._waiting: deque[Sequence] = deque()
         self._batch = Batch(forward.device)
         self._wake = threading.Condition()
         self._closing = False
@@ -57,7 +57,7 @@ class StepLoop:
         """Answers that have not ended."""
         return len(self._inbox) + len(self._waiting) + len(self._batch.rows)
 
-    def submit(self, row: Running) -> None:
+    def submit(self, row: Sequence) -> None:
         """Let the answer start at the next step. Never blocks. Raises NotReady when closed."""
         with self._wake:
             if self._closing or self.broken:
@@ -104,7 +104,7 @@ class StepLoop:
             row = self._waiting[0]
             if not may_join(row, self._batch.rows, self._bounds):
                 return
-            number = stretch(row, budget, in_pieces=self._forward.can_batch)
+            number = prefill_length(row, budget, chunked=self._forward.can_batch)
             budget -= number
             try:
                 self._read(row, number)
@@ -115,7 +115,7 @@ class StepLoop:
             if row.over or row.filled == len(row.token_ids):
                 self._waiting.popleft()
 
-    def _read(self, row: Running, number: int) -> None:
+    def _read(self, row: Sequence, number: int) -> None:
         logits = self._forward.read(row, number)
         if row.filled < len(row.token_ids):
             return
@@ -143,7 +143,7 @@ class StepLoop:
             row.take(token, self._stop_ids)
         batch.drop()
 
-    def _refuse(self, row: Running, error: Exception) -> None:
+    def _refuse(self, row: Sequence, error: Exception) -> None:
         logger.warning("an answer does not fit the memory: %s", error)
         row.fail(TooLarge(NO_MEMORY))
         row.release()

@@ -42,9 +42,9 @@ class EmbeddingEngine:
         self.default_prompt = files.recipe.prompts.default
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills, tensors, lanes=True)
-        self.most_lanes = self._passes.most_lanes
-        self.dtype = self._passes.precision
+        self._executor = loading.compile(model, fills, tensors, lanes=True)
+        self.most_lanes = self._executor.most_lanes
+        self.dtype = self._executor.precision
         self.max_tokens = loading.max_tokens
         self.vocab_size = int(files.config.get("vocab_size") or self._tokenizer.vocab_size)
         self.dimensions = int(self.embed(self.tokenize(["a"])).shape[1])
@@ -67,19 +67,19 @@ class EmbeddingEngine:
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch), dimensions]`, rows of length 1. Raises RuntimeError."""
-        return _unit(self._passes.run(batch))
+        return _unit(self._executor.run(batch))
 
     @property
     def lanes(self) -> int:
-        """How many calls of `embed_beside` run at the same time."""
-        return self._passes.lanes
+        """How many calls of `embed_concurrent` run at the same time."""
+        return self._executor.lanes
 
-    def embed_beside(self, batch: Sequence[Sequence[int]]) -> Float32:
+    def embed_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
         """As `embed`, on a part of the threads."""
-        return _unit(self._passes.run_beside(batch))
+        return _unit(self._executor.run_concurrent(batch))
 
     def close(self) -> None:
-        self._passes.close()
+        self._executor.close()
 
 
 def _unit(vectors: Float32) -> Float32:

@@ -50,10 +50,10 @@ def pad(
     return ids, mask
 
 
-class Passes:
+class Executor:
     """One compiled graph with one output. Calls of `run` take turns: each uses all the threads.
 
-    Calls of `run_beside` run at the same time, up to `lanes`, each on its part of the threads:
+    Calls of `run_concurrent` run at the same time, up to `lanes`, each on its part of the threads:
     slower for each, but together quicker, because threads that share one pass wait for each other
     at every step of it, the more so while something else uses a core. With one lane they are `run`.
     """
@@ -111,7 +111,7 @@ class Passes:
         with self._lock:
             return self._infer(self._request, inputs)
 
-    def run_beside(self, batch: Sequence[Sequence[int]]) -> Float32:
+    def run_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
         """As `run`, while others run."""
         if self.lanes == 1:
             return self.run(batch)

@@ -11,7 +11,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files import limits, positions
 from fleet_server.engines.encoder_files.extra_inputs import Fill, positions_from
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
-from fleet_server.engines.openvino.encoder.executor import Passes
+from fleet_server.engines.openvino.encoder.executor import Executor
 from fleet_server.engines.openvino.encoder.files import ModelFiles, find
 
 
@@ -45,13 +45,13 @@ class Loading:
 
     def compile(
         self, model: ov.Model, fills: dict[str, Fill], memory: object, *, lanes: bool = False
-    ) -> Passes:
-        """Passes over `model`, in several lanes if asked. Raises LoadError.
+    ) -> Executor:
+        """Executor over `model`, in several lanes if asked. Raises LoadError.
 
         `memory` is what holds the memory of its constants, if they do not hold it themselves.
         """
         asked = {port.get_any_name() for port in model.inputs}
-        return Passes(
+        return Executor(
             model,
             self.threads,
             self.spec.dtype,

@@ -35,8 +35,8 @@ class RerankEngine:
             model = shipped.relevance(shipped.read(files.shipped, fills))
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills, tensors)
-        self.dtype = self._passes.precision
+        self._executor = loading.compile(model, fills, tensors)
+        self.dtype = self._executor.precision
         self.max_tokens = loading.max_tokens
 
     def tokenize_pairs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
@@ -53,10 +53,10 @@ class RerankEngine:
 
     def score(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch)]`, the raw logits of relevance. Raises RuntimeError."""
-        return self._passes.run(batch).reshape(len(batch))
+        return self._executor.run(batch).reshape(len(batch))
 
     def close(self) -> None:
-        self._passes.close()
+        self._executor.close()
 
 
 def _built(files: ModelFiles, *, with_types: bool) -> tuple[ov.Model, Tensors]:

@@ -15,7 +15,7 @@ Emit = Callable[[Step], None]
 logger = logging.getLogger(__name__)
 
 
-class Running:
+class Sequence:
     """A Generation (fleet_server.protocols): only `cancel` may be called from other threads.
 
     `filled` counts prompt tokens the model has read, `position` is that of the next token.
