@@ -255,10 +255,10 @@ class Cancelled(Exception):
 
 @runtime_checkable
 class WarmsUp(Protocol):
-    """A SpeechModel that can be run once for less than a whole window of 30 seconds costs."""
+    """A SpeechModel whose warm-up costs less than transcribing a window of 30 seconds."""
 
     def warm(self, audio: Float32) -> None:
-        """Every step of a transcription, on no more than `audio`; what is on_segment is dropped."""
+        """Run every step of a transcription once, on `audio` without padding; no result."""
 
 
 @runtime_checkable

@@ -200,6 +200,27 @@ def test_passes_in_lanes_give_the_same_vectors(tiny_encoder: Write) -> None:
         engine.embed_concurrent(batches[0])
 
 
+def test_all_lanes_are_warmed_at_once_before_they_are_used(
+    tiny_encoder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[list[Any]] = []
+    lanes_before: list[int] = []
+    warm = executor.Executor._warm
+
+    def watched(self: executor.Executor, requests: Any) -> None:
+        lanes_before.append(self.lanes)
+        warm(self, requests)
+        warmed.append([request.get_output_tensor(0).shape[0] for request in requests])
+
+    monkeypatch.setattr(executor.Executor, "_warm", watched)
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 3)
+    engine._executor._adding.join(timeout=60)
+    assert lanes_before == [1]
+    assert warmed == [[executor.WARM_ITEMS] * 3]
+    assert engine.lanes == 3
+    engine.close()
+
+
 def test_one_thread_and_large_models_have_one_lane(
     tiny_encoder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
