@@ -1,6 +1,6 @@
-"""The model server's web app: the endpoints of its model's task, probes, metrics.
+"""The model server's web app: the endpoints of the model's task, probes, metrics.
 
-Imports no engine; everything a model does goes through fleet_server.protocols.
+Imports no engine; models are used through fleet_server.protocols.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     Task.SPEECH: ("fleet_server.audio.routes",),
 }  # fmt: skip
 
-SENDS_NOTHING: Any = {"tracing": False, "metrics": False, "logs": False}
-"""FastAPI would look for an OpenTelemetry set-up at every request."""
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+"""By default FastAPI looks for an OpenTelemetry setup at every request."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -46,10 +46,10 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_app(
     server: ServerState, *, lifespan: Lifespan | None = None, with_metrics: bool = True
 ) -> FastAPI:
-    """The app that serves `server`; `lifespan` loads the model."""
+    """The app of `server`; `lifespan` loads the model."""
     app = FastAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
-        lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=SENDS_NOTHING,
+        lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=NO_TELEMETRY,
     )  # fmt: skip
     served = [importlib.import_module(module).router(server) for module in ROUTES[server.spec.task]]
     endpoints = {path: endpoint for each in served for path, endpoint in posted(each).items()}

@@ -1,4 +1,4 @@
-"""What `/v1/models` says about the model of a server."""
+"""The model object of `/v1/models`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet_server.state import Phase, ServerState
 
 
 def model_info(server: ServerState) -> ModelObject:
-    """An OpenAI model object with the fields this project adds."""
+    """An OpenAI model object with additional fields."""
     spec, model = server.spec, server.loaded
     state = server.phase if server.is_healthy else "failed"
     return {

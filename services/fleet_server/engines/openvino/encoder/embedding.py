@@ -1,4 +1,4 @@
-"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO; built by fleet_server.startup.load."""
+"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORTEST = np.float32(1e-12)
 
 
 class EmbeddingEngine:
-    """Unit vectors of texts on a CPU. Raises LoadError when built on files it cannot serve."""
+    """Unit vectors of texts on a CPU. Raises LoadError for files it cannot serve."""
 
     device = "cpu"
 
@@ -62,7 +62,7 @@ class EmbeddingEngine:
         return self._tokenizer.cut(token_ids, self.max_tokens)
 
     def padded_length(self, length: int) -> int:
-        """Tokens each input takes up in a batch whose longest has `length`."""
+        """The length that a batch is padded to if its longest input has `length` tokens."""
         return padded_length(length, self.max_tokens)
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
@@ -75,7 +75,7 @@ class EmbeddingEngine:
         return self._executor.lanes
 
     def embed_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
-        """As `embed`, on a part of the threads."""
+        """As `embed`, on a share of the threads."""
         return _unit(self._executor.run_concurrent(batch))
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class EmbeddingEngine:
 
 
 def _unit(vectors: Float32) -> Float32:
-    # Here and not in the graph, whose number format may be too coarse for a length of 1.
+    # Not in the graph, because bf16 is too coarse for vectors of length 1.
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SHORTEST)
     return vectors
 

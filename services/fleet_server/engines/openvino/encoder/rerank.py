@@ -1,4 +1,4 @@
-"""RerankEngine: the RerankModel protocol on OpenVINO; built by fleet_server.startup.load."""
+"""RerankEngine: the RerankModel protocol on OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleet_server.protocols import Float32
 
 
 class RerankEngine:
-    """A cross-encoder on a CPU. Raises LoadError when built on files it cannot serve."""
+    """A cross-encoder on a CPU. Raises LoadError for files it cannot serve."""
 
     device = "cpu"
 
@@ -48,7 +48,7 @@ class RerankEngine:
         return self._tokenizer.cut(token_ids, self.max_tokens)
 
     def padded_length(self, length: int) -> int:
-        """Tokens each pair takes up in a batch whose longest has `length`."""
+        """The length that a batch is padded to if its longest pair has `length` tokens."""
         return padded_length(length, self.max_tokens)
 
     def score(self, batch: Sequence[Sequence[int]]) -> Float32:
