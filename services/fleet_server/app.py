@@ -12,15 +12,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from fleet_contract.endpoints import TASK_OF_PATH
+from fleet_contract.api.models import ModelObject
+from fleet_contract.endpoints import TASK_OF_PATH, wrong_task
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
-from fleet_contract.spec import Task
+from fleet_contract.spec import ModelSpec, Task
 from fleet_server.access import AccessMiddleware
 from fleet_server.document import document
-from fleet_server.model_info import model_info
 from fleet_server.state import Phase, ServerState
 from fleet_server.tokens import routes as tokens
-from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
 from fleet_web.answers import json_answer
 from fleet_web.direct import DirectMiddleware, posted
@@ -61,7 +60,7 @@ def create_app(
         _mount_metrics(app, server)
     for each in served:
         app.include_router(each)
-    mount_wrong_tasks(app, server.spec)
+    _mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))
     serving = Serving(lambda: document(server.spec, with_metrics=with_metrics))
@@ -88,18 +87,58 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
 def _mount_models(app: FastAPI, server: ServerState) -> None:
     @app.get("/v1/models")
     async def list_models() -> Response:
-        return json_answer({"object": "list", "data": [model_info(server)]})
+        return json_answer({"object": "list", "data": [model_object(server)]})
 
     @app.get("/v1/models/{model_id:path}")
     async def get_model(model_id: str) -> Response:
         server.check_model(model_id)
-        return json_answer(model_info(server))
+        return json_answer(model_object(server))
 
 
 def _mount_metrics(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_METRICS)
     async def metrics(request: Request) -> Response:
         return Response(server.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def _mount_wrong_tasks(app: FastAPI, spec: ModelSpec) -> None:
+    """Mount a refusal with the right endpoint on the inference paths of other tasks."""
+
+    async def refuse(request: Request) -> None:
+        raise wrong_task(spec.model, spec.task, request.url.path)
+
+    for path, task in TASK_OF_PATH.items():
+        if task is not spec.task:
+            app.add_api_route(path, refuse, methods=["POST"])
+
+
+def model_object(server: ServerState) -> ModelObject:
+    """The OpenAI model object of /v1/models, with additional fields."""
+    spec, model = server.spec, server.loaded
+    return {
+        "id": spec.model,
+        "object": "model",
+        "created": server.created,
+        "owned_by": spec.model.split("/")[0] if "/" in spec.model else "modelfleet",
+        "task": spec.task.value,
+        "engine": server.choice.engine.value if server.choice else spec.engine.value,
+        "engine_reason": server.choice.reason if server.choice else None,
+        "device": getattr(model, "device", server.choice.device if server.choice else None),
+        "state": server.phase.value if server.is_healthy else "failed",
+        "modalities": {
+            "input": [modality.value for modality in spec.input_modalities],
+            "output": [modality.value for modality in spec.output_modalities],
+        },
+        "dimensions": getattr(model, "dimensions", None) or spec.dimensions,
+        "context_length": _context_length(spec, model),
+        "aliases": list(spec.aliases),
+    }
+
+
+def _context_length(spec: ModelSpec, model: Any) -> int | None:
+    name = "context_length" if spec.task is Task.CHAT else "max_tokens"
+    length: int | None = getattr(model, name, None) or spec.context_length
+    return length
 
 
 @asynccontextmanager

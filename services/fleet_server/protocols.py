@@ -82,7 +82,7 @@ class Generation(Protocol):
 
 Message = dict[str, Any]
 """`{"role": str, "content": str | list[part]}`; a part is `{"type": "text", "text": str}` or
-`{"type": "image"}`, the n-th of which stands for the n-th of `images`."""
+`{"type": "image"}`, the n-th of which represents the n-th of `images`."""
 
 
 class Vocabulary(Protocol):
@@ -266,7 +266,7 @@ class SpeechModel(Protocol):
     """Transcribes and translates speech."""
 
     languages: frozenset[str]
-    """ISO codes it knows; `{"en"}` for an English-only checkpoint."""
+    """ISO codes of its languages; `{"en"}` for an English-only checkpoint."""
     multilingual: bool
     max_concurrent: int
 

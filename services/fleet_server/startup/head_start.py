@@ -36,7 +36,7 @@ class HeadStart:
         self._thread.start()
 
     def prepared(self) -> Prepared | None:
-        """The weights on disk and their engine; None if they are incomplete or not looked for."""
+        """The weights on disk and their engine; None if incomplete or not searched for."""
         return self._prepared.result()
 
     def take(self, folder: Path) -> Loaded | None:

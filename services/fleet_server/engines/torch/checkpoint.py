@@ -78,14 +78,14 @@ class Checkpoint:
         return {"local_files_only": True, "trust_remote_code": False, **where}
 
     def load(
-        self, auto_class: Any, runtime: Runtime, asked: Dtype, *, unused: tuple[str, ...] = ()
+        self, auto_class: Any, runtime: Runtime, requested: Dtype, *, unused: tuple[str, ...] = ()
     ) -> Any:
         """The model, in evaluation mode on the device.
 
         Raises LoadError, also for missing tensors, except those whose name begins with one of
         `unused`; otherwise what transformers raises.
         """
-        quantised = self._fp8(runtime.device, asked)
+        quantised = self._fp8(runtime.device, requested)
         transformers_logging.disable_progress_bar()
         how: dict[str, Any] = {"dtype": runtime.dtype, "output_loading_info": True}
         if self.gguf:
@@ -113,13 +113,15 @@ class Checkpoint:
             model = model.to(runtime.device)
         return model.eval().requires_grad_(False)
 
-    def _fp8(self, device: torch.device, asked: Dtype) -> fp8.Decision | None:
+    def _fp8(self, device: torch.device, requested: Dtype) -> fp8.Decision | None:
         """How FP8 weights are used; None for other weights. Raises LoadError."""
         if not fp8.is_fp8(self.config):
-            if asked is Dtype.FP8:
+            if requested is Dtype.FP8:
                 raise LoadError("dtype is fp8, but these weights are not.", "Use dtype auto.")
             return None
-        decision = fp8.decide(asked, device.type, fp8.capability_of(device), fp8.kernels_missing)
+        decision = fp8.decide(
+            requested, device.type, fp8.capability_of(device), fp8.kernels_missing
+        )
         if not decision.native:
             fp8.check_blocks(self.folder, self.config)
         logger.info(

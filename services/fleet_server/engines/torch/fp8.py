@@ -40,7 +40,7 @@ def is_fp8(config: Mapping[str, Any]) -> bool:
 
 
 def decide(
-    asked: Dtype,
+    requested: Dtype,
     device: str,
     capability: tuple[int, int] | None,
     kernels_missing: Callable[[], str | None],
@@ -48,10 +48,10 @@ def decide(
     """How FP8 weights are used on a device of type `device` (`cpu`, `cuda`, `mps`).
 
     `capability` is the compute capability of a CUDA device; `kernels_missing` returns why the FP8
-    kernels cannot be used, or None. Raises LoadError if `asked` is FP8 and it is not available.
+    kernels cannot be used, or None. Raises LoadError if `requested` is FP8 and it is not available.
     """
-    if asked not in (Dtype.AUTO, Dtype.FP8):
-        return Decision(False, f"dtype is {asked.value}")
+    if requested not in (Dtype.AUTO, Dtype.FP8):
+        return Decision(False, f"dtype is {requested.value}")
     needed = f"{CAPABILITY[0]}.{CAPABILITY[1]}"
     missing: str | None
     if device != "cuda" or capability is None:
@@ -64,7 +64,7 @@ def decide(
     if missing is None:
         assert capability is not None  # noqa: S101  (checked above)
         return Decision(True, f"compute capability {capability[0]}.{capability[1]}")
-    if asked is Dtype.FP8:
+    if requested is Dtype.FP8:
         raise LoadError(
             f"dtype is fp8, but {missing}.",
             "Use dtype auto, which converts the weights to 16 bits where FP8 cannot be used.",

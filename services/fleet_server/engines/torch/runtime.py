@@ -77,16 +77,18 @@ def find_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def choose_dtype(asked: Dtype, device: str, stored: str | None, half: torch.dtype) -> torch.dtype:
+def choose_dtype(
+    requested: Dtype, device: str, stored: str | None, half: torch.dtype
+) -> torch.dtype:
     """The dtype to compute in.
 
     On a GPU `auto` keeps the dtype of 16-bit weights. Weights stored in 32 bits, and all models on
     a CPU, use `half`: the device's fast 16-bit dtype, or float32 if it has none. Raises LoadError
     for an unsupported dtype.
     """
-    if asked in NAMED:
-        return NAMED[asked]
-    if asked is Dtype.INT8:
+    if requested in NAMED:
+        return NAMED[requested]
+    if requested is Dtype.INT8:
         raise LoadError("The torch engine does not support int8.", "Use dtype auto.")
     kept = getattr(torch, stored or "", None)
     return kept if device != "cpu" and kept in HALVES else half

@@ -88,11 +88,11 @@ def _unit(vectors: Float32) -> Float32:
     return vectors
 
 
-def _built(files: ModelFiles, asked: Pooling) -> tuple[ov.Model, Tensors]:
+def _built(files: ModelFiles, requested: Pooling) -> tuple[ov.Model, Tensors]:
     tensors = Tensors.open(files.safetensors)
     encoder = families.build(files.config, tensors)
     check_all_used(tensors)
-    pooling = files.recipe.pooling or Pooling.MEAN if asked is Pooling.AUTO else asked
+    pooling = files.recipe.pooling or Pooling.MEAN if requested is Pooling.AUTO else requested
     pooled = pool(encoder.hidden, encoder.mask, pooling)
     vectors = apply_dense(pooled, files.recipe.dense)
     return ov.Model([vectors], encoder.inputs, "encoder"), tensors

@@ -76,13 +76,13 @@ def _check_external_files(path: Path) -> None:
         )
 
 
-def embedding(graph: Graph, recipe: Recipe, asked: Pooling) -> ov.Model:
+def embedding(graph: Graph, recipe: Recipe, requested: Pooling) -> ov.Model:
     """`[batch, dimensions]`: the graph's sentence vectors, or its pooled token vectors.
 
     A sentence output includes the repository's modules after pooling, so it is preferred unless the
     spec sets the pooling. Raises LoadError.
     """
-    ready = _first(graph, SENTENCE, rank=2) if asked is Pooling.AUTO else None
+    ready = _first(graph, SENTENCE, rank=2) if requested is Pooling.AUTO else None
     if ready is not None:
         return graph.with_output(ready)
     tokens = _first(graph, TOKENS, rank=3) or _first(graph, tuple(graph.outputs), rank=3)
@@ -90,7 +90,7 @@ def embedding(graph: Graph, recipe: Recipe, asked: Pooling) -> ov.Model:
         raise LoadError(
             f"{graph.path.name} has outputs {', '.join(graph.outputs)}; none are token vectors."
         )
-    pooling = (recipe.pooling or Pooling.MEAN) if asked is Pooling.AUTO else asked
+    pooling = (recipe.pooling or Pooling.MEAN) if requested is Pooling.AUTO else requested
     pooled = pool(tokens, graph.inputs["attention_mask"], pooling)
     return graph.with_output(apply_dense(pooled, recipe.dense))
 
