@@ -297,5 +297,5 @@ def test_an_english_only_checkpoint_said_to_know_more(
 ) -> None:
     from fleet_server.load_error import LoadError
 
-    with pytest.raises(LoadError, match="English only"):
+    with pytest.raises(LoadError, match="English-only"):
         built(demo_weights(ENGLISH_ONLY), multilingual=True)
