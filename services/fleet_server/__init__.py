@@ -1,4 +1,4 @@
 """The model server: one model per process behind OpenAI's endpoints.
 
-`app` speaks HTTP and imports no engine; the engines import no web framework.
+The HTTP layer (`app`) imports no engine; the engines import no web framework.
 """

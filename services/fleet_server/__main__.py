@@ -1,4 +1,4 @@
-"""`python -m fleet_server`: the same as `modelfleet server`, without the other subcommands."""
+"""`python -m fleet_server`, which is `modelfleet server` without the other subcommands."""
 
 from fleet_server.command import app
 

@@ -1,4 +1,4 @@
-"""Counts and logs every request of a server; pure ASGI, so streams pass through untouched."""
+"""Counts and logs every request of a server, as pure ASGI middleware that does not buffer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUIET = frozenset({PATH_LIVE, PATH_READY, PATH_HEALTH, PATH_METRICS})
 
 
 class AccessMiddleware:
-    """`routes` are the paths that may become a metric's label."""
+    """`routes` are the paths allowed as a metric's label; all others are counted as `other`."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
         self.app = app
@@ -29,7 +29,7 @@ class AccessMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.monotonic()
-        status = 499
+        status = 499  # the client disconnected before a response began
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -42,7 +42,7 @@ class AccessMiddleware:
         finally:
             seconds = time.monotonic() - started
             path = scope["path"] if scope["path"] in self._routes else "other"
-            self._metrics.answered(path, status, seconds)
+            self._metrics.responded(path, status, seconds)
             event(
                 logger, "request", method=scope["method"], path=scope["path"][:200],
                 status=status, ms=round(seconds * 1000, 1),

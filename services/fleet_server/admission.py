@@ -1,4 +1,4 @@
-"""Who may run now, who waits and who is turned away; every inference route asks here first."""
+"""Limits how many requests run and wait at the same time."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ SMOOTHING = 0.2
 
 
 def passes_at_once(spec: ModelSpec, model: Any) -> int:
-    """Passes that run at the same time, each on the whole device: as many as `model` states in
-    `passes`, one where it states none, and at most `limits.maxConcurrent`. A pass that is split
-    over the lanes of a CPU counts as one."""
+    """How many passes run at the same time, each on the whole device: `passes` of the model
+    (default 1), limited by `limits.maxConcurrent`. Concurrent lanes of a CPU count as one pass."""
     own: int = getattr(model, "passes", 1)
     return min(own, spec.limits.max_concurrent or own)
 
 
 def places(spec: ModelSpec, model: Any) -> int:
-    """How many requests run at once: as many as keep the passes of `model` full.
+    """How many requests run at the same time: enough to fill the passes of `model`.
 
-    An engine with a bound of its own states it as `max_concurrent`: for chat the sequences of its
-    batch. An encoder gets the requests of the passes that run and of one more, which is put
-    together meanwhile.
+    An engine's `max_concurrent` takes precedence; for chat it is the size of the batch. An encoder
+    gets the requests of its running passes and of the next one, which is formed meanwhile.
     """
     own: int | None = getattr(model, "max_concurrent", None)
     if own is not None:
@@ -43,15 +41,15 @@ def places(spec: ModelSpec, model: Any) -> int:
 
 @dataclass(slots=True)
 class Slot:
-    """A place among the running requests; `queue_ms` is how long it was waited for."""
+    """A slot of a running request, after a wait of `queue_ms`."""
 
     queue_ms: float
 
 
 class Admission:
-    """At most `max_concurrent` requests run and `max_queue` wait, first come first served.
+    """At most `max_concurrent` requests run and `max_queue` wait, first come, first served.
 
-    `timeout` bounds the wait in seconds.
+    `timeout` limits the wait, in seconds.
     """
 
     def __init__(self, max_concurrent: int, max_queue: int, timeout: float) -> None:
@@ -65,12 +63,12 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
-        """Wait for a place and hold it. Raises QueueFull, or Timeout when the wait was too long."""
+        """Wait for a slot and hold it. Raises QueueFull and Timeout."""
         started = time.monotonic()
         if self._free.locked():
             await self._wait()
         else:
-            await self._free.acquire()  # at once
+            await self._free.acquire()  # does not wait
         admitted = time.monotonic()
         self.running += 1
         try:
@@ -83,7 +81,7 @@ class Admission:
     async def _wait(self) -> None:
         if self.waiting >= self.max_queue:
             raise QueueFull(
-                f"{self.running} requests are running and {self.waiting} wait, which is the most "
+                f"{self.running} requests are running and {self.waiting} are waiting, the most "
                 f"this server accepts; please try again.",
                 retry_after=self.retry_after(),
             )
@@ -92,12 +90,14 @@ class Admission:
             async with asyncio.timeout(self.timeout):
                 await self._free.acquire()
         except TimeoutError:
-            raise Timeout(f"No place became free in {self.timeout:g} seconds.") from None
+            raise Timeout(
+                f"The request could not start within {self.timeout:g} seconds; please try again."
+            ) from None
         finally:
             self.waiting -= 1
 
     def retry_after(self) -> float:
-        """Seconds until a place is likely free, from how long requests took lately; 1 to 60."""
+        """Estimated seconds until a slot is free, from the duration of recent requests; 1 to 60."""
         rounds = (self.waiting + 1) / self.max_concurrent
         return min(60.0, max(1.0, rounds * self._mean_seconds))
 

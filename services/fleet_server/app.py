@@ -1,6 +1,6 @@
-"""The model server's web app: the endpoints of its model's task, probes, metrics.
+"""The model server's web app: the endpoints of the model's task, probes, metrics.
 
-Imports no engine; everything a model does goes through fleet_server.protocols.
+Imports no engine; models are used through fleet_server.protocols.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.middleware import Middleware
 
-from fleet_contract.endpoints import TASK_OF_PATH
+from fleet_contract.api.models import ModelObject
+from fleet_contract.endpoints import TASK_OF_PATH, wrong_task
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
-from fleet_contract.spec import Task
+from fleet_contract.spec import ModelSpec, Task
 from fleet_server.access import AccessMiddleware
 from fleet_server.document import document
-from fleet_server.model_info import model_info
 from fleet_server.state import Phase, ServerState
 from fleet_server.tokens import routes as tokens
-from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
 from fleet_web.direct import DirectAPI, Handlers, post_handlers
 from fleet_web.openapi.document import DocumentEndpoint
@@ -38,8 +37,8 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     Task.SPEECH: ("fleet_server.audio.routes",),
 }  # fmt: skip
 
-SENDS_NOTHING: Any = {"tracing": False, "metrics": False, "logs": False}
-"""FastAPI would look for an OpenTelemetry set-up at every request."""
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+"""By default FastAPI looks for an OpenTelemetry setup at every request."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -47,7 +46,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_app(
     server: ServerState, *, lifespan: Lifespan | None = None, with_metrics: bool = True
 ) -> FastAPI:
-    """The app that serves `server`; `lifespan` loads the model."""
+    """The app of `server`; `lifespan` loads the model."""
     known = tokens.PATHS | TASK_OF_PATH.keys()
     middleware = [
         Middleware(RequestIdMiddleware),
@@ -55,7 +54,7 @@ def create_app(
     ]
     app = DirectAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
-        lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=SENDS_NOTHING,
+        lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=NO_TELEMETRY,
         middleware=middleware,
     )  # fmt: skip
     served = [importlib.import_module(module).router(server) for module in ROUTES[server.spec.task]]
@@ -68,7 +67,7 @@ def create_app(
         _mount_metrics(app, server)
     for each in served:
         app.include_router(each)
-    mount_wrong_tasks(app, server.spec)
+    _mount_wrong_tasks(app, server.spec)
     if server.spec.task is not Task.SPEECH:
         app.include_router(tokens.router(server))
     endpoint = DocumentEndpoint(lambda: document(server.spec, with_metrics=with_metrics))
@@ -92,18 +91,58 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
 def _mount_models(app: FastAPI, server: ServerState) -> None:
     @app.get("/v1/models")
     async def list_models() -> Response:
-        return json_response({"object": "list", "data": [model_info(server)]})
+        return json_response({"object": "list", "data": [model_object(server)]})
 
     @app.get("/v1/models/{model_id:path}")
     async def get_model(model_id: str) -> Response:
         server.check_model(model_id)
-        return json_response(model_info(server))
+        return json_response(model_object(server))
 
 
 def _mount_metrics(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_METRICS)
     async def metrics(request: Request) -> Response:
         return Response(server.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def _mount_wrong_tasks(app: FastAPI, spec: ModelSpec) -> None:
+    """Mount a refusal with the right endpoint on the inference paths of other tasks."""
+
+    async def refuse(request: Request) -> None:
+        raise wrong_task(spec.model, spec.task, request.url.path)
+
+    for path, task in TASK_OF_PATH.items():
+        if task is not spec.task:
+            app.add_api_route(path, refuse, methods=["POST"])
+
+
+def model_object(server: ServerState) -> ModelObject:
+    """The OpenAI model object of /v1/models, with additional fields."""
+    spec, model = server.spec, server.loaded
+    return {
+        "id": spec.model,
+        "object": "model",
+        "created": server.created,
+        "owned_by": spec.model.split("/")[0] if "/" in spec.model else "modelfleet",
+        "task": spec.task.value,
+        "engine": server.choice.engine.value if server.choice else spec.engine.value,
+        "engine_reason": server.choice.reason if server.choice else None,
+        "device": getattr(model, "device", server.choice.device if server.choice else None),
+        "state": server.phase.value if server.is_healthy else "failed",
+        "modalities": {
+            "input": [modality.value for modality in spec.input_modalities],
+            "output": [modality.value for modality in spec.output_modalities],
+        },
+        "dimensions": getattr(model, "dimensions", None) or spec.dimensions,
+        "context_length": _context_length(spec, model),
+        "aliases": list(spec.aliases),
+    }
+
+
+def _context_length(spec: ModelSpec, model: Any) -> int | None:
+    name = "context_length" if spec.task is Task.CHAT else "max_tokens"
+    length: int | None = getattr(model, name, None) or spec.context_length
+    return length
 
 
 @asynccontextmanager

@@ -23,8 +23,8 @@ def server(
         bool,
         typer.Option(
             "--prepare",
-            help="Fetch, load and try the model, keep beside the weights what makes later starts "
-            "faster, and end.",
+            help="Fetch, load and test the model, write caches for faster starts next to the "
+            "weights, and exit.",
         ),
     ] = False,
 ) -> None:

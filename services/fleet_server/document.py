@@ -15,14 +15,14 @@ def document(spec: ModelSpec, *, with_metrics: bool) -> Json:
     """The OpenAPI document of a server of `spec`."""
     return build(
         f"{spec.model} on Modelfleet",
-        f"A model server that does {spec.task.value}. `model` may be left out, or be one of "
+        f"A model server for {spec.task.value}. `model` is optional; if given, it must be one of "
         f"{', '.join(f'`{name}`' for name in spec.ids)}.",
         operations(spec.task, with_metrics=with_metrics),
     )
 
 
 def operations(task: Task, *, with_metrics: bool) -> Iterable[Operation]:
-    """Everything a server of `task` answers."""
+    """All operations of a server of `task`."""
     yield from inference.task_operations(task)
     if task is not Task.SPEECH:
         yield from inference.TOKENS

@@ -1,10 +1,10 @@
-"""Why a model could not be loaded; raised by engines, shown by whoever started the server."""
+"""The error of a model that cannot be loaded."""
 
 from __future__ import annotations
 
 
 class LoadError(Exception):
-    """`message` says what is wrong, `hint` what to do about it."""
+    """`message` states the cause, `hint` the remedy."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".strip())

@@ -1,4 +1,4 @@
-"""The server's Prometheus metrics, every one with a `model` label; rendered at /metrics."""
+"""The server's Prometheus metrics, each with a `model` label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 
 
 class Metrics:
-    """`model` is the served model's id; nothing is labelled by what a client typed."""
+    """`model` is the id of the served model; no label is taken from a request."""
 
     def __init__(self, model: str) -> None:
         self.model = model
@@ -59,7 +59,7 @@ class Metrics:
         gauge = Gauge(name, meaning, ["model"], registry=self.registry)
         gauge.labels(self.model).set_function(read)
 
-    def answered(self, route: str, code: int, seconds: float) -> None:
+    def responded(self, route: str, code: int, seconds: float) -> None:
         self._of(self._requests, route, str(code)).inc()
         self._of(self._seconds, route).observe(seconds)
 
@@ -87,7 +87,7 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _of(self, metric: Counter | Gauge | Histogram, *labels: str) -> Any:
-        """The metric with these labels, looked up once: the library checks them every time."""
+        """The metric with these labels, cached because the library validates them every time."""
         key = (metric, *labels)
         child = self._children.get(key)
         if child is None:

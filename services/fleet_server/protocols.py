@@ -1,11 +1,10 @@
-"""What an engine must be able to do, one small protocol per task.
+"""The protocols that engines and custom handlers implement, one per task.
 
-The HTTP layer calls these and nothing else; an engine, or a handler of your own named by a dotted
-path, implements one of them. Methods are called from worker threads unless they say otherwise, and
-must be safe to call from several at once. Constructors take `(spec: ModelSpec, folder: Path,
-threads: int)`, load everything and raise `LoadError` (fleet_server.load_error) with a reason; a
-handler is built the same way. Besides the protocol, a model has `device: str`, the device really
-used, and may have `healthy: bool`, which turns False when only a restart helps.
+The HTTP layer uses nothing else of a model. Methods are called from worker threads unless stated
+otherwise and must be thread-safe. Constructors take `(spec: ModelSpec, folder: Path, threads:
+int)`, load everything and raise `LoadError` (fleet_server.load_error). Besides the members of its
+protocol, a model may have `device: str`, the device it runs on, and `healthy: bool`, which turns
+False when only a restart helps.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Float32 = NDArray[np.float32]
 
 
 class Finish(StrEnum):
-    """Why an answer ended, in OpenAI's words."""
+    """OpenAI's `finish_reason`."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -32,9 +31,9 @@ class Finish(StrEnum):
 class Sampling:
     """How the next token is chosen.
 
-    `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32, and in
-    bfloat16 as far as the rounding of batches of different sizes allows. `json_object` constrains
-    the answer to one JSON object, `grammar` (fleet_server.generation.schema_grammar) to its texts.
+    `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32; in bfloat16
+    rounding depends on the batch size. `json_object` constrains the text to one JSON object,
+    `grammar` (see fleet_server.generation.schema_grammar) to the texts it describes.
     """
 
     max_tokens: int
@@ -51,9 +50,9 @@ class Sampling:
 class Prompt:
     """A prompt ready for the engine.
 
-    `num_tokens` is what usage reports, image tokens included; `state` is the engine's own. `tail`
-    are its last tokens where the answer goes on in the middle of a text: some vocabularies write
-    the space before a word only behind another.
+    `num_tokens` is the number in the usage, image tokens included; `state` is private to the
+    engine. `tail` holds the prompt's last tokens if the generated text continues it: some
+    vocabularies decode the space before a word only after another word.
     """
 
     num_tokens: int
@@ -63,10 +62,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """New tokens of one request; `finish` is set on the last step, whose tokens count too.
+    """New tokens of one request; `finish` is set on the last step.
 
-    The token that ends an answer (end of turn) is not among `token_ids`. `error` ends the answer
-    with a failure.
+    `token_ids` do not include the token that ends a generation (end of turn). `error` ends the
+    generation with a failure.
     """
 
     token_ids: Sequence[int]
@@ -75,46 +74,46 @@ class Step:
 
 
 class Generation(Protocol):
-    """A running answer."""
+    """A running generation."""
 
     def cancel(self) -> None:
-        """Stop soon and free the slot. Idempotent, never blocks; no `emit` needs to follow."""
+        """Stop soon and free the slot. Idempotent and non-blocking; `emit` need not be called."""
 
 
 Message = dict[str, Any]
 """`{"role": str, "content": str | list[part]}`; a part is `{"type": "text", "text": str}` or
-`{"type": "image"}`, the n-th of which stands for the n-th of `images`."""
+`{"type": "image"}`, the n-th of which represents the n-th of `images`."""
 
 
 class Vocabulary(Protocol):
-    """A model's tokenizer as it is, for /tokenize and /detokenize. A model that has one to show
-    has it as `vocabulary`, beside its protocol."""
+    """A model's tokenizer, for /tokenize and /detokenize; the optional member `vocabulary` of a
+    model."""
 
     size: int
 
     def encode(self, text: str, add_special: bool) -> list[int]:
-        """Token ids; `add_special` adds what belongs around a text. Special tokens spelt in the
-        text are read as such."""
+        """Token ids; `add_special` adds the special tokens around a text. Special tokens in the
+        text itself are parsed."""
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text, special tokens included. The ids are in `range(size)`."""
+        """The text, special tokens included. The ids are in `range(size)`."""
 
     def piece(self, token_id: int) -> bytes:
-        """What one token stands for; not always whole characters."""
+        """The UTF-8 bytes of one token, possibly part of a character."""
 
 
 @runtime_checkable
 class ChatModel(Protocol):
-    """Writes the next turn of a conversation."""
+    """Generates the next turn of a conversation."""
 
     context_length: int
-    """Most tokens of prompt and answer together."""
+    """Most tokens of prompt and generated text together."""
     max_concurrent: int
-    """Answers the engine works on at once; the HTTP layer never submits more."""
+    """Most generations at once; the HTTP layer never submits more."""
     supports: frozenset[str]
-    """Optional OpenAI parameters it honours: `seed`, `presence_penalty`, `frequency_penalty`,
+    """Optional OpenAI parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
     `response_format` (JSON objects), `json_schema` (grammars). Temperature, top_p, max_tokens and
-    stop always are."""
+    stop are always supported."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.
@@ -125,28 +124,28 @@ class ChatModel(Protocol):
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        """Start an answer, without blocking. `emit` is called from the engine's thread."""
+        """Start a generation without blocking. `emit` is called from the engine's thread."""
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of the tokens, special tokens left out. An unfinished UTF-8 character at the end
-        gives U+FFFD."""
+        """The text without special tokens. An incomplete UTF-8 character at the end becomes
+        U+FFFD."""
 
     def close(self) -> None:
-        """Stop threads and free memory; running answers end with an error step."""
+        """Stop threads and free memory; running generations end with an error step."""
 
 
 @runtime_checkable
 class TextModel(ChatModel, Protocol):
-    """A ChatModel that goes on from any text too, without a chat template."""
+    """A ChatModel that also completes any text, without a chat template."""
 
     vocabulary: Vocabulary
     vocab_size: int
-    """Ids of the tokens it reads are below it."""
+    """Token ids of a prompt are below it."""
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
-        """The tokens as they are: at least one, all in `range(vocab_size)`.
+        """A prompt of the given tokens: at least one, all in `range(vocab_size)`.
 
-        Raises BadRequest if they hold one that stands for something else than text.
+        Raises BadRequest for a token that does not represent text, such as an image's.
         """
 
 
@@ -154,11 +153,11 @@ class TextModel(ChatModel, Protocol):
 class EmbeddingModel(Protocol):
     """Turns texts into unit vectors.
 
-    It may have `embed_beside`, which is `embed` on a part of the cores: `lanes` calls of it run at
-    the same time, `most_lanes` at most once the model is loaded wholly. Without lanes it may have
-    `passes`, how many calls of `embed` run at the same time; one where it has not. It may have
-    `prompts`, texts by name that requests choose from, and `default_prompt`, the name of the one
-    that is used where a request names none.
+    Optional members: `embed_concurrent(batch)`, which is `embed` on a part of the cores, with
+    `lanes: int`, how many calls of it may run at the same time, and `most_lanes: int`, the greatest
+    value `lanes` will have; without lanes `passes: int`, how many calls of `embed` may run at the
+    same time (default 1); `prompts: dict[str, str]`, texts that requests select by name, and
+    `default_prompt: str | None`, the name used if a request gives none.
     """
 
     dimensions: int
@@ -173,15 +172,15 @@ class EmbeddingModel(Protocol):
         """The ids cut to `max_tokens`, closing special token kept."""
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
-        """Float32 `[len(batch), dimensions]`, each row of length 1. One pass of the model: the
-        caller bounds the batch."""
+        """Float32 `[len(batch), dimensions]`, each row of length 1, in one pass of the model. The
+        batch is within the limits of the spec."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class RerankModel(Protocol):
-    """Scores how well documents answer a query. It may have `passes`, as an EmbeddingModel."""
+    """Scores the relevance of documents to a query; `passes` is optional, as in EmbeddingModel."""
 
     max_tokens: int
 
@@ -222,11 +221,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SpeechOptions:
-    """What to do with a recording. `temperature` None means the usual fallback ladder from 0, a
-    number that temperature and no other.
+    """How to transcribe a recording.
 
-    An engine may call `heard` from any thread with each segment that has become certain, in order
-    of time; the transcript holds them all again.
+    `temperature` None means Whisper's fallback from 0 upwards, a number that temperature only. An
+    engine may call `on_segment` from any thread with each segment that is certain, in order of
+    time; the transcript contains all of them.
     """
 
     task: Literal["transcribe", "translate"] = "transcribe"
@@ -234,7 +233,7 @@ class SpeechOptions:
     prompt: str | None = None
     temperature: float | None = None
     word_timestamps: bool = False
-    heard: Callable[[Segment], None] | None = None
+    on_segment: Callable[[Segment], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,25 +255,28 @@ class Cancelled(Exception):
 
 @runtime_checkable
 class WarmsUp(Protocol):
-    """A SpeechModel that can be run once for less than a whole window of 30 seconds costs."""
+    """A SpeechModel whose warm-up costs less than transcribing a window of 30 seconds."""
 
     def warm(self, audio: Float32) -> None:
-        """Every step of a transcription, on no more than `audio`; what is heard is dropped."""
+        """Run every step of a transcription once, on `audio` without padding; no result."""
 
 
 @runtime_checkable
 class SpeechModel(Protocol):
-    """Writes down speech."""
+    """Transcribes and translates speech."""
 
     languages: frozenset[str]
-    """ISO codes it knows; `{"en"}` for an English-only checkpoint."""
+    """ISO codes of its languages; `{"en"}` for an English-only checkpoint."""
     multilingual: bool
     max_concurrent: int
 
     def transcribe(
         self, audio: Float32, options: SpeechOptions, cancelled: Callable[[], bool]
     ) -> Transcript:
-        """`audio` is float32 mono at 16 kHz in -1..1, any length. `cancelled` is asked between
-        windows. An empty or silent recording gives no segments."""
+        """Transcribe `audio`: float32 mono at 16 kHz in -1..1, any length.
+
+        An empty or silent recording gives no segments. `cancelled` is polled at least once per
+        window. Raises Cancelled.
+        """
 
     def close(self) -> None: ...

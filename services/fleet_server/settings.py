@@ -1,4 +1,4 @@
-"""The server's settings that are no field of a spec, read once from the environment by `launch`."""
+"""The server's settings that are not fields of a spec, read from the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Seconds are floats; names as in the table of settings."""
+    """Timeouts are in seconds; the names are those of the settings in lower case."""
 
     threads: int
     enable_metrics: bool

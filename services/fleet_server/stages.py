@@ -1,4 +1,4 @@
-"""How far a server's start is: seconds of each stage, bytes of the download. Shown by the probes.
+"""The progress of a server's start: seconds of each stage, bytes of a transfer.
 
 Written by the launcher's threads, read on the event loop.
 """
@@ -17,7 +17,7 @@ Clock = Callable[[], float]
 
 
 class Stages:
-    """Seconds per stage, the running one's so far; stages follow each other."""
+    """Seconds per stage; one stage runs at a time."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class Stages:
         self._running: tuple[str, float] | None = None
 
     def begin(self, name: str) -> None:
-        """End the running stage, if there is one, and begin another."""
+        """End the running stage, if any, and begin another."""
         self.end()
         self._running = (name, self._clock())
 
@@ -38,15 +38,15 @@ class Stages:
 
     @property
     def running(self) -> str:
-        """Name of the running stage, or nothing."""
+        """Name of the running stage, or an empty string."""
         return self._running[0] if self._running is not None else ""
 
     def record(self, name: str, seconds: float) -> None:
-        """A stage measured elsewhere."""
+        """Record the duration of a stage that was measured elsewhere."""
         self._done[name] = seconds
 
     def seconds(self) -> dict[str, float]:
-        """Stages in the order they began."""
+        """Seconds by stage, in order of their beginning, the running one included."""
         running = self._running
         known = dict(self._done)
         if running is not None:
@@ -55,7 +55,7 @@ class Stages:
 
 
 class Transfer:
-    """Bytes of a download or conversion and its speed over the last seconds."""
+    """Bytes of a download or conversion, and its speed in the last `WINDOW_SECONDS`."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Transfer:
         self.total: int | None = None
 
     def update(self, done: int, total: int | None) -> None:
-        """Called with the bytes there are now, those of an earlier try included."""
+        """Set the bytes done so far, those of earlier attempts included."""
         now = self._clock()
         self.done, self.total = done, total
         self._seen.append((now, done))
@@ -73,7 +73,7 @@ class Transfer:
 
     @property
     def bytes_per_second(self) -> float | None:
-        """None until two looks lie apart."""
+        """None before the second update."""
         try:
             (first_at, first), (_, last) = self._seen[0], self._seen[-1]
         except IndexError:
@@ -82,8 +82,8 @@ class Transfer:
         return (last - first) / elapsed if elapsed > 0 and len(self._seen) > 1 else None
 
     def body(self) -> Progress:
-        """`{"done_bytes", "total_bytes", "bytes_per_second", "seconds_left"}`; what is not known
-        is None."""
+        """`{"done_bytes", "total_bytes", "bytes_per_second", "seconds_left"}`; unknown values are
+        None."""
         speed = self.bytes_per_second
         left = None
         if speed and self.total is not None:

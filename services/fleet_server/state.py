@@ -1,4 +1,4 @@
-"""What the routes of one server share: the spec, the model once it is loaded, who may run."""
+"""The state shared by the routes of a server: spec, phase, model, admission, metrics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Phase(StrEnum):
 
 
 class ServerState:
-    """Built once per process; `set_ready` is called when the model is loaded and warm."""
+    """Created once per process; `set_ready` follows when the model is loaded and warm."""
 
     def __init__(self, spec: ModelSpec, workers: int) -> None:
         self.spec = spec
@@ -60,7 +60,7 @@ class ServerState:
         )  # fmt: skip
 
     def set_ready(self, model: Any) -> None:
-        """Open the doors; called on the event loop."""
+        """Accept requests for `model`; on the event loop."""
         limits = self.spec.limits
         self._model = model
         self._admission = Admission(
@@ -69,26 +69,26 @@ class ServerState:
         self.phase = Phase.READY
 
     def drain(self) -> None:
-        """Answer new requests with 503 while the running ones finish."""
+        """Refuse new requests with 503 while the running ones finish."""
         self.phase = Phase.DRAINING
 
     def fail(self) -> None:
-        """The model could not be brought up; the process is about to end."""
+        """Record that the model could not be brought up; the process is about to end."""
         self.stages.end()
         self.phase = Phase.FAILED
 
     @property
     def loaded(self) -> Any:
-        """The model once it is loaded, else None; it stays set while draining."""
+        """The model once it is loaded, also while draining, else None."""
         return self._model
 
     @property
     def is_healthy(self) -> bool:
-        """False when only a new process helps."""
+        """False when only a restart of the process helps."""
         return self._model is None or bool(getattr(self._model, "healthy", True))
 
     def ready_model(self) -> Any:
-        """The engine. Raises NotReady while it loads and while the server drains."""
+        """The model. Raises NotReady while it loads and while the server drains."""
         if self.phase is not Phase.READY:
             raise NotReady(
                 f"Model {self.spec.model!r} is {self.phase.value}; please try again.",
@@ -103,7 +103,7 @@ class ServerState:
 
     @property
     def admission(self) -> Admission:
-        """Who may run. Raises NotReady as `ready_model`."""
+        """The admission of requests. Raises NotReady as `ready_model` does."""
         self.ready_model()
         assert self._admission is not None  # noqa: S101  (set together with the model)
         return self._admission
@@ -119,8 +119,8 @@ class ServerState:
             )
 
     def check_model_of(self, body: Mapping[str, Any]) -> None:
-        """`check_model` of the name in a JSON body; one of another type is for the body's shape to
-        refuse, and none is this model. Raises ModelNotFound."""
+        """`check_model` of `model` in a JSON body, if it is a string: other types are refused when
+        the body is validated. Raises ModelNotFound."""
         if isinstance(body.get("model"), str):
             self.check_model(body["model"])
 
@@ -129,7 +129,7 @@ class ServerState:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
     def health(self) -> ServerHealth:
-        """The body of the readiness probe: where the server is in its life, and how far."""
+        """The body of the readiness probe: phase, engine and progress."""
         phase = self.phase if self.is_healthy else Phase.FAILED
         transfer = self.transfer if phase in (Phase.FETCHING, Phase.CONVERTING) else None
         return {
@@ -142,7 +142,7 @@ class ServerState:
         }
 
     def headers(self, slot: Slot) -> dict[str, str]:
-        """Headers every answer carries."""
+        """Headers of every inference response."""
         return {
             HEADER_MODEL: self.spec.model,
             HEADER_QUEUE_MS: f"{slot.queue_ms:.1f}",

@@ -1,4 +1,4 @@
-"""Unknown fields of a request: ignored, counted and logged by number, never refused."""
+"""Counts the unknown fields of a request, which are ignored."""
 
 from __future__ import annotations
 

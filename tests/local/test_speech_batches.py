@@ -18,8 +18,8 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.audio.decode import RATE, decode
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.engines.ctranslate2.device import CPU_SHORT_BATCH
-from fleet_server.engines.ctranslate2.fallback import SHORTENED, Answer
-from fleet_server.engines.ctranslate2.recording import Job
+from fleet_server.engines.ctranslate2.fallback import SHORTENED, DecodingResult
+from fleet_server.engines.ctranslate2.recording import Recording
 from fleet_server.engines.ctranslate2.speech import Span
 from fleet_server.engines.ctranslate2.window_queue import Batch
 from fleet_server.engines.ctranslate2.windows import Window
@@ -65,12 +65,12 @@ def samples(path: Path) -> Float32:
         return decode(file, 3600, lambda: False)
 
 
-def jobs(recordings: list[Float32], **options: Any) -> Batch:
+def batch_of(recordings: list[Float32], **options: Any) -> Batch:
     """One window for each recording, all of one length, so that a pass pads none of them more."""
     length = max(len(audio) for audio in recordings)
     window = Window((Span(0, length),))
     return [
-        (Job(np.pad(audio, (0, length - len(audio))), SpeechOptions(**options), (), "en",
+        (Recording(np.pad(audio, (0, length - len(audio))), SpeechOptions(**options), (), "en",
              deque(), SHORTENED), window)
         for audio in recordings
     ]  # fmt: skip
@@ -80,8 +80,8 @@ def test_words_in_a_shared_pass_are_the_words_of_a_pass_alone(
     engine: SpeechEngine, speak: Speak
 ) -> None:
     recordings = [samples(speak(sentence)) for sentence in SENTENCES]
-    recordings.insert(2, np.zeros(RATE, np.float32))  # nothing heard among them
-    batch = jobs(recordings, word_timestamps=True)
+    recordings.insert(2, np.zeros(RATE, np.float32))  # one without speech
+    batch = batch_of(recordings, word_timestamps=True)
     together = engine._decoder.run(batch)
     alone = [engine._decoder.run([entry])[0] for entry in batch]
     assert sum(len(segment.words) for one in together for segment in one.segments) > 35
@@ -101,7 +101,7 @@ def test_a_batch_of_four_hears_what_a_batch_of_one_hears(
         audio = samples(speak(TWELVE_SECONDS))
         assert 10 <= len(audio) / RATE <= 15
         others = [samples(speak(sentence)) for sentence in SENTENCES[:3]]
-        batch = jobs([others[0], audio, *others[1:]], language="en")
+        batch = batch_of([others[0], audio, *others[1:]], language="en")
         together, alone = made._decoder.run(batch)[1], made._decoder.run(batch[1:2])[0]
     finally:
         made.close()
@@ -122,16 +122,18 @@ def test_doubtful_windows_are_decoded_again_in_shared_passes(
         return run(batch)
 
     monkeypatch.setattr(engine._decoder, "run", counted)
-    monkeypatch.setattr(Answer, "is_doubtful", property(lambda answer: answer.temperature < 0.2))
+    monkeypatch.setattr(
+        DecodingResult, "is_doubtful", property(lambda found: found.temperature < 0.2)
+    )
     pause = np.zeros(4 * RATE, np.float32)
     recordings = [samples(speak(sentence)) for sentence in SENTENCES[:3]]
     audio = np.concatenate([part for one in recordings for part in (one, pause)])
-    heard: list[Segment] = []
-    options = SpeechOptions(language="en", heard=heard.append)
+    emitted: list[Segment] = []
+    options = SpeechOptions(language="en", on_segment=emitted.append)
     found = engine.transcribe(audio, options, lambda: False)
     assert passes[:3] == [(0.0, 3), (0.0, 3), (0.2, 3)]
     assert {segment.temperature for segment in found.segments} == {0.2}
-    assert heard == list(found.segments)
+    assert emitted == list(found.segments)
 
 
 def test_features_of_one_pass_at_most_are_alive(
@@ -195,11 +197,11 @@ def test_requests_sent_at_once_share_passes(
     """The first pass is held until all requests wait."""
     passes: list[int] = []
     run = engine._decoder.run
-    put, waiting = engine._line.put, threading.Semaphore(0)
+    put, waiting = engine._queue.put, threading.Semaphore(0)
     recordings = [samples(speak(sentence)) for sentence in SENTENCES]
 
-    def counted_put(job: Job) -> None:
-        put(job)
+    def counted_put(recording: Recording) -> None:
+        put(recording)
         waiting.release()
 
     def held(batch: Batch) -> Any:
@@ -209,7 +211,7 @@ def test_requests_sent_at_once_share_passes(
         passes.append(len(batch))
         return run(batch)
 
-    monkeypatch.setattr(engine._line, "put", counted_put)
+    monkeypatch.setattr(engine._queue, "put", counted_put)
     monkeypatch.setattr(engine._decoder, "run", held)
     options = SpeechOptions(language="en")
     with ThreadPoolExecutor(len(recordings)) as pool:

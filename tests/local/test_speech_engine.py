@@ -50,8 +50,10 @@ PLAIN = jiwer.Compose(
 Speak = Callable[..., Path]
 
 
-def word_errors(said: str, heard: str) -> float:
-    rate: float = jiwer.wer(said, heard, reference_transform=PLAIN, hypothesis_transform=PLAIN)
+def word_errors(reference: str, hypothesis: str) -> float:
+    rate: float = jiwer.wer(
+        reference, hypothesis, reference_transform=PLAIN, hypothesis_transform=PLAIN
+    )
     return rate
 
 
@@ -99,11 +101,11 @@ def test_what_the_files_say(base: SpeechEngine, english: SpeechEngine) -> None:
 
 
 def test_a_long_recording_is_read_whole_and_in_order(base: SpeechEngine, speak: Speak) -> None:
-    audio, heard = samples(speak(LONG)), list[Segment]()
-    found = transcribe(base, audio, language="en", heard=heard.append)
+    audio, emitted = samples(speak(LONG)), list[Segment]()
+    found = transcribe(base, audio, language="en", on_segment=emitted.append)
     assert word_errors(LONG, found.text) <= 0.12, found.text
     assert found.duration == pytest.approx(len(audio) / RATE)
-    assert heard == list(found.segments)
+    assert emitted == list(found.segments)
     starts = [segment.start for segment in found.segments]
     assert len(starts) > 5
     assert starts == sorted(starts)
@@ -191,7 +193,7 @@ def test_a_short_request_overtakes_a_long_one(english: SpeechEngine, speak: Spea
     done: list[str] = []
 
     def long() -> None:
-        transcribe(english, audio, language="en", heard=lambda segment: begun.set())
+        transcribe(english, audio, language="en", on_segment=lambda segment: begun.set())
         done.append("long")
 
     thread = threading.Thread(target=long)
@@ -208,10 +210,10 @@ def test_a_cancelled_request_stops_and_leaves_nothing_behind(
 ) -> None:
     audio = np.tile(samples(speak(LONG)), 4)
     begun = threading.Event()
-    options = SpeechOptions(language="en", heard=lambda segment: begun.set())
+    options = SpeechOptions(language="en", on_segment=lambda segment: begun.set())
     with pytest.raises(Cancelled):
         english.transcribe(audio, options, begun.is_set)
-    assert not english._line._jobs
+    assert not english._queue._recordings
     assert transcribe(english, samples(speak(SHORT)), language="en").text
 
 
@@ -295,5 +297,5 @@ def test_an_english_only_checkpoint_said_to_know_more(
 ) -> None:
     from fleet_server.load_error import LoadError
 
-    with pytest.raises(LoadError, match="English only"):
+    with pytest.raises(LoadError, match="English-only"):
         built(demo_weights(ENGLISH_ONLY), multilingual=True)

@@ -200,6 +200,6 @@ def test_a_missing_file_of_tensors_is_named(tmp_path: Path, name: str) -> None:
     write_repository(folder)
     (folder / "onnx" / name).unlink()
     spec = ModelSpec.model_validate({"model": "BAAI/bge-m3", "task": "embedding"})
-    with pytest.raises(LoadError, match=f"keeps tensors in {name}, which is not in") as caught:
+    with pytest.raises(LoadError, match=f"stores tensors in {name}, which is not in") as caught:
         EmbeddingEngine(spec, folder, 2)
     assert "modelfleet pull" in caught.value.hint

@@ -141,14 +141,14 @@ def test_image_tokens_count(engine: TorchChat) -> None:
 def test_text_cannot_stand_for_an_image(engine: TorchChat, word: str) -> None:
     for messages in (asked(None, f"x {word}"), [{"role": "user", "content": word}]):
         images = [picture(16, 16)] if messages[0]["content"] != word else []
-        with pytest.raises(BadRequest, match="stands for an image"):
+        with pytest.raises(BadRequest, match="represents an image"):
             engine.prompt(messages, images)
 
 
 @pytest.mark.parametrize("word", ["<|image_pad|>", "<|vision_start|>", "<|video_pad|>"])
 def test_nor_can_the_tokens_of_a_prompt(engine: TorchChat, word: str) -> None:
     assert engine.vocabulary is not None
-    with pytest.raises(BadRequest, match="stands for an image"):
+    with pytest.raises(BadRequest, match="represents an image"):
         engine.prompt_of(engine.vocabulary.encode(f"x {word} y", True))
     assert len(wait(start(engine, engine.prompt_of(engine.vocabulary.encode("x y", True))))) > 0
 

@@ -1,1 +1,1 @@
-"""The speech endpoints: uploads, decoding, requests, formats, streams."""
+"""Speech over HTTP: uploads, audio decoding, requests, response formats, streams."""

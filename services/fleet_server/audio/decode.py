@@ -1,8 +1,8 @@
-"""From an uploaded file to samples: PyAV decodes and resamples in a worker thread.
+"""Decodes and resamples uploaded audio files with PyAV.
 
-What a client sent is not trusted: only the containers below are tried (a playlist would have
-FFmpeg open other addresses), only the first audio stream is decoded, and the length is checked
-while decoding, for a small file can unfold into days.
+Uploads are not trusted: only the containers below are tried (a playlist would make FFmpeg open
+other URLs), only the first audio stream is decoded, and the length is checked while decoding,
+because a small file can contain days of audio.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CONTAINERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
     "mj2,mp3,mpeg,mpegts,ogg,w64,wav,wv"
 )
-"""FFmpeg's names of the demuxers tried; none of them opens a second file by itself."""
+"""FFmpeg's names of the allowed demuxers; none of them opens a second file."""
 MAX_BAD_PACKETS = 100
-"""Undecodable packets in a row after which the file is given up."""
+"""Successive undecodable packets after which the file is refused."""
 SPOOL_BYTES = 64 * 1024 * 1024
-"""Bytes of samples kept in memory, about 17 minutes; the rest goes to a temporary file."""
+"""Bytes of samples in memory, about 17 minutes; longer recordings use a temporary file."""
 
 
 def decode(file: IO[bytes], max_seconds: int, cancelled: Callable[[], bool]) -> Float32:
-    """Float32 mono samples at 16 kHz, in -1..1; long recordings lie in a mapped temporary file.
+    """Float32 mono samples at 16 kHz, in -1..1; long recordings are mapped from a temporary file.
 
-    Raises BadRequest when the file holds no audio that can be read, TooLarge past `max_seconds`,
-    Cancelled when `cancelled()` turns true.
+    Raises BadRequest if the file has no readable audio, TooLarge beyond `max_seconds`, Cancelled
+    when `cancelled()` becomes true.
     """
     limit = max_seconds * RATE
     samples = 0
@@ -44,7 +44,7 @@ def decode(file: IO[bytes], max_seconds: int, cancelled: Callable[[], bool]) -> 
                 samples += len(block)
                 if samples > limit:
                     raise TooLarge(
-                        f"The recording is longer than {max_seconds} seconds, the most that is "
+                        f"The recording is longer than {max_seconds} seconds, the longest that is "
                         f"accepted.",
                         param="file",
                     )
@@ -52,7 +52,7 @@ def decode(file: IO[bytes], max_seconds: int, cancelled: Callable[[], bool]) -> 
         except (av.FFmpegError, ValueError) as error:
             raise _unreadable(_reason(error)) from None
         if samples == 0:
-            raise _unreadable("it holds no sound")
+            raise _unreadable("it contains no sound")
         return _samples(spool, samples)
 
 
@@ -60,13 +60,13 @@ def _blocks(file: IO[bytes], cancelled: Callable[[], bool]) -> Iterator[Float32]
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
     with av.open(file, mode="r", metadata_errors="ignore", options=options) as container:
         if not container.streams.audio:
-            raise _unreadable("it holds no audio stream")
+            raise _unreadable("it contains no audio stream")
         stream = container.streams.audio[0]
         resampler = _resampler()
         shape: tuple[str, str, int] | None = None
         for frame in _frames(container, stream, cancelled):
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if shape is not None and now != shape:  # a file joined from others
+            if shape is not None and now != shape:  # a concatenation of different recordings
                 yield from _arrays(resampler.resample(None))
                 resampler = _resampler()
             shape = now
@@ -77,12 +77,12 @@ def _blocks(file: IO[bytes], cancelled: Callable[[], bool]) -> Iterator[Float32]
 
 
 def _resampler() -> AudioResampler:
-    # Sixteen bits and not floats: only then are channels averaged, so that none clips.
+    # 16 bits instead of float: only then does FFmpeg average channels without clipping.
     return AudioResampler(format="s16", layout="mono", rate=RATE)
 
 
 def _frames(container: Any, stream: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
-    """Frames in order; a damaged packet is skipped, as players do."""
+    """Frames in order; damaged packets are skipped."""
     bad = 0
     packets = container.demux(stream)
     while True:
@@ -116,14 +116,14 @@ def _samples(spool: Any, samples: int) -> Float32:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, (av.InvalidDataError, av.ArgumentError)):
-        return "its bytes are no audio format known here"
+        return "its format is not supported"
     return str(getattr(error, "strerror", None) or error)[:200].rstrip(".")
 
 
 def _unreadable(reason: str) -> BadRequest:
     return BadRequest(
-        f"The recording cannot be read: {reason}. Formats such as wav, mp3, m4a, ogg, flac and "
-        f"webm are.",
+        f"The recording cannot be read: {reason}. Supported formats include wav, mp3, m4a, ogg, "
+        f"flac and webm.",
         param="file",
         code="invalid_audio",
     )

@@ -1,7 +1,7 @@
-"""The server-sent events of a streamed transcription, in OpenAI's shape.
+"""The server-sent events of a streamed transcription, in OpenAI's format.
 
-`transcript.text.delta` for each segment as it becomes certain, then `transcript.text.done` with
-the whole text; the deltas joined are that text.
+`transcript.text.delta` for each segment, then `transcript.text.done` with the whole text, which is
+the concatenation of the deltas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fleet_server.protocols import Segment, Transcript
 
 
 class Events:
-    """Writes the events of one answer, in order."""
+    """Renders the events of one transcription, in order."""
 
     def __init__(self) -> None:
         self._segments = 0
@@ -26,21 +26,21 @@ class Events:
         self._begun = False
 
     def delta(self, segment: Segment) -> bytes:
-        """The text of the next segment; white space waits for the text after it."""
+        """The event of the next segment; trailing white space is held back for the next text."""
         self._segments += 1
         text = self._held_back + segment.text
         if not self._begun:
             text = text.lstrip()
-        said = text.rstrip()
-        self._held_back = text[len(said) :]
-        if not said:
+        delta = text.rstrip()
+        self._held_back = text[len(delta) :]
+        if not delta:
             return b""
         self._begun = True
-        event: TextDelta = {"type": "transcript.text.delta", "delta": said}
+        event: TextDelta = {"type": "transcript.text.delta", "delta": delta}
         return _event(event)
 
     def done(self, transcript: Transcript) -> bytes:
-        """The segments no delta has said yet, and the end."""
+        """The events of the segments not sent yet, and the last event."""
         rest = [self.delta(segment) for segment in transcript.segments[self._segments :]]
         end: TextDone = {
             "type": "transcript.text.done",
@@ -51,7 +51,7 @@ class Events:
 
 
 def failure(error: FleetError) -> bytes:
-    """The event that ends a stream which failed half-way."""
+    """The last event of a stream that failed."""
     event: TextError = {"type": "error", "error": error.body()["error"]}
     return _event(event)
 

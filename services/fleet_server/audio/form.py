@@ -1,7 +1,7 @@
-"""Reads a multipart/form-data body piece by piece: fields in memory, the recording spooled.
+"""Reads a multipart/form-data body incrementally: fields in memory, the recording spooled.
 
-Memory is bounded: every field, their number and the recording have a limit, and
-a recording of more than a mebibyte goes to a temporary file. Used by audio.service.
+Memory is bounded: the fields, their number and the recording have limits, and a recording of more
+than a mebibyte goes to a temporary file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fleet_web.body import chunks
 from fleet_web.multipart import FormParser, malformed
 
 FORM_BYTES = 1024 * 1024
-"""Bytes of a body beside the recording: boundaries, part headers, fields."""
+"""Most bytes of a body besides the recording: boundaries, part headers, fields."""
 MAX_FIELD_BYTES = 64 * 1024
 MAX_PARTS = 64
 SPOOL_BYTES = 1024 * 1024
@@ -26,7 +26,7 @@ SPOOL_BYTES = 1024 * 1024
 
 
 class Form:
-    """The fields of a form and its recording. A context manager: leaving it deletes the file."""
+    """The fields of a form and its recording; a context manager that closes the file."""
 
     def __init__(self) -> None:
         self.fields: list[tuple[str, str]] = []
@@ -37,7 +37,7 @@ class Form:
         return self
 
     def take(self) -> IO[bytes]:
-        """The recording, which whoever takes it closes. Raises ValueError without one."""
+        """The recording, to be closed by the caller. Raises ValueError if there is none."""
         if self.file is None:
             raise ValueError("the form has no recording")
         file, self.file = self.file, None
@@ -56,20 +56,20 @@ class Form:
 async def read_form(request: Request, form: Form, max_file_bytes: int) -> None:
     """Fill `form` from the body.
 
-    Raises BadRequest when it is no form, TooLarge past `max_file_bytes` (by Content-Length before
-    a byte is read), and what `fleet_web.body.chunks` raises.
+    Raises BadRequest if it is not a form, TooLarge beyond `max_file_bytes` (with Content-Length
+    before anything is read), and what `fleet_web.body.chunks` raises.
     """
     reader = FormReader(request.headers.get("content-type", ""), form, max_file_bytes)
-    async for piece in chunks(request, max_file_bytes + FORM_BYTES):
-        reader.feed(piece)
+    async for chunk in chunks(request, max_file_bytes + FORM_BYTES):
+        reader.feed(chunk)
     reader.finish()
 
 
 class FormReader:
-    """`feed` it the body, then `finish`; `form` is filled on the way."""
+    """Fills `form` from a body: `feed` its chunks, then call `finish`."""
 
     def __init__(self, content_type: str, form: Form, max_file_bytes: int) -> None:
-        """Raises BadRequest when the type is not multipart/form-data with a boundary."""
+        """Raises BadRequest if the type is not multipart/form-data with a boundary."""
         self._parser = FormParser(content_type, self)
         self._form = form
         self._max_file_bytes = max_file_bytes
@@ -78,17 +78,17 @@ class FormReader:
         self._value = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Read on. Raises BadRequest or TooLarge."""
+        """Parse the next chunk. Raises BadRequest and TooLarge."""
         self._parser.feed(data)
 
     def finish(self) -> None:
-        """The body has ended. Raises BadRequest when it ended before its last boundary."""
+        """End the body. Raises BadRequest if its last boundary is missing."""
         self._parser.finish()
         if self._form.file is not None:
             self._form.file.seek(0)
 
     def begin(self, name: bytes | None) -> None:
-        """For the parser."""
+        """FormParser's callback for the beginning of a part."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise BadRequest(f"The form has more than {MAX_PARTS} parts.", code="invalid_form")
@@ -102,7 +102,7 @@ class FormReader:
             self._form.file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
 
     def data(self, piece: memoryview, at: int) -> None:
-        """For the parser."""
+        """FormParser's callback for data of a part."""
         form = self._form
         if self._field == FILE_FIELD and form.file is not None:
             form.file_bytes += len(piece)
@@ -121,7 +121,7 @@ class FormReader:
         self._value += piece
 
     def end(self) -> None:
-        """For the parser."""
+        """FormParser's callback for the end of a part."""
         if self._field == FILE_FIELD:
             return
         try:

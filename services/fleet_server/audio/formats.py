@@ -1,7 +1,7 @@
-"""A transcript in each of the five formats of OpenAI's audio routes: pure functions.
+"""Renders a transcript in the five formats of OpenAI's audio routes.
 
-SubRip has no standard; WebVTT is W3C's (www.w3.org/TR/webvtt1). Both number or separate cues by
-empty lines and find a cue by its arrow, so neither may stand in a text.
+SubRip has no standard; WebVTT is W3C's (www.w3.org/TR/webvtt1). Both separate cues by empty lines
+and recognise a cue by its arrow, so a text may contain neither.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from fleet_server.protocols import Segment, Transcript
 
 
 def write(transcript: Transcript, asked: SpeechRequest) -> bytes:
-    """The body of the answer."""
+    """The body of the response."""
     return _WRITERS[asked.format](transcript, asked)
 
 
 def usage(transcript: Transcript) -> AudioUsage:
-    """OpenAI's usage of models paid by duration: whole seconds, rounded up."""
+    """OpenAI's usage of models billed by duration: whole seconds, rounded up."""
     return {"type": "duration", "seconds": math.ceil(transcript.duration)}
 
 
 def usage_header(transcript: Transcript) -> str:
-    """The same for a router, whatever the format."""
+    """The usage as a header for the router, for formats without a usage."""
     return orjson.dumps(usage(transcript)).decode()
 
 
@@ -51,7 +51,7 @@ def _text(transcript: Transcript, asked: SpeechRequest) -> bytes:
 
 
 def _verbose_json(transcript: Transcript, asked: SpeechRequest) -> bytes:
-    # The text of a translation is English, whatever was said.
+    # The text of a translation is English, whatever the language of the recording.
     language = "en" if asked.task == "translate" else transcript.language
     times: Times = {}
     if Granularity.SEGMENT in asked.granularities:
@@ -114,7 +114,7 @@ def _cues(transcript: Transcript) -> Iterator[tuple[float, float, str]]:
 
 
 def _clock(seconds: float, mark: str) -> str:
-    """`HH:MM:SS,mmm`; hours grow beyond two digits."""
+    """`HH:MM:SS,mmm`; hours may have more than two digits."""
     whole = max(0, round(seconds * 1000))
     minutes, milliseconds = divmod(whole, 60_000)
     return (

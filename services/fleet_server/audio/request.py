@@ -1,4 +1,4 @@
-"""The form of a transcription or translation: strict values in, one frozen request out."""
+"""Parses and validates the form of a transcription or translation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.protocols import SpeechModel
 
 Task = Literal["transcribe", "translate"]
-Choice = TypeVar("Choice", bound=StrEnum)
+Member = TypeVar("Member", bound=StrEnum)
 
-
-NOT_HONOURED = frozenset({
+UNSUPPORTED = frozenset({
     "include", "chunking_strategy", "known_speaker_names", "known_speaker_references",
     "keywords", "languages", "hotwords",
 })  # fmt: skip
-"""OpenAI parameters that no Whisper engine honours; `chunking_strategy: auto` is what happens."""
+"""OpenAI parameters that no Whisper engine supports; of `chunking_strategy`, `auto` is accepted."""
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """What a client asked, checked. `language` is an ISO code; `model` None is the one served."""
+    """A validated request. `language` is an ISO code; `model` None is the served model."""
 
     model: str | None
     task: Task
@@ -38,7 +37,7 @@ class SpeechRequest:
     granularities: frozenset[Granularity]
     stream: bool
     ignored: int
-    """Number of fields that mean nothing here."""
+    """Number of unknown fields."""
 
 
 def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
@@ -56,10 +55,10 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
             single[raw_name] = value
         elif name == "chunking_strategy" and value == "auto":
             continue
-        elif name in NOT_HONOURED:
+        elif name in UNSUPPORTED:
             raise UnsupportedParameter(
-                f"{name!r} is not honoured by the engines of this server; an image of your own "
-                f"served with engine 'container' may honour it.",
+                f"{name!r} is not supported by this server's engines; a custom image with engine "
+                f"'container' may support it.",
                 param=name,
             )
         else:
@@ -87,7 +86,7 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
 
 
 def check_languages(asked: SpeechRequest, model: SpeechModel, model_id: str) -> None:
-    """Raises BadRequest when the model does not know the language or cannot translate."""
+    """Raises BadRequest if the model does not support the language or cannot translate."""
     if not model.multilingual:
         if asked.task == "translate":
             raise BadRequest(
@@ -97,17 +96,17 @@ def check_languages(asked: SpeechRequest, model: SpeechModel, model_id: str) -> 
             )
         if asked.language not in (None, "en"):
             raise BadRequest(
-                f"{model_id} is an English-only checkpoint and does not know "
+                f"{model_id} is an English-only checkpoint and does not support "
                 f"{name_of(asked.language or '').title()}; use a multilingual model.",
                 param="language",
             )
     elif asked.language is not None and asked.language not in model.languages:
         raise BadRequest(
-            f"{model_id} does not know {name_of(asked.language).title()}.", param="language"
+            f"{model_id} does not support {name_of(asked.language).title()}.", param="language"
         )
 
 
-def _one_of(kind: type[Choice], value: str, param: str) -> Choice:
+def _one_of(kind: type[Member], value: str, param: str) -> Member:
     try:
         return kind(value)
     except ValueError:
@@ -133,7 +132,7 @@ def _language(value: str | None) -> str | None:
 
 
 def _temperature(value: str | None) -> float | None:
-    """None at 0, where Whisper raises the temperature by itself as long as it is in doubt."""
+    """None for 0: Whisper then raises the temperature itself while its result is doubtful."""
     if value is None:
         return None
     number = float(value) if len(value) < 40 and NUMBER.fullmatch(value) else -1.0
@@ -159,7 +158,7 @@ def _stream(value: str | None, task: Task, asked_format: Format) -> bool:
         raise UnsupportedParameter("Translations are not streamed.", param="stream")
     if asked_format not in (Format.JSON, Format.TEXT):
         raise UnsupportedParameter(
-            f"'stream' goes with 'response_format' json or text, not {asked_format.value}.",
+            f"'stream' requires 'response_format' json or text, not {asked_format.value}.",
             param="stream",
         )
     return True

@@ -1,4 +1,4 @@
-"""Answers speech requests with the server's model: upload, admission, work, formats, streams."""
+"""Serves speech requests: upload, admission, transcription, response formats, streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class SpeechService:
-    """Built with the routes; its threads start with the first request, when there is a model."""
+    """Created with the routes; its threads start with the first request to the loaded model."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
@@ -69,7 +69,7 @@ class SpeechService:
             )
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -106,15 +106,15 @@ class SpeechService:
         try:
             result = first
             while isinstance(result, Segment):
-                if piece := written.delta(result):
-                    yield piece
+                if delta := written.delta(result):
+                    yield delta
                 result = await anext(results)
             self._account(result, slot, started, "transcribe")
             yield written.done(result)
         except FleetError as error:
             yield events.failure(error)
         except Exception:
-            logger.exception("a stream failed half-way")
+            logger.exception("a stream failed")
             yield events.failure(InternalError("The engine failed while answering this request."))
 
     def _account(self, transcript: Transcript, slot: Slot, started: float, task: Task) -> None:
@@ -134,13 +134,13 @@ async def _last(results: AsyncIterator[Segment | Transcript]) -> Transcript:
     async for result in results:
         if isinstance(result, Transcript):
             return result
-    raise InternalError("The engine gave no transcript.")
+    raise InternalError("The engine returned no transcript.")
 
 
 async def within(
     results: AsyncIterator[Segment | Transcript], server: ServerState
 ) -> AsyncIterator[Segment | Transcript]:
-    """The results, for at most the request timeout in all. Raises Timeout."""
+    """The results, within the request timeout in total. Raises Timeout."""
     seconds = server.spec.limits.request_timeout
     deadline = time.monotonic() + seconds
     while True:
@@ -150,5 +150,5 @@ async def within(
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
+            raise Timeout(f"The response took longer than {seconds:g} seconds.") from None
         yield result

@@ -1,4 +1,4 @@
-"""Runs a speech model once before it is called ready; called by fleet_server.startup.warmup."""
+"""Warms up a speech model with a synthetic voice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ SECONDS = 3
 
 
 def warm(model: SpeechModel) -> None:
-    """One transcription of a voice-like sound, or what of one the model needs. Nobody trusts its
-    text: hence no second try at higher temperatures. Raises what the model raises."""
+    """Run one transcription of a synthetic voice, or the model's own warm-up.
+
+    The text does not matter, so the temperature is fixed to avoid retries. Raises what the model
+    raises.
+    """
     if isinstance(model, WarmsUp):
         model.warm(voice())
     else:
@@ -20,8 +23,8 @@ def warm(model: SpeechModel) -> None:
 
 
 def voice() -> Float32:
-    """A pulse train through three formants with syllables, float32 at 16 kHz: enough like a vowel
-    for a detector of speech, so that the whole engine is run and not only its first step."""
+    """A pulse train through three formants, modulated as syllables, float32 at 16 kHz: similar
+    enough to a vowel for a speech detector, so that all steps of the engine run."""
     time = np.arange(SECONDS * RATE) / RATE
     pitch = 120 + 20 * np.sin(2 * np.pi * 0.7 * time)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE

@@ -1,4 +1,4 @@
-"""The blocking half of a speech request, decoding and transcribing, seen from the event loop."""
+"""Runs the blocking part of a speech request, decoding and transcription, in a thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleet_server.protocols import Segment, SpeechModel, SpeechOptions, Transcri
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`gone` is set when nobody waits any more: decoder and engine then stop soon.
+    """`gone` is set when the request has ended: decoder and engine then stop soon.
 
     `file` is closed by the thread that reads it, which may outlive the request.
     """
@@ -32,29 +32,29 @@ class Work:
     async def results(
         self, threads: ThreadPoolExecutor, model: SpeechModel
     ) -> AsyncIterator[Segment | Transcript]:
-        """Segments as they become certain when the request is streamed; then the transcript."""
+        """If the request is streamed, segments as they are certain; at last the transcript."""
         loop = asyncio.get_running_loop()
-        heard: asyncio.Queue[Segment | None] = asyncio.Queue()
+        segments: asyncio.Queue[Segment | None] = asyncio.Queue()
 
-        def tell(segment: Segment) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
-                loop.call_soon_threadsafe(heard.put_nowait, segment)
+        def emit(segment: Segment) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so there is no reader
+                loop.call_soon_threadsafe(segments.put_nowait, segment)
 
-        future = loop.run_in_executor(threads, self._run, model, tell)
+        future = loop.run_in_executor(threads, self._run, model, emit)
 
         def finished(done: asyncio.Future[Transcript]) -> None:
-            if done.cancelled():
+            if done.cancelled():  # before the thread began, so the thread does not close the file
                 self.file.close()
             else:
-                done.exception()  # looked at even when nobody waits any more
-            heard.put_nowait(None)
+                done.exception()  # retrieved, or asyncio logs it if the request has ended
+            segments.put_nowait(None)
 
         future.add_done_callback(finished)
-        while (segment := await heard.get()) is not None:
+        while (segment := await segments.get()) is not None:
             yield segment
         yield future.result()
 
-    def _run(self, model: SpeechModel, tell: Callable[[Segment], None]) -> Transcript:
+    def _run(self, model: SpeechModel, emit: Callable[[Segment], None]) -> Transcript:
         asked = self.asked
         with self.file as file:
             audio = decode(file, self.limits.max_audio_seconds, self.gone.is_set)
@@ -64,6 +64,6 @@ class Work:
             prompt=asked.prompt,
             temperature=asked.temperature,
             word_timestamps=Granularity.WORD in asked.granularities,
-            heard=tell if asked.stream else None,
+            on_segment=emit if asked.stream else None,
         )
         return model.transcribe(audio, options, self.gone.is_set)

@@ -1,8 +1,7 @@
-"""Runs the inputs of many requests through one model in shared passes.
+"""Runs the inputs of concurrent requests through one model in shared passes.
 
-The embedding and rerank routes await `run`. There is no timer while the model is idle: a request
-that finds it so starts at once, and those that come while a pass runs share the next one. Where a
-model has lanes, what waits is dealt out to passes beside each other.
+While the model is idle a request starts immediately; requests that arrive during a pass share the
+next one. With lanes, waiting inputs are divided between concurrent passes.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from fleet_server.batching.planner import Bounds, plan, unpadded
 from fleet_server.batching.window import Window
 
 RunPass = Callable[[list[Sequence[int]]], Rows]
-"""One pass of the model: float32 `[len(batch), ...]`, row by row the result of each input."""
+"""One pass of the model: float32 `[len(batch), ...]`, a row for each input."""
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """Passes that run at the same time: `lanes()` of them now, `most` at most."""
+class Lanes:
+    """Concurrent passes: `count()` of them now, at most `most`."""
 
     run_pass: RunPass
-    lanes: Callable[[], int]
+    count: Callable[[], int]
     most: int
 
 
 class Batcher:
-    """Threads run passes; `run` may be awaited by any number of requests.
+    """Threads run the passes; any number of requests may await `run`.
 
-    At most `max_waiting` requests wait for a pass; `window` is how many seconds the first of a
-    batch waits for company at most. `at_once` passes run at the same time, each on the whole
-    device; a model with lanes runs one, in parts.
+    At most `max_waiting` requests wait for a pass. The first of a batch waits at most `window`
+    seconds for more requests. `concurrent` passes run at the same time, each on the whole device;
+    with `lanes`, which divide the device, it is 1.
     """
 
     def __init__(
@@ -51,30 +50,30 @@ class Batcher:
         *,
         max_waiting: int,
         window: float = 0,
-        at_once: int = 1,
-        beside: Beside | None = None,
+        concurrent: int = 1,
+        lanes: Lanes | None = None,
     ) -> None:
         self._run_pass = run_pass
         self._bounds = bounds
         self._max_waiting = max_waiting
         self._window = Window(window)
-        self._at_once = at_once
-        self._beside = beside or Beside(run_pass, lambda: at_once, at_once)
+        self._concurrent = concurrent
+        self._lanes = lanes or Lanes(run_pass, lambda: concurrent, concurrent)
         self._running = 0
-        self._alone = False
+        self._exclusive = False
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name="batcher", daemon=True)
-            for _ in range(self._beside.most)
+            for _ in range(self._lanes.most)
         ]
         for thread in self._threads:
             thread.start()
 
     @classmethod
     def for_model(cls, model: Any, run_pass: RunPass, spec: ModelSpec, running: int) -> Batcher:
-        """A batcher within the limits of a spec; `running` requests are let in at once."""
+        """A batcher with the limits of `spec`; `running` requests are admitted at once."""
         batching, limits = spec.batching, spec.limits
         bounds = Bounds(
             max_items=spec.pass_size,
@@ -84,23 +83,22 @@ class Batcher:
         )
         window = batching.window_ms / 1000 if batching.enabled else 0.0
         lanes = None
-        if hasattr(model, "embed_beside"):
-            lanes = Beside(model.embed_beside, lambda: int(model.lanes), model.most_lanes)
+        if hasattr(model, "embed_concurrent"):
+            lanes = Lanes(model.embed_concurrent, lambda: int(model.lanes), model.most_lanes)
         return cls(
             run_pass,
             bounds,
             max_waiting=limits.max_queue_size + running,
             window=window,
-            at_once=passes_at_once(spec, model),
-            beside=lanes,
+            concurrent=passes_at_once(spec, model),
+            lanes=lanes,
         )
 
     async def run(self, batch: Sequence[Sequence[int]]) -> Rows:
-        """Results of the inputs, none empty, in their order: float32 `[len(batch), ...]`, at
-        least one input.
+        """The results in order, float32 `[len(batch), ...]`; `batch` and its inputs are not empty.
 
-        Raises QueueFull, NotReady once closed, and whatever a pass with one of these inputs
-        raised. Cancelling it takes inputs that have not run out of the queue.
+        Raises QueueFull, NotReady once closed, and the exception of a pass with one of the inputs.
+        Cancelling removes inputs that have not run from the queue.
         """
         job = Job(batch, asyncio.get_running_loop())
         with self._changed:
@@ -108,7 +106,7 @@ class Batcher:
                 raise NotReady("The server is shutting down; please try again.", retry_after=1)
             if len(self._waiting) >= self._max_waiting:
                 raise QueueFull(
-                    f"{len(self._waiting)} requests wait for the model, which is the most this "
+                    f"{len(self._waiting)} requests are waiting for the model, the most this "
                     f"server accepts; please try again.",
                     retry_after=1,
                 )
@@ -118,49 +116,50 @@ class Batcher:
             return await job.future
         finally:
             if not job.is_done:
-                self._forget(job)
+                self._drop(job)
 
     def close(self) -> None:
-        """Fail who waits and end the thread once a running pass is done. Idempotent."""
+        """Fail waiting requests and end the threads after their running passes. Idempotent."""
         with self._changed:
             self._closed = True
             left = list(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
-        _answer(left, NotReady("The server is shutting down; please try again.", retry_after=1))
+        _resolve(left, NotReady("The server is shutting down; please try again.", retry_after=1))
         for thread in self._threads:
             thread.join()
 
-    def _forget(self, job: Job) -> None:
-        with self._changed, suppress(ValueError):
+    def _drop(self, job: Job) -> None:
+        with self._changed, suppress(ValueError):  # it may run already
             self._waiting.remove(job)
 
     def _work(self) -> None:
-        while (turn := self._next()) is not None:
-            run_pass, taken = turn
+        while (formed := self._next()) is not None:
+            run_pass, taken = formed
             batch = [job.tokens(item) for job, item in taken]
             jobs = list(dict.fromkeys(job for job, _ in taken))
             try:
                 rows = run_pass(batch)
             except Exception as error:
                 for job in jobs:
-                    self._forget(job)
-                _answer(jobs, error)
+                    self._drop(job)
+                _resolve(jobs, error)
             else:
                 with self._changed:
                     for (job, item), row in zip(taken, rows, strict=True):
                         job.fill(item, row)
                     done = [job for job in jobs if job.is_done]
-                _answer(done, None)
+                _resolve(done, None)
             self._ended()
 
     def _next(self) -> tuple[RunPass, list[tuple[Job, int]]] | None:
-        """The next pass and its inputs; waits for some. None once closed."""
+        """Wait for inputs; the next pass and its inputs. None once closed."""
         with self._changed:
             while not self._closed:
                 self._changed.wait_for(self._may_take)
                 if self._waiting and self._window.opens():
-                    self._wait_for_company()
+                    self._wait_for_more()
+                # Another thread may have taken the inputs during the wait.
                 if self._may_take() and not self._closed:
                     return self._take_share()
             return None
@@ -168,24 +167,24 @@ class Batcher:
     def _may_take(self) -> bool:
         if self._closed:
             return True
-        free = not self._alone and self._running < self._beside.lanes()
+        free = not self._exclusive and self._running < self._lanes.count()
         return bool(self._waiting) and free
 
     def _take_share(self) -> tuple[RunPass, list[tuple[Job, int]]]:
-        """One input alone gets all cores; more are dealt out to the lanes that are free."""
+        """A single input runs on all cores; several are divided between the free lanes."""
         waiting = self._inputs_waiting()
-        free = self._beside.lanes() - self._running
+        free = self._lanes.count() - self._running
         self._running += 1
-        if self._at_once > 1:
+        if self._concurrent > 1:
             return self._run_pass, self._take_and_wake(self._bounds)
-        if self._beside.lanes() == 1 or (waiting == 1 and self._running == 1):
-            self._alone = True
+        if self._lanes.count() == 1 or (waiting == 1 and self._running == 1):
+            self._exclusive = True
             return self._run_pass, self._take(self._bounds)
         share = min(self._bounds.max_items, -(-waiting // free))
-        return self._beside.run_pass, self._take_and_wake(replace(self._bounds, max_items=share))
+        return self._lanes.run_pass, self._take_and_wake(replace(self._bounds, max_items=share))
 
     def _take_and_wake(self, bounds: Bounds) -> list[tuple[Job, int]]:
-        """Form a pass; another thread may begin one with what is left."""
+        """Form a pass and wake another thread for the inputs left."""
         taken = self._take(bounds)
         if self._waiting:
             self._changed.notify()
@@ -194,22 +193,22 @@ class Batcher:
     def _ended(self) -> None:
         with self._changed:
             self._running -= 1
-            self._alone = False
+            self._exclusive = False
             if self._waiting:
                 self._changed.notify()
 
-    def _wait_for_company(self) -> None:
-        there = len(self._waiting)
+    def _wait_for_more(self) -> None:
+        before = len(self._waiting)
         while self._waiting and not self._is_full():
             last = max(job.arrived for job in self._waiting)
             left = self._window.left(self._waiting[0].arrived, last, time.monotonic())
             if left <= 0:
                 break
             self._changed.wait(left)
-        self._window.closed(len(self._waiting) - there)
+        self._window.closed(len(self._waiting) - before)
 
     def _is_full(self) -> bool:
-        """Whether a pass could take in nothing more."""
+        """Whether a pass is full already."""
         most = self._bounds.max_requests
         if most is not None and len(self._waiting) >= most:
             return True
@@ -219,14 +218,14 @@ class Batcher:
         return sum(len(job.lengths) for job in self._waiting)
 
     def _take(self, bounds: Bounds) -> list[tuple[Job, int]]:
-        """Form a pass; requests that took part and have inputs left go to the end of the queue."""
-        turn = [job for job, _ in zip(self._waiting, range(bounds.max_items), strict=False)]
+        """Form a pass; its requests with inputs left move to the end of the queue."""
+        candidates = [job for job, _ in zip(self._waiting, range(bounds.max_items), strict=False)]
         positions: dict[int, list[int]] = defaultdict(list)
-        for request, position in plan([job.lengths for job in turn], bounds):
+        for request, position in plan([job.lengths for job in candidates], bounds):
             positions[request].append(position)
         taken: list[tuple[Job, int]] = []
         for request, wanted in positions.items():
-            job = turn[request]
+            job = candidates[request]
             taken.extend((job, item) for item in job.take(wanted))
             self._waiting.remove(job)
             if job.lengths:
@@ -234,16 +233,16 @@ class Batcher:
         return taken
 
 
-def _answer(jobs: Iterable[Job], error: BaseException | None) -> None:
-    """Wake the waiters, once for each event loop."""
+def _resolve(jobs: Iterable[Job], error: BaseException | None) -> None:
+    """Resolve the futures of the jobs, with one call into each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = defaultdict(list)
     for job in jobs:
         by_loop[job.loop].append(job)
     for loop, own in by_loop.items():
-        with suppress(RuntimeError):  # the loop has ended, and its waiters with it
-            loop.call_soon_threadsafe(_resolve, own, error)
+        with suppress(RuntimeError):  # the loop is closed, so no request awaits the result
+            loop.call_soon_threadsafe(_resolve_on_loop, own, error)
 
 
-def _resolve(jobs: list[Job], error: BaseException | None) -> None:
+def _resolve_on_loop(jobs: list[Job], error: BaseException | None) -> None:
     for job in jobs:
         job.resolve(error)

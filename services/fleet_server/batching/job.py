@@ -1,4 +1,4 @@
-"""What one request waits for: its inputs, those not yet run, and the answer as it grows."""
+"""The inputs of one request, which of them have not run yet, and the results so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ Rows = NDArray[np.float32]
 
 
 class Job:
-    """Made on the event loop, worked on by the batcher's thread."""
+    """Created on the event loop, processed by the batcher's threads.
+
+    `lengths` are those of the inputs that have not run, longest first.
+    """
 
     def __init__(self, batch: Sequence[Sequence[int]], loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -27,7 +30,7 @@ class Job:
         self._rows: Rows | None = None
 
     def take(self, positions: Sequence[int]) -> list[int]:
-        """Remove the inputs at these positions of `lengths`; their indices in the batch."""
+        """Remove the inputs at these positions of `lengths`; returns their indices in the batch."""
         items = [self._order[position] for position in positions]
         for position in sorted(positions, reverse=True):
             del self._order[position]
@@ -38,7 +41,7 @@ class Job:
         return self._batch[item]
 
     def fill(self, item: int, row: Rows) -> None:
-        """Keep the result of an input."""
+        """Store the result of an input."""
         if self._rows is None:
             self._rows = np.empty((len(self._batch), *row.shape), dtype=np.float32)
         self._rows[item] = row
@@ -49,7 +52,7 @@ class Job:
         return self._missing == 0
 
     def resolve(self, error: BaseException | None) -> None:
-        """Answer whoever waits; on the event loop."""
+        """Set the future's result or exception; on the event loop."""
         if self.future.done():
             return
         if error is not None:

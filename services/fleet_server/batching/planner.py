@@ -1,8 +1,8 @@
-"""Which waiting inputs share the next pass: a pure decision, asked by the batcher.
+"""Plans which waiting inputs share the next pass.
 
-Turns keep it fair: the request whose turn it is always takes part with its longest input, the
-others in order with the input nearest to that length, then the room left is filled. Padding keeps
-it fast: a pass is cut where running its shorter inputs apart costs less than padding them.
+For fairness the longest input of the first request is always chosen, then from each other request
+in order the input nearest to that length; remaining capacity is filled from the same requests. For
+speed the pass is cut where running its shorter inputs separately costs less than padding them.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PASS_TOKENS = 32
-"""What starting one more pass costs, in tokens: measured on MiniLM, less on larger models."""
+"""Cost of one more pass, in tokens: measured with MiniLM, lower for larger models."""
 
 Pick = tuple[int, int]
-"""A request and one of its inputs, both as positions in what was given to `plan`."""
+"""Positions of a request and of one of its inputs in the argument of `plan`."""
 
 
 def unpadded(length: int) -> int:
-    """A model that pads a batch to its longest input and no further."""
+    """The padded length for a model that pads a batch to its longest input."""
     return length
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`max_tokens` counts padding; `max_requests` is the most requests in one pass, if bounded.
+    """`max_tokens` includes padding; `max_requests` None is unbounded.
 
-    `padded` gives the length a batch is padded to from its longest input.
+    `padded` maps the length of the longest input to the length the batch is padded to.
     """
 
     max_items: int
@@ -39,9 +39,8 @@ class Bounds:
 def plan(waiting: Sequence[Sequence[int]], bounds: Bounds) -> list[Pick]:
     """The next pass, longest input first.
 
-    `waiting` holds for each request, in turn, the lengths of its inputs in descending order, none
-    empty. The first input of the first request is always chosen, even where it exceeds
-    `max_tokens` by itself.
+    `waiting` holds the lengths of each request's inputs in descending order, none empty. The first
+    input of the first request is chosen even if it alone exceeds `max_tokens`.
     """
     anchor = waiting[0][0]
     chosen: list[Pick] = [(0, 0)]
@@ -82,7 +81,7 @@ def _nearest(descending: Sequence[int], length: int) -> int:
 def _without_waste(
     picks: list[Pick], lengths: list[int], padded: Callable[[int], int]
 ) -> list[Pick]:
-    """The picks less those better run in a pass of their own; (0, 0) stays."""
+    """The picks without those that cost less in a separate pass; (0, 0) is kept."""
     while True:
         here = padded(lengths[0])
         savings = [

@@ -1,1 +1,1 @@
-"""Chat over HTTP: validate, build the prompt, run the engine, write the answer."""
+"""Chat over HTTP: validate, build the prompt, run the engine, render the response."""

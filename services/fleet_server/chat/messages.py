@@ -1,4 +1,4 @@
-"""The `messages` of a chat request, checked and brought into the engines' form."""
+"""Validates the `messages` of a chat request and converts them for the engines."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ ROLES: dict[str, str] = {role: role for role in get_args(Role)} | {"developer": 
 
 
 def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], list[str]]:
-    """Messages for the engine and the image addresses they name, in order: what
-    fleet_contract.api.chat describes, checked here for errors that name the place.
+    """Messages for the engine, and the image URLs in them, in order.
 
-    `developer` is read as `system`. Raises BadRequest whose `param` names the place.
+    The format is that of fleet_contract.api.chat, checked here rather than by pydantic for errors
+    whose `param` names the place. `developer` becomes `system`. Raises BadRequest.
     """
     images: list[str] = []
     messages = [_message(message, index, spec, images) for index, message in enumerate(raw)]
     if len(images) > spec.limits.max_images:
         raise BadRequest(
-            f"The messages hold {len(images)} images; at most {spec.limits.max_images} are "
+            f"The messages contain {len(images)} images; at most {spec.limits.max_images} are "
             f"accepted.",
             param="messages",
         )
@@ -46,8 +46,8 @@ def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Me
     role = message.get("role")
     if message.get("tool_calls") or role in ("tool", "function"):
         raise UnsupportedParameter(
-            "Tool calls are not honoured by the engines of this server; a model served with "
-            "engine 'vllm' honours them.",
+            "Tool calls are not supported by this server's engines; the engine 'vllm' supports "
+            "them.",
             param=f"{place}.role" if role in ("tool", "function") else f"{place}.tool_calls",
         )
     if not isinstance(role, str) or role not in ROLES:
@@ -93,16 +93,16 @@ def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str
             )
         images.append(url)
         return {"type": "image"}
-    readable = "text and image_url" if spec.vision else "text"
+    readable = "text or image_url" if spec.vision else "text"
     raise BadRequest(
-        f"'{place}.type' must be one this model reads: {readable}.",
+        f"'{place}.type' must be {readable} for this model.",
         param=f"{place}.type",
         code="invalid_value",
     )
 
 
 def image_places(messages: list[Message]) -> list[str]:
-    """Where in the request each image's address is, in order."""
+    """The place in the request of each image URL, in order."""
     return [
         f"messages[{index}].content[{number}].image_url.url"
         for index, message in enumerate(messages)

@@ -1,4 +1,4 @@
-"""The JSON of chat answers (platform.openai.com/docs/api-reference/chat)."""
+"""Renders chat completions (platform.openai.com/docs/api-reference/chat)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Iterator
 
 from fleet_contract.api.chat import AnswerMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
 from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import Answer, Piece
+from fleet_server.generation.stream import TextUpdate, TokenStream
 
 
 class ChatRenderer(ChunkRenderer):
     """A `chat.completion`, or its chunks."""
 
-    def __init__(self, model: str, *, include_usage: bool, tell_router: bool) -> None:
-        super().__init__("chatcmpl-", model, include_usage=include_usage, tell_router=tell_router)
+    def __init__(self, model: str, *, include_usage: bool, usage_comment: bool) -> None:
+        super().__init__(
+            "chatcmpl-", model, include_usage=include_usage, usage_comment=usage_comment
+        )
 
-    def whole(self, answer: Answer, text: str, finish: str) -> ChatCompletion:
+    def whole(self, stream: TokenStream, text: str, finish: str) -> ChatCompletion:
         message: AnswerMessage = {"role": "assistant", "content": text, "refusal": None}
         return {
             "id": self._id,
@@ -25,18 +27,18 @@ class ChatRenderer(ChunkRenderer):
             "choices": [
                 {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
             ],
-            "usage": usage(answer),
+            "usage": usage(stream),
         }
 
     def opening(self) -> bytes:
-        """The first event, which names the role."""
+        """The first event, which gives the role."""
         return self._event(_choice({"role": "assistant", "content": ""}, None))
 
-    def piece(self, piece: Piece) -> Iterator[bytes]:
-        if piece.text:
-            yield self._event(_choice({"content": piece.text}, None))
-        if piece.finish is not None:
-            yield self._event(_choice({}, piece.finish.value))
+    def update(self, update: TextUpdate) -> Iterator[bytes]:
+        if update.text:
+            yield self._event(_choice({"content": update.text}, None))
+        if update.finish is not None:
+            yield self._event(_choice({}, update.finish.value))
 
     def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
         return {

@@ -1,4 +1,4 @@
-"""The body of POST /v1/chat/completions: strict types in, one frozen request out."""
+"""Parses and validates the body of POST /v1/chat/completions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from fleet_contract.api.chat import ChatBody, ResponseFormat
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import read_messages
-from fleet_server.generation.options import GenerationOptions, check_most, read_options, usual_most
+from fleet_server.generation.options import (
+    GenerationOptions,
+    check_max_tokens,
+    default_max_tokens,
+    read_options,
+)
 from fleet_server.generation.schema_grammar import grammar
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
@@ -19,11 +24,11 @@ from fleet_web.errors import from_validation
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a client asked, checked. `image_urls` are in order of their parts in `messages`."""
+    """A validated request. `image_urls` are in the order of their parts in `messages`."""
 
     messages: list[Message]
     image_urls: list[str]
-    manner: GenerationOptions
+    options: GenerationOptions
 
 
 def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
@@ -33,20 +38,20 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
     except ValidationError as error:
         raise from_validation(error, body) from None
     messages, image_urls = read_messages(given.messages, spec)
-    manner = replace(
+    options = replace(
         read_options(given, spec, _max_tokens(given, spec)),
         json_object=bool(given.response_format and given.response_format.type == "json_object"),
         grammar=_grammar(given.response_format),
     )
-    return ChatRequest(messages, image_urls, manner)
+    return ChatRequest(messages, image_urls, options)
 
 
 def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:
     for name in ("max_completion_tokens", "max_tokens"):
-        asked: int | None = getattr(given, name)
-        if asked is not None:
-            return check_most(asked, name, spec)
-    return usual_most(spec)
+        requested: int | None = getattr(given, name)
+        if requested is not None:
+            return check_max_tokens(requested, name, spec)
+    return default_max_tokens(spec)
 
 
 def _grammar(given: ResponseFormat | None) -> str | None:

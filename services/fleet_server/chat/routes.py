@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, whole and streamed."""
+"""POST /v1/chat/completions, with and without streaming."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet_server.chat.render import ChatRenderer
 from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.generation.parameters import CHAT
 from fleet_server.generation.render import Renderer
-from fleet_server.generation.run import Generator, tells_router
+from fleet_server.generation.run import Generator, wants_usage_comment
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel, Prompt
 from fleet_server.state import ServerState
@@ -31,43 +31,45 @@ def router(server: ServerState) -> APIRouter:
 
 
 class ChatService:
-    """Answers chat requests with the server's model."""
+    """Serves chat requests with the server's model."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
         self._images = ImageLoader(server.spec)
-        self._answering = Generator(server, name="chat", param="messages")
+        self._generator = Generator(server, name="chat", param="messages")
 
     async def complete(self, request: Request) -> Response:
-        """The answer to a request."""
+        """The response to a request. Raises FleetError."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: ChatModel = server.ready_model()
-        asked = self._check(body, model)
-        manner = asked.manner
+        parsed = self._check(body, model)
+        options = parsed.options
 
         async def prepare() -> tuple[Prompt, Renderer]:
-            prompt = await self._prompt(asked, model)
+            prompt = await self._prompt(parsed, model)
             return prompt, ChatRenderer(
                 server.spec.model,
-                include_usage=manner.include_usage,
-                tell_router=tells_router(request),
+                include_usage=options.include_usage,
+                usage_comment=wants_usage_comment(request),
             )
 
-        # Decoded images are large: only as many as run are held.
-        slot_first = bool(asked.image_urls)
-        return await self._answering.answer(request, model, manner, prepare, slot_first=slot_first)
+        # Decoded images are large, so they are loaded only for requests that run.
+        slot_first = bool(parsed.image_urls)
+        return await self._generator.respond(
+            request, model, options, prepare, slot_first=slot_first
+        )
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:
         self._server.check_model_of(body)
-        asked = parse(body, self._server.spec)
+        parsed = parse(body, self._server.spec)
         CHAT.check(body, model.supports, self._server.metrics)
-        return asked
+        return parsed
 
-    async def _prompt(self, asked: ChatRequest, model: ChatModel) -> Prompt:
-        places = image_places(asked.messages)
+    async def _prompt(self, parsed: ChatRequest, model: ChatModel) -> Prompt:
+        places = image_places(parsed.messages)
         images = [
             await self._images.load(url, place)
-            for url, place in zip(asked.image_urls, places, strict=True)
+            for url, place in zip(parsed.image_urls, places, strict=True)
         ]
-        return await self._server.run_blocking(model.prompt, asked.messages, images)
+        return await self._server.run_blocking(model.prompt, parsed.messages, images)

@@ -1,1 +1,1 @@
-"""Text completion over HTTP: a prompt goes to the engine as it is, without a chat template."""
+"""Text completions over HTTP: prompts reach the engine without a chat template."""

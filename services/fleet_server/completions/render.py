@@ -1,4 +1,4 @@
-"""The JSON of text completions (platform.openai.com/docs/api-reference/completions)."""
+"""Renders text completions (platform.openai.com/docs/api-reference/completions)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion
 from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import Answer, Piece
+from fleet_server.generation.stream import TextUpdate, TokenStream
 
 
 class CompletionRenderer(ChunkRenderer):
-    """A `text_completion`, whole or in events that are ones too. `echo` comes before the text."""
+    """A `text_completion`; the events of a stream have the same form. `echo` precedes the text."""
 
-    def __init__(self, model: str, echo: str, *, include_usage: bool, tell_router: bool) -> None:
-        super().__init__("cmpl-", model, include_usage=include_usage, tell_router=tell_router)
+    def __init__(self, model: str, echo: str, *, include_usage: bool, usage_comment: bool) -> None:
+        super().__init__("cmpl-", model, include_usage=include_usage, usage_comment=usage_comment)
         self._echo = echo
 
-    def whole(self, answer: Answer, text: str, finish: str) -> TextCompletion:
+    def whole(self, stream: TokenStream, text: str, finish: str) -> TextCompletion:
         return {
             "id": self._id,
             "object": "text_completion",
@@ -25,14 +25,14 @@ class CompletionRenderer(ChunkRenderer):
             "choices": [
                 {"text": self._echo + text, "index": 0, "logprobs": None, "finish_reason": finish}
             ],
-            "usage": usage(answer),
+            "usage": usage(stream),
         }
 
     def opening(self) -> bytes:
         return self._event(_choice(self._echo, None)) if self._echo else b""
 
-    def piece(self, piece: Piece) -> Iterator[bytes]:
-        yield self._event(_choice(piece.text, piece.finish.value if piece.finish else None))
+    def update(self, update: TextUpdate) -> Iterator[bytes]:
+        yield self._event(_choice(update.text, update.finish.value if update.finish else None))
 
     def _chunk(self, choices: list[TextChunkChoice]) -> TextChunk:
         return {

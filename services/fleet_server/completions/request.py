@@ -1,4 +1,4 @@
-"""The body of POST /v1/completions: strict types in, one frozen request out."""
+"""Parses and validates the body of POST /v1/completions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pydantic import ValidationError
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.generation.options import GenerationOptions, check_most, read_options
+from fleet_server.generation.options import GenerationOptions, check_max_tokens, read_options
 from fleet_web.errors import from_validation
 
 DEFAULT_MAX_TOKENS = 16
-"""OpenAI's."""
+"""OpenAI's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What a client asked, checked. A prompt is a text or token ids, which are not yet compared
-    with the vocabulary; neither is empty."""
+    """A validated request. The prompt is a non-empty text or list of token ids; the ids are not
+    yet checked against the vocabulary."""
 
     prompt: str | list[int]
     echo: bool
-    manner: GenerationOptions
+    options: GenerationOptions
 
 
 def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
@@ -34,23 +34,23 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
     except ValidationError as error:
         raise from_validation(error, body) from None
     if given.best_of not in (None, 1):
-        raise UnsupportedParameter("'best_of' must be 1: one answer per request.", param="best_of")
+        raise UnsupportedParameter("'best_of' must be 1: one choice per request.", param="best_of")
     most = min(DEFAULT_MAX_TOKENS, spec.limits.max_new_tokens)
     if given.max_tokens is not None:
-        most = check_most(given.max_tokens, "max_tokens", spec)
+        most = check_max_tokens(given.max_tokens, "max_tokens", spec)
     return CompletionRequest(
         prompt=read_prompt(given.prompt, spec),
         echo=bool(given.echo),
-        manner=read_options(given, spec, most),
+        options=read_options(given, spec, most),
     )
 
 
 def read_prompt(value: Any, spec: ModelSpec) -> str | list[int]:
-    """The one prompt in any of OpenAI's forms. Raises BadRequest."""
+    """The prompt, in any of OpenAI's forms with one prompt. Raises BadRequest."""
     if isinstance(value, list) and value and set(map(type, value)) in ({str}, {list}):
         if len(value) > 1:
             raise UnsupportedParameter(
-                f"'prompt' has {len(value)} prompts; ask for one per request.", param="prompt"
+                f"'prompt' has {len(value)} prompts; send one per request.", param="prompt"
             )
         [value] = value
     if not isinstance(value, str | list):
@@ -75,14 +75,14 @@ def check_ids(token_ids: list[int], vocab_size: int) -> None:
     for wrong in (min(token_ids), max(token_ids)):
         if not 0 <= wrong < vocab_size:
             raise BadRequest(
-                f"The prompt holds the token id {str(wrong)[:40]}; this model knows those from 0 "
-                f"to {vocab_size - 1}.",
+                f"The prompt contains the token id {str(wrong)[:40]}; this model's ids are 0 to "
+                f"{vocab_size - 1}.",
                 param="prompt",
             )
 
 
 def empty() -> BadRequest:
-    """The refusal of a prompt without tokens."""
+    """The error for a prompt without tokens."""
     return BadRequest("The prompt is empty.", param="prompt", code="empty_input")
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/completions, whole and streamed."""
+"""POST /v1/completions, with and without streaming."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
 from fleet_server.generation.parameters import Parameters
 from fleet_server.generation.render import Renderer
-from fleet_server.generation.run import Generator, tells_router
+from fleet_server.generation.run import Generator, wants_usage_comment
 from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
 PARAMETERS = Parameters(CompletionBody, ASKS_NOTHING)
 TAIL_TOKENS = 8
-"""Of the prompt, enough to tell how the text after them begins."""
+"""Last tokens of the prompt to decode with the first generated ones: enough context for spaces and
+incomplete characters."""
 
 
 def router(server: ServerState) -> APIRouter:
@@ -38,60 +39,60 @@ def router(server: ServerState) -> APIRouter:
 
 
 class CompletionService:
-    """Goes on from texts with the server's model."""
+    """Completes texts with the server's model."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._answering = Generator(server, name="completion", param="prompt")
+        self._generator = Generator(server, name="completion", param="prompt")
 
     async def complete(self, request: Request) -> Response:
-        """The answer to a request."""
+        """The response to a request. Raises FleetError."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model = self._text_model()
-        asked = self._check(body, model)
-        manner = asked.manner
+        parsed = self._check(body, model)
+        options = parsed.options
 
         async def prepare() -> tuple[Prompt, Renderer]:
-            prompt, echo = await server.run_blocking(_read, asked, model)
+            prompt, echo = await server.run_blocking(_read, parsed, model)
             return prompt, CompletionRenderer(
                 server.spec.model,
                 echo,
-                include_usage=manner.include_usage,
-                tell_router=tells_router(request),
+                include_usage=options.include_usage,
+                usage_comment=wants_usage_comment(request),
             )
 
-        return await self._answering.answer(request, model, manner, prepare)
+        return await self._generator.respond(request, model, options, prepare)
 
     def _text_model(self) -> TextModel:
-        """Raises WrongTask where a handler of one's own can only chat."""
+        """Raises WrongTask for a model, such as a custom handler, that only implements chat."""
         model = self._server.ready_model()
         if not isinstance(model, TextModel) or getattr(model, "vocabulary", None) is None:
             raise WrongTask(
-                f"The engine of {self._server.spec.model!r} takes no prompts without a chat "
-                f"template; use {main_path(Task.CHAT)}.",
+                f"The engine of {self._server.spec.model!r} does not support prompts without a "
+                f"chat template; use {main_path(Task.CHAT)}.",
                 param="model",
             )
         return model
 
     def _check(self, body: dict[str, Any], model: TextModel) -> CompletionRequest:
         self._server.check_model_of(body)
-        asked = parse(body, self._server.spec)
+        parsed = parse(body, self._server.spec)
         PARAMETERS.check(body, model.supports, self._server.metrics)
-        return asked
+        return parsed
 
 
-def _read(asked: CompletionRequest, model: TextModel) -> tuple[Prompt, str]:
-    """The prompt, and the text to begin the answer with. Raises BadRequest."""
-    if isinstance(asked.prompt, str):
-        ids = model.vocabulary.encode(asked.prompt, True)
+def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, str]:
+    """The prompt, and the text to echo. Raises BadRequest."""
+    if isinstance(parsed.prompt, str):
+        ids = model.vocabulary.encode(parsed.prompt, True)
         if not ids:
             raise empty()
     else:
-        ids = asked.prompt
+        ids = parsed.prompt
         check_ids(ids, model.vocab_size)
     prompt = replace(model.prompt_of(ids), tail=ids[-TAIL_TOKENS:])
-    if not asked.echo:
+    if not parsed.echo:
         return prompt, ""
-    whole = asked.prompt if isinstance(asked.prompt, str) else model.vocabulary.decode(ids)
+    whole = parsed.prompt if isinstance(parsed.prompt, str) else model.vocabulary.decode(ids)
     return prompt, whole

@@ -1,1 +1,1 @@
-"""Embeddings over HTTP: strict requests, batches shared by requests, a cache, fast answers."""
+"""Embeddings over HTTP: validate, look up the cache, run in shared batches, render."""

@@ -1,4 +1,4 @@
-"""The most recently used embeddings, kept exactly; asked by the embedding service."""
+"""A cache of the most recently used embeddings."""
 
 from __future__ import annotations
 
@@ -10,43 +10,45 @@ from dataclasses import dataclass
 from fleet_server.protocols import Float32
 
 MAX_KEY_LENGTH = 65_536
-"""Characters or ids of a longer input would cost more memory than its vector saves time."""
+"""Longest input that is cached, in characters or ids: longer keys take more memory than they are
+worth."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A vector of full size and the number of tokens it was computed from."""
+class CachedVector:
+    """A vector with all dimensions, and the number of tokens of its input."""
 
     vector: Float32
     tokens: int
 
 
 class VectorCache:
-    """At most `size` vectors by their whole input; 0 keeps none. Safe in several threads."""
+    """An LRU cache of at most `size` vectors by their whole input; 0 disables it. Thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._entries: OrderedDict[Hashable, CachedVector] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
-    def get(self, key: Hashable) -> Kept | None:
-        """The vector of `key`, now the most recently used."""
+    def get(self, key: Hashable) -> CachedVector | None:
+        """The vector of `key`, which becomes the most recently used."""
         with self._lock:
-            found = self._kept.get(key)
+            found = self._entries.get(key)
             if found is not None:
-                self._kept.move_to_end(key)
+                self._entries.move_to_end(key)
             return found
 
     def put(self, key: Hashable, vector: Float32, tokens: int) -> None:
-        """Keep a copy of the vector; the least recently used one goes."""
+        """Store a copy of the vector and evict the least recently used one if necessary."""
         if not self._size:
             return
-        kept = Kept(vector.copy(), tokens)
+        # A copy, since a row would keep the whole batch alive.
+        entry = CachedVector(vector.copy(), tokens)
         with self._lock:
-            self._kept[key] = kept
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._entries[key] = entry
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)

@@ -1,7 +1,4 @@
-"""From a request's inputs to what must be computed: cache first, then tokens and their checks.
-
-Called by the embedding service in a worker thread, because tokenising takes time.
-"""
+"""Prepares the inputs of a request: cache lookup, tokenisation, length checks."""
 
 from __future__ import annotations
 
@@ -11,22 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleet_contract.errors import BadRequest, PromptTooLong
-from fleet_server.embeddings.cache import MAX_KEY_LENGTH, Kept, VectorCache
+from fleet_server.embeddings.cache import MAX_KEY_LENGTH, CachedVector, VectorCache
 from fleet_server.embeddings.request import EmbeddingRequest
 from fleet_server.protocols import EmbeddingModel, Float32
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Inputs that differ, each once: those found in the cache, and the token ids of the others.
+    """The distinct inputs of a request: those found in the cache, and the token ids of the others.
 
-    `keys` are the keys of the distinct inputs, `rows` says for each input of the request which
-    one it is. `batch` goes with those of `keys` that are not in `found`, in their order.
+    `keys` are the keys of the distinct inputs; `rows` maps each input of the request to one of
+    them. `batch` holds the token ids of the keys that are not in `found`, in the order of `keys`.
     """
 
     keys: list[Hashable]
     rows: list[int]
-    found: dict[Hashable, Kept]
+    found: dict[Hashable, CachedVector]
     batch: list[list[int]]
 
     @property
@@ -35,13 +32,12 @@ class Prepared:
 
     @property
     def tokens(self) -> int:
-        """Tokens of all inputs of the request, repeated ones each time."""
+        """Total number of tokens of the request's inputs, duplicates included."""
         lengths = self._lengths()
         return sum(lengths[self.keys[row]] for row in self.rows)
 
     def assemble(self, fresh: Float32 | None, dimensions: int) -> Float32:
-        """Vectors of all inputs of the request, `[len(rows), dimensions]`; `fresh` goes with
-        `batch`."""
+        """The vectors of all inputs, `[len(rows), dimensions]`; `fresh` has those of `batch`."""
         if fresh is not None and not self.found and len(fresh) == len(self.rows):
             return fresh
         distinct = np.empty((len(self.keys), dimensions), dtype=np.float32)
@@ -53,7 +49,7 @@ class Prepared:
         return distinct[self.rows]
 
     def remember(self, fresh: Float32, cache: VectorCache) -> None:
-        """Keep what was computed, inputs of extreme length excepted."""
+        """Cache the computed vectors, except those of very long inputs."""
         for key, vector, ids in zip(self.missing, fresh, self.batch, strict=True):
             if len(ids) <= MAX_KEY_LENGTH and _size(key) <= MAX_KEY_LENGTH:
                 cache.put(key, vector, len(ids))
@@ -64,8 +60,11 @@ class Prepared:
 
 
 def prepare(asked: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) -> Prepared:
-    """Raises BadRequest for ids outside the vocabulary, PromptTooLong for an input longer than
-    the model that is not to be cut; both name the input."""
+    """Look up the inputs in the cache and tokenise the others.
+
+    Raises BadRequest for ids outside the vocabulary, and PromptTooLong for an input that exceeds
+    the model's length and may not be truncated; both name the input.
+    """
     first: dict[Hashable, int] = {}
     rows = []
     for number, given in enumerate(asked.inputs):
@@ -96,7 +95,7 @@ def _fit(ids: list[int], number: int, asked: EmbeddingRequest, model: EmbeddingM
         return model.truncate(ids)
     raise PromptTooLong(
         f"'{asked.param}[{number}]' has {len(ids)} tokens; this model reads at most "
-        f'{model.max_tokens}. Send "truncate": true to have it cut.',
+        f'{model.max_tokens}. Send "truncate": true to truncate it.',
         param=asked.param,
     )
 
@@ -106,15 +105,15 @@ def _checked(
 ) -> tuple[int, ...]:
     if set(map(type, ids)) != {int}:
         raise BadRequest(
-            f"'{asked.param}[{number}]' must hold token ids, whole numbers, only.",
+            f"'{asked.param}[{number}]' must contain only token ids, which are integers.",
             param=asked.param,
             code="invalid_value",
         )
     if min(ids) < 0 or max(ids) >= model.vocab_size:
         wrong = next(token for token in ids if not 0 <= token < model.vocab_size)
         raise BadRequest(
-            f"'{asked.param}[{number}]' holds the token id {wrong}; this model's vocabulary is "
-            f"0 to {model.vocab_size - 1}.",
+            f"'{asked.param}[{number}]' contains the token id {wrong}; this model's ids are 0 to "
+            f"{model.vocab_size - 1}.",
             param=asked.param,
         )
     return tuple(ids)

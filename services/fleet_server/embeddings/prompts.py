@@ -1,4 +1,4 @@
-"""Puts the prompt a request names before each of its texts."""
+"""Prepends the prompt that a request selects by name to its texts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fleet_contract.errors import BadRequest
 from fleet_server.protocols import EmbeddingModel
 
 SHOWN = 20
-"""Names listed in an error."""
+"""Most names listed in an error."""
 
 
 def apply_prompt(
     inputs: Sequence[str | list[int]], name: str | None, model: EmbeddingModel
 ) -> Sequence[str | list[int]]:
-    """The inputs with the prompt `name`, or the model's default one where `name` is None.
+    """The inputs with the prompt `name`, or with the model's default prompt if `name` is None.
 
-    Token ids are left as they are. Raises BadRequest for a name the model does not have, and for
-    a name given with token ids.
+    Token ids are not changed. Raises BadRequest for an unknown name, and for a name together with
+    token ids.
     """
     prompts: dict[str, str] = getattr(model, "prompts", {})
     chosen: Any = getattr(model, "default_prompt", None) if name is None else name
@@ -30,7 +30,7 @@ def apply_prompt(
         if name is None:
             return inputs
         raise BadRequest(
-            "'prompt_name' goes with texts; token ids are used as they are.", param="prompt_name"
+            "'prompt_name' requires texts; token ids get no prompt.", param="prompt_name"
         )
     prompt = prompts[chosen]
     return [prompt + each for each in inputs if isinstance(each, str)] if prompt else inputs
@@ -38,7 +38,7 @@ def apply_prompt(
 
 def _unknown(name: str, prompts: dict[str, str]) -> BadRequest:
     if not prompts:
-        why = "this model's files name no prompts. Put the prompt before the texts"
+        why = "this model has no prompts. Put the prompt before the texts"
     else:
         names = [repr(each) for each in prompts][:SHOWN]
         more = f" and {len(prompts) - SHOWN} more" if len(prompts) > SHOWN else ""

@@ -1,4 +1,4 @@
-"""The bodies of the embedding routes: strict types in, one frozen request out."""
+"""Parses and validates the bodies of the embedding routes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Inputs = Sequence[str | list[int]]
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """What a client asked, checked. `param` is the field the inputs came in; token ids are not
-    yet compared with the vocabulary. `dimensions` None means all."""
+    """A validated request. `param` is the field that holds the inputs; token ids are not yet
+    checked against the vocabulary. `dimensions` None means all."""
 
     inputs: Inputs
     param: str
@@ -59,12 +59,12 @@ def parse_native(
     if given.content is None and given.input is None:
         raise BadRequest("'content' or 'input' must be given.", param="content", code="missing")
     if given.content is not None and given.input is not None:
-        raise BadRequest("Give 'content' or 'input', not both.", param="input")
+        raise BadRequest("Use either 'content' or 'input', not both.", param="input")
     param = "content" if given.input is None else "input"
     value = getattr(given, param)
     if given.embd_normalize == -1:
         raise BadRequest(
-            "'embd_normalize' -1 asks for vectors as the model made them; this server keeps them "
+            "'embd_normalize' -1 (no normalisation) is not supported: this server's vectors are "
             "normalised. Use 0, 1, 2 or a higher p-norm.",
             param="embd_normalize",
         )
@@ -123,22 +123,23 @@ def _not_inputs(param: str) -> BadRequest:
     )
 
 
-def _truncate(asked: bool | None, spec: ModelSpec) -> bool:
-    return spec.limits.truncate_inputs if asked is None else asked
+def _truncate(requested: bool | None, spec: ModelSpec) -> bool:
+    return spec.limits.truncate_inputs if requested is None else requested
 
 
-def _dimensions(asked: int | None, spec: ModelSpec, native: int) -> int | None:
-    if asked is None or asked == native:
+def _dimensions(requested: int | None, spec: ModelSpec, native: int) -> int | None:
+    if requested is None or requested == native:
         return None
-    if asked in spec.matryoshka_dimensions:
-        return asked
+    if requested in spec.matryoshka_dimensions:
+        return requested
     known = sorted({native, *spec.matryoshka_dimensions})
     if len(known) > 1:
         raise BadRequest(
-            f"'dimensions' is {asked}; {spec.model} gives {', '.join(map(str, known))}.",
+            f"'dimensions' is {requested}; {spec.model} supports {', '.join(map(str, known))}.",
             param="dimensions",
         )
     raise BadRequest(
-        f"'dimensions' is {asked}; {spec.model} gives {native} and was not trained to be cut.",
+        f"'dimensions' is {requested}; the vectors of {spec.model} have {native} and cannot be "
+        f"shortened.",
         param="dimensions",
     )

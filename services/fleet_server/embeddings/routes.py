@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from fleet_contract.api.embeddings import EmbeddingBody, NativeBody
-from fleet_server.embeddings.answer import cut, native_json, openai_json, scale
+from fleet_server.embeddings.render import cut, native_json, openai_json, scale
 from fleet_server.embeddings.request import EmbeddingRequest, parse, parse_native
 from fleet_server.embeddings.service import EmbeddingService
 from fleet_server.protocols import EmbeddingModel, Float32

@@ -1,4 +1,4 @@
-"""Answers embedding requests with the server's model: admission, cache, batches, metrics."""
+"""Serves embedding requests: admission, cache, batches, metrics."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from fleet_web.logs import event
 logger = logging.getLogger(__name__)
 
 INLINE_CHARS = 1000
-"""Inputs up to this many characters or ids are tokenised on the event loop: half a millisecond at
-most, less than the way to a worker thread and back."""
+"""Inputs of up to this many characters or ids in total are tokenised on the event loop: that takes
+at most half a millisecond, less than a switch to a worker thread and back."""
 INLINE_VALUES = 65_536
-"""Answers of more values than this are written in a worker thread."""
+"""Responses with more values than this are rendered in a worker thread."""
 
 Parse = Callable[[Mapping[str, Any], EmbeddingModel], EmbeddingRequest]
 Write = Callable[[Float32, EmbeddingRequest, int], bytes]
 
 
 class EmbeddingService:
-    """Built with the routes; its batcher starts with the first request, when there is a model."""
+    """Created with the routes; its batcher starts with the first request to the loaded model."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
@@ -51,7 +51,7 @@ class EmbeddingService:
         return await run_while_connected(request, self._admitted(asked, model, write))
 
     def close(self) -> None:
-        """Stop the batcher's thread."""
+        """Stop the batcher's threads."""
         if self._batcher is not None:
             self._batcher.close()
 
@@ -64,7 +64,7 @@ class EmbeddingService:
                 async with asyncio.timeout(seconds):
                     raw = await self._work(asked, model, write, slot)
             except TimeoutError:
-                raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
+                raise Timeout(f"The response took longer than {seconds:g} seconds.") from None
             headers = self._server.headers(slot)
         return Response(raw, headers=headers, media_type="application/json")
 

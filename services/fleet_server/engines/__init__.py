@@ -1,7 +1,7 @@
-"""The engines, one package each; nothing here imports a web framework.
+"""The engines, one package each; none imports a web framework.
 
-Libraries below must send nothing anywhere. ONNX Runtime, which faster-whisper's voice detection
-runs on, posts to its maker from its Linux builds unless this variable is set before it is loaded.
+No library may send telemetry. ONNX Runtime, which faster-whisper's voice detection uses, sends some
+from its Linux builds unless this variable is set before it is loaded.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A repository's chat template, rendered as transformers documents it, in a sandbox.
+"""Renders a repository's chat template in a sandbox, as documented by transformers.
 
 Reference: huggingface.co/docs/transformers/chat_templating. Templates are Jinja with
 `trim_blocks` and `lstrip_blocks`, the statements break, continue and generation, the functions
@@ -25,11 +25,11 @@ SPECIAL_TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 class TemplateRefusal(Exception):
-    """The template does not accept the messages; the text is its reason."""
+    """The template refused the messages; the text is its reason."""
 
 
 class ChatTemplate:
-    """`tokens` are values templates use by name, such as `bos_token`. Thread-safe."""
+    """`tokens` are variables of the template, such as `bos_token`. Thread-safe."""
 
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
         """Raises LoadError if `source` is not Jinja."""
@@ -43,13 +43,13 @@ class ChatTemplate:
             self._template: Template = environment.from_string(source)
         except TemplateSyntaxError as error:
             raise LoadError(
-                f"The chat template is wrong in line {error.lineno}: {error.message}.",
+                f"The chat template has a syntax error in line {error.lineno}: {error.message}.",
                 "Correct it in chat_template.jinja.",
             ) from error
         self._tokens = dict(tokens)
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
-        """The prompt up to where the assistant's answer begins. Raises TemplateRefusal."""
+        """The prompt up to the beginning of the assistant's turn. Raises TemplateRefusal."""
         try:
             return self._template.render(
                 messages=messages, tools=None, documents=None, add_generation_prompt=True,
@@ -60,7 +60,7 @@ class ChatTemplate:
 
 
 class Generation(Extension):
-    """`{% generation %}` marks an answer for training; the text within is kept as it is."""
+    """`{% generation %}` marks assistant turns for training; its content is rendered unchanged."""
 
     tags = {"generation"}  # noqa: RUF012  (declared so by jinja2)
 
@@ -72,7 +72,8 @@ class Generation(Extension):
 def read(folder: Path) -> ChatTemplate | None:
     """The template of the repository in `folder`, or None. Raises LoadError.
 
-    Looked for in chat_template.jinja, tokenizer_config.json and chat_template.json.
+    Read from the first of chat_template.jinja, tokenizer_config.json and chat_template.json that
+    has one.
     """
     config = _object(folder / "tokenizer_config.json")
     source = _text(folder / "chat_template.jinja")
@@ -88,7 +89,7 @@ def read(folder: Path) -> ChatTemplate | None:
 
 
 def _named(given: Any) -> str | None:
-    """A template, or of several the one named `default`."""
+    """A template, or the one named `default` of several."""
     if isinstance(given, list):
         for entry in given:
             if isinstance(entry, Mapping) and entry.get("name") == "default":
@@ -108,7 +109,7 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LoadError(f"{path} is no JSON: {error}.", "Fetch the model again.") from error
+        raise LoadError(f"{path} is not valid JSON: {error}.", "Fetch the model again.") from error
     return found if isinstance(found, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""What this machine's CPU can compute in; asked by the CPU engines."""
+"""Detects which number formats the CPU supports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU computes in bfloat16 (AVX512-BF16 or AMX), as the kernel lists it."""
+    """Whether the CPU supports bfloat16 (AVX512-BF16, AMX or AVX-NE-CONVERT), from the kernel's
+    list of flags."""
     try:
         flags = next(line for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))
     except (OSError, StopIteration):

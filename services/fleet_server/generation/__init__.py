@@ -1,1 +1,1 @@
-"""What chat, text completions and responses share: options, token streams, text, rendering."""
+"""Shared by chat, text completions and responses: options, token streams, rendering."""

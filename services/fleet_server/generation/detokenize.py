@@ -1,7 +1,7 @@
-"""Turns a growing list of tokens into text that is safe to send; used by chat.answer.
+"""Decodes a growing list of tokens incrementally.
 
-Sent text is never taken back: an unfinished character and anything that may become a stop string
-are held until it is clear what they are.
+Returned text never changes: an incomplete character and text that may become a stop string are
+held back until decided.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ UNFINISHED = "\ufffd"
 
 
 class TextStream:
-    """One answer's text. `decode` gives the text of token ids (fleet_server.protocols); `tail` are
-    tokens it goes on from; a character they leave unfinished belongs to this text."""
+    """The text of one generation.
+
+    `decode` returns the text of token ids (see ChatModel). `tail` holds the prompt tokens it
+    continues; a character that they leave incomplete is part of this text.
+    """
 
     def __init__(
         self,
@@ -26,31 +29,31 @@ class TextStream:
         self._decode = decode
         self._stops = Stops(stop)
         self._ids = list(tail)
-        self._window = 0  # first token still decoded again, for the space it may carry
-        self._shown = _whole(tail, decode)  # first token whose text was not taken yet
+        self._context = 0  # first token decoded again: some vocabularies drop a leading space
+        self._returned = _complete(tail, decode)  # first token whose text was not returned yet
         self._held = ""
         self.stopped = False
 
     def feed(self, token_ids: Sequence[int]) -> str:
-        """Text that became certain. After `stopped` there is none."""
+        """The text that can be returned with these tokens; empty once `stopped`."""
         self._ids.extend(token_ids)
         return self._release(self._fresh(final=False), final=False)
 
     def flush(self) -> str:
-        """What was held back, at the end of the answer."""
+        """The text held back, at the end of the generation."""
         return self._release(self._fresh(final=True), final=True)
 
     def rest(self) -> str:
-        """What was held back for a stop string, where the answer breaks off."""
+        """The text held back for a stop string, after an error."""
         text, self._held = self._held, ""
         return text
 
     def _fresh(self, *, final: bool) -> str:
-        before = self._decode(self._ids[self._window : self._shown])
-        after = self._decode(self._ids[self._window :])
+        before = self._decode(self._ids[self._context : self._returned])
+        after = self._decode(self._ids[self._context :])
         if len(after) <= len(before) or (after.endswith(UNFINISHED) and not final):
             return ""
-        self._window, self._shown = self._shown, len(self._ids)
+        self._context, self._returned = self._returned, len(self._ids)
         return after[len(before) :]
 
     def _release(self, fresh: str, *, final: bool) -> str:
@@ -61,13 +64,13 @@ class TextStream:
             end, length = found
             self.stopped, held, self._held = True, len(self._held), ""
             return text[: held + end - length]
-        keep = 0 if final else self._stops.begun
+        keep = 0 if final else self._stops.pending
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
 
-def _whole(tail: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
-    """How many of the tokens end with a whole character."""
+def _complete(tail: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
+    """The length of the longest prefix of `tail` that ends with a complete character."""
     number = len(tail)
     while number and decode(tail[:number]).endswith(UNFINISHED):
         number -= 1

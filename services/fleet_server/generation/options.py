@@ -1,4 +1,4 @@
-"""How an answer is to be written: what chat, text completions and responses share, checked."""
+"""Sampling and length options shared by chat, text completions and responses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.protocols import Sampling
 
 MAX_STOP_CHARS = 4096
-LAST_RESORT_MAX_TOKENS = 512
+FALLBACK_MAX_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """What a client asked of its answer. `include_usage` is of streams."""
+    """Validated options of a request. `include_usage` applies to streams."""
 
     max_tokens: int
     temperature: float
@@ -29,10 +29,10 @@ class GenerationOptions:
     json_object: bool = False
     grammar: str | None = None
 
-    def sampling(self, room: int) -> Sampling:
-        """How to sample, with at most `room` new tokens."""
+    def sampling(self, most: int) -> Sampling:
+        """The engine's sampling options, with at most `most` new tokens."""
         return Sampling(
-            max_tokens=min(self.max_tokens, room),
+            max_tokens=min(self.max_tokens, most),
             temperature=self.temperature,
             top_p=self.top_p,
             seed=self.seed,
@@ -44,9 +44,9 @@ class GenerationOptions:
 
 
 def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> GenerationOptions:
-    """The manner of `given`, with the spec's defaults. Raises BadRequest with `param`."""
+    """The options of `given`, with the spec's defaults. Raises BadRequest with `param`."""
     if given.n not in (None, 1):
-        raise UnsupportedParameter("'n' must be 1: one answer per request.", param="n")
+        raise UnsupportedParameter("'n' must be 1: one choice per request.", param="n")
     return GenerationOptions(
         max_tokens=max_tokens,
         temperature=first_given(given.temperature, spec.defaults.temperature),
@@ -60,25 +60,25 @@ def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Gen
     )
 
 
-def check_most(asked: int, param: str, spec: ModelSpec) -> int:
-    """`asked` new tokens. Raises BadRequest for more than the spec allows."""
-    if asked > spec.limits.max_new_tokens:
+def check_max_tokens(requested: int, param: str, spec: ModelSpec) -> int:
+    """`requested` new tokens. Raises BadRequest above the spec's limit."""
+    if requested > spec.limits.max_new_tokens:
         raise BadRequest(
-            f"{param!r} is {asked}; this server writes at most {spec.limits.max_new_tokens} new "
-            f"tokens.",
+            f"{param!r} is {requested}; this server generates at most "
+            f"{spec.limits.max_new_tokens} new tokens.",
             param=param,
         )
-    return asked
+    return requested
 
 
-def usual_most(spec: ModelSpec) -> int:
-    """The most new tokens of an answer whose request does not say."""
-    return min(spec.defaults.max_tokens or LAST_RESORT_MAX_TOKENS, spec.limits.max_new_tokens)
+def default_max_tokens(spec: ModelSpec) -> int:
+    """The most new tokens of a request that sets no limit."""
+    return min(spec.defaults.max_tokens or FALLBACK_MAX_TOKENS, spec.limits.max_new_tokens)
 
 
-def first_given(asked: float | None, default: float | None) -> float:
-    """What was asked, else the spec's default, else OpenAI's, which is 1."""
-    return next((value for value in (asked, default) if value is not None), 1.0)
+def first_given(requested: float | None, default: float | None) -> float:
+    """The request's value, else the spec's default, else OpenAI's default of 1."""
+    return next((value for value in (requested, default) if value is not None), 1.0)
 
 
 def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:
             param="stop",
         )
     if not all(words):
-        raise BadRequest("'stop' must not hold an empty string.", param="stop")
+        raise BadRequest("'stop' must not contain an empty string.", param="stop")
     if (longest := max(map(len, words), default=0)) > MAX_STOP_CHARS:
         raise BadRequest(
             f"'stop' has a string of {longest} characters; at most {MAX_STOP_CHARS} are accepted.",

@@ -1,6 +1,6 @@
-"""Which OpenAI parameters are honoured, by whom; the others are refused, never dropped.
+"""Checks which OpenAI parameters a request uses; unsupported ones are refused, not ignored.
 
-Values that ask for nothing (`logprobs: false`, `tools: []`) are accepted.
+No-op values (`logprobs: false`, `tools: []`) of unsupported parameters are accepted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ WITHOUT_EFFECT = frozenset({
     "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
     "parallel_tool_calls",
 })  # fmt: skip
-"""Parameters that steer OpenAI's own bookkeeping or nothing at all here."""
+"""Accepted parameters that concern OpenAI's own bookkeeping or have no effect here."""
 
-OPTIONAL_BY_ENGINE: dict[str, tuple[str, ...]] = {
+SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
     "seed": ("openvino", "torch"),
     "presence_penalty": ("openvino", "torch"),
     "frequency_penalty": ("openvino", "torch"),
@@ -32,40 +32,40 @@ OPTIONAL_BY_ENGINE: dict[str, tuple[str, ...]] = {
 
 
 class Parameters:
-    """The parameters of one route. `body` has the honoured ones, `asks_nothing` others, each with
-    the values that ask for nothing."""
+    """The parameters of one route: `body` declares the supported ones, `no_ops` holds the accepted
+    values of unsupported ones."""
 
-    def __init__(self, body: type[Body], asks_nothing: Mapping[str, tuple[Any, ...]]) -> None:
-        self._asks_nothing = asks_nothing
-        self._known = (
-            frozenset(body.model_fields) | WITHOUT_EFFECT | asks_nothing.keys() | {"top_k"}
-        )
+    def __init__(self, body: type[Body], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
+        self._no_ops = no_ops
+        self._known = frozenset(body.model_fields) | WITHOUT_EFFECT | no_ops.keys() | {"top_k"}
 
     def check(self, body: Mapping[str, Any], supports: frozenset[str], metrics: Metrics) -> None:
-        """`refuse_unsupported`; the fields nobody knows are ignored, counted and logged."""
+        """`refuse_unsupported`; unknown fields are ignored, counted and logged."""
         self.refuse_unsupported(body, supports)
         if ignored := self.unknown(body):
             metrics.ignored_fields(len(ignored))
             event(logger, "ignored_fields", number=len(ignored))
 
     def refuse_unsupported(self, body: Mapping[str, Any], supports: frozenset[str]) -> None:
-        """Raises UnsupportedParameter for what this engine cannot honour, naming one that can. The
-        types of `body` were checked before."""
+        """Raise UnsupportedParameter for what this engine does not support, naming one that does.
+
+        The types of `body` have been validated.
+        """
         if body.get("top_k") is not None:
             raise UnsupportedParameter(
                 "'top_k' is not a parameter of the OpenAI API; use 'top_p'.", param="top_k"
             )
-        for name, harmless in self._asks_nothing.items():
-            if name in body and not any(_same(body[name], value) for value in harmless):
+        for name, accepted in self._no_ops.items():
+            if name in body and not any(_same(body[name], value) for value in accepted):
                 raise UnsupportedParameter(
-                    f"{name!r} is not honoured by the engines of this server; a model served with "
-                    f"engine 'vllm' honours it.",
+                    f"{name!r} is not supported by this server's engines; the engine 'vllm' "
+                    f"supports it.",
                     param=name,
                 )
-        for name, engines in OPTIONAL_BY_ENGINE.items():
+        for name, engines in SUPPORTING_ENGINES.items():
             if name not in supports and not _is_neutral(name, body.get(name)):
                 raise UnsupportedParameter(
-                    f"{name!r} is not honoured by this model's engine; it is by: "
+                    f"{name!r} is not supported by this model's engine; engines that support it: "
                     f"{', '.join(engines)}.",
                     param=name,
                 )
@@ -76,13 +76,13 @@ class Parameters:
             and form.get("type") == "json_schema"
         ):
             raise UnsupportedParameter(
-                "'response_format' of type 'json_schema' is not honoured by this model's engine "
-                "('json_object' is); it is by: openvino, vllm.",
+                "'response_format' of type 'json_schema' is not supported by this model's engine "
+                "('json_object' is); engines that support it: openvino, vllm.",
                 param="response_format",
             )
 
     def unknown(self, body: Mapping[str, Any]) -> list[str]:
-        """Fields of the body that mean nothing here."""
+        """Names of fields that are not parameters of the route, sorted."""
         return sorted(body.keys() - self._known)
 
 
@@ -97,5 +97,6 @@ def _is_neutral(name: str, value: Any) -> bool:
     return name != "seed" and _same(value, 0)
 
 
-def _same(value: Any, harmless: Any) -> bool:
-    return value == harmless and isinstance(value, bool) == isinstance(harmless, bool)
+def _same(value: Any, accepted: Any) -> bool:
+    # 0 == False and 1 == True in Python, but not in JSON.
+    return value == accepted and isinstance(value, bool) == isinstance(accepted, bool)

@@ -1,4 +1,4 @@
-"""How an answer is told: what the JSON of chat and of text completions has in common."""
+"""Base classes that render a generation as JSON or as server-sent events."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import orjson
 
 from fleet_contract.api.generation import GenerationUsage
 from fleet_contract.errors import FleetError
-from fleet_server.generation.stream import Answer, Piece
+from fleet_server.generation.stream import TextUpdate, TokenStream
 
 
 class Renderer(ABC):
-    """Builds the objects of one answer, which share id, time and model."""
+    """Renders one response; its objects share id, time and model."""
 
     def __init__(self, id_prefix: str, model: str) -> None:
         self._id = f"{id_prefix}{uuid.uuid4().hex}"
@@ -24,50 +24,50 @@ class Renderer(ABC):
         self._model = model
 
     @abstractmethod
-    def whole(self, answer: Answer, text: str, finish: str) -> Any:
-        """The answer as one object."""
+    def whole(self, stream: TokenStream, text: str, finish: str) -> Any:
+        """The response as one object."""
 
     @abstractmethod
     def opening(self) -> bytes:
-        """What comes before the first piece of a stream."""
+        """The bytes before the first update of a stream."""
 
     @abstractmethod
-    def piece(self, piece: Piece) -> Iterator[bytes]:
-        """Events for new text and for the end."""
+    def update(self, update: TextUpdate) -> Iterator[bytes]:
+        """Events for new text and for the finish reason."""
 
     @abstractmethod
-    def closing(self, answer: Answer) -> Iterator[bytes]:
-        """What comes after the last piece."""
+    def closing(self, stream: TokenStream) -> Iterator[bytes]:
+        """Events after the last update."""
 
     def failure(self, error: FleetError) -> bytes:
-        """The event that ends a stream which failed half-way; no end mark follows."""
+        """The last event of a stream that failed; no `[DONE]` follows."""
         return sse(error.body())
 
 
 class ChunkRenderer(Renderer):
-    """Tells a stream in chunks like the whole, and `[DONE]`.
+    """Renders a stream as chunks, ended by `[DONE]`.
 
-    Its usage is in a last chunk where `include_usage` asks for it, in a comment where only the
-    router does (`tell_router`).
+    `include_usage` adds a last chunk with the usage; otherwise `usage_comment` adds it as an SSE
+    comment, which clients ignore and the router reads.
     """
 
     def __init__(
-        self, id_prefix: str, model: str, *, include_usage: bool, tell_router: bool
+        self, id_prefix: str, model: str, *, include_usage: bool, usage_comment: bool
     ) -> None:
         super().__init__(id_prefix, model)
         self._include_usage = include_usage
-        self._tell_router = tell_router
+        self._usage_comment = usage_comment
 
     @abstractmethod
     def _chunk(self, choices: list[Any]) -> Any:
-        """An event's object."""
+        """The object of one event."""
 
-    def closing(self, answer: Answer) -> Iterator[bytes]:
-        """Usage where it was asked for, and the end mark."""
+    def closing(self, stream: TokenStream) -> Iterator[bytes]:
+        """The usage, if requested, and `[DONE]`."""
         if self._include_usage:
-            yield sse(self._chunk([]) | {"usage": usage(answer)})
-        elif self._tell_router:
-            yield b": usage " + orjson.dumps(usage(answer)) + b"\n\n"
+            yield sse(self._chunk([]) | {"usage": usage(stream)})
+        elif self._usage_comment:
+            yield b": usage " + orjson.dumps(usage(stream)) + b"\n\n"
         yield b"data: [DONE]\n\n"
 
     def _event(self, choice: Any) -> bytes:
@@ -77,12 +77,12 @@ class ChunkRenderer(Renderer):
         return sse(chunk)
 
 
-def usage(answer: Answer) -> GenerationUsage:
-    """Token counts of an answer."""
+def usage(stream: TokenStream) -> GenerationUsage:
+    """Token counts of a generation."""
     return {
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+        "prompt_tokens": stream.prompt_tokens,
+        "completion_tokens": stream.completion_tokens,
+        "total_tokens": stream.prompt_tokens + stream.completion_tokens,
     }
 
 

@@ -1,8 +1,4 @@
-"""Runs a prompt on the server's model and answers with what it writes, whole or as a stream.
-
-The routes of chat, text completions and responses use it; they know how prompts are made and
-answers told.
-"""
+"""Runs a prompt on the server's model and responds with its text, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.render import Renderer
-from fleet_server.generation.stream import Answer, Piece
+from fleet_server.generation.stream import TextUpdate, TokenStream
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import ChatModel, Prompt
 from fleet_server.state import ServerState
@@ -29,49 +25,56 @@ from fleet_web.responses import json_response
 logger = logging.getLogger(__name__)
 
 Prepare = Callable[[], Awaitable[tuple[Prompt, Renderer]]]
-"""Makes the prompt, and what tells the answer to it. Raises BadRequest."""
+"""Builds the prompt and the renderer of its response. Raises BadRequest."""
 
 
 class Generator:
-    """`name` is the log line's, `param` the field prompts come in."""
+    """`name` is the name of the log event, `param` the request field that holds the prompt."""
 
     def __init__(self, server: ServerState, *, name: str, param: str) -> None:
         self._server = server
         self._name = name
         self._param = param
 
-    async def answer(
+    async def respond(
         self,
         request: Request,
         model: ChatModel,
-        manner: GenerationOptions,
+        options: GenerationOptions,
         prepare: Prepare,
         *,
         slot_first: bool = False,
     ) -> Response:
-        """The answer, or a stream that has begun. With `slot_first` only as many prompts are
-        prepared as run. Raises FleetError, and ClientDisconnect."""
+        """The response, or a stream whose first token has been generated.
+
+        With `slot_first` the prompt is prepared once the request may run, which bounds the number
+        of prepared prompts. Raises FleetError, and ClientDisconnect.
+        """
         server = self._server
         async with AsyncExitStack() as stack:
             if slot_first:
                 slot = await run_while_connected(request, self._slot(stack))
-            prompt, telling = await run_while_connected(request, prepare())
-            room = self._room(prompt.num_tokens, model.context_length)
+            prompt, renderer = await run_while_connected(request, prepare())
+            most = self._max_new_tokens(prompt.num_tokens, model.context_length)
             started = time.monotonic()
             if not slot_first:
                 slot = await run_while_connected(request, self._slot(stack))
             server.metrics.queued(slot.queue_ms / 1000)
             seconds = server.spec.limits.request_timeout
-            answer = Answer(model, prompt, manner.sampling(room), manner.stop, seconds)
-            stack.callback(answer.cancel)
-            stack.callback(self._finished, answer, started, slot.queue_ms)
-            pieces = answer.pieces()
-            if not manner.stream:
+            stream = TokenStream(model, prompt, options.sampling(most), options.stop, seconds)
+            # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
+            stack.callback(stream.cancel)
+            stack.callback(self._finished, stream, started, slot.queue_ms)
+            updates = stream.updates()
+            if not options.stream:
                 headers = server.headers(slot)
-                return await run_while_connected(request, _whole(pieces, answer, telling, headers))
-            first = await run_while_connected(request, anext(pieces))
+                return await run_while_connected(
+                    request, _whole(updates, stream, renderer, headers)
+                )
+            # Wait for the first token, so that an engine's error still gets a status of its own.
+            first = await run_while_connected(request, anext(updates))
             return HeldStream(
-                _events(first, pieces, answer, telling),
+                _events(first, updates, stream, renderer),
                 stack.pop_all(),
                 media_type="text/event-stream",
                 headers={**server.headers(slot), "cache-control": "no-cache"},
@@ -80,8 +83,8 @@ class Generator:
     async def _slot(self, stack: AsyncExitStack) -> Slot:
         return await stack.enter_async_context(self._server.admission.slot())
 
-    def _room(self, num_tokens: int, context_length: int) -> int:
-        """Room left for new tokens. Raises PromptTooLong with both numbers."""
+    def _max_new_tokens(self, num_tokens: int, context_length: int) -> int:
+        """The context left after the prompt. Raises PromptTooLong with both numbers."""
         limit = self._server.spec.limits.max_prompt_tokens
         longest = context_length - 1 if limit is None else min(limit, context_length - 1)
         if num_tokens > longest:
@@ -92,45 +95,48 @@ class Generator:
             )
         return context_length - num_tokens
 
-    def _finished(self, answer: Answer, started: float, queue_ms: float) -> None:
+    def _finished(self, stream: TokenStream, started: float, queue_ms: float) -> None:
         metrics = self._server.metrics
-        metrics.tokens("prompt", answer.prompt_tokens)
-        metrics.tokens("completion", answer.completion_tokens)
+        metrics.tokens("prompt", stream.prompt_tokens)
+        metrics.tokens("completion", stream.completion_tokens)
         first = None
-        if answer.first_token_at is not None:
-            first = answer.first_token_at - started
+        if stream.first_token_at is not None:
+            first = stream.first_token_at - started
             metrics.first_token(first)
         event(
             logger, self._name,
-            prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens,
+            prompt_tokens=stream.prompt_tokens, completion_tokens=stream.completion_tokens,
             queue_ms=round(queue_ms, 1), first_token_ms=first and round(first * 1000, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )  # fmt: skip
 
 
-def tells_router(request: Request) -> bool:
-    """Whether the router asks to be told the usage of a stream."""
+def wants_usage_comment(request: Request) -> bool:
+    """Whether the request comes from a router that wants a stream's usage."""
     return HEADER_USAGE in request.headers
 
 
 async def _whole(
-    pieces: AsyncIterator[Piece], answer: Answer, telling: Renderer, headers: dict[str, str]
+    updates: AsyncIterator[TextUpdate],
+    stream: TokenStream,
+    renderer: Renderer,
+    headers: dict[str, str],
 ) -> Response:
     text, finish = [], "stop"
-    async for piece in pieces:
-        text.append(piece.text)
-        finish = piece.finish.value if piece.finish else finish
-    return json_response(telling.whole(answer, "".join(text), finish), headers=headers)
+    async for update in updates:
+        text.append(update.text)
+        finish = update.finish.value if update.finish else finish
+    return json_response(renderer.whole(stream, "".join(text), finish), headers=headers)
 
 
 async def _events(
-    first: Piece, pieces: AsyncIterator[Piece], answer: Answer, telling: Renderer
+    first: TextUpdate, updates: AsyncIterator[TextUpdate], stream: TokenStream, renderer: Renderer
 ) -> AsyncIterator[bytes]:
-    yield telling.opening() + b"".join(telling.piece(first))
+    yield renderer.opening() + b"".join(renderer.update(first))
     try:
-        async for piece in pieces:
-            yield b"".join(telling.piece(piece))
+        async for update in updates:
+            yield b"".join(renderer.update(update))
     except FleetError as error:
-        yield telling.failure(error)
+        yield renderer.failure(error)
         return
-    yield b"".join(telling.closing(answer))
+    yield b"".join(renderer.closing(stream))

@@ -1,12 +1,13 @@
-"""A JSON Schema as a grammar of the texts it allows; chat.request makes one for `json_schema`.
+"""Converts a JSON Schema to a grammar of the texts it allows.
 
-The schema is read here rather than by an engine's grammar compiler, whose failure would end every
-answer of the batch: what is not known is refused with its place. Source of the meaning:
-json-schema.org/draft/2020-12, of the choice: OpenAI's strict structured outputs. The grammar is in
-xgrammar's notation (EBNF as in llama.cpp's GBNF) and begins with the rule `root`.
+It is not left to an engine's grammar compiler, whose failure would end all sequences of the batch:
+unsupported keywords are refused with their place. The semantics are those of
+json-schema.org/draft/2020-12, the supported subset that of OpenAI's strict structured outputs. The
+grammar is in xgrammar's notation (EBNF as in llama.cpp's GBNF); its first rule is `root`.
 
-Narrower than the schema where that keeps a small model from going on for ever: properties come in
-their order, none but the declared ones, white space is short and numbers have at most 16 digits.
+The grammar is narrower than the schema where a small model might otherwise not stop: properties
+come in the order of their declaration without others, white space is short, and numbers have at
+most 16 digits.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from typing import Any
 
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 
-# A grammar is compiled within a step of the engine, which everybody waits for: 4 ms for each part
-# and 0.2 ms for each repetition were measured. Grammars many times larger ended the process.
+# A grammar is compiled within a step of the engine, which delays all sequences: 4 ms for each part
+# and 0.2 ms for each repetition were measured. Grammars many times larger crashed the process.
 MAX_NODES = 128
 """Schemas within a schema, references counted once."""
 MAX_DEPTH = 32
 MAX_REPEATS = 1000
-"""All lengths of strings and numbers of items together."""
+"""Sum of all lengths of strings and numbers of items."""
 MAX_LITERAL_CHARS = 20_000
-"""Characters of all names and enumerated values together."""
+"""Total characters of all names and enumerated values."""
 
-SAYS_NOTHING = frozenset({
+ANNOTATIONS = frozenset({
     "$schema", "$id", "$comment", "$defs", "definitions", "title", "description", "default",
     "examples", "deprecated", "readOnly", "writeOnly",
 })  # fmt: skip
@@ -58,13 +59,13 @@ ws ::= " "? | "\n" " "{0,16}
 
 
 def grammar(schema: Any, param: str) -> str:
-    """The grammar of `schema`. Raises BadRequest whose `param` is `param` and the place in it."""
+    """The grammar of `schema`. Raises BadRequest whose `param` begins with `param`."""
     return _Writer(schema, param).written()
 
 
 class _Writer:
-    """Writes one grammar. `place` is where in the request a schema is; `head` the rule that begins
-    with it, None where characters come before."""
+    """Writes one grammar. `place` is the place of a schema in the request, `head` the rule that
+    begins with it, None if characters precede it."""
 
     def __init__(self, root: Any, param: str) -> None:
         self._root = root
@@ -97,7 +98,7 @@ class _Writer:
             return "value"
         if not isinstance(schema, dict):
             raise _wrong(place, "must be an object, or true")
-        known = {key: value for key, value in schema.items() if key not in SAYS_NOTHING}
+        known = {key: value for key, value in schema.items() if key not in ANNOTATIONS}
         if "enum" in known or "const" in known:
             return self._enumerated(known, place)
         for keyword in ("$ref", "anyOf", "allOf"):
@@ -125,7 +126,7 @@ class _Writer:
         if name is None:
             target = _resolve(self._root, pointer, place)
             name = self._referred[pointer] = f"ref{len(self._referred)}"
-            self._rules[name] = ""  # its place, should it refer to itself
+            self._rules[name] = ""  # reserves the name, since the rule may refer to itself
             self._rules[name] = self._value(target, f"{self._param}{pointer[1:]}", name, depth + 1)
         if head is not None:
             self._heads[head].add(name)
@@ -186,7 +187,7 @@ class _Writer:
         return f'"{{" ws ({pair} ("," ws {pair})*)? ws "}}"'
 
     def _in_order(self, pairs: Sequence[tuple[str, bool]]) -> str:
-        """The pairs in their order, those not required perhaps left out, commas between."""
+        """The pairs in order, separated by commas; those not required are optional."""
         rest = ""
         begin = '""'
         for pair, required in reversed(pairs):
@@ -219,7 +220,7 @@ class _Writer:
         for name in (lower, upper):
             value = known.get(name, 0)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise _wrong(f"{place}.{name}", "must be a whole number, 0 or more")
+                raise _wrong(f"{place}.{name}", "must be an integer of 0 or more")
             self._repeats += value
             if self._repeats > MAX_REPEATS:
                 raise _unsupported(
@@ -273,7 +274,7 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _resolve(root: Any, pointer: Any, place: str) -> Any:
-    """What an RFC 6901 pointer within the document points to."""
+    """The value that an RFC 6901 pointer refers to in the document."""
     if not isinstance(pointer, str) or (pointer != "#" and not pointer.startswith("#/")):
         raise _wrong(place, "must point into this schema, as '#/$defs/name' does")
     found = root
@@ -288,7 +289,7 @@ def _resolve(root: Any, pointer: Any, place: str) -> Any:
 def _only(known: Mapping[str, Any], allowed: set[str], place: str) -> None:
     for keyword in known.keys() - allowed:
         others = " and ".join(f"'{name}'" for name in sorted(allowed & known.keys()))
-        raise _unsupported(f"{place}.{keyword}", f"beside {others}" if others else "")
+        raise _unsupported(f"{place}.{keyword}", f"together with {others}" if others else "")
 
 
 def _either(expressions: Sequence[str]) -> str:
@@ -300,8 +301,8 @@ def _wrong(place: str, why: str) -> BadRequest:
 
 
 def _unsupported(place: str, where: str) -> BadRequest:
-    told = f"'{place}' is not honoured {where}".strip()
+    refused = f"'{place}' {where}".strip()
     return UnsupportedParameter(
-        f"{told} by this model's engine; a model served with engine 'vllm' may honour it.",
+        f"{refused} is not supported by this model's engine; the engine 'vllm' may support it.",
         param=place,
     )

@@ -1,7 +1,7 @@
-"""Looks for stop strings in a text that grows; used by chat.text.
+"""Finds stop strings in a growing text.
 
-Each character is looked at once for each stop string, however long those are and however much of
-one has been seen (Knuth, Morris, Pratt: "Fast pattern matching in strings", 1977).
+Time is linear in the text for each stop string, whatever its length (Knuth, Morris, Pratt: "Fast
+pattern matching in strings", 1977).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Sequence
 
 
 class Stops:
-    """`feed` it the text piece by piece, until it finds something."""
+    """Call `feed` with successive parts of the text until it returns a match."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = [_Word(word) for word in words]
 
     def feed(self, text: str) -> tuple[int, int] | None:
-        """The stop string that is complete first: characters of `text` up to its end, and its own
-        length, the longest of those that end there; None when none is complete.
+        """The first complete stop string: its end in `text` and its length, of the longest one if
+        several end there; None if none is complete.
 
-        The one complete first, not the one that begins first: so the answer does not depend on how
-        many tokens came at once.
+        The first to end rather than to begin, so that the result does not depend on how the text
+        is split.
         """
         for number, letter in enumerate(text, start=1):
             found = [len(word.text) for word in self._words if word.step(letter)]
@@ -29,13 +29,13 @@ class Stops:
         return None
 
     @property
-    def begun(self) -> int:
-        """Characters at the end of the text that may become a stop string."""
+    def pending(self) -> int:
+        """Number of characters at the end of the text that may become a stop string."""
         return max((word.seen for word in self._words), default=0)
 
 
 class _Word:
-    """One stop string, and how many of its characters the text ends with."""
+    """One stop string; `seen` of its characters are at the end of the text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -43,7 +43,7 @@ class _Word:
         self._shorter = _borders(text)
 
     def step(self, letter: str) -> bool:
-        """Whether the text with `letter` ends with the whole of it."""
+        """Whether the text, extended by `letter`, ends with the stop string."""
         seen = self.seen
         while seen and self.text[seen] != letter:
             seen = self._shorter[seen]
@@ -52,7 +52,7 @@ class _Word:
 
 
 def _borders(text: str) -> list[int]:
-    """For each length of a beginning of `text`, that of its longest end that it begins with too."""
+    """For each prefix of `text`, the length of its longest proper prefix that is also a suffix."""
     borders = [0, 0]
     longest = 0
     for letter in text[1:]:

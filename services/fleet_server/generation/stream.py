@@ -1,4 +1,4 @@
-"""One running answer: from the engine's thread to text on the event loop; used by chat.routes."""
+"""Turns the engine's steps into a stream of text on the event loop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fleet_server.protocols import ChatModel, Finish, Generation, Prompt, Sampli
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """New text; `finish` is set on the last piece."""
+class TextUpdate:
+    """New text; `finish` is set on the last update."""
 
     text: str
     finish: Finish | None = None
 
 
-class Answer:
-    """Iterate `pieces` once; `cancel` at any time frees the engine's slot.
+class TokenStream:
+    """One generation. Iterate `updates` once; `cancel` at any time frees the engine's slot.
 
-    An answer of more than `seconds` ends with a Timeout.
+    A generation that takes longer than `seconds` ends with Timeout.
     """
 
     def __init__(
@@ -41,20 +41,20 @@ class Answer:
         self.completion_tokens = 0
         self.first_token_at: float | None = None
         self._generation: Generation = model.submit(prompt, sampling, self._emit)
-        self._deadline = self._loop.call_later(seconds, self._give_up, seconds)
+        self._deadline = self._loop.call_later(seconds, self._time_out, seconds)
 
     def cancel(self) -> None:
         self._deadline.cancel()
         self._generation.cancel()
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Text as it becomes certain. Raises FleetError when the engine failed, after the text that
-        came before."""
+    async def updates(self) -> AsyncIterator[TextUpdate]:
+        """Text that can no longer change. If the engine fails, the text generated so far is
+        yielded before FleetError is raised."""
         finish: Finish | None = None
         error: Exception | None = None
         while finish is None and error is None:
             text = ""
-            for step in await self._waiting():
+            for step in await self._available():
                 error, finish = step.error, step.finish
                 if error is not None:
                     break
@@ -71,28 +71,30 @@ class Answer:
             elif error is not None:
                 text += self._text.rest()
             if text or finish is not None:
-                yield Piece(text, finish)
+                yield TextUpdate(text, finish)
         if error is not None and finish is None:
-            raise _readable(error)
+            raise _fleet_error(error)
 
-    async def _waiting(self) -> list[Step]:
+    async def _available(self) -> list[Step]:
+        """At least one step, and those already queued: one event for several steps is cheaper."""
         steps = [await self._steps.get()]
         while not self._steps.empty():
             steps.append(self._steps.get_nowait())
         return steps
 
-    def _give_up(self, seconds: float) -> None:
-        error = Timeout(f"The answer took longer than {seconds:g} seconds.")
+    def _time_out(self, seconds: float) -> None:
+        error = Timeout(f"The response took longer than {seconds:g} seconds.")
         self._steps.put_nowait(Step((), error=error))
 
     def _emit(self, step: Step) -> None:
         try:
             self._loop.call_soon_threadsafe(self._steps.put_nowait, step)
-        except RuntimeError:  # the loop is closed: nobody reads any more
+        except RuntimeError:  # the loop is closed, so there is no reader
             self._generation.cancel()
 
 
-def _readable(error: Exception) -> FleetError:
+def _fleet_error(error: Exception) -> FleetError:
+    # The text of an engine's exception may hold paths or prompts, so clients do not get it.
     if isinstance(error, FleetError):
         return error
     failure = InternalError("The engine failed while answering this request.")

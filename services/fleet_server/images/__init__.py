@@ -1,6 +1,6 @@
-"""Images of chat messages: from an address a client sent to an RGB picture; used by chat.routes.
+"""Images of chat messages: from a URL in a request to an RGB picture.
 
-Pillow is imported when the first image is read: a server without vision needs none.
+Pillow is imported with the first image, so that a server without vision does not need it.
 """
 
 from fleet_server.images.loader import ImageLoader

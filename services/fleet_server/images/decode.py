@@ -1,6 +1,6 @@
-"""Decodes an image file into an upright RGB picture; called by the loader in a worker thread.
+"""Decodes an image file into an upright RGB picture.
 
-The number of pixels is read from the header and checked before anything is decoded.
+The number of pixels is checked in the header before anything is decoded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WHITE = (255, 255, 255)
 
 
 def to_rgb(content: bytes, max_pixels: int) -> Any:
-    """An RGB `PIL.Image.Image`: EXIF orientation applied, transparency laid on white.
+    """An RGB `PIL.Image.Image`: EXIF orientation applied, transparency composed on white.
 
     Raises BadRequest when it cannot be decoded, has more pixels or is animated.
     """
@@ -25,7 +25,7 @@ def to_rgb(content: bytes, max_pixels: int) -> Any:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many(None, max_pixels) from error
-    except Exception as error:  # Pillow's plugins raise whatever a broken file leads them to
+    except Exception as error:  # Pillow's plugins raise many types for broken files
         raise _undecodable() from error
     with image:
         width, height = image.size
@@ -47,7 +47,7 @@ def _upright(image: Any) -> Any:
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip rather than scale
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow clips it to 8 bits instead of scaling
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
         picture = image.convert("RGBA")
@@ -58,12 +58,14 @@ def _upright(image: Any) -> Any:
 
 def _undecodable() -> BadRequest:
     return BadRequest(
-        f"The image cannot be decoded; {', '.join(FORMATS)} files are read.", code="invalid_image"
+        f"The image cannot be decoded; supported formats: {', '.join(FORMATS)}.",
+        code="invalid_image",
     )
 
 
 def _too_many(size: tuple[int, int] | None, max_pixels: int) -> BadRequest:
-    shown = f"{size[0]} x {size[1]} pixels" if size else "far too many pixels"
+    shown = f"{size[0]} x {size[1]} pixels" if size else "too many pixels"
     return BadRequest(
-        f"The image has {shown}; at most {max_pixels} in all are accepted.", code="image_too_large"
+        f"The image has {shown}; at most {max_pixels} pixels in total are accepted.",
+        code="image_too_large",
     )

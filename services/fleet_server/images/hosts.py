@@ -1,23 +1,26 @@
-"""Which hosts images may be fetched from: public ones, or those of a list, private ones included.
+"""Decides which hosts images may be fetched from: public ones, or those of a list.
 
-The decision is about a host together with each address it resolved to, and is made again for every
+A decision concerns a host together with each address it resolves to, and is made again for every
 redirect.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fleet_contract.errors import BadRequest
-from fleet_server.images.addresses import IpAddress, Permitted, embedded
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Permitted = Callable[[IpAddress], bool]
 
 EVERY_PUBLIC = "*"
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Hosts:
-    """`allowed` holds names, addresses and CIDR blocks, and `*` for what `public` permits; where it
-    is empty, that is all."""
+    """`allowed` holds names, addresses and CIDR blocks, and `*` for the addresses that `public`
+    permits; empty means `*`."""
 
     def __init__(self, allowed: Sequence[str], public: Permitted) -> None:
         self._public = public
@@ -27,31 +30,65 @@ class Hosts:
         self._networks = [network for each in allowed if (network := _network(each)) is not None]
 
     def check(self, host: str, addresses: Sequence[IpAddress]) -> None:
-        """Raises BadRequest unless a connection to `host` may go to each of its addresses."""
+        """Raise BadRequest unless a connection to `host` may use each of its addresses."""
         if all(self.permits(host, address) for address in addresses):
             return
         if self._every_public:
             raise BadRequest(
-                "The image's address leads into a private network.", code="image_fetch_failed"
+                "The image's URL leads into a private network.", code="image_fetch_failed"
             )
         raise BadRequest(
-            "The image's host is not among those this server fetches from.",
+            "The image's host is not on this server's list of allowed hosts.",
             code="image_fetch_failed",
         )
 
     def permits(self, host: str, address: IpAddress) -> bool:
-        """Whether one address of `host` may be connected to.
+        """Whether a connection to `host` may use `address`.
 
-        A listed name may have any address of a network, but none that is special to every machine
-        (link-local, multicast, unspecified): a cloud's metadata service needs a block of its own.
+        A listed name may have a private address, but not a link-local, multicast or unspecified
+        one: a cloud's metadata service must be listed by its address.
         """
         if self._every_public and self._public(address):
             return True
         if not self._listed:
             return False
-        if any(_plain(address) in network for network in self._networks):
+        if any(_unmapped(address) in network for network in self._networks):
             return True
-        return host.lower().rstrip(".") in self._names and _is_of_a_network(address)
+        return host.lower().rstrip(".") in self._names and _is_routable(address)
+
+
+def is_public(address: IpAddress) -> bool:
+    """Whether `address`, and every IPv4 address embedded in it, is on the public internet.
+
+    Not public: what the IANA registries of special-purpose addresses list as not globally
+    reachable, and multicast and reserved ranges.
+    """
+    return all(_is_public(part) for part in (address, *embedded(address)))
+
+
+def embedded(address: IpAddress) -> list[IpAddress]:
+    """IPv4 addresses inside an IPv6 one: mapped (RFC 4291), 6to4 (RFC 3056), Teredo (RFC 4380)
+    and NAT64 (RFC 6052)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    found: list[IpAddress] = list(address.teredo or ())
+    found += [inner for inner in (address.ipv4_mapped, address.sixtofour) if inner is not None]
+    if address in NAT64:
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return found
+
+
+def _is_public(address: IpAddress) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.is_site_local:
+            return False
+        if address in NAT64:
+            return True  # its embedded address decides
+    special = (
+        address.is_private, address.is_loopback, address.is_link_local, address.is_multicast,
+        address.is_reserved, address.is_unspecified,
+    )  # fmt: skip
+    return address.is_global and not any(special)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
@@ -61,12 +98,12 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return None
 
 
-def _plain(address: IpAddress) -> IpAddress:
-    """The IPv4 address of a mapped one (RFC 4291), which goes to the very same host."""
+def _unmapped(address: IpAddress) -> IpAddress:
+    """The IPv4 address of a mapped one (RFC 4291), which is the same host."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_of_a_network(address: IpAddress) -> bool:
+def _is_routable(address: IpAddress) -> bool:
     return not any(
         part.is_link_local or part.is_multicast or part.is_unspecified
         for part in (address, *embedded(address))

@@ -1,26 +1,27 @@
-"""ImageLoader: one image address of a chat request to one picture."""
+"""Loads images from data URLs (RFC 2397) and, if the spec allows it, from http(s) URLs."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from fleet_contract.errors import BadRequest, FleetError
+from fleet_contract.errors import BadRequest, FleetError, TooLarge
 from fleet_contract.spec import ModelSpec
-from fleet_server.images import data_url, decode
-from fleet_server.images.addresses import Permitted, is_public
-from fleet_server.images.fetch import Fetcher
-from fleet_server.images.resolve import Resolve, resolve
+from fleet_server.images import decode
+from fleet_server.images.fetch import Fetcher, Resolve, resolve
+from fleet_server.images.hosts import Permitted, is_public
 
 DECODERS = 2
-"""Images decoded at the same time; each may need a few bytes for each of `max_pixels`."""
+"""Images decoded at the same time; each may need several bytes per pixel of `max_pixels`."""
 SCHEMES = ("http", "https")
 
 
 class ImageLoader:
-    """Reads data URLs, and http(s) addresses where the spec allows them."""
+    """Loads one image at a time from its URL."""
 
     def __init__(
         self, spec: ModelSpec, permitted: Permitted = is_public, resolver: Resolve = resolve
@@ -30,9 +31,9 @@ class ImageLoader:
         self._pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="image")
 
     async def load(self, url: str, param: str | None = None) -> Any:
-        """The picture at `url`, an RGB `PIL.Image.Image` turned upright.
+        """The picture at `url`, an upright RGB `PIL.Image.Image`.
 
-        Raises BadRequest or TooLarge with `param`, the place of the address in the request.
+        Raises BadRequest or TooLarge with `param`, the place of the URL in the request.
         """
         try:
             return await self._load(url)
@@ -43,13 +44,15 @@ class ImageLoader:
     async def _load(self, url: str) -> Any:
         scheme = url.partition(":")[0].lower()
         if scheme == "data":
-            content = await self._run(data_url.read, url, self._settings.max_bytes)
+            content = await self._run(read_data_url, url, self._settings.max_bytes)
         elif scheme not in SCHEMES:
-            raise BadRequest("An image address must be a data: URL or begin with http(s)://.")
+            raise BadRequest(
+                "An image's URL must be a data: URL, or begin with http:// or https://."
+            )
         elif not self._settings.allow_remote:
             raise BadRequest(
-                "This server reads no images from other addresses; send a data: URL. Whoever runs "
-                "it can allow them with ALLOW_REMOTE_IMAGES=1 (`images.allowRemote: true`).",
+                "This server does not fetch images; send a data: URL. The operator of the server "
+                "can allow it with ALLOW_REMOTE_IMAGES=1 (`images.allowRemote: true`).",
                 code="remote_images_off",
             )
         else:
@@ -59,3 +62,30 @@ class ImageLoader:
     async def _run(self, function: Any, *args: Any) -> Any:
         work = functools.partial(function, *args)
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def read_data_url(url: str, max_bytes: int) -> bytes:
+    """The bytes in `data:image/...;base64,...`.
+
+    Raises BadRequest for any other data URL, TooLarge beyond `max_bytes`.
+    """
+    head, comma, body = url.partition(",")
+    media_type, *parameters = head[len("data:") :].split(";")
+    if not comma or "base64" not in parameters[-1:]:
+        raise BadRequest(
+            "An image's data URL must be base64: data:image/png;base64,...", code="invalid_image"
+        )
+    if not media_type.lower().startswith("image/"):
+        raise BadRequest(
+            "An image's data URL must have an image type, such as image/png.", code="invalid_image"
+        )
+    # Check the decoded size before decoding.
+    size = len(body) * 3 // 4 - body[-2:].count("=")
+    if size > max_bytes:
+        raise TooLarge(f"The image has {size} bytes; at most {max_bytes} are accepted.")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(
+            f"The image's data URL is not valid base64: {error}.", code="invalid_image"
+        ) from None

@@ -1,1 +1,1 @@
-"""Rerank over HTTP: how well documents answer a query, in the shapes existing clients know."""
+"""Rerank over HTTP, in the formats of Jina, Cohere, llama.cpp and text-embeddings-inference."""

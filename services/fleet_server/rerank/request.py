@@ -1,4 +1,4 @@
-"""The bodies of the rerank routes: strict types in, one frozen request out."""
+"""Parses and validates the bodies of the rerank routes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fleet_web.errors import from_validation
 
 @dataclass(frozen=True, slots=True)
 class RerankRequest:
-    """What a client asked, checked. `param` is the field the documents came in; `plain` asks for
-    text-embeddings-inference's answer."""
+    """A validated request. `param` is the field that holds the documents; `plain` selects the
+    response format of text-embeddings-inference."""
 
     query: str
     documents: list[str]
@@ -40,7 +40,7 @@ def parse(body: Mapping[str, Any], spec: ModelSpec) -> RerankRequest:
     except ValidationError as error:
         raise from_validation(error, body) from None
     if given.documents is not None and given.texts is not None:
-        raise BadRequest("Give 'documents' or 'texts', not both.", param="texts")
+        raise BadRequest("Use either 'documents' or 'texts', not both.", param="texts")
     param = "documents" if given.texts is None else "texts"
     documents = _documents(given)
     _check_texts(given.query, documents, param, spec.limits)

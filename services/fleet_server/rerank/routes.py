@@ -1,4 +1,4 @@
-"""POST /v1/rerank and its other spellings; one handler tells the forms apart by their fields."""
+"""POST /v1/rerank and its aliases; the fields of a request determine its format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers rerank requests with the server's model: admission, batches, metrics."""
+"""Serves rerank requests: admission, tokenisation, batches, metrics."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import time
 from fastapi import Request, Response
 
 from fleet_contract.api.rerank import RerankBody
-from fleet_contract.errors import Timeout
+from fleet_contract.errors import PromptTooLong, Timeout
 from fleet_server.admission import Slot
 from fleet_server.batching.batcher import Batcher
 from fleet_server.protocols import RerankModel
-from fleet_server.rerank.answer import body as answer_body
-from fleet_server.rerank.prepare import prepare
+from fleet_server.rerank.render import render
 from fleet_server.rerank.request import RerankRequest, parse
 from fleet_server.state import ServerState
 from fleet_server.unknown_fields import count_ignored
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class RerankService:
-    """Built with the routes; its batcher starts with the first request, when there is a model."""
+    """Created with the routes; its batcher starts with the first request to the loaded model."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
@@ -44,7 +43,7 @@ class RerankService:
         return await run_while_connected(request, self._admitted(asked, model))
 
     def close(self) -> None:
-        """Stop the batcher's thread."""
+        """Stop the batcher's threads."""
         if self._batcher is not None:
             self._batcher.close()
 
@@ -56,7 +55,7 @@ class RerankService:
                 async with asyncio.timeout(seconds):
                     return await self._work(asked, model, slot)
             except TimeoutError:
-                raise Timeout(f"The answer took longer than {seconds:g} seconds.") from None
+                raise Timeout(f"The response took longer than {seconds:g} seconds.") from None
 
     async def _work(self, asked: RerankRequest, model: RerankModel, slot: Slot) -> Response:
         server, started = self._server, time.monotonic()
@@ -73,7 +72,7 @@ class RerankService:
             queue_ms=round(slot.queue_ms, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )
-        content = answer_body(logits, asked, server.spec.model, tokens)
+        content = render(logits, asked, server.spec.model, tokens)
         return json_response(content, headers=server.headers(slot))
 
     def _batcher_of(self, model: RerankModel) -> Batcher:
@@ -83,3 +82,31 @@ class RerankService:
                 model, model.score, server.spec, server.admission.max_concurrent
             )
         return self._batcher
+
+
+def prepare(asked: RerankRequest, model: RerankModel) -> list[list[int]]:
+    """Token ids of each pair.
+
+    Raises PromptTooLong for a pair that exceeds the model's length and may not be truncated, and
+    for a query that leaves no space for a document.
+    """
+    pairs = model.tokenize_pairs(asked.query, asked.documents)
+    long = [number for number, ids in enumerate(pairs) if len(ids) > model.max_tokens]
+    if not long:
+        return pairs
+    if not asked.truncate:
+        raise PromptTooLong(
+            f"'{asked.param}[{long[0]}]' has {len(pairs[long[0]])} tokens together with the query; "
+            f'this model reads at most {model.max_tokens}. Send "truncate": true to truncate it.',
+            param=asked.param,
+        )
+    alone = len(model.tokenize_pairs(asked.query, [""])[0])
+    if alone >= model.max_tokens:
+        raise PromptTooLong(
+            f"'query' has {alone} tokens; this model reads at most {model.max_tokens} of query and "
+            f"document together.",
+            param="query",
+        )
+    for number in long:
+        pairs[number] = model.truncate_pair(pairs[number])
+    return pairs

@@ -1,1 +1,1 @@
-"""OpenAI's responses over HTTP: a chat in another shape, of which nothing is kept."""
+"""OpenAI's responses over HTTP, stateless: nothing is stored."""

@@ -1,4 +1,4 @@
-"""The JSON of responses (platform.openai.com/docs/api-reference/responses and -streaming)."""
+"""Renders responses (platform.openai.com/docs/api-reference/responses and -streaming)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fleet_contract.api.responses import (
 )
 from fleet_contract.errors import FleetError
 from fleet_server.generation.render import Renderer
-from fleet_server.generation.stream import Answer, Piece
+from fleet_server.generation.stream import TextUpdate, TokenStream
 from fleet_server.protocols import Finish
 from fleet_server.responses.request import ResponsesRequest
 
@@ -25,23 +25,23 @@ Status = Literal["completed", "incomplete"]
 
 
 class ResponseRenderer(Renderer):
-    """A `response`, or the events in which it comes into being. A stream has no end mark: its last
-    event is `response.completed`, `response.incomplete` or `response.failed`."""
+    """A `response`, or its events. A stream ends with the event `response.completed`,
+    `response.incomplete` or `response.failed`; there is no `[DONE]`."""
 
-    def __init__(self, model: str, asked: ResponsesRequest) -> None:
+    def __init__(self, model: str, parsed: ResponsesRequest) -> None:
         super().__init__("resp_", model)
-        self._asked = asked
+        self._parsed = parsed
         self._item = f"msg_{uuid.uuid4().hex}"
         self._text: list[str] = []
         self._status: Status = "completed"
         self._events = 0
 
-    def whole(self, answer: Answer, text: str, finish: str) -> Response:
+    def whole(self, stream: TokenStream, text: str, finish: str) -> Response:
         status = _status(finish)
-        return self._response(status, self._message(status, text), usage(answer))
+        return self._response(status, self._message(status, text), usage(stream))
 
     def opening(self) -> bytes:
-        """What an answer says before its first word."""
+        """The events before the first text."""
         begun = self._response("in_progress")
         message = self._message("in_progress", None)
         events = [
@@ -52,20 +52,20 @@ class ResponseRenderer(Renderer):
         ]
         return b"".join(events)
 
-    def piece(self, piece: Piece) -> Iterator[bytes]:
-        if piece.text:
-            self._text.append(piece.text)
-            yield self._in_part("response.output_text.delta", delta=piece.text, logprobs=[])
-        if piece.finish is not None:
-            self._status = _status(piece.finish.value)
+    def update(self, update: TextUpdate) -> Iterator[bytes]:
+        if update.text:
+            self._text.append(update.text)
+            yield self._in_part("response.output_text.delta", delta=update.text, logprobs=[])
+        if update.finish is not None:
+            self._status = _status(update.finish.value)
 
-    def closing(self, answer: Answer) -> Iterator[bytes]:
+    def closing(self, stream: TokenStream) -> Iterator[bytes]:
         text = "".join(self._text)
         message = self._message(self._status, text)
         yield self._in_part("response.output_text.done", text=text, logprobs=[])
         yield self._in_part("response.content_part.done", part=_part(text))
         yield self._event("response.output_item.done", output_index=0, item=message)
-        whole = self._response(self._status, message, usage(answer))
+        whole = self._response(self._status, message, usage(stream))
         yield self._event(f"response.{self._status}", response=whole)
 
     def failure(self, error: FleetError) -> bytes:
@@ -100,7 +100,7 @@ class ResponseRenderer(Renderer):
         used: ResponseUsage | None = None,
         error: Failure | None = None,
     ) -> Response:
-        given, manner = self._asked.given, self._asked.manner
+        given, options = self._parsed.given, self._parsed.options
         return {
             "id": self._id,
             "object": "response",
@@ -119,11 +119,11 @@ class ResponseRenderer(Renderer):
             "previous_response_id": None,
             "reasoning": {"effort": None, "summary": None},
             "store": False,
-            "temperature": manner.temperature,
+            "temperature": options.temperature,
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",
             "tools": [],
-            "top_p": manner.top_p,
+            "top_p": options.top_p,
             "truncation": "disabled",
             "user": given.user,
             "metadata": given.metadata or {},
@@ -131,14 +131,14 @@ class ResponseRenderer(Renderer):
         }
 
 
-def usage(answer: Answer) -> ResponseUsage:
-    """Token counts of an answer."""
+def usage(stream: TokenStream) -> ResponseUsage:
+    """Token counts of a generation."""
     return {
-        "input_tokens": answer.prompt_tokens,
+        "input_tokens": stream.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": answer.completion_tokens,
+        "output_tokens": stream.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+        "total_tokens": stream.prompt_tokens + stream.completion_tokens,
     }
 
 

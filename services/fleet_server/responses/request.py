@@ -1,4 +1,4 @@
-"""The body of POST /v1/responses: strict types in, one frozen request out."""
+"""Parses and validates the body of POST /v1/responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from fleet_contract.api.responses import MOST_METADATA, ResponsesBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import ROLES
-from fleet_server.generation.options import GenerationOptions, check_most, first_given, usual_most
+from fleet_server.generation.options import (
+    GenerationOptions,
+    check_max_tokens,
+    default_max_tokens,
+    first_given,
+)
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
 
@@ -20,10 +25,10 @@ TEXTS = ("input_text", "output_text")
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """What a client asked, checked. `given` is what the answer says of it again."""
+    """A validated request. The response repeats fields of `given`."""
 
     messages: list[Message]
-    manner: GenerationOptions
+    options: GenerationOptions
     given: ResponsesBody
 
 
@@ -39,17 +44,17 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         messages = [{"role": "system", "content": given.instructions}, *messages]
     _check_length(messages, spec)
     defaults = spec.defaults
-    most = usual_most(spec)
+    most = default_max_tokens(spec)
     if given.max_output_tokens is not None:
-        most = check_most(given.max_output_tokens, "max_output_tokens", spec)
-    manner = GenerationOptions(
+        most = check_max_tokens(given.max_output_tokens, "max_output_tokens", spec)
+    options = GenerationOptions(
         max_tokens=most,
         temperature=first_given(given.temperature, defaults.temperature),
         top_p=first_given(given.top_p, defaults.top_p),
         stream=bool(given.stream),
         include_usage=True,
     )
-    return ResponsesRequest(messages, manner, given)
+    return ResponsesRequest(messages, options, given)
 
 
 def read_input(value: Any) -> list[Message]:
@@ -72,7 +77,7 @@ def _message(item: Any, place: str) -> Message:
     kind = item.get("type", "message")
     if kind != "message":
         raise UnsupportedParameter(
-            f"'{place}' is no message: the engines of this server keep no items and call no tools.",
+            f"'{place}' is not a message: this server stores no items and calls no tools.",
             param=f"{place}.type",
         )
     role = item.get("role")
@@ -91,7 +96,7 @@ def _text(part: Any, place: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "input_image":
         raise UnsupportedParameter(
-            "Images are read in chats alone; use /v1/chat/completions.", param=f"{place}.type"
+            "Images are supported by /v1/chat/completions only.", param=f"{place}.type"
         )
     if kind not in TEXTS:
         raise _wrong(f"{place}.type", f"must be one of {', '.join(TEXTS)}")
@@ -115,10 +120,12 @@ def _check_metadata(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, dict) or len(value) > MOST_METADATA:
-        raise _wrong("metadata", f"must be an object of at most {MOST_METADATA} texts")
+        raise _wrong("metadata", f"must be an object of at most {MOST_METADATA} strings")
     for name, text in value.items():
         if not isinstance(text, str) or len(name) > 64 or len(text) > 512:
-            raise _wrong("metadata", "must hold texts of up to 512 characters, named with up to 64")
+            raise _wrong(
+                "metadata", "must have keys of up to 64 and string values of up to 512 characters"
+            )
 
 
 def _wrong(place: str, why: str) -> BadRequest:

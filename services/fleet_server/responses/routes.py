@@ -1,4 +1,4 @@
-"""POST /v1/responses, whole and streamed."""
+"""POST /v1/responses, with and without streaming."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def router(server: ServerState) -> APIRouter:
 
 
 class ResponsesService:
-    """Answers conversations with the server's model and keeps nothing of them."""
+    """Serves stateless responses with the server's model."""
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
-        self._answering = Generator(server, name="response", param="input")
+        self._generator = Generator(server, name="response", param="input")
 
     async def respond(self, request: Request) -> Response:
-        """The answer to a request."""
+        """The response to a request. Raises FleetError."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: ChatModel = server.ready_model()
-        asked = self._check(body, model)
+        parsed = self._check(body, model)
 
         async def prepare() -> tuple[Prompt, Renderer]:
             try:
-                prompt = await server.run_blocking(model.prompt, asked.messages, [])
+                prompt = await server.run_blocking(model.prompt, parsed.messages, [])
             except BadRequest as error:
                 raise BadRequest(error.message, param="input", code=error.code) from error
-            return prompt, ResponseRenderer(server.spec.model, asked)
+            return prompt, ResponseRenderer(server.spec.model, parsed)
 
-        return await self._answering.answer(request, model, asked.manner, prepare)
+        return await self._generator.respond(request, model, parsed.options, prepare)
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ResponsesRequest:
         self._server.check_model_of(body)
-        asked = parse(body, self._server.spec)
+        parsed = parse(body, self._server.spec)
         PARAMETERS.check(body, model.supports, self._server.metrics)
-        return asked
+        return parsed

@@ -1,1 +1,1 @@
-"""From process start to a ready model: weights, engine, warm-up, golden checks."""
+"""Brings a model up: weights, engine, warm-up, golden checks."""

@@ -1,4 +1,4 @@
-"""Checks with known answers that a model must pass before it is called ready."""
+"""Golden checks: inputs with known results that a model must pass before it is ready."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fleet_server.load_error import LoadError
 from fleet_server.protocols import EmbeddingModel
 from fleet_server.startup.warmup import chat_text
 
-ANSWER_TOKENS = 128
+REPLY_TOKENS = 128
 
 
 def check(spec: ModelSpec, model: Any) -> None:
-    """Run every check of the spec. Raises LoadError that shows the first wrong answer."""
+    """Run every check of the spec. Raises LoadError that shows the first wrong result."""
     for golden in spec.golden:
         if spec.task is Task.CHAT and golden.prompt is not None:
             _chat(golden, model)
@@ -22,17 +22,17 @@ def check(spec: ModelSpec, model: Any) -> None:
             _similar(golden, model)
         else:
             raise LoadError(
-                f"A golden check does not fit task {spec.task.value}.",
-                "Chat checks give `prompt` and `contains`, embedding checks `similar`.",
+                f"A golden check does not apply to task {spec.task.value}.",
+                "Use `prompt` and `contains` for chat, `similar` for embedding.",
             )
 
 
 def _chat(golden: GoldenCheck, model: Any) -> None:
-    answer = chat_text(model, golden.prompt or "", ANSWER_TOKENS)
-    if (golden.contains or "").lower() not in answer.lower():
+    reply = chat_text(model, golden.prompt or "", REPLY_TOKENS)
+    if (golden.contains or "").lower() not in reply.lower():
         raise LoadError(
-            f"Golden check failed: the answer to {golden.prompt!r} does not contain "
-            f"{golden.contains!r}, it is {answer[:200]!r}."
+            f"Golden check failed: the reply to {golden.prompt!r} does not contain "
+            f"{golden.contains!r}; it is {reply[:200]!r}."
         )
 
 

@@ -1,7 +1,7 @@
-"""Begins to load a model, whose weights are on disk, while the web app is still being imported.
+"""Starts to load a model whose weights are on disk while the web app is still being imported.
 
-Begun by `command`, taken over by `launch`. Engines build their models outside the interpreter's
-lock, so on a second core the half second that FastAPI takes to import is not lost.
+Engines build their models without holding the interpreter lock, so on a second core the half second
+that the import of FastAPI takes is not lost.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fleet_prepare.prepare import Prepared
     from fleet_server.startup.load import Loaded
 
 
 class HeadStart:
-    """`take` waits for what was begun. The hub's token is none of its business."""
+    """Finds the weights and loads the model in a thread; `prepared` and `take` wait for it.
+
+    It has no access to the hub's token, which only the download may use.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._begun: Future[tuple[Path, Loaded | Exception] | None] = Future()
+        self._prepared: Future[Prepared | None] = Future()
+        self._loaded: Future[Loaded | Exception | None] = Future()
         known = {name: value for name, value in environ.items() if name != "HF_TOKEN"}
         self._thread = threading.Thread(
             target=self._run, args=(known,), name="head-start", daemon=True
@@ -30,40 +35,45 @@ class HeadStart:
         """Start loading."""
         self._thread.start()
 
-    def take(self, folder: Path) -> Loaded | None:
-        """The model from the weights in `folder`; None where it was not begun.
+    def prepared(self) -> Prepared | None:
+        """The weights on disk and their engine; None if incomplete or not searched for."""
+        return self._prepared.result()
 
-        Raises what loading it raised.
+    def take(self, folder: Path) -> Loaded | None:
+        """The model loaded from `folder`, or None if it is another folder or none was loaded.
+
+        Raises the exception that loading it raised.
         """
-        begun = self._begun.result()
-        if begun is None or begun[0] != folder:
+        prepared, loaded = self._prepared.result(), self._loaded.result()
+        if prepared is None or prepared.folder != folder:
             return None
-        if isinstance(begun[1], Exception):
-            raise begun[1]
-        return begun[1]
+        if isinstance(loaded, Exception):
+            raise loaded
+        return loaded
 
     def _run(self, environ: dict[str, str]) -> None:
+        from fleet_contract import launch
+        from fleet_prepare import machine
+        from fleet_prepare.prepare import find
+        from fleet_server.settings import ServerSettings
+        from fleet_server.startup.load import load
+        from fleet_weights.store import Store
+
+        prepared = None
         try:
-            self._begun.set_result(_load(environ))
-        except Exception:  # a bad setting, weights that are not there: told where they belong
-            self._begun.set_result(None)
-
-
-def _load(environ: Mapping[str, str]) -> tuple[Path, Loaded | Exception] | None:
-    from fleet_contract import launch
-    from fleet_prepare import machine
-    from fleet_prepare.prepare import find
-    from fleet_server.settings import ServerSettings
-    from fleet_server.startup.load import load
-    from fleet_weights.store import Store
-
-    spec, settings = launch.decode(environ), ServerSettings.read(environ)
-    if spec.handler is not None:
-        return None
-    found = find(spec, Store.of(environ), machine.here(environ))
-    if found is None:
-        return None
-    try:
-        return found.folder, load(spec, found.folder, settings.threads, found.choice)
-    except Exception as error:
-        return found.folder, error
+            spec, settings = launch.decode(environ), ServerSettings.read(environ)
+            if spec.handler is None:
+                prepared = find(spec, Store.of(environ), machine.here(environ))
+        except Exception:
+            # A bad setting or incomplete weights: the launcher meets the same error and reports it.
+            prepared = None
+        self._prepared.set_result(prepared)
+        if prepared is None:
+            self._loaded.set_result(None)
+            return
+        try:
+            model = load(spec, prepared.folder, settings.threads, prepared.choice)
+        except Exception as error:
+            self._loaded.set_result(error)
+        else:
+            self._loaded.set_result(model)

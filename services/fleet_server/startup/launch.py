@@ -1,7 +1,7 @@
-"""Brings a server up: web app at once, then the weights, the model, warm-up and golden checks.
+"""Starts a server: the web app first, then weights, model, warm-up and golden checks.
 
-Called by the command line. Probes answer from the first moment; a model that cannot be loaded ends
-the process with status 3 and the reason as the last log line.
+Probes respond from the start. If the model cannot be loaded, the process ends with status 3 and the
+reason as its last log line.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def run(
 
 
 def prepare(environ: Mapping[str, str]) -> int:
-    """Bring the model up once, without a web app, and end; the process's exit status.
+    """Bring the model up once, without a web app; returns the process's exit status.
 
-    What an engine keeps beside the weights is there then, for servers that may only read them.
-    Raises ValueError on a bad setting.
+    Engines write their caches next to the weights, for servers with read-only access. Raises
+    ValueError on a bad setting.
     """
     state, launcher = _parts(ServerSettings.read(environ), environ)
     asyncio.run(launcher.bring_up())
@@ -80,8 +80,8 @@ def _parts(
     for name, reason in without_effect(spec, environ).items():
         event(logger, "setting_ignored", level=logging.WARNING, setting=name, reason=reason)
     state = ServerState(spec, WORKERS)
-    weights = WeightsStage(spec, Store.of(environ), environ)
-    # Only the download may use it: from here on nothing in this process can pass it on.
+    weights = WeightsStage(spec, Store.of(environ), environ, head_start)
+    # Only the download may use the token: from here on no other code of the process can leak it.
     os.environ.pop("HF_TOKEN", None)
     return state, Launcher(state, settings.threads, weights, head_start)
 
@@ -93,14 +93,14 @@ def _status(state: ServerState, launcher: Launcher) -> int:
             logger, "load_failed", level=logging.ERROR,
             model=state.spec.model, stage=launcher.failed_stage, message=launcher.failure,
         )  # fmt: skip
-        # Native threads of a half-loaded engine must not hold the exit back.
+        # os._exit, since native threads of a partly loaded engine would block a normal exit.
         logging.shutdown()
         os._exit(LOAD_FAILED_STATUS)
     return 0
 
 
 class Launcher:
-    """Loads the model in the background of the web app's life."""
+    """Loads the model in the background while the web app runs."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Launcher:
             self._state.close()
 
     async def bring_up(self) -> None:
-        """Weights, model, warm-up, golden checks; what fails is told and ends the server."""
+        """Weights, model, warm-up, golden checks; a failure is reported and ends the server."""
         state, spec, stages = self._state, self._state.spec, self._state.stages
         stages.record("start", process_age())
         stages.begin("fetch")
@@ -152,7 +152,7 @@ class Launcher:
         except (LoadError, WeightsError) as error:
             self._fail(str(error))
         except MemoryError:
-            self._fail(f"{spec.model} does not fit the memory. Use a smaller model or dtype.")
+            self._fail(f"{spec.model} does not fit into memory. Use a smaller model or dtype.")
         except Exception as error:
             logger.exception("the model could not be brought up")
             self._fail(f"{spec.model} could not be brought up: {error}")
@@ -201,7 +201,7 @@ class Launcher:
 
 
 def process_age() -> float:
-    """Seconds since this process was started, interpreter start included where /proc tells."""
+    """Seconds since the start of this process; without /proc, its CPU time."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
         uptime = float(Path("/proc/uptime").read_text().split()[0])

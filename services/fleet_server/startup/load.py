@@ -1,6 +1,6 @@
-"""From a spec and a chosen engine to a loaded model: import the engine, build it.
+"""Imports the chosen engine and builds the model.
 
-The only module of the server that imports engines, and only the chosen one.
+The only module of the server that imports engines.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fleet_contract.installation import install_command
 from fleet_contract.spec import ModelSpec, Task
@@ -31,7 +31,7 @@ PROTOCOLS: dict[Task, type] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model, how it was chosen and the seconds it took to import and build."""
+    """A model, the choice of its engine, and the seconds it took to import and build."""
 
     model: Any
     choice: Choice
@@ -40,7 +40,7 @@ class Loaded:
 
 
 def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
-    """Import the engine and build the model. Raises LoadError with what to do."""
+    """Import the engine and build the model. Raises LoadError and MemoryError."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
         device=choice.device, reason=choice.reason,
@@ -56,12 +56,23 @@ def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
     except Exception as error:
         logger.exception("the engine could not load %s", spec.model)
         raise LoadError(f"{spec.model} could not be loaded: {error}") from error
-    if not isinstance(model, PROTOCOLS[spec.task]):
+    protocol = PROTOCOLS[spec.task]
+    if missing := [name for name in members(protocol) if not hasattr(model, name)]:
         raise LoadError(
-            f"{choice.factory} does not implement {PROTOCOLS[spec.task].__name__}.",
-            "See fleet_server/protocols.py for its methods.",
+            f"{choice.factory} does not implement {protocol.__name__}: it has no "
+            f"{', '.join(missing)}.",
+            "fleet_server/protocols.py describes the members.",
         )
     return Loaded(model, choice, imported - started, time.monotonic() - imported)
+
+
+def members(protocol: type) -> list[str]:
+    """Names of the attributes and methods of a protocol, in the order of their definition."""
+    names: dict[str, None] = {}
+    for base in reversed(protocol.__mro__):
+        if getattr(base, "_is_protocol", False) and base is not Protocol:
+            names |= dict.fromkeys((*base.__annotations__, *vars(base)))
+    return [name for name in names if not name.startswith("_")]
 
 
 def _factory(choice: Choice) -> Any:

@@ -1,5 +1,4 @@
-"""What a server runs with, for its log: the settings that decide its speed, and those without an
-effect here."""
+"""The event `runtime_config`: settings that determine a server's speed, and ineffective ones."""
 
 from __future__ import annotations
 
@@ -16,8 +15,11 @@ VECTORS = (Task.EMBEDDING, Task.RERANK)
 
 
 def runtime_config(spec: ModelSpec, model: Any, choice: Choice, threads: int) -> dict[str, Any]:
-    """Fields of the event `runtime_config`. `requests_at_once` is how many run before others wait,
-    `passes_at_once` how many passes of an encoder they share."""
+    """Fields of the event `runtime_config`.
+
+    `requests_at_once` requests run before others wait; those of an encoder share
+    `passes_at_once` passes.
+    """
     passes = passes_at_once(spec, model) if spec.task in VECTORS else None
     return {
         "model": spec.model,
@@ -34,8 +36,8 @@ def runtime_config(spec: ModelSpec, model: Any, choice: Choice, threads: int) ->
 
 
 def without_effect(spec: ModelSpec, environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables and fields that are set and change nothing for this model, and why."""
+    """Variables and fields that are set but have no effect for this model, with the reason."""
     found = retired(environ)
     if spec.batching.window_ms and spec.task not in VECTORS:
-        found["batching.windowMs"] = f"{spec.task.value} requests never wait for company"
+        found["batching.windowMs"] = f"{spec.task.value} requests do not wait for a batch"
     return found

@@ -1,4 +1,4 @@
-"""Runs a model before it is called ready, so that the first client does not pay for it."""
+"""Warms up a model before it is ready, so that the first request is not slower than others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = "A model that has run once answers its first client faster."
 
 
 def warm(spec: ModelSpec, model: Any) -> None:
-    """As many passes as `spec.warmup` says. Raises what the model raises."""
+    """Run the passes configured in `spec.warmup`. Raises what the model raises."""
     if not spec.warmup.enabled:
         return
     started = time.monotonic()
@@ -41,7 +41,7 @@ def warm(spec: ModelSpec, model: Any) -> None:
 
 
 def chat_text(model: ChatModel, content: str, max_tokens: int) -> str:
-    """The greedy answer to one user message."""
+    """The greedy reply to one user message."""
     prompt = model.prompt([{"role": "user", "content": content}], [])
     return model.decode(_generate(model, [prompt], max_tokens)[0])
 
@@ -62,25 +62,25 @@ def _rerank(model: RerankModel, batch_size: int, at_once: int) -> None:
 
 
 def _together(run: Callable[[], Any], at_once: int) -> None:
-    """One pass in each of the threads that will run some: kernels and buffers are each thread's."""
+    """Run `at_once` passes at the same time: kernels and buffers belong to a thread."""
     if at_once == 1:
         run()
         return
     with ThreadPoolExecutor(at_once, thread_name_prefix="warm") as pool:
-        for running in [pool.submit(run) for _ in range(at_once)]:
-            running.result()
+        for future in [pool.submit(run) for _ in range(at_once)]:
+            future.result()
 
 
 def _generate(model: ChatModel, prompts: list[Prompt], max_tokens: int) -> list[list[int]]:
-    answers = [_Collector() for _ in prompts]
+    collectors = [_Collector() for _ in prompts]
     sampling = Sampling(max_tokens=max_tokens, temperature=0)
-    for prompt, answer in zip(prompts, answers, strict=True):
-        model.submit(prompt, sampling, answer)
-    return [answer.wait() for answer in answers]
+    for prompt, collector in zip(prompts, collectors, strict=True):
+        model.submit(prompt, sampling, collector)
+    return [collector.wait() for collector in collectors]
 
 
 class _Collector:
-    """Gathers the steps of one answer; called from the engine's thread."""
+    """Collects the tokens of one generation; called from the engine's thread."""
 
     def __init__(self) -> None:
         self._ids: list[int] = []

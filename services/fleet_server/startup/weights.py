@@ -1,7 +1,7 @@
-"""The first stage of a server's start: weights an engine reads, on disk.
+"""The first stage of a server's start: weights on disk in a format that an engine reads.
 
-They are downloaded where that is allowed, and converted where no engine reads them as they are.
-Both run in a thread that does not hold the process back and ends soon after `stop`.
+They are downloaded if allowed and converted if necessary, in a daemon thread that ends soon after
+`stop`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fleet_prepare import machine
 from fleet_prepare.prepare import Prepared, find, prepare
 from fleet_prepare.stage import Stage
 from fleet_server.stages import Transfer
+from fleet_server.startup.head_start import HeadStart
 from fleet_web.logs import event
 from fleet_weights.store import Store
 
@@ -30,15 +31,21 @@ STOP_SECONDS = 5.0
 NAMES = {Stage.FETCHING: "weights_fetch", Stage.CONVERTING: "weights_conversion"}
 ENDED = {Stage.FETCHING: "weights_fetched", Stage.CONVERTING: "weights_converted"}
 
-
 OnStage = Callable[[Stage, Transfer], None]
-"""Hears of each stage as it begins, from the thread that works, and of the bytes to come."""
+"""Called from the working thread when a stage begins, with the progress of its bytes."""
 
 
 class WeightsStage:
     """`environ` is the process's: AUTO_DOWNLOAD_MODELS, HF_TOKEN, HF_ENDPOINT, proxies."""
 
-    def __init__(self, spec: ModelSpec, store: Store, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        store: Store,
+        environ: Mapping[str, str],
+        head_start: HeadStart | None = None,
+    ) -> None:
+        self._head_start = head_start
         self._spec = spec
         self._store = store
         self._environ = dict(environ)
@@ -49,30 +56,35 @@ class WeightsStage:
 
     async def run(self, on_stage: OnStage) -> Prepared:
         """The weights and the engine that reads them. Raises CannotServe and WeightsError."""
-        found = await asyncio.to_thread(find, self._spec, self._store, self._machine)
+        found = await asyncio.to_thread(self._find)
         return found if found is not None else await self._in_thread(on_stage)
 
+    def _find(self) -> Prepared | None:
+        # The head start has searched the store already, unless it failed or was not possible.
+        found = self._head_start.prepared() if self._head_start is not None else None
+        return found or find(self._spec, self._store, self._machine)
+
     async def stop(self) -> None:
-        """End a running download, which keeps what it has, or conversion."""
+        """End a running download, which keeps its files, or a running conversion."""
         self._stop.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
     def _in_thread(self, on_stage: OnStage) -> asyncio.Future[Prepared]:
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Prepared] = loop.create_future()
+        result: asyncio.Future[Prepared] = loop.create_future()
 
         def work() -> None:
             try:
                 prepared = self._prepare(on_stage)
             except Exception as error:
-                _tell(loop, answer, lambda error=error: answer.set_exception(error))  # type: ignore[misc]
+                _resolve(loop, result, lambda error=error: result.set_exception(error))  # type: ignore[misc]
             else:
-                _tell(loop, answer, lambda: answer.set_result(prepared))
+                _resolve(loop, result, lambda: result.set_result(prepared))
 
         self._thread = threading.Thread(target=work, name="weights", daemon=True)
         self._thread.start()
-        return answer
+        return result
 
     def _prepare(self, on_stage: OnStage) -> Prepared:
         steps = _Steps(self._spec, on_stage)
@@ -85,7 +97,7 @@ class WeightsStage:
 
 
 class _Steps:
-    """Logs the stages and how far each is."""
+    """Logs the stages and their progress."""
 
     def __init__(self, spec: ModelSpec, on_stage: OnStage) -> None:
         self._spec = spec
@@ -95,7 +107,7 @@ class _Steps:
         self._began = self._logged_at = 0.0
 
     def report(self, stage: Stage, done: int, total: int | None) -> None:
-        """Bytes done in a stage; the first report of one begins it."""
+        """Bytes done in a stage, which begins with its first report."""
         if stage is not self._stage:
             self._begin(stage)
         self._transfer.update(done, total)
@@ -104,7 +116,7 @@ class _Steps:
             event(logger, NAMES[stage], model=self._spec.model, **self._transfer.body())
 
     def end(self, folder: Path | None = None) -> None:
-        """The running stage has ended; its weights lie in `folder` where it was the last."""
+        """Log the end of the running stage; `folder` holds the weights after the last stage."""
         if self._stage is None:
             return
         where: dict[str, Any] = {} if folder is None else {"path": str(folder)}
@@ -131,16 +143,16 @@ def download_allowed(environ: Mapping[str, str]) -> bool:
         raise ValueError(f"AUTO_DOWNLOAD_MODELS={raw!r}: {error}") from error
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Prepared], tell: Callable[[], None]
+def _resolve(
+    loop: asyncio.AbstractEventLoop, result: asyncio.Future[Prepared], resolve: Callable[[], None]
 ) -> None:
-    """Nobody listens any more where the server is stopping."""
+    """Call `resolve` on the loop, unless the server is stopping."""
 
-    def if_wanted() -> None:
-        if not answer.done():
-            tell()
+    def unless_cancelled() -> None:
+        if not result.done():
+            resolve()
 
     try:
-        loop.call_soon_threadsafe(if_wanted)
-    except RuntimeError:
+        loop.call_soon_threadsafe(unless_cancelled)
+    except RuntimeError:  # the loop is closed
         logger.debug("the server stopped while weights were fetched")

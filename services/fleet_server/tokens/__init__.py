@@ -1,1 +1,1 @@
-"""llama.cpp's /tokenize and /detokenize, for every model that reads text."""
+"""llama.cpp's /tokenize and /detokenize, for models that read text."""

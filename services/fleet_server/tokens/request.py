@@ -1,4 +1,4 @@
-"""The bodies of /tokenize and /detokenize, in llama.cpp's shapes; strict types in."""
+"""Parses and validates the bodies of /tokenize and /detokenize, in llama.cpp's format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from fleet_web.errors import from_validation
 
 MAX_TOKENS = 1_000_000
 
-
 Kind = TypeVar("Kind", bound=Body)
 
 
@@ -28,7 +27,7 @@ def parse_tokenize(raw: Mapping[str, Any], most_chars: int) -> TokenizeBody:
         )
     if not given.parse_special:
         raise UnsupportedParameter(
-            "'parse_special' false is not honoured: special tokens in a text are read as such.",
+            "'parse_special' false is not supported: special tokens in a text are always parsed.",
             param="parse_special",
         )
     return given
@@ -44,8 +43,7 @@ def parse_detokenize(raw: Mapping[str, Any], vocab_size: int) -> list[int]:
     for number, token in enumerate(tokens):
         if type(token) is not int or not 0 <= token < vocab_size:
             raise BadRequest(
-                f"'tokens[{number}]' must be a token id, a whole number from 0 to "
-                f"{vocab_size - 1}.",
+                f"'tokens[{number}]' must be a token id, an integer from 0 to {vocab_size - 1}.",
                 param="tokens",
                 code="invalid_value" if type(token) is not int else None,
             )

@@ -1,4 +1,4 @@
-"""POST /tokenize and /detokenize; mounted by `app` for models that read text."""
+"""POST /tokenize and /detokenize, for models that read text."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def router(server: ServerState) -> APIRouter:
     @routes.post("/tokenize")
     async def tokenize(request: Request) -> Response:
         raw, vocabulary = await _read(request, server)
-        asked = parse_tokenize(raw, server.spec.limits.max_text_chars)
+        parsed = parse_tokenize(raw, server.spec.limits.max_text_chars)
         count_ignored(raw, TokenizeBody, server.metrics)
-        return json_response(await server.run_blocking(_tokenize, asked, vocabulary))
+        return json_response(await server.run_blocking(_tokenize, parsed, vocabulary))
 
     @routes.post("/detokenize")
     async def detokenize(request: Request) -> Response:
@@ -46,14 +46,14 @@ async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], 
     server.check_model_of(raw)
     if vocabulary is None:
         raise UnsupportedParameter(
-            f"The engine of {server.spec.model!r} does not show its tokenizer.", param="model"
+            f"The engine of {server.spec.model!r} does not expose its tokenizer.", param="model"
         )
     return raw, vocabulary
 
 
-def _tokenize(asked: TokenizeBody, vocabulary: Vocabulary) -> Tokens:
-    ids = vocabulary.encode(asked.content, asked.add_special)
-    if not asked.with_pieces:
+def _tokenize(parsed: TokenizeBody, vocabulary: Vocabulary) -> Tokens:
+    ids = vocabulary.encode(parsed.content, parsed.add_special)
+    if not parsed.with_pieces:
         return {"tokens": ids}
     pieces: list[TokenPiece] = [
         {"id": token, "piece": _piece(vocabulary.piece(token))} for token in ids
@@ -62,7 +62,7 @@ def _tokenize(asked: TokenizeBody, vocabulary: Vocabulary) -> Tokens:
 
 
 def _piece(raw: bytes) -> str | list[int]:
-    """Text, or the bytes of a token that is no whole text."""
+    """Text, or the bytes of a token that is not valid UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

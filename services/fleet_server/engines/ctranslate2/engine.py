@@ -1,8 +1,8 @@
-"""The speech engine: requests put their windows in a line, lanes decode them in shared passes.
+"""The speech engine: requests queue windows, lanes decode them in shared passes.
 
-Speech is found first (`speech`), cut into windows (`windows`), batched across requests (`line`),
-decoded (`decoder`) and, where the answer is doubtful, decoded again (`guards`). Nothing is ever
-fetched: the weights, the tokenizer and the detector are files on disk.
+Speech is detected (`speech`), cut into windows (`windows`), batched across requests
+(`window_queue`), decoded (`decoder`) and, if the result is doubtful, decoded again (`fallback`).
+Nothing is fetched: the weights, the tokenizer and the detector are files on disk.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from fleet_server.engines.ctranslate2 import files
 from fleet_server.engines.ctranslate2.decoder import Decoder
 from fleet_server.engines.ctranslate2.device import Placement, compute_type, place
 from fleet_server.engines.ctranslate2.fallback import FILLED, SHORTENED
-from fleet_server.engines.ctranslate2.recording import Job
+from fleet_server.engines.ctranslate2.recording import Recording
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, find_speech
 from fleet_server.engines.ctranslate2.window_queue import Closed, WindowQueue
-from fleet_server.engines.ctranslate2.windows import SHORT, plan
+from fleet_server.engines.ctranslate2.windows import SHORT, cut
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Cancelled, Float32, SpeechOptions, Transcript
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
-"""How often a waiting request asks whether it was cancelled."""
+"""How often a waiting request checks for its cancellation."""
 CONCURRENT_PER_LANE = 8
 
 
@@ -51,8 +51,8 @@ class SpeechEngine:
         self.multilingual = bool(self._model.model.is_multilingual)
         if spec.multilingual and not self.multilingual:
             raise LoadError(
-                f"The spec says that {spec.model} is multilingual; its files know English only.",
-                "Leave `multilingual` out of the spec.",
+                f"The spec declares {spec.model} multilingual, but the model is English-only.",
+                "Remove `multilingual` from the spec.",
             )
         if spec.multilingual is False:
             self.multilingual = False
@@ -61,7 +61,7 @@ class SpeechEngine:
         self._decoder = Decoder(self._model)
         self._short = placement.short_batch is not None
         batching = spec.batching.enabled
-        self._line = WindowQueue(
+        self._queue = WindowQueue(
             placement.batch if batching else 1, placement.short_batch if batching else 1
         )
         self._lanes = [
@@ -74,53 +74,53 @@ class SpeechEngine:
     def transcribe(
         self, audio: Float32, options: SpeechOptions, cancelled: Callable[[], bool]
     ) -> Transcript:
-        """See SpeechModel; `cancelled` is asked about 20 times a second. Raises Cancelled."""
+        """See SpeechModel; `cancelled` is polled about 20 times a second. Raises Cancelled."""
         language = options.language if self.multilingual else "en"
         duration = len(audio) / RATE
-        # A translation of a window with little padding errs more often than a transcript.
+        # Translations, unlike transcripts, lose accuracy with short padding.
         short = self._short and options.task != "translate"
-        windows = plan(find_speech(audio, cancelled), SHORT if short else LONGEST)
+        windows = cut(find_speech(audio, cancelled), SHORT if short else LONGEST)
         if not windows:
             return Transcript(language or "en", duration)
-        job = Job(
+        recording = Recording(
             audio, options, self._decoder.prompt_tokens(options.prompt), language,
             deque(windows), SHORTENED if short else FILLED,
         )  # fmt: skip
         try:
-            self._line.put(job)
-            while not job.done.wait(POLL_SECONDS):
+            self._queue.put(recording)
+            while not recording.done.wait(POLL_SECONDS):
                 if cancelled():
                     raise Cancelled
         except Closed:
             raise _closed() from None
         finally:
-            self._line.drop(job)
-        if job.error is not None:
-            raise _closed() if isinstance(job.error, Closed) else job.error
-        return Transcript(job.language or "en", duration, tuple(job.ordered()))
+            self._queue.drop(recording)
+        if recording.error is not None:
+            raise _closed() if isinstance(recording.error, Closed) else recording.error
+        return Transcript(recording.language or "en", duration, tuple(recording.ordered()))
 
     def warm(self, audio: Float32) -> None:
-        """See WarmsUp: the encoder takes less than a window, and a sixth of the time for it."""
+        """See WarmsUp; without padding to a window the encoder takes a sixth of the time."""
         find_speech(audio, lambda: False)
         self._decoder.warm(audio)
 
     def close(self) -> None:
-        """Waits for the passes that run; requests fail."""
-        self._line.close()
+        """Wait for running passes; requests that are not done fail."""
+        self._queue.close()
         for lane in self._lanes:
             lane.join()
 
     def _run(self) -> None:
-        while (batch := self._line.take()) is not None:
+        while (batch := self._queue.take()) is not None:
             try:
                 outcomes = self._decoder.run(batch)
             except Exception as error:
                 logger.exception("a pass of the speech model failed")
                 # A CUDA context does not recover from an error.
                 self.healthy = self.healthy and not self.device.startswith("cuda")
-                self._line.fail(batch, error)
+                self._queue.fail(batch, error)
             else:
-                self._line.finish(batch, outcomes)
+                self._queue.finish(batch, outcomes)
 
     def _known_languages(self) -> frozenset[str]:
         if not self.multilingual:

@@ -1,4 +1,4 @@
-"""When a decoded window is not to be trusted: the thresholds of OpenAI's Whisper.
+"""When a decoded window is silent or doubtful: the thresholds of OpenAI's Whisper.
 
 Values and rules: decode_with_fallback and transcribe in openai/whisper's transcribe.py.
 """
@@ -19,7 +19,7 @@ LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 class Attempt:
     """How a window is decoded: by beam search at `temperature` 0, else by sampling.
 
-    `filled` windows are padded with silence to 30 seconds, as in training, the others to 18.
+    `filled` windows are padded with silence to 30 seconds, as in training, others to 18.
     """
 
     temperature: float
@@ -28,12 +28,12 @@ class Attempt:
 
 FILLED = tuple(Attempt(temperature) for temperature in LADDER)
 SHORTENED = (Attempt(0.0, filled=False), *FILLED)
-"""Attempts in turn: what is doubtful about a short window may come from its short padding."""
+"""Attempts in turn; the second fills up the window, since short padding may cause the doubt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A window's tokens and how sure the model is of them."""
+class DecodingResult:
+    """A window's tokens, with the measures that show how certain the model is."""
 
     tokens: tuple[int, ...]
     avg_logprob: float
@@ -51,18 +51,18 @@ class Answer:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether a higher temperature should be tried."""
+        """Whether the window should be decoded again at a higher temperature."""
         unsure = self.avg_logprob < MIN_LOGPROB
         return (self.is_repetitive or unsure) and not self.is_silence
 
 
-def best(answers: list[Answer]) -> Answer:
-    """The answer to keep when all are doubtful: the likeliest that does not repeat itself."""
-    fluent = [answer for answer in answers if not answer.is_repetitive]
-    return max(fluent or answers, key=lambda answer: answer.avg_logprob)
+def best(results: list[DecodingResult]) -> DecodingResult:
+    """The result to keep when all are doubtful: the most probable one that is not repetitive."""
+    fluent = [result for result in results if not result.is_repetitive]
+    return max(fluent or results, key=lambda result: result.avg_logprob)
 
 
 def compression_ratio(text: str) -> float:
-    """How much zlib shrinks `text`; high for text that repeats itself."""
+    """Bytes of `text` over its bytes in zlib; high for repetitive text."""
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw)) if raw else 0.0

@@ -1,4 +1,4 @@
-"""The files of a converted Whisper model: what must be there, checked before CTranslate2 loads."""
+"""Checks the files of a converted Whisper model before CTranslate2 loads them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 
 
 def check(folder: Path) -> None:
-    """Raises LoadError that names the file which is missing or broken.
+    """Raise LoadError naming a file that is missing or broken.
 
-    A missing tokenizer.json matters most: faster-whisper would download one.
+    tokenizer.json is required because faster-whisper would download a missing one.
     """
     for name in ("model.bin", "config.json", "tokenizer.json"):
         path = folder / name

@@ -1,4 +1,4 @@
-"""One request inside the engine: its windows, and the segments found so far."""
+"""The state of one request: its waiting and running windows, and the segments found so far."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fleet_server.protocols import Float32, Segment, SpeechOptions, Word
 
 @dataclass(frozen=True, slots=True)
 class PassKey:
-    """What the windows of one pass have in common: CTranslate2 takes one temperature, prompts of
-    one length and features of one length in a batch."""
+    """What the windows of one pass share: CTranslate2 requires one temperature, one prompt length
+    and one feature length in a batch."""
 
     attempt: Attempt
     prompt_length: int
@@ -24,10 +24,13 @@ class PassKey:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
-    """Guarded by the line's lock, except `done`. `language` is None until it was detected; `told`
-    counts the segments handed to `options.heard`; `ladder` holds the attempts at a window of up to
-    `SHORT` samples."""
+class Recording:
+    """Guarded by the queue's lock, except `done`.
+
+    `language` is None until detected, `ladder` holds the attempts at a window of up to `SHORT`
+    samples, `removed` is True once the queue holds it no more, and `emitted` counts the segments
+    passed to `options.on_segment`.
+    """
 
     audio: Float32
     options: SpeechOptions
@@ -36,20 +39,20 @@ class Job:
     waiting: deque[Window]
     ladder: Sequence[Attempt] = FILLED
     running: list[Window] = field(default_factory=list)
-    gone: bool = False
+    removed: bool = False
     error: Exception | None = None
     segments: list[Segment] = field(default_factory=list)
-    told: int = 0
+    emitted: int = 0
     done: threading.Event = field(default_factory=threading.Event)
 
     def attempt(self, window: Window) -> Attempt:
-        """How `window` is decoded next. A temperature that the client chose is the only one."""
+        """How `window` is decoded next. A temperature set by the client allows one attempt."""
         if self.options.temperature is not None:
             return Attempt(self.options.temperature)
         return self._attempts(window)[window.attempt]
 
     def can_retry(self, window: Window) -> bool:
-        """Whether an attempt is left after the next one at `window`."""
+        """Whether an attempt remains after the next one at `window`."""
         return self.options.temperature is None and window.attempt + 1 < len(self._attempts(window))
 
     def key(self, window: Window) -> PassKey:
@@ -57,7 +60,7 @@ class Job:
         return PassKey(self.attempt(window), len(self.prompt), self.options.word_timestamps)
 
     def take(self, key: PassKey | None) -> Window | None:
-        """Move the first waiting window with `key`, any window if None, to the running ones."""
+        """Move the first waiting window with `key` (any if None) to the running windows."""
         for window in self.waiting:
             if key is None or self.key(window) == key:
                 self.waiting.remove(window)
@@ -67,28 +70,28 @@ class Job:
 
     def _attempts(self, window: Window) -> Sequence[Attempt]:
         attempts = self.ladder if window.end - window.start <= SHORT else FILLED
-        if window.is_tail:  # sampling seldom helps where there is little to hear
+        if window.is_tail:  # sampling rarely helps with so little speech
             return [attempt for attempt in attempts if attempt.temperature == 0]
         return attempts
 
     def retry(self, windows: Sequence[Window]) -> None:
-        """Put `windows` before all that wait."""
+        """Queue `windows` ahead of all waiting windows."""
         self.waiting.extendleft(reversed(windows))
 
-    def tell(self) -> None:
-        """Hand on the segments that have become certain: nothing before them is open."""
-        if self.options.heard is None:
+    def emit_certain(self) -> None:
+        """Emit the segments that are certain: no earlier window is waiting or running."""
+        if self.options.on_segment is None:
             return
         openings = [window.start for window in (*self.waiting, *self.running)]
         frontier = min(openings) / RATE if openings else float("inf")
-        for segment in sorted(self.segments, key=lambda segment: segment.start)[self.told :]:
+        for segment in sorted(self.segments, key=lambda segment: segment.start)[self.emitted :]:
             if segment.start >= frontier:
                 break
-            self.told += 1
-            self.options.heard(segment)
+            self.emitted += 1
+            self.options.on_segment(segment)
 
     def ordered(self) -> list[Segment]:
-        """The segments in order of time, words never running backwards."""
+        """The segments in order of time, with word times that never decrease."""
         ordered = sorted(self.segments, key=lambda segment: segment.start)
         if not self.options.word_timestamps:
             return ordered

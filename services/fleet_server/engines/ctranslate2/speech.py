@@ -1,4 +1,4 @@
-"""Which stretches of a recording hold speech, by the Silero VAD that faster-whisper bundles."""
+"""Detects speech in a recording with the Silero VAD that faster-whisper bundles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RATE = 16_000
 LONGEST = 30 * RATE
 """Samples of the longest span, which is Whisper's window."""
 BLOCK = 300 * RATE
-"""Samples looked at in one go: bounds the detector's memory, which is several times its input."""
+"""Samples per detector call: bounds its memory, which is several times its input."""
 OPTIONS = VadOptions(
     threshold=0.5, max_speech_duration_s=30, min_silence_duration_ms=160, speech_pad_ms=400
 )
@@ -27,7 +27,7 @@ class Span(NamedTuple):
 
 
 def find_speech(audio: Float32, cancelled: Callable[[], bool]) -> list[Span]:
-    """Spans of speech in order, none longer than a window. Raises Cancelled between blocks."""
+    """Spans of speech in order, each at most `LONGEST`. Raises Cancelled between blocks."""
     spans: list[Span] = []
     start = 0
     while start < len(audio):
@@ -39,7 +39,7 @@ def find_speech(audio: Float32, cancelled: Callable[[], bool]) -> list[Span]:
             for span in get_speech_timestamps(audio[start:end], OPTIONS)
         ]
         next_start = end
-        # Speech that runs into the end of a block is looked at again at the head of the next.
+        # Speech cut by the end of a block is detected again at the start of the next block.
         if end < len(audio) and found and found[-1].end > end - RATE:
             last = found[-1]
             if last.start > start + BLOCK // 2:

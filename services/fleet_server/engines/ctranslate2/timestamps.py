@@ -1,7 +1,7 @@
-"""Splits a window's tokens at their timestamps: the token layout of Whisper's decoder.
+"""Splits a window's tokens at Whisper's timestamp tokens.
 
-`<|0.00|> text <|2.50|><|2.50|> text <|4.00|>`: a timestamp opens and closes each piece, in steps
-of 20 ms, as in section 2.3 of the Whisper paper (arXiv 2212.04356).
+`<|0.00|> text <|2.50|><|2.50|> text <|4.00|>`: a timestamp opens and closes each span, in steps of
+20 ms (section 2.3 of the Whisper paper, arXiv 2212.04356).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ STEP = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Tokens with their timestamps; times in seconds from the window's start."""
+class TimedTokens:
+    """A span of tokens, timestamps included; times in seconds from the window's start."""
 
     start: float
     end: float
@@ -22,14 +22,14 @@ class Piece:
 
 
 def split(
-    tokens: Sequence[int], first_timestamp: int, seconds: float, *, cut_short: bool
-) -> list[Piece]:
-    """The pieces of a window of `seconds`.
+    tokens: Sequence[int], first_timestamp: int, seconds: float, *, truncated: bool
+) -> list[TimedTokens]:
+    """The spans of a window of `seconds`.
 
-    A piece without a closing timestamp ends with the window, unless the answer was cut short by
-    its length: then it is left out, so that the window's rest is read again from there.
+    A span without a closing timestamp ends with the window. If the decoder was `truncated` by its
+    length limit, such a span is left out, so that the rest of the window is decoded from there.
     """
-    pieces: list[Piece] = []
+    spans: list[TimedTokens] = []
     start, begin = 0.0, 0
     has_text = False
     for position, token in enumerate(tokens):
@@ -38,15 +38,15 @@ def split(
             continue
         moment = min(seconds, (token - first_timestamp) * STEP)
         if has_text:
-            pieces.append(_piece(start, moment, tokens[begin : position + 1]))
+            spans.append(_timed(start, moment, tokens[begin : position + 1]))
             begin, has_text = position + 1, False
         else:
             begin = position
         start = moment
-    if has_text and not (cut_short and pieces):
-        pieces.append(_piece(start, seconds, tokens[begin:]))
-    return pieces
+    if has_text and not (truncated and spans):
+        spans.append(_timed(start, seconds, tokens[begin:]))
+    return spans
 
 
-def _piece(start: float, end: float, tokens: Sequence[int]) -> Piece:
-    return Piece(round(start, 2), round(max(start, end), 2), tuple(tokens))
+def _timed(start: float, end: float, tokens: Sequence[int]) -> TimedTokens:
+    return TimedTokens(round(start, 2), round(max(start, end), 2), tuple(tokens))

@@ -1,6 +1,6 @@
-"""Which windows go into the next pass: the requests take turns, so a long one starves nobody.
+"""The queue of windows that forms the batch of the next pass, fair between requests.
 
-Shared by the threads of requests, which put jobs in, and the lanes, which take windows out.
+Request threads put recordings in, lane threads take batches of windows out.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fleet_server.engines.ctranslate2.recording import Job, PassKey
+from fleet_server.engines.ctranslate2.recording import PassKey, Recording
 from fleet_server.engines.ctranslate2.windows import Window
 from fleet_server.protocols import Segment
 
-Batch = list[tuple[Job, Window]]
+Batch = list[tuple[Recording, Window]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a pass found in one window; `again` has to be decoded before the job is done."""
+    """The result of one window; `next_window`, a retry or a rest, is still to be decoded."""
 
     language: str
     segments: Sequence[Segment] = ()
-    again: Window | None = None
+    next_window: Window | None = None
 
 
 class Closed(Exception):
@@ -31,25 +31,25 @@ class Closed(Exception):
 
 
 class WindowQueue:
-    """At most `limit` windows go into one pass, or `short_limit` short ones."""
+    """A batch has at most `limit` windows of 30 seconds, or `short_limit` short ones."""
 
     def __init__(self, limit: int, short_limit: int | None = None) -> None:
         self._limit = limit
         self._short_limit = short_limit or limit
-        self._jobs: deque[Job] = deque()
+        self._recordings: deque[Recording] = deque()
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, job: Job) -> None:
-        """Queue a job with at least one window. Raises Closed."""
+    def put(self, recording: Recording) -> None:
+        """Queue a recording with at least one window. Raises Closed."""
         with self._changed:
             if self._closed:
                 raise Closed
-            self._jobs.append(job)
+            self._recordings.append(recording)
             self._changed.notify()
 
     def take(self) -> Batch | None:
-        """The next pass, waited for; None when the line is closed."""
+        """Wait for the next batch; None once the queue is closed."""
         with self._changed:
             while not self._closed:
                 if batch := self._pick():
@@ -58,86 +58,88 @@ class WindowQueue:
             return None
 
     def finish(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
-        """Give the jobs what a pass found."""
+        """Record the outcomes of a pass and emit segments that are certain."""
         with self._changed:
-            for (job, window), outcome in zip(batch, outcomes, strict=True):
-                job.running.remove(window)
-                job.language = job.language or outcome.language
-                job.segments.extend(outcome.segments)
-            for job in {id(job): job for job, _ in batch}.values():
-                if job.gone:
+            for (recording, window), outcome in zip(batch, outcomes, strict=True):
+                recording.running.remove(window)
+                recording.language = recording.language or outcome.language
+                recording.segments.extend(outcome.segments)
+            for recording in {id(recording): recording for recording, _ in batch}.values():
+                if recording.removed:
                     continue
-                job.retry([
-                    outcome.again
+                recording.retry([
+                    outcome.next_window
                     for (owner, _), outcome in zip(batch, outcomes, strict=True)
-                    if owner is job and outcome.again is not None
+                    if owner is recording and outcome.next_window is not None
                 ])  # fmt: skip
                 try:
-                    job.tell()
+                    recording.emit_certain()
                 except Exception as error:
-                    job.error = error
-                    self._leave(job)
-                if not job.waiting and not job.running:
-                    self._leave(job)
+                    recording.error = error
+                    self._remove(recording)
+                if not recording.waiting and not recording.running:
+                    self._remove(recording)
             self._changed.notify_all()
 
     def fail(self, batch: Batch, error: Exception) -> None:
-        """A pass failed: so do its jobs."""
+        """Fail the recordings of a batch with `error`."""
         with self._changed:
-            for job, _ in batch:
-                job.error = error
-                self._leave(job)
+            for recording, _ in batch:
+                recording.error = error
+                self._remove(recording)
             self._changed.notify_all()
 
-    def drop(self, job: Job) -> None:
-        """Forget a job nobody waits for."""
+    def drop(self, recording: Recording) -> None:
+        """Remove a recording whose request has ended. Idempotent."""
         with self._changed:
-            self._leave(job)
+            self._remove(recording)
 
     def close(self) -> None:
-        """End the lanes; jobs still here fail with Closed."""
+        """End the lanes; queued recordings fail with Closed."""
         with self._changed:
             self._closed = True
-            for job in list(self._jobs):
-                job.error = Closed()
-                self._leave(job)
+            for recording in list(self._recordings):
+                recording.error = Closed()
+                self._remove(recording)
             self._changed.notify_all()
 
-    def _leave(self, job: Job) -> None:
-        job.gone = True
-        job.waiting.clear()
-        if job in self._jobs:
-            self._jobs.remove(job)
-        job.done.set()
+    def _remove(self, recording: Recording) -> None:
+        recording.removed = True
+        recording.waiting.clear()
+        if recording in self._recordings:
+            self._recordings.remove(recording)
+        recording.done.set()
 
     def _pick(self) -> Batch:
-        """One window of each job in turn, round after round, as long as they may share a pass.
+        """One window of each recording in turn, round after round, while they may share a pass.
 
-        The job that was served longest ago comes first and chooses what the pass is for, so each
-        of n jobs has its first window read within n passes.
+        The least recently served recording comes first and sets the key of the pass, so each of n
+        recordings has its first window decoded within n passes.
         """
         batch: Batch = []
         key: PassKey | None = None
         found = True
-        while found and (key is None or len(batch) < self._room(key)):
+        while found and (key is None or len(batch) < self._most(key)):
             found = False
-            for job in list(self._jobs):
-                if key is not None and len(batch) == self._room(key):
+            for recording in list(self._recordings):
+                if key is not None and len(batch) == self._most(key):
                     break
-                if not self._ready(job, batch) or (window := job.take(key)) is None:
+                if not self._ready(recording, batch) or (window := recording.take(key)) is None:
                     continue
-                key, found = key or job.key(window), True
-                batch.append((job, window))
-                self._jobs.remove(job)
-                self._jobs.append(job)
+                key, found = key or recording.key(window), True
+                batch.append((recording, window))
+                self._recordings.remove(recording)
+                self._recordings.append(recording)
         return batch
 
-    def _room(self, key: PassKey) -> int:
+    def _most(self, key: PassKey) -> int:
         return self._limit if key.attempt.filled else self._short_limit
 
     @staticmethod
-    def _ready(job: Job, batch: Batch) -> bool:
-        # Until the language is known, the first window's pass must not be overtaken.
-        if not job.waiting:
+    def _ready(recording: Recording, batch: Batch) -> bool:
+        if not recording.waiting:
             return False
-        return job.language is not None or not job.running or any(job is b for b, _ in batch)
+        # All windows need the language that the first pass detects, so none may run before it ends.
+        if recording.language is None and recording.running:
+            return any(recording is entry for entry, _ in batch)
+        return True

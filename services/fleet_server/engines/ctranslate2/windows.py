@@ -1,44 +1,44 @@
-"""Cuts a recording into the windows that Whisper decodes one by one: pure planning."""
+"""Cuts the speech of a recording into the windows that Whisper decodes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fleet_server.engines.ctranslate2.fallback import Answer, best
+from fleet_server.engines.ctranslate2.fallback import DecodingResult, best
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, Span
 
 MAX_GAP = 3 * RATE
-"""Samples of silence that a window may contain; after more, Whisper often stops listening."""
+"""Most samples of silence in a window; after more, Whisper often ends its text early."""
 MIN_REST = RATE
-"""Samples of speech left unread that are worth another pass, and least progress of one."""
+"""Fewest samples of undecoded speech worth another pass, and least progress of a pass."""
 MAX_TAIL = 5 * RATE
-"""Samples of a rest that is given up when the model stays in doubt: often it is no speech."""
+"""Most samples of a rest that is dropped if its result stays doubtful: often it is not speech."""
 SHORT = 15 * RATE
 """Samples of a window on a CPU, where the encoder's attention costs the square of the length."""
 SHORT_FILLED = SHORT + 3 * RATE
-"""Samples that short windows are padded to, a third of the time of 30 seconds in the encoder.
-Without any silence behind the speech Whisper does not notice the end and repeats itself; from one
-second on it errs no more often than with 30 seconds filled up."""
+"""Samples that short windows are padded to: a third of the encoder's time for 30 seconds.
+Without silence after the speech Whisper misses the end and repeats itself; with a second or more
+its error rate is that of windows padded to 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """At most 30 seconds of a recording; `spans` is the speech in it.
 
-    `refused` is the best of the doubtful answers in a window that is decoded again, and `retry`
-    the number of the next attempt then. `is_tail` marks a short rest of another window.
+    In a window that is decoded again, `best_rejected` is the best doubtful result so far and
+    `retry` the number of the next attempt. `is_tail` marks a short rest of another window.
     """
 
     spans: tuple[Span, ...]
-    refused: Answer | None = None
+    best_rejected: DecodingResult | None = None
     retry: int = 1
     is_tail: bool = False
 
     @property
     def attempt(self) -> int:
         """The number of the next attempt, from 0."""
-        return 0 if self.refused is None else self.retry
+        return 0 if self.best_rejected is None else self.retry
 
     @property
     def start(self) -> int:
@@ -52,20 +52,20 @@ class Window:
     def seconds(self) -> float:
         return (self.end - self.start) / RATE
 
-    def best(self, answer: Answer) -> Answer:
-        """The best of `answer`, which is doubtful, and the answers refused before."""
-        return answer if self.refused is None else best([self.refused, answer])
+    def best(self, result: DecodingResult) -> DecodingResult:
+        """The best of `result`, which is doubtful, and the results rejected before."""
+        return result if self.best_rejected is None else best([self.best_rejected, result])
 
-    def again(self, answer: Answer) -> Window:
-        """The window for the attempt after one that gave the doubtful `answer`."""
-        return replace(self, refused=self.best(answer), retry=self.attempt + 1)
+    def retried(self, result: DecodingResult) -> Window:
+        """The window for the attempt after one with the doubtful `result`."""
+        return replace(self, best_rejected=self.best(result), retry=self.attempt + 1)
 
-    def rest(self, heard: float) -> Window | None:
-        """What is left when the text reaches `heard` seconds into the window, or None.
+    def rest(self, decoded: float) -> Window | None:
+        """The speech after the first `decoded` seconds of the window, or None if it is too short.
 
-        Whisper sometimes ends its answer before the speech ends; the detector knows better.
+        Whisper sometimes ends its text before the detected speech ends.
         """
-        reached = self.start + round(heard * RATE)
+        reached = self.start + round(decoded * RATE)
         if reached < self.start + MIN_REST:
             return None
         left = tuple(
@@ -76,10 +76,10 @@ class Window:
         return Window(left, is_tail=left[-1].end - left[0].start <= MAX_TAIL)
 
 
-def plan(spans: Sequence[Span], longest: int = LONGEST) -> list[Window]:
-    """Windows that are as full as `longest` samples and `MAX_GAP` allow, cut in silences.
+def cut(spans: Sequence[Span], longest: int = LONGEST) -> list[Window]:
+    """Windows as full as `longest` samples and `MAX_GAP` allow.
 
-    A span without a silence is never cut, so a window may be longer, up to 30 seconds.
+    Spans are not split, so a window of one span may have up to 30 seconds.
     """
     windows: list[Window] = []
     current: list[Span] = []

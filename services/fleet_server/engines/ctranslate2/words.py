@@ -1,4 +1,4 @@
-"""When each word of a window was said, from the decoder's cross-attention."""
+"""Word timestamps from the decoder's cross-attention."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from fleet_server.protocols import Segment, Word
 
 OPENING = "\"'“¿([{-"
 CLOSING = "\"'.。,，!！?？:：”)]}、"
-"""Punctuation that belongs to the word after and before it, as in OpenAI's Whisper."""
+"""Punctuation attached to the word after it and before it, as in OpenAI's Whisper."""
 
-
-Heard = tuple[Sequence[Segment], Window]
+Alignable = tuple[Sequence[Segment], Window]
 
 
 class _Aligned:
-    """Stands in for a WhisperModel whose alignment of one window is known already."""
+    """The part of WhisperModel that `add_word_timestamps` uses, with a precomputed alignment."""
 
     def __init__(self, model: WhisperModel, alignment: list[dict[str, Any]]) -> None:
         self.frames_per_second = model.frames_per_second
@@ -32,22 +31,22 @@ class _Aligned:
 
 
 def align(
-    model: WhisperModel, tokenizer: Tokenizer, encoded: Any, heard: Sequence[Heard | None]
+    model: WhisperModel, tokenizer: Tokenizer, encoded: Any, entries: Sequence[Alignable | None]
 ) -> list[Sequence[Segment]]:
-    """The segments of each window of a pass with their words, aligned together.
+    """The segments of each window of a pass with their words, aligned in one call.
 
-    `encoded` has a row for each entry of `heard`; an entry that is None gives no segments.
+    `encoded` has a row for each entry; an entry that is None has no segments.
     """
     tokens = [
         [] if entry is None else [token for segment in entry[0] for token in segment.tokens
                                   if token < tokenizer.eot]
-        for entry in heard
+        for entry in entries
     ]  # fmt: skip
-    frames = [1 if entry is None else max(1, int(entry[1].seconds * 100)) for entry in heard]
+    frames = [1 if entry is None else max(1, int(entry[1].seconds * 100)) for entry in entries]
     alignments = model.find_alignment(tokenizer, tokens, encoded, frames)
     return [
         () if entry is None else _with_words(_Aligned(model, alignment), tokenizer, entry[0])
-        for entry, alignment in zip(heard, alignments, strict=True)
+        for entry, alignment in zip(entries, alignments, strict=True)
     ]
 
 
@@ -61,7 +60,7 @@ def _with_words(
         }
         for segment in segments
     ]  # fmt: skip
-    # A window's words depend on no other window, so that they are the same in every pass.
+    # One window at a time, so that its words do not depend on the others of its pass.
     WhisperModel.add_word_timestamps(
         aligned, [drafts], tokenizer, None, 0, OPENING, CLOSING,
         last_speech_timestamp=segments[0].seek / 100,

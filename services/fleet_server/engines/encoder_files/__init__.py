@@ -1,1 +1,1 @@
-"""What the files of an encoder say, read without any engine; openvino and torch share it."""
+"""Reads the files of an encoder other than its weights, independent of the engine."""

@@ -1,4 +1,4 @@
-"""Inputs a graph may ask for beside ids and mask: token types and position ids."""
+"""Computes inputs that some graphs take besides ids and mask: token types and position ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Int32 = NDArray[np.int32]
 Fill = Callable[[Int32, Int32], Int32]
-"""Makes one input: `(ids [batch, length], mask [batch, length]) -> [batch, length]`."""
+"""Computes one input: `(ids [batch, length], mask [batch, length]) -> [batch, length]`."""
 
 
 def no_types(ids: Int32, mask: Int32) -> Int32:
@@ -18,10 +18,10 @@ def no_types(ids: Int32, mask: Int32) -> Int32:
 
 
 def pair_types(boundary: int | None) -> Fill:
-    """Token types of pairs: 0 up to the first `boundary` id, 1 behind it, 0 on padding.
+    """Token types of pairs: 0 up to the first `boundary` id, 1 after it, 0 on padding.
 
-    A pair is carried as ids alone; BERT's template puts its boundary token between the two texts.
-    None, a template without types, gives all 0.
+    Pairs are passed as ids only; `boundary` is the special token between the two texts. None, for
+    a template without types, gives 0 everywhere.
     """
     if boundary is None:
         return no_types

@@ -1,4 +1,4 @@
-"""Reads the small JSON files beside the weights; every module of the encoder that needs one."""
+"""Reads the JSON files of a model folder."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from fleet_server.load_error import LoadError
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`, empty where there is no file. Raises LoadError when it is no
-    object."""
+    """The JSON object in `path`, empty if there is no file. Raises LoadError."""
     content = _read(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise LoadError(f"{path} must hold a JSON object.", _FETCH_AGAIN)
+        raise LoadError(f"{path} must contain a JSON object.", _FETCH_AGAIN)
     return content
 
 
 def read_list(path: Path) -> list[dict[str, Any]]:
-    """The JSON array of objects in `path`, empty where there is no file. Raises LoadError."""
+    """The JSON array of objects in `path`, empty if there is no file. Raises LoadError."""
     content = _read(path)
     if content is None:
         return []
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
-        raise LoadError(f"{path} must hold a JSON array of objects.", _FETCH_AGAIN)
+        raise LoadError(f"{path} must contain a JSON array of objects.", _FETCH_AGAIN)
     return content
 
 

@@ -1,4 +1,4 @@
-"""How many tokens an encoder reads in one input; both engines ask."""
+"""Determines the maximum input length of an encoder."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from fleet_server.engines.encoder_files.json_file import read_object
 from fleet_server.load_error import LoadError
 
 UNLIMITED = 1_000_000
-"""transformers writes 1e30 as `model_max_length` where a tokenizer has no limit of its own."""
+"""transformers writes 1e30 as `model_max_length` for a tokenizer without a limit."""
 
 
 def max_tokens(
-    asked: int | None, table: int | None, recipe: int | None, tokenizer_folder: Path
+    configured: int | None, table: int | None, recipe: int | None, tokenizer_folder: Path
 ) -> int:
-    """The spec's `context_length`, else the least of what the repo's files say.
+    """The spec's `context_length`, else the lowest limit in the repository's files.
 
-    `table` is the number of positions the model has rows for, `recipe` sentence-transformers'
-    max_seq_length. Raises LoadError when the spec asks for more than the table, or nothing says.
+    `table` is the number of positions of the model, `recipe` sentence-transformers'
+    max_seq_length. Raises LoadError if the spec exceeds the table, or if there is no limit at all.
     """
-    if asked is not None:
-        if table is not None and asked > table:
+    if configured is not None:
+        if table is not None and configured > table:
             raise LoadError(
-                f"contextLength is {asked}; this model has positions for {table} tokens."
+                f"contextLength is {configured}; this model has positions for {table} tokens."
             )
-        return asked
+        return configured
     own = read_object(tokenizer_folder / "tokenizer_config.json").get("model_max_length")
     if not isinstance(own, int) or own >= UNLIMITED:
         own = None
     known = [length for length in (table, recipe, own) if length is not None]
     if not known:
-        raise LoadError("No file says how long an input may be.", "Set `contextLength`.")
+        raise LoadError("The model's files give no maximum length.", "Set `contextLength`.")
     return min(known)

@@ -1,21 +1,19 @@
-"""How a repo says its token vectors become one: the files sentence-transformers writes.
+"""Reads sentence-transformers' files: how token vectors become a text's vector, and prompts.
 
-Reads modules.json, the pooling module's config.json in both spellings (`pooling_mode`, and the
-older `pooling_mode_*` flags), dense modules, max_seq_length and prompts, as sentence-transformers
-documents them.
+These are modules.json, the pooling module's config.json in both forms (`pooling_mode`, and the
+older `pooling_mode_*` flags), dense modules and max_seq_length, as documented by
+sentence-transformers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fleet_contract.spec import Pooling
-from fleet_server.engines.encoder_files import prompts
 from fleet_server.engines.encoder_files.json_file import read_list, read_object
-from fleet_server.engines.encoder_files.prompts import Prompts
 from fleet_server.load_error import LoadError
 
 POOLINGS: dict[str, Pooling] = {
@@ -37,14 +35,15 @@ LENGTH_FILES = (
     "sentence_xlm-roberta_config.json",
     "sentence_camembert_config.json",
 )
+PROMPTS_FILE = "config_sentence_transformers.json"
 WITHOUT_EFFECT = frozenset({"Normalize", "Dropout"})
-"""Modules that change no direction: every vector is brought to length 1 anyway."""
+"""Modules that do not change a vector's direction: every vector is normalised anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
     """A linear layer after pooling; its tensors are `linear.weight` and, if `bias`, `linear.bias`
-    in model.safetensors of `folder`."""
+    in `folder`/model.safetensors."""
 
     folder: Path
     in_size: int
@@ -54,8 +53,35 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompts:
+    """Texts by name, prepended to an input; `default` names the one for inputs that select none.
+
+    Format: sbert.net/docs/package_reference/sentence_transformer ("prompts",
+    "default_prompt_name").
+    """
+
+    texts: dict[str, str] = field(default_factory=dict)
+    default: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Prompts:
+        """The prompts of a model folder, none if it has no such file. Raises LoadError."""
+        config = read_object(folder / PROMPTS_FILE)
+        texts = config.get("prompts") or {}
+        default = config.get("default_prompt_name")
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise LoadError(f"{PROMPTS_FILE}: prompts must be an object of strings.")
+        if default is not None and default not in texts:
+            raise LoadError(
+                f"{PROMPTS_FILE}: default_prompt_name {default!r} is not one of its prompts."
+            )
+        return cls(texts, default)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """`pooling` is None where the repo says nothing, `transformer` the folder of the encoder."""
+    """`pooling` is None if the repository does not specify it; `transformer` is the encoder's
+    folder."""
 
     transformer: Path
     pooling: Pooling | None
@@ -65,8 +91,8 @@ class Recipe:
 
 
 def read(folder: Path) -> Recipe:
-    """The recipe of a model folder. Raises LoadError naming a module that is not known."""
-    transformer, pooling, known = folder, None, prompts.read(folder)
+    """The recipe of a model folder. Raises LoadError for an unsupported module."""
+    transformer, pooling, known = folder, None, Prompts.read(folder)
     dense: list[Dense] = []
     for module in read_list(folder / "modules.json"):
         kind = str(module.get("type", "")).rpartition(".")[2]
@@ -77,23 +103,24 @@ def read(folder: Path) -> Recipe:
             config = read_object(home / "config.json")
             pooling = _pooling(config)
             if config.get("include_prompt") is False:
-                # The tokens of a prompt would have to be left out of the pooling.
+                # Pooling would have to exclude a prompt's tokens, so no prompts are offered.
                 known = Prompts()
         elif kind == "Dense":
             dense.append(_dense(home, read_object(home / "config.json")))
         elif kind not in WITHOUT_EFFECT:
-            raise LoadError(f"modules.json names a module {kind!r} that is not known here.")
+            raise LoadError(f"modules.json contains an unsupported module: {kind!r}.")
     return Recipe(transformer, pooling, tuple(dense), _max_tokens(transformer), known)
 
 
 def _pooling(config: Mapping[str, Any]) -> Pooling:
-    asked = config.get("pooling_mode")
-    if asked is None:
-        asked = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
-    modes = [asked] if isinstance(asked, str) else list(asked)
+    given = config.get("pooling_mode")
+    if given is None:
+        given = [mode for flag, mode in FLAGS.items() if config.get(flag)] or ["mean"]
+    modes = [given] if isinstance(given, str) else list(given)
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise LoadError(
-            f"Pooling {' and '.join(map(str, modes))} is not known; {', '.join(POOLINGS)} are."
+            f"Unsupported pooling: {' and '.join(map(str, modes))}; supported are: "
+            f"{', '.join(POOLINGS)}."
         )
     return POOLINGS[modes[0]]
 
@@ -101,7 +128,7 @@ def _pooling(config: Mapping[str, Any]) -> Pooling:
 def _dense(home: Path, config: Mapping[str, Any]) -> Dense:
     activation = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
     if activation not in ("Tanh", "Identity") or config.get("use_residual"):
-        raise LoadError(f"{home.name}: a dense module with {activation} is not known here.")
+        raise LoadError(f"{home.name}: a dense module with {activation} is not supported.")
     try:
         sizes = int(config["in_features"]), int(config["out_features"])
     except (KeyError, TypeError, ValueError):

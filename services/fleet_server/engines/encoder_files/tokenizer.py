@@ -1,4 +1,4 @@
-"""Text to token ids through the repo's tokenizer.json, never cut and never padded."""
+"""Tokenises texts with the repository's tokenizer.json, without truncation and padding."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.load_error import LoadError
 
 SHORT_CHARS = 1000
-"""The library's `encode` is quicker than a batch of one, but holds the interpreter lock."""
+"""Longest text tokenised with `encode`, which is faster than a batch of one but holds the
+interpreter lock."""
 
 
 class TextTokenizer:
-    """Adds the special tokens the file's template says. Safe to call from several threads."""
+    """Adds the special tokens of the file's template. Thread-safe."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        # Read by the library at its first batch; its default is the machine's number of cores.
+        # tokenizers reads this at its first batch; the default is the number of the host's cores.
         os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
+        except Exception as error:  # tokenizers raises bare Exception
             raise LoadError(f"{path} cannot be read: {error}.", "Fetch the model again.") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -44,7 +45,7 @@ class TextTokenizer:
         return [encoded.ids for encoded in self._tokenizer.encode_batch_fast(pairs)]
 
     def cut(self, token_ids: Sequence[int], length: int) -> list[int]:
-        """At most `length` ids; closing special tokens at the end stay there."""
+        """At most `length` ids; closing special tokens are kept at the end."""
         ids = list(token_ids)
         if len(ids) <= length:
             return ids
@@ -54,7 +55,7 @@ class TextTokenizer:
         return ids[:length]
 
     def _closing_ids(self) -> list[int]:
-        """The special tokens that close a text, such as `[SEP]`."""
+        """The special tokens at the end of a text, such as `[SEP]`."""
         encoded = self._tokenizer.encode("a")
         closing: list[int] = []
         for token, special in zip(
@@ -66,8 +67,8 @@ class TextTokenizer:
         return closing
 
     def _pair_boundary(self) -> int | None:
-        """The special token before the second text of a pair, where the template gives that text
-        token type 1; None where all types are 0."""
+        """The special token before the second text of a pair if that text has token type 1; None
+        if all types are 0."""
         encoded = self._tokenizer.encode("a", "b")
         if not any(encoded.type_ids):
             return None

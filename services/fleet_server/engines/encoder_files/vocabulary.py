@@ -1,4 +1,4 @@
-"""A Vocabulary (fleet_server.protocols) over a `tokenizers.Tokenizer`; the encoders show it."""
+"""A Vocabulary (fleet_server.protocols) over a `tokenizers.Tokenizer`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNFINISHED = "\ufffd"
 
 
 class LibraryVocabulary:
-    """Safe to call from several threads; the tokenizer must neither cut nor pad."""
+    """Thread-safe. The tokenizer must neither truncate nor pad."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -25,20 +25,20 @@ class LibraryVocabulary:
         return text
 
     def piece(self, token_id: int) -> bytes:
-        """The text of a token alone. Of a token that is no whole character, the bytes that a
-        byte-level vocabulary spells in its own letters."""
+        """The bytes of a token. For a token that is not valid UTF-8 they are decoded from the
+        letters with which a byte-level vocabulary represents bytes."""
         text: str = self._tokenizer.decode([token_id], skip_special_tokens=False)
         if UNFINISHED not in text:
             return text.encode()
-        spelt = self._tokenizer.id_to_token(token_id) or ""
-        if not set(spelt) <= BYTES.keys():
+        letters = self._tokenizer.id_to_token(token_id) or ""
+        if not set(letters) <= BYTES.keys():
             return text.encode()
-        return bytes(BYTES[letter] for letter in spelt)
+        return bytes(BYTES[letter] for letter in letters)
 
 
 def _letters() -> dict[str, int]:
-    """The letters of byte-level vocabularies: printable Latin-1 stands for itself, the other bytes
-    follow in order from 256 on (GPT-2's `bytes_to_unicode`)."""
+    """The letters of byte-level vocabularies: printable Latin-1 characters represent themselves,
+    the other bytes are numbered from 256 on (GPT-2's `bytes_to_unicode`)."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {

@@ -1,7 +1,7 @@
-"""The CPU engines: chat through OpenVINO GenAI, encoders on graphs built from safetensors.
+"""The CPU engines: chat through OpenVINO GenAI, encoders as graphs built from safetensors.
 
-Importing this package first keeps OpenVINO's telemetry package from being imported at all: OpenVINO
-then falls back to its own empty stand-in, and nothing can be sent anywhere.
+Importing this package first prevents the import of OpenVINO's telemetry package: OpenVINO then uses
+its own no-op stand-in, so that nothing is sent anywhere.
 """
 
 import sys

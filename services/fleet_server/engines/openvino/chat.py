@@ -1,7 +1,6 @@
-"""Chat on a CPU through OpenVINO GenAI's continuous-batching pipeline.
+"""Chat on a CPU through OpenVINO GenAI's continuous-batching pipeline, from GGUF or OpenVINO IR.
 
-Reads GGUF and OpenVINO IR. Requests join and leave the running batch
-at every step, equal prompt beginnings share their cache.
+Sequences join and leave the running batch at every step; equal prompt prefixes share their cache.
 """
 
 from __future__ import annotations
@@ -26,14 +25,15 @@ from fleet_server.engines.openvino import (
     chat_files,
     chat_tokenizer,
     kv_cache,
+    step_loop,
     unlocked,
 )
 from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties
-from fleet_server.engines.openvino.step_loop import Running, StepLoop
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
+from fleet_weights import record
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,9 @@ class OpenVinoChat:
         self.vocab_size = self._tokenizer.size
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
-        self._loop = StepLoop(self._pipeline, unlocked.step_of(self._pipeline), self._stop_ids)
+        self._loop = step_loop.StepLoop(
+            self._pipeline, unlocked.step_of(self._pipeline), self._stop_ids
+        )
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         if images:
@@ -82,9 +84,9 @@ class OpenVinoChat:
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        running = Running(openvino.Tensor(prompt.state), self._config(sampling), emit)
-        self._loop.submit(running)
-        return running
+        sequence = step_loop.Sequence(openvino.Tensor(prompt.state), self._config(sampling), emit)
+        self._loop.submit(sequence)
+        return sequence
 
     @property
     def healthy(self) -> bool:
@@ -110,9 +112,9 @@ class OpenVinoChat:
         return config
 
 
-# RFC 8259 with at most one space or line break between tokens: a small model that may repeat white
-# space for ever does. Schemas from clients come as grammars of our own making, because a schema
-# that the grammar compiler refuses fails the step of every request in the batch.
+# RFC 8259 with little white space between tokens, since small models tend to repeat it without end.
+# Clients' schemas are converted to grammars before they reach the engine, because a schema that
+# its grammar compiler refuses would fail the step of every sequence in the batch.
 JSON_OBJECT = r"""
 root ::= object
 value ::= object | array | string | number | "true" | "false" | "null"
@@ -127,8 +129,8 @@ ws ::= " "? | "\n" " "*
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most answers in the batch. `limits.maxConcurrent` does not bound them: they share the one
-    pass that runs at a time."""
+    """Most sequences in the batch. `limits.maxConcurrent` counts passes, and all sequences share
+    one."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
@@ -139,21 +141,24 @@ def _fresh_seed() -> int:
 
 
 def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
-    """The key/value cache of `cache.kvGib`, or None where the files do not tell its shape."""
+    """The key/value cache of `cache.kvGib`, or None if the files do not give its shape."""
     if facts.cache is None:
-        logger.warning("%s: the cache is %s GiB of unknown length", spec.model, spec.cache.kv_gib)
+        logger.warning(
+            "%s: the key/value cache is %s GiB; how many tokens fit is unknown",
+            spec.model, spec.cache.kv_gib,
+        )  # fmt: skip
         return None
     return kv_cache.fit(facts.cache, spec.cache.kv_gib, quantised=spec.dtype is not Dtype.FLOAT32)
 
 
 def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
-    """Most tokens of prompt and answer: what the model reads and the cache holds."""
+    """Most tokens of prompt and generated text: the model's context, within the cache."""
     length = spec.context_length or facts.context_length
     if length is None:
-        raise LoadError("No file says how long a conversation may be.", "Set `contextLength`.")
+        raise LoadError("The model's files give no context length.", "Set `contextLength`.")
     if cache is not None and cache.tokens < length:
         logger.warning(
-            "%s reads %d tokens, its cache holds %d: raise cache.kvGib (KV_CACHE_GIB) for more",
+            "%s has a context of %d tokens but a cache of %d; raise cache.kvGib (KV_CACHE_GIB)",
             spec.model, length, cache.tokens,
         )  # fmt: skip
         return cache.tokens
@@ -176,7 +181,7 @@ def _open(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
     try:
         if source.is_dir():
             return _pipeline(source, scheduler, properties)
-        writer = chat_files.IrWriter.beside(source)
+        writer = chat_files.IrWriter.create(source)
         if writer is None:
             return _pipeline(source, scheduler, properties)
         try:
@@ -188,12 +193,33 @@ def _open(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
         finally:
             writer.abandon()
         return pipeline
-    except (RuntimeError, IndexError, ValueError) as error:  # C++ exceptions as they come
+    except (RuntimeError, IndexError, ValueError) as error:  # types of GenAI's C++ exceptions
         reason = (str(error).strip() or repr(error)).splitlines()[-1]
+        if source.is_dir():
+            raise _unreadable_ir(source, reason) from error
         raise LoadError(
             f"OpenVINO cannot load {source.name}: {reason}",
             "GGUF files of the Llama, Qwen2 and Qwen3 families and OpenVINO IR are supported.",
         ) from error
+
+
+def _unreadable_ir(folder: Path, reason: str) -> LoadError:
+    """The error for an IR that does not load, naming the damaged file where that can be found."""
+    what = record.damage(folder)
+    if what is None:
+        try:
+            openvino.Core().read_model(folder / "openvino_model.xml")
+        except RuntimeError:
+            # The graph refers to offsets in the weights, so either file may be the damaged one.
+            what = "openvino_model.xml or openvino_model.bin is damaged"
+    message = f"OpenVINO cannot load {folder}: {f'{what} ({reason})' if what else reason}."
+    if (folder / record.RECORD).is_file():
+        again = "`modelfleet pull` or the next start fetches or converts the model again."
+    elif folder.name == chat_files.IR_FOLDER:
+        again = "the next start writes it again from the GGUF file."
+    else:
+        return LoadError(message, "Copy or export the model again.")
+    return LoadError(message, f"Delete the folder; {again}")
 
 
 def _pipeline(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:

@@ -1,7 +1,4 @@
-"""What a chat model's own files say about it: its context and the shape of its cache.
-
-Read by OpenVinoChat before the pipeline is built, from a GGUF's metadata or an IR's config.json.
-"""
+"""A chat model's context length and cache shape, from a GGUF's metadata or an IR's config.json."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from fleet_server.engines.openvino import chat_files
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Keys and values kept for one token: `layers` times `heads` times `head_size` of each."""
+    """Keys and values per token: `layers` times `heads` times `head_size` values of each."""
 
     layers: int
     heads: int
@@ -25,16 +22,16 @@ class CacheShape:
 
 @dataclass(frozen=True, slots=True)
 class ChatFacts:
-    """`context_length` in tokens; None where the files do not say."""
+    """`context_length` in tokens; None for what the files do not give."""
 
     context_length: int | None
     cache: CacheShape | None
 
 
 def read(source: Path) -> ChatFacts:
-    """Facts of the GGUF or IR that `chat_files.find` named.
+    """Facts of a GGUF or IR found by `chat_files.find`.
 
-    An IR that OpenVINO wrote from a GGUF carries no config of its own; the GGUF lies beside it.
+    An IR that OpenVINO wrote from a GGUF has no config.json; the GGUF is in the parent folder.
     """
     if source.is_dir() and (source / "config.json").is_file():
         return _of_config(read_object(source / "config.json"))

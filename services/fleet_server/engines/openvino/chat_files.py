@@ -1,7 +1,7 @@
-"""Which file OpenVINO GenAI loads a chat model from, and the IR kept beside a GGUF.
+"""Finds the chat model's file for OpenVINO GenAI, and keeps an IR next to a GGUF.
 
-Reading a GGUF builds its graph anew at every start; the OpenVINO IR written beside it at the first
-start loads in about half the time.
+OpenVINO rebuilds the graph of a GGUF at every start; the IR written at the first start loads in
+about half the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IR_FOLDER = "openvino-ir"
 
 
 def is_ir(folder: Path) -> bool:
-    """Whether the folder holds a whole exported chat model."""
+    """Whether the folder holds all files of an exported chat model."""
     return all((folder / name).is_file() for name in IR_FILES) and any(
         (folder / name).is_file() for name in IR_TOKENIZERS
     )
@@ -46,15 +46,20 @@ def find(folder: Path) -> Path:
         return files[0]
     if files:
         names = ", ".join(path.name for path in files)
-        raise LoadError(f"{folder} holds several GGUF files ({names}).", "Name one in `source`.")
+        raise LoadError(
+            f"{folder} holds several GGUF files ({names}).", "Select one with `source`."
+        )
     raise LoadError(
         f"{folder} holds neither OpenVINO IR nor a GGUF file.",
-        "Name other weights in `source`, or leave `engine` at auto.",
+        "Set `source` to other weights, or leave `engine` at auto.",
     )
 
 
 class IrWriter:
-    """Lets OpenVINO write its IR beside a link to the GGUF, then moves it into place whole."""
+    """Lets OpenVINO write its IR into a staging folder, which is then moved into place atomically.
+
+    OpenVINO writes next to the GGUF it loads, so the staging folder holds a link to it.
+    """
 
     def __init__(self, gguf: Path) -> None:
         self._target = gguf.parent / IR_FOLDER
@@ -63,9 +68,9 @@ class IrWriter:
         self.gguf.symlink_to(gguf.resolve())
 
     @classmethod
-    def beside(cls, gguf: Path) -> IrWriter | None:
-        """A writer, or None where nothing can be written (a read-only volume, a full disk) or may
-        be (a cache of the hub's own library)."""
+    def create(cls, gguf: Path) -> IrWriter | None:
+        """A writer, or None if the folder is not writable (a read-only volume, a full disk) or
+        belongs to the cache of huggingface_hub."""
         if cache.is_inside(gguf) or not os.access(gguf.parent, os.W_OK):
             return None
         try:
@@ -75,7 +80,7 @@ class IrWriter:
             return None
 
     def commit(self) -> None:
-        """Put the IR in place; another process may have done so first."""
+        """Move the IR into place, unless another process did so first."""
         self.gguf.unlink(missing_ok=True)
         if is_ir(self._staging) and not self._target.exists():
             try:

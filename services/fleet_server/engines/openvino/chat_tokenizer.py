@@ -1,4 +1,4 @@
-"""What a chat engine needs of a tokenizer, and the choice between the two there are."""
+"""The tokenizer interface of OpenVinoChat, and the choice between its two implementations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
 from fleet_server.engines.openvino.text_encoder import TextEncoder
-from fleet_server.engines.openvino.vocabulary import OpenVinoVocabulary
 from fleet_server.protocols import Vocabulary
 
 TOKENIZER_GRAPH = "openvino_tokenizer.xml"
@@ -29,10 +28,10 @@ class ChatTokenizer(Protocol):
         """The prompt for messages of plain text. Raises TemplateRefusal."""
 
     def encode(self, text: str) -> NDArray[np.int64]:
-        """Int64 `[tokens]`, never cut; special tokens are read but none is added."""
+        """Int64 `[tokens]`, never truncated; special tokens are parsed, none is added."""
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text without special tokens; an unfinished character at the end gives U+FFFD."""
+        """Text without special tokens; an incomplete character at the end gives U+FFFD."""
 
 
 class GenaiTokenizer:
@@ -53,10 +52,32 @@ class GenaiTokenizer:
             raise TemplateRefusal(str(error).strip().splitlines()[-1]) from error
 
 
-def choose(source: Path, tokenizer: Any) -> ChatTokenizer:
-    """The tokenizer for what is loaded from `source`. Raises LoadError.
+class OpenVinoVocabulary:
+    """A Vocabulary over an `openvino_genai.Tokenizer`. Thread-safe."""
 
-    `tokenizer` is the pipeline's own; it is used where it has a graph to tokenize with.
+    def __init__(self, tokenizer: Any, encode: TextEncoder, detokenizer: Detokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._encode = encode
+        self._pieces = detokenizer.pieces
+        self.size = max(self._pieces) + 1
+
+    def encode(self, text: str, add_special: bool) -> list[int]:
+        ids: list[int] = self._encode(text, add_special=add_special).tolist()
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        if not token_ids:
+            return ""
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
+    def piece(self, token_id: int) -> bytes:
+        return self._pieces.get(token_id, b"")
+
+
+def choose(source: Path, tokenizer: Any) -> ChatTokenizer:
+    """The tokenizer for the model in `source`. Raises LoadError.
+
+    `tokenizer` is the pipeline's; a converted model has no tokenizer graph for it.
     """
     if source.is_dir() and not (source / TOKENIZER_GRAPH).is_file():
         return HfTokenizer(source)

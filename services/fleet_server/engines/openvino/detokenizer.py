@@ -1,8 +1,8 @@
-"""Turns token ids back into text without a graph call per token; used by OpenVinoChat.
+"""Decodes token ids without a graph call, if the vocabulary allows it.
 
-OpenVINO's own detokenizer costs about 0.1 ms a call whatever the length. A byte-level vocabulary
-(GPT-2 style: Llama 3, Qwen, SmolLM) needs no graph at all: joining the bytes of the tokens is the
-definition. Other vocabularies go through OpenVINO's detokenizer.
+OpenVINO's detokenizer takes about 0.1 ms per call. In a byte-level vocabulary (as in GPT-2: Llama
+3, Qwen, SmolLM) the text is the concatenation of the tokens' bytes; other vocabularies use
+OpenVINO's detokenizer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PROBE = "Hello wörld, 日本語 👩‍👩‍👧\n\tx = 'a  b'"
 
 
 class Detokenizer:
-    """`tokenizer` is an `openvino_genai.Tokenizer`. Safe to call from several threads."""
+    """`tokenizer` is an `openvino_genai.Tokenizer`. Thread-safe."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -26,7 +26,7 @@ class Detokenizer:
         self._byte_level = b"".join(self.pieces.get(i, b"") for i in ids) == PROBE.encode()
 
     def __call__(self, token_ids: Sequence[int]) -> str:
-        """Text without special tokens; an unfinished character at the end gives U+FFFD."""
+        """Text without special tokens; an incomplete character at the end gives U+FFFD."""
         if not self._byte_level:
             return str(self._tokenizer.decode(list(token_ids)))
         return b"".join(map(self._piece, token_ids)).decode("utf-8", "replace")
@@ -36,7 +36,7 @@ class Detokenizer:
         if piece is None:
             piece = self.pieces.get(token_id, b"")
             if _is_text(piece) and not self._tokenizer.decode([token_id]):
-                piece = b""  # OpenVINO leaves special tokens out, so they decode to nothing
+                piece = b""  # OpenVINO decodes special tokens to an empty text
             self._known[token_id] = piece
         return piece
 

@@ -1,4 +1,4 @@
-"""A repository's own tokenizer.json and chat template, for a converted chat model."""
+"""The tokenizer of a converted chat model: tokenizer.json and a chat template."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleet_weights.errors import WeightsError
 
 
 class HfTokenizer:
-    """A ChatTokenizer. Safe to use from several threads."""
+    """A ChatTokenizer over a `tokenizers.Tokenizer`. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         """Raises LoadError that names the file at fault."""
@@ -29,7 +29,7 @@ class HfTokenizer:
             self._tokenizer = Tokenizer.from_file(str(path))
         except WeightsError as error:
             raise LoadError(error.message, error.hint) from error
-        except Exception as error:  # the package raises no class of its own
+        except Exception as error:  # tokenizers raises bare Exception
             raise LoadError(f"{path} cannot be read: {error}.", "Fetch the model again.") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -43,7 +43,7 @@ class HfTokenizer:
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         if self._template is None:
-            raise TemplateRefusal("it has none; use /v1/completions")
+            raise TemplateRefusal("it has no template; use /v1/completions")
         return self._template.render(messages)
 
     def encode(self, text: str) -> NDArray[np.int64]:

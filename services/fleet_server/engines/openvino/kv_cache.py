@@ -1,8 +1,9 @@
-"""How many tokens a chat model's key/value cache holds; decided once, when the model is built.
+"""Computes how many tokens fit the key/value cache of a chat model.
 
-OpenVINO takes a number of whole GiB or of blocks. Blocks keep a fraction of a GiB and tell how many
-tokens fit. Requests that together outgrow the cache take turns (the pipeline preempts and
-recomputes them); one that outgrows it alone would end half-way, so its length is bounded instead.
+OpenVINO accepts a size in whole GiB or a number of blocks; blocks allow fractions of a GiB and an
+exact number of tokens. If all sequences together exceed the cache, the pipeline preempts and
+recomputes some; a single sequence that exceeds it would end early, so the context is limited to
+the cache.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class KvCache:
 def block_bytes(shape: CacheShape, *, quantised: bool) -> int:
     """Bytes of one block.
 
-    Quantised to 8 bits, values have a scale for each token and keys one for each channel; measured
-    against the pipeline's `kv_cache_size_in_bytes`. Otherwise both are float32.
+    If quantised to 8 bits, values have a scale per token and keys one per channel (verified with
+    the pipeline's `kv_cache_size_in_bytes`). Otherwise both are float32.
     """
     if quantised:
         keys = shape.head_size * (BLOCK_TOKENS + SCALE_BYTES)
@@ -44,5 +45,5 @@ def block_bytes(shape: CacheShape, *, quantised: bool) -> int:
 
 
 def fit(shape: CacheShape, kv_gib: float, *, quantised: bool) -> KvCache:
-    """The cache that fits `kv_gib` GiB, at least one block."""
+    """The largest cache within `kv_gib` GiB, at least one block."""
     return KvCache(max(1, int(kv_gib * GIB) // block_bytes(shape, quantised=quantised)))

@@ -1,4 +1,4 @@
-"""How OpenVINO is told to compute: threads, number format."""
+"""OpenVINO's compile properties: threads and number format."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from fleet_server.load_error import LoadError
 
 
 def compile_properties(dtype: Dtype, threads: int, bf16: bool) -> dict[str, str]:
-    """Properties of a compiled model; `auto` is bf16 where the CPU has it (`bf16`), else f32.
+    """Properties of a compiled model; `auto` is bf16 if the CPU supports it (`bf16`), else f32.
 
-    float32 also keeps the key/value cache and the activations unquantised, so that the result is
-    the reference's. Raises LoadError for a format OpenVINO does not compute in on a CPU.
+    With float32 the key/value cache and the activations are not quantised either, for results
+    equal to the reference. Raises LoadError for a format not supported on a CPU.
     """
     properties = {"INFERENCE_NUM_THREADS": str(threads)}
     if dtype is Dtype.FLOAT32 or (dtype is Dtype.AUTO and not bf16):
@@ -19,7 +19,7 @@ def compile_properties(dtype: Dtype, threads: int, bf16: bool) -> dict[str, str]
         properties["INFERENCE_PRECISION_HINT"] = "bf16"
     else:
         raise LoadError(
-            f"The openvino engine does not compute in {dtype.value} on a CPU.",
+            f"The openvino engine does not support {dtype.value} on a CPU.",
             "Use dtype auto, bfloat16 or float32.",
         )
     if dtype is Dtype.FLOAT32:

@@ -1,7 +1,7 @@
-"""The one thread that steps OpenVINO's continuous-batching pipeline; used by OpenVinoChat.
+"""The thread that steps OpenVINO's continuous-batching pipeline.
 
-Requests are handed over through an inbox, join the running batch before the next step and leave it
-at their end or when cancelled. Nothing else may call `step`.
+Sequences are submitted through an inbox, join the batch before the next step and leave it when
+they end or are cancelled. No other thread may call `step`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import openvino_genai
@@ -24,8 +24,8 @@ GONE = "The engine is stopping; please try again."
 Emit = Callable[[Step], None]
 
 
-class Running:
-    """One answer in the batch. `cancel` may be called from any thread."""
+class Sequence:
+    """One running generation. `cancel` may be called from any thread."""
 
     def __init__(self, input_ids: Any, config: Any, emit: Emit) -> None:
         self.input_ids = input_ids
@@ -39,19 +39,18 @@ class Running:
 
 
 class StepLoop:
-    """Owns the pipeline. `step` runs one of its steps; `stop_ids` are the tokens that end an
-    answer, which are not emitted.
+    """Owns the pipeline. `step` runs one step; `stop_ids` end a generation and are not emitted.
 
-    A step that fails leaves the pipeline in an unknown state: every answer ends with an error and
-    `broken` turns True, so that whoever supervises the process starts a new one.
+    A failed step leaves the pipeline in an unknown state: all sequences end with an error and
+    `broken` turns True, so that the process is restarted.
     """
 
     def __init__(self, pipeline: Any, step: Callable[[], None], stop_ids: frozenset[int]) -> None:
         self._pipeline = pipeline
         self._step = step
         self._stop_ids = stop_ids
-        self._inbox: deque[Running] = deque()
-        self._running: list[Running] = []
+        self._inbox: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
         self._wake = threading.Event()
         self._closing = False
         self.broken = False
@@ -59,15 +58,16 @@ class StepLoop:
         self._thread = threading.Thread(target=self._run, name="openvino-step", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Running) -> None:
-        """Let the request join at the next step. Never blocks."""
+    def submit(self, sequence: Sequence) -> None:
+        """Let the sequence join the batch at the next step. Never blocks. Raises NotReady."""
         if self._closing or self.broken:
             raise NotReady(GONE, retry_after=1)
-        self._inbox.append(request)
+        # No lock: appending to and popping from a deque is atomic.
+        self._inbox.append(sequence)
         self._wake.set()
 
     def close(self) -> None:
-        """End every answer with an error step and stop the thread."""
+        """End all sequences with an error step and stop the thread."""
         self._closing = True
         self._wake.set()
         self._thread.join(timeout=30)
@@ -92,42 +92,43 @@ class StepLoop:
 
     def _admit(self) -> None:
         while self._inbox:
-            request = self._inbox.popleft()
-            if request.cancelled:
+            sequence = self._inbox.popleft()
+            if sequence.cancelled:
                 continue
             try:
-                request.handle = self._pipeline.add_request(
-                    self._next_id, request.input_ids, request.config
+                sequence.handle = self._pipeline.add_request(
+                    self._next_id, sequence.input_ids, sequence.config
                 )
             except Exception as error:
-                request.emit(Step((), error=error))
+                sequence.emit(Step((), error=error))
                 continue
             self._next_id += 1
-            self._running.append(request)
+            self._running.append(sequence)
 
     def _drop_cancelled(self) -> None:
-        for request in self._running:
-            if request.cancelled:
-                request.handle.cancel()
-        self._running = [request for request in self._running if not request.cancelled]
+        for sequence in self._running:
+            if sequence.cancelled:
+                sequence.handle.cancel()
+        self._running = [sequence for sequence in self._running if not sequence.cancelled]
 
     def _collect(self) -> None:
         still = []
-        for request in self._running:
-            if (step := self._read(request)) is not None:
-                request.emit(step)
+        for sequence in self._running:
+            if (step := self._read(sequence)) is not None:
+                sequence.emit(step)
             if step is None or (step.finish is None and step.error is None):
-                still.append(request)
+                still.append(sequence)
         self._running = still
 
-    def _read(self, request: Running) -> Step | None:
+    def _read(self, sequence: Sequence) -> Step | None:
         token_ids: list[int] = []
         reason = openvino_genai.GenerationFinishReason.NONE
-        while request.handle.can_read():
-            for output in request.handle.read().values():
+        while sequence.handle.can_read():
+            for output in sequence.handle.read().values():
                 token_ids.extend(output.generated_ids)
                 reason = output.finish_reason
-        if request.handle.get_status() == openvino_genai.GenerationStatus.IGNORED:
+        # The pipeline ignores a request that does not fit an empty cache.
+        if sequence.handle.get_status() == openvino_genai.GenerationStatus.IGNORED:
             return Step((), error=TooLarge("The conversation does not fit the key/value cache."))
         finish = _finish(reason)
         if finish is None and not token_ids:
@@ -137,10 +138,10 @@ class StepLoop:
     def _fail_all(self, error: Exception) -> None:
         failed = [*self._running, *self._inbox]
         self._running, self._inbox = [], deque()
-        for request in failed:
-            if request.handle is not None:
-                request.handle.cancel()
-            request.emit(Step((), error=error))
+        for sequence in failed:
+            if sequence.handle is not None:
+                sequence.handle.cancel()
+            sequence.emit(Step((), error=error))
 
 
 def _finish(reason: Any) -> Finish | None:
@@ -151,5 +152,5 @@ def _finish(reason: Any) -> Finish | None:
     return Finish.STOP
 
 
-def _without_stop(token_ids: list[int], stop_ids: frozenset[int]) -> Sequence[int]:
+def _without_stop(token_ids: list[int], stop_ids: frozenset[int]) -> list[int]:
     return token_ids[:-1] if token_ids and token_ids[-1] in stop_ids else token_ids

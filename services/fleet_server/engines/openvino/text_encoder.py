@@ -1,7 +1,7 @@
-"""Text to token ids through OpenVINO's tokenizer, whole however long; used by OpenVinoChat.
+"""Tokenises texts of any length with OpenVINO's tokenizer.
 
-The tokenizer graph of a GGUF keeps the last 8,192 tokens of what it reads, whatever it is told and
-whatever the model reads. A text that may have been cut is encoded again in pieces.
+The tokenizer graph of a GGUF keeps the last 8,192 tokens only, whatever its options and the model's
+context. A text that may have been truncated is encoded again in chunks.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 
-PIECE_CHARS = 2000
-"""Even at four tokens a character, a piece stays below the cut."""
-CUTS = 256
-"""Tokenizer graphs cut at a multiple of this."""
+CHUNK_CHARS = 2000
+"""Even at four tokens per character a chunk stays below the limit of 8,192 tokens."""
+LIMIT_MULTIPLE = 256
+"""The token limits of tokenizer graphs are multiples of this."""
 BETWEEN_WORDS = re.compile(r"(?<=[^\s])(?= [A-Za-z])")
-"""Where no token reaches across: word tokens begin with their space in every known vocabulary."""
+"""Where no token spans: word tokens begin with their space in every known vocabulary."""
 
 
 class TextEncoder:
-    """`tokenizer` is an `openvino_genai.Tokenizer`. Safe to call from several threads."""
+    """`tokenizer` is an `openvino_genai.Tokenizer`. Thread-safe."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
 
     def __call__(self, text: str, *, add_special: bool = False) -> Ids:
-        """Int64 `[tokens]`, never cut."""
+        """Int64 `[tokens]`, never truncated."""
         ids = self._encode(text, add_special)
-        if len(text) <= PIECE_CHARS or len(ids) % CUTS:
+        if len(text) <= CHUNK_CHARS or len(ids) % LIMIT_MULTIPLE:
             return ids
         parts = [
-            self._encode(piece, add_special and number == 0)
-            for number, piece in enumerate(pieces(text))
+            self._encode(chunk, add_special and number == 0)
+            for number, chunk in enumerate(chunks(text))
         ]
         whole = np.concatenate(parts)
         return whole if len(whole) > len(ids) else ids
@@ -46,13 +46,13 @@ class TextEncoder:
         return np.array(encoded.data, dtype=np.int64).reshape(-1)
 
 
-def pieces(text: str) -> Iterator[str]:
-    """The text in pieces of at most PIECE_CHARS, split between words where there are any."""
+def chunks(text: str) -> Iterator[str]:
+    """The text in chunks of at most CHUNK_CHARS, split between words if possible."""
     start = 0
-    while len(text) - start > PIECE_CHARS:
-        window = text[start : start + PIECE_CHARS]
+    while len(text) - start > CHUNK_CHARS:
+        window = text[start : start + CHUNK_CHARS]
         found = [match.start() for match in BETWEEN_WORDS.finditer(window) if match.start()]
-        end = start + (found[-1] if found else PIECE_CHARS)
+        end = start + (found[-1] if found else CHUNK_CHARS)
         yield text[start:end]
         start = end
     yield text[start:]

@@ -1,14 +1,12 @@
-"""Steps a continuous-batching pipeline without Python's interpreter lock; used by OpenVinoChat.
+"""Steps a continuous-batching pipeline without holding Python's interpreter lock.
 
-GenAI's Python binding keeps the lock for the whole of `step()`, about 10 ms, and with it the event
-loop: a request needs several turns of the loop to be read, tokenised, answered and written, and
-each would wait for a step. ctypes gives the lock back while it calls a C function, so the same C++
-method is called through it, on the object inside the Python one (pybind11's `instance`: behind the
-object's head comes the address of the C++ object).
+GenAI's Python binding holds the lock during `step()`, about 10 ms, and so blocks the event loop: a
+request needs several iterations of the loop, and each would wait for a step. ctypes releases the
+lock during a call, so the same C++ method is called through it, with the address of the C++ object
+inside the Python object (pybind11's `instance` stores it after the object header).
 
-A C++ exception in such a call cannot become a Python one: the process ends and whoever supervises
-it starts another, which is what a failed step leads to anyway. Nothing a client sends may make a
-step fail; it is refused before.
+A C++ exception in such a call ends the process, which is then restarted, as after any failed step.
+Requests that could make a step fail are refused before.
 """
 
 from __future__ import annotations
@@ -24,24 +22,24 @@ import openvino_genai
 logger = logging.getLogger(__name__)
 
 CHECKED = ("2026.4.",)
-"""Beginnings of GenAI versions whose library was seen to work so; others step the usual way."""
+"""Prefixes of the GenAI versions verified to work; other versions use the binding's `step`."""
 LIBRARIES = "libopenvino_genai*"
 MANGLED = "_ZN2ov5genai26ContinuousBatchingPipeline"
 STEP = f"{MANGLED}4stepEv"
 HAS_UNFINISHED = f"{MANGLED}25has_non_finished_requestsEv"
 WORD = ctypes.sizeof(ctypes.c_void_p)
 INSTANCE_BYTES = object.__basicsize__ + 5 * WORD
-"""A pybind11 instance: head, address, two words of holder, weak references, flags."""
+"""A pybind11 instance: object header, address, two words of holder, weak references, flags."""
 
 
 def step_of(pipeline: Any) -> Callable[[], None]:
-    """What to call for a step of an idle `pipeline` (ContinuousBatchingPipeline).
+    """The function that runs a step of an idle `pipeline` (ContinuousBatchingPipeline).
 
-    Its own `step` where the installed GenAI is not one of those checked.
+    It is `pipeline.step` if the installed version of GenAI was not verified.
     """
     plain: Callable[[], None] = pipeline.step
     if not is_checked(openvino_genai.__version__, type(pipeline)):
-        return _refused(plain, "this version of OpenVINO GenAI was not checked")
+        return _refused(plain, "this version of OpenVINO GenAI was not verified")
     try:
         path = min(Path(openvino_genai.__file__).parent.glob(LIBRARIES))
         library = ctypes.CDLL(str(path))
@@ -52,13 +50,13 @@ def step_of(pipeline: Any) -> Callable[[], None]:
     unfinished.argtypes, unfinished.restype = [ctypes.c_void_p], ctypes.c_bool
     address = ctypes.c_void_p.from_address(id(pipeline) + object.__basicsize__)
     if unfinished(address) != pipeline.has_non_finished_requests():
-        return _refused(plain, "the pipeline was not found where it should be")
+        return _refused(plain, "the pipeline is not at the expected address")
 
     return Unlocked(pipeline, address, step)
 
 
 class Unlocked:
-    """Calls `step` on the C++ object, which lives as long as `pipeline` does."""
+    """Calls `step` on the C++ object; the reference to `pipeline` keeps the object alive."""
 
     def __init__(self, pipeline: Any, address: ctypes.c_void_p, step: Any) -> None:
         self._pipeline = pipeline
@@ -70,10 +68,10 @@ class Unlocked:
 
 
 def is_checked(version: str, kind: type) -> bool:
-    """Whether pipelines of this class in this version are laid out as expected."""
+    """Whether pipelines of this class and version have the expected memory layout."""
     return version.startswith(CHECKED) and kind.__basicsize__ == INSTANCE_BYTES
 
 
 def _refused(plain: Callable[[], None], reason: str) -> Callable[[], None]:
-    logger.warning("steps hold the interpreter lock, so answers are slower: %s", reason)
+    logger.warning("steps hold the interpreter lock, which slows down responses: %s", reason)
     return plain

@@ -1,8 +1,7 @@
 """The torch engine: chat, vision, embeddings, rerank and Whisper through Hugging Face transformers.
 
-The one package that imports torch. Nothing is ever fetched or executed from a repo: local files,
-safetensors and GGUF only, no remote code, no pickles. The four engines are imported when first
-asked for.
+The only package that imports torch. Nothing is fetched or executed from a repository: local
+safetensors and GGUF files only, no remote code, no pickles. The engines are imported lazily.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# Read by huggingface_hub when it is imported.
+# huggingface_hub reads these when it is imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# A progress bar per file of weights would end up in the log.
+# Progress bars would end up in the log.
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 if TYPE_CHECKING:

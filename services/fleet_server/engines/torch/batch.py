@@ -1,4 +1,4 @@
-"""The answers that take their next token in one pass, and their shared key/value cache."""
+"""The sequences that generate their next token in one pass, with a shared key/value cache."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 import torch
 
 from fleet_server.engines.torch import key_values
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import tensor
+from fleet_server.engines.torch.sequence import Sequence
 
 
 class Batch:
-    """Rows of the step loop's decoding pass. `padding` counts a row's empty places on the left."""
+    """The rows of a decoding pass; they are padded on the left."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self.rows: list[Running] = []
+        self.rows: list[Sequence] = []
         self.cache: Any = None
         self._padding: list[int] = []
 
-    def join(self, row: Running) -> None:
-        """Take in an answer whose prompt was read; its cache becomes part of this one."""
+    def join(self, row: Sequence) -> None:
+        """Add a sequence after its prefill; its cache is merged into the batch's."""
         if self.cache is None:
             self.cache, self._padding = row.cache, [0]
         else:
@@ -34,7 +34,7 @@ class Batch:
         row.release()
 
     def drop(self) -> None:
-        """Let answers go that are over, and padding that nobody needs any more."""
+        """Remove rows that are over, and the padding that all remaining rows share."""
         kept = [index for index, row in enumerate(self.rows) if not row.over]
         if len(kept) == len(self.rows):
             return
@@ -48,7 +48,7 @@ class Batch:
         self._padding = [each - first for each in padding]
 
     def inputs(self) -> dict[str, Any]:
-        """Arguments of the model's next pass: ids and positions `[rows, 1]`, cache, mask."""
+        """Arguments of the next pass: ids and positions `[rows, 1]`, cache, mask."""
         return {
             "input_ids": tensor([[row.last_token] for row in self.rows], self._device),
             "position_ids": tensor([[row.position] for row in self.rows], self._device),
@@ -56,8 +56,8 @@ class Batch:
             "cache": self.cache,
         }
 
-    def moved(self) -> None:
-        """A pass is done: every row is one token further."""
+    def advance(self) -> None:
+        """Move every row on by one token, after a pass."""
         for row in self.rows:
             row.position += 1
 

@@ -1,4 +1,4 @@
-"""TorchChat: chat on transformers, text and images; built by fleet_server.startup.load."""
+"""TorchChat: chat with text and images on transformers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
+from fleet_server.engines.torch import sequence
 from fleet_server.engines.torch.checkpoint import Checkpoint
 from fleet_server.engines.torch.conversation import Conversation
 from fleet_server.engines.torch.forward import Forward
-from fleet_server.engines.torch.plan import Bounds
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import Runtime
-from fleet_server.engines.torch.sampler import Chooser
+from fleet_server.engines.torch.sampler import Sampler
+from fleet_server.engines.torch.scheduler import Bounds
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, Vocabulary
@@ -26,9 +26,9 @@ ROWS = {"cpu": 8}
 MORE_ROWS = 32
 PREFILL = {"cpu": 512}
 MORE_PREFILL = 2048
-"""Prompt tokens read between two tokens of the running answers: how long those may stall."""
+"""Most prompt tokens prefilled between two tokens of the running sequences, which wait for them."""
 FREE_SHARE = 0.4
-"""Of the GPU's memory free after loading, what the key/value cache may take."""
+"""Share of the GPU's free memory after loading that the key/value cache may use."""
 GIB = 1 << 30
 
 
@@ -41,7 +41,7 @@ class TorchChat:
         checkpoint = Checkpoint.find(folder)
         multimodal = "vision_config" in checkpoint.config
         if spec.vision and not multimodal:
-            raise LoadError(f"{spec.model} is to read images; its files describe a text model.")
+            raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
         runtime = Runtime.start(
             spec, threads, checkpoint.stored_dtype, float16=checkpoint.fits_float16
         )
@@ -65,18 +65,18 @@ class TorchChat:
         return self._conversation.prompt(messages, images)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
-        """The tokens as they are. Raises BadRequest for those that stand for images."""
+        """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
         return self._conversation.prompt_of(token_ids)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        row = Running(prompt.state, sampling, Chooser(sampling, self._random), emit)
+        row = sequence.Sequence(prompt.state, sampling, Sampler(sampling, self._random), emit)
         self._loop.submit(row)
         return row
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text without special tokens."""
+        """The text without special tokens."""
         return self._conversation.decode(token_ids)
 
     @property
@@ -97,11 +97,11 @@ class TorchChat:
 
 
 def _vocabulary(tokenizer: Any) -> LibraryVocabulary | None:
-    """None for the tokenizers that are written in Python."""
+    """None for a tokenizer implemented in Python."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
-    backend.no_truncation()  # whatever its file says
+    backend.no_truncation()  # tokenizer.json may enable both
     backend.no_padding()
     return LibraryVocabulary(backend)
 
@@ -131,8 +131,8 @@ def _context_length(spec: ModelSpec, config: Any) -> int:
     own: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     if spec.context_length is None:
         if own is None:
-            raise LoadError("No file says how long a prompt may be.", "Set `contextLength`.")
+            raise LoadError("The model's files give no context length.", "Set `contextLength`.")
         return own
     if own is not None and spec.context_length > own:
-        raise LoadError(f"contextLength is {spec.context_length}; this model reads {own} tokens.")
+        raise LoadError(f"contextLength is {spec.context_length}; this model supports {own}.")
     return spec.context_length

@@ -1,4 +1,4 @@
-"""Which files transformers loads, and how: local, safetensors or GGUF, never code or pickles."""
+"""Loads models with transformers from local safetensors or GGUF files, never code or pickles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model folder; `gguf` is the name of the file where the weights are one."""
+    """A model folder; `gguf` is the name of its GGUF file, None for safetensors."""
 
     folder: Path
     gguf: str | None
@@ -32,13 +32,13 @@ class Checkpoint:
 
     @classmethod
     def find(cls, folder: Path) -> Checkpoint:
-        """Raises LoadError that says what is missing."""
+        """Select the weights in `folder`. Raises LoadError."""
         if folder.is_file() and folder.suffix == ".gguf":
             return cls(folder.parent, folder.name, {})
         if any(folder.glob("*.safetensors")):
             config = read_object(folder / "config.json")
             if not config:
-                raise LoadError(f"{folder} holds no config.json.", "Fetch the model again.")
+                raise LoadError(f"{folder} has no config.json.", "Fetch the model again.")
             return cls(folder, None, config)
         files = sorted(folder.glob("*.gguf"))
         if len(files) == 1:
@@ -46,22 +46,22 @@ class Checkpoint:
         if files:
             names = ", ".join(path.name for path in files)
             raise LoadError(
-                f"{folder} holds several GGUF files ({names}).", "Name one in `source`."
+                f"{folder} has several GGUF files ({names}).", "Select one with `source`."
             )
         pickles = [path.name for pattern in PICKLES for path in folder.glob(pattern)]
         if pickles:
             raise LoadError(
-                f"{folder} holds weights as pickles only ({pickles[0]}), which can run code.",
+                f"{folder} has weights as pickles only ({pickles[0]}), which can run code.",
                 "Use a revision with safetensors.",
             )
         raise LoadError(
-            f"{folder} holds neither safetensors nor a GGUF file.",
+            f"{folder} has neither safetensors nor a GGUF file.",
             "Fetch the model with `modelfleet pull`.",
         )
 
     @property
     def stored_dtype(self) -> str | None:
-        """Name of the torch dtype config.json gives for the weights."""
+        """Name of the weights' torch dtype in config.json."""
         text = self.config.get("text_config", {})
         named = self.config.get("dtype") or self.config.get("torch_dtype") or text.get("dtype")
         return named if isinstance(named, str) else None
@@ -73,19 +73,19 @@ class Checkpoint:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Arguments of every `from_pretrained`: where to look, and that nothing is executed."""
+        """Arguments of every `from_pretrained`: local files only, no code from the repository."""
         where = {"gguf_file": self.gguf} if self.gguf else {}
         return {"local_files_only": True, "trust_remote_code": False, **where}
 
     def load(
-        self, auto_class: Any, runtime: Runtime, asked: Dtype, *, unused: tuple[str, ...] = ()
+        self, auto_class: Any, runtime: Runtime, requested: Dtype, *, unused: tuple[str, ...] = ()
     ) -> Any:
         """The model, in evaluation mode on the device.
 
-        Raises LoadError, also when tensors are missing, but for those whose name begins with one
-        of `unused`; otherwise what transformers raises.
+        Raises LoadError, also for missing tensors, except those whose name begins with one of
+        `unused`; otherwise what transformers raises.
         """
-        quantised = self._fp8(runtime.device, asked)
+        quantised = self._fp8(runtime.device, requested)
         transformers_logging.disable_progress_bar()
         how: dict[str, Any] = {"dtype": runtime.dtype, "output_loading_info": True}
         if self.gguf:
@@ -101,25 +101,27 @@ class Checkpoint:
         try:
             model, found = auto_class.from_pretrained(str(self.folder), **self.source, **how)
         except ImportError as error:
-            raise LoadError(f"These weights need a package that is missing: {error}") from error
+            raise LoadError(f"These weights require a missing package: {error}") from error
         missing = sorted(name for name in found["missing_keys"] if not name.startswith(unused))
-        if missing:  # transformers would go on with random numbers in their place
+        if missing:  # transformers would initialise them randomly
             raise LoadError(
                 f"The weights lack {len(missing)} tensors of {type(model).__name__}, such as "
                 f"{missing[0]!r}.",
-                "They are incomplete or of another kind of model than `task` says.",
+                "They are incomplete, or the model does not match `task`.",
             )
         if moved:
             model = model.to(runtime.device)
         return model.eval().requires_grad_(False)
 
-    def _fp8(self, device: torch.device, asked: Dtype) -> fp8.Decision | None:
-        """How FP8 weights are run; None for all others. Raises LoadError."""
+    def _fp8(self, device: torch.device, requested: Dtype) -> fp8.Decision | None:
+        """How FP8 weights are used; None for other weights. Raises LoadError."""
         if not fp8.is_fp8(self.config):
-            if asked is Dtype.FP8:
-                raise LoadError("dtype is fp8; these weights are not.", "Use dtype auto.")
+            if requested is Dtype.FP8:
+                raise LoadError("dtype is fp8, but these weights are not.", "Use dtype auto.")
             return None
-        decision = fp8.decide(asked, device.type, fp8.capability_of(device), fp8.kernels_missing)
+        decision = fp8.decide(
+            requested, device.type, fp8.capability_of(device), fp8.kernels_missing
+        )
         if not decision.native:
             fp8.check_blocks(self.folder, self.config)
         logger.info(

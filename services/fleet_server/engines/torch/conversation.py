@@ -1,4 +1,4 @@
-"""Messages to token ids and back; TorchChat's tokenizer, processor and chat template."""
+"""Converts messages to token ids and back: tokenizer, image processor and chat template."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ IMAGE_WORDS = ("image_token", "video_token", "vision_start_token", "vision_end_t
 
 @dataclass(frozen=True, slots=True)
 class ChatInput:
-    """A tokenised conversation. `pixels` are the model's further inputs where it has images."""
+    """A tokenised conversation. `pixels` are the additional inputs for images."""
 
     token_ids: list[int]
     pixels: dict[str, Any] = field(default_factory=dict)
 
 
 class Conversation:
-    """Applies the chat template. Safe to call from several threads."""
+    """Applies the chat template and tokenises. Thread-safe."""
 
     def __init__(self, checkpoint: Checkpoint, *, multimodal: bool) -> None:
         folder = str(checkpoint.folder)
@@ -41,9 +41,9 @@ class Conversation:
         if not self._renderer.chat_template:
             raise LoadError(
                 f"{checkpoint.folder.name} has no chat template.",
-                "It is no chat model, or its chat_template.jinja was not fetched.",
+                "It is not a chat model, or its chat_template.jinja was not fetched.",
             )
-        # A fast tokenizer may not be configured anew while another thread uses it.
+        # transformers reconfigures a fast tokenizer in each call, which is not thread-safe.
         self._lock = threading.Lock()
         self._reserved = _reserved(self._processor)
 
@@ -59,17 +59,18 @@ class Conversation:
         return self._with_images(text, images)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
-        """Tokens as they are. Raises BadRequest for those that stand for images."""
+        """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
         ids = list(token_ids)
         for word in self._reserved:
             if self.tokenizer.convert_tokens_to_ids(word) in ids:
                 raise BadRequest(
-                    f"The prompt must not hold {word!r}, which stands for an image.", param="prompt"
+                    f"The prompt must not contain {word!r}, which represents an image.",
+                    param="prompt",
                 )
         return Prompt(len(ids), ChatInput(ids))
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text without special tokens; an unfinished character at the end gives U+FFFD."""
+        """The text without special tokens; an incomplete character at the end gives U+FFFD."""
         text: str = self.tokenizer.decode(
             list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
@@ -95,7 +96,7 @@ class Conversation:
         for word in self._reserved:
             if word in text:
                 raise BadRequest(
-                    f"The text of a message must not hold {word!r}, which stands for an image.",
+                    f"The text of a message must not contain {word!r}, which represents an image.",
                     param="messages",
                 )
 

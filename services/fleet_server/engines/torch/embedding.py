@@ -22,7 +22,7 @@ SHORTEST = np.float32(1e-12)
 class TorchEmbedding:
     """An EmbeddingModel (fleet_server.protocols). Raises LoadError for files it cannot serve.
 
-    Pooling and dense layers are those of the repo's modules.json.
+    Pooling and dense layers are those of the repository's modules.json.
     """
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Passes of an encoder over padded batches; the embedding and the rerank engine share it."""
+"""Runs an encoder over padded batches."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
 
 Head = Callable[[Any, torch.Tensor], torch.Tensor]
-"""From the model's output and the mask `[batch, length]` to `[batch, size]`."""
+"""Maps the model's output and the mask `[batch, length]` to `[batch, size]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderFiles:
-    """The parts of a model folder, the weights apart."""
+    """The contents of a model folder except the weights."""
 
     recipe: Recipe
     checkpoint: Checkpoint
@@ -39,12 +39,12 @@ class EncoderFiles:
 
     @classmethod
     def read(cls, spec: ModelSpec, folder: Path, threads: int) -> EncoderFiles:
-        """Raises LoadError that says what is missing or not known."""
+        """Raises LoadError for missing or unsupported files."""
         how = recipe.read(folder)
         checkpoint = Checkpoint.find(how.transformer)
         homes = [home for home in (how.transformer, folder) if (home / "tokenizer.json").is_file()]
         if not homes:
-            raise LoadError(f"{folder.name} holds no tokenizer.json.", "Fetch the model again.")
+            raise LoadError(f"{folder.name} has no tokenizer.json.", "Fetch the model again.")
         tokenizer = TextTokenizer(homes[0] / "tokenizer.json", threads)
         rows = position_rows(checkpoint.config)
         longest = limits.max_tokens(spec.context_length, rows, how.max_tokens, homes[0])
@@ -52,8 +52,8 @@ class EncoderFiles:
 
 
 class Encoder:
-    """One model and what follows it. `passes` calls run at the same time: on a GPU one prepares
-    its kernels while those of another run. More of them wait."""
+    """A model with its head. At most `passes` calls run at the same time: on a GPU one launches
+    its kernels while those of another run."""
 
     def __init__(
         self, model: Any, runtime: Runtime, head: Head, types: Fill, passes: int = 1
@@ -73,7 +73,7 @@ class Encoder:
     def run(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch), size]`.
 
-        Raises TooLarge when the memory does not suffice, RuntimeError when a value is not finite.
+        Raises TooLarge if the memory does not suffice, RuntimeError if a value is not finite.
         """
         ids, mask = _pad(batch, self._pad_id)
         inputs = {"input_ids": ids, "attention_mask": mask}
@@ -92,9 +92,9 @@ class Encoder:
                 if not self._runtime.is_out_of_memory(error):
                     raise
                 self._runtime.free_memory()
-                raise TooLarge("These inputs do not fit the memory that is free.") from error
+                raise TooLarge("These inputs do not fit into the free memory.") from error
         if not np.isfinite(result).all():
-            raise RuntimeError(f"the model gave values that are not finite in {self.dtype}")
+            raise RuntimeError(f"the model's output is not finite in {self.dtype}")
         return result
 
     @property
@@ -102,7 +102,7 @@ class Encoder:
         return str(self._runtime.dtype).removeprefix("torch.")
 
     def close(self) -> None:
-        """Free the model once running passes are done."""
+        """Wait for running passes and free the model."""
         for _ in range(self.passes):
             self._free.acquire()
         self._model = None

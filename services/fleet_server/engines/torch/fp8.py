@@ -1,4 +1,4 @@
-"""FP8 checkpoints: computed in as they are, or dequantised while they are loaded.
+"""FP8 checkpoints: used natively, or dequantised while they are loaded.
 
 Format (fine-grained FP8, as DeepSeek-V3 and Qwen publish): matrices in float8_e4m3fn, and for each
 `NAME.weight` of shape (N, K) a `NAME.weight_scale_inv` of shape (ceil(N/128), ceil(K/128)); a value
@@ -21,7 +21,7 @@ from fleet_server.load_error import LoadError
 
 METHOD = "fp8"
 CAPABILITY = (8, 9)
-"""Least compute capability of a GPU with FP8 arithmetic (Ada, Hopper and later)."""
+"""Lowest compute capability with FP8 arithmetic (Ada, Hopper and later)."""
 FACTORS = ".weight_scale_inv"
 
 
@@ -40,22 +40,22 @@ def is_fp8(config: Mapping[str, Any]) -> bool:
 
 
 def decide(
-    asked: Dtype,
+    requested: Dtype,
     device: str,
     capability: tuple[int, int] | None,
     kernels_missing: Callable[[], str | None],
 ) -> Decision:
-    """How FP8 weights are run on a device of type `device` (`cpu`, `cuda`, `mps`).
+    """How FP8 weights are used on a device of type `device` (`cpu`, `cuda`, `mps`).
 
     `capability` is the compute capability of a CUDA device; `kernels_missing` returns why the FP8
-    kernels cannot be used, or None. Raises LoadError where `asked` is FP8 and it cannot be had.
+    kernels cannot be used, or None. Raises LoadError if `requested` is FP8 and it is not available.
     """
-    if asked not in (Dtype.AUTO, Dtype.FP8):
-        return Decision(False, f"dtype is {asked.value}")
+    if requested not in (Dtype.AUTO, Dtype.FP8):
+        return Decision(False, f"dtype is {requested.value}")
     needed = f"{CAPABILITY[0]}.{CAPABILITY[1]}"
     missing: str | None
     if device != "cuda" or capability is None:
-        missing = f"device {device} does not compute in FP8"
+        missing = f"device {device} does not support FP8"
     elif capability < CAPABILITY:
         found = f"{capability[0]}.{capability[1]}"
         missing = f"the GPU has compute capability {found}, and FP8 needs {needed}"
@@ -64,7 +64,7 @@ def decide(
     if missing is None:
         assert capability is not None  # noqa: S101  (checked above)
         return Decision(True, f"compute capability {capability[0]}.{capability[1]}")
-    if asked is Dtype.FP8:
+    if requested is Dtype.FP8:
         raise LoadError(
             f"dtype is fp8, but {missing}.",
             "Use dtype auto, which converts the weights to 16 bits where FP8 cannot be used.",
@@ -75,13 +75,13 @@ def decide(
 def kernels_missing() -> str | None:
     """Why transformers' FP8 kernels cannot be loaded here, or None.
 
-    They come from the `kernels` package, which reads them from the hub's cache on this machine.
+    They come from the `kernels` package, which reads them from the local cache of the hub.
     """
     from transformers.integrations import finegrained_fp8
 
     try:
         finegrained_fp8.load_finegrained_fp8_kernel()
-    except Exception as error:  # a kernel is native code of another project: any failure counts
+    except Exception as error:  # loading native code can fail in many ways
         return f"the FP8 kernels cannot be loaded ({error})"
     return None
 
@@ -92,17 +92,17 @@ def capability_of(device: torch.device) -> tuple[int, int] | None:
 
 
 def loading(config: Mapping[str, Any], decision: Decision) -> FineGrainedFP8Config:
-    """What `from_pretrained` takes as `quantization_config`: the checkpoint's, and the decision."""
+    """The `quantization_config` for `from_pretrained`: the checkpoint's, with the decision."""
     fields = {**config["quantization_config"], "dequantize": not decision.native}
     made: FineGrainedFP8Config = FineGrainedFP8Config.from_dict(fields)
     return made
 
 
 def check_blocks(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raises LoadError for a matrix whose last block is a part of one.
+    """Raise LoadError for a matrix whose last block is incomplete.
 
-    transformers takes the size of a block from the two shapes, which is right only for whole blocks
-    (or a single one). Reads the headers of the files only.
+    transformers derives the block size from the two shapes, which is correct only for complete
+    blocks (or a single block). Reads only the headers of the files.
     """
     size = config["quantization_config"].get("weight_block_size")
     if size is None:

@@ -1,7 +1,7 @@
-"""Joins, cuts and thins out transformers' key/value caches; used by `batch`.
+"""Merges, shortens and filters transformers' key/value caches.
 
-A cache holds, for each layer, keys and values `[rows, heads, tokens, head size]`. Rows of different
-lengths are padded on the left, so that the newest tokens of all of them line up.
+A cache holds keys and values `[rows, heads, tokens, head size]` for each layer. Rows of different
+lengths are padded on the left, so that their newest tokens are aligned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def joined(one: Any, other: Any) -> DynamicCache:
 
 
 def thin(cache: Any, rows: list[int], first: int) -> None:
-    """Keep these rows, and the tokens from `first` on."""
+    """Keep the given rows, and the tokens from `first` on."""
     for layer in cache.layers:
         index = torch.tensor(rows, device=layer.keys.device)
         layer.keys = layer.keys[index, :, first:].contiguous()
@@ -40,7 +40,7 @@ def thin(cache: Any, rows: list[int], first: int) -> None:
 
 
 def cut_back(cache: Any, length: int) -> None:
-    """Keep the oldest `length` tokens: undoes a pass that failed half-way through the layers."""
+    """Keep the oldest `length` tokens: undoes a pass that failed in one of the layers."""
     for layer in cache.layers:
         layer.keys = layer.keys[:, :, :length]
         layer.values = layer.values[:, :, :length]

@@ -1,5 +1,4 @@
-"""From token vectors to one vector per text: pooling and dense layers, as sentence-transformers
-publishes them with a model; used by TorchEmbedding."""
+"""Pooling and dense layers as in sentence-transformers: from token vectors to a text's vector."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from fleet_server.load_error import LoadError
 
 
 class PoolingHead:
-    """Computes in float32 whatever the model's format."""
+    """Computes in float32, whatever the model's dtype."""
 
     def __init__(self, pooling: Pooling, layers: Sequence[Dense], device: torch.device) -> None:
         self._pooling = pooling
@@ -51,9 +50,9 @@ def _weights(layer: Dense, device: torch.device) -> tuple[torch.Tensor, torch.Te
         raise LoadError(f"{path} cannot be read: {error}.", "Fetch the model again.") from error
     weight, bias = tensors.get("linear.weight"), tensors.get("linear.bias")
     if weight is None or weight.shape != (layer.out_size, layer.in_size):
-        raise LoadError(f"{path} does not hold the layer its config.json describes.")
+        raise LoadError(f"{path} does not contain the layer that its config.json describes.")
     if layer.bias and bias is None:
-        raise LoadError(f"{path} lacks the bias its config.json describes.")
+        raise LoadError(f"{path} lacks the bias that its config.json describes.")
     return (
         weight.float().to(device),
         bias.float().to(device) if layer.bias and bias is not None else None,

@@ -1,4 +1,4 @@
-"""TorchRerank: a cross-encoder through transformers; built by fleet_server.startup.load."""
+"""TorchRerank: cross-encoders through transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where torch computes and in which number format; every torch engine asks once when built."""
+"""Selects torch's device and dtype."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HALVES = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The device and the number format of weights and activations."""
+    """The device, and the dtype of weights and activations."""
 
     device: torch.device
     dtype: torch.dtype
@@ -30,10 +30,10 @@ class Runtime:
     def start(
         cls, spec: ModelSpec, threads: int, stored: str | None, *, float16: bool = True
     ) -> Runtime:
-        """Set the threads and choose; `stored` is the format config.json names for the weights.
+        """Set torch's threads and select; `stored` is the weights' dtype in config.json.
 
-        `float16` is False for a model whose activations exceed float16, which `auto` then avoids.
-        Raises LoadError when the device does not exist or cannot compute in what is asked for.
+        `float16` is False for a model whose activations exceed the range of float16, which `auto`
+        then avoids. Raises LoadError if the device does not exist or does not support the dtype.
         """
         torch.set_num_threads(threads)
         device = find_device(spec.device)
@@ -52,7 +52,7 @@ class Runtime:
         )
 
     def free_memory(self) -> None:
-        """Hand cached blocks back to the device, after an allocation failed."""
+        """Return cached blocks to the device, after an allocation failed."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
@@ -77,17 +77,19 @@ def find_device(name: str) -> torch.device:
     return torch.device(kind)
 
 
-def choose_dtype(asked: Dtype, device: str, stored: str | None, half: torch.dtype) -> torch.dtype:
-    """The format to compute in.
+def choose_dtype(
+    requested: Dtype, device: str, stored: str | None, half: torch.dtype
+) -> torch.dtype:
+    """The dtype to compute in.
 
-    `auto` keeps 16-bit weights as they are stored on a GPU; weights stored in 32 bits, and every
-    model on a CPU, get `half`, the 16-bit format this device is quick in, or float32 where it has
-    none. Raises LoadError for what torch does not compute in here.
+    On a GPU `auto` keeps the dtype of 16-bit weights. Weights stored in 32 bits, and all models on
+    a CPU, use `half`: the device's fast 16-bit dtype, or float32 if it has none. Raises LoadError
+    for an unsupported dtype.
     """
-    if asked in NAMED:
-        return NAMED[asked]
-    if asked is Dtype.INT8:
-        raise LoadError("The torch engine does not compute in int8.", "Use dtype auto.")
+    if requested in NAMED:
+        return NAMED[requested]
+    if requested is Dtype.INT8:
+        raise LoadError("The torch engine does not support int8.", "Use dtype auto.")
     kept = getattr(torch, stored or "", None)
     return kept if device != "cpu" and kept in HALVES else half
 
@@ -101,5 +103,5 @@ def _half(device: torch.device) -> torch.dtype:
 
 
 def tensor(values: Any, device: torch.device) -> torch.Tensor:
-    """Whole numbers as int64 on the device."""
+    """Integers as an int64 tensor on the device."""
     return torch.tensor(values, dtype=torch.long, device=device)

@@ -1,8 +1,8 @@
-"""Chooses the next token of each answer from the logits; called by the step loop.
+"""Samples the next token of each sequence of a batch.
 
-Penalties are OpenAI's: `presence` off a token that the answer holds, `frequency` off it once for
-each time (platform.openai.com/docs/advanced-usage). A draw takes one uniform number per token from
-the answer's own generator, so its text does not depend on who else is in the batch.
+Penalties are OpenAI's (platform.openai.com/docs/advanced-usage): a token that was generated `n`
+times loses `presence + n * frequency`. Each draw takes one uniform number from the generator of its
+sequence, so that the text does not depend on the other sequences of the batch.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from fleet_server.protocols import Sampling
 
 COLDEST = 1e-5
-"""A temperature below it is greedy."""
+"""Sampling with a lower temperature is greedy."""
 
 
-class Chooser:
-    """How one answer's tokens are chosen, and those chosen so far."""
+class Sampler:
+    """The sampling options of one sequence, and the tokens it has generated."""
 
     def __init__(self, sampling: Sampling, shared: torch.Generator) -> None:
         self.greedy = sampling.temperature < COLDEST
@@ -37,11 +37,11 @@ class Chooser:
         self._seen[token] += 1
 
     def uniform(self) -> float:
-        """The next number in [0, 1) of this answer."""
+        """The sequence's next random number in [0, 1)."""
         return float(torch.rand((), generator=self._generator, dtype=torch.float64))
 
     def penalise(self, logits: torch.Tensor) -> None:
-        """Lower `logits`, float32 `[vocabulary]`, in place."""
+        """Apply the penalties to `logits`, float32 `[vocabulary]`, in place."""
         if not self._seen or (self._presence == 0 and self._frequency == 0):
             return
         ids = torch.tensor(list(self._seen), device=logits.device)
@@ -49,45 +49,43 @@ class Chooser:
         logits.index_add_(0, ids, -(self._presence + self._frequency * counts))
 
 
-def choose(logits: torch.Tensor, choosers: Sequence[Chooser]) -> list[int | None]:
-    """One token for each row of `logits`, `[len(choosers), vocabulary]`.
-
-    None where the logits of a row are not finite.
-    """
+def sample(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int | None]:
+    """One token for each row of `logits` `[len(samplers), vocabulary]`; None for a row whose logits
+    are not finite."""
     logits = logits.to(torch.float32, copy=True)
-    for row, chooser in zip(logits, choosers, strict=True):
-        chooser.penalise(row)
+    for row, sampler in zip(logits, samplers, strict=True):
+        sampler.penalise(row)
     best = logits.max(dim=-1)
     tokens = best.indices
     for narrow in (False, True):
         rows = [
-            row for row, chooser in enumerate(choosers)
-            if not chooser.greedy and (chooser.top_p < 1) is narrow
+            row for row, sampler in enumerate(samplers)
+            if not sampler.greedy and (sampler.top_p < 1) is narrow
         ]  # fmt: skip
         if rows:
-            tokens[rows] = _draw(logits[rows], [choosers[row] for row in rows], narrow=narrow)
+            tokens[rows] = _draw(logits[rows], [samplers[row] for row in rows], narrow=narrow)
     usable = best.values.isfinite().tolist()
     return [token if fine else None for token, fine in zip(tokens.tolist(), usable, strict=True)]
 
 
-def _draw(logits: torch.Tensor, choosers: Sequence[Chooser], *, narrow: bool) -> torch.Tensor:
-    """Tokens `[rows]` drawn by inverting the cumulative probability; `narrow` cuts to `top_p`."""
+def _draw(logits: torch.Tensor, samplers: Sequence[Sampler], *, narrow: bool) -> torch.Tensor:
+    """Tokens `[rows]`, drawn by inverting the cumulative probability; `narrow` applies `top_p`."""
 
     def column(values: list[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=logits.device).unsqueeze(1)
 
-    temperatures = column([chooser.temperature for chooser in choosers])
+    temperatures = column([sampler.temperature for sampler in samplers])
     probabilities = torch.softmax(logits / temperatures, dim=-1)
     order = None
     if narrow:
         probabilities, order = probabilities.sort(dim=-1, descending=True)
         before = probabilities.cumsum(dim=-1) - probabilities
-        limits = column([chooser.top_p for chooser in choosers])
+        limits = column([sampler.top_p for sampler in samplers])
         probabilities = torch.where(before < limits, probabilities, 0.0)
     mass = probabilities.cumsum(dim=-1)
-    targets = column([chooser.uniform() for chooser in choosers]) * mass[:, -1:]
+    targets = column([sampler.uniform() for sampler in samplers]) * mass[:, -1:]
     index = torch.searchsorted(mass, targets, right=True)
-    # Rounding may place the target at the very end, behind the last token with a probability.
+    # Rounding may place the target after the last token with a probability above 0.
     last = (probabilities > 0).long().mul(_places(probabilities)).amax(dim=-1, keepdim=True)
     index = torch.minimum(index, last)
     return (index if order is None else order.gather(-1, index)).squeeze(1)

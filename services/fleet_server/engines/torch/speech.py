@@ -1,4 +1,4 @@
-"""TorchSpeech: Whisper through transformers; built by fleet_server.startup.load."""
+"""TorchSpeech: Whisper through transformers."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from transformers import (
 from fleet_contract.errors import BadRequest, NotReady, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.torch.checkpoint import Checkpoint
-from fleet_server.engines.torch.recording import (
+from fleet_server.engines.torch.runtime import Runtime
+from fleet_server.engines.torch.transcription import (
     BLOCK_SECONDS,
-    QUIET,
     RATE,
     WINDOW_SECONDS,
-    finished,
+    complete,
+    segments,
 )
-from fleet_server.engines.torch.runtime import Runtime
-from fleet_server.engines.torch.transcription import segments
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions, Transcript
 
-GUARDS: dict[str, Any] = {
+QUIET = 1e-4
+"""Largest absolute sample of a silent recording: a few steps of 16-bit audio."""
+THRESHOLDS: dict[str, Any] = {
     "compression_ratio_threshold": 1.35,
     "logprob_threshold": -1.0,
     "no_speech_threshold": 0.6,
 }
-"""When a window is tried again warmer, or is silence; the values of transformers' documentation,
-whose compression ratio is that of token ids."""
+"""When a window is decoded again at a higher temperature, or is silent: the values in transformers'
+documentation, whose compression ratio is that of token ids."""
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -51,7 +52,7 @@ class TorchSpeech:
         checkpoint = Checkpoint.find(folder)
         if checkpoint.config.get("model_type") != "whisper":
             kind = checkpoint.config.get("model_type")
-            raise LoadError(f"The torch engine writes down speech with Whisper; this is {kind!r}.")
+            raise LoadError(f"The torch engine supports Whisper for speech, not {kind!r}.")
         self._runtime = Runtime.start(spec, threads, checkpoint.stored_dtype)
         self._tokenizer = AutoTokenizer.from_pretrained(str(folder), **checkpoint.source)
         self._features = AutoFeatureExtractor.from_pretrained(str(folder), **checkpoint.source)
@@ -59,7 +60,7 @@ class TorchSpeech:
         config = self._model.generation_config
         if getattr(config, "no_timestamps_token_id", None) is None:
             raise LoadError(
-                "generation_config.json names no timestamp tokens; it is missing or outdated.",
+                "generation_config.json has no timestamp tokens; it is missing or outdated.",
                 "Fetch the model again.",
             )
         known = getattr(config, "lang_to_id", None) or {}
@@ -74,11 +75,11 @@ class TorchSpeech:
     def transcribe(
         self, audio: Float32, options: SpeechOptions, cancelled: Callable[[], bool]
     ) -> Transcript:
-        """Raises Cancelled, within a token of `cancelled` turning true; BadRequest; TooLarge."""
+        """See SpeechModel. Raises Cancelled, BadRequest, TooLarge."""
         if options.word_timestamps:
             raise UnsupportedParameter(
-                "Timestamps of words are not honoured by this model's engine; they are by: "
-                "ctranslate2.",
+                "Word timestamps are not supported by this model's engine; engines that support "
+                "them: ctranslate2.",
                 param="timestamp_granularities",
             )
         duration = audio.size / RATE
@@ -93,10 +94,10 @@ class TorchSpeech:
                 if not self._runtime.is_out_of_memory(error):
                     raise
                 self._runtime.free_memory()
-                raise TooLarge("The recording does not fit the memory that is free.") from error
+                raise TooLarge("The recording does not fit into the free memory.") from error
 
     def close(self) -> None:
-        """Free the model once a running transcription is done."""
+        """Wait for a running transcription and free the model."""
         with self._lock:
             self._model = None
 
@@ -118,13 +119,13 @@ class TorchSpeech:
             end = (start + block.size) / RATE
             found = self._model.generate(**self._inputs(block), **how)["segments"][0]
             made = segments(found, self._tokenizer, position, duration)
-            done, position = finished(made, position, end, last=end >= duration)
+            done, position = complete(made, position, end, last=end >= duration)
             kept.extend(done)
         return Transcript(language, duration, tuple(kept))
 
     def _arguments(self, options: SpeechOptions, cancelled: Callable[[], bool]) -> dict[str, Any]:
         fixed = options.temperature is not None
-        how = GUARDS | {
+        how = THRESHOLDS | {
             "return_timestamps": True,
             "return_segments": True,
             "condition_on_prev_tokens": False,
@@ -140,7 +141,7 @@ class TorchSpeech:
         return how
 
     def _inputs(self, block: Float32) -> dict[str, torch.Tensor]:
-        """Log-mel frames: a whole window for a short block, all there are for a longer one."""
+        """Log-mel frames: padded to a window for a short block, unpadded for a longer one."""
         is_short = block.size <= WINDOW_SECONDS * RATE
         made = self._features(
             block,
@@ -163,7 +164,7 @@ class TorchSpeech:
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Ends generation by raising; asked after every token."""
+    """Ends generation by raising; transformers calls it after every token."""
 
     def __init__(self, cancelled: Callable[[], bool]) -> None:
         self._cancelled = cancelled

@@ -1,8 +1,8 @@
-"""The one thread that runs a chat model; used by TorchChat.
+"""The thread that runs a chat model.
 
-Each step reads a bounded number of prompt tokens of those who wait, first come first served, and
-then takes one token for every answer in the batch. Answers join after their prompt and leave at
-their end or when cancelled. Nothing else may call the model.
+Each step prefills a bounded number of prompt tokens of the waiting sequences, first come, first
+served, and then generates one token for every sequence in the batch. Sequences join after their
+prefill and leave when they end or are cancelled. No other thread may call the model.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.torch import key_values
 from fleet_server.engines.torch.batch import Batch
 from fleet_server.engines.torch.forward import Forward
-from fleet_server.engines.torch.plan import Bounds, may_join, stretch
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import Runtime
-from fleet_server.engines.torch.sampler import choose
+from fleet_server.engines.torch.sampler import sample
+from fleet_server.engines.torch.scheduler import Bounds, may_join, prefill_length
+from fleet_server.engines.torch.sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
 GONE = "The engine is stopping; please try again."
-NO_MEMORY = "This request does not fit the memory that is free."
+NO_MEMORY = "This request does not fit into the free memory."
 
 
 class StepLoop:
-    """Owns the model. `stop_ids` are the tokens that end an answer; they are not emitted.
+    """Owns the model. `stop_ids` are the tokens that end a sequence; they are not emitted.
 
-    A request that does not fit the memory fails alone. A step that fails otherwise ends every
-    answer with the error and turns `broken` True, so that whoever supervises the process starts a
-    new one.
+    A sequence that does not fit into memory fails alone. Any other failure of a step ends all
+    sequences with the error and turns `broken` True, so that the process is restarted.
     """
 
     def __init__(
@@ -43,8 +42,8 @@ class StepLoop:
         self._runtime = runtime
         self._bounds = bounds
         self._stop_ids = stop_ids
-        self._inbox: deque[Running] = deque()
-        self._waiting: deque[Running] = deque()
+        self._inbox: deque[Sequence] = deque()
+        self._waiting: deque[Sequence] = deque()
         self._batch = Batch(forward.device)
         self._wake = threading.Condition()
         self._closing = False
@@ -53,12 +52,12 @@ class StepLoop:
         self._thread.start()
 
     @property
-    def working_on(self) -> int:
-        """Answers that have not ended."""
+    def active(self) -> int:
+        """Number of sequences that have not ended."""
         return len(self._inbox) + len(self._waiting) + len(self._batch.rows)
 
-    def submit(self, row: Running) -> None:
-        """Let the answer start at the next step. Never blocks. Raises NotReady when closed."""
+    def submit(self, row: Sequence) -> None:
+        """Let the sequence start at the next step. Does not block. Raises NotReady once closed."""
         with self._wake:
             if self._closing or self.broken:
                 raise NotReady(GONE, retry_after=1)
@@ -66,7 +65,7 @@ class StepLoop:
             self._wake.notify()
 
     def close(self) -> None:
-        """End every answer with an error step and stop the thread."""
+        """End all sequences with an error step and stop the thread."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -77,17 +76,17 @@ class StepLoop:
             while self._has_work():
                 try:
                     self._drop()
-                    self._read_prompts()
-                    self._take_tokens()
+                    self._prefill_prompts()
+                    self._decode()
                 except Exception as error:
                     logger.exception("the step loop failed")
                     self._end(error)
         self._end(NotReady(GONE, retry_after=1))
 
     def _has_work(self) -> bool:
-        """Wait for answers to work on; False once the loop is closed or broken."""
+        """Wait for sequences; False once the loop is closed or broken."""
         with self._wake:
-            while not (self._closing or self.broken or self.working_on):
+            while not (self._closing or self.broken or self.active):
                 self._wake.wait()
             self._waiting.extend(self._inbox)
             self._inbox.clear()
@@ -98,16 +97,16 @@ class StepLoop:
             self._waiting = deque(row for row in self._waiting if not row.over)
         self._batch.drop()
 
-    def _read_prompts(self) -> None:
+    def _prefill_prompts(self) -> None:
         budget = self._bounds.prefill
         while self._waiting and budget > 0:
             row = self._waiting[0]
             if not may_join(row, self._batch.rows, self._bounds):
                 return
-            number = stretch(row, budget, in_pieces=self._forward.can_batch)
+            number = prefill_length(row, budget, chunked=self._forward.can_batch)
             budget -= number
             try:
-                self._read(row, number)
+                self._prefill(row, number)
             except Exception as error:
                 if not self._runtime.is_out_of_memory(error):
                     raise
@@ -115,15 +114,15 @@ class StepLoop:
             if row.over or row.filled == len(row.token_ids):
                 self._waiting.popleft()
 
-    def _read(self, row: Running, number: int) -> None:
-        logits = self._forward.read(row, number)
+    def _prefill(self, row: Sequence, number: int) -> None:
+        logits = self._forward.prefill(row, number)
         if row.filled < len(row.token_ids):
             return
-        row.take(choose(logits, [row.chooser])[0], self._stop_ids)
+        row.take(sample(logits, [row.sampler])[0], self._stop_ids)
         if not row.over:
             self._batch.join(row)
 
-    def _take_tokens(self) -> None:
+    def _decode(self) -> None:
         self._batch.drop()
         batch = self._batch
         if not batch.rows:
@@ -131,20 +130,20 @@ class StepLoop:
         length = key_values.num_tokens(batch.cache)
         try:
             logits = self._forward.step(batch)
-            tokens = choose(logits, [row.chooser for row in batch.rows])
+            tokens = sample(logits, [row.sampler for row in batch.rows])
         except Exception as error:
             if not self._runtime.is_out_of_memory(error):
                 raise
             key_values.cut_back(batch.cache, length)
-            self._refuse(batch.rows[-1], error)  # the one that came last; the others go on
+            self._refuse(batch.rows[-1], error)  # the newest, so that the others can continue
             return
-        batch.moved()
+        batch.advance()
         for row, token in zip(batch.rows, tokens, strict=True):
             row.take(token, self._stop_ids)
         batch.drop()
 
-    def _refuse(self, row: Running, error: Exception) -> None:
-        logger.warning("an answer does not fit the memory: %s", error)
+    def _refuse(self, row: Sequence, error: Exception) -> None:
+        logger.warning("a sequence does not fit into memory: %s", error)
         row.fail(TooLarge(NO_MEMORY))
         row.release()
         self._batch.drop()

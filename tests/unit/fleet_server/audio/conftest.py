@@ -50,8 +50,8 @@ class CountingModel:
                 self._segment(second, options) for second in range(round(len(audio) / RATE))
             ]
             for segment in segments[:1]:
-                if options.heard is not None:
-                    options.heard(segment)
+                if options.on_segment is not None:
+                    options.on_segment(segment)
             while self.hold.is_set():
                 if cancelled():
                     raise Cancelled

@@ -58,10 +58,12 @@ def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
 
     def build(
         max_items: int = 8, max_requests: int | None = None, waiting: int = 100,
-        window: float = 0, at_once: int = 1,
+        window: float = 0, concurrent: int = 1,
     ) -> Batcher:  # fmt: skip
         bounds = Bounds(max_items, 10_000, max_requests)
-        made.append(Batcher(passes, bounds, max_waiting=waiting, window=window, at_once=at_once))
+        made.append(
+            Batcher(passes, bounds, max_waiting=waiting, window=window, concurrent=concurrent)
+        )
         return made[-1]
 
     yield build
@@ -216,16 +218,18 @@ async def test_a_window_ends_when_a_pass_takes_in_no_more_requests(
     assert len(passes.seen) == 1
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-async def test_as_many_passes_run_as_are_allowed(make: Make, passes: Passes, at_once: int) -> None:
-    batcher = make(max_items=2, at_once=at_once)
+@pytest.mark.parametrize("concurrent", [1, 3])
+async def test_as_many_passes_run_as_are_allowed(
+    make: Make, passes: Passes, concurrent: int
+) -> None:
+    batcher = make(max_items=2, concurrent=concurrent)
     passes.gate.clear()
     task = asyncio.create_task(batcher.run([[1]] * 20))
     async with asyncio.timeout(10):
-        while len(passes.seen) < at_once:  # noqa: ASYNC110  (threads of the batcher make it true)
+        while len(passes.seen) < concurrent:  # noqa: ASYNC110  (threads of the batcher make it true)
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.02)
-    assert [len(batch) for batch in passes.seen] == [2] * at_once
+    assert [len(batch) for batch in passes.seen] == [2] * concurrent
     passes.gate.set()
     assert (await task).tolist() == [[1, 1]] * 20
 

@@ -1,10 +1,10 @@
-"""How long a batch waits for company."""
+"""How long a batch waits for more requests."""
 
 from __future__ import annotations
 
 import pytest
 
-from fleet_server.batching.window import FRUITLESS, LEFT_OUT, Window
+from fleet_server.batching.window import MAX_FRUITLESS, MAX_SKIPPED, Window
 
 
 def test_none_is_never_open() -> None:
@@ -16,7 +16,7 @@ def test_none_is_never_open() -> None:
     [
         (10.0, 10.0, 10.0, 1.0),  # a quarter of 4 seconds without anybody else
         (10.0, 10.9, 11.0, 0.9),
-        (10.0, 13.8, 13.8, 0.2),  # company goes on and on: the whole window is the bound
+        (10.0, 13.8, 13.8, 0.2),  # arrivals never pause: the whole window is the bound
         (10.0, 10.0, 11.5, -0.5),  # it waited for a pass that was running
     ],
 )
@@ -26,20 +26,20 @@ def test_what_is_left(first: float, last: float, now: float, left: float) -> Non
 
 def test_waits_that_bring_nobody_are_mostly_left_out() -> None:
     window = Window(1)
-    for _ in range(FRUITLESS):
+    for _ in range(MAX_FRUITLESS):
         assert window.opens()
         window.closed(0)
     for _ in range(3):
-        assert [window.opens() for _ in range(LEFT_OUT)] == [False] * (LEFT_OUT - 1) + [True]
+        assert [window.opens() for _ in range(MAX_SKIPPED)] == [False] * (MAX_SKIPPED - 1) + [True]
         window.closed(0)
-    assert not any(window.opens() for _ in range(LEFT_OUT - 1))
+    assert not any(window.opens() for _ in range(MAX_SKIPPED - 1))
     assert window.opens()
     window.closed(2)
-    assert all(window.opens() for _ in range(LEFT_OUT))
+    assert all(window.opens() for _ in range(MAX_SKIPPED))
 
 
-def test_company_now_and_then_keeps_it_open() -> None:
+def test_arrivals_now_and_then_keeps_it_open() -> None:
     window = Window(1)
     for number in range(40):
         assert window.opens()
-        window.closed(int(number % FRUITLESS == 0))
+        window.closed(int(number % MAX_FRUITLESS == 0))

@@ -24,20 +24,20 @@ def body(**more: Any) -> dict[str, Any]:
 
 
 def test_the_models_defaults_fill_what_is_left_out() -> None:
-    asked = parse(body(), SPEC).manner
+    asked = parse(body(), SPEC).options
     assert (asked.temperature, asked.top_p, asked.max_tokens) == (0.3, 0.8, 77)
     assert not asked.stream
 
 
 def test_the_request_wins_over_the_defaults() -> None:
-    asked = parse(body(temperature=0, top_p=1, max_tokens=5, stop="x", seed=3), SPEC).manner
+    asked = parse(body(temperature=0, top_p=1, max_tokens=5, stop="x", seed=3), SPEC).options
     assert (asked.temperature, asked.top_p, asked.max_tokens) == (0, 1, 5)
     assert asked.stop == ("x",)
-    assert asked.sampling(room=2).max_tokens == 2
+    assert asked.sampling(most=2).max_tokens == 2
 
 
 def test_max_completion_tokens_wins_over_max_tokens() -> None:
-    assert parse(body(max_tokens=5, max_completion_tokens=6), SPEC).manner.max_tokens == 6
+    assert parse(body(max_tokens=5, max_completion_tokens=6), SPEC).options.max_tokens == 6
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from fleet_server.batching.batcher import Batcher, Beside
+from fleet_server.batching.batcher import Batcher, Lanes
 from fleet_server.batching.planner import Bounds
 from support.waiting import until_async
 
@@ -19,13 +19,13 @@ Make = Callable[..., Batcher]
 
 
 class Model:
-    """Gives each input its sum. Passes wait while `gate` is closed; `alone` and `beside` are the
+    """Gives each input its sum. Passes wait while `gate` is closed; `alone` and `in_lanes` are the
     sizes of those that began."""
 
     def __init__(self) -> None:
         self.lanes = 2
         self.alone: list[int] = []
-        self.beside: list[int] = []
+        self.in_lanes: list[int] = []
         self.at_once = 0
         self.most_at_once = 0
         self.gate = threading.Event()
@@ -38,8 +38,8 @@ class Model:
         assert self.at_once == 0
         return self._run(batch)
 
-    def run_beside(self, batch: Batch) -> np.ndarray:
-        self.beside.append(len(batch))
+    def run_concurrent(self, batch: Batch) -> np.ndarray:
+        self.in_lanes.append(len(batch))
         return self._run(batch)
 
     def let_one_end(self) -> None:
@@ -72,9 +72,9 @@ def make(model: Model) -> Iterator[Make]:
     made: list[Batcher] = []
 
     def build(max_items: int = 8, most: int = 2) -> Batcher:
-        beside = Beside(model.run_beside, lambda: model.lanes, most)
+        lanes = Lanes(model.run_concurrent, lambda: model.lanes, most)
         bounds = Bounds(max_items, 10_000)
-        made.append(Batcher(model.run_alone, bounds, max_waiting=100, beside=beside))
+        made.append(Batcher(model.run_alone, bounds, max_waiting=100, lanes=lanes))
         return made[-1]
 
     yield build
@@ -87,7 +87,7 @@ async def test_an_input_alone_gets_all_cores(make: Make, model: Model) -> None:
     batcher = make()
     for number in range(5):
         assert (await batcher.run([[number]])).tolist() == [[number]]
-    assert (model.alone, model.beside) == ([1] * 5, [])
+    assert (model.alone, model.in_lanes) == ([1] * 5, [])
 
 
 async def test_what_waited_is_dealt_out(make: Make, model: Model) -> None:
@@ -97,10 +97,10 @@ async def test_what_waited_is_dealt_out(make: Make, model: Model) -> None:
     await until_async(lambda: model.alone == [1])
     tasks += [asyncio.create_task(batcher.run([[number]])) for number in range(1, 7)]
     await asyncio.sleep(0)
-    assert model.beside == []
+    assert model.in_lanes == []
     model.let_one_end()
     await until_async(lambda: model.at_once == 2)
-    assert model.beside == [3, 3]
+    assert model.in_lanes == [3, 3]
     model.gate.set()
     found = await asyncio.gather(*tasks)
     assert [rows.tolist() for rows in found] == [[[number]] for number in range(7)]
@@ -112,7 +112,7 @@ async def test_one_big_request_uses_all_lanes(make: Make, model: Model) -> None:
     model.gate.clear()
     task = asyncio.create_task(batcher.run([[number] for number in range(16)]))
     await until_async(lambda: model.at_once == 2)
-    assert model.beside == [8, 8]
+    assert model.in_lanes == [8, 8]
     model.gate.set()
     assert (await task).ravel().tolist() == list(range(16))
 
@@ -121,12 +121,12 @@ async def test_lanes_that_are_not_there_yet_are_not_used(make: Make, model: Mode
     model.lanes = 1
     batcher = make(max_items=100)
     await batcher.run([[number] for number in range(6)])
-    assert (model.alone, model.beside) == ([6], [])
+    assert (model.alone, model.in_lanes) == ([6], [])
     model.lanes = 2
     model.gate.clear()
     task = asyncio.create_task(batcher.run([[number] for number in range(6)]))
     await until_async(lambda: model.at_once == 2)
-    assert (model.alone, model.beside) == ([6], [3, 3])
+    assert (model.alone, model.in_lanes) == ([6], [3, 3])
     model.gate.set()
     await task
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from fleet_server.engines.encoder_files import recipe
-from fleet_server.engines.encoder_files.prompts import Prompts, read
+from fleet_server.engines.encoder_files.recipe import Prompts
 from fleet_server.load_error import LoadError
 
 PROMPTS = {"query": "w1 w2 ", "document": "w3 ", "plain": ""}
@@ -81,8 +81,8 @@ async def test_an_unknown_name_lists_the_known_ones(serve: Any, tmp_path: Path) 
 
 async def test_a_model_without_prompts(serve: Any) -> None:
     async with serve() as client:
-        assert "files name no prompts" in await refused(client, input="w1", prompt_name="query")
-        assert "files name no prompts" in await refused(client, input="w1", prompt_name="")
+        assert "this model has no prompts" in await refused(client, input="w1", prompt_name="query")
+        assert "this model has no prompts" in await refused(client, input="w1", prompt_name="")
         answer = await client.post(
             "/v1/embeddings", json={"model": "tiny", "input": "w1", "prompt_name": 1}
         )
@@ -117,7 +117,7 @@ async def test_prompts_of_the_spec(serve: Any, tmp_path: Path) -> None:
 def test_a_broken_file(tmp_path: Path, prompts: Any, default: Any) -> None:
     write(tmp_path, prompts, default)
     with pytest.raises(LoadError, match=r"config_sentence_transformers\.json"):
-        read(tmp_path)
+        Prompts.read(tmp_path)
 
 
 def test_prompts_that_must_not_be_pooled_are_not_offered(tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def test_it_finds_what_the_slow_way_finds(stop: list[str], pieces: list[str]) ->
             return
         so_far += piece
         assert found is None
-        assert stops.begun == beginning(so_far, stop)
+        assert stops.pending == beginning(so_far, stop)
 
 
 def test_without_stop_strings_nothing_is_held() -> None:
     stops = Stops(())
     assert stops.feed("anything") is None
-    assert stops.begun == 0
+    assert stops.pending == 0
 
 
 def lines_run(stop: str, text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import InternalError, NotReady
-from fleet_server.generation.stream import Answer, Piece
+from fleet_server.generation.stream import TextUpdate, TokenStream
 from fleet_server.protocols import Finish, Prompt, Sampling, Step
 
 BROKEN = RuntimeError("the secret text of an engine")
@@ -33,42 +33,42 @@ class AtOnce:
         return bytes(token_ids).decode("utf-8", "replace")
 
 
-def answer(*steps: Step, stop: Sequence[str] = ()) -> Answer:
+def started(*steps: Step, stop: Sequence[str] = ()) -> TokenStream:
     model: Any = AtOnce(*steps)
-    return Answer(model, Prompt(1, None), Sampling(99), stop, 60)
+    return TokenStream(model, Prompt(1, None), Sampling(99), stop, 60)
 
 
-async def fill(made: Answer, seen: list[Piece]) -> None:
+async def fill(made: TokenStream, seen: list[TextUpdate]) -> None:
     """Read the answer; what came before an error stays in `seen`."""
     try:
-        async for piece in made.pieces():
-            seen.append(piece)
+        async for update in made.updates():
+            seen.append(update)
     finally:
         made.cancel()
 
 
 async def test_text_before_an_error_is_delivered() -> None:
-    seen: list[Piece] = []
-    made = answer(Step(b"Hel"), Step(b"lo"), Step((), error=BROKEN))
+    seen: list[TextUpdate] = []
+    made = started(Step(b"Hel"), Step(b"lo"), Step((), error=BROKEN))
     with pytest.raises(InternalError) as caught:
         await fill(made, seen)
     assert caught.value.__cause__ is BROKEN
-    assert seen == [Piece("Hello")]
+    assert seen == [TextUpdate("Hello")]
     assert made.completion_tokens == 5
 
 
 async def test_so_is_what_was_held_for_a_stop_string() -> None:
-    seen: list[Piece] = []
-    made = answer(Step(b"almost EN"), Step((), error=BROKEN), stop=["END"])
+    seen: list[TextUpdate] = []
+    made = started(Step(b"almost EN"), Step((), error=BROKEN), stop=["END"])
     with pytest.raises(InternalError):
         await fill(made, seen)
-    assert seen == [Piece("almost EN")]
+    assert seen == [TextUpdate("almost EN")]
 
 
 async def test_an_error_that_clients_may_read_is_told_as_it_is() -> None:
     error = NotReady("Restarting.")
-    seen: list[Piece] = []
-    made = answer(Step((), error=error))
+    seen: list[TextUpdate] = []
+    made = started(Step((), error=error))
     with pytest.raises(NotReady) as caught:
         await fill(made, seen)
     assert caught.value is error
@@ -78,15 +78,15 @@ async def test_an_error_that_clients_may_read_is_told_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("steps", "stop", "expected"),
     [
-        ([Step(b"yes", Finish.LENGTH)], [], Piece("yes", Finish.LENGTH)),
-        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], Piece("one ", Finish.STOP)),
-        ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], Piece("so EN", Finish.STOP)),
+        ([Step(b"yes", Finish.LENGTH)], [], TextUpdate("yes", Finish.LENGTH)),
+        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], TextUpdate("one ", Finish.STOP)),
+        ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], TextUpdate("so EN", Finish.STOP)),
     ],
 )
 async def test_an_error_after_the_end_is_none(
-    steps: list[Step], stop: list[str], expected: Piece
+    steps: list[Step], stop: list[str], expected: TextUpdate
 ) -> None:
-    seen: list[Piece] = []
-    made = answer(*steps, Step((), error=BROKEN), stop=stop)
+    seen: list[TextUpdate] = []
+    made = started(*steps, Step((), error=BROKEN), stop=stop)
     await fill(made, seen)
     assert seen == [expected]

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from fleet_server.images.addresses import is_public
+from fleet_server.images.hosts import is_public
 
 
 @pytest.mark.parametrize(

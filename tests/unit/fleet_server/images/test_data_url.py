@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from fleet_contract.errors import BadRequest, TooLarge
-from fleet_server.images.data_url import read
+from fleet_server.images.loader import read_data_url
 
 CONTENT = bytes(range(256)) * 4
 ENCODED = base64.b64encode(CONTENT).decode()
@@ -15,7 +15,7 @@ ENCODED = base64.b64encode(CONTENT).decode()
 
 @pytest.mark.parametrize("head", ["data:image/png;base64,", "data:IMAGE/jpeg;charset=x;base64,"])
 def test_reads_base64(head: str) -> None:
-    assert read(head + ENCODED, 10_000) == CONTENT
+    assert read_data_url(head + ENCODED, 10_000) == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_reads_base64(head: str) -> None:
 )  # fmt: skip
 def test_refuses_the_rest(url: str) -> None:
     with pytest.raises(BadRequest):
-        read(url, 10_000)
+        read_data_url(url, 10_000)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 1000])
 def test_the_limit_is_exact(size: int) -> None:
     url = "data:image/png;base64," + base64.b64encode(b"x" * size).decode()
-    assert len(read(url, size)) == size
+    assert len(read_data_url(url, size)) == size
     if size:
         with pytest.raises(TooLarge, match=f"{size} bytes; at most {size - 1}"):
-            read(url, size - 1)
+            read_data_url(url, size - 1)

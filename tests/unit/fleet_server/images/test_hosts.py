@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fleet_contract.spec_parts import ImageInputs
-from fleet_server.images.addresses import is_public
-from fleet_server.images.hosts import Hosts
+from fleet_server.images.hosts import Hosts, is_public
 
 PUBLIC, PRIVATE, LOOPBACK = "93.184.215.14", "10.1.2.3", "127.0.0.1"
 METADATA = "169.254.169.254"

@@ -20,7 +20,7 @@ from PIL import Image
 from fleet_contract.errors import BadRequest, FleetError, TooLarge
 from fleet_contract.spec import ModelSpec
 from fleet_server.images import ImageLoader
-from fleet_server.images.addresses import IpAddress, is_public
+from fleet_server.images.hosts import IpAddress, is_public
 
 
 def picture_file() -> bytes:
@@ -136,9 +136,9 @@ async def test_a_listed_host_may_be_private_and_others_may_not() -> None:
         made = loader(permitted=is_public, resolver=names, allowedHosts=["images.internal"])
         assert (await made.load(f"http://images.internal:{port}/a")).size == (8, 4)
         error = await refusal(made.load(f"http://other.internal:{port}/b"))
-        assert "not among those" in error.message
+        assert "not on this server's list" in error.message
         error = await refusal(made.load(f"{url}/c"))
-        assert "not among those" in error.message
+        assert "not on this server's list" in error.message
         assert paths == ["/a"]
 
 
@@ -156,7 +156,7 @@ async def test_a_listed_host_may_not_redirect_to_another() -> None:
         port = url.rpartition(":")[2]
         made = loader(permitted=is_public, resolver=names, allowedHosts=["images.internal"])
         error = await refusal(made.load(f"http://images.internal:{port}/a"))
-        assert "not among those" in error.message
+        assert "not on this server's list" in error.message
         assert paths == ["/a"]
 
 
@@ -243,7 +243,7 @@ async def test_a_redirect_without_a_location() -> None:
         writer.write(answer(b"", "302 Found"))
 
     async with serving(handler) as (url, _):
-        assert "no address" in (await refusal(loader().load(url))).message
+        assert "without a location" in (await refusal(loader().load(url))).message
 
 
 @pytest.mark.parametrize(

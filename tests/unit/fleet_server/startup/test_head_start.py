@@ -11,7 +11,9 @@ import pytest
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
 from fleet_server.load_error import LoadError
+from fleet_server.startup import weights
 from fleet_server.startup.head_start import HeadStart
+from fleet_weights.store import Store
 
 
 def begun(folder: Path, **environ: str) -> HeadStart:
@@ -60,3 +62,21 @@ def test_missing_weights_are_left_to_the_stage_that_fetches(tmp_path: Path) -> N
     head_start = HeadStart({**encode(spec), "MODELS_DIR": str(tmp_path)})
     head_start.begin()
     assert head_start.take(tmp_path) is None
+
+
+async def test_the_store_is_searched_once(
+    tiny_encoder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_encoder()
+    spec = ModelSpec.model_validate(
+        {"model": "acme/tiny", "task": "embedding", "source": f"file://{folder}"}
+    )
+    head_start = begun(folder)
+    expected = head_start.prepared()
+    assert expected is not None
+    monkeypatch.setattr(weights, "find", None)
+    stage = weights.WeightsStage(spec, Store.of({}), {}, head_start)
+    assert await stage.run(lambda *_: None) is expected
+    loaded = head_start.take(folder)
+    assert loaded is not None
+    loaded.model.close()

@@ -1,4 +1,4 @@
-"""The shape of a BERT or RoBERTa encoder as config.json states it.
+"""The dimensions of a BERT or RoBERTa encoder, from config.json.
 
 Field names and defaults are those of transformers' BertConfig and XLMRobertaConfig.
 """
@@ -19,12 +19,12 @@ FAMILIES: dict[str, bool] = {
     "xlm-roberta": True,
     "camembert": True,
 }
-"""`model_type` of each known family, and whether its position ids begin behind the padding id."""
+"""`model_type` of each family, and whether its position ids begin after the padding id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The numbers a graph is built from."""
+    """The dimensions of a graph."""
 
     family: str
     vocab_size: int
@@ -43,10 +43,10 @@ class Architecture:
 
 
 def read(config: Mapping[str, Any]) -> Architecture:
-    """The architecture in a config.json. Raises LoadError naming a field that is wrong."""
+    """The architecture in a config.json. Raises LoadError naming an invalid field."""
     hidden, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
     if hidden % heads:
-        raise LoadError(f"config.json: hidden_size {hidden} is no multiple of {heads} heads.")
+        raise LoadError(f"config.json: hidden_size {hidden} is not a multiple of {heads} heads.")
     return Architecture(
         family=config["model_type"],
         vocab_size=number(config, "vocab_size"),
@@ -62,18 +62,18 @@ def read(config: Mapping[str, Any]) -> Architecture:
 
 
 def number(config: Mapping[str, Any], *names: str) -> int:
-    """The first of the fields that is there. Raises LoadError unless it is a positive integer."""
+    """The first of the fields that exists. Raises LoadError unless it is a positive integer."""
     name = next((name for name in names if name in config), names[0])
     value = config.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise LoadError(f"config.json: {name} must be a positive number, it is {value!r}.")
+        raise LoadError(f"config.json: {name} must be a positive integer, not {value!r}.")
     return value
 
 
 def norm_eps(config: Mapping[str, Any], default: float, *names: str) -> float:
-    """The first of the fields that is there, else `default`. Raises LoadError."""
+    """The first of the fields that exists, else `default`. Raises LoadError."""
     name = next((name for name in names if name in config), names[0])
     value = config.get(name, default)
     if not isinstance(value, int | float) or not 0 < value < 1:
-        raise LoadError(f"config.json: {name} must be a small positive number, it is {value!r}.")
+        raise LoadError(f"config.json: {name} must be between 0 and 1, not {value!r}.")
     return float(value)

@@ -1,4 +1,4 @@
-"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO; built by fleet_server.startup.load."""
+"""EmbeddingEngine: the EmbeddingModel protocol on OpenVINO."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORTEST = np.float32(1e-12)
 
 
 class EmbeddingEngine:
-    """Unit vectors of texts on a CPU. Raises LoadError when built on files it cannot serve."""
+    """Unit vectors of texts on a CPU. Raises LoadError for files it cannot serve."""
 
     device = "cpu"
 
@@ -42,9 +42,9 @@ class EmbeddingEngine:
         self.default_prompt = files.recipe.prompts.default
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills, tensors, lanes=True)
-        self.most_lanes = self._passes.most_lanes
-        self.dtype = self._passes.precision
+        self._executor = loading.compile(model, fills, tensors, lanes=True)
+        self.most_lanes = self._executor.most_lanes
+        self.dtype = self._executor.precision
         self.max_tokens = loading.max_tokens
         self.vocab_size = int(files.config.get("vocab_size") or self._tokenizer.vocab_size)
         self.dimensions = int(self.embed(self.tokenize(["a"])).shape[1])
@@ -62,37 +62,37 @@ class EmbeddingEngine:
         return self._tokenizer.cut(token_ids, self.max_tokens)
 
     def padded_length(self, length: int) -> int:
-        """Tokens each input takes up in a batch whose longest has `length`."""
+        """The length that a batch is padded to if its longest input has `length` tokens."""
         return padded_length(length, self.max_tokens)
 
     def embed(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch), dimensions]`, rows of length 1. Raises RuntimeError."""
-        return _unit(self._passes.run(batch))
+        return _unit(self._executor.run(batch))
 
     @property
     def lanes(self) -> int:
-        """How many calls of `embed_beside` run at the same time."""
-        return self._passes.lanes
+        """How many calls of `embed_concurrent` run at the same time."""
+        return self._executor.lanes
 
-    def embed_beside(self, batch: Sequence[Sequence[int]]) -> Float32:
-        """As `embed`, on a part of the threads."""
-        return _unit(self._passes.run_beside(batch))
+    def embed_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """As `embed`, on a share of the threads."""
+        return _unit(self._executor.run_concurrent(batch))
 
     def close(self) -> None:
-        self._passes.close()
+        self._executor.close()
 
 
 def _unit(vectors: Float32) -> Float32:
-    # Here and not in the graph, whose number format may be too coarse for a length of 1.
+    # Not in the graph, because bf16 is too coarse for vectors of length 1.
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SHORTEST)
     return vectors
 
 
-def _built(files: ModelFiles, asked: Pooling) -> tuple[ov.Model, Tensors]:
+def _built(files: ModelFiles, requested: Pooling) -> tuple[ov.Model, Tensors]:
     tensors = Tensors.open(files.safetensors)
     encoder = families.build(files.config, tensors)
     check_all_used(tensors)
-    pooling = files.recipe.pooling or Pooling.MEAN if asked is Pooling.AUTO else asked
+    pooling = files.recipe.pooling or Pooling.MEAN if requested is Pooling.AUTO else requested
     pooled = pool(encoder.hidden, encoder.mask, pooling)
     vectors = apply_dense(pooled, files.recipe.dense)
     return ov.Model([vectors], encoder.inputs, "encoder"), tensors

@@ -1,4 +1,4 @@
-"""Runs a compiled graph over a padded batch; the embedding and the rerank engine share it."""
+"""Runs a compiled encoder graph over padded batches, one at a time or in concurrent lanes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ logger = logging.getLogger(__name__)
 
 MOST_LANES = 4
 LANES_BELOW_BYTES = 256 << 20
-"""A larger model is compiled once: lanes keep weights of their own, and gain it little."""
-SHAPES_KEPT = "1000"
-"""Entries of OpenVINO's cache of prepared kernels, about ten for each shape of input seen."""
+"""Larger models have one lane: a second compiled graph copies the weights and gains little."""
+KERNEL_CACHE_ENTRIES = "1000"
+"""Size of OpenVINO's cache of kernels, which needs about ten entries per input shape."""
+WARM_ITEMS, WARM_TOKENS = 4, 16
+"""Shape of the batch that warms up a lane."""
 
 
 def padded_length(length: int, longest: int) -> int:
     """The length a batch is padded to: at most an eighth more, in steps of 4 or more.
 
-    A shape seen for the first time costs OpenVINO several milliseconds and half a megabyte, so
-    lengths are rounded to few.
+    The first batch of a shape costs OpenVINO several milliseconds and half a megabyte, so lengths
+    are rounded up to few distinct values.
     """
     step = max(4, 1 << max(0, length.bit_length() - 4))
     return min(longest, -(-length // step) * step)
@@ -50,12 +52,13 @@ def pad(
     return ids, mask
 
 
-class Passes:
-    """One compiled graph with one output. Calls of `run` take turns: each uses all the threads.
+class Executor:
+    """One compiled graph with one output. Calls of `run` are serialised; each uses all threads.
 
-    Calls of `run_beside` run at the same time, up to `lanes`, each on its part of the threads:
-    slower for each, but together quicker, because threads that share one pass wait for each other
-    at every step of it, the more so while something else uses a core. With one lane they are `run`.
+    Up to `lanes` calls of `run_concurrent` run at the same time, each on its share of the threads.
+    Each is slower but the total is faster, because threads that share a pass wait for each other
+    at every operation, all the more while another process uses a core. With one lane it is `run`.
+    `memory` is kept alive as long as the graph.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Passes:
         properties = compile_properties(dtype, threads, cpu_has_bf16()) | {
             "NUM_STREAMS": "1",
             "ENABLE_CPU_PINNING": "NO",
-            "CPU_RUNTIME_CACHE_CAPACITY": SHAPES_KEPT,
+            "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE_ENTRIES,
         }
         self.precision = properties["INFERENCE_PRECISION_HINT"]
         try:
@@ -91,16 +94,26 @@ class Passes:
             self._adding.start()
 
     def _add_lanes(self, model: ov.Model, properties: dict[str, str]) -> None:
-        """In the background: until then there is one lane, and a server is ready the sooner."""
+        """Compile and warm up the lanes, in the background so that the server is ready sooner."""
         properties = properties | {"NUM_STREAMS": str(self.most_lanes)}
         try:
             compiled = ov.Core().compile_model(model, "CPU", properties)
-            for _ in range(self.most_lanes):
-                self._free.put(compiled.create_infer_request())
+            requests = [compiled.create_infer_request() for _ in range(self.most_lanes)]
+            self._warm(requests)
         except RuntimeError as error:
-            logger.warning("passes do not run beside each other: %s", error)
+            logger.warning("passes do not run concurrently: %s", error)
         else:
+            for request in requests:
+                self._free.put(request)
             self.lanes = self.most_lanes
+
+    def _warm(self, requests: Sequence[Any]) -> None:
+        inputs = self._inputs([[self._pad_id] * min(WARM_TOKENS, self._longest)] * WARM_ITEMS)
+        # All at once: a request has no fixed stream, so one after another would use one stream.
+        for request in requests:
+            request.start_async(inputs)
+        for request in requests:
+            request.wait()
 
     def run(self, batch: Sequence[Sequence[int]]) -> Float32:
         """The graph's output for the batch, float32 `[len(batch), ...]`.
@@ -111,8 +124,8 @@ class Passes:
         with self._lock:
             return self._infer(self._request, inputs)
 
-    def run_beside(self, batch: Sequence[Sequence[int]]) -> Float32:
-        """As `run`, while others run."""
+    def run_concurrent(self, batch: Sequence[Sequence[int]]) -> Float32:
+        """As `run`, concurrently with other calls."""
         if self.lanes == 1:
             return self.run(batch)
         inputs = self._inputs(batch)
@@ -139,17 +152,18 @@ class Passes:
         request.infer(inputs)
         result = np.array(request.get_output_tensor(0).data, dtype=np.float32)
         if not np.isfinite(result).all():
-            raise RuntimeError(f"the model gave values that are not finite in {self.precision}")
+            raise RuntimeError(f"the model's output is not finite in {self.precision}")
         return result
 
     def close(self) -> None:
-        """Free the graph once running passes are done."""
+        """Wait for running passes and free the graph."""
         with self._lock:
             self._request = None
         if self.most_lanes == 1:
             return
         self._adding.join()
         if self.lanes > 1:
+            # Once all requests are back, no pass runs; None fails the calls that still wait.
             for _ in range(self.lanes):
                 self._free.get()
             for _ in range(self.lanes):
@@ -157,7 +171,7 @@ class Passes:
 
 
 def weight_bytes(model: ov.Model) -> int:
-    """Bytes of the constants of a graph."""
+    """Total size of the constants of a graph, in bytes."""
     return sum(
         node.get_byte_size() for node in model.get_ops() if node.get_type_name() == "Constant"
     )

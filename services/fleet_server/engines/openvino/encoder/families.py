@@ -1,4 +1,4 @@
-"""The graph builder of each family of encoders, chosen by `model_type`."""
+"""Selects the graph builder of an encoder by its `model_type`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fleet_server.load_error import LoadError
 
 
 def build(config: Mapping[str, Any], tensors: Tensors) -> Encoder:
-    """The encoder of single texts, whose token types are all 0.
+    """The encoder of single texts, with token types of 0.
 
-    Raises LoadError naming what is unknown, missing or of another shape.
+    Raises LoadError naming what is unsupported, missing or of another shape.
     """
     return _build(config, tensors, with_types=False)
 
@@ -25,8 +25,8 @@ def build(config: Mapping[str, Any], tensors: Tensors) -> Encoder:
 def build_scorer(
     config: Mapping[str, Any], tensors: Tensors, *, with_types: bool
 ) -> tuple[Encoder, Node]:
-    """A cross-encoder and its logit, `[batch, 1]`; `with_types` adds an input of token types where
-    the family has several. Raises LoadError."""
+    """A cross-encoder and its logit, `[batch, 1]`; `with_types` adds an input for token types if
+    the model has several. Raises LoadError."""
     encoder = _build(config, tensors, with_types=with_types)
     match config["model_type"]:
         case "modernbert":
@@ -34,7 +34,7 @@ def build_scorer(
             return encoder, modernbert.Builder(shape, tensors).classify(encoder, config)
         case "gemma3_text" | "nomic_bert" as family:
             raise LoadError(
-                f"No {family} cross-encoder is known here.", "Serve it with `task: embedding`."
+                f"{family} cross-encoders are not supported.", "Serve it with `task: embedding`."
             )
         case _:
             return encoder, classify(architecture.read(config), tensors, encoder)

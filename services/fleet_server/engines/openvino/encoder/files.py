@@ -1,7 +1,4 @@
-"""Which files of a model folder the encoder engine loads; asked by the engine chooser too.
-
-`supports` is cheap and imports no OpenVINO: config.json and the list of files decide.
-"""
+"""Selects the files of a model folder that the encoder engine loads."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from fleet_server.load_error import LoadError
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """What is loaded: `safetensors` where a graph is built, else the `shipped` graph."""
+    """The files to load: `safetensors` for a graph that is built, else the `shipped` graph."""
 
     config: dict[str, Any]
     recipe: Recipe
@@ -27,28 +24,17 @@ class ModelFiles:
     shipped: Path | None
 
 
-def supports(folder: Path) -> str | None:
-    """Why this engine can serve the folder, or None if it cannot."""
-    try:
-        found = find(folder)
-    except LoadError:
-        return None
-    if found.shipped is not None:
-        return f"the repo ships {found.shipped.relative_to(folder)}"
-    return f"its {found.config['model_type']} graph is built from the safetensors"
-
-
 def find(folder: Path) -> ModelFiles:
-    """What to load from `folder`. Raises LoadError that says what is missing or not known."""
+    """The files to load from `folder`. Raises LoadError for missing or unsupported files."""
     if not folder.is_dir():
-        raise LoadError(f"{folder} is no folder.", "Fetch the model with `modelfleet pull`.")
+        raise LoadError(f"{folder} is not a folder.", "Fetch the model with `modelfleet pull`.")
     how = recipe.read(folder)
     config = read_object(how.transformer / "config.json") or read_object(folder / "config.json")
     if not config:
-        raise LoadError(f"{folder} holds no config.json.", "Fetch the model again.")
+        raise LoadError(f"{folder} has no config.json.", "Fetch the model again.")
     tokenizer = _tokenizer(folder, how.transformer)
     safetensors = tuple(sorted(how.transformer.glob("model*.safetensors")))
-    reason = graph_refusal(config) if safetensors else "it holds no model.safetensors"
+    reason = graph_refusal(config) if safetensors else "it has no model.safetensors"
     if reason is None:
         return ModelFiles(config, how, tokenizer, safetensors, None)
     for name in SHIPPED:
@@ -66,6 +52,6 @@ def _tokenizer(folder: Path, transformer: Path) -> Path:
         if (home / "tokenizer.json").is_file():
             return home / "tokenizer.json"
     raise LoadError(
-        f"{folder.name} holds no tokenizer.json.",
+        f"{folder.name} has no tokenizer.json.",
         "transformers writes one with `AutoTokenizer.from_pretrained(...).save_pretrained(...)`.",
     )

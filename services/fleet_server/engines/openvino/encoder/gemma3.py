@@ -1,4 +1,4 @@
-"""Builds a bidirectional Gemma 3 text encoder (embeddinggemma) out of its safetensors.
+"""Builds a bidirectional Gemma 3 text encoder (embeddinggemma) from safetensors.
 
 Layers and tensor names follow transformers' Gemma3TextModel with `use_bidirectional_attention`.
 """
@@ -45,7 +45,7 @@ WORDS = "embed_tokens.weight"
 
 @dataclass(frozen=True, slots=True)
 class Gemma3:
-    """The numbers of a Gemma3TextConfig; `window` is the farthest token a sliding layer reads."""
+    """The dimensions in a Gemma3TextConfig; `window` is the reach of a sliding layer."""
 
     vocab_size: int
     hidden: int
@@ -64,7 +64,7 @@ class Gemma3:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Gemma3:
-        """Raises LoadError naming a field that is missing or wrong."""
+        """Raises LoadError naming a missing or invalid field."""
         heads, kv_heads = (
             number(config, "num_attention_heads"),
             number(config, "num_key_value_heads"),
@@ -84,7 +84,7 @@ class Gemma3:
             positions=number(config, "max_position_embeddings"),
             eps=norm_eps(config, 1e-6, "rms_norm_eps"),
             scale=number(config, "query_pre_attn_scalar") ** -0.5,
-            # The window of a bidirectional model reaches half of it to either side.
+            # The window of a bidirectional model extends by half of it to either side.
             window=number(config, "sliding_window") // 2,
             kinds=layer_kinds(config, layers, usual),
             thetas={
@@ -146,7 +146,7 @@ class Builder:
         return self._linear(merge_heads(attended, wide), f"{base}o_proj", shape.hidden, wide)
 
     def _shared(self, x: Node) -> Node:
-        """Each key/value head once for every query head that reads it."""
+        """Each key/value head repeated for the query heads that share it."""
         shape = self._shape
         if shape.heads == shape.kv_heads:
             return x
@@ -166,6 +166,6 @@ class Builder:
         return linear(x, self._tensors, name, out_size, in_size, bias=False)
 
     def _norm(self, x: Node, name: str, size: int) -> Node:
-        """Gemma stores the weights of its norms less 1."""
+        """RMS norm; Gemma stores the weights minus 1."""
         weight = self._tensors.take(f"{name}.weight", (size,)) + np.float32(1)
         return rms_norm(x, weight, self._shape.eps)

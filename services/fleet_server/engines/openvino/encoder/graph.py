@@ -1,7 +1,7 @@
-"""Builds a BERT or RoBERTa encoder, embeddings to last hidden state, out of its safetensors.
+"""Builds a BERT or RoBERTa encoder, up to its last hidden state, from safetensors.
 
-The layers follow Devlin et al., "BERT", and
-transformers' BertModel and XLMRobertaModel, whose tensor names they read.
+The layers follow Devlin et al., "BERT"; tensor names are those of transformers' BertModel and
+XLMRobertaModel.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ WORDS = "embeddings.word_embeddings.weight"
 
 
 def build(arch: Architecture, tensors: Tensors, *, with_types: bool) -> Encoder:
-    """The encoder. `with_types` adds an input of token types; without it all are 0.
+    """The encoder. `with_types` adds an input for token types, which are 0 otherwise.
 
-    Raises LoadError naming a tensor that is missing, of another shape, or unknown.
+    Raises LoadError naming a tensor that is missing or of another shape.
     """
     prefix = prefix_of(tensors, WORDS)
     ids, mask = ids_input("input_ids"), ids_input("attention_mask")

@@ -1,7 +1,4 @@
-"""What follows an encoder: pooling and dense layers for embeddings, a classifier for rerank.
-
-Called by the two engines while they build their graph.
-"""
+"""The layers after an encoder: pooling and dense layers for embeddings, a classifier for rerank."""
 
 from __future__ import annotations
 
@@ -54,8 +51,8 @@ def apply_dense(x: Node, layers: Sequence[Dense]) -> Node:
 def classify(arch: Architecture, tensors: Tensors, encoder: Encoder) -> Node:
     """`[batch, 1]`, the logit of transformers' ...ForSequenceClassification.
 
-    RoBERTa keeps its tanh layer inside the head, BERT in the pooler. Raises LoadError when there
-    is no head or it has more than one logit.
+    The layer with tanh is in the head of RoBERTa and in the pooler of BERT. Raises LoadError if
+    there is no head or it has more than one logit.
     """
     inner, outer = (
         ("classifier.dense", "classifier.out_proj")
@@ -69,11 +66,11 @@ def classify(arch: Architecture, tensors: Tensors, encoder: Encoder) -> Node:
 
 
 def check_one_logit(tensors: Tensors, name: str) -> None:
-    """Raises LoadError unless the linear layer `name` is there and has one output."""
+    """Raise LoadError unless the linear layer `name` exists and has one output."""
     if f"{name}.weight" not in tensors:
         raise LoadError(
-            f"The weights have no tensor '{name}.weight': this encoder has no head that scores.",
-            "Serve it with `task: embedding`, or take a cross-encoder.",
+            f"The weights have no tensor '{name}.weight': this encoder has no head for scores.",
+            "Serve it with `task: embedding`, or use a cross-encoder.",
         )
     labels = tensors.shape(f"{name}.weight")[0]
     if labels != 1:

@@ -1,4 +1,4 @@
-"""What building either engine has in common: files, tokenizer, length, passes."""
+"""Loads what both encoder engines need: files, tokenizer, maximum length, executor."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files import limits, positions
 from fleet_server.engines.encoder_files.extra_inputs import Fill, positions_from
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
-from fleet_server.engines.openvino.encoder.executor import Passes
+from fleet_server.engines.openvino.encoder.executor import Executor
 from fleet_server.engines.openvino.encoder.files import ModelFiles, find
 
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The parts of a model folder that are read before its graph."""
+    """The contents of a model folder that are read before its graph."""
 
     spec: ModelSpec
     files: ModelFiles
@@ -27,7 +27,7 @@ class Loading:
 
     @classmethod
     def start(cls, spec: ModelSpec, folder: Path, threads: int) -> Loading:
-        """Raises LoadError that says what is missing or not known."""
+        """Raises LoadError for missing or unsupported files."""
         files = find(folder)
         tokenizer = TextTokenizer(files.tokenizer, threads)
         max_tokens = limits.max_tokens(
@@ -39,25 +39,25 @@ class Loading:
         return cls(spec, files, tokenizer, threads, max_tokens)
 
     def fills(self, types: Fill) -> dict[str, Fill]:
-        """What a graph may ask for beside ids and mask."""
+        """The inputs that a graph may take besides ids and mask."""
         offset = positions.position_offset(self.files.config)
         return {"token_type_ids": types, "position_ids": positions_from(offset)}
 
     def compile(
         self, model: ov.Model, fills: dict[str, Fill], memory: object, *, lanes: bool = False
-    ) -> Passes:
-        """Passes over `model`, in several lanes if asked. Raises LoadError.
+    ) -> Executor:
+        """An executor of `model`, with several lanes if `lanes`. Raises LoadError.
 
-        `memory` is what holds the memory of its constants, if they do not hold it themselves.
+        `memory` owns the memory of constants that hold no reference to it.
         """
-        asked = {port.get_any_name() for port in model.inputs}
-        return Passes(
+        inputs = {port.get_any_name() for port in model.inputs}
+        return Executor(
             model,
             self.threads,
             self.spec.dtype,
             pad_id=self.files.config.get("pad_token_id") or 0,
             longest=self.max_tokens,
-            fills={name: fill for name, fill in fills.items() if name in asked},
+            fills={name: fill for name, fill in fills.items() if name in inputs},
             memory=memory,
             lanes=lanes,
         )

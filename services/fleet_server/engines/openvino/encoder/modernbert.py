@@ -1,4 +1,4 @@
-"""Builds a ModernBERT encoder and its classifier out of its safetensors.
+"""Builds a ModernBERT encoder and its classifier from safetensors.
 
 Warner et al., "Smarter, Better, Faster, Longer" (ModernBERT); tensor names are those of
 transformers' ModernBertModel and ModernBertForSequenceClassification.
@@ -45,7 +45,7 @@ WORDS = "embeddings.tok_embeddings.weight"
 
 @dataclass(frozen=True, slots=True)
 class ModernBert:
-    """The numbers of a ModernBertConfig; `window` is the farthest token a sliding layer reads."""
+    """The dimensions in a ModernBertConfig; `window` is the reach of a sliding layer."""
 
     vocab_size: int
     hidden: int
@@ -63,10 +63,12 @@ class ModernBert:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> ModernBert:
-        """Raises LoadError naming a field that is missing or wrong."""
+        """Raises LoadError naming a missing or invalid field."""
         hidden, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
         if hidden % heads:
-            raise LoadError(f"config.json: hidden_size {hidden} is no multiple of {heads} heads.")
+            raise LoadError(
+                f"config.json: hidden_size {hidden} is not a multiple of {heads} heads."
+            )
         layers = number(config, "num_hidden_layers")
         every = config.get("global_attn_every_n_layers") or 3
         usual = [SLIDING if layer % every else FULL for layer in range(layers)]
@@ -111,7 +113,7 @@ class Builder:
         x = self._norm(words, f"{prefix}embeddings.norm")
         for layer, kind in enumerate(shape.kinds):
             base = f"{prefix}layers.{layer}."
-            # The first layer reads the normalised embeddings as they are.
+            # The first layer has no norm, since the embeddings are normalised.
             normal = x if layer == 0 else self._norm(x, f"{base}attn_norm")
             x = op.add(x, self._attention(base, normal, biases[kind], rotations[kind]))
             x = op.add(x, self._feed_forward(base, self._norm(x, f"{base}mlp_norm")))
@@ -124,7 +126,7 @@ class Builder:
         activation = ACTIVATIONS.get(str(config.get("classifier_activation", "gelu")))
         if activation is None:
             raise LoadError(
-                f"classifier_activation {config['classifier_activation']!r} is not known."
+                f"classifier_activation {config['classifier_activation']!r} is not supported."
             )
         size, bias = self._shape.hidden, bool(config.get("classifier_bias"))
         pooled = pool(encoder.hidden, encoder.mask, pooling)

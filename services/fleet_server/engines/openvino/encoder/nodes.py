@@ -1,4 +1,4 @@
-"""The few OpenVINO operations an encoder is made of, with its weights bound to them."""
+"""The OpenVINO operations of encoder graphs, bound to tensors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Node = Any
 """An OpenVINO node or output; the package ships no types."""
 
 MASKED = -65504.0
-"""Added to the score of a padding position: far below any score, finite in f16, bf16 and f32."""
+"""Added to the attention score of padding: far below any score, and finite in f16, bf16 and f32."""
 
 
 def constant(values: NDArray[Any]) -> Node:
-    """A constant. A writeable array is not copied but kept for as long as the constant lives."""
+    """A constant. A writeable array is not copied; the constant keeps a reference to it."""
     return op.constant(values, shared_memory=values.flags.writeable)
 
 
@@ -31,21 +31,21 @@ def scalar(value: float) -> Node:
 
 
 def index(value: int) -> Node:
-    """An axis, or a place along one."""
+    """An axis, or an index along one."""
     return op.constant(np.int64(value))
 
 
 def weight(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Node:
-    """A tensor as f32, read from the mapped file where it is stored as a floating-point format.
+    """A tensor as f32, without a copy if the file stores it in a floating-point format.
 
-    Raises LoadError when it is missing or of another shape.
+    Raises LoadError if it is missing or of another shape.
     """
     stored = _stored(tensors, name, shape)
     return stored if stored.get_element_type() == ov.Type.f32 else _decompressed(stored)
 
 
 def lookup(tensors: Tensors, name: str, shape: tuple[int, ...], ids: Node) -> Node:
-    """The rows `ids` of a table as f32, of which no copy in f32 is made. Raises LoadError."""
+    """The rows `ids` of a table as f32; the table itself is not converted. Raises LoadError."""
     rows = op.gather(_stored(tensors, name, shape), ids, index(0))
     return rows if rows.get_element_type() == ov.Type.f32 else op.convert(rows, "f32")
 
@@ -53,7 +53,7 @@ def lookup(tensors: Tensors, name: str, shape: tuple[int, ...], ids: Node) -> No
 def _stored(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Node:
     stored, array = tensors.take_stored(name, shape)
     if stored == "BF16":
-        # NumPy has no such type. The tensor keeps no reference to its memory: `Tensors` must
+        # NumPy has no bfloat16. This tensor holds no reference to its memory, so `Tensors` must
         # outlive the compiled model.
         return Constant(ov.Tensor(array, ov.Shape(list(shape)), ov.Type.bf16), shared_memory=True)
     if stored in ("F32", "F16"):
@@ -81,7 +81,7 @@ def ids_input(name: str) -> Node:
 def linear(
     x: Node, tensors: Tensors, name: str, out_size: int, in_size: int, *, bias: bool = True
 ) -> Node:
-    """The linear layer `name`, weight `[out, in]` as torch stores it. Raises LoadError when its
+    """The linear layer `name` with a weight `[out, in]`, as in torch. Raises LoadError if its
     tensors are missing."""
     product = op.matmul(x, weight(tensors, f"{name}.weight", (out_size, in_size)), False, True)
     if not bias:
@@ -92,7 +92,7 @@ def linear(
 def layer_norm(
     x: Node, tensors: Tensors, name: str, size: int, eps: float, *, bias: bool = True
 ) -> Node:
-    """Layer norm over the last axis. Raises LoadError when its tensors are missing."""
+    """Layer norm over the last axis. Raises LoadError if its tensors are missing."""
     normal = op.mvn(x, axes(-1), True, eps, "inside_sqrt")
     scaled = op.multiply(normal, constant(tensors.take(f"{name}.weight", (size,))))
     if not bias:

@@ -1,7 +1,7 @@
-"""Builds a NomicBERT encoder (nomic-embed-text-v1.5) out of its safetensors.
+"""Builds a NomicBERT encoder (nomic-embed-text-v1.5) from safetensors.
 
 BERT's layers with rotary positions, a gated feed-forward and no biases. Tensor names are those of
-the repository's own code and, alternatively, of transformers' NomicBertModel.
+the repository's code or of transformers' NomicBertModel.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WORDS = "embeddings.word_embeddings.weight"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How one release of the code names a model's tensors."""
+    """The tensor names of one release of the model's code."""
 
     first_norm: str
     layers: str
@@ -59,7 +59,7 @@ TRANSFORMERS = Names("embeddings.LayerNorm", "layers", None, "self_attn.o_proj",
 
 @dataclass(frozen=True, slots=True)
 class Nomic:
-    """The numbers of a NomicBertConfig, in GPT-2's spelling or in transformers'."""
+    """The dimensions in a NomicBertConfig, with GPT-2's or transformers' names."""
 
     hidden: int
     inner: int
@@ -72,11 +72,13 @@ class Nomic:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Nomic:
-        """Raises LoadError naming a field that is missing or wrong."""
+        """Raises LoadError naming a missing or invalid field."""
         hidden = number(config, "hidden_size", "n_embd")
         heads = number(config, "num_attention_heads", "n_head")
         if hidden % heads:
-            raise LoadError(f"config.json: hidden size {hidden} is no multiple of {heads} heads.")
+            raise LoadError(
+                f"config.json: hidden size {hidden} is not a multiple of {heads} heads."
+            )
         return cls(
             hidden=hidden,
             inner=number(config, "intermediate_size", "n_inner"),
@@ -116,7 +118,7 @@ class Builder:
         return Encoder(inputs, mask, x, prefix)
 
     def _embed(self, ids: Node, types: Node | None) -> Node:
-        # The table's rows are padded beyond the config's vocab_size in some releases.
+        # In some releases the table has more rows than the config's vocab_size.
         rows = self._tensors.shape(f"{self._prefix}{WORDS}")[0]
         x = lookup(self._tensors, f"{self._prefix}{WORDS}", (rows, self._shape.hidden), ids)
         name = f"{self._prefix}embeddings.token_type_embeddings.weight"

@@ -1,4 +1,4 @@
-"""What every family's graph builder hands over, and checks of the tensors it read."""
+"""The result of a graph builder, and checks of the tensors it used."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ UNUSED = re.compile(
     r"|embeddings\.position_ids|embeddings\.token_type_ids)(\.|$)"
     r"|^(head|decoder)\."
 )
-"""Tensors that take no part in a last hidden state: buffers and heads of pretraining."""
+"""Tensors not needed for the last hidden state: buffers and pretraining heads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """`inputs` are `input_ids`, `attention_mask` and, where types differ, `token_type_ids`.
+    """`inputs` are `input_ids`, `attention_mask` and, if there are several types,
+    `token_type_ids`.
 
-    `hidden` is `[batch, length, size]`. `prefix` stands before the names of the encoder's tensors,
-    not of those of a head.
+    `hidden` is `[batch, length, size]`. `prefix` is the prefix of the encoder's tensor names, not
+    of a head's.
     """
 
     inputs: list[Node]
@@ -32,8 +33,8 @@ class Encoder:
 
 
 def prefix_of(tensors: Tensors, words: str) -> str:
-    """What stands before `words`, the table of word embeddings. Raises LoadError unless there is
-    one."""
+    """The prefix of the tensor `words`, the table of word embeddings. Raises LoadError unless there
+    is exactly one."""
     found = [name for name in tensors.names() if name == words or name.endswith(f".{words}")]
     if len(found) != 1:
         raise LoadError(f"The weights have {len(found)} tensors named {words!r}; one is expected.")
@@ -41,11 +42,11 @@ def prefix_of(tensors: Tensors, words: str) -> str:
 
 
 def check_all_used(tensors: Tensors) -> None:
-    """Raises LoadError naming tensors that mean an architecture other than the one built."""
+    """Raise LoadError naming unused tensors, which indicate another architecture."""
     unknown = [name for name in tensors.left() if not UNUSED.search(name)]
     if unknown:
         shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         raise LoadError(
-            f"The weights hold {len(unknown)} tensors this encoder has no place for: {shown}.",
-            "They belong to another architecture than config.json says; try `engine: torch`.",
+            f"The weights have {len(unknown)} tensors that this encoder does not use: {shown}.",
+            "Their architecture differs from config.json; try `engine: torch`.",
         )

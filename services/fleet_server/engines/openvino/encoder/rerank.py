@@ -1,4 +1,4 @@
-"""RerankEngine: the RerankModel protocol on OpenVINO; built by fleet_server.startup.load."""
+"""RerankEngine: the RerankModel protocol on OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fleet_server.protocols import Float32
 
 
 class RerankEngine:
-    """A cross-encoder on a CPU. Raises LoadError when built on files it cannot serve."""
+    """A cross-encoder on a CPU. Raises LoadError for files it cannot serve."""
 
     device = "cpu"
 
@@ -35,8 +35,8 @@ class RerankEngine:
             model = shipped.relevance(shipped.read(files.shipped, fills))
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
-        self._passes = loading.compile(model, fills, tensors)
-        self.dtype = self._passes.precision
+        self._executor = loading.compile(model, fills, tensors)
+        self.dtype = self._executor.precision
         self.max_tokens = loading.max_tokens
 
     def tokenize_pairs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
@@ -48,15 +48,15 @@ class RerankEngine:
         return self._tokenizer.cut(token_ids, self.max_tokens)
 
     def padded_length(self, length: int) -> int:
-        """Tokens each pair takes up in a batch whose longest has `length`."""
+        """The length that a batch is padded to if its longest pair has `length` tokens."""
         return padded_length(length, self.max_tokens)
 
     def score(self, batch: Sequence[Sequence[int]]) -> Float32:
         """Float32 `[len(batch)]`, the raw logits of relevance. Raises RuntimeError."""
-        return self._passes.run(batch).reshape(len(batch))
+        return self._executor.run(batch).reshape(len(batch))
 
     def close(self) -> None:
-        self._passes.close()
+        self._executor.close()
 
 
 def _built(files: ModelFiles, *, with_types: bool) -> tuple[ov.Model, Tensors]:

@@ -1,7 +1,7 @@
 """Rotary position embeddings and attention windows, as graph nodes.
 
-Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", with the two halves of a
-head rotated against each other, as transformers' `rotate_half` does.
+Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", with the pairs formed of
+the two halves of a head, as in transformers' `rotate_half`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ FULL = "full_attention"
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Cosines and sines of the positions of a batch, `[1, 1, length, head_size]` each."""
+    """Cosines and sines for the positions of a batch, `[1, 1, length, head_size]` each."""
 
     cosines: Node
     sines: Node
 
     @classmethod
     def of(cls, ids: Node, theta: float, head_size: int, positions: int) -> Rotation:
-        """For `ids` `[batch, length]`, counted from 0; `positions` is the greatest length."""
+        """For `ids` `[batch, length]`, with positions from 0; `positions` is the maximum length."""
         rates = 1.0 / theta ** (np.arange(0, head_size, 2, dtype=np.float64) / head_size)
         angles = np.outer(np.arange(positions), np.concatenate([rates, rates]))
         length = length_of(ids)
@@ -66,8 +66,8 @@ def windowed(bias: Node, ids: Node, reach: int) -> Node:
 
 
 def theta_of(config: Mapping[str, Any], kind: str, old_name: str, default: float) -> float:
-    """The base of the rotation of layers of `kind`, in transformers' older spelling (`old_name`) or
-    its newer one (`rope_parameters`, for each kind of layer or for all). Raises LoadError."""
+    """The base of the rotation in layers of `kind`, from transformers' older field (`old_name`) or
+    its newer one (`rope_parameters`, per kind of layer or for all). Raises LoadError."""
     found: Any = None
     parameters = config.get("rope_parameters")
     if isinstance(parameters, Mapping):
@@ -78,7 +78,7 @@ def theta_of(config: Mapping[str, Any], kind: str, old_name: str, default: float
     if found is None:
         return default
     if not isinstance(found, int | float) or isinstance(found, bool) or found <= 1:
-        raise LoadError(f"config.json: {old_name} must be a number above 1, it is {found!r}.")
+        raise LoadError(f"config.json: {old_name} must be a number above 1, not {found!r}.")
     return float(found)
 
 
@@ -88,5 +88,7 @@ def layer_kinds(config: Mapping[str, Any], layers: int, default: list[str]) -> l
     if kinds is None:
         return default
     if not isinstance(kinds, list) or len(kinds) != layers or set(kinds) - {SLIDING, FULL}:
-        raise LoadError(f"config.json: layer_types must name {SLIDING} or {FULL} {layers} times.")
+        raise LoadError(
+            f"config.json: layer_types must have {layers} entries of {SLIDING} or {FULL}."
+        )
     return kinds

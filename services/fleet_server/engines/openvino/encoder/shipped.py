@@ -1,4 +1,4 @@
-"""Takes a ready-made graph, OpenVINO IR or ONNX, that a repo ships."""
+"""Loads a graph, OpenVINO IR or ONNX, that a repository ships."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKENS = ("last_hidden_state", "token_embeddings")
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A read graph: its inputs and outputs by name."""
+    """A graph with its inputs and outputs by name."""
 
     inputs: dict[str, Node]
     outputs: dict[str, Node]
@@ -36,8 +36,8 @@ class Graph:
 
 
 def read(path: Path, fills: Mapping[str, Fill]) -> Graph:
-    """Read the graph. Raises LoadError when it cannot be read, lacks a file of tensors or asks for
-    inputs not known."""
+    """Read the graph. Raises LoadError if it cannot be read, a file of tensors is missing, or it
+    has unknown inputs."""
     if path.suffix == ".onnx":
         _check_external_files(path)
     try:
@@ -49,8 +49,8 @@ def read(path: Path, fills: Mapping[str, Fill]) -> Graph:
     unknown = [name for name in inputs if name not in REQUIRED and name not in fills]
     if missing or unknown:
         raise LoadError(
-            f"{path.name} has inputs {', '.join(inputs)}; an encoder's are {', '.join(REQUIRED)} "
-            f"and perhaps {', '.join(fills)}.",
+            f"{path.name} has the inputs {', '.join(inputs)}; supported are {', '.join(REQUIRED)} "
+            f"and optionally {', '.join(fills)}.",
             "Serve the model with `engine: torch`.",
         )
     outputs = {
@@ -62,7 +62,7 @@ def read(path: Path, fills: Mapping[str, Fill]) -> Graph:
 
 
 def _check_external_files(path: Path) -> None:
-    """OpenVINO reads any path a graph names, and its error does not name a missing file's cause."""
+    """Check the paths in the graph: OpenVINO reads any path, and does not name a missing file."""
     try:
         names = external_files(path)
     except WeightsError as error:
@@ -70,27 +70,27 @@ def _check_external_files(path: Path) -> None:
     missing = [name for name in names if not (path.parent / name).is_file()]
     if missing:
         raise LoadError(
-            f"{path.name} keeps tensors in {', '.join(missing[:3])}, which "
+            f"{path.name} stores tensors in {', '.join(missing[:3])}, which "
             f"{'is' if len(missing) == 1 else 'are'} not in {path.parent}.",
-            "Fetch the model again with `modelfleet pull`, or copy the files beside the graph.",
+            "Fetch the model again with `modelfleet pull`, or copy the files next to the graph.",
         )
 
 
-def embedding(graph: Graph, recipe: Recipe, asked: Pooling) -> ov.Model:
-    """`[batch, dimensions]`: the graph's own sentence vectors, or its token vectors pooled.
+def embedding(graph: Graph, recipe: Recipe, requested: Pooling) -> ov.Model:
+    """`[batch, dimensions]`: the graph's sentence vectors, or its pooled token vectors.
 
-    A sentence output holds whatever modules the repo puts behind pooling, so it is preferred
-    unless the spec asks for a pooling of its own. Raises LoadError.
+    A sentence output includes the repository's modules after pooling, so it is preferred unless the
+    spec sets the pooling. Raises LoadError.
     """
-    ready = _first(graph, SENTENCE, rank=2) if asked is Pooling.AUTO else None
+    ready = _first(graph, SENTENCE, rank=2) if requested is Pooling.AUTO else None
     if ready is not None:
         return graph.with_output(ready)
     tokens = _first(graph, TOKENS, rank=3) or _first(graph, tuple(graph.outputs), rank=3)
     if tokens is None:
         raise LoadError(
-            f"{graph.path.name} has outputs {', '.join(graph.outputs)}; none holds token vectors."
+            f"{graph.path.name} has outputs {', '.join(graph.outputs)}; none are token vectors."
         )
-    pooling = (recipe.pooling or Pooling.MEAN) if asked is Pooling.AUTO else asked
+    pooling = (recipe.pooling or Pooling.MEAN) if requested is Pooling.AUTO else requested
     pooled = pool(tokens, graph.inputs["attention_mask"], pooling)
     return graph.with_output(apply_dense(pooled, recipe.dense))
 
@@ -99,10 +99,10 @@ def relevance(graph: Graph) -> ov.Model:
     """`[batch, 1]`, the logit of a cross-encoder. Raises LoadError."""
     logits = _first(graph, ("logits",), rank=2)
     if logits is None:
-        raise LoadError(f"{graph.path.name} has no output `logits`, so it scores nothing.")
+        raise LoadError(f"{graph.path.name} has no output `logits`, so it cannot rerank.")
     width = logits.get_partial_shape()[1]
     if width.is_static and width.get_length() != 1:
-        raise LoadError(f"Reranking needs one logit; {graph.path.name} gives {width}.")
+        raise LoadError(f"Reranking needs one logit; {graph.path.name} has {width}.")
     return graph.with_output(logits)
 
 

@@ -1,8 +1,8 @@
-"""Safetensors files as memory-mapped arrays; the graph builder takes its weights from here.
+"""Reads safetensors files as memory-mapped arrays.
 
 Format: huggingface.co/docs/safetensors (eight bytes of header length, a JSON header, raw data).
-Read here rather than through the safetensors package because NumPy has no bfloat16, which that
-package cannot hand over as NumPy, and because a mapped float32 tensor needs no copy.
+The safetensors package is not used because it cannot return bfloat16 as NumPy arrays, and because a
+mapped float32 tensor needs no copy.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ STORED: dict[str, Any] = {
 }
 MAX_HEADER_BYTES = 100_000_000
 RENAMED = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
-"""Names of checkpoints from before 2019, which transformers renames as well."""
+"""Names in checkpoints from before 2019, which transformers renames too."""
 
 
 class Tensors:
-    """Tensors of one model by name; remembers which were taken."""
+    """Tensors of one model by name; records which were used."""
 
     def __init__(self, arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
         self._arrays = dict(arrays)
@@ -43,7 +43,7 @@ class Tensors:
 
     @classmethod
     def open(cls, paths: Iterable[Path]) -> Tensors:
-        """Map the files. Raises LoadError naming a file that is not whole safetensors."""
+        """Map the files. Raises LoadError naming a file that is not complete safetensors."""
         arrays: dict[str, tuple[str, NDArray[Any]]] = {}
         for path in paths:
             arrays |= _map(path)
@@ -56,20 +56,20 @@ class Tensors:
         return name in self._arrays
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Raises LoadError when there is no such tensor."""
+        """Raises LoadError if there is no such tensor."""
         return self._find(name)[1].shape
 
     def take(self, name: str, shape: tuple[int, ...]) -> Float32:
-        """The tensor as float32. Raises LoadError when it is missing or of another shape."""
+        """The tensor as float32. Raises LoadError if it is missing or of another shape."""
         stored, array = self.take_stored(name, shape)
         if stored == "BF16":
             return (array.astype(np.uint32) << 16).view(np.float32)
         return np.asarray(array, dtype=np.float32)
 
     def take_stored(self, name: str, shape: tuple[int, ...]) -> tuple[str, NDArray[Any]]:
-        """The safetensors dtype and the array as it is in the file; BF16 as uint16.
+        """The safetensors dtype and the array as stored, BF16 as uint16.
 
-        Raises LoadError when it is missing or of another shape.
+        Raises LoadError if it is missing or of another shape.
         """
         stored, array = self._find(name)
         if array.shape != shape:
@@ -80,7 +80,7 @@ class Tensors:
         return stored, array
 
     def left(self) -> list[str]:
-        """Names nobody took, in order."""
+        """Names of unused tensors, sorted."""
         return sorted(set(self._arrays) - self._taken)
 
     def _find(self, name: str) -> tuple[str, NDArray[Any]]:
@@ -88,7 +88,7 @@ class Tensors:
         if found is None:
             raise LoadError(
                 f"The weights have no tensor {name!r}.",
-                "They are incomplete or of another architecture than config.json says.",
+                "They are incomplete, or their architecture differs from config.json.",
             )
         return found
 
@@ -96,7 +96,7 @@ class Tensors:
 def _map(path: Path) -> dict[str, tuple[str, NDArray[Any]]]:
     try:
         header, start = _header(path)
-        # Copy-on-write, which OpenVINO takes for memory it may share; nothing is written.
+        # Copy-on-write, because OpenVINO shares only writeable memory; nothing is written.
         raw = np.memmap(path, dtype=np.uint8, mode="c", offset=start)
         return {
             _current(name): (entry["dtype"], _array(raw, entry))
@@ -105,7 +105,7 @@ def _map(path: Path) -> dict[str, tuple[str, NDArray[Any]]]:
         }
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise LoadError(
-            f"{path} is not a whole safetensors file: {error}.",
+            f"{path} is not a complete safetensors file: {error}.",
             "Fetch the model again with `modelfleet pull`.",
         ) from error
 
@@ -117,14 +117,14 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
             raise ValueError(f"a header of {length} bytes")
         header = json.loads(file.read(length))
     if not isinstance(header, dict):
-        raise ValueError("the header is no JSON object")
+        raise ValueError("the header is not a JSON object")
     return header, 8 + length
 
 
 def _array(raw: NDArray[np.uint8], entry: Mapping[str, Any]) -> NDArray[Any]:
     dtype = STORED.get(entry["dtype"])
     if dtype is None:
-        raise ValueError(f"dtype {entry['dtype']} is not known")
+        raise ValueError(f"dtype {entry['dtype']} is not supported")
     begin, end = entry["data_offsets"]
     if not 0 <= begin <= end <= raw.size:
         raise ValueError(f"a tensor ends at byte {end} of {raw.size}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleet_server.engines.ctranslate2.fallback import Answer, best, compression_ratio
+from fleet_server.engines.ctranslate2.fallback import DecodingResult, best, compression_ratio
 
-GOOD = Answer((1, 2), avg_logprob=-0.3, no_speech_prob=0.1, compression_ratio=1.2, temperature=0)
+GOOD = DecodingResult(
+    (1, 2), avg_logprob=-0.3, no_speech_prob=0.1, compression_ratio=1.2, temperature=0
+)
 
 
 def test_a_likely_answer_is_trusted() -> None:

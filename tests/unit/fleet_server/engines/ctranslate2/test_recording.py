@@ -7,35 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from fleet_server.engines.ctranslate2.fallback import FILLED, SHORTENED, Answer, Attempt
-from fleet_server.engines.ctranslate2.recording import Job
+from fleet_server.engines.ctranslate2.fallback import FILLED, SHORTENED, Attempt, DecodingResult
+from fleet_server.engines.ctranslate2.recording import Recording
 from fleet_server.engines.ctranslate2.speech import RATE, Span
 from fleet_server.engines.ctranslate2.windows import Window
 from fleet_server.protocols import SpeechOptions
 
-DOUBT = Answer((1,), avg_logprob=-2, no_speech_prob=0, compression_ratio=1, temperature=0)
+DOUBT = DecodingResult((1,), avg_logprob=-2, no_speech_prob=0, compression_ratio=1, temperature=0)
 WINDOW = Window((Span(0, 9 * RATE),))
 
 
-def job(*windows: Window, **options: Any) -> Job:
-    return Job(
+def recording(*windows: Window, **options: Any) -> Recording:
+    return Recording(
         np.zeros(0, np.float32), SpeechOptions(**options), (), "en", deque(windows), SHORTENED
     )
 
 
 def test_a_doubtful_window_is_filled_up_first_and_then_sampled() -> None:
-    one, window, attempts = job(), WINDOW, []
+    one, window, attempts = recording(), WINDOW, []
     while True:
         attempts.append(one.attempt(window))
         if not one.can_retry(window):
             break
-        window = window.again(DOUBT)
+        window = window.retried(DOUBT)
     assert attempts == [Attempt(0.0, filled=False), *FILLED]
     assert [attempt.temperature for attempt in attempts] == [0, 0, 0.2, 0.4, 0.6, 0.8, 1]
 
 
 def test_a_clients_temperature_is_the_only_attempt_and_filled_up() -> None:
-    one = job(temperature=0.3)
+    one = recording(temperature=0.3)
     assert one.attempt(WINDOW) == Attempt(0.3, filled=True)
     assert not one.can_retry(WINDOW)
 
@@ -46,7 +46,7 @@ def test_a_window_is_taken_by_what_its_pass_is_for() -> None:
         Window((Span(9 * RATE, 30 * RATE),)),
         Window((Span(500_000, 510_000),)),
     )
-    one = job(first, long, last)
+    one = recording(first, long, last)
     assert one.take(None) is first
     assert one.take(one.key(first)) is last
     assert one.take(one.key(first)) is None
@@ -55,10 +55,10 @@ def test_a_window_is_taken_by_what_its_pass_is_for() -> None:
 
 
 def test_a_short_rest_is_not_sampled() -> None:
-    rest = Window((Span(0, 9 * RATE),)).rest(heard=6)
+    rest = Window((Span(0, 9 * RATE),)).rest(decoded=6)
     assert rest is not None
-    assert job().can_retry(rest)
-    assert not job().can_retry(rest.again(DOUBT))
-    longer = Window((Span(0, 12 * RATE),)).rest(heard=6)
+    assert recording().can_retry(rest)
+    assert not recording().can_retry(rest.retried(DOUBT))
+    longer = Window((Span(0, 12 * RATE),)).rest(decoded=6)
     assert longer is not None
-    assert job().can_retry(longer.again(DOUBT))
+    assert recording().can_retry(longer.retried(DOUBT))

@@ -252,9 +252,9 @@ def test_nothing_is_written_into_a_cache_of_the_hub(tmp_path: Path) -> None:
     for folder in (snapshot, own):
         folder.mkdir(parents=True)
         (folder / "model.gguf").touch()
-    assert chat_files.IrWriter.beside(snapshot / "model.gguf") is None
+    assert chat_files.IrWriter.create(snapshot / "model.gguf") is None
     assert [path.name for path in snapshot.iterdir()] == ["model.gguf"]
-    writer = chat_files.IrWriter.beside(own / "model.gguf")
+    writer = chat_files.IrWriter.create(own / "model.gguf")
     assert writer is not None
     writer.abandon()
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fleet_server.engines.openvino.text_encoder import PIECE_CHARS, TextEncoder, pieces
+from fleet_server.engines.openvino.text_encoder import CHUNK_CHARS, TextEncoder, chunks
 
 CUT = 8192
 
@@ -39,10 +39,10 @@ def test_an_empty_text_has_no_tokens() -> None:
 
 @pytest.mark.parametrize("text", ["word " * 3000, "字" * 9000, " a" * 5000, "\n" * 5000])
 def test_pieces_are_the_text(text: str) -> None:
-    parts = list(pieces(text))
+    parts = list(chunks(text))
     assert "".join(parts) == text
-    assert all(0 < len(part) <= PIECE_CHARS for part in parts)
+    assert all(0 < len(part) <= CHUNK_CHARS for part in parts)
 
 
 def test_pieces_begin_with_the_space_of_a_word() -> None:
-    assert all(part.startswith(" word") for part in list(pieces("word " * 3000))[1:])
+    assert all(part.startswith(" word") for part in list(chunks("word " * 3000))[1:])

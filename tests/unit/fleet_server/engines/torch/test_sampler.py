@@ -8,25 +8,25 @@ from collections import Counter
 import pytest
 import torch
 
-from fleet_server.engines.torch.sampler import Chooser, choose
+from fleet_server.engines.torch.sampler import Sampler, sample
 from fleet_server.protocols import Sampling
 
 LOGITS = [2.0, 1.0, 0.0, -1.0, -2.0, -math.inf]
 
 
-def chooser(seed: int | None = None, **fields: float) -> Chooser:
+def sampler(seed: int | None = None, **fields: float) -> Sampler:
     shared = torch.Generator()
     shared.manual_seed(1)
     settings = {"temperature": 1.0} | fields
-    return Chooser(Sampling(10, seed=seed, **settings), shared)
+    return Sampler(Sampling(10, seed=seed, **settings), shared)
 
 
 def draws(number: int, **fields: float) -> Counter[int | None]:
     """Tokens of `number` rows that share a generator, drawn in one call."""
     shared = torch.Generator()
     shared.manual_seed(5)
-    one = Chooser(Sampling(10, **({"temperature": 1.0} | fields)), shared)
-    return Counter(choose(torch.tensor([LOGITS] * number), [one] * number))
+    one = Sampler(Sampling(10, **({"temperature": 1.0} | fields)), shared)
+    return Counter(sample(torch.tensor([LOGITS] * number), [one] * number))
 
 
 def test_greedy() -> None:
@@ -59,10 +59,10 @@ def test_a_seed_repeats_whoever_shares_the_batch() -> None:
     logits = [torch.randn(50, generator=random) for _ in range(20)]
 
     def sequence(seed: int, company: int, top_p: float) -> list[int | None]:
-        mine = chooser(seed=seed, top_p=top_p)
-        others = [chooser(seed=90 + n, top_p=(0.5, 1.0)[n % 2]) for n in range(company)]
+        mine = sampler(seed=seed, top_p=top_p)
+        others = [sampler(seed=90 + n, top_p=(0.5, 1.0)[n % 2]) for n in range(company)]
         rows = [torch.stack([row, *[torch.randn(50) for _ in others]]) for row in logits]
-        return [choose(row, [mine, *others])[0] for row in rows]
+        return [sample(row, [mine, *others])[0] for row in rows]
 
     for top_p in (1.0, 0.8):
         assert sequence(7, 0, top_p) == sequence(7, 3, top_p) == sequence(7, 6, top_p)
@@ -71,7 +71,7 @@ def test_a_seed_repeats_whoever_shares_the_batch() -> None:
 
 @pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
 def test_every_seed_openai_knows_works(seed: int) -> None:
-    assert choose(torch.tensor([LOGITS]), [chooser(seed=seed)])[0] in range(5)
+    assert sample(torch.tensor([LOGITS]), [sampler(seed=seed)])[0] in range(5)
 
 
 def test_without_a_seed_answers_differ() -> None:
@@ -79,49 +79,49 @@ def test_without_a_seed_answers_differ() -> None:
     shared.seed()
     flat = torch.zeros(1, 100_000)
     sampling = Sampling(1, temperature=1.0)
-    tokens = [choose(flat, [Chooser(sampling, shared)])[0] for _ in range(4)]
+    tokens = [sample(flat, [Sampler(sampling, shared)])[0] for _ in range(4)]
     assert len(set(tokens)) > 1
 
 
 def test_penalties() -> None:
-    one = chooser(temperature=0, presence_penalty=0.6, frequency_penalty=0.3)
+    one = sampler(temperature=0, presence_penalty=0.6, frequency_penalty=0.3)
     logits = torch.tensor([[1.0, 0.5, 0.0]])
-    assert choose(logits, [one]) == [0]
+    assert sample(logits, [one]) == [0]
     one.saw(0)  # 1.0 - 0.6 - 0.3 = 0.1 < 0.5
-    assert choose(logits, [one]) == [1]
+    assert sample(logits, [one]) == [1]
     one.saw(1)  # 0.5 - 0.9 = -0.4
-    assert choose(logits, [one]) == [0]
+    assert sample(logits, [one]) == [0]
     one.saw(0)  # 1.0 - 0.6 - 0.6 = -0.2 < 0.0
-    assert choose(logits, [one]) == [2]
+    assert sample(logits, [one]) == [2]
     assert logits.tolist() == [[1.0, 0.5, 0.0]]
 
 
 def test_penalties_are_each_answers_own() -> None:
-    one, other = (chooser(temperature=0, presence_penalty=2) for _ in range(2))
+    one, other = (sampler(temperature=0, presence_penalty=2) for _ in range(2))
     one.saw(0)
-    assert choose(torch.tensor([[1.0, 0.5], [1.0, 0.5]]), [one, other]) == [1, 0]
+    assert sample(torch.tensor([[1.0, 0.5], [1.0, 0.5]]), [one, other]) == [1, 0]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_logits_that_are_not_finite_fail_their_row_only(bad: float) -> None:
     logits = torch.tensor([[1.0, bad], [1.0, 2.0]])
     for temperature in (0.0, 1.0):
-        one, other = chooser(temperature=temperature), chooser(temperature=0)
-        assert choose(logits, [one, other]) == [None, 1]
+        one, other = sampler(temperature=temperature), sampler(temperature=0)
+        assert sample(logits, [one, other]) == [None, 1]
 
 
 def test_half_precision_logits() -> None:
     logits = torch.tensor([LOGITS[:5]], dtype=torch.bfloat16)
-    assert choose(logits, [chooser(temperature=0)]) == [0]
+    assert sample(logits, [sampler(temperature=0)]) == [0]
 
 
 def test_the_last_token_can_be_drawn_and_none_behind_it() -> None:
-    class Edge(Chooser):
+    class Edge(Sampler):
         def uniform(self) -> float:
             return 1.0  # a float32 rounding of 0.99999999...
 
     shared = torch.Generator()
     for top_p in (1.0, 0.9):
         edge = Edge(Sampling(1, temperature=1.0, top_p=top_p), shared)
-        token = choose(torch.tensor([LOGITS]), [edge])[0]
+        token = sample(torch.tensor([LOGITS]), [edge])[0]
         assert token == (4 if top_p == 1.0 else 2)

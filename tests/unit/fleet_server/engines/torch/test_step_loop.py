@@ -17,10 +17,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.torch.conversation import ChatInput
 from fleet_server.engines.torch.forward import Forward
-from fleet_server.engines.torch.plan import Bounds
-from fleet_server.engines.torch.running import Running
 from fleet_server.engines.torch.runtime import Runtime
-from fleet_server.engines.torch.sampler import Chooser
+from fleet_server.engines.torch.sampler import Sampler
+from fleet_server.engines.torch.scheduler import Bounds
+from fleet_server.engines.torch.sequence import Sequence
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.protocols import Finish, Sampling, Step
 
@@ -64,9 +64,9 @@ class Answer:
         self._changed = threading.Condition()
         self.ids: list[int] = []
         self.last: Step | None = None
-        self.row = Running(
+        self.row = Sequence(
             ChatInput([1 + n % 60 for n in range(prompt)]), Sampling(max_tokens, temperature=0),
-            Chooser(Sampling(max_tokens, temperature=0), SHARED), self._step,
+            Sampler(Sampling(max_tokens, temperature=0), SHARED), self._step,
         )  # fmt: skip
         loop.submit(self.row)
 
@@ -94,11 +94,11 @@ class Failing(Forward):
         super().__init__(model)
         self.error, self.when, self.armed = error, when, True
 
-    def read(self, row: Running, number: int) -> torch.Tensor:
+    def prefill(self, row: Sequence, number: int) -> torch.Tensor:
         if self.armed and self.when("read", number):
             self.armed = False
             raise self.error
-        return super().read(row, number)
+        return super().prefill(row, number)
 
     def step(self, batch: Any) -> torch.Tensor:
         if self.armed and self.when("step", len(batch.rows)):
@@ -112,7 +112,7 @@ def test_a_thousand_random_cancels_leave_nothing_behind(start: Start) -> None:
     loop = start(bounds=Bounds(rows=16, prefill=256, kv_tokens=10_000, images_share=False))
     chance = random.Random(4)
     process = psutil.Process()
-    rows: list[weakref.ref[Running]] = []
+    rows: list[weakref.ref[Sequence]] = []
     resident = []
     for wave in range(20):
         answers = [Answer(loop, chance.randint(1, 60), chance.randint(1, 200)) for _ in range(50)]
@@ -127,7 +127,7 @@ def test_a_thousand_random_cancels_leave_nothing_behind(start: Start) -> None:
         if wave >= 5:
             resident.append(process.memory_info().rss)
     assert not loop.broken
-    assert loop.working_on <= 1  # the very last one may be about to leave
+    assert loop.active <= 1  # the very last one may be about to leave
     gc.collect()
     assert [row for row in rows if row() is not None] == []
     assert max(resident) - min(resident) < 30 << 20
@@ -230,7 +230,7 @@ def test_a_receiver_that_raises_harms_nobody(start: Start) -> None:
         raise RuntimeError("gone")
 
     sampling = Sampling(50, temperature=0)
-    loop.submit(Running(ChatInput([1, 2]), sampling, Chooser(sampling, SHARED), broken))
+    loop.submit(Sequence(ChatInput([1, 2]), sampling, Sampler(sampling, SHARED), broken))
     assert Answer(loop).end().finish is Finish.LENGTH
     assert not loop.broken
 
@@ -251,8 +251,8 @@ def test_the_cache_bounds_how_many_share_a_pass(start: Start, model: LlamaForCau
 
 def test_nan_fails_one_answer(start: Start, model: LlamaForCausalLM) -> None:
     class Poisoned(Forward):
-        def read(self, row: Running, number: int) -> torch.Tensor:
-            logits = super().read(row, number)
+        def prefill(self, row: Sequence, number: int) -> torch.Tensor:
+            logits = super().prefill(row, number)
             return logits * float("nan") if number == 13 else logits
 
     loop = start(Poisoned(model))

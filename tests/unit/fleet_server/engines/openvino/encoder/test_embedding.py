@@ -189,15 +189,36 @@ def test_passes_in_lanes_give_the_same_vectors(tiny_encoder: Write) -> None:
     engine = EmbeddingEngine(spec(), tiny_encoder(), 2)
     batches = [engine.tokenize([f"w{n}", f"w{n} w1 w2"]) for n in range(1, 40)]
     alone = [engine.embed(batch) for batch in batches]
-    assert engine.embed_beside(batches[0]) == pytest.approx(alone[0], abs=1e-5)
-    engine._passes._adding.join(timeout=60)
+    assert engine.embed_concurrent(batches[0]) == pytest.approx(alone[0], abs=1e-5)
+    engine._executor._adding.join(timeout=60)
     assert (engine.lanes, engine.most_lanes) == (2, 2)
     with ThreadPoolExecutor(8) as pool:
-        for found, expected in zip(pool.map(engine.embed_beside, batches), alone, strict=True):
+        for found, expected in zip(pool.map(engine.embed_concurrent, batches), alone, strict=True):
             assert found == pytest.approx(expected, abs=1e-5)
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
-        engine.embed_beside(batches[0])
+        engine.embed_concurrent(batches[0])
+
+
+def test_all_lanes_are_warmed_at_once_before_they_are_used(
+    tiny_encoder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[list[Any]] = []
+    lanes_before: list[int] = []
+    warm = executor.Executor._warm
+
+    def watched(self: executor.Executor, requests: Any) -> None:
+        lanes_before.append(self.lanes)
+        warm(self, requests)
+        warmed.append([request.get_output_tensor(0).shape[0] for request in requests])
+
+    monkeypatch.setattr(executor.Executor, "_warm", watched)
+    engine = EmbeddingEngine(spec(), tiny_encoder(), 3)
+    engine._executor._adding.join(timeout=60)
+    assert lanes_before == [1]
+    assert warmed == [[executor.WARM_ITEMS] * 3]
+    assert engine.lanes == 3
+    engine.close()
 
 
 def test_one_thread_and_large_models_have_one_lane(
@@ -209,10 +230,10 @@ def test_one_thread_and_large_models_have_one_lane(
     monkeypatch.setattr(executor, "LANES_BELOW_BYTES", 1000)
     large = EmbeddingEngine(spec(), folder, 4)
     assert (large.lanes, large.most_lanes) == (1, 1)
-    assert np.linalg.norm(large.embed_beside([[2, 5, 3]])) == pytest.approx(1, abs=1e-6)
+    assert np.linalg.norm(large.embed_concurrent([[2, 5, 3]])) == pytest.approx(1, abs=1e-6)
     large.close()
     with pytest.raises(RuntimeError, match="closed"):
-        large.embed_beside([[2, 5, 3]])
+        large.embed_concurrent([[2, 5, 3]])
 
 
 def test_a_closed_engine_says_so(tiny_encoder: Write) -> None:

@@ -1,16 +1,14 @@
-"""Which folders the engine says it can serve, and why."""
+"""Which files of a folder the engine loads, and which folders it refuses."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fleet_server.engines.openvino.encoder.files import find, supports
+from fleet_server.engines.openvino.encoder.files import find
 from fleet_server.load_error import LoadError
 
 Write = Callable[..., Path]
@@ -20,8 +18,8 @@ def test_safetensors_of_a_known_family_come_first(tiny_encoder: Write) -> None:
     folder = tiny_encoder()
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model.onnx").touch()
-    assert supports(folder) == "its bert graph is built from the safetensors"
-    assert find(folder).shipped is None
+    found = find(folder)
+    assert (found.shipped, found.safetensors) == (None, (folder / "model.safetensors",))
 
 
 @pytest.mark.parametrize(
@@ -41,29 +39,37 @@ def test_an_unknown_family_needs_a_shipped_graph(
     for name in shipped:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    reason = supports(folder)
-    assert reason == (chosen and f"the repo ships {chosen}")
     if chosen is None:
         with pytest.raises(LoadError, match="electra"):
             find(folder)
+    else:
+        assert find(folder).shipped == folder / chosen
+
+
+def is_refused(folder: Path) -> bool:
+    try:
+        find(folder)
+    except LoadError:
+        return True
+    return False
 
 
 def test_what_cannot_be_served(tiny_encoder: Write, tmp_path: Path) -> None:
-    assert supports(tmp_path / "nowhere") is None
+    assert is_refused(tmp_path / "nowhere")
     folder = tiny_encoder(is_decoder=True)
-    assert supports(folder) is None
+    assert is_refused(folder)
     tiny_encoder()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         whole = (folder / name).read_bytes()
         (folder / name).unlink()
-        assert supports(folder) is None
+        assert is_refused(folder)
         (folder / name).write_bytes(whole)
-    assert supports(folder) is not None
+    assert not is_refused(folder)
     for broken in ("{", "[]", '[{"type": "a.b.LSTM"}]', '[{"type": "a.Pooling", "path": "1"}]'):
         (folder / "1").mkdir(exist_ok=True)
         (folder / "1" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
         (folder / "modules.json").write_text(broken)
-        assert (supports(folder) is None) == (broken != "[]")
+        assert is_refused(folder) == (broken != "[]")
 
 
 def test_the_transformer_may_lie_in_a_subfolder(tiny_encoder: Write) -> None:
@@ -78,11 +84,3 @@ def test_the_transformer_may_lie_in_a_subfolder(tiny_encoder: Write) -> None:
     found = find(folder)
     assert found.safetensors == (inner / "model.safetensors",)
     assert found.recipe.max_tokens == 9
-
-
-def test_asking_loads_no_openvino() -> None:
-    code = (
-        "import sys, pathlib; from fleet_server.engines.openvino.encoder.files import supports; "
-        "supports(pathlib.Path('.')); assert 'openvino' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,8 +1,7 @@
-"""Scores to answers.
+"""Renders the scores of a rerank request.
 
-`relevance_score` and `score` are the sigmoid of the model's logit, from 0 to 1, as Jina, Cohere,
-vLLM and text-embeddings-inference give it; `raw_scores: true` gives the logit itself, which is
-what llama.cpp gives.
+`relevance_score` and `score` are the sigmoid of the model's logit, from 0 to 1, as in Jina, Cohere,
+vLLM and text-embeddings-inference. With `raw_scores: true` they are the logit, as in llama.cpp.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ def sigmoid(logits: Float32) -> Float32:
 
 
 def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, Any]]:
-    """Positions of the best documents and their scores (float32), best first; equals keep their
+    """Indices of the best documents and their scores (float32), best first; ties keep their
     order."""
     scores = logits if asked.raw_scores else sigmoid(logits)
     order = np.argsort(-logits, kind="stable")[: asked.top_n]
     return [(int(index), scores[index]) for index in order]
 
 
-def body(
+def render(
     logits: Float32, asked: RerankRequest, model: str, tokens: int
 ) -> RerankAnswer | list[RankedText]:
-    """The answer in the shape that fits how the documents were named.
+    """The response, in the format that belongs to the field of the documents.
 
     `documents`: `{"model", "object": "list", "usage", "results": [{"index", "relevance_score",
     "document"?: {"text"}}]}`. `texts`: `[{"index", "score", "text"?}]`.

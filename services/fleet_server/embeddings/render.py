@@ -1,4 +1,4 @@
-"""Vectors to answers: cut, scaled and written as JSON from one contiguous buffer."""
+"""Renders vectors as JSON, truncated and scaled as requested."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import orjson
 from fleet_server.protocols import Float32
 
 LARGEST = 32760.0
-"""What llama.cpp scales the largest value to where `embd_normalize` is 0."""
+"""The value that llama.cpp scales the largest one to if `embd_normalize` is 0."""
 
 
 def cut(vectors: Float32, dimensions: int) -> Float32:
-    """The first `dimensions` values of each row, brought to length 1 again (Kusupati et al.,
-    "Matryoshka Representation Learning")."""
+    """The first `dimensions` values of each row, normalised again (Kusupati et al., "Matryoshka
+    Representation Learning")."""
     shorter: Float32 = vectors[:, :dimensions].copy()
     shorter /= np.maximum(np.linalg.norm(shorter, axis=1, keepdims=True), np.float32(1e-12))
     return shorter
 
 
 def scale(vectors: Float32, normalize: int) -> Float32:
-    """Rows scaled as llama.cpp's `embd_normalize` says: 0, 1, 2 or a higher p-norm."""
+    """Rows scaled as in llama.cpp's `embd_normalize`: 0 (largest value), or 1, 2 or a higher
+    p-norm."""
     if normalize == 2:
         return vectors
     wide = vectors.astype(np.float64)
@@ -36,7 +37,7 @@ def scale(vectors: Float32, normalize: int) -> Float32:
 
 
 def openai_json(vectors: Float32, encoding: str, model: str, tokens: int) -> bytes:
-    """OpenAI's embedding list; base64 is of little-endian float32."""
+    """OpenAI's list of embeddings; base64 encodes little-endian float32."""
     tail: dict[str, Any] = {
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
@@ -56,14 +57,14 @@ def openai_json(vectors: Float32, encoding: str, model: str, tokens: int) -> byt
 
 
 def native_json(vectors: Float32) -> bytes:
-    """llama.cpp's list: the embedding of each input is a list of vectors, here always one."""
+    """llama.cpp's list; the embedding of an input is a list of vectors, here always one."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     items = [{"index": index, "embedding": [row]} for index, row in enumerate(rows)]
     return orjson.dumps(items, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _base64_items(vectors: Float32) -> bytes:
-    # base64 needs no escaping, so the items are joined as bytes.
+    # Base64 needs no JSON escaping, so the items are formatted as bytes, faster than with orjson.
     return (
         b"["
         + b",".join(

@@ -1,0 +1,50 @@
+"""Errors of a handler that does not implement its protocol."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from fleet_contract.spec import Engine, ModelSpec
+from fleet_prepare.choose import Choice
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import EmbeddingModel, TextModel
+from fleet_server.startup.load import load, members
+
+
+class Handler:
+    """Has the methods of the seed's handlers only."""
+
+    max_tokens = 8
+
+    def __init__(self, *_: Any) -> None: ...
+    def tokenize(self, texts: Any) -> Any: ...
+    def truncate(self, token_ids: Any) -> Any: ...
+    def embed(self, batch: Any) -> Any: ...
+
+
+def test_missing_members_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = ModuleType("acme_odd")
+    module.Handler = Handler  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "acme_odd", module)
+    spec = ModelSpec.model_validate({"model": "m", "task": "embedding"})
+    choice = Choice(Engine.TORCH, "acme_odd.Handler", "cpu", "a test")
+    with pytest.raises(LoadError) as caught:
+        load(spec, tmp_path, 1, choice)
+    assert caught.value.message == (
+        "acme_odd.Handler does not implement EmbeddingModel: it has no dimensions, vocab_size, "
+        "close."
+    )
+
+
+def test_members_are_those_a_runtime_check_needs() -> None:
+    assert members(EmbeddingModel) == [
+        "dimensions", "max_tokens", "vocab_size", "tokenize", "truncate", "embed", "close",
+    ]  # fmt: skip
+    inherited = members(TextModel)
+    assert {"context_length", "submit", "vocabulary", "prompt_of"} <= set(inherited)
+    assert len(set(inherited)) == len(inherited)
