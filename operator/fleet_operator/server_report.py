@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet_contract.server_protocol import StartStage
 from fleet_contract.status import WeightsProgress
-
-STAGES = ("start", "fetch", "load", "warm", "golden")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class ServerReport:
             device=_text(raw.get("device")),
             progress=_progress(raw.get("progress")),
             stages={
-                name: float(stages[name])
-                for name in STAGES
-                if isinstance(stages.get(name), int | float)
+                stage.value: float(stages[stage])
+                for stage in StartStage
+                if isinstance(stages.get(stage), int | float)
             },
         )
 

@@ -14,11 +14,12 @@ from fastapi import FastAPI, Request, Response
 
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import Task
 from fleet_server.access import AccessMiddleware
 from fleet_server.document import document
 from fleet_server.model_info import model_info
-from fleet_server.state import Phase, ServerState
+from fleet_server.state import ServerState
 from fleet_server.tokens import routes as tokens
 from fleet_server.wrong_task import mount_wrong_tasks
 from fleet_web import errors
@@ -81,7 +82,7 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_READY)
     @app.get(PATH_HEALTH)
     async def readyz() -> Response:
-        ready = server.phase is Phase.READY and server.is_healthy
+        ready = server.phase is ServerPhase.READY and server.is_healthy
         return json_answer(server.health(), status=200 if ready else 503)
 
 

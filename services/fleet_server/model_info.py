@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from fleet_contract.api.models import ModelObject
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec, Task
-from fleet_server.state import Phase, ServerState
+from fleet_server.state import ServerState
 
 
 def model_info(server: ServerState) -> ModelObject:
     """An OpenAI model object with the fields this project adds."""
     spec, model = server.spec, server.loaded
-    state = server.phase if server.is_healthy else "failed"
+    state = server.phase if server.is_healthy else ServerPhase.FAILED
     return {
         "id": spec.model,
         "object": "model",
@@ -22,7 +23,7 @@ def model_info(server: ServerState) -> ModelObject:
         "engine": server.choice.engine.value if server.choice else spec.engine.value,
         "engine_reason": server.choice.reason if server.choice else None,
         "device": getattr(model, "device", server.choice.device if server.choice else None),
-        "state": Phase(state).value if state != "failed" else state,
+        "state": state.value,
         "modalities": {
             "input": [modality.value for modality in spec.input_modalities],
             "output": [modality.value for modality in spec.output_modalities],

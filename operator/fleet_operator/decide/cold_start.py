@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet_contract.server_protocol import StartStage
 from fleet_contract.status import ColdStart
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
@@ -22,11 +23,11 @@ def cold_start(pod: PodView, report: ServerReport) -> ColdStart | None:
     return ColdStart(
         schedule_seconds=_seconds(node - pod.created if node is not None else None),
         image_seconds=_seconds(image),
-        start_seconds=_seconds(stages.get("start")),
-        fetch_seconds=_seconds(stages.get("fetch")),
-        load_seconds=_seconds(stages.get("load")),
-        warm_seconds=_seconds(stages.get("warm")),
-        golden_seconds=_seconds(stages.get("golden")),
+        start_seconds=_seconds(stages.get(StartStage.START)),
+        fetch_seconds=_seconds(stages.get(StartStage.FETCH)),
+        load_seconds=_seconds(stages.get(StartStage.LOAD)),
+        warm_seconds=_seconds(stages.get(StartStage.WARM)),
+        golden_seconds=_seconds(stages.get(StartStage.GOLDEN)),
         total_seconds=round(max(0.0, ready.since - pod.created), 2),
         at=render(ready.since),
     )

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from fleet_contract.server_protocol import (
+    LOAD_FAILED_EVENT,
+    LOAD_FAILED_STATUS,
+    ServerPhase,
+    StartStage,
+)
 from fleet_contract.status import WeightsProgress
 from fleet_operator.resources.views import Ended, PodView
 from fleet_operator.server_report import ServerReport
 
-LOAD_FAILED_STATUS = 3
-"""Exit status of a server that could not load its model."""
 LOG_CHARS = 1000
 
 
@@ -51,14 +55,22 @@ CREATE_REASONS = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
     "PreCreateHookError", "PreStartHookError", "PostStartHookError",
 })  # fmt: skip
-PHASES = {
-    "starting": (Stage.STARTING, "Starting", "The server is starting."),
-    "fetching": (Stage.FETCHING, "FetchingWeights", "The server is fetching its weights."),
-    "converting": (Stage.FETCHING, "ConvertingWeights", "The server is converting its weights."),
-    "loading": (Stage.LOADING, "LoadingModel", "The server is loading the model."),
-    "warming": (Stage.WARMING, "WarmingUp", "The server is warming up."),
-    "ready": (Stage.WARMING, "BecomingReady", "The server is ready, its pod not yet."),
-    "draining": (Stage.WARMING, "Draining", "The server is finishing its requests."),
+PHASES: dict[str, tuple[Stage, str, str]] = {
+    ServerPhase.STARTING: (Stage.STARTING, "Starting", "The server is starting."),
+    ServerPhase.FETCHING: (
+        Stage.FETCHING,
+        "FetchingWeights",
+        "The server is fetching its weights.",
+    ),
+    ServerPhase.CONVERTING: (
+        Stage.FETCHING,
+        "ConvertingWeights",
+        "The server is converting its weights.",
+    ),
+    ServerPhase.LOADING: (Stage.LOADING, "LoadingModel", "The server is loading the model."),
+    ServerPhase.WARMING: (Stage.WARMING, "WarmingUp", "The server is warming up."),
+    ServerPhase.READY: (Stage.WARMING, "BecomingReady", "The server is ready, its pod not yet."),
+    ServerPhase.DRAINING: (Stage.WARMING, "Draining", "The server is finishing its requests."),
 }
 
 
@@ -86,7 +98,8 @@ def diagnose(pod: PodView, report: ServerReport | None, hint: str = "") -> Diagn
     if pod.started is None:
         text = hint or "The container is being created."
         return Diagnosis(Stage.CREATING, "CreatingContainer", text)
-    stage, reason, message = PHASES.get(report.phase if report else "", PHASES["starting"])
+    phase = report.phase if report is not None else ServerPhase.STARTING
+    stage, reason, message = PHASES.get(phase, PHASES[ServerPhase.STARTING])
     progress = report.progress if report is not None and stage is Stage.FETCHING else None
     if progress is not None:
         message = shown_progress(progress)
@@ -119,7 +132,7 @@ def _crashed(pod: PodView, ended: Ended) -> Diagnosis:
         limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
         text = f"The server used more than its memory limit{limit}."
         return Diagnosis(Stage.LOADING, "OutOfMemory", text, failed=True)
-    if ended.exit_code == LOAD_FAILED_STATUS or said.get("event") == "load_failed":
+    if ended.exit_code == LOAD_FAILED_STATUS or said.get("event") == LOAD_FAILED_EVENT:
         return _load_failure(said, message)
     text = message or ended.reason or "no message"
     return Diagnosis(
@@ -131,9 +144,9 @@ def _crashed(pod: PodView, ended: Ended) -> Diagnosis:
 
 
 def _load_failure(said: dict[str, Any], message: str) -> Diagnosis:
-    if message.startswith("Golden check failed") or said.get("stage") == "golden":
+    if message.startswith("Golden check failed") or said.get("stage") == StartStage.GOLDEN:
         return Diagnosis(Stage.WARMING, "GoldenCheckFailed", message, failed=True)
-    if said.get("stage") in ("fetch", "convert"):
+    if said.get("stage") in (StartStage.FETCH, StartStage.CONVERT):
         return Diagnosis(Stage.FETCHING, "WeightsFailed", message, failed=True)
     return Diagnosis(Stage.LOADING, "LoadFailed", message, failed=True)
 

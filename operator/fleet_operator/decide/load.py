@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from fleet_contract.server_protocol import ROUTER_IN_FLIGHT, ROUTER_REQUESTS
 from fleet_operator.decide.autoscale import Load
 
-IN_FLIGHT = "modelfleet_router_in_flight"
-REQUESTS = "modelfleet_router_requests_total"
-_LINE = re.compile(rf"^({IN_FLIGHT}|{REQUESTS})\{{(.*)\}} (\S+)")
+REQUESTS = f"{ROUTER_REQUESTS}_total"
+_LINE = re.compile(rf"^({ROUTER_IN_FLIGHT}|{REQUESTS})\{{(.*)\}} (\S+)")
 _MODEL = re.compile(r'(?:^|,)model="((?:[^"\\]|\\.)*)"')
 
 
@@ -59,14 +59,14 @@ def parse_metrics(lines: Iterable[str]) -> dict[str, tuple[float, int]]:
     """Model id to (in flight, requests) from the Prometheus text of one router."""
     sums: dict[str, _Sum] = {}
     for line in lines:
-        if not line.startswith((IN_FLIGHT, REQUESTS)):
+        if not line.startswith((ROUTER_IN_FLIGHT, REQUESTS)):
             continue
         found = _LINE.match(line)
         model = _MODEL.search(found[2]) if found else None
         if found is None or model is None:
             continue
         one = sums.setdefault(re.sub(r"\\(.)", r"\1", model[1]), _Sum())
-        if found[1] == IN_FLIGHT:
+        if found[1] == ROUTER_IN_FLIGHT:
             one.in_flight += float(found[3])
         else:
             one.requests += int(float(found[3]))

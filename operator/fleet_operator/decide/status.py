@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fleet_contract.names import LABEL_MODEL
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
@@ -69,7 +70,7 @@ def build(
 
 def _report(observed: Observed, servers: ServerSet) -> ServerReport:
     known = [observed.reports[pod.uid] for pod, _ in servers.current if pod.uid in observed.reports]
-    ready = [report for report in known if report.phase == "ready"]
+    ready = [report for report in known if report.phase == ServerPhase.READY]
     return (ready or known or [ServerReport("")])[0]
 
 
@@ -91,7 +92,8 @@ def _cold_start(observed: Observed, servers: ServerSet) -> ColdStart | None:
     starts = [
         start
         for pod, _ in servers.current
-        if (report := observed.reports.get(pod.uid)) is not None and report.phase == "ready"
+        if (report := observed.reports.get(pod.uid)) is not None
+        if report.phase == ServerPhase.READY
         if (start := cold_start(pod, report)) is not None
     ]
     before = read_part(ColdStart, observed.status.get("coldStart"))

@@ -6,10 +6,9 @@ import json
 import signal
 from collections.abc import Sequence
 
+from fleet_contract.server_protocol import LOAD_FAILED_EVENT, LOAD_FAILED_STATUS
 from fleet_local.errors import StartError
 
-LOAD_FAILED_STATUS = 3
-"""Status of a server whose model could not be loaded; its last event says why."""
 SHOWN_LINES = 12
 
 
@@ -39,11 +38,11 @@ def load_failure(lines: Sequence[str]) -> str | None:
         try:
             event = json.loads(line)
         except ValueError:
-            _, found, rest = line.partition(" load_failed ")
+            _, found, rest = line.partition(f" {LOAD_FAILED_EVENT} ")
             if found:
                 return rest.partition("message=")[2] or rest
             continue
-        if isinstance(event, dict) and event.get("event") == "load_failed":
+        if isinstance(event, dict) and event.get("event") == LOAD_FAILED_EVENT:
             return str(event.get("message", "The model could not be loaded."))
     return None
 
