@@ -33,6 +33,9 @@ def parse_list(text: str) -> list[str]:
     return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
 
 
+_OWN: Any = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One environment variable.
@@ -48,6 +51,21 @@ class Setting:
     field: str | None = None
     tasks: frozenset[Task] = frozenset()
     where: str = "server"
+
+    def read(self, environ: Mapping[str, str], default: Any = _OWN) -> Any:
+        """The parsed value; `default`, or else the setting's own default, where none is set.
+
+        An empty value counts as not set. Raises ValueError that names the variable.
+        """
+        raw = environ.get(self.name, "").strip()
+        if not raw:
+            if default is not _OWN:
+                return default
+            raw = self.default
+        try:
+            return self.parse(raw)
+        except ValueError as error:
+            raise ValueError(f"{self.name}={raw!r}: {error}") from error
 
 
 CHAT = frozenset({Task.CHAT})
@@ -205,6 +223,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),
 )  # fmt: skip
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
 
 RETIRED: Mapping[str, str] = {
