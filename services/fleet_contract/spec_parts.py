@@ -168,7 +168,7 @@ class GoldenCheck(SpecPart):
     """Least cosine of the two."""
 
 
-class Strategy(StrEnum):
+class RoutingStrategy(StrEnum):
     """How the router chooses among the servers of one model."""
 
     LEAST_LOAD = "LeastLoad"
@@ -178,7 +178,7 @@ class Strategy(StrEnum):
 class Routing(SpecPart):
     """How the router chooses among the servers of this model."""
 
-    strategy: Strategy = Strategy.LEAST_LOAD
+    strategy: RoutingStrategy = RoutingStrategy.LEAST_LOAD
     """`LeastLoad`, or `PrefixHash` to send equal beginnings to the server that cached them."""
     hold_seconds: float | None = Field(default=None, ge=0, le=3600)
     """Seconds a request waits while there is no server; the router's own setting when left out."""

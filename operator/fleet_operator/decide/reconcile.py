@@ -12,11 +12,11 @@ from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import Rollout, Scaling
 from fleet_operator.decide import autoscale, status
+from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.phase import decide_phase, is_passing
-from fleet_operator.decide.plan import Plan
 from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
@@ -33,7 +33,7 @@ KEEPS_NOTHING = frozenset({"DuplicateModel"})
 """Problems for which the model's servers are taken away; for all others they are left alone."""
 
 
-def reconcile(observed: Observed) -> Plan:
+def reconcile(observed: Observed) -> Decision:
     """Children, status and events for what was observed."""
     target = _target(observed)
     problem = _problem(observed)
@@ -54,7 +54,7 @@ def reconcile(observed: Observed) -> Plan:
     after = status.build(observed, servers, target, decision, choice, rollout, flaw)
     scaled = _scaled(observed, objects, target)
     told = events(observed.status, after, decision, scaled, choice)
-    return Plan(
+    return Decision(
         status=after,
         objects=objects,
         delete=_unwanted(observed, objects, problem),

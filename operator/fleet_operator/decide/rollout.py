@@ -20,7 +20,7 @@ from fleet_operator.decide.rollout_strategy import (
 )
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.resources.children import Strategy
+from fleet_operator.resources.children import RolloutStrategy
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.views import PodView
@@ -33,10 +33,10 @@ STUCK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`choice` is set when the strategy was chosen now. `requeue_after` as in a Plan."""
+    """`choice` is set when the strategy was chosen now. `requeue_after` as in a Decision."""
 
     template: Object
-    strategy: Strategy
+    strategy: RolloutStrategy
     rollout: Rollout | None
     choice: RolloutChoice | None = None
     problem: Problem | None = None
@@ -79,7 +79,11 @@ def next_step(observed: Observed, template: Object, before: Rollout | None) -> S
 
 
 def _going_on(
-    observed: Observed, servers: ServerSet, template: Object, strategy: Strategy, rollout: Rollout
+    observed: Observed,
+    servers: ServerSet,
+    template: Object,
+    strategy: RolloutStrategy,
+    rollout: Rollout,
 ) -> Step:
     """While a surge pod waits for a node, the choice is made again: another pod may have come
     first, or a node may have gone."""
@@ -113,7 +117,9 @@ def _given_up(servers: ServerSet, rollout: Rollout, version: str, now: float) ->
     return rollout
 
 
-def _taken_back(observed: Observed, template: Object, strategy: Strategy, rollout: Rollout) -> Step:
+def _taken_back(
+    observed: Observed, template: Object, strategy: RolloutStrategy, rollout: Rollout
+) -> Step:
     stable = observed.stable_template
     problem = Problem(
         "RolledBack",
@@ -125,8 +131,8 @@ def _taken_back(observed: Observed, template: Object, strategy: Strategy, rollou
     return Step(stable, HAND_OVER, rollout, problem=problem)
 
 
-def _present(observed: Observed) -> tuple[Strategy, str] | None:
-    """Strategy and template digest of the Deployment as it is."""
+def _present(observed: Observed) -> tuple[RolloutStrategy, str] | None:
+    """RolloutStrategy and template digest of the Deployment as it is."""
     deployment = observed.deployment
     if deployment is None:
         return None

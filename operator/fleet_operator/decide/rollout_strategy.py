@@ -12,12 +12,12 @@ from typing import Any
 
 from fleet_operator.decide.capacity import Used, fitting
 from fleet_operator.quantity import shown
-from fleet_operator.resources.children import Strategy
+from fleet_operator.resources.children import RolloutStrategy
 from fleet_operator.resources.views import NodeView, PodView, accelerators
 
-SURGE = Strategy(surge=1, unavailable=0)
+SURGE = RolloutStrategy(surge=1, unavailable=0)
 """A new server must be ready before an old one goes."""
-HAND_OVER = Strategy(surge=0, unavailable=1)
+HAND_OVER = RolloutStrategy(surge=0, unavailable=1)
 """An old server drains and goes before its successor starts; routers hold requests meanwhile."""
 FIRST_VERSION = "FirstVersion"
 """The reason where there is nothing to replace, of which nobody need be told."""
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 20.0
 class RolloutChoice:
     """A strategy with its reason, in one word and for people."""
 
-    strategy: Strategy
+    strategy: RolloutStrategy
     reason: str
     message: str
 

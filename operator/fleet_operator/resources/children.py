@@ -27,7 +27,7 @@ from fleet_operator.settings import OperatorSettings
 REVISIONS = 3
 
 
-class Strategy(NamedTuple):
+class RolloutStrategy(NamedTuple):
     """How many pods a rollout may add, and how many may be missing."""
 
     surge: int
@@ -51,7 +51,7 @@ def deployment(
     model: Mapping[str, Any],
     template: Object,
     replicas: int,
-    strategy: Strategy,
+    strategy: RolloutStrategy,
     settings: OperatorSettings,
 ) -> Object:
     """The Deployment; `replicas` and `strategy` are decided elsewhere."""

@@ -79,7 +79,7 @@ class ResponseFormat(Body):
     """The schema, with `type` `json_schema`."""
 
 
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
     "logit_bias": (None, {}),
@@ -100,7 +100,7 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
 
 
 def _describe_others(schema: dict[str, Any]) -> None:
-    for name, harmless in ASKS_NOTHING.items():
+    for name, harmless in NO_OP_VALUES.items():
         schema["properties"][name] = {
             "description": "For engines that honour it; this one takes what asks for nothing.",
             "enum": list(harmless),
@@ -125,7 +125,7 @@ class ChatBody(GenerationBody):
     response_format: ResponseFormat | None = None
 
 
-class AnswerMessage(TypedDict):
+class AssistantMessage(TypedDict):
     """The model's turn."""
 
     role: Literal["assistant"]
@@ -133,11 +133,11 @@ class AnswerMessage(TypedDict):
     refusal: None
 
 
-class Choice(TypedDict):
+class ChatChoice(TypedDict):
     """The only one: `n` is 1."""
 
     index: int
-    message: AnswerMessage
+    message: AssistantMessage
     logprobs: None
     finish_reason: str
 
@@ -149,7 +149,7 @@ class ChatCompletion(TypedDict):
     object: Literal["chat.completion"]
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[ChatChoice]
     usage: GenerationUsage
 
 

@@ -27,7 +27,7 @@ OnePrompt = (
 )  # fmt: skip
 """One prompt, as a text or as token ids, perhaps in a list."""
 
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
     "logprobs": (None, False),
     "logit_bias": (None, {}),
@@ -39,7 +39,7 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
 
 
 def _describe_others(schema: dict[str, Any]) -> None:
-    for name, harmless in ASKS_NOTHING.items():
+    for name, harmless in NO_OP_VALUES.items():
         schema["properties"][name] = {
             "description": "For engines that honour it; this one takes what asks for nothing.",
             "enum": list(harmless),

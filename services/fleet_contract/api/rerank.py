@@ -54,7 +54,7 @@ class RankedDocument(TypedDict):
     document: NotRequired[Document]
 
 
-class RerankAnswer(TypedDict):
+class RerankResponse(TypedDict):
     """The best, in order. The answer to `documents`."""
 
     model: str

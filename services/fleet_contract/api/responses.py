@@ -33,7 +33,7 @@ class InputMessage(TypedDict):
     content: str | Annotated[list[InputText], Field(min_length=1)]
 
 
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (None,),
     "conversation": (None,),
     "background": (None, False),
@@ -52,7 +52,7 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
 
 
 def _describe_others(schema: dict[str, Any]) -> None:
-    for name, harmless in ASKS_NOTHING.items():
+    for name, harmless in NO_OP_VALUES.items():
         schema["properties"][name] = {
             "description": "For engines that honour it; this one takes what asks for nothing.",
             "enum": list(harmless),

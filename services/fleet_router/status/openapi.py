@@ -50,13 +50,13 @@ def _free(names: Iterable[str]) -> Callable[[dict[str, Any]], None]:
 class PassedChat(ChatBody):
     """The parameters this project's own engines honour, and further ones of OpenAI's."""
 
-    model_config = ConfigDict(json_schema_extra=_free(chat.ASKS_NOTHING))
+    model_config = ConfigDict(json_schema_extra=_free(chat.NO_OP_VALUES))
 
 
 class PassedCompletion(CompletionBody):
     """The same of text completions."""
 
-    model_config = ConfigDict(json_schema_extra=_free(completions.ASKS_NOTHING))
+    model_config = ConfigDict(json_schema_extra=_free(completions.NO_OP_VALUES))
 
     prompt: SkipValidation[completions.Prompts] = Field(examples=["Once upon a time"])
     """What the text goes on from, as it is; more than one prompt is for engines that take it."""
@@ -65,7 +65,7 @@ class PassedCompletion(CompletionBody):
 class PassedResponses(ResponsesBody):
     """The same of responses."""
 
-    model_config = ConfigDict(json_schema_extra=_free(responses.ASKS_NOTHING))
+    model_config = ConfigDict(json_schema_extra=_free(responses.NO_OP_VALUES))
 
     input: Any = Field(default=None, examples=["Name a colour."])
     """A user's message, or the conversation; other items are for engines that take them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleet_contract.api.chat import AnswerMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
+from fleet_contract.api.chat import AssistantMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
 from fleet_server.generation.render import ChunkRenderer, usage
 from fleet_server.generation.stream import Answer, Piece
 
@@ -16,7 +16,7 @@ class ChatRenderer(ChunkRenderer):
         super().__init__("chatcmpl-", model, include_usage=include_usage, tell_router=tell_router)
 
     def whole(self, answer: Answer, text: str, finish: str) -> ChatCompletion:
-        message: AnswerMessage = {"role": "assistant", "content": text, "refusal": None}
+        message: AssistantMessage = {"role": "assistant", "content": text, "refusal": None}
         return {
             "id": self._id,
             "object": "chat.completion",

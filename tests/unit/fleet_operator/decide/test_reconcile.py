@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import NOW, model, pod
 
+from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.decide.plan import Plan
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.server_report import ServerReport
@@ -45,12 +45,12 @@ def with_uid(child: dict[str, Any]) -> dict[str, Any]:
     return {**child, "metadata": meta}
 
 
-def again(observed: Observed, plan: Plan, now: float = NOW + 60) -> Observed:
+def again(observed: Observed, plan: Decision, now: float = NOW + 60) -> Observed:
     """The next look, after the status was written."""
     return replace(observed, model={**observed.model, "status": plan.status}, now=now)
 
 
-def said(plan: Plan, kind: str) -> tuple[str, str, str]:
+def said(plan: Decision, kind: str) -> tuple[str, str, str]:
     (found,) = [one for one in plan.status["conditions"] if one["type"] == kind]
     return found["status"], found["reason"], found["message"]
 

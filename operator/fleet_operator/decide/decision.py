@@ -10,7 +10,7 @@ from fleet_operator.decide.observed import Ref
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Decision:
     """`objects` are all children that should exist, those that are as they should be included.
 
     `delete` are those that should not. `requeue_after` asks for another look, in seconds.
