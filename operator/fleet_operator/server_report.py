@@ -1,4 +1,4 @@
-"""What a model server says of itself at /readyz, while it starts and once it is ready."""
+"""The status a model server reports at /readyz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet_contract.status import WeightsProgress
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """`stages` holds the seconds of the stages gone through."""
+    """`phase` is a ServerPhase; `stages` maps completed stages to seconds."""
 
     phase: str
     engine: str = ""

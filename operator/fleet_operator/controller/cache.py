@@ -225,21 +225,21 @@ class ClusterCache:
         claim = Claim(created, *key, self._resolver.resolve(model).ids)
         if self._claims.get(key) == claim:
             return set()
-        concerned = self._release(key)
+        affected = self._release(key)
         self._claims[key] = claim
         for identifier in claim.ids:
             self._claimants[key[0], identifier].add(key)
-        return concerned | self._contenders(key)
+        return affected | self._contenders(key)
 
     def _release(self, key: Key) -> set[Key]:
-        concerned = self._contenders(key)
+        affected = self._contenders(key)
         claim = self._claims.pop(key, None)
         for identifier in claim.ids if claim is not None else ():
             claimants = self._claimants[key[0], identifier]
             claimants.discard(key)
             if not claimants:
                 del self._claimants[key[0], identifier]
-        return concerned
+        return affected
 
     def _contenders(self, key: Key) -> set[Key]:
         """All that claim a name of this model, and all that claim a name of one of those.

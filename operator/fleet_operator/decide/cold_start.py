@@ -1,4 +1,4 @@
-"""Where the seconds of a start went: from the pod's own times and the server's stages."""
+"""The stages of a cold start, from the pod's timestamps and the server's report."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fleet_operator.timestamps import render
 
 
 def cold_start(pod: PodView, report: ServerReport) -> ColdStart | None:
-    """The start of a ready pod; None while the pod does not say when it became ready.
+    """The cold start of a ready pod; None if it is not ready or its container was restarted.
 
-    A container that was restarted says nothing of a start from nothing, so its pod counts not.
+    A restarted container finds image and weights on the node, so its start was not cold.
     """
     ready, scheduled = pod.conditions.get("Ready"), pod.conditions.get("PodScheduled")
     if not pod.ready or ready is None or ready.since is None or pod.restarts:

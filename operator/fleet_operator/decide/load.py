@@ -1,7 +1,6 @@
-"""The load of every model, from the metrics of all routers: parsed and summed, pure.
+"""The load of every model, summed over the metrics of the routers. Pure.
 
-Reads `modelfleet_router_in_flight` and `modelfleet_router_requests_total` (fleet_router.metrics).
-A router of a model's own namespace speaks for it; where there is none, all routers do.
+Routers in a model's own namespace count; where there are none, all routers do.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _MODEL = re.compile(r'(?:^|,)model="((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True, slots=True)
 class RouterReport:
-    """What one router said; `models` maps a model id to (in flight, requests)."""
+    """One router's metrics; `models` maps model ids to (in flight, requests), None if unknown."""
 
     namespace: str
     name: str
@@ -35,12 +34,12 @@ class _Sum:
 
 @dataclass(frozen=True, slots=True)
 class FleetLoad:
-    """The last look at all routers."""
+    """The last scrape of all routers."""
 
     reports: tuple[RouterReport, ...] = field(default=())
 
     def of(self, namespace: str, model: str) -> Load | None:
-        """None where no router is known that could tell."""
+        """The load of a model; None where no router is known."""
         near = [report for report in self.reports if report.namespace == namespace]
         reports = near or list(self.reports)
         if not reports:
