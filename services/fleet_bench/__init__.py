@@ -1,4 +1,1 @@
-"""`modelfleet bench`: measures any OpenAI-compatible address from the outside.
-
-Knows nothing of the servers it measures and imports none of them.
-"""
+"""`modelfleet bench`: measures OpenAI-compatible servers over HTTP, without importing any."""

@@ -1,4 +1,4 @@
-"""Transcriptions: how many times faster than real time."""
+"""The transcription workload."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 import httpx
 
 from fleet_bench.http import post_json
-from fleet_bench.plan import Plan
 from fleet_bench.recordings import Recording
-from fleet_bench.sample import Answer, Failed
+from fleet_bench.sample import Failed, ResponseStats
+from fleet_bench.settings import BenchSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Sends the recordings in turn, again and again."""
+    """Sends the recordings in turn, repeatedly."""
 
-    plan: Plan
+    settings: BenchSettings
     recordings: Sequence[Recording]
     language: str | None
     translate: bool
 
-    async def send(self, http: httpx.AsyncClient, number: int) -> Answer:
-        """One answer, checked: some text, and the length the server heard. Raises Failed."""
+    async def send(self, http: httpx.AsyncClient, number: int) -> ResponseStats:
+        """Send one request; its text must not be empty. Raises Failed."""
         path = "translations" if self.translate else "transcriptions"
-        fields = {"model": self.plan.model, "response_format": "verbose_json"}
+        fields = {"model": self.settings.model, "response_format": "verbose_json"}
         if self.language is not None and not self.translate:
             fields["language"] = self.language
         recording = self.recordings[number % len(self.recordings)]
         body = await post_json(
             http,
-            f"{self.plan.root}/audio/{path}",
+            f"{self.settings.root}/audio/{path}",
             data=fields,
             files={"file": (recording.name, recording.data)},
         )
@@ -39,7 +39,7 @@ class Audio:
             spoken = str(body["text"]).strip()
             seconds = float(body["duration"])
         except (KeyError, TypeError, ValueError):
-            raise Failed("answer of another shape") from None
+            raise Failed("unexpected response shape") from None
         if not spoken:
-            raise Failed("empty answer")
-        return Answer(audio_seconds=seconds)
+            raise Failed("empty response")
+        return ResponseStats(audio_seconds=seconds)

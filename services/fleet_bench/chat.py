@@ -1,4 +1,4 @@
-"""Chat answers, streamed: time to first token, gaps between pieces, tokens per second."""
+"""The chat workload: time to first token, gaps between chunks, tokens per second."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from typing import Any
 import httpx
 
 from fleet_bench.http import events, post_json
-from fleet_bench.plan import Plan
-from fleet_bench.sample import Answer, Failed
+from fleet_bench.sample import Failed, ResponseStats
+from fleet_bench.settings import BenchSettings
 from fleet_bench.words import text
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Asks `prompt`, or distinct texts of `words` words, for `max_tokens` new tokens."""
+    """Sends `prompt`, or distinct texts of `words` words, and generates `max_tokens` tokens."""
 
-    plan: Plan
+    settings: BenchSettings
     prompt: str | None
     words: int
     max_tokens: int
     temperature: float
     stream: bool = True
 
-    async def send(self, http: httpx.AsyncClient, number: int) -> Answer:
-        """One answer, checked: some text, and tokens counted by the server. Raises Failed.
+    async def send(self, http: httpx.AsyncClient, number: int) -> ResponseStats:
+        """Send one request; the response must hold text and a token count. Raises Failed.
 
-        A stream ends with OpenAI's end mark, or closes after a finish reason (some servers send no
-        mark).
+        A stream ends with `[DONE]` or, at servers that do not send it, after a finish reason.
         """
-        url = f"{self.plan.root}/chat/completions"
+        url = f"{self.settings.root}/chat/completions"
         if not self.stream:
             return _whole(await post_json(http, url, json=self._body(number)))
-        answer, content, ended = Answer(), False, False
+        answer, content, ended = ResponseStats(), False, False
         started = last = time.perf_counter()
         async for data in events(http, url, self._body(number)):
             if data == b"[DONE]":
@@ -53,13 +52,13 @@ class Chat:
             if isinstance(usage := event.get("usage"), dict):
                 _count(answer, usage)
         if not ended:
-            raise Failed("stream without end")
+            raise Failed("stream without an end")
         return _checked(answer, content)
 
     def _body(self, number: int) -> dict[str, Any]:
         content = self.prompt or f"Tell a long story about: {text(number, self.words)}"
         body: dict[str, Any] = {
-            "model": self.plan.model,
+            "model": self.settings.model,
             "messages": [{"role": "user", "content": content}],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -73,9 +72,9 @@ def _event(data: bytes) -> dict[str, Any]:
     try:
         event = json.loads(data)
     except ValueError:
-        raise Failed("event is no JSON") from None
+        raise Failed("event is not JSON") from None
     if not isinstance(event, dict):
-        raise Failed("event is no JSON object")
+        raise Failed("event is not a JSON object")
     if "error" in event:
         raise Failed("error in mid-stream")
     return event
@@ -95,24 +94,24 @@ def _finished(event: dict[str, Any]) -> bool:
         return False
 
 
-def _whole(body: dict[str, Any]) -> Answer:
-    answer = Answer()
+def _whole(body: dict[str, Any]) -> ResponseStats:
+    answer = ResponseStats()
     try:
         content = bool(body["choices"][0]["message"]["content"])
         _count(answer, body["usage"])
     except (KeyError, IndexError, TypeError):
-        raise Failed("answer of another shape") from None
+        raise Failed("unexpected response shape") from None
     return _checked(answer, content)
 
 
-def _count(answer: Answer, usage: dict[str, Any]) -> None:
+def _count(answer: ResponseStats, usage: dict[str, Any]) -> None:
     answer.tokens = int(usage.get("completion_tokens") or 0)
     answer.prompt_tokens = int(usage.get("prompt_tokens") or 0)
 
 
-def _checked(answer: Answer, content: bool) -> Answer:
+def _checked(answer: ResponseStats, content: bool) -> ResponseStats:
     if not content:
-        raise Failed("empty answer")
+        raise Failed("empty response")
     if not answer.tokens:
         raise Failed("no token count in usage")
     return answer

@@ -29,7 +29,7 @@ from fleet_bench.options import (
     Warmup,
     Words,
 )
-from fleet_bench.plan import Plan
+from fleet_bench.settings import BenchSettings
 
 if TYPE_CHECKING:
     from fleet_bench.load import Workload
@@ -45,22 +45,22 @@ def chat(
     prompt: Prompt = None,
     n_requests: Requests = 40,
     concurrency: Concurrency = 8,
-    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="New tokens each.")] = 64,
+    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Tokens to generate.")] = 64,
     temperature: Annotated[float, typer.Option(min=0, max=2)] = 0.0,
     words: Words = 20,
-    stream: Annotated[bool, typer.Option(help="Stream the answers.")] = True,
+    stream: Annotated[bool, typer.Option(help="Stream the responses.")] = True,
     warmup: Warmup = 2,
     rate: Rate = None,
     timeout: Timeout = 120,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     as_json: AsJson = False,
 ) -> None:
-    """Chat answers: time to first token, between tokens, tokens per second."""
+    """Measure chat completions: time to first token and between tokens, tokens per second."""
     from fleet_bench.chat import Chat
 
-    plan = _plan(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
+    settings = _settings(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
     _measure_all(
-        "chat", "chat", models, plan,
+        "chat", "chat", models, settings,
         lambda one: Chat(one, prompt, words, max_tokens, temperature, stream), as_json,
     )  # fmt: skip
 
@@ -81,14 +81,14 @@ def embeddings(
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     as_json: AsJson = False,
 ) -> None:
-    """Embeddings: inputs per second, latency."""
+    """Measure embeddings: inputs per second, latency."""
     from fleet_bench.embeddings import Embeddings
 
     if encoding not in ("base64", "float"):
         raise typer.BadParameter("must be base64 or float", param_hint="--encoding")
-    plan = _plan(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
+    settings = _settings(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
     _measure_all(
-        "embeddings", "embedding", models, plan,
+        "embeddings", "embedding", models, settings,
         lambda one: Embeddings(one, prompt, words, batch, encoding), as_json,
     )  # fmt: skip
 
@@ -100,13 +100,13 @@ def audio(
         list[Path] | None,
         typer.Option(
             envvar="AUDIO_FILE", exists=True, dir_okay=False,
-            help="A recording; repeatable. Three short samples without any.",
+            help="A recording; repeatable. Three short samples by default.",
         ),
     ] = None,
     base_url: BaseUrl = LOCAL,
     n_requests: Requests = 20,
     concurrency: Concurrency = 4,
-    language: Annotated[str | None, typer.Option(help="ISO code; detected otherwise.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO code; detected by default.")] = None,
     translate: Annotated[bool, typer.Option(help="Translate to English.")] = False,
     warmup: Warmup = 1,
     rate: Rate = None,
@@ -114,51 +114,51 @@ def audio(
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Transcriptions: times real time, latency."""
+    """Measure transcriptions: speed as a multiple of real time, latency."""
     from fleet_bench.audio import Audio
     from fleet_bench.recordings import read
 
     recordings = read(file or ())
-    plan = _plan(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
+    settings = _settings(base_url, n_requests, concurrency, warmup, rate, timeout, api_key_env)
     _measure_all(
-        "audio", "speech", models, plan,
+        "audio", "speech", models, settings,
         lambda one: Audio(one, recordings, language, translate), as_json,
     )  # fmt: skip
 
 
-def _plan(
+def _settings(
     base_url: str, requests: int, concurrency: int, warmup: int,
     rate: float | None, timeout: float, api_key_env: str,
-) -> Plan:  # fmt: skip
-    """The plan without its model."""
+) -> BenchSettings:  # fmt: skip
+    """The settings, still without a model."""
     if not base_url.startswith(("http://", "https://")):
         raise typer.BadParameter("must begin with http:// or https://", param_hint="--base-url")
-    return Plan(
+    return BenchSettings(
         base_url, "", requests, concurrency, warmup, rate, timeout, os.environ.get(api_key_env)
     )
 
 
 def _measure_all(
-    kind: str, task: str, names: str | None, plan: Plan,
-    workload: Callable[[Plan], Workload], as_json: bool,
+    kind: str, task: str, names: str | None, settings: BenchSettings,
+    workload: Callable[[BenchSettings], Workload], as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure each model in turn; the process ends with 1 if any request failed."""
+    """Measure each model in turn; exit status 1 if any request failed."""
     from fleet_bench.models import NoModel, choose, listed
 
     models = [name.strip() for name in (names or "").split(",") if name.strip()]
     try:
-        models = models or [choose(listed(plan.root, plan.headers), task)]
+        models = models or [choose(listed(settings.root, settings.headers), task)]
     except NoModel as error:
         raise typer.BadParameter(str(error), param_hint="--model-name") from None
     good = True
     for model in models:
-        one = dataclasses.replace(plan, model=model)
+        one = dataclasses.replace(settings, model=model)
         good &= _measure(kind, one, workload(one), as_json)
     sys.exit(0 if good else 1)
 
 
-def _measure(kind: str, plan: Plan, workload: Workload, as_json: bool) -> bool:
-    """Measure one model and print its figures; whether every request was answered well."""
+def _measure(kind: str, settings: BenchSettings, workload: Workload, as_json: bool) -> bool:
+    """Measure one model and print its figures; whether every response was valid."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -168,16 +168,18 @@ def _measure(kind: str, plan: Plan, workload: Workload, as_json: bool) -> bool:
 
     columns = (TextColumn(kind), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
-        task = bar.add_task(kind, total=plan.requests)
+        task = bar.add_task(kind, total=settings.requests)
         try:
-            found = asyncio.run(run(plan, workload, lambda sample: bar.advance(task)))
+            found = asyncio.run(run(settings, workload, lambda sample: bar.advance(task)))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
     summary = summarise(found)
     if as_json:
-        print(json.dumps({"workload": kind, "model": plan.model, **summary.as_json()}), flush=True)
+        print(
+            json.dumps({"workload": kind, "model": settings.model, **summary.as_json()}), flush=True
+        )
     else:
-        Console().print(table(kind, plan, summary))
+        Console().print(table(kind, settings, summary))
     return summary.good == summary.requests
 
 

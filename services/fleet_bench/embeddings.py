@@ -1,4 +1,4 @@
-"""Embeddings: inputs per second, alone or in lists."""
+"""The embeddings workload."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from fleet_bench.http import post_json
-from fleet_bench.plan import Plan
-from fleet_bench.sample import Answer, Failed
+from fleet_bench.sample import Failed, ResponseStats
+from fleet_bench.settings import BenchSettings
 from fleet_bench.words import text
 
 
@@ -22,43 +22,45 @@ from fleet_bench.words import text
 class Embeddings:
     """Sends `batch` distinct texts of `words` words in each request, or `prompt` where given."""
 
-    plan: Plan
+    settings: BenchSettings
     prompt: str | None
     words: int
     batch: int
     encoding: str
 
-    async def send(self, http: httpx.AsyncClient, number: int) -> Answer:
-        """One answer, checked: as many vectors as inputs, none of length zero. Raises Failed."""
+    async def send(self, http: httpx.AsyncClient, number: int) -> ResponseStats:
+        """Send one request; there must be a vector for each input. Raises Failed."""
         first = number * self.batch
         texts = [self.prompt or text(first + at, self.words) for at in range(self.batch)]
         body = await post_json(
             http,
-            f"{self.plan.root}/embeddings",
-            json={"model": self.plan.model, "input": texts, "encoding_format": self.encoding},
+            f"{self.settings.root}/embeddings",
+            json={"model": self.settings.model, "input": texts, "encoding_format": self.encoding},
         )
         try:
             vectors = [item["embedding"] for item in body["data"]]
             tokens = int(body["usage"]["prompt_tokens"])
         except (KeyError, TypeError, ValueError):
-            raise Failed("answer of another shape") from None
+            raise Failed("unexpected response shape") from None
         if len(vectors) != len(texts):
-            raise Failed("another number of vectors")
+            raise Failed("wrong number of vectors")
         _check(vectors[0])
         _check(vectors[-1])
-        return Answer(prompt_tokens=tokens, items=len(texts))
+        return ResponseStats(prompt_tokens=tokens, items=len(texts))
 
 
 def _check(vector: Any) -> None:
-    """A vector has numbers, and they are not all zero. Checked on the first and the last only, so
-    that checking does not become what is measured."""
+    """Raises Failed unless the vector has a finite length above 0.
+
+    Only the first and the last vector are checked, so that checking takes no time that counts.
+    """
     try:
         values = _decoded(vector) if isinstance(vector, str) else vector
         length = math.sqrt(sum(value * value for value in values))
     except (TypeError, ValueError, struct.error, binascii.Error):
-        raise Failed("vector of another shape") from None
+        raise Failed("unexpected vector shape") from None
     if not 0 < length < math.inf:
-        raise Failed("vector without a length")
+        raise Failed("vector of length zero or infinity")
 
 
 def _decoded(encoded: str) -> Sequence[float]:

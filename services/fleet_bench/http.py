@@ -1,4 +1,4 @@
-"""Sends one request and reads its answer; every failure becomes a short reason."""
+"""HTTP requests whose failures are short reasons that can be counted."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Any
 
 import httpx
 
-from fleet_bench.plan import Plan
 from fleet_bench.sample import Failed
+from fleet_bench.settings import BenchSettings
 
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 MAX_LINE_BYTES = 1024 * 1024
 
 
-def client(plan: Plan) -> httpx.AsyncClient:
-    """A client with a connection for each of the plan's clients."""
+def client(settings: BenchSettings) -> httpx.AsyncClient:
+    """An HTTP client with a connection for each client of the load."""
     limits = httpx.Limits(
-        max_connections=plan.concurrency, max_keepalive_connections=plan.concurrency
+        max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency
     )
-    timeout = httpx.Timeout(plan.timeout, connect=10)
-    return httpx.AsyncClient(headers=plan.headers, limits=limits, timeout=timeout)
+    timeout = httpx.Timeout(settings.timeout, connect=10)
+    return httpx.AsyncClient(headers=settings.headers, limits=limits, timeout=timeout)
 
 
 async def post_json(http: httpx.AsyncClient, url: str, **content: Any) -> dict[str, Any]:
-    """The JSON object a request is answered with. Raises Failed."""
-    async with _answer(http, url, **content) as response:
+    """The JSON object of the response. Raises Failed."""
+    async with _response(http, url, **content) as response:
         raw = bytearray()
         async for piece in response.aiter_bytes():
             raw += piece
-            if len(raw) > MAX_ANSWER_BYTES:
-                raise Failed("answer too large")
+            if len(raw) > MAX_RESPONSE_BYTES:
+                raise Failed("response too large")
     try:
         body = json.loads(raw)
     except ValueError:
-        raise Failed("answer is no JSON") from None
+        raise Failed("response is not JSON") from None
     if not isinstance(body, dict):
-        raise Failed("answer is no JSON object")
+        raise Failed("response is not a JSON object")
     return body
 
 
 async def events(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
-    """The data of each server-sent event as it arrives, the end mark included. Raises Failed."""
-    async with _answer(http, url, json=body) as response:
+    """The data of each server-sent event as it arrives, `[DONE]` included. Raises Failed."""
+    async with _response(http, url, json=body) as response:
         rest = b""
         async for piece in response.aiter_bytes():
             *lines, rest = (rest + piece).split(b"\n")
@@ -56,7 +56,7 @@ async def events(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Asy
 
 
 @asynccontextmanager
-async def _answer(
+async def _response(
     http: httpx.AsyncClient, url: str, **content: Any
 ) -> AsyncIterator[httpx.Response]:
     try:
@@ -71,7 +71,7 @@ async def _answer(
 
 
 async def _code(response: httpx.Response) -> str:
-    """The `code` of an OpenAI error, for the table; the message may hold what was asked."""
+    """The `code` or `type` of an OpenAI error; the message may hold parts of the request."""
     try:
         error = json.loads(await response.aread())["error"]
         return f" {error.get('code') or error.get('type') or ''}".rstrip()

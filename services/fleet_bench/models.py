@@ -1,4 +1,4 @@
-"""Which model to measure where none is named: what the server lists for the task."""
+"""The model to measure where none is named: the first that the server lists for the task."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ TIMEOUT_SECONDS = 10.0
 
 
 class NoModel(Exception):
-    """The server lists no model that fits, or cannot be asked; the text says what to do."""
+    """The server lists no suitable model, or its list cannot be read."""
 
 
 def choose(listed: Sequence[Mapping[str, Any]], task: str) -> str:
-    """Id of the first model of `task`, a ready one before others. Raises NoModel.
+    """Id of the first ready model of `task`, else of the first. Raises NoModel.
 
-    A server that lists a single model without its task, as OpenAI's protocol allows, is taken to
-    serve that task.
+    A single model listed without a task, as by servers of plain OpenAI, is assumed to serve it.
     """
     fitting = [entry for entry in listed if entry.get("task") == task]
     if not fitting and len(listed) == 1 and "task" not in listed[0]:
@@ -36,16 +35,16 @@ def listed(root: str, headers: Mapping[str, str]) -> list[dict[str, Any]]:
     """The entries of `GET /v1/models`; `root` ends with `/v1`. Raises NoModel."""
     url = f"{root}/models"
     try:
-        answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
+        response = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NoModel(
             f"{url} cannot be read ({type(error).__name__}); start the server with "
             "`modelfleet up`, or name its address with --base-url."
         ) from None
-    if answer.status_code != 200:
-        raise NoModel(f"{url}: HTTP {answer.status_code}; name a model with --model-name.")
+    if response.status_code != 200:
+        raise NoModel(f"{url}: HTTP {response.status_code}; name a model with --model-name.")
     try:
-        entries = [dict(entry) for entry in answer.json()["data"]]
+        entries = [dict(entry) for entry in response.json()["data"]]
         if all(isinstance(entry["id"], str) for entry in entries):
             return entries
     except (ValueError, KeyError, TypeError):

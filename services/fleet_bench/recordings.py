@@ -1,4 +1,4 @@
-"""Recordings to transcribe: files of the user, else the samples of this package."""
+"""Recordings to transcribe: given files, or the samples of this package."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """An audio file: its name, from which servers know the format, and its bytes."""
+    """An audio file; servers tell the format by the suffix of `name`."""
 
     name: str
     data: bytes
 
 
 def read(paths: Sequence[Path]) -> list[Recording]:
-    """The files of `paths`; without any the three samples, 2.6 to 4.1 s of English and German.
-
-    Raises OSError.
-    """
+    """The files of `paths`, or three samples of 2.6 to 4.1 s (two English). Raises OSError."""
     if paths:
         return [Recording(path.name, path.read_bytes()) for path in paths]
     folder = files("fleet_bench").joinpath("samples")

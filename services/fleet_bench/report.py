@@ -1,29 +1,31 @@
-"""Figures as a table for people."""
+"""The figures of a benchmark as a table."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
-from fleet_bench.plan import Plan
+from fleet_bench.settings import BenchSettings
 from fleet_bench.summary import Spread, Summary
 
 
-def table(title: str, plan: Plan, summary: Summary) -> Table:
-    """One row for each figure that the workload has."""
+def table(title: str, settings: BenchSettings, summary: Summary) -> Table:
+    """A row for each figure of the workload."""
     made = Table("figure", "value", title=title, title_justify="left")
     made.columns[1].justify = "right"
-    load = f"{plan.concurrency} clients"
-    if plan.rate is not None:
-        load = f"{plan.rate:g} requests/s, at most {plan.concurrency} at once"
-    made.add_row("address", plan.root)
-    made.add_row("model", plan.model)
+    load = f"{settings.clients} clients"
+    if settings.clients < settings.concurrency:
+        load += f", one for each request (--concurrency {settings.concurrency})"
+    if settings.rate is not None:
+        load = f"{settings.rate:g} requests/s, at most {settings.clients} at once"
+    made.add_row("address", settings.root)
+    made.add_row("model", settings.model)
     made.add_row("load", load)
     made.add_row("requests", f"{summary.good} good of {summary.requests}")
     made.add_row("seconds", f"{summary.seconds:.2f}")
     made.add_section()
     for name, value, unit in (
         ("requests", summary.requests_per_second, "/s"),
-        ("tokens written", summary.tokens_per_second, "/s"),
+        ("tokens generated", summary.tokens_per_second, "/s"),
         ("tokens of one stream", summary.decode_tokens_per_second, "/s"),
         ("inputs embedded", summary.items_per_second, "/s"),
         ("speech", summary.times_real_time, " x real time"),
@@ -34,7 +36,7 @@ def table(title: str, plan: Plan, summary: Summary) -> Table:
     for name, spread in (
         ("latency", summary.latency),
         ("time to first token", summary.first_token),
-        ("between pieces", summary.between_tokens),
+        ("between chunks", summary.between_tokens),
     ):
         if spread is not None:
             made.add_row(f"{name} p50 / p90 / p99", _milliseconds(spread))

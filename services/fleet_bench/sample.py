@@ -1,4 +1,4 @@
-"""What one request came to; made by workloads, summed up by `summary`."""
+"""The measurement of one request."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 
 
 class Failed(Exception):
-    """A request without a good answer; the text is a short reason that many may share."""
+    """A request without a valid response; the text is a short reason, counted over requests."""
 
 
 @dataclass(slots=True)
-class Answer:
-    """A good answer. Times are seconds since the request was sent.
+class ResponseStats:
+    """Figures of a valid response; times are in seconds.
 
-    `tokens` are those the server says it wrote, `prompt_tokens` those it read; `items` is the
-    number of vectors, `audio_seconds` the length of the recording.
+    `first` is the time to the first token, `gaps` the times between chunks; `tokens` and
+    `prompt_tokens` are counted by the server, `items` is the number of vectors, `audio_seconds` the
+    length of the recording.
     """
 
     first: float | None = None
@@ -27,8 +28,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request: `seconds` until its answer was complete, and the answer or why there is none."""
+    """One request: `seconds` to its end, and the figures of its response or the error."""
 
     seconds: float
-    answer: Answer | None
+    stats: ResponseStats | None
     error: str | None = None

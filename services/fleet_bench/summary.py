@@ -1,4 +1,4 @@
-"""Samples to figures: a pure function and the numbers it gives."""
+"""The figures of a run, computed from its samples."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Rates are per second of the whole run and count good answers only.
+    """Rates are per second of the whole run and count valid responses only.
 
-    `decode_tokens_per_second` is one stream's speed after its first token. What a workload does
-    not have is None.
+    `decode_tokens_per_second` is the speed of one stream after its first token. Figures that a
+    workload does not have are None.
     """
 
     requests: int
@@ -51,7 +51,7 @@ class Summary:
 
 def summarise(run: Run) -> Summary:
     """The figures of a run."""
-    good = [(sample, sample.answer) for sample in run.samples if sample.answer is not None]
+    good = [(sample, sample.stats) for sample in run.samples if sample.stats is not None]
     answers = [answer for _, answer in good]
     tokens = sum(answer.tokens for answer in answers)
     items = sum(answer.items for answer in answers)
@@ -81,7 +81,7 @@ def summarise(run: Run) -> Summary:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """None without values."""
+    """Percentiles, mean and maximum; None without values."""
     if not values:
         return None
     ordered = sorted(values)

@@ -1,4 +1,4 @@
-"""Texts that differ from each other, the same ones in every run."""
+"""Distinct texts, the same in every run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VOCABULARY = _WORDS.split()
 
 
 def text(number: int, length: int) -> str:
-    """`length` words that begin with `number`, so that no two texts share a beginning."""
+    """`length` words, the first of which is `number`, so that no two texts share a prefix."""
     choose = random.Random(number)  # noqa: S311  (no secret)
     words = [str(number), *(choose.choice(VOCABULARY) for _ in range(length - 1))]
     return " ".join(words[: max(1, length)])

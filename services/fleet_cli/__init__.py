@@ -1,1 +1,1 @@
-"""The `modelfleet` command; each subcommand imports what it needs when it is called."""
+"""The `modelfleet` command and its subcommands for catalog, weights, manifests and settings."""

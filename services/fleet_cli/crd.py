@@ -1,4 +1,4 @@
-"""`modelfleet crd`: the custom resource definition, printed, written or checked."""
+"""`modelfleet crd`: prints, writes or checks the custom resource definition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def crd(
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether the file is fresh (exit status 1).")
+        bool, typer.Option("--check", help="Check the file; exit status 1 if it is out of date.")
     ] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
     folder: Annotated[Path, typer.Option(help="Folder of the file.")] = Path("crds"),
@@ -25,7 +25,7 @@ def crd(
     text, path = render(), folder / FILE
     if check:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            print(f"{path} is not fresh: run `modelfleet crd --write`", file=sys.stderr)
+            print(f"{path} is out of date: run `modelfleet crd --write`", file=sys.stderr)
             raise typer.Exit(1)
     elif write:
         path.parent.mkdir(parents=True, exist_ok=True)

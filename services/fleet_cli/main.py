@@ -1,4 +1,4 @@
-"""`modelfleet`: finds the subcommand and imports that one only, so that `--help` costs nothing."""
+"""`modelfleet`: dispatches to a subcommand, importing no other, so that it starts fast."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from fleet_contract.installation import install_command
+
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """`app` is the `module:attribute` of a typer app, `extra` what must be installed for it."""
+    """`app` is the `module:attribute` of a typer app, `extra` the extra of its packages."""
 
     app: str
     meaning: str
@@ -21,18 +23,20 @@ class Subcommand:
 SUBCOMMANDS: dict[str, Subcommand] = {
     "up": Subcommand("fleet_local.command:app", "serve models on this machine", "server"),
     "pull": Subcommand("fleet_cli.pull:app", "download the weights of models"),
-    "catalog": Subcommand("fleet_cli.catalog:app", "list the models that can be named by id"),
+    "catalog": Subcommand("fleet_cli.catalog:app", "list the models of the catalog"),
     "render": Subcommand("fleet_cli.render:app", "print InferenceModel manifests of models"),
     "explain": Subcommand(
         "fleet_operator.commands.explain_command:app",
-        "say what a short manifest becomes",
+        "show what a short manifest becomes",
         "operator",
     ),
     "bench": Subcommand("fleet_bench.command:app", "measure an OpenAI-compatible address"),
     "settings": Subcommand("fleet_cli.settings:app", "list the environment variables"),
     "crd": Subcommand("fleet_cli.crd:app", "print the custom resource definition"),
     "install-crd": Subcommand(
-        "fleet_operator.commands.install_crd:app", "apply that definition to a cluster", "operator"
+        "fleet_operator.commands.install_crd:app",
+        "apply the CRD to a cluster",
+        "operator",
     ),
     "server": Subcommand("fleet_server.command:app", "serve one model", "server"),
     "router": Subcommand("fleet_router.command:app", "serve many models on one address", "router"),
@@ -43,7 +47,7 @@ USAGE_STATUS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script; ends the process with the subcommand's status."""
+    """Entry point of the console script; exits with the status of the subcommand."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     match given:
         case [] | ["-h" | "--help" | "help", *_]:
@@ -60,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(name: str, arguments: list[str]) -> int:
-    """Run one subcommand; its exit status."""
+    """Run a subcommand; its exit status."""
     subcommand = SUBCOMMANDS[name]
     module, _, attribute = subcommand.app.partition(":")
     try:
@@ -70,7 +74,7 @@ def run(name: str, arguments: list[str]) -> int:
         return USAGE_STATUS
     try:
         app(arguments, prog_name=f"modelfleet {name}")
-    except ModuleNotFoundError as error:  # subcommands import the rest when they run
+    except ModuleNotFoundError as error:  # subcommands import most packages when they run
         if not subcommand.extra or error.name is None or error.name.startswith("fleet_"):
             raise
         print(missing(name, subcommand, error), file=sys.stderr)
@@ -79,7 +83,7 @@ def run(name: str, arguments: list[str]) -> int:
 
 
 def help_text() -> str:
-    """What `modelfleet --help` prints."""
+    """The text of `modelfleet --help`."""
     width = max(len(name) for name in SUBCOMMANDS)
     lines = [f"  {name:{width}}  {known.meaning}" for name, known in SUBCOMMANDS.items()]
     return "\n".join(
@@ -92,26 +96,26 @@ def help_text() -> str:
             *lines,
             "",
             "Options:",
-            "  --help     print this; `modelfleet COMMAND --help` tells more",
+            "  --help     print this; `modelfleet COMMAND --help` has details",
             "  --version  print the version",
         ]
     )
 
 
 def unknown(name: str) -> str:
-    """The answer to a command that does not exist."""
+    """The message for a command that does not exist."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, SUBCOMMANDS, n=1)
     hint = f"did you mean `{close[0]}`?" if close else "see `modelfleet --help`."
-    return f"modelfleet: there is no command {name!r}; {hint}"
+    return f"modelfleet: unknown command {name!r}; {hint}"
 
 
 def missing(name: str, subcommand: Subcommand, error: ModuleNotFoundError) -> str:
-    """The answer to a command whose packages are not installed."""
+    """The message for a command whose packages are not installed."""
     text = f"modelfleet {name}: {error}."
     if subcommand.extra:
-        text += f" Install it with `pip install 'modelfleet[{subcommand.extra}]'`."
+        text += f" Install it with `{install_command(subcommand.extra)}`."
     return text
 
 

@@ -1,4 +1,4 @@
-"""`modelfleet pull MODEL...`: brings weights to disk, with a progress bar on a terminal."""
+"""`modelfleet pull MODEL...`: downloads and converts weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fleet_contract.settings import override
 app = typer.Typer(add_completion=False)
 
 SPEC_SETTINGS = ("MODEL_DEVICE", "QUANTIZATION")
-"""Settings of a spec that decide which files a server wants."""
+"""Settings that affect which files a server needs."""
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
 
@@ -24,7 +24,7 @@ INTERRUPTED_STATUS = 130
 def pull(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids or aliases of the catalog; MODELS, else the demo models."),
+        typer.Argument(help="Ids or aliases of catalog models; by default MODELS, else the demo."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Pull the models of these manifests.")
@@ -33,25 +33,25 @@ def pull(
         Path | None, typer.Option(help="Folder of the weights (MODELS_DIR).")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Fetch models this machine cannot serve, too.")
+        bool, typer.Option("--force", help="Also download models that this machine cannot serve.")
     ] = False,
     convert: Annotated[
         bool,
-        typer.Option(help="Convert weights that no engine of this machine reads as they are."),
+        typer.Option(help="Convert weights that no engine of this machine can load directly."),
     ] = True,
     catalog_file: CatalogFile = None,
 ) -> None:
-    """Download the weights of models and make them ready for this machine's engines.
+    """Download the weights of models and convert them for the engines of this machine.
 
-    Goes on where it was interrupted. A model that this machine cannot serve is refused before
-    anything is fetched; for another machine, use --force or --no-convert.
+    Interrupted downloads are resumed. A model that this machine cannot serve is refused before
+    anything is downloaded; to download it for another machine, use --force or --no-convert.
     """
     from fleet_weights.store import Store
 
     environ = environment()
     with usage_errors("pull"):
         if file is not None and models:
-            raise ValueError("name models, or a file with -f, not both")
+            raise ValueError("name models or a file with -f, not both")
         if file is not None:
             specs = [spec for _, spec in from_file(file, catalog_file)]
         else:
@@ -64,6 +64,6 @@ def pull(
         store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
         failed = pull_all(specs, store, environ, force=force, convert=convert)
     except KeyboardInterrupt:
-        print("modelfleet pull: interrupted; it goes on from there next time.", file=sys.stderr)
+        print("modelfleet pull: interrupted; run it again to resume.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)
     sys.exit(FAILED_STATUS if failed else 0)

@@ -1,4 +1,4 @@
-"""Pulls models one after the other; shows how far each is, in a bar or in lines."""
+"""Pulls models one after the other, with a progress bar or lines."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from fleet_weights.store import Store
 
 LINE_SECONDS = 5.0
 NO_WEIGHTS = frozenset({Engine.REMOTE, Engine.CONTAINER})
-"""Engines that may bring their own weights."""
+"""Engines whose servers may have weights of their own."""
 ELSEWHERE = NO_WEIGHTS | {Engine.VLLM}
-"""Engines that run in another image, which this machine cannot judge."""
+"""Engines of other images, whose needs are not known here."""
 VERBS = {Stage.FETCHING: "pulling", Stage.CONVERTING: "converting"}
 T = TypeVar("T")
 
@@ -48,17 +48,17 @@ def pull_all(
     force: bool = False,
     convert: bool = True,
 ) -> list[str]:
-    """Pull every model and convert what an engine of this machine does not read as it is.
+    """Pull every model, and convert weights that no engine of this machine can load directly.
 
-    A model this machine cannot serve fails before it is fetched; with `force` it is fetched as it
-    is. Prints how far each is; returns the ids of those that failed.
+    A model that this machine cannot serve fails before it is fetched; with `force` it is fetched
+    without conversion. Prints progress and errors; the ids of models that failed.
     """
     console = Console()
     here = machine.here(environ)
     failed: list[str] = []
     for spec in specs:
         if spec.engine in NO_WEIGHTS and not (spec.source or spec.weights):
-            console.print(f"{spec.model}: engine {spec.engine.value} has no weights of ours")
+            console.print(f"{spec.model}: no weights to pull with engine {spec.engine.value}")
             continue
         try:
             one = _Pull(spec, store, environ, console)
@@ -73,7 +73,7 @@ def pull_all(
 
 
 class _Pull:
-    """One model's weights, with progress on a terminal or in lines."""
+    """The pull of one model."""
 
     def __init__(
         self, spec: ModelSpec, store: Store, environ: Mapping[str, str], console: Console
@@ -86,14 +86,16 @@ class _Pull:
         self._was_there = is_there(spec, store)
 
     def prepare(self, here: Machine, *, force: bool) -> None:
-        """Fetch, and convert where an engine of this machine needs it. Raises CannotServe before
-        anything is fetched, unless `force`, and WeightsError."""
+        """Fetch and convert.
+
+        Raises WeightsError, and without `force` CannotServe before anything is fetched.
+        """
         try:
             if (found := find(self._spec, self._store, here)) is not None:
-                self._print("is there", found.folder)
+                self._print("already there", found.folder)
                 return
             decided = preflight(self._spec, self._store, here, self._environ)
-            prepared = self._shown(
+            prepared = self._with_progress(
                 lambda report: prepare(
                     self._spec, self._store, here, report, environ=self._environ, decided=decided
                 )
@@ -108,18 +110,18 @@ class _Pull:
             print(f"{self._spec.model}: this machine cannot serve it: {error}", file=sys.stderr)
 
     def fetch(self) -> None:
-        """Fetch the weights as they are. Raises WeightsError."""
-        path = self._shown(
+        """Fetch without conversion. Raises WeightsError."""
+        path = self._with_progress(
             lambda report: fetch(
                 self._spec, self._store, partial(report, Stage.FETCHING), environ=self._environ
             )
         )
         if self._was_there:
-            self._print("is there", path)
+            self._print("already there", path)
         else:
             self._print(f"pulled in {time.monotonic() - self._began:.1f} s", path)
 
-    def _shown(self, work: Callable[[Report], T]) -> T:
+    def _with_progress(self, work: Callable[[Report], T]) -> T:
         if not self._console.is_terminal:
             return work(_Lines(self._spec.model).report)
         with Progress(
@@ -150,7 +152,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line now and then, for logs and continuous integration."""
+    """A line at the start of each stage and every few seconds, for logs."""
 
     def __init__(self, model: str) -> None:
         self._model = model

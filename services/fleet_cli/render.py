@@ -1,4 +1,4 @@
-"""`modelfleet render MODEL...`: whole InferenceModel manifests, for `kubectl apply -f -`."""
+"""`modelfleet render MODEL...`: prints complete InferenceModel manifests as YAML."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def render(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Ids or aliases of the catalog.")
+        list[str] | None, typer.Argument(help="Ids or aliases of catalog models.")
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Complete the manifests of this file.")
     ] = None,
     defaults: Annotated[
-        bool, typer.Option("--defaults", help="Write out every default as well.")
+        bool, typer.Option("--defaults", help="Include fields that have their default.")
     ] = False,
     catalog_file: CatalogFile = None,
 ) -> None:
-    """Print InferenceModel manifests as YAML."""
+    """Print complete InferenceModel manifests, for `kubectl apply -f -`."""
     with usage_errors("render"):
         if bool(models) == bool(file):
             raise ValueError("name models, or a file with -f")

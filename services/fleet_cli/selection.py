@@ -1,4 +1,4 @@
-"""What commands that take models share: ids, aliases, files of manifests, exit on bad input."""
+"""Model arguments of commands: ids, aliases and files of manifests, with usage errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USAGE_STATUS = 2
 def chosen(
     names: Sequence[str], environ: Mapping[str, str], catalog_file: Path | None = None
 ) -> list[ModelSpec]:
-    """Specs of the ids or aliases given, else of MODELS, else the demo's. Raises ValueError."""
+    """Specs of `names`, else of MODELS, else of the demo. Raises ValueError."""
     listed = [name for given in names for name in split(given)]
     known = known_models(catalog_file)
     return catalog.resolve(listed or split(environ.get("MODELS", "")) or catalog.DEMO, known)
@@ -36,7 +36,7 @@ def from_file(path: Path, catalog_file: Path | None = None) -> list[tuple[str, M
 
 
 def known_models(catalog_file: Path | None = None) -> dict[str, ModelSpec]:
-    """The catalog, with the entries of this file, else of CATALOG's. Raises CatalogError."""
+    """The catalog with the entries of `catalog_file`, else of CATALOG. Raises CatalogError."""
     return catalog.load(catalog_file or _named_catalog())
 
 
@@ -46,10 +46,10 @@ def split(text: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The process's variables, once those of `.env` in the working directory have been added.
+    """The environment variables, after adding those of `.env` in the working directory.
 
-    They are added to the process itself, so that proxies and certificates named there hold too; a
-    variable that is set is never changed.
+    They are set in this process, so that proxies and certificates apply to its requests; variables
+    that are set already take precedence.
     """
     from dotenv import load_dotenv
 
@@ -58,14 +58,14 @@ def environment() -> dict[str, str]:
 
 
 def _named_catalog() -> Path | None:
-    """The file that CATALOG names."""
+    """The file of the variable CATALOG."""
     named = environment().get("CATALOG", "").strip()
     return Path(named) if named else None
 
 
 @contextmanager
 def usage_errors(command: str) -> Iterator[None]:
-    """Ends the process with status 2 and the reason where input is at fault."""
+    """Turn ValueError and OSError into a message and exit status 2."""
     try:
         yield
     except (ValueError, OSError) as error:

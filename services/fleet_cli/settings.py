@@ -1,4 +1,4 @@
-"""`modelfleet settings`: every environment variable; `--markdown` writes docs/settings.md."""
+"""`modelfleet settings`: lists the environment variables, also as pages."""
 
 from __future__ import annotations
 

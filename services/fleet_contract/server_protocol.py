@@ -9,6 +9,9 @@ LOAD_FAILED_STATUS = 3
 LOAD_FAILED_EVENT = "load_failed"
 """Last event such a server logs: `message` holds the reason, `stage` the StartStage that failed."""
 
+SETTING_IGNORED_EVENT = "setting_ignored"
+"""Event for each variable without an effect: `setting` holds its name, `reason` why."""
+
 
 class ServerPhase(StrEnum):
     """State of a server: `status` at /readyz and /health, `state` at /v1/models."""

@@ -1,7 +1,7 @@
-"""Fields of a spec that only a cluster can honour: which are ignored here, and which are refused.
+"""Fields of a spec that only a cluster can honour: which are ignored, and which are refused.
 
-Manifests are the same for both, so what only says how pods are placed and scaled is named and left
-aside. What a server would answer differently without is refused.
+Manifests are the same for both. Fields that place and scale pods are reported and ignored; fields
+that change responses are refused.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 
 
 def ignored(spec: ModelSpec, known: ModelSpec | None = None) -> list[str]:
-    """Fields with a value of their own that have no effect here, as they are written in a manifest;
-    what the model's entry in the catalog says is not named."""
+    """Fields that are set and have no effect here, in camelCase; values of `known`, the model's
+    catalog entry, do not count."""
     unset = known or ModelSpec(model=spec.model)
     default = ModelSpec(model=spec.model)
     return [
@@ -34,14 +34,14 @@ def ignored(spec: ModelSpec, known: ModelSpec | None = None) -> list[str]:
 
 
 def notice(specs: Sequence[ModelSpec], catalog: Mapping[str, ModelSpec]) -> str | None:
-    """One line that names what is ignored, or None."""
+    """A line that lists the ignored fields of all models, or None."""
     found = [(spec.model, ignored(spec, catalog.get(spec.model))) for spec in specs]
     named = [f"{model} ({', '.join(fields)})" for model, fields in found if fields]
     return f"Only a cluster honours: {'; '.join(named)}." if named else None
 
 
 def check(spec: ModelSpec) -> None:
-    """Raises StartError for a model that would not be the same without a cluster."""
+    """Raises StartError for a model that only a cluster can serve as specified."""
     if spec.engine in IN_CONTAINERS:
         raise StartError(
             f"{spec.model} runs in a container (engine {spec.engine.value}).",
@@ -51,6 +51,6 @@ def check(spec: ModelSpec) -> None:
     if spec.files:
         paths = ", ".join(file.path for file in spec.files)
         raise StartError(
-            f"{spec.model} wants files at fixed places of a container ({paths}).",
+            f"{spec.model} needs files at fixed paths of a container ({paths}).",
             "Put them on this machine and leave `files` out, or serve it on a cluster.",
         )

@@ -28,29 +28,29 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address the router listens on (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port the router listens on (PORT).")] = None,
 ) -> None:
-    """Fetch models, serve each in a process of its own, and keep them up until Ctrl-C.
+    """Fetch models, serve each in its own process, and keep them running until Ctrl-C.
 
-    Without --models, -f and MODELS it serves the demo: chat, embeddings and speech. A `.env` file
-    in the working directory adds settings; it never changes variables that are set.
+    Without --models, -f and MODELS it serves the demo: chat, embeddings and speech. Settings are
+    also read from a `.env` file in the working directory; variables that are set take precedence.
     """
     import asyncio
 
     from fleet_local.errors import StartError
-    from fleet_local.output.console import Output
+    from fleet_local.output.console import Console
     from fleet_local.run import run
     from fleet_local.settings import UpSettings, with_dotenv
 
-    voice = Output()
+    console = Console()
     try:
         environ = with_dotenv(os.environ)
         settings = UpSettings.read(
             environ, host=host, port=port, models=models, files=files or (), device=device
         )
     except StartError as error:
-        voice.failure(error)
+        console.print_error(error)
         sys.exit(2)
-    status = asyncio.run(run(settings, environ, voice))
-    voice.close()
+    status = asyncio.run(run(settings, environ, console))
+    console.close()
     sys.exit(status)
 
 

@@ -1,4 +1,4 @@
-"""The environment of each process of a fleet. Pure; called by `fleet`."""
+"""The environment variables of each process of a fleet."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fleet_contract.spec import ModelSpec
 from fleet_local.settings import UpSettings
 
 DRAIN_SECONDS = 4.0
-"""Shorter than a server's own 30, so that Ctrl-C ends a fleet within seconds."""
+"""Default drain time; shorter than a server's 30 s, so that Ctrl-C ends a fleet within seconds."""
 
 NOT_PASSED_ON = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODEL_DEVICE")
-"""Tokens are for fetching only; the device is set anew from what was asked."""
+"""Tokens are only needed to fetch weights; the device is set from the options."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -21,7 +21,7 @@ OFFLINE = {
     "ORT_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
 }
-"""Weights are on disk before a server starts, so its libraries have nothing to ask anyone."""
+"""Weights are on disk before a server starts, so its libraries need no network."""
 
 
 def of_router(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -43,12 +43,12 @@ def of_server(
     models: Path,
     share: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Environment of a server of `spec`; what the spec's own `env` says wins over the rest.
+    """Environment of a server of `spec`; variables of the spec's `env` take precedence.
 
-    `share` is what sets it apart from the model's other servers. CPUs are not divided between
-    models: without MODELFLEET_THREADS each engine may use all of them, because
-    mostly one works while the others sleep, and a share would slow that one down. A fleet whose
-    models work at the same time is better off with shares: see docs/benchmarks.md.
+    `share` holds the variables that differ between the servers of one model. CPUs are not divided
+    between models: without MODELFLEET_THREADS each engine may use all of them, because usually one
+    computes while the others are idle. docs/benchmarks.md has figures for models that compute at
+    the same time.
     """
     device = {} if settings.device == "auto" else {"MODEL_DEVICE": settings.device}
     return {
@@ -63,5 +63,5 @@ def of_server(
 
 
 def drain_seconds(settings: UpSettings) -> float:
-    """Seconds running requests get once the fleet is told to stop."""
+    """Seconds that running requests get to finish when the fleet stops."""
     return DRAIN_SECONDS if settings.drain_timeout is None else settings.drain_timeout

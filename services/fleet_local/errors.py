@@ -1,10 +1,10 @@
-"""Why a fleet cannot start; shown by `command`, which ends with a non-zero status."""
+"""The error of a fleet that cannot start."""
 
 from __future__ import annotations
 
 
 class StartError(Exception):
-    """`message` says what is wrong, `hint` what to do, `output` a process's last lines."""
+    """`message` is the reason, `hint` what to do, `output` the last lines of the failed process."""
 
     def __init__(self, message: str, hint: str = "", output: tuple[str, ...] = ()) -> None:
         super().__init__(f"{message} {hint}".strip())

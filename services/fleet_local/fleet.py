@@ -1,7 +1,4 @@
-"""A fleet of processes on this machine: one router and one or more servers for each model.
-
-Built by `command`: bring everything up or fail, keep it up, take it down.
-"""
+"""A fleet of processes on this machine: one router and one or more servers for each model."""
 
 from __future__ import annotations
 
@@ -14,23 +11,24 @@ from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 from fleet_local import environment, replicas, routes_file
 from fleet_local.errors import StartError
-from fleet_local.output.console import Output
+from fleet_local.output.console import Console
 from fleet_local.output.log_output import LogFile, LogOutput, LogTerminal
-from fleet_local.output.table import STOPPED, Row, row
+from fleet_local.output.table import FAILED, STOPPED, Row, row
 from fleet_local.processes import ports
 from fleet_local.processes.probe import Probe
 from fleet_local.processes.process import Lifeline
+from fleet_local.processes.server_events import ignored_settings
 from fleet_local.processes.service import Launch, Service
 from fleet_local.settings import UpSettings
 
 ROUTER = "router"
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 KILL_AFTER = 2.0
-"""Seconds beyond its drain time after which a process that was asked to end is killed."""
+"""Seconds after its drain time until a process that was asked to end is killed."""
 
 
 class Fleet:
-    """`specs` are complete; their weights lie under `models`."""
+    """Start, keep and stop the processes that serve `specs`, whose weights are under `models`."""
 
     def __init__(
         self,
@@ -38,13 +36,13 @@ class Fleet:
         settings: UpSettings,
         environ: Mapping[str, str],
         models: Path,
-        voice: Output,
+        console: Console,
     ) -> None:
         self._specs = specs
         self._settings = settings
         self._environ = environ
         self._models = models
-        self._voice = voice
+        self._console = console
         self._probe = Probe()
         self._lifeline = Lifeline()
         self._colours = itertools.cycle(COLOURS)
@@ -55,29 +53,56 @@ class Fleet:
 
     @property
     def base(self) -> str:
-        """The address of the fleet."""
+        """The base address of the router."""
         return self._router.base
 
     async def start(self) -> None:
-        """Start every process and wait until all are ready. Raises StartError at the first that
-        is not; the caller then stops the rest."""
+        """Start every process and wait until each is ready or has failed.
+
+        A server that fails is reported, and `keep` retries it. Raises StartError where the router
+        fails or nothing else is left to serve; the caller then stops the rest.
+        """
         self._write_routes()
+        servers = [server for each in self._servers.values() for server in each]
+        left = len(servers) + sum(spec.remote is not None for spec in self._specs)
+
+        async def start_server(server: Service) -> None:
+            nonlocal left
+            try:
+                await server.start()
+            except StartError as error:
+                left -= 1
+                if not left:
+                    raise
+                self._console.log(f"{server.name} failed to start: {error.message} {error.hint}")
+
         try:
             async with asyncio.TaskGroup() as group:
-                for service in self._services:
-                    group.create_task(service.start())
+                group.create_task(self._router.start())
+                for server in servers:
+                    group.create_task(start_server(server))
         except* StartError as errors:
             raise errors.exceptions[0] from None
 
     async def keep(self) -> None:
-        """Keep every process up, for ever."""
+        """Restart processes that end, for ever."""
         async with asyncio.TaskGroup() as group:
             for service in self._services:
                 group.create_task(service.keep())
 
     async def rows(self) -> list[Row]:
-        """What the table shows, as the servers say it now."""
+        """The rows of the table, from the servers' current `/v1/models`."""
         return [one for spec in self._specs for one in await self._rows(spec)]
+
+    def ignored_settings(self) -> dict[str, str]:
+        """Settings that servers logged as without effect, with the reasons.
+
+        Empty with `LOG_FORMAT=text`, where the terminal shows the log lines themselves.
+        """
+        found: dict[str, str] = {}
+        for service in self._services:
+            found |= ignored_settings(service.log.tail())
+        return found
 
     async def stop(self) -> None:
         """Let running requests finish, then end every process."""
@@ -104,23 +129,16 @@ class Fleet:
             shares = replicas.shares(
                 replicas.number(spec), device, visible, available_cpus(), self._environ
             )
+            names = routes_file.server_names(spec.model, len(shares))
             servers[spec.model] = []
-            for number, share in enumerate(shares, start=1):
+            for number, (name, share) in enumerate(zip(names, shares, strict=True), start=1):
                 taken.append(ports.pick(taken))
-                several = len(shares) > 1
-                servers[spec.model].append(
-                    self._service(
-                        Launch(
-                            f"{spec.model} #{number}" if several else spec.model,
-                            "fleet_server", ports.LOOPBACK,
-                            environment.of_server(
-                                spec, self._settings, self._environ, self._models, share
-                            ),
-                        ),
-                        routes_file.slug(spec.model) + (f"-{number}" if several else ""),
-                        taken[-1],
-                    )
-                )  # fmt: skip
+                environ = environment.of_server(
+                    spec, self._settings, self._environ, self._models, share
+                )
+                title = f"{spec.model} #{number}" if len(shares) > 1 else spec.model
+                launch = Launch(title, "fleet_server", ports.LOOPBACK, environ)
+                servers[spec.model].append(self._service(launch, name, taken[-1]))
         return servers
 
     def _make_router(self) -> Service:
@@ -131,21 +149,24 @@ class Fleet:
         )  # fmt: skip
         return self._service(launch, ROUTER, self._settings.port)
 
-    def _service(self, launch: Launch, slug: str, port: int) -> Service:
+    def _service(self, launch: Launch, name: str, port: int) -> Service:
         return Service(
-            launch, self._sink(slug), self._probe, self._lifeline, port,
-            announce=self._voice.tell, moved=self._write_routes,
+            launch, self._log_output(name), self._probe, self._lifeline, port,
+            report=self._console.log, port_changed=self._write_routes,
         )  # fmt: skip
 
-    def _sink(self, slug: str) -> LogOutput:
+    def _log_output(self, name: str) -> LogOutput:
         if self._settings.log_format == "text":
-            return LogTerminal(slug.rpartition("--")[2], next(self._colours), self._voice.console)
-        return LogFile(self._folder / f"{slug}.log")
+            return LogTerminal(name.rpartition("--")[2], next(self._colours), self._console.rich)
+        return LogFile(self._folder / f"{name}.log")
 
-    def _addresses(self, spec: ModelSpec) -> list[str]:
+    def _addresses(self, spec: ModelSpec) -> dict[str, str]:
+        """Base addresses of a model's servers by their names."""
         if spec.remote is not None:
-            return [spec.remote.address]
-        return [server.base for server in self._servers[spec.model]]
+            return dict.fromkeys(routes_file.server_names(spec.model, 1), spec.remote.address)
+        servers = self._servers[spec.model]
+        names = routes_file.server_names(spec.model, len(servers))
+        return {name: server.base for name, server in zip(names, servers, strict=True)}
 
     def _write_routes(self) -> None:
         routes_file.write(self._routes, [(spec, self._addresses(spec)) for spec in self._specs])
@@ -155,7 +176,10 @@ class Fleet:
             return [row(spec, [], spec.remote.address, None)]
         if not self._servers[spec.model]:
             return [row(spec, [{"id": spec.model, "state": STOPPED}], "", None)]
-        return [
-            row(spec, await self._probe.models(server.base), server.base, server.seconds_to_ready)
-            for server in self._servers[spec.model]
-        ]
+        return [await self._row(spec, server) for server in self._servers[spec.model]]
+
+    async def _row(self, spec: ModelSpec, server: Service) -> Row:
+        if not server.is_ready:
+            return row(spec, [{"id": spec.model, "state": FAILED}], server.base, None)
+        listed = await self._probe.models(server.base)
+        return row(spec, listed, server.base, server.seconds_to_ready)

@@ -1,7 +1,7 @@
-"""Gets every model's weights onto the disk, with a progress bar, before anything starts.
+"""Fetches and converts the weights of all models before the first server starts.
 
-What this machine cannot serve is refused before the first is fetched. Work runs in threads that do
-not hold the process's end back.
+A model that this machine cannot serve is refused before anything is fetched. The work runs in
+daemon threads, which do not delay the end of the process.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
-from fleet_local.output.console import Output
-from fleet_local.output.progress import Shown, drawing
+from fleet_local.output.console import Console
+from fleet_local.output.progress import ProgressDisplay, progress_display
 from fleet_prepare.choose import Choice
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 AT_ONCE = 3
 STOP_SECONDS = 2.0
-"""A fetch that was told to stop gets this long to end its downloads."""
+"""Time to end running downloads after a failure or a signal."""
 
 
 async def pull(
@@ -38,39 +38,39 @@ async def pull(
     environ: Mapping[str, str],
     *,
     download: bool,
-    voice: Output,
+    console: Console,
     machine: Machine,
 ) -> None:
-    """Have weights of all `specs` in `store` that an engine of this machine reads.
+    """Put weights of all `specs` into `store` in a format that an engine of this machine reads.
 
-    Every model is looked at before the first is fetched. Nothing is fetched when not `download`:
-    what is missing is then an error. Raises StartError with the reason.
+    Every model is checked before the first is fetched. Without `download` missing weights are an
+    error. Raises StartError.
     """
     try:
         missing = [spec for spec in specs if find(spec, store, machine) is None]
         if not missing:
             return
-        with drawing(voice) as shown:
-            await Pull(store, environ, shown, machine, download=download).run(missing)
+        with progress_display(console) as display:
+            await Pull(store, environ, display, machine, download=download).run(missing)
     except (CannotServe, WeightsError) as error:
         raise StartError(error.message, error.hint) from error
 
 
 class Pull:
-    """Fetches and converts the weights of several models side by side."""
+    """Fetches and converts the weights of several models, `AT_ONCE` at a time."""
 
     def __init__(
         self,
         store: Store,
         environ: Mapping[str, str],
-        shown: Shown,
+        display: ProgressDisplay,
         machine: Machine,
         *,
         download: bool,
     ) -> None:
         self._store = store
         self._environ = environ
-        self._shown = shown
+        self._display = display
         self._machine = machine
         self._download = download
         self._stop = threading.Event()
@@ -78,7 +78,7 @@ class Pull:
         self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, specs: Sequence[ModelSpec]) -> None:
-        """Prepare all. Raises the first CannotServe or WeightsError, after the rest was stopped."""
+        """Prepare all. Raises the first CannotServe or WeightsError, once the rest has stopped."""
         try:
             decided = await self._all(self._decide, specs) if self._download else []
             choices = decided or [None] * len(specs)
@@ -111,11 +111,11 @@ class Pull:
         spec, choice = item
         await self._in_thread(
             partial(
-                prepare, spec, self._store, self._machine, self._shown.begin(spec.model),
+                prepare, spec, self._store, self._machine, self._display.begin(spec.model),
                 environ=self._environ, stop=self._stop, download=self._download, decided=choice,
             )
         )  # fmt: skip
-        self._shown.end(spec.model)
+        self._display.end(spec.model)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         done = in_daemon_thread(work)
@@ -125,21 +125,21 @@ class Pull:
 
 
 def in_daemon_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """Settled when `work` ended; the thread never keeps the process alive."""
+    """The result of `work`, run in a daemon thread that never keeps the process alive."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: Callable[[], None]) -> None:
-        result()
-        done.exception()  # fetched once: the caller may be gone, and that is no news then
+    def settle(set_outcome: Callable[[], None]) -> None:
+        set_outcome()
+        done.exception()  # retrieved once: asyncio logs exceptions that nothing retrieves
 
     def run() -> None:
         try:
-            answer = work()
+            result = work()
         except Exception as error:
             settled = partial(done.set_exception, error)
         else:
-            settled = partial(done.set_result, answer)
+            settled = partial(done.set_result, result)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, settled)
 

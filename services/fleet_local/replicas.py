@@ -1,4 +1,4 @@
-"""How many servers a model gets on this machine, and which GPU or share of the CPUs each has."""
+"""The number of servers of a model on this machine, and the GPU or share of the CPUs of each."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
 
 MOST = 64
-"""Servers of one model."""
+"""The largest number of servers of one model."""
 ON_CUDA = ("auto", "cuda")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 THREADS = "MODELFLEET_THREADS"
 
 
 def number(spec: ModelSpec) -> int:
-    """Servers of a model: `replicas`, within `minReplicas` and `maxReplicas`; nothing scales them
-    here, and 0 is a model that is known but stopped. Raises StartError beyond MOST."""
+    """Servers of a model: `replicas`, within `minReplicas` and `maxReplicas`, without scaling.
+
+    0 is a model that is listed and stopped. Raises StartError above MOST.
+    """
     if spec.remote is not None or spec.replicas == 0:
         return 0
     asked = 1 if spec.replicas is None else spec.replicas
     wanted = max(spec.min_replicas or 1, min(asked, spec.max_replicas or asked))
     if wanted > MOST:
         raise StartError(
-            f"{spec.model} asks for {wanted} servers; at most {MOST} run on one machine.",
+            f"{spec.model}: {wanted} replicas; at most {MOST} run on one machine.",
             "Lower `replicas`.",
         )
     return wanted
 
 
 def gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES names, else the numbers of the NVIDIA GPUs the driver shows.
+    """The GPUs of CUDA_VISIBLE_DEVICES, else the numbers of all NVIDIA GPUs.
 
-    Needs no torch: the device files `/dev/nvidia0` and so on are counted.
+    These come from the device files `/dev/nvidia0` and so on, so torch is not needed.
     """
     if VISIBLE in environ:
         named = [each.strip() for each in environ[VISIBLE].split(",")]
@@ -46,10 +48,10 @@ def gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
 def shares(
     servers: int, device: str, visible: Sequence[str], cpus: int, environ: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Variables of each server of a model.
+    """Environment variables of each server of a model.
 
-    Several servers get a GPU each, in turn, where there are several and the device is left open;
-    otherwise an equal share of the CPUs, unless MODELFLEET_THREADS is set.
+    Several servers get one GPU each, round robin, where there are several GPUs and `device` does
+    not name one; otherwise an equal share of the CPUs, unless MODELFLEET_THREADS is set.
     """
     if servers < 2:
         return [{}] * servers

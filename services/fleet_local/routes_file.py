@@ -1,26 +1,26 @@
-"""The file that tells the router where servers are; read by fleet_router.routing.file_source."""
+"""The routes file: models and the addresses of their servers, as JSON for the router.
+
+Format: `fleet_router.routing.file_source`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 
 
-def write(path: Path, entries: Iterable[tuple[ModelSpec, Sequence[str]]]) -> None:
-    """Replace the file whole with models and the base addresses of their servers."""
+def write(path: Path, entries: Iterable[tuple[ModelSpec, Mapping[str, str]]]) -> None:
+    """Replace the file atomically. Each entry is a spec and its servers' base addresses by name."""
     models = [
         {
             "spec": spec.to_wire(),
-            "endpoints": [
-                {"name": f"{slug(spec.model)}-{number}", "url": url}
-                for number, url in enumerate(urls)
-            ],
+            "endpoints": [{"name": name, "url": url} for name, url in servers.items()],
         }
-        for spec, urls in entries
+        for spec, servers in entries
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")
@@ -28,6 +28,8 @@ def write(path: Path, entries: Iterable[tuple[ModelSpec, Sequence[str]]]) -> Non
     os.replace(new, path)
 
 
-def slug(model: str) -> str:
-    """A model id as a file's name: `org--name`."""
-    return model.replace("/", "--").replace(":", "-")
+def server_names(model: str, count: int) -> list[str]:
+    """Names of a model's servers in headers, metrics and log files: `org--name`, with `-1`, `-2`
+    and so on where there are several."""
+    name = model.replace("/", "--").replace(":", "-")
+    return [name] * count if count < 2 else [f"{name}-{number}" for number in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""The life of `modelfleet up`, from what was asked to the exit status. Called by `command`."""
+"""Runs `modelfleet up` from its settings to the exit status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet_local import cluster_fields, environment, pull, replicas, selection
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.output import table
-from fleet_local.output.console import Output
+from fleet_local.output.console import Console
 from fleet_local.processes import ports
 from fleet_local.processes.stop_signals import StopSignals
 from fleet_local.settings import UpSettings
@@ -20,19 +20,19 @@ from fleet_prepare import machine
 from fleet_weights.store import Store
 
 FAILED = 1
-INSISTED = 130
+FORCED = 130
 
 
-async def run(settings: UpSettings, environ: Mapping[str, str], voice: Output) -> int:
-    """Serve until a signal. The exit status: 0 when asked to stop, 1 when it could not start."""
-    up = Up(settings, environ, voice)
-    signals = StopSignals(insist=up.insist)
+async def run(settings: UpSettings, environ: Mapping[str, str], console: Console) -> int:
+    """Serve until a signal; the exit status is 0 after a signal, 1 where the fleet cannot start."""
+    up = Up(settings, environ, console)
+    signals = StopSignals(force=up.force)
     signals.install()
     work = asyncio.create_task(up.work())
-    asked = asyncio.create_task(signals.asked.wait())
-    await asyncio.wait((work, asked), return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(signals.stopping.wait())
+    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
-        voice.say("Stopping.")
+        console.print("Stopping.")
         work.cancel()
     status = FAILED
     try:
@@ -40,46 +40,51 @@ async def run(settings: UpSettings, environ: Mapping[str, str], voice: Output) -
     except asyncio.CancelledError:
         status = 0
     except StartError as error:
-        voice.failure(error)
+        console.print_error(error)
     finally:
-        asked.cancel()
+        stopping.cancel()
         await up.stop()
     return status
 
 
 class Up:
-    """Holds the fleet as soon as there is one, so that whatever happens can end it."""
+    """One run. It holds the fleet from its creation on, so that `stop` can end it at any time."""
 
-    def __init__(self, settings: UpSettings, environ: Mapping[str, str], voice: Output) -> None:
+    def __init__(self, settings: UpSettings, environ: Mapping[str, str], console: Console) -> None:
         self._settings = settings
         self._environ = environ
-        self._voice = voice
+        self._console = console
         self._fleet: Fleet | None = None
 
     async def work(self) -> None:
-        """Select, check, pull, start, tell, keep. Raises StartError; otherwise runs for ever."""
-        settings, voice = self._settings, self._voice
+        """Select models, fetch weights, start the fleet and keep it running, for ever.
+
+        Raises StartError.
+        """
+        settings, console = self._settings, self._console
         specs = selection.select(settings)
         if settings.files and (notice := cluster_fields.notice(specs, catalog.load())):
-            voice.say(notice)
+            console.print(notice)
         ports.require_free(settings.host, settings.port)
         store = Store.of(self._environ)
         await pull.pull(
             [self._as_served(spec, store) for spec in specs if replicas.number(spec)],
-            store, self._environ, download=settings.download, voice=voice,
+            store, self._environ, download=settings.download, console=console,
             machine=machine.here(self._environ),
         )  # fmt: skip
         fleet = self._build(specs, store)
-        with voice.waiting(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
+        with console.status(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
             await fleet.start()
+        for name, reason in fleet.ignored_settings().items():
+            console.print(f"{name} is ignored: {reason}.")
         rows = await fleet.rows()
-        voice.say(table.render(rows, plain=not voice.is_terminal))
-        voice.say(f"The fleet answers at {fleet.base}/v1; Ctrl-C stops it. Try:")
-        voice.say(table.next_command(rows, fleet.base))
+        console.print(table.render(rows, plain=not console.is_terminal))
+        console.print(f"The fleet is ready at {fleet.base}/v1; Ctrl-C stops it. Try:")
+        console.print(table.next_command(rows, fleet.base))
         await fleet.keep()
 
     def _as_served(self, spec: ModelSpec, store: Store) -> ModelSpec:
-        """The spec with the settings its server will apply to it. Raises StartError."""
+        """The spec with the settings that its server applies to it. Raises StartError."""
         try:
             return launch.decode(
                 environment.of_server(spec, self._settings, self._environ, store.root)
@@ -89,11 +94,11 @@ class Up:
 
     def _build(self, specs: Sequence[ModelSpec], store: Store) -> Fleet:
         try:
-            self._fleet = Fleet(specs, self._settings, self._environ, store.root, self._voice)
+            self._fleet = Fleet(specs, self._settings, self._environ, store.root, self._console)
         except OSError as error:
             raise StartError(
                 f"Cannot write logs under {self._settings.run_root.resolve()}: {error.strerror}.",
-                "Start it in a folder you may write to.",
+                "Run `modelfleet up` in a folder that you can write to.",
             ) from error
         return self._fleet
 
@@ -102,8 +107,8 @@ class Up:
         if self._fleet is not None:
             await self._fleet.stop()
 
-    def insist(self) -> None:
-        """End every process and this one, now."""
+    def force(self) -> None:
+        """End every process and this one at once."""
         if self._fleet is not None:
             self._fleet.kill()
-        os._exit(INSISTED)
+        os._exit(FORCED)

@@ -1,4 +1,4 @@
-"""Which models a fleet has: manifests, catalog ids or the demo. Pure but for reading the files."""
+"""The models of a fleet: from manifests, catalog ids or the demo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleet_local.settings import UpSettings
 
 
 def select(settings: UpSettings) -> list[ModelSpec]:
-    """The specs to serve, complete and without two claims to one id. Raises StartError."""
+    """The specs to serve, complete and with unique ids and aliases. Raises StartError."""
     try:
         known = catalog.load(settings.catalog)
         specs = [spec for path in settings.files for spec in from_file(path, known)]
@@ -26,7 +26,7 @@ def select(settings: UpSettings) -> list[ModelSpec]:
 
 
 def from_file(path: Path, known: catalog.Catalog) -> list[ModelSpec]:
-    """The specs of a file of manifests, the short ones completed. Raises ValueError."""
+    """The specs of a file of manifests, completed from the catalog. Raises ValueError."""
     specs: list[ModelSpec] = []
     for manifest in manifests.load(path):
         try:
@@ -44,7 +44,9 @@ def check(specs: Sequence[ModelSpec]) -> None:
     for spec in specs:
         for name in spec.ids:
             if name in taken:
-                raise StartError(f"{name!r} names both {taken[name]!r} and {spec.model!r}.")
+                raise StartError(
+                    f"{name!r} is an id or alias of both {taken[name]!r} and {spec.model!r}."
+                )
             taken[name] = spec.model
         cluster_fields.check(spec)
     if not any(replicas.number(spec) or spec.remote is not None for spec in specs):

@@ -1,4 +1,4 @@
-"""What `modelfleet up` was asked to do: options over the environment over a `.env` file."""
+"""The settings of `modelfleet up`: options, then environment variables, then a `.env` file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fleet_local.errors import StartError
 
 @dataclass(frozen=True, slots=True)
 class UpSettings:
-    """`models` are ids or aliases (none: the demo), `catalog` is a file of more of them, `threads`
-    are one engine's (None: shared out)."""
+    """`models` are ids or aliases (empty for the demo), `catalog` is a file of more entries,
+    `threads` are those of one engine (None: all CPUs)."""
 
     host: str
     port: int
@@ -44,7 +44,7 @@ class UpSettings:
         files: Sequence[Path] = (),
         device: str | None = None,
     ) -> UpSettings:
-        """Options win over `environ`. Raises StartError that names the setting at fault."""
+        """Options take precedence over `environ`. Raises StartError that names the setting."""
         return cls(
             host=host or value("HOST", environ),
             port=_in_range("PORT", value("PORT", environ) if port is None else port, 1, 65535),
@@ -62,13 +62,13 @@ class UpSettings:
 
 
 def with_dotenv(environ: Mapping[str, str], path: Path = Path(".env")) -> dict[str, str]:
-    """`environ` with what a `.env` file adds; a variable that is set already is never changed."""
+    """`environ` with the variables of a `.env` file; those already set take precedence."""
     added = {name: text for name, text in dotenv_values(path).items() if text is not None}
     return {**added, **environ}
 
 
 def value(name: str, environ: Mapping[str, str]) -> Any:
-    """A setting of the table, parsed; its default where it is not set. Raises StartError."""
+    """A setting of `fleet_contract.settings`, parsed, or its default. Raises StartError."""
     try:
         return BY_NAME[name].read(environ)
     except ValueError as error:

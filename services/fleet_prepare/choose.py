@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from fleet_contract.installation import install_command
 from fleet_contract.spec import Engine, ModelSpec, Quantization, Task
 from fleet_prepare import converters, encoder
 from fleet_prepare.converters import Converter, Plan
@@ -22,7 +23,7 @@ from fleet_weights.allowed import PICKLE_SUFFIXES
 from fleet_weights.hub.selection import PICKLE_HINT, Kind
 
 CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
-SERVER_HINT = "Install it with `pip install modelfleet[server]`."
+SERVER_HINT = f"Install it with `{install_command('server')}`."
 
 FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.OPENVINO, Task.CHAT): "fleet_server.engines.openvino.chat:OpenVinoChat",

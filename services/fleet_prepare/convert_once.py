@@ -28,7 +28,7 @@ from fleet_weights.lock import locked
 from fleet_weights.record import is_intact
 from fleet_weights.staging import sync
 from fleet_weights.store import Store
-from fleet_weights.transfer.progress import Progress, ProgressMeter
+from fleet_weights.transfer.progress import Progress, ProgressTracker
 
 SPARE_BYTES = 16 << 20
 """What tokenizers and configuration take beside the weights."""
@@ -64,11 +64,11 @@ def convert_once(
     final, staging = store.folder(spec, suffix), store.staging(spec, suffix)
     if is_intact(final):
         return final
-    meter = ProgressMeter(progress, stop)
+    tracker = ProgressTracker(progress, stop)
     with (
         clear_errors(spec, store, "converting", "the conversion begins again"),
-        locked(spec, store, meter, suffix),
-        _alone(meter),
+        locked(spec, store, tracker, suffix),
+        _alone(tracker),
     ):
         if is_intact(final):  # another process was first
             return final
@@ -79,7 +79,7 @@ def convert_once(
             _check_space(spec, plan, source, files, staging)
             child_process.run(
                 plan, source, staging, environ,
-                lambda done, total: meter.update("conversion", done, total), meter.check,
+                lambda done, total: tracker.update("conversion", done, total), tracker.check,
             )  # fmt: skip
             _write_record(spec, plan, source, staging)
             sync(staging)
@@ -99,9 +99,9 @@ def _suffix(spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store:
 
 
 @contextmanager
-def _alone(meter: ProgressMeter) -> Iterator[None]:
+def _alone(tracker: ProgressTracker) -> Iterator[None]:
     while not _one_at_a_time.acquire(timeout=child_process.POLL_SECONDS):
-        meter.check()
+        tracker.check()
     try:
         yield
     finally:

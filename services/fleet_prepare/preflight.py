@@ -27,7 +27,7 @@ def preflight(
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> Choice | None:
     """The engine that will serve `spec`; None where only the weights themselves can tell.
 
@@ -37,7 +37,7 @@ def preflight(
     if is_there(spec, store):
         return choose(spec, model_files.from_folder(locate(spec, store)), machine)
     _check_firm(spec, machine)
-    files = before_fetch(spec, environ, stop=stop, patience=patience)
+    files = before_fetch(spec, environ, stop=stop, retry_policy=retry_policy)
     try:
         return choose(spec, files, machine)
     except CannotServe:
@@ -51,7 +51,7 @@ def before_fetch(
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> ModelFiles:
     """What is known of the files a spec names: from the hub's listing, or from their addresses.
 
@@ -61,9 +61,11 @@ def before_fetch(
     named = frozenset(file.path for file in plan(spec).files)
     if isinstance(address, Hub):
         # Another process of a fleet may be without an HTTP client; this one needs it now.
-        from fleet_weights.hub.listing import look
+        from fleet_weights.hub.listing import list_repository
 
-        names, documents = look(address, _wanted, environ, stop=stop, patience=patience)
+        names, documents = list_repository(
+            address, _wanted, environ, stop=stop, retry_policy=retry_policy
+        )
         return ModelFiles(names | named, documents, on_disk=False)
     if isinstance(address, Package):
         inside = address.path.rpartition("/")[2]

@@ -63,7 +63,7 @@ def prepare(
     stop: threading.Event | None = None,
     download: bool = True,
     decided: Choice | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> Prepared:
     """Weights an engine of this machine reads.
 
@@ -79,10 +79,12 @@ def prepare(
         from fleet_weights.fetch import fetch
 
         if decided is None:
-            decided = preflight(spec, store, machine, settings, stop=stop, patience=patience)
+            decided = preflight(
+                spec, store, machine, settings, stop=stop, retry_policy=retry_policy
+            )
         fetch(
             spec, store, _begin(report, Stage.FETCHING), environ=settings, stop=stop,
-            patience=patience, kind=decided.kind if decided is not None else None,
+            retry_policy=retry_policy, kind=decided.kind if decided is not None else None,
         )  # fmt: skip
     source = locate(spec, store)
     files = model_files.from_folder(source)

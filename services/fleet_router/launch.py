@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleet_contract.installation import install_command
 from fleet_router.app import Source, create_app
 from fleet_router.callers.auth import Auth
 from fleet_router.proxy.waiting import WaitSettings
@@ -105,7 +106,7 @@ def tracing_of(environ: Mapping[str, str]) -> Tracing | None:
     try:
         from fleet_router import tracing
     except ImportError as error:
-        raise ValueError("traces need more packages: pip install 'modelfleet[traces]'") from error
+        raise ValueError(f"traces need more packages: {install_command('traces')}") from error
     return tracing.from_environment(environ.get("OTEL_SERVICE_NAME") or "modelfleet-router")
 
 

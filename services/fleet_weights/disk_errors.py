@@ -1,4 +1,4 @@
-"""What the file system refuses, in words that name the folder and what to do."""
+"""Errors of the file system as WeightsError with folder and hint."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fleet_weights.store import Store
 
 @contextmanager
 def clear_errors(
-    spec: ModelSpec, store: Store, doing: str = "fetching", goes_on: str = "the download goes on"
+    spec: ModelSpec, store: Store, doing: str = "fetching", goes_on: str = "the download is resumed"
 ) -> Iterator[None]:
-    """Raises WeightsError for an OSError; `doing` is what was being done to the weights."""
+    """Raise WeightsError for an OSError; `doing` and `goes_on` complete the message."""
     try:
         yield
     except OSError as error:
@@ -30,7 +30,7 @@ def clear_errors(
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise WeightsError(
                 f"{store.root} cannot be written to ({error.strerror}) while {doing} {spec.model}.",
-                "Set MODELS_DIR to a folder that can, or put complete weights there beforehand "
+                "Set MODELS_DIR to a writable folder, or put complete weights there beforehand "
                 "(`modelfleet pull`, or `modelfleet server --prepare`).",
             ) from error
         raise WeightsError(f"{doing.capitalize()} {spec.model} failed: {error}.") from error

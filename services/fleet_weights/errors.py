@@ -1,10 +1,10 @@
-"""Why weights could not be had; raised by fleet_weights, shown by whoever asked for them."""
+"""Errors of fetching weights."""
 
 from __future__ import annotations
 
 
 class WeightsError(Exception):
-    """`message` says what is wrong, `hint` what to do about it; neither ever holds a secret."""
+    """`message` is the reason, `hint` what to do; neither contains secrets."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".strip())
@@ -13,7 +13,7 @@ class WeightsError(Exception):
 
 
 class Stopped(WeightsError):
-    """The caller asked for the end of a fetch; what was downloaded so far is kept."""
+    """A fetch that the caller stopped; partial downloads are kept."""
 
     def __init__(self) -> None:
-        super().__init__("The download was stopped.", "It goes on from there when started again.")
+        super().__init__("The download was stopped.", "It is resumed when started again.")

@@ -1,10 +1,4 @@
-"""Finds a model's weights on disk, or brings them there.
-
-    locate(spec, store)  never touches the network
-    fetch(spec, store)   downloads what is missing, then answers like locate
-
-Called by a server's start, by `modelfleet pull` and by local mode.
-"""
+"""Finds the weights of a model on disk, and fetches them if they are missing."""
 
 from __future__ import annotations
 
@@ -25,20 +19,20 @@ from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import in_place, needs_none, plan
 from fleet_weights.record import damage, is_intact
 from fleet_weights.store import Store
-from fleet_weights.transfer.progress import Progress, ProgressMeter
+from fleet_weights.transfer.progress import Progress, ProgressTracker
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
 def locate(spec: ModelSpec, store: Store) -> Path:
-    """The folder (or, for a `file://` or `pvc://` address of one, the file) of complete weights;
-    the store's own for a handler that brings its weights itself.
+    """The folder of complete weights, or a file where a `file://` or `pvc://` address names one.
 
-    Raises WeightsError when they are not on disk.
+    For a handler without weights it is the root of the store. Uses no network. Raises WeightsError
+    when the weights are not on disk.
     """
     if needs_none(spec):
         return store.root
     if (address := in_place(spec)) is not None:
-        return _lying(spec, address)
+        return _checked(spec, address)
     folder = store.folder(spec)
     if is_intact(folder):
         return folder
@@ -54,7 +48,7 @@ def locate(spec: ModelSpec, store: Store) -> Path:
 
 
 def is_there(spec: ModelSpec, store: Store) -> bool:
-    """Whether `locate` would find complete weights. Raises WeightsError for a bad address."""
+    """Whether complete weights are on disk. Raises WeightsError for an invalid address."""
     if needs_none(spec) or in_place(spec) is not None:
         return True
     return is_intact(store.folder(spec)) or cache.find(spec, store.hub_caches) is not None
@@ -67,40 +61,40 @@ def fetch(
     *,
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
     kind: Kind | None = None,
 ) -> Path:
-    """Complete weights on disk, downloaded where they are missing; then as `locate`.
+    """Download missing weights; the path as from `locate`. Raises WeightsError.
 
-    Raises WeightsError. What was downloaded before a failure is kept and used the next time.
-    `environ` (the process's own when None) holds HF_TOKEN, HF_ENDPOINT, proxies and pip's settings;
-    setting `stop` ends the fetch within about a second with Stopped. `kind` is the format of
-    weights to take from a repository of the hub (the first in the order of `hub_files` when None).
+    Partial downloads are kept after a failure and resumed the next time. `environ` (by default that
+    of the process) has HF_TOKEN, HF_ENDPOINT, proxies and settings of pip. Setting `stop` ends the
+    fetch with Stopped within about a second. `kind` is the format to take from a repository of the
+    hub, by default the first in the order of `fleet_weights.hub.selection`.
     """
     if is_there(spec, store):
         return locate(spec, store)
-    # A server whose weights are there starts without an HTTP client.
+    # Imported late: a server whose weights are on disk starts without an HTTP client.
     from fleet_weights.lock import locked
     from fleet_weights.staging import Staging
 
-    meter = ProgressMeter(progress, stop)
+    tracker = ProgressTracker(progress, stop)
     settings = os.environ if environ is None else environ
-    with clear_errors(spec, store), locked(spec, store, meter):
-        if not is_intact(store.folder(spec)):  # another process may have been first
+    with clear_errors(spec, store), locked(spec, store, tracker):
+        if not is_intact(store.folder(spec)):  # another process may have fetched them meanwhile
             shutil.rmtree(store.folder(spec), ignore_errors=True)  # damaged
-            staging = Staging(spec, plan(spec), store, meter, settings, patience, kind)
+            staging = Staging(spec, plan(spec), store, tracker, settings, retry_policy, kind)
             staging.download()
             staging.assemble()
             staging.publish()
     return locate(spec, store)
 
 
-def _lying(spec: ModelSpec, address: LocalFile | Claim) -> Path:
+def _checked(spec: ModelSpec, address: LocalFile | Claim) -> Path:
     path = Path(address.path) if isinstance(address, LocalFile) else claim_path(address)
     if not path.exists():
         hint = "Correct `source`."
         if isinstance(address, Claim):
-            hint = "pvc:// addresses work in pods, where the operator mounts the claim there."
+            hint = "pvc:// addresses work only in pods, into which the operator mounts the claim."
         raise WeightsError(f"{spec.source} of {spec.model}: {path} does not exist.", hint)
     if spec.sha256 is not None:
         if not path.is_file():

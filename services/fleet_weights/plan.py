@@ -1,4 +1,4 @@
-"""From a spec to the files its weights are made of: pure, and before anything is downloaded."""
+"""The files of a model's weights and the parts to download, from its spec alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fleet_weights.errors import WeightsError
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Bytes at one address, with what they must hash to where that is known.
+class FilePart:
+    """The content of one address, with checksums where they are known.
 
-    `blob` is git's object id of the file (SHA-1 of `blob <size>\\0` and the content), `token` says
-    whether the hub's token may be sent along.
+    `blob` is git's object id of the file (SHA-1 of `blob <size>\\0` and the content); with `token`
+    the hub's token may be sent.
     """
 
     address: Web | Package | LocalFile | Claim
@@ -27,16 +27,16 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of the model's folder, joined in order from its pieces."""
+    """A file of the model's folder, the concatenation of `parts`."""
 
     path: str
-    pieces: tuple[Piece, ...]
+    parts: tuple[FilePart, ...]
     sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """`source` is what has to be listed or opened to know its files; `files` are known."""
+class FetchPlan:
+    """`source` must be listed or downloaded to know its files; `files` are known already."""
 
     source: Hub | Package | None
     source_sha256: str | None
@@ -44,25 +44,25 @@ class Plan:
 
 
 def needs_none(spec: ModelSpec) -> bool:
-    """Whether the spec names no weights because its handler brings them itself."""
+    """Whether the spec has a handler and names no weights."""
     return spec.handler is not None and spec.source is None and not spec.weights
 
 
 def in_place(spec: ModelSpec) -> LocalFile | Claim | None:
-    """The address of weights that are used where they lie, or None. Raises WeightsError."""
+    """The address of weights that are used without copying, or None. Raises WeightsError."""
     address = parse(spec.source) if spec.source is not None else None
     if not isinstance(address, LocalFile | Claim):
         return None
     if spec.weights:
         raise WeightsError(
-            f"{spec.model} has a {spec.source} source and a list of weights.",
-            "Name every file in `weights`, or none.",
+            f"{spec.model} has both the source {spec.source} and a list of weights.",
+            "Use either `weights` or `source`.",
         )
     return address
 
 
-def plan(spec: ModelSpec) -> Plan:
-    """Raises WeightsError for a spec whose weights cannot be fetched as it stands."""
+def plan(spec: ModelSpec) -> FetchPlan:
+    """The plan of a spec. Raises WeightsError for addresses that cannot be fetched."""
     address = parse(spec.source) if spec.source is not None else None
     files: dict[str, File] = {}
     source: Hub | Package | None = None
@@ -70,35 +70,35 @@ def plan(spec: ModelSpec) -> Plan:
         case None:
             if not spec.weights:
                 raise WeightsError(
-                    f"{spec.model} does not say where its weights are.",
+                    f"{spec.model} has no source of weights.",
                     f"Set `source`, for example `hf://{spec.model}`.",
                 )
         case Web():
             name = address.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
-            files[name] = File(name, (_piece(address, spec.sha256),), spec.sha256)
+            files[name] = File(name, (_file_part(address, spec.sha256),), spec.sha256)
         case Hub() | Package():
             source = address
         case LocalFile() | Claim():
             raise WeightsError(f"{spec.source} is used in place.")
     for file in spec.weights:
-        pieces = tuple(_piece(parse(part.url), part.sha256, spec.model) for part in file.parts)
+        parts = tuple(_file_part(parse(part.url), part.sha256, spec.model) for part in file.parts)
         if ".." in file.path.split("/"):
             raise WeightsError(f"{spec.model}: the path {file.path!r} leads outside.")
-        files[file.path] = File(file.path, pieces, file.sha256)
+        files[file.path] = File(file.path, parts, file.sha256)
     for path in files:
         check_name(path, files)
-    return Plan(source, spec.sha256, tuple(files.values()))
+    return FetchPlan(source, spec.sha256, tuple(files.values()))
 
 
-def _piece(address: Address, sha256: str | None, model: str = "") -> Piece:
+def _file_part(address: Address, sha256: str | None, model: str = "") -> FilePart:
     if isinstance(address, Hub):
         raise WeightsError(
-            f"{model}: hf://{address.repo} cannot be one part of a file.",
-            "Name the repository in `source`, or the file by its https:// address.",
+            f"{model}: hf://{address.repo} cannot be a part of a file.",
+            "Name the repository in `source`, or use the https:// address of the file.",
         )
     if isinstance(address, Web) and sha256 is None:
         raise WeightsError(
             f"{address.url} has no sha256.",
-            "Weights from https:// need one, so that they are what you meant.",
+            "Weights from https:// need one to verify the download.",
         )
-    return Piece(address, sha256)
+    return FilePart(address, sha256)

@@ -1,7 +1,7 @@
-"""The record in a folder of weights: what it was made from, and its files with their sizes.
+"""The record in a folder of weights, `.modelfleet.json`: sources, files and their sizes.
 
-`.modelfleet.json` is written before the folder gets its final name, so a file that is missing or of
-another size was damaged afterwards.
+It is written before the folder gets its final name, so that a file that is missing or of another
+size was damaged afterwards.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ def measure(folder: Path) -> dict[str, dict[str, int]]:
 
 
 def damage(folder: Path) -> str | None:
-    """The first recorded file that is missing or of another size, with both sizes; None where there
-    is none, or no record to compare with."""
+    """A description of the first recorded file that is missing or of another size, else None.
+
+    A folder without a record counts as undamaged.
+    """
     try:
         files = json.loads((folder / RECORD).read_text())["files"]
         sizes = {str(name): int(file["bytes"]) for name, file in files.items()}

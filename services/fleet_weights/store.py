@@ -1,12 +1,12 @@
-"""The one folder weights are kept in: names of folders, the staging area, the lock.
+"""The layout of the folder of all weights: model folders, staging area, locks.
 
     <root>/<org>--<name>-<fingerprint>/   complete weights of one spec
-    <root>/<the same name>.<conversion>/  what was converted from them
-    <root>/.staging/<the same name>/      what is being fetched or converted
-    <root>/.staging/<the same name>.lock  held by the process that does
+    <root>/<the same name>.<conversion>/  weights converted from them
+    <root>/.staging/<the same name>/      being fetched or converted
+    <root>/.staging/<the same name>.lock  lock of the process that does this
 
-The fingerprint covers where weights come from, so another revision or source is another folder and
-nothing is ever replaced under a running server.
+The fingerprint is a hash of the sources: another revision or source gets another folder, and no
+file of a running server is ever replaced.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ DEFAULT_FOLDER = "models"
 
 
 class Store:
-    """Where weights lie under `root`; touches no file by itself."""
+    """Paths of weights under `root`."""
 
     def __init__(self, root: Path, hub_caches: tuple[Path, ...] = ()) -> None:
         self.root = root
         self.hub_caches = (root / "hub", root, *hub_caches)
-        """Folders that may hold models in the layout of the hub's own library; only read."""
+        """Caches of huggingface_hub to look for models in; they are only read."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Store:
-        """The store that the environment names, and the caches it may read besides."""
+        """The store and the hub caches of the environment."""
         return cls(default_root(environ), cache.folders(environ))
 
     def folder(self, spec: ModelSpec, suffix: str = "") -> Path:
-        """The folder of the complete weights, there or not; `suffix` names a conversion of them."""
+        """The folder of complete weights, or with `suffix` of a conversion."""
         return self.root / f"{folder_name(spec)}{suffix}"
 
     def staging(self, spec: ModelSpec, suffix: str = "") -> Path:
-        """The folder they are put together in."""
+        """The staging folder."""
         return self.root / STAGING / f"{folder_name(spec)}{suffix}"
 
     def lock(self, spec: ModelSpec, suffix: str = "") -> Path:
-        """The lock file of the process that does."""
+        """The lock file."""
         return self.root / STAGING / f"{folder_name(spec)}{suffix}.lock"
 
 
@@ -57,13 +57,13 @@ def default_root(environ: Mapping[str, str]) -> Path:
 
 
 def folder_name(spec: ModelSpec) -> str:
-    """`<org>--<name>-<10 hex digits of what the weights are made from>`."""
+    """`<org>--<name>-<fingerprint>`."""
     readable = re.sub(r"[^A-Za-z0-9._-]", "-", spec.model.replace("/", "--"))
     return f"{readable}-{fingerprint(spec)}"
 
 
 def fingerprint(spec: ModelSpec) -> str:
-    """Ten hex digits that differ when the source, a file or a checksum does."""
+    """Ten hex digits of a hash of source, files and checksums."""
     made_from = {
         "source": spec.source,
         "sha256": spec.sha256,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_bench.load import Run, Workload, run
-from fleet_bench.plan import Plan
+from fleet_bench.settings import BenchSettings
 from fleet_contract import catalog
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
@@ -171,9 +171,9 @@ def routing(
             yield Running(url, group)
 
 
-def plan(url: str, model: str, requests: int, concurrency: int) -> Plan:
+def plan(url: str, model: str, requests: int, concurrency: int) -> BenchSettings:
     """A closed loop without warm-up of its own."""
-    return Plan(url, model, requests, concurrency, warmup=0, rate=None, timeout=600)
+    return BenchSettings(url, model, requests, concurrency, warmup=0, rate=None, timeout=600)
 
 
 class Shifted:
@@ -187,7 +187,7 @@ class Shifted:
         return await self._workload.send(http, self._first + number)
 
 
-async def measured(load: Plan, workload: Workload, first: int) -> Run:
+async def measured(load: BenchSettings, workload: Workload, first: int) -> Run:
     """A run all of whose requests had a good answer."""
     found = await run(load, Shifted(workload, first))
     bad = {sample.error for sample in found.samples if sample.error}

@@ -32,7 +32,7 @@ START_SECONDS = 900
 """The first start downloads the weights."""
 STOP_SECONDS = 30
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-READY = "The fleet answers at"
+READY = "The fleet is ready at"
 
 
 class Fleet:

@@ -55,13 +55,13 @@ def test_a_fleet_agrees_with_itself(fleet: Any, tmp_path: Path) -> None:
     )  # fmt: skip
     chat, embedding = found["comparisons"]
     assert [each["task"] for each in (chat, embedding)] == ["chat", "embedding"]
-    assert agreement(chat)["equal answers"] == "2 of 2"
+    assert agreement(chat)["equal outputs"] == "2 of 2"
     assert agreement(chat)["equal leading tokens"] == "100.0%"
-    assert float(agreement(embedding)["cosine, least"]) > 0.9999
+    assert float(agreement(embedding)["cosine, minimum"]) > 0.9999
     measured = figures(chat)
-    assert len(measured["tokens written"]["a"]["rounds"]) == 1
+    assert len(measured["tokens generated"]["a"]["rounds"]) == 1
     assert measured["first token, p50"]["b"]["median"] > 0
-    assert measured["memory, most resident"]["a"]["median"] > 100
+    assert measured["peak memory"]["a"]["median"] > 100
     assert figures(embedding)["inputs embedded"]["b"]["least"] > 0
 
 
@@ -87,8 +87,8 @@ def test_minilm_agrees_with_transformers(
     )  # fmt: skip
     [comparison] = found["comparisons"]
     assert (comparison["a"], comparison["b"]) == ("transformers", "modelfleet, openvino (cpu)")
-    assert float(agreement(comparison)["cosine, least"]) > 0.9999
-    assert figures(comparison)["memory, most resident"]["a"]["median"] > 100
+    assert float(agreement(comparison)["cosine, minimum"]) > 0.9999
+    assert figures(comparison)["peak memory"]["a"]["median"] > 100
 
 
 def test_an_address_without_a_server_is_named(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ async def many(http: httpx.AsyncClient, number: int, dice: random.Random) -> dic
 def fleet(start_fleet: Any) -> Iterator[Any]:
     """Chat only, with a small key/value cache."""
     with start_fleet("--models", "smollm2", KV_CACHE_GIB=CACHE_GIB) as started:
-        started.wait_for("The fleet answers at", 120)
+        started.wait_for("The fleet is ready at", 120)
         yield started
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from fleet_contract.names import HEADER_ENDPOINT
+
 MODEL = "acme/own"
 SERVERS = 3
 FLEET = f"""
@@ -65,10 +67,10 @@ def fleet(start_fleet: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     (folder / "fleet.yaml").write_text(FLEET)
     paths = [str(folder), os.environ.get("PYTHONPATH", "")]
     with start_fleet(
-        "-f", "fleet.yaml", folder=folder, HOLD_SECONDS="0",
+        "-f", "fleet.yaml", folder=folder, HOLD_SECONDS="0", CHAT_BATCH_WINDOW_MS="5",
         PYTHONPATH=os.pathsep.join(filter(None, paths)),
     ) as started:  # fmt: skip
-        started.wait_for("The fleet answers at", 120)
+        started.wait_for("The fleet is ready at", 120)
         yield started
         assert started.end() == 0
 
@@ -98,6 +100,16 @@ def test_each_has_a_row_a_log_and_a_share_of_the_cpus(fleet: Any) -> None:
     assert logs == {"router.log", *(f"acme--own-{number}.log" for number in (1, 2, 3))}
     threads = {child.environ()["MODELFLEET_THREADS"] for child in servers(fleet)}
     assert len(threads) == 1
+
+
+async def test_headers_name_servers_as_their_logs(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/embeddings", json={"model": MODEL, "input": "a"})
+    assert answer.headers[HEADER_ENDPOINT] in {f"acme--own-{number}" for number in (1, 2, 3)}
+
+
+def test_ignored_settings_are_printed_once(fleet: Any) -> None:
+    (line,) = (line for line in fleet.lines if "CHAT_BATCH_WINDOW_MS" in line)
+    assert line.startswith("CHAT_BATCH_WINDOW_MS is ignored: ")
 
 
 def test_what_only_a_cluster_honours_is_named(fleet: Any) -> None:

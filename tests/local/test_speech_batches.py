@@ -50,7 +50,13 @@ def engine(demo_weights: Callable[[str], Path]) -> Iterator[SpeechEngine]:
 
 
 def built(folder: Path) -> SpeechEngine:
-    spec = ModelSpec.model_validate({"model": "m", "task": "speech", "device": "cpu"})
+    """One lane, so that the windows that wait go into its next pass, long ones as well."""
+    spec = ModelSpec.model_validate(
+        {
+            "model": "m", "task": "speech", "device": "cpu", "limits": {"maxConcurrent": 1},
+            "batching": {"maxSize": CPU_SHORT_BATCH},
+        }
+    )  # fmt: skip
     return SpeechEngine(spec, folder, available_cpus())
 
 

@@ -15,7 +15,7 @@ import pytest
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
-READY = "The fleet answers at"
+READY = "The fleet is ready at"
 SECONDS = 120
 WATCH_SECONDS = 12
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -211,22 +211,45 @@ def test_weights_that_cannot_be_fetched_fail_with_the_reason(
         ends(fleet)
 
 
-def test_a_model_that_cannot_be_loaded_stops_what_was_started(
-    start_fleet: Any, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "config.json").write_text('{"model_type": "bert"}')
-    (broken / "tokenizer.json").write_text("{}")
-    (broken / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
-    (tmp_path / "fleet.yaml").write_text(
-        TINY + f'spec: {{model: acme/broken, task: embedding, source: "file://{broken}",'
-        f" engine: openvino}}\n---\n{TINY.replace('tiny', 'good')}spec: {{model: {EMBEDDING}}}\n"
+@pytest.fixture
+def broken(tmp_path: Path) -> str:
+    """The manifest of a model whose weights pass the checks before the start and do not load."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{broken}")
+    return (
+        TINY + f'spec: {{model: acme/broken, task: embedding, source: "file://{folder}",'
+        " engine: openvino}\n"
     )
+
+
+def test_the_only_model_that_cannot_be_loaded_ends_the_start(
+    start_fleet: Any, tmp_path: Path, broken: str
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(broken)
     with start_fleet("-f", "fleet.yaml", folder=tmp_path) as fleet:
         output = ends(fleet)
-        assert "acme/broken" in output or "broken" in output
+        assert "broken/tokenizer.json cannot be read" in output
         assert "acme--broken.log" in output
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_others_serving(
+    start_fleet: Any, tmp_path: Path, broken: str
+) -> None:
+    good = f"{TINY.replace('tiny', 'good')}spec: {{model: {EMBEDDING}}}\n"
+    (tmp_path / "fleet.yaml").write_text(f"{broken}---\n{good}")
+    with start_fleet("-f", "fleet.yaml", folder=tmp_path) as fleet:
+        assert "acme--broken.log" in fleet.wait_for("acme/broken failed to start", SECONDS)
+        fleet.wait_for(READY, SECONDS)
+        (row,) = (line for line in fleet.lines if line.startswith("acme/broken "))
+        assert "failed" in row
+        with httpx.Client(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
+            answer = http.post("/v1/embeddings", json={"model": EMBEDDING, "input": "a"})
+            assert answer.status_code == 200
+        fleet.wait_for("acme/broken failed to load", SECONDS)
+        assert fleet.end() == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
-READY = "The fleet answers at"
+READY = "The fleet is ready at"
 SECONDS = 60
 
 

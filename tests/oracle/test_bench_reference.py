@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BertCon
 from fleet_bench.reference.chat import TransformersChat
 from fleet_bench.reference.embedding import TransformersEmbedding
 from fleet_bench.reference.protocols import Unusable
-from fleet_bench.reference.recording import decode
+from fleet_bench.reference.speech import decode
 
 QUESTION = [{"role": "user", "content": "Why is the river quick?"}]
 

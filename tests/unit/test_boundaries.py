@@ -31,7 +31,9 @@ ALLOWED: dict[str, set[str]] = {
 
 FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_contract": (
-        frozenset({"names", "server_protocol", "claims", "cpus", "yaml_text", "api"}),
+        frozenset(
+            {"names", "server_protocol", "claims", "cpus", "yaml_text", "api", "installation"}
+        ),
         frozenset({"spec_base", "crd_schema", "crd_rules"}),
         frozenset({"errors", "spec_parts", "status"}),
         frozenset({"spec"}),

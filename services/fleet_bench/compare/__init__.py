@@ -1,5 +1,4 @@
-"""`modelfleet bench compare`: two servers, the same requests in turns, and how their answers agree.
+"""`modelfleet bench compare`: speed of two servers in turns, and agreement of their outputs.
 
-A is the reference and B what is compared with it. `turns` measures, `agreement` compares answers,
-`outcome` holds what was found, `report` and `plot` write it.
+A is the reference, B the server that is compared with it.
 """

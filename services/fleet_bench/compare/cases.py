@@ -1,4 +1,4 @@
-"""What both sides are asked: prompts, texts and recordings."""
+"""The inputs of a comparison: prompts, texts and recordings."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ MAX_LINES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """`own` is whether prompts and texts are the user's: they are then timed too.
+    """Inputs for both servers.
 
-    Otherwise distinct generated texts are timed, so that no cache answers a later round, and these
-    serve to compare answers.
+    Prompts and texts of the user (`own_prompts`, `own_texts`) are timed as well. By default
+    distinct generated texts are timed, so that no cache serves a later round, and these inputs are
+    used to compare outputs.
     """
 
     prompts: tuple[str, ...]
@@ -46,7 +47,7 @@ class Cases:
 
 
 def cases(prompts: Path | None, texts: Path | None, recordings: list[Path]) -> Cases:
-    """From files with a prompt or text in each line. Raises ValueError or OSError."""
+    """Inputs from files with a prompt or text in each line. Raises ValueError or OSError."""
     return Cases(
         lines(prompts) if prompts else PROMPTS,
         lines(texts) if texts else TEXTS,
@@ -57,8 +58,8 @@ def cases(prompts: Path | None, texts: Path | None, recordings: list[Path]) -> C
 
 
 def lines(path: Path) -> tuple[str, ...]:
-    """The lines of a file that hold more than space. Raises ValueError or OSError."""
+    """The lines of a file that are not blank. Raises ValueError or OSError."""
     found = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if not 0 < len(found) <= MAX_LINES:
-        raise ValueError(f"{path} must hold 1 to {MAX_LINES} lines that are not empty")
+        raise ValueError(f"{path} must have 1 to {MAX_LINES} lines that are not blank")
     return found

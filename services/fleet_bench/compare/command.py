@@ -1,4 +1,4 @@
-"""The command line of `modelfleet bench compare`."""
+"""The command `modelfleet bench compare`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_bench.options import AsJson, Concurrency, KeyEnv, Timeout
+from fleet_contract.installation import install_command
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fleet_bench.compare.cases import Cases
     from fleet_bench.compare.load import Load
-    from fleet_bench.compare.request import Addresses, Own
+    from fleet_bench.compare.request import Addresses, LocalServers
     from fleet_bench.compare.results.outcome import Outcome
 
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 REFERENCES = ("auto", "transformers", "faster-whisper", "torch")
-PLOTS_HINT = (
-    "No plot was drawn: matplotlib is missing. `.venv/bin/pip install matplotlib` installs it in "
-    "a clone, `pip install 'modelfleet[plots]'` elsewhere."
-)
+PLOTS_HINT = f"No plot was drawn: matplotlib is missing. Install it: {install_command('plots')}"
 
 
 def compare(
@@ -41,75 +39,91 @@ def compare(
             "--model",
             "--model-name",
             envvar="MODEL_NAME",
-            help="Ids, comma-separated; the demo's three, or all that both addresses list.",
+            help="Comma-separated ids; by default the three of the demo, or all that A and B list.",
         ),
     ] = None,
     a: Annotated[
-        str | None, typer.Option("--a", help="Address of a running server, as the reference.")
+        str | None, typer.Option("--a", help="Address of a running server, the reference.")
     ] = None,
     b: Annotated[
-        str | None, typer.Option("--b", help="Address of the server compared with it.")
+        str | None, typer.Option("--b", help="Address of the server to compare with it.")
     ] = None,
-    b_model: Annotated[str | None, typer.Option(help="B's id of the model, if not A's.")] = None,
+    b_model: Annotated[
+        str | None, typer.Option(help="The model's id at B, if it differs from A's.")
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="chat, embedding or speech, where no server gives it.")
+        str | None, typer.Option(help="chat, embedding or speech, if no server lists the task.")
     ] = None,
-    a_pid: Annotated[int | None, typer.Option(help="Process of A, to take its memory.")] = None,
-    b_pid: Annotated[int | None, typer.Option(help="Process of B, to take its memory.")] = None,
+    a_pid: Annotated[
+        int | None, typer.Option(help="Process id of A, to measure its memory.")
+    ] = None,
+    b_pid: Annotated[
+        int | None, typer.Option(help="Process id of B, to measure its memory.")
+    ] = None,
     reference: Annotated[
         str,
         typer.Option(
-            help="Without addresses, what A runs: transformers, faster-whisper (Whisper files of "
-            "CTranslate2), torch (our torch engine), or auto."
+            help="Without addresses, the library of A: transformers, faster-whisper (Whisper in "
+            "CTranslate2 format), torch (Modelfleet's torch engine), or auto."
         ),
     ] = "auto",
     install_reference: Annotated[
         bool,
         typer.Option(
             "--install-reference",
-            help="Install torch and transformers into an environment of their own under the cache "
-            "folder, if they are not installed here.",
+            help="Install torch and transformers into a separate environment in the cache folder, "
+            "if they are not installed here.",
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="Of both servers: auto, cpu, cuda or cuda:N.")] = (
-        "auto"
-    ),
+    device: Annotated[
+        str, typer.Option(help="Device of both servers: auto, cpu, cuda or cuda:N.")
+    ] = ("auto"),
     dtype: Annotated[
         str,
         typer.Option(
-            help="Of the reference: auto (float32 on a CPU), float32, bfloat16, float16; int8 for "
-            "faster-whisper."
+            help="Number format of the reference: auto (float32 on a CPU), float32, bfloat16, "
+            "float16, or int8 for faster-whisper."
         ),
     ] = "auto",
     n_requests: Annotated[
         int, typer.Option("--n-requests", envvar="N_REQUESTS", min=1, max=100_000)
     ] = 8,
     concurrency: Concurrency = 1,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds, A B A B.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=100, help="Rounds; each measures A, then B.")
+    ] = 3,
     warmup: Annotated[int, typer.Option(min=0, max=1000, help="Requests before measuring.")] = 2,
-    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="New tokens each.")] = 64,
-    batch: Annotated[int, typer.Option(min=1, max=2048, help="Texts in a request.")] = 1,
-    language: Annotated[str | None, typer.Option(help="ISO code of recordings.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Tokens to generate.")] = 64,
+    batch: Annotated[
+        int, typer.Option(min=1, max=2048, help="Texts in each embeddings request.")
+    ] = 1,
+    language: Annotated[
+        str | None, typer.Option(help="ISO code of the recordings' language.")
+    ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="File, a prompt in each line.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="File with a prompt in each line."),
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="File, a text in each line.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="File with a text in each line."),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option(envvar="AUDIO_FILE", exists=True, dir_okay=False, help="A recording."),
+        typer.Option(
+            envvar="AUDIO_FILE", exists=True, dir_okay=False, help="A recording; repeatable."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("bench-compare"),
     timeout: Timeout = 600,
     api_key_env: KeyEnv = "OPENAI_API_KEY",
     as_json: AsJson = False,
 ) -> None:
-    """Compare two servers in turns: speed, memory, and how far their answers agree.
+    """Compare speed, memory and outputs of two servers.
 
-    With --a and --b two running servers are compared. Otherwise the models named (the demo's three
-    by default) are served here twice: by the reference as A and by Modelfleet as B. The report is
-    printed and written as Markdown, JSON, PNG and SVG.
+    With --a and --b two running servers are compared. Otherwise each model (by default the three
+    of the demo) is served here twice: by the reference as A and by Modelfleet as B. The report is
+    printed, and written as Markdown, JSON, PNG and SVG.
     """
     from rich.console import Console
 
@@ -117,7 +131,7 @@ def compare(
     from fleet_bench.compare.errors import CannotCompare
     from fleet_bench.compare.listing import TASKS
     from fleet_bench.compare.load import Load
-    from fleet_bench.compare.request import Addresses, Own
+    from fleet_bench.compare.request import Addresses, LocalServers
     from fleet_bench.compare.results.files import as_json as everything
     from fleet_bench.compare.results.files import write_tables
     from fleet_bench.compare.results.report import table
@@ -125,9 +139,9 @@ def compare(
     from fleet_bench.compare.sides.machine import machine
     from fleet_contract.spec import DEVICE_PATTERN
 
-    sides: Addresses | Own = Own(reference, device, dtype)
+    sides: Addresses | LocalServers = LocalServers(reference, device, dtype)
     if (a is None) != (b is None):
-        raise typer.BadParameter("goes with the other address", param_hint="--a, --b")
+        raise typer.BadParameter("needs the other address too", param_hint="--a, --b")
     if a is not None and b is not None:
         for option, url in (("--a", a), ("--b", b)):
             if not url.startswith(("http://", "https://")):
@@ -146,14 +160,17 @@ def compare(
         ("--task", task or TASKS[0], TASKS),
     ):
         if value not in known:
-            raise typer.BadParameter(f"is one of {', '.join(known)}", param_hint=option)
+            raise typer.BadParameter(f"must be one of {', '.join(known)}", param_hint=option)
     if not re.match(DEVICE_PATTERN, device):
-        raise typer.BadParameter("is auto, cpu, mps, cuda or cuda:N", param_hint="--device")
+        raise typer.BadParameter("must be auto, cpu, mps, cuda or cuda:N", param_hint="--device")
+    clients = min(concurrency, n_requests)
+    if clients < concurrency:
+        print(f"{clients} clients, one for each request of a round.", file=sys.stderr)
     load = Load(
-        n_requests, concurrency, rounds, warmup, max_tokens, batch, language, timeout
+        n_requests, clients, rounds, warmup, max_tokens, batch, language, timeout
     )  # fmt: skip
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
-    # Servers started here end with this process, whatever ends it.
+    # SIGTERM must run the `finally` blocks that stop the servers started here.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     taken_on = machine()
     notes = Console(stderr=True, quiet=as_json)
@@ -182,9 +199,9 @@ def compare(
 
 
 def _outcomes(
-    names: list[str], sides: Addresses | Own, cases: Cases, load: Load, notes: Console
+    names: list[str], sides: Addresses | LocalServers, cases: Cases, load: Load, notes: Console
 ) -> list[Outcome]:
-    """One outcome for each model. Raises CannotCompare or ValueError."""
+    """The outcome of each model. Raises CannotCompare or ValueError."""
     from dotenv import load_dotenv
 
     from fleet_bench.compare.request import Addresses, compared, of_addresses, of_spec

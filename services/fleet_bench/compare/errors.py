@@ -1,10 +1,10 @@
-"""The one error of a comparison."""
+"""The error of a comparison."""
 
 from __future__ import annotations
 
 
 class CannotCompare(Exception):
-    """`message` says why, `hint` what to do."""
+    """`message` is the reason, `hint` what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".rstrip())

@@ -1,4 +1,4 @@
-"""Which models two running servers have in common, and for which task. Pure."""
+"""The models that two running servers both list, and their tasks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from fleet_bench.compare.errors import CannotCompare
 
 TASKS = ("chat", "embedding", "speech")
-"""The tasks compared; rerank is not."""
+"""Tasks that can be compared; rerank is not one."""
 
 Entries = Sequence[Mapping[str, Any]]
 
 
 def common(a: Entries, b: Entries) -> list[str]:
-    """Ids both list, in A's order. Raises CannotCompare without any."""
+    """Ids or aliases that both list, in A's order. Raises CannotCompare without any."""
     known = {name for entry in b for name in names(entry)}
     found = [str(entry["id"]) for entry in a if known & set(names(entry))]
     if not found:
@@ -26,14 +26,14 @@ def common(a: Entries, b: Entries) -> list[str]:
 
 
 def task_of(model: str, listings: Sequence[Entries], catalog: Mapping[str, str]) -> str:
-    """Task of `model`: what a listing gives, else the catalog's. Raises CannotCompare."""
+    """Task of `model` from the listings, else from the catalog. Raises CannotCompare."""
     for entry in (entry for listed in listings for entry in listed):
         if model in names(entry) and entry.get("task"):
             return _compared(model, str(entry["task"]))
     if model in catalog:
         return _compared(model, catalog[model])
     raise CannotCompare(
-        f"Neither server gives the task of {model}.", f"Name it with --task ({', '.join(TASKS)})."
+        f"Neither server lists the task of {model}.", f"Name it with --task ({', '.join(TASKS)})."
     )
 
 
@@ -45,7 +45,7 @@ def names(entry: Mapping[str, Any]) -> list[str]:
 def _compared(model: str, task: str) -> str:
     if task not in TASKS:
         raise CannotCompare(
-            f"{model} is of task {task}; {', '.join(TASKS)} are compared.",
+            f"{model} has the task {task}; only {', '.join(TASKS)} can be compared.",
             "Name other models with --models.",
         )
     return task

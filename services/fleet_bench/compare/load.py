@@ -1,4 +1,4 @@
-"""The timed requests of a comparison: the same for both sides, others in every round."""
+"""The timed requests of a comparison: equal for both sides, different in every round."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fleet_bench.chat import Chat
 from fleet_bench.compare.cases import Cases
 from fleet_bench.embeddings import Embeddings
 from fleet_bench.load import Workload
-from fleet_bench.plan import Plan
-from fleet_bench.sample import Answer
+from fleet_bench.sample import ResponseStats
+from fleet_bench.settings import BenchSettings
 
 CHAT_WORDS = 20
 EMBEDDING_WORDS = 24
@@ -21,7 +21,7 @@ EMBEDDING_WORDS = 24
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`requests` are of one round of one side; `batch` are texts in each embeddings request."""
+    """`requests` is the number of one side in one round, `batch` the texts of each request."""
 
     requests: int
     concurrency: int
@@ -35,27 +35,27 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """Sends the requests of several workloads in turn, counted from `first`."""
+    """Sends the requests of several workloads in turn, numbered from `first`."""
 
     workloads: Sequence[Workload]
     first: int
 
-    async def send(self, http: httpx.AsyncClient, number: int) -> Answer:
+    async def send(self, http: httpx.AsyncClient, number: int) -> ResponseStats:
         number += self.first
         return await self.workloads[number % len(self.workloads)].send(http, number)
 
 
-def workload(task: str, plan: Plan, cases: Cases, load: Load, first: int) -> Workload:
+def workload(task: str, settings: BenchSettings, cases: Cases, load: Load, first: int) -> Workload:
     """The requests numbered from `first` for a model of `task` (chat, embedding or speech)."""
     if task == "chat":
         prompts = cases.prompts if cases.own_prompts else (None,)
         return Cycle(
-            [Chat(plan, prompt, CHAT_WORDS, load.max_tokens, 0.0) for prompt in prompts], first
+            [Chat(settings, prompt, CHAT_WORDS, load.max_tokens, 0.0) for prompt in prompts], first
         )
     if task == "embedding":
         texts = cases.texts if cases.own_texts else (None,)
         return Cycle(
-            [Embeddings(plan, text, EMBEDDING_WORDS, load.batch, "base64") for text in texts],
+            [Embeddings(settings, text, EMBEDDING_WORDS, load.batch, "base64") for text in texts],
             first,
         )
-    return Cycle([Audio(plan, cases.recordings, load.language, translate=False)], first)
+    return Cycle([Audio(settings, cases.recordings, load.language, translate=False)], first)

@@ -1,4 +1,4 @@
-"""What `modelfleet bench compare` was asked, and the comparisons it makes of it."""
+"""The servers of a comparison, running or started here, and one comparison of each model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fleet_contract.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Two running servers; `b_model` is B's id of the model where it differs from A's."""
+    """Two running servers; `b_model` is the model's id at B where it differs from A's."""
 
     a: str
     b: str
@@ -40,8 +40,8 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """Servers to start here: the reference as A, ours as B."""
+class LocalServers:
+    """Servers to start here: the reference as A, Modelfleet as B."""
 
     reference: str
     device: str
@@ -49,7 +49,7 @@ class Own:
 
 
 def compared(model: str, task: str, pair: Pair, cases: Cases, load: Load, tick: Tick) -> Outcome:
-    """Measure a pair, then compare its answers. Raises CannotCompare."""
+    """Measure a pair, then compare its outputs. Raises CannotCompare."""
 
     async def work() -> Outcome:
         rows = await measure(pair, task, cases, load, tick)
@@ -62,20 +62,20 @@ def compared(model: str, task: str, pair: Pair, cases: Cases, load: Load, tick: 
     return asyncio.run(work())
 
 
-def of_addresses(names: list[str], asked: Addresses) -> Iterator[tuple[str, str, Pair]]:
-    """Model, task and sides of each comparison. Raises CannotCompare."""
+def of_addresses(names: list[str], addresses: Addresses) -> Iterator[tuple[str, str, Pair]]:
+    """Model, task and sides of each comparison of running servers. Raises CannotCompare."""
     sides = [
-        Side(url.partition("://")[2], url, "", pid, asked.api_key)
-        for url, pid in ((asked.a, asked.a_pid), (asked.b, asked.b_pid))
+        Side(url.partition("://")[2], url, "", pid, addresses.api_key)
+        for url, pid in ((addresses.a, addresses.a_pid), (addresses.b, addresses.b_pid))
     ]
-    plans = [side.plan(1, 1, 1) for side in sides]
-    entries = [_listed(plan.root, plan.headers) for plan in plans]
-    if asked.b_model is not None and len(names) != 1:
-        raise CannotCompare("--b-model goes with one model.", "Name A's with --models.")
+    both_settings = [side.settings(1, 1, 1) for side in sides]
+    entries = [_listed(settings.root, settings.headers) for settings in both_settings]
+    if addresses.b_model is not None and len(names) != 1:
+        raise CannotCompare("--b-model needs exactly one model.", "Name A's with --models.")
     known = {name: spec.task.value for spec in catalog.load().values() for name in spec.ids}
     for model in names or common(*entries):
-        task = asked.task or task_of(model, entries, known)
-        other = asked.b_model or model
+        task = addresses.task or task_of(model, entries, known)
+        other = addresses.b_model or model
         a, b = (
             Side(side.name, side.url, name, side.pid, side.api_key)
             for side, name in zip(sides, (model, other), strict=True)
@@ -84,24 +84,28 @@ def of_addresses(names: list[str], asked: Addresses) -> Iterator[tuple[str, str,
 
 
 @contextmanager
-def of_spec(spec: ModelSpec, own: Own, environ: Mapping[str, str], tick: Tick) -> Iterator[Pair]:
-    """The reference and our server of a catalog model, both ready. Raises CannotCompare."""
+def of_spec(
+    spec: ModelSpec, local: LocalServers, environ: Mapping[str, str], tick: Tick
+) -> Iterator[Pair]:
+    """The reference and a Modelfleet server of one model, both ready. Raises CannotCompare."""
     from fleet_bench.compare.sides.weights import weights_of
 
     if spec.task.value not in TASKS:
-        raise CannotCompare(f"{spec.model} is of task {spec.task.value}; it is not compared.")
+        raise CannotCompare(f"{spec.model}: the task {spec.task.value} cannot be compared.")
     path, models = weights_of(spec, environ, tick)
     with ExitStack() as stack:
-        if own.reference == OWN_ENGINE:
-            variant = torch_variant(spec, "float32" if own.dtype == "auto" else own.dtype)
+        if local.reference == OWN_ENGINE:
+            variant = torch_variant(spec, "float32" if local.dtype == "auto" else local.dtype)
             tick(f"starting the torch engine for {spec.model}")
-            a = stack.enter_context(served(variant, models, environ, own.device))
+            a = stack.enter_context(served(variant, models, environ, local.device))
         else:
-            reference = reference_of(spec, path, own.reference, environ)
+            reference = reference_of(spec, path, local.reference, environ)
             tick(f"starting {reference.library} for {spec.model}")
-            a = stack.enter_context(referred(spec, path, reference, environ, own.device, own.dtype))
+            a = stack.enter_context(
+                referred(spec, path, reference, environ, local.device, local.dtype)
+            )
         tick(f"starting the server of {spec.model}")
-        b = stack.enter_context(served(spec, models, environ, own.device))
+        b = stack.enter_context(served(spec, models, environ, local.device))
         yield Pair(a, b)
 
 

@@ -1,6 +1,6 @@
-"""A reference to compare engines with: transformers or faster-whisper, used as their pages show.
+"""Reference servers: transformers or faster-whisper, used as in their documentation.
 
 `python -m fleet_bench.reference` serves one model over the OpenAI routes `modelfleet bench` needs,
-one request at a time, without batching between requests, caching or warm-up. It runs in an
-interpreter that may lack everything but its own libraries, so it imports nothing of Modelfleet.
+one request at a time, without batching, caching or warm-up. It imports nothing else of Modelfleet,
+because it may run in an environment that has only the libraries of the reference.
 """

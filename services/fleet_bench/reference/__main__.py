@@ -1,4 +1,4 @@
-"""`python -m fleet_bench.reference`: load one model, then serve it on a port of the loopback."""
+"""`python -m fleet_bench.reference`: load one model and serve it on a loopback port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet_bench.reference.server import serve
 
 
 def main() -> None:
-    """Ends with status 2 and a line where the reference does not serve the model."""
+    """Run the server; exit status 2 where the reference cannot serve the model."""
     parse = argparse.ArgumentParser(prog="fleet_bench.reference", description=__doc__)
     parse.add_argument("--library", choices=("transformers", "faster-whisper"), required=True)
     parse.add_argument("--task", choices=("chat", "embedding", "speech"), required=True)
@@ -22,27 +22,27 @@ def main() -> None:
     parse.add_argument("--device", default="auto")
     parse.add_argument("--dtype", default="auto")
     parse.add_argument("--pooling", default="auto")
-    parse.add_argument("--max-tokens", type=int, help="tokens read of a text to embed")
-    asked = parse.parse_args()
+    parse.add_argument("--max-tokens", type=int, help="tokens of a text to embed")
+    options = parse.parse_args()
     try:
-        model = load(asked)
+        model = load(options)
     except Unusable as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    serve(model, asked.model, asked.port).serve_forever()
+    serve(model, options.model, options.port).serve_forever()
 
 
-def load(asked: argparse.Namespace) -> Any:
-    """The model of the task. Raises Unusable, or what its library raises."""
+def load(options: argparse.Namespace) -> Any:
+    """Load the model of the task. Raises Unusable, or an error of its library."""
     from fleet_bench.reference import chat, embedding, speech
 
-    place = (asked.path, asked.device, asked.dtype)
-    if asked.library == "faster-whisper":
+    place = (options.path, options.device, options.dtype)
+    if options.library == "faster-whisper":
         return speech.FasterWhisperSpeech(*place)
-    if asked.task == "chat":
+    if options.task == "chat":
         return chat.TransformersChat(*place)
-    if asked.task == "embedding":
-        return embedding.TransformersEmbedding(*place, asked.pooling, asked.max_tokens)
+    if options.task == "embedding":
+        return embedding.TransformersEmbedding(*place, options.pooling, options.max_tokens)
     return speech.TransformersSpeech(*place)
 
 

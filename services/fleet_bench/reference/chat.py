@@ -1,4 +1,4 @@
-"""Chat by transformers' `generate`."""
+"""Chat with transformers' `generate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleet_bench.reference.protocols import Message, Unusable
 
 
 class _Tokens:
-    """A streamer of `generate`: hands each new token on. The first call brings the prompt."""
+    """A streamer for `generate` that queues new tokens; its first call has the prompt."""
 
     def __init__(self) -> None:
         self.queue: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
@@ -30,7 +30,7 @@ class _Tokens:
 
 
 class TransformersChat:
-    """`device` is `auto`, `cpu`, `mps` or `cuda[:N]`, `dtype` `auto` or a name of torch."""
+    """`device` is `auto`, `cpu`, `mps` or `cuda[:N]`; `dtype` is `auto` or a torch dtype."""
 
     def __init__(self, path: Path, device: str, dtype: str) -> None:
         from transformers import AutoTokenizer
@@ -60,7 +60,7 @@ class TransformersChat:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
     def generate(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
-        """As the protocol says; the computation ends at its next token when the iterator does."""
+        """See the protocol; closing the iterator ends the computation at its next token."""
         tokens, stop = _Tokens(), threading.Event()
         run = threading.Thread(target=self._run, args=(prompt, max_tokens, tokens, stop))
         run.start()
@@ -84,7 +84,7 @@ class TransformersChat:
         try:
             self._model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_tokens,
-                # Greedy, whatever the checkpoint's own generation config prefers.
+                # Overrides sampling settings of the checkpoint's generation config.
                 do_sample=False, num_beams=1, repetition_penalty=1.0, temperature=None,
                 top_p=None, top_k=None, streamer=tokens,
                 stopping_criteria=StoppingCriteriaList(
@@ -96,7 +96,7 @@ class TransformersChat:
 
 
 def _model_class(folder: Path, plain: dict[str, Any]) -> Any:
-    """The auto class of a chat model, of one that also reads images where its config has them."""
+    """The auto class of a chat model, with or without image input."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
     config = AutoConfig.from_pretrained(folder, **plain)

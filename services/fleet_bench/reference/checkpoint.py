@@ -1,4 +1,4 @@
-"""A folder or GGUF file as transformers loads it: local files only, never code or pickles."""
+"""Arguments to load a folder or GGUF file with transformers: no network, code or pickles."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fleet_bench.reference.protocols import Unusable
 
 
 def place(device: str, dtype: str) -> tuple[str, Any]:
-    """Device and torch dtype; `auto` is CUDA where there is one, bfloat16 there, float32 on a CPU.
+    """Device and torch dtype; `auto` is CUDA with bfloat16 if available, else the CPU with float32.
 
-    float32 is what a checkpoint's answers are compared in; many CPUs compute bfloat16 slowly.
+    Many CPUs compute bfloat16 slowly.
     """
     import torch
 
@@ -31,11 +31,11 @@ def source(path: Path) -> tuple[Path, dict[str, Any]]:
         return folder, always
     if len(files) == 1 and files[0].suffix == ".gguf":
         return folder, {**always, "gguf_file": files[0].name}
-    raise Unusable(f"{path} holds neither safetensors nor a single GGUF file for transformers")
+    raise Unusable(f"{path} has neither safetensors nor a single GGUF file for transformers")
 
 
 def weights(path: Path, dtype: Any) -> dict[str, Any]:
-    """Arguments that load the model's weights in `dtype`, dequantised if they are a GGUF."""
+    """Arguments to load the weights in `dtype`; a GGUF file is dequantised."""
     _, arguments = source(path)
     if "gguf_file" in arguments:
         from transformers import GgufConfig

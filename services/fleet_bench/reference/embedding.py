@@ -1,4 +1,4 @@
-"""Embeddings by transformers: last hidden states, pooled and normalised, one padded batch each."""
+"""Embeddings with transformers: pooled, normalised hidden states, one padded batch a request."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 class TransformersEmbedding:
-    """`pooling` is `cls`, `mean`, `last` or `auto`: what `1_Pooling/config.json` names, else mean.
+    """`pooling` is `cls`, `mean`, `last` or `auto` (`1_Pooling/config.json`, else mean).
 
-    Longer texts are cut to `max_tokens`, or to what the tokenizer allows.
+    Longer texts are cut to `max_tokens`, by default the maximum of the tokenizer.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class TransformersEmbedding:
         folder, plain = checkpoint.source(path)
         if more := further_modules(folder):
             raise Unusable(
-                f"{path} computes {', '.join(more)} after its transformer, which this reference "
-                "does not"
+                f"{path} has modules after its transformer that this reference lacks: "
+                f"{', '.join(more)}"
             )
         self._tokenizer = AutoTokenizer.from_pretrained(folder, **plain)
         self._model = AutoModel.from_pretrained(folder, **checkpoint.weights(path, number_format))
@@ -66,7 +66,7 @@ class TransformersEmbedding:
 
 
 def stored_pooling(folder: Path) -> str:
-    """How sentence-transformers pools the model of a folder; `mean` where it is not written."""
+    """The pooling that sentence-transformers stores in a folder; `mean` by default."""
     try:
         stored = json.loads((folder / "1_Pooling" / "config.json").read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the server needs of a model, one small protocol per task."""
+"""Protocols of reference models, one for each task."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ Message = dict[str, Any]
 
 
 class Unusable(Exception):
-    """The reference does not serve this model or request; the text says why."""
+    """The reference cannot serve this model."""
 
 
 class ReferenceChat(Protocol):
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a conversation, up to the assistant's turn."""
+        """Token ids of a conversation up to the assistant's turn."""
 
     def generate(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
-        """The greedy tokens after `prompt`, as they are computed; ends before an end token."""
+        """The greedy tokens after `prompt` as they are computed, without end tokens."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a plain text, without special tokens."""
+        """Token ids of a text, without special tokens."""
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Their text, special tokens left out."""
+        """The text of `tokens`, without special tokens."""
 
 
 class ReferenceEmbedding(Protocol):
     def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], int]:
-        """Unit vectors of `texts` in their order, and the number of tokens read."""
+        """Unit vectors of `texts`, and the number of input tokens."""
 
 
 class ReferenceSpeech(Protocol):

@@ -1,6 +1,6 @@
-"""The OpenAI routes of one model, in the shapes `modelfleet bench` reads.
+"""OpenAI routes of one reference model.
 
-Every function takes a decoded request and returns the body of the answer, or the events of a
+Each function takes a decoded request and returns the body of the response, or the events of a
 stream. ValueError, KeyError and TypeError mean a bad request.
 """
 
@@ -16,24 +16,24 @@ from fleet_bench.reference.protocols import ReferenceChat, ReferenceEmbedding, R
 Body = dict[str, Any]
 DEFAULT_MAX_TOKENS = 512
 UNFINISHED = "\ufffd"
-"""What a decoder writes for a character that further tokens complete."""
+"""The replacement character of a decoder for an incomplete UTF-8 sequence."""
 
 
-def chat(model: ReferenceChat, asked: Body) -> Body:
-    """The answer of POST /v1/chat/completions."""
-    prompt = model.prompt(asked["messages"])
-    tokens = list(model.generate(prompt, _max_tokens(asked)))
+def chat(model: ReferenceChat, request: Body) -> Body:
+    """POST /v1/chat/completions."""
+    prompt = model.prompt(request["messages"])
+    tokens = list(model.generate(prompt, _max_tokens(request)))
     message = {"role": "assistant", "content": model.decode(tokens)}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return {"object": "chat.completion", "choices": [choice], "usage": _usage(prompt, tokens)}
 
 
-def chat_events(model: ReferenceChat, asked: Body) -> Iterator[Body]:
-    """The events of the same answer with `stream`, each as soon as its text is certain."""
-    prompt = model.prompt(asked["messages"])
+def chat_events(model: ReferenceChat, request: Body) -> Iterator[Body]:
+    """POST /v1/chat/completions with `stream`: an event as soon as its characters are complete."""
+    prompt = model.prompt(request["messages"])
     tokens: list[int] = []
     sent = ""
-    for token in model.generate(prompt, _max_tokens(asked)):
+    for token in model.generate(prompt, _max_tokens(request)):
         tokens.append(token)
         text = model.decode(tokens)
         if not text.endswith(UNFINISHED) and len(text) > len(sent):
@@ -45,24 +45,24 @@ def chat_events(model: ReferenceChat, asked: Body) -> Iterator[Body]:
     yield {"object": "chat.completion.chunk", "choices": [], "usage": _usage(prompt, tokens)}
 
 
-def tokenize(model: ReferenceChat, asked: Body) -> Body:
-    """The answer of POST /tokenize, with `content` as llama.cpp's server takes it."""
-    return {"tokens": model.encode(asked["content"])}
+def tokenize(model: ReferenceChat, request: Body) -> Body:
+    """POST /tokenize with `content`, as at llama.cpp's server."""
+    return {"tokens": model.encode(request["content"])}
 
 
-def embeddings(model: ReferenceEmbedding, asked: Body) -> Body:
-    """The answer of POST /v1/embeddings."""
-    given = asked["input"]
+def embeddings(model: ReferenceEmbedding, request: Body) -> Body:
+    """POST /v1/embeddings."""
+    given = request["input"]
     vectors, tokens = model.embed([given] if isinstance(given, str) else given)
     data = [
-        {"object": "embedding", "index": index, "embedding": _vector(vector, asked)}
+        {"object": "embedding", "index": index, "embedding": _vector(vector, request)}
         for index, vector in enumerate(vectors)
     ]
     return {"object": "list", "data": data, "usage": {"prompt_tokens": tokens}}
 
 
 def speech(model: ReferenceSpeech, fields: dict[str, Any], translate: bool) -> Body:
-    """The verbose_json answer of POST /v1/audio/transcriptions or translations."""
+    """POST /v1/audio/transcriptions or translations, as verbose_json."""
     text, seconds = model.transcribe(fields["file"], fields.get("language"), translate)
     return {"text": text, "duration": seconds, "segments": []}
 
@@ -72,15 +72,15 @@ def _chunk(delta: Body, finish_reason: str | None = None) -> Body:
     return {"object": "chat.completion.chunk", "choices": [choice]}
 
 
-def _max_tokens(asked: Body) -> int:
-    return int(asked.get("max_tokens") or DEFAULT_MAX_TOKENS)
+def _max_tokens(request: Body) -> int:
+    return int(request.get("max_tokens") or DEFAULT_MAX_TOKENS)
 
 
 def _usage(prompt: list[int], tokens: list[int]) -> Body:
     return {"prompt_tokens": len(prompt), "completion_tokens": len(tokens)}
 
 
-def _vector(vector: list[float], asked: Body) -> Any:
-    if asked.get("encoding_format") == "base64":
+def _vector(vector: list[float], request: Body) -> Any:
+    if request.get("encoding_format") == "base64":
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     return vector

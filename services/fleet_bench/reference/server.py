@@ -1,6 +1,6 @@
-"""An HTTP server on the loopback for one reference model, by the standard library alone.
+"""A loopback HTTP server for one reference model, with the standard library alone.
 
-Connections have threads of their own; the model works on one request at a time.
+Each connection has a thread; the model computes one request at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Set `model`, `name` and `lock` on a subclass (`serve` does)."""
+    """`model`, `name` and `lock` are set on a subclass."""
 
     protocol_version = "HTTP/1.1"
     model: Any
@@ -30,9 +30,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
-            self._answer({"object": "list", "data": [{"id": self.name, "object": "model"}]})
+            self._send_json({"object": "list", "data": [{"id": self.name, "object": "model"}]})
         else:
-            self._answer({"status": "ok"} if self.path == "/health" else None)
+            self._send_json({"status": "ok"} if self.path == "/health" else None)
 
     def do_POST(self) -> None:
         size = int(self.headers.get("content-length") or 0)
@@ -47,27 +47,27 @@ class Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError) as error:
             traceback.print_exc()
             self._error(400, f"{type(error).__name__}: {error}")
-        except OSError:  # the client has gone
+        except OSError:  # the client disconnected
             self.close_connection = True
 
     def _respond(self, raw: bytes) -> None:
         match self.path:
-            case "/v1/chat/completions" if (asked := json.loads(raw)).get("stream"):
-                self._stream(routes.chat_events(self.model, asked))
+            case "/v1/chat/completions" if (request := json.loads(raw)).get("stream"):
+                self._stream(routes.chat_events(self.model, request))
             case "/v1/chat/completions":
-                self._answer(routes.chat(self.model, json.loads(raw)))
+                self._send_json(routes.chat(self.model, json.loads(raw)))
             case "/v1/embeddings":
-                self._answer(routes.embeddings(self.model, json.loads(raw)))
+                self._send_json(routes.embeddings(self.model, json.loads(raw)))
             case "/tokenize":
-                self._answer(routes.tokenize(self.model, json.loads(raw)))
+                self._send_json(routes.tokenize(self.model, json.loads(raw)))
             case "/v1/audio/transcriptions" | "/v1/audio/translations":
                 given = form(self.headers["content-type"], raw)
                 translate = self.path.endswith("translations")
-                self._answer(routes.speech(self.model, given, translate))
+                self._send_json(routes.speech(self.model, given, translate))
             case _:
-                self._answer(None)
+                self._send_json(None)
 
-    def _answer(self, body: Any, status: int = 200) -> None:
+    def _send_json(self, body: Any, status: int = 200) -> None:
         if body is None:
             body, status = {"error": {"message": "no such path", "type": "not_found"}}, 404
         content = json.dumps(body).encode()
@@ -78,34 +78,34 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _error(self, status: int, message: str) -> None:
-        self._answer({"error": {"message": message, "type": "invalid_request_error"}}, status)
+        self._send_json({"error": {"message": message, "type": "invalid_request_error"}}, status)
 
     def _stream(self, events: Iterable[Any]) -> None:
-        pieces = (json.dumps(event).encode() for event in events)
+        chunks = (json.dumps(event).encode() for event in events)
         try:
-            first = next(iter(pieces))  # a bad request is still a plain 400
+            first = next(iter(chunks))  # a bad request still gets a plain 400
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
             self._event(first)
-            for piece in pieces:
-                self._event(piece)
+            for chunk in chunks:
+                self._event(chunk)
             self._event(b"[DONE]")
             self.wfile.write(b"0\r\n\r\n")
         finally:
-            pieces.close()
+            chunks.close()
 
     def _event(self, data: bytes) -> None:
         line = b"data: " + data + b"\n\n"
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (its name there)
-        """No line for each request."""
+        """Requests are not logged."""
 
 
 def form(content_type: str, raw: bytes) -> dict[str, Any]:
-    """Fields of a multipart body; `file` as bytes, the others as text."""
+    """Fields of a multipart body: `file` as bytes, the others as text."""
     head = f"content-type: {content_type}\r\n\r\n".encode()
     parsed = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + raw)
     fields: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def form(content_type: str, raw: bytes) -> dict[str, Any]:
 
 
 def serve(model: Any, name: str, port: int) -> ThreadingHTTPServer:
-    """A server of `model` on the loopback, bound and not yet running; port 0 takes a free one."""
+    """A server of `model`, bound and not yet running; port 0 picks a free one."""
     made = type("Bound", (Handler,), {"model": model, "name": name, "lock": threading.Lock()})
     server = ThreadingHTTPServer(("127.0.0.1", port), made)
     server.daemon_threads = True

@@ -1,16 +1,18 @@
-"""Speech by transformers' pipeline, or by faster-whisper's plain loop."""
+"""Transcription with transformers' pipeline or faster-whisper's sequential `transcribe`."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from fleet_bench.reference import checkpoint
-from fleet_bench.reference.recording import RATE, decode
+
+RATE = 16_000
 
 
 class TransformersSpeech:
-    """Whisper from safetensors; long recordings are read window after window, as Whisper does."""
+    """Whisper from safetensors; long recordings are transcribed window by window."""
 
     def __init__(self, path: Path, device: str, dtype: str) -> None:
         from transformers import pipeline
@@ -38,7 +40,7 @@ class TransformersSpeech:
 
 
 class FasterWhisperSpeech:
-    """A CTranslate2 folder; `int8` on a CPU and `float16` on CUDA where `dtype` is `auto`."""
+    """A CTranslate2 folder; `auto` is `int8` on a CPU and `float16` on CUDA."""
 
     def __init__(self, path: Path, device: str, dtype: str) -> None:
         import ctranslate2
@@ -61,3 +63,17 @@ class FasterWhisperSpeech:
         task = "translate" if translate else "transcribe"
         segments, _ = self._model.transcribe(samples, language=language, task=task)
         return "".join(segment.text for segment in segments), len(samples) / RATE
+
+
+def decode(recording: bytes) -> Any:
+    """Samples as float32 in -1 to 1, mono, 16 kHz, by PyAV (any format of FFmpeg)."""
+    import av
+    import numpy as np
+
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    chunks = []
+    with av.open(io.BytesIO(recording)) as container:
+        for frame in container.decode(audio=0):
+            chunks += [chunk.to_ndarray()[0] for chunk in resampler.resample(frame)]
+    chunks += [chunk.to_ndarray()[0] for chunk in resampler.resample(None)]
+    return np.concatenate(chunks).astype(np.float32) / 32768

@@ -1,1 +1,1 @@
-"""What local mode prints and logs."""
+"""Terminal output and log files of local mode."""

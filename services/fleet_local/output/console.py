@@ -1,4 +1,4 @@
-"""What `modelfleet up` says on its terminal, which may close while the fleet still runs."""
+"""The terminal output of `modelfleet up`; a terminal that closes does not end the fleet."""
 
 from __future__ import annotations
 
@@ -8,67 +8,68 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rich.console import Console, RenderableType
+from rich import console as rich_console
 from rich.text import Text
 
 from fleet_local.errors import StartError
 
 PLAIN_WIDTH = 400
-"""A pipe or file has no width to keep to; nothing is cut or wrapped there."""
+"""Columns of a pipe or file: wide enough that no table cell is cut or wrapped."""
 
 
-class Screen(Console):
-    """A console that falls silent when its reader is gone, where rich would end the process."""
+class RichConsole(rich_console.Console):
+    """A rich console that turns quiet on a broken pipe, where rich would end the process."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
-class Output:
-    """Prints plainly where nobody looks at a terminal, and never fails because of where it prints.
+class Console:
+    """Prints to stdout, without styles where it is not a terminal, and never raises OSError.
 
-    `name=text` pairs of the environment, such as NO_COLOR, are honoured by rich.
+    `rich` is the console underneath; it honours NO_COLOR and similar variables.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Screen(highlight=False)
-        if not self.console.is_terminal:
-            self.console.width = PLAIN_WIDTH
+    def __init__(self, rich: rich_console.Console | None = None) -> None:
+        self.rich = rich or RichConsole(highlight=False)
+        if not self.rich.is_terminal:
+            self.rich.width = PLAIN_WIDTH
 
     @property
     def is_terminal(self) -> bool:
-        return self.console.is_terminal
+        return self.rich.is_terminal
 
-    def say(self, what: RenderableType) -> None:
-        """Print it; a closed terminal or pipe is no reason to stop serving."""
-        with contextlib.suppress(OSError):
-            self.console.print(what, soft_wrap=isinstance(what, str | Text))
+    def print(self, what: rich_console.RenderableType) -> None:
+        """Print text or a table; text is never wrapped."""
+        with contextlib.suppress(OSError):  # a closed terminal must not end the fleet
+            self.rich.print(what, soft_wrap=isinstance(what, str | Text))
 
-    def tell(self, text: str) -> None:
-        """Print a line about a process, with the time."""
-        self.say(Text(f"{time.strftime('%H:%M:%S')} {text}"))
+    def log(self, text: str) -> None:
+        """Print a line with the time of day."""
+        self.print(Text(f"{time.strftime('%H:%M:%S')} {text}"))
 
-    def failure(self, error: StartError) -> None:
-        """Print why the fleet does not start: the last output, the reason, what to do."""
+    def print_error(self, error: StartError) -> None:
+        """Print the last output of the process at fault, the reason and the hint."""
         for line in error.output:
-            self.say(Text(f"  {line}", style="dim"))
-        self.say(Text.assemble(("modelfleet up: ", "bold red"), error.message))
+            self.print(Text(f"  {line}", style="dim"))
+        self.print(Text.assemble(("modelfleet up: ", "bold red"), error.message))
         if error.hint:
-            self.say(Text(error.hint))
+            self.print(Text(error.hint))
 
     @contextlib.contextmanager
-    def waiting(self, text: str) -> Iterator[None]:
-        """Show that something goes on: a spinner on a terminal, one line elsewhere."""
+    def status(self, text: str) -> Iterator[None]:
+        """A spinner with `text` during the block; one line where this is not a terminal."""
         if not self.is_terminal:
-            self.say(text)
+            self.print(text)
             yield
             return
-        with self.console.status(text):
+        with self.rich.status(text):
             yield
 
     def close(self) -> None:
-        """Write out what is left; where that fails, let the interpreter not try again."""
+        """Flush stdout."""
         try:
             sys.stdout.flush()
         except OSError:
+            # The interpreter flushes again at exit and would print a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

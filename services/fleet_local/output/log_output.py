@@ -1,6 +1,6 @@
-"""Where the lines of a process go: a file, or this terminal with the process's name before them.
+"""The log of a process: a file, or this terminal with a prefix on each line.
 
-Made by `fleet`, one for each process; it lives longer than the processes that write to it.
+One for each service; it outlives the processes that write to it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ FILE_BYTES = 64 * 1024 * 1024
 
 
 class LogOutput(Protocol):
-    """`open` gives the descriptor one process writes to; the caller closes it once it started."""
+    """Where the output of a service's processes goes."""
 
-    def open(self) -> int: ...
+    def open(self) -> int:
+        """A file descriptor for one process; the caller closes it after starting the process."""
+        ...
 
     def tail(self) -> list[str]:
         """The last lines, oldest first."""
 
     @property
     def place(self) -> str:
-        """Where to read more."""
+        """Where a user finds the log, for messages."""
 
     def trim(self) -> None:
-        """Keep what is stored bounded; called now and then."""
+        """Bound the size of what is stored."""
         ...
 
 
 class LogFile(LogOutput):
-    """A file; what the last fleet wrote there is kept beside it once, with `.1` in its name."""
+    """A file; the file of the previous fleet is kept as `<name>.1`."""
 
     def __init__(self, path: Path, most: int = FILE_BYTES) -> None:
         self.path = path
@@ -67,15 +69,16 @@ class LogFile(LogOutput):
         return str(self.path)
 
     def trim(self) -> None:
-        """Begin anew when the file is too long. Its writers append, so they go on at its start."""
+        """Move the content to `<name>.1` when the file is too long."""
         with contextlib.suppress(FileNotFoundError):
             if self.path.stat().st_size > self._most:
+                # Copied, not renamed: writers keep the file open, and append at its new end.
                 shutil.copyfile(self.path, self._old)
                 os.truncate(self.path, 0)
 
 
 class LogTerminal(LogOutput):
-    """This terminal; a thread for each process passes its lines on."""
+    """This terminal; a thread for each process copies its lines."""
 
     def __init__(self, name: str, colour: str, console: Console) -> None:
         self._prefix = (f"{name} | ", colour)
@@ -84,7 +87,7 @@ class LogTerminal(LogOutput):
 
     def open(self) -> int:
         reader, writer = os.pipe()
-        threading.Thread(target=self._pass_on, args=(reader,), daemon=True).start()
+        threading.Thread(target=self._copy_lines, args=(reader,), daemon=True).start()
         return writer
 
     def tail(self) -> list[str]:
@@ -97,7 +100,7 @@ class LogTerminal(LogOutput):
     def trim(self) -> None:
         """Nothing to do: only the last lines are kept."""
 
-    def _pass_on(self, reader: int) -> None:
+    def _copy_lines(self, reader: int) -> None:
         with os.fdopen(reader, "rb") as lines:
             while raw := lines.readline(LINE_BYTES):
                 line = raw.decode("utf-8", "replace").rstrip("\n")

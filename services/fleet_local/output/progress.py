@@ -1,4 +1,4 @@
-"""Draws how far downloads and conversions are: bars on a terminal, lines elsewhere."""
+"""Progress of downloads and conversions: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from fleet_local.output.console import Output
+from fleet_local.output.console import Console
 from fleet_prepare.stage import Report, Stage
 
 LINE_SECONDS = 5.0
@@ -26,8 +26,8 @@ MIB = 1024 * 1024
 PAST = {Stage.FETCHING: "fetched", Stage.CONVERTING: "converted"}
 
 
-class Shown(Protocol):
-    """Shows how far the weights of models are; a `Report` is called from the thread that works."""
+class ProgressDisplay(Protocol):
+    """Shows the progress of each model; a `Report` may be called from any thread."""
 
     def begin(self, model: str) -> Report: ...
 
@@ -35,21 +35,21 @@ class Shown(Protocol):
 
 
 @contextlib.contextmanager
-def drawing(voice: Output) -> Iterator[Shown]:
-    """What shows progress on the terminal or in the lines of `voice`."""
-    if not voice.is_terminal:
-        yield Lines(voice)
+def progress_display(console: Console) -> Iterator[ProgressDisplay]:
+    """Bars where `console` is a terminal, else lines."""
+    if not console.is_terminal:
+        yield Lines(console)
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
         TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=voice.console) as bars:
+    with Progress(*columns, console=console.rich) as bars:
         yield Bars(bars)
 
 
 class Bars:
-    """One bar for each model and stage; it stays when it is full."""
+    """One bar for each model and stage, kept when it is full."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -70,10 +70,10 @@ class Bars:
 
 
 class Lines:
-    """A line at the beginning and the end of each stage and every 5 seconds between."""
+    """A line at the start and the end of each stage, and every 5 seconds in between."""
 
-    def __init__(self, voice: Output, clock: Callable[[], float] = time.monotonic) -> None:
-        self._voice = voice
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
         self._clock = clock
         self._stages: dict[str, Stage] = {}
 
@@ -85,21 +85,21 @@ class Lines:
             if self._stages.get(model) is not stage:
                 self.end(model)
                 self._stages[model] = stage
-                self._voice.say(f"{stage.value} {model}")
+                self._console.print(f"{stage.value} {model}")
                 last = self._clock()
             elif self._clock() - last >= LINE_SECONDS:
                 last = self._clock()
-                self._voice.say(amount(stage, model, done, total))
+                self._console.print(amount(stage, model, done, total))
 
         return report
 
     def end(self, model: str) -> None:
         if (stage := self._stages.pop(model, None)) is not None:
-            self._voice.say(f"{PAST[stage]} {model}")
+            self._console.print(f"{PAST[stage]} {model}")
 
 
 def amount(stage: Stage, model: str, done: int, total: int | None) -> str:
-    """`fetching m: 12 of 98 MiB (12%)`, or without a total where it is not known."""
+    """`fetching m: 12 of 98 MiB (12%)`; without the total where it is unknown."""
     what = f"{stage.value} {model}"
     if not total:
         return f"{what}: {done / MIB:.0f} MiB"

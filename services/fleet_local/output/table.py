@@ -1,7 +1,4 @@
-"""The table `modelfleet up` prints once everything is ready, and the command to try next.
-
-Decisions are pure; `fleet` asks the servers and `voice` prints.
-"""
+"""The table of a fleet that `modelfleet up` prints, and a curl command to try next."""
 
 from __future__ import annotations
 
@@ -17,13 +14,15 @@ from fleet_contract.endpoints import main_path
 from fleet_contract.spec import ModelSpec, Task
 
 COLUMNS = ("model", "task", "engine", "address", "state", "seconds to ready")
-UNASKED = "not asked"
+UNKNOWN = "unknown"
 STOPPED = "stopped"
+FAILED = "failed"
+UNAVAILABLE = (STOPPED, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One server of a model; `seconds` is None where no process of ours was started."""
+    """One server of a model; `seconds` is None where no process was started here."""
 
     model: str
     task: Task
@@ -34,7 +33,7 @@ class Row:
     seconds: float | None
 
     def cells(self) -> tuple[str, ...]:
-        """The row's texts, in the order of COLUMNS."""
+        """The texts of the row, in the order of COLUMNS."""
         engine = f"{self.engine} ({self.reason})" if self.reason else self.engine
         seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
         return (self.model, self.task.value, engine, self.address, self.state, seconds)
@@ -43,16 +42,16 @@ class Row:
 def row(
     spec: ModelSpec, listed: Sequence[Mapping[str, Any]], address: str, seconds: float | None
 ) -> Row:
-    """The row of a model whose server answered `/v1/models` with `listed`."""
+    """The row of a model whose server lists `listed` at `/v1/models`."""
     entry = next((entry for entry in listed if entry.get("id") == spec.model), {})
     return Row(
         spec.model, spec.task, str(entry.get("engine") or spec.engine.value),
-        entry.get("engine_reason"), address, str(entry.get("state") or UNASKED), seconds,
+        entry.get("engine_reason"), address, str(entry.get("state") or UNKNOWN), seconds,
     )  # fmt: skip
 
 
 def render(rows: Sequence[Row], *, plain: bool) -> Table:
-    """The rows as one table, without lines and colours when `plain`."""
+    """The rows as a table; `plain` is without borders."""
     table = Table(box=None if plain else ROUNDED, pad_edge=not plain, header_style="bold")
     for name in COLUMNS:
         numbers = name == COLUMNS[-1]
@@ -66,8 +65,8 @@ def render(rows: Sequence[Row], *, plain: bool) -> Table:
 
 
 def next_command(rows: Sequence[Row], base: str) -> str:
-    """A curl command that gets an answer from the fleet's first chat model, or else its first."""
-    running = [one for one in rows if one.state != STOPPED] or rows
+    """A curl command for the first chat model that runs, else for the first model that does."""
+    running = [one for one in rows if one.state not in UNAVAILABLE] or rows
     first = next((one for one in running if one.task is Task.CHAT), running[0])
     address = f"{base}{main_path(first.task)}"
     if first.task is Task.SPEECH:

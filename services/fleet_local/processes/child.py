@@ -1,10 +1,10 @@
-"""Runs a module of ours in this process, which ends when the one that started it ends.
+"""Runs a module in this process, which ends when its parent process ends.
 
     python -m fleet_local.processes.child PARENT_PID LIFELINE_FD MODULE [ARGUMENT ...]
 
-Started by `process`, so that even a killed `modelfleet up` leaves no server behind. On Linux the
-kernel sends the signal (prctl(2), PR_SET_PDEATHSIG); elsewhere a thread waits for the end of the
-lifeline, a pipe whose other end only the parent holds.
+Even a killed `modelfleet up` then leaves no server behind. On Linux the kernel sends a signal
+(prctl(2), PR_SET_PDEATHSIG); elsewhere a thread reads the lifeline, a pipe whose other end only
+the parent has open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ORPHANED_STATUS = 4
 
 
 def main(argv: list[str]) -> None:
-    """Tie this process to its parent and become the module."""
+    """Tie this process to its parent and run the module."""
     parent, lifeline, module = int(argv[1]), int(argv[2]), argv[3]
     if sys.platform == "linux":
         die_by_signal(parent)

@@ -1,19 +1,19 @@
-"""What a process's end means, in words. Pure; called by `service`."""
+"""The exit status of a process as text and as the error of a failed start."""
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Sequence
 
-from fleet_contract.server_protocol import LOAD_FAILED_EVENT, LOAD_FAILED_STATUS
+from fleet_contract.server_protocol import LOAD_FAILED_STATUS
 from fleet_local.errors import StartError
+from fleet_local.processes.server_events import load_failure
 
 SHOWN_LINES = 12
 
 
-def ending(status: int) -> str:
-    """`ended with status 1` or `was killed by SIGKILL`, for a status as `wait` gives it."""
+def describe(status: int) -> str:
+    """`ended with status 1` or `was killed by SIGKILL`; a signal is a negative status."""
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -22,31 +22,16 @@ def ending(status: int) -> str:
         return f"was killed by signal {-status}"
 
 
-def start_failure(name: str, status: int, lines: Sequence[str], place: str) -> StartError:
-    """Why a process that never got ready ended."""
+def start_failure(name: str, status: int, lines: Sequence[str], log: str) -> StartError:
+    """The error of a process that ended before it was ready; `log` is where its log is."""
+    hint = f"Its log: {log}"
     if status == LOAD_FAILED_STATUS and (reason := load_failure(lines)):
-        return StartError(reason, f"Its log: {place}")
-    hint = f"Its log: {place}"
+        return StartError(reason, hint)
     if status == -signal.SIGKILL:
         hint = f"Probably the memory ran out: use smaller models or fewer. {hint}"
-    return StartError(f"{name} {ending(status)} before it was ready.", hint, last_lines(lines))
-
-
-def load_failure(lines: Sequence[str]) -> str | None:
-    """The message of the last `load_failed` event, of JSON or text lines."""
-    for line in reversed(lines):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            _, found, rest = line.partition(f" {LOAD_FAILED_EVENT} ")
-            if found:
-                return rest.partition("message=")[2] or rest
-            continue
-        if isinstance(event, dict) and event.get("event") == LOAD_FAILED_EVENT:
-            return str(event.get("message", "The model could not be loaded."))
-    return None
+    return StartError(f"{name} {describe(status)} before it was ready.", hint, last_lines(lines))
 
 
 def last_lines(lines: Sequence[str]) -> tuple[str, ...]:
-    """The end of a log, worth showing to somebody who has only that."""
+    """The last lines that are not blank."""
     return tuple(line for line in lines if line.strip())[-SHOWN_LINES:]

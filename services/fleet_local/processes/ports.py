@@ -1,4 +1,4 @@
-"""Which ports the router and the servers listen on. Called by `fleet` before anything starts."""
+"""The ports of the router and the servers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Collection
 from fleet_local.errors import StartError
 
 SERVER_PORTS = range(20000, 30000)
-"""Below the ranges Linux and macOS take outgoing ports from: a probe of a port where nobody listens
-yet must not get that very port for its own end."""
+"""Below the ephemeral ranges of Linux and macOS: a probe of a port on which no server listens yet
+must not get that same port as its source port and connect to itself."""
 LOOPBACK = "127.0.0.1"
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises StartError when the router could not listen there."""
+    """Raises StartError when the router cannot listen there."""
     try:
         _bind(host, port)
     except socket.gaierror as error:
@@ -33,7 +33,7 @@ def require_free(host: str, port: int) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+    """Whether a server can listen on this loopback port now."""
     try:
         _bind(LOOPBACK, port)
     except OSError:
@@ -42,9 +42,9 @@ def is_free(port: int) -> bool:
 
 
 def pick(taken: Collection[int] = ()) -> int:
-    """A free loopback port that is not in `taken`.
+    """A free loopback port that is not in `taken`. Raises StartError without any.
 
-    Somebody else may take it before our server does; whoever starts the server looks again.
+    Another process may take it before the server listens.
     """
     for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)):
         if port not in taken and is_free(port):
@@ -52,8 +52,8 @@ def pick(taken: Collection[int] = ()) -> int:
     raise StartError(f"No port between {SERVER_PORTS.start} and {SERVER_PORTS.stop} is free.")
 
 
-def shown_host(host: str) -> str:
-    """Where a client on this machine reaches a router that listens on `host`."""
+def client_host(host: str) -> str:
+    """The host for clients on this machine of a server that listens on `host`."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104  (compared, not listened on)
         return LOOPBACK
     return f"[{host}]" if ":" in host else host
@@ -63,7 +63,7 @@ def _bind(host: str, port: int) -> None:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, kind, protocol, _, address in found:
         with socket.socket(family, kind, protocol) as trial:
-            # As the servers do: what is left of closed connections does not count.
+            # As uvicorn does: connections in TIME_WAIT do not count.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -75,7 +75,7 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "another process listens there"
     if error.errno == errno.EACCES:
-        return "this port needs more rights than you have"
+        return "this port needs root rights"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have that address"
     return error.strerror or str(error)

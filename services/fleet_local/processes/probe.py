@@ -1,4 +1,4 @@
-"""Asks a process of the fleet over loopback how it is. Called by `service` and `fleet`."""
+"""Probes of the processes of a fleet over loopback: readiness, liveness, models."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import httpx
 
 from fleet_contract.names import PATH_LIVE, PATH_READY
 
-ASK_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 
 
 class Probe:
-    """Shares one client; proxies of the environment are for the outside, not for loopback."""
+    """One HTTP client for all probes; it ignores proxy variables, which are not for loopback."""
 
     def __init__(self) -> None:
-        self._client = httpx.AsyncClient(trust_env=False, timeout=ASK_SECONDS)
+        self._client = httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS)
 
     async def ready(self, base: str) -> bool:
-        """Whether it takes traffic."""
+        """Whether `/readyz` responds with 200."""
         return await self._status(f"{base}{PATH_READY}") == httpx.codes.OK
 
     async def live(self, base: str) -> bool | None:
-        """False when only a new process helps, None when it did not answer."""
+        """Whether `/livez` responds with 200; None without a response."""
         status = await self._status(f"{base}{PATH_LIVE}")
         return None if status is None else status == httpx.codes.OK
 
     async def models(self, base: str) -> list[dict[str, Any]]:
-        """What `/v1/models` lists; nothing when it does not answer."""
+        """The entries of `/v1/models`; empty without a usable response."""
         try:
-            answer = await self._client.get(f"{base}/v1/models")
-            listed: list[dict[str, Any]] = answer.json()["data"]
+            response = await self._client.get(f"{base}/v1/models")
+            listed: list[dict[str, Any]] = response.json()["data"]
         except (httpx.HTTPError, ValueError, KeyError):
             return []
         return listed

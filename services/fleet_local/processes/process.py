@@ -1,4 +1,4 @@
-"""One child process of a fleet: started, waited for, ended. Called by `service`."""
+"""A child process: started, waited for, ended with its descendants."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from collections.abc import Mapping, Sequence
 
 
 class Lifeline:
-    """A pipe whose writing end only this process holds: children see it end when we do."""
+    """A pipe whose write end only this process has open: children read its end when we end."""
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
 
     def close(self) -> None:
-        """Let go of both ends."""
+        """Close both ends."""
         os.close(self.reader)
         os.close(self._writer)
 
 
 class Process:
-    """A running child. It leads a session of its own: a terminal's Ctrl-C reaches only us."""
+    """A running child, in its own session: Ctrl-C of a terminal signals only this process."""
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self._child = child
@@ -38,9 +38,10 @@ class Process:
         output: int,
         lifeline: Lifeline,
     ) -> Process:
-        """`python -m module arguments`, its output going to `output`, tied to our life.
+        """Run `python -m module arguments` with stdout and stderr on the descriptor `output`.
 
-        Must be called on the main thread, whose end the kernel would take for ours.
+        Call it on the main thread: PR_SET_PDEATHSIG signals the child when the thread that started
+        it ends, not the process.
         """
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "fleet_local.processes.child",
@@ -61,20 +62,20 @@ class Process:
 
     @property
     def end(self) -> asyncio.Future[int]:
-        """Done when it ended."""
+        """Done when the process has ended."""
         return self._ended
 
     async def ended(self, within: float | None = None) -> bool:
-        """Wait until it ended, for at most `within` seconds; whether it did."""
+        """Wait at most `within` seconds for its end; whether it has ended."""
         await asyncio.wait((self._ended,), timeout=within)
         return self._ended.done()
 
     def terminate(self) -> None:
-        """Ask it to finish what it does and to end."""
+        """Send SIGTERM: finish running requests, then end."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it now, with whatever it started."""
+        """Send SIGKILL to the process and its descendants."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -83,7 +84,7 @@ class Process:
                 os.killpg(self.pid, number)
 
     async def stop(self, grace: float) -> None:
-        """Terminate it, and kill it when it still runs after `grace` seconds."""
+        """Terminate it, and kill it if it still runs after `grace` seconds."""
         self.terminate()
         try:
             if not await self.ended(grace):

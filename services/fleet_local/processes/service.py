@@ -1,4 +1,4 @@
-"""A process that is kept running: started until ready, watched, started again. Used by `fleet`."""
+"""A process that is kept running: started, probed until ready, watched, restarted with backoff."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fleet_contract.server_protocol import LOAD_FAILED_STATUS
 from fleet_local.errors import StartError
 from fleet_local.output.log_output import LogOutput
 from fleet_local.processes import exit_status, ports
-from fleet_local.processes.backoff import Backoff
 from fleet_local.processes.probe import Probe
 from fleet_local.processes.process import Lifeline, Process
+from fleet_local.processes.server_events import load_failure
 
 READY_POLL = 0.05
 LIVE_POLL = 2.0
 SILENT_PROBES = 12
-"""Probes in a row without an answer after which a process is taken for hung: a minute or more."""
+"""Probes without a response in a row after which a process counts as hung: a minute or more."""
 START_SECONDS = 1800.0
 PORT_TRIES = 5
+FIRST_SECONDS = 0.5
+MOST_SECONDS = 30.0
+STEADY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start it: `python -m module --host HOST --port PORT arguments`."""
+    """How to start a process: `python -m module --host HOST --port PORT arguments`.
+
+    `port` is the port it must listen on; None for any that is free.
+    """
 
     name: str
     module: str
@@ -33,74 +40,99 @@ class Launch:
     environ: Mapping[str, str]
     arguments: tuple[str, ...] = ()
     port: int | None = None
-    """The port it must have; None for any that is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The wait before a restart; `failures` counts those in a row since the last steady run."""
+
+    failures: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """0.5 s after the first failure, doubled with each further one, at most 30 s."""
+        return min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(max(self.failures - 1, 0), 16))
+
+    def after(self, ready_seconds: float) -> Backoff:
+        """The next one, after a process that was ready for `ready_seconds` (0 if it never was)."""
+        return Backoff(1 if ready_seconds >= STEADY_SECONDS else self.failures + 1)
 
 
 class Service:
-    """`announce` hears in words of every fall and return, `moved` of every new port."""
+    """One process of a fleet; `start` it once, then `keep` it running.
+
+    `report` gets a line of text for each failure and recovery, `port_changed` is called after each
+    change of `port`.
+    """
 
     def __init__(
         self,
         launch: Launch,
-        sink: LogOutput,
+        log: LogOutput,
         probe: Probe,
         lifeline: Lifeline,
         port: int,
         *,
-        announce: Callable[[str], None],
-        moved: Callable[[], None] = lambda: None,
+        report: Callable[[str], None],
+        port_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = launch.name
         self.port = port
+        self.log = log
         self.seconds_to_ready = 0.0
         self._launch = launch
-        self._sink = sink
         self._probe = probe
         self._lifeline = lifeline
-        self._announce = announce
-        self._moved = moved
+        self._report = report
+        self._port_changed = port_changed
         self._process: Process | None = None
         self._ready_at: float | None = None
         self._backoff = Backoff()
 
     @property
     def base(self) -> str:
-        """Where this machine reaches it."""
-        return f"http://{ports.shown_host(self._launch.host)}:{self.port}"
+        """The base address for clients on this machine."""
+        return f"http://{ports.client_host(self._launch.host)}:{self.port}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process was ready and has not ended since."""
+        return self._ready_at is not None
 
     async def start(self) -> None:
-        """Start the process and wait until it is ready. Raises StartError with the reason."""
+        """Start the process and wait until it is ready. Raises StartError; it has ended then."""
         for _ in range(PORT_TRIES):
             process = await self._spawn()
             if await self._until_ready(process):
                 return
             if self._launch.port is not None or ports.is_free(self.port):
                 break
-            self._move()  # somebody took the port between our look and the server's
-        assert process.status is not None  # noqa: S101  (it ended)
-        raise exit_status.start_failure(
-            self.name, process.status, self._sink.tail(), self._sink.place
-        )
+            self._change_port()  # another process took the port after it was chosen
+        raise self._start_failure(process)
 
     async def keep(self) -> None:
-        """Start it again whenever it goes down, for ever."""
+        """Restart the process whenever it ends, for ever. A failed `start` is retried, too."""
+        last_report = ""
         while True:
             reason = await self._until_down()
             uptime = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
             self._backoff = self._backoff.after(uptime)
             self._ready_at = None
             wait = self._backoff.seconds
-            self._announce(f"{self.name} {reason}; it is started again in {wait:g} s")
+            # A permanent failure repeats itself at the longest wait: report it once.
+            if (text := f"{self.name} {reason}; restarting in {wait:g} s") != last_report:
+                self._report(text)
+                last_report = text
             await asyncio.sleep(wait)
             if self._launch.port is None and not ports.is_free(self.port):
-                self._move()
+                self._change_port()
             process = await self._spawn()
             try:
                 if await self._until_ready(process):
-                    self._announce(f"{self.name} is ready after {self.seconds_to_ready:.1f} s")
+                    self._report(f"{self.name} is ready after {self.seconds_to_ready:.1f} s")
+                    last_report = ""
             except StartError as error:
-                self._announce(error.message)
-                process.kill()
+                self._report(error.message)
 
     async def stop(self, grace: float) -> None:
         """End the process, by force after `grace` seconds."""
@@ -114,7 +146,7 @@ class Service:
 
     async def _spawn(self) -> Process:
         launch = self._launch
-        output = self._sink.open()
+        output = self.log.open()
         try:
             self._process = await Process.start(
                 launch.module,
@@ -126,41 +158,50 @@ class Service:
         return self._process
 
     async def _until_ready(self, process: Process) -> bool:
-        """False when it ended instead. Raises StartError when it is neither for half an hour."""
+        """False when the process ended instead. Raises StartError after half an hour."""
         started = time.monotonic()
         while not await process.ended(READY_POLL):
-            asking = asyncio.ensure_future(self._probe.ready(self.base))
-            # Whoever holds the port may never answer; our process's end must not wait for that.
-            await asyncio.wait((asking, process.end), return_when=asyncio.FIRST_COMPLETED)
-            if not asking.done():
-                asking.cancel()
-            elif asking.result():
+            probing = asyncio.ensure_future(self._probe.ready(self.base))
+            # Another process may hold the port and never respond: do not wait for the probe alone.
+            await asyncio.wait((probing, process.end), return_when=asyncio.FIRST_COMPLETED)
+            if not probing.done():
+                probing.cancel()
+            elif probing.result():
                 self._ready_at = time.monotonic()
                 self.seconds_to_ready = self._ready_at - started
                 return True
             if time.monotonic() - started > START_SECONDS:
+                process.kill()
+                await process.ended()
                 raise StartError(
                     f"{self.name} is not ready after {START_SECONDS:g} seconds.",
-                    f"Its log: {self._sink.place}", exit_status.last_lines(self._sink.tail()),
+                    f"Its log: {self.log.place}", exit_status.last_lines(self.log.tail()),
                 )  # fmt: skip
         return False
 
     async def _until_down(self) -> str:
-        """Watch the process until it ended or is of no more use; then it has ended. Says why."""
+        """Wait until the process has ended, killing it when it is unhealthy; the reason."""
         process = self._process
-        assert process is not None  # noqa: S101  (started before it is kept)
+        assert process is not None  # noqa: S101  (`start` comes before `keep`)
         silent = 0
         while not await process.ended(LIVE_POLL):
-            self._sink.trim()
+            self.log.trim()
             live = await self._probe.live(self.base)
             silent = silent + 1 if live is None else 0
             if live is False or silent >= SILENT_PROBES:
                 process.kill()
                 await process.ended()
-                return "is not healthy" if live is False else "does not answer any more"
-        assert process.status is not None  # noqa: S101  (it ended)
-        return exit_status.ending(process.status)
+                return "is not healthy" if live is False else "does not respond"
+        assert process.status is not None  # noqa: S101  (it has ended)
+        reason = load_failure(self.log.tail())
+        if process.status == LOAD_FAILED_STATUS and reason is not None:
+            return f"failed to load: {reason.rstrip('.')}"
+        return exit_status.describe(process.status)
 
-    def _move(self) -> None:
+    def _start_failure(self, process: Process) -> StartError:
+        assert process.status is not None  # noqa: S101  (it has ended)
+        return exit_status.start_failure(self.name, process.status, self.log.tail(), self.log.place)
+
+    def _change_port(self) -> None:
         self.port = ports.pick()
-        self._moved()
+        self._port_changed()

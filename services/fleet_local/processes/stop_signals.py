@@ -1,4 +1,4 @@
-"""The signals that end a fleet: the first asks, a second Ctrl-C insists. Used by `fleet`."""
+"""The signals that end a fleet: the first stops it, a second Ctrl-C kills it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """`asked` is set by Ctrl-C, SIGTERM or the closing of the terminal.
+    """`stopping` is set by Ctrl-C, SIGTERM or SIGHUP; `force` is called at a second Ctrl-C.
 
-    Only a second Ctrl-C insists: a child of `make` may get one SIGTERM twice.
+    A second SIGTERM is ignored: a child of `make` may get the same one twice.
     """
 
-    def __init__(self, insist: Callable[[], None]) -> None:
-        self.asked = asyncio.Event()
-        self._insist = insist
+    def __init__(self, force: Callable[[], None]) -> None:
+        self.stopping = asyncio.Event()
+        self._force = force
 
     def install(self) -> None:
-        """Listen, on the running event loop; nohup's wish to outlive the terminal is kept."""
+        """Add handlers to the running event loop; a SIGHUP that nohup ignores stays ignored."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
                 continue
-            loop.add_signal_handler(number, self._heard, number)
+            loop.add_signal_handler(number, self._received, number)
 
-    def _heard(self, number: int) -> None:
-        if self.asked.is_set() and number == signal.SIGINT:
-            self._insist()
-        self.asked.set()
+    def _received(self, number: int) -> None:
+        if self.stopping.is_set() and number == signal.SIGINT:
+            self._force()
+        self.stopping.set()

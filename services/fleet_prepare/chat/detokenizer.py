@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from openvino import opset15 as op
 from openvino.utils.node_factory import NodeFactory
 
+from fleet_contract.installation import install_command
 from fleet_prepare.chat.vocabulary import Vocabulary
 from fleet_weights.errors import WeightsError
 
@@ -69,7 +70,8 @@ def _extension() -> Path:
             if path.suffix in (".so", ".dylib", ".dll"):
                 return path
     raise WeightsError(
-        "The OpenVINO Tokenizers extension is not installed.", "`pip install modelfleet[server]`"
+        "The OpenVINO Tokenizers extension is not installed.",
+        f"Install it with `{install_command('server')}`.",
     )
 
 

@@ -21,6 +21,7 @@ from fleet_contract import launch as contract
 from fleet_contract.server_protocol import (
     LOAD_FAILED_EVENT,
     LOAD_FAILED_STATUS,
+    SETTING_IGNORED_EVENT,
     ServerPhase,
     StartStage,
 )
@@ -83,7 +84,7 @@ def _parts(
 ) -> tuple[ServerState, Launcher]:
     spec = contract.decode(environ)
     for name, reason in without_effect(spec, environ).items():
-        event(logger, "setting_ignored", level=logging.WARNING, setting=name, reason=reason)
+        event(logger, SETTING_IGNORED_EVENT, level=logging.WARNING, setting=name, reason=reason)
     state = ServerState(spec, WORKERS)
     weights = WeightsStage(spec, Store.of(environ), environ)
     # Only the download may use it: from here on nothing in this process can pass it on.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleet_contract.installation import install_command
 from fleet_contract.spec import ModelSpec, Task
 from fleet_prepare.choose import Choice
 from fleet_server.load_error import LoadError
@@ -70,9 +71,10 @@ def _factory(choice: Choice) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
+        extra = "torch" if choice.engine.value == "torch" else "server"
         raise LoadError(
             f"The {choice.engine.value} engine cannot be imported: {error}.",
-            f"`pip install modelfleet[{'torch' if choice.engine.value == 'torch' else 'server'}]`",
+            f"Install it with `{install_command(extra)}`.",
         ) from error
     except AttributeError as error:
         raise LoadError(f"{choice.factory} does not exist: {error}.") from error

@@ -1,1 +1,1 @@
-"""Repositories of the hub: listing, choice of files, caches of other tools."""
+"""Repositories of the Hugging Face hub: listing, choice of files, caches."""

@@ -1,7 +1,7 @@
-"""Finds whole models in caches that other tools of the hub keep: nothing is downloaded twice.
+"""Finds complete models in caches of huggingface_hub, so that they are not downloaded again.
 
-Layout: huggingface.co/docs/huggingface_hub/guides/manage-cache. Simple Inference Server keeps the
-same layout in its folder `models`. Only read, never written.
+Layout: huggingface.co/docs/huggingface_hub/guides/manage-cache; the folder `models` of Simple
+Inference Server has it too. The caches are only read.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from fleet_weights.hub.snapshot import is_complete
 
 
 def folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where the hub's own library keeps its cache: HF_HUB_CACHE, else `hub` in HF_HOME, else in
-    `huggingface` of the user's cache folder."""
+    """The cache folder of huggingface_hub: HF_HUB_CACHE, else `hub` in HF_HOME, else the default in
+    the cache folder of the user."""
     named = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
     if named:
         return (Path(named).expanduser(),)
@@ -29,8 +29,8 @@ def folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def find(spec: ModelSpec, caches: tuple[Path, ...]) -> Path | None:
-    """The first complete snapshot of the spec's repository and revision, or the file or folder of
-    it that `source` names."""
+    """The first complete snapshot of the spec's repository and revision, or the part of it that
+    `source` names."""
     if spec.source is None or spec.weights or spec.sha256 is not None:
         return None
     address = parse(spec.source)
@@ -39,7 +39,7 @@ def find(spec: ModelSpec, caches: tuple[Path, ...]) -> Path | None:
     for cache in caches:
         try:
             found = _in(cache, address)
-        except OSError:  # a folder of somebody else
+        except OSError:  # a folder of another user
             continue
         if found is not None:
             return found
@@ -47,7 +47,7 @@ def find(spec: ModelSpec, caches: tuple[Path, ...]) -> Path | None:
 
 
 def is_inside(path: Path) -> bool:
-    """Whether a file or folder lies in a snapshot of such a cache."""
+    """Whether a path is in a snapshot of such a cache."""
     return any(
         parent.name == "snapshots" and parent.parent.name.startswith("models--")
         for parent in path.absolute().parents

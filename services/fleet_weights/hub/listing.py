@@ -1,4 +1,4 @@
-"""What a repository of the hub holds, and its small JSON documents, before weights are fetched."""
+"""Lists a repository of the hub and reads its small JSON documents, before any weights."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from fleet_weights.errors import WeightsError
 from fleet_weights.hub import repository
 from fleet_weights.hub.selection import choose
 from fleet_weights.transfer.download import Downloader
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 Wanted = Callable[[frozenset[str], Mapping[str, Any]], list[str]]
-"""From all names and the documents read so far to the documents to read next; none ends it."""
+"""From all names and the documents read so far to the names of those to read next."""
 
 MAX_DOCUMENTS = 64
 
 
-def look(
+def list_repository(
     address: Hub,
     wanted: Wanted,
     environ: Mapping[str, str],
     *,
     stop: threading.Event | None = None,
-    patience: RetryPolicy = RETRY_POLICY,
+    retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> tuple[frozenset[str], dict[str, Any]]:
-    """Names of the files below the address, and the parsed documents `wanted` asked for.
+    """Names of the files below the address, and the parsed documents chosen by `wanted`.
 
-    Raises WeightsError: where the hub refuses, and where the repository holds no weights that may
-    be loaded. `environ` holds HF_TOKEN, HF_ENDPOINT and proxies.
+    `environ` has HF_TOKEN, HF_ENDPOINT and proxies. Raises WeightsError where the hub refuses the
+    request or the repository has no weights in a supported format.
     """
     documents: dict[str, Any] = {}
-    with Downloader(environ, ProgressMeter(None, stop), patience) as downloader:
+    with Downloader(environ, ProgressTracker(None, stop), retry_policy) as downloader:
         commit, entries = repository.read(
             downloader.json(repository.listing_url(address, downloader)), address
         )
@@ -47,7 +47,7 @@ def look(
         while missing := wanted(names, documents):
             for name in missing:
                 if len(documents) >= MAX_DOCUMENTS:
-                    raise WeightsError(f"hf://{address.repo} names too many modules.")
+                    raise WeightsError(f"hf://{address.repo} has too many modules.")
                 documents[name] = downloader.json(
                     f"{downloader.web.endpoint}/{quote(address.repo)}/resolve/"
                     f"{quote(commit, safe='')}/{quote(prefix + name)}"

@@ -1,9 +1,9 @@
-"""Which other files an ONNX graph keeps its tensors in.
+"""The external data files of an ONNX graph.
 
 Format: github.com/onnx/onnx/blob/main/onnx/onnx.proto (`TensorProto.external_data`) and
-docs/ExternalData.md beside it. Walked field by field over the mapped file, so that tensors stored
-in the graph itself are skipped unread; exporters put external data behind initialisers and behind
-the attributes of nodes (`Constant_7_attr__value` of BAAI/bge-m3).
+docs/ExternalData.md. The mapped file is parsed field by field, which skips tensors inside the graph
+without reading them. Exporters use external data for initialisers and for attributes of nodes
+(`Constant_7_attr__value` of BAAI/bge-m3).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from fleet_weights.allowed import PICKLE_SUFFIXES
 from fleet_weights.errors import WeightsError
 
 MAX_FILES = 2000
-"""Exporters without a file name of their own write one file for each tensor."""
+"""Some exporters write one file for each tensor."""
 MAX_DEPTH = 32
-"""Nested messages: graphs lie in the attributes of nodes of graphs."""
+"""Of nested messages: attributes of nodes may contain graphs."""
 MAX_FIELDS = 5_000_000
 MAX_NAME_BYTES = 255
 
@@ -32,16 +32,16 @@ MESSAGES: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }
-"""Field numbers that lead to a tensor, by message."""
+"""Fields on the way to a tensor, by message."""
 KEY, VALUE = 1, 2
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def external_files(path: Path) -> list[str]:
-    """Names of the files beside the graph at `path` that hold its tensors, each once.
+    """Names of the files with tensors of the graph at `path`, in the same folder and without
+    duplicates.
 
-    Raises WeightsError when it is no ONNX file, or names a file that lies elsewhere or is no tensor
-    data.
+    Raises WeightsError for an invalid ONNX file, and for names in other folders or of pickles.
     """
     names: dict[str, None] = {}
     try:
@@ -51,7 +51,7 @@ def external_files(path: Path) -> list[str]:
                 if len(names) > MAX_FILES:
                     raise WeightsError(f"{path.name} names more than {MAX_FILES} files.")
     except ValueError as error:
-        raise WeightsError(f"{path.name} is not a whole ONNX file: {error}.") from error
+        raise WeightsError(f"{path.name} is not a valid ONNX file: {error}.") from error
     return list(names)
 
 
@@ -121,7 +121,7 @@ class _Walk:
         value = 0
         for shift in range(0, 70, 7):
             if at >= end:
-                raise ValueError(f"a number breaks off at byte {at}")
+                raise ValueError(f"a number is truncated at byte {at}")
             byte = self._raw[at]
             at += 1
             value |= (byte & 127) << shift
@@ -131,17 +131,17 @@ class _Walk:
 
 
 def _checked(name: str, graph: str) -> str:
-    """A location as given, if it is the plain name of a file that may be fetched."""
+    """A location, if it is the plain name of a file that may be fetched. Raises WeightsError."""
     plain = name.removeprefix("./")
     pure = PurePosixPath(plain)
     if len(pure.parts) != 1 or plain.startswith(".") or any(each in plain for each in "\\:\0"):
         raise WeightsError(
-            f"{graph} keeps tensors in {name!r}, which is not a file beside it.",
+            f"{graph} keeps tensors in {name!r}, which is not in the same folder.",
             "Export the model with its external data in the folder of the graph.",
         )
     if pure.suffix in PICKLE_SUFFIXES:
         raise WeightsError(
-            f"{graph} keeps tensors in {name!r}, which has the name of a pickle.",
+            f"{graph} keeps tensors in {name!r}, which has the suffix of a pickle.",
             "Export the model with external data under another name, such as model.onnx_data.",
         )
     return plain

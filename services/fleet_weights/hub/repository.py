@@ -1,7 +1,7 @@
-"""Lists a repository of the hub and says which of its files make up the model.
+"""The files of a model in a repository of the hub, with sizes and checksums.
 
 API: huggingface.co/docs/hub/api (GET /api/models/<repo>/revision/<revision>?blobs=true). A branch
-is turned into its commit first, so that all files are of one version.
+is resolved to its commit first, so that all files are of one version.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub.onnx_data import external_files
 from fleet_weights.hub.selection import Kind, choose
-from fleet_weights.plan import File, Piece
+from fleet_weights.plan import File, FilePart
 
 if TYPE_CHECKING:
     from fleet_weights.transfer.download import Downloader
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of a repository; large files have a `sha256`, small ones git's `blob` id."""
+    """A file of a repository; large files have a `sha256`, small ones git's `blob` id."""
 
     path: str
     size: int | None
@@ -36,7 +36,7 @@ class Entry:
 
 
 def listing_url(address: Hub, downloader: Downloader) -> str:
-    """Where the hub lists the repository at the address's revision."""
+    """The URL that lists the files of the repository at the revision."""
     repo, revision = quote(address.repo), quote(address.revision, safe="")
     return f"{downloader.web.endpoint}/api/models/{repo}/revision/{revision}?blobs=true"
 
@@ -45,14 +45,13 @@ def files(
     address: Hub,
     downloader: Downloader,
     sha256: str | None,
-    parts: Path | None = None,
+    parts_folder: Path | None = None,
     kind: Kind | None = None,
 ) -> list[File]:
-    """What to download for `address`. Raises WeightsError.
+    """The files to download for `address`. Raises WeightsError.
 
-    `sha256` is the spec's own, for an address of one file; `kind` is the format of weights to take.
-    With `parts`, the folder of downloads, ONNX graphs are brought there first, and the files they
-    keep their tensors in are listed too.
+    `sha256` is that of the spec, for an address of one file; `kind` is the format to take. With
+    `parts_folder`, ONNX graphs are downloaded there first, and their external data is included.
     """
     endpoint, repo = downloader.web.endpoint, quote(address.repo)
     listing = downloader.json(listing_url(address, downloader))
@@ -61,39 +60,39 @@ def files(
     def made(entry: Entry) -> File:
         url = f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}/{quote(entry.path)}"
         blob = entry.blob if entry.sha256 is None else None
-        piece = Piece(Web(url), sha256 or entry.sha256, entry.size, blob, token=True)
-        return File(_inside(entry.path, address.path), (piece,), sha256)
+        file_part = FilePart(Web(url), sha256 or entry.sha256, entry.size, blob, token=True)
+        return File(_inside(entry.path, address.path), (file_part,), sha256)
 
     wanted = {entry.path: made(entry) for entry in _wanted(address, entries, sha256, kind)}
-    if parts is not None and address.path not in entries:
+    if parts_folder is not None and address.path not in entries:
         for path in [path for path in wanted if path.endswith(".onnx")]:
-            graph = downloader.get(wanted[path].pieces[0], parts)
+            graph = downloader.get(wanted[path].parts[0], parts_folder)
             for entry in _external(path, graph, entries, address):
                 wanted.setdefault(entry.path, made(entry))
     return list(wanted.values())
 
 
 def _external(path: str, graph: Path, entries: dict[str, Entry], address: Hub) -> list[Entry]:
-    """The files that the graph at `path` of the repository keeps its tensors in."""
-    beside = path.rpartition("/")[0]
-    named = [f"{beside}/{name}" if beside else name for name in external_files(graph)]
+    """The external data files of the graph at `path` of the repository."""
+    folder = path.rpartition("/")[0]
+    named = [f"{folder}/{name}" if folder else name for name in external_files(graph)]
     missing = [name for name in named if name not in entries]
     if missing:
         raise WeightsError(
-            f"hf://{address.repo} does not hold {missing[0]}, in which {path} keeps tensors.",
+            f"hf://{address.repo} does not hold {missing[0]}, which has tensors of {path}.",
             "The repository is incomplete; name another revision.",
         )
     return [entries[name] for name in named]
 
 
 def read(listing: Any, address: Hub) -> tuple[str, dict[str, Entry]]:
-    """Commit and entries of the hub's answer, or WeightsError when it is not one."""
+    """Commit and entries of the hub's listing. Raises WeightsError for anything else."""
     try:
         commit = str(listing.get("sha") or address.revision)
         entries = [_entry(raw, address) for raw in listing["siblings"]]
     except (AttributeError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"The listing of hf://{address.repo} is not what a hub answers.", "Check HF_ENDPOINT."
+            f"The response for hf://{address.repo} is not a listing of a hub.", "Check HF_ENDPOINT."
         ) from error
     return commit, {entry.path: entry for entry in entries}
 
@@ -117,7 +116,7 @@ def _wanted(
         return [entries[address.path]]
     if sha256 is not None:
         raise WeightsError(
-            f"hf://{address.repo} with a sha256 must name one file: {address.path!r} is none."
+            f"hf://{address.repo} with a sha256 must name one file, not {address.path!r}."
         )
     prefix = f"{address.path}/" if address.path else ""
     inside = [path.removeprefix(prefix) for path in entries if path.startswith(prefix)]

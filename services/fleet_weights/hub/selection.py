@@ -1,7 +1,7 @@
-"""Which files of a repository make up the model: one set of weights and what describes them.
+"""Chooses the files of a repository to download: one set of weights, configuration, tokenizer.
 
-Repositories hold the same weights in many formats; the order of preference is safetensors,
-CTranslate2, OpenVINO IR, ONNX, GGUF. Pure.
+Repositories may have the same weights in several formats; the order of preference is safetensors,
+CTranslate2, OpenVINO IR, ONNX, GGUF.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fleet_weights.errors import WeightsError
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf", ".onnx", ".onnx_data", ".bin", ".xml"})
 SKIPPED_FOLDERS = frozenset({"original", "onnx", "openvino", "coreml", "runs", "imgs", "assets"})
 PICKLE_HINT = (
-    "Its weights are pickles, which may run code when they are loaded. Name a revision with "
+    "Its weights are pickles, which can run code when they are loaded. Use a revision with "
     "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the model "
     "as docs/adding-a-model.md shows and name it with file://."
 )
@@ -36,9 +36,9 @@ class Kind(StrEnum):
 
 
 def choose(paths: Collection[str], where: str, kind: Kind | None = None) -> list[str]:
-    """Paths to download, in the listing's order: the weights of `kind`, or of the first kind found.
+    """Paths to download, in the order of `paths`: weights of `kind`, by default the first found.
 
-    Raises WeightsError when none are weights.
+    Raises WeightsError without any, and for several GGUF files.
     """
     allowed = [path for path in paths if is_allowed(path, paths)]
     weights = _weights(allowed, kind)
@@ -62,7 +62,7 @@ def _weights(paths: list[str], kind: Kind | None) -> list[str]:
 
 
 def _safetensors(paths: list[str]) -> list[str]:
-    """The root's set (one file, or shards) with those of sentence-transformers' modules below."""
+    """The file or shards in the root, and the files of sentence-transformers' modules."""
     found = [
         path
         for path in paths
@@ -74,7 +74,7 @@ def _safetensors(paths: list[str]) -> list[str]:
     root = [path for path in found if "/" not in path]
     if not root:
         return []
-    # A repository that holds both a whole file and shards holds the same weights twice.
+    # A repository with both a whole file and shards has the same weights twice.
     return [path for path in found if not (whole and "/" not in path and _SHARD.search(path))]
 
 
@@ -118,7 +118,7 @@ KINDS: Mapping[Kind, Callable[[list[str]], list[str]]] = {
 
 
 def _describes(path: str, weights: list[str]) -> bool:
-    """Configuration and tokenizer files, of the root, of modules and beside the weights."""
+    """Whether a file is configuration or tokenizer, in the root, a module or with the weights."""
     pure = PurePosixPath(path)
     if pure.suffix in WEIGHT_SUFFIXES:
         return False
@@ -133,6 +133,6 @@ def _folder(path: str) -> str:
 def _why(paths: Collection[str]) -> str:
     pickles = [path for path in paths if PurePosixPath(path).suffix in PICKLE_SUFFIXES]
     if not pickles:
-        return "It loads safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2 files."
+        return "Supported are safetensors, GGUF, ONNX, OpenVINO IR and CTranslate2."
     shown = next((path for path in pickles if "model" in path), pickles[0])
     return f"It holds pickles only ({shown}). {PICKLE_HINT}"

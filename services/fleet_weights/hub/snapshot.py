@@ -1,7 +1,7 @@
-"""Whether a folder holds everything that would be downloaded of its repository to load the model.
+"""Checks whether a snapshot of a hub cache has all files that are needed to load the model.
 
-A snapshot of the hub's cache may be a part of a repository: somebody fetched its tokenizer, or left
-formats out. Each file is there only when it is whole.
+It may have only a part of the repository, such as the tokenizer or one format. A file that exists
+is complete.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ TOKENIZERS = frozenset(
      "openvino_tokenizer.xml"}
 )  # fmt: skip
 LARGEST_GRAPH = 64 << 20
-"""Bytes of an ONNX file up to which it may keep its tensors elsewhere: a larger one holds them."""
+"""Bytes up to which an ONNX file is searched for external data; a larger one holds its tensors."""
 _LOCATION = re.compile(rb"\x0a\x08location\x12(.)", re.DOTALL)
 """The key of `TensorProto.external_data` in onnx.proto, and the length of its value."""
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the weights `hub_files` would choose are there with all their parts, configuration
-    and tokenizer."""
+    """Whether weights, with all shards and external data, configuration and tokenizer exist."""
     names = frozenset(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
@@ -58,7 +57,7 @@ def _has_shards(folder: Path, names: Collection[str]) -> bool:
 
 
 def _has_modules(folder: Path, names: Collection[str]) -> bool:
-    """Whether the dense layers that modules.json of sentence-transformers lists are there."""
+    """Whether the dense layers in modules.json of sentence-transformers exist."""
     if "modules.json" not in names:
         return True
     modules = _json(folder / "modules.json")
@@ -70,7 +69,7 @@ def _has_modules(folder: Path, names: Collection[str]) -> bool:
 
 
 def _has_tensors(graph: Path) -> bool:
-    """Whether the files that an ONNX graph keeps tensors in lie beside it."""
+    """Whether the external data files of an ONNX graph exist."""
     size = graph.stat().st_size
     if not 0 < size <= LARGEST_GRAPH:
         return size > 0

@@ -1,10 +1,8 @@
-"""Downloads one file over HTTP: resumed where it broke off, checked, bounded in time.
+"""Downloads files over HTTP: resumed, verified, with a minimum speed.
 
-    <folder>/<name>            a whole file
-    <folder>/<name>.part       the beginning of one
-    <folder>/<name>.part.etag  which version of the file the beginning is of
-
-Used for https:// addresses and for files of the hub.
+<folder>/<name>            a complete file
+<folder>/<name>.part       a partial download
+<folder>/<name>.part.etag  the ETag of the partial download
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from fleet_weights.address import Web
 from fleet_weights.assemble import shown, wrong_checksum
 from fleet_weights.checksums import digest, git_blob
 from fleet_weights.errors import WeightsError
-from fleet_weights.plan import Piece
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.plan import FilePart
+from fleet_weights.transfer.progress import ProgressTracker
 from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.transfer.web_client import Retry, WebClient
 
@@ -33,14 +31,17 @@ T = TypeVar("T")
 
 
 class Downloader:
-    """One HTTP client for all files of a fetch; `get` may run in several threads."""
+    """One HTTP client for all files of a fetch; thread-safe."""
 
     def __init__(
-        self, environ: Mapping[str, str], meter: ProgressMeter, patience: RetryPolicy = RETRY_POLICY
+        self,
+        environ: Mapping[str, str],
+        tracker: ProgressTracker,
+        retry_policy: RetryPolicy = RETRY_POLICY,
     ) -> None:
-        self.web = WebClient(environ, patience)
-        self._meter = meter
-        self._patience = patience
+        self.web = WebClient(environ, retry_policy)
+        self._tracker = tracker
+        self._retry_policy = retry_policy
 
     def __enter__(self) -> Self:
         return self
@@ -55,67 +56,72 @@ class Downloader:
 
     def json(self, url: str) -> Any:
         """A JSON document of the hub. Raises WeightsError."""
-        return self._patiently(lambda: self.web.json(url, with_token=True), lambda: 0)
+        return self._with_retries(lambda: self.web.json(url, with_token=True), lambda: 0)
 
-    def get(self, piece: Piece, folder: Path) -> Path:
-        """The whole, checked file of a piece. Raises WeightsError."""
-        assert isinstance(piece.address, Web)  # noqa: S101  (the caller's business)
-        url = piece.address.url
+    def get(self, file_part: FilePart, folder: Path) -> Path:
+        """Download a part and verify it; the path of the file. Raises WeightsError."""
+        assert isinstance(file_part.address, Web)  # noqa: S101  (other addresses are not downloaded here)
+        url = file_part.address.url
         target = folder / file_name(url)
         if target.is_file():
             size = target.stat().st_size
-            self._meter.update(url, size, size)
+            self._tracker.update(url, size, size)
             return target
         part = target.with_name(f"{target.name}.part")
-        self._patiently(lambda: self._stream(piece, url, part), lambda: _size(part))
-        self._check(piece, part)
+        self._with_retries(lambda: self._stream(file_part, url, part), lambda: _size(part))
+        self._check(file_part, part)
         _etag_file(part).unlink(missing_ok=True)
         part.replace(target)
         return target
 
-    def _patiently(self, attempt: Callable[[], T], size: Callable[[], int]) -> T:
-        """Until it works; a try that brings a fair amount starts the counting anew."""
+    def _with_retries(self, attempt: Callable[[], T], size: Callable[[], int]) -> T:
+        """Repeat `attempt` on Retry; the count restarts after an attempt with enough progress.
+
+        `size` is the number of bytes downloaded so far.
+        """
         failures = 0
         while True:
             before = size()
-            self._meter.check()
+            self._tracker.check()
             try:
                 return attempt()
             except Retry as retry:
-                enough = size() - before >= self._patience.window_bytes
+                enough = size() - before >= self._retry_policy.window_bytes
                 failures = 1 if enough else failures + 1
-                if failures >= self._patience.attempts:
+                if failures >= self._retry_policy.attempts:
                     raise retry.final from None
-                self._pause(self._patience.pause(failures, retry.after))
+                self._pause(self._retry_policy.pause(failures, retry.after))
 
-    def _stream(self, piece: Piece, url: str, part: Path) -> None:
+    def _stream(self, file_part: FilePart, url: str, part: Path) -> None:
         begun = _size(part)
         validator = _read(_etag_file(part))
         headers = {"accept-encoding": "identity"}
-        if begun and (validator or piece.sha256 or piece.blob):
+        if begun and (validator or file_part.sha256 or file_part.blob):
             headers["range"] = f"bytes={begun}-"
             if validator:
                 headers["if-range"] = validator
-        with self.web.stream(url, headers, with_token=piece.token) as response:
+        with self.web.stream(url, headers, with_token=file_part.token) as response:
             if response.status_code == 416:
-                # Nothing is left to send, or the file has become shorter than our beginning.
-                if begun == (piece.size or _range_total(response)):
+                # The partial download is complete, or longer than the file is now.
+                if begun == (file_part.size or _range_total(response)):
                     return
                 part.unlink(missing_ok=True)
-                raise Retry(WeightsError(f"{shown(piece)} changed while it was downloaded."))
+                raise Retry(WeightsError(f"{shown(file_part)} changed while it was downloaded."))
             resumed = response.status_code == 206 and _range_start(response) == begun
             if not resumed:
                 begun = 0
                 if response.status_code == 206:
                     part.unlink(missing_ok=True)
-                    raise Retry(WeightsError(f"{shown(piece)} was answered with a wrong range."))
+                    raise Retry(
+                        WeightsError(f"{shown(file_part)}: the response has the wrong range.")
+                    )
                 _write_etag(part, response)
             length = response.headers.get("content-length")
-            total = begun + int(length) if length and length.isdigit() else piece.size
+            total = begun + int(length) if length and length.isdigit() else file_part.size
             self._receive(response, part, url, begun, total, append=resumed)
         if total is not None and _size(part) < total:
             raise Retry(
-                WeightsError(f"{shown(piece)} broke off at {_size(part)} of {total} bytes.")
+                WeightsError(f"{shown(file_part)} broke off at {_size(part)} of {total} bytes.")
             )
 
     def _receive(
@@ -125,18 +131,20 @@ class Downloader:
         done = begun
         window_started, window_bytes = time.monotonic(), 0
         with part.open("ab" if append else "wb") as file:
-            self._meter.update(url, done, total)
+            self._tracker.update(url, done, total)
             for chunk in self.web.chunks(response):
-                self._meter.check()  # before writing: the file may be another thread's by now
+                self._tracker.check()  # before writing: after `fail` the fetch may have restarted
                 file.write(chunk)
                 done += len(chunk)
                 window_bytes += len(chunk)
                 if total is not None and done > total:
-                    raise WeightsError(f"{url.partition('?')[0]} sent more than it announced.")
-                self._meter.update(url, done, total)
+                    raise WeightsError(
+                        f"{url.partition('?')[0]} sent more than its content-length."
+                    )
+                self._tracker.update(url, done, total)
                 elapsed = time.monotonic() - window_started
-                if elapsed > self._patience.window_seconds:
-                    if window_bytes < self._patience.window_bytes:
+                if elapsed > self._retry_policy.window_seconds:
+                    if window_bytes < self._retry_policy.window_bytes:
                         raise Retry(
                             WeightsError(
                                 f"{url.partition('?')[0]} sends too slowly "
@@ -146,28 +154,28 @@ class Downloader:
                         )
                     window_started, window_bytes = time.monotonic(), 0
 
-    def _check(self, piece: Piece, part: Path) -> None:
-        """A file that is not what it should be is thrown away, so that the next try is fresh."""
-        if piece.sha256 is not None:
-            wanted, found = piece.sha256, digest(part)
-        elif piece.blob is not None:
-            wanted, found = piece.blob, git_blob(part)
+    def _check(self, file_part: FilePart, part: Path) -> None:
+        """Verify the checksum; delete a wrong file, so that the next attempt starts over."""
+        if file_part.sha256 is not None:
+            wanted, found = file_part.sha256, digest(part)
+        elif file_part.blob is not None:
+            wanted, found = file_part.blob, git_blob(part)
         else:
             return
         if wanted != found:
             part.unlink()
             _etag_file(part).unlink(missing_ok=True)
-            raise wrong_checksum(shown(piece), wanted, found)
+            raise wrong_checksum(shown(file_part), wanted, found)
 
     def _pause(self, seconds: float) -> None:
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
-            self._meter.check()
+            self._tracker.check()
             threading.Event().wait(min(left, 0.2))
 
 
 def file_name(url: str) -> str:
-    """A file name for an address: readable at the end, unique at the start."""
+    """A file name for a URL: a hash and the end of its path."""
     tail = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rpartition("/")[2])[-80:]
     return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{tail}"
 

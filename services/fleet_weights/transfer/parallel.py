@@ -1,7 +1,7 @@
-"""Runs a few jobs at a time and ends with the first failure, without waiting for a silent server.
+"""Runs jobs in threads and returns at the first failure, without waiting for blocked sockets.
 
-A thread that waits on a socket cannot be ended from outside; these do not hold the process back,
-and find out that they are not wanted any more when the socket answers.
+A thread that is blocked on a socket cannot be cancelled. The threads are daemons, and notice the
+failure when the socket becomes readable or times out.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 
 GRACE_SECONDS = 4.0
-"""What running jobs get to end by themselves, so that no child process is left behind."""
+"""Time for running jobs to end after a failure, so that no child process is left behind."""
 
 
 def run_all(jobs: Sequence[Callable[[], None]], at_once: int, give_up: Callable[[], None]) -> None:
-    """Run every job. When one fails or the caller is interrupted, `give_up` tells the others so,
-    and its exception is raised."""
+    """Run all jobs. When one fails or the caller is interrupted, call `give_up`, which must make
+    the others end, and raise the exception."""
     waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)

@@ -1,4 +1,4 @@
-"""One run of `pip download`, watched: progress out, bounded in time, ended with the caller."""
+"""Runs `pip download` with progress, a time limit without output, and cancellation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from typing import IO
 
 from fleet_weights.errors import WeightsError
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 
 STALL_SECONDS = 600.0
-"""Silence after which pip is ended; pip's own timeouts and retries are far shorter."""
+"""Time without output after which pip is ended; pip's own timeouts are much shorter."""
 POLL_SECONDS = 0.2
 RAW_PROGRESS_SINCE = (24, 1)
 _PROGRESS = re.compile(r"^Progress (\d+) of (\d+)$")
@@ -28,27 +28,27 @@ _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODELFLEET_SPEC")
 
 
 class PipProcess:
-    """`name` is what the meter calls this download."""
+    """One run of pip; `name` is the download's name in the tracker."""
 
     def __init__(
-        self, name: str, command: list[str], environ: Mapping[str, str], meter: ProgressMeter
+        self, name: str, command: list[str], environ: Mapping[str, str], tracker: ProgressTracker
     ) -> None:
         self._name = name
         self._command = command
         self._environ = {key: value for key, value in environ.items() if key not in _SECRETS}
-        self._meter = meter
-        self._said: deque[str] = deque(maxlen=20)
+        self._tracker = tracker
+        self._lines: deque[str] = deque(maxlen=20)
 
     def run(self) -> None:
-        """Raises WeightsError with pip's own words when it fails, Stopped when told to stop."""
+        """Run pip to its end. Raises WeightsError with pip's message, or Stopped."""
         command = list(self._command)
         if pip_version(tuple(pip_command())) >= RAW_PROGRESS_SINCE:
             command += ["--progress-bar", "raw"]
-        with subprocess.Popen(  # noqa: S603  (our own arguments, no shell)
+        with subprocess.Popen(  # noqa: S603  (fixed arguments, no shell)
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=self._environ,
         ) as process:  # fmt: skip
-            assert process.stdout is not None  # noqa: S101  (asked for above)
+            assert process.stdout is not None  # noqa: S101  (stdout=PIPE above)
             try:
                 self._watch(process.stdout)
             except BaseException:
@@ -59,48 +59,48 @@ class PipProcess:
             raise self._failure()
 
     def _watch(self, output: IO[bytes]) -> None:
-        heard_at = time.monotonic()
+        last_output = time.monotonic()
         rest = b""
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)
             while True:
-                self._meter.check()
-                if time.monotonic() - heard_at > STALL_SECONDS:
+                self._tracker.check()
+                if time.monotonic() - last_output > STALL_SECONDS:
                     raise WeightsError(
                         f"pip made no progress on {self._name} for {STALL_SECONDS:.0f} s.",
                         "Check the connection and try again.",
                     )
                 if not selector.select(POLL_SECONDS):
                     continue
-                piece = os.read(output.fileno(), 65536)
-                if not piece:
+                chunk = os.read(output.fileno(), 65536)
+                if not chunk:
                     return
-                heard_at = time.monotonic()
-                *lines, rest = (rest + piece).split(b"\n")
+                last_output = time.monotonic()
+                *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._hear(line.decode("utf-8", "replace").strip())
+                    self._read_line(line.decode("utf-8", "replace").strip())
                 rest = rest[-65536:]
 
-    def _hear(self, line: str) -> None:
+    def _read_line(self, line: str) -> None:
         if found := _PROGRESS.match(line):
-            self._meter.update(self._name, int(found[1]), int(found[2]) or None)
+            self._tracker.update(self._name, int(found[1]), int(found[2]) or None)
         elif line:
-            self._said.append(_CREDENTIALS.sub("://***@", line))
+            self._lines.append(_CREDENTIALS.sub("://***@", line))
 
     def _failure(self) -> WeightsError:
-        errors = [line for line in self._said if line.startswith("ERROR:")]
-        text = " ".join(errors or list(self._said)[-3:]).replace("ERROR: ", "")
+        errors = [line for line in self._lines if line.startswith("ERROR:")]
+        text = " ".join(errors or list(self._lines)[-3:]).replace("ERROR: ", "")
         hint = "Check the connection and pip's index settings (`pip config list`)."
         if "No matching distribution" in text or "Could not find a version" in text:
-            hint = "Check name and version, and that pip's index (`pip config list`) carries it."
+            hint = "Check name and version, and that pip's index (`pip config list`) has it."
         elif "No space left" in text:
             hint = "Free some disk space."
-        return WeightsError(f"pip could not download {self._name}: {text or 'it said nothing'}.",
+        return WeightsError(f"pip could not download {self._name}: {text or 'no output'}.",
                             hint)  # fmt: skip
 
 
 def pip_command() -> list[str]:
-    """How to start pip: this interpreter's, else one on the PATH. Raises WeightsError."""
+    """The command of pip: of this interpreter, else on the PATH. Raises WeightsError."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-P", "-m", "pip"]
     if found := shutil.which("pip3") or shutil.which("pip"):
@@ -113,14 +113,14 @@ def pip_command() -> list[str]:
 
 @functools.cache
 def pip_version(command: tuple[str, ...]) -> tuple[int, int]:
-    """Major and minor version of that pip; (0, 0) if it does not say."""
+    """Major and minor version of pip; (0, 0) if unknown."""
     try:
-        said = subprocess.run(  # noqa: S603  (our own arguments, no shell)
+        output = subprocess.run(  # noqa: S603  (fixed arguments, no shell)
             [*command, "--version"], capture_output=True, text=True, timeout=60, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
-    found = re.match(r"pip (\d+)\.(\d+)", said)
+    found = re.match(r"pip (\d+)\.(\d+)", output)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Adds up the bytes of downloads that run side by side and tells the caller, not too often."""
+"""Sums up the progress of concurrent downloads and reports it at intervals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from fleet_weights.errors import Stopped
 
 Progress = Callable[[int, int | None], None]
-"""Receives bytes done and bytes in all; the latter is None while a size is still unknown."""
+"""Called with bytes done and total bytes, which is None while a size is unknown."""
 
 INTERVAL_SECONDS = 0.1
 
 
-class ProgressMeter:
-    """Thread-safe. `stop` ends the downloads at their next piece."""
+class ProgressTracker:
+    """Thread-safe. `stop` ends the downloads at their next chunk."""
 
     def __init__(self, progress: Progress | None, stop: threading.Event | None = None) -> None:
         self._progress = progress
@@ -24,33 +24,33 @@ class ProgressMeter:
         self._done: dict[str, int] = {}
         self._total: dict[str, int | None] = {}
         self._lock = threading.Lock()
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def expect(self, name: str, total: int | None = None) -> None:
-        """Announce a download, so that the sum is known before all have begun."""
+        """Add a download, so that the total is known before all have started."""
         with self._lock:
             self._done.setdefault(name, 0)
             self._total[name] = total
 
     def update(self, name: str, done: int, total: int | None) -> None:
-        """Say how far a download is. Raises Stopped when the caller wants no more."""
+        """Set the progress of a download. Raises Stopped after `stop` or `fail`."""
         self.check()
         with self._lock:
             self._done[name] = done
             self._total[name] = total
             now = time.monotonic()
-            if now - self._told_at < INTERVAL_SECONDS and done != total:
+            if now - self._reported_at < INTERVAL_SECONDS and done != total:
                 return
-            self._told_at = now
-            self._tell()
+            self._reported_at = now
+            self._report()
 
     def check(self) -> None:
-        """Raises Stopped when the caller wants no more."""
+        """Raises Stopped after `stop` or `fail`."""
         if self._failed or (self._stop is not None and self._stop.is_set()):
             raise Stopped
 
     def fail(self) -> None:
-        """One download failed: the others need not go on."""
+        """End the other downloads, because one failed."""
         self._failed = True
 
     @property
@@ -63,6 +63,6 @@ class ProgressMeter:
         known = [total for total in totals if total is not None]
         return sum(known) if totals and len(known) == len(totals) else None
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._progress(self.done, self.total)

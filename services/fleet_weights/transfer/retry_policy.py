@@ -1,4 +1,4 @@
-"""How long a download waits for what, and how often it tries again."""
+"""Timeouts, retries and minimum speed of downloads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Seconds and counts. A download that brings less than `window_bytes` in `window_seconds` is
-    broken off; a try that brings at least as many starts the counting of attempts anew."""
+    """A download that receives less than `window_bytes` in `window_seconds` is aborted and retried;
+    an attempt that receives more restarts the count of `attempts`."""
 
     connect_seconds: float = 15
     read_seconds: float = 30
@@ -18,10 +18,10 @@ class RetryPolicy:
     window_seconds: float = 60
     window_bytes: int = 64 * 1024
 
-    def pause(self, failures: int, asked: float | None) -> float:
-        """Seconds before the next try; `asked` is what the server wants (Retry-After)."""
+    def pause(self, failures: int, retry_after: float | None) -> float:
+        """Seconds before the next attempt: exponential, or the server's `retry_after` if longer."""
         own = self.first_pause * 2 ** (failures - 1)
-        return float(min(max(own, asked or 0), self.longest_pause))
+        return float(min(max(own, retry_after or 0), self.longest_pause))
 
 
 RETRY_POLICY = RetryPolicy()

@@ -1,10 +1,11 @@
-"""HTTP as weights need it: few redirects, the token only for the hub, statuses put into words."""
+"""The HTTP client of downloads: bounded redirects, token only for the hub, errors with hints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ OFFLINE_HINT = (
 
 
 class Retry(Exception):
-    """Worth another try after `after` seconds; `final` is raised when there are none left."""
+    """A transient failure: retry after `after` seconds, or raise `final` after the last attempt."""
 
     def __init__(self, final: WeightsError, after: float | None = None) -> None:
         super().__init__(final.message)
@@ -33,19 +34,21 @@ class Retry(Exception):
 
 
 class WebClient:
-    """HF_TOKEN lives here alone: sent to the hub's own origin, dropped at any other."""
+    """Sends the token to the origin of the hub only, never after a redirect to another."""
 
-    def __init__(self, environ: Mapping[str, str], patience: RetryPolicy) -> None:
+    def __init__(self, environ: Mapping[str, str], retry_policy: RetryPolicy) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
         if urlsplit(self.endpoint).scheme not in ("http", "https"):
             raise WeightsError(
                 "HF_ENDPOINT is not an http(s) address.", "Set it to the address of a hub."
             )
-        self._token = (environ.get("HF_TOKEN") or "").strip()
+        self._token, self._token_source = token(environ)
         if any(character.isspace() or not character.isascii() for character in self._token):
-            raise WeightsError("HF_TOKEN holds characters no token has.", "Set it again.")
+            raise WeightsError(
+                f"{self._token_source} contains invalid characters.", "Set the token again."
+            )
         self._client = httpx.Client(
-            timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds),
+            timeout=httpx.Timeout(retry_policy.read_seconds, connect=retry_policy.connect_seconds),
             headers={"user-agent": f"modelfleet/{_version()}"},
         )
 
@@ -59,13 +62,13 @@ class WebClient:
             for chunk in self.chunks(response):
                 body += chunk
                 if len(body) > MAX_JSON_BYTES:
-                    raise WeightsError(f"{url} answered with more than {MAX_JSON_BYTES} bytes.")
+                    raise WeightsError(f"{url}: the response has more than {MAX_JSON_BYTES} bytes.")
             response_type = response.headers.get("content-type", "")
         try:
             return httpx.Response(200, content=bytes(body)).json()
         except ValueError:
             raise WeightsError(
-                f"{url} answered with {response_type or 'something'} that is not JSON.",
+                f"{url}: the response ({response_type or 'no content type'}) is not JSON.",
                 "Check HF_ENDPOINT.",
             ) from None
 
@@ -73,7 +76,7 @@ class WebClient:
     def stream(
         self, url: str, headers: Mapping[str, str], *, with_token: bool
     ) -> Iterator[httpx.Response]:
-        """The answer to a GET, redirects followed: 200, 206 or 416. Raises Retry, WeightsError."""
+        """The response to a GET after redirects: 200, 206 or 416. Raises Retry and WeightsError."""
         sent = dict(headers)
         if with_token and self._token and url.startswith(f"{self.endpoint}/"):
             sent["authorization"] = f"Bearer {self._token}"
@@ -86,7 +89,7 @@ class WebClient:
             response.close()
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        """The body in pieces as they arrive. Raises Retry when it breaks off."""
+        """The chunks of the body. Raises Retry if the connection breaks."""
         try:
             yield from response.iter_bytes()
         except httpx.HTTPError as error:
@@ -112,8 +115,8 @@ class WebClient:
 
     def _refuse(self, url: str, response: httpx.Response) -> None:
         status = response.status_code
-        said = response.headers.get("x-error-message", "")[:300]
-        what = f"{_plain(url)} answered {status}" + (f" ({said})" if said else "") + "."
+        reason = response.headers.get("x-error-message", "")[:300]
+        what = f"{_plain(url)}: HTTP {status}" + (f" ({reason})" if reason else "") + "."
         if status in RETRIED:
             after = response.headers.get("retry-after", "")
             raise Retry(WeightsError(what, "Try again later."),
@@ -121,24 +124,50 @@ class WebClient:
         raise WeightsError(what, self._hint(url, status, response.headers.get("x-error-code", "")))
 
     def _hint(self, url: str, status: int, code: str) -> str:
-        """Codes: `hf_raise_for_status` of huggingface_hub."""
+        """What to do; the codes are those in `hf_raise_for_status` of huggingface_hub."""
         if not url.startswith(f"{self.endpoint}/"):
             return "Correct the address in the spec." if status == 404 else ""
         if code == "RevisionNotFound":
-            return "The repository is there, the revision is not; correct it in `source`."
+            return "The repository exists, but the revision is not in it; correct it in `source`."
         if code == "EntryNotFound":
             return "The repository has no such file; correct the path in `source`."
         if status in (401, 403):
             if not self._token:
                 return (
                     "The repository is gated, private or misspelt: accept its terms on its page "
-                    "and set HF_TOKEN to a token that may read it."
+                    "and set HF_TOKEN to a token that may read it, or run `hf auth login`."
                 )
             return (
-                "HF_TOKEN is set, but may not read this repository: accept its terms on its page "
-                "with the account the token belongs to."
+                f"{self._token_source} is set, but may not read this repository: accept its terms "
+                "on its page with the account of the token."
             )
         return "Check the repository's name in `source`." if status == 404 else ""
+
+
+def token(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The hub's token and where it is from: HF_TOKEN, else the file that `hf auth login` writes.
+
+    Both are empty without one. Paths: huggingface.co/docs/huggingface_hub, environment variables.
+    """
+    if value := (environ.get("HF_TOKEN") or "").strip():
+        return value, "HF_TOKEN"
+    path = _token_file(environ)
+    try:
+        stored = path.expanduser().read_text(encoding="utf-8").strip() if path is not None else ""
+    except (OSError, ValueError):
+        return "", ""
+    return (stored, str(path)) if stored else ("", "")
+
+
+def _token_file(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get("HF_TOKEN_PATH"):
+        return Path(named)
+    if home := environ.get("HF_HOME"):
+        return Path(home) / "token"
+    if cache := environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "huggingface" / "token"
+    user = environ.get("HOME")
+    return Path(user) / ".cache" / "huggingface" / "token" if user else None
 
 
 def _unreachable(url: str, error: httpx.HTTPError) -> WeightsError:
@@ -147,7 +176,7 @@ def _unreachable(url: str, error: httpx.HTTPError) -> WeightsError:
 
 
 def _plain(url: str) -> str:
-    """Signed addresses carry secrets in their query."""
+    """A URL without its query, which contains the secret of a signed URL."""
     return url.partition("?")[0]
 
 

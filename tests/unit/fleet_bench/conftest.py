@@ -66,6 +66,9 @@ def target(listen: Any) -> Iterator[Target]:
         if found.mode == "busy":
             error = {"message": "secret", "type": "rate_limit_error", "code": "queue_full"}
             return JSONResponse({"error": error}, 429)
+        if found.mode == "unknown":
+            error = {"message": "secret", "type": "not_found_error", "code": "model_not_found"}
+            return JSONResponse({"error": error}, 404)
         if found.mode == "slow":
             await asyncio.sleep(30)
         if found.mode == "html":

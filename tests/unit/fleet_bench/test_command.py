@@ -43,7 +43,7 @@ def test_the_seeds_variables_and_a_table(target: Any) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "3 good of 3" in done.stdout
-    for figure in ("from-env", "time to first token", "tokens of one stream", "between pieces"):
+    for figure in ("from-env", "time to first token", "tokens of one stream", "between chunks"):
         assert figure in done.stdout
     assert {body["messages"][0]["content"] for body in target.bodies} == {"Why?"}
 
@@ -104,6 +104,12 @@ def test_errors_are_shown_and_end_with_status_1(target: Any) -> None:
     assert done.returncode == 1
     assert "HTTP 429 queue_full" in done.stdout
     assert "0 good of 4" in done.stdout
+
+
+def test_there_are_no_more_clients_than_requests(target: Any) -> None:
+    done = bench("embeddings", "--model", "m", "--base-url", target.url, "--n-requests", "4")
+    assert done.returncode == 0, done.stderr
+    assert "4 clients, one for each request (--concurrency 8)" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet_bench.load import Run
-from fleet_bench.sample import Answer, Sample
+from fleet_bench.sample import ResponseStats, Sample
 from fleet_bench.summary import spread, summarise
 
 
@@ -21,7 +21,7 @@ def test_percentiles_are_of_nearest_rank() -> None:
 
 
 def test_only_good_answers_count() -> None:
-    good = Sample(2.0, Answer(first=0.5, gaps=[0.5, 1.0], tokens=4, prompt_tokens=10))
+    good = Sample(2.0, ResponseStats(first=0.5, gaps=[0.5, 1.0], tokens=4, prompt_tokens=10))
     found = summarise(Run([good, good, Sample(9.0, None, "timeout")], seconds=4.0))
     assert (found.requests, found.good, found.errors) == (3, 2, {"timeout": 1})
     assert found.requests_per_second == 0.5
@@ -37,10 +37,10 @@ def test_only_good_answers_count() -> None:
 
 
 def test_vectors_and_speech() -> None:
-    vectors = summarise(Run([Sample(1.0, Answer(items=32))] * 2, seconds=2.0))
+    vectors = summarise(Run([Sample(1.0, ResponseStats(items=32))] * 2, seconds=2.0))
     assert vectors.items_per_second == 32
     assert vectors.tokens_per_second is vectors.first_token is None
-    speech = summarise(Run([Sample(1.0, Answer(audio_seconds=30.0))], seconds=2.0))
+    speech = summarise(Run([Sample(1.0, ResponseStats(audio_seconds=30.0))], seconds=2.0))
     assert speech.times_real_time == 15
 
 

@@ -10,28 +10,30 @@ from fleet_bench.audio import Audio
 from fleet_bench.chat import Chat
 from fleet_bench.embeddings import Embeddings
 from fleet_bench.load import Run, run
-from fleet_bench.plan import Plan
 from fleet_bench.recordings import Recording
+from fleet_bench.settings import BenchSettings
 
 
-def plan(target: Any, **fields: Any) -> Plan:
+def settings(target: Any, **fields: Any) -> BenchSettings:
     given: dict[str, Any] = {
         "base_url": target.url, "model": "m", "requests": 6, "concurrency": 2, "warmup": 1,
         "rate": None, "timeout": 10,
     }  # fmt: skip
-    return Plan(**given | fields)
+    return BenchSettings(**given | fields)
 
 
 def chat(target: Any, *, stream: bool = True, prompt: str | None = None, **fields: Any) -> Chat:
-    return Chat(plan(target, **fields), prompt, words=5, max_tokens=9, temperature=0, stream=stream)
+    return Chat(
+        settings(target, **fields), prompt, words=5, max_tokens=9, temperature=0, stream=stream
+    )
 
 
 def embeddings(target: Any, *, encoding: str = "base64", batch: int = 1, **fields: Any) -> Any:
-    return Embeddings(plan(target, **fields), None, words=5, batch=batch, encoding=encoding)
+    return Embeddings(settings(target, **fields), None, words=5, batch=batch, encoding=encoding)
 
 
 async def measure(workload: Any) -> Run:
-    return await run(workload.plan, workload)
+    return await run(workload.settings, workload)
 
 
 def errors(found: Run) -> set[str | None]:
@@ -43,7 +45,7 @@ async def test_chat_measures_the_stream(target: Any) -> None:
     assert errors(found) == {None}
     assert len(found.samples) == 6
     for sample in found.samples:
-        answer = sample.answer
+        answer = sample.stats
         assert answer is not None
         assert (answer.tokens, answer.prompt_tokens) == (3, 7)
         assert answer.first is not None
@@ -77,11 +79,11 @@ async def test_a_stream_may_close_after_a_finish_reason(target: Any) -> None:
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [
-        ("empty", "empty answer"),
+        ("empty", "empty response"),
         ("uncounted", "no token count in usage"),
-        ("endless", "stream without end"),
+        ("endless", "stream without an end"),
         ("half", "error in mid-stream"),
-        ("nonsense", "event is no JSON"),
+        ("nonsense", "event is not JSON"),
         ("busy", "HTTP 429 queue_full"),
         ("html", "HTTP 502"),
     ],
@@ -97,7 +99,7 @@ async def test_chat_takes_no_bad_answer(target: Any, mode: str, reason: str) -> 
 async def test_embeddings(target: Any, encoding: str) -> None:
     found = await measure(embeddings(target, encoding=encoding, batch=3))
     assert errors(found) == {None}
-    assert sum(sample.answer.items for sample in found.samples if sample.answer) == 18
+    assert sum(sample.stats.items for sample in found.samples if sample.stats) == 18
     texts = [text for body in target.bodies for text in body["input"]]
     assert len(set(texts)) == len(texts) == 21
     assert all(len(text.split()) == 5 for text in texts)
@@ -105,7 +107,7 @@ async def test_embeddings(target: Any, encoding: str) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "reason"),
-    [("short", "another number of vectors"), ("zero", "vector without a length")],
+    [("short", "wrong number of vectors"), ("zero", "vector of length zero or infinity")],
 )
 async def test_embeddings_take_no_bad_answer(target: Any, mode: str, reason: str) -> None:
     target.mode = mode
@@ -114,9 +116,9 @@ async def test_embeddings_take_no_bad_answer(target: Any, mode: str, reason: str
 
 @pytest.mark.parametrize(("translate", "kind"), [(False, "transcriptions"), (True, "translations")])
 async def test_audio(target: Any, translate: bool, kind: str) -> None:
-    found = await measure(Audio(plan(target), [Recording("a.wav", b"RIFF")], "de", translate))
+    found = await measure(Audio(settings(target), [Recording("a.wav", b"RIFF")], "de", translate))
     assert errors(found) == {None}
-    assert sum(sample.answer.audio_seconds for sample in found.samples if sample.answer) == 15
+    assert sum(sample.stats.audio_seconds for sample in found.samples if sample.stats) == 15
     body = target.bodies[0]
     assert (body["kind"], body["size"], body["name"]) == (kind, 4, "a.wav")
     assert body["response_format"] == "verbose_json"
@@ -125,8 +127,8 @@ async def test_audio(target: Any, translate: bool, kind: str) -> None:
 
 async def test_audio_takes_no_empty_answer(target: Any) -> None:
     target.mode = "empty"
-    found = await measure(Audio(plan(target), [Recording("a.wav", b"RIFF")], None, False))
-    assert errors(found) == {"empty answer"}
+    found = await measure(Audio(settings(target), [Recording("a.wav", b"RIFF")], None, False))
+    assert errors(found) == {"empty response"}
 
 
 async def test_timeouts_and_closed_doors_are_counted(target: Any) -> None:
@@ -145,4 +147,4 @@ async def test_the_key_is_sent(target: Any) -> None:
 
 def test_the_address_is_taken_with_and_without_v1(target: Any) -> None:
     for url in ("http://x", "http://x/", "http://x/v1", "http://x/v1/"):
-        assert plan(target, base_url=url).root == "http://x/v1"
+        assert settings(target, base_url=url).root == "http://x/v1"

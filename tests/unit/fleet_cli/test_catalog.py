@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fleet_cli import catalog as command
 from fleet_contract import catalog, manifests
 from fleet_contract.spec import ModelSpec
 
@@ -18,12 +20,34 @@ def test_the_table_has_every_model_in_full(modelfleet: Any) -> None:
     first_words = {line.split(" ")[0] for line in ended.stdout.splitlines()}
     assert set(catalog.load()) <= first_words
     assert "768/512/256/128 dimensions" in ended.stdout
+    header, *rows = ended.stdout.splitlines()
+    assert "engine here" in header
+    (tiny,) = (line for line in rows if line.startswith("openai/whisper-tiny "))
+    assert "CTranslate2" in tiny
 
 
 def test_json_is_what_model_spec_reads(modelfleet: Any) -> None:
     ended = modelfleet("catalog", "--json")
     entries = [ModelSpec.model_validate(entry) for entry in json.loads(ended.stdout)]
     assert entries == list(catalog.load().values())
+
+
+def test_an_image_without_engines_lists_the_catalog_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "fleet_prepare", None)
+    command.app([], standalone_mode=False)
+    (line,) = (each for each in capsys.readouterr().out.splitlines() if "whisper-tiny " in each)
+    assert line.split()[:4] == ["openai/whisper-tiny", "whisper-tiny", "speech", "-"]
+
+
+def test_an_alias_that_is_the_name_of_one_model_stands_for_it() -> None:
+    specs = catalog.load()
+    for spec in specs.values():
+        for alias in spec.aliases:
+            named = [model for model in specs if model.partition("/")[2].lower() == alias]
+            assert len(named) != 1 or named == [spec.model], alias
+    assert catalog.resolve(["whisper-tiny.en"], specs)[0].model == "openai/whisper-tiny.en"
 
 
 def test_another_catalog(modelfleet: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from fleet_cli import main as command
 from fleet_cli.main import SUBCOMMANDS, Subcommand
+from fleet_contract.installation import install_command
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
@@ -73,7 +74,7 @@ def test_a_missing_package_is_named_with_what_to_install(
     assert command.run("router", []) == 2
     said = capsys.readouterr().err
     assert "No module named 'fleet_no_such_package'" in said
-    assert "pip install 'modelfleet[router]'" in said
+    assert f"`{install_command('router')}`" in said
 
 
 def test_a_package_missing_only_when_it_runs(
@@ -90,4 +91,4 @@ def test_a_package_missing_only_when_it_runs(
         SUBCOMMANDS, "router", Subcommand("fleet_cli.main:own_version", "", "router")
     )
     assert command.run("router", []) == 2
-    assert "pip install 'modelfleet[router]'" in capsys.readouterr().err
+    assert f"`{install_command('router')}`" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fleet_cli import models_page
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
+from fleet_prepare.machine import Machine
 
 ROOT = Path(__file__).parents[3]
 KNOWN = models_page.read()
@@ -72,3 +74,26 @@ def test_an_entry_without_facts_is_named() -> None:
 def test_facts_travel_in_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert models_page.FACTS in project["tool"]["setuptools"]["package-data"]["fleet_cli"]
+
+
+CPU = Machine("cpu", has_torch=False)
+GPU = Machine("cuda", has_torch=True, torch_cuda=True, has_cublas=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "engine"),
+    [
+        ("openai/whisper-tiny", CPU, "CTranslate2, converted to int8"),
+        ("openai/whisper-tiny", GPU, "CTranslate2, converted to float16"),
+        ("openai/whisper-tiny", replace(GPU, has_cublas=False), "CTranslate2, converted to int8"),
+        ("Qwen/Qwen3-0.6B", CPU, "OpenVINO, converted to int8"),
+        ("Qwen/Qwen3-0.6B", GPU, "torch, bfloat16"),
+        ("Qwen/Qwen3-0.6B", replace(GPU, torch_cuda=False), "OpenVINO, converted to int8"),
+        ("Qwen/Qwen3-0.6B", Machine("mps", has_torch=False), "OpenVINO, converted to int8"),
+        ("Qwen/Qwen3-VL-2B-Instruct", CPU, "torch, bfloat16 or float32 (not installed)"),
+        ("acme/own", CPU, None),
+    ],
+)
+def test_the_engine_on_a_machine(model: str, machine: Machine, engine: str | None) -> None:
+    spec = catalog.load().get(model) or ModelSpec(model=model)
+    assert models_page.engine_on(spec, KNOWN, machine) == engine

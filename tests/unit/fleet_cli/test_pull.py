@@ -69,7 +69,7 @@ def test_pulls_and_says_where(modelfleet: Any, known: Path, tmp_path: Path) -> N
     assert (folder / "model.safetensors").read_bytes() == b"numbers"
     assert "acme/joined: pulled in" in first.stdout
     second = modelfleet("pull", "acme/joined", "--catalog", str(known))
-    assert "acme/joined: is there" in second.stdout
+    assert "acme/joined: already there" in second.stdout
 
 
 def test_models_come_from_the_environment_and_a_dotenv_file(
@@ -79,7 +79,7 @@ def test_models_come_from_the_environment_and_a_dotenv_file(
     assert modelfleet("pull", "--catalog", str(known)).returncode == 0
     assert list((tmp_path / "elsewhere").glob("acme--joined-*"))
     ended = modelfleet("pull", "--catalog", str(known), MODELS="one")
-    assert "acme/one: is there" in ended.stdout
+    assert "acme/one: already there" in ended.stdout
     assert "joined" not in ended.stdout
 
 
@@ -111,7 +111,7 @@ def test_a_file_of_manifests(modelfleet: Any, known: Path, tmp_path: Path) -> No
 def test_a_model_of_another_server_has_nothing_to_pull(modelfleet: Any, known: Path) -> None:
     ended = modelfleet("pull", "acme/elsewhere", "--catalog", str(known))
     assert ended.returncode == 0
-    assert "no weights of ours" in ended.stdout
+    assert "no weights to pull" in ended.stdout
 
 
 @pytest.mark.parametrize(

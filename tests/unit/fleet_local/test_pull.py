@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Rich
 
 from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
-from fleet_local.output.console import Output
+from fleet_local.output.console import Console
 from fleet_local.pull import in_daemon_thread, pull
 from fleet_prepare.machine import Machine
 from fleet_weights import fetch as fetching
@@ -37,52 +37,57 @@ def encoder(folder: Path, family: str = "bert") -> Path:
 
 
 @pytest.fixture
-def voice() -> Output:
-    return Output(Console(file=io.StringIO(), force_terminal=False))
+def console() -> Console:
+    return Console(Rich(file=io.StringIO(), force_terminal=False))
 
 
-def said(voice: Output) -> str:
-    text: str = voice.console.file.getvalue()  # type: ignore[attr-defined]
+def printed(console: Console) -> str:
+    text: str = console.rich.file.getvalue()  # type: ignore[attr-defined]
     return text
 
 
-async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, voice: Output) -> None:
+async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, console: Console) -> None:
     given = spec(source=f"file://{encoder(tmp_path / 'own')}", task="embedding")
     for download in (True, False):
-        await pull([given], Store(tmp_path), {}, download=download, voice=voice, machine=CPU)
-    assert said(voice) == ""
+        await pull([given], Store(tmp_path), {}, download=download, console=console, machine=CPU)
+    assert printed(console) == ""
 
 
 async def test_what_no_engine_here_reads_is_refused(
-    tmp_path: Path, spec: Spec, voice: Output
+    tmp_path: Path, spec: Spec, console: Console
 ) -> None:
     given = spec(source=f"file://{encoder(tmp_path / 'own', 'electra')}", task="embedding")
     with pytest.raises(StartError, match="needs the torch engine") as caught:
-        await pull([given], Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
+        await pull([given], Store(tmp_path), {}, download=True, console=console, machine=CPU)
     assert "make up TORCH=1" in caught.value.hint
 
 
 async def test_what_is_missing_is_refused_where_nothing_may_be_fetched(
-    tmp_path: Path, spec: Spec, voice: Output
+    tmp_path: Path, spec: Spec, console: Console
 ) -> None:
     with pytest.raises(StartError) as caught:
         await pull(
-            [spec(source=NOWHERE)], Store(tmp_path), {}, download=False, voice=voice, machine=CPU
+            [spec(source=NOWHERE)],
+            Store(tmp_path),
+            {},
+            download=False,
+            console=console,
+            machine=CPU,
         )
     assert "acme/chat" in caught.value.message
     assert "AUTO_DOWNLOAD_MODELS" in caught.value.hint
 
 
 async def test_a_file_that_is_not_there_is_refused(
-    tmp_path: Path, spec: Spec, voice: Output
+    tmp_path: Path, spec: Spec, console: Console
 ) -> None:
     given = spec(source=f"file://{tmp_path}/none")
     with pytest.raises(StartError, match="acme/chat"):
-        await pull([given], Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
+        await pull([given], Store(tmp_path), {}, download=True, console=console, machine=CPU)
 
 
 async def test_the_first_failure_stops_the_other_downloads(
-    tmp_path: Path, spec: Spec, voice: Output, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spec: Spec, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, stopped = threading.Barrier(2), threading.Event()
 
@@ -102,14 +107,14 @@ async def test_the_first_failure_stops_the_other_downloads(
         spec("acme/good", source=NOWHERE.replace("1.0", "2.0")),
     ]
     with pytest.raises(StartError) as caught:
-        await pull(specs, Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
+        await pull(specs, Store(tmp_path), {}, download=True, console=console, machine=CPU)
     assert (caught.value.message, caught.value.hint) == ("No such package.", "Check the name.")
     assert stopped.is_set()
-    assert "fetching acme/bad" in said(voice)
+    assert "fetching acme/bad" in printed(console)
 
 
 async def test_a_stop_while_fetching_ends_the_downloads(
-    tmp_path: Path, spec: Spec, voice: Output, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, spec: Spec, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, stopped = threading.Event(), threading.Event()
 
@@ -122,7 +127,7 @@ async def test_a_stop_while_fetching_ends_the_downloads(
     monkeypatch.setattr(fetching, "fetch", fetch)
     given = [spec(source=NOWHERE)]
     task = asyncio.create_task(
-        pull(given, Store(tmp_path), {}, download=True, voice=voice, machine=CPU)
+        pull(given, Store(tmp_path), {}, download=True, console=console, machine=CPU)
     )
     assert await asyncio.to_thread(begun.wait, 30)
     task.cancel()

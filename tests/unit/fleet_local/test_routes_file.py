@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fleet_contract.spec import ModelSpec
 from fleet_local import routes_file
 from fleet_router.routing.file_source import parse
@@ -17,18 +19,18 @@ Spec = Callable[..., ModelSpec]
 def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "8000" / "routes.json"
     first = spec(aliases=["chat"], limits={"maxBodyBytes": 10})
-    several = ["http://[::1]:2", "http://[::1]:3"]
-    routes_file.write(path, [(first, ["http://127.0.0.1:1"]), (spec("b"), several)])
+    several = {"b-1": "http://[::1]:2", "b-2": "http://[::1]:3"}
+    routes_file.write(path, [(first, {"acme--chat": "http://127.0.0.1:1"}), (spec("b"), several)])
     table = parse(path.read_bytes(), {})
     assert [route.spec for route in table.routes] == [first, spec("b")]
     assert [(e.name, e.host, e.port) for route in table.routes for e in route.endpoints] == [
-        ("acme--chat-0", "127.0.0.1", 1), ("b-0", "::1", 2), ("b-1", "::1", 3),
+        ("acme--chat", "127.0.0.1", 1), ("b-1", "::1", 2), ("b-2", "::1", 3),
     ]  # fmt: skip
 
 
 def test_no_reader_ever_sees_half_a_file(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "routes.json"
-    specs = [(spec(f"acme/{number}"), ["http://127.0.0.1:1"]) for number in range(50)]
+    specs = [(spec(f"acme/{number}"), {"a": "http://127.0.0.1:1"}) for number in range(50)]
     routes_file.write(path, specs)
     done = threading.Event()
 
@@ -48,6 +50,13 @@ def test_no_reader_ever_sees_half_a_file(tmp_path: Path, spec: Spec) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["routes.json"]
 
 
-def test_slugs_are_names_of_files() -> None:
-    assert routes_file.slug("BAAI/bge-m3") == "BAAI--bge-m3"
-    assert routes_file.slug("a/b:c/d") == "a--b-c--d"
+@pytest.mark.parametrize(
+    ("model", "count", "names"),
+    [
+        ("BAAI/bge-m3", 1, ["BAAI--bge-m3"]),
+        ("a/b:c/d", 1, ["a--b-c--d"]),
+        ("acme/x", 2, ["acme--x-1", "acme--x-2"]),
+    ],
+)
+def test_names_of_servers_are_names_of_files(model: str, count: int, names: list[str]) -> None:
+    assert routes_file.server_names(model, count) == names

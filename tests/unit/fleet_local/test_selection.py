@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_is_refused(settings: Settings, tmp_path: Path)
 
 
 def test_two_models_may_not_claim_one_id(spec: Spec) -> None:
-    with pytest.raises(StartError, match="'chat' names both 'a' and 'b'"):
+    with pytest.raises(StartError, match="'chat' is an id or alias of both 'a' and 'b'"):
         check([spec("a", aliases=["chat"]), spec("b", aliases=["chat"])])
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from fleet_weights.transfer.retry_policy import RetryPolicy
 
-HASTY = RetryPolicy(
+FAST_RETRIES = RetryPolicy(
     connect_seconds=5, read_seconds=5, attempts=3, first_pause=0.01, longest_pause=0.02
 )
 
@@ -191,9 +191,9 @@ def server(new_server: Callable[[], FileServer]) -> FileServer:
 
 
 @pytest.fixture
-def hasty() -> RetryPolicy:
+def fast_retries() -> RetryPolicy:
     """Short pauses and few tries."""
-    return HASTY
+    return FAST_RETRIES
 
 
 @pytest.fixture

@@ -139,11 +139,11 @@ def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({}, "does not say where"),
+        ({}, "has no source of weights"),
         ({"source": "https://h.example/a.gguf"}, "no sha256"),
-        ({"source": "https://h.example/a.pt", "sha256": "0" * 64}, "not a file"),
+        ({"source": "https://h.example/a.pt", "sha256": "0" * 64}, "Modelfleet does not load"),
         ({"source": "ftp://h.example/a"}, "unknown scheme"),
-        ({"weights": [{"path": "a.gguf", "parts": [{"url": "hf://a/b"}]}]}, "one part"),
+        ({"weights": [{"path": "a.gguf", "parts": [{"url": "hf://a/b"}]}]}, "a part of a file"),
         ({"weights": [{"path": "a/../../b.json", "parts": [{"url": "file:///x"}]}]}, "outside"),
         ({"source": "file:///x", "weights": [{"path": "a.gguf", "parts": [{"url": "file:///y"}]}]},
          "and a list"),
@@ -165,7 +165,7 @@ def test_two_processes_download_once(server: Any, tmp_path: Path) -> None:
 
 
 def test_a_killed_process_leaves_nothing_that_looks_complete(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})
     path = "/a/b/resolve/c0ffee/model.safetensors"
@@ -182,7 +182,7 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(
     killed.communicate(timeout=30)
     silence.set()
     assert not is_there(of, store)
-    folder = fetch(of, store, environ={"HF_ENDPOINT": server.url}, patience=hasty)
+    folder = fetch(of, store, environ={"HF_ENDPOINT": server.url}, retry_policy=fast_retries)
     assert (folder / "model.safetensors").read_bytes() == BODY
     assert "range" in server.headers(path)[-1]
 

@@ -75,10 +75,10 @@ def secure(tmp_path: Path) -> Iterator[tuple[str, Path, type[_Handler]]]:
 
 
 @pytest.fixture
-def pull(tmp_path: Path, hasty: RetryPolicy) -> Callable[..., Path]:
+def pull(tmp_path: Path, fast_retries: RetryPolicy) -> Callable[..., Path]:
     def run(source: str, sha256: str = SHA) -> Path:
         spec = ModelSpec(model="acme/x", source=source, sha256=sha256)
-        return fetch(spec, Store(tmp_path / "models"), environ={}, patience=hasty)
+        return fetch(spec, Store(tmp_path / "models"), environ={}, retry_policy=fast_retries)
 
     return run
 

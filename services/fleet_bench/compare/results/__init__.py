@@ -1,1 +1,1 @@
-"""Results of a comparison: figures, agreement, tables and plots."""
+"""Results of a comparison: figures, agreement of outputs, tables and plots."""

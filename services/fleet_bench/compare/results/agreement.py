@@ -1,4 +1,4 @@
-"""How far two servers' answers agree: equal leading tokens, cosines, word error rate. Pure."""
+"""Metrics of agreement: equal leading tokens, cosine, word error rate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _APOSTROPHES = re.compile(r"(?<=\w)['\u2019](?=\w)")
 
 
 def first_difference(one: Sequence[Hashable], other: Sequence[Hashable]) -> int | None:
-    """Index of the first place where two sequences differ; None where they are equal.
+    """The first index at which two sequences differ; None where they are equal.
 
-    A sequence that ends early differs where it ends.
+    If one is a prefix of the other, that is its length.
     """
     for index, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
@@ -25,14 +25,14 @@ def first_difference(one: Sequence[Hashable], other: Sequence[Hashable]) -> int 
 
 
 def equal_share(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
-    """Share of the longer sequence before the first difference, 0 to 1; 1 for two empty ones."""
+    """The share of the longer sequence before the first difference, 0 to 1; 1 if both are empty."""
     if (index := first_difference(one, other)) is None:
         return 1.0
     return index / max(len(one), len(other))
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """Cosine of two vectors of one length. Raises ValueError for others, or a zero vector."""
+    """Cosine of two vectors. Raises ValueError for different dimensions and zero vectors."""
     if len(one) != len(other):
         raise ValueError(f"vectors of {len(one)} and {len(other)} dimensions")
     lengths = math.sqrt(math.fsum(x * x for x in one) * math.fsum(x * x for x in other))
@@ -42,12 +42,12 @@ def cosine(one: Vector, other: Vector) -> float:
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case without punctuation; characters where a script has no spaces."""
+    """Words in lower case without punctuation; characters of scripts without spaces."""
     return _WORDS.findall(_APOSTROPHES.sub("", text.lower()))
 
 
 def edits(reference: Sequence[Hashable], other: Sequence[Hashable]) -> int:
-    """Least substitutions, insertions and deletions between two sequences (Levenshtein)."""
+    """Levenshtein distance of two sequences."""
     row = list(range(len(other) + 1))
     for at, expected in enumerate(reference, start=1):
         diagonal, row[0] = row[0], at
@@ -59,9 +59,9 @@ def edits(reference: Sequence[Hashable], other: Sequence[Hashable]) -> int:
 
 
 def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:
-    """Edits from each reference to its other text, over the words of all references.
+    """Word error rate of (reference, hypothesis) pairs: all edits over all reference words.
 
-    Without a word in any reference: 0 where the others have none either, else 1.
+    Without reference words it is 0 if the hypotheses are empty too, else 1.
     """
     split = [(words(reference), words(other)) for reference, other in pairs]
     wrong = sum(edits(reference, other) for reference, other in split)

@@ -1,4 +1,4 @@
-"""Answers of both sides to facts about their agreement. Pure."""
+"""Facts about the agreement of both sides' outputs, by task."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from fleet_bench.compare.results.outcome import Fact
 def of_sequences(
     unit: str, a: Sequence[Sequence[Hashable]], b: Sequence[Sequence[Hashable]]
 ) -> list[Fact]:
-    """Of greedy answers as sequences of `unit` (`tokens` or `words`)."""
+    """Facts about greedy completions as sequences of `unit` (`tokens` or `words`)."""
     pairs = list(zip(a, b, strict=True))
     differences = [first_difference(*pair) for pair in pairs]
     parted = [index for index in differences if index is not None]
     equal = len(pairs) - len(parted)
     share = statistics.mean(equal_share(*pair) for pair in pairs)
     found = [
-        Fact("equal answers", equal / len(pairs), f"{equal} of {len(pairs)}"),
+        Fact("equal outputs", equal / len(pairs), f"{equal} of {len(pairs)}"),
         Fact(f"equal leading {unit}", share, f"{share:.1%}"),
     ]
     if parted:
@@ -36,16 +36,16 @@ def of_sequences(
 
 
 def of_vectors(a: Sequence[Vector], b: Sequence[Vector]) -> list[Fact]:
-    """Of embeddings. Raises ValueError where the sides' vectors differ in length."""
+    """Facts about embeddings. Raises ValueError for vectors of different dimensions."""
     cosines = [cosine(*pair) for pair in zip(a, b, strict=True)]
     return [
         Fact(f"cosine, {name}", value, f"{value:.6f}")
-        for name, value in (("least", min(cosines)), ("mean", statistics.mean(cosines)))
+        for name, value in (("minimum", min(cosines)), ("mean", statistics.mean(cosines)))
     ]
 
 
 def of_transcripts(a: Sequence[str], b: Sequence[str]) -> list[Fact]:
-    """Of transcripts, A as the reference."""
+    """Facts about transcripts, with A as the reference."""
     pairs = list(zip(a, b, strict=True))
     rate = word_error_rate(pairs)
     equal = sum(words(one) == words(other) for one, other in pairs)

@@ -1,4 +1,4 @@
-"""What a comparison writes: compare.md, compare.json, compare.png and compare.svg in a folder."""
+"""The report files: compare.md, compare.json, compare.png and compare.svg."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURES = (".png", ".svg")
 
 
 def write_tables(folder: Path, outcomes: Sequence[Outcome], machine: dict[str, Any]) -> list[Path]:
-    """Markdown and JSON. Raises OSError."""
+    """Write Markdown and JSON into `folder`; the paths. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{NAME}.md", folder / f"{NAME}.json"]
     written[0].write_text(markdown(outcomes, described(machine)), encoding="utf-8")
@@ -25,7 +25,7 @@ def write_tables(folder: Path, outcomes: Sequence[Outcome], machine: dict[str, A
 
 
 def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
-    """The plot as PNG and SVG. Raises ImportError without matplotlib, OSError."""
+    """Write the plot as PNG and SVG; the paths. Raises ImportError without matplotlib, OSError."""
     from fleet_bench.compare.results.plot import plot
 
     written = [folder / f"{NAME}{suffix}" for suffix in PICTURES]
@@ -34,5 +34,5 @@ def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
 
 
 def as_json(outcomes: Sequence[Outcome], machine: dict[str, Any]) -> dict[str, Any]:
-    """Everything in one object."""
+    """Machine and outcomes as one JSON object."""
     return {"machine": machine, "comparisons": [outcome.as_json() for outcome in outcomes]}

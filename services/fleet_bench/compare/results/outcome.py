@@ -1,4 +1,4 @@
-"""What a comparison found: figures of both sides over the rounds, and how the answers agree."""
+"""The outcome of a comparison: figures of both sides over the rounds, agreement of outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet_bench.summary import Spread, Summary
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of a round. `more_is_better` decides which way the ratio is taken."""
+    """A figure of a round; `more_is_better` sets the direction of the ratio."""
 
     name: str
     unit: str
@@ -25,7 +25,7 @@ def _p50_ms(spread: Spread | None) -> float | None:
 
 
 FIGURES = (
-    Figure("tokens written", "/s", True, lambda run: run.tokens_per_second),
+    Figure("tokens generated", "/s", True, lambda run: run.tokens_per_second),
     Figure("tokens of one stream", "/s", True, lambda run: run.decode_tokens_per_second),
     Figure("first token, p50", "ms", False, lambda run: _p50_ms(run.first_token)),
     Figure("inputs embedded", "/s", True, lambda run: run.items_per_second),
@@ -36,7 +36,7 @@ FIGURES = (
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """One value for each round of one side, in their order."""
+    """The value of one side in each round."""
 
     values: tuple[float, ...]
 
@@ -65,10 +65,10 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better B is: the median over rounds of the ratio within each round.
+        """How many times better B is: the median of the ratios of all rounds.
 
-        Both sides of a round were measured one right after the other, so that what else the machine
-        does bears on both. None where a value is 0.
+        Both sides of a round are measured in succession, so that other load of the machine affects
+        both. None where a value is 0.
         """
         pairs = list(zip(self.a.values, self.b.values, strict=True))
         if any(value <= 0 for pair in pairs for value in pair):
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One statement about the agreement of answers, such as `equal answers`: `7 of 8`."""
+    """One statement about the agreement of outputs, such as `equal outputs`: `7 of 8`."""
 
     name: str
     value: float
@@ -121,7 +121,7 @@ class Outcome:
 
 
 def rows(a: Sequence[Summary], b: Sequence[Summary]) -> list[Row]:
-    """The figures that every round of both sides has."""
+    """The figures that are known in every round of both sides."""
     found: list[Row] = []
     for figure in FIGURES:
         pair: list[Rounds] = []

@@ -1,6 +1,6 @@
-"""Outcomes as a picture: a row of panels for each model, a panel for each figure.
+"""Outcomes as a plot: a row of panels for each model, a panel for each figure.
 
-Needs matplotlib (the extra `plots`).
+Requires matplotlib (the extra `plots`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#8a8f98", "#2f6fb2")
-"""A is grey, B is blue; both also read on a grey print."""
+"""A is grey, B blue; they differ in a greyscale print too."""
 PANEL_INCHES = 2.6
 ROW_INCHES = 3.4
 HEADROOM = 1.22
@@ -26,7 +26,7 @@ HEADROOM = 1.22
 def plot(outcomes: Sequence[Outcome], files: Sequence[Path]) -> None:
     """Draw `outcomes` into each of `files`; the suffix (.png, .svg) is the format.
 
-    Bars are medians, lines the least and the most of the rounds. Raises ImportError without
+    Bars are medians, error bars minimum and maximum of the rounds. Raises ImportError without
     matplotlib.
     """
     from matplotlib.figure import Figure
@@ -51,8 +51,8 @@ def plot(outcomes: Sequence[Outcome], files: Sequence[Path]) -> None:
 
 
 def agreement(outcome: Outcome) -> str:
-    """The facts about the answers, as a line."""
-    return "Answers: " + "; ".join(f"{fact.name} {fact.text}" for fact in outcome.agreement)
+    """The facts about agreement as one line."""
+    return "Outputs: " + "; ".join(f"{fact.name} {fact.text}" for fact in outcome.agreement)
 
 
 def _draw(panel: Axes, row: Row, names: tuple[str, str]) -> None:
@@ -88,5 +88,5 @@ def _whisker(side: Rounds) -> tuple[float, float]:
 
 
 def _list(found: Any) -> list[Any]:
-    """What matplotlib makes: one object, or an array of them."""
+    """A list of what matplotlib returns: one object, or an array of them."""
     return list(found.ravel()) if hasattr(found, "ravel") else [found]

@@ -10,7 +10,7 @@ from fleet_bench.compare.results.outcome import Outcome, Rounds, Row
 
 
 def table(outcome: Outcome) -> Table:
-    """One row for each figure, then one for each fact about the answers."""
+    """A row for each figure, then one for each fact about agreement."""
     made = Table(
         "figure", f"A: {outcome.a}", f"B: {outcome.b}", "B is better",
         title=title(outcome), title_justify="left",
@@ -26,14 +26,14 @@ def table(outcome: Outcome) -> Table:
 
 
 def markdown(outcomes: Sequence[Outcome], taken_on: str) -> str:
-    """A section for each model, with what the columns mean."""
+    """A section for each model, after an explanation of the columns."""
     parts = [
         "# Comparison",
         "",
         f"{taken_on}.",
         "",
-        "Rounds of A and B in turns; a cell is the median of the rounds, with the least and the "
-        "most. The last column is the median of the ratios within each round; above 1 B is better.",
+        "Rounds of A and B in turns. A cell is the median of the rounds, with minimum and maximum; "
+        "the last column is the median of the ratios of all rounds, above 1 if B is better.",
     ]
     for outcome in outcomes:
         parts += ["", f"## {title(outcome)}", ""]
@@ -41,7 +41,7 @@ def markdown(outcomes: Sequence[Outcome], taken_on: str) -> str:
         parts += ["|---|---:|---:|---:|"]
         parts += [f"| {' | '.join(cells(row))} |" for row in outcome.rows]
         if outcome.agreement:
-            parts += ["", "| agreement of answers | |", "|---|---:|"]
+            parts += ["", "| agreement of outputs | |", "|---|---:|"]
             parts += [f"| {fact.name} | {fact.text} |" for fact in outcome.agreement]
     return "\n".join(parts) + "\n"
 
@@ -55,13 +55,13 @@ def title(outcome: Outcome) -> str:
 
 
 def cells(row: Row) -> tuple[str, str, str, str]:
-    """The row's name, both sides and the ratio."""
+    """Name and unit, both sides, ratio."""
     ratio = "" if row.ratio is None else f"{row.ratio:.2f} times"
     return (f"{row.name}, {row.unit}", spread(row.a), spread(row.b), ratio)
 
 
 def spread(rounds: Rounds) -> str:
-    """`median (least to most)`, or the value alone where rounds do not differ."""
+    """`median (minimum to maximum)`, or the median alone where rounds do not differ."""
     least, most = min(rounds.values), max(rounds.values)
     if short(least) == short(most):
         return short(rounds.median)

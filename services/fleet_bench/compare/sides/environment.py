@@ -1,4 +1,4 @@
-"""The interpreter a reference runs in: this one, or an environment of its own in the cache."""
+"""The interpreter of a reference: this one, or that of a separate environment in the cache."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fleet_bench.compare.errors import CannotCompare
+from fleet_contract.installation import install_command
 
 MODULES = {
     "transformers": ("torch", "transformers", "gguf", "av"),
     "faster-whisper": ("faster_whisper", "av"),
 }
-"""What each reference library imports."""
+"""The packages that each reference library needs."""
 REQUIREMENTS = ("torch>=2.8", "transformers>=5.24", "gguf>=0.10", "av>=14", "numpy>=2")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """PyTorch's CPU build is a tenth of the default one, which brings CUDA along."""
@@ -27,12 +28,12 @@ Pip = Callable[[Sequence[str]], int]
 
 
 def interpreter(library: str, environ: Mapping[str, str]) -> str:
-    """A Python that has the library. Raises CannotCompare where there is none."""
+    """An interpreter with the library installed. Raises CannotCompare without any."""
     if is_here(library):
         return sys.executable
     if library != "transformers":
         raise CannotCompare(
-            f"The reference needs {library}.", "Install it with `pip install 'modelfleet[server]'`."
+            f"The reference needs {library}.", f"Install it with `{install_command('server')}`."
         )
     folder = folder_of(environ)
     if is_complete(folder):
@@ -45,9 +46,9 @@ def interpreter(library: str, environ: Mapping[str, str]) -> str:
 
 
 def install(environ: Mapping[str, str]) -> None:
-    """Make the environment of transformers unless it is here, or was made: about 1 GB for a CPU.
+    """Create the environment of transformers unless it exists or is not needed.
 
-    Raises CannotCompare.
+    It takes about 1 GB for a CPU. Raises CannotCompare.
     """
     folder = folder_of(environ)
     if not is_here("transformers") and not is_complete(folder):
@@ -56,27 +57,27 @@ def install(environ: Mapping[str, str]) -> None:
 
 
 def is_here(library: str) -> bool:
-    """Whether this interpreter has all that a reference library imports."""
+    """Whether this interpreter has all packages of a reference library."""
     return all(importlib.util.find_spec(name) for name in MODULES[library])
 
 
 def create(folder: Path, environ: Mapping[str, str], pip: Pip) -> None:
-    """Make the environment; `pip` installs into it. Raises CannotCompare."""
+    """Create the environment; `pip` installs into it. Raises CannotCompare."""
     venv.create(folder, clear=True, symlinks=os.name != "nt", with_pip=False)
     index = environ.get("TORCH_INDEX_URL") or default_index()
     if index is not None and pip(["torch", "--index-url", index]) != 0:
-        print(f"{index} has no torch to install; taking the default index.", file=sys.stderr)
+        print(f"torch cannot be installed from {index}; using the default index.", file=sys.stderr)
     if (status := pip(REQUIREMENTS)) != 0:
         shutil.rmtree(folder, ignore_errors=True)
         raise CannotCompare(
-            f"pip ended with status {status} while it installed the reference.",
+            f"pip failed to install the reference (exit status {status}).",
             "Its messages are above; TORCH_INDEX_URL names another index for torch.",
         )
     (folder / STAMP).write_text(_made_from())
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the environment was made, to its end, from these requirements and this Python."""
+    """Whether the environment was completed with these requirements and this Python."""
     try:
         return (folder / STAMP).read_text() == _made_from() and python_of(folder).exists()
     except OSError:
@@ -88,7 +89,7 @@ def _made_from() -> str:
 
 
 def default_index() -> str | None:
-    """PyTorch's index for this machine; None for the default one."""
+    """PyTorch's index for CPU builds on Linux without a GPU, else None."""
     has_gpu = Path("/dev/nvidiactl").exists()
     return CPU_INDEX if sys.platform == "linux" and not has_gpu else None
 
@@ -105,12 +106,12 @@ def python_of(folder: Path) -> Path:
 
 
 def run_pip(folder: Path, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """This interpreter's pip, installing into `folder`; its progress goes to stderr."""
+    """Install into `folder` by this interpreter's pip, logging to stderr; pip's exit status."""
     if importlib.util.find_spec("pip") is None:
         raise CannotCompare(
             "pip is not installed here.", f"Install it with `{sys.executable} -m ensurepip`."
         )
     command = [sys.executable, "-P", "-m", "pip", "--python", str(python_of(folder)), "install"]
-    return subprocess.run(  # noqa: S603  (our own arguments, no shell)
+    return subprocess.run(  # noqa: S603  (fixed arguments, no shell)
         [*command, *arguments], stdout=sys.stderr, env=dict(environ), check=False
     ).returncode

@@ -1,4 +1,4 @@
-"""The machine figures were taken on."""
+"""A description of this machine for reports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """CPU, cores, number formats, load average and date; a load above 0.5 makes figures doubtful.
+    """CPU, cores, vector extensions, load average, Python version and date.
 
-    Call it before measuring: the measurement is load itself.
+    Call it before measuring, as measuring raises the load; figures taken above 0.5 are doubtful.
     """
     lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
     known = dict(line.split(":", 1) for line in lines if ":" in line)
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
 
 
 def described(found: dict[str, Any]) -> str:
-    """The same as a line."""
+    """The description as one line."""
     features = ", ".join(found["features"]) or "no vector extensions known"
     return (
         f"{found['date']}: {found['cores']} cores of {found['cpu']} ({features}), "

@@ -1,4 +1,4 @@
-"""Memory of a process and its descendants on this machine: resident set, in bytes."""
+"""Resident memory of a process and its descendants, in bytes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Process:
 
 @dataclass(slots=True)
 class Peak:
-    """The most memory seen, in bytes; 0 where there was none to see."""
+    """The largest value seen, in bytes; 0 before any."""
 
     most: int = 0
 
 
 def tree_bytes(pid: int, processes: Iterable[Process]) -> int:
-    """Resident bytes of `pid` and its descendants; pages they share count for each."""
+    """Resident bytes of `pid` and its descendants; shared pages count for each process."""
     children: dict[int, list[int]] = defaultdict(list)
     resident: dict[int, int] = {}
     for process in processes:
@@ -56,7 +56,7 @@ def processes() -> list[Process]:
 
 @asynccontextmanager
 async def watched(pid: int | None, peak: Peak) -> AsyncIterator[None]:
-    """Within the block, raise `peak` to what the process takes, looked at four times a second."""
+    """During the block, raise `peak` to the memory of the process, sampled four times a second."""
     if pid is None:
         yield
         return
@@ -86,7 +86,7 @@ def _from_proc() -> list[Process]:
             continue
         try:
             stat = (path / "stat").read_text()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         # The name in parentheses may hold spaces: proc_pid_stat(5), fields 4 (ppid), 24 (rss).
         fields = stat.rpartition(")")[2].split()
@@ -96,7 +96,7 @@ def _from_proc() -> list[Process]:
 
 def _from_ps() -> list[Process]:
     command = ["ps", "-A", "-o", "pid=,ppid=,rss="]
-    listed = subprocess.run(  # noqa: S603  (our own arguments, no shell)
+    listed = subprocess.run(  # noqa: S603  (fixed arguments, no shell)
         command, capture_output=True, text=True, timeout=10, check=False
     ).stdout
     rows = (line.split() for line in listed.splitlines())

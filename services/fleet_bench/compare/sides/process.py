@@ -1,4 +1,4 @@
-"""A server as a child process: started on a free port, awaited, stopped with the block."""
+"""A server as a child process: started on a free port, ready within the block, then stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import httpx
 from fleet_bench.compare.errors import CannotCompare
 
 START_SECONDS = 3600.0
-"""A first start may fetch and convert weights."""
+"""The first start may fetch and convert weights."""
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 LOG_CHARS = 3000
@@ -33,13 +33,13 @@ class Running:
 def running(
     name: str, command: Sequence[str], environ: Mapping[str, str], ready_path: str
 ) -> Iterator[Running]:
-    """Start `command` with `--port` and wait until `ready_path` answers 200.
+    """Start `command` with `--port` and wait until `ready_path` responds with 200.
 
-    Raises CannotCompare with the end of its output when it ends before.
+    Raises CannotCompare with the end of its output if it ends first.
     """
     port = free_port()
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        child = subprocess.Popen(  # noqa: S603  (our own arguments, no shell)
+        child = subprocess.Popen(  # noqa: S603  (fixed arguments, no shell)
             [*command, "--port", str(port)], env=dict(environ), stdin=subprocess.DEVNULL,
             stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
@@ -64,7 +64,7 @@ def _await(name: str, child: subprocess.Popen[bytes], url: str, log: IO[str]) ->
             if (status := child.poll()) is not None:
                 log.seek(0)
                 raise CannotCompare(
-                    f"{name} ended with status {status} while it started:\n"
+                    f"{name} ended with status {status} before it was ready:\n"
                     f"{log.read()[-LOG_CHARS:].strip()}"
                 )
             with contextlib.suppress(httpx.HTTPError):

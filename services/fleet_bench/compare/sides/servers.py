@@ -1,4 +1,4 @@
-"""The processes of a comparison without addresses: our server, and the reference."""
+"""Servers of a comparison that are started here: Modelfleet's and the reference."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from fleet_contract.launch import encode
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Pooling
 
 ROOT = Path(__file__).parents[3]
-"""The folder fleet_bench lies in. The reference's interpreter searches it last, so that the
-libraries of its own environment come first."""
+"""The folder of fleet_bench; last in the reference's search path, after its own libraries."""
 LAUNCH = (
     "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
     "runpy.run_module('fleet_bench.reference', run_name='__main__', alter_sys=True)"
@@ -39,25 +38,27 @@ class Reference:
     python: str
 
 
-def reference_of(spec: ModelSpec, path: Path, asked: str, environ: Mapping[str, str]) -> Reference:
-    """What computes the reference of a model whose weights lie at `path`. Raises CannotCompare."""
+def reference_of(
+    spec: ModelSpec, path: Path, requested: str, environ: Mapping[str, str]
+) -> Reference:
+    """The reference for a model with weights at `path`. Raises CannotCompare."""
     library = library_of(spec, path)
-    if asked not in ("auto", library):
+    if requested not in ("auto", library):
         raise CannotCompare(
-            f"{asked} does not read the files of {spec.model}.", f"Use --reference {library}."
+            f"{requested} cannot load the files of {spec.model}.", f"Use --reference {library}."
         )
     return Reference(library, interpreter(library, environ))
 
 
 def library_of(spec: ModelSpec, path: Path) -> str:
-    """`faster-whisper` for Whisper files of CTranslate2, which transformers does not read."""
+    """`faster-whisper` for Whisper in CTranslate2 format, else `transformers`."""
     if spec.task.value == "speech" and is_ctranslate2(path):
         return "faster-whisper"
     return "transformers"
 
 
 def is_ctranslate2(path: Path) -> bool:
-    """Whether a folder holds a model of CTranslate2: `model.bin`, and no transformers config."""
+    """Whether a folder holds a CTranslate2 model: `model.bin` without a transformers config."""
     try:
         config = json.loads((path / "config.json").read_text())
     except (OSError, ValueError):
@@ -69,7 +70,7 @@ def is_ctranslate2(path: Path) -> bool:
 def served(
     spec: ModelSpec, models: Path, environ: Mapping[str, str], device: str
 ) -> Iterator[Side]:
-    """Our server of `spec`, ready. Raises CannotCompare."""
+    """A Modelfleet server of `spec`, ready. Raises CannotCompare."""
     variables = {"LOG_FORMAT": "text", **environ, **encode(spec)}
     variables["MODELS_DIR"] = str(models.resolve())
     if device != "auto":
@@ -84,7 +85,7 @@ def referred(
     spec: ModelSpec, path: Path, reference: Reference, environ: Mapping[str, str],
     device: str, dtype: str,
 ) -> Iterator[Side]:  # fmt: skip
-    """The reference's server of the weights at `path`, ready. Raises CannotCompare."""
+    """A reference server of the weights at `path`, ready. Raises CannotCompare."""
     options = {
         "--library": reference.library, "--task": spec.task.value, "--path": str(path),
         "--model": spec.model, "--device": device, "--dtype": dtype,
@@ -103,11 +104,11 @@ def referred(
 
 
 def torch_variant(spec: ModelSpec, dtype: str) -> ModelSpec:
-    """`spec` on our torch engine. Raises CannotCompare for a dtype it does not know."""
+    """`spec` with the torch engine. Raises CannotCompare for an unknown dtype."""
     try:
         return spec.model_copy(update={"engine": Engine.TORCH, "dtype": Dtype(dtype)})
     except ValueError:
-        raise CannotCompare(f"The torch engine knows no dtype {dtype!r}.") from None
+        raise CannotCompare(f"The torch engine has no dtype {dtype!r}.") from None
 
 
 def _reference_name(reference: Reference, dtype: str) -> str:
@@ -115,7 +116,7 @@ def _reference_name(reference: Reference, dtype: str) -> str:
 
 
 def _engine(url: str) -> str:
-    """Engine and device as the server's `/v1/models` names them."""
+    """Engine and device from the server's `/v1/models`."""
     try:
         entry = httpx.get(f"{url}/v1/models", trust_env=False, timeout=10).json()["data"][0]
         return f"{entry['engine']} ({entry['device']})"

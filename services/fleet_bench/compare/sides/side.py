@@ -1,15 +1,15 @@
-"""One of the two servers compared."""
+"""One of the two servers of a comparison."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet_bench.plan import Plan
+from fleet_bench.settings import BenchSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`name` is for reports, `model` the id it knows, `pid` its process where memory is taken."""
+    """`name` is for reports, `model` the id at this server, `pid` the process to measure."""
 
     name: str
     url: str
@@ -17,6 +17,8 @@ class Side:
     pid: int | None = None
     api_key: str | None = None
 
-    def plan(self, requests: int, concurrency: int, timeout: float) -> Plan:
+    def settings(self, requests: int, concurrency: int, timeout: float) -> BenchSettings:
         """A closed loop of `concurrency` clients, without warm-up."""
-        return Plan(self.url, self.model, requests, concurrency, 0, None, timeout, self.api_key)
+        return BenchSettings(
+            self.url, self.model, requests, concurrency, 0, None, timeout, self.api_key
+        )

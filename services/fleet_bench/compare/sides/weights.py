@@ -1,4 +1,4 @@
-"""Weights of a catalog model on disk, fetched where they are missing."""
+"""The weights of a model for both servers, fetched if missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEGABYTE = 1_000_000
 def weights_of(
     spec: ModelSpec, environ: Mapping[str, str], tick: Callable[[str], None]
 ) -> tuple[Path, Path]:
-    """Where the weights lie, and the root folder of all weights. Raises CannotCompare.
+    """Path of the model's weights, and root folder of all weights. Raises CannotCompare.
 
     `tick` gets the progress of a download as text.
     """

@@ -17,21 +17,26 @@ PREFERRED: dict[tuple[str, Dtype], tuple[str, ...]] = {
 """CTranslate2's compute types, best first; other dtypes are taken by their name. int8 on a CPU
 takes about half the processor time of float32 at the same word error rate."""
 
+SMALL_MODEL = 500_000_000
+"""Bytes of model.bin up to which a second thread makes a decoder step no faster: Whisper small in
+float16, or any smaller model."""
 THREADS_PER_LANE = 4
 MAX_LANES = 4
-CPU_BATCH = 4
+"""Of models that are not small; a step of a small model loses more to the barriers of a second
+thread than it gains, so each of its lanes has one thread until there are many cores."""
+MAX_SMALL_LANES = 8
+CPU_BATCH = 2
 CUDA_BATCH = 16
 """Windows of 30 seconds in a pass."""
-CPU_SHORT_BATCH = 8
-"""Windows of up to 15 seconds in a pass: less work than 4 of 30 seconds."""
+CPU_SHORT_BATCH = 4
+"""Windows of up to 15 seconds in a pass: less work than 2 of 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """`lanes` passes run side by side with `threads` each, at most `batch` windows in a pass.
+    """`lanes` passes run at the same time with `threads` each, at most `batch` windows in a pass.
 
-    `short_batch` is the most short windows in a pass, None where windows are filled up to 30
-    seconds.
+    `short_batch` is the most short windows in a pass, None where windows are padded to 30 seconds.
     """
 
     device: str
@@ -47,15 +52,15 @@ def place(
     device: str,
     threads: int,
     compute_type: str,
+    weights: int,
     max_batch: int | None,
     passes: int | None = None,
 ) -> Placement:
-    """How to use `threads` (CPU only) on `device` (`cpu`, `cuda` or `cuda:N`); `passes` is how many
-    run side by side where that is not for the device to decide.
+    """How to use `threads` (CPU only) on `device` (`cpu`, `cuda` or `cuda:N`) for a model.bin of
+    `weights` bytes; `passes` fixes how many passes run at the same time.
 
-    A pass of a small model gains little beyond four threads, so more cores give more lanes. The
-    batch is small on a CPU, where it bounds how long a newcomer waits for the pass before it, and
-    windows are short there: a GPU has the encoder's work done in no time.
+    The batch is small on a CPU, where it bounds how long a new request waits for the pass before
+    it, and windows are short there because the encoder's time matters; on a GPU it does not.
     """
     kind, _, number = device.partition(":")
     if kind == "cuda":
@@ -67,7 +72,10 @@ def place(
             max(1, threads),
             max_batch or CUDA_BATCH,
         )
-    most = passes or min(MAX_LANES, threads // THREADS_PER_LANE)
+    if weights <= SMALL_MODEL:
+        most = passes or min(MAX_SMALL_LANES, threads)
+    else:
+        most = passes or min(MAX_LANES, threads // THREADS_PER_LANE)
     lanes = max(1, min(most, threads))
     each = max(1, threads // lanes)
     return Placement(

@@ -44,7 +44,7 @@ class SpeechEngine:
         files.check(folder)
         if spec.device.startswith("cuda"):
             cublas.preload()
-        placement = _placement(spec, threads)
+        placement = _placement(spec, threads, (folder / "model.bin").stat().st_size)
         self.device = spec.device
         self.healthy = True
         self._model = _load(folder, placement)
@@ -137,7 +137,7 @@ def _closed() -> NotReady:
     return NotReady("The server is stopping; please try again.", retry_after=2)
 
 
-def _placement(spec: ModelSpec, threads: int) -> Placement:
+def _placement(spec: ModelSpec, threads: int, weights: int) -> Placement:
     kind = spec.device.partition(":")[0]
     if kind not in ("cpu", "cuda"):
         raise LoadError(
@@ -151,7 +151,9 @@ def _placement(spec: ModelSpec, threads: int) -> Placement:
             "Check the CUDA driver and libraries, or use device cpu.",
         ) from error
     chosen = compute_type(spec.device, spec.dtype, supported)
-    return place(spec.device, threads, chosen, spec.batching.max_size, spec.limits.max_concurrent)
+    return place(
+        spec.device, threads, chosen, weights, spec.batching.max_size, spec.limits.max_concurrent
+    )
 
 
 def _load(folder: Path, placement: Placement) -> WhisperModel:

@@ -9,16 +9,16 @@ from fleet_bench.compare.results.outcome import Fact, Outcome, Rounds, Row
 CHAT = Outcome(
     "acme/chat", "chat", "transformers", "modelfleet, openvino (cpu)", 8, 1,
     (
-        Row("tokens written", "/s", True, Rounds((20, 24, 22)), Rounds((60, 80, 66))),
+        Row("tokens generated", "/s", True, Rounds((20, 24, 22)), Rounds((60, 80, 66))),
         Row("first token, p50", "ms", False, Rounds((90, 110, 100)), Rounds((30, 40, 50))),
-        Row("memory, most resident", "MiB", False, Rounds((1234.5,)), Rounds((512,))),
+        Row("peak memory", "MiB", False, Rounds((1234.5,)), Rounds((512,))),
     ),
-    (Fact("equal answers", 0.875, "7 of 8"), Fact("equal leading tokens", 0.98, "98.0%")),
+    (Fact("equal outputs", 0.875, "7 of 8"), Fact("equal leading tokens", 0.98, "98.0%")),
 )  # fmt: skip
 EMBEDDING = Outcome(
     "acme/embedding", "embedding", "http://a:1", "http://b:2", 20, 4,
     (Row("inputs embedded", "/s", True, Rounds((100, 100)), Rounds((150, 250))),),
-    (Fact("cosine, least", 0.999991, "0.999991"),),
+    (Fact("cosine, minimum", 0.999991, "0.999991"),),
 )  # fmt: skip
 
 

@@ -23,5 +23,5 @@ def test_files_of_lines(tmp_path: Path) -> None:
     assert (found.prompts, found.own_prompts) == (("One?", "Zwei: ü?"), True)
     assert found.recordings[0].name == "prompts"
     (tmp_path / "empty").write_text("\n")
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="not blank"):
         cases(None, tmp_path / "empty", [])

@@ -11,7 +11,7 @@ from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
 from fleet_bench.compare.load import Load
 from fleet_bench.compare.sides.side import Side
-from fleet_bench.compare.turns import Pair, agree, measure
+from fleet_bench.compare.turns import Pair, agree, failure_hint, measure
 from fleet_bench.recordings import Recording
 
 CASES = Cases(("Why?", "How?"), ("one", "two"), (Recording("a.wav", b"RIFF"),), False, False)
@@ -26,7 +26,7 @@ def pair(target: Any) -> Pair:
 
 @pytest.mark.parametrize(
     ("task", "figure"),
-    [("chat", "tokens written"), ("embedding", "inputs embedded"), ("speech", "speech")],
+    [("chat", "tokens generated"), ("embedding", "inputs embedded"), ("speech", "speech")],
 )
 async def test_rounds_go_in_turns(target: Any, task: str, figure: str) -> None:
     ticks: list[str] = []
@@ -65,10 +65,32 @@ async def test_a_failed_request_ends_the_comparison(target: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        (["HTTP 404 model_not_found"], "--b-model"),
+        (["HTTP 401 invalid_api_key"], "--api-key-env"),
+        (["HTTP 400 invalid_request_error", "timeout"], "refuses"),
+        (["HTTP 429 queue_full"], "Lower --concurrency"),
+        (["HTTP 503 model_not_ready", "ReadError"], "Lower --concurrency"),
+    ],
+)
+def test_the_hint_fits_the_failure(reasons: list[str], words: str) -> None:
+    assert words in failure_hint(reasons)
+
+
+async def test_an_unknown_model_is_not_blamed_on_the_load(target: Any) -> None:
+    target.mode = "unknown"
+    with pytest.raises(CannotCompare, match="HTTP 404 model_not_found") as caught:
+        await measure(pair(target), "chat", CASES, LOAD, lambda text: None)
+    assert "--b-model" in caught.value.hint
+    assert "--concurrency" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("task", "name", "text"),
     [
         ("chat", "equal leading words", "100.0%"),
-        ("embedding", "cosine, least", "1.000000"),
+        ("embedding", "cosine, minimum", "1.000000"),
         ("speech", "word error rate against A", "0.0%"),
     ],
 )

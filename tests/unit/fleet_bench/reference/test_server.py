@@ -11,12 +11,12 @@ import pytest
 
 from fleet_bench.audio import Audio
 from fleet_bench.chat import Chat
-from fleet_bench.compare.answers import Asker
+from fleet_bench.compare.outputs import ModelClient
 from fleet_bench.embeddings import Embeddings
 from fleet_bench.load import Run, Workload, run
-from fleet_bench.plan import Plan
 from fleet_bench.recordings import Recording
 from fleet_bench.reference.server import form, serve
+from fleet_bench.settings import BenchSettings
 
 
 class Echo:
@@ -72,41 +72,43 @@ def url(model: Echo) -> Iterator[str]:
         thread.join()
 
 
-def plan(url: str) -> Plan:
-    return Plan(url, "acme/echo", 4, 2, 0, None, 10)
+def settings(url: str) -> BenchSettings:
+    return BenchSettings(url, "acme/echo", 4, 2, 0, None, 10)
 
 
 async def answers(workload: Workload, url: str) -> Run:
-    found = await run(plan(url), workload)
+    found = await run(settings(url), workload)
     assert {sample.error for sample in found.samples} == {None}
     return found
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_chat(url: str, stream: bool) -> None:
-    found = await answers(Chat(plan(url), "über", 0, 4, 0, stream), url)
+    found = await answers(Chat(settings(url), "über", 0, 4, 0, stream), url)
     for sample in found.samples:
-        assert sample.answer is not None
-        assert (sample.answer.tokens, sample.answer.prompt_tokens) == (4, 5)
-        assert (sample.answer.first is not None) is stream
+        assert sample.stats is not None
+        assert (sample.stats.tokens, sample.stats.prompt_tokens) == (4, 5)
+        assert (sample.stats.first is not None) is stream
 
 
 async def test_embeddings_and_speech(url: str, model: Echo) -> None:
     for encoding in ("base64", "float"):
-        await answers(Embeddings(plan(url), None, 3, 2, encoding), url)
-    found = await answers(Audio(plan(url), [Recording("a.wav", b"\r\n--RIFF\0")], "de", True), url)
-    assert found.samples[0].answer is not None
-    assert found.samples[0].answer.audio_seconds == 1.5
+        await answers(Embeddings(settings(url), None, 3, 2, encoding), url)
+    found = await answers(
+        Audio(settings(url), [Recording("a.wav", b"\r\n--RIFF\0")], "de", True), url
+    )
+    assert found.samples[0].stats is not None
+    assert found.samples[0].stats.audio_seconds == 1.5
     assert model.heard[0] == (b"\r\n--RIFF\0", None, True)
 
 
 async def test_whole_answers(url: str, model: Echo) -> None:
     async with httpx.AsyncClient() as http:
-        asker = Asker(http, f"{url}/v1", "acme/echo")
-        assert await asker.chat("abc", 2) == "cb"
-        assert await asker.embed("abc") == [3, 1]
-        assert await asker.tokens("ab") == [97, 98]
-        assert await asker.transcribe(Recording("a.wav", b"x"), "de") == "hello"
+        client = ModelClient(http, f"{url}/v1", "acme/echo")
+        assert await client.chat("abc", 2) == "cb"
+        assert await client.embed("abc") == [3, 1]
+        assert await client.tokens("ab") == [97, 98]
+        assert await client.transcribe(Recording("a.wav", b"x"), "de") == "hello"
     assert model.heard == [(b"x", "de", False)]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Rich
 
 from fleet_local.errors import StartError
-from fleet_local.output.console import Output, Screen
+from fleet_local.output.console import Console, RichConsole
 
 
 class Gone(io.StringIO):
@@ -22,8 +22,8 @@ class Gone(io.StringIO):
 
 def test_a_failure_shows_output_reason_and_what_to_do() -> None:
     screen = io.StringIO()
-    voice = Output(Console(file=screen, force_terminal=False))
-    voice.failure(StartError("It is broken [x].", "Mend it.", ("line [one]", "line two")))
+    console = Console(Rich(file=screen, force_terminal=False))
+    console.print_error(StartError("It is broken [x].", "Mend it.", ("line [one]", "line two")))
     assert screen.getvalue().splitlines() == [
         "  line [one]", "  line two", "modelfleet up: It is broken [x].", "Mend it.",
     ]  # fmt: skip
@@ -31,13 +31,13 @@ def test_a_failure_shows_output_reason_and_what_to_do() -> None:
 
 def test_long_lines_are_never_wrapped() -> None:
     screen = io.StringIO()
-    Output(Console(file=screen, force_terminal=False, width=20)).say("curl " + "x" * 1000)
+    Console(Rich(file=screen, force_terminal=False, width=20)).print("curl " + "x" * 1000)
     assert screen.getvalue() == "curl " + "x" * 1000 + "\n"
 
 
 @pytest.mark.parametrize("screen", [Gone(BrokenPipeError), Gone(OSError)])
 def test_a_terminal_or_pipe_that_is_gone_does_not_matter(screen: Gone) -> None:
-    voice = Output(Screen(file=screen, force_terminal=True))
-    voice.say("hello")
-    voice.tell("a process fell")
-    voice.failure(StartError("x"))
+    console = Console(RichConsole(file=screen, force_terminal=True))
+    console.print("hello")
+    console.log("a process fell")
+    console.print_error(StartError("x"))

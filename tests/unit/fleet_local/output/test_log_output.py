@@ -23,33 +23,33 @@ def test_a_file_begins_anew_and_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 def test_restarts_add_to_one_file(tmp_path: Path) -> None:
-    sink = LogFile(tmp_path / "a.log")
-    assert sink.tail() == []
+    log = LogFile(tmp_path / "a.log")
+    assert log.tail() == []
     for number in range(3):
-        output = sink.open()
+        output = log.open()
         os.write(output, b"line %d\n" % number)
         os.close(output)
-    assert sink.tail() == ["line 0", "line 1", "line 2"]
+    assert log.tail() == ["line 0", "line 1", "line 2"]
 
 
 def test_a_file_that_grows_too_long_begins_anew_under_its_writer(tmp_path: Path) -> None:
-    sink = LogFile(tmp_path / "a.log", most=1000)
-    output = sink.open()
+    log = LogFile(tmp_path / "a.log", most=1000)
+    output = log.open()
     os.write(output, b"x" * 999)
-    sink.trim()
-    assert sink.path.stat().st_size == 999
+    log.trim()
+    assert log.path.stat().st_size == 999
     os.write(output, b"yy\n")
-    sink.trim()
+    log.trim()
     os.write(output, b"after\n")
     os.close(output)
-    assert sink.path.read_bytes() == b"after\n"
-    assert sink.path.with_name("a.log.1").stat().st_size == 1002
+    assert log.path.read_bytes() == b"after\n"
+    assert log.path.with_name("a.log.1").stat().st_size == 1002
 
 
 def test_a_long_file_is_read_from_its_end_only(tmp_path: Path) -> None:
-    sink = LogFile(tmp_path / "a.log")
-    sink.path.write_bytes(b"start\n" + b"y" * 1_000_000 + b"\nend \xff\n")
-    tail = sink.tail()
+    log = LogFile(tmp_path / "a.log")
+    log.path.write_bytes(b"start\n" + b"y" * 1_000_000 + b"\nend \xff\n")
+    tail = log.tail()
     assert tail[-1] == "end �"
     assert "start" not in tail
 
@@ -65,12 +65,12 @@ def test_the_terminal_shows_whose_line_it_is() -> None:
             return length
 
     screen = Screen()
-    sink = LogTerminal("chat", "cyan", Console(file=screen, width=20))
-    output = sink.open()
+    log = LogTerminal("chat", "cyan", Console(file=screen, width=20))
+    output = log.open()
     os.write(output, b"one [bold] " + b"long " * 20 + b"\ntwo\n")
     os.close(output)
     assert written.wait(10)
     lines = screen.getvalue().splitlines()
     assert lines[0].startswith("chat | one [bold] long")
     assert lines[1] == "chat | two"
-    assert sink.tail()[1] == "two"
+    assert log.tail()[1] == "two"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
+from rich.console import Console as Rich
 
-from fleet_local.output.console import Output
-from fleet_local.output.progress import LINE_SECONDS, MIB, Bars, Lines, amount, drawing
+from fleet_local.output.console import Console
+from fleet_local.output.progress import LINE_SECONDS, MIB, Bars, Lines, amount, progress_display
 from fleet_prepare.stage import Stage
 
 
@@ -27,11 +27,11 @@ def test_amounts(done: int, total: int | None, text: str) -> None:
 def test_lines_come_at_the_ends_and_now_and_then() -> None:
     now = 0.0
     screen = io.StringIO()
-    lines = Lines(Output(Console(file=screen, force_terminal=False)), clock=lambda: now)
-    told = lines.begin("m")
+    lines = Lines(Console(Rich(file=screen, force_terminal=False)), clock=lambda: now)
+    report = lines.begin("m")
     for now in (0.0, 1.0, LINE_SECONDS, LINE_SECONDS + 1, 2 * LINE_SECONDS):
-        told(Stage.FETCHING, int(now) * MIB, 10 * MIB)
-    told(Stage.CONVERTING, 0, None)
+        report(Stage.FETCHING, int(now) * MIB, 10 * MIB)
+    report(Stage.CONVERTING, 0, None)
     lines.end("m")
     assert screen.getvalue().splitlines() == [
         "fetching m",
@@ -45,10 +45,10 @@ def test_lines_come_at_the_ends_and_now_and_then() -> None:
 
 def test_a_terminal_gets_bars() -> None:
     screen = io.StringIO()
-    voice = Output(Console(file=screen, force_terminal=True, width=100))
-    with drawing(voice) as shown:
-        assert isinstance(shown, Bars)
-        report = shown.begin("acme/chat")
+    console = Console(Rich(file=screen, force_terminal=True, width=100))
+    with progress_display(console) as display:
+        assert isinstance(display, Bars)
+        report = display.begin("acme/chat")
         report(Stage.FETCHING, 5 * MIB, 10 * MIB)
         report(Stage.CONVERTING, 1 * MIB, 10 * MIB)
     assert "acme/chat" in screen.getvalue()

@@ -36,11 +36,11 @@ def test_a_row_is_what_the_server_says(spec: Spec) -> None:
 
 def test_a_server_that_does_not_answer_is_not_called_ready(spec: Spec) -> None:
     made = row(spec(engine="remote", remote={"address": "http://h"}), [], "http://h", None)
-    assert made.cells() == ("acme/chat", "chat", "remote", "http://h", "not asked", "")
+    assert made.cells() == ("acme/chat", "chat", "remote", "http://h", "unknown", "")
 
 
 def test_another_models_entry_is_not_taken(spec: Spec) -> None:
-    assert row(spec(), [{"id": "other", "state": "ready"}], BASE, 1).state == "not asked"
+    assert row(spec(), [{"id": "other", "state": "ready"}], BASE, 1).state == "unknown"
 
 
 def test_plain_tables_have_one_line_for_each_model() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from fleet_local.processes.backoff import MOST_SECONDS, STEADY_SECONDS, Backoff
+from fleet_local.processes.service import MOST_SECONDS, STEADY_SECONDS, Backoff
 
 
 def waits(uptimes: list[float]) -> list[float]:

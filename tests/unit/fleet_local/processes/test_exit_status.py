@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from fleet_local.processes import exit_status
+from fleet_local.processes import exit_status, server_events
 
 REASON = "acme/chat needs torch. Install it."
 FAILED = json.dumps({"event": "load_failed", "message": REASON})
@@ -22,7 +22,7 @@ FAILED = json.dumps({"event": "load_failed", "message": REASON})
     ],
 )  # fmt: skip
 def test_an_ending_in_words(status: int, words: str) -> None:
-    assert exit_status.ending(status) == words
+    assert exit_status.describe(status) == words
 
 
 def test_a_load_failure_tells_the_servers_own_reason() -> None:
@@ -35,7 +35,7 @@ def test_a_load_failure_tells_the_servers_own_reason() -> None:
 
 def test_the_reason_is_found_in_text_logs_too() -> None:
     lines = [f"12:00:00 error   load_failed model=acme/chat message={REASON}", "trace"]
-    assert exit_status.load_failure(lines) == REASON
+    assert server_events.load_failure(lines) == REASON
 
 
 def test_any_other_end_shows_the_last_lines() -> None:
@@ -54,3 +54,10 @@ def test_status_3_without_a_reason_still_shows_the_lines() -> None:
 def test_a_kill_hints_at_memory() -> None:
     error = exit_status.start_failure("acme/chat", -signal.SIGKILL, [], "run/x.log")
     assert "memory" in error.hint
+
+
+def test_settings_a_server_ignored_are_found() -> None:
+    ignored = {"event": "setting_ignored", "setting": "CHAT_BATCH_WINDOW_MS", "reason": "no wait"}
+    lines = ["not json", "[]", FAILED, json.dumps(ignored), json.dumps(ignored)]
+    assert server_events.ignored_settings(lines) == {"CHAT_BATCH_WINDOW_MS": "no wait"}
+    assert server_events.ignored_settings([]) == {}

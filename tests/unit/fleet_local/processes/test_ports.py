@@ -66,8 +66,8 @@ def test_a_port_in_use_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"),
+    ("host", "display"),
     [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]"), ("localhost", "localhost")],
 )
-def test_where_clients_reach_the_router(host: str, shown: str) -> None:
-    assert ports.shown_host(host) == shown
+def test_where_clients_reach_the_router(host: str, display: str) -> None:
+    assert ports.client_host(host) == display

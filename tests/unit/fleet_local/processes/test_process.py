@@ -30,12 +30,12 @@ def lifeline() -> Lifeline:
 async def start(tmp_path: Path, lifeline: Lifeline) -> AsyncIterator[Start]:
     """Runs a script as a child; its output is in `output.log`."""
     started: list[Process] = []
-    sink = LogFile(tmp_path / "output.log")
+    log = LogFile(tmp_path / "output.log")
 
     async def run(script: str, *arguments: str) -> Process:
         (tmp_path / "script.py").write_text(textwrap.dedent(script))
         environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        output = sink.open()
+        output = log.open()
         process = await Process.start("script", arguments, environ, output, lifeline)
         os.close(output)
         started.append(process)

@@ -26,22 +26,22 @@ Until = Callable[..., Awaitable[None]]
 
 
 class Made:
-    """A service, what it said, and the switches of its server."""
+    """A service, what it printed, and the switches of its server."""
 
     def __init__(
         self, folder: Path, probe: Probe, lifeline: Lifeline, port: int | None, until: Until
     ) -> None:
         self.folder = folder
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.moves: list[int] = []
         environ = {**os.environ, "PYTHONPATH": str(PROGRAMS), "STATE": str(folder)}
         launch = Launch("tiny", "tiny_server", ports.LOOPBACK, environ, port=port)
-        sink = LogFile(folder / "tiny.log")
+        log = LogFile(folder / "tiny.log")
         self.service = Service(
-            launch, sink, probe, lifeline, port or ports.pick(),
-            announce=self.said.append, moved=lambda: self.moves.append(self.service.port),
+            launch, log, probe, lifeline, port or ports.pick(),
+            report=self.printed.append, port_changed=lambda: self.moves.append(self.service.port),
         )  # fmt: skip
-        self._sink = sink
+        self._log = log
         self.probe = probe
         self.until = until
 
@@ -55,7 +55,7 @@ class Made:
 
     @property
     def log(self) -> str:
-        return "\n".join(self._sink.tail())
+        return "\n".join(self._log.tail())
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def make(
     tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[..., Made]]:
     monkeypatch.setattr(services, "LIVE_POLL", 0.05)
-    monkeypatch.setattr("fleet_local.processes.backoff.FIRST_SECONDS", 0.05)
+    monkeypatch.setattr("fleet_local.processes.service.FIRST_SECONDS", 0.05)
     probe, lifeline = Probe(), Lifeline()
     made: list[Made] = []
 
@@ -99,7 +99,7 @@ async def test_start_waits_until_the_process_is_ready(make: Callable[..., Made])
     (made.folder / "unready").unlink()
     await asyncio.wait_for(starting, SECONDS)
     assert made.service.seconds_to_ready > 0
-    assert made.said == []
+    assert made.printed == []
 
 
 async def test_a_process_that_cannot_load_fails_the_start_with_its_reason(
@@ -157,9 +157,9 @@ async def test_a_start_that_takes_for_ever_is_given_up(
 async def test_a_killed_process_is_started_again_on_its_port(kept: Made) -> None:
     first, port = await kept.pid(), kept.service.port
     os.kill(first, signal.SIGKILL)
-    await kept.until(lambda: len(kept.said) == 2)
-    assert "was killed by SIGKILL" in kept.said[0]
-    assert "is ready after" in kept.said[1]
+    await kept.until(lambda: len(kept.printed) == 2)
+    assert "was killed by SIGKILL" in kept.printed[0]
+    assert "is ready after" in kept.printed[1]
     assert kept.service.port == port
     assert await kept.pid() != first
 
@@ -167,44 +167,75 @@ async def test_a_killed_process_is_started_again_on_its_port(kept: Made) -> None
 async def test_an_unhealthy_process_is_replaced(kept: Made) -> None:
     first = await kept.pid()
     kept.switch("unhealthy")
-    await kept.until(lambda: bool(kept.said))
+    await kept.until(lambda: bool(kept.printed))
     (kept.folder / "unhealthy").unlink()
-    assert "is not healthy" in kept.said[0]
-    await kept.until(lambda: any("is ready after" in line for line in kept.said))
+    assert "is not healthy" in kept.printed[0]
+    await kept.until(lambda: any("is ready after" in line for line in kept.printed))
     assert await kept.pid() != first
 
 
 async def test_a_process_that_answers_no_more_is_replaced(
     kept: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleet_local.processes.probe.ASK_SECONDS", 0.1)
+    monkeypatch.setattr("fleet_local.processes.probe.TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(services, "SILENT_PROBES", 3)
     kept.probe._client.timeout = 0.1
     os.kill(await kept.pid(), signal.SIGSTOP)
-    await kept.until(lambda: bool(kept.said))
-    assert "does not answer" in kept.said[0]
+    await kept.until(lambda: bool(kept.printed))
+    assert "does not respond" in kept.printed[0]
     kept.probe._client.timeout = 5
-    await kept.until(lambda: any("is ready after" in line for line in kept.said))
+    await kept.until(lambda: any("is ready after" in line for line in kept.printed))
 
 
 async def test_a_process_that_keeps_failing_is_tried_less_and_less_often(kept: Made) -> None:
     kept.switch("refuse", "3 broken")
     os.kill(await kept.pid(), signal.SIGKILL)
-    await kept.until(lambda: len(kept.said) >= 4)
-    waits = [float(line.split(" in ")[1].split()[0]) for line in kept.said[:4]]
+    await kept.until(lambda: len(kept.printed) >= 4)
+    waits = [float(line.split(" in ")[1].split()[0]) for line in kept.printed[:4]]
     assert waits == [0.05, 0.1, 0.2, 0.4]
     (kept.folder / "refuse").unlink()
-    await kept.until(lambda: "is ready after" in kept.said[-1])
+    await kept.until(lambda: "is ready after" in kept.printed[-1])
+
+
+async def test_a_failed_start_is_retried_with_its_reason(make: Callable[..., Made]) -> None:
+    made = make()
+    made.switch("refuse", "3 acme_models has no class Missing.")
+    with pytest.raises(StartError):
+        await made.service.start()
+    assert not made.service.is_ready
+    task = asyncio.create_task(made.service.keep())
+    await made.until(lambda: len(made.printed) >= 2)
+    (made.folder / "refuse").unlink()
+    await made.until(lambda: "is ready after" in made.printed[-1])
+    assert made.service.is_ready
+    task.cancel()
+    await asyncio.wait((task,))
+    reason = "tiny failed to load: acme_models has no class Missing; restarting in"
+    assert [line.rpartition(" in ")[0] + " in" for line in made.printed[:2]] == [reason] * 2
+
+
+async def test_a_failure_that_repeats_at_the_longest_wait_is_reported_once(
+    kept: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "MOST_SECONDS", 0.05)
+    kept.switch("refuse", "3 broken")
+    os.kill(await kept.pid(), signal.SIGKILL)
+    await kept.until(lambda: kept.log.count("load_failed") >= 3)
+    (kept.folder / "refuse").unlink()
+    await kept.until(lambda: "is ready after" in kept.printed[-1])
+    assert [line.partition(";")[0] for line in kept.printed[:-1]] == [
+        "tiny was killed by SIGKILL", "tiny failed to load: broken",
+    ]  # fmt: skip
 
 
 async def test_a_restart_on_a_port_taken_meanwhile_moves(kept: Made) -> None:
     kept.switch("refuse", "3 wait")
     port = kept.service.port
     os.kill(await kept.pid(), signal.SIGKILL)
-    await kept.until(lambda: bool(kept.said))
+    await kept.until(lambda: bool(kept.printed))
     with socket.create_server((ports.LOOPBACK, port)):
         (kept.folder / "refuse").unlink()
-        await kept.until(lambda: "is ready after" in kept.said[-1])
+        await kept.until(lambda: "is ready after" in kept.printed[-1])
     assert kept.service.port != port
     assert kept.moves[-1] == kept.service.port
 

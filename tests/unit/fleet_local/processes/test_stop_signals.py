@@ -28,7 +28,7 @@ async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
     try:
         os.kill(os.getpid(), signal.SIGHUP)
         await asyncio.sleep(0.05)
-        assert not signals.asked.is_set()
+        assert not signals.stopping.is_set()
     finally:
         for one in SIGNALS:
             loop.remove_signal_handler(one)
@@ -36,22 +36,22 @@ async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_the_first_asks_and_only_a_second_ctrl_c_insists(number: signal.Signals) -> None:
-    insisted = asyncio.Event()
-    signals = StopSignals(insisted.set)
+    forced = asyncio.Event()
+    signals = StopSignals(forced.set)
     signals.install()
     loop = asyncio.get_running_loop()
     try:
         os.kill(os.getpid(), number)
         async with asyncio.timeout(10):
-            await signals.asked.wait()
-        assert not insisted.is_set()
+            await signals.stopping.wait()
+        assert not forced.is_set()
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGHUP)
         await asyncio.sleep(0.05)
-        assert not insisted.is_set()
+        assert not forced.is_set()
         os.kill(os.getpid(), signal.SIGINT)
         async with asyncio.timeout(10):
-            await insisted.wait()
+            await forced.wait()
     finally:
         for one in SIGNALS:
             loop.remove_signal_handler(one)

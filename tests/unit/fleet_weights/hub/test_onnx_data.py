@@ -82,14 +82,14 @@ def test_a_graph_that_holds_its_tensors_itself(names: Callable[..., list[str]]) 
     ["../secret", "/etc/passwd", "data/model", "..", ".hidden", "C:model", "a\\b", "", "a\0b"],
 )
 def test_a_file_elsewhere_is_refused(location: str, names: Callable[..., list[str]]) -> None:
-    with pytest.raises(WeightsError, match="is not a file beside it") as caught:
+    with pytest.raises(WeightsError, match="not in the same folder") as caught:
         names(model([], [external("a", location)]))
     assert "external data" in caught.value.hint
 
 
 @pytest.mark.parametrize("location", ["pytorch_model.bin", "weights.pt", "w.pkl"])
 def test_a_pickle_is_refused(location: str, names: Callable[..., list[str]]) -> None:
-    with pytest.raises(WeightsError, match="name of a pickle"):
+    with pytest.raises(WeightsError, match="suffix of a pickle"):
         names(model([], [external("a", location)]))
 
 
@@ -98,7 +98,7 @@ def test_bytes_that_are_no_graph(tmp_path: Path) -> None:
     whole = model([], [external("a", "model.onnx_data")]).SerializeToString()
     for broken in (b"", b"\xff" * 40, whole[:-3], b"\x3a\x80\x80\x01abc", b"version https://git"):
         path.write_bytes(broken)
-        with pytest.raises(WeightsError, match="not a whole ONNX file"):
+        with pytest.raises(WeightsError, match="not a valid ONNX file"):
             external_files(path)
 
 
@@ -107,7 +107,7 @@ def test_a_name_that_is_too_long_or_no_text(tmp_path: Path) -> None:
     for location in ("n" * 256, "name"):
         raw = model([], [external("a", location)]).SerializeToString()
         path.write_bytes(raw.replace(b"name", b"\xff\xfe\xfd\xfc"))
-        with pytest.raises(WeightsError, match="not a whole ONNX file"):
+        with pytest.raises(WeightsError, match="not a valid ONNX file"):
             external_files(path)
 
 

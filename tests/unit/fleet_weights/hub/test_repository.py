@@ -19,6 +19,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
 from fleet_weights.store import Store
+from fleet_weights.transfer import web_client
 from fleet_weights.transfer.retry_policy import RetryPolicy
 
 TOKEN = "hf_not-a-real-token"
@@ -38,10 +39,10 @@ def spec(source: str = "hf://acme/encoder@main", **fields: Any) -> ModelSpec:
 
 
 @pytest.fixture
-def pull(server: Any, tmp_path: Path, hasty: RetryPolicy) -> Callable[..., Path]:
+def pull(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> Callable[..., Path]:
     def run(of: ModelSpec, **environ: str) -> Path:
         variables = {"HF_ENDPOINT": server.url, **environ}
-        return fetch(of, Store(tmp_path / "models"), environ=variables, patience=hasty)
+        return fetch(of, Store(tmp_path / "models"), environ=variables, retry_policy=fast_retries)
 
     return run
 
@@ -107,14 +108,14 @@ def test_a_folder_of_a_repository(server: Any, pull: Callable[..., Path]) -> Non
 
 
 def test_a_failed_fetch_goes_on_later(
-    server: Any, pull: Callable[..., Path], tmp_path: Path, hasty: RetryPolicy
+    server: Any, pull: Callable[..., Path], tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("acme/encoder", FILES)
     path = "/acme/encoder/resolve/c0ffee/model.safetensors"
     server.answers[path].break_after = 200_000
-    store, once = Store(tmp_path / "models"), replace(hasty, attempts=1)
+    store, once = Store(tmp_path / "models"), replace(fast_retries, attempts=1)
     with pytest.raises(WeightsError, match=r"broke off|could not be reached"):
-        fetch(spec(), store, environ={"HF_ENDPOINT": server.url}, patience=once)
+        fetch(spec(), store, environ={"HF_ENDPOINT": server.url}, retry_policy=once)
     assert not is_there(spec(), store)
     assert (pull(spec()) / "model.safetensors").read_bytes() == WEIGHTS
     assert server.headers(path)[-1]["range"].startswith("bytes=")
@@ -186,6 +187,38 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(
     assert all("authorization" not in headers for _, headers in storage.seen)
     assert TOKEN not in caplog.text
     assert all(TOKEN.encode() not in file.read_bytes() for file in folder.rglob("*.json"))
+
+
+def test_the_stored_token_of_a_login_is_used(
+    server: Any, pull: Callable[..., Path], tmp_path: Path
+) -> None:
+    """`hf auth login` writes it to HF_HOME; HF_TOKEN takes precedence."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    server.put_repository("acme/encoder", FILES)
+    pull(spec(), HF_HOME=str(tmp_path))
+    assert {headers["authorization"] for _, headers in server.seen} == {f"Bearer {TOKEN}"}
+    server.seen.clear()
+    server.put_repository("acme/encoder", FILES, revision="v2")
+    pull(spec("hf://acme/encoder@v2"), HF_HOME=str(tmp_path), HF_TOKEN="hf_other")
+    assert {headers["authorization"] for _, headers in server.seen} == {"Bearer hf_other"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "path"),
+    [
+        ({"HF_TOKEN_PATH": "/a/token", "HF_HOME": "/b"}, "/a/token"),
+        ({"HF_HOME": "/b", "XDG_CACHE_HOME": "/c"}, "/b/token"),
+        ({"XDG_CACHE_HOME": "/c", "HOME": "/d"}, "/c/huggingface/token"),
+        ({"HOME": "/d"}, "/d/.cache/huggingface/token"),
+    ],
+)
+def test_the_token_file_is_where_the_library_has_it(environ: dict[str, str], path: str) -> None:
+    program = "from huggingface_hub import constants; print(constants.HF_TOKEN_PATH)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == path
+    assert str(web_client._token_file(environ)) == path
 
 
 def test_storage_that_fails_does_not_give_its_signature_away(

@@ -12,39 +12,39 @@ import pytest
 
 from fleet_weights.address import Web
 from fleet_weights.errors import Stopped, WeightsError
-from fleet_weights.plan import Piece
+from fleet_weights.plan import FilePart
 from fleet_weights.transfer.download import Downloader, file_name
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 from fleet_weights.transfer.retry_policy import RetryPolicy
 
 BODY = bytes(range(256)) * 4096
 SHA = hashlib.sha256(BODY).hexdigest()
 
 
-def get(url: str, folder: Path, patience: RetryPolicy, **piece: Any) -> Path:
-    with Downloader({}, ProgressMeter(None), patience) as downloader:
-        return downloader.get(Piece(Web(url), **piece), folder)
+def get(url: str, folder: Path, retry_policy: RetryPolicy, **piece: Any) -> Path:
+    with Downloader({}, ProgressTracker(None), retry_policy) as downloader:
+        return downloader.get(FilePart(Web(url), **piece), folder)
 
 
 def part(url: str, folder: Path) -> Path:
     return folder / f"{file_name(url)}.part"
 
 
-def test_a_whole_file(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_whole_file(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY)
     told: list[tuple[int, int | None]] = []
-    with Downloader({}, ProgressMeter(lambda *now: told.append(now)), hasty) as downloader:
-        path = downloader.get(Piece(Web(url), SHA), tmp_path)
+    with Downloader({}, ProgressTracker(lambda *now: told.append(now)), fast_retries) as downloader:
+        path = downloader.get(FilePart(Web(url), SHA), tmp_path)
     assert path.read_bytes() == BODY
     assert told[-1] == (len(BODY), len(BODY))
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_goes_on_where_the_connection_broke(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY, etag='"v1"', break_after=300_000)
-    assert get(url, tmp_path, hasty, sha256=SHA).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
     first, second = server.headers("/a.gguf")
     assert "range" not in first
     begun = int(second["range"].removeprefix("bytes=").rstrip("-"))
@@ -52,129 +52,143 @@ def test_goes_on_where_the_connection_broke(
     assert second["if-range"] == '"v1"'
 
 
-def test_goes_on_in_another_process(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_goes_on_in_another_process(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY, etag='"v1"')
     beginning = part(url, tmp_path)
     beginning.write_bytes(BODY[:1000])
     beginning.with_name(f"{beginning.name}.etag").write_text('"v1"')
-    assert get(url, tmp_path, hasty, sha256=SHA).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
     assert server.headers("/a.gguf")[0]["range"] == "bytes=1000-"
 
 
-def test_begins_anew_when_the_file_changed(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_begins_anew_when_the_file_changed(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/a.gguf", BODY, etag='"v2"')
     beginning = part(url, tmp_path)
     beginning.write_bytes(b"of the old version")
     beginning.with_name(f"{beginning.name}.etag").write_text('"v1"')
-    assert get(url, tmp_path, hasty).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries).read_bytes() == BODY
 
 
 def test_begins_anew_without_a_way_to_tell_versions_apart(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY)
     part(url, tmp_path).write_bytes(b"who knows")
-    assert get(url, tmp_path, hasty).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries).read_bytes() == BODY
     assert "range" not in server.headers("/a.gguf")[0]
 
 
-def test_a_server_without_ranges(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_server_without_ranges(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY, ranges=False, etag='"v1"', break_after=1000)
-    assert get(url, tmp_path, hasty, sha256=SHA).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
 
 
-def test_a_beginning_that_is_whole_already(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_beginning_that_is_whole_already(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/a.gguf", BODY)
     part(url, tmp_path).write_bytes(BODY)
-    assert get(url, tmp_path, hasty, sha256=SHA).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
 
 
-def test_a_beginning_longer_than_the_file(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_beginning_longer_than_the_file(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/a.gguf", BODY)
     part(url, tmp_path).write_bytes(BODY + b"more")
-    assert get(url, tmp_path, hasty, sha256=SHA).read_bytes() == BODY
+    assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
 
 
-def test_a_wrong_checksum_is_thrown_away(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_wrong_checksum_is_thrown_away(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/a.gguf", BODY)
     with pytest.raises(WeightsError, match=SHA) as caught:
-        get(url, tmp_path, hasty, sha256="0" * 64)
+        get(url, tmp_path, fast_retries, sha256="0" * 64)
     assert "damaged" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_git_blob_is_thrown_away(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_wrong_git_blob_is_thrown_away(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/config.json", b"{}")
     with pytest.raises(WeightsError):
-        get(url, tmp_path, hasty, blob="0" * 40)
+        get(url, tmp_path, fast_retries, blob="0" * 40)
     blob = hashlib.sha1(b"blob 2\0{}").hexdigest()
-    assert get(url, tmp_path, hasty, blob=blob).read_bytes() == b"{}"
+    assert get(url, tmp_path, fast_retries, blob=blob).read_bytes() == b"{}"
 
 
 def test_a_missing_file_is_not_asked_for_again(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     with pytest.raises(WeightsError, match="404") as caught:
-        get(f"{server.url}/gone.gguf", tmp_path, hasty)
+        get(f"{server.url}/gone.gguf", tmp_path, fast_retries)
     assert "Correct the address" in caught.value.hint
     assert len(server.seen) == 1
 
 
 def test_gives_up_after_a_bounded_number_of_tries(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", b"busy", status=503, headers={"retry-after": "9999"})
     with pytest.raises(WeightsError, match="503"):
-        get(url, tmp_path, hasty)
-    assert len(server.seen) == hasty.attempts
+        get(url, tmp_path, fast_retries)
+    assert len(server.seen) == fast_retries.attempts
 
 
-def test_nobody_there(tmp_path: Path, hasty: RetryPolicy, new_server: Any) -> None:
+def test_nobody_there(tmp_path: Path, fast_retries: RetryPolicy, new_server: Any) -> None:
     with pytest.raises(WeightsError, match="could not be reached") as caught:
-        get("http://127.0.0.1:1/a.gguf", tmp_path, hasty)
+        get("http://127.0.0.1:1/a.gguf", tmp_path, fast_retries)
     assert "HF_ENDPOINT" in caught.value.hint
 
 
-def test_a_server_that_falls_silent(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_a_server_that_falls_silent(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     silence = threading.Event()
     url = server.put("/a.gguf", BODY, break_after=1000, wait=silence, etag='"v1"')
-    impatient = replace(hasty, read_seconds=0.2)
+    short_timeout = replace(fast_retries, read_seconds=0.2)
     try:
-        assert get(url, tmp_path, impatient, sha256=SHA).read_bytes() == BODY
+        assert get(url, tmp_path, short_timeout, sha256=SHA).read_bytes() == BODY
     finally:
         silence.set()
     assert len(server.seen) == 2
 
 
-def test_too_slow_a_server_is_given_up(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_too_slow_a_server_is_given_up(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/a.gguf", BODY)
-    never_enough = replace(hasty, window_seconds=0, window_bytes=1 << 40, attempts=1)
+    never_enough = replace(fast_retries, window_seconds=0, window_bytes=1 << 40, attempts=1)
     with pytest.raises(WeightsError, match="too slowly"):
         get(url, tmp_path, never_enough)
 
 
-def test_more_than_announced(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_more_than_announced(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY, announce=10)
     # HTTP itself ends the body where it was announced to end; the checksum then says no.
     with pytest.raises(WeightsError):
-        get(url, tmp_path, hasty, sha256=SHA)
+        get(url, tmp_path, fast_retries, sha256=SHA)
 
 
-def test_stop_ends_a_download_and_keeps_it(server: Any, tmp_path: Path, hasty: RetryPolicy) -> None:
+def test_stop_ends_a_download_and_keeps_it(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     url = server.put("/a.gguf", BODY)
     stop = threading.Event()
-    meter = ProgressMeter(lambda done, total: stop.set(), stop)
-    with Downloader({}, meter, hasty) as downloader, pytest.raises(Stopped):
-        downloader.get(Piece(Web(url), SHA), tmp_path)
+    tracker = ProgressTracker(lambda done, total: stop.set(), stop)
+    with Downloader({}, tracker, fast_retries) as downloader, pytest.raises(Stopped):
+        downloader.get(FilePart(Web(url), SHA), tmp_path)
     assert part(url, tmp_path).is_file()
 
 
 def test_redirects_are_followed_but_not_for_ever(
-    server: Any, tmp_path: Path, hasty: RetryPolicy
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put("/a", status=302, headers={"location": "/b"})
     server.put("/b", BODY)
-    assert get(f"{server.url}/a", tmp_path, hasty).read_bytes() == BODY
+    assert get(f"{server.url}/a", tmp_path, fast_retries).read_bytes() == BODY
     server.put("/c", status=302, headers={"location": "/c"})
     with pytest.raises(WeightsError, match="redirects more than"):
-        get(f"{server.url}/c", tmp_path, hasty)
+        get(f"{server.url}/c", tmp_path, fast_retries)

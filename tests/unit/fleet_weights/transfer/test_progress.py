@@ -7,35 +7,35 @@ import threading
 import pytest
 
 from fleet_weights.errors import Stopped
-from fleet_weights.transfer.progress import ProgressMeter
+from fleet_weights.transfer.progress import ProgressTracker
 
 
 def test_the_sum_is_unknown_until_every_size_is_known() -> None:
-    meter = ProgressMeter(None)
-    meter.expect("a")
-    meter.expect("b", 10)
-    assert meter.total is None
-    meter.update("a", 3, 30)
-    assert (meter.done, meter.total) == (3, 40)
+    tracker = ProgressTracker(None)
+    tracker.expect("a")
+    tracker.expect("b", 10)
+    assert tracker.total is None
+    tracker.update("a", 3, 30)
+    assert (tracker.done, tracker.total) == (3, 40)
 
 
 def test_a_finished_download_is_always_told() -> None:
     told: list[tuple[int, int | None]] = []
-    meter = ProgressMeter(lambda done, total: told.append((done, total)))
+    tracker = ProgressTracker(lambda done, total: told.append((done, total)))
     for done in range(0, 101):
-        meter.update("a", done, 100)
+        tracker.update("a", done, 100)
     assert told[-1] == (100, 100)
     assert len(told) < 101
 
 
 def test_stop_and_failure_end_the_others() -> None:
     stop = threading.Event()
-    meter = ProgressMeter(None, stop)
-    meter.update("a", 1, 2)
+    tracker = ProgressTracker(None, stop)
+    tracker.update("a", 1, 2)
     stop.set()
     with pytest.raises(Stopped):
-        meter.update("a", 2, 2)
-    failed = ProgressMeter(None)
+        tracker.update("a", 2, 2)
+    failed = ProgressTracker(None)
     failed.fail()
     with pytest.raises(Stopped):
         failed.check()

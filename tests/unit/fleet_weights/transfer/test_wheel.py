@@ -115,8 +115,8 @@ def test_one_file_with_its_checksum(packages: Path, store: Store) -> None:
     [
         ("pypi://acme-one==9.9.9/a.gguf", "acme-one==9.9.9"),
         ("pypi://acme-one==1.0.0/acme_one/nothing", "holds no weights"),
-        ("pypi://acme-one==1.0.0/acme_one/data/vocab.pkl", "not a file Modelfleet loads"),
-        ("pypi://acme-two==1.0.0/acme_two/model.bin.part2", "not a file Modelfleet loads"),
+        ("pypi://acme-one==1.0.0/acme_one/data/vocab.pkl", "format that Modelfleet does not load"),
+        ("pypi://acme-two==1.0.0/acme_two/model.bin.part2", "format that Modelfleet does not load"),
     ],
 )
 def test_what_is_not_there_or_not_to_be_had(

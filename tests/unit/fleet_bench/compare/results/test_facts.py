@@ -10,7 +10,7 @@ from fleet_bench.compare.results.facts import of_sequences, of_transcripts, of_v
 def test_sequences() -> None:
     found = of_sequences("tokens", [[1, 2], [1, 2, 3, 4]], [[1, 2], [1, 9, 3, 4]])
     assert [(fact.name, fact.value, fact.text) for fact in found] == [
-        ("equal answers", 0.5, "1 of 2"),
+        ("equal outputs", 0.5, "1 of 2"),
         ("equal leading tokens", 0.625, "62.5%"),
         ("first different token, median index", 1, "1"),
     ]

@@ -6,12 +6,12 @@ import pytest
 
 from fleet_bench.compare.results.outcome import Rounds, Row, rows
 from fleet_bench.load import Run
-from fleet_bench.sample import Answer, Sample
+from fleet_bench.sample import ResponseStats, Sample
 from fleet_bench.summary import Summary, summarise
 
 
 def chat_round(seconds: float, first: float, tokens: int) -> Summary:
-    answer = Answer(first=first, tokens=tokens)
+    answer = ResponseStats(first=first, tokens=tokens)
     return summarise(Run([Sample(seconds, answer)], seconds))
 
 
@@ -20,18 +20,18 @@ def test_rows_of_a_chat() -> None:
     b = [chat_round(1, 0.1, 10), chat_round(1, 0.1, 10), chat_round(1, 0.1, 10)]
     found = {row.name: row for row in rows(a, b)}
     assert list(found) == [
-        "tokens written", "tokens of one stream", "first token, p50", "latency, p50",
+        "tokens generated", "tokens of one stream", "first token, p50", "latency, p50",
     ]  # fmt: skip
-    written = found["tokens written"]
+    written = found["tokens generated"]
     assert (written.a.values, written.a.median, written.ratio) == ((5, 10, 2.5), 5, 2)
     first = found["first token, p50"]
     assert (first.a.median, first.b.median, first.ratio) == (250, 100, 2.5)
 
 
 def test_a_figure_one_side_lacks_is_left_out() -> None:
-    whole = summarise(Run([Sample(1, Answer(tokens=5))], 1))
+    whole = summarise(Run([Sample(1, ResponseStats(tokens=5))], 1))
     names = [row.name for row in rows([chat_round(1, 0.5, 5)], [whole])]
-    assert names == ["tokens written", "latency, p50"]
+    assert names == ["tokens generated", "latency, p50"]
 
 
 def test_the_ratio_is_taken_within_each_round() -> None:

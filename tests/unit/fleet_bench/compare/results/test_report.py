@@ -28,9 +28,9 @@ def test_the_table(outcomes: list[Outcome]) -> None:
 def test_markdown_has_every_cell_and_regular_tables(outcomes: list[Outcome]) -> None:
     text = markdown(outcomes, "on a machine")
     assert "| first token, p50, ms | 100 (90.0 to 110) | 40.0 (30.0 to 50.0) | 2.75 times |" in text
-    assert "| memory, most resident, MiB | 1,234 | 512 | 2.41 times |" in text
+    assert "| peak memory, MiB | 1,234 | 512 | 2.41 times |" in text
     assert "| inputs embedded, /s | 100 | 200 (150 to 250) | 2.00 times |" in text
-    assert "| cosine, least | 0.999991 |" in text
+    assert "| cosine, minimum | 0.999991 |" in text
     columns = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert columns == {5, 3}
 
@@ -52,7 +52,7 @@ def test_the_files(tmp_path: Path, outcomes: list[Outcome]) -> None:
         "median": 66, "least": 60, "most": 80, "rounds": [60, 80, 66],
     }  # fmt: skip
     assert chat["figures"][0]["ratio"] == 3
-    assert chat["agreement"][0] == {"name": "equal answers", "value": 0.875, "text": "7 of 8"}
+    assert chat["agreement"][0] == {"name": "equal outputs", "value": 0.875, "text": "7 of 8"}
 
 
 @pytest.mark.skipif(

@@ -56,7 +56,7 @@ def test_an_environment_is_made_once(
     with pytest.raises(CannotCompare, match="--install-reference"):
         environment.interpreter("transformers", environ)
     environment.install(environ)
-    assert "has no torch to install" in capfd.readouterr().err
+    assert "cannot be installed from" in capfd.readouterr().err
     path = environment.interpreter("transformers", environ)
     made_at = Path(path).lstat().st_ctime_ns
     environment.install(environ)
@@ -75,7 +75,7 @@ def test_an_environment_is_made_once(
 @pytest.mark.usefixtures("absent")
 def test_a_failed_installation_leaves_nothing(environ: dict[str, str], wheel: Path) -> None:
     wheel.unlink()
-    with pytest.raises(CannotCompare, match="pip ended with status"):
+    with pytest.raises(CannotCompare, match="exit status"):
         environment.install(environ)
     assert not environment.folder_of(environ).exists()
 

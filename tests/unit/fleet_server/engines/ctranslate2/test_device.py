@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleet_contract.spec import Dtype
-from fleet_server.engines.ctranslate2.device import compute_type, place
+from fleet_server.engines.ctranslate2.device import SMALL_MODEL, compute_type, place
 from fleet_server.load_error import LoadError
 
 CPU = {"int8", "float32", "int8_float32", "int16"}
@@ -43,8 +43,17 @@ def test_a_format_the_device_lacks_is_refused_with_those_it_has(dtype: Dtype) ->
     ("threads", "lanes", "each"),
     [(1, 1, 1), (2, 1, 2), (7, 1, 7), (8, 2, 4), (16, 4, 4), (64, 4, 16), (0, 1, 1)],
 )
-def test_more_cores_give_more_lanes(threads: int, lanes: int, each: int) -> None:
-    placement = place("cpu", threads, "int8", None)
+def test_more_cores_give_a_large_model_more_lanes(threads: int, lanes: int, each: int) -> None:
+    placement = place("cpu", threads, "int8", SMALL_MODEL + 1, None)
+    assert (placement.lanes, placement.threads) == (lanes, each)
+
+
+@pytest.mark.parametrize(
+    ("threads", "lanes", "each"),
+    [(1, 1, 1), (2, 2, 1), (7, 7, 1), (8, 8, 1), (16, 8, 2), (64, 8, 8), (0, 1, 1)],
+)
+def test_a_small_model_has_a_lane_for_each_thread(threads: int, lanes: int, each: int) -> None:
+    placement = place("cpu", threads, "int8", SMALL_MODEL, None)
     assert (placement.lanes, placement.threads) == (lanes, each)
 
 
@@ -61,12 +70,12 @@ def test_more_cores_give_more_lanes(threads: int, lanes: int, each: int) -> None
 def test_the_passes_asked_for(
     device: str, threads: int, passes: int, lanes: int, each: int
 ) -> None:
-    placement = place(device, threads, "int8", None, passes)
+    placement = place(device, threads, "int8", SMALL_MODEL, None, passes)
     assert (placement.lanes, placement.threads) == (lanes, each)
 
 
 def test_a_named_gpu_and_a_batch_of_ones_own() -> None:
-    placement = place("cuda:3", 2, "float16", 5)
+    placement = place("cuda:3", 2, "float16", SMALL_MODEL, 5)
     assert (placement.device, placement.index, placement.lanes, placement.batch) == (
         "cuda",
         3,
@@ -76,8 +85,8 @@ def test_a_named_gpu_and_a_batch_of_ones_own() -> None:
 
 
 def test_short_windows_are_for_a_cpu() -> None:
-    assert place("cuda", 2, "float16", None).short_batch is None
-    placement = place("cpu", 2, "int8", None)
+    assert place("cuda", 2, "float16", SMALL_MODEL, None).short_batch is None
+    placement = place("cpu", 2, "int8", SMALL_MODEL, None)
     assert placement.short_batch is not None
     assert placement.short_batch > placement.batch
-    assert place("cpu", 2, "int8", 3).short_batch == 3
+    assert place("cpu", 2, "int8", SMALL_MODEL, 3).short_batch == 3

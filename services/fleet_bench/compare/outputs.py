@@ -1,4 +1,4 @@
-"""Answers to compare: one request after another, whole, and not timed; chats are greedy."""
+"""Outputs of a server to compare: sequential requests, not timed, with greedy sampling."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fleet_bench.sample import Failed
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """A model at a server; `root` ends with `/v1`. Every method raises Failed."""
+class ModelClient:
+    """Requests to one model of a server; `root` ends with `/v1`. Every method raises Failed."""
 
     http: httpx.AsyncClient
     root: str
     model: str
 
     async def chat(self, prompt: str, max_tokens: int) -> str:
-        """The greedy answer's text."""
+        """The text of a greedy completion."""
         body = await post_json(
             self.http,
             f"{self.root}/chat/completions",
@@ -36,19 +36,19 @@ class Asker:
         try:
             return str(body["choices"][0]["message"]["content"] or "")
         except (KeyError, IndexError, TypeError):
-            raise Failed("answer of another shape") from None
+            raise Failed("unexpected response shape") from None
 
     async def embed(self, text: str) -> list[float]:
-        """The text's vector."""
+        """The vector of a text."""
         content = {"model": self.model, "input": text, "encoding_format": "float"}
         body = await post_json(self.http, f"{self.root}/embeddings", json=content)
         try:
             return [float(value) for value in body["data"][0]["embedding"]]
         except (KeyError, IndexError, TypeError, ValueError):
-            raise Failed("answer of another shape") from None
+            raise Failed("unexpected response shape") from None
 
     async def transcribe(self, recording: Recording, language: str | None) -> str:
-        """The recording's text."""
+        """The transcript of a recording."""
         fields = {"model": self.model, "response_format": "json"}
         fields |= {"language": language} if language else {}
         body = await post_json(
@@ -58,12 +58,11 @@ class Asker:
             files={"file": (recording.name, recording.data)},
         )
         if not isinstance(body.get("text"), str):
-            raise Failed("answer of another shape")
+            raise Failed("unexpected response shape")
         return str(body["text"])
 
     async def tokens(self, text: str) -> list[int]:
-        """Token ids by POST /tokenize, as llama.cpp's server (`content`) and vLLM (`prompt`) take
-        it."""
+        """Token ids by POST /tokenize of llama.cpp's server (`content`) or vLLM (`prompt`)."""
         url = f"{self.root.removesuffix('/v1')}/tokenize"
         content = {"model": self.model, "content": text}
         try:
@@ -73,29 +72,29 @@ class Asker:
                 await post_json(self.http, url, json={"model": self.model, "prompt": text})
             ).get("tokens")
         if not isinstance(found, list) or not all(isinstance(token, int) for token in found):
-            raise Failed("answer of another shape")
+            raise Failed("unexpected response shape")
         return found
 
 
-async def chat_answers(asker: Asker, cases: Cases, max_tokens: int) -> list[str]:
-    return [await asker.chat(prompt, max_tokens) for prompt in cases.prompts]
+async def chat_outputs(client: ModelClient, cases: Cases, max_tokens: int) -> list[str]:
+    return [await client.chat(prompt, max_tokens) for prompt in cases.prompts]
 
 
-async def vectors(asker: Asker, cases: Cases) -> list[list[float]]:
-    return [await asker.embed(text) for text in cases.texts]
+async def vectors(client: ModelClient, cases: Cases) -> list[list[float]]:
+    return [await client.embed(text) for text in cases.texts]
 
 
-async def transcripts(asker: Asker, cases: Cases, language: str | None) -> list[str]:
-    return [await asker.transcribe(recording, language) for recording in cases.recordings]
+async def transcripts(client: ModelClient, cases: Cases, language: str | None) -> list[str]:
+    return [await client.transcribe(recording, language) for recording in cases.recordings]
 
 
 async def tokenized(
-    askers: Sequence[Asker], answers: Sequence[Sequence[str]]
+    clients: Sequence[ModelClient], outputs: Sequence[Sequence[str]]
 ) -> list[list[list[int]]] | None:
-    """The answers of each side as tokens, by the first server that tokenizes; None if none does."""
-    for asker in askers:
+    """The texts of each side as token ids of the first server with /tokenize, else None."""
+    for client in clients:
         try:
-            return [[await asker.tokens(text) for text in texts] for texts in answers]
+            return [[await client.tokens(text) for text in texts] for texts in outputs]
         except Failed:
             continue
     return None

@@ -1,0 +1,124 @@
+"""The start of a fleet some of whose servers fail; processes are stand-ins."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console as Rich
+
+from fleet_contract.spec import ModelSpec
+from fleet_local.errors import StartError
+from fleet_local.fleet import Fleet
+from fleet_local.output.console import Console
+from fleet_local.processes.service import Service
+from fleet_local.settings import UpSettings
+
+Spec = Callable[..., ModelSpec]
+Start = Callable[..., Fleet]
+FAILURE = StartError("acme_models has no class Missing.", "Its log: x.log")
+
+
+@pytest.fixture
+def screen() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of the services whose start fails; the others are ready at once."""
+    names: set[str] = set()
+
+    async def start(service: Service) -> None:
+        if service.name in names:
+            raise FAILURE
+        service._ready_at = 0.0
+
+    monkeypatch.setattr(Service, "start", start)
+    return names
+
+
+@pytest.fixture
+def build(
+    tmp_path: Path, settings: Callable[..., UpSettings], screen: io.StringIO, failing: set[str]
+) -> Start:
+    def make(*specs: ModelSpec) -> Fleet:
+        console = Console(Rich(file=screen, force_terminal=False))
+        return Fleet(specs, settings(run_root=tmp_path / "run"), {}, tmp_path, console)
+
+    return make
+
+
+async def states(fleet: Fleet) -> dict[str, str]:
+    return {row.model: row.state for row in await fleet.rows()}
+
+
+async def test_the_others_go_on_when_one_server_fails(
+    build: Start, spec: Spec, screen: io.StringIO, failing: set[str]
+) -> None:
+    failing.add("acme/broken")
+    fleet = build(spec("acme/broken"), spec("acme/good"))
+    await fleet.start()
+    assert "acme/broken failed to start: acme_models has no class Missing." in screen.getvalue()
+    assert await states(fleet) == {"acme/broken": "failed", "acme/good": "unknown"}
+    await fleet.stop()
+
+
+@pytest.mark.parametrize("models", [["a"], ["a", "b"]])
+async def test_a_fleet_without_a_server_that_starts_fails(
+    build: Start, spec: Spec, failing: set[str], models: list[str]
+) -> None:
+    failing.update(models)
+    fleet = build(*map(spec, models))
+    with pytest.raises(StartError, match="no class Missing"):
+        await fleet.start()
+    await fleet.stop()
+
+
+async def test_a_remote_model_is_enough_to_go_on(
+    build: Start, spec: Spec, failing: set[str]
+) -> None:
+    failing.add("a")
+    fleet = build(spec("a"), spec("far", engine="remote", remote={"address": "http://h"}))
+    await fleet.start()
+    assert (await states(fleet))["a"] == "failed"
+    await fleet.stop()
+
+
+async def test_a_router_that_fails_ends_the_start(
+    build: Start, spec: Spec, failing: set[str]
+) -> None:
+    failing.add("router")
+    fleet = build(spec("a"), spec("b"))
+    with pytest.raises(StartError):
+        await fleet.start()
+    await fleet.stop()
+
+
+async def test_headers_and_logs_name_servers_alike(
+    build: Start, spec: Spec, tmp_path: Path, failing: set[str]
+) -> None:
+    fleet = build(spec("acme/one"), spec("acme/two", replicas=2))
+    await fleet.start()
+    (folder,) = (tmp_path / "run").iterdir()
+    models = json.loads((folder / "routes.json").read_text())["models"]
+    names = [endpoint["name"] for model in models for endpoint in model["endpoints"]]
+    assert names == ["acme--one", "acme--two-1", "acme--two-2"]
+    services = [server for each in fleet._servers.values() for server in each]
+    assert [Path(server.log.place).stem for server in services] == names
+    await fleet.stop()
+
+
+async def test_settings_that_servers_ignored_are_collected(build: Start, spec: Spec) -> None:
+    fleet = build(spec("acme/one"))
+    (server,) = fleet._servers["acme/one"]
+    event = {"event": "setting_ignored", "setting": "CHAT_BATCH_WINDOW_MS", "reason": "no wait"}
+    output = server.log.open()
+    os.write(output, json.dumps(event).encode() + b"\n")
+    os.close(output)
+    assert fleet.ignored_settings() == {"CHAT_BATCH_WINDOW_MS": "no wait"}
+    await fleet.stop()
