@@ -1,4 +1,4 @@
-"""The kinds the operator reads and writes, and their paths in the API."""
+"""The Kubernetes kinds the operator reads and writes, with their API paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Kind(NamedTuple):
     namespaced: bool = True
 
     def path(self, namespace: str | None = None, name: str = "") -> str:
-        """Path of a collection, or of one object."""
+        """API path of a collection, or of one object."""
         root = f"/apis/{self.api_version}" if "/" in self.api_version else "/api/v1"
         middle = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")

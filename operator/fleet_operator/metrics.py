@@ -1,4 +1,4 @@
-"""The operator's Prometheus metrics; one set for each process, in a registry of its own."""
+"""The operator's Prometheus metrics, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class Metrics:
-    """Nothing here is labelled by a model: a fleet of thousands is phases and sums."""
+    """No metric is labelled by model: in a fleet of thousands that would be too many series."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own = self.registry
         self._reconciles = Counter(
-            "modelfleet_operator_reconciles", "Models looked at", ["result"], registry=own
+            "modelfleet_operator_reconciles", "Reconciled models", ["result"], registry=own
         )
         self._seconds = Histogram(
-            "modelfleet_operator_reconcile_seconds", "Seconds of one look, writes included",
+            "modelfleet_operator_reconcile_seconds", "Seconds of one reconcile, writes included",
             buckets=SECONDS, registry=own,
         )  # fmt: skip
         self._calls = Counter(
-            "modelfleet_operator_api_calls", "Requests to the API server; code 0 is no answer",
+            "modelfleet_operator_api_calls", "Requests to the API server; code 0 means no response",
             ["method", "resource", "code"], registry=own,
         )  # fmt: skip
         self._events = Counter(
-            "modelfleet_operator_watch_events", "Changes seen", ["kind"], registry=own
+            "modelfleet_operator_watch_events", "Watch events received", ["kind"], registry=own
         )
         self._repairs = Counter(
             "modelfleet_operator_resync_repairs", "Changes the watch had missed", ["kind"],
@@ -43,8 +43,8 @@ class Metrics:
             ["kind"], registry=own,
         )  # fmt: skip
         self._start_seconds = Histogram(
-            "modelfleet_operator_cold_start_seconds", "Seconds from pod to ready", ["task"],
-            buckets=(1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600, 1800), registry=own,
+            "modelfleet_operator_cold_start_seconds", "Seconds from a pod's creation to ready",
+            ["task"], buckets=(1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600, 1800), registry=own,
         )  # fmt: skip
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
@@ -56,7 +56,7 @@ class Metrics:
         self.registry.register(_Phases(read))
 
     def ages(self, read: Callable[[], Mapping[str, float]]) -> None:
-        """Seconds since each kind's watch was in step, read at every scrape."""
+        """Seconds since each kind's watch was last up to date, read at every scrape."""
         self.registry.register(_Ages(read))
 
     def reconciled(self, result: str, seconds: float) -> None:
@@ -91,7 +91,7 @@ class _Ages(Collector):
     def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily(
             "modelfleet_operator_watch_age_seconds",
-            "Seconds since the watch was last in step with the API server",
+            "Seconds since the watch was last up to date with the API server",
             labels=["kind"],
         )
         for kind, age in self._read().items():

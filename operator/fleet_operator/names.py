@@ -1,6 +1,6 @@
-"""Names of the operator's own: field manager, labels, annotations, mounts, reasons' home.
+"""Names used by the operator only: field manager, labels, annotations, ports, mounts.
 
-Names it shares with other parts are in fleet_contract.names.
+Names shared with other processes are in fleet_contract.names.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from fleet_contract.names import GROUP, LABEL_MODEL
 
 FIELD_MANAGER = "modelfleet-operator"
-"""Owner, in managedFields, of what the operator sets on children and status."""
+"""Field manager of what the operator applies."""
 ANNOTATION_APPLIED = f"{GROUP}/applied"
-"""On every child: digest of what was last applied, so that a dropped field is noticed."""
+"""On every child: digest of what was last applied, to detect removed fields."""
 LABEL_TEMPLATE = f"{GROUP}/template"
 """On pods and on their Deployment: digest of the pod template, the version of a model."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}
@@ -19,8 +19,8 @@ SERVER_CONTAINER = "server"
 PORT_NAME = "http"
 MODELS_MOUNT = "/models"
 USER = 65532
-"""Numeric user and group of the server's container; any id serves, the images hold no files of
-their own that it must own."""
+"""Numeric user and group of the server's container; any id works, no file in the images must
+belong to it."""
 
 
 def model_labels(name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Does one thing for ever, whatever becomes of it. Used by what asks servers and routers."""
+"""Runs a coroutine function periodically, errors included."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from fleet_web.logs import event as log
 async def repeat(
     work: Callable[[], Awaitable[None]], interval: float, logger: logging.Logger, failure: str
 ) -> None:
-    """Work, wait `interval` seconds, work again. An error is logged as the event `failure`: what
-    went wrong in one round must not end the next."""
+    """Await `work`, sleep `interval` seconds, repeat. Errors are logged as the event `failure`."""
     while True:
         try:
             await work()

@@ -1,4 +1,4 @@
-"""Kubernetes quantities as whole thousandths, so that they can be added and compared exactly.
+"""Kubernetes quantities as integer thousandths, so that they can be added and compared exactly.
 
 Format: kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity.
 """
@@ -15,7 +15,7 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 Amounts = Mapping[str, int]
-"""Resource name to thousandths of its unit (cores, bytes, pieces)."""
+"""Resource name to thousandths of its unit (cores, bytes, items)."""
 
 
 def thousandths(text: str | int) -> int:
@@ -39,7 +39,7 @@ def amounts(resources: Mapping[str, str | int] | None) -> dict[str, int]:
 
 
 def add(total: dict[str, int], more: Amounts, sign: int = 1) -> None:
-    """Add `more` to `total` in place, or take it away with `sign` -1."""
+    """Add `more` to `total` in place; subtract with `sign` -1."""
     for name, amount in more.items():
         total[name] = total.get(name, 0) + sign * amount
         if total[name] == 0:

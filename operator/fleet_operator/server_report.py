@@ -1,4 +1,4 @@
-"""What a model server says of itself at /readyz, while it starts and once it is ready."""
+"""The status a model server reports at /readyz."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet_contract.server_protocol import StartStage
 from fleet_contract.status import WeightsProgress
-
-STAGES = ("start", "fetch", "load", "warm", "golden")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """`stages` holds the seconds of the stages gone through."""
+    """`phase` is a ServerPhase; `stages` maps completed stages to seconds."""
 
     phase: str
     engine: str = ""
@@ -34,9 +33,9 @@ class ServerReport:
             device=_text(raw.get("device")),
             progress=_progress(raw.get("progress")),
             stages={
-                name: float(stages[name])
-                for name in STAGES
-                if isinstance(stages.get(name), int | float)
+                stage.value: float(stages[stage])
+                for stage in StartStage
+                if isinstance(stages.get(stage), int | float)
             },
         )
 

@@ -1,4 +1,4 @@
-"""The operator's settings, read once from the environment; the table is fleet_contract.settings."""
+"""The operator's settings, read once from the environment."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleet_contract.settings import SETTINGS
+from fleet_contract.settings import BY_NAME, parse_list
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TABLE = {setting.name: setting for setting in SETTINGS}
-UNSET = frozenset({"none", "all of the cluster", "that of its service account"})
-"""Defaults that are words for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
-    """Seconds are floats; empty strings and tuples stand for what is not set."""
+    """Times are in seconds; empty strings and tuples stand for unset values."""
 
     namespaces: tuple[str, ...]
     own_namespace: str
@@ -48,14 +45,10 @@ class OperatorSettings:
         """Raises ValueError that names the variable at fault."""
 
         def value(name: str) -> Any:
-            setting = TABLE[name]
-            raw = environ.get(name, "").strip()
-            if not raw:
-                raw = "" if setting.default in UNSET else setting.default
-            try:
-                return setting.parse(raw)
-            except ValueError as error:
-                raise ValueError(f"{name}={raw!r}: {error}") from error
+            return BY_NAME[name].read(environ)
+
+        def text(name: str) -> str:
+            return str(BY_NAME[name].read(environ, ""))
 
         def positive(name: str) -> Any:
             number = value(name)
@@ -64,16 +57,16 @@ class OperatorSettings:
             return number
 
         return cls(
-            namespaces=listed(value("WATCH_NAMESPACES")),
-            own_namespace=value("POD_NAMESPACE") or account_namespace(),
+            namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
+            own_namespace=text("POD_NAMESPACE") or account_namespace(),
             image_cpu=value("SERVER_IMAGE_CPU"),
-            image_cuda=value("SERVER_IMAGE_CUDA"),
-            image_vllm=value("VLLM_IMAGE"),
+            image_cuda=text("SERVER_IMAGE_CUDA"),
+            image_vllm=text("VLLM_IMAGE"),
             pull_policy=value("IMAGE_PULL_POLICY"),
-            pull_secrets=listed(value("IMAGE_PULL_SECRETS")),
+            pull_secrets=tuple(parse_list(text("IMAGE_PULL_SECRETS"))),
             profiles_configmap=value("PROFILES_CONFIGMAP"),
-            catalog=Path(value("CATALOG")) if value("CATALOG") else None,
-            hf_token_secret=value("HF_TOKEN_SECRET"),
+            catalog=Path(named) if (named := text("CATALOG")) else None,
+            hf_token_secret=text("HF_TOKEN_SECRET"),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
             router_metrics_path=value("ROUTER_METRICS_PATH"),
@@ -90,21 +83,16 @@ class OperatorSettings:
         )
 
 
-def listed(text: str) -> tuple[str, ...]:
-    """The parts of a comma-separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def labels(name: str, text: str) -> dict[str, str]:
     """Labels of `key=value,key=value`. Raises ValueError that names the variable `name`."""
-    pairs = [part.partition("=") for part in listed(text)]
+    pairs = [part.partition("=") for part in parse_list(text)]
     if not pairs or any(not key or not sign for key, sign, _ in pairs):
         raise ValueError(f"{name}={text!r}: must be key=value, comma-separated")
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def account_namespace(folder: Path = SERVICE_ACCOUNT) -> str:
-    """Namespace of the pod this runs in; `default` outside of one."""
+    """Namespace of the operator's pod; `default` outside of a cluster."""
     try:
         return (folder / "namespace").read_text(encoding="utf-8").strip()
     except OSError:

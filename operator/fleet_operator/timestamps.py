@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def parse(text: str | None) -> float | None:
-    """Unix time, or None for nothing or what is no timestamp."""
+    """Unix time, or None if absent or invalid."""
     if not text:
         return None
     try:
@@ -17,5 +17,5 @@ def parse(text: str | None) -> float | None:
 
 
 def render(seconds: float) -> str:
-    """UTC with whole seconds, as Kubernetes writes it."""
+    """UTC with whole seconds, as in the Kubernetes API."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-READY = "ready"
+from fleet_contract.server_protocol import ServerPhase
+
 TIMEOUT_SECONDS = 10.0
 
 
@@ -24,7 +25,7 @@ def choose(listed: Sequence[Mapping[str, Any]], task: str) -> str:
     if not fitting and len(listed) == 1 and "task" not in listed[0]:
         fitting = list(listed)
     if fitting:
-        ready = (entry for entry in fitting if entry.get("state") == READY)
+        ready = (entry for entry in fitting if entry.get("state") == ServerPhase.READY)
         return str(next(ready, fitting[0])["id"])
     ids = ", ".join(str(entry["id"]) for entry in listed) or "no model"
     raise NoModel(f"The server lists no model of task {task} ({ids}); name one with --model-name.")

@@ -1,4 +1,4 @@
-"""The words every part of Modelfleet shares: ModelSpec, catalog, manifests, settings, names.
+"""What all parts of Modelfleet share: ModelSpec, catalog, manifests, API shapes, settings, names.
 
 Imports no sibling package and nothing heavier than pydantic and pyyaml.
 """

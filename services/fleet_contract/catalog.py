@@ -1,7 +1,7 @@
-"""The catalog: models that can be named by id alone, read from configs/catalog.yaml.
+"""The catalog: specs of known models by id, built in and from a file of one's own.
 
-The file is package data, so an installed wheel and an image find it too. A file of one's own adds
-entries to it; its ids win over those built in, and `replace: true` makes it the whole catalog.
+The built-in one is configs/catalog.yaml, included as package data. Entries of another file are
+added to it and take precedence; with `replace: true` that file is the whole catalog.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEMO: tuple[str, ...] = (
     "sentence-transformers/all-MiniLM-L6-v2",
     "openai/whisper-base",
 )
-"""The models served where none are named: chat, embeddings, speech."""
+"""The models served by default: chat, embeddings, speech."""
 
 KEYS = ("models", "replace")
 Catalog = Mapping[str, ModelSpec]
@@ -34,11 +34,11 @@ class CatalogError(ValueError):
 
 
 class UnknownModel(ValueError):
-    """An id that no entry has."""
+    """An id that is not in the catalog."""
 
 
 def load(path: Path | None = None) -> dict[str, ModelSpec]:
-    """Entries by id, in order: those built in, then those of the file at `path`.
+    """Entries by id, in order: the built-in ones, then those of the file at `path`.
 
     Raises CatalogError.
     """
@@ -51,7 +51,7 @@ def load(path: Path | None = None) -> dict[str, ModelSpec]:
 
 
 def overlaid(built_in: Catalog, own: Catalog) -> dict[str, ModelSpec]:
-    """Both catalogs in one; an id of `own` is taken from the entry built in that has it."""
+    """Both catalogs in one; an id or alias in `own` is removed from the built-in entries."""
     taken = {identifier for spec in own.values() for identifier in spec.ids}
     kept = {
         model: spec.model_copy(
@@ -64,7 +64,7 @@ def overlaid(built_in: Catalog, own: Catalog) -> dict[str, ModelSpec]:
 
 
 def parse(text: str, name: str = "catalog.yaml") -> dict[str, ModelSpec]:
-    """Entries of a catalog's text; errors begin with `name`. Raises CatalogError."""
+    """Entries of a catalog's YAML text; error messages begin with `name`. Raises CatalogError."""
     return _entries(_document(text, name), name)
 
 
@@ -110,7 +110,7 @@ def _entries(document: Mapping[str, Any], name: str) -> dict[str, ModelSpec]:
 
 
 def resolve(names: Iterable[str], catalog: Catalog) -> list[ModelSpec]:
-    """The entries of ids or aliases, each once, in order. Raises UnknownModel."""
+    """The entries of ids or aliases, in order and without duplicates. Raises UnknownModel."""
     by_name = {identifier: spec for spec in catalog.values() for identifier in spec.ids}
     found: dict[str, ModelSpec] = {}
     for name in names:
@@ -122,7 +122,7 @@ def resolve(names: Iterable[str], catalog: Catalog) -> list[ModelSpec]:
 
 
 def find(name: str, catalog: Catalog) -> ModelSpec | None:
-    """The entry of an id or alias."""
+    """The entry of an id or alias, or None."""
     if name in catalog:
         return catalog[name]
     return next((spec for spec in catalog.values() if name in spec.aliases), None)
@@ -140,7 +140,7 @@ def _entry(raw: Any, where: str) -> ModelSpec:
 
 
 def first_problem(error: ValidationError) -> str:
-    """`key: what is wrong with it` of a refused spec."""
+    """`key: message` of the first error."""
     problem = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(str(part) for part in problem["loc"])
     return f"{key}: {problem['msg']}" if key else str(problem["msg"])

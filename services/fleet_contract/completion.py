@@ -1,8 +1,7 @@
-"""From a short spec, such as `{model: BAAI/bge-m3}`, to a whole one, and where each field is from.
+"""Completes a short spec, such as `{model: BAAI/bge-m3}`, and records the origin of each field.
 
-Pure. Used by the operator, by `modelfleet explain` and by `modelfleet up -f`. Layers are laid one
-under the other; a field comes from the highest layer that gives it, nested blocks field by field,
-lists and plain values whole.
+Pure. A field is taken from the first layer that has it: nested blocks are merged field by field,
+lists and scalars are taken whole.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ CATALOG = "catalog"
 DEFAULT = "default"
 
 OF_THE_FILES = ("source", "sha256", "weights", "engine", "dtype", "quantization")
-"""Fields of a catalog entry that hold for the entry's own files only."""
+"""Fields of a catalog entry that describe the entry's own files."""
 GPU = "nvidia.com/gpu"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Fields in camelCase, as on the wire, and where they are from."""
+    """Fields in camelCase, as on the wire, and the name of their origin."""
 
     name: str
     fields: Mapping[str, Any]
@@ -35,23 +34,23 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """`origins` has the layer of every field given, by dotted path (`defaults.temperature`); what
-    is not there is the default. `notes` says in words what was left out of a layer and why."""
+    """`origins` maps each field that is set, by dotted path (`defaults.temperature`), to its layer;
+    other fields have their default. `notes` explains what was left out of a layer."""
 
     spec: ModelSpec
     origins: dict[str, str]
     notes: tuple[str, ...]
 
     def origin(self, path: str) -> str:
-        """The layer a field is from."""
+        """The layer a field was taken from."""
         return self.origins.get(path, DEFAULT)
 
 
 def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] = ()) -> Completed:
-    """The whole spec of a manifest's `spec`; `below` lies under the catalog (a profile).
+    """The complete spec of a manifest's `spec`; layers in `below` come after the catalog.
 
-    An alias in `model` stands for the entry's id and stays an alias. Raises ValueError that names
-    the field at fault.
+    An alias in `model` is replaced by the entry's id and kept as an alias. Raises ValueError that
+    names the field at fault.
     """
     given = _without_nulls(spec)
     _check_spelling(given)
@@ -74,7 +73,7 @@ def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] =
 
 
 def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields of all layers, the first one's winning, and the layer of each."""
+    """The fields of all layers, earlier layers taking precedence, and the layer of each field."""
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
@@ -97,7 +96,7 @@ def _lay_under(
 
 
 def _applicable(entry: ModelSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What of an entry still holds beside what the manifest gives."""
+    """The fields of an entry that apply together with the manifest's, and notes on the others."""
     fields = entry.model_dump(mode="json", by_alias=True, exclude_unset=True)
     notes: list[str] = []
     if "source" in given or "weights" in given:
@@ -117,7 +116,7 @@ def _applicable(entry: ModelSpec, given: Mapping[str, Any]) -> tuple[dict[str, A
 
 
 def _by_id(given: Mapping[str, Any], entry: ModelSpec) -> dict[str, Any]:
-    """The manifest with the entry's id in place of its alias, which clients may go on sending."""
+    """The manifest with the entry's id in `model` and the alias it named in `aliases`."""
     alias = given["model"]
     changed = {**given, "model": entry.model}
     aliases = given.get("aliases")
@@ -127,7 +126,7 @@ def _by_id(given: Mapping[str, Any], entry: ModelSpec) -> dict[str, Any]:
 
 
 def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An API server drops nulls; a file may hold them."""
+    """The fields without nulls, as an API server stores them."""
     return {
         key: _without_nulls(value) if isinstance(value, Mapping) else value
         for key, value in fields.items()
@@ -136,7 +135,7 @@ def _without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_spelling(given: Mapping[str, Any]) -> None:
-    """ModelSpec reads Python's spelling too; a manifest must be what `kubectl apply` takes."""
+    """Raises ValueError for snake_case names: ModelSpec accepts them, `kubectl apply` does not."""
     for name, field in ModelSpec.model_fields.items():
         if name in given and field.alias is not None and field.alias != name:
             raise ValueError(f"{name}: write {field.alias}")

@@ -1,7 +1,6 @@
-"""How many CPUs this process may really use: what engines size their threads by.
+"""The number of CPUs this process may use: its affinity mask, bounded by the cgroup's quota.
 
-In a container with a CPU limit the machine's cores are the wrong number: a thread for each of them
-would spin against the quota.
+In a container with a CPU limit, one thread for each core of the machine would be throttled.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cpus(cgroup: Path = CGROUP) -> int:
-    """CPUs of the affinity mask, or of the cgroup's quota where that is less; at least 1."""
+    """CPUs in the affinity mask or in the cgroup's quota, whichever is less; at least 1."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -24,7 +23,7 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
 
 
 def cgroup_quota(cgroup: Path) -> float | None:
-    """CPUs of the quota at the root of the process's cgroup namespace, or None without one.
+    """CPUs in the quota at the root of the process's cgroup namespace, or None without one.
 
     Formats: docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max: "quota period" or "max period")
     and cgroup v1's cpu.cfs_quota_us and cpu.cfs_period_us.

@@ -1,6 +1,6 @@
 """The custom resource definition of InferenceModel, generated from ModelSpec and ModelStatus.
 
-`modelfleet crd` writes it to crds/; a test proves the committed file fresh.
+`modelfleet crd` prints it; crds/ holds the result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS: tuple[dict[str, Any], ...] = (
 
 
 def definition() -> dict[str, Any]:
-    """The whole object. Raises CrdError where a class says what it cannot express."""
+    """The whole object. Raises CrdError for a field that cannot be expressed."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -70,7 +70,7 @@ def definition() -> dict[str, Any]:
 
 
 def schema() -> Schema:
-    """The schema of one resource, rules and list types attached."""
+    """The schema of one resource, with its validation rules and list types."""
     root: Schema = {
         "description": "A model served behind the fleet's OpenAI-compatible address.",
         "type": "object",
@@ -83,7 +83,7 @@ def schema() -> Schema:
             "status": structural(ModelStatus),
         },
     }
-    # The scale subresource answers only where the number is set.
+    # Without a value the scale subresource returns an error.
     at(root, "spec.replicas")["default"] = 1
     for path, keys in LIST_TYPES.items():
         at(root, path).update(keys)
@@ -94,7 +94,7 @@ def schema() -> Schema:
 
 
 def at(root: Schema, path: str) -> Schema:
-    """The part of a schema at `a.b[].c`. Raises CrdError."""
+    """The subschema at the path `a.b[].c`. Raises CrdError."""
     part = root
     for name in filter(None, path.split(".")):
         try:
@@ -102,11 +102,11 @@ def at(root: Schema, path: str) -> Schema:
             if name.endswith("[]"):
                 part = part["items"]
         except KeyError as error:
-            raise CrdError(f"{path}: there is no such field") from error
+            raise CrdError(f"{path}: no such field") from error
     return part
 
 
 def render() -> str:
-    """The definition as the text of its file."""
+    """The definition as YAML with a header comment."""
     text = yaml.safe_dump(definition(), sort_keys=False, width=100, allow_unicode=True)
     return HEADER + text

@@ -1,7 +1,7 @@
-"""What a schema cannot say, in CEL; every refusal of ModelSpec's own has its rule here.
+"""Validation rules in CEL for what a schema cannot express; they mirror those of ModelSpec.
 
-Read by `crd`. Rules hold for what the resource itself says; what it leaves to the catalog is
-checked when the operator has completed it.
+They check the resource as written; fields that come from the catalog are checked by the operator
+once the spec is complete.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 NAME_LENGTH = 52
-"""Longest name of an InferenceModel: its pods' names add up to 11 characters, of 63."""
+"""Longest name of an InferenceModel: pod names add up to 11 characters and are limited to 63."""
 
 
 class Rule(NamedTuple):
-    """`path` is where it is attached, in camelCase from the resource's root."""
+    """`path` is the field it is attached to, in camelCase from the resource's root."""
 
     path: str
     rule: str
@@ -65,4 +65,4 @@ LIST_TYPES: dict[str, dict[str, object]] = {
         "x-kubernetes-list-map-keys": ["type"],
     },
 }
-"""Lists whose items differ from each other, by a key or whole."""
+"""Lists with unique items, or with a unique key."""

@@ -1,13 +1,13 @@
-"""A structural schema (apiextensions.k8s.io/v1) from a pydantic class; called by `crd`.
+"""A structural schema (apiextensions.k8s.io/v1) generated from a pydantic class.
 
-Kubernetes reads a subset of OpenAPI 3.0. What that subset cannot say is refused here, so that a
-field can never be silently unchecked on the cluster. Rules:
+Kubernetes reads a subset of OpenAPI 3.0. What that subset cannot express is an error here, so that
+no field is silently unchecked on the cluster. Rules:
 kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions
 (specifying a structural schema).
 
-Defaults are written only inside list items, which are taken whole. Anywhere else the API server
-would write a default into the resource, where it would hide what the catalog and the profile say
-about a field its author left out; there the description names the default instead.
+Defaults are written only inside list items, which are taken whole. Elsewhere the API server would
+write a default into the resource, where it would override catalog and profile for a field the
+author left out; there the description names the default instead.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class _Generator:
         if reference is not None:
             name = reference.rpartition("/")[2]
             if name in self._open:
-                raise CrdError(f"{path}: {name} contains itself, which no structural schema can")
+                raise CrdError(
+                    f"{path}: {name} is recursive, which a structural schema cannot express"
+                )
             self._open.append(name)
             inner = self.convert(self._definitions[name], path, in_list)
             self._open.pop()
@@ -63,7 +65,7 @@ class _Generator:
             if f"exclusive{bound}" in raw:
                 schema[bound.lower()] = raw[f"exclusive{bound}"]
                 schema[f"exclusive{bound}"] = True
-        if schema.get("x-kubernetes-int-or-string"):
+        if schema.get("x-kubernetes-int-or-string"):  # must have no type of its own
             del schema["type"]
         elif raw["type"] == "integer":
             schema.setdefault("format", "int64")
@@ -74,13 +76,13 @@ class _Generator:
         return self._describe(schema, outer | raw, in_list)
 
     def _plain(self, raw: Schema, path: str) -> Schema:
-        """`raw` without the null of an optional field: on the cluster it is left out instead."""
+        """`raw` without the null of an optional field: on the cluster the field is omitted."""
         variants = raw.get("anyOf") or raw.get("allOf")
         if variants is None:
             return raw
         left = [variant for variant in variants if variant != {"type": "null"}]
         if len(left) != 1:
-            raise CrdError(f"{path}: one field of several types cannot be expressed")
+            raise CrdError(f"{path}: a field of several types cannot be expressed")
         return self._plain(left[0], path)
 
     def _check(self, raw: Schema, path: str) -> None:
@@ -116,7 +118,7 @@ class _Generator:
         default = raw.get("default")
         if default is not None and in_list:
             schema["default"] = default
-        elif default is not None:
+        elif default not in (None, ""):
             shown = str(default).lower() if isinstance(default, bool) else default
             text = f"{text} Default: {shown}."
         described = {"description": text} if text else {}

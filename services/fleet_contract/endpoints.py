@@ -1,7 +1,4 @@
-"""Which path serves which task, and what a client on the wrong path is told.
-
-The router's allow-list and the servers' refusals read this table.
-"""
+"""The inference paths of each task, and the error for a path of another task."""
 
 from __future__ import annotations
 
@@ -22,17 +19,15 @@ TASK_OF_PATH: dict[str, Task] = {
     "/v1/audio/transcriptions": Task.SPEECH,
     "/v1/audio/translations": Task.SPEECH,
 }
-"""Inference paths, all POST; the first path of a task is the one to recommend."""
+"""Inference paths, all POST; the first path of a task is the recommended one."""
 
 
 def main_path(task: Task) -> str:
-    """The path to recommend for a task."""
+    """The recommended path of a task."""
     return next(path for path, known in TASK_OF_PATH.items() if known is task)
 
 
 def wrong_task(model: str, task: Task, path: str) -> WrongTask:
-    """The refusal of `path` for a model of `task`."""
-    return WrongTask(
-        f"The model {model!r} does {task.value}, which {path} does not; use {main_path(task)}.",
-        param="model",
-    )
+    """The error for a request to `path` with a model of `task`."""
+    message = f"The model {model!r} is for {task.value}, which {path} does not serve;"
+    return WrongTask(f"{message} use {main_path(task)}.", param="model")

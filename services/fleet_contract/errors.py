@@ -1,4 +1,4 @@
-"""The errors every part raises; each class carries its HTTP status and OpenAI `type`.
+"""Errors a client may see; each class has its HTTP status and OpenAI `type`.
 
     FleetError
       BadRequest            400  invalid_request_error
@@ -14,7 +14,7 @@
       TooLarge              413  request_too_large
       QueueFull             429  queue_full           (+ Retry-After)
       RateLimited           429  rate_limit_exceeded  (+ Retry-After)
-      InternalError         500  api_error            (text never reaches a client)
+      InternalError         500  api_error            (its text is not sent to clients)
       UpstreamFailed        502  upstream_failed
       NotReady              503  model_not_ready      (+ Retry-After)
       Timeout               504  timeout
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class FleetError(Exception):
-    """An error that a client may read.
+    """Base of all errors that clients may see.
 
     `message` is for people, `param` names the field at fault, `retry_after` is in seconds.
     """
@@ -55,7 +55,7 @@ class FleetError(Exception):
         self.retry_after = retry_after
 
     def body(self) -> ErrorBody:
-        """The error in the shape OpenAI clients read."""
+        """The error as OpenAI's JSON body."""
         return {
             "error": {
                 "message": self.message,

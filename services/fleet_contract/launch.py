@@ -1,7 +1,6 @@
-"""How a model server is started: the resolved spec in one environment variable.
+"""Passes the spec a model server serves through an environment variable.
 
-The operator and local mode encode it, the server decodes it; settings of the environment (see
-`settings`) then override single fields.
+Other variables (see `settings`) override single fields of it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from fleet_contract.spec import ModelSpec
 
 
 def encode(spec: ModelSpec) -> dict[str, str]:
-    """Environment variables that start a server for `spec`, its own `env` included."""
+    """Environment variables of a server for `spec`, the spec's own `env` included."""
     return {**spec.env, ENV_SPEC: json.dumps(spec.to_wire(), separators=(",", ":"))}
 
 
@@ -25,7 +24,7 @@ def decode(environ: Mapping[str, str]) -> ModelSpec:
     """The spec to serve. Raises ValueError that names the variable at fault."""
     raw = environ.get(ENV_SPEC)
     if not raw:
-        raise ValueError(f"{ENV_SPEC} is not set: it holds the ModelSpec to serve, as JSON")
+        raise ValueError(f"{ENV_SPEC} is not set: it must hold the ModelSpec to serve, as JSON")
     try:
         spec = ModelSpec.model_validate_json(raw)
     except ValidationError as error:

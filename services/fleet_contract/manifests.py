@@ -1,7 +1,4 @@
-"""InferenceModel manifests: read from YAML, made from a spec.
-
-The files `modelfleet up -f` takes are the ones `kubectl apply -f` takes.
-"""
+"""InferenceModel manifests: parsed from the YAML `kubectl apply` accepts, rendered from specs."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One InferenceModel as written: `spec` may be short. `where` is for messages."""
+    """One InferenceModel as written; `spec` may be incomplete, `where` is for messages."""
 
     name: str
     namespace: str | None
@@ -51,9 +48,9 @@ def load(path: Path) -> list[Manifest]:
 
 
 def parse(text: str, name: str) -> list[Manifest]:
-    """The manifests of a text; `name` is said in errors. Raises ManifestError.
+    """The manifests of a YAML text; error messages name `name`. Raises ManifestError.
 
-    Empty documents are passed over and a `kind: List` stands for its items, as with kubectl.
+    Empty documents are skipped and a `kind: List` is expanded, as with kubectl.
     """
     try:
         documents = load_all(text, name)
@@ -64,7 +61,7 @@ def parse(text: str, name: str) -> list[Manifest]:
         where = f"{name}, document {index}" if len(documents) > 1 else name
         found += [_manifest(each, at) for each, at in _items(document, where)]
     if not found:
-        raise ManifestError(f"{name}: holds no {KIND}")
+        raise ManifestError(f"{name}: contains no {KIND}")
     _check_names(found)
     return found
 
@@ -72,7 +69,7 @@ def parse(text: str, name: str) -> list[Manifest]:
 def manifest(
     spec: ModelSpec, name: str | None = None, *, with_defaults: bool = False
 ) -> dict[str, Any]:
-    """The InferenceModel of a spec; `with_defaults` writes out what is left at its default too."""
+    """The InferenceModel of a spec; `with_defaults` includes fields at their default."""
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -87,11 +84,11 @@ def render(specs: Iterable[ModelSpec], *, with_defaults: bool = False) -> str:
 
 
 def object_name(model: str) -> str:
-    """A resource name for a model id: `Qwen/Qwen3-4B-Instruct-2507` is
+    """A resource name for a model id: `Qwen/Qwen3-4B-Instruct-2507` becomes
     `qwen-qwen3-4b-instruct-2507`.
 
-    Lower-case letters, digits and '-', a letter first (the Service has the same name: RFC 1035); a
-    long one is cut and ends in a hash of the id.
+    Lower-case letters, digits and '-', beginning with a letter (the Service has the same name:
+    RFC 1035); a long one is truncated and ends in a hash of the id.
     """
     name = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
     if not name or not name[0].isalpha():
@@ -117,7 +114,7 @@ def _manifest(document: Any, where: str) -> Manifest:
     if not isinstance(document, Mapping):
         raise ManifestError(f"{where}: must be an {KIND}, not {type(document).__name__}")
     if document.get("kind") != KIND:
-        raise ManifestError(f"{where}: kind: is {document.get('kind')!r}; only {KIND} is read here")
+        raise ManifestError(f"{where}: kind: is {document.get('kind')!r}, must be {KIND}")
     if document.get("apiVersion") != API_VERSION:
         raise ManifestError(
             f"{where}: apiVersion: is {document.get('apiVersion')!r}, must be {API_VERSION}"
@@ -145,13 +142,13 @@ def _check_names(found: list[Manifest]) -> None:
         key = (each.namespace, each.name)
         if key in seen:
             raise ManifestError(
-                f"{each.where}: metadata.name: {each.name!r} is taken by {seen[key]}"
+                f"{each.where}: metadata.name: {each.name!r} is already used by {seen[key]}"
             )
         seen[key] = each.where
 
 
 def _wire(spec: ModelSpec, with_defaults: bool) -> dict[str, Any]:
-    """Wire form, with `task` and `engine` always there: people read these first."""
+    """Wire form with `model`, `task` and `engine` first, defaults or not."""
     wire = spec.to_wire()
     if with_defaults:
         wire = spec.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -1,4 +1,4 @@
-"""Every name two parts must agree on: API group, headers, environment variables, paths."""
+"""Names that several processes share: API group, labels, headers, environment variables, paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLURAL = "inferencemodels"
 LABEL_MODEL = f"{GROUP}/inferencemodel"
 """On every child of an InferenceModel, EndpointSlices included: the resource's name."""
 ANNOTATION_WAKE = f"{GROUP}/wake-at"
-"""On an InferenceModel: when a router last asked for a server (RFC 3339)."""
+"""On an InferenceModel: when a router last requested a server (RFC 3339)."""
 
 HEADER_REQUEST_ID = "x-request-id"
 HEADER_MODEL = "x-modelfleet-model"
@@ -21,8 +21,8 @@ HEADER_COLD = "x-modelfleet-cold"
 
 HEADER_FALLBACK = "x-modelfleet-fallback"
 HEADER_USAGE = "x-modelfleet-usage"
-"""Between router and server only. On a request: tell what the answer used. On an answer: OpenAI's
-usage object, where the answer's own format has no place for it."""
+"""Between router and server only. On a request: report the usage. On a response: OpenAI's usage
+object, where the body's own format has no field for it."""
 
 PVC_MOUNT = "/weights"
 """Where the operator mounts the claim of a `pvc://claim/path` source, read-only."""
@@ -30,7 +30,7 @@ SERVER_PORT = 8000
 """Port of a model server in its pod."""
 
 ENV_SPEC = "MODELFLEET_SPEC"
-"""The resolved ModelSpec as JSON: how a model server is told what to serve."""
+"""The ModelSpec a model server serves, as JSON."""
 
 PATH_LIVE = "/livez"
 PATH_READY = "/readyz"

@@ -1,7 +1,7 @@
-"""Every environment variable, declared once: name, what it sets, default, meaning.
+"""Every environment variable: name, default, meaning, and the spec field it overrides.
 
 A setting with a `field` overrides that field of the ModelSpec a server is started with; one
-without is read by the command named in `where`. docs/settings.md is generated from this table.
+without is read by the commands named in `where`. docs/settings.md is generated from this table.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_list(text: str) -> list[str]:
-    """Entries between commas, each once, without white space around them."""
+    """Comma-separated entries, stripped and without duplicates."""
     return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+
+
+_OWN: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,21 @@ class Setting:
     field: str | None = None
     tasks: frozenset[Task] = frozenset()
     where: str = "server"
+
+    def read(self, environ: Mapping[str, str], default: Any = _OWN) -> Any:
+        """The parsed value; `default`, or else the setting's own default, where none is set.
+
+        An empty value counts as not set. Raises ValueError that names the variable.
+        """
+        raw = environ.get(self.name, "").strip()
+        if not raw:
+            if default is not _OWN:
+                return default
+            raw = self.default
+        try:
+            return self.parse(raw)
+        except ValueError as error:
+            raise ValueError(f"{self.name}={raw!r}: {error}") from error
 
 
 CHAT = frozenset({Task.CHAT})
@@ -67,107 +85,110 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
     Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
             where="up, pull, server"),
-    Setting("HF_HUB_CACHE", "cache of the hub's own library; whole models there are used, and never"
-            " written to", "`hub` in HF_HOME, else in ~/.cache/huggingface",
+    Setting("HF_HUB_CACHE", "cache of the hub's own library; complete models in it are used,"
+            " nothing is written to it", "`hub` in HF_HOME, else in ~/.cache/huggingface",
             where="up, pull, server"),
-    Setting("HF_ENDPOINT", "address of the hub or a mirror of it", "the public hub",
+    Setting("HF_ENDPOINT", "address of the hub or of a mirror", "the public hub",
             where="up, pull, server"),
-    Setting("HF_TOKEN", "token for gated repositories; used while fetching, nowhere else", "",
+    Setting("HF_TOKEN", "token for gated repositories; used for downloads only", "",
             where="up, pull, server"),
-    Setting("TORCH_INDEX_URL", "index to take PyTorch from with `make up TORCH=1`",
+    Setting("TORCH_INDEX_URL", "package index of PyTorch for `make up TORCH=1`",
             "PyTorch's CPU index on Linux without an NVIDIA GPU", where="make"),
-    Setting("CUDA_VISIBLE_DEVICES", "GPUs a server may see; read by CUDA itself", "all",
+    Setting("CUDA_VISIBLE_DEVICES", "GPUs visible to a server; read by CUDA itself", "all",
             where="server"),
-    Setting("BASE_URL", "address to measure", "http://127.0.0.1:8000", where="bench"),
+    Setting("BASE_URL", "address of the server to measure", "http://127.0.0.1:8000", where="bench"),
     Setting("MODEL_NAME", "ids of the models to measure, comma-separated",
-            "the first that /v1/models lists for the task", where="bench"),
+            "the first in /v1/models with the task", where="bench"),
     Setting("PROMPT", "prompt of every chat request", "distinct prompts", where="bench"),
-    Setting("N_REQUESTS", "requests in all", "chosen by the benchmark", int, where="bench"),
-    Setting("CONCURRENCY", "requests at once", "chosen by the benchmark", where="bench"),
+    Setting("N_REQUESTS", "total number of requests", "chosen by the benchmark", int,
+            where="bench"),
+    Setting("CONCURRENCY", "concurrent requests", "chosen by the benchmark", where="bench"),
     Setting("HOST", "address the router listens on", "127.0.0.1", where="up, router"),
     Setting("PORT", "port the router listens on", "8000", int, where="up, router"),
     Setting("LOG_LEVEL", "`debug`, `info`, `warning` or `error`", "info", where="all"),
     Setting("LOG_FORMAT", "`json` or `text`", "json", where="all"),
     Setting("ENABLE_METRICS", "serve `/metrics`", "1", parse_bool, where="server, router"),
     Setting("MODELFLEET_THREADS", "threads of an engine", "the CPU quota of the process", int),
-    Setting("DRAIN_TIMEOUT", "seconds running requests get after SIGTERM", "30", float,
+    Setting("DRAIN_TIMEOUT", "seconds running requests have to finish after SIGTERM", "30", float,
             where="server, router"),
-    Setting("READ_TIMEOUT", "seconds a request's head or body may make no progress", "30", float,
-            where="server, router"),
+    Setting("READ_TIMEOUT", "seconds without progress after which reading a request's head or body"
+            " fails", "30", float, where="server, router"),
     Setting("HOLD_SECONDS", "seconds a request waits for a model without a server",
             "300 on a cluster, 10 elsewhere", float, where="router"),
-    Setting("HOLD_REQUESTS", "requests that may wait so for one model; one more is a 429", "100",
-            int, where="router"),
-    Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened and gets a comment"
-            " that often; 0 keeps it closed", "15", float, where="router"),
-    Setting("KEYS_FILE", "file of the API keys callers must show; everybody may come in without",
+    Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
+            " 429", "100", int, where="router"),
+    Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened, and between the"
+            " comments sent on it; 0 sends nothing until a server answers", "15", float,
+            where="router"),
+    Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
+            where="router"),
+    Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
-    Setting("USAGE_LOG", "file that gets a JSON line about what each request used", "none",
-            where="router"),
-    Setting("CORS_ORIGINS", "origins whose pages may call, comma-separated; `*` for all", "none",
-            where="router"),
+    Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
+            "none", where="router"),
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
-    Setting("TLS_KEY", "its private key", "none", where="router"),
-    Setting("REMOTE_KEYS", "variables a model of `engine: remote` may name as its key,"
-            " comma-separated", "none", where="router"),
-    Setting("MAX_BODY_BYTES", "bytes of a JSON body", "67108864", int, "limits.max_body_bytes"),
-    Setting("MAX_AUDIO_BYTES", "bytes of an uploaded recording", "26214400", int,
+    Setting("TLS_KEY", "private key of TLS_CERT", "none", where="router"),
+    Setting("REMOTE_KEYS", "environment variables that models of `engine: remote` may use as API"
+            " key, comma-separated", "none", where="router"),
+    Setting("MAX_BODY_BYTES", "largest JSON body in bytes", "67108864", int,
+            "limits.max_body_bytes"),
+    Setting("MAX_AUDIO_BYTES", "largest uploaded recording in bytes", "26214400", int,
             "limits.max_audio_bytes", SPEECH),
-    Setting("MAX_AUDIO_SECONDS", "seconds of a decoded recording", "14400", int,
+    Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
             "limits.max_audio_seconds", SPEECH),
-    Setting("MAX_CONCURRENT", "passes of the model that run at once, each on the whole device",
+    Setting("MAX_CONCURRENT", "concurrent forward passes, each on the whole device",
             "chosen by the engine", int, "limits.max_concurrent"),
-    Setting("MAX_QUEUE_SIZE", "requests that may wait; one more is a 429", "256", int,
+    Setting("MAX_QUEUE_SIZE", "requests that may wait; more get a 429", "256", int,
             "limits.max_queue_size"),
-    Setting("MAX_BATCH_SIZE", "embedding inputs or rerank documents in one request", "2048", int,
+    Setting("MAX_BATCH_SIZE", "most embedding inputs or rerank documents in one request", "2048",
+            int, "limits.max_items", VECTORS),
+    Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE; takes precedence over it", "2048", int,
             "limits.max_items", VECTORS),
-    Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE, which it wins over", "2048", int,
-            "limits.max_items", VECTORS),
-    Setting("PASS_SIZE", "embedding inputs or rerank documents in one pass of the model", "32", int,
+    Setting("PASS_SIZE", "most embedding inputs or rerank documents in one forward pass", "32", int,
             "batching.pass_size", VECTORS),
-    Setting("MAX_TEXT_CHARS", "characters of one text", "1000000", int, "limits.max_text_chars"),
-    Setting("TRUNCATE_INPUTS", "cut inputs longer than the model where a request does not say",
-            "0", parse_bool, "limits.truncate_inputs", VECTORS),
-    Setting("MAX_STOP", "stop strings in one request", "4", int, "limits.max_stop", CHAT),
+    Setting("MAX_TEXT_CHARS", "most characters of one text", "1000000", int,
+            "limits.max_text_chars"),
+    Setting("TRUNCATE_INPUTS", "truncate inputs longer than the model's context where the request"
+            " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
+    Setting("MAX_STOP", "most stop strings in one request", "4", int, "limits.max_stop", CHAT),
     Setting("REQUEST_TIMEOUT", "seconds a running request may take", "600", float,
             "limits.request_timeout"),
-    Setting("MAX_NEW_TOKENS", "new tokens of an answer where neither request nor model says", "512",
+    Setting("MAX_NEW_TOKENS", "new tokens where neither request nor model sets a maximum", "512",
             int, "defaults.max_tokens", CHAT),
-    Setting("CHAT_MAX_PROMPT_TOKENS", "tokens of a chat prompt", "the model's context", int,
+    Setting("CHAT_MAX_PROMPT_TOKENS", "most tokens of a chat prompt", "the model's context", int,
             "limits.max_prompt_tokens", CHAT),
     Setting("CHAT_MAX_NEW_TOKENS", "most new tokens a request may ask for", "2048", int,
             "limits.max_new_tokens", CHAT),
-    Setting("ENABLE_CHAT_BATCHING", "chat requests share passes", "1", parse_bool,
-            "batching.enabled", CHAT),
-    Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one pass, and so worked on at once",
-            "chosen by the engine", int, "batching.max_size", CHAT),
-    Setting("CHAT_BATCH_ALLOW_VISION", "chat requests with images may share a pass", "0",
-            parse_bool, "batching.allow_vision", CHAT),
+    Setting("ENABLE_CHAT_BATCHING", "batch chat requests", "1", parse_bool, "batching.enabled",
+            CHAT),
+    Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one batch", "chosen by the engine", int,
+            "batching.max_size", CHAT),
+    Setting("CHAT_BATCH_ALLOW_VISION", "batch chat requests with images too", "0", parse_bool,
+            "batching.allow_vision", CHAT),
     Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "1", float, "cache.kv_gib", CHAT),
-    Setting("ENABLE_BATCHING", "embedding requests share passes", "1", parse_bool,
-            "batching.enabled", VECTORS),
-    Setting("BATCH_WINDOW_MS", "milliseconds an embedding request waits for company", "0", float,
-            "batching.window_ms", VECTORS),
-    Setting("BATCH_WINDOW_MAX_SIZE", "most embedding requests in one pass", "no bound", int,
+    Setting("ENABLE_BATCHING", "batch requests", "1", parse_bool, "batching.enabled",
+            VECTORS),
+    Setting("BATCH_WINDOW_MS", "milliseconds a request waits for more requests to batch",
+            "0", float, "batching.window_ms", VECTORS),
+    Setting("BATCH_WINDOW_MAX_SIZE", "most requests in one batch", "unlimited", int,
             "batching.max_size", VECTORS),
     Setting("EMBEDDING_CACHE_SIZE", "embeddings kept for repeated inputs; 0 keeps none", "256", int,
             "cache.embeddings", frozenset({Task.EMBEDDING})),
-    Setting("ENABLE_WARMUP", "run the model before calling it ready", "1", parse_bool,
+    Setting("ENABLE_WARMUP", "run warm-up passes before reporting ready", "1", parse_bool,
             "warmup.enabled"),
     Setting("WARMUP_BATCH_SIZE", "items in a warm-up pass", "1", int, "warmup.batch_size"),
     Setting("WARMUP_STEPS", "warm-up passes", "1", int, "warmup.steps"),
     Setting("ALLOW_REMOTE_IMAGES", "fetch images from http(s) addresses", "0", parse_bool,
             "images.allow_remote", CHAT),
-    Setting("REMOTE_IMAGE_TIMEOUT", "seconds such a fetch may take", "5", float, "images.timeout",
+    Setting("REMOTE_IMAGE_TIMEOUT", "seconds a fetch of a remote image may take", "5", float,
+            "images.timeout", CHAT),
+    Setting("MAX_REMOTE_IMAGE_BYTES", "largest image in bytes", "5242880", int, "images.max_bytes",
             CHAT),
-    Setting("MAX_REMOTE_IMAGE_BYTES", "bytes of one image", "5242880", int, "images.max_bytes",
-            CHAT),
-    Setting("REMOTE_IMAGE_HOST_ALLOWLIST", "the only hosts images are fetched from, which may be"
-            " private: names, addresses or CIDR blocks, comma-separated; `*` adds all public ones",
-            "every public host", parse_list, "images.allowed_hosts", CHAT),
-    Setting("WATCH_NAMESPACES",
-            "namespaces to serve, comma-separated; a router's default is its own, `*` is all",
-            "all of the cluster", where="operator, router"),
+    Setting("REMOTE_IMAGE_HOST_ALLOWLIST", "the only hosts images are fetched from, private ones"
+            " included: names, addresses or CIDR blocks, comma-separated; `*` adds all public"
+            " addresses", "every public host", parse_list, "images.allowed_hosts", CHAT),
+    Setting("WATCH_NAMESPACES", "namespaces to serve, comma-separated; a router's default is its"
+            " own, `*` means all", "all of the cluster", where="operator, router"),
     Setting("POD_NAMESPACE", "namespace of the operator itself", "that of its service account",
             where="operator"),
     Setting("SERVER_IMAGE_CPU", "image of model servers on CPUs", "modelfleet-server:cpu",
@@ -180,49 +201,50 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("PROFILES_CONFIGMAP", "ConfigMap of the profiles, in the operator's namespace",
             "modelfleet-profiles", where="operator"),
-    Setting("CATALOG", "path of a file whose entries are added to the catalog built in", "",
+    Setting("CATALOG", "file whose entries are added to the built-in catalog", "",
             where="up, pull, operator"),
-    Setting("HF_TOKEN_SECRET", "Secret of a model's namespace whose key HF_TOKEN its servers get",
-            "", where="operator"),
+    Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
+            " its servers", "", where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",
             "app.kubernetes.io/name=modelfleet,app.kubernetes.io/component=router",
             where="operator"),
     Setting("ROUTER_PORT", "port of the router's pods", "8000", int, where="operator"),
     Setting("ROUTER_METRICS_PATH", "path of the router's metrics", "/metrics", where="operator"),
-    Setting("AUTOSCALE_INTERVAL", "seconds between two looks at the routers' load", "2", float,
+    Setting("AUTOSCALE_INTERVAL", "seconds between two scrapes of the routers' load", "2", float,
             where="operator"),
-    Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are taken away", "60", float,
+    Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are removed", "60", float,
             where="operator"),
-    Setting("POD_DRAIN_SECONDS", "seconds a server being stopped has for running requests", "120",
-            int, where="operator"),
+    Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is stopped",
+            "120", int, where="operator"),
     Setting("START_SECONDS", "seconds a new version has to become ready", "3600", int,
             where="operator"),
-    Setting("PROBE_INTERVAL", "seconds between two looks at servers that are not ready", "1",
+    Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",
             float, where="operator"),
-    Setting("RESYNC_INTERVAL", "seconds between two comparisons of what is watched with the API",
+    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server",
             "30", float, where="operator"),
-    Setting("WORKERS", "models reconciled at once", "48", int, where="operator"),
+    Setting("WORKERS", "models reconciled concurrently", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),
 )  # fmt: skip
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
 
 RETIRED: Mapping[str, str] = {
-    "CHAT_BATCH_WINDOW_MS": "chat requests join the running batch at its next step, so there is"
-    " nothing to wait for",
+    "CHAT_BATCH_WINDOW_MS": "chat requests join the running batch at its next step, so no"
+    " window is needed",
 }
-"""Variables of Simple Inference Server that change nothing here, and why."""
+"""Variables of Simple Inference Server without an effect, and why."""
 
 
 def retired(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of `environ` that change nothing here, and why."""
+    """The variables of `environ` without an effect, and why."""
     return {name: why for name, why in RETIRED.items() if environ.get(name, "").strip()}
 
 
 def override(spec: ModelSpec, environ: Mapping[str, str]) -> ModelSpec:
     """`spec` with the settings of `environ` applied. Raises ValueError that names the variable.
 
-    MAX_NEW_TOKENS is the seed's last resort: a model's own default wins over it.
+    MAX_NEW_TOKENS is a fallback: a model's own default takes precedence.
     """
     data = spec.model_dump()
     for setting in SETTINGS:
@@ -235,6 +257,7 @@ def override(spec: ModelSpec, environ: Mapping[str, str]) -> ModelSpec:
             continue
         try:
             _assign(data, setting.field, setting.parse(raw))
+            # After each setting, so that an error names the variable at fault.
             spec = ModelSpec.model_validate(data)
         except ValidationError as error:
             raise ValueError(f"{setting.name}={raw!r}: {error.errors()[0]['msg']}") from error

@@ -1,9 +1,9 @@
-"""ModelSpec: one description of a model, read by every part of Modelfleet.
+"""ModelSpec: the description of a model that all parts of Modelfleet share.
 
-It is at once a catalog entry, the `spec` of an InferenceModel resource, the input of local mode
-and, encoded in one environment variable, how a model server is started. Field names are
-snake_case in Python and camelCase on the wire, as Kubernetes writes them. The docstrings under
-the fields become the descriptions of the custom resource definition.
+A catalog entry, the `spec` of an InferenceModel, the input of local mode and the configuration of
+a model server are all ModelSpecs. Field names are snake_case in Python and camelCase on the wire,
+as in Kubernetes. The docstrings under the fields become the descriptions of the custom resource
+definition.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fleet_contract.spec_parts import (
 
 
 class Task(StrEnum):
-    """What a model does; it decides which endpoints its server mounts."""
+    """What a model does; decides which API routes its server has."""
 
     CHAT = "chat"
     EMBEDDING = "embedding"
@@ -41,7 +41,7 @@ class Task(StrEnum):
 
 
 class Engine(StrEnum):
-    """What runs a model."""
+    """The software that runs a model."""
 
     AUTO = "auto"
     OPENVINO = "openvino"
@@ -75,7 +75,7 @@ class Quantization(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How an encoder's token vectors become one; `auto` reads the model's own files."""
+    """How token vectors are pooled into one; `auto` reads it from the model's files."""
 
     AUTO = "auto"
     CLS = "cls"
@@ -100,26 +100,26 @@ ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PA
 
 def _no_duplicates(values: list[str]) -> list[str]:
     if len(set(values)) != len(values):
-        raise ValueError("entries must differ from each other")
+        raise ValueError("entries must be unique")
     return values
 
 
 class ModelSpec(SpecPart):
-    """Everything that says what a model is, how it is run and how it may be used."""
+    """What a model is, how it is run and how it may be used."""
 
     model: ModelId
-    """Model id clients send in `model`, such as `BAAI/bge-m3`."""
+    """Model id that clients send in `model`, such as `BAAI/bge-m3`."""
     aliases: Annotated[list[ModelId], AfterValidator(_no_duplicates)] = Field(
         default_factory=list, max_length=32
     )
-    """Other ids that reach this model."""
+    """Other ids for this model."""
     task: Task = Task.CHAT
     """What the model does."""
 
     engine: Engine = Engine.AUTO
-    """What runs the model; `auto` chooses from device, files and architecture."""
+    """Software that runs the model; `auto` chooses by device, files and architecture."""
     handler: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
-    """Dotted import path of a class of your own that serves the model (`package.module.Class`)."""
+    """Import path of a custom class that serves the model (`package.module.Class`)."""
     device: str = Field(default="auto", pattern=DEVICE_PATTERN)
     """Device to run on: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`."""
     dtype: Dtype = Dtype.AUTO
@@ -133,60 +133,60 @@ class ModelSpec(SpecPart):
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
-    """Weight files named one by one, for models that travel in several packages or parts."""
+    """Individual weight files, for models split over several packages or parts."""
 
     dimensions: int | None = Field(default=None, ge=1)
-    """Length of an embedding vector; read from the model's files when left out."""
+    """Length of an embedding vector; read from the model's files by default."""
     matryoshka_dimensions: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
-    """Shorter lengths the model was trained to be cut to."""
+    """Shorter vector lengths the model was trained for."""
     pooling: Pooling = Pooling.AUTO
-    """How token vectors become one embedding."""
+    """How token vectors are pooled into one embedding."""
     prompts: dict[str, Annotated[str, Field(max_length=2000)]] = Field(default_factory=dict)
-    """Texts by name, put before an input whose request names one as `prompt_name`; beside those of
-    the model's files."""
+    """Prompts by name, prepended to inputs of requests that name one as `prompt_name`; in addition
+    to those in the model's files."""
     context_length: int | None = Field(default=None, ge=1)
-    """Most tokens the model reads; read from the model's files when left out."""
+    """Most tokens of context; read from the model's files by default."""
     vision: bool = False
-    """Whether a chat model also reads images."""
+    """Whether a chat model accepts images."""
     multilingual: bool | None = None
-    """Whether a speech model knows more than English; read from its files when left out."""
+    """Whether a speech model supports more than English; read from its files by default."""
 
     defaults: Defaults = Field(default_factory=Defaults)
-    """Generation parameters used where a request names none."""
+    """Generation parameters of requests that set none."""
     limits: Limits = Field(default_factory=Limits)
-    """Bounds on what one request, and all waiting requests together, may ask."""
+    """Limits on single requests and on the number of waiting requests."""
     batching: Batching = Field(default_factory=Batching)
-    """How requests are put together for one pass of the model."""
+    """How requests are batched into one forward pass."""
     cache: Cache = Field(default_factory=Cache)
     """Sizes of the caches a server keeps in memory."""
     warmup: Warmup = Field(default_factory=Warmup)
-    """What is run before the server calls itself ready."""
+    """Warm-up passes before the server reports ready."""
     images: ImageInputs = Field(default_factory=ImageInputs)
-    """How image addresses in chat messages are treated."""
+    """How image URLs in chat messages are handled."""
     golden: list[GoldenCheck] = Field(default_factory=list, max_length=16)
-    """Checks with known answers that must pass before the server calls itself ready."""
+    """Checks with known results that must pass before the server reports ready."""
 
     replicas: int | None = Field(default=None, ge=0)
-    """Number of servers to run when nothing scales them."""
+    """Number of servers without autoscaling; 0 stops the model."""
     min_replicas: int | None = Field(default=None, ge=0)
-    """Fewest servers autoscaling leaves while the model is awake."""
+    """Fewest servers autoscaling keeps while the model is in use."""
     max_replicas: int | None = Field(default=None, ge=1)
     """Most servers autoscaling may start."""
     scale_to_zero_after: int | None = Field(default=None, ge=1)
-    """Seconds without a request after which the last server is stopped; never when left out."""
+    """Seconds without a request after which the last server is stopped; never by default."""
     target_in_flight: int | None = Field(default=None, ge=1)
-    """Requests in flight per server that autoscaling aims for; needs maxReplicas to grow."""
+    """Requests in flight per server that autoscaling aims for; maxReplicas must allow growth."""
     scale_down_delay: int | None = Field(default=None, ge=0)
-    """Seconds the load must stay low before servers are taken away; 60 when left out."""
+    """Seconds the load must stay low before servers are removed; 60 by default."""
     routing: Routing = Field(default_factory=Routing)
     """How the router chooses among the servers of this model."""
     fallback: ModelId | None = None
-    """Model that answers while this one cannot."""
+    """Model that serves requests while this one cannot."""
 
     profile: str | None = None
     """Name of the operator's profile (node selector, tolerations, resources, image)."""
     image: str | None = None
-    """Container image of the server; chosen by the operator when left out."""
+    """Container image of the server; chosen by the operator by default."""
     resources: Resources = Field(default_factory=Resources)
     """Compute resources of the server's container."""
     node_selector: dict[str, str] = Field(default_factory=dict)
@@ -200,15 +200,15 @@ class ModelSpec(SpecPart):
     runtime_class_name: str | None = None
     """RuntimeClass of the pod, such as `nvidia`."""
     env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of the server; see the table of settings."""
+    """Environment variables of the server; see docs/settings.md."""
     files: list[MountedFile] = Field(default_factory=list, max_length=32)
-    """Small files written into the server's container."""
+    """Small files mounted into the server's container."""
     pod_template: dict[str, Any] | None = None
-    """Strategic merge patch over the pod template: the way out where no field fits."""
+    """Strategic merge patch applied to the pod template, for what no field covers."""
     remote: Remote | None = None
-    """Where `engine: remote` sends requests."""
+    """Server outside the cluster for `engine: remote`."""
     container: Container | None = None
-    """What `engine: container` or `vllm` runs."""
+    """Container of `engine: container` or `vllm`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -227,12 +227,12 @@ class ModelSpec(SpecPart):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Every id a client may send for this model, its own first."""
+        """Every id a client may send for this model: `model`, then the aliases."""
         return (self.model, *self.aliases)
 
     @property
     def pass_size(self) -> int:
-        """Most embedding or rerank items in one pass."""
+        """Most embedding or rerank items in one forward pass."""
         return self.batching.pass_size or self.limits.max_batch_size or DEFAULT_PASS_SIZE
 
     @property

@@ -1,4 +1,4 @@
-"""The base of every part of ModelSpec: strict about names, camelCase on the wire."""
+"""Base class of ModelSpec and its parts: unknown fields are errors, camelCase on the wire."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 
 class SpecPart(BaseModel):
-    """Frozen, refuses unknown fields, reads both spellings and writes camelCase."""
+    """Frozen; forbids unknown fields, accepts snake_case and camelCase, writes camelCase."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -20,5 +20,5 @@ class SpecPart(BaseModel):
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """The part as plain JSON types, camelCase, without what was left at its default."""
+        """The part as JSON types in camelCase, without fields at their default."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)

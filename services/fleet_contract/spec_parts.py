@@ -1,4 +1,4 @@
-"""The blocks inside a ModelSpec, each with its defaults."""
+"""The nested blocks of a ModelSpec, with their defaults."""
 
 from __future__ import annotations
 
@@ -15,86 +15,87 @@ MIB = 1024 * 1024
 
 
 class WeightPart(SpecPart):
-    """One piece of a weight file."""
+    """One part of a weight file."""
 
     url: str = Field(max_length=2000)
-    """Address of the piece, of any scheme `source` knows."""
+    """Address of the part, with any scheme `source` accepts."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of the piece; required for `https://`."""
+    """SHA-256 of the part; required for `https://`."""
 
 
 class WeightFile(SpecPart):
-    """One file of the weights, joined in order from its parts."""
+    """One weight file, concatenated from its parts."""
 
     path: str = Field(max_length=500, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")
-    """Where the file lies in the model's folder."""
+    """Path of the file in the model's folder."""
     parts: list[WeightPart] = Field(min_length=1, max_length=64)
-    """The pieces, in order."""
+    """The parts, in order."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of the joined file."""
+    """SHA-256 of the whole file."""
 
 
 class Defaults(SpecPart):
-    """Generation parameters used where a request names none."""
+    """Generation parameters of requests that set none."""
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Sampling temperature; 0 is greedy."""
     top_p: float | None = Field(default=None, gt=0, le=1)
-    """Probability mass sampled from."""
+    """Nucleus sampling: probability mass to sample from."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Most new tokens of an answer."""
+    """Most new tokens of a response."""
 
 
 class Limits(SpecPart):
-    """Bounds; a request beyond one is answered with an error that names both numbers."""
+    """Limits; a request that exceeds one is refused with an error that names both numbers."""
 
     max_queue_size: int = Field(default=256, ge=0)
-    """Requests that may wait; one more is a 429."""
+    """Requests that may wait; more get a 429."""
     max_concurrent: int | None = Field(default=None, ge=1)
-    """Most passes of the model that run at once, each on the whole device; chosen by the engine
-    when left out. Requests that share a pass are not counted: see `batching.maxSize`."""
+    """Most concurrent forward passes, each on the whole device; chosen by the engine by default.
+    Requests batched into one pass count once: see `batching.maxSize`."""
     max_batch_size: int | None = Field(default=None, ge=1)
-    """Earlier name of `batching.passSize`, which wins over it."""
+    """Earlier name of `batching.passSize`, which takes precedence."""
     max_items: int = Field(default=2048, ge=1)
-    """Embedding inputs or rerank documents in one request."""
+    """Most embedding inputs or rerank documents in one request."""
     max_text_chars: int = Field(default=1_000_000, ge=1)
-    """Characters of one text."""
+    """Most characters of one text."""
     truncate_inputs: bool = False
-    """Whether embedding and rerank inputs longer than the model are cut rather than refused."""
+    """Whether embedding and rerank inputs longer than the model's context are truncated instead of
+    refused."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
-    """Tokens of a chat prompt; the model's context when left out."""
+    """Most tokens of a chat prompt; the model's context by default."""
     max_new_tokens: int = Field(default=2048, ge=1)
     """Most new tokens a request may ask for."""
     max_stop: int = Field(default=4, ge=0)
-    """Stop strings in one request."""
+    """Most stop strings in one request."""
     max_body_bytes: int = Field(default=64 * MIB, ge=1)
-    """Bytes of a JSON body."""
+    """Largest JSON body in bytes."""
     max_audio_bytes: int = Field(default=25 * MIB, ge=1)
-    """Bytes of an uploaded recording."""
+    """Largest uploaded recording in bytes."""
     max_audio_seconds: int = Field(default=4 * 3600, ge=1)
-    """Seconds of a decoded recording."""
+    """Longest decoded recording in seconds."""
     max_images: int = Field(default=8, ge=0)
-    """Images in one chat request."""
+    """Most images in one chat request."""
     request_timeout: float = Field(default=600, gt=0)
     """Seconds a request may take once it is running."""
 
 
 class Batching(SpecPart):
-    """How requests are put together for one pass of the model."""
+    """How requests are batched into one forward pass."""
 
     enabled: bool = True
-    """Whether requests share passes at all."""
+    """Whether requests are batched."""
     window_ms: float = Field(default=0, ge=0, le=1000)
-    """Milliseconds embedding and rerank requests wait for company; 0 takes what is waiting and
-    never sleeps."""
+    """Milliseconds embedding and rerank requests wait for more requests to batch; 0 batches those
+    already waiting."""
     max_size: int | None = Field(default=None, ge=1)
-    """Most requests in one pass; chosen by the engine when left out."""
+    """Most requests in one batch; chosen by the engine by default."""
     pass_size: int | None = Field(default=None, ge=1)
-    """Most embedding or rerank items in one pass; 32 when left out."""
+    """Most embedding or rerank items in one forward pass; 32 by default."""
     max_tokens: int = Field(default=8192, ge=1)
-    """Most tokens in one pass, padding included."""
+    """Most tokens in one forward pass, padding included."""
     allow_vision: bool = False
-    """Whether chat requests with images may share a pass."""
+    """Whether chat requests with images are batched too."""
 
 
 class Cache(SpecPart):
@@ -105,33 +106,35 @@ class Cache(SpecPart):
     kv_gib: float = Field(default=1, gt=0)
     """GiB of key/value cache for chat."""
     prefix: bool = True
-    """Whether chat prompts share the cache of equal beginnings."""
+    """Whether chat prompts share cached prefixes."""
 
 
 class Warmup(SpecPart):
-    """What is run before the server calls itself ready."""
+    """Warm-up passes before the server reports ready."""
 
     enabled: bool = True
-    """Whether anything is."""
+    """Whether warm-up passes are run."""
     batch_size: int = Field(default=1, ge=1)
     """Items in a warm-up pass."""
     steps: int = Field(default=1, ge=1)
-    """Passes."""
+    """Number of warm-up passes."""
 
 
 def _image_host(text: str) -> str:
-    """The host in lower case. Raises ValueError for what is no name, address or CIDR block."""
+    """The host in lower case. Raises ValueError unless it is a name, an address or a CIDR block."""
     host = text.strip().lower()
     if host == "*" or HOST_NAME.fullmatch(host):
         return host
     try:
         return str(ip_network(host)) if "/" in host else str(ip_address(host))
     except ValueError as error:
-        raise ValueError(f"{text!r} is no host name, IP address or CIDR block: {error}") from None
+        raise ValueError(
+            f"{text!r} is not a host name, IP address or CIDR block: {error}"
+        ) from None
 
 
 HOST_NAME = re.compile(r"(?!.*\.[0-9]+$)(?![0-9]+$)[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-"""Lower case; a last label of digits would be read as an IPv4 address."""
+"""In lower case; the last label must not be numeric, as in an IPv4 address."""
 ImageHost = Annotated[
     str,
     Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.:/*-]+$"),
@@ -140,50 +143,50 @@ ImageHost = Annotated[
 
 
 class ImageInputs(SpecPart):
-    """How image addresses in chat messages are treated; data URLs are always read."""
+    """How image URLs in chat messages are handled; data URLs are always accepted."""
 
     allow_remote: bool = False
-    """Whether http(s) addresses are fetched."""
+    """Whether http(s) URLs are fetched."""
     timeout: float = Field(default=5, gt=0)
-    """Seconds a fetch may take in all."""
+    """Seconds a whole fetch may take."""
     max_bytes: int = Field(default=5 * MIB, ge=1)
-    """Bytes of one image, fetched or in a data URL."""
+    """Largest image in bytes, fetched or in a data URL."""
     max_pixels: int = Field(default=32_000_000, ge=1)
-    """Pixels of one decoded image."""
+    """Most pixels of a decoded image."""
     allowed_hosts: list[ImageHost] = Field(default_factory=list, max_length=64)
-    """Where given, the only hosts images are fetched from; their addresses may be private. A name,
-    an IP address or a CIDR block; `*` stands for every public address."""
+    """If set, the only hosts images are fetched from; private addresses are allowed. Host names,
+    IP addresses or CIDR blocks; `*` stands for every public address."""
 
 
 class GoldenCheck(SpecPart):
-    """A request with a known answer."""
+    """A request with a known result."""
 
     prompt: str | None = None
-    """Chat prompt, answered greedily."""
+    """Chat prompt, decoded greedily."""
     contains: str | None = None
-    """Text the answer must contain."""
+    """Text the response must contain."""
     similar: list[str] = Field(default_factory=list, max_length=2)
-    """Two texts whose embeddings must be close."""
+    """Two texts with similar embeddings."""
     min_cosine: float = Field(default=0.5, ge=-1, le=1)
-    """Least cosine of the two."""
+    """Least cosine similarity of the two."""
 
 
-class Strategy(StrEnum):
-    """How the router chooses among the servers of one model."""
+class RoutingStrategy(StrEnum):
+    """How the router chooses a server of a model."""
 
     LEAST_LOAD = "LeastLoad"
     PREFIX_HASH = "PrefixHash"
 
 
 class Routing(SpecPart):
-    """How the router chooses among the servers of this model."""
+    """How the router chooses a server of this model."""
 
-    strategy: Strategy = Strategy.LEAST_LOAD
-    """`LeastLoad`, or `PrefixHash` to send equal beginnings to the server that cached them."""
+    strategy: RoutingStrategy = RoutingStrategy.LEAST_LOAD
+    """`LeastLoad`, or `PrefixHash` to send equal prompt prefixes to the server that cached them."""
     hold_seconds: float | None = Field(default=None, ge=0, le=3600)
-    """Seconds a request waits while there is no server; the router's own setting when left out."""
+    """Seconds a request waits while there is no server; the router's setting by default."""
     hold_requests: int | None = Field(default=None, ge=0)
-    """Requests that may wait so; one more is a 429. The router's own setting when left out."""
+    """Requests that may wait for a server; more get a 429. The router's setting by default."""
 
 
 def _as_text(value: Any) -> Any:
@@ -199,46 +202,46 @@ Quantity = Annotated[
     ),
     BeforeValidator(_as_text),
 ]
-"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; a whole number may be written as one."""
+"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; integers are accepted as well."""
 
 
 class Resources(SpecPart):
-    """Compute resources, as in a container."""
+    """Compute resources, as in a container spec."""
 
     requests: dict[str, Quantity] = Field(default_factory=dict)
-    """Least the container needs, such as `cpu: 2`."""
+    """Resources reserved for the container, such as `cpu: 2`."""
     limits: dict[str, Quantity] = Field(default_factory=dict)
-    """Most it may use, such as `nvidia.com/gpu: 1`."""
+    """Most the container may use, such as `nvidia.com/gpu: 1`."""
 
 
 class MountedFile(SpecPart):
-    """A small file written into the server's container."""
+    """A small file mounted into the server's container."""
 
     path: str = Field(max_length=500, pattern=r"^/")
     """Absolute path of the file."""
     content: str = Field(max_length=100_000)
-    """Its text."""
+    """Content of the file."""
 
 
 class Remote(SpecPart):
-    """An OpenAI-speaking server somewhere else."""
+    """An OpenAI-compatible server outside the cluster."""
 
     address: str = Field(pattern=r"^https?://", max_length=2000)
-    """Base address, without `/v1`."""
+    """Base URL, without `/v1`."""
     model: str | None = None
-    """Model id to send there; this model's own when left out."""
+    """Model id sent to that server; this model's own by default."""
     api_key_env: str | None = None
-    """Environment variable of the router that holds the key."""
+    """Environment variable of the router that holds the API key."""
 
 
 class Container(SpecPart):
-    """An OpenAI-speaking image."""
+    """A container with an OpenAI-compatible server."""
 
     image: str | None = None
-    """Image to run."""
+    """Container image."""
     args: list[str] = Field(default_factory=list)
     """Arguments of its entry point."""
     port: int = Field(default=8000, ge=1, le=65535)
     """Port it listens on."""
     ready_path: str = Field(default="/health", pattern=r"^/", max_length=200)
-    """Path that answers 200 once the model can serve."""
+    """Path that returns 200 once the model can serve requests."""

@@ -1,6 +1,6 @@
-"""The `status` of an InferenceModel: written by the operator, read by the router and by people.
+"""The `status` of an InferenceModel.
 
-The schema of the custom resource definition is generated from these classes, as the spec's is.
+The custom resource definition is generated from these classes and from ModelSpec.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class Phase(StrEnum):
-    """One word for the state of a model."""
+    """The state of a model in one word."""
 
     PENDING = "Pending"
     PROGRESSING = "Progressing"
@@ -30,124 +30,124 @@ class Phase(StrEnum):
 
 
 class Condition(SpecPart):
-    """One aspect of the state, by the Kubernetes API conventions."""
+    """A condition as in the Kubernetes API conventions."""
 
     type: str = Field(max_length=316)
-    """Aspect: Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy or
-    Accelerated."""
+    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated or
+    AliasesServed."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
-    """Stable word for why."""
+    """Machine-readable reason."""
     message: str = Field(max_length=32768)
-    """The same for people."""
+    """Human-readable explanation."""
     last_transition_time: Time
     """When `status` last changed."""
     observed_generation: int
-    """Generation of the resource this was said about."""
+    """Generation of the resource the condition refers to."""
 
 
 class WeightsProgress(SpecPart):
-    """How far the fetch of the weights is, on the server that is furthest behind."""
+    """Progress of the download on the server that is furthest behind."""
 
     done_bytes: int
     """Bytes on disk."""
     total_bytes: int | None = None
-    """Bytes in all, where the source says so."""
+    """Total bytes, where the source reports them."""
     bytes_per_second: int | None = None
-    """Present rate."""
+    """Current rate."""
     seconds_left: int | None = None
-    """Seconds to go at that rate."""
+    """Estimated seconds left at that rate."""
 
 
 class ColdStart(SpecPart):
-    """Seconds of the last start of a server from nothing, by stage.
+    """Duration of the last cold start of a server, by stage.
 
     The first two have the resolution of Kubernetes timestamps: one second.
     """
 
     schedule_seconds: float | None = None
-    """From the pod's creation to its node."""
+    """From the pod's creation until it is scheduled."""
     image_seconds: float | None = None
-    """From the node to the running container: volumes, sandbox, image."""
+    """From scheduling to the running container: volumes, sandbox, image."""
     start_seconds: float | None = None
-    """From the process to its HTTP server."""
+    """From the start of the process to its HTTP server."""
     fetch_seconds: float | None = None
-    """Fetching weights."""
+    """Downloading weights."""
     load_seconds: float | None = None
-    """Reading weights and compiling."""
+    """Loading weights and compiling."""
     warm_seconds: float | None = None
     """Warm-up passes."""
     golden_seconds: float | None = None
     """Golden checks."""
     total_seconds: float
-    """From the pod's creation to Ready."""
+    """From the pod's creation until it is ready."""
     at: Time
     """When the server became ready."""
 
 
 class Scaling(SpecPart):
-    """What built-in autoscaling decided and must remember."""
+    """Last decision of built-in autoscaling and the state it keeps."""
 
     desired_replicas: int
-    """Servers it wants."""
+    """Desired number of servers."""
     reason: str = ""
-    """Why: Load, Idle, or RoutersUnknown and RouterSilent, while nothing is taken away."""
+    """Load or Idle; RoutersUnknown or RouterSilent, while servers are not removed."""
     last_active_time: Time | None = None
-    """When a request was last seen."""
+    """When the last request was seen."""
     requests_seen: int | None = None
     """Sum of the routers' request counters at that time."""
     low_since: Time | None = None
-    """Since when fewer servers would do."""
+    """Since when fewer servers would suffice."""
     low_peak: int | None = None
-    """Most servers wanted since then."""
+    """Most servers desired since then."""
 
 
 class Rollout(SpecPart):
-    """Which version of the pods is known to work, so that a failed one can be taken back."""
+    """The last pod template that worked, so that a failed one can be rolled back."""
 
     stable_hash: str | None = None
-    """Pod template that last served."""
+    """Digest of the pod template that last became ready."""
     failed_hash: str | None = None
-    """Pod template that was taken back."""
+    """Digest of the pod template that was rolled back."""
     failed_message: str | None = None
-    """Why."""
+    """Why it was rolled back."""
 
 
 class ModelStatus(SpecPart):
-    """What the operator last observed."""
+    """The state of the model as last observed by the operator."""
 
     observed_generation: int = 0
-    """Generation of the spec this status speaks of."""
+    """Generation of the spec this status refers to."""
     phase: Phase
-    """State in one word."""
+    """State of the model in one word."""
     reason: str = ""
-    """What is wrong or going on, in one stable word."""
+    """Machine-readable reason for the phase."""
     ready: str = "0/0"
-    """Ready servers and wanted servers."""
+    """Ready and desired servers, such as `1/2`."""
     replicas: int = 0
-    """Servers that exist."""
+    """Number of servers."""
     ready_replicas: int = 0
-    """Servers that are ready."""
+    """Number of ready servers."""
     selector: str = ""
     """Label selector of the servers' pods, for autoscalers."""
     url: str = ""
     """Address of the servers inside the cluster."""
     task: str = ""
-    """What the model does."""
+    """Task of the model."""
     engine: str = ""
-    """Engine that runs the model; `auto` until a server has chosen."""
+    """Engine that runs the model; `auto` until a server has chosen one."""
     acceleration: str = ""
-    """Device the servers really use."""
+    """Device the servers use."""
     weights: WeightsProgress | None = None
-    """Progress of the weights while they are fetched."""
+    """Progress of the download of the weights."""
     cold_start: ColdStart | None = None
-    """Where the seconds of the last start went."""
+    """Duration of the last cold start, by stage."""
     scaling: Scaling | None = None
     """State of built-in autoscaling."""
     rollout: Rollout | None = None
     """State of the last rollouts."""
     conditions: list[Condition] = Field(default_factory=list, max_length=16)
-    """State by aspect."""
+    """Conditions of the model."""
     resolved: dict[str, Any] | None = None
     """The spec completed from catalog and profile, without `files`."""

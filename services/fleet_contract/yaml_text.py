@@ -1,7 +1,4 @@
-"""YAML as people write it, read strictly: no objects, no key twice, errors with the file's name.
-
-Used for the catalog and for manifests.
-"""
+"""Strict YAML: plain data without duplicate keys or aliases; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ def load_all(text: str, name: str) -> list[Any]:
 
 
 def dump_all(documents: list[dict[str, Any]]) -> str:
-    """Block style, keys in the order given."""
+    """`documents` as YAML in block style, keys in insertion order."""
     text: str = yaml.safe_dump_all(
         documents, sort_keys=False, allow_unicode=True, width=100, default_flow_style=False
     )
@@ -31,14 +28,14 @@ def dump_all(documents: list[dict[str, Any]]) -> str:
 
 
 class StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, where PyYAML would keep the last, and aliases,
-    with which a short file can grow without bound."""
+    """A SafeLoader that refuses duplicate keys, of which PyYAML would keep the last, and aliases,
+    with which a short file can expand without limit."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(
-                None, None, "aliases (`*name`) are not read here", event.start_mark
+                None, None, "aliases (`*name`) are not supported", event.start_mark
             )
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
@@ -50,11 +47,11 @@ def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is not text; put it in quotes", key_node.start_mark
+                None, None, f"the key {key!r} is not a string; quote it", key_node.start_mark
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is given twice", key_node.start_mark
+                None, None, f"duplicate key {key!r}", key_node.start_mark
             )
         seen.add(key)
     return loader.construct_mapping(node, deep=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from fleet_contract.settings import SETTINGS
+from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import DEVICE_PATTERN
 from fleet_local.errors import StartError
 
@@ -69,12 +69,10 @@ def with_dotenv(environ: Mapping[str, str], path: Path = Path(".env")) -> dict[s
 
 def value(name: str, environ: Mapping[str, str]) -> Any:
     """A setting of `fleet_contract.settings`, parsed, or its default. Raises StartError."""
-    setting = next(setting for setting in SETTINGS if setting.name == name)
-    raw = environ.get(name, "").strip() or setting.default
     try:
-        return setting.parse(raw)
+        return BY_NAME[name].read(environ)
     except ValueError as error:
-        raise StartError(f"{name}={raw!r}: {error}.") from error
+        raise StartError(f"{error}.") from error
 
 
 def _optional(name: str, environ: Mapping[str, str], least: float, most: float) -> Any:

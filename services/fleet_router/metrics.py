@@ -14,6 +14,8 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
+from fleet_contract.server_protocol import ROUTER_IN_FLIGHT, ROUTER_REQUESTS
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SHORT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
@@ -45,7 +47,7 @@ class RouterMetrics:
         self.registry = CollectorRegistry()
         self.requests = Series(
             Counter(
-                "modelfleet_router_requests",
+                ROUTER_REQUESTS,
                 "Requests by model, path, name of the API key (empty without) and status; 499 is a"
                 " client that disconnected, 502 also a response that was cut off.",
                 ("model", "path", "key", "code"),
@@ -105,7 +107,7 @@ class RouterMetrics:
         )
         self.in_flight = Series(
             Gauge(
-                "modelfleet_router_in_flight",
+                ROUTER_IN_FLIGHT,
                 "Requests whose model is known and whose response is not complete.",
                 ("model",),
                 registry=self.registry,

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fleet_contract.settings import SETTINGS
+from fleet_contract.settings import BY_NAME
 
 NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -40,16 +39,16 @@ class RouterSettings:
     def read(cls, environ: Mapping[str, str]) -> RouterSettings:
         """Raises ValueError with the name of the invalid variable."""
         settings = cls(
-            host=_value("HOST", environ),
-            port=_value("PORT", environ),
-            log_level=_value("LOG_LEVEL", environ),
-            log_format=_value("LOG_FORMAT", environ),
-            enable_metrics=_value("ENABLE_METRICS", environ),
-            drain_timeout=_value("DRAIN_TIMEOUT", environ),
-            read_timeout=_value("READ_TIMEOUT", environ),
-            hold_seconds=_value("HOLD_SECONDS", environ, default=None),
-            hold_requests=_value("HOLD_REQUESTS", environ),
-            heartbeat_seconds=_value("HEARTBEAT_SECONDS", environ),
+            host=BY_NAME["HOST"].read(environ),
+            port=BY_NAME["PORT"].read(environ),
+            log_level=BY_NAME["LOG_LEVEL"].read(environ),
+            log_format=BY_NAME["LOG_FORMAT"].read(environ),
+            enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
+            drain_timeout=BY_NAME["DRAIN_TIMEOUT"].read(environ),
+            read_timeout=BY_NAME["READ_TIMEOUT"].read(environ),
+            hold_seconds=BY_NAME["HOLD_SECONDS"].read(environ, default=None),
+            hold_requests=BY_NAME["HOLD_REQUESTS"].read(environ),
+            heartbeat_seconds=BY_NAME["HEARTBEAT_SECONDS"].read(environ),
             keys_file=_path("KEYS_FILE", environ),
             usage_log=_path("USAGE_LOG", environ),
             cors_origins=_listed(environ.get("CORS_ORIGINS", "")),
@@ -77,9 +76,6 @@ class RouterSettings:
         return settings
 
 
-_OWN = object()
-
-
 def _path(name: str, environ: Mapping[str, str]) -> Path | None:
     raw = environ.get(name, "").strip()
     return Path(raw) if raw else None
@@ -98,16 +94,3 @@ def _names(text: str) -> tuple[str, ...]:
         if name != "*" and not NAMESPACE.fullmatch(name):
             raise ValueError(f"WATCH_NAMESPACES: {name!r} is not a valid namespace")
     return names
-
-
-def _value(name: str, environ: Mapping[str, str], default: Any = _OWN) -> Any:
-    setting = next(setting for setting in SETTINGS if setting.name == name)
-    raw = environ.get(name, "").strip()
-    if not raw:
-        if default is not _OWN:
-            return default
-        raw = setting.default
-    try:
-        return setting.parse(raw)
-    except ValueError as error:
-        raise ValueError(f"{name}={raw!r}: {error}") from error

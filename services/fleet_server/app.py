@@ -16,10 +16,11 @@ from starlette.middleware import Middleware
 from fleet_contract.api.models import ModelObject
 from fleet_contract.endpoints import TASK_OF_PATH, wrong_task
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec, Task
 from fleet_server.access import AccessMiddleware
 from fleet_server.document import document
-from fleet_server.state import Phase, ServerState
+from fleet_server.state import ServerState
 from fleet_server.tokens import routes as tokens
 from fleet_web import errors
 from fleet_web.direct import DirectAPI, Handlers, post_handlers
@@ -84,7 +85,7 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_READY)
     @app.get(PATH_HEALTH)
     async def readyz() -> Response:
-        ready = server.phase is Phase.READY and server.is_healthy
+        ready = server.phase is ServerPhase.READY and server.is_healthy
         return json_response(server.health(), status=200 if ready else 503)
 
 

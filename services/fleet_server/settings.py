@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract.cpus import available_cpus
-from fleet_contract.settings import SETTINGS
-
-_BY_NAME = {setting.name: setting for setting in SETTINGS}
+from fleet_contract.settings import BY_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +25,14 @@ class ServerSettings:
         """Raises ValueError that names the variable at fault."""
         return cls(
             threads=_positive("MODELFLEET_THREADS", environ, available_cpus()),
-            enable_metrics=_value("ENABLE_METRICS", environ, True),
-            drain_timeout=_positive("DRAIN_TIMEOUT", environ, 30.0),
-            read_timeout=_positive("READ_TIMEOUT", environ, 30.0),
+            enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
+            drain_timeout=_positive("DRAIN_TIMEOUT", environ),
+            read_timeout=_positive("READ_TIMEOUT", environ),
         )
 
 
-def _positive(name: str, environ: Mapping[str, str], default: float) -> Any:
-    number = _value(name, environ, default)
+def _positive(name: str, environ: Mapping[str, str], *default: float) -> Any:
+    number = BY_NAME[name].read(environ, *default)
     if not 0 < number < math.inf:
         raise ValueError(f"{name}={number}: must be a positive number")
     return number
-
-
-def _value(name: str, environ: Mapping[str, str], default: Any) -> Any:
-    raw = environ.get(name, "").strip()
-    if not raw:
-        return default
-    try:
-        return _BY_NAME[name].parse(raw)
-    except ValueError as error:
-        raise ValueError(f"{name}={raw!r}: {error}") from error

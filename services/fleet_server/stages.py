@@ -27,7 +27,7 @@ class Stages:
     def begin(self, name: str) -> None:
         """End the running stage, if any, and begin another."""
         self.end()
-        self._running = (name, self._clock())
+        self._running = (str(name), self._clock())  # orjson takes no enum as a key
 
     def end(self) -> None:
         """End the running stage."""
@@ -43,7 +43,7 @@ class Stages:
 
     def record(self, name: str, seconds: float) -> None:
         """Record the duration of a stage that was measured elsewhere."""
-        self._done[name] = seconds
+        self._done[str(name)] = seconds
 
     def seconds(self) -> dict[str, float]:
         """Seconds by stage, in order of their beginning, the running one included."""

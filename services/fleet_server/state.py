@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from fleet_contract.api.models import ServerHealth
 from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
 from fleet_prepare.choose import Choice
 from fleet_server.admission import Admission, Slot, places
@@ -23,19 +23,6 @@ T = TypeVar("T")
 LOADING_RETRY_SECONDS = 2.0
 
 
-class Phase(StrEnum):
-    """Where a server is in its life."""
-
-    STARTING = "starting"
-    FETCHING = "fetching"
-    CONVERTING = "converting"
-    LOADING = "loading"
-    WARMING = "warming"
-    READY = "ready"
-    DRAINING = "draining"
-    FAILED = "failed"
-
-
 class ServerState:
     """Created once per process; `set_ready` follows when the model is loaded and warm."""
 
@@ -43,7 +30,7 @@ class ServerState:
         self.spec = spec
         self.metrics = Metrics(spec.model)
         self.created = int(time.time())
-        self.phase = Phase.STARTING
+        self.phase = ServerPhase.STARTING
         self.choice: Choice | None = None
         self.stages = Stages()
         self.transfer: Transfer | None = None
@@ -66,16 +53,16 @@ class ServerState:
         self._admission = Admission(
             places(self.spec, model), limits.max_queue_size, limits.request_timeout
         )
-        self.phase = Phase.READY
+        self.phase = ServerPhase.READY
 
     def drain(self) -> None:
         """Refuse new requests with 503 while the running ones finish."""
-        self.phase = Phase.DRAINING
+        self.phase = ServerPhase.DRAINING
 
     def fail(self) -> None:
         """Record that the model could not be brought up; the process is about to end."""
         self.stages.end()
-        self.phase = Phase.FAILED
+        self.phase = ServerPhase.FAILED
 
     @property
     def loaded(self) -> Any:
@@ -89,7 +76,7 @@ class ServerState:
 
     def ready_model(self) -> Any:
         """The model. Raises NotReady while it loads and while the server drains."""
-        if self.phase is not Phase.READY:
+        if self.phase is not ServerPhase.READY:
             raise NotReady(
                 f"Model {self.spec.model!r} is {self.phase.value}; please try again.",
                 retry_after=LOADING_RETRY_SECONDS,
@@ -130,8 +117,10 @@ class ServerState:
 
     def health(self) -> ServerHealth:
         """The body of the readiness probe: phase, engine and progress."""
-        phase = self.phase if self.is_healthy else Phase.FAILED
-        transfer = self.transfer if phase in (Phase.FETCHING, Phase.CONVERTING) else None
+        phase = self.phase if self.is_healthy else ServerPhase.FAILED
+        transfer = (
+            self.transfer if phase in (ServerPhase.FETCHING, ServerPhase.CONVERTING) else None
+        )
         return {
             "status": phase.value,
             "model": self.spec.model,

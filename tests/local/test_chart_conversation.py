@@ -36,7 +36,7 @@ async def test_it_talks_over_every_task(fleet: Any) -> None:
     status, told = await converse(fleet, REQUIRE="chat,embedding,speech")
     assert status == 0, told
     assert [line for line in told.splitlines() if line.startswith(CHAT) and "Paris" in line]
-    assert "cosine of like texts" in told
+    assert "cosine of similar texts" in told
     assert "walk in the park" in told
 
 

@@ -17,9 +17,9 @@ REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "RolloutChoice": 1, "Problem": 
 
 def reasons() -> Iterator[str]:
     from fleet_operator.decide.diagnosis import PHASES
-    from fleet_operator.decide.server_set import PATIENT
+    from fleet_operator.decide.server_set import TRANSIENT
 
-    yield from PATIENT
+    yield from TRANSIENT
     yield from (reason for _, reason, _ in PHASES.values())
     for path in sorted(OPERATOR.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

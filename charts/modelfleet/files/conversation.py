@@ -1,6 +1,6 @@
-"""What `helm test` runs: the official OpenAI client talks to the router over every task it finds.
+"""Run by `helm test`: calls one model of each task with the official OpenAI client.
 
-Exit status 1 when an answer is wrong, a required task is missing, or there is no model at all.
+Exits with status 1 if a response is wrong, a required task is missing, or there is no model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STOPPED = ("stopped", "failed", "conflict")
 
 
 def main() -> int:
-    """Talk; the exit status."""
+    """Test every task; returns the exit status."""
     client = openai.OpenAI(
         base_url=os.environ["BASE_URL"],
         api_key=os.environ.get("API_KEY", "none"),
@@ -39,15 +39,15 @@ def main() -> int:
     chosen = choose(entries, asked)
     missing = sorted(required - set(chosen))
     for task in missing:
-        print(f"{task}: there is no such model, and `test.require` names it", flush=True)
+        print(f"{task}: no model, but `test.require` names this task", flush=True)
     if not chosen:
-        print("there is no model to talk to: apply an InferenceModel first", flush=True)
-    failed = [task for task, model in chosen.items() if not passes(TALKS[task], client, model)]
+        print("there is no model to test: apply an InferenceModel first", flush=True)
+    failed = [task for task, model in chosen.items() if not passes(TESTS[task], client, model)]
     return 1 if missing or failed or not chosen else 0
 
 
 def choose(entries: list[dict[str, object]], asked: dict[str, str]) -> dict[str, str]:
-    """The model to talk to, by task."""
+    """The model to test, by task."""
     found = {}
     for task in TASKS:
         known = [e for e in entries if e.get("task") == task and e.get("state") not in STOPPED]
@@ -55,14 +55,14 @@ def choose(entries: list[dict[str, object]], asked: dict[str, str]) -> dict[str,
         if model:
             found[task] = model
         else:
-            print(f"{task}: no model, left out", flush=True)
+            print(f"{task}: no model, skipped", flush=True)
     return found
 
 
-def passes(talk: Callable[[openai.OpenAI, str], str], client: openai.OpenAI, model: str) -> bool:
-    """Whether one conversation went well; says how it went."""
+def passes(test: Callable[[openai.OpenAI, str], str], client: openai.OpenAI, model: str) -> bool:
+    """Whether a test passes; prints its result."""
     try:
-        print(f"{model}: {talk(client, model)}", flush=True)
+        print(f"{model}: {test(client, model)}", flush=True)
     except (openai.OpenAIError, AssertionError) as error:
         print(f"{model}: FAILED: {type(error).__name__}: {error}", flush=True)
         return False
@@ -70,12 +70,12 @@ def passes(talk: Callable[[openai.OpenAI, str], str], client: openai.OpenAI, mod
 
 
 def chat(client: openai.OpenAI, model: str) -> str:
-    """A whole answer, and the same streamed."""
+    """A complete response, and the same streamed."""
     messages = [{"role": "user", "content": "What is the capital of France?"}]
     asked = {"model": model, "messages": messages, "max_tokens": 24, "temperature": 0}
     whole = client.chat.completions.create(**asked)
     text = whole.choices[0].message.content or ""
-    check(bool(text.strip()), "the answer is empty")
+    check(bool(text.strip()), "the response is empty")
     check(whole.usage is not None and whole.usage.completion_tokens > 0, "no usage")
     reasons, parts = [], []
     for chunk in client.chat.completions.create(**asked, stream=True):
@@ -88,20 +88,20 @@ def chat(client: openai.OpenAI, model: str) -> str:
 
 
 def embedding(client: openai.OpenAI, model: str) -> str:
-    """Texts of one meaning lie closer than others."""
+    """Texts with similar meanings have closer embeddings than others."""
     texts = ["A cat sits on the mat.", "A kitten rests on the rug.", "The tax law was amended."]
     vectors = [item.embedding for item in client.embeddings.create(model=model, input=texts).data]
     near, far = cosine(vectors[0], vectors[1]), cosine(vectors[0], vectors[2])
-    check(near > far, f"cosine of like texts {near:.3f}, of unlike ones {far:.3f}")
-    return f"{len(vectors[0])} numbers; cosine of like texts {near:.3f}, of unlike ones {far:.3f}"
+    check(near > far, f"cosine of similar texts {near:.3f}, of others {far:.3f}")
+    return f"{len(vectors[0])} dimensions; cosine of similar texts {near:.3f}, of others {far:.3f}"
 
 
 def speech(client: openai.OpenAI, model: str) -> str:
-    """A spoken sentence is understood: most of its words come back, from a small model too."""
+    """Most words of a spoken sentence are transcribed, even by a small model."""
     with (HERE / "english.ogg").open("rb") as recording:
         text = client.audio.transcriptions.create(model=model, file=recording).text
     words, heard = set(SPOKEN.split()), set(re.findall(r"[a-z]+", text.lower()))
-    check(2 * len(words & heard) > len(words), f"understood {text!r}")
+    check(2 * len(words & heard) > len(words), f"transcribed {text!r}")
     return repr(text)
 
 
@@ -116,7 +116,7 @@ def check(holds: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-TALKS = {"chat": chat, "embedding": embedding, "speech": speech}
+TESTS = {"chat": chat, "embedding": embedding, "speech": speech}
 
 if __name__ == "__main__":
     sys.exit(main())

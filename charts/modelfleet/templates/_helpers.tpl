@@ -12,7 +12,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* Name of an object outside of namespaces: two releases may have the same name. */}}
+{{- /* Name of a cluster-scoped object: releases in different namespaces may have the same name. */}}
 {{- define "modelfleet.clusterName" -}}
 {{ .Release.Namespace }}-{{ include "modelfleet.fullname" . }}
 {{- end }}
@@ -31,7 +31,7 @@ app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{- /* An image: a whole reference, or one made from `image`. Arguments: root, reference, kind, suffix of the tag. */}}
+{{- /* An image: the full reference, or one built from `image`. Arguments: root, reference, kind, suffix of the tag. */}}
 {{- define "modelfleet.image" -}}
 {{- $root := index . 0 }}
 {{- $image := $root.Values.image }}
@@ -46,14 +46,14 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | repla
 {{- /* JSON: the namespaces served, the release's own first; or ["*"]. */}}
 {{- define "modelfleet.namespaces" -}}
 {{- if has "*" .Values.watchNamespaces }}
-{{- if gt (len .Values.watchNamespaces) 1 }}{{ fail "watchNamespaces: \"*\" stands alone" }}{{ end }}
+{{- if gt (len .Values.watchNamespaces) 1 }}{{ fail "watchNamespaces: \"*\" must be the only entry" }}{{ end }}
 {{- list "*" | toJson }}
 {{- else }}
 {{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
 {{- end }}
 {{- end }}
 
-{{- /* JSON: the namespaces that can be named, for objects that models' pods use. */}}
+{{- /* JSON: the known namespaces, for objects that models' pods use. */}}
 {{- define "modelfleet.modelNamespaces" -}}
 {{- if has "*" .Values.watchNamespaces }}{{ list .Release.Namespace | toJson }}
 {{- else }}{{ include "modelfleet.namespaces" . }}{{ end }}
@@ -78,7 +78,7 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | repla
 {{- else if .Values.router.remoteKeys.values }}{{ include "modelfleet.fullname" . }}-remote-keys{{ end }}
 {{- end }}
 
-{{- /* JSON: variables of every model server. */}}
+{{- /* JSON: environment variables of every model server. */}}
 {{- define "modelfleet.serverEnv" -}}
 {{- $env := dict }}
 {{- with .Values.server.mirrors.pypiIndexUrl }}{{ $_ := set $env "PIP_INDEX_URL" . }}{{ end }}
@@ -114,7 +114,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{- /* Where a component's pods go. Argument: its values. */}}
+{{- /* Scheduling of a component's pods. Argument: its values. */}}
 {{- define "modelfleet.placement" -}}
 {{- with .nodeSelector }}
 nodeSelector: {{ toYaml . | nindent 2 }}

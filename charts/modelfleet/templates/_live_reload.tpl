@@ -1,4 +1,4 @@
-{{- /* `skaffold dev`: the packages on a volume, and a shell that starts the process again when a sync ends it. */}}
+{{- /* `skaffold dev`: packages on a volume, and a shell that restarts the process after a sync. */}}
 {{- define "modelfleet.reload.init" -}}
 initContainers:
   - name: sources
@@ -26,7 +26,7 @@ command:
   - modelfleet
 {{- end }}
 
-{{- /* The same for model servers, as a patch of their pods; only servers of ours have it. */}}
+{{- /* The same for model servers, as a patch of their pods. */}}
 {{- define "modelfleet.reload.server" -}}
 spec:
   {{- include "modelfleet.reload.init" (list . (include "modelfleet.image" (list . .Values.server.cpuImage "server" "-cpu"))) | nindent 2 }}

@@ -1,1 +1,1 @@
-"""Subcommands that run once: explain, install-crd."""
+"""One-shot subcommands: explain, install-crd."""

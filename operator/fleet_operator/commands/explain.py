@@ -1,6 +1,6 @@
-"""What a short InferenceModel becomes, in words: each field's origin, the pod, the nodes; pure.
+"""Explains how an InferenceModel is completed and run: origin of each field, pod, nodes. Pure.
 
-Called by `explain_command`; uses the same functions as the operator, so it cannot tell otherwise.
+Uses the operator's own functions, so that both agree.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ VALUE_CHARS = 60
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`fields` are (path, value, origin); `nodes` maps a node to why it cannot run the pod, None
-    for one that can, and is None where nodes are not known."""
+    """`fields` are (path, value, origin). `nodes` maps each node to why it cannot run the pod, None
+    if it can; the mapping is None where nodes are unknown."""
 
     name: str
     fields: tuple[tuple[str, str, str], ...]
@@ -59,20 +59,20 @@ def render(explanation: Explanation) -> str:
     """The explanation as text for a terminal."""
     lines = [f"{explanation.name} is served as", ""]
     lines += _table(("FIELD", "VALUE", "FROM"), explanation.fields)
-    lines += ["", "What is not listed has its default (`kubectl explain im.spec`)."]
+    lines += ["", "Other fields have their defaults (`kubectl explain im.spec`)."]
     lines += [f"Note: {note}." for note in explanation.notes]
     if explanation.problem is not None:
         return "\n".join([*lines, "", f"It cannot be run: {explanation.problem}", ""])
     if explanation.pod is None:
-        return "\n".join([*lines, "", "It runs outside the cluster: there is no pod.", ""])
+        return "\n".join([*lines, "", "It runs outside the cluster, without a pod.", ""])
     text = yaml.safe_dump(explanation.pod, sort_keys=False, width=100)
     lines += ["", "Pod:", "", *(f"  {line}" for line in text.splitlines()), ""]
     if explanation.nodes is None:
-        return "\n".join([*lines, "The nodes are not known.", ""])
+        return "\n".join([*lines, "The nodes are unknown.", ""])
     if not explanation.nodes:
         return "\n".join([*lines, "There are no nodes.", ""])
     fitting_first = sorted(explanation.nodes.items(), key=lambda item: bool(item[1]))
-    rows = [(name, why or "could run one more server now") for name, why in fitting_first]
+    rows = [(name, why or "can run another server now") for name, why in fitting_first]
     return "\n".join([*lines, *_table(("NODE", "WHY"), rows), ""])
 
 
@@ -85,7 +85,7 @@ def _fields(found: Resolution) -> list[tuple[str, str, str]]:
 
 
 def _at(wire: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; keys of maps may hold dots themselves."""
+    """The value at a dotted path; keys of maps may contain dots themselves."""
     value: Any = wire
     while path and isinstance(value, Mapping):
         key = next((key for key in value if path == key or path.startswith(f"{key}.")), None)

@@ -1,6 +1,6 @@
-"""`modelfleet explain`: what a short manifest becomes, and which nodes could run it.
+"""`modelfleet explain`: the complete spec and the pod of a manifest, and the nodes that can run it.
 
-Reads the cluster through kubectl, so that every way to log in works that works for its user.
+Reads the cluster through kubectl, and so supports all of its authentication methods.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECONDS = 60
 
 
 class CannotRead(Exception):
-    """kubectl is missing or refused; the message is its own."""
+    """kubectl is missing or failed; the message is kubectl's."""
 
 
 @app.command()
@@ -31,14 +31,14 @@ def explain(
     name: Annotated[str | None, typer.Argument(help="Name of an InferenceModel.")] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "",
     file: Annotated[
-        Path | None, typer.Option("--filename", "-f", help="Explain manifests before applying.")
+        Path | None, typer.Option("--filename", "-f", help="Explain the manifests in a file.")
     ] = None,
-    offline: Annotated[bool, typer.Option(help="Ask no cluster; needs -f.")] = False,
+    offline: Annotated[bool, typer.Option(help="Do not access the cluster; requires -f.")] = False,
 ) -> None:
-    """Say where each field of an InferenceModel comes from, the pod it gives, the nodes that fit.
+    """Show the origin of each field of an InferenceModel, its pod, and the nodes that can run it.
 
-    Without a cluster the catalog alone completes it. Settings of the operator are read from its
-    Deployment, else from the environment.
+    Without a cluster only the catalog is used. Settings of the operator are read from its
+    Deployment, or from the environment.
     """
     if (name is None) == (file is None) or (offline and file is None):
         print("modelfleet explain: give either a name or -f FILE", file=sys.stderr)
@@ -46,7 +46,7 @@ def explain(
     try:
         for text in _explanations(name, namespace, file, offline):
             print(text)
-    except BrokenPipeError as error:  # whoever read the output has seen enough
+    except BrokenPipeError as error:  # the reader of the pipe is gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from error
     except (CannotRead, ValueError, OSError) as error:
@@ -70,7 +70,7 @@ def _explanations(name: str | None, namespace: str, file: Path | None, offline: 
 
 
 def _surroundings(offline: bool) -> tuple[Any, Any, Any]:
-    """Settings of the operator, what it completes specs from, the nodes; as far as readable."""
+    """Settings of the operator, catalog and profiles, nodes; as far as they can be read."""
     from fleet_contract import catalog
     from fleet_operator.resources import profiles
     from fleet_operator.resources.resolve import Sources
@@ -120,7 +120,7 @@ def _cluster() -> Any:
 
 
 def _optional(*arguments: str) -> Mapping[str, Any]:
-    """What may be missing or forbidden: nothing then."""
+    """Like `kubectl`, but {} where the object is missing or access is forbidden."""
     try:
         return kubectl(*arguments)
     except CannotRead:
@@ -131,11 +131,11 @@ def kubectl(*arguments: str) -> dict[str, Any]:
     """The JSON kubectl prints. Raises CannotRead."""
     program = shutil.which("kubectl")
     if program is None:
-        raise CannotRead("kubectl is not installed; -f FILE --offline needs none")
-    done = subprocess.run(  # noqa: S603  (a fixed program, arguments are not a shell's)
+        raise CannotRead("kubectl is not installed; -f FILE --offline works without it")
+    done = subprocess.run(  # noqa: S603  (a fixed program, without a shell)
         [program, *arguments, "-o", "json"], capture_output=True, text=True, timeout=SECONDS
     )
     if done.returncode != 0:
-        raise CannotRead(done.stderr.strip() or f"kubectl ended with {done.returncode}")
+        raise CannotRead(done.stderr.strip() or f"kubectl exited with status {done.returncode}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found

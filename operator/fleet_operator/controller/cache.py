@@ -1,4 +1,4 @@
-"""What the operator has seen of the cluster: filled by `handlers`, read by `loop`.
+"""The watched state of the cluster in memory.
 
 Plain dictionaries, one event loop, no locks. Every change says which models it concerns.
 """
@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fleet_contract.claims import Claim, owners
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.decide.load import FleetLoad
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
@@ -20,13 +21,9 @@ from fleet_operator.resources.views import NodeView, PodView, Raw
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
-from fleet_operator.timestamps import parse
 
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
-Claim = tuple[bool, float]
-"""Whether a name is claimed as an alias, and since when: the smallest claim has the name. An id
-comes before any alias, so that nobody's alias takes a served model down."""
 NOBODY: frozenset[Key] = frozenset()
 CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
 
@@ -49,8 +46,8 @@ class ClusterCache:
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
-        self._claims: dict[tuple[str, str], dict[str, Claim]] = defaultdict(dict)
-        self._ids: dict[Key, tuple[str, ...]] = {}
+        self._claims: dict[Key, Claim] = {}
+        self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
         """Remember an InferenceModel; it and all that share an id with it are concerned."""
@@ -174,6 +171,7 @@ class ClusterCache:
         if model is None:
             return None
         uid = model["metadata"]["uid"]
+        rivals = self._rivals(key)
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         return Observed(
             model=model,
@@ -185,8 +183,8 @@ class ClusterCache:
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
-            rival=next(iter(self._rivals(key, alias=False)), None),
-            lost=tuple(self._rivals(key, alias=True)),
+            rival=rivals.get(self._claims[key].ids[0]),
+            lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
@@ -221,37 +219,54 @@ class ClusterCache:
             add(self._used[pod.node], {"pods": 1000, **pod.requests}, sign)
 
     def _claim(self, key: Key) -> set[Key]:
+        """Record what a model claims now; every model whose names may change owner by that."""
         model = self.models[key]
-        ids = self._resolver.resolve(model).ids
-        concerned = self._release(key) if self._ids.get(key) != ids else set()
-        meta = model["metadata"]
-        since = parse(meta.get("creationTimestamp")) or 0.0
-        self._ids[key] = ids
-        for identifier in ids:
-            claims, claim = self._claims[key[0], identifier], (identifier != ids[0], since)
-            if claims.get(key[1]) != claim:
-                claims[key[1]] = claim
-                concerned |= {(key[0], name) for name in claims}
-        return concerned
+        created = model["metadata"].get("creationTimestamp") or ""
+        claim = Claim(created, *key, self._resolver.resolve(model).ids)
+        if self._claims.get(key) == claim:
+            return set()
+        affected = self._release(key)
+        self._claims[key] = claim
+        for identifier in claim.ids:
+            self._claimants[key[0], identifier].add(key)
+        return affected | self._contenders(key)
 
     def _release(self, key: Key) -> set[Key]:
-        concerned: set[Key] = set()
-        for identifier in self._ids.pop(key, ()):
-            claims = self._claims[key[0], identifier]
-            claims.pop(key[1], None)
-            concerned |= {(key[0], name) for name in claims}
-            if not claims:
-                del self._claims[key[0], identifier]
-        return concerned
+        affected = self._contenders(key)
+        claim = self._claims.pop(key, None)
+        for identifier in claim.ids if claim is not None else ():
+            claimants = self._claimants[key[0], identifier]
+            claimants.discard(key)
+            if not claimants:
+                del self._claimants[key[0], identifier]
+        return affected
 
-    def _rivals(self, key: Key, alias: bool) -> Iterable[Rival]:
-        """Who has the model's id, or those of its aliases, that it has not itself."""
-        ids = self._ids.get(key, ())
-        for identifier in ids[1:] if alias else ids[:1]:
-            claims = self._claims[key[0], identifier]
-            first = min(claims, key=lambda name: (claims[name], name))  # as the routers have it
-            if first != key[1]:
-                yield Rival(first, identifier)
+    def _contenders(self, key: Key) -> set[Key]:
+        """All that claim a name of this model, and all that claim a name of one of those.
+
+        The second step matters: whether one of the first has lost its own id decides whether it
+        may keep an alias.
+        """
+        found = {key}
+        for _ in range(2):
+            for other in list(found):
+                claim = self._claims.get(other)
+                for identifier in claim.ids if claim is not None else ():
+                    found |= self._claimants[key[0], identifier]
+        return found
+
+    def _rivals(self, key: Key) -> dict[str, Rival]:
+        """The owners of the model's id and aliases that another model owns."""
+        contenders = self._contenders(key)
+        if len(contenders) == 1:
+            return {}
+        owner = owners(self._claims[other] for other in contenders)
+        claim = self._claims[key]
+        return {
+            identifier: Rival(owner[identifier].name, identifier)
+            for identifier in claim.ids
+            if owner[identifier] is not claim
+        }
 
 
 def _key(raw: Raw) -> Key:

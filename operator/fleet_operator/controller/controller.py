@@ -11,8 +11,8 @@ from typing import Any
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed
-from fleet_operator.decide.plan import Plan
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.kinds import REPLICA_SET
 from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
@@ -86,7 +86,7 @@ class Controller:
             return "error"
         return "changed" if writes or written is not None else "unchanged"
 
-    def _may_wait(self, key: Key, plan: Plan) -> bool:
+    def _may_wait(self, key: Key, plan: Decision) -> bool:
         """Whether to keep a passing status to oneself for now: most are overtaken by the next."""
         if not plan.passing:
             self._held.pop(key, None)
@@ -99,7 +99,7 @@ class Controller:
         del self._held[key]
         return False
 
-    async def _decide(self, observed: Observed) -> tuple[Observed, Plan]:
+    async def _decide(self, observed: Observed) -> tuple[Observed, Decision]:
         plan = reconcile(observed)
         if plan.wants_stable_template is None:
             return observed, plan

@@ -14,9 +14,9 @@ from typing import Any
 from fleet_contract.names import API_VERSION, KIND
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.diff import differs
+from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.decide.plan import Plan
 from fleet_operator.kinds import BY_NAME, EVENT, MODEL
 from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
@@ -38,7 +38,7 @@ class Executor:
         self._cache = cache
         self._applied: dict[Key, Applied] = defaultdict(dict)
 
-    async def children(self, observed: Observed, plan: Plan) -> tuple[int, dict[Ref, str]]:
+    async def children(self, observed: Observed, plan: Decision) -> tuple[int, dict[Ref, str]]:
         """Bring the children about: number of writes, and what was refused and why.
 
         Raises ApiUnreachable.
@@ -67,7 +67,7 @@ class Executor:
                 writes += 1
         return writes, refused
 
-    async def status(self, observed: Observed, plan: Plan) -> dict[str, Any] | None:
+    async def status(self, observed: Observed, plan: Decision) -> dict[str, Any] | None:
         """Write the status where it changed; the resource as it is then, None if unchanged."""
         change = merge_patch(observed.status, plan.status)
         if not change:
@@ -81,7 +81,7 @@ class Executor:
                 return None
             raise
 
-    async def events(self, observed: Observed, plan: Plan) -> None:
+    async def events(self, observed: Observed, plan: Decision) -> None:
         """Tell of the transitions; an event that is refused is no failure."""
         for told in plan.events:
             try:

@@ -1,9 +1,9 @@
-"""How many servers a model should have: a pure function of the spec, its load and its past.
+"""The desired number of servers: a pure function of the spec, the load and the last status.
 
 The operator is the only writer of a Deployment's replicas. `spec.replicas` is for people, HPA and
 KEDA; built-in autoscaling is on where `targetInFlight` or `scaleToZeroAfter` is set, and then
-`spec.replicas` only says whether the model is stopped (0). All it must remember is in the status,
-so a restarted operator goes on where it was.
+`spec.replicas` only matters where it is 0: the model is stopped. The state of autoscaling is kept
+in the status, so that a restarted operator continues from it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from fleet_contract.status import Scaling
 from fleet_operator.timestamps import parse, render
 
 REMEMBER_SECONDS = 15
-"""While requests flow, the time of the last is written down this often."""
+"""Interval at which the time of the last request is updated in the status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """A model's load summed over the routers at one moment.
 
-    `requests` is the sum of their counters; `complete` is False when a router did not answer.
+    `requests` is the sum of their counters; `complete` is False when a router did not respond.
     """
 
     in_flight: float
@@ -34,9 +34,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Servers wanted; `scaling` is what to remember, None where autoscaling is off.
+    """The desired number of servers; `scaling` is the state to keep, None where autoscaling is off.
 
-    `requeue_after` is when the answer could change without anything happening, in seconds.
+    `requeue_after` is when the result may change without an event, in seconds.
     """
 
     replicas: int
@@ -46,7 +46,7 @@ class Target:
 
 
 def is_on(spec: ModelSpec) -> bool:
-    """Whether built-in autoscaling decides."""
+    """Whether built-in autoscaling is on."""
     wanted = spec.target_in_flight is not None or spec.scale_to_zero_after is not None
     return wanted and spec.engine is not Engine.REMOTE
 
@@ -61,73 +61,73 @@ def target(
     delay: float,
     starting: bool = False,
 ) -> Target:
-    """The wanted number of servers.
+    """The desired number of servers.
 
-    `wake` is a router's annotation, `created` when the resource was made or a server last became
-    ready, `delay` the operator's own scale-down delay in seconds, `starting` whether a server is
-    on its way: one that loads for longer than the model may be idle is not stopped for that.
-    Without a look at every router nothing is taken away.
+    `wake` is the routers' annotation, `created` when the resource was created or a server last
+    became ready, `delay` the operator's scale-down delay in seconds. `starting` is whether a server
+    is starting: one that takes longer to load than the model may be idle is not stopped for that.
+    Servers are removed only when every router has been scraped.
     """
-    asked = 1 if spec.replicas is None else spec.replicas
+    requested = 1 if spec.replicas is None else spec.replicas
     if spec.engine is Engine.REMOTE:
         return Target(0, "Remote")
-    if asked == 0:
+    if requested == 0:
         return Target(0, "Stopped")
     if not is_on(spec):
-        return Target(asked, "Fixed")
-    low, high = _bounds(spec, asked)
-    present = past.desired_replicas if past is not None else max(low, min(asked, high))
-    life = _life(spec, load, past, wake, created, now)
-    told = load is not None and load.complete
-    if life.idle and (present == 0 or (told and not starting)):
-        return Target(0, "Idle", Scaling(desired_replicas=0, reason="Idle", **life.remembered()))
-    wanted, since, peak = max(low, 1, present), None, None
+        return Target(requested, "Fixed")
+    low, high = _bounds(spec, requested)
+    current = past.desired_replicas if past is not None else max(low, min(requested, high))
+    activity = _activity(spec, load, past, wake, created, now)
+    complete = load is not None and load.complete
+    if activity.idle and (current == 0 or (complete and not starting)):
+        return Target(0, "Idle", Scaling(desired_replicas=0, reason="Idle", **activity.state()))
+    wanted, since, peak = max(low, 1, current), None, None
     if spec.scale_down_delay is not None:
         delay = spec.scale_down_delay
     if spec.target_in_flight is not None:
         recommended = _recommended(spec.target_in_flight, load, max(low, 1), high, wanted)
         wanted, since, peak = _steady(wanted, recommended, past, now, delay)
     else:
-        wanted = max(low, 1, min(asked, high))
+        wanted = max(low, 1, min(requested, high))
     scaling = Scaling(
         desired_replicas=wanted,
         reason=_reason(load),
         low_since=render(since) if since is not None else None,
         low_peak=peak,
-        **life.remembered(),
+        **activity.state(),
     )
-    return Target(wanted, "Load", scaling, _again(spec, life.active, since, delay, now))
+    return Target(wanted, "Load", scaling, _requeue_after(spec, activity.active, since, delay, now))
 
 
 @dataclass(frozen=True, slots=True)
-class _Life:
-    """When a request was last seen, the counters at that time, and whether that is long ago."""
+class _Activity:
+    """Time of the last request, the counters at that time, and whether the model is idle."""
 
     active: float
     seen: int | None
     idle: bool
 
-    def remembered(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         return {"last_active_time": render(self.active), "requests_seen": self.seen}
 
 
-def _life(
+def _activity(
     spec: ModelSpec, load: Load | None, past: Scaling | None, wake: str | None,
     created: float, now: float,
-) -> _Life:  # fmt: skip
-    """Counters tell of requests that came and went between two looks, or while none looked."""
+) -> _Activity:  # fmt: skip
+    """Counters reveal requests that came and went between two scrapes, or without a scrape."""
     after = spec.scale_to_zero_after or float("inf")
     known = parse(past.last_active_time) if past is not None else None
     seen = past.requests_seen if past is not None else None
     active = max(known or 0.0, created, min(parse(wake) or 0.0, now))
     counted = load.requests if load is not None and load.complete else None
     if counted is not None and seen is not None and counted < seen:
-        seen = counted  # a router restarted: its counters began again
+        seen = counted  # a router restarted: its counters began at zero
     moved = counted is not None and counted > (seen or 0)
     busy = moved or (load is not None and load.in_flight > 0)
     if busy and now - active >= min(REMEMBER_SECONDS, after / 3):
         active, seen = now, counted if counted is not None else seen
-    return _Life(active, seen, idle=not busy and now - active >= after)
+    return _Activity(active, seen, idle=not busy and now - active >= after)
 
 
 def _reason(load: Load | None) -> str:
@@ -136,27 +136,27 @@ def _reason(load: Load | None) -> str:
     return "Load" if load.complete else "RouterSilent"
 
 
-def _bounds(spec: ModelSpec, asked: int) -> tuple[int, int]:
+def _bounds(spec: ModelSpec, requested: int) -> tuple[int, int]:
     if spec.min_replicas is not None:
         low = spec.min_replicas
     else:
         low = 0 if spec.scale_to_zero_after is not None else 1
-    high = spec.max_replicas if spec.max_replicas is not None else max(asked, low, 1)
+    high = spec.max_replicas if spec.max_replicas is not None else max(requested, low, 1)
     return low, high
 
 
-def _recommended(aim: int, load: Load | None, low: int, high: int, present: int) -> int:
+def _recommended(aim: int, load: Load | None, low: int, high: int, current: int) -> int:
     if load is None:
-        return present
+        return current
     wanted = max(low, min(math.ceil(load.in_flight / aim), high))
-    return wanted if load.complete else max(wanted, present)
+    return wanted if load.complete else max(wanted, current)
 
 
 def _steady(
-    present: int, recommended: int, past: Scaling | None, now: float, delay: float
+    current: int, recommended: int, past: Scaling | None, now: float, delay: float
 ) -> tuple[int, float | None, int | None]:
-    """Up at once; down to the most that was wanted once less has been wanted for `delay`."""
-    if recommended >= present:
+    """Scale up at once; scale down after `delay` seconds, to the peak recommended meanwhile."""
+    if recommended >= current:
         return recommended, None, None
     since = parse(past.low_since) if past is not None else None
     if since is None or past is None:
@@ -164,11 +164,11 @@ def _steady(
     else:
         peak = max(past.low_peak or 1, recommended)
     if now - since < delay:
-        return present, since, peak
+        return current, since, peak
     return (peak, now, recommended) if recommended < peak else (peak, None, None)
 
 
-def _again(
+def _requeue_after(
     spec: ModelSpec, active: float, since: float | None, delay: float, now: float
 ) -> float | None:
     moments = [since + delay] if since is not None else []

@@ -1,8 +1,8 @@
 """Which nodes could run a pod: the scheduler's main filters as a pure function.
 
-Read by the choice of rollout strategy and by `modelfleet explain`. Covered: readiness and cordon,
-nodeSelector, required node affinity, taints, resources. The scheduler decides on the
-rest (volumes, spread, pod affinity): a wrong guess here costs a slower rollout, no more.
+Covered: readiness and cordon, nodeSelector, required node affinity, taints, resources. Others
+(volumes, spread, pod affinity) are left to the scheduler: a wrong result here only makes a rollout
+slower.
 Semantics: kubernetes.io/docs/concepts/scheduling-eviction.
 """
 
@@ -15,12 +15,12 @@ from fleet_operator.quantity import Amounts, shown
 from fleet_operator.resources.views import NodeView, Raw, pod_requests
 
 Used = Mapping[str, Amounts]
-"""Node name to what its pods request."""
+"""Node name to the sum of its pods' requests."""
 NOTHING: dict[str, int] = {}
 
 
 def why_not(pod: Raw, node: NodeView, used: Amounts) -> str | None:
-    """Why a pod of this PodSpec cannot run on `node` now; None when it can."""
+    """Why a pod with this PodSpec cannot run on `node` now; None if it can."""
     if not node.usable:
         return "is cordoned or not ready"
     for key, value in (pod.get("nodeSelector") or {}).items():
@@ -36,10 +36,11 @@ def why_not(pod: Raw, node: NodeView, used: Amounts) -> str | None:
     for taint in node.taints:
         if taint.get("effect") != "PreferNoSchedule" and not _tolerated(taint, pod):
             return f"has the taint {taint['key']}={taint.get('value', '')}:{taint['effect']}"
+    # A pod takes one of the node's `pods`, which is 1000 thousandths.
     for name, amount in {"pods": 1000, **pod_requests(pod)}.items():
         free = node.allocatable.get(name, 0) - used.get(name, 0)
         if amount > free:
-            return f"has {shown(name, max(free, 0))} free of the {shown(name, amount)} asked for"
+            return f"has {shown(name, max(free, 0))} free of the requested {shown(name, amount)}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The conditions of an InferenceModel, by the Kubernetes API conventions; pure."""
+"""The conditions of an InferenceModel, following the Kubernetes API conventions. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Condition
 from fleet_operator.decide.diagnosis import Diagnosis, Stage
-from fleet_operator.decide.phase import ELSEWHERE, PhaseDecision
+from fleet_operator.decide.phase import REMOTE_REASONS, PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, RolloutChoice
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.resources.images import Problem
@@ -19,7 +19,7 @@ ROLLOUT = "RolloutStrategy"
 ACCELERATED = "Accelerated"
 ALIASES = "AliasesServed"
 
-Truth = Literal["True", "False", "Unknown"]
+ConditionStatus = Literal["True", "False", "Unknown"]
 Conditions = Sequence[Mapping[str, Any]]
 
 
@@ -27,7 +27,7 @@ class ConditionState(NamedTuple):
     """One condition without its times."""
 
     type: str
-    status: Truth
+    status: ConditionStatus
     reason: str
     message: str
 
@@ -40,13 +40,13 @@ def of(
     report: ServerReport,
     flaw: Problem | None,
 ) -> list[ConditionState]:
-    """Every condition that holds now, in the order a status lists them.
+    """All current conditions, in the order of the status.
 
-    `choice` is a rollout strategy chosen in this reconcile; without one the condition in `before`
+    `choice` is the rollout strategy chosen in this reconcile; without one the condition in `before`
     is kept.
     """
     found = [_ready(servers, decision), _progressing(decision)]
-    if decision.reason not in ELSEWHERE:
+    if decision.reason not in REMOTE_REASONS:
         found += [
             _scheduled(servers, decision),
             _weights(servers, decision),
@@ -62,7 +62,7 @@ def of(
 def render_all(
     states: Sequence[ConditionState], before: Conditions, generation: int, now: float
 ) -> list[Condition]:
-    """Conditions in wire form; lastTransitionTime is kept while `status` stays the same."""
+    """Conditions in wire form; lastTransitionTime changes only with `status`."""
     since = {
         old["type"]: old["lastTransitionTime"]
         for old in before
@@ -86,7 +86,7 @@ def _ready(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
     if not serving:
         return ConditionState("Ready", "False", decision.reason, decision.message)
     message = f"{servers.ready} of {servers.wanted} servers are ready."
-    if decision.reason in ELSEWHERE:
+    if decision.reason in REMOTE_REASONS:
         message = decision.message
     reason = decision.reason if decision.settled and not decision.failed else "Serving"
     return ConditionState("Ready", "True", reason, message)
@@ -124,7 +124,7 @@ def _scheduled(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
 def _weights(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
     kind, best = "WeightsReady", _furthest(servers)
     if best is None or best.stage < Stage.FETCHING:
-        message = "No server has come to its weights yet."
+        message = "No server has started to fetch its weights yet."
         return ConditionState(kind, "Unknown", decision.reason, message)
     if best.stage is Stage.FETCHING:
         return ConditionState(kind, "False", best.reason, best.message)
@@ -134,7 +134,7 @@ def _weights(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
 def _loaded(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
     kind, best = "Loaded", _furthest(servers)
     if best is None or best.stage < Stage.LOADING:
-        message = "No server has come to loading yet."
+        message = "No server has started to load the model yet."
         return ConditionState(kind, "Unknown", decision.reason, message)
     if best.failed or best.stage is Stage.LOADING:
         return ConditionState(kind, "False", best.reason, best.message)
@@ -142,18 +142,18 @@ def _loaded(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
 
 
 def _accelerated(servers: ServerSet, report: ServerReport) -> list[ConditionState]:
-    """Whether servers that requested an accelerator run on one; empty where none did."""
-    asked = {name for pod, _ in servers.current for name in pod.requests if "/" in name}
-    if not asked or not report.device:
+    """Whether servers that request an accelerator run on one; empty if none does."""
+    requested = {name for pod, _ in servers.current for name in pod.requests if "/" in name}
+    if not requested or not report.device:
         return []
     if report.device == "cpu":
-        message = f"The servers have {', '.join(sorted(asked))} and run on the CPU."
+        message = f"The servers requested {', '.join(sorted(requested))} but run on the CPU."
         return [ConditionState(ACCELERATED, "False", "CpuFallback", message)]
     return [ConditionState(ACCELERATED, "True", "OnAccelerator", f"On {report.device}.")]
 
 
 def _furthest(servers: ServerSet) -> Diagnosis | None:
-    """The current server at the latest stage; one that has not failed is preferred."""
+    """The current server at the latest stage, preferring those that have not failed."""
     return max(
         (one for _, one in servers.current),
         key=lambda one: (not one.failed, one.stage),

@@ -1,7 +1,6 @@
-"""What one pod is doing, or why it is not: a pure reading of the pod and of its server's report.
+"""Diagnoses one pod from its status and its server's report. Pure.
 
-The reasons are the stable ones of the status; the messages are the scheduler's, the kubelet's or
-the server's own.
+Reasons are those of the model's status; messages come from scheduler, kubelet and server.
 """
 
 from __future__ import annotations
@@ -11,17 +10,21 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from fleet_contract.server_protocol import (
+    LOAD_FAILED_EVENT,
+    LOAD_FAILED_STATUS,
+    ServerPhase,
+    StartStage,
+)
 from fleet_contract.status import WeightsProgress
-from fleet_operator.resources.views import Ended, PodView
+from fleet_operator.resources.views import PodView, Termination
 from fleet_operator.server_report import ServerReport
 
-LOAD_FAILED_STATUS = 3
-"""Exit status of a server that could not load its model."""
 LOG_CHARS = 1000
 
 
 class Stage(IntEnum):
-    """How far a server has come."""
+    """Stages of a server's start, in order."""
 
     SCHEDULING = 0
     CREATING = 1
@@ -34,7 +37,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`failed` says that only a change, or luck, will help."""
+    """`failed`: the pod is not expected to become ready by itself."""
 
     stage: Stage
     reason: str
@@ -51,23 +54,31 @@ CREATE_REASONS = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
     "PreCreateHookError", "PreStartHookError", "PostStartHookError",
 })  # fmt: skip
-PHASES = {
-    "starting": (Stage.STARTING, "Starting", "The server is starting."),
-    "fetching": (Stage.FETCHING, "FetchingWeights", "The server is fetching its weights."),
-    "converting": (Stage.FETCHING, "ConvertingWeights", "The server is converting its weights."),
-    "loading": (Stage.LOADING, "LoadingModel", "The server is loading the model."),
-    "warming": (Stage.WARMING, "WarmingUp", "The server is warming up."),
-    "ready": (Stage.WARMING, "BecomingReady", "The server is ready, its pod not yet."),
-    "draining": (Stage.WARMING, "Draining", "The server is finishing its requests."),
+PHASES: dict[str, tuple[Stage, str, str]] = {
+    ServerPhase.STARTING: (Stage.STARTING, "Starting", "The server is starting."),
+    ServerPhase.FETCHING: (
+        Stage.FETCHING,
+        "FetchingWeights",
+        "The server is fetching its weights.",
+    ),
+    ServerPhase.CONVERTING: (
+        Stage.FETCHING,
+        "ConvertingWeights",
+        "The server is converting its weights.",
+    ),
+    ServerPhase.LOADING: (Stage.LOADING, "LoadingModel", "The server is loading the model."),
+    ServerPhase.WARMING: (Stage.WARMING, "WarmingUp", "The server is warming up."),
+    ServerPhase.READY: (Stage.WARMING, "BecomingReady", "The server is ready, its pod not yet."),
+    ServerPhase.DRAINING: (Stage.WARMING, "Draining", "The server is finishing its requests."),
 }
 
 
 def diagnose(pod: PodView, report: ServerReport | None, hint: str = "") -> Diagnosis:
-    """The state of one pod that is not being deleted; `hint` is its last warning event."""
+    """The state of a pod that is not being deleted; `hint` is its last warning event."""
     if pod.ready:
         return Diagnosis(Stage.READY, "Ready", "")
     if pod.phase == "Failed":
-        message = pod.message or "the pod has ended"
+        message = pod.message or "The pod has failed."
         return Diagnosis(Stage.CREATING, pod.reason or "PodFailed", message, failed=True)
     if not pod.node:
         return _scheduling(pod)
@@ -86,7 +97,8 @@ def diagnose(pod: PodView, report: ServerReport | None, hint: str = "") -> Diagn
     if pod.started is None:
         text = hint or "The container is being created."
         return Diagnosis(Stage.CREATING, "CreatingContainer", text)
-    stage, reason, message = PHASES.get(report.phase if report else "", PHASES["starting"])
+    phase = report.phase if report is not None else ServerPhase.STARTING
+    stage, reason, message = PHASES.get(phase, PHASES[ServerPhase.STARTING])
     progress = report.progress if report is not None and stage is Stage.FETCHING else None
     if progress is not None:
         message = shown_progress(progress)
@@ -109,47 +121,47 @@ def _scheduling(pod: PodView) -> Diagnosis:
     if scheduled is not None and scheduled.status == "False":
         reason = scheduled.reason or "Unschedulable"
         return Diagnosis(Stage.SCHEDULING, reason, scheduled.message)
-    return Diagnosis(Stage.SCHEDULING, "Scheduling", "The pod waits for the scheduler.")
+    return Diagnosis(Stage.SCHEDULING, "Scheduling", "The pod is waiting for the scheduler.")
 
 
-def _crashed(pod: PodView, ended: Ended) -> Diagnosis:
-    said = last_line(ended.message)
-    message = said.get("message", "")
+def _crashed(pod: PodView, ended: Termination) -> Diagnosis:
+    entry = last_line(ended.message)
+    message = entry.get("message", "")
     if ended.reason == "OOMKilled":
         limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
-        text = f"The server used more than its memory limit{limit}."
+        text = f"The server exceeded its memory limit{limit}."
         return Diagnosis(Stage.LOADING, "OutOfMemory", text, failed=True)
-    if ended.exit_code == LOAD_FAILED_STATUS or said.get("event") == "load_failed":
-        return _load_failure(said, message)
+    if ended.exit_code == LOAD_FAILED_STATUS or entry.get("event") == LOAD_FAILED_EVENT:
+        return _load_failure(entry, message)
     text = message or ended.reason or "no message"
     return Diagnosis(
         Stage.STARTING,
         "CrashLoopBackOff",
-        f"The server ended with status {ended.exit_code}, {pod.restarts} restarts: {text}",
+        f"The server exited with status {ended.exit_code}, {pod.restarts} restarts: {text}",
         failed=True,
     )
 
 
-def _load_failure(said: dict[str, Any], message: str) -> Diagnosis:
-    if message.startswith("Golden check failed") or said.get("stage") == "golden":
+def _load_failure(entry: dict[str, Any], message: str) -> Diagnosis:
+    if message.startswith("Golden check failed") or entry.get("stage") == StartStage.GOLDEN:
         return Diagnosis(Stage.WARMING, "GoldenCheckFailed", message, failed=True)
-    if said.get("stage") in ("fetch", "convert"):
+    if entry.get("stage") in (StartStage.FETCH, StartStage.CONVERT):
         return Diagnosis(Stage.FETCHING, "WeightsFailed", message, failed=True)
     return Diagnosis(Stage.LOADING, "LoadFailed", message, failed=True)
 
 
 def last_line(log: str) -> dict[str, Any]:
-    """The last line of a log that says something: a JSON event, or `{"message": the text}`."""
+    """The last log line with content: a JSON event, or `{"message": line}` for plain text."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     for line in reversed(lines):
         if line.startswith("{"):
             try:
-                said = json.loads(line)
+                entry = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(said, dict) and ("message" in said or "event" in said):
-                text = str(said.get("message") or said.get("event"))[:LOG_CHARS]
-                return {**said, "message": text}
+            if isinstance(entry, dict) and ("message" in entry or "event" in entry):
+                text = str(entry.get("message") or entry.get("event"))[:LOG_CHARS]
+                return {**entry, "message": text}
         else:
             return {"message": line[:LOG_CHARS]}
     return {}

@@ -1,4 +1,4 @@
-"""The Kubernetes Events a change of status is worth: stable reasons, one for each transition."""
+"""The Kubernetes Events of a change of status, one for each transition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet_operator.decide.rollout_strategy import FIRST_VERSION, RolloutChoice
 
 
 class Event(NamedTuple):
-    """`reason` is one of a fixed vocabulary, `message` for people."""
+    """`reason` is machine-readable, `message` for people."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -25,26 +25,26 @@ def events(
     scaled: tuple[int, int, str] | None,
     choice: RolloutChoice | None,
 ) -> tuple[Event, ...]:
-    """What to tell of the change of a status. `scaled` is (from, to, why) where the number of
-    servers changes now, `choice` the strategy where a rollout begins now."""
-    told: list[Event] = []
+    """The events of a change of status. `scaled` is (from, to, reason) if the number of servers
+    changes now, `choice` the strategy if a rollout begins now."""
+    found: list[Event] = []
     if choice is not None and choice.reason != FIRST_VERSION:
-        told.append(Event("Normal", "RollingOut", f"{choice.reason}: {choice.message}"))
+        found.append(Event("Normal", "RollingOut", f"{choice.reason}: {choice.message}"))
     if scaled is not None:
         old, new, why = scaled
-        told.append(Event("Normal", "Scaled", f"From {old} to {new} servers: {why}."))
+        found.append(Event("Normal", "Scaled", f"From {old} to {new} servers: {why}."))
     slow = _of(after, "CpuFallback")
     if slow is not None and _of(before, "CpuFallback") is None:
-        told.append(Event("Warning", "CpuFallback", slow))
+        found.append(Event("Warning", "CpuFallback", slow))
     if before.get("reason") == decision.reason and before.get("phase") == decision.phase:
-        return tuple(told)
+        return tuple(found)
     if decision.failed or decision.reason == "Unschedulable":
-        told.append(Event("Warning", decision.reason, decision.message))
+        found.append(Event("Warning", decision.reason, decision.message))
     elif decision.phase is Phase.READY:
-        told.append(Event("Normal", "Ready", decision.message))
+        found.append(Event("Normal", "Ready", decision.message))
     elif decision.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED):
-        told.append(Event("Normal", decision.reason, decision.message))
-    return tuple(told)
+        found.append(Event("Normal", decision.reason, decision.message))
+    return tuple(found)
 
 
 def _of(status: Mapping[str, Any], reason: str) -> str | None:

@@ -1,7 +1,6 @@
-"""The load of every model, from the metrics of all routers: parsed and summed, pure.
+"""The load of every model, summed over the metrics of the routers. Pure.
 
-Reads `modelfleet_router_in_flight` and `modelfleet_router_requests_total` (fleet_router.metrics).
-A router of a model's own namespace speaks for it; where there is none, all routers do.
+Routers in a model's own namespace count; where there are none, all routers do.
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from fleet_contract.server_protocol import ROUTER_IN_FLIGHT, ROUTER_REQUESTS
 from fleet_operator.decide.autoscale import Load
 
-IN_FLIGHT = "modelfleet_router_in_flight"
-REQUESTS = "modelfleet_router_requests_total"
-_LINE = re.compile(rf"^({IN_FLIGHT}|{REQUESTS})\{{(.*)\}} (\S+)")
+REQUESTS = f"{ROUTER_REQUESTS}_total"
+_LINE = re.compile(rf"^({ROUTER_IN_FLIGHT}|{REQUESTS})\{{(.*)\}} (\S+)")
 _MODEL = re.compile(r'(?:^|,)model="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
 class RouterReport:
-    """What one router said; `models` maps a model id to (in flight, requests)."""
+    """One router's metrics; `models` maps model ids to (in flight, requests), None if unknown."""
 
     namespace: str
     name: str
@@ -35,12 +34,12 @@ class _Sum:
 
 @dataclass(frozen=True, slots=True)
 class FleetLoad:
-    """The last look at all routers."""
+    """The last scrape of all routers."""
 
     reports: tuple[RouterReport, ...] = field(default=())
 
     def of(self, namespace: str, model: str) -> Load | None:
-        """None where no router is known that could tell."""
+        """The load of a model; None where no router is known."""
         near = [report for report in self.reports if report.namespace == namespace]
         reports = near or list(self.reports)
         if not reports:
@@ -59,14 +58,14 @@ def parse_metrics(lines: Iterable[str]) -> dict[str, tuple[float, int]]:
     """Model id to (in flight, requests) from the Prometheus text of one router."""
     sums: dict[str, _Sum] = {}
     for line in lines:
-        if not line.startswith((IN_FLIGHT, REQUESTS)):
+        if not line.startswith((ROUTER_IN_FLIGHT, REQUESTS)):
             continue
         found = _LINE.match(line)
         model = _MODEL.search(found[2]) if found else None
         if found is None or model is None:
             continue
         one = sums.setdefault(re.sub(r"\\(.)", r"\1", model[1]), _Sum())
-        if found[1] == IN_FLIGHT:
+        if found[1] == ROUTER_IN_FLIGHT:
             one.in_flight += float(found[3])
         else:
             one.requests += int(float(found[3]))

@@ -1,4 +1,4 @@
-"""Everything one reconcile looks at, gathered by `world`: a snapshot, never changed."""
+"""The input of one reconcile: an immutable snapshot of a model and its surroundings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fleet_operator.settings import OperatorSettings
 
 
 class Ref(NamedTuple):
-    """A child: kind and name, in the namespace of its model."""
+    """A child object: kind and name, in the namespace of its model."""
 
     kind: str
     name: str
@@ -23,7 +23,7 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another InferenceModel that has one of the same ids or aliases, `identifier`."""
+    """Another InferenceModel that owns `identifier`, an id or alias of this one."""
 
     name: str
     identifier: str
@@ -31,22 +31,22 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class RemoteReport:
-    """Whether `address` answers; `message` says what it said, or why nothing came."""
+    """Result of a probe of a remote server; `message` is its response or the error."""
 
     address: str
-    answers: bool
+    reachable: bool
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`children` are the model's own, `foreign` are objects in the way of a child's name.
+    """`children` are the model's own, `foreign` other objects with the name of a child.
 
-    `rival` has the model's id, those of `lost` have aliases of it.
-    `errors` is what the API server refused just now, by child.
-    `remote` is what its address elsewhere said last.
-    `stable_template` is the pod template of the last version that served, where it was asked for.
-    `reports` and `hints` are by the pods' uid: what servers and events tell. `now` is Unix time.
+    `rival` owns the model's id, those in `lost` own aliases of it.
+    `errors` are the API server's errors for children in this reconcile.
+    `remote` is the last probe of a remote server.
+    `stable_template` is the pod template of the last version that became ready, where requested.
+    `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
 
     model: Raw
@@ -80,6 +80,6 @@ class Observed:
 
     @property
     def status(self) -> Raw:
-        """The status the resource has now."""
+        """The current status of the resource."""
         found: Raw = self.model.get("status") or {}
         return found

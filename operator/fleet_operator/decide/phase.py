@@ -1,4 +1,4 @@
-"""What is to be said about a model in one word: phase, reason, message, pure."""
+"""Decides the phase of a model, with its reason and message. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fleet_contract.status import Phase
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
-from fleet_operator.decide.server_set import PATIENT, ServerSet
+from fleet_operator.decide.server_set import TRANSIENT, ServerSet
 from fleet_operator.resources.images import Problem
 
-UNDER_WAY = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
-REMEMBERED = ("scaling", "rollout")
+STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
+PERSISTED = ("scaling", "rollout")
 CONFLICTS = frozenset({"DuplicateModel", "NameTaken"})
-ELSEWHERE = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
-"""Reasons of models that are served outside the cluster."""
+REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
+"""Reasons of models served outside the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseDecision:
-    """`failed`: only a change will help. `settled`: nothing more is to happen by itself."""
+    """`failed`: only a change will help. `settled`: no further change is expected by itself."""
 
     phase: Phase
     reason: str
@@ -38,18 +38,19 @@ def decide_phase(
     flaw: Problem | None = None,
     remote: RemoteReport | None = None,
 ) -> PhaseDecision:
-    """The most telling reason comes first: what is wrong, then what is going on, then Ready.
+    """Errors take precedence over progress, and progress over Ready.
 
-    A `flaw` keeps nobody from being served. `remote` is what an address elsewhere said.
+    A `flaw` is a problem with which the model is served all the same. `remote` is the last probe of
+    a remote server.
     """
     if problem is not None:
         return _wrong(servers, problem.reason, problem.message)
     if target.reason == "Remote":
-        return _elsewhere(remote)
+        return _remote(remote)
     if servers.wanted == 0:
         return _resting(target)
     trouble = servers.deployment_trouble() or servers.trouble
-    if trouble is not None and trouble.reason in PATIENT:
+    if trouble is not None and trouble.reason in TRANSIENT:
         phase = Phase.DEGRADED if servers.ready else Phase.PENDING
         return PhaseDecision(phase, trouble.reason, trouble.message)
     if trouble is not None:
@@ -65,21 +66,21 @@ def decide_phase(
 def is_passing(
     before: Mapping[str, Any], after: Mapping[str, Any], decision: PhaseDecision
 ) -> bool:
-    """Whether a status tells of nothing but how far a start has come: the next one follows soon.
+    """Whether a status only differs in the progress of a start, so that writing it can wait.
 
-    What must be remembered, an edit taken up and the end of a rest are never that.
+    Changes of the persisted state, of the generation or from a settled phase cannot wait.
     """
-    under_way = decision.phase in UNDER_WAY and before.get("phase") in UNDER_WAY
-    same = all((before.get(part) or {}) == (after.get(part) or {}) for part in REMEMBERED)
+    under_way = decision.phase in STARTING and before.get("phase") in STARTING
+    same = all((before.get(part) or {}) == (after.get(part) or {}) for part in PERSISTED)
     generation = before.get("observedGeneration", after["observedGeneration"])
     return under_way and same and generation == after["observedGeneration"]
 
 
-def _elsewhere(remote: RemoteReport | None) -> PhaseDecision:
+def _remote(remote: RemoteReport | None) -> PhaseDecision:
     if remote is None:
-        message = "Whether anybody answers at the address is being asked."
+        message = "The remote server is being probed."
         return PhaseDecision(Phase.PROGRESSING, "ProbingRemote", message)
-    if not remote.answers:
+    if not remote.reachable:
         return PhaseDecision(
             Phase.FAILED, "RemoteUnreachable", remote.message, failed=True, settled=True
         )
@@ -97,7 +98,7 @@ def _wrong(servers: ServerSet, reason: str, message: str) -> PhaseDecision:
 def _resting(target: Target) -> PhaseDecision:
     if target.reason == "Stopped":
         return PhaseDecision(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
-    message = "No requests came for a while; the next one starts a server."
+    message = "The model has been idle; the next request starts a server."
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 
 
@@ -111,7 +112,7 @@ def _under_way(servers: ServerSet) -> PhaseDecision:
         phase = Phase.PENDING if pending else Phase.PROGRESSING
         return PhaseDecision(phase, slowest.reason, slowest.message)
     if servers.old:
-        message = f"{len(servers.old)} servers of an older version are leaving."
+        message = f"{len(servers.old)} servers of an older version are being replaced."
         return PhaseDecision(Phase.PROGRESSING, "RollingOut", message)
-    message = f"{len(servers.current)} servers, {servers.wanted} wanted."
+    message = f"{len(servers.current)} of {servers.wanted} servers exist."
     return PhaseDecision(Phase.PROGRESSING, "Scaling", message)

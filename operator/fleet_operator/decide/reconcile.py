@@ -1,7 +1,7 @@
-"""The decision: from an observed InferenceModel to its children and its status; pure.
+"""Decides the children and the status of an observed InferenceModel. Pure.
 
-Level-triggered: nothing here depends on which event woke it, and what it must remember is in the
-status. Called by `loop`; carried out by `execute`.
+Level-triggered: the result does not depend on the event that led to the reconcile, and all state
+that outlives it is in the status.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import Rollout, Scaling
 from fleet_operator.decide import autoscale, status
+from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.phase import decide_phase, is_passing
-from fleet_operator.decide.plan import Plan
 from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
@@ -29,13 +29,14 @@ from fleet_operator.resources.views import PodView
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.timestamps import parse
 
-KEEPS_NOTHING = frozenset({"DuplicateModel"})
-"""Problems for which the model's servers are taken away; for all others they are left alone."""
+DELETES_SERVERS = frozenset({"DuplicateModel"})
+"""Problems for which the model's servers are deleted; with all others they are kept."""
 
 
-def reconcile(observed: Observed) -> Plan:
+def reconcile(observed: Observed) -> Decision:
     """Children, status and events for what was observed."""
     target = _target(observed)
+    # A problem stops changes to the pods, but the status still reports on those that exist.
     problem = _problem(observed)
     template = None if problem is not None else _template(observed, target)
     if isinstance(template, Problem):
@@ -53,13 +54,13 @@ def reconcile(observed: Observed) -> Plan:
     rollout = step.rollout if step is not None else _rollout(observed)
     after = status.build(observed, servers, target, decision, choice, rollout, flaw)
     scaled = _scaled(observed, objects, target)
-    told = events(observed.status, after, decision, scaled, choice)
-    return Plan(
+    new_events = events(observed.status, after, decision, scaled, choice)
+    return Decision(
         status=after,
         objects=objects,
         delete=_unwanted(observed, objects, problem),
-        events=told,
-        passing=not told and is_passing(observed.status, after, decision),
+        events=new_events,
+        passing=not new_events and is_passing(observed.status, after, decision),
         requeue_after=_soonest(
             target.requeue_after, step.requeue_after if step is not None else None
         ),
@@ -106,7 +107,7 @@ def _problem(observed: Observed) -> Problem | None:
     if taken:
         kind, name = taken[0]
         return Problem(
-            "NameTaken", f"There is a {kind} {name!r} that does not belong to this InferenceModel."
+            "NameTaken", f"A {kind} {name!r} exists that does not belong to this InferenceModel."
         )
     for ref, message in sorted(observed.errors.items()):
         return Problem("ApplyFailed", f"{ref.kind} {ref.name}: {message}")
@@ -118,20 +119,22 @@ def _duplicate(observed: Observed, rival: Rival) -> str:
     own = observed.resolution.ids[1:]
     if not own:
         return f"{first}."
-    return f"{first}; of this one nothing is served, its aliases ({', '.join(own)}) included."
+    return f"{first}; this one is not served, nor are its aliases ({', '.join(own)})."
 
 
 def _flaw(observed: Observed) -> Problem | None:
-    """What is wrong and keeps nobody from being served."""
+    """A problem with which the model is served all the same."""
     if not observed.lost:
         return None
     whose = (f"{one.identifier!r} belongs to the InferenceModel {one.name!r}"
              for one in observed.lost)  # fmt: skip
-    return Problem("DuplicateAlias", f"{'; '.join(whose)}. This one is served without.")
+    return Problem(
+        "DuplicateAlias", f"{'; '.join(whose)}. This model is served without these aliases."
+    )
 
 
 def _remote(observed: Observed) -> RemoteReport | None:
-    """What the spec's address said last; after a restart, what the status says it did."""
+    """The last probe of the remote server; after a restart, the one in the status."""
     spec, meta = observed.resolution.spec, observed.model["metadata"]
     if spec is None or spec.remote is None:
         return None
@@ -139,8 +142,8 @@ def _remote(observed: Observed) -> RemoteReport | None:
     if observed.remote is not None and observed.remote.address == address:
         return observed.remote
     for old in observed.status.get("conditions") or ():
-        said = old["type"] == "Ready" and old["reason"] in ("Remote", "RemoteUnreachable")
-        if said and old.get("observedGeneration") == meta.get("generation"):
+        probed = old["type"] == "Ready" and old["reason"] in ("Remote", "RemoteUnreachable")
+        if probed and old.get("observedGeneration") == meta.get("generation"):
             return RemoteReport(address, old["status"] == "True", old["message"])
     return None
 
@@ -188,10 +191,10 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
 def _unwanted(
     observed: Observed, objects: tuple[Object, ...], problem: Problem | None
 ) -> tuple[Ref, ...]:
-    if problem is not None and problem.reason not in KEEPS_NOTHING:
+    if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
-    if problem is not None:  # the weights it fetched stay for when its turn comes
+    if problem is not None:  # keeps the fetched weights in case the model is served later
         kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}
     return tuple(sorted(set(observed.children) - kept - observed.foreign))
 

@@ -1,8 +1,8 @@
-"""The next step of a rollout: which pod template, by which strategy, and whether to take it back.
+"""The next step of a rollout: pod template, strategy, and whether to roll back. Pure.
 
-A version that takes the place of the old one (hand-over, on a full cluster) and fails is taken
-back: the template that last served is applied again, from the ReplicaSet that still holds it. With
-surge there is nothing to take back, since the old servers were never touched. Pure.
+A version that replaces the old one in place (hand-over, on a full cluster) and fails is rolled
+back: the last template that became ready is applied again, from the ReplicaSet that still has it.
+With surge no rollback is needed, since the old servers keep running.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from fleet_operator.decide.rollout_strategy import (
 )
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.resources.children import Strategy
+from fleet_operator.resources.children import RolloutStrategy
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.views import PodView
 
 RESTARTS = 2
-"""Crashes of a new version before it is given up."""
+"""Restarts after which a new version counts as failed."""
 STUCK_SECONDS = 60.0
-"""How long a container that cannot be created, or an image that cannot be pulled, is waited for."""
+"""Time after which a container that cannot be created counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`choice` is set when the strategy was chosen now. `requeue_after` as in a Plan."""
+    """`choice` is set when the strategy is chosen now; `requeue_after` is in seconds."""
 
     template: Object
-    strategy: Strategy
+    strategy: RolloutStrategy
     rollout: Rollout | None
     choice: RolloutChoice | None = None
     problem: Problem | None = None
@@ -49,19 +49,19 @@ class Step:
 
 
 def version_of(template: Object) -> str:
-    """The digest a pod template is labelled with."""
+    """The digest in a pod template's labels."""
     return str(template["metadata"]["labels"][LABEL_TEMPLATE])
 
 
 def next_step(observed: Observed, template: Object, before: Rollout | None) -> Step:
-    """What to do about `template`, which the spec asks for."""
+    """The step towards `template`, that of the current spec."""
     rollout, version = before or Rollout(), version_of(template)
     servers = ServerSet.read(observed, version, 1)
     if servers.current_ready:
         rollout = rollout.model_copy(
             update={"stable_hash": version, "failed_hash": None, "failed_message": None}
         )
-    present = _present(observed)
+    present = _current(observed)
     if present is None:
         choice = choose(template["spec"], (), observed.cluster)
         return Step(template, choice.strategy, rollout, choice)
@@ -69,20 +69,24 @@ def next_step(observed: Observed, template: Object, before: Rollout | None) -> S
         rollout = rollout.model_copy(update={"failed_hash": None, "failed_message": None})
     strategy, applied = present
     if rollout.failed_hash is None and applied == version and strategy == HAND_OVER:
-        rollout = _given_up(servers, rollout, version, observed.now)
+        rollout = _marked_failed(servers, rollout, version, observed.now)
     if rollout.failed_hash == version:
-        return _taken_back(observed, template, strategy, rollout)
+        return _rolled_back(observed, template, strategy, rollout)
     if applied != version:
         choice = choose(template["spec"], _serving(observed), observed.cluster)
         return Step(template, choice.strategy, rollout, choice, requeue_after=PATIENCE_SECONDS)
-    return _going_on(observed, servers, template, strategy, rollout)
+    return _continued(observed, servers, template, strategy, rollout)
 
 
-def _going_on(
-    observed: Observed, servers: ServerSet, template: Object, strategy: Strategy, rollout: Rollout
+def _continued(
+    observed: Observed,
+    servers: ServerSet,
+    template: Object,
+    strategy: RolloutStrategy,
+    rollout: Rollout,
 ) -> Step:
-    """While a surge pod waits for a node, the choice is made again: another pod may have come
-    first, or a node may have gone."""
+    """Choose the strategy again while a surge pod waits for a node: another pod may have taken its
+    place, or a node may be gone."""
     waiting = [pod for pod, one in servers.current if one.reason == "Unschedulable"]
     if strategy != SURGE or not waiting or not servers.old:
         return Step(template, strategy, rollout)
@@ -94,8 +98,8 @@ def _going_on(
     return Step(template, choice.strategy, rollout, changed, requeue_after=PATIENCE_SECONDS)
 
 
-def _given_up(servers: ServerSet, rollout: Rollout, version: str, now: float) -> Rollout:
-    """`rollout` with the version marked as failed, where it is, and an older one served."""
+def _marked_failed(servers: ServerSet, rollout: Rollout, version: str, now: float) -> Rollout:
+    """`rollout` with the version marked as failed, if it is and an older one was ready before."""
     if servers.ready or rollout.stable_hash in (None, version):
         return rollout
     for pod, one in servers.current:
@@ -113,23 +117,26 @@ def _given_up(servers: ServerSet, rollout: Rollout, version: str, now: float) ->
     return rollout
 
 
-def _taken_back(observed: Observed, template: Object, strategy: Strategy, rollout: Rollout) -> Step:
+def _rolled_back(
+    observed: Observed, template: Object, strategy: RolloutStrategy, rollout: Rollout
+) -> Step:
     stable = observed.stable_template
     problem = Problem(
         "RolledBack",
-        "The version this spec asks for failed, so the one before serves; change the spec to try "
-        f"again. {rollout.failed_message}",
+        "The version of this spec failed and was rolled back; change the spec to try again. "
+        f"{rollout.failed_message}",
     )
     if stable is None:
         return Step(template, strategy, rollout, wants_stable_template=rollout.stable_hash)
     return Step(stable, HAND_OVER, rollout, problem=problem)
 
 
-def _present(observed: Observed) -> tuple[Strategy, str] | None:
-    """Strategy and template digest of the Deployment as it is."""
+def _current(observed: Observed) -> tuple[RolloutStrategy, str] | None:
+    """Strategy and template digest of the existing Deployment."""
     deployment = observed.deployment
     if deployment is None:
         return None
+    # The strategy is read from the Deployment, so that it outlives a restart of the operator.
     rolling = deployment["spec"].get("strategy", {}).get("rollingUpdate", {})
     strategy = HAND_OVER if rolling.get("maxSurge") == 0 else SURGE
     labels = deployment["spec"]["template"]["metadata"].get("labels") or {}

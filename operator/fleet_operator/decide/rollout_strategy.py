@@ -1,8 +1,4 @@
-"""How a new version replaces the old: beside it where it fits, else in its place.
-
-Pure functions over the pod, the nodes and what their pods request. Called by reconcile when the
-pod template changes, and again while a new pod waits for a node.
-"""
+"""Chooses between surge and hand-over, by whether a new pod fits next to the old ones. Pure."""
 
 from __future__ import annotations
 
@@ -12,44 +8,44 @@ from typing import Any
 
 from fleet_operator.decide.capacity import Used, fitting
 from fleet_operator.quantity import shown
-from fleet_operator.resources.children import Strategy
+from fleet_operator.resources.children import RolloutStrategy
 from fleet_operator.resources.views import NodeView, PodView, accelerators
 
-SURGE = Strategy(surge=1, unavailable=0)
-"""A new server must be ready before an old one goes."""
-HAND_OVER = Strategy(surge=0, unavailable=1)
-"""An old server drains and goes before its successor starts; routers hold requests meanwhile."""
+SURGE = RolloutStrategy(surge=1, unavailable=0)
+"""A new server must be ready before an old one is stopped."""
+HAND_OVER = RolloutStrategy(surge=0, unavailable=1)
+"""An old server is drained and stopped before its successor starts; routers hold requests."""
 FIRST_VERSION = "FirstVersion"
-"""The reason where there is nothing to replace, of which nobody need be told."""
+"""The reason where there is nothing to replace; not reported."""
 PATIENCE_SECONDS = 20.0
-"""A surge pod may wait for a node before the choice is made again."""
+"""Time a surge pod may wait for a node before the strategy is chosen again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutChoice:
-    """A strategy with its reason, in one word and for people."""
+    """A strategy with a machine-readable reason and a message."""
 
-    strategy: Strategy
+    strategy: RolloutStrategy
     reason: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The nodes and what their pods request."""
+    """The nodes and the sums of their pods' requests."""
 
     nodes: Sequence[NodeView]
     used: Used
 
 
 def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None) -> RolloutChoice:
-    """The strategy for a rollout to pods of this PodSpec, while `old` pods serve.
+    """The strategy of a rollout to pods with this PodSpec, while `old` pods are running.
 
-    Where the new pod fits nowhere, not even in the place of an old one, the old ones stay: a
-    version that asks for what no node has must not take the working one down.
+    Where the new pod does not fit even in place of an old one, the strategy is surge: a version
+    that no node can run must not stop the working one.
     """
     gpus = accelerators(pod)
-    kind = ", ".join(shown(name, amount) for name, amount in gpus.items()) or "room"
+    kind = ", ".join(shown(name, amount) for name, amount in gpus.items()) or "capacity"
     if not old:
         return RolloutChoice(SURGE, FIRST_VERSION, "No older servers to replace.")
     if cluster is None:
@@ -57,7 +53,7 @@ def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None)
             return RolloutChoice(
                 HAND_OVER,
                 "CapacityUnknown",
-                "The operator may not read nodes; models on accelerators take turns.",
+                "The operator may not read nodes; servers with accelerators are replaced in place.",
             )
         return RolloutChoice(SURGE, "CapacityUnknown", "The operator may not read nodes.")
     free = fitting(pod, cluster.nodes, cluster.used)
@@ -68,15 +64,18 @@ def choose(pod: dict[str, Any], old: Sequence[PodView], cluster: Cluster | None)
             return RolloutChoice(
                 HAND_OVER,
                 "NoFreeCapacity",
-                f"No node has {kind} free: each old server drains and hands over to a new one.",
+                f"No node has {kind} free: each old server is stopped before its successor starts.",
             )
-    return RolloutChoice(SURGE, "FitsNowhere",
-                  f"No node could run the new version ({kind}), not even in the place of an old "
-                  "server, so the old servers stay.")  # fmt: skip
+    return RolloutChoice(
+        SURGE,
+        "FitsNowhere",
+        f"No node could run the new version ({kind}), not even in place of an old server, so the "
+        "old servers keep running.",
+    )
 
 
 def without(used: Used, pod: PodView) -> Used:
-    """What is requested once `pod` is gone."""
+    """The sums of requests without `pod`."""
     left = dict(used.get(pod.node, {}))
     for name, amount in {"pods": 1000, **pod.requests}.items():
         left[name] = left.get(name, 0) - amount

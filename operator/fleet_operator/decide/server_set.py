@@ -1,4 +1,4 @@
-"""The pods of a model, read: which are current, how far they are, what is wrong with them."""
+"""The pods of a model, divided into current and old ones, with their diagnoses."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from fleet_operator.decide.diagnosis import Diagnosis, Stage, diagnose
 from fleet_operator.decide.observed import Observed
 from fleet_operator.resources.views import PodView, Raw
 
-PATIENT = frozenset({"Unschedulable", "SchedulingGated"})
-"""Reasons that pass by themselves once there is room."""
+TRANSIENT = frozenset({"Unschedulable", "SchedulingGated"})
+"""Reasons that resolve themselves once there is capacity."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSet:
-    """`version` is the digest of the wanted pod template; `current` pods have it, `old` have not.
+    """`version` is the digest of the desired pod template; `current` pods have it, `old` do not.
 
-    `wanted` is the number of servers there should be.
+    `wanted` is the desired number of servers.
     """
 
     version: str
@@ -51,27 +51,23 @@ class ServerSet:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is as wanted: only current pods, as many as wanted, all ready."""
+        """Whether there are only current pods, as many as desired, all ready."""
         return not self.old and len(self.current) == self.wanted == self.current_ready
 
     @property
     def trouble(self) -> Diagnosis | None:
-        """What keeps a current pod from becoming ready, if it is more than time."""
+        """The diagnosis of a current pod that failed or cannot be scheduled."""
         failed = [diagnosis for _, diagnosis in self.current if diagnosis.failed]
-        waiting = [diagnosis for _, diagnosis in self.current if diagnosis.reason in PATIENT]
+        waiting = [diagnosis for _, diagnosis in self.current if diagnosis.reason in TRANSIENT]
         return next(iter(failed + waiting), None)
 
     @property
     def slowest(self) -> Diagnosis | None:
-        """The current pod that is furthest behind."""
+        """The current pod at the earliest stage."""
         return min((one for _, one in self.current), key=lambda one: one.stage, default=None)
 
-    @property
-    def furthest(self) -> Stage | None:
-        return max((one.stage for _, one in self.current), default=None)
-
     def deployment_trouble(self) -> Diagnosis | None:
-        """What the Deployment itself reports: pods refused by quota or policy, time run out."""
+        """Failures the Deployment reports: pods refused by quota or policy, deadline exceeded."""
         status = (self.deployment or {}).get("status") or {}
         for condition in status.get("conditions") or ():
             kind, holds = condition["type"], condition["status"]

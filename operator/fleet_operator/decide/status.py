@@ -1,4 +1,4 @@
-"""The status of an InferenceModel, built whole from what was observed and decided; pure."""
+"""Builds the status of an InferenceModel from what was observed and decided. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from fleet_contract.names import LABEL_MODEL
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
@@ -33,7 +34,7 @@ def build(
     rollout: Rollout | None,
     flaw: Problem | None = None,
 ) -> dict[str, Any]:
-    """The status in wire form. `choice` is a strategy chosen just now, None keeps what was said."""
+    """The status in wire form. `choice` is a strategy chosen now; None keeps its condition."""
     meta, before = observed.model["metadata"], observed.status
     spec = observed.resolution.spec
     generation = int(meta.get("generation", 0))
@@ -63,13 +64,13 @@ def build(
         resolved=_resolved(spec) if spec is not None else None,
     )
     wire = status.to_wire()
-    # Defaults are left out of the wire form, but autoscalers read these zeros.
+    # The wire form omits defaults, but autoscalers read these zeros.
     return {"ready": status.ready, "replicas": 0, "readyReplicas": 0, **wire}
 
 
 def _report(observed: Observed, servers: ServerSet) -> ServerReport:
     known = [observed.reports[pod.uid] for pod, _ in servers.current if pod.uid in observed.reports]
-    ready = [report for report in known if report.phase == "ready"]
+    ready = [report for report in known if report.phase == ServerPhase.READY]
     return (ready or known or [ServerReport("")])[0]
 
 
@@ -87,11 +88,12 @@ def _progress(servers: ServerSet) -> WeightsProgress | None:
 
 
 def _cold_start(observed: Observed, servers: ServerSet) -> ColdStart | None:
-    """The newest start that is known; the one said before where there is no newer."""
+    """The newest cold start, the one in the present status included."""
     starts = [
         start
         for pod, _ in servers.current
-        if (report := observed.reports.get(pod.uid)) is not None and report.phase == "ready"
+        if (report := observed.reports.get(pod.uid)) is not None
+        if report.phase == ServerPhase.READY
         if (start := cold_start(pod, report)) is not None
     ]
     before = read_part(ColdStart, observed.status.get("coldStart"))
@@ -106,10 +108,10 @@ def _resolved(spec: ModelSpec) -> dict[str, Any]:
 
 
 def read_part(kind: type[Part], raw: Any) -> Part | None:
-    """A part of a status the operator wrote earlier; None where there is none or it is invalid.
+    """A part of an earlier status; None if absent or invalid.
 
-    Another version, or a person, may have written it: that must not keep the model from being
-    served, so unknown fields are ignored and an invalid part counts as absent.
+    Another version or a person may have written it, which must not prevent the model from being
+    served: unknown fields are ignored and an invalid part counts as absent.
     """
     if not isinstance(raw, dict):
         return None

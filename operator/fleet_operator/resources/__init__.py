@@ -1,1 +1,1 @@
-"""Kubernetes objects of a model, built from its spec, and views of those observed."""
+"""Builds the Kubernetes objects of a model from its spec, and parses observed objects."""

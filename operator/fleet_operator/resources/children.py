@@ -1,6 +1,6 @@
-"""The objects the operator keeps for one InferenceModel: Deployment, Service, budget, claim.
+"""The child objects of an InferenceModel: Deployment, Service, disruption budget, volume claim.
 
-Each carries its owner, and the digest of what was applied.
+Each has an owner reference and a digest of what was applied.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from fleet_operator.settings import OperatorSettings
 REVISIONS = 3
 
 
-class Strategy(NamedTuple):
-    """How many pods a rollout may add, and how many may be missing."""
+class RolloutStrategy(NamedTuple):
+    """maxSurge and maxUnavailable of a Deployment, in pods."""
 
     surge: int
     unavailable: int
@@ -51,10 +51,10 @@ def deployment(
     model: Mapping[str, Any],
     template: Object,
     replicas: int,
-    strategy: Strategy,
+    strategy: RolloutStrategy,
     settings: OperatorSettings,
 ) -> Object:
-    """The Deployment; `replicas` and `strategy` are decided elsewhere."""
+    """The Deployment of pods with `template`."""
     name = model["metadata"]["name"]
     version = template["metadata"]["labels"][LABEL_TEMPLATE]
     spec = {
@@ -75,7 +75,7 @@ def deployment(
 
 
 def service(model: Mapping[str, Any]) -> Object:
-    """The Service; its EndpointSlices are how routers find the servers."""
+    """The Service; routers find the servers through its EndpointSlices."""
     name = model["metadata"]["name"]
     port = {
         "name": PORT_NAME,
@@ -89,7 +89,7 @@ def service(model: Mapping[str, Any]) -> Object:
 
 
 def budget(model: Mapping[str, Any]) -> Object:
-    """The PodDisruptionBudget: a drain of nodes takes one server at a time."""
+    """The PodDisruptionBudget: draining nodes stops one server at a time."""
     name = model["metadata"]["name"]
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector_labels(name)}}
     return _child(model, "policy/v1", "PodDisruptionBudget", name, spec)
@@ -98,9 +98,9 @@ def budget(model: Mapping[str, Any]) -> Object:
 def cache_claim(
     model: Mapping[str, Any], cache: ModelCache | None, found: Mapping[str, Any] | None
 ) -> Object | None:
-    """The claim of the model's own cache; None where it has none.
+    """The claim of the model's own cache; None if it has none.
 
-    Of an existing claim only the size may change, and only grow.
+    Only the size of an existing claim can change, and it can only grow.
     """
     if cache is None or cache.claim is not None or cache.size is None:
         return None
@@ -120,7 +120,7 @@ def cache_claim(
 
 
 def address(model: Mapping[str, Any], spec: ModelSpec) -> str:
-    """Where the model is reached from inside the cluster."""
+    """Base URL of the model inside the cluster."""
     if spec.remote is not None:
         return spec.remote.address
     meta = model["metadata"]

@@ -1,6 +1,6 @@
-"""Which image runs a spec, and whether it holds the engine the spec needs.
+"""Chooses the image of a server.
 
-An engine no configured image holds becomes a condition here, not a pod that crashes for ever.
+An engine that no configured image contains becomes a condition instead of a pod that crashes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from fleet_contract.spec import Engine, ModelSpec
 from fleet_operator.settings import OperatorSettings
 
 FOREIGN = frozenset({Engine.VLLM, Engine.CONTAINER})
-"""Engines whose image is not one of this project's."""
+"""Engines that run in images of other projects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a spec cannot be run: a stable reason and the same for people."""
+    """Why a spec cannot be run: a machine-readable reason and a message."""
 
     reason: str
     message: str
@@ -35,11 +35,9 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
             "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"
         )
     if spec.engine is Engine.LLAMACPP:
-        return Problem(
-            "EngineUnavailable", "no server image holds engine llamacpp: name one in `image`"
-        )
+        return Problem("EngineUnavailable", "no server image contains engine llamacpp: set `image`")
     if spec.device == "mps":
-        return Problem("EngineUnavailable", "device mps is not to be had in a pod")
+        return Problem("EngineUnavailable", "device mps is not available in pods")
     reason = needs_cuda_image(spec)
     if reason is None:
         return settings.image_cpu
@@ -50,13 +48,13 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
 
 
 def needs_cuda_image(spec: ModelSpec) -> str | None:
-    """Why the small image without torch and CUDA will not do; None where it will."""
+    """What requires the image with torch and CUDA; None if the small image suffices."""
     if spec.engine is Engine.TORCH:
         return "engine torch"
     if spec.device.startswith("cuda"):
         return f"device {spec.device}"
-    asked = {**spec.resources.limits, **spec.resources.requests}
-    gpu = next((name for name in asked if name.startswith(("nvidia.com/", "amd.com/"))), None)
+    requested = {**spec.resources.limits, **spec.resources.requests}
+    gpu = next((name for name in requested if name.startswith(("nvidia.com/", "amd.com/"))), None)
     if gpu is not None:
         return f"the resource {gpu}"
     if spec.vision and spec.engine is Engine.AUTO:

@@ -1,4 +1,4 @@
-"""The pod template of a model: pure, from a resolved spec; its digest is the model's version."""
+"""The pod template of a resolved spec; its digest is the version of the model. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
 
 DISK = "resources.requests.ephemeral-storage"
-LEAVE_SECONDS = 15
-"""For a server to stop after its last request."""
+EXIT_SECONDS = 15
+"""Time for a server to exit after its last request."""
 
 
 def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Object | Problem:
-    """Template of the InferenceModel `name`'s pods, labelled with its own digest."""
+    """The template of the InferenceModel `name`'s pods, with its digest as a label."""
     spec, profile = found.spec, found.profile
     if spec is None:
         return Problem("InvalidSpec", found.problem or "the spec is not valid")
@@ -42,7 +42,7 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
         "securityContext": _security(own=spec.engine not in FOREIGN),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": ENDPOINT_SECONDS + settings.drain_seconds + LEAVE_SECONDS,
+        "terminationGracePeriodSeconds": ENDPOINT_SECONDS + settings.drain_seconds + EXIT_SECONDS,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -67,12 +67,12 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     try:
         template = {**template, "spec": with_accelerators(template["spec"])}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Problem("InvalidSpec", f"podTemplate gives no valid PodSpec: {error}")
+        return Problem("InvalidSpec", f"podTemplate does not result in a valid PodSpec: {error}")
     return _labelled(name, template)
 
 
 def _without_disk(spec: ModelSpec) -> ModelSpec:
-    """Without the catalog's request for the node's disk, on which nothing is kept here."""
+    """Without the catalog's request for ephemeral storage, since weights are stored on a claim."""
     requests = dict(spec.resources.requests)
     requests.pop("ephemeral-storage", None)
     resources = spec.resources.model_copy(update={"requests": requests})
@@ -80,7 +80,7 @@ def _without_disk(spec: ModelSpec) -> ModelSpec:
 
 
 def digest(value: Any) -> str:
-    """Short stable digest of plain JSON types."""
+    """Digest of JSON types: 12 hex digits, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

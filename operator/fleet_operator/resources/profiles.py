@@ -1,7 +1,7 @@
-"""Profiles: what a platform engineer says once for many models, such as `nvidia-l4`.
+"""Profiles: spec fields shared by many models, such as those of the nodes `nvidia-l4`.
 
-They are the entries of one ConfigMap, `name: YAML`. The one called `default` also serves models
-that name none.
+They are the entries of one ConfigMap, `name: YAML`. The profile `default` applies to models that
+name none.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ DEFAULT = "default"
 
 
 class ModelCache(SpecPart):
-    """Where fetched weights are kept: an existing claim, or one made for each model."""
+    """Storage of fetched weights: an existing claim, or one created for each model."""
 
     claim: str | None = None
-    """Claim that all models of the profile share; its volume must be mountable on their nodes."""
+    """Claim shared by all models of the profile; its volume must be mountable on their nodes."""
     size: Quantity | None = None
-    """Size of a claim of the model's own; it lives and dies with the model."""
+    """Size of the claim created for each model and deleted with it."""
     storage_class_name: str | None = None
-    """Storage class of that claim; the cluster's default when left out."""
+    """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
     """Access mode of that claim."""
 
 
 class Profile(SpecPart):
-    """Fields of the spec a profile may fill, by the same names, and what only it can say."""
+    """Fields of the spec that a profile may set, under the same names, and its own."""
 
     device: str | None = None
     image: str | None = None
@@ -48,7 +48,7 @@ class Profile(SpecPart):
     hf_token_secret: str | None = None
 
     def layer(self) -> dict[str, Any]:
-        """What the profile says about a spec, in wire form."""
+        """The profile's spec fields in wire form."""
         return {
             name: value
             for name, value in self.to_wire().items()
@@ -57,11 +57,11 @@ class Profile(SpecPart):
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be read; the message names it and the field."""
+    """A profile that cannot be parsed; the message names the field."""
 
 
 def parse(data: Mapping[str, str]) -> tuple[dict[str, Profile], dict[str, str]]:
-    """Profiles by name, and the problem of each that cannot be read."""
+    """Profiles by name, and error messages by name for those that cannot be parsed."""
     profiles: dict[str, Profile] = {}
     problems: dict[str, str] = {}
     for name, text in data.items():

@@ -1,7 +1,6 @@
-"""From an InferenceModel to the spec that is served: completed from catalog and profile, checked.
+"""Resolves an InferenceModel to a complete, valid spec, with fields from catalog and profile.
 
-Called by the world (for the ids a resource claims) and by reconcile; results are kept for as long
-as resource, catalog and profiles stay the same.
+Results are cached until the resource, the catalog or a profile changes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ NO_PROFILE = Profile()
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`spec` is None where `problem` says what is wrong with the resource.
+    """A complete spec, or None and the `problem` with the resource.
 
     `origins` and `notes` are those of fleet_contract.completion.
     """
@@ -35,7 +34,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What specs are completed from; `problems` are those of unreadable profiles, by name."""
+    """Catalog and profiles; `problems` are those of profiles that cannot be parsed, by name."""
 
     catalog: Mapping[str, ModelSpec]
     profiles: Mapping[str, Profile]
@@ -43,7 +42,7 @@ class Sources:
 
 
 def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
-    """Complete the `spec` of a resource. Never raises: the problem is part of the answer."""
+    """Complete the `spec` of a resource. Never raises: problems are part of the result."""
     ids = (str(wire.get("model")), *map(str, wire.get("aliases") or ()))
     named = wire.get("profile") or _profile_of_entry(wire, sources)
     profile, problem = _profile(named, sources)
@@ -68,20 +67,20 @@ def _profile(name: str | None, sources: Sources) -> tuple[Profile | None, str | 
         return None, sources.problems[wanted]
     profile = sources.profiles.get(wanted)
     if profile is None and name is not None:
-        known = ", ".join(sorted(sources.profiles)) or "there are none"
+        known = ", ".join(sorted(sources.profiles)) or "none"
         return None, f"profile {name!r} does not exist; known: {known}"
     return profile or NO_PROFILE, None
 
 
 class Resolver:
-    """Keeps one resolution for each resource; `use` replaces what specs are completed from."""
+    """Caches one resolution for each resource; `use` replaces catalog and profiles."""
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self._kept: dict[str, tuple[int, Resolution]] = {}
 
     def use(self, sources: Sources) -> bool:
-        """Whether anything changed."""
+        """Replace catalog and profiles; whether they differ from the previous ones."""
         if sources == self.sources:
             return False
         self.sources = sources
@@ -98,5 +97,5 @@ class Resolver:
         return kept[1]
 
     def forget(self, uid: str) -> None:
-        """Called when a resource is gone."""
+        """Drop the cached resolution of a deleted resource."""
         self._kept.pop(uid, None)

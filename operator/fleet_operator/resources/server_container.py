@@ -1,4 +1,4 @@
-"""The server's container: image, command, environment, probes, limits of what it may do."""
+"""The server's container: image, command, environment, probes, resources, security context."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from fleet_operator.settings import OperatorSettings
 Object = dict[str, Any]
 
 ENDPOINT_SECONDS = 3
-"""Between a pod leaving the endpoints and SIGTERM: what routers need to hear of it."""
+"""Time between the removal of a pod from the endpoints and SIGTERM, for routers to notice."""
 OPEN_SECONDS = 120
-"""A server of this project has to open its port; loading comes after that."""
-NOT_FOR_SERVERS = (
+"""Time for a server to open its port, which it does before it loads its model."""
+UNUSED_BY_SERVERS = (
     "replicas", "min_replicas", "max_replicas", "scale_to_zero_after", "target_in_flight",
     "scale_down_delay", "routing", "fallback", "profile", "image", "resources", "node_selector",
     "tolerations", "affinity", "priority_class_name", "runtime_class_name", "env", "files",
     "pod_template", "remote", "container",
 )  # fmt: skip
-"""Fields a server has no use for; left in, a change of one would restart every server."""
-UNSET = {name: getattr(ModelSpec(model="any"), name) for name in NOT_FOR_SERVERS}
+"""Fields servers do not use; left in, a change of one would restart every server."""
+UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
 
 
 def server_container(
     spec: ModelSpec, image: str, storage: Storage, secret: str, settings: OperatorSettings
 ) -> Object:
-    """The container that serves `spec`; `secret` names the Secret of the hub token, or is empty."""
+    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none."""
     port = container_port(spec)
     own = spec.engine not in FOREIGN
     container: Object = {
@@ -64,7 +64,7 @@ def container_port(spec: ModelSpec) -> int:
 
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
-    """`spec` without what only operator and router read."""
+    """`spec` without fields that only operator and router use."""
     return spec.model_copy(update=UNSET)
 
 
@@ -81,7 +81,7 @@ def _command(spec: ModelSpec) -> Object:
 
 
 def vllm_source(spec: ModelSpec) -> list[str]:
-    """What `vllm serve` is to load: a hub id with its revision, or a path."""
+    """The model argument of `vllm serve`: a hub id with its revision, or a path."""
     source = spec.source or f"hf://{spec.model}"
     if source.startswith("pvc://"):
         return [f"{PVC_MOUNT}/{source.removeprefix('pvc://').partition('/')[2]}"]

@@ -1,9 +1,9 @@
-"""Strategic merge of a patch over a pod template: the `podTemplate` of a spec.
+"""Strategic merge patch of a pod template: the `podTemplate` of a spec.
 
 Source: github.com/kubernetes/community, contributors/devel/sig-api-machinery/
-strategic-merge-patch.md, with the merge keys of core/v1's PodSpec. Maps merge, null deletes, lists
-of objects with a merge key merge by it, other lists are replaced; `$patch: delete` takes an item
-away and `$patch: replace` takes the patch as it is.
+strategic-merge-patch.md, with the merge keys of core/v1's PodSpec. Maps are merged, null deletes a
+key, lists of objects with a merge key are merged by it, other lists are replaced; `$patch: delete`
+removes an item and `$patch: replace` replaces the whole value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DIRECTIVE = "$patch"
 
 
 class PatchError(ValueError):
-    """A patch that cannot be applied; the message names the place."""
+    """A patch that cannot be applied; the message names the field."""
 
 
 def merge(base: Any, patch: Any, at: str = "podTemplate") -> Any:
@@ -38,14 +38,14 @@ def merge(base: Any, patch: Any, at: str = "podTemplate") -> Any:
         return patch
     directive = patch.get(DIRECTIVE)
     if directive not in (None, "replace", "delete", "merge"):
-        raise PatchError(f"{at}: {DIRECTIVE}: {directive!r} is not known")
+        raise PatchError(f"{at}: {DIRECTIVE}: unknown directive {directive!r}")
     if directive == "replace" or not isinstance(base, Mapping):
         return {key: value for key, value in patch.items() if key != DIRECTIVE}
     merged = dict(base)
     for key, value in patch.items():
         if key.startswith("$"):
             if key != DIRECTIVE:
-                raise PatchError(f"{at}: {key} is not known")
+                raise PatchError(f"{at}: unknown directive {key}")
         elif value is None:
             merged.pop(key, None)
         elif isinstance(value, list) and key in MERGE_KEYS:
@@ -61,7 +61,7 @@ def _merge_list(base: Any, patch: list[Any], key: str, at: str) -> list[Any]:
         return [item for item in patch if item != {DIRECTIVE: "replace"}]
     for item in patch:
         if not isinstance(item, Mapping) or key not in item:
-            raise PatchError(f"{at}: an item needs {key!r}, by which it is merged")
+            raise PatchError(f"{at}: an item lacks its merge key {key!r}")
         place = next((i for i, old in enumerate(merged) if old.get(key) == item[key]), None)
         if item.get(DIRECTIVE) == "delete":
             if place is not None:

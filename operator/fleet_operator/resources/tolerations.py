@@ -1,7 +1,7 @@
-"""Tolerations that come with an accelerator: nodes that have one often repel every other pod.
+"""Tolerations for nodes with accelerators, which are often tainted against other pods.
 
-The keys are those that GKE, AKS, the GPU operators and the admission plugin
-ExtendedResourceToleration taint and tolerate with.
+The taint keys are those of GKE, AKS, the GPU operators and the admission plugin
+ExtendedResourceToleration.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from fleet_operator.resources.views import Raw, accelerators
 
 EFFECT = "NoSchedule"
 TAINTS = {"nvidia.com/": "nvidia.com/gpu", "amd.com/": "amd.com/gpu"}
-"""Prefix of a resource's name, such as that of `nvidia.com/mig-1g.10gb`, and its nodes' taint."""
+"""Prefix of resource names, such as `nvidia.com/mig-1g.10gb`, and the taint of their nodes."""
 
 
 def with_accelerators(pod: Raw) -> dict[str, Any]:
-    """The PodSpec, with a toleration for each kind of accelerator that it asks for.
+    """The PodSpec, with a toleration for each kind of accelerator that it requests.
 
-    A toleration that covers any value of the taint is left to do its work alone.
+    None is added where an existing one tolerates any value of the taint.
     """
     present = list(pod.get("tolerations") or ())
     added = [
@@ -30,9 +30,9 @@ def with_accelerators(pod: Raw) -> dict[str, Any]:
 
 
 def _taints(pod: Raw) -> list[str]:
-    asked = [name for name, amount in accelerators(pod).items() if amount > 0]
+    requested = [name for name, amount in accelerators(pod).items() if amount > 0]
     return sorted(
-        {key for name in asked for prefix, key in TAINTS.items() if name.startswith(prefix)}
+        {key for name in requested for prefix, key in TAINTS.items() if name.startswith(prefix)}
     )
 
 

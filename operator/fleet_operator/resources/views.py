@@ -1,4 +1,4 @@
-"""What the operator keeps of pods and nodes: small frozen views, parsed once when they are seen."""
+"""Immutable views of pods and nodes, with the fields the operator needs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a container ended; `message` is its termination message or the tail of its log."""
+class Termination:
+    """How a container exited; `message` is its termination message or the tail of its log."""
 
     exit_code: int
     reason: str
     message: str
 
     @classmethod
-    def parse(cls, raw: Raw | None) -> Ended | None:
+    def parse(cls, raw: Raw | None) -> Termination | None:
         if not raw:
             return None
         return cls(int(raw.get("exitCode", 0)), raw.get("reason", ""), raw.get("message", ""))
@@ -32,7 +32,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class PodCondition:
-    """`since` is Unix time of the last transition, None where the pod does not say."""
+    """`since` is the Unix time of the last transition, None if unknown."""
 
     status: str
     reason: str
@@ -42,7 +42,7 @@ class PodCondition:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """One pod; times are Unix time. `container` servers are those of the server's container."""
+    """A pod; times are Unix time. Container fields are those of the server's container."""
 
     namespace: str
     name: str
@@ -65,19 +65,20 @@ class PodView:
     restarts: int
     waiting: tuple[str, str] | None
     started: float | None
-    ended: Ended | None
-    last_ended: Ended | None
+    ended: Termination | None
+    last_ended: Termination | None
     memory_limit: str
 
     @property
     def active(self) -> bool:
-        """Whether it counts as a server: neither ended nor being deleted."""
+        """Whether it counts as a server: neither terminated nor being deleted."""
         return not self.deleting and self.phase not in ("Succeeded", "Failed")
 
     @classmethod
     def parse(cls, raw: Raw) -> PodView:
-        """From a Pod object. Its labels are kept, the rest is cut down to what is read here."""
+        """From a Pod object."""
         meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
+        # Interned: thousands of pods share their labels, phases and node names.
         labels = {intern(key): intern(value) for key, value in (meta.get("labels") or {}).items()}
         container = _named(spec.get("containers"))
         state = _named(status.get("containerStatuses"))
@@ -115,15 +116,15 @@ class PodView:
             restarts=int(state.get("restartCount", 0)),
             waiting=(waiting.get("reason", ""), waiting.get("message", "")) if waiting else None,
             started=parse(running.get("startedAt")),
-            ended=Ended.parse(state.get("state", {}).get("terminated")),
-            last_ended=Ended.parse(state.get("lastState", {}).get("terminated")),
+            ended=Termination.parse(state.get("state", {}).get("terminated")),
+            last_ended=Termination.parse(state.get("lastState", {}).get("terminated")),
             memory_limit=container.get("resources", {}).get("limits", {}).get("memory", ""),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node; `allocatable` in thousandths."""
+    """A node; `allocatable` in thousandths."""
 
     name: str
     labels: Mapping[str, str]
@@ -133,7 +134,7 @@ class NodeView:
 
     @classmethod
     def parse(cls, raw: Raw) -> NodeView:
-        """From a Node object; `usable` is False where it is cordoned or not Ready."""
+        """From a Node object; `usable` is False if it is cordoned or not Ready."""
         meta, spec, status = raw["metadata"], raw.get("spec", {}), raw.get("status", {})
         ready = any(
             item["type"] == "Ready" and item["status"] == "True"
@@ -149,13 +150,13 @@ class NodeView:
 
 
 def accelerators(pod: Raw) -> dict[str, int]:
-    """The extended resources a pod asks for, such as `nvidia.com/gpu`."""
+    """The extended resources a pod requests, such as `nvidia.com/gpu`."""
     return {name: amount for name, amount in pod_requests(pod).items() if "/" in name}
 
 
 def pod_requests(spec: Raw) -> dict[str, int]:
-    """What the scheduler counts for a pod: containers and sidecars added up, or its largest init
-    container where that is more, and the overhead.
+    """What the scheduler counts for a pod: the sum of containers and sidecars, or the largest init
+    container if that is more, plus the overhead.
 
     Source: kubernetes.io/docs/concepts/workloads/pods/init-containers (resource sharing).
     """
@@ -176,13 +177,13 @@ def pod_requests(spec: Raw) -> dict[str, int]:
 
 
 def requests(container: Raw) -> dict[str, int]:
-    """Requests of a container; a limit stands for a request that is not said."""
+    """Requests of a container; a limit without a request counts as one."""
     resources = container.get("resources", {})
     return amounts(resources.get("limits")) | amounts(resources.get("requests"))
 
 
 def _named(items: list[Raw] | None) -> Raw:
-    """The server's container, else the first."""
+    """The server's container, or the first one."""
     found = [item for item in items or () if item["name"] == SERVER_CONTAINER]
     return found[0] if found else (items or [{}])[0]
 

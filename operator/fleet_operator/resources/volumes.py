@@ -1,7 +1,7 @@
-"""Volumes of a model server's pod: scratch space, weights, the claim of a source, small files.
+"""Volumes of a model server's pod: scratch space, weights, claims of sources, small files.
 
-`files` travel as annotations of the pod, projected by the downward API: no object of their own to
-watch, and a change of one is a new version of the pod like any other.
+`files` are stored as annotations of the pod and mounted by the downward API: they need no
+ConfigMap to watch, and a change is a new version of the pod template.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from fleet_operator.resources.images import Problem
 from fleet_operator.resources.profiles import ModelCache
 
 FILES_BYTES = 200_000
-"""All `files` together; Kubernetes allows 256 KiB of annotations."""
+"""Limit of all `files` together; Kubernetes allows 256 KiB of annotations."""
 CLAIM_SCHEME = "pvc://"
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Volumes of the pod, mounts of its server and annotations of the pod.
+    """Volumes and annotations of the pod, and mounts of its server.
 
-    `fetches_to_claim` says that what is fetched and converted lies on a claim, not on the node.
+    `fetches_to_claim`: fetched and converted weights are stored on a claim instead of the node.
     """
 
     volumes: tuple[dict[str, Any], ...]
@@ -35,12 +35,12 @@ class Storage:
 
 
 def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | Problem:
-    """What the server of the InferenceModel `name` needs on disk."""
+    """The storage of a server of the InferenceModel `name`."""
     claims = source_claims(spec)
     if len(claims) > 1:
-        return Problem("InvalidSpec", f"weights of one claim only, not of {', '.join(claims)}")
+        return Problem("InvalidSpec", f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
-        return Problem("InvalidSpec", f"files: more than {FILES_BYTES} bytes in all")
+        return Problem("InvalidSpec", f"files: more than {FILES_BYTES} bytes in total")
     models = _models(name, cache)
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, models]
     mounts: list[dict[str, Any]] = [
@@ -68,7 +68,7 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
 
 
 def source_claims(spec: ModelSpec) -> list[str]:
-    """Names of the claims the weights lie in."""
+    """Names of the claims that hold weights."""
     found = [
         address.removeprefix(CLAIM_SCHEME).partition("/")[0]
         for address in addresses(spec)
@@ -78,7 +78,7 @@ def source_claims(spec: ModelSpec) -> list[str]:
 
 
 def addresses(spec: ModelSpec) -> Iterator[str]:
-    """Every address weights come from."""
+    """All source addresses of the weights."""
     if spec.source:
         yield spec.source
     parts: Iterable[Any] = (part for file in spec.weights for part in file.parts)

@@ -1,5 +1,5 @@
-"""The shapes of the API: what the requests and answers of every route hold, one module for a task.
+"""Request and response bodies of the HTTP API, one module for each group of routes.
 
-Servers read requests by them and build answers in them; the OpenAPI documents of servers and router
-(fleet_web.openapi) are derived from them, so neither can say what the other does not.
+Servers parse requests and build responses with them, and the OpenAPI documents (fleet_web.openapi)
+are generated from them.
 """

@@ -1,4 +1,4 @@
-"""What the shapes of all tasks share: how bodies are read, usage, the one shape of errors."""
+"""Shapes that all routes share: the base of request bodies, usage, errors."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 LARGEST = 2**53 - 1
-"""The largest whole number that every reader of JSON keeps as it is (RFC 8259 section 6)."""
+"""The largest integer that is exact in every JSON implementation (RFC 8259 section 6)."""
+
+NO_OP_DESCRIPTION = "Accepted only with its no-op value; other engines may support it."
 
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
 class Body(BaseModel):
-    """A request's JSON object. Nothing is coerced; fields nobody knows are ignored."""
+    """A JSON request body. Values are not coerced; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)
 
 
 def one_of(first: str, second: str) -> list[dict[str, Any]]:
-    """JSON Schemas the first of which holds where one field is given and the other is not, the
-    second the other way round; null gives nothing."""
+    """JSON Schemas for `oneOf`: exactly one of two fields is present and not null."""
     nothing = {"type": "null"}
     return [
         {"required": [name], "properties": {name: {"not": nothing}, other: nothing}}
@@ -30,14 +31,14 @@ def one_of(first: str, second: str) -> list[dict[str, Any]]:
 
 
 class Usage(TypedDict):
-    """Tokens that a request took."""
+    """Tokens used by a request."""
 
     prompt_tokens: int
     total_tokens: int
 
 
 class Error(TypedDict):
-    """What went wrong. `param` names the field at fault, `code` is for programs."""
+    """What went wrong. `param` names the field at fault, `code` is machine-readable."""
 
     message: str
     type: str
@@ -46,6 +47,6 @@ class Error(TypedDict):
 
 
 class ErrorBody(TypedDict):
-    """The one shape of errors, whatever the route."""
+    """The body of every error response."""
 
     error: Error

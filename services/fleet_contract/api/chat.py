@@ -1,7 +1,4 @@
-"""POST /v1/chat/completions (platform.openai.com/docs/api-reference/chat).
-
-Read by fleet_server.chat, written by fleet_server.chat.render.
-"""
+"""POST /v1/chat/completions (platform.openai.com/docs/api-reference/chat)."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive
+from fleet_contract.api.base import NO_OP_DESCRIPTION, Body, Positive
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Role = Literal["system", "developer", "user", "assistant"]
@@ -25,37 +22,37 @@ class TextPart(TypedDict):
 
 
 class ImageAddress(TypedDict):
-    """A data URL, or an address where the server may fetch."""
+    """A data URL, or an http(s) URL if the server is allowed to fetch it."""
 
     url: Text
 
 
 class ImagePart(TypedDict):
-    """An image, for models that read images."""
+    """An image, for models that accept images."""
 
     type: Literal["image_url"]
     image_url: ImageAddress
 
 
 class Message(TypedDict):
-    """One turn. `developer` is read as `system`."""
+    """One message. `developer` is treated as `system`."""
 
     role: Role
     content: str | Annotated[list[TextPart | ImagePart], Field(min_length=1)]
 
 
 class NamedSchema(Body):
-    """A JSON Schema that the answer must follow."""
+    """A JSON Schema that the response must follow."""
 
     name: str | None = None
     """Has no effect."""
     description: str | None = None
     """Has no effect."""
     strict: bool | None = None
-    """Has no effect: a schema is always kept to."""
+    """Has no effect: the schema is always enforced."""
     json_schema: dict[str, Any] = Field(default_factory=dict, alias="schema")
-    """Objects, arrays, strings, numbers, `enum`, `const`, `anyOf`, `$ref`; what else an engine
-    does not honour is refused."""
+    """Objects, arrays, strings, numbers, `enum`, `const`, `anyOf`, `$ref`; keywords an engine does
+    not support are refused."""
 
 
 def _schema_with_its_type(schema: dict[str, Any]) -> None:
@@ -69,17 +66,17 @@ def _schema_with_its_type(schema: dict[str, Any]) -> None:
 
 
 class ResponseFormat(Body):
-    """The form of the answer."""
+    """The format of the response."""
 
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
 
     type: Literal["text", "json_object", "json_schema"]
-    """`json_schema` is for engines that honour it (openvino, vllm)."""
+    """`json_schema` requires an engine that supports it (openvino, vllm)."""
     json_schema: NamedSchema | None = None
     """The schema, with `type` `json_schema`."""
 
 
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
     "logit_bias": (None, {}),
@@ -96,72 +93,72 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "min_p": (None, 0),
     "repetition_penalty": (None, 1),
 }
-"""Parameters no in-process engine honours, each with the values that ask for nothing."""
+"""Parameters no in-process engine supports, with the values that have no effect."""
 
 
-def _describe_others(schema: dict[str, Any]) -> None:
-    for name, harmless in ASKS_NOTHING.items():
+def _add_no_ops(schema: dict[str, Any]) -> None:
+    for name, values in NO_OP_VALUES.items():
         schema["properties"][name] = {
-            "description": "For engines that honour it; this one takes what asks for nothing.",
-            "enum": list(harmless),
+            "description": NO_OP_DESCRIPTION,
+            "enum": list(values),
         }
     schema["properties"]["n"]["enum"] = [None, 1]
 
 
 class ChatBody(GenerationBody):
-    """The parameters honoured, with OpenAI's ranges."""
+    """The supported parameters, with OpenAI's ranges."""
 
-    model_config = ConfigDict(json_schema_extra=_describe_others)
+    model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
+    # Each is checked by the server, whose errors name its position.
     messages: list[SkipValidation[Message]] = Field(
         min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
     )
-    """The conversation; fleet_server.chat.messages checks each, with an error that names its
-    place."""
+    """The conversation."""
     max_tokens: Positive | None = None
-    """Most new tokens; the older name of `max_completion_tokens`."""
+    """Older name of `max_completion_tokens`."""
     max_completion_tokens: Positive | None = None
     """Most new tokens."""
     response_format: ResponseFormat | None = None
 
 
-class AnswerMessage(TypedDict):
-    """The model's turn."""
+class AssistantMessage(TypedDict):
+    """The generated message."""
 
     role: Literal["assistant"]
     content: str
     refusal: None
 
 
-class Choice(TypedDict):
-    """The only one: `n` is 1."""
+class ChatChoice(TypedDict):
+    """The only choice, since `n` is 1."""
 
     index: int
-    message: AnswerMessage
+    message: AssistantMessage
     logprobs: None
     finish_reason: str
 
 
 class ChatCompletion(TypedDict):
-    """A whole answer."""
+    """A complete response."""
 
     id: str
     object: Literal["chat.completion"]
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[ChatChoice]
     usage: GenerationUsage
 
 
 class Delta(TypedDict):
-    """What is new: the role at first, then text, nothing at the end."""
+    """New content: first the role, then text, empty at the end."""
 
     role: NotRequired[Literal["assistant"]]
     content: NotRequired[str]
 
 
 class ChunkChoice(TypedDict):
-    """`finish_reason` is null until the end."""
+    """`finish_reason` is null until the last choice."""
 
     index: int
     delta: Delta
@@ -170,7 +167,7 @@ class ChunkChoice(TypedDict):
 
 
 class ChatChunk(TypedDict):
-    """An event of a stream. Where usage is asked for, the last has it and no choices."""
+    """An event of a stream. With `include_usage`, the last one has the usage and no choices."""
 
     id: str
     object: Literal["chat.completion.chunk"]

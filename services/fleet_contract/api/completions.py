@@ -1,7 +1,4 @@
-"""POST /v1/completions (platform.openai.com/docs/api-reference/completions), OpenAI's older way.
-
-Read by fleet_server.completions, written by fleet_server.completions.render.
-"""
+"""POST /v1/completions (platform.openai.com/docs/api-reference/completions), OpenAI's older API."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Positive
+from fleet_contract.api.base import NO_OP_DESCRIPTION, Positive
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Text = Annotated[str, Field(min_length=1)]
@@ -20,14 +17,14 @@ Prompts = (
     Text | Annotated[list[Text], Field(min_length=1)] | TokenIds
     | Annotated[list[TokenIds], Field(min_length=1)]
 )  # fmt: skip
-"""Prompts as OpenAI takes them."""
+"""Prompts as OpenAI accepts them."""
 OnePrompt = (
     Text | Annotated[list[Text], Field(min_length=1, max_length=1)] | TokenIds
     | Annotated[list[TokenIds], Field(min_length=1, max_length=1)]
 )  # fmt: skip
-"""One prompt, as a text or as token ids, perhaps in a list."""
+"""One prompt, as text or token ids, optionally in a list."""
 
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
     "logprobs": (None, False),
     "logit_bias": (None, {}),
@@ -35,37 +32,37 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "min_p": (None, 0),
     "repetition_penalty": (None, 1),
 }
-"""Parameters no in-process engine honours here, each with the values that ask for nothing."""
+"""Parameters no in-process engine supports here, with the values that have no effect."""
 
 
-def _describe_others(schema: dict[str, Any]) -> None:
-    for name, harmless in ASKS_NOTHING.items():
+def _add_no_ops(schema: dict[str, Any]) -> None:
+    for name, values in NO_OP_VALUES.items():
         schema["properties"][name] = {
-            "description": "For engines that honour it; this one takes what asks for nothing.",
-            "enum": list(harmless),
+            "description": NO_OP_DESCRIPTION,
+            "enum": list(values),
         }
     for name in ("n", "best_of"):
         schema["properties"][name]["enum"] = [None, 1]
 
 
 class CompletionBody(GenerationBody):
-    """The parameters honoured, with OpenAI's ranges."""
+    """The supported parameters, with OpenAI's ranges."""
 
-    model_config = ConfigDict(json_schema_extra=_describe_others)
+    model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
+    # Checked by the server instead: pydantic would copy every token id.
     prompt: SkipValidation[OnePrompt] = Field(examples=["Once upon a time"])
-    """What the text goes on from, as it is: no chat template is applied. Checked by
-    fleet_server.completions.request, which copies no token id."""
+    """The text to continue, without a chat template."""
     max_tokens: Positive | None = None
-    """Most new tokens; 16 unless given."""
+    """Most new tokens; 16 by default."""
     echo: bool | None = None
-    """Whether the answer begins with the prompt's text."""
+    """Whether the response begins with the prompt."""
     best_of: int | None = None
-    """Of how many answers the best is given; 1 where the engine does not honour it."""
+    """Candidates of which the best is returned; must be 1 if the engine does not support it."""
 
 
 class TextChoice(TypedDict):
-    """The only one: `n` is 1."""
+    """The only choice, since `n` is 1."""
 
     text: str
     index: int
@@ -74,7 +71,7 @@ class TextChoice(TypedDict):
 
 
 class TextCompletion(TypedDict):
-    """A whole answer."""
+    """A complete response."""
 
     id: str
     object: Literal["text_completion"]
@@ -85,7 +82,7 @@ class TextCompletion(TypedDict):
 
 
 class TextChunkChoice(TypedDict):
-    """What is new; `finish_reason` is null until the end."""
+    """New text; `finish_reason` is null until the last choice."""
 
     text: str
     index: int
@@ -94,7 +91,7 @@ class TextChunkChoice(TypedDict):
 
 
 class TextChunk(TypedDict):
-    """An event of a stream. Where usage is asked for, the last has it and no choices."""
+    """An event of a stream. With `include_usage`, the last one has the usage and no choices."""
 
     id: str
     object: Literal["text_completion"]

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings, and llama.cpp's /embedding and /embeddings; read by fleet_server.embeddings.
+"""POST /v1/embeddings, and llama.cpp's /embedding and /embeddings.
 
 Sources: platform.openai.com/docs/api-reference/embeddings and llama.cpp's tools/server/README.md.
 """
@@ -19,46 +19,47 @@ Inputs = (
     Text | Annotated[list[Text], Field(min_length=1)] | TokenIds
     | Annotated[list[TokenIds], Field(min_length=1)]
 )  # fmt: skip
-"""One text, several, the token ids of one, or of several."""
+"""A text, a list of texts, token ids, or a list of token ids."""
 Encoding = Literal["float", "base64"]
 
 
 class EmbeddingBody(Body):
-    """OpenAI's parameters, with `truncate` and `prompt_name` as in text-embeddings-inference."""
+    """OpenAI's parameters, plus `truncate` and `prompt_name` of text-embeddings-inference."""
 
     model: str | None = None
-    """Id or alias. May be left out where one model only gives embeddings."""
+    """Id or alias. Optional if only one model serves embeddings."""
+    # Checked by the server instead: pydantic would copy every token id.
     input: SkipValidation[Inputs] = Field(examples=[["A text.", "Another."]])
-    """Checked by fleet_server.embeddings.request, which copies no token id."""
+    """The texts to embed."""
     encoding_format: Encoding | None = None
-    """`base64` is of little-endian float32."""
+    """`base64` encodes little-endian float32."""
     dimensions: Positive | None = None
-    """The model's own size, or one that it was trained to be cut to."""
+    """The model's vector length, or a shorter one it was trained for."""
     user: str | None = None
     """Has no effect."""
     truncate: bool | None = None
-    """Whether an input longer than the model is cut rather than refused."""
+    """Whether inputs longer than the model's context are truncated instead of refused."""
     prompt_name: str | None = None
-    """Which of the prompts in the model's files is put before each text, such as `query`; without
-    it, the one they name as default, if any."""
+    """Name of the model's prompt to prepend to each text, such as `query`; by default the model's
+    default prompt, if it has one."""
 
 
-def _one_is_needed(schema: dict[str, Any]) -> None:
+def _require_one(schema: dict[str, Any]) -> None:
     schema["oneOf"] = one_of("content", "input")
 
 
 class NativeBody(Body):
-    """llama.cpp's parameters: `content`, or `input` as a second name of it."""
+    """llama.cpp's parameters: `content`, or `input` as another name for it."""
 
-    model_config = ConfigDict(json_schema_extra=_one_is_needed)
+    model_config = ConfigDict(json_schema_extra=_require_one)
 
     model: str | None = None
     input: SkipValidation[Inputs | None] = None
-    """Given instead of `content`."""
+    """Alternative to `content`."""
     content: SkipValidation[Inputs | None] = Field(default=None, examples=["A text."])
     encoding_format: Literal["float"] | None = None
     embd_normalize: int = Field(default=2, ge=-1, le=LARGEST)
-    """0 (largest value 32760), 1 (sum of absolute values 1), 2 (length 1) or a higher p-norm."""
+    """0 (largest value 32760), 1 (taxicab), 2 (Euclidean) or a higher p-norm; -1 is refused."""
     truncate: bool | None = None
 
 
@@ -71,7 +72,7 @@ class EmbeddingItem(TypedDict):
 
 
 class EmbeddingList(TypedDict):
-    """A vector of length 1 for each input, in order."""
+    """A unit vector for each input, in order."""
 
     object: Literal["list"]
     data: list[EmbeddingItem]
@@ -80,7 +81,7 @@ class EmbeddingList(TypedDict):
 
 
 class NativeEmbedding(TypedDict):
-    """The vectors of one input: always one."""
+    """The vectors of one input: always exactly one."""
 
     index: int
     embedding: list[list[float]]

@@ -1,6 +1,6 @@
-"""The languages Whisper knows: ISO codes and English names, read and written by the audio routes.
+"""The languages of Whisper: ISO codes and English names.
 
-The list is the language tokens of OpenAI's Whisper, in their order there.
+In the order of the language tokens of OpenAI's Whisper.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ OTHER_NAMES: dict[str, str] = {
 
 _CODES = {name: code for code, name in NAMES.items()} | OTHER_NAMES
 KNOWN = sorted(NAMES.keys() | _CODES.keys())
-"""Every way to name a language, in lower case."""
+"""All codes and names, in lower case."""
 
 
 def code_of(text: str) -> str | None:
-    """The ISO code of a code or an English name, any case; None when there is no such language."""
+    """The ISO code for a code or an English name in any case; None if unknown."""
     lowered = text.strip().lower()
     return lowered if lowered in NAMES else _CODES.get(lowered)
 

@@ -1,4 +1,4 @@
-"""GET /v1/models and the probes, of a server and of a router."""
+"""GET /v1/models and the probes of servers and routers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing_extensions import TypedDict
 
 
 class Modalities(TypedDict):
-    """What a model reads and gives: `text`, `image`, `audio`, `embedding`, `score`."""
+    """Inputs and outputs of a model: `text`, `image`, `audio`, `embedding`, `score`."""
 
     input: list[str]
     output: list[str]
 
 
 class ModelObject(TypedDict):
-    """An OpenAI model object with the fields this project adds. `state` is `ready` when it
-    answers."""
+    """An OpenAI model object with additional fields. `state` is `ready` when the model serves
+    requests."""
 
     id: str
     object: Literal["model"]
@@ -34,20 +34,20 @@ class ModelObject(TypedDict):
 
 
 class ModelList(TypedDict):
-    """Models that may be asked."""
+    """Models available to the client."""
 
     object: Literal["list"]
     data: list[ModelObject]
 
 
 class Status(TypedDict):
-    """One word: `ok`, or why not."""
+    """`ok`, or the reason in one word."""
 
     status: str
 
 
 class Progress(TypedDict):
-    """How far a download is; what is not known is null."""
+    """Progress of a download; unknown values are null."""
 
     done_bytes: int
     total_bytes: int | None
@@ -56,7 +56,7 @@ class Progress(TypedDict):
 
 
 class ServerHealth(TypedDict):
-    """Where a server is in its life. `stages` are seconds."""
+    """State of a server; `stages` maps each stage of its start to seconds."""
 
     status: str
     model: str
@@ -67,7 +67,7 @@ class ServerHealth(TypedDict):
 
 
 class FleetHealth(TypedDict):
-    """The state of every model."""
+    """State of every model."""
 
     status: str
     models: dict[str, str]

@@ -1,6 +1,4 @@
-"""POST /v1/rerank and its other spellings, as Jina, Cohere, llama.cpp and
-text-embeddings-inference have it; read and answered by fleet_server.rerank.
-"""
+"""POST /v1/rerank and its variants in the APIs of Jina, Cohere, llama.cpp and TEI."""
 
 from __future__ import annotations
 
@@ -13,49 +11,49 @@ from fleet_contract.api.base import Body, Positive, Usage, one_of
 
 
 class Document(TypedDict):
-    """A text, as an object."""
+    """A text in an object."""
 
     text: str
 
 
-def _one_is_needed(schema: dict[str, Any]) -> None:
+def _require_one(schema: dict[str, Any]) -> None:
     schema["oneOf"] = one_of("documents", "texts")
 
 
 class RerankBody(Body):
-    """A query, and what may answer it: `documents`, or `texts` with `return_text`."""
+    """A query and the texts to rank: `documents`, or `texts` with `return_text`."""
 
-    model_config = ConfigDict(json_schema_extra=_one_is_needed)
+    model_config = ConfigDict(json_schema_extra=_require_one)
 
     model: str | None = None
-    """Id or alias. May be left out where one model only reranks."""
+    """Id or alias. Optional if only one model serves reranking."""
     query: str = Field(min_length=1, examples=["Who wrote it?"])
     documents: Annotated[list[SkipValidation[str | Document]], Field(min_length=1)] | None = Field(
         default=None, examples=[["Anna wrote it.", "It is blue."]]
     )
-    """Each is checked by fleet_server.rerank.request, with an error that names its place."""
+    """The texts to rank."""
     texts: Annotated[list[str], Field(min_length=1, fail_fast=True)] | None = None
-    """text-embeddings-inference's name of them; it has the answer in its shape."""
+    """The texts to rank, with a response in the format of text-embeddings-inference."""
     top_n: Positive | None = None
-    """How many of the best are given; all when left out."""
+    """Number of results; all by default."""
     return_documents: bool | None = None
     return_text: bool | None = None
     raw_scores: bool | None = None
-    """Whether scores are the model's logits rather than their sigmoid."""
+    """Whether scores are logits instead of their sigmoid."""
     truncate: bool | None = None
-    """Whether a pair longer than the model is cut rather than refused."""
+    """Whether pairs longer than the model's context are truncated instead of refused."""
 
 
 class RankedDocument(TypedDict):
-    """A document's place among those sent, and how well it answers."""
+    """A document's index in the request and its score."""
 
     index: int
     relevance_score: float
     document: NotRequired[Document]
 
 
-class RerankAnswer(TypedDict):
-    """The best, in order. The answer to `documents`."""
+class RerankResponse(TypedDict):
+    """The response to `documents`, best first."""
 
     model: str
     object: str
@@ -64,7 +62,7 @@ class RerankAnswer(TypedDict):
 
 
 class RankedText(TypedDict):
-    """An item of the answer to `texts`."""
+    """An item of the response to `texts`."""
 
     index: int
     score: float

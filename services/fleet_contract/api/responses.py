@@ -1,7 +1,4 @@
-"""POST /v1/responses (platform.openai.com/docs/api-reference/responses), without anything kept.
-
-Read by fleet_server.responses, written by fleet_server.responses.render.
-"""
+"""POST /v1/responses (platform.openai.com/docs/api-reference/responses), stateless."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive
+from fleet_contract.api.base import NO_OP_DESCRIPTION, Body, Positive
 from fleet_contract.api.chat import Role
 
 Text = Annotated[str, Field(min_length=1)]
@@ -19,21 +16,21 @@ MOST_METADATA = 16
 
 
 class InputText(TypedDict):
-    """A text; `output_text` is of an earlier answer."""
+    """A text; `output_text` is from an earlier response."""
 
     type: Literal["input_text", "output_text"]
     text: str
 
 
 class InputMessage(TypedDict):
-    """One turn. `developer` is read as `system`."""
+    """One message. `developer` is treated as `system`."""
 
     type: NotRequired[Literal["message"]]
     role: Role
     content: str | Annotated[list[InputText], Field(min_length=1)]
 
 
-ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (None,),
     "conversation": (None,),
     "background": (None, False),
@@ -48,29 +45,28 @@ ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "truncation": (None, "disabled"),
     "stream_options": (None, {}, {"include_obfuscation": False}),
 }
-"""Parameters no in-process engine honours here, each with the values that ask for nothing."""
+"""Parameters no in-process engine supports here, with the values that have no effect."""
 
 
-def _describe_others(schema: dict[str, Any]) -> None:
-    for name, harmless in ASKS_NOTHING.items():
+def _add_no_ops(schema: dict[str, Any]) -> None:
+    for name, values in NO_OP_VALUES.items():
         schema["properties"][name] = {
-            "description": "For engines that honour it; this one takes what asks for nothing.",
-            "enum": list(harmless),
+            "description": NO_OP_DESCRIPTION,
+            "enum": list(values),
         }
 
 
 class ResponsesBody(Body):
-    """The parameters honoured, with OpenAI's ranges."""
+    """The supported parameters, with OpenAI's ranges."""
 
-    model_config = ConfigDict(json_schema_extra=_describe_others)
+    model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
     model: str | None = None
-    """Id or alias. May be left out where one model only does chat."""
+    """Id or alias. Optional if only one model serves chat."""
     input: SkipValidation[Text | Annotated[list[InputMessage], Field(min_length=1)]] = Field(
         examples=["Name a colour."]
     )
-    """A user's message, or the conversation; fleet_server.responses.request checks each message,
-    with an error that names its place."""
+    """A user message, or the conversation."""
     instructions: str | None = None
     """A system message before the conversation."""
     max_output_tokens: Positive | None = None
@@ -78,19 +74,19 @@ class ResponsesBody(Body):
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0 is greedy."""
     top_p: float | None = Field(default=None, gt=0, le=1)
-    """Probability mass sampled from."""
+    """Nucleus sampling: probability mass to sample from."""
     stream: bool | None = None
-    """Whether the answer comes as server-sent events."""
+    """Whether the response is streamed as server-sent events."""
     store: bool | None = None
-    """Has no effect: nothing is kept, and the answer says so."""
+    """Has no effect: responses are not stored, and `store` is false in the response."""
     metadata: SkipValidation[Annotated[Metadata, Field(max_length=MOST_METADATA)]] | None = None
-    """Said again in the answer."""
+    """Returned in the response."""
     user: str | None = None
     """Has no effect."""
 
 
 class OutputText(TypedDict):
-    """The text of an answer."""
+    """The generated text."""
 
     type: Literal["output_text"]
     text: str
@@ -99,7 +95,7 @@ class OutputText(TypedDict):
 
 
 class OutputMessage(TypedDict):
-    """The model's turn."""
+    """The generated message."""
 
     id: str
     type: Literal["message"]
@@ -109,33 +105,33 @@ class OutputMessage(TypedDict):
 
 
 class Incomplete(TypedDict):
-    """Why an answer is cut."""
+    """Why a response is incomplete."""
 
     reason: Literal["max_output_tokens"]
 
 
 class Failure(TypedDict):
-    """Why an answer broke off."""
+    """Why a response failed."""
 
     code: Literal["server_error"]
     message: str
 
 
 class CachedTokens(TypedDict):
-    """What the engines do not tell."""
+    """Always zero: engines do not report it."""
 
     cached_tokens: int
     cache_write_tokens: int
 
 
 class ReasoningTokens(TypedDict):
-    """None: reasoning is text as any other."""
+    """Always zero: reasoning is part of the text."""
 
     reasoning_tokens: int
 
 
 class ResponseUsage(TypedDict):
-    """Tokens read and written."""
+    """Input and output tokens."""
 
     input_tokens: int
     input_tokens_details: CachedTokens
@@ -145,26 +141,26 @@ class ResponseUsage(TypedDict):
 
 
 class Reasoning(TypedDict):
-    """Never asked for."""
+    """Always null."""
 
     effort: None
     summary: None
 
 
 class TextFormat(TypedDict):
-    """Always text."""
+    """Always `text`."""
 
     type: Literal["text"]
 
 
 class TextConfig(TypedDict):
-    """The form of the answer."""
+    """The format of the response."""
 
     format: TextFormat
 
 
 class Response(TypedDict):
-    """An answer, or what there is of it; `usage` is last, where a router looks for it."""
+    """A response, complete or in progress; `usage` is last, where the router expects it."""
 
     id: str
     object: Literal["response"]
@@ -193,13 +189,13 @@ class Response(TypedDict):
 
 
 class Event(TypedDict):
-    """What every event has."""
+    """Fields of every event."""
 
     sequence_number: int
 
 
 class ResponseEvent(Event):
-    """Where the whole answer is: at its beginning and at its end."""
+    """The whole response, at the beginning and at the end."""
 
     type: Literal[
         "response.created", "response.in_progress", "response.completed", "response.incomplete",
@@ -209,7 +205,7 @@ class ResponseEvent(Event):
 
 
 class ItemEvent(Event):
-    """The message begins or ends."""
+    """Beginning or end of the message."""
 
     type: Literal["response.output_item.added", "response.output_item.done"]
     output_index: int
@@ -217,7 +213,7 @@ class ItemEvent(Event):
 
 
 class PartEvent(Event):
-    """Its one part begins or ends."""
+    """Beginning or end of the message's only part."""
 
     type: Literal["response.content_part.added", "response.content_part.done"]
     item_id: str

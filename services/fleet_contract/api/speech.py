@@ -1,4 +1,4 @@
-"""POST /v1/audio/transcriptions and /v1/audio/translations; fleet_server.audio reads and answers.
+"""POST /v1/audio/transcriptions and /v1/audio/translations.
 
 Source: platform.openai.com/docs/api-reference/audio.
 """
@@ -18,7 +18,7 @@ FILE_FIELD = "file"
 
 
 class Format(StrEnum):
-    """Shapes of the answer."""
+    """Formats of the response."""
 
     JSON = "json"
     TEXT = "text"
@@ -28,7 +28,7 @@ class Format(StrEnum):
 
 
 class Granularity(StrEnum):
-    """What verbose_json gives times for."""
+    """What verbose_json has timestamps for."""
 
     SEGMENT = "segment"
     WORD = "word"
@@ -46,52 +46,51 @@ BINARY: dict[str, Any] = {"type": "string", "contentMediaType": "application/oct
 
 
 class SpeechForm(BaseModel):
-    """The fields of the form. Their names are what fleet_server.audio.request reads; it reads the
-    values from text, so this model describes and does not validate."""
+    """The fields of the form. For documentation: values arrive as text and are parsed elsewhere."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     file: Annotated[bytes, Field(json_schema_extra=BINARY)]
     """The recording: wav, mp3, m4a, ogg, flac, webm and others."""
     model: str = Field(default="", min_length=1)
-    """Id or alias. May be left out where one model only does speech."""
+    """Id or alias. Optional if only one model serves speech."""
     language: str = Field(default="", json_schema_extra={"enum": [*KNOWN]})
-    """ISO 639-1 code or English name of what is spoken; detected when left out."""
+    """ISO 639-1 code or English name of the spoken language; detected by default."""
     prompt: str = ""
-    """Text that the recording continues."""
+    """Text that precedes the recording."""
     temperature: float = Field(default=0, ge=0, le=1)
-    """0 raises it as long as the model is in doubt."""
+    """0 decodes greedily and raises the temperature where the model is uncertain."""
     response_format: Format = Format.JSON
     timestamp_granularities: list[Granularity] = Field(
         default=[], alias="timestamp_granularities[]"
     )
-    """`word` needs verbose_json."""
+    """`word` requires verbose_json."""
     stream: bool = False
-    """Whether a transcription comes as server-sent events; with json and text."""
+    """Whether a transcription is streamed as server-sent events; json and text only."""
 
 
 SINGLE = frozenset(SpeechForm.model_fields) - {FILE_FIELD, "timestamp_granularities"}
-"""Fields that come once at most."""
+"""Fields that may occur at most once."""
 LISTS = frozenset({"timestamp_granularities"})
-"""Fields that may come several times, spelt with `[]` or without."""
+"""Fields that may occur several times, with or without `[]` in their name."""
 
 
 class AudioUsage(TypedDict):
-    """Whole seconds of the recording, rounded up."""
+    """Seconds of the recording, rounded up."""
 
     type: Literal["duration"]
     seconds: int
 
 
 class Transcription(TypedDict):
-    """The answer of format json."""
+    """The response in format json."""
 
     text: str
     usage: AudioUsage
 
 
 class TranscriptSegment(TypedDict):
-    """A stretch of speech; times are seconds."""
+    """A segment of speech; times in seconds."""
 
     id: int
     seek: int
@@ -106,7 +105,7 @@ class TranscriptSegment(TypedDict):
 
 
 class TranscriptWord(TypedDict):
-    """A word; times are seconds."""
+    """A word; times in seconds."""
 
     word: str
     start: float
@@ -114,14 +113,14 @@ class TranscriptWord(TypedDict):
 
 
 class Times(TypedDict):
-    """What times were asked for."""
+    """The requested timestamps."""
 
     segments: NotRequired[list[TranscriptSegment]]
     words: NotRequired[list[TranscriptWord]]
 
 
 class VerboseTranscription(Times):
-    """The answer of format verbose_json, with segments or words as asked for."""
+    """The response in format verbose_json, with segments or words as requested."""
 
     task: Literal["transcribe", "translate"]
     language: str
@@ -138,14 +137,14 @@ class TextDelta(TypedDict):
 
 
 class TextError(TypedDict):
-    """Why a stream fails half-way; nothing follows."""
+    """An error in the middle of a stream; the last event."""
 
     type: Literal["error"]
     error: Error
 
 
 class TextDone(TypedDict):
-    """The end, with the whole text."""
+    """The end of the stream, with the whole text."""
 
     type: Literal["transcript.text.done"]
     text: str

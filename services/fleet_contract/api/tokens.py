@@ -1,4 +1,4 @@
-"""POST /tokenize and /detokenize in llama.cpp's shapes; fleet_server.tokens reads and answers."""
+"""POST /tokenize and /detokenize, as in llama.cpp's server."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class TokenizeBody(Body):
-    """A text to be cut into tokens."""
+    """A text to tokenize."""
 
     model: str | None = None
     """Id or alias."""
     content: str = Field(examples=["A text."])
     add_special: bool = False
-    """Adds what the model's template puts around a text, such as `[CLS]`."""
+    """Adds the special tokens that the model's template puts around a text, such as `[CLS]`."""
     parse_special: bool = True
-    """Only true: special tokens spelt in a text are read as such."""
+    """Must be true: special tokens written in a text are parsed as such."""
     with_pieces: bool = False
-    """Whether each token comes with what it stands for."""
+    """Whether each token is returned with its text."""
 
 
 class DetokenizeBody(Body):
-    """Tokens to be joined to a text."""
+    """Tokens to turn into text."""
 
     model: str | None = None
     """Id or alias."""
     tokens: list[SkipValidation[TokenId]] = Field(examples=[[5, 6, 7]])
-    """Ids of the model's vocabulary."""
+    """Ids in the model's vocabulary."""
 
 
 class TokenPiece(TypedDict):
-    """A token and its text, or its bytes where it is no whole text."""
+    """A token and its text, or its bytes where they are not valid UTF-8."""
 
     id: int
     piece: str | list[int]
 
 
 class Tokens(TypedDict):
-    """Ids, with their pieces where those were asked for."""
+    """Token ids, with their pieces if requested."""
 
     tokens: list[int] | list[TokenPiece]
 
 
 class Content(TypedDict):
-    """The text of tokens, special ones included."""
+    """The text of the tokens, special ones included."""
 
     content: str

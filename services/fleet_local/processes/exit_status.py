@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+from fleet_contract.server_protocol import LOAD_FAILED_STATUS
 from fleet_local.errors import StartError
 from fleet_local.processes.server_events import load_failure
 
-LOAD_FAILED_STATUS = 3
-"""Exit status of a server whose model could not be loaded; its last event has the reason."""
 SHOWN_LINES = 12
 
 

@@ -9,18 +9,17 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-LOAD_FAILED = "load_failed"
-SETTING_IGNORED = "setting_ignored"
+from fleet_contract.server_protocol import LOAD_FAILED_EVENT, SETTING_IGNORED_EVENT
 
 
 def load_failure(lines: Sequence[str]) -> str | None:
     """The message of the last `load_failed` event, in JSON or text lines."""
     for line in reversed(lines):
         if (event := _event(line)) is not None:
-            if event.get("event") == LOAD_FAILED:
+            if event.get("event") == LOAD_FAILED_EVENT:
                 return str(event.get("message", "The model could not be loaded."))
             continue
-        _, found, rest = line.partition(f" {LOAD_FAILED} ")
+        _, found, rest = line.partition(f" {LOAD_FAILED_EVENT} ")
         if found:
             return rest.partition("message=")[2] or rest
     return None
@@ -32,7 +31,7 @@ def ignored_settings(lines: Sequence[str]) -> dict[str, str]:
     return {
         str(event["setting"]): str(event.get("reason", ""))
         for event in events
-        if event.get("event") == SETTING_IGNORED and "setting" in event
+        if event.get("event") == SETTING_IGNORED_EVENT and "setting" in event
     }
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fleet_contract.server_protocol import LOAD_FAILED_STATUS
 from fleet_local.errors import StartError
 from fleet_local.output.log_output import LogOutput
 from fleet_local.processes import exit_status, ports
@@ -193,7 +194,7 @@ class Service:
                 return "is not healthy" if live is False else "does not respond"
         assert process.status is not None  # noqa: S101  (it has ended)
         reason = load_failure(self.log.tail())
-        if process.status == exit_status.LOAD_FAILED_STATUS and reason is not None:
+        if process.status == LOAD_FAILED_STATUS and reason is not None:
             return f"failed to load: {reason.rstrip('.')}"
         return exit_status.describe(process.status)
 

@@ -1,9 +1,7 @@
-"""Puts the route table together from InferenceModels and EndpointSlices. Pure.
+"""Builds the route table from InferenceModels and EndpointSlices. Pure.
 
-Called by `kube_source` after every change. Of two models that claim one name the one created first
-has it, and an id comes before any alias: nobody's alias takes a served model away. Who loses an
-alias is served without it. Who loses its id is not served; aliases that nobody else has then lead
-to a refusal that says so.
+A model is served without the aliases that another model owns (see fleet_contract.claims). A model
+whose id another owns is not served; the aliases it does own lead to a refusal with the reason.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from fleet_contract.claims import Claim, owners
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
 from fleet_router.kube.objects import ModelView, SliceView
@@ -28,28 +27,26 @@ def build(
     servers: dict[tuple[str, str], dict[Endpoint, None]] = defaultdict(dict)
     for each in slices:
         servers[each.namespace, each.model].update(dict.fromkeys(each.endpoints))
-    first: dict[str, ModelView] = {}
-    losers: list[tuple[ModelView, ModelSpec]] = []
-    winners: list[tuple[ModelView, ModelSpec]] = []
-    for view in sorted(models, key=lambda view: (view.created, view.namespace, view.name)):
-        if view.spec is not None:
-            won = first.setdefault(view.spec.model, view) is view
-            (winners if won else losers).append((view, view.spec))
+    views = [(_claim(view, view.spec), view, view.spec) for view in models if view.spec is not None]
+    owner = owners(claim for claim, _, _ in views)
     routes, refused = [], []
-    for view, spec in winners:
-        endpoints = tuple(sorted(servers[view.namespace, view.name], key=lambda one: one.name))
-        routes.append(_route(view, _with_own_aliases(view, spec, first), endpoints, environ))
-    for view, spec in losers:
-        left = _with_own_aliases(view, spec, first)
-        if left.aliases:
+    for claim, view, spec in views:
+        owned = _with_owned_aliases(claim, spec, owner)
+        if owner[spec.model] is claim:
+            endpoints = tuple(sorted(servers[view.namespace, view.name], key=lambda one: one.name))
+            routes.append(_route(view, owned, endpoints, environ))
+        elif owned.aliases:
             origin = Origin(view.namespace, view.name)
-            refused.append(Route(left, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE))
+            refused.append(Route(owned, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE))
     return RouteTable.build(sorted(routes, key=lambda route: route.model), refused)
 
 
-def _with_own_aliases(view: ModelView, spec: ModelSpec, first: dict[str, ModelView]) -> ModelSpec:
-    """`spec` with the aliases that nobody before it has; they are its own from now on."""
-    aliases = [alias for alias in spec.aliases if first.setdefault(alias, view) is view]
+def _claim(view: ModelView, spec: ModelSpec) -> Claim:
+    return Claim(view.created, view.namespace, view.name, spec.ids)
+
+
+def _with_owned_aliases(claim: Claim, spec: ModelSpec, owner: Mapping[str, Claim]) -> ModelSpec:
+    aliases = [alias for alias in spec.aliases if owner[alias] is claim]
     return spec if aliases == spec.aliases else spec.model_copy(update={"aliases": aliases})
 
 

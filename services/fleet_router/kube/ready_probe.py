@@ -15,6 +15,7 @@ import httpx
 import orjson
 
 from fleet_contract.names import PATH_READY
+from fleet_contract.server_protocol import ServerPhase
 from fleet_router.kube.objects import SliceView
 from fleet_router.routing.table import Endpoint
 
@@ -98,4 +99,4 @@ def _says_ready(content: bytes) -> bool:
         body = orjson.loads(content)
     except ValueError:
         return False
-    return isinstance(body, dict) and body.get("status") == "ready"
+    return isinstance(body, dict) and body.get("status") == ServerPhase.READY

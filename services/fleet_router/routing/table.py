@@ -12,7 +12,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from fleet_contract.spec import ModelSpec, Task
-from fleet_contract.spec_parts import Strategy
+from fleet_contract.spec_parts import RoutingStrategy
 from fleet_contract.status import Phase
 
 
@@ -102,7 +102,7 @@ class RouteTable:
         for route in others:
             by_id.update({alias: route for alias in route.spec.aliases if alias not in by_id})
         uses_prefix_hash = any(
-            each.spec.routing.strategy is Strategy.PREFIX_HASH for each in listed
+            each.spec.routing.strategy is RoutingStrategy.PREFIX_HASH for each in listed
         )
         return cls(listed, MappingProxyType(by_id), uses_prefix_hash, others)
 

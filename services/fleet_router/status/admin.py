@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from fleet_contract.errors import NotReady
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
+from fleet_contract.server_protocol import ServerPhase
 from fleet_router.callers.auth import Auth
 from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
@@ -66,14 +67,14 @@ class Admin:
     async def readyz(self) -> Response:
         """200 if the router accepts traffic, whatever the state of its models."""
         if self.draining or self._routes.table is None:
-            state = "draining" if self.draining else "starting"
+            state = (ServerPhase.DRAINING if self.draining else ServerPhase.STARTING).value
             return json_response({"status": state}, status=503)
         return json_response({"status": "ok"})
 
     async def health(self) -> Response:
         """200 if every model is ready, with the state of each."""
         if self._routes.table is None:
-            return json_response({"status": "starting", "models": {}}, status=503)
+            return json_response({"status": ServerPhase.STARTING.value, "models": {}}, status=503)
         entries = await self._models.listing(self._routes.table)
         states = {entry["id"]: entry["state"] for entry in entries}
         ready = not self.draining and all(state == READY for state in states.values())

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.status import Phase
 from fleet_router.routing.table import Endpoint, Route, RouteTable
@@ -24,13 +25,13 @@ QUERY_TIMEOUT = 1.0
 RESPONSE_BYTES = 1024 * 1024
 MAX_CONCURRENT = 64
 """Servers queried at the same time; a fleet may have hundreds."""
-READY = "ready"
-STARTING = "starting"
+READY = ServerPhase.READY.value
+STARTING = ServerPhase.STARTING.value
 UNAVAILABLE = "unavailable"
 STATES = {
     Phase.SCALED_TO_ZERO: "scaled_to_zero",
     Phase.STOPPED: "stopped",
-    Phase.FAILED: "failed",
+    Phase.FAILED: ServerPhase.FAILED.value,
     Phase.CONFLICT: "conflict",
 }
 LIVE_FIELDS = (

@@ -50,13 +50,13 @@ def _free(names: Iterable[str]) -> Callable[[dict[str, Any]], None]:
 class PassedChat(ChatBody):
     """The parameters that this project's own engines support, and others of OpenAI's."""
 
-    model_config = ConfigDict(json_schema_extra=_free(chat.ASKS_NOTHING))
+    model_config = ConfigDict(json_schema_extra=_free(chat.NO_OP_VALUES))
 
 
 class PassedCompletion(CompletionBody):
     """As PassedChat, for text completions."""
 
-    model_config = ConfigDict(json_schema_extra=_free(completions.ASKS_NOTHING))
+    model_config = ConfigDict(json_schema_extra=_free(completions.NO_OP_VALUES))
 
     prompt: SkipValidation[completions.Prompts] = Field(examples=["Once upon a time"])
     """The text to continue; several prompts are for engines that accept them."""
@@ -65,7 +65,7 @@ class PassedCompletion(CompletionBody):
 class PassedResponses(ResponsesBody):
     """As PassedChat, for responses."""
 
-    model_config = ConfigDict(json_schema_extra=_free(responses.ASKS_NOTHING))
+    model_config = ConfigDict(json_schema_extra=_free(responses.NO_OP_VALUES))
 
     input: Any = Field(default=None, examples=["Name a colour."])
     """A user message or a conversation; other items are for engines that accept them."""

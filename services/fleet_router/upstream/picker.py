@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fleet_contract.spec_parts import Strategy
+from fleet_contract.spec_parts import RoutingStrategy
 from fleet_router.request.cost import RequestCost
 from fleet_router.routing.table import Endpoint, Route, RouteTable
 from fleet_router.upstream.balance import least_load, prefix_hash
@@ -28,7 +28,7 @@ class EndpointPicker:
             return None if only in tried else only
         left = [each for each in route.endpoints if each not in tried]
         usable = self.outliers.usable(left)
-        if cost.prefix and route.spec.routing.strategy is Strategy.PREFIX_HASH:
+        if cost.prefix and route.spec.routing.strategy is RoutingStrategy.PREFIX_HASH:
             return prefix_hash(usable, self._pools.load, cost.prefix, cost.units)
         return least_load(usable, self._weighted_load, rotation)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleet_contract.api.chat import AnswerMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
+from fleet_contract.api.chat import AssistantMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
 from fleet_server.generation.render import ChunkRenderer, usage
 from fleet_server.generation.stream import TextUpdate, TokenStream
 
@@ -18,7 +18,7 @@ class ChatRenderer(ChunkRenderer):
         )
 
     def whole(self, stream: TokenStream, text: str, finish: str) -> ChatCompletion:
-        message: AnswerMessage = {"role": "assistant", "content": text, "refusal": None}
+        message: AssistantMessage = {"role": "assistant", "content": text, "refusal": None}
         return {
             "id": self._id,
             "object": "chat.completion",

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract.api.completions import ASKS_NOTHING, CompletionBody
+from fleet_contract.api.completions import NO_OP_VALUES, CompletionBody
 from fleet_contract.endpoints import main_path
 from fleet_contract.errors import WrongTask
 from fleet_contract.spec import Task
@@ -20,7 +20,7 @@ from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
-PARAMETERS = Parameters(CompletionBody, ASKS_NOTHING)
+PARAMETERS = Parameters(CompletionBody, NO_OP_VALUES)
 TAIL_TOKENS = 8
 """Last tokens of the prompt to decode with the first generated ones: enough context for spaces and
 incomplete characters."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet_contract.api.base import Body
-from fleet_contract.api.chat import ASKS_NOTHING, ChatBody
+from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.metrics import Metrics
 from fleet_web.logs import event
@@ -86,7 +86,7 @@ class Parameters:
         return sorted(body.keys() - self._known)
 
 
-CHAT = Parameters(ChatBody, ASKS_NOTHING)
+CHAT = Parameters(ChatBody, NO_OP_VALUES)
 
 
 def _is_neutral(name: str, value: Any) -> bool:

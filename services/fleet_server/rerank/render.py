@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fleet_contract.api.rerank import RankedDocument, RankedText, RerankAnswer
+from fleet_contract.api.rerank import RankedDocument, RankedText, RerankResponse
 from fleet_server.protocols import Float32
 from fleet_server.rerank.request import RerankRequest
 
@@ -31,7 +31,7 @@ def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, Any]]:
 
 def render(
     logits: Float32, asked: RerankRequest, model: str, tokens: int
-) -> RerankAnswer | list[RankedText]:
+) -> RerankResponse | list[RankedText]:
     """The response, in the format that belongs to the field of the documents.
 
     `documents`: `{"model", "object": "list", "usage", "results": [{"index", "relevance_score",

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract.api.responses import ASKS_NOTHING, ResponsesBody
+from fleet_contract.api.responses import NO_OP_VALUES, ResponsesBody
 from fleet_contract.errors import BadRequest
 from fleet_server.generation.parameters import Parameters
 from fleet_server.generation.render import Renderer
@@ -17,7 +17,7 @@ from fleet_server.responses.request import ResponsesRequest, parse
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
-PARAMETERS = Parameters(ResponsesBody, ASKS_NOTHING)
+PARAMETERS = Parameters(ResponsesBody, NO_OP_VALUES)
 
 
 def router(server: ServerState) -> APIRouter:

@@ -18,6 +18,13 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
+from fleet_contract.server_protocol import (
+    LOAD_FAILED_EVENT,
+    LOAD_FAILED_STATUS,
+    SETTING_IGNORED_EVENT,
+    ServerPhase,
+    StartStage,
+)
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.prepare import Prepared
 from fleet_prepare.stage import Stage
@@ -30,7 +37,7 @@ from fleet_server.startup.head_start import HeadStart
 from fleet_server.startup.load import Loaded, load
 from fleet_server.startup.runtime_config import runtime_config, without_effect
 from fleet_server.startup.weights import WeightsStage
-from fleet_server.state import Phase, ServerState
+from fleet_server.state import ServerState
 from fleet_web import serve
 from fleet_web.logs import event
 from fleet_weights.errors import WeightsError
@@ -38,7 +45,6 @@ from fleet_weights.store import Store
 
 logger = logging.getLogger(__name__)
 
-LOAD_FAILED_STATUS = 3
 WORKERS = 4
 
 
@@ -78,7 +84,7 @@ def _parts(
 ) -> tuple[ServerState, Launcher]:
     spec = contract.decode(environ)
     for name, reason in without_effect(spec, environ).items():
-        event(logger, "setting_ignored", level=logging.WARNING, setting=name, reason=reason)
+        event(logger, SETTING_IGNORED_EVENT, level=logging.WARNING, setting=name, reason=reason)
     state = ServerState(spec, WORKERS)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use the token: from here on no other code of the process can leak it.
@@ -90,7 +96,7 @@ def _status(state: ServerState, launcher: Launcher) -> int:
     """0, or the end of the process where the model could not be brought up."""
     if launcher.failure is not None:
         event(
-            logger, "load_failed", level=logging.ERROR,
+            logger, LOAD_FAILED_EVENT, level=logging.ERROR,
             model=state.spec.model, stage=launcher.failed_stage, message=launcher.failure,
         )  # fmt: skip
         # os._exit, since native threads of a partly loaded engine would block a normal exit.
@@ -132,22 +138,22 @@ class Launcher:
     async def bring_up(self) -> None:
         """Weights, model, warm-up, golden checks; a failure is reported and ends the server."""
         state, spec, stages = self._state, self._state.spec, self._state.stages
-        stages.record("start", process_age())
-        stages.begin("fetch")
+        stages.record(StartStage.START, process_age())
+        stages.begin(StartStage.FETCH)
         try:
             prepared = await self._weights.run(self._preparing)
-            stages.begin("load")
-            state.phase = Phase.LOADING
+            stages.begin(StartStage.LOAD)
+            state.phase = ServerPhase.LOADING
             loaded = await asyncio.to_thread(self._load, prepared)
-            stages.begin("warm")
-            state.phase = Phase.WARMING
+            stages.begin(StartStage.WARM)
+            state.phase = ServerPhase.WARMING
             await asyncio.to_thread(warmup.warm, spec, loaded.model)
             if spec.golden:
-                stages.begin("golden")
+                stages.begin(StartStage.GOLDEN)
                 await asyncio.to_thread(golden.check, spec, loaded.model)
         except CannotServe as error:
             # The weights may be fine: no engine here reads them, so it is the load that failed.
-            stages.begin("load")
+            stages.begin(StartStage.LOAD)
             self._fail(str(error))
         except (LoadError, WeightsError) as error:
             self._fail(str(error))
@@ -173,10 +179,10 @@ class Launcher:
     def _preparing(self, stage: Stage, transfer: Transfer) -> None:
         self._state.transfer = transfer
         if stage is Stage.CONVERTING:
-            self._state.stages.begin("convert")
-            self._state.phase = Phase.CONVERTING
+            self._state.stages.begin(StartStage.CONVERT)
+            self._state.phase = ServerPhase.CONVERTING
         else:
-            self._state.phase = Phase.FETCHING
+            self._state.phase = ServerPhase.FETCHING
 
     def _report(self, loaded: Loaded) -> None:
         seconds = self._state.stages.seconds()

@@ -14,7 +14,7 @@ from fleet_contract.api.embeddings import (
     NativeBody,
     NativeEmbedding,
 )
-from fleet_contract.api.rerank import RankedText, RerankAnswer, RerankBody
+from fleet_contract.api.rerank import RankedText, RerankBody, RerankResponse
 from fleet_contract.api.responses import AnyEvent, Response, ResponsesBody
 from fleet_contract.api.speech import (
     SpeechForm,
@@ -66,7 +66,7 @@ NATIVE = replace(
 )  # fmt: skip
 RERANK = Operation(
     "/v1/rerank", "post", "rerank", "Rank documents by relevance to a query.",
-    body=Content(JSON, RerankBody), responses=(Content(JSON, RerankAnswer | list[RankedText]),),
+    body=Content(JSON, RerankBody), responses=(Content(JSON, RerankResponse | list[RankedText]),),
     headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 TRANSCRIBE = Operation(

@@ -37,6 +37,6 @@ def test_fields_pod_and_nodes(api: Api, tenant: Tenant, add_node: Callable[..., 
     )
     assert done.returncode == 0, done.stderr
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    assert ["explain-large", "could run one more server now"] in lines
-    assert ["explain-small", "has 1 cpu free of the 40 cpu asked for"] in lines
+    assert ["explain-large", "can run another server now"] in lines
+    assert ["explain-small", "has 1 cpu free of the requested 40 cpu"] in lines
     assert "task" in done.stdout

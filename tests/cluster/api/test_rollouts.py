@@ -92,7 +92,7 @@ def test_a_bad_new_version_in_the_place_of_the_old_one_is_taken_back(
     assert said(found, "Ready")["status"] == "True"
     progressing = said(found, "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("False", "RolledBack")
-    assert "OutOfMemory: The server used more" in progressing["message"]
+    assert "OutOfMemory: The server exceeded" in progressing["message"]
     assert not any(map(of_new_version, tenant.items("v1", "Pod")))
     tenant.wait_list("v1", "Event", bool, fieldSelector="reason=RolledBack")
 

@@ -79,7 +79,7 @@ FARES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
     (
         "memory",
         lambda pod, ip: pod_states.crash_loop(pod, ip, exit_code=137, reason="OOMKilled"),
-        "OutOfMemory", "The server used more than its memory limit of 1Gi.", "WeightsReady",
+        "OutOfMemory", "The server exceeded its memory limit of 1Gi.", "WeightsReady",
     ),
     (
         "load",
@@ -111,7 +111,7 @@ FARES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
             pod, ip, exit_code=1, reason="Error", message="Traceback\nValueError: bad thing"
         ),
         "CrashLoopBackOff",
-        "The server ended with status 1, 3 restarts: ValueError: bad thing", "Scheduled",
+        "The server exited with status 1, 3 restarts: ValueError: bad thing", "Scheduled",
     ),
 ]  # fmt: skip
 
@@ -219,9 +219,7 @@ def test_what_no_image_holds_and_what_no_profile_is_are_conditions(
     found = wait(tenant, "cpp", reason("EngineUnavailable"))
     assert found["status"]["phase"] == "Failed"
     found = wait(tenant, "lost", reason("InvalidSpec"))
-    assert (
-        said(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: there are none"
-    )
+    assert said(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: none"
     assert tenant.items(APPS, "Deployment") == []
 
 
@@ -311,8 +309,8 @@ def test_of_two_claims_to_an_id_the_older_counts(
     found = wait(tenant, "b-younger", reason("DuplicateModel"))
     assert found["status"]["phase"] == "Conflict"
     assert said(found, "Ready")["message"] == (
-        "The older InferenceModel 'a-older' already serves 'a/b'; of this one nothing is served, "
-        "its aliases (short, own) included."
+        "The older InferenceModel 'a-older' already serves 'a/b'; this one is not served, nor are "
+        "its aliases (short, own)."
     )
     names = [item["metadata"]["name"] for item in tenant.items(APPS, "Deployment")]
     assert names == ["a-older"]

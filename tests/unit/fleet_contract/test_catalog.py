@@ -128,12 +128,12 @@ def test_an_unknown_name_gets_a_hint(known: dict[str, ModelSpec], name: str, wor
         ("models:\n- model: a\n  nonsense: 1", r"\(a\): nonsense: "),
         ("models:\n- model: a\n- model: a", r"models\[1\] \(a\): 'a' already names a"),
         ("models:\n- {model: a, aliases: [x]}\n- {model: b, aliases: [x]}", "'x' already names a"),
-        ("models:\n- model: a\n  task: chat\n  task: chat", "f.yaml:4:3: .* given twice"),
+        ("models:\n- model: a\n  task: chat\n  task: chat", "f.yaml:4:3: .* duplicate key"),
         ("models: [", "f.yaml:1:10: not valid YAML"),
         ("a: &a [1]\nb: *a", "aliases"),
         ("models: []\n---\nmodels: []", "must be a mapping"),
         ("models: !!python/object/apply:os.system [true]", "not valid YAML"),
-        ("1: 2", "not text"),
+        ("1: 2", "not a string"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_key(text: str, words: str) -> None:

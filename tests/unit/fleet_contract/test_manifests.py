@@ -47,19 +47,19 @@ def test_reads_several_documents_and_lists() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds no InferenceModel"),
+        ("", "contains no InferenceModel"),
         ("- 1", "must be an InferenceModel, not list"),
-        ("kind: Service", "kind: is 'Service'; only InferenceModel"),
+        ("kind: Service", "kind: is 'Service', must be InferenceModel"),
         ("apiVersion: v1\nkind: InferenceModel", "apiVersion: is 'v1', must be"),
         (HEAD, "metadata.name: is missing"),
         (f"{HEAD}metadata: {{name: Upper}}", "'Upper' must be lower-case"),
         (f"{HEAD}metadata: {{name: 1abc}}", "begin with a letter"),
         (f"{HEAD}metadata: {{name: {'a' * (NAME_LENGTH + 1)}}}", f"at most {NAME_LENGTH}"),
         (f"{HEAD}metadata: {{name: a}}", r"\(a\): spec: is missing"),
-        (f"{SHORT}---\n{SHORT}", "document 2 .*'one' is taken by f.yaml, document 1"),
+        (f"{SHORT}---\n{SHORT}", "document 2 .*'one' is already used by f.yaml, document 1"),
         ("kind: List", "items: must be a list"),
         ("a: [", "f.yaml:1:5: not valid YAML"),
-        (f"{SHORT}spec: {{}}\n", "'spec' is given twice"),
+        (f"{SHORT}spec: {{}}\n", "duplicate key 'spec'"),
     ],
 )
 def test_refusals_name_file_document_and_field(text: str, words: str) -> None:

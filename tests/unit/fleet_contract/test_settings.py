@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.settings import (
+    BY_NAME,
     RETIRED,
     SETTINGS,
     Setting,
@@ -132,3 +133,15 @@ def test_false(text: str) -> None:
 def test_neither(text: str) -> None:
     with pytest.raises(ValueError, match="neither"):
         parse_bool(text)
+
+
+@pytest.mark.parametrize("environ", [{}, {"PORT": ""}, {"PORT": "  "}])
+def test_a_setting_that_is_not_set_reads_as_its_default(environ: dict[str, str]) -> None:
+    assert BY_NAME["PORT"].read(environ) == 8000
+    assert BY_NAME["PORT"].read(environ, None) is None
+
+
+def test_a_setting_reads_as_its_parsed_value_or_names_its_variable() -> None:
+    assert BY_NAME["PORT"].read({"PORT": " 9000 "}, 1) == 9000
+    with pytest.raises(ValueError, match=r"^PORT='x': invalid literal"):
+        BY_NAME["PORT"].read({"PORT": "x"}, 1)

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from fleet_contract.endpoints import TASK_OF_PATH
+from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import Engine, ModelSpec, Task
 from fleet_prepare.choose import Choice
 from fleet_server.app import create_app
-from fleet_server.state import Phase, ServerState
+from fleet_server.state import ServerState
 
 Serve = Callable[..., AbstractContextManager[tuple[httpx.Client, ServerState]]]
 
@@ -47,7 +48,7 @@ def serve(listen: Any) -> Serve:
 
 def test_probes_follow_the_life_of_a_server(serve: Serve) -> None:
     with serve() as (client, server):
-        for phase in (Phase.STARTING, Phase.LOADING, Phase.WARMING):
+        for phase in (ServerPhase.STARTING, ServerPhase.LOADING, ServerPhase.WARMING):
             server.phase = phase
             for path in ("/readyz", "/health"):
                 answer = client.get(path)

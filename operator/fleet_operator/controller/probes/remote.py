@@ -79,8 +79,8 @@ class RemoteProber:
         async with self._slots:
             report = await fetch(self._http, address)
         known = self._cache.remotes.get(uid)
-        answered = known is not None and known.address == address and known.answers
-        if report.answers:
+        answered = known is not None and known.address == address and known.reachable
+        if report.reachable:
             self._missed.pop(uid, None)
         elif answered:
             self._missed[uid] = self._missed.get(uid, 0) + 1

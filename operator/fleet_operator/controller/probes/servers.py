@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 
 from fleet_contract.names import PATH_READY
+from fleet_contract.server_protocol import ServerPhase
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.probes.pod_events import PodEvents
 from fleet_operator.controller.work_queue import WorkQueue
@@ -79,7 +80,7 @@ def worth_asking(
         if not pod.model or not pod.ip or not pod.port or not pod.active or pod.started is None:
             continue
         known = reports.get(pod.uid)
-        settled = known is not None and known.phase == "ready"
+        settled = known is not None and known.phase == ServerPhase.READY
         if not pod.ready or (not settled and tries.get(pod.uid, 0) < TRIES):
             yield pod
 

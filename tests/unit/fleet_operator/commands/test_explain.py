@@ -36,23 +36,23 @@ def test_fields_with_their_origin_and_nodes_with_their_reason(
     assert any(line.startswith("task ") and line.endswith("catalog") for line in lines)
     assert "  spec:" in lines
     table = lines[lines.index("NODE  WHY") :]
-    assert table[1].split(maxsplit=1) == ["b", "could run one more server now"]
+    assert table[1].split(maxsplit=1) == ["b", "can run another server now"]
     assert table[2].split(maxsplit=1) == ["a", "lacks the label modelfleet.test/gpu=l4"]
 
 
 def test_what_cannot_be_run(sources: Sources, settings: OperatorSettings) -> None:
     found = explain(model(engine="llamacpp"), sources, settings, None)
-    assert "It cannot be run: no server image holds engine llamacpp" in render(found)
+    assert "It cannot be run: no server image contains engine llamacpp" in render(found)
 
 
 def test_a_remote_model(sources: Sources, settings: OperatorSettings) -> None:
     raw = model(engine="remote", remote={"address": "http://far"})
-    assert "there is no pod" in render(explain(raw, sources, settings, None))
+    assert "without a pod" in render(explain(raw, sources, settings, None))
 
 
 @pytest.mark.parametrize(
     ("nodes", "text"),
-    [(None, "The nodes are not known."), (Cluster([], {}), "There are no nodes.")],
+    [(None, "The nodes are unknown."), (Cluster([], {}), "There are no nodes.")],
 )
 def test_without_nodes(
     sources: Sources, settings: OperatorSettings, nodes: Cluster | None, text: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.decide.observed import Ref, Rival
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from fleet_router.kube.build_table import build
+from fleet_router.kube.objects import read_model
 
 KEY = ("ns", "m")
 
@@ -112,6 +115,48 @@ def test_a_claim_that_is_given_up(cache: ClusterCache) -> None:
     changed = at(model("a", "uid-a", model="x/a"), generation=3, resourceVersion="6")
     assert set(cache.put_model(changed)) == {("ns", "a"), ("ns", "b")}
     assert lost(cache, "b") == ()
+
+
+def test_a_model_that_is_not_served_keeps_no_alias_of_one_that_is(cache: ClusterCache) -> None:
+    cache.put_model(model("a", "uid-a", model="x/a"))
+    cache.put_model(model("b", "uid-b", model="x/b", aliases=["short"]))
+    cache.put_model(model("c", "uid-c", model="x/c", aliases=["short"]))
+    assert lost(cache, "c") == (Rival("b", "short"),)
+    changed = at(model("b", "uid-b", model="x/a", aliases=["short"]), generation=3,
+                 resourceVersion="6")  # fmt: skip
+    assert set(cache.put_model(changed)) == {("ns", name) for name in "abc"}
+    assert (rival(cache, "b"), lost(cache, "b")) == (Rival("a", "x/a"), (Rival("c", "short"),))
+    assert lost(cache, "c") == ()
+    assert set(cache.drop_model(cache.models["ns", "a"])) == {("ns", "b"), ("ns", "c")}
+    assert (rival(cache, "b"), lost(cache, "c")) == (None, (Rival("b", "short"),))
+
+
+def test_operator_and_router_agree_on_the_owner_of_every_name(cache: ClusterCache) -> None:
+    chance = random.Random(7)
+    for version in range(1, 300):
+        name, (own, *aliases) = chance.choice("abcde"), chance.sample("uvwxyz", 3)
+        known = cache.models.get(("ns", name))
+        if known is not None and chance.random() < 0.2:
+            cache.drop_model(known)
+            continue
+        created = f"2026-01-01T10:00:0{chance.randrange(3)}Z"
+        changed = {"resourceVersion": str(version), "generation": version}
+        if known is None:
+            changed["creationTimestamp"] = created
+            changed["uid"] = f"uid-{name}-{version}"
+        raw = known or model(name)
+        cache.put_model(at({**raw, "spec": {"model": own, "aliases": aliases}}, **changed))
+        routes = build((read_model(raw, {}, {}) for raw in cache.models.values()), (), {})
+        for identifier, route in routes.by_id.items():
+            assert route.origin is not None
+            owner = route.origin.name
+            for claimant, raw in cache.models.items():
+                if identifier not in (raw["spec"]["model"], *raw["spec"]["aliases"]):
+                    continue
+                known_rivals = (rival(cache, claimant[1]), *lost(cache, claimant[1]))
+                expected = None if claimant[1] == owner else Rival(owner, identifier)
+                found = [one for one in known_rivals if one and one.identifier == identifier]
+                assert found == ([expected] if expected else []), (identifier, cache.models)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ TOLERATED = [{"key": GPU, "operator": "Exists"}]
         (pod(tolerations=TOLERATED, nodeSelector={"gpu": "h100"}), "lacks the label gpu=h100"),
         (pod({GPU: "1"}, tolerations=TOLERATED, nodeSelector={"gpu": "l4"}), None),
         (pod({GPU: "2"}, tolerations=TOLERATED),
-         "has 1 nvidia.com/gpu free of the 2 nvidia.com/gpu asked for"),
+         "has 1 nvidia.com/gpu free of the requested 2 nvidia.com/gpu"),
         (pod({"memory": "64Gi"}, tolerations=TOLERATED),
-         "has 32.0 GiB memory free of the 64.0 GiB memory asked for"),
+         "has 32.0 GiB memory free of the requested 64.0 GiB memory"),
         (pod(tolerations=TOLERATED, affinity=affinity(
             {"key": "gpu", "operator": "In", "values": ["l4", "a10"]},
             {"key": "count", "operator": "Gt", "values": ["3"]})), None),
@@ -67,10 +67,10 @@ def test_one_node(spec: dict[str, Any], why: str | None) -> None:
 def test_what_is_used_is_not_free() -> None:
     used = {GPU: 1000, "pods": 1000}
     assert why_not(pod({GPU: "1"}, tolerations=TOLERATED), L4, used) == (
-        "has 0 nvidia.com/gpu free of the 1 nvidia.com/gpu asked for"
+        "has 0 nvidia.com/gpu free of the requested 1 nvidia.com/gpu"
     )
     assert why_not(pod(tolerations=TOLERATED), L4, {"pods": 10_000}) == (
-        "has 0 pods free of the 1 pods asked for"
+        "has 0 pods free of the requested 1 pods"
     )
 
 
@@ -97,5 +97,5 @@ def test_init_containers_and_sidecars_count_as_the_scheduler_counts() -> None:
     big = node(cpu="4250m", **{GPU: "1"})
     assert why_not(spec, big, {}) is None
     assert why_not(spec, node(cpu="4", **{GPU: "1"}), {}) == (
-        "has 4 cpu free of the 4250m cpu asked for"
+        "has 4 cpu free of the requested 4250m cpu"
     )

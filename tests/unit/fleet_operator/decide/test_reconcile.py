@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.unit.fleet_operator.conftest import NOW, model, pod
 
+from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.decide.plan import Plan
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.server_report import ServerReport
@@ -33,9 +33,9 @@ def settled(
 ) -> Observed:
     """A model whose children exist; `fares` are the fields of its current pods."""
     bare = observe(raw, **fields)
-    plan = reconcile(bare)
+    decision = reconcile(bare)
     children = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
-                for child in plan.objects}  # fmt: skip
+                for child in decision.objects}  # fmt: skip
     pods = [pod(f"m-{i}", **{"template": version(bare), **fare}) for i, fare in enumerate(fares)]
     return observe(raw, pods, children=children, **fields)
 
@@ -45,31 +45,35 @@ def with_uid(child: dict[str, Any]) -> dict[str, Any]:
     return {**child, "metadata": meta}
 
 
-def again(observed: Observed, plan: Plan, now: float = NOW + 60) -> Observed:
+def again(observed: Observed, decision: Decision, now: float = NOW + 60) -> Observed:
     """The next look, after the status was written."""
-    return replace(observed, model={**observed.model, "status": plan.status}, now=now)
+    return replace(observed, model={**observed.model, "status": decision.status}, now=now)
 
 
-def said(plan: Plan, kind: str) -> tuple[str, str, str]:
-    (found,) = [one for one in plan.status["conditions"] if one["type"] == kind]
+def said(decision: Decision, kind: str) -> tuple[str, str, str]:
+    (found,) = [one for one in decision.status["conditions"] if one["type"] == kind]
     return found["status"], found["reason"], found["message"]
 
 
 def test_the_first_look_whole(observe: Observe) -> None:
-    plan = reconcile(observe(model(task="embedding", replicas=2)))
-    assert [child["kind"] for child in plan.objects] == [
+    decision = reconcile(observe(model(task="embedding", replicas=2)))
+    assert [child["kind"] for child in decision.objects] == [
         "Deployment", "Service", "PodDisruptionBudget",
     ]  # fmt: skip
-    assert plan.objects[0]["spec"]["replicas"] == 2
-    assert (plan.delete, plan.requeue_after, plan.wants_stable_template) == ((), None, None)
-    assert plan.events == ()
+    assert decision.objects[0]["spec"]["replicas"] == 2
+    assert (decision.delete, decision.requeue_after, decision.wants_stable_template) == (
+        (),
+        None,
+        None,
+    )
+    assert decision.events == ()
 
     def condition(kind: str, status: str, reason: str, message: str) -> dict[str, Any]:
         return {"type": kind, "status": status, "reason": reason, "message": message,
                 "lastTransitionTime": TIME, "observedGeneration": 2}  # fmt: skip
 
     creating = ("CreatingPods", "The pods are being created.")
-    assert plan.status == {
+    assert decision.status == {
         "observedGeneration": 2,
         "phase": "Pending",
         "reason": "CreatingPods",
@@ -86,8 +90,9 @@ def test_the_first_look_whole(observe: Observe) -> None:
             condition("Progressing", "True", *creating),
             condition("Scheduled", "Unknown", "CreatingPods", "There are no pods."),
             condition("WeightsReady", "Unknown", "CreatingPods",
-                      "No server has come to its weights yet."),
-            condition("Loaded", "Unknown", "CreatingPods", "No server has come to loading yet."),
+                      "No server has started to fetch its weights yet."),
+            condition("Loaded", "Unknown", "CreatingPods",
+                      "No server has started to load the model yet."),
         ],
         "resolved": {"model": "org/m", "task": "embedding", "replicas": 2},
     }  # fmt: skip
@@ -97,8 +102,8 @@ def test_ready_whole_and_then_nothing_changes(observe: Observe) -> None:
     stages = {"start": 0.5, "fetch": 1.0, "load": 2.0, "warm": 0.25}
     reports = {"uid-m-0": ServerReport("ready", "openvino", "cpu", None, stages)}
     observed = settled(observe, model(), {"ready": True}, reports=reports)
-    plan = reconcile(observed)
-    status = plan.status
+    decision = reconcile(observed)
+    status = decision.status
     assert (status["phase"], status["reason"], status["ready"]) == ("Ready", "Ready", "1/1")
     assert (status["engine"], status["acceleration"]) == ("openvino", "cpu")
     assert status["coldStart"] == {
@@ -106,16 +111,16 @@ def test_ready_whole_and_then_nothing_changes(observe: Observe) -> None:
         "loadSeconds": 2.0, "warmSeconds": 0.25, "totalSeconds": 10.0, "at": "2026-01-01T11:59:10Z",
     }  # fmt: skip
     assert status["rollout"] == {"stableHash": version(observed)}
-    assert said(plan, "Ready") == ("True", "Ready", "1 of 1 servers are ready.")
-    assert said(plan, "Progressing") == ("False", "Complete", "1 of 1 servers are ready.")
-    assert said(plan, "Scheduled") == ("True", "Scheduled", "On node-a.")
-    assert said(plan, "WeightsReady")[0] == said(plan, "Loaded")[0] == "True"
-    assert plan.events == (Event("Normal", "Ready", "1 of 1 servers are ready."),)
+    assert said(decision, "Ready") == ("True", "Ready", "1 of 1 servers are ready.")
+    assert said(decision, "Progressing") == ("False", "Complete", "1 of 1 servers are ready.")
+    assert said(decision, "Scheduled") == ("True", "Scheduled", "On node-a.")
+    assert said(decision, "WeightsReady")[0] == said(decision, "Loaded")[0] == "True"
+    assert decision.events == (Event("Normal", "Ready", "1 of 1 servers are ready."),)
 
-    later = reconcile(again(observed, plan))
-    assert later.status == plan.status
+    later = reconcile(again(observed, decision))
+    assert later.status == decision.status
     assert later.events == ()
-    assert later.objects == plan.objects
+    assert later.objects == decision.objects
 
 
 FARES: list[tuple[dict[str, Any], str, str, str]] = [
@@ -131,22 +136,22 @@ FARES: list[tuple[dict[str, Any], str, str, str]] = [
 def test_one_server_alone(
     observe: Observe, fare: dict[str, Any], phase: str, reason: str, progressing: str
 ) -> None:
-    plan = reconcile(settled(observe, model(), fare))
-    assert (plan.status["phase"], plan.status["reason"]) == (phase, reason)
-    assert said(plan, "Ready")[:2] == ("False", reason)
-    assert said(plan, "Progressing")[:2] == (progressing, reason)
+    decision = reconcile(settled(observe, model(), fare))
+    assert (decision.status["phase"], decision.status["reason"]) == (phase, reason)
+    assert said(decision, "Ready")[:2] == ("False", reason)
+    assert said(decision, "Progressing")[:2] == (progressing, reason)
 
 
 @pytest.mark.parametrize(("fare", "phase", "reason", "progressing"), FARES)
 def test_the_second_of_two(
     observe: Observe, fare: dict[str, Any], phase: str, reason: str, progressing: str
 ) -> None:
-    plan = reconcile(settled(observe, model(replicas=2), {"ready": True}, fare))
+    decision = reconcile(settled(observe, model(replicas=2), {"ready": True}, fare))
     troubled = phase in ("Failed", "Pending")
-    assert plan.status["phase"] == ("Degraded" if troubled else "Progressing")
-    assert (plan.status["reason"], plan.status["ready"]) == (reason, "1/2")
-    assert said(plan, "Ready") == ("True", "Serving", "1 of 2 servers are ready.")
-    assert said(plan, "Progressing")[:2] == (progressing, reason)
+    assert decision.status["phase"] == ("Degraded" if troubled else "Progressing")
+    assert (decision.status["reason"], decision.status["ready"]) == (reason, "1/2")
+    assert said(decision, "Ready") == ("True", "Serving", "1 of 2 servers are ready.")
+    assert said(decision, "Progressing")[:2] == (progressing, reason)
 
 
 def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
@@ -161,24 +166,24 @@ def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
 
 
 def test_stopped(observe: Observe) -> None:
-    plan = reconcile(settled(observe, model(replicas=0)))
-    assert (plan.status["phase"], plan.status["ready"]) == ("Stopped", "0/0")
-    assert plan.objects[0]["spec"]["replicas"] == 0
-    assert said(plan, "Ready")[:2] == ("False", "Stopped")
-    assert said(plan, "Progressing")[:2] == ("False", "Complete")
+    decision = reconcile(settled(observe, model(replicas=0)))
+    assert (decision.status["phase"], decision.status["ready"]) == ("Stopped", "0/0")
+    assert decision.objects[0]["spec"]["replicas"] == 0
+    assert said(decision, "Ready")[:2] == ("False", "Stopped")
+    assert said(decision, "Progressing")[:2] == ("False", "Complete")
 
 
 def test_scaling_is_told(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
     grown = replace(observed, model=model(replicas=3))
     grown = replace(grown, resolution=observe(model(replicas=3)).resolution)
-    plan = reconcile(again(grown, reconcile(observed)))
-    assert plan.events == (Event("Normal", "Scaled", "From 1 to 3 servers: Fixed."),)
-    assert [child["kind"] for child in plan.objects][-1] == "PodDisruptionBudget"
-    assert plan.status["reason"] == "Scaling"
+    decision = reconcile(again(grown, reconcile(observed)))
+    assert decision.events == (Event("Normal", "Scaled", "From 1 to 3 servers: Fixed."),)
+    assert [child["kind"] for child in decision.objects][-1] == "PodDisruptionBudget"
+    assert decision.status["reason"] == "Scaling"
     ref = Ref("PodDisruptionBudget", "m")
-    children = {**observed.children, ref: with_uid(plan.objects[-1])}
-    back = reconcile(again(replace(observed, children=children), plan))
+    children = {**observed.children, ref: with_uid(decision.objects[-1])}
+    back = reconcile(again(replace(observed, children=children), decision))
     assert back.delete == (Ref("PodDisruptionBudget", "m"),)
 
 
@@ -186,30 +191,32 @@ def test_a_younger_twin_gives_up_its_servers_but_not_its_cache(observe: Observe)
     observed = settled(observe, model(), {"ready": True})
     claim = Ref("PersistentVolumeClaim", "m-cache")
     children = {**observed.children, claim: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    plan = reconcile(replace(observed, children=children, rival=Rival("older", "org/m")))
-    assert (plan.status["phase"], plan.status["reason"]) == ("Conflict", "DuplicateModel")
-    assert plan.objects == ()
-    assert plan.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+    decision = reconcile(replace(observed, children=children, rival=Rival("older", "org/m")))
+    assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
+    assert decision.objects == ()
+    assert decision.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
     message = "The older InferenceModel 'older' already serves 'org/m'."
-    assert plan.events == (Event("Warning", "DuplicateModel", message),)
+    assert decision.events == (Event("Warning", "DuplicateModel", message),)
 
 
 def test_the_aliases_of_a_younger_twin_are_named(observe: Observe) -> None:
     observed = observe(model(aliases=["a", "b"]), rival=Rival("older", "org/m"))
     assert said(reconcile(observed), "Ready")[2].endswith(
-        "; of this one nothing is served, its aliases (a, b) included."
+        "; this one is not served, nor are its aliases (a, b)."
     )
 
 
 def test_who_loses_an_alias_is_served_without_it(observe: Observe) -> None:
     observed = settled(observe, model(aliases=["a", "b"]), {"ready": True})
-    plan = reconcile(replace(observed, lost=(Rival("other", "b"),)))
-    assert (plan.status["phase"], plan.status["reason"]) == ("Degraded", "DuplicateAlias")
-    assert plan.delete == ()
-    assert said(plan, "Ready")[0] == "True"
-    message = "'b' belongs to the InferenceModel 'other'. This one is served without."
-    assert said(plan, "AliasesServed") == ("False", "DuplicateAlias", message)
-    assert plan.events == (Event("Warning", "DuplicateAlias", message),)
+    decision = reconcile(replace(observed, lost=(Rival("other", "b"),)))
+    assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "DuplicateAlias")
+    assert decision.delete == ()
+    assert said(decision, "Ready")[0] == "True"
+    message = (
+        "'b' belongs to the InferenceModel 'other'. This model is served without these aliases."
+    )
+    assert said(decision, "AliasesServed") == ("False", "DuplicateAlias", message)
+    assert decision.events == (Event("Warning", "DuplicateAlias", message),)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +230,10 @@ def test_other_problems_leave_the_servers_alone(
     observe: Observe, fields: dict[str, Any], reason: str
 ) -> None:
     observed = replace(settled(observe, model(), {"ready": True}), **fields)
-    plan = reconcile(observed)
-    assert (plan.status["reason"], plan.objects, plan.delete) == (reason, (), ())
-    assert said(plan, "Ready")[0] == "True"
-    assert plan.status["ready"] == "1/1"
+    decision = reconcile(observed)
+    assert (decision.status["reason"], decision.objects, decision.delete) == (reason, (), ())
+    assert said(decision, "Ready")[0] == "True"
+    assert decision.status["ready"] == "1/1"
 
 
 def test_names_it_does_not_need_may_be_taken(observe: Observe) -> None:
@@ -248,13 +255,13 @@ def test_a_remote_model_has_no_children(observe: Observe) -> None:
 def test_a_remote_model_is_as_its_address_answers(observe: Observe) -> None:
     remote = {"engine": "remote", "remote": {"address": "http://far"}}
     observed = observe(model(**remote), remote=RemoteReport("http://far", True, "It answers."))
-    plan = reconcile(observed)
-    assert (plan.status["phase"], plan.status["reason"]) == ("Ready", "Remote")
-    assert said(plan, "Ready") == ("True", "Remote", "It answers.")
-    restarted = reconcile(again(replace(observed, remote=None), plan))
-    assert restarted.status == plan.status
+    decision = reconcile(observed)
+    assert (decision.status["phase"], decision.status["reason"]) == ("Ready", "Remote")
+    assert said(decision, "Ready") == ("True", "Remote", "It answers.")
+    restarted = reconcile(again(replace(observed, remote=None), decision))
+    assert restarted.status == decision.status
     away = RemoteReport("http://far", False, "No.")
-    gone = reconcile(again(replace(observed, remote=away), plan))
+    gone = reconcile(again(replace(observed, remote=away), decision))
     assert (gone.status["phase"], said(gone, "Ready")) == (
         "Failed", ("False", "RemoteUnreachable", "No."),
     )  # fmt: skip
@@ -271,9 +278,9 @@ def test_the_deployment_may_say_what_no_pod_can(observe: Observe) -> None:
     ):
         deployment = {**observed.children[ref], "status": {"conditions": [
             {"type": kind, "status": status, "message": "why"}]}}  # fmt: skip
-        plan = reconcile(replace(observed, children={**observed.children, ref: deployment}))
-        assert (plan.status["phase"], plan.status["reason"]) == ("Failed", reason)
-        assert said(plan, "Ready")[2] == "why"
+        decision = reconcile(replace(observed, children={**observed.children, ref: deployment}))
+        assert (decision.status["phase"], decision.status["reason"]) == ("Failed", reason)
+        assert said(decision, "Ready")[2] == "why"
 
 
 def test_progress_is_that_of_the_slowest(observe: Observe) -> None:
@@ -284,11 +291,11 @@ def test_progress_is_that_of_the_slowest(observe: Observe) -> None:
         for i, done in enumerate((500, 100))
     }
     observed = replace(settled(observe, model(replicas=2), {}, {}), reports=reports)
-    plan = reconcile(observed)
-    assert plan.status["weights"] == {"doneBytes": 100}
-    assert said(plan, "WeightsReady")[:2] == ("False", "FetchingWeights")
+    decision = reconcile(observed)
+    assert decision.status["weights"] == {"doneBytes": 100}
+    assert said(decision, "WeightsReady")[:2] == ("False", "FetchingWeights")
     done = replace(observed, reports=dict.fromkeys(reports, ServerReport("loading")))
-    assert "weights" not in reconcile(again(done, plan)).status
+    assert "weights" not in reconcile(again(done, decision)).status
 
 
 def test_a_restarted_container_says_nothing_of_cold_starts(observe: Observe) -> None:
@@ -300,18 +307,18 @@ def test_a_restarted_container_says_nothing_of_cold_starts(observe: Observe) -> 
 def test_the_cold_start_outlives_its_pod(observe: Observe) -> None:
     reports = {"uid-m-0": ServerReport("ready")}
     observed = settled(observe, model(), {"ready": True}, reports=reports)
-    plan = reconcile(observed)
-    gone = replace(again(observed, plan), pods=(), reports={})
-    assert reconcile(gone).status["coldStart"] == plan.status["coldStart"]
+    decision = reconcile(observed)
+    gone = replace(again(observed, decision), pods=(), reports={})
+    assert reconcile(gone).status["coldStart"] == decision.status["coldStart"]
 
 
 def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
-    plan = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
-    assert plan.requeue_after == 3600
-    assert plan.status["scaling"] == {
+    decision = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
+    assert decision.requeue_after == 3600
+    assert decision.status["scaling"] == {
         "desiredReplicas": 1, "reason": "Load", "lastActiveTime": render(NOW - 3600),
     }  # fmt: skip
 
@@ -321,7 +328,7 @@ def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
     [
         ({"nvidia.com/gpu": "1"}, "cuda:0", ("True", "OnAccelerator", "On cuda:0.")),
         ({"nvidia.com/gpu": "1"}, "cpu",
-         ("False", "CpuFallback", "The servers have nvidia.com/gpu and run on the CPU.")),
+         ("False", "CpuFallback", "The servers requested nvidia.com/gpu but run on the CPU.")),
         ({"nvidia.com/gpu": "1"}, "", None),
         ({"cpu": "1"}, "cpu", None),
     ],
@@ -332,14 +339,14 @@ def test_an_accelerator_that_is_not_used_is_told(
     reports = {"uid-m-0": ServerReport("ready", "torch", device)}
     fare = {"ready": True, "requests": requests}
     observed = settled(observe, model(), fare, reports=reports)
-    plan = reconcile(observed)
-    found = [one for one in plan.status["conditions"] if one["type"] == "Accelerated"]
+    decision = reconcile(observed)
+    found = [one for one in decision.status["conditions"] if one["type"] == "Accelerated"]
     assert [(one["status"], one["reason"], one["message"]) for one in found] == (
         [accelerated] if accelerated else []
     )
-    told = [event.reason for event in plan.events]
+    told = [event.reason for event in decision.events]
     assert ("CpuFallback" in told) is (device == "cpu" and "cpu" not in requests)
-    assert reconcile(again(observed, plan)).events == ()
+    assert reconcile(again(observed, decision)).events == ()
 
 
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
@@ -356,5 +363,5 @@ def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
 
 
 def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
-    plan = reconcile(observe(model(files=[{"path": "/x", "content": "y"}])))
-    assert plan.status["resolved"] == {"model": "org/m", "replicas": 1}
+    decision = reconcile(observe(model(files=[{"path": "/x", "content": "y"}])))
+    assert decision.status["resolved"] == {"model": "org/m", "replicas": 1}

@@ -12,7 +12,7 @@ from fleet_contract.status import Rollout
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster
-from fleet_operator.resources.children import Strategy, deployment
+from fleet_operator.resources.children import RolloutStrategy, deployment
 
 Observe = Callable[..., Observed]
 CRASHED = {"ended": {"exitCode": 137, "reason": "OOMKilled"}}
@@ -37,7 +37,7 @@ def step(observe: Observe) -> Callable[..., Step]:
     def take(
         *pods: tuple[str, dict[str, Any]],
         applied: str | None = "new",
-        strategy: Strategy = HAND_OVER,
+        strategy: RolloutStrategy = HAND_OVER,
         rollout: Rollout | None = BEFORE,
         cluster: Cluster = FULL,
         stable: str | None = None,
@@ -75,7 +75,7 @@ def test_the_first_version(step: Callable[..., Step]) -> None:
     [(ROOMY, SURGE, "FreeCapacity"), (FULL, HAND_OVER, "NoFreeCapacity")],
 )
 def test_a_new_version_is_chosen_for_once(
-    step: Callable[..., Step], cluster: Cluster, strategy: Strategy, reason: str
+    step: Callable[..., Step], cluster: Cluster, strategy: RolloutStrategy, reason: str
 ) -> None:
     found = step(("old", {"ready": True}), applied="old", cluster=cluster)
     assert found.choice is not None

@@ -23,7 +23,7 @@ LABELS = {"modelfleet.dev/inferencemodel": "m", "app.kubernetes.io/managed-by": 
 
 def test_deployment(settings: OperatorSettings) -> None:
     template = {"metadata": {"labels": {"modelfleet.dev/template": "abc"}}, "spec": {}}
-    made = children.deployment(model(), template, 2, children.Strategy(0, 1), settings)
+    made = children.deployment(model(), template, 2, children.RolloutStrategy(0, 1), settings)
     digest = made["metadata"]["annotations"].pop("modelfleet.dev/applied")
     assert len(digest) == 12
     assert made == {

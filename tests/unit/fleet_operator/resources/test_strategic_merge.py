@@ -63,9 +63,12 @@ def test_the_base_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
-        ({"containers": [{"image": "y"}]}, "podTemplate.spec.containers: an item needs 'name'"),
-        ({"$retainKeys": ["x"]}, r"podTemplate.spec: \$retainKeys is not known"),
-        ({"$patch": "explode"}, r"podTemplate.spec: \$patch: 'explode' is not known"),
+        (
+            {"containers": [{"image": "y"}]},
+            "podTemplate.spec.containers: an item lacks its merge key 'name'",
+        ),
+        ({"$retainKeys": ["x"]}, r"podTemplate.spec: unknown directive \$retainKeys"),
+        ({"$patch": "explode"}, r"podTemplate.spec: \$patch: unknown directive 'explode'"),
     ],
 )
 def test_what_cannot_be_merged(patch: dict[str, Any], message: str) -> None:

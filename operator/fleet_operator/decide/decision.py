@@ -1,4 +1,4 @@
-"""What one reconcile decided: acted upon by `execute`, compared whole by tests."""
+"""The result of a reconcile: children, status, events and when to reconcile again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fleet_operator.decide.observed import Ref
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """`objects` are all children that should exist, those that are as they should be included.
+class Decision:
+    """`objects` are all children that should exist, unchanged ones included.
 
-    `delete` are those that should not. `requeue_after` asks for another look, in seconds.
-    `wants_stable_template` asks for the pod template of the version that last served, by digest.
-    `passing`: the status tells only of what is under way, and may be written a little later.
+    `delete` are existing children that should not. `requeue_after` is in seconds.
+    `wants_stable_template` is the digest of a pod template needed for the next decision.
+    `passing`: the status only reports progress and may be written a little later.
     """
 
     status: dict[str, Any]

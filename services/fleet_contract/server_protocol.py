@@ -1,0 +1,43 @@
+"""What a model server reports to other processes: phases, stages, exit status, events, metrics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+LOAD_FAILED_STATUS = 3
+"""Exit status of a server that could not load its model."""
+LOAD_FAILED_EVENT = "load_failed"
+"""Last event such a server logs: `message` holds the reason, `stage` the StartStage that failed."""
+
+SETTING_IGNORED_EVENT = "setting_ignored"
+"""Event for each variable without an effect: `setting` holds its name, `reason` why."""
+
+
+class ServerPhase(StrEnum):
+    """State of a server: `status` at /readyz and /health, `state` at /v1/models."""
+
+    STARTING = "starting"
+    FETCHING = "fetching"
+    CONVERTING = "converting"
+    LOADING = "loading"
+    WARMING = "warming"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class StartStage(StrEnum):
+    """Timed steps of a start: keys of `stages` at /readyz, label `stage` of a metric."""
+
+    START = "start"
+    FETCH = "fetch"
+    CONVERT = "convert"
+    LOAD = "load"
+    WARM = "warm"
+    GOLDEN = "golden"
+
+
+ROUTER_IN_FLIGHT = "modelfleet_router_in_flight"
+"""Gauge of a router, by `model`: running and waiting requests. The operator scales by it."""
+ROUTER_REQUESTS = "modelfleet_router_requests"
+"""Counter of a router, by `model`; exposed with the suffix `_total`."""
