@@ -13,7 +13,6 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def operator() -> None:
     """Keep the servers of all InferenceModels; settings are environment variables."""
-    from fleet_operator.kubernetes.access import AccessError
     from fleet_operator.run import start
     from fleet_web import logs
 
@@ -22,7 +21,7 @@ def operator() -> None:
             "operator", os.environ.get("LOG_LEVEL", "info"), os.environ.get("LOG_FORMAT", "json")
         )
         start(os.environ)
-    except (ValueError, OSError, AccessError) as error:
+    except (ValueError, OSError) as error:
         print(f"modelfleet operator: {error}", file=sys.stderr)
         sys.exit(2)
 

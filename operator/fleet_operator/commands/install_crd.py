@@ -7,6 +7,7 @@ an installed definition again.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from typing import Annotated, Any
@@ -14,11 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from fleet_contract.crd import definition
-from fleet_operator.controller import watches
-from fleet_operator.kinds import Kind
-from fleet_operator.kubernetes import access
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
-from fleet_operator.metrics import Metrics
+from fleet_kube.client import KubeClient
+from fleet_kube.connection import connect
+from fleet_kube.errors import ApiUnreachable, ConfigError, KubeError
+from fleet_kube.kind import Kind
 
 DEFINITION = Kind(
     "apiextensions.k8s.io/v1",
@@ -41,23 +41,23 @@ def install_crd(
     """Apply the definition of InferenceModel to the cluster at hand, and wait until it serves."""
     try:
         print(asyncio.run(install(patience)))
-    except (access.AccessError, ApiError, ApiUnreachable, OSError) as error:
+    except (ConfigError, KubeError, OSError) as error:
         print(f"modelfleet install-crd: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 async def install(patience: float) -> str:
-    """Apply and wait; what was done. Raises AccessError, ApiError, ApiUnreachable.
+    """Apply and wait; what was done. Raises ConfigError, ApiError, ApiUnreachable.
 
     An API server that does not answer is tried again until `patience` seconds are over.
     """
-    api = Api(access.Access(access.connection(watches.kopf_settings())), Metrics())
+    api = KubeClient(await connect(os.environ), MANAGER)
     manifest = definition()
     name, end = manifest["metadata"]["name"], time.monotonic() + patience
     try:
         while True:
             try:
-                found = await api.apply(DEFINITION, manifest, True, MANAGER)
+                found = await api.apply(DEFINITION, manifest, force=True)
                 while not established(found):
                     await _wait(end, f"{name} is not established: {_said(found)}")
                     found = await api.get(DEFINITION, None, name) or {}

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.work_queue import WorkQueue
@@ -15,7 +17,6 @@ from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.plan import Plan
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.kinds import REPLICA_SET
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_web.logs import event as log
@@ -29,7 +30,9 @@ PASSING_SECONDS = 0.5
 class Controller:
     """Runs until cancelled."""
 
-    def __init__(self, cache: ClusterCache, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
+    def __init__(
+        self, cache: ClusterCache, queue: WorkQueue, api: KubeClient, metrics: Metrics
+    ) -> None:
         self._cache = cache
         self._queue = queue
         self._api = api
@@ -50,7 +53,7 @@ class Controller:
             result = "error"
             try:
                 result = await self.reconcile_one(key)
-            except (ApiError, ApiUnreachable) as error:
+            except KubeError as error:
                 log(logger, "reconcile_failed", level=logging.WARNING, model="/".join(key),
                     error=str(error))  # fmt: skip
             except Exception:

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet_contract.names import API_VERSION, KIND
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.diff import differs
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.plan import Plan
 from fleet_operator.kinds import BY_NAME, EVENT, MODEL
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
 from fleet_operator.resources.pod import digest
 from fleet_web.logs import event as log
@@ -33,7 +34,7 @@ what was asked for, because the API server writes it another way, is not applied
 class Executor:
     """Acts on plans; keeps what it applied last, and tells the cache, which goes on from there."""
 
-    def __init__(self, api: Api, cache: ClusterCache) -> None:
+    def __init__(self, api: KubeClient, cache: ClusterCache) -> None:
         self._api = api
         self._cache = cache
         self._applied: dict[Key, Applied] = defaultdict(dict)
@@ -86,7 +87,7 @@ class Executor:
         for told in plan.events:
             try:
                 await self._api.create(EVENT, manifest(observed, told))
-            except (ApiError, ApiUnreachable) as error:
+            except KubeError as error:
                 log(logger, "event_refused", level=logging.WARNING, error=str(error))
 
     def forget(self, key: Key) -> None:

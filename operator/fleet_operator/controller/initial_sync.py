@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
+from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ class InitialSync:
         self,
         cache: ClusterCache,
         queue: WorkQueue,
-        api: Api,
+        api: KubeClient,
         namespaces: tuple[str, ...],
         nodes: bool,
     ) -> None:
@@ -54,7 +56,7 @@ class InitialSync:
                             objects=len(marks))  # fmt: skip
                     self._queue.open()
                 before = missing
-            except (ApiError, ApiUnreachable) as error:
+            except KubeError as error:
                 log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
                 await asyncio.sleep(1)
         log(logger, "synced", models=len(self._cache.models), pods=len(self._cache.pods))

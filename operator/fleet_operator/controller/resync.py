@@ -13,10 +13,12 @@ import logging
 import time
 
 from fleet_contract.names import LABEL_MODEL
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
+from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, POD, Kind
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CHILDREN, MODEL, POD
 from fleet_operator.metrics import Metrics
 from fleet_web.logs import event as log
 
@@ -33,7 +35,7 @@ class Resync:
         self,
         cache: ClusterCache,
         queue: WorkQueue,
-        api: Api,
+        api: KubeClient,
         metrics: Metrics,
         namespaces: tuple[str, ...],
     ) -> None:
@@ -60,7 +62,7 @@ class Resync:
             for kind in (MODEL, *CHILDREN, POD):
                 await self._compare(kind)
             self.reachable = True
-        except (ApiUnreachable, ApiError) as error:
+        except KubeError as error:
             self.reachable = False
             log(logger, "resync_failed", level=logging.WARNING, error=str(error))
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CONFIG_MAP
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.resources import profiles
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -30,7 +31,7 @@ INTERVAL_SECONDS = 10.0
 class SourceReader:
     """Remembers the versions it has read."""
 
-    def __init__(self, api: Api, settings: OperatorSettings) -> None:
+    def __init__(self, api: KubeClient, settings: OperatorSettings) -> None:
         self._api = api
         self._settings = settings
         self._catalog: tuple[float, Mapping[str, ModelSpec]] = (-1.0, {})
@@ -68,7 +69,7 @@ async def follow(
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             fresh = await reader.read(resolver.sources)
-        except (ApiError, ApiUnreachable) as error:
+        except KubeError as error:
             log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
             continue
         if resolver.use(fresh):

@@ -7,15 +7,16 @@ models takes longer than all else. `first_sight` opens the queue instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import kopf
 
+from fleet_kube.connection import Connection
+from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
-from fleet_operator.kubernetes import access
+from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_operator.metrics import Metrics
 from fleet_operator.settings import OperatorSettings
 
@@ -44,10 +45,11 @@ def registry(
     metrics: Metrics,
     settings: OperatorSettings,
     sees_nodes: bool,
+    connection: Connection,
 ) -> kopf.OperatorRegistry:
     """Handlers for everything that is watched."""
     made = kopf.OperatorRegistry()
-    kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(access.connection)
+    kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(login(connection))
     watch = _Watch(made, queue, metrics)
     watch.kind(MODEL, cache.put_model, cache.drop_model)
     for kind in CHILDREN:
@@ -56,6 +58,32 @@ def registry(
     if sees_nodes:
         watch.kind(NODE, _silent(cache.put_node), _silent(cache.drop_node))
     return made
+
+
+def login(connection: Connection) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:
+    """kopf's login handler: the credentials of `connection`, renewed if kopf saw them rejected."""
+    given = ""
+
+    async def handler(**_: Any) -> kopf.ConnectionInfo:
+        nonlocal given
+        if given:  # kopf logs in again only after a 401
+            await connection.renew(given)
+        given = await connection.authorization()
+        scheme, _, token = given.partition(" ")
+        found = connection.configuration
+        return kopf.ConnectionInfo(
+            server=connection.server,
+            ca_path=found.ssl_ca_cert,
+            insecure=not found.verify_ssl,
+            scheme=scheme or None,
+            token=token or None,
+            certificate_path=found.cert_file,
+            private_key_path=found.key_file,
+            default_namespace=connection.namespace,
+            proxy_url=found.proxy,
+        )
+
+    return handler
 
 
 def kopf_settings() -> kopf.OperatorSettings:

@@ -14,13 +14,16 @@ from pydantic import ValidationError
 
 from fleet_contract import catalog
 from fleet_contract.completion import Layer, complete, merge
-from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
+from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, KIND, LABEL_MODEL, PLURAL
 from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
-from fleet_router.kube.client import Json
+from fleet_kube.client import Json
+from fleet_kube.kind import Kind
 from fleet_router.routing.table import Endpoint
 
+MODEL = Kind(API_VERSION, KIND, PLURAL)
+SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 SERVICE_LABEL = "kubernetes.io/service-name"
 PORT_NAME = "http"
 

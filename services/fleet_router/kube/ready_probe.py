@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-import httpx
+import aiohttp
 import orjson
 
 from fleet_contract.names import PATH_READY
@@ -27,6 +27,7 @@ EXPECTED_SECONDS = 15.0
 TRUSTED_SECONDS = 5.0
 """By then the cluster says so too, or the server is not believed."""
 TIMEOUT_SECONDS = 1.0
+RESPONSE_BYTES = 64 * 1024
 
 
 class EarlyServers:
@@ -75,25 +76,32 @@ class EarlyServers:
 
 
 class ReadyProbe:
-    """Asks one server whether it is ready."""
+    """Requests /readyz of a server."""
 
     def __init__(self) -> None:
-        self._http = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        # aiohttp's sessions need a running event loop, so the first call creates it.
+        self._http: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._http.aclose()
+        """Close all connections."""
+        if self._http is not None:
+            await self._http.close()
 
     async def __call__(self, endpoint: Endpoint) -> bool:
-        """Whether its /readyz says that it is; other images' never does."""
+        """Whether the server reports itself ready, as servers of this project do."""
+        if self._http is None:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            self._http = aiohttp.ClientSession(timeout=timeout)
         try:
-            answer = await self._http.get(f"http://{endpoint.authority}{PATH_READY}")
-            return answer.status_code == 200 and _says_ready(answer.content)
-        except (httpx.HTTPError, httpx.InvalidURL):
+            url = f"http://{endpoint.authority}{PATH_READY}"
+            async with self._http.get(url, allow_redirects=False) as response:
+                content = await response.content.read(RESPONSE_BYTES)
+                return response.status == 200 and _is_ready(content)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return False
 
 
-def _says_ready(content: bytes) -> bool:
+def _is_ready(content: bytes) -> bool:
     try:
         body = orjson.loads(content)
     except ValueError:

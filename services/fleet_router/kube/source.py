@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fleet_contract import catalog
-from fleet_contract.names import API_VERSION, LABEL_MODEL, PLURAL
+from fleet_contract.names import LABEL_MODEL
+from fleet_kube.client import Json, KubeClient
 from fleet_router.kube.build_table import build
-from fleet_router.kube.client import Json, KubeClient
 from fleet_router.kube.informer import Informer
-from fleet_router.kube.objects import ModelView, SliceView, read_model, read_slice
+from fleet_router.kube.objects import MODEL, SLICE, ModelView, SliceView, read_model, read_slice
 from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
 from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, RouteTable
 from fleet_web.logs import event
@@ -48,20 +48,15 @@ class KubeSource:
         self._ready_probe = ReadyProbe()
         self._early = EarlyServers(self._ready_probe, self._dirty.set)
         self._problems: dict[tuple[str, str], str] = {}
-        places = ["" if name == ALL else f"/namespaces/{name}" for name in namespaces]
+        places = [None if name == ALL else name for name in namespaces]
+        changed = self._dirty.set
         self._models = [
-            Informer[ModelView](
-                client, f"/apis/{API_VERSION}{place}/{PLURAL}", self._read_model, self._dirty.set
-            )
-            for place in places
+            Informer[ModelView](client, MODEL, place, self._read_model, changed) for place in places
         ]
         self._slices = [
-            Informer[SliceView](
-                client, f"/apis/discovery.k8s.io/v1{place}/endpointslices", read_slice,
-                self._dirty.set, LABEL_MODEL,
-            )
+            Informer[SliceView](client, SLICE, place, read_slice, changed, LABEL_MODEL)
             for place in places
-        ]  # fmt: skip
+        ]
 
     def expect(self, origin: Origin) -> None:
         """Somebody waits for a server of `origin`: the first that is ready counts at once."""
@@ -73,7 +68,7 @@ class KubeSource:
 
     def age(self) -> float:
         """Seconds since the quietest collection was last heard of."""
-        return time.monotonic() - min(each.heard for each in self._collections)
+        return time.monotonic() - min(each.last_response for each in self._collections)
 
     @property
     def _collections(self) -> list[Informer[ModelView] | Informer[SliceView]]:

@@ -12,8 +12,10 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, PLURAL
-from fleet_router.kube.client import KubeClient, KubeError
+from fleet_contract.names import ANNOTATION_WAKE
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
+from fleet_router.kube.objects import MODEL
 from fleet_router.routing.table import Origin
 from fleet_web.logs import event
 
@@ -44,11 +46,9 @@ class Waker:
 
     async def _write(self, origin: Origin, now: float) -> None:
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        path = f"/apis/{API_VERSION}/namespaces/{origin.namespace}/{PLURAL}/{origin.name}"
+        body = {"metadata": {"annotations": {ANNOTATION_WAKE: stamp}}}
         try:
-            await self._client.merge_patch(
-                path, {"metadata": {"annotations": {ANNOTATION_WAKE: stamp}}}
-            )
+            await self._client.merge_patch(MODEL, origin.namespace, origin.name, body)
         except KubeError as error:
             event(logger, "wake_failed", level=logging.WARNING, namespace=origin.namespace,
                   resource=origin.name, error=str(error))  # fmt: skip

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.kinds import EVENT
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.resources.views import PodView
 
 PATIENCE_SECONDS = 10.0
@@ -22,7 +23,7 @@ MESSAGE_CHARS = 500
 class PodEvents:
     """Remembers when it last asked for which pod."""
 
-    def __init__(self, cache: ClusterCache, api: Api) -> None:
+    def __init__(self, cache: ClusterCache, api: KubeClient) -> None:
         self._cache = cache
         self._api = api
         self._asked: dict[str, float] = {}
@@ -41,7 +42,7 @@ class PodEvents:
                 found = await self._api.items(
                     EVENT, pod.namespace, field_selector=f"involvedObject.uid={pod.uid}"
                 )
-            except (ApiError, ApiUnreachable):
+            except KubeError:
                 continue
             hint = last_warning(found)
             if hint and self._cache.hints.get(pod.uid) != hint:
