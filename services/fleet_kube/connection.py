@@ -107,10 +107,9 @@ class Connection:
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """Send one request; the caller reads or closes the response. Raises aiohttp's errors."""
-        response = await self._api.call_api(
-            method, url, headers, body=body, _request_timeout=limits
-        )
-        return response.response
+        sent = await self._api.call_api(method, url, headers, body=body, _request_timeout=limits)
+        response: aiohttp.ClientResponse = sent.response
+        return response
 
     def _current(self) -> str:
         # Token files may end with a newline, which a header must not contain.

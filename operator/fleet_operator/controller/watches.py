@@ -61,22 +61,22 @@ def registry(
 
 
 def login(connection: Connection) -> Callable[..., Awaitable[kopf.ConnectionInfo]]:
-    """kopf's login handler: the credentials of `connection`, renewed if kopf saw them rejected."""
-    given = ""
+    """kopf's login handler: the credentials of `connection`, renewed after the first call."""
+    given: str | None = None
 
     async def handler(**_: Any) -> kopf.ConnectionInfo:
         nonlocal given
-        if given:  # kopf logs in again only after a 401
+        if given is not None:  # kopf logs in again only after a 401
             await connection.renew(given)
         given = await connection.authorization()
-        scheme, _, token = given.partition(" ")
+        scheme, *token = given.split(maxsplit=1) or [""]
         found = connection.configuration
         return kopf.ConnectionInfo(
             server=connection.server,
             ca_path=found.ssl_ca_cert,
             insecure=not found.verify_ssl,
             scheme=scheme or None,
-            token=token or None,
+            token=token[0] if token else None,
             certificate_path=found.cert_file,
             private_key_path=found.key_file,
             default_namespace=connection.namespace,
