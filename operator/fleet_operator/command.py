@@ -1,4 +1,4 @@
-"""`modelfleet operator`: run the operator against the cluster at hand."""
+"""`modelfleet operator`: run the operator against the configured cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def operator() -> None:
-    """Keep the servers of all InferenceModels; settings are environment variables."""
+    """Run the servers of all InferenceModels; settings are environment variables."""
     from fleet_operator.run import start
     from fleet_web import logs
 

@@ -1,4 +1,4 @@
-"""Builds the operator from its parts and runs it until it is told to stop; called by `command`."""
+"""Builds the operator from its parts and runs it until a signal."""
 
 from __future__ import annotations
 
@@ -100,9 +100,10 @@ async def _run(
 async def _together(
     watching: Coroutine[Any, Any, None], rest: list[Coroutine[Any, Any, None]]
 ) -> None:
-    """Run kopf beside the other tasks: each ends with the first that ends."""
+    """Run kopf and the other tasks; when one ends, all are cancelled."""
     others = [asyncio.create_task(one) for one in rest]
-    await asyncio.sleep(0)  # kopf ends with every task of the loop it has not seen begin before it
+    # kopf waits at its end for all tasks that were started after it, so these start first.
+    await asyncio.sleep(0)
     operator = asyncio.create_task(watching)
     try:
         await asyncio.wait([operator, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +120,7 @@ async def _together(
 
 
 async def _definition(api: KubeClient) -> None:
-    """Wait for the API server to know InferenceModels: the chart may still be installing."""
+    """Wait until the API server serves InferenceModels; a chart may still be installing."""
     while True:
         try:
             if await api.serves(MODEL):
@@ -141,7 +142,7 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
 
 
 async def _sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
-    """Whether capacity can be known: nodes may be listed, and the pods of all namespaces are."""
+    """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are."""
     if settings.namespaces:
         return False
     try:

@@ -1,8 +1,8 @@
-"""kopf's part: watches that feed the cache and the queue; nothing else.
+"""kopf's watches, which feed the cache and the work queue.
 
-Event handlers alone: they add no finalizer and no annotation to an object. kopf's indices are not
-used: while they fill, every object's task is woken for each other object, which for a thousand
-models takes longer than all else. `first_sight` opens the queue instead.
+Only event handlers are registered, since they add no finalizers or annotations to objects. kopf's
+indices are not used: while they fill, each object's task is woken for every other object, which
+takes most of the start with a thousand models. `initial_sync` opens the queue instead.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from fleet_operator.metrics import Metrics
 from fleet_operator.settings import OperatorSettings
 
 OUTAGE_TRIES = 1000
-"""After that many failed requests in a row, 5 s apart, the process ends and is started anew."""
+"""The process exits, to be restarted, after so many failed requests in a row, 5 s apart."""
 
 Put = Callable[[Any], Iterable[Key]]
 
 
 class NoDiffs(kopf.DiffBaseStorage):
-    """kopf need not remember a last-handled state: event handlers have no use for one."""
+    """Stores no last-handled state, which event handlers do not need."""
 
     def build(self, *, body: Any, extra_fields: Any = None) -> Any:
         return {}
@@ -47,7 +47,7 @@ def registry(
     sees_nodes: bool,
     connection: Connection,
 ) -> kopf.OperatorRegistry:
-    """Handlers for everything that is watched."""
+    """The login handler and the event handlers of all watched kinds."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(login(connection))
     watch = _Watch(made, queue, metrics)
@@ -56,7 +56,7 @@ def registry(
         watch.kind(kind, _child(cache.put_child, kind), _child(cache.drop_child, kind), gather=True)
     watch.kind(POD, cache.put_pod, cache.drop_pod, gather=True)
     if sees_nodes:
-        watch.kind(NODE, _silent(cache.put_node), _silent(cache.drop_node))
+        watch.kind(NODE, _without_keys(cache.put_node), _without_keys(cache.drop_node))
     return made
 
 
@@ -87,7 +87,7 @@ def login(connection: Connection) -> Callable[..., Awaitable[kopf.ConnectionInfo
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """kopf's settings; the ones here are set on purpose, dead watches first of all."""
+    """kopf's settings: bounded watches and requests, no peering, no Events of its own."""
     settings = kopf.OperatorSettings()
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
@@ -113,7 +113,7 @@ class _Watch:
         self._metrics = metrics
 
     def kind(self, kind: Kind, put: Put, drop: Put, gather: bool = False) -> None:
-        """Watch one kind; `gather` has what happens in short succession lead to one look."""
+        """Watch one kind; with `gather`, changes in quick succession lead to one reconcile."""
         add = self._queue.add_soon if gather else self._queue.add
         group, _, version = kind.api_version.rpartition("/")
         where = (group, version, kind.plural)
@@ -126,7 +126,7 @@ class _Watch:
 
 
 def _plain(body: kopf.Body) -> dict[str, Any]:
-    """The dictionary inside kopf's view, not copied."""
+    """A shallow copy of kopf's view; the values are shared."""
     return dict(body)
 
 
@@ -134,7 +134,7 @@ def _child(function: Callable[[str, Any], Iterable[Key]], kind: Kind) -> Put:
     return lambda raw: function(kind.kind, raw)
 
 
-def _silent(function: Callable[[Any], None]) -> Put:
+def _without_keys(function: Callable[[Any], None]) -> Put:
     def call(raw: Any) -> Iterable[Key]:
         function(raw)
         return ()

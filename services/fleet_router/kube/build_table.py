@@ -1,9 +1,9 @@
-"""Puts the route table together from InferenceModels and EndpointSlices. Pure.
+"""Builds the route table from InferenceModels and EndpointSlices. Pure.
 
-Called by `kube_source` after every change. Of two models that claim one name the one created first
-has it, and an id comes before any alias: nobody's alias takes a served model away. Who loses an
-alias is served without it. Who loses its id is not served; aliases that nobody else has then lead
-to a refusal that says so.
+Of two models that claim one id or alias the older one gets it, and ids take precedence over
+aliases, so that an alias never hides a served model. A model that loses an alias is served without
+it. A model that loses its id is not served; requests for its remaining aliases get a refusal that
+names the conflict.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from fleet_router.routing.remote import with_remote
 from fleet_router.routing.table import Endpoint, Origin, Route, RouteTable
 
 DUPLICATE = "DuplicateModel"
-"""The operator's reason for a model whose id another has."""
+"""The operator's reason for a model whose id belongs to another."""
 
 
 def build(
     models: Iterable[ModelView], slices: Iterable[SliceView], environ: Mapping[str, str]
 ) -> RouteTable:
-    """The table of now; `environ` holds the keys of addresses elsewhere."""
+    """The route table; `environ` holds the API keys of remote models."""
     servers: dict[tuple[str, str], dict[Endpoint, None]] = defaultdict(dict)
     for each in slices:
         servers[each.namespace, each.model].update(dict.fromkeys(each.endpoints))
@@ -48,7 +48,7 @@ def build(
 
 
 def _with_own_aliases(view: ModelView, spec: ModelSpec, first: dict[str, ModelView]) -> ModelSpec:
-    """`spec` with the aliases that nobody before it has; they are its own from now on."""
+    """`spec` without aliases that are claimed in `first`; its own are added there."""
     aliases = [alias for alias in spec.aliases if first.setdefault(alias, view) is view]
     return spec if aliases == spec.aliases else spec.model_copy(update={"aliases": aliases})
 

@@ -1,7 +1,6 @@
-"""Routes from a cluster: InferenceModels and EndpointSlices, watched in every namespace named.
+"""The route table of a cluster, kept current from watched InferenceModels and EndpointSlices.
 
-`launch` makes one with `--kube`. The first table is swapped in only when every collection has been
-listed, so no model that exists is ever unknown.
+The first table is published once every informer has synced, so that no existing model is unknown.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from fleet_web.logs import event
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.02
-"""Changes that come together make one table."""
+"""Changes within this time are built into one table."""
 ALL = "*"
 LOGGED = 20
-"""Models that one log line names."""
+"""Most models named in one log line."""
 
 
 class KubeSource:
@@ -59,26 +58,26 @@ class KubeSource:
         ]
 
     def expect(self, origin: Origin) -> None:
-        """Somebody waits for a server of `origin`: the first that is ready counts at once."""
+        """Probe starting servers of `origin`, for which a request waits."""
         self._early.expect((origin.namespace, origin.name))
 
     async def close(self) -> None:
-        """Close the connections of its own."""
+        """Close the connections of the readiness probe."""
         await self._ready_probe.close()
 
     def age(self) -> float:
-        """Seconds since the quietest collection was last heard of."""
-        return time.monotonic() - min(each.last_response for each in self._collections)
+        """Seconds since the last response to the informer that has waited longest for one."""
+        return time.monotonic() - min(each.last_response for each in self._informers)
 
     @property
-    def _collections(self) -> list[Informer[ModelView] | Informer[SliceView]]:
+    def _informers(self) -> list[Informer[ModelView] | Informer[SliceView]]:
         return [*self._models, *self._slices]
 
     async def watch(self) -> None:
-        """Keep the routes as the cluster has them, for ever."""
+        """Keep the routes current, for ever."""
         async with asyncio.TaskGroup() as group:
-            for collection in self._collections:
-                group.create_task(collection.follow())
+            for informer in self._informers:
+                group.create_task(informer.follow())
             group.create_task(self._keep_table())
             group.create_task(self._early.run(self._starting))
 
@@ -95,13 +94,13 @@ class KubeSource:
             await self._dirty.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._dirty.clear()
-            if all(each.synced for each in self._collections):
+            if all(each.synced for each in self._informers):
                 started = time.perf_counter()
                 try:
                     self._swap()
                 except Exception as error:
-                    logger.error("the routes could not be put together", exc_info=error)
-                # However fast changes come, most of the time is left for requests.
+                    logger.error("the route table could not be built", exc_info=error)
+                # At most a fifth of the time goes into tables, however fast changes come.
                 await asyncio.sleep(4 * (time.perf_counter() - started))
 
     def _swap(self) -> None:
@@ -138,6 +137,6 @@ class KubeSource:
 
 
 def _servers(table: RouteTable | None) -> dict[str, int]:
-    """How many servers each model has."""
+    """Number of servers by model id."""
     routes = table.routes if table is not None else ()
     return {route.model: len(route.endpoints) for route in routes}

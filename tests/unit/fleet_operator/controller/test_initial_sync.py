@@ -89,7 +89,7 @@ async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
 async def test_everything_listed_is_awaited_what_belongs_to_others_too(
     begin: Begin, listing: Listing, cache: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(initial_sync, "AGAIN", 10**9)
+    monkeypatch.setattr(initial_sync, "CHECKS", 10**9)
     listing.has = {
         "InferenceModel": [model()], "Pod": [pod()], "Service": [{"metadata": SERVICE}],
         "Node": [NODE],

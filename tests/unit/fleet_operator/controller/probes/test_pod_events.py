@@ -69,11 +69,11 @@ async def test_each_pod_is_asked_for_now_and_then(
     cache = ClusterCache(settings, Resolver(sources), sees_nodes=False)
     cache.put_pod(pod(**CREATING))
     events = PodEvents(cache, cast(KubeClient, Events()))
-    assert [view.name for view in await events.ask(NOW)] == ["m-1"]
+    assert [view.name for view in await events.refresh(NOW)] == ["m-1"]
     assert cache.hints == {"uid-m-1": "FailedMount: m"}
-    assert await events.ask(NOW + 9) == []
+    assert await events.refresh(NOW + 9) == []
     assert asked == ["involvedObject.uid=uid-m-1"]
-    assert await events.ask(NOW + 10) == []  # asked again, nothing new
+    assert await events.refresh(NOW + 10) == []  # asked again, nothing new
     assert len(asked) == 2
     cache.drop_pod(pod())
     assert cache.hints == {}
