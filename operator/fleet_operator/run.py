@@ -102,7 +102,7 @@ async def _together(
 ) -> None:
     """Run kopf and the other tasks; when one ends, all are cancelled."""
     others = [asyncio.create_task(one) for one in rest]
-    # kopf waits at its end for all tasks that were started after it, so these start first.
+    # At its end kopf stops all tasks that have not started before it, so these start first.
     await asyncio.sleep(0)
     operator = asyncio.create_task(watching)
     try:

@@ -46,9 +46,10 @@ def install_crd(
 
 
 async def install(patience: float) -> str:
-    """Apply and wait; returns a line of what was done. Raises ConfigError, ApiError, ApiUnreachable.
+    """Apply and wait; returns a line that describes the result.
 
-    An unreachable API server is retried for `patience` seconds.
+    An unreachable API server is retried for `patience` seconds. Raises ConfigError, ApiError,
+    ApiUnreachable.
     """
     api = KubeClient(await connect(os.environ), MANAGER)
     manifest = definition()
