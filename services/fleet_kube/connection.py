@@ -83,7 +83,9 @@ class Connection:
     async def authorization(self) -> str:
         """Value of the Authorization header, "" for none. Raises ConfigError."""
         if time.monotonic() >= self._due:
-            await self.renew(self._current())
+            async with self._renewing:
+                if time.monotonic() >= self._due:  # no other request has renewed it meanwhile
+                    await self._reload()
         return self._current()
 
     async def renew(self, rejected: str) -> None:
@@ -92,11 +94,8 @@ class Connection:
         Raises ConfigError.
         """
         async with self._renewing:  # one run of an exec plugin for all requests that need it
-            if self._load is None or self._current() != rejected:
-                return
-            loaded = await self._load(self.configuration)
-            self._due = time.monotonic() + loaded.seconds
-            self._load_certificate()
+            if self._current() == rejected:
+                await self._reload()
 
     async def send(
         self,
@@ -115,8 +114,12 @@ class Connection:
         # Token files may end with a newline, which a header must not contain.
         return str(self.configuration.api_key.get(TOKEN, "")).strip()
 
-    def _load_certificate(self) -> None:
-        """Present a renewed client certificate on new connections."""
+    async def _reload(self) -> None:
+        if self._load is None:
+            return
+        loaded = await self._load(self.configuration)
+        self._due = time.monotonic() + loaded.seconds
+        # A renewed client certificate counts for new connections.
         found = (self.configuration.cert_file, self.configuration.key_file)
         if found != self._certificate and found[0]:
             self._api.rest_client.ssl_context.load_cert_chain(*found)
