@@ -122,7 +122,12 @@ class Connection:
         # A renewed client certificate counts for new connections.
         found = (self.configuration.cert_file, self.configuration.key_file)
         if found != self._certificate and found[0]:
-            self._api.rest_client.ssl_context.load_cert_chain(*found)
+            try:
+                self._api.rest_client.ssl_context.load_cert_chain(*found)
+            except OSError as error:
+                raise ConfigError(
+                    f"{found[0]}: not a usable client certificate: {error}"
+                ) from error
             self._certificate = found
 
 
@@ -191,8 +196,9 @@ async def load_kubeconfig(paths: str, configuration: Configuration) -> Loaded:
     login = (user.value.get("user") or {}) if user is not None else {}
     if "exec" not in login:
         return Loaded(namespace, FILE_SECONDS if "tokenFile" in login else math.inf)
-    # The loader logs why a plugin failed, and goes on without credentials.
-    if TOKEN not in configuration.api_key and not configuration.cert_file:
+    # The loader logs why a plugin failed, and goes on without credentials. The configuration is not
+    # checked, since it holds the previous ones.
+    if not getattr(loader, "token", None) and not getattr(loader, "cert_file", None):
         command = login["exec"].get("command")
         raise ConfigError(f"{paths}: the exec plugin {command!r} returned no credentials")
     expiry = getattr(loader, "exec_plugin_expiry", None)

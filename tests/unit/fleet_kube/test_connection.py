@@ -195,6 +195,17 @@ async def test_an_exec_plugin_runs_once_and_again_when_its_token_is_rejected(
     assert await found.authorization() == "Bearer t-me-2"
 
 
+async def test_an_exec_plugin_that_fails_later_is_an_error_until_it_works(tmp_path: Path) -> None:
+    user = plugin(tmp_path, token="t")
+    found = await from_kubeconfig(config(tmp_path, {"server": "https://x"}, user))
+    plugin(tmp_path, exit=1)
+    with pytest.raises(ConfigError, match="returned no credentials"):
+        await found.renew("Bearer t-me-1")
+    plugin(tmp_path, token="t")
+    await found.renew("Bearer t-me-1")
+    assert await found.authorization() == "Bearer t-me-3"
+
+
 async def test_an_exec_plugin_runs_again_before_its_token_expires(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
