@@ -1,4 +1,4 @@
-"""`modelfleet operator`: run the operator against the cluster at hand."""
+"""`modelfleet operator`: run the operator against the configured cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def operator() -> None:
-    """Keep the servers of all InferenceModels; settings are environment variables."""
-    from fleet_operator.kubernetes.access import AccessError
+    """Run the servers of all InferenceModels; settings are environment variables."""
     from fleet_operator.run import start
     from fleet_web import logs
 
@@ -22,7 +21,7 @@ def operator() -> None:
             "operator", os.environ.get("LOG_LEVEL", "info"), os.environ.get("LOG_FORMAT", "json")
         )
         start(os.environ)
-    except (ValueError, OSError, AccessError) as error:
+    except (ValueError, OSError) as error:
         print(f"modelfleet operator: {error}", file=sys.stderr)
         sys.exit(2)
 

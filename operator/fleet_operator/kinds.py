@@ -1,26 +1,9 @@
-"""The Kubernetes kinds the operator reads and writes, with their API paths."""
+"""The kinds the operator reads and writes."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from fleet_contract.names import API_VERSION, KIND, PLURAL
-
-
-class Kind(NamedTuple):
-    """One kind of object."""
-
-    api_version: str
-    kind: str
-    plural: str
-    namespaced: bool = True
-
-    def path(self, namespace: str | None = None, name: str = "") -> str:
-        """API path of a collection, or of one object."""
-        root = f"/apis/{self.api_version}" if "/" in self.api_version else "/api/v1"
-        middle = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
-        return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
-
+from fleet_kube.kind import Kind
 
 MODEL = Kind(API_VERSION, KIND, PLURAL)
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")

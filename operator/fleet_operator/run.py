@@ -1,4 +1,4 @@
-"""Builds the operator from its parts and runs it until it is told to stop; called by `command`."""
+"""Builds the operator from its parts and runs it until a signal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import kopf
 import uvloop
 from aiohttp import web
 
+from fleet_kube.client import KubeClient
+from fleet_kube.connection import Connection, connect
+from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.controller import Controller
@@ -24,9 +27,8 @@ from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE
-from fleet_operator.kubernetes import access
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
+from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
@@ -36,15 +38,15 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 2.0
 
 
-async def run(settings: OperatorSettings) -> None:
-    """Run the operator. Raises AccessError, CatalogError and OSError (port taken)."""
+async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
+    """Run the operator. Raises ConfigError, CatalogError and OSError (port taken)."""
     metrics = Metrics()
-    kopf_settings = watches.kopf_settings()
-    api = Api(access.Access(access.connection(kopf_settings)), metrics)
+    connection = await connect(environ)
+    api = KubeClient(connection, FIELD_MANAGER, metrics.api_call)
     timeout = aiohttp.ClientTimeout(total=5, connect=2)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            await _run(settings, metrics, kopf_settings, api, http)
+            await _run(settings, metrics, connection, api, http)
     finally:
         await api.close()
 
@@ -52,8 +54,8 @@ async def run(settings: OperatorSettings) -> None:
 async def _run(
     settings: OperatorSettings,
     metrics: Metrics,
-    kopf_settings: kopf.OperatorSettings,
-    api: Api,
+    connection: Connection,
+    api: KubeClient,
     http: aiohttp.ClientSession,
 ) -> None:
     await _definition(api)
@@ -69,7 +71,7 @@ async def _run(
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in cache.models.values()])  # fmt: skip
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    registry = watches.registry(cache, queue, metrics, settings, sees_nodes)
+    registry = watches.registry(cache, queue, metrics, settings, sees_nodes, connection)
     tasks: list[Coroutine[Any, Any, None]] = [
         Controller(cache, queue, api, metrics).run(settings.workers),
         Prober(cache, queue, http, PodEvents(cache, api)).run(settings.probe_interval),
@@ -85,7 +87,7 @@ async def _run(
         await _together(
             kopf.operator(
                 registry=registry,
-                settings=kopf_settings,
+                settings=watches.kopf_settings(),
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
@@ -98,9 +100,10 @@ async def _run(
 async def _together(
     watching: Coroutine[Any, Any, None], rest: list[Coroutine[Any, Any, None]]
 ) -> None:
-    """Run kopf beside the other tasks: each ends with the first that ends."""
+    """Run kopf and the other tasks; when one ends, all are cancelled."""
     others = [asyncio.create_task(one) for one in rest]
-    await asyncio.sleep(0)  # kopf ends with every task of the loop it has not seen begin before it
+    # At its end kopf stops all tasks that have not started before it, so these start first.
+    await asyncio.sleep(0)
     operator = asyncio.create_task(watching)
     try:
         await asyncio.wait([operator, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -116,8 +119,8 @@ async def _together(
             raise error
 
 
-async def _definition(api: Api) -> None:
-    """Wait for the API server to know InferenceModels: the chart may still be installing."""
+async def _definition(api: KubeClient) -> None:
+    """Wait until the API server serves InferenceModels; a chart may still be installing."""
     while True:
         try:
             if await api.serves(MODEL):
@@ -133,13 +136,13 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
     while True:
         try:
             return await reader.read(None)
-        except (ApiError, ApiUnreachable) as error:
+        except KubeError as error:
             log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _sees_nodes(api: Api, settings: OperatorSettings) -> bool:
-    """Whether capacity can be known: nodes may be listed, and the pods of all namespaces are."""
+async def _sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
+    """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are."""
     if settings.namespaces:
         return False
     try:
@@ -164,4 +167,4 @@ async def _served(app: web.Application, port: int) -> AsyncIterator[None]:
 def start(environ: Mapping[str, str]) -> None:
     """Read the settings and run. Raises ValueError for a bad setting, and as `run`."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(OperatorSettings.read(environ)))
+        runner.run(run(OperatorSettings.read(environ), environ))

@@ -18,11 +18,12 @@ FOLDERS = (ROOT / "services", ROOT / "operator")
 ALLOWED: dict[str, set[str]] = {
     "fleet_contract": set(),
     "fleet_web": {"fleet_contract"},
+    "fleet_kube": set(),
     "fleet_weights": {"fleet_contract"},
     "fleet_prepare": {"fleet_contract", "fleet_weights"},
     "fleet_server": {"fleet_contract", "fleet_web", "fleet_weights", "fleet_prepare"},
-    "fleet_router": {"fleet_contract", "fleet_web"},
-    "fleet_operator": {"fleet_contract", "fleet_web"},
+    "fleet_router": {"fleet_contract", "fleet_kube", "fleet_web"},
+    "fleet_operator": {"fleet_contract", "fleet_kube", "fleet_web"},
     "fleet_local": {"fleet_contract", "fleet_web", "fleet_weights", "fleet_prepare"},
     "fleet_bench": {"fleet_contract", "fleet_weights"},
     "fleet_cli": {"fleet_contract", "fleet_weights", "fleet_prepare"},
@@ -95,7 +96,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
             | {"server_report"}
         ),
-        frozenset({"kubernetes", "resources"}),
+        frozenset({"resources"}),
         frozenset({"decide"}),
         frozenset({"controller"}),
         frozenset({"run", "commands"}),
@@ -316,6 +317,11 @@ def test_engines_import_no_web_framework() -> None:
         for name in sorted(tops(imported(tree, module)) & (WEB | {"fleet_web"}))
     ]
     assert found == []
+
+
+def test_a_router_of_a_file_imports_no_kubernetes_client() -> None:
+    code = "import fleet_router.command, fleet_router.launch, fleet_local.run"
+    assert loaded_by(code) & {"kubernetes", "aiohttp", "fleet_kube"} == set()
 
 
 def test_nothing_shadows_the_standard_librarys_operator() -> None:

@@ -1,12 +1,12 @@
 """`modelfleet install-crd`: apply the custom resource definition of this version to the cluster.
 
-The chart's Job before an upgrade runs it in the operator's image, since helm itself never touches
-an installed definition again.
+A Job of the chart runs it before an upgrade, since helm never updates an installed definition.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from typing import Annotated, Any
@@ -14,11 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from fleet_contract.crd import definition
-from fleet_operator.controller import watches
-from fleet_operator.kinds import Kind
-from fleet_operator.kubernetes import access
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
-from fleet_operator.metrics import Metrics
+from fleet_kube.client import KubeClient
+from fleet_kube.connection import connect
+from fleet_kube.errors import ApiUnreachable, ConfigError, KubeError
+from fleet_kube.kind import Kind
 
 DEFINITION = Kind(
     "apiextensions.k8s.io/v1",
@@ -27,39 +26,40 @@ DEFINITION = Kind(
     namespaced=False,
 )
 MANAGER = "helm"
-"""helm 4 applies what is in crds/ at each install, under its own name; another one here would be a
-conflict at the next install of a newer chart."""
-LOOK_SECONDS = 0.5
+"""helm 4 applies what is in crds/ at each install, under its own name; another one here would
+conflict with the next install of a newer chart."""
+POLL_SECONDS = 0.5
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def install_crd(
-    patience: Annotated[float, typer.Option(help="Seconds to go on trying and waiting.")] = 120,
+    patience: Annotated[float, typer.Option(help="Seconds to retry and wait.")] = 120,
 ) -> None:
-    """Apply the definition of InferenceModel to the cluster at hand, and wait until it serves."""
+    """Apply the definition of InferenceModel to the configured cluster and wait until it serves."""
     try:
         print(asyncio.run(install(patience)))
-    except (access.AccessError, ApiError, ApiUnreachable, OSError) as error:
+    except (ConfigError, KubeError, OSError) as error:
         print(f"modelfleet install-crd: {error}", file=sys.stderr)
         sys.exit(1)
 
 
 async def install(patience: float) -> str:
-    """Apply and wait; what was done. Raises AccessError, ApiError, ApiUnreachable.
+    """Apply and wait; returns a line that describes the result.
 
-    An API server that does not answer is tried again until `patience` seconds are over.
+    An unreachable API server is retried for `patience` seconds. Raises ConfigError, ApiError,
+    ApiUnreachable.
     """
-    api = Api(access.Access(access.connection(watches.kopf_settings())), Metrics())
+    api = KubeClient(await connect(os.environ), MANAGER)
     manifest = definition()
     name, end = manifest["metadata"]["name"], time.monotonic() + patience
     try:
         while True:
             try:
-                found = await api.apply(DEFINITION, manifest, True, MANAGER)
+                found = await api.apply(DEFINITION, manifest, force=True)
                 while not established(found):
-                    await _wait(end, f"{name} is not established: {_said(found)}")
+                    await _wait(end, f"{name} is not established: {_problems(found)}")
                     found = await api.get(DEFINITION, None, name) or {}
                 return f"{name} is applied, generation {found['metadata']['generation']}"
             except ApiUnreachable as error:
@@ -69,25 +69,27 @@ async def install(patience: float) -> str:
 
 
 def established(found: dict[str, Any]) -> bool:
-    """Whether the API server serves the definition as it is now written."""
-    said = {one["type"]: one["status"] for one in _conditions(found)}
-    return said.get("Established") == "True" and said.get("NonStructuralSchema") != "True"
+    """Whether the API server serves the current definition."""
+    status = {one["type"]: one["status"] for one in _conditions(found)}
+    return status.get("Established") == "True" and status.get("NonStructuralSchema") != "True"
 
 
 def _conditions(found: dict[str, Any]) -> list[dict[str, Any]]:
     return (found.get("status") or {}).get("conditions") or []
 
 
-def _said(found: dict[str, Any]) -> str:
-    told = [str(one.get("message", "")) for one in _conditions(found) if one["status"] != "True"]
-    return "; ".join(told) or "nothing is said about it yet"
+def _problems(found: dict[str, Any]) -> str:
+    messages = [
+        str(one.get("message", "")) for one in _conditions(found) if one["status"] != "True"
+    ]
+    return "; ".join(messages) or "it has no conditions yet"
 
 
-async def _wait(end: float, otherwise: str) -> None:
-    """Raises ApiUnreachable when the time is over."""
+async def _wait(end: float, problem: str) -> None:
+    """Sleep until the next poll. Raises ApiUnreachable after `end`."""
     if time.monotonic() >= end:
-        raise ApiUnreachable(otherwise)
-    await asyncio.sleep(LOOK_SECONDS)
+        raise ApiUnreachable(problem)
+    await asyncio.sleep(POLL_SECONDS)
 
 
 if __name__ == "__main__":

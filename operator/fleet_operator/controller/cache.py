@@ -1,6 +1,7 @@
-"""The watched state of the cluster in memory.
+"""Observed state of the cluster in memory: models, children, pods, nodes and probe results.
 
-Plain dictionaries, one event loop, no locks. Every change says which models it concerns.
+Plain dictionaries without locks, for one event loop. Every change returns the keys of the models
+that it affects.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from fleet_operator.settings import OperatorSettings
 
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
-NOBODY: frozenset[Key] = frozenset()
+NO_KEYS: frozenset[Key] = frozenset()
 CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
 
 
 class ClusterCache:
-    """The observed state. `sees_nodes` is False where the operator may not list nodes."""
+    """The observed state. `sees_nodes` is False if the operator may not list nodes."""
 
     def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:
         self._settings = settings
@@ -50,30 +51,33 @@ class ClusterCache:
         self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
-        """Remember an InferenceModel; it and all that share an id with it are concerned."""
+        """Store an InferenceModel; affects it and all models that share an id with it."""
         key = _key(raw)
         if _is_known(self.models.get(key), raw):
-            return NOBODY
+            return NO_KEYS
         self.models[key] = _slim(raw)
         return {key, *self._claim(key)}
 
     def drop_model(self, raw: Raw) -> Iterable[Key]:
-        """Forget an InferenceModel; those it kept from serving are concerned."""
+        """Remove an InferenceModel; affects the models that shared an id with it."""
         key = _key(raw)
         known = self.models.get(key)
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
-            return NOBODY
+            return NO_KEYS
         del self.models[key]
         self._resolver.forget(raw["metadata"]["uid"])
         return self._release(key) - {key}
 
     def reclaim(self) -> None:
-        """Resolve every model again: the catalog or a profile has changed."""
+        """Resolve the ids of all models again, after a change of the catalog or a profile."""
         for key in self.models:
             self._claim(key)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
-        """Remember a Deployment, Service, budget or claim; those of others are taken names."""
+        """Store a Deployment, Service, PodDisruptionBudget or PersistentVolumeClaim.
+
+        Objects that belong to no model are kept as names that are taken.
+        """
         meta = raw["metadata"]
         owner = (meta.get("labels") or {}).get(LABEL_MODEL)
         ref = Ref(kind, meta["name"])
@@ -83,11 +87,12 @@ class ClusterCache:
         self._foreign[meta["namespace"]].pop(ref, None)
         key = (meta["namespace"], owner)
         if _is_known(self._children[key].get(ref), raw):
-            return NOBODY
+            return NO_KEYS
         self._children[key][ref] = _slim(raw)
         return (key,)
 
     def drop_child(self, kind: str, raw: Raw) -> Iterable[Key]:
+        """Remove a child or a taken name; affects the model of that name."""
         meta = raw["metadata"]
         ref = Ref(kind, meta["name"])
         if self._foreign[meta["namespace"]].pop(ref, None) is not None:
@@ -96,31 +101,32 @@ class ClusterCache:
         key = (meta["namespace"], owner or "")
         known = self._children.get(key, {}).get(ref)
         if known is None or known["metadata"]["uid"] != meta["uid"]:
-            return NOBODY
+            return NO_KEYS
         del self._children[key][ref]
         return (key,)
 
     def put_pod(self, raw: Raw) -> Iterable[Key]:
-        """Remember any pod: models' own for their state, the others for what they request."""
+        """Store a pod: of a model for its state, of others for the resources it requests."""
         pod = PodView.parse(raw)
         self._count(self.pods.get(pod.uid), -1)
         self._count(pod, 1)
         self.pods[pod.uid] = pod
         if not pod.model:
-            return NOBODY
+            return NO_KEYS
         self._of_model[pod.namespace, pod.model][pod.uid] = pod
         return ((pod.namespace, pod.model),)
 
     def drop_pod(self, raw: Raw) -> Iterable[Key]:
+        """Remove a pod and what was probed of it."""
         pod = self.pods.pop(raw["metadata"]["uid"], None)
         if pod is None:
-            return NOBODY
+            return NO_KEYS
         self._count(pod, -1)
         self.reports.pop(pod.uid, None)
         self.hints.pop(pod.uid, None)
         key = (pod.namespace, pod.model)
         if self._of_model[key].pop(pod.uid, None) is None:
-            return NOBODY
+            return NO_KEYS
         return (key,)
 
     def put_node(self, raw: Raw) -> None:
@@ -130,7 +136,7 @@ class ClusterCache:
         self._nodes.pop(raw["metadata"]["name"], None)
 
     def versions(self, kind: str) -> dict[str, str]:
-        """uid to resourceVersion of what is remembered of a kind and belongs to models."""
+        """uid to resourceVersion of all cached objects of a kind that belong to models."""
         if kind == "InferenceModel":
             raws = list(self.models.values())
         elif kind == "Pod":
@@ -141,7 +147,7 @@ class ClusterCache:
         return {raw["metadata"]["uid"]: raw["metadata"]["resourceVersion"] for raw in raws}
 
     def seen(self, kind: str) -> set[str]:
-        """Marks of all objects of a kind that are remembered, others' too: uids, nodes' names."""
+        """Uids of all cached objects of a kind, foreign ones included; names for nodes."""
         if kind == "Node":
             return set(self._nodes)
         if kind == "Pod":
@@ -153,7 +159,7 @@ class ClusterCache:
         return {*self.versions(kind), *others}
 
     def by_uid(self, kind: str, uid: str) -> Raw | None:
-        """Enough of a remembered object to drop it."""
+        """A cached object, with as much of it as removing it takes."""
         if kind == "Pod":
             return {"metadata": {"uid": uid}} if uid in self.pods else None
         groups: Iterable[Mapping[Any, Raw]] = (
@@ -163,10 +169,11 @@ class ClusterCache:
         return next(found, None)
 
     def model_pods(self, key: Key) -> list[PodView]:
+        """All pods of a model, in no order."""
         return list(self._of_model.get(key, {}).values())
 
     def observe(self, key: Key) -> Observed | None:
-        """The snapshot for one reconcile; None when the InferenceModel is gone."""
+        """Snapshot for one reconcile; None if the InferenceModel does not exist."""
         model = self.models.get(key)
         if model is None:
             return None
@@ -179,7 +186,7 @@ class ClusterCache:
             settings=self._settings,
             now=time.time(),
             children=dict(self._children.get(key, {})),
-            foreign=self._taken(key) | self._strangers(key, uid),
+            foreign=self._taken(key) | self._controlled_by_others(key, uid),
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
@@ -191,14 +198,14 @@ class ClusterCache:
         )
 
     def _taken(self, key: Key) -> frozenset[Ref]:
-        """Names of children that objects of others have."""
+        """Names of children that are taken by foreign objects."""
         names = (key[1], cache_claim_name(key[1]))
         foreign = self._foreign.get(key[0], {})
         refs = (Ref(kind, name) for kind in CHILD_KINDS for name in names)
         return frozenset(ref for ref in refs if ref in foreign)
 
-    def _strangers(self, key: Key, uid: str) -> frozenset[Ref]:
-        """Children with this model's label that another controls; uncontrolled ones are adopted."""
+    def _controlled_by_others(self, key: Key, uid: str) -> frozenset[Ref]:
+        """Children with the model's label and another controller; ones without are adopted."""
         return frozenset(
             ref
             for ref, raw in self._children.get(key, {}).items()
@@ -207,12 +214,12 @@ class ClusterCache:
         )
 
     def _forget_child(self, namespace: str, ref: Ref) -> Iterable[Key]:
-        """A child whose label was taken away."""
+        """Remove a child that has lost its label."""
         for name in (ref.name, ref.name.removesuffix("-cache")):
             children = self._children.get((namespace, name))
             if children is not None and children.pop(ref, None) is not None:
                 return ((namespace, name),)
-        return NOBODY
+        return NO_KEYS
 
     def _count(self, pod: PodView | None, sign: int) -> None:
         if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):
@@ -274,10 +281,10 @@ def _key(raw: Raw) -> Key:
 
 
 def _is_known(known: Raw | None, raw: Raw) -> bool:
-    """Whether `raw` is not newer than what is known of the same object.
+    """Whether `raw` is not newer than the cached version of the same object.
 
-    What the operator wrote itself is known before the watch tells of it; resourceVersions are
-    comparable (kubernetes.io/docs/reference/using-api/api-concepts, since 1.35).
+    Own writes are cached before the watch delivers them. resourceVersions are comparable since 1.35
+    (kubernetes.io/docs/reference/using-api/api-concepts).
     """
     if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
         return False
@@ -286,6 +293,6 @@ def _is_known(known: Raw | None, raw: Raw) -> bool:
 
 
 def _slim(raw: Raw) -> Raw:
-    """Without the field that is often the largest and never read."""
+    """The object without managedFields, often its largest field and never read."""
     meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
     return {**raw, "metadata": meta}

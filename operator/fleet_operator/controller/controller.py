@@ -1,4 +1,4 @@
-"""The loop: takes a model from the queue, decides, acts; several models at once, each alone."""
+"""The reconcile loop: workers take models from the queue, decide and execute."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.work_queue import WorkQueue
@@ -15,7 +17,6 @@ from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.kinds import REPLICA_SET
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_web.logs import event as log
@@ -23,13 +24,15 @@ from fleet_web.logs import event as log
 logger = logging.getLogger(__name__)
 
 PASSING_SECONDS = 0.5
-"""How often, at most, it is written down how far a start has come."""
+"""Shortest time between two writes of a status that only reports progress."""
 
 
 class Controller:
-    """Runs until cancelled."""
+    """Reconciles models from the queue; a model is never reconciled twice at a time."""
 
-    def __init__(self, cache: ClusterCache, queue: WorkQueue, api: Api, metrics: Metrics) -> None:
+    def __init__(
+        self, cache: ClusterCache, queue: WorkQueue, api: KubeClient, metrics: Metrics
+    ) -> None:
         self._cache = cache
         self._queue = queue
         self._api = api
@@ -38,7 +41,7 @@ class Controller:
         self._held: dict[Key, float] = {}
 
     async def run(self, workers: int) -> None:
-        """Work with so many workers."""
+        """Run `workers` workers until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self._work())
@@ -50,7 +53,7 @@ class Controller:
             result = "error"
             try:
                 result = await self.reconcile_one(key)
-            except (ApiError, ApiUnreachable) as error:
+            except KubeError as error:
                 log(logger, "reconcile_failed", level=logging.WARNING, model="/".join(key),
                     error=str(error))  # fmt: skip
             except Exception:
@@ -60,7 +63,7 @@ class Controller:
                 self._queue.done(key, succeeded=result != "error")
 
     async def reconcile_one(self, key: Key) -> str:
-        """One reconcile of one model: `unchanged`, `changed` or `error` (to be tried again)."""
+        """Reconcile one model; returns `unchanged`, `changed` or `error` (to be retried)."""
         observed = self._cache.observe(key)
         if observed is None:
             self._queue.forget(key)
@@ -76,18 +79,18 @@ class Controller:
             plan = reconcile(observed)
         if plan.requeue_after is not None:
             self._queue.add_later(key, plan.requeue_after)
-        if self._may_wait(key, plan):
+        if self._may_defer(key, plan):
             return "changed" if writes else "unchanged"
         written = await self._executor.status(observed, plan)
         if written is not None:
-            self._remember(observed, written)
+            self._store(observed, written)
             await self._executor.events(observed, plan)
         if refused:
             return "error"
         return "changed" if writes or written is not None else "unchanged"
 
-    def _may_wait(self, key: Key, plan: Decision) -> bool:
-        """Whether to keep a passing status to oneself for now: most are overtaken by the next."""
+    def _may_defer(self, key: Key, plan: Decision) -> bool:
+        """Whether to defer a passing status: most are soon replaced by the next."""
         if not plan.passing:
             self._held.pop(key, None)
             return False
@@ -110,18 +113,18 @@ class Controller:
         return observed, reconcile(observed)
 
     async def _stable_template(self, observed: Observed, version: str) -> dict[str, Any] | None:
-        """The pod template of a version that served, as its ReplicaSet still holds it."""
+        """Pod template of an earlier version, from its ReplicaSet; None if that is gone."""
         selector = f"{LABEL_TEMPLATE}={version}"
         found = await self._api.items(REPLICA_SET, observed.namespace, selector)
-        mine = {observed.deployment["metadata"]["uid"]} if observed.deployment else set()
+        own = {observed.deployment["metadata"]["uid"]} if observed.deployment else set()
         for item in found:
             owners = {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
-            if owners & mine:
+            if owners & own:
                 return stable_template(item)
         return None
 
-    def _remember(self, observed: Observed, written: dict[str, Any]) -> None:
-        """Go on from what was written: the watch will tell the same, a little later."""
+    def _store(self, observed: Observed, written: dict[str, Any]) -> None:
+        """Cache a written model, since the watch delivers it a little later."""
         self._cache.put_model(written)
         start = (written.get("status") or {}).get("coldStart")
         if start and start != observed.status.get("coldStart"):
@@ -130,7 +133,7 @@ class Controller:
 
 
 def stable_template(replica_set: dict[str, Any]) -> dict[str, Any]:
-    """The template as the Deployment held it: without what its controller added."""
+    """The template as in the Deployment, without what its controller added."""
     template = replica_set["spec"]["template"]
     meta = {key: value for key, value in template["metadata"].items() if value is not None}
     labels = {

@@ -1,7 +1,7 @@
-"""Whether a child must be applied again: it is missing, was edited, or something was dropped.
+"""Whether a child must be applied again, because it was edited or fields were dropped.
 
-Server-side apply of an equal object changes nothing, but is still a request; this keeps a settled
-fleet silent.
+Server-side apply of an equal object changes nothing but costs a request; with this comparison a
+settled fleet causes no writes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from fleet_operator.names import ANNOTATION_APPLIED
 from fleet_operator.quantity import thousandths
 
 KEYS = ("name", "mountPath", "containerPort", "port", "uid", "topologyKey", "key", "path")
-"""Fields that tell the items of a list of objects apart, in the order they are tried."""
+"""Fields that identify the items of a list, in order of preference."""
 QUANTITIES = frozenset({"requests", "limits"})
 
 
 def differs(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Whether `found`, as the API server returned it, is not what `wanted` asks for."""
+    """Whether `found`, as the API server returned it, lacks something of `wanted`."""
     annotations = found["metadata"].get("annotations") or {}
     digest = wanted["metadata"]["annotations"][ANNOTATION_APPLIED]
     if annotations.get(ANNOTATION_APPLIED) != digest:
@@ -27,8 +27,8 @@ def differs(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
 
 def covers(found: Any, wanted: Any, key: str = "") -> bool:
-    """Whether everything in `wanted` is in `found`; more may be, from defaults or others."""
-    if found is None:  # the API server leaves out what is empty, zero or false
+    """Whether `found` contains `wanted`; defaults and fields of other managers may be added."""
+    if found is None:  # the API server omits what is empty, zero or false
         return not wanted
     if isinstance(wanted, Mapping):
         if not isinstance(found, Mapping):

@@ -1,6 +1,6 @@
-"""Carries out a plan: what differs is applied, what should not be is deleted, status, events.
+"""Executes a plan: applies and deletes children, writes status and events.
 
-No decisions here but one: whether a write is needed at all.
+The only decision made here is whether a write is needed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleet_contract.names import API_VERSION, KIND
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.diff import differs
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.kinds import BY_NAME, EVENT, MODEL
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
 from fleet_operator.resources.pod import digest
 from fleet_web.logs import event as log
@@ -26,20 +27,20 @@ from fleet_web.logs import event as log
 logger = logging.getLogger(__name__)
 
 Applied = dict[Ref, tuple[str, str]]
-"""What was applied: its digest, and the resourceVersion that came back. A result that differs from
-what was asked for, because the API server writes it another way, is not applied over and over."""
+"""Digest and resulting resourceVersion of the last apply of each child. It keeps an object that the
+API server normalises from being applied again and again."""
 
 
 class Executor:
-    """Acts on plans; keeps what it applied last, and tells the cache, which goes on from there."""
+    """Executes plans; results of writes go into the cache at once."""
 
-    def __init__(self, api: Api, cache: ClusterCache) -> None:
+    def __init__(self, api: KubeClient, cache: ClusterCache) -> None:
         self._api = api
         self._cache = cache
         self._applied: dict[Key, Applied] = defaultdict(dict)
 
     async def children(self, observed: Observed, plan: Decision) -> tuple[int, dict[Ref, str]]:
-        """Bring the children about: number of writes, and what was refused and why.
+        """Apply and delete children; returns the number of writes and the refusals, with messages.
 
         Raises ApiUnreachable.
         """
@@ -68,7 +69,7 @@ class Executor:
         return writes, refused
 
     async def status(self, observed: Observed, plan: Decision) -> dict[str, Any] | None:
-        """Write the status where it changed; the resource as it is then, None if unchanged."""
+        """Patch the status if it changed; returns the new resource, None if nothing was written."""
         change = merge_patch(observed.status, plan.status)
         if not change:
             return None
@@ -77,20 +78,20 @@ class Executor:
         try:
             return await self._api.patch_status(MODEL, observed.namespace, observed.name, body)
         except ApiError as error:
-            if error.status in (404, 409):  # deleted, or deleted and made again
+            if error.status in (404, 409):  # deleted, or deleted and created again
                 return None
             raise
 
     async def events(self, observed: Observed, plan: Decision) -> None:
-        """Tell of the transitions; an event that is refused is no failure."""
-        for told in plan.events:
+        """Create the plan's Events; a refused one is logged and not retried."""
+        for event in plan.events:
             try:
-                await self._api.create(EVENT, manifest(observed, told))
-            except (ApiError, ApiUnreachable) as error:
+                await self._api.create(EVENT, manifest(observed, event))
+            except KubeError as error:
                 log(logger, "event_refused", level=logging.WARNING, error=str(error))
 
     def forget(self, key: Key) -> None:
-        """Called when a model is gone."""
+        """Drop what is known of a deleted model."""
         self._applied.pop(key, None)
 
     def _must_apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> bool:
@@ -104,7 +105,7 @@ class Executor:
         return last != (digest_wanted, found["metadata"]["resourceVersion"])
 
     async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> None:
-        """What is ours is taken back by force; what was never seen must not be taken over."""
+        """Apply a child, by force only if it is known: an unknown object must not be taken over."""
         known = ref in observed.children
         result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
         self._applied[observed.namespace, observed.name][ref] = (
@@ -117,7 +118,7 @@ class Executor:
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The RFC 7386 patch that makes `after` of `before`; empty when they are equal."""
+    """RFC 7386 merge patch from `before` to `after`; empty if they are equal."""
     patch: dict[str, Any] = {name: None for name in before if name not in after}
     for name, value in after.items():
         old = before.get(name)
@@ -130,11 +131,11 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return patch
 
 
-def manifest(observed: Observed, told: Event) -> dict[str, Any]:
+def manifest(observed: Observed, event: Event) -> dict[str, Any]:
     """A core/v1 Event about the InferenceModel."""
     now, meta = datetime.now(UTC), observed.model["metadata"]
     moment = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    unique = digest([meta["uid"], told, moment])
+    unique = digest([meta["uid"], event, moment])
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -146,9 +147,9 @@ def manifest(observed: Observed, told: Event) -> dict[str, Any]:
             "name": meta["name"],
             "uid": meta["uid"],
         },
-        "type": told.type,
-        "reason": told.reason,
-        "message": told.message[:1024],
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message[:1024],
         "action": "Reconcile",
         "reportingComponent": FIELD_MANAGER,
         "reportingInstance": FIELD_MANAGER,

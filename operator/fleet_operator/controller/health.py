@@ -1,7 +1,7 @@
-"""/livez, /healthz, /readyz and /metrics of the operator itself.
+"""The operator's own /livez, /healthz, /readyz and /metrics.
 
-/healthz turns bad only where a new process would help: a watch that is stuck, a look at a model
-that does not end. That the API server is away is said by /readyz, since no restart mends it.
+/healthz fails only if a restart would help: a stuck watch, a reconcile that does not end. An
+unreachable API server fails /readyz.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 
 STUCK_SECONDS = 180.0
-"""Longest a look at a model, or the wait for one, may take: every request in it has its timeout."""
+"""Longest time of a reconcile or of the wait for one; every request in it has a timeout."""
 PATH_HEALTHZ = "/healthz"
 
 
 def unhealthy(resync: Resync, queue: WorkQueue) -> str | None:
-    """Why the operator should be started anew, or None."""
+    """Why the operator should be restarted, or None."""
     if resync.stale:
         return f"watches are stuck: {', '.join(sorted(resync.stale))}"
     if queue.oldest > STUCK_SECONDS:
@@ -28,20 +28,20 @@ def unhealthy(resync: Resync, queue: WorkQueue) -> str | None:
 
 
 def unready(resync: Resync, queue: WorkQueue) -> str | None:
-    """Why the operator does not work at present, or None."""
+    """Why the operator cannot work at present, or None."""
     if not queue.is_open:
-        return "the watches are not complete yet"
-    return None if resync.reachable else "the API server does not answer"
+        return "the watches have not synced yet"
+    return None if resync.reachable else "the API server is unreachable"
 
 
 def application(metrics: Metrics, resync: Resync, queue: WorkQueue) -> web.Application:
-    """The HTTP application."""
+    """The web application that serves them."""
 
     async def live(_: web.Request) -> web.Response:
-        return _answer(unhealthy(resync, queue))
+        return _response(unhealthy(resync, queue))
 
     async def ready(_: web.Request) -> web.Response:
-        return _answer(unhealthy(resync, queue) or unready(resync, queue))
+        return _response(unhealthy(resync, queue) or unready(resync, queue))
 
     async def numbers(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")
@@ -54,7 +54,7 @@ def application(metrics: Metrics, resync: Resync, queue: WorkQueue) -> web.Appli
     return app
 
 
-def _answer(problem: str | None) -> web.Response:
+def _response(problem: str | None) -> web.Response:
     if problem is None:
         return web.json_response({"status": "ok"})
     return web.json_response({"status": "bad", "reason": problem}, status=503)

@@ -1,6 +1,6 @@
-"""Opens the queue once everything that existed at the start has been seen.
+"""Opens the work queue once the cache holds everything that existed at the start.
 
-A look before that would miss children, and names that others have. Called as a task by `run`.
+An earlier reconcile would miss children and names that are taken.
 """
 
 from __future__ import annotations
@@ -8,27 +8,29 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
+from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD, Kind
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 0.1
-AGAIN = 50
-"""So many checks are made before what is missing is listed again: it may have been deleted."""
+CHECKS = 50
+"""Checks before missing objects are listed again, since they may have been deleted."""
 
 
 class InitialSync:
-    """What exists is listed once, by the metadata, and awaited from the watches."""
+    """Lists the metadata of all objects and waits until the watches have delivered them."""
 
     def __init__(
         self,
         cache: ClusterCache,
         queue: WorkQueue,
-        api: Api,
+        api: KubeClient,
         namespaces: tuple[str, ...],
         nodes: bool,
     ) -> None:
@@ -39,31 +41,31 @@ class InitialSync:
         self._kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
 
     async def run(self) -> None:
-        """Wait, open the queue, and do nothing more.
+        """Wait, open the queue, then sleep for ever.
 
-        What has not come for two whole rounds is not waited for: one object that cannot be read
-        must not keep all models from being looked at. `resync` says when a watch is stuck.
+        Objects missing for two rounds in a row are given up: one object that cannot be read must
+        not keep all models from being reconciled. `resync` detects a stuck watch.
         """
         before: dict[Kind, set[str]] = {}
         while not self._queue.is_open:
             try:
                 missing = await self._await(await self._listed())
                 if not missing or missing == before:
-                    for kind, marks in missing.items():
+                    for kind, ids in missing.items():
                         log(logger, "not_seen", level=logging.WARNING, kind=kind.kind,
-                            objects=len(marks))  # fmt: skip
+                            objects=len(ids))  # fmt: skip
                     self._queue.open()
                 before = missing
-            except (ApiError, ApiUnreachable) as error:
+            except KubeError as error:
                 log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
                 await asyncio.sleep(1)
         log(logger, "synced", models=len(self._cache.models), pods=len(self._cache.pods))
         await asyncio.Event().wait()
 
     async def _listed(self) -> dict[Kind, set[str]]:
-        return {kind: await self._marks(kind) for kind in self._kinds}
+        return {kind: await self._ids(kind) for kind in self._kinds}
 
-    async def _marks(self, kind: Kind) -> set[str]:
+    async def _ids(self, kind: Kind) -> set[str]:
         where = self._namespaces if kind.namespaced else (None,)
         field = "uid" if kind.namespaced else "name"
         return {
@@ -73,12 +75,12 @@ class InitialSync:
         }
 
     async def _await(self, listed: dict[Kind, set[str]]) -> dict[Kind, set[str]]:
-        """Until all of it has been seen, or for a while; what is missing then."""
-        for _ in range(AGAIN):
+        """Wait until all listed objects are cached, for `CHECKS` checks; returns the others."""
+        for _ in range(CHECKS):
             listed = {
                 kind: missing
-                for kind, marks in listed.items()
-                if (missing := marks - self._cache.seen(kind.kind))
+                for kind, ids in listed.items()
+                if (missing := ids - self._cache.seen(kind.kind))
             }
             if not listed:
                 break

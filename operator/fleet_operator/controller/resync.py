@@ -1,9 +1,9 @@
-"""Compares what the watches told with what the API server has: the truth behind /healthz.
+"""Compares the cache with the API server and detects stuck watches, for /healthz.
 
-A watch can die without a word, and a relist does not tell of what was deleted meanwhile. Every
-half minute the metadata of all objects of the models is listed (one cheap request for each kind).
-What is gone is dropped from the cache. An object that has stayed behind the version seen one round
-ago says that its watch is stuck: /healthz turns bad, and the operator is started anew.
+A watch can die silently, and a relist does not report deletions. At an interval the metadata of all
+objects of models is listed, one cheap request for each kind. Objects that are gone are dropped from
+the cache. If an object is still older than the version listed one round ago, its watch is stuck:
+/healthz fails, and the kubelet restarts the operator.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import logging
 import time
 
 from fleet_contract.names import LABEL_MODEL
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
+from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, POD, Kind
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
+from fleet_operator.kinds import CHILDREN, MODEL, POD
 from fleet_operator.metrics import Metrics
 from fleet_web.logs import event as log
 
@@ -27,13 +29,13 @@ Versions = dict[str, str]
 
 
 class Resync:
-    """`stale` names the kinds whose watch is stuck; `reachable` is False without an API server."""
+    """`stale` holds the kinds whose watch is stuck; `reachable` is False if a list failed."""
 
     def __init__(
         self,
         cache: ClusterCache,
         queue: WorkQueue,
-        api: Api,
+        api: KubeClient,
         metrics: Metrics,
         namespaces: tuple[str, ...],
     ) -> None:
@@ -49,23 +51,23 @@ class Resync:
         self.reachable = True
 
     async def run(self, interval: float) -> None:
-        """Compare, wait, compare again."""
+        """Compare at an interval, in seconds, for ever."""
         while True:
             await asyncio.sleep(interval)
             await self.compare()
 
     async def compare(self) -> None:
-        """One round over all kinds."""
+        """Compare all kinds once."""
         try:
             for kind in (MODEL, *CHILDREN, POD):
                 await self._compare(kind)
             self.reachable = True
-        except (ApiUnreachable, ApiError) as error:
+        except KubeError as error:
             self.reachable = False
             log(logger, "resync_failed", level=logging.WARNING, error=str(error))
 
     def ages(self) -> dict[str, float]:
-        """Seconds since a watch was last found to be in step with the API server, by kind."""
+        """Seconds since each kind's cache last matched the API server."""
         now = time.monotonic()
         return {kind: now - since for kind, since in self._in_step.items()}
 
@@ -92,7 +94,7 @@ class Resync:
             log(logger, "watch_stuck", level=logging.ERROR, kind=kind.kind, objects=len(stuck))
 
     def _drop_ghosts(self, kind: Kind, missing: set[str]) -> None:
-        """Drop what two rounds in a row have found to be gone."""
+        """Drop objects that were missing from two lists in a row."""
         for uid in missing & self._ghosts.get(kind.kind, set()):
             raw = self._cache.by_uid(kind.kind, uid)
             if raw is None:
@@ -110,13 +112,13 @@ class Resync:
 
 
 def behind(real: Versions, seen: Versions) -> Versions:
-    """What the cache has in another version than the API server, or not at all."""
+    """Objects, with their current versions, that the cache has in another version or not at all."""
     return {uid: version for uid, version in real.items() if seen.get(uid) != version}
 
 
 def is_stuck(before: str, now: str, seen: str | None) -> bool:
-    """Whether what is seen of an object is older than `before`, its version one round ago, or
-    still another one than `now` although nothing changed (a restored API server counts anew)."""
+    """Whether the cached version `seen` is older than `before`, the version one round ago, or
+    differs from `now` although that has not changed (versions restart in a restored cluster)."""
     if seen is None:
         return True
     if seen == now:

@@ -1,7 +1,6 @@
-"""Reads catalog and profiles, and reads them again when they change.
+"""Reads catalog and profiles and follows their changes.
 
-Called as a task by `launch`; a change has every model looked at. A catalog that cannot be read
-leaves the last good one in place.
+A change enqueues every model. If the catalog cannot be read, the last good one stays in use.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from pathlib import Path
 
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CONFIG_MAP
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
 from fleet_operator.resources import profiles
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -28,16 +28,18 @@ INTERVAL_SECONDS = 10.0
 
 
 class SourceReader:
-    """Remembers the versions it has read."""
+    """Reads the sources; an unchanged catalog file is not parsed again."""
 
-    def __init__(self, api: Api, settings: OperatorSettings) -> None:
+    def __init__(self, api: KubeClient, settings: OperatorSettings) -> None:
         self._api = api
         self._settings = settings
         self._catalog: tuple[float, Mapping[str, ModelSpec]] = (-1.0, {})
 
     async def read(self, known: Sources | None) -> Sources:
-        """What specs are completed from, now. Raises CatalogError for a first bad catalog, and
-        ApiError and ApiUnreachable."""
+        """The current catalog and profiles; `known` are the previous ones.
+
+        Raises CatalogError if the first catalog is invalid, ApiError and ApiUnreachable.
+        """
         entries = self._read_catalog(known)
         found = await self._api.get(
             CONFIG_MAP, self._settings.own_namespace, self._settings.profiles_configmap
@@ -63,12 +65,12 @@ class SourceReader:
 async def follow(
     reader: SourceReader, resolver: Resolver, cache: ClusterCache, queue: WorkQueue
 ) -> None:
-    """Read again for ever."""
+    """Read the sources at an interval, for ever."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             fresh = await reader.read(resolver.sources)
-        except (ApiError, ApiUnreachable) as error:
+        except KubeError as error:
             log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
             continue
         if resolver.use(fresh):
@@ -78,7 +80,7 @@ async def follow(
 
 
 def _modified(path: Path | None) -> float:
-    """A number that changes with the file; mounted ConfigMaps change by a link."""
+    """Modification time of a file, 0 without one, -2 if missing; follows a ConfigMap's symlink."""
     try:
         return 0.0 if path is None else path.stat().st_mtime
     except OSError:

@@ -1,6 +1,6 @@
-"""The queue of models to look at: each at most once, one look at a time, later looks on time.
+"""Queue of models to reconcile: no duplicates, one reconcile of a model at a time, delays.
 
-A model that fails is tried again after 1 s, 2 s, 4 s and so on to a minute, until it succeeds.
+A model whose reconcile fails is retried after 1 s, 2 s, 4 s and so on up to a minute.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from fleet_operator.controller.cache import Key
 
 MAX_BACKOFF = 60.0
 SOON_SECONDS = 0.1
-"""A pod that starts, and the Deployment that counts it, change several times in a row."""
+"""Delay that gathers changes: a starting pod and its Deployment change several times in a row."""
 
 
 class WorkQueue:
-    """Nothing is given out before `open`. `clock` is the monotonic time of the event loop."""
+    """`take` waits until `open`. `clock` is the monotonic time of the event loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -31,15 +31,16 @@ class WorkQueue:
         self._opened = asyncio.Event()
 
     def open(self) -> None:
-        """Called once everything has been seen: a look before that would miss children."""
+        """Let `take` return keys, once the cache is complete."""
         self._opened.set()
 
     @property
     def is_open(self) -> bool:
+        """Whether `open` was called."""
         return self._opened.is_set()
 
     def add(self, keys: Iterable[Key]) -> None:
-        """Ask for a look at each key; one being looked at is looked at again afterwards."""
+        """Enqueue keys; one that is being reconciled is requeued when that is done."""
         for key in keys:
             if key in self._working:
                 self._again.add(key)
@@ -49,13 +50,13 @@ class WorkQueue:
             self._wake.set()
 
     def add_soon(self, keys: Iterable[Key]) -> None:
-        """Ask for one look at each key for all that happens to it within a moment."""
+        """Enqueue keys after `SOON_SECONDS`, so that several changes lead to one reconcile."""
         for key in keys:
             if key not in self._ready:
                 self.add_later(key, SOON_SECONDS)
 
     def add_later(self, key: Key, seconds: float) -> None:
-        """Ask for a look in `seconds`; the sooner of two such wishes counts."""
+        """Enqueue a key in `seconds`; the earlier of two delays counts."""
         due = self._clock() + seconds
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
@@ -63,7 +64,7 @@ class WorkQueue:
             self._wake.set()
 
     async def take(self) -> Key:
-        """The next key; it is being looked at until `done`."""
+        """The next key, which is being worked on until `done`."""
         await self._opened.wait()
         while True:
             self._promote()
@@ -81,7 +82,7 @@ class WorkQueue:
                 continue
 
     def done(self, key: Key, succeeded: bool) -> None:
-        """The look is over; a failed one is followed by another."""
+        """Finish a reconcile; a failed one is requeued with backoff."""
         del self._working[key]
         if succeeded:
             self._failures.pop(key, None)
@@ -93,18 +94,18 @@ class WorkQueue:
             self.add([key])
 
     def forget(self, key: Key) -> None:
-        """Called when a model is gone: no memory of it stays."""
+        """Drop failures and delays of a deleted model."""
         self._failures.pop(key, None)
         self._due.pop(key, None)
 
     @property
     def depth(self) -> int:
-        """Keys waiting or being looked at."""
+        """Number of keys that wait or are being worked on."""
         return len(self._ready) + len(self._working)
 
     @property
     def oldest(self) -> float:
-        """Seconds the longest look or wait has lasted."""
+        """Seconds of the longest reconcile or wait so far."""
         moments = [*self._working.values(), *list(self._ready.values())[:1]]
         return self._clock() - min(moments) if moments else 0.0
 

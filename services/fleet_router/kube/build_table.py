@@ -17,13 +17,13 @@ from fleet_router.routing.remote import with_remote
 from fleet_router.routing.table import Endpoint, Origin, Route, RouteTable
 
 DUPLICATE = "DuplicateModel"
-"""The operator's reason for a model whose id another has."""
+"""The operator's reason for a model whose id belongs to another."""
 
 
 def build(
     models: Iterable[ModelView], slices: Iterable[SliceView], environ: Mapping[str, str]
 ) -> RouteTable:
-    """The table of now; `environ` holds the keys of addresses elsewhere."""
+    """The route table; `environ` holds the API keys of remote models."""
     servers: dict[tuple[str, str], dict[Endpoint, None]] = defaultdict(dict)
     for each in slices:
         servers[each.namespace, each.model].update(dict.fromkeys(each.endpoints))

@@ -1,7 +1,4 @@
-"""What the router keeps of InferenceModels and EndpointSlices: small frozen views. Pure.
-
-Read once when an object arrives, by `kube_source`.
-"""
+"""InferenceModels and EndpointSlices as small frozen views of the fields the router needs. Pure."""
 
 from __future__ import annotations
 
@@ -14,20 +11,23 @@ from pydantic import ValidationError
 
 from fleet_contract import catalog
 from fleet_contract.completion import Layer, complete, merge
-from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
+from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, KIND, LABEL_MODEL, PLURAL
 from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
-from fleet_router.kube.client import Json
+from fleet_kube.client import Json
+from fleet_kube.kind import Kind
 from fleet_router.routing.table import Endpoint
 
+MODEL = Kind(API_VERSION, KIND, PLURAL)
+SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 SERVICE_LABEL = "kubernetes.io/service-name"
 PORT_NAME = "http"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """An InferenceModel; `created` and `wake_at` in RFC 3339, `reason` as its status says."""
+    """An InferenceModel; `created` and `wake_at` in RFC 3339, `phase` and `reason` from status."""
 
     namespace: str
     name: str
@@ -42,7 +42,7 @@ class ModelView:
 
 @dataclass(frozen=True, slots=True)
 class SliceView:
-    """An EndpointSlice: the ready servers of the InferenceModel `model`, and those `starting`."""
+    """An EndpointSlice: ready and starting servers of the InferenceModel `model`."""
 
     namespace: str
     model: str
@@ -51,13 +51,13 @@ class SliceView:
 
 
 def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -> ModelView:
-    """From an InferenceModel; one that cannot be understood keeps a `problem` and no spec.
+    """View of an InferenceModel; one that cannot be read has a `problem` and no spec.
 
-    Settings of `environ` override limits as they do in the servers.
+    Settings in `environ` override limits, as they do in the servers.
     """
     meta, status = item["metadata"], _mapping(item.get("status"))
     spec, problem = spec_of(_mapping(item.get("spec")), _mapping(status.get("resolved")), known)
-    # What is wrong with an override the server says too, and does not start; its route is known.
+    # The server reports an invalid override and does not start; the route exists either way.
     with suppress(ValueError):
         spec = spec and override(spec, {**environ, **spec.env})
     cold = _mapping(status.get("coldStart")).get("totalSeconds")
@@ -75,11 +75,11 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
 
 
 def spec_of(own: Json, resolved: Json, known: catalog.Catalog) -> tuple[ModelSpec | None, str]:
-    """The spec to route by, and what was wrong with it ("" for nothing).
+    """The spec to route by, and a problem ("" for none).
 
-    What the resource says itself lies over what the operator resolved, which may be one edit
-    behind, or over the catalog's entry where the operator has not been yet. A spec that this
-    version of the router cannot read keeps id, aliases and task: a model that exists is known.
+    The resource's own fields take precedence over the spec that the operator resolved, which may be
+    one edit behind, or over the catalog's entry if there is none yet. Of a spec that this version
+    of the router cannot read, id, aliases and task are kept, so that the model is not unknown.
     """
     whole = _over_resolved(own, resolved)
     try:
@@ -100,23 +100,23 @@ def spec_of(own: Json, resolved: Json, known: catalog.Catalog) -> tuple[ModelSpe
 
 
 def _over_resolved(own: Json, resolved: Json) -> Json | None:
-    """`own` over `resolved`; None where that speaks of another model or of none."""
-    asked, model = own.get("model"), resolved.get("model")
+    """`own` merged over `resolved`; None if `resolved` is empty or of another model."""
+    named, model = own.get("model"), resolved.get("model")
     aliases = resolved.get("aliases") or []
-    if model is None or (asked != model and asked not in aliases):
+    if model is None or (named != model and named not in aliases):
         return None
     above = {**own, "model": model}
-    if asked != model and "aliases" in own:
-        above["aliases"] = [asked, *(alias for alias in own["aliases"] if alias != asked)]
+    if named != model and "aliases" in own:
+        above["aliases"] = [named, *(alias for alias in own["aliases"] if alias != named)]
     merged, _ = merge([Layer("own", above), Layer("resolved", resolved)])
     return merged
 
 
 def read_slice(item: Json) -> SliceView:
-    """From an EndpointSlice. Servers that are leaving are left out.
+    """View of an EndpointSlice without terminating endpoints.
 
-    Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices (a `ready` that is not
-    said means ready; addresses of one endpoint are interchangeable).
+    Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices (a missing `ready` means
+    ready; addresses of one endpoint are interchangeable).
     """
     meta = item["metadata"]
     labels = _mapping(meta.get("labels"))

@@ -1,7 +1,6 @@
-"""Routes from a cluster: InferenceModels and EndpointSlices, watched in every namespace named.
+"""The route table of a cluster, kept current from watched InferenceModels and EndpointSlices.
 
-`launch` makes one with `--kube`. The first table is swapped in only when every collection has been
-listed, so no model that exists is ever unknown.
+The first table is published once every informer has synced, so that no existing model is unknown.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fleet_contract import catalog
-from fleet_contract.names import API_VERSION, LABEL_MODEL, PLURAL
+from fleet_contract.names import LABEL_MODEL
+from fleet_kube.client import Json, KubeClient
 from fleet_router.kube.build_table import build
-from fleet_router.kube.client import Json, KubeClient
 from fleet_router.kube.informer import Informer
-from fleet_router.kube.objects import ModelView, SliceView, read_model, read_slice
+from fleet_router.kube.objects import MODEL, SLICE, ModelView, SliceView, read_model, read_slice
 from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
 from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, RouteTable
 from fleet_web.logs import event
@@ -25,10 +24,10 @@ from fleet_web.logs import event
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.02
-"""Changes that come together make one table."""
+"""Changes within this time are built into one table."""
 ALL = "*"
 LOGGED = 20
-"""Models that one log line names."""
+"""Most models named in one log line."""
 
 
 class KubeSource:
@@ -48,42 +47,37 @@ class KubeSource:
         self._ready_probe = ReadyProbe()
         self._early = EarlyServers(self._ready_probe, self._dirty.set)
         self._problems: dict[tuple[str, str], str] = {}
-        places = ["" if name == ALL else f"/namespaces/{name}" for name in namespaces]
+        places = [None if name == ALL else name for name in namespaces]
+        changed = self._dirty.set
         self._models = [
-            Informer[ModelView](
-                client, f"/apis/{API_VERSION}{place}/{PLURAL}", self._read_model, self._dirty.set
-            )
-            for place in places
+            Informer[ModelView](client, MODEL, place, self._read_model, changed) for place in places
         ]
         self._slices = [
-            Informer[SliceView](
-                client, f"/apis/discovery.k8s.io/v1{place}/endpointslices", read_slice,
-                self._dirty.set, LABEL_MODEL,
-            )
+            Informer[SliceView](client, SLICE, place, read_slice, changed, LABEL_MODEL)
             for place in places
-        ]  # fmt: skip
+        ]
 
     def expect(self, origin: Origin) -> None:
-        """Somebody waits for a server of `origin`: the first that is ready counts at once."""
+        """Probe starting servers of `origin`, for which a request waits."""
         self._early.expect((origin.namespace, origin.name))
 
     async def close(self) -> None:
-        """Close the connections of its own."""
+        """Close the connections of the readiness probe."""
         await self._ready_probe.close()
 
     def age(self) -> float:
-        """Seconds since the quietest collection was last heard of."""
-        return time.monotonic() - min(each.heard for each in self._collections)
+        """Seconds since the last response to the informer that has waited longest for one."""
+        return time.monotonic() - min(each.last_response for each in self._informers)
 
     @property
-    def _collections(self) -> list[Informer[ModelView] | Informer[SliceView]]:
+    def _informers(self) -> list[Informer[ModelView] | Informer[SliceView]]:
         return [*self._models, *self._slices]
 
     async def watch(self) -> None:
-        """Keep the routes as the cluster has them, for ever."""
+        """Keep the routes current, for ever."""
         async with asyncio.TaskGroup() as group:
-            for collection in self._collections:
-                group.create_task(collection.follow())
+            for informer in self._informers:
+                group.create_task(informer.follow())
             group.create_task(self._keep_table())
             group.create_task(self._early.run(self._starting))
 
@@ -100,13 +94,13 @@ class KubeSource:
             await self._dirty.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._dirty.clear()
-            if all(each.synced for each in self._collections):
+            if all(each.synced for each in self._informers):
                 started = time.perf_counter()
                 try:
                     self._swap()
                 except Exception as error:
-                    logger.error("the routes could not be put together", exc_info=error)
-                # However fast changes come, most of the time is left for requests.
+                    logger.error("the route table could not be built", exc_info=error)
+                # At most a fifth of the time goes into tables, however fast changes come.
                 await asyncio.sleep(4 * (time.perf_counter() - started))
 
     def _swap(self) -> None:
@@ -143,6 +137,6 @@ class KubeSource:
 
 
 def _servers(table: RouteTable | None) -> dict[str, int]:
-    """How many servers each model has."""
+    """Number of servers by model id."""
     routes = table.routes if table is not None else ()
     return {route.model: len(route.endpoints) for route in routes}

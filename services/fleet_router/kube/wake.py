@@ -1,8 +1,7 @@
-"""Asks the operator for a server of a model that has none: by an annotation on its resource.
+"""Requests a server for a model that has none, by an annotation on its resource.
 
-Called by `hold`. Any number of routers may ask; each writes at most once in a few seconds per
-model, and not at all while the writing of another is that fresh. The operator alone changes
-replicas.
+The operator scales the model up. Each router writes at most once in `EVERY_SECONDS` for a model,
+and not while the annotation is younger than that, so many routers write little more than one.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, PLURAL
-from fleet_router.kube.client import KubeClient, KubeError
+from fleet_contract.names import ANNOTATION_WAKE
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import KubeError
+from fleet_router.kube.objects import MODEL
 from fleet_router.routing.table import Origin
 from fleet_web.logs import event
 
@@ -23,7 +24,7 @@ EVERY_SECONDS = 5.0
 
 
 class Waker:
-    """Remembers when it last wrote; the writing itself is nobody's to wait for."""
+    """Writes annotations in background tasks and keeps the time of the last one for each model."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
@@ -31,7 +32,7 @@ class Waker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wake(self, origin: Origin) -> None:
-        """Ask for a server of `origin`, unless that was done just now."""
+        """Request a server of `origin` unless that was done within `EVERY_SECONDS`."""
         now = time.time()
         key = origin.namespace, origin.name
         if now - self._written.get(key, 0.0) < EVERY_SECONDS or age(origin, now) < EVERY_SECONDS:
@@ -44,11 +45,9 @@ class Waker:
 
     async def _write(self, origin: Origin, now: float) -> None:
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        path = f"/apis/{API_VERSION}/namespaces/{origin.namespace}/{PLURAL}/{origin.name}"
+        body = {"metadata": {"annotations": {ANNOTATION_WAKE: stamp}}}
         try:
-            await self._client.merge_patch(
-                path, {"metadata": {"annotations": {ANNOTATION_WAKE: stamp}}}
-            )
+            await self._client.merge_patch(MODEL, origin.namespace, origin.name, body)
         except KubeError as error:
             event(logger, "wake_failed", level=logging.WARNING, namespace=origin.namespace,
                   resource=origin.name, error=str(error))  # fmt: skip
@@ -57,7 +56,7 @@ class Waker:
 
 
 def age(origin: Origin, now: float) -> float:
-    """Seconds since any router asked, as far as is known here; infinite when none did."""
+    """Seconds since the annotation last seen was written by any router; infinite without one."""
     try:
         written = datetime.fromisoformat(origin.wake_at)
     except ValueError:

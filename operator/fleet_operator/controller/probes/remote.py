@@ -1,7 +1,7 @@
-"""Asks the addresses of `engine: remote` whether anybody answers there.
+"""Probes the addresses of models with `engine: remote`.
 
-Called as a task by `run`; what it learns goes into the cache. Any HTTP answer that is not a failure
-of the server or of a gateway counts: keys are the routers' and are not sent.
+Any HTTP response with a status below 500 counts as reachable. No API key is sent, since only the
+routers have them. Results go into the cache.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 16
 TIMEOUT_SECONDS = 5.0
 ROUNDS = 15
-"""An address is asked in every round of so many, a new one in the next."""
+"""A known address is probed once in so many rounds, a new one in the next round."""
 PATIENCE = 2
-"""So many answers in a row must be missing before an address that answered counts as away."""
+"""So many probes in a row must fail before a reachable address counts as unreachable."""
 PATH = "/v1/models"
 
 
 class RemoteProber:
-    """One session for all addresses."""
+    """Probes all addresses with one HTTP session."""
 
     def __init__(
         self, cache: ClusterCache, queue: WorkQueue, resolver: Resolver, http: aiohttp.ClientSession
@@ -45,16 +45,16 @@ class RemoteProber:
         self._missed: dict[str, int] = {}
 
     async def run(self, interval: float) -> None:
-        """Ask, wait, ask again."""
-        await repeat(self.ask_all, interval, logger, "remote_probing_failed")
+        """Probe at an interval, in seconds, for ever."""
+        await repeat(self.probe_all, interval, logger, "remote_probing_failed")
 
-    async def ask_all(self) -> None:
-        """One round."""
+    async def probe_all(self) -> None:
+        """Probe the addresses that are due in this round."""
         present = list(self._present())
         self._round = (self._round + 1) % ROUNDS
         await asyncio.gather(
             *(
-                self._ask(key, uid, address)
+                self._probe(key, uid, address)
                 for key, uid, address in present
                 if self._round == 0 or uid in self._missed or not self._is_known(uid, address)
             )
@@ -75,14 +75,14 @@ class RemoteProber:
         known = self._cache.remotes.get(uid)
         return known is not None and known.address == address
 
-    async def _ask(self, key: Key, uid: str, address: str) -> None:
+    async def _probe(self, key: Key, uid: str, address: str) -> None:
         async with self._slots:
             report = await fetch(self._http, address)
         known = self._cache.remotes.get(uid)
-        answered = known is not None and known.address == address and known.reachable
+        was_reachable = known is not None and known.address == address and known.reachable
         if report.reachable:
             self._missed.pop(uid, None)
-        elif answered:
+        elif was_reachable:
             self._missed[uid] = self._missed.get(uid, 0) + 1
             if self._missed[uid] < PATIENCE:
                 return
@@ -93,13 +93,13 @@ class RemoteProber:
 
 
 async def fetch(http: aiohttp.ClientSession, address: str) -> RemoteReport:
-    """One question to an address."""
+    """Probe one address; the report's message is for the status of the model."""
     try:
         async with (
             asyncio.timeout(TIMEOUT_SECONDS),
-            http.get(address.rstrip("/") + PATH, allow_redirects=False) as answer,
+            http.get(address.rstrip("/") + PATH, allow_redirects=False) as response,
         ):
-            status = answer.status
+            status = response.status
     except TimeoutError:
         why = f"no answer within {TIMEOUT_SECONDS:.0f} s"
         return RemoteReport(address, False, f"{address} does not answer: {why}.")

@@ -1,7 +1,7 @@
-"""Looks at the load of all routers, for the models that scale by it.
+"""Scrapes the metrics of all routers for the load of models that scale by it.
 
-Called as a task by `launch`; what it learns goes into the cache, and models whose load changed
-into the queue. Where no model scales by load, nobody is asked.
+Loads go into the cache, and models whose load changed into the queue. If no model scales by load,
+nothing is scraped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ METRICS_BYTES = 16 * 1024 * 1024
 
 
 class Scraper:
-    """One session for all routers."""
+    """Scrapes all routers with one HTTP session."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Scraper:
         self._settings = settings
 
     async def run(self) -> None:
-        """Look, wait, look again."""
+        """Scrape at the autoscaling interval, for ever."""
         await repeat(self.scrape, self._settings.autoscale_interval, logger, "scraping_failed")
 
     async def scrape(self) -> None:
-        """One look at every router."""
+        """Scrape every router once."""
         scaled = self._scaled()
         if not scaled:
             return
@@ -64,7 +64,7 @@ class Scraper:
         self._queue.add(changed)
 
     def _scaled(self) -> dict[Key, str]:
-        """Models that scale by load, with their ids."""
+        """Ids of the models that scale by load, by key."""
         found: dict[Key, str] = {}
         for key, raw in self._cache.models.items():
             spec = self._resolver.resolve(raw).spec
@@ -73,7 +73,7 @@ class Scraper:
         return found
 
     def _is_router(self, pod: PodView) -> bool:
-        """A router still finishing requests counts as long as it runs."""
+        """Whether a pod is a running router, draining ones included."""
         selector = self._settings.router_selector
         running = bool(pod.ip) and pod.phase == "Running"
         return running and all(pod.labels.get(key) == value for key, value in selector.items())
@@ -84,10 +84,10 @@ class Scraper:
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
-                self._http.get(url, allow_redirects=False) as answer,
+                self._http.get(url, allow_redirects=False) as response,
             ):
-                answer.raise_for_status()
-                content = await answer.content.read(METRICS_BYTES)
+                response.raise_for_status()
+                content = await response.content.read(METRICS_BYTES)
             models = parse_metrics(content.decode("utf-8", "replace").splitlines())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             log(logger, "router_silent", level=logging.WARNING, router=pod.name, error=repr(error))

@@ -1,7 +1,6 @@
-"""Asks model servers how they are: those not ready all the time, those that became ready once.
+"""Probes /readyz of model servers: of starting ones in every round, of ready ones once.
 
-Called as a task by `launch`; what it learns goes into the cache. Bounded in pods at a time, in
-seconds and in bytes for each.
+Reports go into the cache. Requests are bounded in number, seconds and bytes.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 32
 TIMEOUT_SECONDS = 2.0
-ANSWER_BYTES = 64 * 1024
+RESPONSE_BYTES = 64 * 1024
 TRIES = 5
-"""How often a ready server that tells nothing is asked."""
+"""Probes of a ready server that returns no report."""
 
 
 class Prober:
-    """One session for all pods."""
+    """Probes all pods with one HTTP session."""
 
     def __init__(
         self, cache: ClusterCache, queue: WorkQueue, http: aiohttp.ClientSession, events: PodEvents
@@ -46,21 +45,21 @@ class Prober:
         self._tries: dict[str, int] = {}
 
     async def run(self, interval: float) -> None:
-        """Ask, wait, ask again."""
+        """Probe at an interval, in seconds, for ever."""
         await repeat(self._round, interval, logger, "probing_failed")
 
     async def _round(self) -> None:
-        await self.ask_all()
-        changed = await self._events.ask(time.time())
+        await self.probe_all()
+        changed = await self._events.refresh(time.time())
         self._queue.add([(pod.namespace, pod.model) for pod in changed])
 
-    async def ask_all(self) -> None:
-        """One round."""
-        wanted = list(worth_asking(self._cache.pods.values(), self._cache.reports, self._tries))
-        await asyncio.gather(*(self._ask(pod) for pod in wanted))
+    async def probe_all(self) -> None:
+        """Probe all pods that are due."""
+        pods = list(due(self._cache.pods.values(), self._cache.reports, self._tries))
+        await asyncio.gather(*(self._probe(pod) for pod in pods))
         self._tries = {uid: n for uid, n in self._tries.items() if uid in self._cache.pods}
 
-    async def _ask(self, pod: PodView) -> None:
+    async def _probe(self, pod: PodView) -> None:
         async with self._slots:
             report = await fetch(self._http, pod)
         if pod.ready:
@@ -72,10 +71,10 @@ class Prober:
             self._queue.add([(pod.namespace, pod.model)])
 
 
-def worth_asking(
+def due(
     pods: Iterable[PodView], reports: dict[str, ServerReport], tries: dict[str, int]
 ) -> Iterable[PodView]:
-    """Running servers that are not ready, and ready ones whose last word was not `ready`."""
+    """Running servers that are not ready, and ready ones whose last report was another phase."""
     for pod in pods:
         if not pod.model or not pod.ip or not pod.port or not pod.active or pod.started is None:
             continue
@@ -86,14 +85,14 @@ def worth_asking(
 
 
 async def fetch(http: aiohttp.ClientSession, pod: PodView) -> ServerReport | None:
-    """A server's report; None where it gives none."""
+    """A server's report; None if it cannot be read."""
     host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
     try:
         async with (
             asyncio.timeout(TIMEOUT_SECONDS),
-            http.get(f"http://{host}:{pod.port}{PATH_READY}", allow_redirects=False) as answer,
+            http.get(f"http://{host}:{pod.port}{PATH_READY}", allow_redirects=False) as response,
         ):
-            content = await answer.content.read(ANSWER_BYTES)
+            content = await response.content.read(RESPONSE_BYTES)
     except (aiohttp.ClientError, TimeoutError, OSError):
         return None
     try:

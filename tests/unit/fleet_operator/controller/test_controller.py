@@ -9,11 +9,11 @@ import pytest
 from tests.unit.fleet_operator.conftest import model, pod
 from tests.unit.fleet_operator.controller.test_execute import Recorder
 
+from fleet_kube.client import KubeClient
 from fleet_operator.controller import controller as looping
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.controller import PASSING_SECONDS, Controller
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kubernetes.api import Api
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -64,7 +64,7 @@ def api(cache: ClusterCache) -> Api200:
 @pytest.fixture
 async def controller(cache: ClusterCache, api: Api200) -> Controller:
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return Controller(cache, queue, cast(Api, api), Metrics())
+    return Controller(cache, queue, cast(KubeClient, api), Metrics())
 
 
 def statuses(api: Api200) -> list[str]:

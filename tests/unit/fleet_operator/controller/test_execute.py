@@ -9,12 +9,13 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import model
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.execute import Executor, manifest, merge_patch
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
-from fleet_operator.kubernetes.api import Api, ApiError
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 
@@ -65,7 +66,7 @@ def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
 
 @pytest.fixture
 def executor(api: Recorder, cache: ClusterCache) -> Executor:
-    return Executor(cast(Api, api), cache)
+    return Executor(cast(KubeClient, api), cache)
 
 
 def observe(cache: ClusterCache) -> Observed:

@@ -35,8 +35,8 @@ def test_what_a_new_process_would_mend(found: Any, waited: float, problem: str |
     ("found", "started", "problem"),
     [
         (resync(), True, None),
-        (resync(), False, "the watches are not complete yet"),
-        (resync(reachable=False), True, "the API server does not answer"),
+        (resync(), False, "the watches have not synced yet"),
+        (resync(reachable=False), True, "the API server is unreachable"),
     ],
 )
 def test_whether_it_works_at_present(found: Any, started: bool, problem: str | None) -> None:

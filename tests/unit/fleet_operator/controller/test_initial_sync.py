@@ -9,12 +9,13 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import model, pod
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiUnreachable
+from fleet_kube.kind import Kind
 from fleet_operator.controller import initial_sync
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import Kind
-from fleet_operator.kubernetes.api import Api, ApiUnreachable
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 
@@ -65,7 +66,7 @@ async def begin(
 
     def start() -> WorkQueue:
         queue = WorkQueue(asyncio.get_running_loop().time)
-        sight = InitialSync(cache, queue, cast(Api, listing), (), nodes=True)
+        sight = InitialSync(cache, queue, cast(KubeClient, listing), (), nodes=True)
         tasks.append(asyncio.create_task(sight.run()))
         return queue
 
@@ -88,7 +89,7 @@ async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
 async def test_everything_listed_is_awaited_what_belongs_to_others_too(
     begin: Begin, listing: Listing, cache: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(initial_sync, "AGAIN", 10**9)
+    monkeypatch.setattr(initial_sync, "CHECKS", 10**9)
     listing.has = {
         "InferenceModel": [model()], "Pod": [pod()], "Service": [{"metadata": SERVICE}],
         "Node": [NODE],

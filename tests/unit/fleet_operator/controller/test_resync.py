@@ -8,11 +8,12 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import model
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiUnreachable
+from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.resync import Resync, behind, is_stuck
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import Kind
-from fleet_operator.kubernetes.api import Api, ApiUnreachable
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -46,7 +47,7 @@ def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
 @pytest.fixture
 async def resync(listing: Listing, cache: ClusterCache) -> Resync:
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return Resync(cache, queue, cast(Api, listing), Metrics(), ())
+    return Resync(cache, queue, cast(KubeClient, listing), Metrics(), ())
 
 
 async def test_in_step(resync: Resync, listing: Listing, cache: ClusterCache) -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract.catalog import CatalogError
+from fleet_kube.client import KubeClient
 from fleet_operator.controller.sources import SourceReader
-from fleet_operator.kubernetes.api import Api
 
 
 class ConfigMaps:
@@ -33,7 +33,7 @@ def written(path: Path, text: str, second: int) -> None:
 
 async def test_profiles_come_and_go() -> None:
     maps = ConfigMaps()
-    reader = SourceReader(cast(Api, maps), settings_of())
+    reader = SourceReader(cast(KubeClient, maps), settings_of())
     first = await reader.read(None)
     assert (first.profiles, first.problems) == ({}, {})
     assert maps.asked == [("system", "modelfleet-profiles")]
@@ -48,7 +48,7 @@ async def test_profiles_come_and_go() -> None:
 
 async def test_a_catalog_of_ones_own_is_followed(tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
-    reader = SourceReader(cast(Api, ConfigMaps()), settings_of(CATALOG=str(path)))
+    reader = SourceReader(cast(KubeClient, ConfigMaps()), settings_of(CATALOG=str(path)))
     with pytest.raises(CatalogError):
         await reader.read(None)
     written(path, "replace: true\nmodels: [{model: a/b}]", 1000)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import kopf
+from kubernetes.aio.client import Configuration
 
+from fleet_kube.connection import TOKEN, Connection, Loaded
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.watches import NoDiffs, kopf_settings, registry
+from fleet_operator.controller.watches import NoDiffs, kopf_settings, login, registry
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -24,7 +26,8 @@ async def made(
 ) -> kopf.OperatorRegistry:
     cache = ClusterCache(settings, Resolver(sources), sees_nodes)
     queue = WorkQueue(asyncio.get_running_loop().time)
-    return registry(cache, queue, Metrics(), settings, sees_nodes)
+    connection = Connection(Configuration(host="http://127.0.0.1:1"))
+    return registry(cache, queue, Metrics(), settings, sees_nodes, connection)
 
 
 async def test_kinds(settings: OperatorSettings, sources: Sources) -> None:
@@ -58,3 +61,19 @@ def test_nothing_is_compared_or_stored() -> None:
     storage = NoDiffs()
     assert storage.fetch(body={}) is None
     assert storage.build(body={"spec": {}}) == {}
+
+
+async def test_kopf_logs_in_with_the_connection_and_again_after_a_rejected_token() -> None:
+    async def load(configuration: Configuration) -> Loaded:
+        configuration.api_key[TOKEN] = "bearer two"
+        return Loaded("ns", 60.0)
+
+    found = Configuration(host="https://10.0.0.1:443", api_key={TOKEN: "Bearer one"})
+    found.verify_ssl = False
+    handler = login(Connection(found, Loaded("ns", 60.0), load))
+    first, second = await handler(), await handler()
+    assert first.as_http_headers() == {"Authorization": "Bearer one"}
+    assert second.as_http_headers() == {"Authorization": "bearer two"}
+    assert (first.server, first.insecure, first.default_namespace) == (
+        "https://10.0.0.1:443", True, "ns",
+    )  # fmt: skip

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from kubernetes.aio.client import Configuration
 
 from fleet_contract.names import ANNOTATION_WAKE
+from fleet_kube.client import KubeClient
+from fleet_kube.connection import Connection
+from fleet_kube.errors import KubeError
+from fleet_kube.kind import Kind
 from fleet_router.kube import informer
-from fleet_router.kube.access import KubeAccess
-from fleet_router.kube.client import KubeClient, KubeError
 from fleet_router.kube.informer import Informer, delay
 from fleet_router.kube.wake import EVERY_SECONDS, Waker
 from fleet_router.routing.table import Origin
 
 Json = dict[str, Any]
+THING = Kind("v1", "Thing", "things")
 
 
 def thing(name: str, version: int) -> Json:
@@ -92,8 +95,7 @@ async def scripted(*answers: Any) -> AsyncIterator[tuple[Script, KubeClient]]:
     script = Script(*answers)
     server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    access = KubeAccess(f"http://127.0.0.1:{port}", ssl.create_default_context(), "n", token="t")
-    client = KubeClient(access)
+    client = KubeClient(Connection(Configuration(host=f"http://127.0.0.1:{port}")), "router")
     try:
         yield script, client
     finally:
@@ -123,7 +125,7 @@ def names(collection: Informer[str]) -> set[str]:
 
 
 def made(client: KubeClient, changed: Callable[[], None] = lambda: None) -> Informer[str]:
-    return Informer(client, "/things", lambda item: item["metadata"]["name"], changed, "x=y")
+    return Informer(client, THING, None, lambda item: item["metadata"]["name"], changed, "x=y")
 
 
 async def test_pages_are_put_together_and_events_applied() -> None:
@@ -192,7 +194,7 @@ async def test_an_object_that_cannot_be_read_hides_no_other() -> None:
         listed(5, "a", "bad"), [event("ADDED", "bad", 6), event("ADDED", "b", 7)],
         [{"type": "ADDED", "object": {}}], listed(9, "a", "b", "c"),
     ) as (script, client):  # fmt: skip
-        collection = Informer(client, "/things", read, lambda: None)
+        collection = Informer(client, THING, None, read, lambda: None)
         await follow(script, collection)
         assert names(collection) == {"a", "b", "c"}
 
@@ -207,7 +209,7 @@ def test_pauses_grow_and_differ() -> None:
 async def test_what_is_no_event_is_an_error() -> None:
     async with scripted([{"no": "event"}]) as (_, client):
         with pytest.raises(KubeError):
-            async for _ in client.watch("/things", "", "1", 120):
+            async for _ in client.watch(THING, None, "", "1", 120):
                 pass
 
 

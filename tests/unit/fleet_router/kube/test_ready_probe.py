@@ -1,4 +1,4 @@
-"""Servers that say they are ready before the cluster does."""
+"""Servers that report ready before their EndpointSlice does."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ async def test_only_servers_somebody_waits_for_are_asked(
     cluster: Cluster, early: EarlyServers
 ) -> None:
     cluster.ready = {ONE}
-    await early.look(STARTING)
+    await early.probe_once(STARTING)
     assert cluster.asked == []
     early.expect(KEY)
-    await early.look(STARTING)
+    await early.probe_once(STARTING)
     assert cluster.asked == [ONE, TWO]
     assert early.of(SLICE) == (ONE,)
     assert cluster.changes == 1
-    await early.look(STARTING)
+    await early.probe_once(STARTING)
     assert cluster.asked == [ONE, TWO, TWO]
     assert cluster.changes == 1
 
@@ -77,10 +77,10 @@ async def test_only_servers_somebody_waits_for_are_asked(
 async def test_the_cluster_must_agree_in_time(cluster: Cluster, early: EarlyServers) -> None:
     early.expect(KEY)
     cluster.ready = {ONE}
-    await early.look(STARTING)
+    await early.probe_once(STARTING)
     cluster.ready = set()
     cluster.now += ready_probe.TRUSTED_SECONDS
-    await early.look(STARTING)
+    await early.probe_once(STARTING)
     assert early.of(SLICE) == ()
     assert cluster.changes == 2
 
@@ -90,7 +90,7 @@ async def test_nobody_is_asked_long_after_the_last_who_waited(
 ) -> None:
     early.expect(KEY)
     cluster.now += ready_probe.EXPECTED_SECONDS
-    await early.look(STARTING)
+    await early.probe_once(STARTING)
     assert cluster.asked == []
 
 

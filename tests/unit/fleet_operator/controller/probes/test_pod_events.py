@@ -7,9 +7,9 @@ from typing import Any, cast
 import pytest
 from tests.unit.fleet_operator.conftest import NOW, pod
 
+from fleet_kube.client import KubeClient
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.probes.pod_events import PodEvents, is_hanging, last_warning
-from fleet_operator.kubernetes.api import Api
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.resources.views import PodView
 from fleet_operator.settings import OperatorSettings
@@ -68,12 +68,12 @@ async def test_each_pod_is_asked_for_now_and_then(
 
     cache = ClusterCache(settings, Resolver(sources), sees_nodes=False)
     cache.put_pod(pod(**CREATING))
-    events = PodEvents(cache, cast(Api, Events()))
-    assert [view.name for view in await events.ask(NOW)] == ["m-1"]
+    events = PodEvents(cache, cast(KubeClient, Events()))
+    assert [view.name for view in await events.refresh(NOW)] == ["m-1"]
     assert cache.hints == {"uid-m-1": "FailedMount: m"}
-    assert await events.ask(NOW + 9) == []
+    assert await events.refresh(NOW + 9) == []
     assert asked == ["involvedObject.uid=uid-m-1"]
-    assert await events.ask(NOW + 10) == []  # asked again, nothing new
+    assert await events.refresh(NOW + 10) == []  # asked again, nothing new
     assert len(asked) == 2
     cache.drop_pod(pod())
     assert cache.hints == {}

@@ -70,7 +70,7 @@ async def test_what_counts_as_an_answer(
 ) -> None:
     elsewhere.status = status
     add(cache, elsewhere.address)
-    await prober.ask_all()
+    await prober.probe_all()
     report = cache.remotes["uid-m"]
     said = "answers." if answers else "answers with status 503."
     assert (report.reachable, report.message) == (answers, f"{elsewhere.address} {said}")
@@ -81,8 +81,8 @@ async def test_nobody_there(
 ) -> None:
     address = elsewhere.address.replace("/base", "0/base")  # a port nobody can have
     add(cache, address)
-    await prober.ask_all()
-    assert not cache.remotes["uid-m"].reachable
+    await prober.probe_all()
+    assert not cache.remotes["uid-m"].answers
     assert cache.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
 
 
@@ -91,30 +91,30 @@ async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
 ) -> None:
     add(cache, elsewhere.address)
     for _ in range(2 * ROUNDS):
-        await prober.ask_all()
+        await prober.probe_all()
     assert elsewhere.asked == 3
     elsewhere.status = 503
     while elsewhere.asked == 3:
-        await prober.ask_all()
-    assert cache.remotes["uid-m"].reachable
+        await prober.probe_all()
+    assert cache.remotes["uid-m"].answers
     for _ in range(PATIENCE - 1):
-        await prober.ask_all()
-    assert not cache.remotes["uid-m"].reachable
+        await prober.probe_all()
+    assert not cache.remotes["uid-m"].answers
     elsewhere.status = 200
     for _ in range(ROUNDS):
-        await prober.ask_all()
-    assert cache.remotes["uid-m"].reachable
+        await prober.probe_all()
+    assert cache.remotes["uid-m"].answers
 
 
 async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgotten(
     cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
     add(cache, "http://127.0.0.1:1")
-    await prober.ask_all()
-    assert not cache.remotes["uid-m"].reachable
+    await prober.probe_all()
+    assert not cache.remotes["uid-m"].answers
     add(cache, elsewhere.address, generation=2)
-    await prober.ask_all()
-    assert cache.remotes["uid-m"].reachable
+    await prober.probe_all()
+    assert cache.remotes["uid-m"].answers
     cache.drop_model(model())
-    await prober.ask_all()
+    await prober.probe_all()
     assert cache.remotes == {}

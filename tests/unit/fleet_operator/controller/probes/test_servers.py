@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from tests.unit.fleet_operator.conftest import pod
 
-from fleet_operator.controller.probes.servers import TRIES, fetch, worth_asking
+from fleet_operator.controller.probes.servers import TRIES, due, fetch
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
 
@@ -38,7 +38,7 @@ READY = {"uid-m-1": ServerReport("ready")}
 def test_who_is_asked(
     raw: dict[str, Any], reports: dict[str, ServerReport], tries: dict[str, int], asked: bool
 ) -> None:
-    assert bool(list(worth_asking([PodView.parse(raw)], reports, tries))) is asked
+    assert bool(list(due([PodView.parse(raw)], reports, tries))) is asked
 
 
 @pytest.fixture

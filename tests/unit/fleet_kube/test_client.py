@@ -1,19 +1,25 @@
-"""The client of the Kubernetes API, against a server that records what it is asked."""
+"""The client of the Kubernetes API, against a server that records its requests."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import kopf
 import pytest
 from aiohttp import web
+from kubernetes.aio.client import Configuration
 
-from fleet_operator.kinds import DEPLOYMENT, MODEL, NODE, POD
-from fleet_operator.kubernetes.access import Access
-from fleet_operator.kubernetes.api import Api, ApiError, ApiUnreachable
-from fleet_operator.metrics import Metrics
+from fleet_kube.client import KubeClient
+from fleet_kube.connection import TOKEN, Connection, Loaded
+from fleet_kube.errors import ApiError, ApiUnreachable
+from fleet_kube.kind import Kind
+
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+MODEL = Kind("modelfleet.dev/v1alpha1", "InferenceModel", "inferencemodels")
+NODE = Kind("v1", "Node", "nodes", namespaced=False)
+POD = Kind("v1", "Pod", "pods")
 
 
 class Server:
@@ -45,21 +51,25 @@ async def server() -> AsyncIterator[Server]:
     await runner.cleanup()
 
 
-@pytest.fixture
-def account(tmp_path: Path) -> Path:
-    (tmp_path / "token").write_text("newer\n")
-    return tmp_path
+async def renewed(configuration: Configuration) -> Loaded:
+    """Load the token that follows the first."""
+    configuration.api_key[TOKEN] = "Bearer newer"
+    return Loaded("ns", math.inf)
+
+
+def connection(url: str) -> Connection:
+    configuration = Configuration(host=url, api_key={TOKEN: "Bearer first"})
+    return Connection(configuration, load=renewed)
 
 
 @pytest.fixture
-async def api(server: Server, account: Path) -> AsyncIterator[Api]:
-    found = kopf.ConnectionInfo(server=server.url, token="first")
-    made = Api(Access(found, account), Metrics())
+async def api(server: Server) -> AsyncIterator[KubeClient]:
+    made = KubeClient(connection(server.url), "modelfleet-operator")
     yield made
     await made.close()
 
 
-async def test_apply_says_who_and_whether_by_force(api: Api, server: Server) -> None:
+async def test_apply_says_who_and_whether_by_force(api: KubeClient, server: Server) -> None:
     server.answers = [(200, {"metadata": {}})] * 2
     manifest = {"metadata": {"namespace": "ns", "name": "m"}}
     await api.apply(DEPLOYMENT, manifest, force=False)
@@ -72,7 +82,7 @@ async def test_apply_says_who_and_whether_by_force(api: Api, server: Server) -> 
     assert first.headers["Authorization"] == "Bearer first"
 
 
-async def test_lists_come_page_by_page(api: Api, server: Server) -> None:
+async def test_lists_come_page_by_page(api: KubeClient, server: Server) -> None:
     server.answers = [
         (200, {"metadata": {"continue": "next"}, "items": [1]}),
         (200, {"metadata": {}, "items": None}),
@@ -85,7 +95,7 @@ async def test_lists_come_page_by_page(api: Api, server: Server) -> None:
     }  # fmt: skip
 
 
-async def test_a_refused_token_is_read_again_once(api: Api, server: Server) -> None:
+async def test_a_refused_token_is_read_again_once(api: KubeClient, server: Server) -> None:
     server.answers = [(401, {"message": "expired"}), (200, {"metadata": {"name": "x"}})]
     assert await api.get(NODE, None, "x") == {"metadata": {"name": "x"}}
     assert [one.headers["Authorization"] for one in server.asked] == [
@@ -96,7 +106,9 @@ async def test_a_refused_token_is_read_again_once(api: Api, server: Server) -> N
         await api.get(NODE, None, "x")
 
 
-async def test_what_is_missing_is_none_and_the_rest_an_error(api: Api, server: Server) -> None:
+async def test_what_is_missing_is_none_and_the_rest_an_error(
+    api: KubeClient, server: Server
+) -> None:
     server.answers = [(404, {"reason": "NotFound"}), (403, {"reason": "Forbidden", "message": "m"})]
     assert await api.get(NODE, None, "x") is None
     with pytest.raises(ApiError) as caught:
@@ -106,27 +118,47 @@ async def test_what_is_missing_is_none_and_the_rest_an_error(api: Api, server: S
     )  # fmt: skip
 
 
-async def test_deleting_names_the_uid_and_forgives(api: Api, server: Server) -> None:
+async def test_deleting_names_the_uid_and_forgives(api: KubeClient, server: Server) -> None:
     server.answers = [(404, {}), (409, {}), (500, {})]
     await api.delete(POD, "ns", "p", "u")
-    assert b'"preconditions":{"uid":"u"}' in server.bodies[0]
+    assert json.loads(server.bodies[0])["preconditions"] == {"uid": "u"}
     await api.delete(POD, "ns", "p", "u")
     with pytest.raises(ApiError):
         await api.delete(POD, "ns", "p", "u")
 
 
-async def test_whether_a_kind_is_served(api: Api, server: Server) -> None:
+async def test_whether_a_kind_is_served(api: KubeClient, server: Server) -> None:
     server.answers = [(404, {}), (200, {"resources": [{"name": "inferencemodels"}]})]
     assert not await api.serves(MODEL)
     assert await api.serves(MODEL)
 
 
-async def test_nobody_there(account: Path) -> None:
-    metrics = Metrics()
-    found = kopf.ConnectionInfo(server="http://127.0.0.1:1")
-    api = Api(Access(found, account), metrics)
+async def test_a_patch_names_its_manager_and_subresource(api: KubeClient, server: Server) -> None:
+    server.answers = [(200, {"metadata": {}})] * 2
+    await api.merge_patch(MODEL, "ns", "m", {"metadata": {"labels": {"a": None}}})
+    await api.patch_status(MODEL, "ns", "m", {"status": {}})
+    assert [one.path.rpartition("/namespaces/")[2] for one in server.asked] == [
+        "ns/inferencemodels/m", "ns/inferencemodels/m/status",
+    ]  # fmt: skip
+    for one in server.asked:
+        assert one.content_type == "application/merge-patch+json"
+        assert dict(one.query) == {"fieldManager": "modelfleet-operator"}
+        assert one.headers["User-Agent"] == "modelfleet-operator"
+    assert json.loads(server.bodies[0]) == {"metadata": {"labels": {"a": None}}}
+
+
+async def test_a_body_that_is_no_json_object_is_an_error(api: KubeClient, server: Server) -> None:
+    server.answers = [(200, ["a list"]), (503, "busy")]
+    for status in (200, 503):
+        with pytest.raises(ApiError) as caught:
+            await api.get(NODE, None, "x")
+        assert caught.value.status == status
+
+
+async def test_nobody_there() -> None:
+    calls: list[tuple[str, str, int]] = []
+    api = KubeClient(connection("http://127.0.0.1:1"), "m", lambda *call: calls.append(call))
     with pytest.raises(ApiUnreachable, match="GET /api/v1/nodes/x"):
         await api.get(NODE, None, "x")
     await api.close()
-    line = 'modelfleet_operator_api_calls_total{code="0",method="GET",resource="nodes"} 1.0'
-    assert line in metrics.render().decode()
+    assert calls == [("GET", "nodes", 0)]

@@ -1,1 +1,0 @@
-"""The operator's client of the Kubernetes API."""

@@ -1,0 +1,270 @@
+"""Requests of the Kubernetes API on dictionaries: get, list, watch, apply, patch, create, delete.
+
+Source: kubernetes.io/docs/reference/using-api/api-concepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+
+from fleet_kube.connection import Connection
+from fleet_kube.errors import ApiError, ApiUnreachable, ConfigError
+from fleet_kube.kind import Kind
+
+Json = dict[str, Any]
+Observe = Callable[[str, str, int], None]
+"""Method, plural name and HTTP status of every request; status 0 without a response."""
+
+TIMEOUT_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+WATCH_GRACE_SECONDS = 15.0
+"""A watch that the API server does not end in time is given up so much later."""
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+JSON = "application/json"
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+PAGE = 500
+METADATA_PAGE = 1000
+"""Objects in one response of a list."""
+GONE = 410
+UNAUTHORIZED = 401
+
+
+class KubeClient:
+    """One connection; `manager` is the field manager of every write and the User-Agent.
+
+    All methods raise ApiError and ApiUnreachable.
+    """
+
+    def __init__(
+        self, connection: Connection, manager: str, observe: Observe = lambda *_: None
+    ) -> None:
+        self._connection = connection
+        self._manager = manager
+        self._observe = observe
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Json | None:
+        """One object, None if it does not exist."""
+        try:
+            return await self._request("GET", kind, kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def items(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str = "",
+        metadata_only: bool = False,
+        field_selector: str = "",
+    ) -> list[Json]:
+        """All objects of a kind, page by page."""
+        found, _ = await self.snapshot(kind, namespace, selector, metadata_only, field_selector)
+        return found
+
+    async def snapshot(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str = "",
+        metadata_only: bool = False,
+        field_selector: str = "",
+    ) -> tuple[list[Json], str]:
+        """All objects of a kind, and the resourceVersion to watch from.
+
+        Status 410 means that the list took too long and must start again.
+        """
+        found: list[Json] = []
+        query = {"limit": str(METADATA_PAGE if metadata_only else PAGE)}
+        if selector:
+            query["labelSelector"] = selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        accept = METADATA_ONLY if metadata_only else JSON
+        while True:
+            page = await self._request(
+                "GET", kind, kind.path(namespace), query=query, accept=accept
+            )
+            found += page.get("items") or ()
+            meta = page.get("metadata") or {}
+            if not meta.get("continue"):
+                return found, str(meta.get("resourceVersion", ""))
+            query["continue"] = meta["continue"]
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, selector: str, version: str, seconds: int
+    ) -> AsyncGenerator[tuple[str, Json], None]:
+        """Type and object of every event after `version`, bookmarks included, for `seconds`.
+
+        Status 410 means that `version` is too old.
+        """
+        query = {
+            "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }  # fmt: skip
+        if selector:
+            query["labelSelector"] = selector
+        path = kind.path(namespace)
+        limits = aiohttp.ClientTimeout(total=seconds + WATCH_GRACE_SECONDS, connect=CONNECT_SECONDS)
+        response = await self._open("GET", kind, path, query, None, JSON, JSON, limits)
+        try:
+            if response.status != 200:
+                _checked(response, await response.read())
+            # The package's Watch is not used: it builds a client with a TLS context for each watch,
+            # and an ERROR event without `reason` is a KeyError there.
+            while line := await response.content.readline():
+                if line.strip():
+                    yield _event(line)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise _unreachable("GET", path, error) from error
+        finally:
+            response.close()
+
+    async def apply(self, kind: Kind, manifest: Mapping[str, Any], force: bool) -> Json:
+        """Server-side apply. Without `force` a field of another manager is a 409 ApiError."""
+        meta = manifest["metadata"]
+        return await self._request(
+            "PATCH",
+            kind,
+            kind.path(meta.get("namespace"), meta["name"]),
+            body=manifest,
+            content_type=APPLY,
+            query={"fieldManager": self._manager, "force": "true" if force else "false"},
+        )
+
+    async def merge_patch(
+        self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]
+    ) -> Json:
+        """RFC 7386 merge patch of an object."""
+        return await self._merge_patch(kind, kind.path(namespace, name), body)
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, body: Mapping[str, Any]
+    ) -> Json:
+        """RFC 7386 merge patch of the status subresource."""
+        return await self._merge_patch(kind, f"{kind.path(namespace, name)}/status", body)
+
+    async def create(self, kind: Kind, manifest: Mapping[str, Any]) -> Json:
+        """Create one object."""
+        path = kind.path(manifest["metadata"]["namespace"])
+        return await self._request("POST", kind, path, body=manifest)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete one object if its uid is still `uid`; one that is gone is not an error."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        try:
+            await self._request("DELETE", kind, kind.path(namespace, name), body=body)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows the kind. Raises ApiUnreachable only."""
+        try:
+            found = await self._request("GET", kind, f"/apis/{kind.api_version}")
+        except ApiError:
+            return False
+        return any(item["name"] == kind.plural for item in found.get("resources", ()))
+
+    async def _merge_patch(self, kind: Kind, path: str, body: Mapping[str, Any]) -> Json:
+        query = {"fieldManager": self._manager}
+        return await self._request("PATCH", kind, path, body=body, content_type=MERGE, query=query)
+
+    async def _request(
+        self,
+        method: str,
+        kind: Kind,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> Json:
+        limits = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
+        response = await self._open(method, kind, path, query, body, content_type, accept, limits)
+        try:
+            content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unreachable(method, path, error) from error
+        return _checked(response, content)
+
+    async def _open(
+        self,
+        method: str,
+        kind: Kind,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        accept: str,
+        limits: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """The response of one request; after a 401, of a second with renewed credentials."""
+        url = self._connection.server + path + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._manager}
+        for renewed in (False, True):
+            try:
+                if authorization := await self._connection.authorization():
+                    headers["Authorization"] = authorization
+                response = await self._connection.send(method, url, headers, body, limits)
+            except (aiohttp.ClientError, TimeoutError, ConfigError) as error:
+                self._observe(method, kind.plural, 0)
+                raise _unreachable(method, path, error) from error
+            self._observe(method, kind.plural, response.status)
+            if response.status != UNAUTHORIZED or renewed:
+                break
+            response.close()
+            await self._renew(authorization)
+        return response
+
+    async def _renew(self, rejected: str) -> None:
+        try:
+            await self._connection.renew(rejected)
+        except ConfigError as error:
+            raise ApiUnreachable(str(error)) from error
+
+
+def _unreachable(method: str, path: str, error: Exception) -> ApiUnreachable:
+    return ApiUnreachable(f"{method} {path}: {str(error) or type(error).__name__}")
+
+
+def _event(line: bytes) -> tuple[str, Json]:
+    try:
+        event = orjson.loads(line)
+        kind, item = str(event["type"]), dict(event["object"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ApiUnreachable(f"unexpected watch event: {error!r}") from error
+    if kind == "ERROR":
+        reason, message = str(item.get("reason", "")), str(item.get("message", ""))
+        raise ApiError(int(item.get("code") or 0), reason, message)
+    return kind, item
+
+
+def _checked(response: aiohttp.ClientResponse, content: bytes) -> Json:
+    """The JSON object of a response. Raises ApiError for a status above 299 and for other JSON."""
+    try:
+        found = orjson.loads(content)
+    except ValueError:
+        found = content[:500].decode(errors="replace")
+    if response.status < 300 and isinstance(found, dict):
+        return found
+    status = found if isinstance(found, dict) else {"message": found}
+    after = response.headers.get("retry-after", "")
+    raise ApiError(
+        response.status,
+        str(status.get("reason", "")),
+        str(status.get("message") or response.reason or ""),
+        float(after) if after.isdigit() else 0.0,
+    )

@@ -1,0 +1,29 @@
+"""Errors of the Kubernetes client."""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """No usable configuration of a cluster; the message names the file and the problem."""
+
+
+class KubeError(Exception):
+    """A request failed."""
+
+
+class ApiUnreachable(KubeError):
+    """No response: connection, timeout, credentials that cannot be loaded, or a broken stream."""
+
+
+class ApiError(KubeError):
+    """The API server refused a request.
+
+    `reason` is Kubernetes' own (NotFound, Conflict, ...); `retry_after` is in seconds, 0 if absent.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{status} {reason}: {message}" if reason else f"{status}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
