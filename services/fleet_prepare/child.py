@@ -4,7 +4,8 @@
 
 One JSON object on standard input names the conversion; the input stays open and its end ends this
 process. Events are JSON lines on standard output: {"done": bytes, "total": bytes or null}, then
-{"finished": true} or {"error": message, "hint": hint} or {"errno": number, "error": message}.
+{"finished": true}, {"error": message, "hint": hint}, {"errno": number, "error": message} or
+{"out_of_memory": true}.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from fleet_weights.errors import WeightsError
 INTERVAL_SECONDS = 0.1
 ORPHANED_STATUS = 4
 FAILED_STATUS = 1
-MEMORY_HINT = "Convert it on a machine with more memory, or use a smaller model."
 
 
 class Events:
@@ -61,7 +61,7 @@ def main() -> int:
     except WeightsError as error:
         events.write({"error": error.message, "hint": error.hint})
     except MemoryError:
-        events.write({"error": "The memory ran out during the conversion.", "hint": MEMORY_HINT})
+        events.write({"out_of_memory": True})
     except OSError as error:
         events.write({"errno": error.errno, "error": str(error)})
     else:

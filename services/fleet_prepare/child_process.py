@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from fleet_prepare.child import MEMORY_HINT
 from fleet_prepare.converters import Plan
 from fleet_weights.errors import WeightsError
 
@@ -22,10 +21,12 @@ POLL_SECONDS = 0.2
 SHOWN_LINES = 8
 TAIL_LINES = 50
 NOT_PASSED_ON = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+MEMORY_HINT = "Convert it on a machine with more memory, or use a smaller model."
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def run(
+    model: str,
     plan: Plan,
     source: Path,
     target: Path,
@@ -33,7 +34,7 @@ def run(
     progress: Callable[[int, int | None], None],
     check: Callable[[], None],
 ) -> None:
-    """Convert `source` into the empty folder `target`.
+    """Convert `source` into the empty folder `target`; `model` is named in errors.
 
     `check` is called several times a second and ends the conversion by raising. Raises WeightsError
     with the converter's own reason, and OSError where the file system refused.
@@ -66,7 +67,7 @@ def run(
             reader.join()
         for pipe in (process.stdin, process.stdout, process.stderr):
             pipe.close()
-    _raise_failure(plan, outcome, status, tail)
+    _raise_failure(model, plan, outcome, status, tail)
 
 
 def _send(pipe: IO[bytes], plan: Plan, source: Path, target: Path) -> None:
@@ -103,17 +104,25 @@ def _follow(
             outcome = event
 
 
-def _raise_failure(plan: Plan, outcome: dict[str, Any], status: int, tail: deque[str]) -> None:
+def _raise_failure(
+    model: str, plan: Plan, outcome: dict[str, Any], status: int, tail: deque[str]
+) -> None:
     if outcome.get("finished") and status == 0:
         return
     if outcome.get("errno") is not None:
         raise OSError(outcome["errno"], os.strerror(outcome["errno"]))
     if "error" in outcome:
         raise WeightsError(str(outcome["error"]), str(outcome.get("hint", "")))
+    if outcome.get("out_of_memory"):
+        raise WeightsError(f"The conversion of {model} ran out of memory.", MEMORY_HINT)
     if status == -signal.SIGKILL:
-        raise WeightsError("The conversion was killed; probably the memory ran out.", MEMORY_HINT)
+        raise WeightsError(
+            f"The conversion of {model} was killed, probably because memory ran out.", MEMORY_HINT
+        )
     lines = "\n".join(list(tail)[-SHOWN_LINES:])
-    raise WeightsError(f"{plan.module} ended with status {status}:\n{lines}")
+    raise WeightsError(
+        f"The conversion of {model} by {plan.module} ended with status {status}:\n{lines}"
+    )
 
 
 def _pass_on(pipe: IO[bytes], events: queue.SimpleQueue[bytes | None]) -> None:

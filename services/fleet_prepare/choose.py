@@ -21,8 +21,13 @@ from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
 from fleet_weights.hub.selection import PICKLE_HINT, Kind
 
-CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
-SERVER_HINT = "Install it with `pip install modelfleet[server]`."
+CUDA_HINT = (
+    "`make up TORCH=1` installs what the GPU needs (`pip install 'modelfleet[torch,cuda]'` outside "
+    "a source checkout)."
+)
+SERVER_HINT = (
+    "`make up` installs it (`pip install 'modelfleet[server]'` outside a source checkout)."
+)
 
 FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.OPENVINO, Task.CHAT): "fleet_server.engines.openvino.chat:OpenVinoChat",
@@ -253,7 +258,7 @@ def torch_hint(spec: ModelSpec) -> str:
     """The command that installs the torch engine and serves the model."""
     return (
         f"`make up TORCH=1 MODELS={spec.model}` installs it and serves the model "
-        "(or `pip install 'modelfleet[torch]'`)."
+        "(`pip install 'modelfleet[torch]'` outside a source checkout)."
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import child_process
-from fleet_prepare.converters import BYTES_PER_WEIGHT, Plan, stored_bytes_per_weight
+from fleet_prepare.converters import BYTES_PER_WEIGHT, Plan
 from fleet_prepare.model_files import ModelFiles
 from fleet_weights import record
 from fleet_weights.allowed import is_allowed
@@ -76,9 +76,9 @@ def convert_once(
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
-            _check_space(spec, plan, source, files, staging)
+            _check_space(spec, plan, source, staging)
             child_process.run(
-                plan, source, staging, environ,
+                spec.model, plan, source, staging, environ,
                 lambda done, total: meter.update("conversion", done, total), meter.check,
             )  # fmt: skip
             _write_record(spec, plan, source, staging)
@@ -108,14 +108,15 @@ def _alone(meter: ProgressMeter) -> Iterator[None]:
         _one_at_a_time.release()
 
 
-def _check_space(
-    spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, staging: Path
-) -> None:
+def _check_space(spec: ModelSpec, plan: Plan, source: Path, staging: Path) -> None:
     """Raises WeightsError where the converted weights would not fit, as far as can be estimated."""
-    stored = sum(
-        (source / name).stat().st_size for name in files.names if name.endswith(".safetensors")
-    )
-    weights = stored / stored_bytes_per_weight(files.config)
+    from fleet_prepare.safetensors_file import open_tensors
+
+    try:
+        with open_tensors(source) as tensors:
+            weights = tensors.elements
+    except WeightsError:
+        return  # the conversion itself reports what is wrong with the files
     needed = weights * BYTES_PER_WEIGHT.get(plan.quantization, 4.0) + SPARE_BYTES
     free = shutil.disk_usage(staging).free
     if needed > free:

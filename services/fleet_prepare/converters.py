@@ -6,7 +6,7 @@ A converter is a package with `convert`, `supports` and `VERSION`; it is importe
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,12 +114,3 @@ CONVERTERS: tuple[Converter, ...] = (
     ),
     Converter(Task.CHAT, Engine.OPENVINO, "fleet_prepare.chat", "openvino", chat_quantization),
 )
-
-
-def stored_bytes_per_weight(config: Mapping[str, Any]) -> float:
-    """Bytes of a weight in the source, as config.json states its dtype; 2 where it does not."""
-    text = config.get("text_config")
-    named = config.get("dtype") or config.get("torch_dtype")
-    if named is None and isinstance(text, Mapping):
-        named = text.get("dtype") or text.get("torch_dtype")
-    return 4.0 if named == "float32" else 2.0

@@ -79,6 +79,11 @@ class Tensors:
         """Bytes of all tensors as stored."""
         return sum(entry.end - entry.begin for entry in self._entries.values())
 
+    @property
+    def elements(self) -> int:
+        """Numbers in all tensors."""
+        return sum(math.prod(entry.shape) for entry in self._entries.values())
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 

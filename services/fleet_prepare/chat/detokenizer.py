@@ -69,7 +69,8 @@ def _extension() -> Path:
             if path.suffix in (".so", ".dylib", ".dll"):
                 return path
     raise WeightsError(
-        "The OpenVINO Tokenizers extension is not installed.", "`pip install modelfleet[server]`"
+        "The OpenVINO Tokenizers extension is not installed.",
+        "`make up` installs it (`pip install 'modelfleet[server]'` outside a source checkout).",
     )
 
 
