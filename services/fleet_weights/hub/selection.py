@@ -22,8 +22,8 @@ TOKENIZERS = frozenset(
 )  # fmt: skip
 PICKLE_HINT = (
     "Its weights are pickles, which may run code when they are loaded. Name a revision with "
-    "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the model "
-    "as docs/adding-a-model.md shows and name it with file://."
+    "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert them in a "
+    "sandbox with `modelfleet convert-pickle MODEL`; see docs/adding-a-model.md."
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _VARIANT = re.compile(r"\.(fp16|fp32|bf16)[.-]|^consolidated")
