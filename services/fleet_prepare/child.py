@@ -1,9 +1,9 @@
-"""Runs one conversion in a process of its own, so that its memory is given back when it ends.
+"""Runs one conversion in a process of its own, so that its memory is released.
 
     python -m fleet_prepare.child
 
-One JSON object on standard input names the conversion; the input stays open and its end ends this
-process. Events are JSON lines on standard output: {"done": bytes, "total": bytes or null}, then
+One JSON object on standard input describes the conversion; this process exits when the input ends.
+Events are JSON lines on standard output: {"done": bytes, "total": bytes or null}, then
 {"finished": true}, {"error": message, "hint": hint}, {"errno": number, "error": message} or
 {"out_of_memory": true}.
 """
@@ -28,7 +28,7 @@ FAILED_STATUS = 1
 
 
 class Events:
-    """Writes events; progress not more often than every tenth of a second, and at its end."""
+    """Writes events; progress at most every tenth of a second, and when it is complete."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -46,7 +46,7 @@ class Events:
 
 
 def main() -> int:
-    """Run the conversion that standard input names; the exit status."""
+    """Run the conversion described on standard input; return the exit status."""
     # Libraries print to standard output, which carries events only.
     events = Events(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _end_with_input() -> None:
-    """The process that started this one holds the other end; it is closed when that one ends."""
+    """Exit when the parent, which holds the other end of standard input, has died."""
     while os.read(0, 4096):
         pass
     os._exit(ORPHANED_STATUS)

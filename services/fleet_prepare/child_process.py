@@ -1,4 +1,4 @@
-"""Starts the process of a conversion, passes its progress on, and ends it."""
+"""Runs a conversion in a child process: starts it, forwards its progress, ends it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from fleet_prepare.converters import Plan
+from fleet_prepare.converters import ConversionPlan
 from fleet_weights.errors import WeightsError
 
 POLL_SECONDS = 0.2
@@ -27,7 +27,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "ORT_DISABLE_
 
 def run(
     model: str,
-    plan: Plan,
+    plan: ConversionPlan,
     source: Path,
     target: Path,
     environ: Mapping[str, str],
@@ -36,8 +36,8 @@ def run(
 ) -> None:
     """Convert `source` into the empty folder `target`; `model` is named in errors.
 
-    `check` is called several times a second and ends the conversion by raising. Raises WeightsError
-    with the converter's own reason, and OSError where the file system refused.
+    `check` is called several times a second and cancels the conversion by raising. Raises
+    WeightsError with the converter's reason, and OSError for errors of the file system.
     """
     kept = {name: text for name, text in environ.items() if name not in NOT_PASSED_ON}
     process = subprocess.Popen(
@@ -45,14 +45,14 @@ def run(
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**kept, **OFFLINE}, start_new_session=True,
     )  # fmt: skip
-    assert process.stdin is not None  # noqa: S101  (asked for above)
+    assert process.stdin is not None  # noqa: S101  (a pipe was requested above)
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
     events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     readers = [
-        threading.Thread(target=_pass_on, args=(process.stdout, events), daemon=True),
-        threading.Thread(target=_keep, args=(process.stderr, tail), daemon=True),
+        threading.Thread(target=_queue_lines, args=(process.stdout, events), daemon=True),
+        threading.Thread(target=_collect_tail, args=(process.stderr, tail), daemon=True),
     ]
     for reader in readers:
         reader.start()
@@ -70,7 +70,7 @@ def run(
     _raise_failure(model, plan, outcome, status, tail)
 
 
-def _send(pipe: IO[bytes], plan: Plan, source: Path, target: Path) -> None:
+def _send(pipe: IO[bytes], plan: ConversionPlan, source: Path, target: Path) -> None:
     job = {
         "module": plan.module, "source": str(source.resolve()), "target": str(target.resolve()),
         "quantization": plan.quantization,
@@ -79,7 +79,7 @@ def _send(pipe: IO[bytes], plan: Plan, source: Path, target: Path) -> None:
         pipe.write(json.dumps(job).encode() + b"\n")
         pipe.flush()
     except BrokenPipeError:
-        return  # it ended at once; its status and last lines say why
+        return  # it ended at once; its status and last lines are reported
 
 
 def _follow(
@@ -87,7 +87,7 @@ def _follow(
     progress: Callable[[int, int | None], None],
     check: Callable[[], None],
 ) -> dict[str, Any]:
-    """Pass progress on until the events end; the last event that is none."""
+    """Forward progress until the events end; return the last event that is not progress."""
     outcome: dict[str, Any] = {}
     while True:
         check()
@@ -105,7 +105,7 @@ def _follow(
 
 
 def _raise_failure(
-    model: str, plan: Plan, outcome: dict[str, Any], status: int, tail: deque[str]
+    model: str, plan: ConversionPlan, outcome: dict[str, Any], status: int, tail: deque[str]
 ) -> None:
     if outcome.get("finished") and status == 0:
         return
@@ -125,12 +125,12 @@ def _raise_failure(
     )
 
 
-def _pass_on(pipe: IO[bytes], events: queue.SimpleQueue[bytes | None]) -> None:
+def _queue_lines(pipe: IO[bytes], events: queue.SimpleQueue[bytes | None]) -> None:
     for line in pipe:
         events.put(line)
     events.put(None)
 
 
-def _keep(pipe: IO[bytes], tail: deque[str]) -> None:
+def _collect_tail(pipe: IO[bytes], tail: deque[str]) -> None:
     for line in pipe:
         tail.append(line.decode("utf-8", "replace").rstrip())

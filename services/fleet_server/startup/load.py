@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -33,12 +33,12 @@ class Loaded:
     """A model, how it was chosen and the seconds it took to import and build."""
 
     model: Any
-    choice: Choice
+    choice: EngineChoice
     import_seconds: float
     build_seconds: float
 
 
-def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
+def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> Loaded:
     """Import the engine and build the model. Raises LoadError with what to do."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
@@ -63,7 +63,7 @@ def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
     return Loaded(model, choice, imported - started, time.monotonic() - imported)
 
 
-def _factory(choice: Choice) -> Any:
+def _factory(choice: EngineChoice) -> Any:
     module_name, _, attribute = choice.factory.partition(":")
     if not attribute:
         module_name, _, attribute = choice.factory.rpartition(".")

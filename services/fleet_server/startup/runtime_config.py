@@ -8,14 +8,16 @@ from typing import Any
 
 from fleet_contract.settings import retired
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import passes_at_once, places
 
 BLOCKS = ("limits", "batching", "cache", "warmup")
 VECTORS = (Task.EMBEDDING, Task.RERANK)
 
 
-def runtime_config(spec: ModelSpec, model: Any, choice: Choice, threads: int) -> dict[str, Any]:
+def runtime_config(
+    spec: ModelSpec, model: Any, choice: EngineChoice, threads: int
+) -> dict[str, Any]:
     """Fields of the event `runtime_config`. `requests_at_once` is how many run before others wait,
     `passes_at_once` how many passes of an encoder they share."""
     passes = passes_at_once(spec, model) if spec.task in VECTORS else None
