@@ -21,11 +21,12 @@ WHOLE = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
 RENAMED = "model.safetensors"
 
-# Numbers and layouts: docs.kernel.org/userspace-api/landlock.html, and its ABI 1.
+# Numbers and layouts: docs.kernel.org/userspace-api/landlock.html.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-RULE_PATH_BENEATH = 1
+REPORT_ABI, RULE_PATH_BENEATH = 1, 1
 WRITES = 0b1111111110010
 """Write to, remove and make files and folders of every kind; reading and executing stay allowed."""
+TRUNCATE, TRUNCATE_ABI = 1 << 14, 3
 PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -59,17 +60,24 @@ def limit(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def landlock_abi() -> int:
+    """The kernel's version of Landlock; negative if it has none."""
+    version: int = ctypes.CDLL(None).syscall(CREATE_RULESET, None, 0, REPORT_ABI)
+    return version
+
+
 def only_writes_below(folder: Path) -> bool:
     """Give up writing outside `folder`; False where the kernel has no Landlock."""
     if sys.platform != "linux":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    handled = ctypes.c_uint64(WRITES)
+    writes = WRITES | (TRUNCATE if landlock_abi() >= TRUNCATE_ABI else 0)
+    handled = ctypes.c_uint64(writes)
     ruleset = libc.syscall(CREATE_RULESET, ctypes.byref(handled), ctypes.sizeof(handled), 0)
     if ruleset < 0:
         return False
     parent = os.open(folder, os.O_PATH | os.O_CLOEXEC)
-    rule = Beneath(WRITES, parent)
+    rule = Beneath(writes, parent)
     added = libc.syscall(ADD_RULE, ruleset, RULE_PATH_BENEATH, ctypes.byref(rule), 0)
     os.close(parent)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -116,16 +116,20 @@ def test_too_much_memory_ends_the_process(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 CONFINED = """
-import sys
+import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import unpickle
 if not unpickle.only_writes_below(Path(sys.argv[2]) / "inside"):
     sys.exit(77)
 (Path(sys.argv[2]) / "inside" / "file").write_text("written")
-for refused in ("outside", "inside/../outside"):
+outside = Path(sys.argv[2]) / "outside"
+attempts = [outside.touch, outside.mkdir]
+if unpickle.landlock_abi() >= unpickle.TRUNCATE_ABI:
+    attempts.append(lambda: os.truncate(sys.argv[3], 0))
+for refused in attempts:
     try:
-        (Path(sys.argv[2]) / refused).write_text("written")
+        refused()
     except PermissionError:
         continue
     sys.exit(1)
@@ -134,14 +138,18 @@ for refused in ("outside", "inside/../outside"):
 
 def test_landlock_confines_writes(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
+    existing = tmp_path / "existing"
+    existing.write_text("content")
     done = subprocess.run(
-        [sys.executable, "-c", CONFINED, str(Path(unpickle.__file__).parent), str(tmp_path)],
+        [sys.executable, "-c", CONFINED, str(Path(unpickle.__file__).parent), str(tmp_path),
+         str(existing)],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     if done.returncode == 77:
         pytest.skip("this kernel has no Landlock")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "inside" / "file").read_text() == "written"
+    assert existing.read_text() == "content"
 
 
 def test_a_model_of_the_hub_is_found_afterwards(tmp_path: Path) -> None:
