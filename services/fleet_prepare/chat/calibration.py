@@ -84,7 +84,7 @@ class Calibration:
         return x + self._linear(inner, f"{base}mlp.down_proj", arch.hidden, arch.mlp_bias)
 
     def _keep(self, x: Float32, *layers: str) -> None:
-        moments = (x.T @ x) / len(x)
+        moments: Float32 = (x.T @ x) / np.float32(len(x))
         self._moments |= {f"{layer}.weight": moments for layer in layers}
 
     def _attention(self, x: Float32, base: str) -> Float32:
@@ -144,7 +144,9 @@ def _activation(x: Float32, name: str) -> Float32:
     """SiLU or GELU; the tanh form of GELU for both kinds, which is close enough for moments."""
     with np.errstate(over="ignore"):
         if name == "silu":
-            return x / (1 + np.exp(-x))
+            silu: Float32 = x / (1 + np.exp(-x))
+            return silu
         # 1 + tanh(z) is 2 / (1 + exp(-2 z)).
         z = np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3)
-        return x / (1 + np.exp(-2 * z))
+        gelu: Float32 = x / (1 + np.exp(-2 * z))
+        return gelu

@@ -83,7 +83,7 @@ def only_writes_below(folder: Path) -> bool:
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     restricted = libc.syscall(RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
-    return added == 0 and restricted == 0
+    return bool(added == 0 and restricted == 0)
 
 
 def convert(source: Path, target: Path) -> int:
