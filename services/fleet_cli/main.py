@@ -23,6 +23,9 @@ class Subcommand:
 SUBCOMMANDS: dict[str, Subcommand] = {
     "up": Subcommand("fleet_local.command:app", "serve models on this machine", "server"),
     "pull": Subcommand("fleet_cli.pull:app", "download the weights of models"),
+    "convert-pickle": Subcommand(
+        "fleet_cli.convert_pickle:app", "convert pickled weights to safetensors, in a sandbox"
+    ),
     "catalog": Subcommand("fleet_cli.catalog:app", "list the models of the catalog"),
     "render": Subcommand("fleet_cli.render:app", "print InferenceModel manifests of models"),
     "explain": Subcommand(

@@ -17,7 +17,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_local.errors import StartError
 from fleet_local.output.console import Console
 from fleet_local.output.progress import ProgressDisplay, progress_display
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
@@ -100,14 +100,14 @@ class Pull:
         async with self._places:
             return await work(item)
 
-    async def _decide(self, spec: ModelSpec) -> Choice | None:
+    async def _decide(self, spec: ModelSpec) -> EngineChoice | None:
         return await self._in_thread(
             partial(
                 preflight, spec, self._store, self._machine, self._environ, stop=self._stop
             )
         )  # fmt: skip
 
-    async def _one(self, item: tuple[ModelSpec, Choice | None]) -> None:
+    async def _one(self, item: tuple[ModelSpec, EngineChoice | None]) -> None:
         spec, choice = item
         await self._in_thread(
             partial(

@@ -1,4 +1,4 @@
-"""From a source to files an engine reads: which engine serves a model here, and conversions.
+"""Engine choice and weight conversion: from a model's source to files an engine reads.
 
-Imports fleet_contract and fleet_weights only; heavy libraries are imported by the function in need.
+Imports fleet_contract and fleet_weights only; heavy libraries are imported where they are used.
 """

@@ -1,10 +1,11 @@
-"""Runs one conversion in a process of its own, so that its memory is given back when it ends.
+"""Runs one conversion in a process of its own, so that its memory is released.
 
     python -m fleet_prepare.child
 
-One JSON object on standard input names the conversion; the input stays open and its end ends this
-process. Events are JSON lines on standard output: {"done": bytes, "total": bytes or null}, then
-{"finished": true} or {"error": message, "hint": hint} or {"errno": number, "error": message}.
+One JSON object on standard input describes the conversion; this process exits when the input ends.
+Events are JSON lines on standard output: {"done": bytes, "total": bytes or null}, then
+{"finished": true}, {"error": message, "hint": hint}, {"errno": number, "error": message} or
+{"out_of_memory": true}.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ from fleet_weights.errors import WeightsError
 INTERVAL_SECONDS = 0.1
 ORPHANED_STATUS = 4
 FAILED_STATUS = 1
-MEMORY_HINT = "Convert it on a machine with more memory, or use a smaller model."
 
 
 class Events:
-    """Writes events; progress not more often than every tenth of a second, and at its end."""
+    """Writes events; progress at most every tenth of a second, and when it is complete."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -46,7 +46,7 @@ class Events:
 
 
 def main() -> int:
-    """Run the conversion that standard input names; the exit status."""
+    """Run the conversion described on standard input; return the exit status."""
     # Libraries print to standard output, which carries events only.
     events = Events(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
@@ -61,7 +61,7 @@ def main() -> int:
     except WeightsError as error:
         events.write({"error": error.message, "hint": error.hint})
     except MemoryError:
-        events.write({"error": "The memory ran out during the conversion.", "hint": MEMORY_HINT})
+        events.write({"out_of_memory": True})
     except OSError as error:
         events.write({"errno": error.errno, "error": str(error)})
     else:
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _end_with_input() -> None:
-    """The process that started this one holds the other end; it is closed when that one ends."""
+    """Exit when the parent, which holds the other end of standard input, has died."""
     while os.read(0, 4096):
         pass
     os._exit(ORPHANED_STATUS)

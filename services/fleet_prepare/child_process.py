@@ -1,4 +1,4 @@
-"""Starts the process of a conversion, passes its progress on, and ends it."""
+"""Runs a conversion in a child process: starts it, forwards its progress, ends it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from fleet_prepare.child import MEMORY_HINT
-from fleet_prepare.converters import Plan
+from fleet_prepare.converters import ConversionPlan
 from fleet_weights.errors import WeightsError
 
 POLL_SECONDS = 0.2
 SHOWN_LINES = 8
 TAIL_LINES = 50
 NOT_PASSED_ON = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+MEMORY_HINT = "Convert it on a machine with more memory, or use a smaller model."
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def run(
-    plan: Plan,
+    model: str,
+    plan: ConversionPlan,
     source: Path,
     target: Path,
     environ: Mapping[str, str],
     progress: Callable[[int, int | None], None],
     check: Callable[[], None],
 ) -> None:
-    """Convert `source` into the empty folder `target`.
+    """Convert `source` into the empty folder `target`; `model` is named in errors.
 
-    `check` is called several times a second and ends the conversion by raising. Raises WeightsError
-    with the converter's own reason, and OSError where the file system refused.
+    `check` is called several times a second and cancels the conversion by raising. Raises
+    WeightsError with the converter's reason, and OSError for errors of the file system.
     """
     kept = {name: text for name, text in environ.items() if name not in NOT_PASSED_ON}
     process = subprocess.Popen(
@@ -44,14 +45,14 @@ def run(
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**kept, **OFFLINE}, start_new_session=True,
     )  # fmt: skip
-    assert process.stdin is not None  # noqa: S101  (asked for above)
+    assert process.stdin is not None  # noqa: S101  (a pipe was requested above)
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
     events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     readers = [
-        threading.Thread(target=_pass_on, args=(process.stdout, events), daemon=True),
-        threading.Thread(target=_keep, args=(process.stderr, tail), daemon=True),
+        threading.Thread(target=_queue_lines, args=(process.stdout, events), daemon=True),
+        threading.Thread(target=_collect_tail, args=(process.stderr, tail), daemon=True),
     ]
     for reader in readers:
         reader.start()
@@ -66,10 +67,10 @@ def run(
             reader.join()
         for pipe in (process.stdin, process.stdout, process.stderr):
             pipe.close()
-    _raise_failure(plan, outcome, status, tail)
+    _raise_failure(model, plan, outcome, status, tail)
 
 
-def _send(pipe: IO[bytes], plan: Plan, source: Path, target: Path) -> None:
+def _send(pipe: IO[bytes], plan: ConversionPlan, source: Path, target: Path) -> None:
     job = {
         "module": plan.module, "source": str(source.resolve()), "target": str(target.resolve()),
         "quantization": plan.quantization,
@@ -78,7 +79,7 @@ def _send(pipe: IO[bytes], plan: Plan, source: Path, target: Path) -> None:
         pipe.write(json.dumps(job).encode() + b"\n")
         pipe.flush()
     except BrokenPipeError:
-        return  # it ended at once; its status and last lines say why
+        return  # it ended at once; its status and last lines are reported
 
 
 def _follow(
@@ -86,7 +87,7 @@ def _follow(
     progress: Callable[[int, int | None], None],
     check: Callable[[], None],
 ) -> dict[str, Any]:
-    """Pass progress on until the events end; the last event that is none."""
+    """Forward progress until the events end; return the last event that is not progress."""
     outcome: dict[str, Any] = {}
     while True:
         check()
@@ -103,25 +104,33 @@ def _follow(
             outcome = event
 
 
-def _raise_failure(plan: Plan, outcome: dict[str, Any], status: int, tail: deque[str]) -> None:
+def _raise_failure(
+    model: str, plan: ConversionPlan, outcome: dict[str, Any], status: int, tail: deque[str]
+) -> None:
     if outcome.get("finished") and status == 0:
         return
     if outcome.get("errno") is not None:
         raise OSError(outcome["errno"], os.strerror(outcome["errno"]))
     if "error" in outcome:
         raise WeightsError(str(outcome["error"]), str(outcome.get("hint", "")))
+    if outcome.get("out_of_memory"):
+        raise WeightsError(f"The conversion of {model} ran out of memory.", MEMORY_HINT)
     if status == -signal.SIGKILL:
-        raise WeightsError("The conversion was killed; probably the memory ran out.", MEMORY_HINT)
+        raise WeightsError(
+            f"The conversion of {model} was killed, probably because memory ran out.", MEMORY_HINT
+        )
     lines = "\n".join(list(tail)[-SHOWN_LINES:])
-    raise WeightsError(f"{plan.module} ended with status {status}:\n{lines}")
+    raise WeightsError(
+        f"The conversion of {model} by {plan.module} ended with status {status}:\n{lines}"
+    )
 
 
-def _pass_on(pipe: IO[bytes], events: queue.SimpleQueue[bytes | None]) -> None:
+def _queue_lines(pipe: IO[bytes], events: queue.SimpleQueue[bytes | None]) -> None:
     for line in pipe:
         events.put(line)
     events.put(None)
 
 
-def _keep(pipe: IO[bytes], tail: deque[str]) -> None:
+def _collect_tail(pipe: IO[bytes], tail: deque[str]) -> None:
     for line in pipe:
         tail.append(line.decode("utf-8", "replace").rstrip())

@@ -1,7 +1,7 @@
-"""Which engine serves a model on a machine: a pure decision with its reason in words.
+"""Chooses the engine that serves a model on a machine, with the reason; pure.
 
-It looks at what is installed and at the model's files, so it holds before anything is fetched as
-well as for a folder on disk.
+The choice depends on what is installed and on the names of the model's files, so it is the same
+before anything is fetched and for a folder on disk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from fleet_contract.installation import install_command
 from fleet_contract.spec import Engine, ModelSpec, Quantization, Task
 from fleet_prepare import converters, encoder
-from fleet_prepare.converters import Converter, Plan
+from fleet_prepare.converters import ConversionPlan, Converter
 from fleet_prepare.cublas import LIBRARY
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
@@ -41,11 +41,11 @@ CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """`factory` is the `module:Class` to build, `reason` why.
 
     `kind` says which of the model's weight files are loaded or converted (None for a handler);
-    `conversion` is what must be run first, where the engine does not read them as they are.
+    `conversion` must be run first; None if the engine loads the files as they are.
     """
 
     engine: Engine
@@ -53,7 +53,7 @@ class Choice:
     device: str
     reason: str
     kind: Kind | None = None
-    conversion: Plan | None = None
+    conversion: ConversionPlan | None = None
 
 
 def choose(
@@ -61,28 +61,28 @@ def choose(
     files: ModelFiles,
     machine: Machine,
     known: Sequence[Converter] | None = None,
-) -> Choice:
-    """The engine for `spec`; `known` are the converters there are, those of this package when None.
+) -> EngineChoice:
+    """The engine for `spec`; `known` are the available converters, CONVERTERS when None.
 
-    Raises CannotServe, with what would make it run, where none fits.
+    Raises CannotServe, with what would make it run, if no engine fits.
     """
     decision = _Decision(spec, files, machine, converters.CONVERTERS if known is None else known)
     if spec.handler is not None:
         device = machine.accelerator if spec.device == "auto" else spec.device
-        return Choice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
+        return EngineChoice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
     decision.check_device()
     choice = decision.automatic() if spec.engine is Engine.AUTO else decision.named()
     if choice.conversion is None and spec.quantization in CONVERTED:
         raise CannotServe(
             f"{spec.model}: quantization {spec.quantization.value} is for weights that are "
-            f"converted; {choice.engine.value} reads these files as they are.",
+            f"converted; {choice.engine.value} loads these files as they are.",
             "Leave `quantization` (QUANTIZATION) at auto, or name safetensors in `source`.",
         )
     return choice
 
 
 class _Decision:
-    """One decision: what is asked, what there is, and which engine follows."""
+    """One decision from spec, files and machine."""
 
     def __init__(
         self,
@@ -98,18 +98,18 @@ class _Decision:
         self._device = machine.accelerator if spec.device == "auto" else spec.device
 
     def check_device(self) -> None:
-        """Raises CannotServe where the spec names a GPU this machine does not have."""
-        asked, there = self._spec.device, self._machine.accelerator
-        if asked in ("auto", "cpu") or asked.partition(":")[0] == there:
+        """Raises CannotServe if the spec names a GPU that this machine does not have."""
+        wanted, present = self._spec.device, self._machine.accelerator
+        if wanted in ("auto", "cpu") or wanted.partition(":")[0] == present:
             return
-        name = "no Metal" if asked == "mps" else "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it"
+        name = "no Metal" if wanted == "mps" else "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it"
         raise CannotServe(
-            f"{self._spec.model} asks for device {asked}; this machine has {name}.",
+            f"{self._spec.model} asks for device {wanted}; this machine has {name}.",
             "Set device (or MODEL_DEVICE) to auto or cpu.",
         )
 
-    def automatic(self) -> Choice:
-        """The first that fits: an engine on the GPU, a CPU engine, torch on the CPU."""
+    def automatic(self) -> EngineChoice:
+        """The first that fits of: an engine on the GPU, a CPU engine, torch on the CPU."""
         spec, device = self._spec, self._device
         note = ""
         if device != "cpu":
@@ -127,7 +127,7 @@ class _Decision:
                 return chosen
         raise self._refusal(note)
 
-    def named(self) -> Choice:
+    def named(self) -> EngineChoice:
         """The engine the spec names, on the device it can use."""
         spec, engine, device = self._spec, self._spec.engine, self._device
         if (engine, spec.task) not in FACTORIES:
@@ -173,7 +173,7 @@ class _Decision:
             )
         return chosen
 
-    def _on_gpu(self) -> Choice | None:
+    def _on_gpu(self) -> EngineChoice | None:
         device, machine = self._device, self._machine
         if self._spec.task is Task.SPEECH:
             if device == "mps":
@@ -199,8 +199,8 @@ class _Decision:
         missing = "torch has no CUDA" if machine.has_torch else "torch is not installed"
         return f"on a CPU: {gpu} is not used, since {missing} ({brings})"
 
-    def _by(self, engine: Engine, device: str, note: str) -> Choice | None:
-        """`engine` on `device`, with a conversion where it needs one; None where it cannot."""
+    def _by(self, engine: Engine, device: str, note: str) -> EngineChoice | None:
+        """`engine` on `device`, with a conversion if it needs one; None if it cannot serve."""
         factory = FACTORIES.get((engine, self._spec.task))
         if factory is None or not self._has(engine):
             return None
@@ -208,13 +208,13 @@ class _Decision:
             return None
         if (reading := READERS[engine, self._spec.task](self._files)) is not None:
             reason = note if engine is Engine.TORCH else f"{note}, and {reading.reason}"
-            return Choice(engine, factory, device, reason, reading.kind)
+            return EngineChoice(engine, factory, device, reason, reading.kind)
         for converter in self._converters:
             if converter.engine is not engine or not self._files.known:
                 continue
             if (plan := converter.plan(self._spec, self._files, device)) is not None:
                 reason = f"{note}, converted to {plan.format} {plan.quantization}: {plan.reason}"
-                return Choice(engine, factory, device, reason, Kind.SAFETENSORS, plan)
+                return EngineChoice(engine, factory, device, reason, Kind.SAFETENSORS, plan)
         return None
 
     def _has(self, engine: Engine) -> bool:
@@ -240,8 +240,8 @@ class _Decision:
             )
         return CannotServe(
             f"No engine reads the files of {spec.model} ({self._some_names()}).",
-            "It takes safetensors, GGUF, ONNX, OpenVINO IR or CTranslate2 files with tokenizer.json"
-            " and config.json; `source` names them.",
+            "`source` must name safetensors, GGUF, ONNX, OpenVINO IR or CTranslate2 files with "
+            "tokenizer.json and config.json.",
         )
 
     def _some_names(self, limit: int = 6) -> str:
@@ -254,7 +254,7 @@ def torch_hint(spec: ModelSpec) -> str:
     """The command that installs the torch engine and serves the model."""
     return (
         f"`make up TORCH=1 MODELS={spec.model}` installs it and serves the model "
-        "(or `pip install 'modelfleet[torch]'`)."
+        "(`pip install 'modelfleet[torch]'` outside a source checkout)."
     )
 
 

@@ -1,9 +1,9 @@
-"""Converts weights into the store: once, under a lock, visible under their name when complete.
+"""Converts weights into the store once, under a lock, and publishes them by one rename.
 
     <root>/<org>--<name>-<fingerprint>[-<state>].<format>-<quantization>-v<version>/
 
-`state` stands in the name where the source is not a folder of the store, which never changes: six
-hex digits of its files' names, sizes and times.
+`state` is six hex digits of the names, sizes and times of the source's files; it is left out where
+the source is a folder of the store, which never changes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import child_process
-from fleet_prepare.converters import BYTES_PER_WEIGHT, Plan, stored_bytes_per_weight
+from fleet_prepare.converters import BYTES_PER_WEIGHT, ConversionPlan
 from fleet_prepare.model_files import ModelFiles
 from fleet_weights import record
 from fleet_weights.allowed import is_allowed
@@ -31,22 +31,22 @@ from fleet_weights.store import Store
 from fleet_weights.transfer.progress import Progress, ProgressTracker
 
 SPARE_BYTES = 16 << 20
-"""What tokenizers and configuration take beside the weights."""
+"""For tokenizers and configuration."""
 STATE_DIGITS = 6
 _one_at_a_time = threading.Lock()
-"""Within a process; two conversions side by side need twice the memory and take as long."""
+"""Within a process; two concurrent conversions need twice the memory and are no faster."""
 
 
 def converted_folder(
-    spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store: Store
+    spec: ModelSpec, plan: ConversionPlan, source: Path, files: ModelFiles, store: Store
 ) -> Path:
-    """Where the converted weights lie, there or not."""
+    """Path of the converted weights, whether or not they exist."""
     return store.folder(spec, _suffix(spec, plan, source, files, store))
 
 
 def convert_once(
     spec: ModelSpec,
-    plan: Plan,
+    plan: ConversionPlan,
     source: Path,
     files: ModelFiles,
     store: Store,
@@ -55,10 +55,10 @@ def convert_once(
     environ: Mapping[str, str],
     stop: threading.Event | None = None,
 ) -> Path:
-    """The converted weights, made where they are not there. `source` is only read.
+    """Path of the converted weights; converts them if they are missing. `source` is only read.
 
-    Raises WeightsError, Stopped within a second of `stop` being set. Nothing is left of a
-    conversion that fails or is stopped.
+    Raises WeightsError, and Stopped within a second of `stop` being set. A conversion that fails or
+    is stopped leaves nothing behind.
     """
     suffix = _suffix(spec, plan, source, files, store)
     final, staging = store.folder(spec, suffix), store.staging(spec, suffix)
@@ -68,17 +68,17 @@ def convert_once(
     with (
         clear_errors(spec, store, "converting", "the conversion begins again"),
         locked(spec, store, tracker, suffix),
-        _alone(tracker),
+        _one_conversion(tracker),
     ):
-        if is_intact(final):  # another process was first
+        if is_intact(final):  # converted by another process meanwhile
             return final
         shutil.rmtree(final, ignore_errors=True)  # damaged
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
-            _check_space(spec, plan, source, files, staging)
+            _check_space(spec, plan, source, staging)
             child_process.run(
-                plan, source, staging, environ,
+                spec.model, plan, source, staging, environ,
                 lambda done, total: tracker.update("conversion", done, total), tracker.check,
             )  # fmt: skip
             _write_record(spec, plan, source, staging)
@@ -89,7 +89,9 @@ def convert_once(
     return final
 
 
-def _suffix(spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store: Store) -> str:
+def _suffix(
+    spec: ModelSpec, plan: ConversionPlan, source: Path, files: ModelFiles, store: Store
+) -> str:
     if source == store.folder(spec):
         return plan.suffix
     read = sorted(name for name in files.names if is_allowed(name, files.names))
@@ -99,7 +101,7 @@ def _suffix(spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, store:
 
 
 @contextmanager
-def _alone(tracker: ProgressTracker) -> Iterator[None]:
+def _one_conversion(tracker: ProgressTracker) -> Iterator[None]:
     while not _one_at_a_time.acquire(timeout=child_process.POLL_SECONDS):
         tracker.check()
     try:
@@ -108,14 +110,15 @@ def _alone(tracker: ProgressTracker) -> Iterator[None]:
         _one_at_a_time.release()
 
 
-def _check_space(
-    spec: ModelSpec, plan: Plan, source: Path, files: ModelFiles, staging: Path
-) -> None:
-    """Raises WeightsError where the converted weights would not fit, as far as can be estimated."""
-    stored = sum(
-        (source / name).stat().st_size for name in files.names if name.endswith(".safetensors")
-    )
-    weights = stored / stored_bytes_per_weight(files.config)
+def _check_space(spec: ModelSpec, plan: ConversionPlan, source: Path, staging: Path) -> None:
+    """Raises WeightsError if the converted weights would not fit, by an estimate."""
+    from fleet_prepare.safetensors_file import open_tensors
+
+    try:
+        with open_tensors(source) as tensors:
+            weights = tensors.elements
+    except WeightsError:
+        return  # the conversion itself reports what is wrong with the files
     needed = weights * BYTES_PER_WEIGHT.get(plan.quantization, 4.0) + SPARE_BYTES
     free = shutil.disk_usage(staging).free
     if needed > free:
@@ -126,7 +129,7 @@ def _check_space(
         )
 
 
-def _write_record(spec: ModelSpec, plan: Plan, source: Path, folder: Path) -> None:
+def _write_record(spec: ModelSpec, plan: ConversionPlan, source: Path, folder: Path) -> None:
     about = {
         "model": spec.model, "source": spec.source, "converted_from": source.name,
         "converter": plan.module, "format": plan.format, "quantization": plan.quantization,

@@ -1,12 +1,12 @@
-"""The conversions there are: from which task, for which engine, into which number format.
+"""The table of conversions: task, engine, package and number format.
 
-A converter is a package with `convert`, `supports` and `VERSION`; it is imported when it is needed.
+A converter is a package with `convert`, `supports` and `VERSION`, imported when it is needed.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Converter:
     quantization: Callable[[ModelSpec, str], str]
 
     def load(self) -> Any | None:
-        """The package, or None where this installation does not have it."""
+        """The package, or None if it is not installed."""
         try:
             return importlib.import_module(self.module)
         except ModuleNotFoundError as error:
@@ -43,10 +43,10 @@ class Converter:
                 return None
             raise
 
-    def plan(self, spec: ModelSpec, files: ModelFiles, device: str) -> Plan | None:
-        """What to do with `files`, or None where this converter does not read them.
+    def plan(self, spec: ModelSpec, files: ModelFiles, device: str) -> ConversionPlan | None:
+        """The conversion of `files`, or None if this converter does not read them.
 
-        Raises CannotServe where the spec asks for a number format the converter does not write.
+        Raises CannotServe if the spec names a number format the converter does not write.
         """
         if spec.task is not self.task or spec.vision:
             return None
@@ -57,12 +57,12 @@ class Converter:
         if reason is None:
             return None
         quantization = self.quantization(spec, device)
-        return Plan(self.module, self.format, quantization, int(package.VERSION), reason)
+        return ConversionPlan(self.module, self.format, quantization, int(package.VERSION), reason)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A conversion to run: by which package, into which files."""
+class ConversionPlan:
+    """A conversion to run: package, file format and number format."""
 
     module: str
     format: str
@@ -72,15 +72,15 @@ class Plan:
 
     @property
     def suffix(self) -> str:
-        """What tells the converted folder from its source's: `.<format>-<quantization>-v<N>`."""
+        """Suffix of the converted folder's name: `.<format>-<quantization>-v<N>`."""
         return f".{self.format}-{self.quantization}-v{self.version}"
 
 
 def speech_quantization(spec: ModelSpec, device: str) -> str:
-    """Number format of a converted Whisper: what `dtype` names, else int8, on a GPU float16.
+    """Number format of a converted Whisper: `dtype`, else int8, or float16 on a GPU.
 
-    bfloat16 is stored as float16, from which CTranslate2 computes in it. Raises CannotServe for a
-    format it does not store.
+    bfloat16 is stored as float16, which CTranslate2 converts when it loads the model. Raises
+    CannotServe for a format it does not store.
     """
     asked = spec.quantization
     if asked is Quantization.INT4 or spec.dtype is Dtype.FP8:
@@ -99,7 +99,7 @@ def speech_quantization(spec: ModelSpec, device: str) -> str:
 
 
 def chat_quantization(spec: ModelSpec, device: str) -> str:
-    """Number format of a converted chat model's weights: what the spec names, else int8.
+    """Number format of a converted chat model's weights: the spec's, else int8.
 
     `dtype: float32` without a quantization keeps the weights as they are.
     """
@@ -114,12 +114,3 @@ CONVERTERS: tuple[Converter, ...] = (
     ),
     Converter(Task.CHAT, Engine.OPENVINO, "fleet_prepare.chat", "openvino", chat_quantization),
 )
-
-
-def stored_bytes_per_weight(config: Mapping[str, Any]) -> float:
-    """Bytes of a weight in the source, as config.json states its dtype; 2 where it does not."""
-    text = config.get("text_config")
-    named = config.get("dtype") or config.get("torch_dtype")
-    if named is None and isinstance(text, Mapping):
-        named = text.get("dtype") or text.get("torch_dtype")
-    return 4.0 if named == "float32" else 2.0

@@ -1,8 +1,8 @@
 """Finds the cuBLAS that CTranslate2 opens by name when it first computes on an NVIDIA GPU.
 
-CTranslate2's Linux wheels open `libcublas.so.12` with dlopen and need nothing else of CUDA but the
-driver. The package nvidia-cublas-cu12 holds it in a folder the loader does not search; a library
-that is loaded already is found by its name.
+CTranslate2's Linux wheels open `libcublas.so.12` with dlopen and need nothing of CUDA besides the
+driver. The package nvidia-cublas-cu12 installs it in a folder that the loader does not search, but
+a library that is already loaded is found by its name.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def packaged() -> Path | None:
 
 
 def is_there() -> bool:
-    """Whether CTranslate2 will find it, in site-packages or where the loader looks."""
+    """Whether it is in site-packages or on the loader's path."""
     return sys.platform == "linux" and (packaged() is not None or _loads(LIBRARY))
 
 
 def preload() -> None:
-    """Load the packaged library, so that it is found by name. Does nothing where there is none."""
+    """Load the packaged library, so that it is found by name; no effect if there is none."""
     library = packaged()
     if library is None or _loads(LIBRARY):
         return

@@ -1,6 +1,6 @@
-"""Which repositories the openvino encoder engine serves, from file names and config.json alone.
+"""Decides which repositories the openvino encoder engine serves, from names and config.json.
 
-Pure and cheap, so that it also answers for a listing of the hub before anything is fetched. Field
+Pure and cheap, so it also works on a listing of the hub before anything is fetched. Field
 names are those of transformers' configurations; nomic_bert's are also those of its first release,
 which follow GPT-2 (huggingface.co/nomic-ai/nomic-embed-text-v1.5).
 """
@@ -29,14 +29,14 @@ SHIPPED = (
     "onnx/model.onnx",
     "model.onnx",
 )
-"""Ready-made graphs, in order of preference."""
+"""Graphs that repositories ship, in order of preference."""
 
 _WEIGHTS = re.compile(r"(0_[^/]*/)?model[^/]*\.safetensors")
 _TOKENIZER = re.compile(r"(0_[^/]*/)?tokenizer\.json")
 
 
 def supports(names: Collection[str], config: Mapping[str, Any]) -> str | None:
-    """Why the engine serves a repository with these files, or None if it does not.
+    """Why the engine serves a repository of these files, or None if it does not.
 
     `names` are the paths of the files that are in the folder, or will be (for a listing:
     `fleet_weights.hub.selection.choose`), `config` is the parsed config.json.
@@ -49,8 +49,8 @@ def supports(names: Collection[str], config: Mapping[str, Any]) -> str | None:
 
 
 def refusal(names: Collection[str], config: Mapping[str, Any]) -> str | None:
-    """Why the engine does not serve a repository, or None if it does. Takes what `supports`
-    takes."""
+    """Why the engine does not serve a repository, or None if it does; arguments as for
+    `supports`."""
     if not config:
         return "it holds no config.json"
     if not any(_TOKENIZER.fullmatch(name) for name in names):
@@ -63,7 +63,7 @@ def refusal(names: Collection[str], config: Mapping[str, Any]) -> str | None:
 
 
 def shipped_graph(names: Collection[str], config: Mapping[str, Any]) -> str | None:
-    """The ready-made graph that is loaded, or None where the graph is built from safetensors."""
+    """The shipped graph that is loaded, or None if the graph is built from safetensors."""
     if _has_safetensors(names) and graph_refusal(config) is None:
         return None
     return next((name for name in SHIPPED if name in names), None)
@@ -74,7 +74,7 @@ def graph_refusal(config: Mapping[str, Any]) -> str | None:
     family = config.get("model_type")
     check = FAMILIES.get(family) if isinstance(family, str) else None
     if check is None:
-        return f"model_type {family!r} is not among the encoders built here ({KNOWN})"
+        return f"model_type {family!r} is not supported ({KNOWN} are)"
     if config.get("quantization_config"):
         return "its weights are quantized"
     return check(config)
@@ -84,7 +84,7 @@ def _bert(config: Mapping[str, Any]) -> str | None:
     if config.get("is_decoder"):
         return "it is a decoder"
     if config.get("position_embedding_type", "absolute") != "absolute":
-        return f"position_embedding_type {config['position_embedding_type']!r} is not known"
+        return f"position_embedding_type {config['position_embedding_type']!r} is not supported"
     if config.get("embedding_size", config.get("hidden_size")) != config.get("hidden_size"):
         return "its embedding size differs from its hidden size"
     return _activation(config, "hidden_act", "gelu")
@@ -94,7 +94,7 @@ def _gemma3(config: Mapping[str, Any]) -> str | None:
     if config.get("use_bidirectional_attention") is not True:
         return "it is a decoder (use_bidirectional_attention is not true)"
     if config.get("attn_logit_softcapping") is not None:
-        return "attn_logit_softcapping is not known"
+        return "attn_logit_softcapping is not supported"
     return _rope(config) or _activation(config, "hidden_activation", "gelu_pytorch_tanh")
 
 
@@ -105,25 +105,25 @@ def _modernbert(config: Mapping[str, Any]) -> str | None:
 def _nomic(config: Mapping[str, Any]) -> str | None:
     for field, usual in NOMIC_USUAL.items():
         if config.get(field, usual) not in (usual, None):
-            return f"{field} {config[field]!r} is not known"
+            return f"{field} {config[field]!r} is not supported"
     return _rope(config) or _activation(config, "hidden_act", "silu")
 
 
 def _activation(config: Mapping[str, Any], field: str, default: str) -> str | None:
     named = config.get(field, default)
     if not isinstance(named, str) or named not in ACTIVATIONS:
-        return f"{field} {named!r} is not known"
+        return f"{field} {named!r} is not supported"
     return None
 
 
 def _rope(config: Mapping[str, Any]) -> str | None:
-    """Scaled rotary positions are not built."""
+    """Refuses scaled rotary positions."""
     given = [config.get("rope_scaling"), config.get("rope_parameters")]
     for entry in [entry for entry in given if isinstance(entry, Mapping)]:
         for part in [entry, *(value for value in entry.values() if isinstance(value, Mapping))]:
             kind = part.get("rope_type", part.get("type", "default"))
             if kind != "default":
-                return f"rope_type {kind!r} is not known"
+                return f"rope_type {kind!r} is not supported"
     return None
 
 
@@ -143,7 +143,7 @@ NOMIC_USUAL: dict[str, Any] = {
     "rotary_scaling_factor": None,
     "use_rms_norm": False,
 }
-"""What the graph of nomic_bert is built for; a config may leave each of them out."""
+"""The values that the graph of nomic_bert implements; also the defaults."""
 
 FAMILIES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "bert": _bert,
@@ -154,7 +154,7 @@ FAMILIES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "modernbert": _modernbert,
     "nomic_bert": _nomic,
 }
-"""`model_type` of each known family, and what checks its other fields."""
+"""Check of the other fields of config.json, by `model_type`."""
 
 KNOWN = ", ".join(FAMILIES)
 

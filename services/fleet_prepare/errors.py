@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class CannotServe(Exception):
-    """`message` says why, `hint` what would make it run."""
+    """`message` is the reason, `hint` what would make the model run."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".strip())

@@ -1,4 +1,4 @@
-"""Reads the metadata in front of a GGUF file.
+"""Reads the metadata at the start of a GGUF file.
 
 Format: github.com/ggml-org/ggml/blob/master/docs/gguf.md. The `gguf` package reads it too, but maps
 the whole file and belongs to the torch extra.
@@ -22,9 +22,9 @@ MAX_PAIRS = 1 << 16
 
 
 def metadata(path: Path) -> dict[str, Scalar] | None:
-    """Scalar values by key, as far as the tokenizer's keys, or None if it is no GGUF file.
+    """Scalar values by key, as far as the tokenizer's keys, or None if it is not a GGUF file.
 
-    Every known writer puts the tokenizer last; its lists are long and OpenVINO reads them itself.
+    Writers put the tokenizer last; its long lists are not read.
     """
     try:
         with path.open("rb") as file:
@@ -59,7 +59,7 @@ def _scalar(file: BinaryIO, kind: int) -> Scalar:
 def _text(file: BinaryIO) -> str:
     (length,) = struct.unpack("<Q", _exactly(file, 8))
     if length > MAX_TEXT:
-        raise ValueError("a text is too long to be one")
+        raise ValueError(f"a string of {length} bytes exceeds the limit of {MAX_TEXT}")
     return _exactly(file, length).decode("utf-8", "replace")
 
 
@@ -74,12 +74,12 @@ def _skip_array(file: BinaryIO) -> None:
 
 def _layout(kind: int) -> str:
     if kind not in FIXED:
-        raise ValueError(f"values of kind {kind} are not known")
+        raise ValueError(f"unknown value type {kind}")
     return FIXED[kind]
 
 
 def _exactly(file: BinaryIO, length: int) -> bytes:
     data = file.read(length)
     if len(data) != length:
-        raise ValueError("the file ends too soon")
+        raise ValueError("unexpected end of file")
     return data

@@ -1,6 +1,6 @@
-"""What this machine can use: its accelerator and the libraries that are installed.
+"""The accelerator and the installed libraries of this machine.
 
-Nothing heavy is imported; packages are looked up, and device files and version files read.
+Nothing heavy is imported: packages are looked up, and device files and version files are read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _TORCH_CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`accelerator` is `cuda`, `mps` or `cpu`: hardware, whether or not a library uses it.
+    """`accelerator` is `cuda`, `mps` or `cpu`: the hardware, whether or not a library uses it.
 
-    `torch_cuda` says that torch is a build for CUDA, `has_cublas` that CTranslate2 finds the cuBLAS
-    it needs on a GPU.
+    `torch_cuda`: torch is a CUDA build. `has_cublas`: CTranslate2 finds the cuBLAS it needs on a
+    GPU.
     """
 
     accelerator: str
@@ -49,7 +49,7 @@ class Machine:
 
     @property
     def has_engines(self) -> bool:
-        """False where only weights can be fetched."""
+        """False if this installation can only fetch weights."""
         return self.has_torch or self.has_openvino or self.has_ctranslate2
 
 
@@ -72,7 +72,7 @@ def _accelerator(environ: Mapping[str, str]) -> str:
     hidden = visible is not None and visible.strip().lower() in HIDDEN
     if not hidden and any(path.exists() for path in NVIDIA_FILES):
         return "cuda"
-    # Every Mac with Apple's own processor has Metal; torch has builds for no other.
+    # Every Mac with Apple's own processor has Metal, and torch has builds for those only.
     return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
 
 
@@ -84,7 +84,7 @@ def _installed(package: str) -> bool:
 
 
 def _torch_has_cuda() -> bool:
-    """What torch/version.py states; importing torch takes seconds."""
+    """Read from torch/version.py: importing torch takes seconds."""
     found = find_spec("torch") if _installed("torch") else None
     if found is None or found.origin is None:
         return False

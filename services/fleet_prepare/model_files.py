@@ -1,7 +1,6 @@
-"""What a model's files are: their names and the small JSON documents that decide an engine.
+"""A model's files: their names, and the small JSON documents the choice of an engine depends on.
 
-The same view is made from a folder on disk and, before anything is fetched, from the listing of a
-repository, so one decision serves both.
+Made from a folder on disk or, before anything is fetched, from the listing of a repository.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ MODULES = "modules.json"
 MAX_DOCUMENT_BYTES = 32 << 20
 MAX_NAMES = 10_000
 DEPTH = 2
-"""Folders below the model's own that are looked into."""
+"""Levels of folders below the model's own that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
     """`names` are paths below the model's folder, `documents` parsed JSON by path.
 
-    `gguf` is `general.architecture` of the only GGUF file. `on_disk` says that whatever `documents`
-    and `gguf` lack is not there; before a fetch it may only be unknown.
+    `gguf` is `general.architecture` of the only GGUF file. `on_disk` means that what
+    `documents` and `gguf` lack does not exist; before a fetch it may be unknown.
     """
 
     names: frozenset[str]
@@ -38,7 +37,7 @@ class ModelFiles:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """config.json, empty where there is none or it is not known yet."""
+        """config.json; empty if there is none or it has not been read yet."""
         return self.object(CONFIG)
 
     @property
@@ -47,7 +46,7 @@ class ModelFiles:
         return self.on_disk or CONFIG not in self.names or CONFIG in self.documents
 
     def object(self, path: str) -> Mapping[str, Any]:
-        """The JSON object at `path`, empty where there is none."""
+        """The JSON object at `path`; empty if there is none."""
         found = self.documents.get(path)
         return found if isinstance(found, Mapping) else {}
 
@@ -57,14 +56,14 @@ class ModelFiles:
         return _modules(self.documents.get(MODULES))
 
     def ggufs(self) -> list[str]:
-        """GGUF files of the model's own folder."""
+        """GGUF files directly in the model's folder."""
         return sorted(name for name in self.names if name.endswith(".gguf") and "/" not in name)
 
 
 def from_folder(folder: Path) -> ModelFiles:
-    """The view of a folder, or of the only file where `folder` is one. Reads JSON and GGUF heads.
+    """List a folder, or the one file that `folder` may be; reads JSON and GGUF headers.
 
-    A document that is not JSON is left out.
+    A document that is not valid JSON is left out.
     """
     if folder.is_file():
         return ModelFiles(frozenset({folder.name}), gguf=_architecture(folder))
@@ -99,7 +98,7 @@ def _modules(parsed: Any) -> list[Mapping[str, Any]]:
 
 
 def _walk(root: Path) -> list[str]:
-    """Names of files, hidden ones left out; bounded, since a source may be any folder."""
+    """Names of files that are not hidden; bounded, since a source may be any folder."""
     found: list[str] = []
     for current, folders, files in os.walk(root, followlinks=False):
         relative = Path(current).relative_to(root)

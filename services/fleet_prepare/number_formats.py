@@ -1,4 +1,4 @@
-"""Stored numbers to float32 with NumPy, which has neither bfloat16 nor 8-bit floats."""
+"""Converts stored numbers to float32 with NumPy, which lacks bfloat16 and 8-bit floats."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ STORED: Mapping[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-"""Safetensors' names; a format that NumPy lacks is held as unsigned integers of its bits."""
+"""Safetensors' names; a format that NumPy lacks is held as unsigned integers of the same size."""
 
 
 def float32(stored: str, array: NDArray[Any]) -> Float32:
-    """`array` as float32 of the same shape; the array itself where it is float32 already.
+    """`array` as float32 of the same shape; the array itself if it is float32 already.
 
     Integers beyond 2**24 and float64 are rounded.
     """
@@ -46,7 +46,7 @@ def float32(stored: str, array: NDArray[Any]) -> Float32:
         return (array.astype(np.uint16) << 8).view(np.float16).astype(np.float32)
     if stored in _TABLES:
         return np.take(_TABLES[stored], array)
-    # Widening halves and narrowing doubles keep infinities and NaN without a warning of use.
+    # Infinities and NaN are kept; whether they are allowed is checked elsewhere.
     with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32, copy=False)
 

@@ -1,4 +1,4 @@
-"""Whether this machine serves a model, answered before any weights are fetched."""
+"""Decides whether this machine can serve a model before any weights are fetched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_prepare import model_files
-from fleet_prepare.choose import FACTORIES, Choice, choose
+from fleet_prepare.choose import FACTORIES, EngineChoice, choose
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
@@ -28,15 +28,15 @@ def preflight(
     *,
     stop: threading.Event | None = None,
     retry_policy: RetryPolicy = RETRY_POLICY,
-) -> Choice | None:
-    """The engine that will serve `spec`; None where only the weights themselves can tell.
+) -> EngineChoice | None:
+    """The engine that will serve `spec`; None where that depends on the weights themselves.
 
     A repository of the hub is listed and its small JSON documents are read. Raises CannotServe with
-    what would make it run, WeightsError where the source cannot be asked.
+    what would make it run, and WeightsError if the source cannot be listed.
     """
     if is_there(spec, store):
         return choose(spec, model_files.from_folder(locate(spec, store)), machine)
-    _check_firm(spec, machine)
+    _check_without_files(spec, machine)
     files = before_fetch(spec, environ, stop=stop, retry_policy=retry_policy)
     try:
         return choose(spec, files, machine)
@@ -53,14 +53,14 @@ def before_fetch(
     stop: threading.Event | None = None,
     retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> ModelFiles:
-    """What is known of the files a spec names: from the hub's listing, or from their addresses.
+    """The files a spec names, from the hub's listing or from their addresses.
 
-    Names are empty where a whole package is the source. Raises WeightsError.
+    Names are empty if the source is a whole package. Raises WeightsError.
     """
     address = parse(spec.source) if spec.source is not None else None
     named = frozenset(file.path for file in plan(spec).files)
     if isinstance(address, Hub):
-        # Another process of a fleet may be without an HTTP client; this one needs it now.
+        # Imported here: a server whose weights are on disk starts without an HTTP client.
         from fleet_weights.hub.listing import list_repository
 
         names, documents = list_repository(
@@ -78,8 +78,8 @@ def _wanted(names: frozenset[str], documents: Mapping[str, Any]) -> list[str]:
     return first or model_files.module_documents(names, documents)
 
 
-def _check_firm(spec: ModelSpec, machine: Machine) -> None:
-    """Raises CannotServe for what no files could change; asks nobody."""
+def _check_without_files(spec: ModelSpec, machine: Machine) -> None:
+    """Raises CannotServe for reasons that do not depend on files; no network access."""
     if spec.handler is not None or spec.engine is Engine.AUTO:
         return
     every = ModelFiles(frozenset({"model.safetensors"}), on_disk=False)

@@ -1,7 +1,7 @@
-"""From a spec to files an engine reads: fetched where they are missing, converted where needed.
+"""From a spec to files an engine reads: fetches what is missing, converts what needs it.
 
-find(spec, store, machine)     what is complete on disk; never touches the network
-prepare(spec, store, machine)  fetches and converts what is missing, then answers like find
+find(spec, store, machine)     what is complete on disk; no network access
+prepare(spec, store, machine)  fetches and converts what is missing, then returns like find
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from fleet_contract.spec import ModelSpec, Quantization
 from fleet_prepare import converters, model_files
-from fleet_prepare.choose import FACTORIES, Choice, choose
-from fleet_prepare.converters import Plan
+from fleet_prepare.choose import FACTORIES, EngineChoice, choose
+from fleet_prepare.converters import ConversionPlan
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
@@ -33,7 +33,7 @@ class Prepared:
     """The folder (or the one file) an engine loads, and the choice of that engine."""
 
     folder: Path
-    choice: Choice
+    choice: EngineChoice
 
 
 def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
@@ -41,7 +41,7 @@ def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
     if needs_none(spec):
         return Prepared(store.root, choose(spec, ModelFiles(frozenset()), machine))
     if not is_there(spec, store):
-        return _converted_alone(spec, store, machine)
+        return _without_source(spec, store, machine)
     source = locate(spec, store)
     files = model_files.from_folder(source)
     choice = choose(spec, files, machine)
@@ -62,14 +62,14 @@ def prepare(
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
     download: bool = True,
-    decided: Choice | None = None,
+    decided: EngineChoice | None = None,
     retry_policy: RetryPolicy = RETRY_POLICY,
 ) -> Prepared:
-    """Weights an engine of this machine reads.
+    """Fetch and convert until an engine of this machine reads the weights.
 
-    Nothing is fetched unless `download`. `decided` is the answer of a preflight, which is made here
-    where it is None: what cannot run is refused before it is fetched. Raises CannotServe and
-    WeightsError; setting `stop` ends it within about a second with Stopped.
+    Nothing is fetched unless `download`. `decided` is the result of an earlier preflight; if it is
+    None, one is made before anything is fetched. Raises CannotServe and WeightsError, and Stopped
+    within about a second of `stop` being set.
     """
     if (found := find(spec, store, machine)) is not None:
         return found
@@ -100,8 +100,8 @@ def prepare(
     return Prepared(folder, choice)
 
 
-def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
-    """Converted weights whose source is not in the store any more."""
+def _without_source(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
+    """Converted weights whose source is no longer in the store."""
     if spec.handler is not None or spec.vision:
         return None
     asked = machine.accelerator if spec.device == "auto" else spec.device
@@ -112,7 +112,9 @@ def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepare
             continue
         for device in dict.fromkeys((asked, "cpu") if spec.device == "auto" else (asked,)):
             quantization = converter.quantization(spec, device)
-            plan = Plan(converter.module, converter.format, quantization, package.VERSION, "")
+            plan = ConversionPlan(
+                converter.module, converter.format, quantization, package.VERSION, ""
+            )
             folder = store.folder(spec, plan.suffix)
             if not is_intact(folder):
                 continue
@@ -124,7 +126,7 @@ def _converted_alone(spec: ModelSpec, store: Store, machine: Machine) -> Prepare
 
 
 def _begin(report: Report | None, stage: Stage) -> Progress | None:
-    """Report that a stage begins; the function that reports its bytes."""
+    """Report that a stage begins; return the function that reports its bytes."""
     if report is None:
         return None
     report(stage, 0, None)

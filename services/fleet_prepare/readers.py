@@ -1,4 +1,4 @@
-"""What each engine reads as it is, decided from a view of the files. Pure."""
+"""Decides which of a model's files each engine loads without a conversion; pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fleet_weights.hub.selection import Kind
 
 IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
 IR_TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")
-"""Either will do: a tokenizer as a graph, or the one a converted model brings along."""
+"""Either is enough: a tokenizer as a graph, or the tokenizer.json of a converted model."""
 GGUF_ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 MODULES = frozenset({"Transformer", "Pooling", "Dense", "Normalize", "Dropout"})
-"""Modules of sentence-transformers that the encoder engine knows."""
+"""Modules of sentence-transformers that the encoder engine implements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def openvino_chat(files: ModelFiles) -> Reading | None:
 
 
 def openvino_encoder(files: ModelFiles) -> Reading | None:
-    """Safetensors of a family whose graph is built here, or a graph the repository ships."""
+    """Safetensors of a family whose graph the engine builds, or a graph in the repository."""
     if any(_last(module.get("type")) not in MODULES for module in files.modules):
         return None
     config = files.object(f"{_transformer(files)}{CONFIG}") or files.config
@@ -67,7 +67,7 @@ def ctranslate2_speech(files: ModelFiles) -> Reading | None:
 
 
 def torch(files: ModelFiles) -> Reading | None:
-    """What transformers loads without code and pickles: safetensors, or one GGUF."""
+    """Safetensors or one GGUF: what transformers loads without remote code or pickles."""
     if _tensors(files):
         return Reading(Kind.SAFETENSORS, "the folder holds safetensors")
     return Reading(Kind.GGUF, "the folder holds a GGUF") if len(files.ggufs()) == 1 else None
@@ -86,7 +86,7 @@ READERS: Mapping[tuple[Engine, Task], Reader] = {
 
 
 def _transformer(files: ModelFiles) -> str:
-    """Folder of the module that holds the encoder, with a slash, or nothing."""
+    """Folder of the module that holds the encoder, with a slash; empty for the root."""
     for module in files.modules:
         if _last(module.get("type")) == "Transformer" and module.get("path"):
             return f"{str(module['path']).strip('/')}/"

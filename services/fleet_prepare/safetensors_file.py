@@ -4,7 +4,7 @@ Format: huggingface.co/docs/safetensors (eight bytes of header length, a JSON he
 The safetensors package is not used because it returns neither bfloat16 nor 8-bit floats as NumPy
 arrays, reads no part of a tensor in those formats and parses headers of up to 100 MB. Tensors are
 read rather than mapped: mapped pages count as resident memory until the file is closed, and a file
-cut short meanwhile would end the process with SIGBUS.
+that is truncated meanwhile would kill the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FETCH_AGAIN = "Fetch the model again with `modelfleet pull`."
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a tensor lies: bytes `begin` to `end` of an open file."""
+    """Location of a tensor: bytes `begin` to `end` of an open file."""
 
     file: FileIO
     path: Path
@@ -78,6 +78,11 @@ class Tensors:
     def total_bytes(self) -> int:
         """Bytes of all tensors as stored."""
         return sum(entry.end - entry.begin for entry in self._entries.values())
+
+    @property
+    def elements(self) -> int:
+        """Numbers in all tensors."""
+        return sum(math.prod(entry.shape) for entry in self._entries.values())
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -140,7 +145,7 @@ class Tensors:
         if found is None:
             raise WeightsError(
                 f"The weights hold no tensor {name!r}.",
-                "They are incomplete, or of another architecture than config.json names.",
+                "They are incomplete, or config.json names another architecture.",
             )
         return found
 
@@ -168,7 +173,7 @@ def _open_shards(folder: Path, files: ExitStack) -> dict[str, Entry]:
     opened: dict[str, dict[str, Entry]] = {}
     for shard in dict.fromkeys(where.values()):
         if shard != os.path.basename(shard) or not shard.endswith(".safetensors"):
-            raise WeightsError(f"{index} names {shard!r}, which is no safetensors file beside it.")
+            raise WeightsError(f"{index} names {shard!r}, not a safetensors file next to it.")
         opened[shard] = _open(folder / shard, files)
     for name, shard in where.items():
         if name not in opened[shard]:
@@ -194,7 +199,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 def _open(path: Path, files: ExitStack) -> dict[str, Entry]:
     try:
-        # Closed by the stack that `Tensors` owns.
+        # Not a `with` block: the stack, owned by `Tensors` afterwards, closes it.
         file = files.enter_context(FileIO(path))
         size = os.fstat(file.fileno()).st_size
         header, start = _header(file, size)
@@ -206,7 +211,7 @@ def _open(path: Path, files: ExitStack) -> dict[str, Entry]:
         _check_layout(entries.values(), start, size)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
-            f"{path} is not a whole safetensors file: {error}.", FETCH_AGAIN
+            f"{path} is not a valid safetensors file: {error}.", FETCH_AGAIN
         ) from error
     return entries
 
@@ -222,7 +227,7 @@ def _header(file: FileIO, size: int) -> tuple[dict[str, Any], int]:
         raise ValueError(f"its header ends at byte {8 + length} of {size}")
     header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     return header, 8 + length
 
 
@@ -242,7 +247,7 @@ def _entry(file: FileIO, path: Path, name: str, value: Any, start: int) -> Entry
     if dtype not in STORED:
         raise ValueError(f"tensor {name!r} has the unknown dtype {dtype!r}")
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise ValueError(f"tensor {name!r} has a size that is no natural number")
+        raise ValueError(f"tensor {name!r} has a size that is not a non-negative integer")
     if math.prod(shape) * STORED[dtype].itemsize != end - begin:
         raise ValueError(f"tensor {name!r} has shape {shape} in {end - begin} bytes of {dtype}")
     return Entry(file, path, dtype, tuple(shape), start + begin, start + end)
@@ -253,7 +258,7 @@ def _check_layout(entries: Iterable[Entry], start: int, size: int) -> None:
     position = start
     for begin, end in sorted((entry.begin, entry.end) for entry in entries):
         if begin != position:
-            raise ValueError(f"a tensor starts at byte {begin} where byte {position} is due")
+            raise ValueError(f"a tensor starts at byte {begin}, not at byte {position}")
         position = end
     if position != size:
         raise ValueError(f"its tensors end at byte {position} of {size}")

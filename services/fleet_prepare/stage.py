@@ -1,4 +1,4 @@
-"""The stages of making a model's weights ready, as progress reports name them."""
+"""Stages of preparing a model's weights, as named in progress reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What is done to the weights."""
+    """What is being done to the weights."""
 
     FETCHING = "fetching"
     CONVERTING = "converting"

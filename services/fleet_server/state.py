@@ -13,7 +13,7 @@ from fleet_contract.errors import ModelNotFound, NotReady
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import Admission, Slot, places
 from fleet_server.metrics import Metrics
 from fleet_server.stages import Stages, Transfer
@@ -31,7 +31,7 @@ class ServerState:
         self.metrics = Metrics(spec.model)
         self.created = int(time.time())
         self.phase = ServerPhase.STARTING
-        self.choice: Choice | None = None
+        self.choice: EngineChoice | None = None
         self.stages = Stages()
         self.transfer: Transfer | None = None
         self._model: Any = None

@@ -92,7 +92,7 @@ def listed(spec: ModelSpec) -> ModelFiles:
     return ModelFiles(frozenset(listing["files"]), listing["documents"], on_disk=False)
 
 
-def described(chosen: engines.Choice) -> str:
+def described(chosen: engines.EngineChoice) -> str:
     """The choice as docs/models.md has it."""
     name = {"openvino": "OpenVINO", "ctranslate2": "CTranslate2"}[chosen.engine.value]
     if chosen.conversion is not None:

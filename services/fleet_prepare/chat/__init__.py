@@ -1,4 +1,4 @@
-"""Chat models from Hugging Face safetensors to the OpenVINO IR that GenAI's pipelines read.
+"""Converts chat models in safetensors to the OpenVINO IR that GenAI's pipelines read.
 
 The result is a folder of openvino_model.xml and .bin, openvino_detokenizer.xml and .bin, and the
 repository's own config.json, tokenizer.json and chat template. Neither torch nor transformers is
@@ -13,8 +13,8 @@ from typing import Any
 from fleet_prepare.chat import architecture
 from fleet_prepare.conversion import Conversion
 
-VERSION = 1
-"""Raised when the output changes."""
+VERSION = 2
+"""Incremented when the output for the same repository changes."""
 QUANTIZATIONS = ("int8", "int4", "none")
 
 
@@ -27,7 +27,7 @@ def supports(names: Collection[str], config: Mapping[str, Any]) -> str | None:
 
 
 def refusal(names: Collection[str], config: Mapping[str, Any]) -> str | None:
-    """Why such a repository cannot be converted, in a sentence with what can be; or None."""
+    """Why such a repository cannot be converted and what can be, or None."""
     if not any(name.endswith(".safetensors") and "/" not in name for name in names):
         return "The repository holds no safetensors."
     if "tokenizer.json" not in names:

@@ -1,4 +1,4 @@
-"""Decoders that can be converted, read from a repository's config.json.
+"""The sizes and options of a decoder, read from a repository's config.json.
 
 Key names and defaults are those of transformers' LlamaConfig, MistralConfig, Qwen2Config and
 Qwen3Config.
@@ -24,18 +24,17 @@ FAMILIES = {
 SUPPORTED = f"Chat models of the {', '.join(FAMILIES.values())} families can be converted."
 ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh")
 FP8_BLOCK = (128, 128)
-MOST = 1 << 24
-"""A size beyond this is a damaged configuration."""
+MAX_SIZE = 1 << 24
+"""A larger size means a damaged configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """Sizes and options of a decoder.
 
-    `qkv_bias`, `output_bias` and `mlp_bias` say which linear layers have a bias, `qk_norm` whether
-    queries and keys are normalised in each head, `tied` whether the embeddings are also the last
-    layer. `fp8_block` holds rows and columns of a weight that share a scale, where weights are
-    stored so.
+    `qkv_bias`, `output_bias` and `mlp_bias`: these linear layers have a bias. `qk_norm`: queries
+    and keys are normalised in each head. `tied`: the embeddings are also the last layer.
+    `fp8_block`: rows and columns of a weight that share a scale, for FP8 checkpoints.
     """
 
     family: str
@@ -68,7 +67,7 @@ def refusal(config: Mapping[str, Any]) -> str | None:
 
 
 def read(config: Mapping[str, Any]) -> Architecture:
-    """Raises WeightsError that names the key which is missing or not supported."""
+    """Raises WeightsError with the key that is missing or not supported."""
     try:
         return _read(config)
     except (ValueError, TypeError, KeyError) as error:
@@ -82,7 +81,9 @@ def _read(config: Mapping[str, Any]) -> Architecture:
     hidden = _size(config, "hidden_size")
     kv_heads = _size(config, "num_key_value_heads", heads)
     if heads % kv_heads:
-        raise ValueError(f"num_attention_heads {heads} is no multiple of {kv_heads} key heads")
+        raise ValueError(
+            f"num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}"
+        )
     head_size = _size(config, "head_dim", hidden // heads)
     if head_size % 2:
         raise ValueError(f"head_dim {head_size} is odd")
@@ -122,7 +123,7 @@ def _family(config: Mapping[str, Any]) -> str:
 
 
 def _check_windows(config: Mapping[str, Any]) -> None:
-    """A window as long as the context changes nothing."""
+    """Raises ValueError for windows; one as long as the context has no effect and is accepted."""
     kinds = config.get("layer_types")
     if isinstance(kinds, list) and any(kind != "full_attention" for kind in kinds):
         raise ValueError("layers with sliding-window attention are not supported")
@@ -149,6 +150,6 @@ def _size(config: Mapping[str, Any], name: str, default: int | None = None) -> i
     value = config.get(name)
     if value is None:
         value = default
-    if type(value) is not int or not 0 < value <= MOST:
-        raise ValueError(f"{name} is {value!r}, not a size")
+    if type(value) is not int or not 0 < value <= MAX_SIZE:
+        raise ValueError(f"{name} is {value!r}, not an integer from 1 to {MAX_SIZE}")
     return value

@@ -1,8 +1,8 @@
-"""A decoder's weights as float32 rows, whatever number format the repository stores them in."""
+"""Reads a decoder's weights as float32 rows from any supported number format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ SCALE = "_scale_inv"
 
 
 class Checkpoint:
-    """Tensors of one repository by transformers' names; remembers which were read.
+    """Tensors of one repository by transformers' names; records which were read.
 
     `block` holds the rows and columns of an fp8 weight that share one entry of
     `<name>_scale_inv`, by which the weight is multiplied (the format of DeepSeek-V3 and of Qwen's
@@ -51,7 +51,7 @@ class Checkpoint:
         return dtype if dtype in FLOATS else "F32"
 
     def vector(self, name: str, size: int) -> Float32:
-        """Raises WeightsError if the tensor is missing or of another shape, as every method."""
+        """Raises WeightsError if the tensor is missing or has another shape, like every method."""
         self._expect(name, (size,))
         values = self._tensors.read(name)
         self._count(name)
@@ -82,6 +82,15 @@ class Checkpoint:
             yield chunk
         self._count(name)
 
+    def picked(self, name: str, shape: tuple[int, int], rows: Sequence[int]) -> Float32:
+        """The given rows as float32, in the given order; does not count as reading the tensor."""
+        self._expect(name, shape)
+        if self._tensors.dtype(name) not in FLOATS:
+            raise WeightsError(
+                f"{self._tensors.path(name)}: {name!r} is stored as {self._tensors.dtype(name)}."
+            )
+        return np.concatenate([self._tensors.read_rows(name, row, row + 1) for row in rows])
+
     def unread(self) -> list[str]:
         """Names of tensors that were not read, sorted."""
         return sorted(set(self._tensors.names) - self._read)
@@ -110,6 +119,8 @@ class Checkpoint:
             )
 
     def _count(self, name: str) -> None:
+        if name in self._read:
+            return  # calibration reads weights before they are converted
         self._read.add(name)
         self._done += self._tensors.bytes(name)
         self._progress(self._done, self._total)

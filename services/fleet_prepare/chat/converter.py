@@ -1,11 +1,11 @@
-"""One conversion: the graph with its weights, then the files that go beside it."""
+"""Runs a conversion: writes the graph and its weights, then tokenizer and configuration."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-# OpenVINO falls back to its own empty stand-in, so that nothing can be sent anywhere.
+# OpenVINO then falls back to a stub, so no telemetry can be sent.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 from fleet_prepare.chat import (  # noqa: E402
@@ -15,6 +15,7 @@ from fleet_prepare.chat import (  # noqa: E402
     repository,
     vocabulary,
 )
+from fleet_prepare.chat.calibration import Calibration, token_ids  # noqa: E402
 from fleet_prepare.chat.checkpoint import Checkpoint  # noqa: E402
 from fleet_prepare.chat.ir_file import IrFile  # noqa: E402
 from fleet_prepare.chat.weights import Quantization, Weights  # noqa: E402
@@ -24,7 +25,7 @@ from fleet_weights.errors import WeightsError  # noqa: E402
 
 MODEL = "openvino_model"
 UNUSED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
-"""Ends of names of buffers that old checkpoints hold and that take no part in the result."""
+"""Name endings of buffers in old checkpoints that have no effect on the result."""
 
 
 def run(conversion: Conversion) -> None:
@@ -37,35 +38,40 @@ def run(conversion: Conversion) -> None:
         )
     config = repository.config(source)
     arch = architecture.read(config)
-    words = vocabulary.read(source / "tokenizer.json")
-    if (last := max(words.pieces)) >= arch.vocab_size:
+    tokens = vocabulary.read(source / "tokenizer.json")
+    if (last := max(tokens.pieces)) >= arch.vocab_size:
         raise WeightsError(
             f"{source / 'tokenizer.json'} has token {last}; config.json has a vocabulary of "
             f"{arch.vocab_size}."
         )
-    generation = repository.generation(source, config, words)
+    generation = repository.generation(source, config, tokens)
     with open_tensors(source) as tensors:
         _model(conversion, arch, tensors)
-    detokenizer.write(target, words, arch.vocab_size, repository.facts(generation))
+    detokenizer.write(target, tokens, arch.vocab_size, repository.special_ids(generation))
     repository.copy(source, target, generation)
 
 
 def _model(conversion: Conversion, arch: architecture.Architecture, tensors: Tensors) -> Any:
     checkpoint = Checkpoint(tensors, arch.fp8_block, conversion.progress, conversion.check)
     with IrFile(conversion.target, MODEL) as file:
-        weights = Weights(checkpoint, file, Quantization(conversion.quantization))
+        calibration = None
+        if conversion.quantization == Quantization.INT4:
+            ids = token_ids(conversion.source / "tokenizer.json", arch.vocab_size)
+            calibration = Calibration(arch, checkpoint, ids)
+        weights = Weights(checkpoint, file, Quantization(conversion.quantization), calibration)
         model = graph.build(arch, weights)
         _check_all_used(checkpoint, arch)
         file.finish(model)
 
 
 def _check_all_used(checkpoint: Checkpoint, arch: architecture.Architecture) -> None:
-    """Tensors the graph has no place for mean another architecture than config.json says."""
+    """Raises WeightsError for tensors the graph does not use."""
     unused = UNUSED + ((graph.HEAD,) if arch.tied else ())
     unknown = [name for name in checkpoint.unread() if not name.endswith(unused)]
     if unknown:
         shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         raise WeightsError(
-            f"The weights hold {len(unknown)} tensors that a {arch.family} model has not: {shown}.",
-            "They belong to another architecture than config.json says.",
+            f"The weights hold {len(unknown)} tensors that a {arch.family} model does not have: "
+            f"{shown}.",
+            "config.json names another architecture.",
         )

@@ -1,6 +1,6 @@
-"""The detokenizer GenAI wants beside a model: from token ids to text, special tokens left out.
+"""Writes the detokenizer that GenAI loads with a model: token ids to text without special tokens.
 
-GenAI reads the vocabulary from its constants, for grammars too. The operations are those of the
+GenAI reads the vocabulary from its constants, also for grammars. The operations are those of the
 OpenVINO Tokenizers extension (github.com/openvinotoolkit/openvino_tokenizers).
 """
 
@@ -26,19 +26,19 @@ NAME = "openvino_detokenizer"
 END = np.iinfo(np.int32).max
 
 
-def write(folder: Path, vocabulary: Vocabulary, size: int, facts: Mapping[str, int]) -> None:
+def write(folder: Path, vocabulary: Vocabulary, size: int, ids: Mapping[str, int]) -> None:
     """Write `folder/openvino_detokenizer.xml` for token ids below `size` at least.
 
-    `facts` are ids by GenAI's names, such as `eos_token_id`.
+    `ids` are special tokens by GenAI's names, such as `eos_token_id`.
     """
     extension = _extension()
-    # Nodes outlive the factory, and their code must not be unloaded with it; ctypes keeps it.
+    # Nodes outlive the factory, which unloads the library with it; ctypes keeps it loaded.
     ctypes.CDLL(str(extension))
     factory = NodeFactory()
     factory.add_extension(extension)
-    ids = op.parameter([-1, -1], ov.Type.i64)
+    tokens = op.parameter([-1, -1], ov.Type.i64)
     skipped = op.slice(_ints(*sorted(vocabulary.special)), _ints(0), _ints(END), _ints(1))
-    narrow = op.convert(ids, "i32").output(0)
+    narrow = op.convert(tokens, "i32").output(0)
     pieces = _strings(vocabulary, size)
     decoded = factory.create("VocabDecoder", [narrow, *pieces, skipped.output(0)])
     *ragged, characters = decoded.outputs()
@@ -46,8 +46,8 @@ def write(folder: Path, vocabulary: Vocabulary, size: int, facts: Mapping[str, i
     valid = factory.create("UTF8Validate", [*joined, characters], {"replace_mode": True})
     text = op.string_tensor_pack(*valid.outputs())
     text.output(0).set_names({"string_output"})
-    model = ov.Model([op.result(text)], [ids], "detokenizer")
-    for name, value in facts.items():
+    model = ov.Model([op.result(text)], [tokens], "detokenizer")
+    for name, value in ids.items():
         model.set_rt_info(value, name)
     ov.serialize(model, str(folder / f"{NAME}.xml"), str(folder / f"{NAME}.bin"))
 
@@ -63,7 +63,7 @@ def _strings(vocabulary: Vocabulary, size: int) -> list[Any]:
 
 
 def _extension() -> Path:
-    """The library of the installed extension; importing its package would patch openvino.Core."""
+    """The library of the installed extension. Importing its package would patch openvino.Core."""
     spec = importlib.util.find_spec("openvino_tokenizers")
     for home in (spec.submodule_search_locations or ()) if spec is not None else ():
         for path in sorted(Path(home).glob("lib/*openvino_tokenizers*")):

@@ -1,4 +1,4 @@
-"""A decoder as a stateful OpenVINO graph, in the form that GenAI's pipelines read.
+"""Builds a decoder as a stateful OpenVINO graph in the form that GenAI's pipelines read.
 
 Pre-norm transformer with grouped-query attention, rotary embeddings and a gated MLP (Touvron et
 al., arxiv.org/abs/2302.13971, and the Qwen2 and Qwen3 reports for biases and for normalised
@@ -27,7 +27,7 @@ HEAD = "lm_head.weight"
 
 
 def build(arch: Architecture, weights: Weights) -> Any:
-    """The openvino.Model. Raises WeightsError naming a tensor that is missing or odd."""
+    """The openvino.Model. Raises WeightsError for a tensor that is missing or misshapen."""
     return Builder(arch, weights).model()
 
 
@@ -94,7 +94,7 @@ class Builder:
         return op.transpose(split, _ints(0, 2, 1, 3))
 
     def _cached(self, now: Node, name: str) -> Node:
-        """Past and present along the length; the whole is kept for the next call."""
+        """Past and present, joined along the length and stored as state for the next call."""
         arch = self._arch
         info = VariableInfo()
         info.data_shape = ov.PartialShape([-1, arch.kv_heads, -1, arch.head_size])
@@ -111,7 +111,7 @@ class Builder:
         return whole
 
     def _repeated(self, x: Node) -> Node:
-        """Each key or value head as often as there are queries for it."""
+        """Repeats each key or value head for the query heads that share it."""
         arch = self._arch
         times = arch.heads // arch.kv_heads
         if times == 1:
@@ -170,7 +170,7 @@ class Builder:
         return op.add(op.multiply(x, self._cos), op.multiply(turned, self._sin))
 
     def _causal_mask(self) -> Node:
-        """Boolean `[batch, 1, length, past + length]`: what each token may look at."""
+        """Boolean `[batch, 1, length, past + length]`: the positions each token attends to."""
         length = op.gather(op.shape_of(self._ids), _int(1), _int(0))
         whole = op.gather(op.shape_of(self._mask), _int(1), _int(0))
         columns = op.range(_int(0), whole, _int(1), "i64")

@@ -1,9 +1,9 @@
-"""Writes an OpenVINO IR whose weights never are in memory together.
+"""Writes an OpenVINO IR without holding all of its weights in memory.
 
-The graph is built over zeros of the right shapes, while each weight goes to the .bin file as soon
-as it is computed. OpenVINO then writes the graph's XML, and the places of the weights are set in
-it. Format: docs.openvino.ai, "OpenVINO IR format" (a Const layer names element type, shape, offset
-and size in the .bin file).
+The graph is built over zeros of the right shapes, and each weight is written to the .bin file as
+soon as it is computed. OpenVINO then writes the graph's XML, in which the offsets of the weights
+are corrected. Format: docs.openvino.ai, "OpenVINO IR format" (a Const layer names element type,
+shape, offset and size in the .bin file).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class IrFile:
         self._scratch.unlink(missing_ok=True)
 
     def write(self, name: str, pieces: Iterable[NDArray[Any]]) -> tuple[int, int]:
-        """Append the bytes of `pieces`; their place, for `constant`."""
+        """Append the bytes of `pieces` as `name`; return their offset and size."""
         self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT))
         start = self._file.tell()
         for piece in pieces:
@@ -55,7 +55,7 @@ class IrFile:
         """A constant of what was written as `name`; `kind` is an openvino.Type."""
         _, size = self._places[name]
         if self._zeros[-1].size < size:
-            # Untouched pages of zeros take no memory. Constants point into the smaller ones.
+            # Untouched zeros take no memory. Earlier arrays stay: constants point into them.
             self._zeros.append(np.zeros(size, dtype=np.uint8))
         tensor = ov.Tensor(self._zeros[-1][:size], ov.Shape(shape), kind)
         node = op.constant(tensor, shared_memory=True)

@@ -1,4 +1,4 @@
-"""Rotary position embeddings: the angle each pair of channels turns by for one position.
+"""Rotary position embeddings: the angle of each pair of channels for one position.
 
 Formulas: arxiv.org/abs/2104.09864 (rotation), arxiv.org/abs/2309.00071 (YaRN) and, for `llama3`,
 the model card of Llama 3.1. Key names are those of transformers' configurations.
@@ -22,7 +22,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Rope:
-    """`parameters` hold what `kind` needs, as floats by transformers' names."""
+    """`parameters` are those of `kind`, as floats by transformers' names."""
 
     kind: str
     theta: float
@@ -36,12 +36,12 @@ def read(config: Mapping[str, Any]) -> Rope:
     """
     given = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(given, Mapping):
-        raise ValueError("rope_scaling is no object")
+        raise ValueError("rope_scaling is not an object")
     kind = str(given.get("rope_type", given.get("type", "default")))
     if kind not in TYPES:
         raise ValueError(f"the rope type {kind!r} is not one of {', '.join(TYPES)}")
     if float(given.get("partial_rotary_factor", config.get("partial_rotary_factor", 1))) != 1:
-        raise ValueError("only part of a head's channels is rotated")
+        raise ValueError("partial_rotary_factor other than 1 is not supported")
     theta = float(given.get("rope_theta", config.get("rope_theta", DEFAULT_THETA)))
     numbers = {
         name: float(value)

@@ -1,4 +1,4 @@
-"""The bytes each token id stands for, from a repository's tokenizer.json.
+"""Reads the bytes of each token id from a repository's tokenizer.json.
 
 Format: that of the tokenizers package (huggingface.co/docs/tokenizers). Byte-level vocabularies
 (GPT-2, Llama 3, Qwen) write bytes as printable characters; SentencePiece ones (Llama 2, Mistral)
@@ -28,7 +28,7 @@ NO_TOKENIZER = (
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """`pieces` by id, `special` the ids that are left out of text, `ids` by added token."""
+    """Bytes by id, ids that are left out of text, and ids by added token."""
 
     pieces: Mapping[int, bytes]
     special: frozenset[int]
@@ -49,7 +49,7 @@ def read(path: Path) -> Vocabulary:
 
 
 def parse(content: Mapping[str, Any]) -> Vocabulary:
-    """Raises ValueError, KeyError or TypeError if it is no tokenizer of a known kind."""
+    """Raises ValueError, KeyError or TypeError if it is not a tokenizer of a known type."""
     byte_level = "ByteLevel" in set(_kinds(content.get("decoder")))
     pieces = {index: _piece(token, byte_level) for token, index in _model(content["model"])}
     added, special = {}, set()

@@ -1,4 +1,4 @@
-"""Hugging Face's Whisper repositories to folders that CTranslate2 loads, without torch.
+"""Converts Hugging Face's Whisper repositories to folders that CTranslate2 loads, without torch.
 
 This package is cheap to import; `convert` imports NumPy, tokenizers and CTranslate2.
 """
@@ -11,9 +11,9 @@ from typing import Any
 from fleet_prepare.conversion import Conversion
 
 VERSION = 1
-"""Raised when the files written for the same repository change."""
+"""Incremented when the output for the same repository changes."""
 QUANTIZATIONS = ("int8", "int8_float16", "float16", "float32")
-"""Number formats of the weights. CTranslate2 computes in any format that the device has, whichever
+"""Number formats of the weights. CTranslate2 computes in any format that the device has, whatever
 the file holds; int8 is a quarter of the size of float32."""
 ARCHITECTURE = "WhisperForConditionalGeneration"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -22,7 +22,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 def supports(names: Collection[str], config: Mapping[str, Any]) -> str | None:
     """Why a repository of these files and this config.json converts, or None.
 
-    A `config` without architectures counts as speech recognition, as some fine-tunes lack them.
+    Some fine-tunes lack `architectures`; they count as speech recognition.
     """
     architectures = config.get("architectures") or [ARCHITECTURE]
     if config.get("model_type") != "whisper" or not isinstance(architectures, list):

@@ -1,4 +1,4 @@
-"""Which cross-attention heads follow the audio in time; word timestamps are read from them."""
+"""The cross-attention heads that follow the audio in time, from which words get timestamps."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fleet_prepare.whisper.json_file import read_object
+from fleet_prepare.json_file import read_object
 from fleet_prepare.whisper.shape import Shape
 from fleet_weights.errors import WeightsError
 
@@ -16,7 +16,7 @@ DEFAULTS = {"sampling_rate": 16_000, "hop_length": 160, "chunk_length": 30, "n_f
 def features(folder: Path, shape: Shape) -> dict[str, Any]:
     """The settings of `folder`, with the mel bins that the first convolution was trained on.
 
-    They lie in preprocessor_config.json, in newer repositories in processor_config.json. The mel
+    They are in preprocessor_config.json, in newer repositories in processor_config.json. The mel
     filters that older ones carry are left out: they follow from the settings.
     """
     found = read_object(folder / "preprocessor_config.json")

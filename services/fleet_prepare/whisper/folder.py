@@ -1,15 +1,15 @@
-"""One conversion: everything is read and checked before the first byte of weights is written."""
+"""Runs a conversion: reads and checks everything before the first byte of weights is written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from fleet_prepare.conversion import Conversion
+from fleet_prepare.json_file import read_object, write_json
 from fleet_prepare.safetensors_file import Tensors, open_tensors
 from fleet_prepare.whisper import QUANTIZATIONS
 from fleet_prepare.whisper.features import features
 from fleet_prepare.whisper.generation import generation
-from fleet_prepare.whisper.json_file import read_object, write_json
 from fleet_prepare.whisper.shape import shape
 from fleet_prepare.whisper.tokens import tokens
 from fleet_prepare.whisper.weights import Checkpoint, specification
@@ -50,7 +50,7 @@ def write(conversion: Conversion) -> None:
 
 
 def _meter(conversion: Conversion, tensors: Tensors) -> Callable[[int], None]:
-    """Counts the bytes read; asks after each tensor whether to stop."""
+    """Counts the bytes read, and checks for cancellation after each tensor."""
     done, total = 0, tensors.total_bytes
 
     def read(count: int) -> None:

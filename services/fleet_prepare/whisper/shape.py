@@ -22,7 +22,7 @@ LIMITS = {
     "max_source_positions": 1 << 14,
     "max_target_positions": 1 << 14,
 }
-"""Bounds what a hostile file makes the conversion allocate; large-v3 has 32 layers of 1280."""
+"""Limits what a hostile file can make the conversion allocate; large-v3 has 32 layers of 1280."""
 POSITIONS = {"max_source_positions": 1500, "max_target_positions": 448}
 """Of every Whisper model; transformers' defaults."""
 
@@ -48,7 +48,7 @@ def shape(config: Mapping[str, Any], path: Path) -> Shape:
     """Raises WeightsError that names the key of `path` at fault."""
     if config.get("model_type") != "whisper":
         kind = config.get("model_type")
-        raise WeightsError(f"{path} describes no Whisper model: its model_type is {kind!r}.")
+        raise WeightsError(f"{path} does not describe a Whisper model: its model_type is {kind!r}.")
     activation = config.get("activation_function", "gelu")
     if activation != "gelu":
         raise WeightsError(

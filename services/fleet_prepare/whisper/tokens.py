@@ -1,4 +1,4 @@
-"""A repository's tokenizer: its tokenizer.json, or one built from vocab.json and merges.txt."""
+"""Reads a repository's tokenizer.json, or builds one from vocab.json and merges.txt."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from fleet_prepare.json_file import read_object, read_text
 from fleet_prepare.safetensors_file import FETCH_AGAIN
-from fleet_prepare.whisper.json_file import read_object, read_text
 from fleet_weights.errors import WeightsError
 
 END = "<|endoftext|>"
@@ -33,7 +33,7 @@ class Tokens:
 
     @property
     def languages(self) -> list[int]:
-        """Ids of the language tokens, which lie between the start and the first task."""
+        """Ids of the language tokens, which are between the start and the first task."""
         tasks = [self.ids[name] for name in (TRANSLATE, TRANSCRIBE) if name in self.ids]
         start, stop = self.ids[START], min(tasks)
         return sorted(number for number in self.ids.values() if start < number < stop)
@@ -83,11 +83,11 @@ def tokens(folder: Path, vocab_size: int) -> Tokens:
 
 
 def _build(folder: Path) -> Tokenizer:
-    """Byte-level BPE with every added token, as transformers' slow Whisper tokenizer has it."""
+    """Byte-level BPE with every added token, like transformers' slow Whisper tokenizer."""
     vocabulary = _ids(folder / "vocab.json")
     merges = _merges(folder / "merges.txt")
     added = _added(folder)
-    # Added tokens get their ids from the vocabulary, where they need not follow without a gap.
+    # Added to the vocabulary first: there their ids may have gaps.
     made = Tokenizer(models.BPE({**vocabulary, **added}, merges))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -135,7 +135,7 @@ def _merges(path: Path) -> list[tuple[str, str]]:
             continue
         pair = line.rstrip("\r").split(" ")
         if len(pair) != 2:
-            raise WeightsError(f"{path}: {line[:80]!r} is no merge of two tokens.", FETCH_AGAIN)
+            raise WeightsError(f"{path}: {line[:80]!r} is not a merge of two tokens.", FETCH_AGAIN)
         pairs.append((pair[0], pair[1]))
     return pairs
 

@@ -1,4 +1,4 @@
-"""Variables of a CTranslate2 model that are read and quantised when they are written.
+"""CTranslate2 variables that are read and quantised when they are written.
 
 CTranslate2 holds a whole model in memory while it converts. These know their shapes from the
 headers of the safetensors files, so at most one variable and one block of float32 exist at a time.
@@ -19,12 +19,12 @@ from fleet_prepare.safetensors_file import Tensors
 from fleet_weights.errors import WeightsError
 
 BLOCK = 1 << 22
-"""Numbers converted in one go, 16 MiB in float32."""
+"""Numbers converted at once, 16 MiB in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Tensors joined along their first dimension; a number stands for so many zeros.
+    """Tensors joined along their first dimension; a number is that many rows of zeros.
 
     `read` is called once a tensor has been read, with its length in bytes.
     """
@@ -48,8 +48,7 @@ class Stack:
                 block = self.tensors.read_rows(part, start, min(start + step, rows))
                 if not np.isfinite(block).all():
                     raise WeightsError(
-                        f"{self.tensors.path(part)}: tensor {part!r} holds a number that is not "
-                        "finite."
+                        f"{self.tensors.path(part)}: tensor {part!r} holds NaN or infinity."
                     )
                 yield row + start, block
             row += rows
@@ -57,7 +56,7 @@ class Stack:
 
 
 class Lazy(model_spec.Variable):  # type: ignore[misc]
-    """What CTranslate2 asks of a variable, computed on demand."""
+    """A CTranslate2 variable that is computed on demand."""
 
     def __init__(self, stack: Stack, dtype: str) -> None:
         self._stack = stack
@@ -98,7 +97,8 @@ class Plain(Lazy):
         if self._dtype == "float16" and not np.isfinite(array).all():
             names = " and ".join(repr(part) for part in self._stack.parts if isinstance(part, str))
             raise WeightsError(
-                f"Tensor {names} holds a number that float16 cannot.", "Convert to float32 or int8."
+                f"Tensor {names} holds a number beyond the range of float16.",
+                "Convert to float32 or int8.",
             )
         return array
 

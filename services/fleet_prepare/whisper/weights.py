@@ -25,9 +25,9 @@ OUTPUT = "proj_out.weight"
 
 
 class Checkpoint:
-    """Takes tensors by their names without `model.`, checks them and remembers which were taken.
+    """Tensors by their names without `model.`, checked; records which were taken.
 
-    `read` is called with the bytes of each tensor that has been read.
+    `read` is called with the size in bytes of each tensor that has been read.
     """
 
     def __init__(self, tensors: Tensors, quantization: str, read: Callable[[int], None]) -> None:
@@ -42,7 +42,7 @@ class Checkpoint:
     def linear(self, spec: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> None:
         """Set weight and bias of the layers `names`, joined; each weight has `shape`.
 
-        A layer without a bias gets one of zeros, where any of the others has one.
+        A layer without a bias gets zeros if any of the others has one.
         """
         self.weight(spec, tuple(f"{name}.weight" for name in names), shape)
         biases = tuple(f"{name}.bias" for name in names)
@@ -81,13 +81,13 @@ class Checkpoint:
         )
 
     def check_layers(self) -> None:
-        """Raises WeightsError if there is a layer that config.json does not count."""
+        """Raises WeightsError if there are more layers than config.json has."""
         left = sorted(set(self._tensors.names) - self._taken)
         for name in left:
             if LAYER.match(name):
                 raise WeightsError(
-                    f"{self._tensors.path(name)} holds {name!r}, which is in no layer that "
-                    "config.json counts."
+                    f"{self._tensors.path(name)} holds {name!r}, a layer beyond those of "
+                    "config.json."
                 )
 
     def _full(self, name: str) -> str:
@@ -160,7 +160,7 @@ def _decoder(checkpoint: Checkpoint, spec: Any, shape: Shape) -> None:
         _feed_forward(checkpoint, layer.ffn, name, width, shape.decoder_ffn_dim)
     checkpoint.norm(spec.layer_norm, "decoder.layer_norm", width)
     if checkpoint.is_tied():
-        # CTranslate2 stores the second of two equal variables as an alias, which covers its scales.
+        # CTranslate2 stores the second of two equal variables, and its scales, as an alias.
         spec.projection.weight = spec.embeddings.weight
     else:
         checkpoint.weight(spec.projection, (OUTPUT,), table)

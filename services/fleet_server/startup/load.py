@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fleet_contract.installation import install_command
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -34,12 +34,12 @@ class Loaded:
     """A model, the choice of its engine, and the seconds it took to import and build."""
 
     model: Any
-    choice: Choice
+    choice: EngineChoice
     import_seconds: float
     build_seconds: float
 
 
-def load(spec: ModelSpec, folder: Path, threads: int, choice: Choice) -> Loaded:
+def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> Loaded:
     """Import the engine and build the model. Raises LoadError and MemoryError."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
@@ -75,7 +75,7 @@ def members(protocol: type) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def _factory(choice: Choice) -> Any:
+def _factory(choice: EngineChoice) -> Any:
     module_name, _, attribute = choice.factory.partition(":")
     if not attribute:
         module_name, _, attribute = choice.factory.rpartition(".")

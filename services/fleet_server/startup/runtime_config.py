@@ -7,14 +7,16 @@ from typing import Any
 
 from fleet_contract.settings import retired
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import passes_at_once, places
 
 BLOCKS = ("limits", "batching", "cache", "warmup")
 VECTORS = (Task.EMBEDDING, Task.RERANK)
 
 
-def runtime_config(spec: ModelSpec, model: Any, choice: Choice, threads: int) -> dict[str, Any]:
+def runtime_config(
+    spec: ModelSpec, model: Any, choice: EngineChoice, threads: int
+) -> dict[str, Any]:
     """Fields of the event `runtime_config`.
 
     `requests_at_once` requests run before others wait; those of an encoder share

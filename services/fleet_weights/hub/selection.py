@@ -16,10 +16,14 @@ from fleet_weights.errors import WeightsError
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf", ".onnx", ".onnx_data", ".bin", ".xml"})
 SKIPPED_FOLDERS = frozenset({"original", "onnx", "openvino", "coreml", "runs", "imgs", "assets"})
+TOKENIZERS = frozenset(
+    {"tokenizer.json", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json",
+     "merges.txt"}
+)  # fmt: skip
 PICKLE_HINT = (
-    "Its weights are pickles, which can run code when they are loaded. Use a revision with "
-    "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert the model "
-    "as docs/adding-a-model.md shows and name it with file://."
+    "Its weights are pickles, which may run code when they are loaded. Name a revision with "
+    "safetensors (the hub's conversion bot offers one as refs/pr/<number>), or convert them in a "
+    "sandbox with `modelfleet convert-pickle MODEL`; see docs/adding-a-model.md."
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _VARIANT = re.compile(r"\.(fp16|fp32|bf16)[.-]|^consolidated")
@@ -50,8 +54,8 @@ def choose(paths: Collection[str], where: str, kind: Kind | None = None) -> list
             f"{where} holds {len(ggufs)} GGUF files.",
             f"Name one: {where}@<revision>/{ggufs[0]}, for example.",
         )
-    taken = set(weights)
-    return [path for path in allowed if path in taken or _describes(path, weights)]
+    taken, present = set(weights), set(allowed)
+    return [path for path in allowed if path in taken or _describes(path, weights, present)]
 
 
 def _weights(paths: list[str], kind: Kind | None) -> list[str]:
@@ -117,13 +121,18 @@ KINDS: Mapping[Kind, Callable[[list[str]], list[str]]] = {
 """The kinds in order of preference."""
 
 
-def _describes(path: str, weights: list[str]) -> bool:
-    """Whether a file is configuration or tokenizer, in the root, a module or with the weights."""
+def _describes(path: str, weights: list[str], present: Collection[str]) -> bool:
+    """Configuration and tokenizer files of the root, of modules and next to the weights; a
+    tokenizer next to the weights only where the root has none."""
     pure = PurePosixPath(path)
     if pure.suffix in WEIGHT_SUFFIXES:
         return False
     folder = _folder(path)
-    return folder not in SKIPPED_FOLDERS or any(_folder(weight) == folder for weight in weights)
+    if folder not in SKIPPED_FOLDERS:
+        return True
+    if pure.name in TOKENIZERS and pure.name in present:
+        return False
+    return any(_folder(weight) == folder for weight in weights)
 
 
 def _folder(path: str) -> str:

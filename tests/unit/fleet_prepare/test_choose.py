@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_prepare.choose import Choice, choose
+from fleet_prepare.choose import EngineChoice, choose
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import from_folder
@@ -39,7 +39,7 @@ def safetensors(folder: Path, **config: object) -> Path:
     return folder
 
 
-def pick(folder: Path, machine: Machine, **spec: object) -> Choice:
+def pick(folder: Path, machine: Machine, **spec: object) -> EngineChoice:
     whole = ModelSpec.model_validate({"model": "org/m", **spec})
     return choose(whole, from_folder(folder), machine, ())
 
@@ -116,7 +116,7 @@ def test_a_named_engine_that_reads_none_of_the_files_is_refused(tmp_path: Path) 
     with pytest.raises(CannotServe, match=r"model\.safetensors"):
         pick(safetensors(tmp_path, model_type="llama"), CPU, engine="openvino")
     folder = safetensors(tmp_path, model_type="electra")
-    with pytest.raises(CannotServe, match="model_type 'electra' is not among"):
+    with pytest.raises(CannotServe, match="model_type 'electra' is not supported"):
         pick(folder, CPU, engine="openvino", task="embedding")
 
 

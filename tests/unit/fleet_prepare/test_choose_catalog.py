@@ -9,7 +9,7 @@ import pytest
 
 from fleet_contract import catalog
 from fleet_contract.spec import Engine, ModelSpec, Task
-from fleet_prepare.choose import Choice, choose
+from fleet_prepare.choose import EngineChoice, choose
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
@@ -51,7 +51,7 @@ def files_of(spec: ModelSpec) -> ModelFiles:
     return ModelFiles(frozenset(file.path for file in spec.weights), documents)
 
 
-def pick(model: str, machine: Machine) -> Choice:
+def pick(model: str, machine: Machine) -> EngineChoice:
     return choose(ENTRIES[model], files_of(ENTRIES[model]), machine)
 
 

@@ -104,7 +104,7 @@ def test_a_changed_file_of_the_source_is_converted_again(tmp_path: Path, speech:
         ("refuse", "lacks the tensor"),
         ("full", "The disk is full"),
         ("crash", "a library's last words"),
-        ("memory", "probably the memory ran out"),
+        ("memory", "acme/voice was killed, probably because memory ran out"),
     ],
 )
 def test_nothing_is_left_of_a_conversion_that_fails(
@@ -183,13 +183,20 @@ def test_two_at_once_convert_once(tmp_path: Path, speech: Speech) -> None:
     assert len((tmp_path / "source" / "runs").read_text().split()) == 1
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("F32", 4), ("BF16", 2), ("F8_E4M3", 1)])
 def test_too_little_space_is_refused_before_the_work(
-    tmp_path: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch, dtype: str, size: int
 ) -> None:
+    """A thousand million weights take as much in int8, in whatever format they are stored."""
+    spec, path = speech(), tmp_path / "source" / "model.safetensors"
+    weight = {"dtype": dtype, "shape": [1000, 10**6], "data_offsets": [0, size * 10**9]}
+    header = json.dumps({"w": weight}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + size * 10**9)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(WeightsError, match="GB are free"):
-        prepare(speech(), Store(tmp_path / "models"), CPU)
+    with pytest.raises(WeightsError, match=r"takes about 1\.2 GB .* 0\.0 GB are free"):
+        prepare(spec, Store(tmp_path / "models"), CPU)
     assert not (tmp_path / "source" / "runs").exists()
 
 

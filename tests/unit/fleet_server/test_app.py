@@ -12,7 +12,7 @@ import pytest
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import Engine, ModelSpec, Task
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.app import create_app
 from fleet_server.state import ServerState
 
@@ -72,7 +72,7 @@ def test_a_model_is_described(serve: Serve) -> None:
         (found,) = client.get("/v1/models").json()["data"]
         assert found["state"] == "starting"
         assert (found["dimensions"], found["context_length"]) == (None, 99)
-        server.choice = Choice(Engine.OPENVINO, "x:Y", "cpu", "the files say so")
+        server.choice = EngineChoice(Engine.OPENVINO, "x:Y", "cpu", "the files say so")
         server.set_ready(Encoder())
         body = client.get("/v1/models").json()
         assert body["object"] == "list"

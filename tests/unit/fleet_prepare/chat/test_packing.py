@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fleet_prepare.chat.packing import GROUP, Packed4, Packed8, pack4, pack8
+from fleet_prepare.chat.packing import GROUP, Packed4, Packed8, fit4, pack4, pack8
 
 Float32 = NDArray[np.float32]
 
@@ -31,12 +31,26 @@ def test_eight_bits_are_off_by_half_a_step() -> None:
     assert (np.abs(unpack8(packed) - weights) <= packed.scale * 0.5001).all()
 
 
-def test_four_bits_are_off_by_half_a_step() -> None:
+def test_four_bits_lose_less_than_rounding_over_the_range_of_each_group() -> None:
     weights = rows()
     packed = pack4(weights)
     assert packed.q.nbytes == weights.size // 2
-    step = np.repeat(packed.scale, GROUP, axis=2).reshape(weights.shape)
-    assert (np.abs(unpack4(packed, weights.shape) - weights) <= step * 0.5001).all()
+    groups = weights.reshape(len(weights), -1, GROUP)
+    low, high = groups.min(2, keepdims=True), groups.max(2, keepdims=True)
+    step = (high - low) / 15
+    plain = (np.rint((groups - low) / step) * step + low).reshape(weights.shape)
+    lost = np.square(unpack4(packed, weights.shape) - weights).mean()
+    assert lost < 0.95 * np.square(plain - weights).mean()
+
+
+def test_important_columns_are_fitted_best() -> None:
+    weights, importance = rows(), np.ones(4 * GROUP, np.float32)
+    importance[::GROUP] = 1000
+    scale, zero = fit4(weights, importance)
+    groups = weights.reshape(len(weights), -1, GROUP)
+    q = np.clip(np.rint(groups / scale + zero), 0, 15)
+    lost = np.square((q - zero) * scale - groups)
+    assert lost[:, :, 0].mean() < lost[:, :, 1:].mean() / 4
 
 
 @pytest.mark.parametrize("middle", [0.0, 3.0, -3.0])

@@ -12,11 +12,11 @@ import pytest
 
 from fleet_contract.settings import RETIRED
 from fleet_contract.spec import Engine, ModelSpec, Task
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.startup import warmup
 from fleet_server.startup.runtime_config import runtime_config, without_effect
 
-CHOICE = Choice(Engine.TORCH, "fleet_server.engines.torch:TorchEmbedding", "cuda", "a test")
+CHOICE = EngineChoice(Engine.TORCH, "fleet_server.engines.torch:TorchEmbedding", "cuda", "a test")
 
 
 class Encoder:

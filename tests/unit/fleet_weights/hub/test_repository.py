@@ -303,6 +303,7 @@ ONNX_FILES = {
     "onnx/model.onnx": onnx_graph("model.onnx_data", "Constant_7_attr__value"),
     "onnx/model.onnx_data": b"data" * 9,
     "onnx/Constant_7_attr__value": b"value" * 9,
+    "onnx/tokenizer.json": b"{}",
     "onnx/model_quantized.onnx": b"other",
     "onnx/unrelated": b"other",
 }
