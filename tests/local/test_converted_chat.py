@@ -16,11 +16,11 @@ import httpx
 import pytest
 from tokenizers import Tokenizer
 
-import tiny_chat
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import chat
 from fleet_prepare.conversion import Conversion
+from support import tiny_chat
 
 START_SECONDS = 60
 FOX: dict[str, Any] = {

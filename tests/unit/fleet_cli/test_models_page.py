@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,11 +14,6 @@ from fleet_contract.spec import ModelSpec
 
 ROOT = Path(__file__).parents[3]
 KNOWN = models_page.read()
-
-
-def test_the_page_is_fresh(modelfleet: Any) -> None:
-    """Else: .venv/bin/modelfleet catalog --markdown > docs/models.md"""
-    assert modelfleet("catalog", "--markdown").stdout == (ROOT / "docs/models.md").read_text()
 
 
 def test_facts_are_those_of_the_catalog() -> None:

@@ -84,12 +84,6 @@ def test_the_committed_pages_are_fresh(page: Any, path: str, option: str) -> Non
     assert committed == page(), f"run `modelfleet settings {option} > {path}`"
 
 
-def test_the_command_prints_pages_and_a_table(modelfleet: Any) -> None:
-    assert modelfleet("settings", "--markdown").stdout == settings_page.markdown()
-    table = modelfleet("settings").stdout
-    assert all(setting.name in table for setting in SETTINGS)
-
-
 def uncommented() -> list[str]:
     """The assignments of .env.example, as they stand."""
     lines = settings_page.env_example().splitlines()

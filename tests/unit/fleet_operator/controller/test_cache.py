@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, pod
 
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.decide.observed import Ref, Rival
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model, pod
 
 KEY = ("ns", "m")
 

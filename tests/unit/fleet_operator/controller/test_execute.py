@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.execute import Executor, manifest, merge_patch
@@ -17,6 +16,7 @@ from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.kubernetes.api import Api, ApiError
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model
 
 
 class Recorder:

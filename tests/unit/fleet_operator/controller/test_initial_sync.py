@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, pod
 
 from fleet_operator.controller import initial_sync
 from fleet_operator.controller.cache import ClusterCache
@@ -17,6 +16,7 @@ from fleet_operator.kinds import Kind
 from fleet_operator.kubernetes.api import Api, ApiUnreachable
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model, pod
 
 SERVICE = {"name": "s", "namespace": "ns", "uid": "uid-s", "resourceVersion": "1"}
 NODE = {"metadata": {"name": "node-a", "uid": "uid-n"}}

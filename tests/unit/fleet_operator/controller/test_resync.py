@@ -6,7 +6,6 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.resync import Resync, behind, is_stuck
@@ -16,6 +15,7 @@ from fleet_operator.kubernetes.api import Api, ApiUnreachable
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model
 
 
 class Listing:

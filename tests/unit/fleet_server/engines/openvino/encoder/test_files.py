@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,11 +76,3 @@ def test_the_transformer_may_lie_in_a_subfolder(tiny_encoder: Write) -> None:
     found = find(folder)
     assert found.safetensors == (inner / "model.safetensors",)
     assert found.recipe.max_tokens == 9
-
-
-def test_asking_loads_no_openvino() -> None:
-    code = (
-        "import sys, pathlib; from fleet_server.engines.openvino.encoder.files import supports; "
-        "supports(pathlib.Path('.')); assert 'openvino' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

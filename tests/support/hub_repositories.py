@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-LISTINGS = Path(__file__).parent / "data" / "hub_listings.json"
+LISTINGS = Path(__file__).parents[1] / "data" / "hub_listings.json"
 FILLER = b"\x80\x04not for Modelfleet"
 """Begins as a pickle does: a file that must never be opened."""
 TEXT = [

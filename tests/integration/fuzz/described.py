@@ -20,7 +20,7 @@ from schemathesis.transport.serialization import Binary
 from fleet_contract.spec import ModelSpec
 from fleet_router.status.openapi import document as router_document
 from fleet_server.document import document as server_document
-from unit.fuzz import bodies, wire
+from integration.fuzz import bodies, wire
 
 SHAPE = frozenset({
     "invalid_json", "missing", "invalid_value", "invalid_form", "invalid_content_type",

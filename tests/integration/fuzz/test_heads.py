@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from unit.fuzz import bodies, wire
+from integration.fuzz import bodies, wire
 
 TARGETS = ("server", "router")
 BODY = bodies.encoded(bodies.CHAT | {"stream": False, "stream_options": None}, True)

@@ -22,7 +22,7 @@ from fleet_prepare.prepare import find, prepare
 from fleet_prepare.stage import Stage
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.store import STAGING, Store
-from hub import Hub
+from support.hub import Hub
 
 CPU = Machine("cpu", has_torch=False)
 CUDA = Machine("cuda", has_torch=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from unit.fuzz import bodies, wire
+from integration.fuzz import bodies, wire
 
 ROUNDS = 3
 GROWTH_BYTES = 24 * 1024 * 1024

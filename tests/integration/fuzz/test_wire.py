@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from unit.fuzz import wire
+from integration.fuzz import wire
 
 GOOD: dict[str, Any] = {
     "message": "No.", "type": "invalid_request_error", "param": None, "code": "invalid_value",

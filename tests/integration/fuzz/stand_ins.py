@@ -22,9 +22,9 @@ from fleet_server.app import create_app
 from fleet_server.engines.openvino.encoder import EmbeddingEngine, RerankEngine
 from fleet_server.state import ServerState
 from fleet_web import logs, serve
-from unit.fleet_server.audio.conftest import CountingModel
-from unit.fleet_server.chat.conftest import ScriptedChat
-from unit.fleet_server.conftest import bert_config, bert_tensors, write_tokenizer
+from support.counting_speech import CountingModel
+from support.scripted_chat import ScriptedChat
+from support.tiny_bert import bert_config, bert_tensors, write_tokenizer
 
 READ_SECONDS = 1.0
 """Patience with a request that makes no progress; fuzzed ones often make none."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.fuzz import bodies, wire
+from integration.fuzz import bodies, wire
 
 TARGETS = ("server", "router")
 PATHS = ("/v1/audio/transcriptions", "/v1/audio/translations")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.fuzz import bodies, described, wire
+from integration.fuzz import bodies, described, wire
 
 TARGETS = ("server", "router")
 CASES = [

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fleet_weights.store import Store
-from hub import Hub
+from support.hub import Hub
 
 CATALOG = """
 models:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from unit.fuzz import bodies, described, wire
+from integration.fuzz import bodies, described, wire
 
 CASES = [
     pytest.param(path, valid, id=f"{path}-{n}") for n, (path, valid) in enumerate(bodies.VALID)

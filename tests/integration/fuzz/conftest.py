@@ -14,9 +14,9 @@ import hypothesis
 import psutil
 import pytest
 
+from integration.fuzz import wire
+from integration.fuzz.processes import ENVIRON, running, told_no_traceback
 from support.ports import free_port
-from unit.fuzz import wire
-from unit.fuzz.processes import ENVIRON, running, told_no_traceback
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 """For each test; a thousand take some minutes."""

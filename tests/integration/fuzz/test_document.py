@@ -23,8 +23,8 @@ import requests
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from unit.fuzz import bodies, described
-from unit.fuzz.processes import running
+from integration.fuzz import bodies, described
+from integration.fuzz.processes import running
 
 EXAMPLES = max(5, int(os.environ.get("FUZZ_EXAMPLES", "60")) // 10)
 """Random ones for each operation, besides those at the boundaries of its schema."""

@@ -1,0 +1,47 @@
+"""The hub's own library in a process, and its cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fleet_contract.spec import ModelSpec
+from fleet_weights.fetch import fetch, locate
+from fleet_weights.store import Store
+
+WEIGHTS = b"numbers" * 50_000
+FILES = {
+    "config.json": b'{"model_type": "bert"}',
+    "tokenizer.json": b"{}",
+    "model.safetensors": WEIGHTS,
+    "pytorch_model.bin": b"\x80\x02pickle",
+    "modeling_acme.py": b"raise SystemExit",
+    "1_Pooling/config.json": b"{}",
+}
+
+
+def spec() -> ModelSpec:
+    return ModelSpec(model="acme/encoder", source="hf://acme/encoder@main")
+
+
+def test_what_the_hubs_own_library_downloaded_is_used(server: Any, tmp_path: Path) -> None:
+    """It also shows that the server of these tests speaks as the hub does."""
+    server.put_repository("acme/encoder", FILES, commit="c0ffee" * 6 + "abcd")
+    program = (
+        "from huggingface_hub import snapshot_download\n"
+        "print(snapshot_download('acme/encoder', ignore_patterns=['*.py', 'pytorch*']))"
+    )
+    environ = {**os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"),
+               "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+               "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = locate(spec(), Store(tmp_path / "home"))
+    assert found == Path(ended.stdout.strip())
+    assert (found / "model.safetensors").read_bytes() == WEIGHTS
+    assert fetch(spec(), Store(tmp_path / "home"), environ={"HF_ENDPOINT": "http://[::1]:1"})
