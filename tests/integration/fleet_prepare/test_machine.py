@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet_prepare import cublas
+from support.required import require_program
 
 COMPILER = "cc"
 
@@ -18,8 +18,7 @@ COMPILER = "cc"
 @pytest.mark.skipif(sys.platform != "linux", reason="CTranslate2 has CUDA on Linux only here")
 def test_a_preloaded_library_is_found_by_its_name(tmp_path: Path) -> None:
     """As CTranslate2 opens it. Any libraries with these names serve: a copy of a small one."""
-    if shutil.which(COMPILER) is None:
-        pytest.skip("there is no C compiler here")
+    require_program(COMPILER)
     folder = tmp_path / "nvidia" / "cublas" / "lib"
     folder.mkdir(parents=True)
     for name in (cublas.DEPENDENCY, cublas.LIBRARY):

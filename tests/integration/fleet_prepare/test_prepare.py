@@ -22,6 +22,7 @@ from fleet_prepare.prepare import find, prepare
 from fleet_prepare.stage import Stage
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.store import STAGING, Store
+from support.capabilities import bound_by_file_modes
 from support.hub import Hub
 
 CPU = Machine("cpu", has_torch=False)
@@ -193,12 +194,12 @@ def test_too_little_space_is_refused_before_the_work(
     assert not (tmp_path / "source" / "runs").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, speech: Speech) -> None:
     root = tmp_path / "models"
     root.mkdir(mode=0o555)
-    with pytest.raises(WeightsError, match="cannot be written to"):
-        prepare(speech(), Store(root), CPU)
+    spec = speech()
+    with bound_by_file_modes(), pytest.raises(WeightsError, match="cannot be written to"):
+        prepare(spec, Store(root), CPU)
 
 
 def test_a_read_only_file_system_is_named(

@@ -21,23 +21,25 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.ports import free_port
+from support.waiting import until
 
 STUB = Path(__file__).with_name("stub_server.py")
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Until something answers on `url`."""
+
+    def answers() -> bool:
         assert process.poll() is None, "the process ended"
         try:
-            httpx.get(url, timeout=1)
+            httpx.get(url, timeout=5)
         except httpx.RemoteProtocolError:
-            return  # it speaks TLS
+            return True  # TLS
         except httpx.TransportError:
-            time.sleep(0.03)
-        else:
-            return
-    raise AssertionError(f"nothing answers on {url}")
+            return False
+        return True
+
+    until(answers, seconds)
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def running(command: list[str], url: str, env: dict[str, str] | None = None) -> 
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _drain(process: Any) -> None:
@@ -63,7 +65,7 @@ def _drain(process: Any) -> None:
 
 @dataclass
 class Stub:
-    """A stub model server; `seen` tells what became of a request."""
+    """A stub model server; `seen` is the state of a request."""
 
     port: int
     process: Any
@@ -71,13 +73,16 @@ class Stub:
     def seen(self, identifier: str) -> dict[str, Any]:
         return dict(httpx.get(f"http://127.0.0.1:{self.port}/_seen/{identifier}").json())
 
-    def await_state(self, identifier: str, state: str, seconds: float = 3) -> float:
-        started = time.monotonic()
-        while time.monotonic() - started < seconds:
-            if self.seen(identifier).get("state") == state:
-                return time.monotonic() - started
-            time.sleep(0.01)
-        raise AssertionError(f"{identifier}: {self.seen(identifier)}, expected {state}")
+    def await_state(self, identifier: str, state: str) -> None:
+        """Until a request is in that state."""
+        until(
+            lambda: self.seen(identifier).get("state") == state,
+            state=lambda: self.seen(identifier),
+        )
+
+    def step(self, identifier: str) -> None:
+        """Send the next piece of a stream whose plan has `step`."""
+        httpx.post(f"http://127.0.0.1:{self.port}/_step/{identifier}").raise_for_status()
 
 
 @dataclass
@@ -92,14 +97,13 @@ class Fleet:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def await_line(self, text: str, seconds: float = 5) -> str:
-        """The first log line that holds `text`."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := [line for line in list(self.process.lines) if text in line]:
-                return str(found[0])
-            time.sleep(0.02)
-        raise AssertionError(f"no {text!r} in the log: {self.process.lines}")
+    def await_line(self, text: str) -> str:
+        """The first log line that holds `text`, waited for."""
+        until(
+            lambda: any(text in line for line in list(self.process.lines)),
+            state=lambda: self.process.lines,
+        )
+        return next(str(line) for line in list(self.process.lines) if text in line)
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of that name and those labels."""
@@ -109,12 +113,12 @@ class Fleet:
             s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
         )
 
-    def await_metric(self, name: str, value: float, seconds: float = 15, **labels: str) -> None:
+    def await_metric(self, name: str, value: float, **labels: str) -> None:
         """Wait for a metric to have a value."""
-        deadline = time.monotonic() + seconds
-        while (now := self.metric(name, **labels)) != value:
-            assert time.monotonic() < deadline, f"{name} is {now}, not {value}"
-            time.sleep(0.02)
+        until(
+            lambda: self.metric(name, **labels) == value,
+            state=lambda: f"{name} is {self.metric(name, **labels)}, not {value}",
+        )
 
     def chat(
         self, model: str = "acme/chat", plan: dict[str, Any] | None = None, **body: Any

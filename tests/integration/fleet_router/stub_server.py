@@ -1,9 +1,10 @@
 """A model server of the tests, run as its own process: `stub_server.py PORT MODEL TASK [HOST]`.
 
 A request says in the header `x-plan` (JSON) how it is to be answered: `delay` before the head,
-`status`, `pieces` of a stream with a `gap` after each, `cut` to leave out the end, `exit` to die
-before the piece of that number, `die` to die before the head, `large` bytes in one answer.
-`/_seen/{id}` tells what became of the request whose header `x-id` said so.
+`status`, `pieces` of a stream with a `gap` after each, `step` to send each piece only after a
+`POST /_step/{id}`, `cut` to leave out the end, `exit` to die before the piece of that number, `die`
+to die before the head, `large` bytes in one response. `/_seen/{id}` is the state of the request
+with that id in its header `x-id`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -27,6 +29,7 @@ from starlette.types import Receive, Scope, Send
 PORT, MODEL, TASK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 HOST = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 seen: dict[str, dict[str, Any]] = {}
+steps: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(0))
 app = FastAPI()
 
 
@@ -70,6 +73,8 @@ async def pieces(plan: dict[str, Any], record: dict[str, Any]) -> AsyncIterator[
         for number, piece in enumerate(plan["pieces"]):
             if plan.get("exit") == number:
                 os._exit(1)
+            if plan.get("step"):
+                await steps[record["id"]].acquire()
             yield piece.encode()
             await asyncio.sleep(plan.get("gap", 0))
         record["state"] = "finished"
@@ -116,14 +121,19 @@ async def readyz() -> Any:
     return {"status": "ready"}
 
 
+@app.post("/_step/{identifier}")
+async def step(identifier: str) -> None:
+    steps[identifier].release()
+
+
 @app.post("/{path:path}")
 async def answer(path: str, request: Request) -> Response:
     plan = json.loads(request.headers.get("x-plan", "{}"))
     record: dict[str, Any] = {
         "path": path, "query": request.url.query, "headers": request.headers.items(),
-        "length": 0, "state": "running",
+        "length": 0, "state": "running", "id": request.headers.get("x-id", ""),
     }  # fmt: skip
-    seen[request.headers.get("x-id", "")] = record
+    seen[record["id"]] = record
     if "early" in plan:
         return JSONResponse({"early": True}, plan["early"], {"connection": "close"})
     await consume(request, record)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
+from support.required import require_program
+
 KEY = "sk-of-the-router"
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_https_is_served_where_a_certificate_is_given(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
+    require_program("openssl")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",

@@ -61,7 +61,7 @@ def test_what_came_meanwhile_and_what_comes_later_reach_the_server(
     raw = MODEL + FILE + os.urandom(5_000_000) + END
     with uploading(cold, raw[:3_000_000], len(raw)) as sock:
         cold.routes.write_text(json.dumps({"models": [entry("acme/cold", "speech", stub.port)]}))
-        stub.await_state("held-upload", "running", 15)
+        stub.await_state("held-upload", "running")
         sock.sendall(raw[3_000_000:])
         answer = b"".join(iter(lambda: sock.recv(65_536), b""))
     said = json.loads(answer.split(b"\r\n\r\n", 1)[1])

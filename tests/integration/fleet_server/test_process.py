@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,8 @@ import pytest
 
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
+from support.ports import free_port
+from support.waiting import until
 
 HANDLER = '''
 import threading, time
@@ -76,16 +76,14 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     def ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        def is_ready() -> bool:
             assert self.child.poll() is None, self.lines
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
-                    return
+                return httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200
             except httpx.TransportError:
-                pass
-            time.sleep(0.05)
-        raise AssertionError(self.lines)
+                return False
+
+        until(is_ready, 120, state=lambda: self.lines)
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines if line.startswith("{")]
@@ -101,8 +99,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         handler: str | None = "my_handlers.Slow", environ: Any = None, **fields: Any
     ) -> Process:
         spec = ModelSpec.model_validate({"model": "slow", "handler": handler} | fields)
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            port = sock.getsockname()[1]
+        port = free_port()
         path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
         child = subprocess.Popen(
             [sys.executable, "-m", "fleet_server", "--port", str(port)],
@@ -178,9 +175,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_process_with_the_reason(
     ):
         process = start(handler)
         assert process.child.wait(60) == 3
-        deadline = time.monotonic() + 5
-        while not process.events() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(process.events)
         last = process.events()[-1]
         assert last["event"] == "load_failed"
         assert words in last["message"]
@@ -209,8 +204,6 @@ def test_a_bad_setting_is_named(
 ) -> None:
     process = start(environ=environ)
     assert process.child.wait(60) == 2
-    deadline = time.monotonic() + 5
-    while not process.lines and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: process.lines)
     assert words in "".join(process.lines)
     assert "Traceback" not in "".join(process.lines)

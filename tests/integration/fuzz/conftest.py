@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from integration.fuzz import wire
 from integration.fuzz.processes import ENVIRON, running, told_no_traceback
 from support.ports import free_port
+from support.waiting import until
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 """For each test; a thousand take some minutes."""
@@ -86,19 +88,17 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    import socket
-    import time
+    """Until something listens on `port`."""
 
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    def listens() -> bool:
         assert process.poll() is None, "the process ended"
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("nothing listens")
+            return False
+        return True
+
+    until(listens, seconds)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -94,7 +93,7 @@ test_the_real_minilm = pytest.mark.weights(
 
 @pytest.fixture(scope="module")
 def targets(
-    fuzzed: Any, demo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+    fuzzed: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[str], tuple[int, psutil.Process]]]:
     """The port of a target, and the process that listens there."""
     with ExitStack() as stack:
@@ -106,6 +105,8 @@ def targets(
             if target != "minilm":
                 return fuzzed.ports[target], fuzzed.processes["servers"]
             folder = tmp_path_factory.mktemp("minilm")
+            # Here, or every test of this module would count as one that needs real weights.
+            demo_weights = request.getfixturevalue("demo_weights")
             started = running(folder, demo_weights("minilm"))
             entries, process = stack.enter_context(started)
             return entries["embedding"][1], psutil.Process(process.pid)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from fleet_web import serve
+from support.waiting import until_async
 
 Run = Callable[..., AbstractContextManager[Any]]
 GET = b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -87,8 +88,7 @@ async def test_an_answer_that_has_not_begun_says_that_it_is_the_last(
     with run(drain_timeout=40) as (server, port):
         async with wire(port) as kept:
             await kept.send(GET % b"/gate")
-            while not server.server_state.tasks:  # noqa: ASYNC110  (no event of ours)
-                await asyncio.sleep(0.01)
+            await until_async(lambda: server.server_state.tasks)
             server.should_exit = True
             await refused(port)
             gate.set()

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -30,18 +29,20 @@ def read_broken(fleet: Any, model: str, headers: dict[str, str]) -> bytes:
     return bytes(got)
 
 
-def test_pieces_come_through_as_they_are_made(fleet: Any, headers: Any) -> None:
-    plan = {"pieces": [EVENT, EVENT, "data: [DONE]\n\n"], "gap": 0.4}
-    arrived: list[float] = []
+def test_pieces_come_through_as_they_are_made(fleet: Any, stub: Any, headers: Any) -> None:
+    """Each is read before the server sends the next one."""
+    pieces = [EVENT, EVENT, "data: [DONE]\n\n"]
+    identifier = uuid.uuid4().hex
     with httpx.stream(
-        "POST", f"{fleet.url}/v1/chat/completions", json={"model": "chat"}, headers=headers(plan)
-    ) as answer:
+        "POST", f"{fleet.url}/v1/chat/completions", json={"model": "chat"}, timeout=30,
+        headers=headers({"pieces": pieces, "step": True}, identifier),
+    ) as answer:  # fmt: skip
         assert answer.headers["content-type"].startswith("text/event-stream")
-        for _ in answer.iter_raw():
-            arrived.append(time.monotonic())
-    assert len(arrived) == 3
-    # Held back, all three would come at once.
-    assert min(b - a for a, b in pairwise(arrived)) > 0.2
+        stream = answer.iter_raw()
+        for piece in pieces:
+            stub.step(identifier)
+            assert next(stream) == piece.encode()
+        assert next(stream, b"") == b""
 
 
 def test_the_stream_is_byte_for_byte(fleet: Any, headers: Any) -> None:
@@ -186,6 +187,6 @@ def test_many_clients_leaving_leave_nothing_in_flight(fleet: Any, stub: Any, hea
     with ThreadPoolExecutor(16) as clients:
         list(clients.map(leave, identifiers))
     for identifier in identifiers:
-        stub.await_state(identifier, "cancelled", 10)
+        stub.await_state(identifier, "cancelled")
     assert fleet.metric("modelfleet_router_in_flight", model="acme/chat") == 0
     assert fleet.chat().status_code == 200

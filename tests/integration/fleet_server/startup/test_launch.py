@@ -7,11 +7,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,6 +23,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
 from fleet_weights.store import Store
+from support.ports import free_port
+from support.waiting import until
 
 SPEC = ModelSpec.model_validate(
     {"model": "acme/tiny", "task": "embedding", "source": "hf://acme/tiny", "dtype": "float32"}
@@ -71,8 +71,7 @@ class Server:
     """`modelfleet server` as a process; its log is read when it has ended."""
 
     def __init__(self, root: Path, environ: dict[str, str], spec: ModelSpec) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
         self.log_file = root / "log"
         with self.log_file.open("wb") as log:
@@ -92,13 +91,17 @@ class Server:
         return answer.status_code, answer.json()
 
     def wait_for(self, seen: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < deadline:
+        """The body of the readiness probe once `seen` is true of it."""
+        found: dict[str, Any] = {}
+
+        def has_come() -> bool:
             status, body = self.ready()
-            if seen(status, body):
-                return body
-            time.sleep(0.02)
-        raise AssertionError(f"still {self.ready()}: {self.log_file.read_text()}")
+            found.clear()
+            found.update(body)
+            return seen(status, body)
+
+        until(has_come, DEADLINE_SECONDS, state=self.log_file.read_text)
+        return found
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
