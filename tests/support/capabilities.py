@@ -1,4 +1,4 @@
-"""Linux capabilities of the running thread (capabilities(7)), so that file modes bind root too."""
+"""Gives up the capabilities (capabilities(7)) with which root ignores file modes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Data(ctypes.Structure):
 
 @contextmanager
 def bound_by_file_modes() -> Iterator[None]:
-    """Within it, this thread may not write to what its mode protects, not even as root.
+    """Within it, file modes apply to this thread even as root.
 
     Raises OSError where capabilities cannot be changed.
     """

@@ -1,4 +1,4 @@
-"""A converter written by the tests, and the stand-in of the hub."""
+"""Fixtures of conversions: a test converter, its source weights and a fake hub."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CPU = Machine("cpu", has_torch=False)
 
 @pytest.fixture
 def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Converter:
-    """The only converter there is: speech of model_type `test`, for CTranslate2."""
+    """Registers one converter in place of all others: `model_type` `test`, for CTranslate2."""
     home = tmp_path / "packages"
     home.mkdir()
     (home / "test_converter.py").write_text(CONVERTER)

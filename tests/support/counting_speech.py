@@ -1,4 +1,4 @@
-"""The real app around a speech model of the tests: it says one word for each second it is given."""
+"""The real app around a fake speech model that returns one word per second of audio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 class CountingModel:
-    """Implements SpeechModel. While `hold` is set, an answer waits until it is cleared."""
+    """Implements SpeechModel. While `hold` is set, a transcription waits until it is cleared."""
 
     device = "cpu"
 

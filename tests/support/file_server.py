@@ -1,4 +1,4 @@
-"""Real web servers of the loopback that can misbehave on demand, and wheels made on the spot."""
+"""File servers on the loopback that fail on demand, and small wheels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ HASTY = RetryPolicy(
 
 @dataclass
 class Answer:
-    """How a path is answered. `break_after` closes the connection after so many bytes, once;
-    `wait` is waited for after them instead."""
+    """The response for a path.
+
+    After `break_after` bytes the connection is closed, once; with `wait`, the rest is sent when
+    that event is set instead.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -38,7 +41,7 @@ class Answer:
 
 @dataclass
 class FileServer:
-    """`answers` by path without query; `seen` is every request with its headers, in order."""
+    """`answers` by path without query; `seen` are the requests with their headers, in order."""
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -82,7 +85,7 @@ class FileServer:
 
 
 def _in_tree(sibling: dict[str, Any]) -> dict[str, Any]:
-    """The same file as the hub's other listing has it, which its library reads."""
+    """The same file in the hub's tree listing, which `huggingface_hub` reads."""
     entry = {"type": "file", "path": sibling["rfilename"], "size": sibling["size"]}
     large = sibling.get("lfs")
     if large is None:
@@ -123,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer, rest)
 
     def do_HEAD(self) -> None:
-        """What other clients of the hub ask before they download."""
+        """Other clients of the hub send this before a download."""
         answer = self.files.answers.get(self.path.partition("?")[0], Answer(status=404))
         self.send_response(answer.status)
         for key, value in {**answer.headers, "etag": answer.etag}.items():
@@ -146,14 +149,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(rest[sent:])
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Keep the output of the tests clean."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients of these tests leave in the middle."""
+        """Clients of these tests disconnect in the middle of a response."""
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +201,7 @@ def hasty() -> RetryPolicy:
 
 @pytest.fixture
 def make_wheel() -> Callable[..., Path]:
-    """`make_wheel(folder, name, version, files)`: a wheel pip takes."""
+    """`make_wheel(folder, name, version, files)`: a wheel that pip accepts."""
 
     def make(folder: Path, name: str, version: str, files: dict[str, bytes]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""Ends every process that a test run started once the run itself has ended or was killed.
+"""Kills every process of a test run when the run ends or is killed.
 
-A pytest plugin. The run marks its environment, which children inherit whatever session they lead;
-a process outside the run waits for the end of a pipe, which the kernel closes with the run.
+A pytest plugin. The run sets an environment variable, which child processes inherit, also those
+that start a session of their own. A process outside the run reads from a pipe, which the kernel
+closes when the run ends, and then kills every process with that variable.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ENDS_WITHIN = 10.0
 
 
 class Guardian:
-    """Marks the environment of this process and starts the process that watches it."""
+    """Marks the environment of this process and starts the process that watches this one."""
 
     def __init__(self) -> None:
         self.mark = secrets.token_hex(8)
@@ -36,7 +37,7 @@ class Guardian:
         os.environ[MARK] = self.mark
 
     def close(self) -> None:
-        """End the processes that are left, and the guardian."""
+        """Kill the processes that are left, and wait for the watching process to end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(2 * ENDS_WITHIN)
@@ -60,7 +61,7 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def kill(mark: str) -> None:
-    """Kill until none is left: one may start another while it is being killed."""
+    """Kill until none is left: a process may start another before it is killed."""
     deadline = time.monotonic() + ENDS_WITHIN
     while (processes := marked(mark)) and time.monotonic() < deadline:
         for process in processes:

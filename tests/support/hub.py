@@ -1,4 +1,4 @@
-"""A stand-in of the Hugging Face hub: serves folders as repositories, over HTTP on the loopback.
+"""A fake Hugging Face hub: serves folders as repositories, over HTTP on the loopback.
 
 Routes (huggingface.co/docs/hub/api): GET /api/models/<repo>/revision/<revision> lists files, GET
 /<repo>/resolve/<revision>/<path> is a small file or a redirect to where a large one lies. Large
@@ -62,7 +62,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client may leave in the middle."""
+        """Clients may disconnect in the middle of a response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(folder / name)
 
     def _folder(self, repo: str, revision: str) -> Path | None:
-        """The repository's folder; otherwise the request has been answered."""
+        """The repository's folder; None after an error response."""
         folder = self.hub.repositories.get(repo)
         if folder is None:
             self._error(401, "RepoNotFound")

@@ -1,4 +1,4 @@
-"""A small real server that answers as OpenAI does, well or badly."""
+"""A small OpenAI-compatible server whose responses can be wrong on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 @dataclass
 class Target:
-    """`mode` says what goes wrong; `bodies` is what was asked."""
+    """`mode` is what goes wrong; `bodies` are those of the requests."""
 
     url: str = ""
     mode: str = "good"

@@ -1,4 +1,4 @@
-"""What tests of the operator share: settings, models, pods, nodes, observed states."""
+"""Settings, models, pods, nodes and observed states for tests of the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requirements of a test: without them it is skipped on a developer's machine and fails in CI."""
+"""Requirements of tests: a test without them is skipped locally and fails in CI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of a web app, however they are nested; used by the tests of what documents say."""
+"""Routes of a web app, and those an OpenAPI document describes."""
 
 from __future__ import annotations
 

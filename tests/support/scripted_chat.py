@@ -1,4 +1,4 @@
-"""A chat model with known answers behind the real app, on a real socket."""
+"""A fake chat model with a fixed text behind the real app, on a socket."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Running:
 
 
 class Bytes:
-    """A Vocabulary: every token is a byte, but for one that begins a text."""
+    """A Vocabulary: every token is a byte, except one that begins a text."""
 
     size = 257
 
@@ -75,7 +75,7 @@ class Bytes:
 
 @dataclass
 class ScriptedChat:
-    """A TextModel that always says `text`, one byte a token.
+    """A TextModel that always generates `text`, one byte per token.
 
     With a `gate`, each token waits for a release. `fail_after` so many tokens the engine fails.
     The prompt of a chat has a token for each character.
@@ -142,7 +142,7 @@ class Live:
             return await client.request(method, path, **more)
 
     async def chat(self, **fields: Any) -> httpx.Response:
-        """The answer to a greeting on `path`."""
+        """The response to a greeting on `path`."""
         body = {"model": "scripted"} | HELLO[self.path] | fields
         return await self.ask("POST", self.path, json=body)
 

@@ -1,4 +1,4 @@
-"""Polling for what no event announces: a state of another process or thread."""
+"""Polling for states of another process or thread that signal no event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Web apps on real sockets of the loopback, for every unit suite."""
+"""Web apps on sockets of the loopback."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Repository:
         }
 
     def slow_tokenizer(self) -> None:
-        """As old fine-tunes have it."""
+        """The layout of old fine-tunes."""
         lines = ["#version: 0.2", *(" ".join(merge) for merge in MERGES), ""]
         end = {"<|endoftext|>": ADDED["<|endoftext|>"]}
         rest = {token: number for token, number in ADDED.items() if token not in end}

@@ -28,7 +28,7 @@ def test_that_hangs():
 def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
     (tmp_path / "test_run.py").write_text(RUN)
     command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "support.guardian", "test_run.py"]
-    environ = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environ = {**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True
     ) as run:
