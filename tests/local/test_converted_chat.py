@@ -22,7 +22,7 @@ from support import tiny_chat
 from support.ports import free_port
 from support.waiting import until
 
-START_SECONDS = 60
+START_SECONDS = 300
 FOX: dict[str, Any] = {
     "model": "acme/tiny-llama", "temperature": 0, "max_tokens": 24,
     "messages": [{"role": "user", "content": "fox"}],

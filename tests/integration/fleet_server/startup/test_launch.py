@@ -30,7 +30,7 @@ SPEC = ModelSpec.model_validate(
     {"model": "acme/tiny", "task": "embedding", "source": "hf://acme/tiny", "dtype": "float32"}
 )
 TOKEN = "hf_not-a-real-token"
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 
 Start = Callable[..., AbstractContextManager["Server"]]
 
