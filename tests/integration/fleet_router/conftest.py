@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.ports import free_port
 from support.waiting import until
 
-STUB = Path(__file__).with_name("stub_server.py")
+STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:

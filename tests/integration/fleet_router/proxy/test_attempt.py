@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
+
+from support.waiting import until
 
 OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -86,9 +87,10 @@ def test_a_request_that_kills_servers_does_not_kill_them_all(
         answer = fleet.chat("acme/many", {"die": True})
         assert answer.status_code == 502
         assert answer.json()["error"]["code"] == "upstream_failed"
-        dead = [stub for stub in stubs if _dies(stub.process)]
-        assert len(dead) == 3
+        # A process is seen to be dead some time after its sockets are.
+        until(lambda: dead(stubs) == 3)
         assert fleet.chat("acme/many").status_code == 200
+        assert dead(stubs) == 3
 
 
 def test_another_server_answers_for_one_that_is_not_ready(
@@ -150,10 +152,5 @@ def test_more_than_an_answer_is_not_given_to_the_next_client(fleet: Any) -> None
     assert raw(fleet, OK, keep=True).content == b"{}"
 
 
-def _dies(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it ends: a process is seen to be dead some time after its sockets are."""
-    try:
-        process.wait(timeout=1)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def dead(stubs: list[Any]) -> int:
+    return sum(stub.process.poll() is not None for stub in stubs)

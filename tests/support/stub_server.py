@@ -1,6 +1,6 @@
-"""A model server of the tests, run as its own process: `stub_server.py PORT MODEL TASK [HOST]`.
+"""A fake model server, run as a process: `stub_server.py PORT MODEL TASK [HOST]`.
 
-A request says in the header `x-plan` (JSON) how it is to be answered: `delay` before the head,
+The header `x-plan` (JSON) of a request determines the response: `delay` before the head,
 `status`, `pieces` of a stream with a `gap` after each, `step` to send each piece only after a
 `POST /_step/{id}`, `cut` to leave out the end, `exit` to die before the piece of that number, `die`
 to die before the head, `large` bytes in one response. `/_seen/{id}` is the state of the request
@@ -20,17 +20,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.requests import ClientDisconnect
-from starlette.responses import StreamingResponse
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 PORT, MODEL, TASK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 HOST = sys.argv[4] if len(sys.argv) > 4 else "127.0.0.1"
 seen: dict[str, dict[str, Any]] = {}
 steps: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(0))
-app = FastAPI()
 
 
 class Cut(StreamingResponse):
@@ -92,23 +91,25 @@ async def wait(seconds: float, request: Request, record: dict[str, Any]) -> None
         record["state"] = "cancelled"
 
 
-@app.get("/_seen/{identifier}")
-async def told(identifier: str) -> Any:
-    return seen.get(identifier, {})
+async def state(request: Request) -> Response:
+    return JSONResponse(seen.get(request.path_params["identifier"], {}))
 
 
-@app.get("/v1/models")
-async def models() -> Any:
+async def step(request: Request) -> Response:
+    steps[request.path_params["identifier"]].release()
+    return Response()
+
+
+async def models(request: Request) -> Response:
     entry = {
         "id": MODEL, "object": "model", "created": 1700000000, "owned_by": "stub", "task": TASK,
         "engine": "openvino", "engine_reason": "cpu", "device": "cpu", "state": "ready",
         "dimensions": 384 if TASK == "embedding" else None, "context_length": 512,
     }  # fmt: skip
-    return {"object": "list", "data": [entry]}
+    return JSONResponse({"object": "list", "data": [entry]})
 
 
-@app.get("/metrics")
-async def metrics() -> Response:
+async def metrics(request: Request) -> Response:
     return PlainTextResponse(
         "# HELP stub_requests_total Requests.\n# TYPE stub_requests_total counter\n"
         f'stub_requests_total{{model="{MODEL}"}} 3.0\n'
@@ -116,22 +117,16 @@ async def metrics() -> Response:
     )
 
 
-@app.get("/readyz")
-async def readyz() -> Any:
-    return {"status": "ready"}
+async def readyz(request: Request) -> Response:
+    return JSONResponse({"status": "ready"})
 
 
-@app.post("/_step/{identifier}")
-async def step(identifier: str) -> None:
-    steps[identifier].release()
-
-
-@app.post("/{path:path}")
-async def answer(path: str, request: Request) -> Response:
+async def answer(request: Request) -> Response:
     plan = json.loads(request.headers.get("x-plan", "{}"))
     record: dict[str, Any] = {
-        "path": path, "query": request.url.query, "headers": request.headers.items(),
-        "length": 0, "state": "running", "id": request.headers.get("x-id", ""),
+        "path": request.path_params["path"], "query": request.url.query,
+        "headers": list(request.headers.items()), "length": 0, "state": "running",
+        "id": request.headers.get("x-id", ""),
     }  # fmt: skip
     seen[record["id"]] = record
     if "early" in plan:
@@ -157,5 +152,17 @@ async def answer(path: str, request: Request) -> Response:
         headers["x-modelfleet-usage"] = json.dumps(plan["told"])
     return JSONResponse(body, plan.get("status", 200), headers)
 
+
+# Not FastAPI: its import takes longer than all else of a start, and tests start many of these.
+app = Starlette(
+    routes=[
+        Route("/_seen/{identifier}", state),
+        Route("/_step/{identifier}", step, methods=["POST"]),
+        Route("/v1/models", models),
+        Route("/metrics", metrics),
+        Route("/readyz", readyz),
+        Route("/{path:path}", answer, methods=["POST"]),
+    ]
+)
 
 uvicorn.run(app, host=HOST, port=PORT, log_level="critical", loop="uvloop")
