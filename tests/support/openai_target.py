@@ -104,7 +104,9 @@ def target(listen: Any) -> Iterator[Target]:
     @app.post("/v1/audio/{kind}")
     async def audio(request: Request, kind: str) -> Response:
         async with request.form() as form:
-            given = {name: value for name, value in form.items() if isinstance(value, str)}
+            given: dict[str, Any] = {
+                name: value for name, value in form.items() if isinstance(value, str)
+            }
             upload: Any = form["file"]
             given |= {"kind": kind, "size": len(await upload.read()), "name": upload.filename}
         if (refused := await note(request, given)) is not None:

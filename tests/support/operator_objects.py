@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 
 from fleet_contract import catalog
+from fleet_contract.spec import ModelSpec
 from fleet_operator.decide.observed import Observed
 from fleet_operator.resources.resolve import Sources, resolve
 from fleet_operator.resources.views import NodeView, PodView
@@ -31,7 +33,13 @@ def settings() -> OperatorSettings:
 @pytest.fixture
 def sources() -> Sources:
     """The catalog, without profiles."""
-    return Sources(catalog.load(), {}, {})
+    return Sources(dict(built_in_catalog()), {}, {})
+
+
+@cache
+def built_in_catalog() -> dict[str, ModelSpec]:
+    """Parsed once: that takes a tenth of a second, and hundreds of tests need it."""
+    return catalog.load()
 
 
 def model(name: str = "m", uid: str = "uid-m", **spec: Any) -> dict[str, Any]:
