@@ -118,7 +118,7 @@ def test_a_small_cache_is_shared_in_turns_and_bounds_the_context(folder: Path) -
     try:
         assert engine.context_length == 9 * 32
         long = "one two three four " * 30
-        running = [Running(engine, f"{n} {long}", Sampling(120, temperature=0)) for n in range(4)]
+        running = [Running(engine, f"{n} {long}", Sampling(100, temperature=0)) for n in range(3)]
         assert all(last.error is None for _, last in (each.wait() for each in running))
     finally:
         engine.close()
@@ -137,7 +137,7 @@ def test_frequency_penalty_breaks_repetition(model: OpenVinoChat) -> None:
 def test_a_prompt_said_before_is_read_from_the_cache(model: OpenVinoChat) -> None:
     def cpu_seconds() -> float:
         started = time.process_time()
-        Running(model, "some words of a long text " * 500, Sampling(1, temperature=0)).wait()
+        Running(model, "some words of a long text " * 200, Sampling(1, temperature=0)).wait()
         return time.process_time() - started
 
     assert cpu_seconds() > 3 * cpu_seconds()
