@@ -1,42 +1,48 @@
-# Modelfleet: everything a newcomer types. Needs Python 3.11 or later, pip, git and make.
+# Modelfleet: run, test and develop it. Needs Python 3.11 or later, pip, git and make.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-cluster docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-cluster docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# The first of these that is really there: a version manager's empty shim is not.
+# The first of these that runs: a version manager may have put a shim without a Python on the PATH.
 PYTHONS := python3 python3.13 python3.12 python3.11 python3.14 python
 PYTHON ?= $(shell for python in $(PYTHONS); do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { command -v "$$python"; break; }; done)
 
-# PyTorch's CPU build is a tenth of the default one, which brings CUDA along.
+# PyTorch's CPU build is a tenth of the size of the default build, which includes CUDA.
 TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
 
-# What an installed environment was made from; as long as it is the same, nothing is installed.
+# Checksum of what an environment is installed from; while it is the same, nothing is installed.
 MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 
 include $(wildcard images.mk chart.mk)
 
-TESTS ?= tests/unit tests/oracle tests/local $(wildcard tests/cluster tests/e2e)
+# Suites that start processes, load models or run clusters.
+SLOW := tests/integration tests/oracle tests/local $(wildcard tests/cluster tests/e2e)
+TESTS ?= tests/unit $(SLOW)
+
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@echo "Variables: MODELS=a,b  PORT=8000  HOST=127.0.0.1  TORCH=1  TORCH_INDEX_URL=...  PYTHON=..."
 
-up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve a fleet: chat, embeddings, speech; or MODELS=a,b
+up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve chat, embeddings and speech, or MODELS=a,b
 	@exec $(BIN)/modelfleet up
 
-test: env-dev ## Lint, check types, run every test this machine can run
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: lint ## Lint, check types, run every test this machine can run, or TESTS="path ..."
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
-test-cluster: env-dev ## Run the tests on a real control plane and a real node (as root) only
+test-unit: env-dev ## Run the unit tests
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+test-slow: env-dev ## Run every other suite: processes, models, clusters
+	$(BIN)/python -m pytest $(SLOW) $(PYTEST_ARGS)
+
+test-cluster: env-dev ## Run the tests on a real control plane and a real node (needs root)
 	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
 
 lint: env-dev ## Lint and check types
@@ -45,25 +51,25 @@ lint: env-dev ## Lint and check types
 	$(BIN)/mypy
 
 # Speech is measured with three samples, or with a recording: make bench AUDIO_FILE=speech.wav
-bench: env-run ## Measure a fleet that runs at PORT
+bench: env-run ## Benchmark a running fleet at PORT
 	$(BIN)/modelfleet bench chat --model smollm2 $(BENCHED)
 	$(BIN)/modelfleet bench embeddings --model minilm $(BENCHED)
 	$(BIN)/modelfleet bench audio --model whisper-base $(if $(AUDIO_FILE),--file $(AUDIO_FILE)) $(BENCHED)
 
-bench-figures: env-dev ## Take the figures of docs/benchmarks.md on this machine
+bench-figures: env-dev ## Measure the figures of docs/benchmarks.md on this machine
 	@set -e; for script in ready in_process router_overhead router_side_by_side router_memory \
 		chat_side_by_side; do \
 		$(BIN)/python tests/bench/$$script.py; done
 
 BENCHED = --base-url http://127.0.0.1:$(or $(PORT),8000) $(BENCH_ARGS)
 
-# Debian packages: the speech tests' voices and formats, then what the node of tests/cluster and
-# the edge of tests/e2e need.
+# Debian packages: voices and audio formats for the speech tests, then what the node of
+# tests/cluster and the edge proxy of tests/e2e need.
 DEBIAN := espeak-ng ffmpeg \
 	containerd runc containernetworking-plugins iptables nftables conntrack iproute2 util-linux \
 	buildah debootstrap ca-certificates openssl docker-registry nginx
 
-# Tests run their own: what was not here before does not serve by itself, now or after a boot.
+# The tests start their own: services installed here are neither started nor enabled.
 SERVICES := containerd docker-registry nginx
 POLICY := /usr/sbin/policy-rc.d
 
@@ -79,7 +85,7 @@ test-deps: ## Install the Debian packages the tests use (needs root)
 	if [ -d /run/systemd/system ]; then for service in $(SERVICES); do \
 		case "$$missing " in *" $$service "*) systemctl disable --quiet $$service;; esac; done; fi
 
-docs: env-dev ## Regenerate pages, the CRD and the chart's copies
+docs: env-dev ## Regenerate the generated pages, the CRD and the chart's copies
 	@mkdir -p build
 	$(BIN)/modelfleet crd --write
 	$(BIN)/modelfleet settings --markdown > build/settings.md && mv build/settings.md docs/settings.md
@@ -96,11 +102,11 @@ lock: ## Pin every dependency in requirements.lock
 	@mv build/requirements.lock requirements.lock
 	@git --no-pager diff --stat -- requirements.lock
 
-clean: ## Remove the environment and everything built; weights stay
+clean: ## Remove the environment and build outputs; weights are kept
 	rm -rf $(VENV) build dist run .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
-# Without bytecode: it is made for what is imported, at the first start, in less time than for all.
-# Environments: run < torch < dev. A richer one that is fresh serves for a poorer one.
+# Environments: run < torch < dev. A current one with more packages serves for one with fewer.
+# env-run does not compile bytecode: Python compiles what the first start imports, which is less.
 
 env-run:
 	@$(call unless-fresh,run torch dev) \
@@ -129,10 +135,10 @@ unless-fresh = for kind in $(1); do \
 
 stamp = printf '%s\n' '$(MADE_FROM)' > $(VENV)/made-for-$(1)
 
-NO_PYTHON = echo "There is no Python 3.11 or later on the PATH; name one with PYTHON=..." >&2; exit 1
+NO_PYTHON = echo "No Python 3.11 or later on the PATH; set one with PYTHON=..." >&2; exit 1
 
-# The pip at hand installs one into the environment: quicker than ensurepip, which Debian's Python
-# lacks. A pip too old for that (before 22.3), or none, leaves it to ensurepip.
+# The installed pip puts pip into the environment: faster than ensurepip, which Debian's Python
+# lacks. Without pip, or with one before 22.3, ensurepip does it.
 make-venv = { test -n "$(PYTHON)" || { $(NO_PYTHON); }; } && \
 	{ test -x $(1)/bin/pip || \
 	  { echo "Creating $(1) with $(PYTHON)." && \
@@ -143,15 +149,15 @@ make-venv = { test -n "$(PYTHON)" || { $(NO_PYTHON); }; } && \
 
 has-nvidia = { [ -e /dev/nvidiactl ] || nvidia-smi -L >/dev/null 2>&1; }
 
-# Where PyTorch's CPU build is wanted (Linux without an NVIDIA GPU), take just torch from its index.
+# On Linux without an NVIDIA GPU, only torch is installed from the index of PyTorch's CPU builds.
 install-torch = \
 	if [ "$$(uname -s)" != Linux ] || $(has-nvidia); then :; \
 	elif $(BIN)/python -c 'import torch' 2>/dev/null; then :; \
 	elif $(BIN)/python -c "$$REACHABLE" '$(TORCH_INDEX_URL)'; then \
 		$(PIP) install --no-deps -c requirements.lock --index-url '$(TORCH_INDEX_URL)' torch torchvision; \
 	else \
-		echo "$(TORCH_INDEX_URL) cannot be reached: torch comes from the default index," ; \
-		echo "whose wheel for Linux is the CUDA build, 3.3 GB in all. TORCH_INDEX_URL names another." ; \
+		echo "$(TORCH_INDEX_URL) cannot be reached: torch is installed from the default index," ; \
+		echo "whose Linux wheel is the CUDA build (3.3 GB). Set TORCH_INDEX_URL to use another index." ; \
 	fi
 
 define REACHABLE

@@ -3,7 +3,7 @@
 CHART := charts/modelfleet
 
 .PHONY: chart
-chart: ## Copy into charts/modelfleet what it shares with the rest (a test compares them)
+chart: ## Copy shared files into charts/modelfleet (a test compares them)
 	cp crds/inferencemodels.modelfleet.dev.yaml $(CHART)/crds/
 	cp operator/rbac.yaml $(CHART)/files/operator-rbac.yaml
 	cp services/fleet_router/rbac.yaml $(CHART)/files/router-rbac.yaml

@@ -1,6 +1,6 @@
-# The container images, included by the Makefile; with docker, podman or buildah, whichever is there.
+# Container images, included by the Makefile; built with docker, podman or buildah.
 
-# The first that works: docker's client without its daemon does not.
+# The first that works: a docker client without a daemon does not.
 BUILDER ?= $(shell for tool in docker podman buildah; do \
 	$$tool info >/dev/null 2>&1 && { command -v $$tool; break; }; done)
 BUILD_FLAGS ?=
@@ -30,7 +30,7 @@ image-%:
 	@$(NEED_BUILDER)
 	$(BUILD) -f $(DOCKERFILE_$*) -t $(IMAGE_PREFIX)$*:$(TAG_$*) .
 
-# For skaffold's custom builder, which says in its environment what to build and whether to push.
+# For skaffold's custom builder: its environment names the image and whether to push it.
 .PHONY: skaffold-image
 skaffold-image:
 	@$(NEED_BUILDER)
@@ -40,7 +40,7 @@ skaffold-image:
 NEED_BUILDER = test -n "$(BUILDER)" || \
 	{ echo "make images needs docker, podman or buildah" >&2; exit 1; }
 
-# HEALTHCHECK is docker's: buildah and podman only write it into images of docker's format.
+# HEALTHCHECK is a docker extension: buildah and podman write it only into images in docker format.
 BUILD = $(BUILDER) build $(if $(findstring docker,$(firstword $(BUILDER))),,--format docker) \
 	$(BUILD_FLAGS) --build-arg FLAVOUR=$(FLAVOUR) --build-arg VERSION=$(VERSION) \
 	--build-arg REVISION=$(REVISION)

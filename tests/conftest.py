@@ -9,6 +9,20 @@ from pathlib import Path
 import pytest
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes of this run end with it."""
+    config.pluginmanager.import_plugin("support.guardian")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What uses real weights is marked; a flaky test names its bound and its reason."""
+    if "demo_weights" in getattr(item, "fixturenames", ()):
+        item.add_marker("weights")
+    quarantine = item.get_closest_marker("flaky")
+    if quarantine is not None and not {"reruns", "reason"} <= quarantine.kwargs.keys():
+        raise pytest.UsageError(f"{item.nodeid}: flaky needs reruns=N and reason=TEXT")
+
+
 def models_root() -> Path:
     """Where tests keep real weights: MODELS_DIR, else a cache folder outside the tree."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

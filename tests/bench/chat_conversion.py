@@ -29,7 +29,7 @@ from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import tiny_chat
+from support import tiny_chat
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": tiny_chat.LLAMA,

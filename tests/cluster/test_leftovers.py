@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from harness import leftovers
 from harness.paths import CLUSTER
 from harness.run import CGROUP_PREFIX, runs_root
+from support.required import require_root
 
 KILLED_RUN = textwrap.dedent("""
     import sys, time
@@ -51,10 +51,10 @@ def test_a_killed_run_is_found_and_removed(killed: Path) -> None:
     assert leftovers.sweep() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes control groups")
 def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) -> None:
     from harness import control_groups
 
+    require_root()
     name = CGROUP_PREFIX + killed.name
     control_groups.create(name)
     groups = list(leftovers.control_groups(name))

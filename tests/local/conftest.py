@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +21,7 @@ import psutil
 import pytest
 
 from support.ports import free_port
+from support.required import require_program
 
 MODELFLEET = Path(sys.executable).with_name("modelfleet")
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -30,8 +29,7 @@ EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 START_SECONDS = 900
 """The first start downloads the weights."""
-STOP_SECONDS = 30
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+STOP_SECONDS = 60
 READY = "The fleet is ready at"
 
 
@@ -51,7 +49,7 @@ class Fleet:
         self.process = subprocess.Popen(
             [MODELFLEET, "up", *arguments, "--port", str(self.port)],
             cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=end_with_parent,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         signal.signal(signal.SIGHUP, before)
         self._reader = threading.Thread(target=self._read)
@@ -115,15 +113,9 @@ class Fleet:
         self.process.stdout.close()
 
 
-def end_with_parent() -> None:
-    """Have the kernel stop a fleet whose tests were killed (prctl(2), PR_SET_PDEATHSIG)."""
-    if LIBC is not None:
-        LIBC.prctl(1, signal.SIGTERM, 0, 0, 0)
-
-
 def left_of(family: list[psutil.Process]) -> list[psutil.Process]:
     """Processes that still run after some seconds; a zombie has ended."""
-    _, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
     return [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -195,7 +187,7 @@ async def client(fleet: Fleet) -> AsyncIterator[openai.AsyncOpenAI]:
 @pytest.fixture(scope="session")
 def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A recording of a sentence, spoken by espeak-ng in the language given."""
-    needs("espeak-ng")
+    require_program("espeak-ng")
     folder = tmp_path_factory.mktemp("speech")
 
     def say(text: str, voice: str = "en-us") -> Path:
@@ -206,21 +198,6 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return path
 
     return say
-
-
-@pytest.fixture(scope="session")
-def require() -> Callable[[str], None]:
-    """`require(tool)` where a test cannot do without a program."""
-    return needs
-
-
-def needs(tool: str) -> None:
-    """Skips where a person has not installed a tool, fails where a CI machine has not."""
-    if shutil.which(tool) is None:
-        text = f"{tool} is not installed; `make test-deps` installs it on Debian"
-        if os.environ.get("CI"):
-            pytest.fail(text)
-        pytest.skip(text)
 
 
 @pytest.fixture(scope="session")

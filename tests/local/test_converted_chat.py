@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,15 @@ import httpx
 import pytest
 from tokenizers import Tokenizer
 
-import tiny_chat
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import chat
 from fleet_prepare.conversion import Conversion
+from support import tiny_chat
+from support.ports import free_port
+from support.waiting import until
 
-START_SECONDS = 60
+START_SECONDS = 300
 FOX: dict[str, Any] = {
     "model": "acme/tiny-llama", "temperature": 0, "max_tokens": 24,
     "messages": [{"role": "user", "content": "fox"}],
@@ -40,8 +40,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         "model": "acme/tiny-llama", "source": f"file://{target}", "device": "cpu",
         "contextLength": 2048, "cache": {"kvGib": 0.05},
     })  # fmt: skip
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "fleet_server", "--port", str(port)], stderr=log,
@@ -57,16 +56,14 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def wait_until_ready(http: httpx.Client, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    def is_ready() -> bool:
         assert server.poll() is None, log.read_text()
         try:
-            if http.get("/readyz").status_code == 200:
-                return
+            return http.get("/readyz").status_code == 200
         except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+            return False
+
+    until(is_ready, START_SECONDS, state=log.read_text)
 
 
 def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:

@@ -173,16 +173,19 @@ async def test_repeated_inputs_are_counted_as_hits(
 
 
 async def test_clients_that_leave_do_not_hold_anybody_up(
-    client: openai.AsyncOpenAI, http: httpx.AsyncClient, model: str
+    client: openai.AsyncOpenAI, http: httpx.AsyncClient, model: str, metric: Any, until: Any
 ) -> None:
+    async def all_run() -> bool:
+        return float(await metric("modelfleet_router_in_flight", none=0, model=model)) == 4
+
     texts = [f"{'many words ' * 60}{number}" for number in range(1500)]
     leaving = [
         asyncio.create_task(http.post("/v1/embeddings", json={"model": model, "input": texts}))
         for _ in range(4)
     ]
-    await asyncio.sleep(0.5)
+    await until(all_run)
     for task in leaving:
         task.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await vectors(client, model, "who is still here")

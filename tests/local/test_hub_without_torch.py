@@ -17,8 +17,8 @@ import httpx
 import numpy as np
 import pytest
 
-import hub_repositories
-from hub import Hub
+from support import hub_repositories
+from support.hub import Hub
 
 pytestmark = pytest.mark.weights
 

@@ -12,6 +12,8 @@ import jiwer
 import openai
 import pytest
 
+from support.required import require_program
+
 MODEL = "openai/whisper-base"
 ENGLISH = (
     "The quick brown fox jumps over the lazy dog. Yesterday we walked along the river and "
@@ -77,8 +79,8 @@ async def test_words_have_times(client: openai.AsyncOpenAI, speak: Speak) -> Non
 
 
 @pytest.fixture
-def mp3(speak: Speak, tmp_path: Path, require: Callable[[str], None]) -> Path:
-    require("ffmpeg")
+def mp3(speak: Speak, tmp_path: Path) -> Path:
+    require_program("ffmpeg")
     path = tmp_path / "speech.mp3"
     command = ["ffmpeg", "-loglevel", "error", "-i", str(speak(ENGLISH)), str(path)]
     subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)

@@ -23,6 +23,7 @@ from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions, Transcript
 from fleet_server.startup.warmup import warm
 from fleet_server.state import ServerState
+from support.required import require_program
 
 pytestmark = pytest.mark.weights
 
@@ -247,11 +248,10 @@ def test_recordings_of_many_kinds(
     english: SpeechEngine,
     speak: Speak,
     tmp_path: Path,
-    require: Callable[[str], None],
     name: str,
     options: list[str],
 ) -> None:
-    require("ffmpeg")
+    require_program("ffmpeg")
     command = ["ffmpeg", "-loglevel", "error", "-i", str(speak(SHORT)), *options]
     subprocess.run([*command, str(tmp_path / name)], check=True, stdin=subprocess.DEVNULL)
     found = transcribe(english, samples(tmp_path / name))

@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-import tiny_chat
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import chat
 from fleet_prepare.chat import architecture, calibration
@@ -26,6 +25,7 @@ from fleet_prepare.conversion import Conversion
 from fleet_prepare.safetensors_file import open_tensors
 from fleet_server.engines.openvino.chat import OpenVinoChat
 from fleet_server.protocols import Sampling, Step
+from support import tiny_chat
 
 NEW = 32
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}

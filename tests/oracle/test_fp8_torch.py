@@ -18,7 +18,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tests.oracle.conftest import like_qwen3_vl, shape, write_chat
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
@@ -33,6 +32,7 @@ from fleet_server.engines.torch.checkpoint import Checkpoint
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Sampling, Step
+from support.tiny_checkpoints import like_qwen3_vl, shape, write_chat
 
 BLOCK = 128
 NEW = 16

@@ -7,7 +7,6 @@ the spectrogram, as OpenAI's Whisper does, faster-whisper after it; int8 rounds 
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.audio.decode import decode
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.protocols import Float32, SpeechOptions
+from support.required import require_program
 
 pytestmark = pytest.mark.weights
 
@@ -50,8 +50,7 @@ def folder(demo_weights: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Float32:
-    if shutil.which("espeak-ng") is None:
-        pytest.skip("espeak-ng is not installed")
+    require_program("espeak-ng")
     path = tmp_path_factory.mktemp("speech") / "text.wav"
     command = ["espeak-ng", "-v", "en-us", "-s", "150", "-w", str(path), TEXT]
     subprocess.run(command, check=True, timeout=60)

@@ -1,1 +1,1 @@
-"""What several suites and generated documents share; holds no tests."""
+"""Helpers of several test suites, and the generator of docs/modules.md."""

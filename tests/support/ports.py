@@ -1,4 +1,4 @@
-"""Free ports of the loopback."""
+"""Free ports on the loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Polling for what no event announces: a state of another process or thread."""
+"""Polling for states of another process or thread that signal no event."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import asyncio
 import time
 from collections.abc import Callable
 
+SECONDS = 60.0
+"""Long enough for a busy machine: a wait ends as soon as its condition holds."""
 
-def until(holds: Callable[[], object], seconds: float = 30, every: float = 0.02) -> None:
-    """Return once `holds()` is true. Raises TimeoutError after `seconds`."""
+
+def until(
+    holds: Callable[[], object],
+    seconds: float = SECONDS,
+    every: float = 0.02,
+    state: Callable[[], object] | None = None,
+) -> None:
+    """Return once `holds()` is true.
+
+    Raises TimeoutError after `seconds`, with `state()` in its message where that is given.
+    """
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"still false after {seconds:.0f} s")
+            seen = "" if state is None else f": {state()}"
+            raise TimeoutError(f"still false after {seconds:.0f} s{seen}")
         time.sleep(every)
 
 
 async def until_async(
-    holds: Callable[[], object], seconds: float = 30, every: float = 0.01
+    holds: Callable[[], object], seconds: float = SECONDS, every: float = 0.01
 ) -> None:
     """The same on an event loop, which runs on meanwhile. Raises TimeoutError."""
     async with asyncio.timeout(seconds):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.module_map import BASES, FLOORS, ROOT, first_sentence, page
+from support.module_map import BASES, FLOORS, ROOT, first_sentence, page, suites_of
 
 
 def test_the_page_is_fresh() -> None:
@@ -26,6 +26,12 @@ def test_every_module_has_a_sentence() -> None:
         if not first_sentence(path)
     ]
     assert silent == []
+
+
+def test_a_folder_names_its_tests_or_its_parents() -> None:
+    both = ["tests/unit/fleet_router/proxy", "tests/integration/fleet_router/proxy"]
+    assert suites_of(Path("fleet_router/proxy")) == both
+    assert "tests/unit/fleet_router" in suites_of(Path("fleet_router/no_such_folder"))
 
 
 def test_the_first_sentence_ends_at_its_full_stop(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def _download(address: Hub, target: Path, environ: Mapping[str, str]) -> None:
                 continue
             blob = entry.blob if entry.sha256 is None else None
             web = Web(f"{base}/{quote(entry.path)}")
-            fetched = downloader.get(FilePart(web, entry.sha256, entry.size, blob, token=True), parts)
+            part = FilePart(web, entry.sha256, entry.size, blob, token=True)
+            fetched = downloader.get(part, parts)
             (target / entry.path).parent.mkdir(parents=True, exist_ok=True)
             fetched.rename(target / entry.path)
 

@@ -201,11 +201,11 @@ def test_kubectl_waits_for_conditions(
     add_node("wait-a")
     kubelet.behave(does_nothing)
     tenant.create(model("awaited"))
-    waiting = tenant.kubectl.popen("wait", "--for=condition=Ready", "im/awaited", "--timeout=30s")
+    waiting = tenant.kubectl.popen("wait", "--for=condition=Ready", "im/awaited", "--timeout=90s")
     tenant.wait_list("v1", "Pod", lambda pods: pods and pods[0]["spec"].get("nodeName"))
     assert waiting.poll() is None
     kubelet.behave(lambda pod, ip: pod_states.running(pod, ip))
-    output, _ = waiting.communicate(timeout=30)
+    output, _ = waiting.communicate(timeout=100)
     assert waiting.returncode == 0, output
     row = tenant.kubectl("get", "im", "awaited", "--no-headers").split()
     assert row[:7] == ["awaited", "test/awaited", "chat", "auto", "Ready", "1/1", "Ready"]

@@ -144,7 +144,7 @@ class Api:
         namespace: str | None,
         name: str,
         until: Callable[[Json | None], object],
-        timeout: float = 30.0,
+        timeout: float = 90.0,
     ) -> Json:
         """Wait until `until(object)` holds; it is given None when there is no such object.
 
@@ -179,7 +179,7 @@ class Api:
         kind: str,
         namespace: str | None,
         until: Callable[[list[Json]], object],
-        timeout: float = 30.0,
+        timeout: float = 90.0,
         **params: str,
     ) -> list[Json]:
         """Wait until `until(items)` holds for a collection. Raises TimeoutError that shows it."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import hub_repositories
 from harness.netns import NODE_ADDRESS
-from hub import Hub
+from support import hub_repositories
+from support.hub import Hub
 
 CHAT = "meta-llama/Llama-3.2-1B-Instruct"
 SPEECH = "openai/whisper-tiny"

@@ -52,7 +52,7 @@ def reason(wanted: str) -> Callable[[Json | None], bool]:
 
 
 def wait(
-    tenant: Tenant, name: str, until: Callable[[Json | None], Any], timeout: float = 30
+    tenant: Tenant, name: str, until: Callable[[Json | None], Any], timeout: float = 90
 ) -> Json:
     """Wait for an InferenceModel."""
     return tenant.wait(API, KIND, name, until, timeout)

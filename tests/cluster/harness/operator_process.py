@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from harness.control_plane import ControlPlane
 from harness.process import Process
 from harness.run import Run
 from support.ports import free_port
+from support.waiting import until
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = "modelfleet-system"
@@ -116,11 +116,11 @@ class OperatorProcess:
 
     def await_answer(self, path: str, status: int, timeout: float = 60) -> None:
         """Wait until one of its own paths answers so."""
-        deadline = time.monotonic() + timeout
-        while httpx.get(self._url(path), trust_env=False, timeout=5).status_code != status:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} does not answer {status}\n{self.log()}")
-            time.sleep(0.1)
+        until(
+            lambda: httpx.get(self._url(path), trust_env=False, timeout=5).status_code == status,
+            timeout,
+            state=self.log,
+        )
 
     @property
     def pid(self) -> int:

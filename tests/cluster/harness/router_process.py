@@ -21,7 +21,7 @@ from support.ports import free_port
 ROOT = Path(__file__).parents[3]
 ACCOUNT = "modelfleet-router"
 RULES = ROOT / "services" / "fleet_router" / "rbac.yaml"
-STUB = ROOT / "tests" / "unit" / "fleet_router" / "stub_server.py"
+STUB = ROOT / "tests" / "support" / "stub_server.py"
 _RBAC = "rbac.authorization.k8s.io"
 _numbers = itertools.count(1)
 

@@ -68,7 +68,7 @@ class Tenant:
         kind: str,
         name: str,
         until: Callable[[Json | None], object],
-        timeout: float = 30.0,
+        timeout: float = 90.0,
     ) -> Json:
         """Wait for an object to be as `until` says; see `Api.wait`."""
         return self.api.wait(api_version, kind, self.namespace, name, until, timeout)
@@ -78,7 +78,7 @@ class Tenant:
         api_version: str,
         kind: str,
         until: Callable[[list[Json]], object],
-        timeout: float = 30.0,
+        timeout: float = 90.0,
         **params: str,
     ) -> list[Json]:
         """Wait for a collection to be as `until` says; see `Api.wait_list`."""

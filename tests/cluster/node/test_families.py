@@ -20,7 +20,7 @@ from harness.families import BGE_M3, CHAT, ENGINES, GEMMA, NAMES, SPEECH
 from harness.models import model, phase, wait
 from harness.netns import Namespace
 from harness.tenant import Tenant
-from hub import Hub
+from support.hub import Hub
 
 PATIENCE = 300.0
 SMALL: Json = {

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +17,8 @@ import pytest
 
 from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
+from support.ports import free_port
+from support.waiting import until
 from traffic import ChatStream, Embeddings, Kind, Transcription, WholeChat
 
 MODELFLEET = Path(sys.executable).with_name("modelfleet")
@@ -33,8 +33,7 @@ class Process:
     """A server or a router on a port of its own, its log in a file."""
 
     def __init__(self, kind: str, arguments: list[str], environ: dict[str, str], log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         with log.open("wb") as out:
@@ -45,13 +44,10 @@ class Process:
 
     def wait_ready(self) -> None:
         """Until /readyz says so; fails when the process ends before."""
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._ready():
-            assert self._popen.poll() is None, self.log.read_text()[-3000:]
-            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
-            time.sleep(0.05)
+        until(self._ready, READY_SECONDS, state=self.log.read_text)
 
     def _ready(self) -> bool:
+        assert self._popen.poll() is None, self.log.read_text()[-3000:]
         try:
             return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5).status_code == 200
         except httpx.HTTPError:

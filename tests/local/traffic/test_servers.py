@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
+from support.waiting import until
 from traffic import Driver, Embeddings, Kind, Plan, WholeChat
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -15,10 +15,7 @@ EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 
 def busy(server: Any) -> None:
     """Until it works on a request."""
-    deadline = time.monotonic() + 60
-    while not server.metric("modelfleet_in_flight"):
-        assert time.monotonic() < deadline, "no request came"
-        time.sleep(0.01)
+    until(lambda: server.metric("modelfleet_in_flight"))
 
 
 def test_a_server_that_is_drained(parts: Any, kinds: Callable[..., list[Kind]]) -> None:

@@ -6,7 +6,6 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,11 +16,6 @@ from fleet_prepare.machine import Machine
 
 ROOT = Path(__file__).parents[3]
 KNOWN = models_page.read()
-
-
-def test_the_page_is_fresh(modelfleet: Any) -> None:
-    """Else: .venv/bin/modelfleet catalog --markdown > docs/models.md"""
-    assert modelfleet("catalog", "--markdown").stdout == (ROOT / "docs/models.md").read_text()
 
 
 def test_facts_are_those_of_the_catalog() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fleet_cli import settings_page
+from fleet_contract import catalog
 from fleet_contract.settings import RETIRED, SETTINGS, override
 from fleet_contract.spec import ModelSpec, Task
 from fleet_local import selection
@@ -20,6 +21,7 @@ from fleet_weights.transfer.retry_policy import RETRY_POLICY
 from fleet_weights.transfer.web_client import WebClient
 
 ROOT = Path(__file__).parents[3]
+BUILT_IN = catalog.load()
 
 OF_THE_SEED = [
     "MODELS", "MODEL_DEVICE", "AUTO_DOWNLOAD_MODELS", "MAX_NEW_TOKENS", "ENABLE_CHAT_BATCHING",
@@ -84,12 +86,6 @@ def test_the_committed_pages_are_fresh(page: Any, path: str, option: str) -> Non
     assert committed == page(), f"run `modelfleet settings {option} > {path}`"
 
 
-def test_the_command_prints_pages_and_a_table(modelfleet: Any) -> None:
-    assert modelfleet("settings", "--markdown").stdout == settings_page.markdown()
-    table = modelfleet("settings").stdout
-    assert all(setting.name in table for setting in SETTINGS)
-
-
 def uncommented() -> list[str]:
     """The assignments of .env.example, as they stand."""
     lines = settings_page.env_example().splitlines()
@@ -104,6 +100,14 @@ def environs() -> list[Any]:
     ]
 
 
+@pytest.fixture
+def parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in catalog is parsed once for all lines."""
+    load = catalog.load
+    monkeypatch.setattr(catalog, "load", lambda path=None: load(path) if path else dict(BUILT_IN))
+
+
+@pytest.mark.usefixtures("parsed_once")
 @pytest.mark.parametrize("lines", environs())
 def test_lines_of_the_example_work_uncommented(lines: list[str], tmp_path: Path) -> None:
     """One by one and all at once; what is there at its default, or empty, changes nothing."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract import catalog
 from fleet_contract.spec import ModelSpec
@@ -13,6 +12,7 @@ from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources, resolve
+from support.operator_objects import settings_of
 
 KNOWN = catalog.load()
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

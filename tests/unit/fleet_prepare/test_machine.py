@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from pathlib import Path
 
@@ -95,36 +94,3 @@ def test_cublas_is_found_in_its_package(packages: Path, monkeypatch: pytest.Monk
     library.touch()
     assert cublas.packaged() == library
     assert machine.here({}).has_cublas
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="CTranslate2 has CUDA on Linux only here")
-def test_a_preloaded_library_is_found_by_its_name(
-    packages: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As CTranslate2 opens it. Any libraries with these names serve: a copy of a small one."""
-    compiler = "cc"
-    folder = packages / "nvidia" / "cublas" / "lib"
-    folder.mkdir(parents=True)
-    import shutil
-    import subprocess
-
-    if shutil.which(compiler) is None:
-        pytest.skip("there is no C compiler here")
-    for name in (cublas.DEPENDENCY, cublas.LIBRARY):
-        subprocess.run(
-            [compiler, "-shared", "-o", str(folder / name), f"-Wl,-soname,{name}", "-x", "c", "-"],
-            input=b"int modelfleet(void) { return 12; }", check=True,
-        )  # fmt: skip
-    code = (
-        "import ctypes, sys; sys.path.insert(0, sys.argv[1]);"
-        "from fleet_prepare import cublas; cublas.preload();"
-        "print(ctypes.CDLL(cublas.LIBRARY).modelfleet())"
-    )
-    monkeypatch.undo()
-    try:
-        ctypes.CDLL(cublas.LIBRARY)
-    except OSError:
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(packages)], capture_output=True, text=True, check=False
-        )
-        assert done.stdout.strip() == "12", done.stderr

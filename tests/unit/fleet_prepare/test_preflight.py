@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import hub_repositories
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
@@ -18,7 +17,8 @@ from fleet_prepare.prepare import prepare
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub.selection import Kind
 from fleet_weights.store import Store
-from hub import Hub
+from support import hub_repositories
+from support.hub import Hub
 
 CPU = Machine("cpu", has_torch=False)
 CPU_TORCH = Machine("cpu", has_torch=True)

@@ -4,13 +4,7 @@ noticed at once, whatever of its upload was still under way."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import os
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,68 +12,6 @@ from fleet_contract.errors import RequestTimeout
 from fleet_router.request.body import StreamedBody
 from fleet_router.request.byte_budget import ByteBudget
 from fleet_router.request.spool import MEMORY_BYTES, Spool
-
-MODEL = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/cold\r\n'
-FILE = b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
-END = b"\r\n--b--\r\n"
-PATIENT = {"HOLD_SECONDS": "600"}
-
-
-@pytest.fixture
-def cold(start_router: Any, entry: Any, tmp_path: Any) -> Iterator[Any]:
-    """A router whose only model has no server."""
-    with start_router(tmp_path, [entry("acme/cold", "speech")], PATIENT) as fleet:
-        yield fleet
-
-
-@contextmanager
-def uploading(fleet: Any, raw: bytes, length: int) -> Iterator[socket.socket]:
-    """A client that has sent `raw` of `length` bytes, and is held."""
-    head = (
-        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
-        "x-id: held-upload\r\n"
-        f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", fleet.port), 10) as sock:
-        sock.sendall(head.encode() + raw)
-        fleet.await_metric("modelfleet_router_held", 1, model="acme/cold")
-        yield sock
-
-
-@pytest.mark.parametrize("sent", [0, 100_000, 20_000_000])
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_client_that_leaves_gives_its_place_back(cold: Any, sent: int, whole: bool) -> None:
-    raw = MODEL + FILE + b"x" * sent + (END if whole else b"")
-    with uploading(cold, raw, len(raw) if whole else 21_000_000):
-        pass
-    cold.await_metric("modelfleet_router_held", 0, model="acme/cold")
-    assert cold.metric("modelfleet_router_in_flight", model="acme/cold") == 0
-
-
-def test_what_came_meanwhile_and_what_comes_later_reach_the_server(
-    cold: Any, entry: Any, stub: Any
-) -> None:
-    raw = MODEL + FILE + os.urandom(5_000_000) + END
-    with uploading(cold, raw[:3_000_000], len(raw)) as sock:
-        cold.routes.write_text(json.dumps({"models": [entry("acme/cold", "speech", stub.port)]}))
-        stub.await_state("held-upload", "running", 15)
-        sock.sendall(raw[3_000_000:])
-        answer = b"".join(iter(lambda: sock.recv(65_536), b""))
-    said = json.loads(answer.split(b"\r\n\r\n", 1)[1])
-    assert said["sha256"] == hashlib.sha256(raw).hexdigest()
-    assert said["length"] == len(raw)
-
-
-def test_an_upload_that_stalls_while_it_waits_is_told(
-    start_router: Any, entry: Any, tmp_path: Any
-) -> None:
-    environ = PATIENT | {"READ_TIMEOUT": "0.5"}
-    with (
-        start_router(tmp_path, [entry("acme/cold", "speech")], environ) as fleet,
-        uploading(fleet, MODEL + FILE, 1000) as sock,
-    ):
-        assert sock.recv(65_536).startswith(b"HTTP/1.1 408 ")
-        fleet.await_metric("modelfleet_router_held", 0, model="acme/cold")
 
 
 class Sending:

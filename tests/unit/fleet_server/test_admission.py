@@ -9,6 +9,7 @@ import pytest
 from fleet_contract.errors import QueueFull, Timeout
 from fleet_contract.spec import ModelSpec
 from fleet_server.admission import Admission, passes_at_once, places
+from support.waiting import until_async
 
 
 async def hold(admission: Admission, release: asyncio.Event) -> float:
@@ -61,8 +62,7 @@ def test_the_bound_on_passes_is_never_raised() -> None:
 async def test_runs_waits_and_turns_away() -> None:
     admission, release = Admission(2, 1, timeout=5), asyncio.Event()
     held = [asyncio.create_task(hold(admission, release)) for _ in range(3)]
-    await asyncio.sleep(0.01)
-    assert (admission.running, admission.waiting) == (2, 1)
+    await until_async(lambda: (admission.running, admission.waiting) == (2, 1))
     with pytest.raises(QueueFull) as caught:
         async with admission.slot():
             pass
@@ -87,9 +87,9 @@ async def test_no_queue_at_all_still_runs_what_fits() -> None:
 async def test_a_waiter_that_leaves_frees_its_place() -> None:
     admission, release = Admission(1, 1, timeout=5), asyncio.Event()
     first = asyncio.create_task(hold(admission, release))
-    await asyncio.sleep(0.01)
+    await until_async(lambda: admission.running == 1)
     second = asyncio.create_task(hold(admission, release))
-    await asyncio.sleep(0.01)
+    await until_async(lambda: admission.waiting == 1)
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     assert admission.waiting == 0
@@ -101,7 +101,7 @@ async def test_a_waiter_that_leaves_frees_its_place() -> None:
 async def test_the_wait_is_bounded() -> None:
     admission, release = Admission(1, 1, timeout=0.05), asyncio.Event()
     first = asyncio.create_task(hold(admission, release))
-    await asyncio.sleep(0.01)
+    await until_async(lambda: admission.running == 1)
     with pytest.raises(Timeout):
         async with admission.slot():
             pass

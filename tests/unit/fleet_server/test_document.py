@@ -15,7 +15,7 @@ from fleet_contract.spec import ModelSpec, Task
 from fleet_server.app import create_app
 from fleet_server.document import document
 from fleet_server.state import ServerState
-from unit.routes_of import described, routes_of
+from support.routes_of import described, routes_of
 
 
 def state(task: Task) -> ServerState:

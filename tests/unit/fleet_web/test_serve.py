@@ -22,6 +22,7 @@ from fleet_web import serve
 from fleet_web.server import Server
 from fleet_web.uvicorn_ext import server as server_module
 from fleet_web.uvicorn_ext import versions
+from support.waiting import until_async
 
 Run = Callable[..., AbstractContextManager[Any]]
 GET = b"GET %b HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -95,8 +96,7 @@ async def test_a_response_that_has_not_started_closes_its_connection(
     with run(drain_timeout=40) as (server, port):
         async with wire(port) as kept:
             await kept.send(GET % b"/gate")
-            while not server.server_state.tasks:  # noqa: ASYNC110  (no event of ours)
-                await asyncio.sleep(0.01)
+            await until_async(lambda: server.server_state.tasks)
             server.should_exit = True
             await refused(port)
             gate.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import ssl
 import subprocess
 import threading
@@ -19,11 +18,10 @@ from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch
 from fleet_weights.store import Store
 from fleet_weights.transfer.retry_policy import RetryPolicy
+from support.required import require_program
 
 BODY = b"numbers" * 1000
 SHA = hashlib.sha256(BODY).hexdigest()
-
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -55,6 +53,7 @@ class _Server(ThreadingHTTPServer):
 def secure(tmp_path: Path) -> Iterator[tuple[str, Path, type[_Handler]]]:
     """Address, certificate and handler of a TLS server."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    require_program("openssl")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
          "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out",

@@ -33,11 +33,11 @@ def test_it_asks_for_the_host_it_was_given(stub: Any) -> None:
 
 def test_it_ends_after_the_time(stub: Any) -> None:
     with (
-        Driver(Plan(stub.url, rate=50, seconds=0.3), [CHAT]) as driver,
+        Driver(Plan(stub.url, rate=50, seconds=1), [CHAT]) as driver,
         pytest.raises(Stalled, match="no 1000 more requests"),
     ):
         driver.flow(1000)
-    assert 1 <= len(stub.how.bodies) <= 16
+    assert 1 <= len(stub.how.bodies) <= 51
 
 
 def test_no_more_are_under_way_than_allowed(stub: Any) -> None:

@@ -20,6 +20,16 @@ def handlers() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
+async def handled() -> None:
+    """Until the loop has handled every signal before this one: it keeps their order."""
+    seen, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, seen.set)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    async with asyncio.timeout(30):
+        await seen.wait()
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
 async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signals = StopSignals(lambda: None)
@@ -27,7 +37,7 @@ async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
     loop = asyncio.get_running_loop()
     try:
         os.kill(os.getpid(), signal.SIGHUP)
-        await asyncio.sleep(0.05)
+        await handled()
         assert not signals.stopping.is_set()
     finally:
         for one in SIGNALS:
@@ -47,7 +57,7 @@ async def test_the_first_asks_and_only_a_second_ctrl_c_insists(number: signal.Si
         assert not forced.is_set()
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGHUP)
-        await asyncio.sleep(0.05)
+        await handled()
         assert not forced.is_set()
         os.kill(os.getpid(), signal.SIGINT)
         async with asyncio.timeout(10):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, node
 from typer.testing import CliRunner
 
 from fleet_operator.commands.explain import explain, render
@@ -14,6 +13,7 @@ from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model, node
 
 L4 = Profile(node_selector={"modelfleet.test/gpu": "l4"})
 

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, pod
 
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.decide.observed import Ref, Rival
@@ -14,6 +13,7 @@ from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_router.kube.build_table import build
 from fleet_router.kube.objects import read_model
+from support.operator_objects import model, pod
 
 KEY = ("ns", "m")
 

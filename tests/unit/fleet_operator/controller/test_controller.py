@@ -6,8 +6,6 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, pod
-from tests.unit.fleet_operator.controller.test_execute import Recorder
 
 from fleet_kube.client import KubeClient
 from fleet_operator.controller import controller as looping
@@ -18,6 +16,8 @@ from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model, pod
+from support.recording_api import Recorder
 
 KEY = ("ns", "m")
 

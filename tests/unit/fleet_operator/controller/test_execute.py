@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
@@ -18,38 +17,8 @@ from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
-
-
-class Recorder:
-    """Answers as the API server would; `refuse` maps a kind to an error."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
-        self.refuse: dict[str, ApiError] = {}
-        self.version = 10
-
-    async def apply(self, kind: Any, wanted: dict[str, Any], force: bool) -> dict[str, Any]:
-        self.asked.append(("apply", kind.kind, force))
-        if kind.kind in self.refuse:
-            raise self.refuse[kind.kind]
-        self.version += 1
-        meta = {**wanted["metadata"], "uid": kind.kind, "resourceVersion": str(self.version)}
-        return {**wanted, "metadata": meta}
-
-    async def delete(self, kind: Any, namespace: str, name: str, uid: str) -> None:
-        self.asked.append(("delete", kind.kind, namespace, name, uid))
-
-    async def patch_status(self, kind: Any, namespace: str, name: str, body: Any) -> dict[str, Any]:
-        self.asked.append(("status", body))
-        if "status" in self.refuse:
-            raise self.refuse["status"]
-        return {"metadata": {}, "status": body["status"]}
-
-    async def create(self, kind: Any, body: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(("create", kind.kind, body["reason"]))
-        if kind.kind in self.refuse:
-            raise self.refuse[kind.kind]
-        return body
+from support.operator_objects import model
+from support.recording_api import Recorder
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, pod
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiUnreachable
@@ -18,6 +17,7 @@ from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model, pod
 
 SERVICE = {"name": "s", "namespace": "ns", "uid": "uid-s", "resourceVersion": "1"}
 NODE = {"metadata": {"name": "node-a", "uid": "uid-n"}}

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiUnreachable
@@ -17,6 +16,7 @@ from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model
 
 
 class Listing:

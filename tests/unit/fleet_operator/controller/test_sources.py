@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract.catalog import CatalogError
 from fleet_kube.client import KubeClient
 from fleet_operator.controller.sources import SourceReader
+from support.operator_objects import settings_of
 
 
 class ConfigMaps:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import NOW
 
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Scaling
 from fleet_operator.decide.autoscale import Load, Target, target
 from fleet_operator.timestamps import render
+from support.operator_objects import NOW
 
 QUIET = Load(0, 0, complete=True)
 CREATED = NOW - 3600

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import node
 
 from fleet_operator.decide.capacity import fitting, why_not
 from fleet_operator.resources.views import accelerators
+from support.operator_objects import node
 
 GPU = "nvidia.com/gpu"
 

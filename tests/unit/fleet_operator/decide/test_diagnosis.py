@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import pod
 
 from fleet_contract.status import WeightsProgress
 from fleet_operator.decide.diagnosis import Stage, diagnose, last_line
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
+from support.operator_objects import pod
 
 OOM = {"exitCode": 137, "reason": "OOMKilled"}
 

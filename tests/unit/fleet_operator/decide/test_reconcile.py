@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import NOW, model, pod
 
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
@@ -16,6 +15,7 @@ from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
+from support.operator_objects import NOW, model, pod
 
 Observe = Callable[..., Observed]
 TIME = render(NOW)

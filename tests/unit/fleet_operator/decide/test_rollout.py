@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import model, node, pod
 
 from fleet_contract.status import Rollout
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster
 from fleet_operator.resources.children import RolloutStrategy, deployment
+from support.operator_objects import model, node, pod
 
 Observe = Callable[..., Observed]
 CRASHED = {"ended": {"exitCode": 137, "reason": "OOMKilled"}}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import node, pod
 
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster, choose
 from fleet_operator.resources.views import PodView
+from support.operator_objects import node, pod
 
 GPU = "nvidia.com/gpu"
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_contract.status import Scaling
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.decide.status import read_part
+from support.operator_objects import model
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_contract.spec import ModelSpec
 from fleet_operator.resources import children
 from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model
 
 OWNER = {
     "apiVersion": "modelfleet.dev/v1alpha1",

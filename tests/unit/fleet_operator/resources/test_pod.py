@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import settings_of
 
 from fleet_contract import launch
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import digest, pod_template
 from fleet_operator.resources.profiles import ModelCache, Profile
 from fleet_operator.resources.resolve import Sources, resolve
+from support.operator_objects import settings_of
 
 
 def template(

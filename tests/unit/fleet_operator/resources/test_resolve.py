@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_operator.resources import profiles
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Resolver, Sources, resolve
+from support.operator_objects import model
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 L4 = """

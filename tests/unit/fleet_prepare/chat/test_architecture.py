@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-import tiny_chat
 from fleet_prepare import chat
 from fleet_prepare.chat import architecture
 from fleet_weights.errors import WeightsError
+from support import tiny_chat
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,11 @@ import numpy as np
 import openvino
 import pytest
 
-import tiny_chat
 from fleet_prepare import chat
 from fleet_prepare.chat import checkpoint
 from fleet_prepare.conversion import Conversion
 from fleet_weights.errors import WeightsError
+from support import tiny_chat
 
 
 def run(
@@ -190,21 +188,3 @@ def test_a_wrong_repository_is_refused_with_the_place(tmp_path: Path, case: str)
 def test_an_unknown_quantization_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="int3"):
         run(repository(tmp_path / "source"), tmp_path / "target", "int3")
-
-
-def test_neither_torch_nor_transformers_nor_telemetry_is_imported(tmp_path: Path) -> None:
-    repository(tmp_path / "source")
-    (tmp_path / "target").mkdir()
-    code = f"""
-import sys
-from pathlib import Path
-from fleet_prepare import chat
-from fleet_prepare.conversion import Conversion
-assert "openvino" not in sys.modules
-home = Path({str(tmp_path)!r})
-chat.convert(Conversion(home / "source", home / "target", "int4", print, lambda: None, {{}}))
-loaded = {{name for name, module in sys.modules.items() if module is not None}}
-assert not loaded & {{"torch", "transformers", "openvino_telemetry", "openvino_tokenizers"}}
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import tiny_chat
 from fleet_prepare.chat import vocabulary
 from fleet_weights.errors import WeightsError
+from support import tiny_chat
 
 SENTENCEPIECE: dict[str, Any] = {
     "model": {"type": "BPE", "vocab": {"<unk>": 0, "\u2581the": 1, "<0xE6>": 2, "é": 3}},

@@ -21,7 +21,7 @@ from fleet_prepare.safetensors_file import open_tensors
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import is_there
 from fleet_weights.store import Store
-from hub import Hub
+from support.hub import Hub
 
 TENSORS = {
     "half": torch.arange(6, dtype=torch.float16).reshape(2, 3),

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_prepare import whisper
 from fleet_prepare.conversion import Conversion
-from unit.fleet_prepare.whisper.repository import Repository
+from support.whisper_repository import Repository
 
 
 @pytest.fixture

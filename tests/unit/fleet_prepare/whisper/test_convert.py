@@ -15,7 +15,7 @@ import pytest
 from fleet_prepare.safetensors_file import INDEX
 from fleet_prepare.whisper import QUANTIZATIONS
 from fleet_weights.errors import Stopped, WeightsError
-from unit.fleet_prepare.whisper.repository import (
+from support.whisper_repository import (
     ADDED,
     CONFIG,
     GENERATION,

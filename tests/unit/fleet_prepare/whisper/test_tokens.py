@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from fleet_weights.errors import WeightsError
-from unit.fleet_prepare.whisper.repository import ADDED, CONFIG, Repository, tokenizer
+from support.whisper_repository import ADDED, CONFIG, Repository, tokenizer
 
 Convert = Callable[..., Path]
 TEXT = " hello, hëll 東京<|transcribe|>he"

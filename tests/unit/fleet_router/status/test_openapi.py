@@ -14,7 +14,7 @@ from fleet_router.app import create_app
 from fleet_router.callers.auth import Auth
 from fleet_router.routing.table import LiveRoutes
 from fleet_router.status.openapi import document
-from unit.routes_of import described, routes_of
+from support.routes_of import described, routes_of
 
 
 @pytest.mark.parametrize("with_metrics", [True, False])
@@ -50,7 +50,3 @@ def test_it_is_guarded_as_the_models_are(listen: Any, tmp_path: Path) -> None:
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "missing_api_key")
         answer = httpx.get(address, headers={"x-api-key": "the key"})
         assert answer.json() == document(guarded=True, with_metrics=True)
-
-
-def test_without_keys_everybody_may_read_it(fleet: Any) -> None:
-    assert httpx.get(f"{fleet.url}/openapi.json").json()["openapi"] == "3.1.0"

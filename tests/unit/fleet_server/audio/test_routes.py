@@ -13,6 +13,7 @@ import pytest
 
 from fleet_server.app import create_app
 from fleet_server.state import ServerState
+from support.waiting import until_async
 
 PATH, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
 SECONDS = 20
@@ -166,9 +167,7 @@ async def test_one_too_many_is_turned_away(serve: Serve, post: Make, counting_mo
         running = asyncio.create_task(post(client))
         await wait_until(model.entered)
         waiting = asyncio.create_task(post(client))
-        async with asyncio.timeout(SECONDS):
-            while not series(client, "modelfleet_queue_depth"):  # noqa: ASYNC110
-                await asyncio.sleep(0.001)  # a gauge wakes nobody
+        await until_async(lambda: series(client, "modelfleet_queue_depth"), SECONDS)
         answer = await post(client)
         await refused(answer, 429, None)
         assert int(answer.headers["retry-after"]) >= 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ import pytest
 from fleet_contract.errors import NotReady, QueueFull
 from fleet_server.batching.batcher import Batcher
 from fleet_server.batching.planner import Bounds
+from support.waiting import until_async
 
 Batch = list[Sequence[int]]
 
@@ -91,7 +91,7 @@ async def test_requests_that_come_during_a_pass_share_the_next(make: Make, passe
     batcher = make()
     held = await passes.hold(batcher)
     tasks = [asyncio.create_task(batcher.run([[number]])) for number in range(6)]
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     passes.gate.set()
     await asyncio.gather(held, *tasks)
     assert [len(batch) for batch in passes.seen] == [6]
@@ -101,7 +101,7 @@ async def test_without_batching_each_request_has_its_own_passes(make: Make, pass
     batcher = make(max_requests=1)
     held = await passes.hold(batcher)
     tasks = [asyncio.create_task(batcher.run([[number], [number]])) for number in range(3)]
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     passes.gate.set()
     await asyncio.gather(held, *tasks)
     assert passes.seen == [[[0], [0]], [[1], [1]], [[2], [2]]]
@@ -112,10 +112,10 @@ async def test_a_single_input_is_not_stuck_behind_a_big_request(make: Make, pass
     held = await passes.hold(batcher)
     fifty = [[1] * 50 for _ in range(400)]
     big = asyncio.create_task(batcher.run(fifty))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     near = asyncio.create_task(batcher.run([[2] * 49]))
     far = asyncio.create_task(batcher.run([[2] * 3]))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     passes.gate.set()
     await asyncio.gather(held, big, near, far)
     passes_with = [
@@ -133,7 +133,7 @@ async def test_a_failure_reaches_those_in_the_pass_and_nobody_else(
     held = await passes.hold(batcher)
     batches = [[[-1]], [[5]], [[6]], [[7]]]
     tasks = [asyncio.create_task(batcher.run(batch)) for batch in batches]
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     passes.gate.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     await held
@@ -156,10 +156,10 @@ async def test_who_left_is_skipped(make: Make, passes: Passes) -> None:
     held = await passes.hold(batcher)
     gone = [asyncio.create_task(batcher.run([[8], [8]])) for _ in range(5)]
     stays = asyncio.create_task(batcher.run([[9]]))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     for task in gone:
         task.cancel()
-    await asyncio.sleep(0.02)
+    await asyncio.gather(*gone, return_exceptions=True)
     passes.gate.set()
     await asyncio.gather(held, stays)
     assert passes.seen == [[[9]]]
@@ -181,7 +181,7 @@ async def test_the_queue_is_bounded(make: Make, passes: Passes) -> None:
     batcher = make(waiting=2)
     held = await passes.hold(batcher)
     tasks = [asyncio.create_task(batcher.run([[number]])) for number in range(2)]
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     with pytest.raises(QueueFull) as caught:
         await batcher.run([[1]])
     assert caught.value.retry_after
@@ -190,23 +190,23 @@ async def test_the_queue_is_bounded(make: Make, passes: Passes) -> None:
 
 
 async def test_an_idle_batcher_does_not_wait_and_a_window_does(make: Make, passes: Passes) -> None:
-    idle, patient = make(), make(window=2)
-    started = time.monotonic()
-    await idle.run([[1]])
-    assert time.monotonic() - started < 0.1
-    passes.seen.clear()
+    idle, patient = make(), make(window=3600)
+    async with asyncio.timeout(60):
+        await idle.run([[1]])
+        passes.seen.clear()
+        first = asyncio.create_task(patient.run([[1]]))
+        await asyncio.sleep(0.05)  # time in which a batcher that does not wait would run it
+        assert passes.seen == []
+        await asyncio.gather(first, patient.run([[2]] * 7))
+        assert [len(batch) for batch in passes.seen] == [8]
+        await patient.run([[1]] * 8)
 
-    async def later() -> np.ndarray:
-        await asyncio.sleep(0.05)
-        return await patient.run([[2]])
 
-    started = time.monotonic()
-    await asyncio.gather(patient.run([[1]]), later())
-    assert 0.5 < time.monotonic() - started < 2
-    assert len(passes.seen) == 1
-    started = time.monotonic()
-    await patient.run([[1]] * 8)
-    assert time.monotonic() - started < 0.15
+async def test_a_window_ends_once_nothing_more_comes(make: Make, passes: Passes) -> None:
+    patient = make(window=2)
+    async with asyncio.timeout(60):
+        await asyncio.gather(patient.run([[1]]), patient.run([[2]]))
+    assert [len(batch) for batch in passes.seen] == [2]
 
 
 async def test_a_window_ends_when_a_pass_takes_in_no_more_requests(
@@ -225,10 +225,8 @@ async def test_as_many_passes_run_as_are_allowed(
     batcher = make(max_items=2, concurrent=concurrent)
     passes.gate.clear()
     task = asyncio.create_task(batcher.run([[1]] * 20))
-    async with asyncio.timeout(10):
-        while len(passes.seen) < concurrent:  # noqa: ASYNC110  (threads of the batcher make it true)
-            await asyncio.sleep(0.001)
-    await asyncio.sleep(0.02)
+    await until_async(lambda: len(passes.seen) >= concurrent)
+    await asyncio.sleep(0.02)  # time in which one pass too many would start
     assert [len(batch) for batch in passes.seen] == [2] * concurrent
     passes.gate.set()
     assert (await task).tolist() == [[1, 1]] * 20
@@ -238,7 +236,7 @@ async def test_closing_answers_who_waits(make: Make, passes: Passes) -> None:
     batcher = make()
     held = await passes.hold(batcher)
     waiting = asyncio.create_task(batcher.run([[1]]))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
     with pytest.raises(NotReady):
         await waiting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from typing import Any
 
@@ -150,8 +151,11 @@ async def test_a_client_that_stops_reading_is_given_up(
         def decode(self, token_ids: Any) -> str:
             return "x" * (200_000 * len(token_ids))
 
-    with serve(Loud("a" * 400), read_timeout=0.3) as live:
-        reader, writer = await asyncio.open_connection("127.0.0.1", live.port, limit=1024)
+    # 4 MB: more than the sender buffers for a receiver whose own buffer is small.
+    with serve(Loud("a" * 20), read_timeout=0.3) as live, socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", live.port))
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
         body = b'{"model":"scripted","stream":true,"messages":[{"role":"user","content":"x"}]}'
         writer.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"

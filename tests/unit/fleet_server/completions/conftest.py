@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from support.scripted_chat import ScriptedChat, Serve, serving
 from support.waiting import until_async
-from unit.fleet_server.chat.conftest import ScriptedChat, Serve, serving
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fleet_server.engines.openvino.encoder import EmbeddingEngine
+from support.waiting import until_async
 
 PATH = "/v1/embeddings"
 TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8"]
@@ -246,9 +247,7 @@ async def test_requests_share_passes_where_one_pass_may_run(
             asyncio.create_task(client.post(PATH, json={"model": "tiny", "input": f"w{number}"}))
             for number in range(40)
         ]
-        async with asyncio.timeout(10):
-            while admission.running + admission.waiting < 40:  # noqa: ASYNC110  (no event of ours)
-                await asyncio.sleep(0.001)
+        await until_async(lambda: admission.running + admission.waiting >= 40)
         assert (admission.running, admission.waiting) == (32, 8)
         gate.set()
         answers = await asyncio.gather(*running)

@@ -8,8 +8,8 @@ from typing import Any
 import openai
 import pytest
 
+from support.scripted_chat import ScriptedChat, Serve, serving
 from support.waiting import until_async
-from unit.fleet_server.chat.conftest import ScriptedChat, Serve, serving
 
 
 @pytest.fixture

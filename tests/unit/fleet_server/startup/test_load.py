@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_prepare.choose import Choice
+from fleet_prepare.choose import EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import EmbeddingModel, TextModel
 from fleet_server.startup.load import load, members
@@ -32,7 +32,7 @@ def test_missing_members_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     module.Handler = Handler  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "acme_odd", module)
     spec = ModelSpec.model_validate({"model": "m", "task": "embedding"})
-    choice = Choice(Engine.TORCH, "acme_odd.Handler", "cpu", "a test")
+    choice = EngineChoice(Engine.TORCH, "acme_odd.Handler", "cpu", "a test")
     with pytest.raises(LoadError) as caught:
         load(spec, tmp_path, 1, choice)
     assert caught.value.message == (

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +16,6 @@ from fleet_contract.spec import ModelSpec
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
 from fleet_weights.store import Store
-from fleet_weights.transfer import web_client
 from fleet_weights.transfer.retry_policy import RetryPolicy
 
 TOKEN = "hf_not-a-real-token"
@@ -203,24 +199,6 @@ def test_the_stored_token_of_a_login_is_used(
     assert {headers["authorization"] for _, headers in server.seen} == {"Bearer hf_other"}
 
 
-@pytest.mark.parametrize(
-    ("environ", "path"),
-    [
-        ({"HF_TOKEN_PATH": "/a/token", "HF_HOME": "/b"}, "/a/token"),
-        ({"HF_HOME": "/b", "XDG_CACHE_HOME": "/c"}, "/b/token"),
-        ({"XDG_CACHE_HOME": "/c", "HOME": "/d"}, "/c/huggingface/token"),
-        ({"HOME": "/d"}, "/d/.cache/huggingface/token"),
-    ],
-)
-def test_the_token_file_is_where_the_library_has_it(environ: dict[str, str], path: str) -> None:
-    program = "from huggingface_hub import constants; print(constants.HF_TOKEN_PATH)"
-    ended = subprocess.run(
-        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout.strip() == path
-    assert str(web_client._token_file(environ)) == path
-
-
 def test_storage_that_fails_does_not_give_its_signature_away(
     server: Any, new_server: Callable[[], Any], pull: Callable[..., Path]
 ) -> None:
@@ -240,26 +218,6 @@ def test_a_broken_token_is_not_repeated(pull: Callable[..., Path]) -> None:
     with pytest.raises(WeightsError, match="HF_TOKEN") as caught:
         pull(spec(), HF_TOKEN="with space")
     assert "with space" not in str(caught.value)
-
-
-def test_what_the_hubs_own_library_downloaded_is_used(server: Any, tmp_path: Path) -> None:
-    """It also shows that the server of these tests speaks as the hub does."""
-    server.put_repository("acme/encoder", FILES, commit="c0ffee" * 6 + "abcd")
-    program = (
-        "from huggingface_hub import snapshot_download\n"
-        "print(snapshot_download('acme/encoder', ignore_patterns=['*.py', 'pytorch*']))"
-    )
-    environ = {**os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"),
-               "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-               "HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}  # fmt: skip
-    ended = subprocess.run(
-        [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    found = locate(spec(), Store(tmp_path / "home"))
-    assert found == Path(ended.stdout.strip())
-    assert (found / "model.safetensors").read_bytes() == WEIGHTS
-    assert fetch(spec(), Store(tmp_path / "home"), environ={"HF_ENDPOINT": "http://[::1]:1"})
 
 
 def test_a_snapshot_of_the_hub_cache_is_used(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
 import psutil
 
 from fleet_bench.compare.sides.memory import (
@@ -32,23 +29,6 @@ def test_a_tree_is_the_process_and_its_descendants() -> None:
 
 def test_a_process_that_is_its_own_parent_ends() -> None:
     assert tree_bytes(0, [Process(0, 0, 7)]) == 7
-
-
-async def test_the_peak_of_a_real_child() -> None:
-    code = "held = bytearray(96 << 20); print('up', flush=True); input()"
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdin=pipe, stdout=pipe
-    )
-    assert child.stdout is not None
-    await child.stdout.readline()
-    peak = Peak()
-    async with watched(child.pid, peak):
-        pass
-    expected = psutil.Process(child.pid).memory_info().rss
-    await child.communicate(b"\n")
-    assert abs(peak.most - expected) < 8 * MIB
-    assert peak.most > 96 * MIB
 
 
 async def test_without_a_process_there_is_no_peak() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from tests.unit.fleet_operator.conftest import NOW, pod
 
 from fleet_kube.client import KubeClient
 from fleet_operator.controller.cache import ClusterCache
@@ -13,6 +12,7 @@ from fleet_operator.controller.probes.pod_events import PodEvents, is_hanging, l
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.resources.views import PodView
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import NOW, pod
 
 CREATING = {"waiting": ("ContainerCreating", "")}
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.unit.fleet_operator.conftest import model
 
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.probes.remote import PATIENCE, ROUNDS, RemoteProber
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model
 
 
 class Elsewhere:

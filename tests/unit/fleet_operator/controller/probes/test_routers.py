@@ -9,13 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.unit.fleet_operator.conftest import model, pod, settings_of
 
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.autoscale import Load
 from fleet_operator.resources.resolve import Resolver, Sources
+from support.operator_objects import model, pod, settings_of
 
 ROUTER = {
     "app.kubernetes.io/name": "modelfleet",

@@ -10,11 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.unit.fleet_operator.conftest import pod
 
 from fleet_operator.controller.probes.servers import TRIES, due, fetch
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
+from support.operator_objects import pod
 
 READY = {"uid-m-1": ServerReport("ready")}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import tiny_chat
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import chat
 from fleet_prepare.conversion import Conversion
 from fleet_server.engines.openvino.chat import OpenVinoChat
 from fleet_server.load_error import LoadError
 from fleet_weights import record
+from support import tiny_chat
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers
 
-import tiny_chat
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
 from fleet_server.load_error import LoadError
+from support import tiny_chat
 
 WORDS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "f", "o", "x"]
 

@@ -1,0 +1,105 @@
+"""The router at the edge: HTTPS, pages of other origins, addresses elsewhere."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.required import require_program
+
+KEY = "sk-of-the-router"
+
+
+def test_https_is_served_where_a_certificate_is_given(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Path
+) -> None:
+    require_program("openssl")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+         "/CN=router", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    environ = {"TLS_CERT": str(chain), "TLS_KEY": str(key)}
+    trust = ssl.create_default_context(cafile=str(chain))
+    with start_router(tmp_path, [entry("acme/chat", "chat", stub.port)], environ) as fleet:
+        answer = httpx.post(
+            f"https://127.0.0.1:{fleet.port}/v1/chat/completions",
+            json={"model": "acme/chat"}, verify=trust,
+        )  # fmt: skip
+        assert answer.status_code == 200
+        with pytest.raises(httpx.TransportError):
+            fleet.chat()
+
+
+def test_pages_of_named_origins_may_call(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Path
+) -> None:
+    models = [entry("acme/chat", "chat", stub.port)]
+    environ = {"CORS_ORIGINS": "https://app.example.com"}
+    with start_router(tmp_path, models, environ) as fleet:
+        url = f"{fleet.url}/v1/chat/completions"
+        mine, other = ({"origin": f"https://{name}.example.com"} for name in ("app", "evil"))
+        asked = {"access-control-request-method": "POST",
+                 "access-control-request-headers": "authorization,content-type"}  # fmt: skip
+        preflight = httpx.options(url, headers=mine | asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == mine["origin"]
+        assert httpx.options(url, headers=other | asked).status_code == 400
+        for body in ({"model": "acme/chat"}, {"model": "none"}):
+            answer = httpx.post(url, json=body, headers=mine)
+            assert answer.headers["access-control-allow-origin"] == mine["origin"]
+            assert "x-modelfleet-model" in answer.headers["access-control-expose-headers"]
+        refused = httpx.post(url, json={"model": "acme/chat"}, headers=other)
+        assert "access-control-allow-origin" not in refused.headers
+
+
+def test_without_origins_no_page_may(fleet: Any) -> None:
+    answer = httpx.options(f"{fleet.url}/v1/models", headers={"origin": "https://a.example.com"})
+    assert answer.status_code == 405
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_an_address_elsewhere_gets_its_own_key_and_model_id(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Path
+) -> None:
+    remote = {"address": f"http://127.0.0.1:{stub.port}/base", "model": "big", "apiKeyEnv": "K"}
+    models = [entry("cloud", "chat", engine="remote", remote=remote)]
+    environ = {"K": KEY, "REMOTE_KEYS": "K"}
+    with start_router(tmp_path, models, environ) as fleet:
+        answer = httpx.post(
+            f"{fleet.url}/v1/chat/completions", json={"model": "cloud", "n": 1.5},
+            headers={"x-id": "remote", "authorization": "Bearer sk-of-the-client"},
+        )  # fmt: skip
+        assert answer.status_code == 200
+        assert answer.json()["asked"] == "big"
+        assert answer.headers["x-modelfleet-model"] == "cloud"
+        got = stub.seen("remote")
+        assert got["path"] == "base/v1/chat/completions"
+        assert ["authorization", f"Bearer {KEY}"] in got["headers"]
+        assert [name for name, _ in got["headers"]].count("authorization") == 1
+        listed = httpx.get(f"{fleet.url}/v1/models").json()["data"]
+        assert [(each["id"], each["state"]) for each in listed] == [("cloud", "ready")]
+        assert httpx.get(f"{fleet.url}/metrics").status_code == 200
+        assert KEY not in json.dumps(fleet.process.lines)
+
+
+def test_an_error_of_an_address_elsewhere_is_passed_on_and_a_dead_one_is_not_waited_for(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Path, headers: Any
+) -> None:
+    models = [
+        entry("cloud", "chat", engine="remote",
+              remote={"address": f"http://127.0.0.1:{stub.port}"}),
+        entry("gone", "chat", engine="remote", remote={"address": "http://127.0.0.1:1"}),
+    ]  # fmt: skip
+    with start_router(tmp_path, models, {"HOLD_SECONDS": "600"}) as fleet:
+        assert fleet.chat("cloud", {"status": 503}).status_code == 503
+        answer = fleet.chat("gone")
+        assert answer.status_code == 503
+        assert "cannot be reached" in answer.json()["error"]["message"]

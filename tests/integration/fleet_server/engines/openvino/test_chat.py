@@ -1,0 +1,268 @@
+"""The OpenVINO chat engine on the real SmolLM2."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_contract.errors import BadRequest, NotReady
+from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import Cache
+from fleet_server.engines.openvino import chat_files
+from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
+from fleet_server.generation.schema_grammar import grammar
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step, TextModel
+
+SPEC = ModelSpec.model_validate({"model": "smollm2", "batching": {"maxSize": 4}})
+
+
+class Running:
+    """Collects the steps of one answer."""
+
+    def __init__(self, model: OpenVinoChat, content: str, sampling: Sampling) -> None:
+        self.steps: queue.Queue[Step] = queue.Queue()
+        self._model = model
+        prompt = model.prompt([{"role": "user", "content": content}], [])
+        self.generation: Generation = model.submit(prompt, sampling, self.steps.put)
+
+    def wait(self) -> tuple[list[int], Step]:
+        ids: list[int] = []
+        while True:
+            step = self.steps.get(timeout=60)
+            ids.extend(step.token_ids)
+            if step.finish is not None or step.error is not None:
+                return ids, step
+
+    def text(self) -> str:
+        return self._model.decode(self.wait()[0])
+
+
+@pytest.fixture(scope="module")
+def folder(demo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of our own, so that writing the IR is part of the test."""
+    mine = tmp_path_factory.mktemp("smollm2")
+    for gguf in demo_weights("smollm2").glob("*.gguf"):
+        shutil.copy(gguf, mine)
+    return mine
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Iterator[OpenVinoChat]:
+    engine = OpenVinoChat(SPEC, folder, threads=2)
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "number"),
+    [
+        ({}, DEFAULT_SEQUENCES),
+        ({"limits": {"maxConcurrent": 1}}, DEFAULT_SEQUENCES),
+        ({"batching": {"maxSize": 8}, "limits": {"maxConcurrent": 2}}, 8),
+        ({"batching": {"enabled": False}, "limits": {"maxConcurrent": 4}}, 1),
+        ({"batching": {"enabled": False, "maxSize": 8}}, 1),
+    ],
+)
+def test_the_batch_is_bounded_by_its_own_settings(fields: dict[str, Any], number: int) -> None:
+    assert sequences(ModelSpec.model_validate({"model": "m"} | fields)) == number
+
+
+def test_answers_and_stops(model: OpenVinoChat) -> None:
+    assert isinstance(model, ChatModel)
+    running = Running(model, "What is the capital of France?", Sampling(32, temperature=0))
+    ids, last = running.wait()
+    assert "Paris" in model.decode(ids)
+    assert last.finish is Finish.STOP
+    assert "<|im_end|>" not in model.decode(ids)
+
+
+def test_length(model: OpenVinoChat) -> None:
+    ids, last = Running(model, "Tell me a long story.", Sampling(5, temperature=0)).wait()
+    assert (len(ids), last.finish) == (5, Finish.LENGTH)
+
+
+def test_the_ir_is_kept_and_answers_the_same(model: OpenVinoChat, folder: Path) -> None:
+    assert chat_files.is_ir(folder / chat_files.IR_FOLDER)
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    again = OpenVinoChat(SPEC, folder, threads=2)
+    try:
+        sampling = Sampling(12, temperature=0)
+        question = "Name three colours."
+        first, second = Running(model, question, sampling), Running(again, question, sampling)
+        assert first.wait()[0] == second.wait()[0]
+    finally:
+        again.close()
+
+
+def test_the_context_is_the_models_own(model: OpenVinoChat) -> None:
+    assert model.context_length == 8192
+
+
+def test_the_cache_has_the_size_asked_for(model: OpenVinoChat) -> None:
+    Running(model, "Hello", Sampling(2, temperature=0)).wait()
+    taken = model._pipeline.get_metrics().kv_cache_size_in_bytes
+    assert 0.99 * 2**30 < taken <= 2**30
+
+
+def test_a_small_cache_is_shared_in_turns_and_bounds_the_context(folder: Path) -> None:
+    spec = SPEC.model_copy(update={"cache": Cache(kv_gib=0.004)})
+    engine = OpenVinoChat(spec, folder, threads=2)
+    try:
+        assert engine.context_length == 9 * 32
+        long = "one two three four " * 30
+        running = [Running(engine, f"{n} {long}", Sampling(100, temperature=0)) for n in range(3)]
+        assert all(last.error is None for _, last in (each.wait() for each in running))
+    finally:
+        engine.close()
+
+
+def test_frequency_penalty_breaks_repetition(model: OpenVinoChat) -> None:
+    def variety(**penalties: float) -> float:
+        sampling = Sampling(64, temperature=0, **penalties)
+        ids, _ = Running(model, "Repeat the word banana many times.", sampling).wait()
+        return len(set(ids)) / len(ids)
+
+    assert variety(frequency_penalty=2.0) > 1.5 * variety()
+    assert variety(presence_penalty=2.0) > 1.5 * variety()
+
+
+def test_a_prompt_said_before_is_read_from_the_cache(model: OpenVinoChat) -> None:
+    def cpu_seconds() -> float:
+        started = time.process_time()
+        Running(model, "some words of a long text " * 200, Sampling(1, temperature=0)).wait()
+        return time.process_time() - started
+
+    assert cpu_seconds() > 3 * cpu_seconds()
+
+
+def test_a_seed_repeats_and_another_differs(model: OpenVinoChat) -> None:
+    def answer(seed: int) -> list[int]:
+        return Running(model, "Tell me a story.", Sampling(24, temperature=1.0, seed=seed)).wait()[
+            0
+        ]
+
+    assert answer(3) == answer(3)
+    assert answer(3) != answer(4)
+
+
+def test_many_share_the_batch(model: OpenVinoChat) -> None:
+    running = [
+        Running(model, f"What is {n} plus one?", Sampling(16, temperature=0)) for n in range(12)
+    ]
+    assert all(last.finish is not None for _, last in (each.wait() for each in running))
+
+
+def test_cancel_frees_the_batch(model: OpenVinoChat) -> None:
+    long = [Running(model, f"Story {n}", Sampling(2000, temperature=1)) for n in range(4)]
+    for each in long:
+        each.steps.get(timeout=60)
+        each.generation.cancel()
+    after = Running(model, "What is the capital of France?", Sampling(16, temperature=0))
+    assert "Paris" in after.text()
+    assert model._loop._running == []
+
+
+def test_a_json_object_is_one(model: OpenVinoChat) -> None:
+    sampling = Sampling(200, temperature=0, json_object=True)
+    running = Running(model, "Describe a fox as JSON with name and colour.", sampling)
+    ids, last = running.wait()
+    if last.finish is Finish.STOP:
+        assert isinstance(json.loads(model.decode(ids)), dict)
+    assert model.decode(ids).startswith("{")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_answer_follows_a_schema_however_hot(model: OpenVinoChat, seed: int) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 12},
+            "legs": {"enum": [2, 4]},
+            "colours": {"type": "array", "items": {"enum": ["red", "grün"]}, "maxItems": 3},
+        },
+        "required": ["name", "legs", "colours"],
+    }
+    sampling = Sampling(200, temperature=1.5, seed=seed, grammar=grammar(schema, "schema"))
+    ids, last = Running(model, "Describe a fox.", sampling).wait()
+    assert last.finish is Finish.STOP
+    fox = json.loads(model.decode(ids))
+    assert list(fox) == ["name", "legs", "colours"]
+    assert len(fox["name"]) <= 12
+    assert fox["legs"] in (2, 4)
+    assert set(fox["colours"]) <= {"red", "grün"}
+
+
+def test_every_token_decodes_as_openvino_does(model: OpenVinoChat) -> None:
+    text = "Hello wörld €  日本語 👩‍👩‍👧 code:\n\tfor x in y:\r\n  pass <b>"
+    tokenizer = model._pipeline.get_tokenizer()
+    ids = tokenizer.encode(text, add_special_tokens=False).input_ids.data[0].tolist()
+    assert model.decode(ids) == text == tokenizer.decode(ids)
+    assert model.decode([2, *ids, 0, 1]) == text
+
+
+def test_the_vocabulary_goes_there_and_back(model: OpenVinoChat) -> None:
+    vocabulary = model.vocabulary
+    text = "Hello wörld, 日本語<|im_end|>"
+    ids = vocabulary.encode(text, False)
+    assert ids[-1] == 2
+    assert vocabulary.decode(ids) == text
+    assert b"".join(map(vocabulary.piece, ids)) == text.encode()
+    assert vocabulary.size == 49152
+    assert vocabulary.encode("", False) == []
+    assert vocabulary.decode([]) == ""
+
+
+def test_a_text_goes_on_as_it_is(model: OpenVinoChat) -> None:
+    assert isinstance(model, TextModel)
+    ids = model.vocabulary.encode("The capital of France is", True)
+    steps: queue.Queue[Step] = queue.Queue()
+    prompt = model.prompt_of(ids)
+    assert prompt.num_tokens == len(ids)
+    model.submit(prompt, Sampling(max_tokens=3, temperature=0), steps.put)
+    written = [steps.get(timeout=60) for _ in range(3)]
+    assert model.decode([i for step in written for i in step.token_ids]).startswith(" Paris")
+
+
+def test_images_are_refused(model: OpenVinoChat) -> None:
+    with pytest.raises(BadRequest):
+        model.prompt([{"role": "user", "content": "x"}], [object()])
+
+
+def test_closing_ends_running_answers(folder: Path) -> None:
+    engine = OpenVinoChat(SPEC, folder, threads=2)
+    running = Running(engine, "Tell me a story.", Sampling(2000, temperature=1))
+    running.steps.get(timeout=60)
+    engine.close()
+    assert isinstance(running.wait()[1].error, NotReady)
+    with pytest.raises(NotReady):
+        engine.submit(engine.prompt([{"role": "user", "content": "x"}], []), Sampling(1), print)
+
+
+def test_nothing_is_written_into_a_cache_of_the_hub(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--a--b/snapshots/c0ffee"
+    own = tmp_path / "a--b-0123456789"
+    for folder in (snapshot, own):
+        folder.mkdir(parents=True)
+        (folder / "model.gguf").touch()
+    assert chat_files.IrWriter.create(snapshot / "model.gguf") is None
+    assert [path.name for path in snapshot.iterdir()] == ["model.gguf"]
+    writer = chat_files.IrWriter.create(own / "model.gguf")
+    assert writer is not None
+    writer.abandon()
+
+
+def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="neither OpenVINO IR nor a GGUF file"):
+        OpenVinoChat(SPEC, tmp_path, threads=1)
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\0" * 100)
+    with pytest.raises(LoadError, match=r"broken\.gguf"):
+        OpenVinoChat(SPEC, tmp_path, threads=1)
+    assert not list(tmp_path.glob(".openvino*"))

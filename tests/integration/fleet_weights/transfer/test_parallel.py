@@ -1,0 +1,26 @@
+"""Parallel downloads in a process that is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+
+def test_an_interrupted_process_ends_although_a_server_is_silent() -> None:
+    program = (
+        "import threading, sys\n"
+        "from fleet_weights.transfer import parallel\n"
+        "parallel.GRACE_SECONDS = 0.05\n"
+        "def silent():\n"
+        "    print('waiting', flush=True)\n"
+        "    threading.Event().wait(600)\n"
+        "try: parallel.run_all([silent], 1, lambda: None)\n"
+        "except KeyboardInterrupt: sys.exit(130)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130

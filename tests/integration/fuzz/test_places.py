@@ -1,0 +1,54 @@
+"""Every part of a right body in turn, at any depth, exchanged for one of each kind of value or left
+out: what the document calls valid is taken, what it does not is refused."""
+
+from __future__ import annotations
+
+import copy
+import http.client
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from integration.fuzz import bodies, described, wire
+
+CASES = [
+    pytest.param(path, valid, id=f"{path}-{n}") for n, (path, valid) in enumerate(bodies.VALID)
+]
+VALUES: list[Any] = [None, True, 0, -1, 1, 1.5, "", "x", "1", [], ["x"], [1], [[]], {}, {"x": 1}]
+GONE = object()
+SCHEMAS = described.Schemas(("chat", "embedding", "rerank"))
+
+
+def changed(valid: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The body with one of its parts another."""
+    for path in bodies.places(valid):
+        for value in (*VALUES, GONE) if path else ():
+            body: Any = copy.deepcopy(valid)
+            parent = body
+            for key in path[:-1]:
+                parent = parent[key]
+            if value is GONE:
+                del parent[path[-1]]
+            else:
+                parent[path[-1]] = value
+            yield body
+
+
+@pytest.mark.parametrize(("path", "valid"), CASES)
+def test_the_document_is_right_about_each_value_in_each_place(
+    fuzzed: Any, path: str, valid: dict[str, Any]
+) -> None:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", fuzzed.ports[valid["model"]], timeout=wire.PATIENCE
+    )
+    refused = 0
+    for body in changed(valid):
+        raw = bodies.encoded(body, True)
+        connection.request("POST", path, raw, {"content-type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+        SCHEMAS.agree(path, raw, answer.status, said)
+        refused += answer.status != 200
+    assert refused > 10
+    connection.close()

@@ -1,0 +1,76 @@
+"""What importing or calling a module leaves unloaded, each in a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support import tiny_chat
+
+
+def test_whisper_support_check_imports_no_library() -> None:
+    code = (
+        "import sys; from fleet_prepare import whisper; whisper.supports([], {}); "
+        "print({'numpy', 'ctranslate2', 'tokenizers'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_chat_conversion_imports_neither_torch_nor_telemetry(tmp_path: Path) -> None:
+    tiny_chat.write(tmp_path / "source", tiny_chat.LLAMA)
+    (tmp_path / "target").mkdir()
+    code = f"""
+import sys
+from pathlib import Path
+from fleet_prepare import chat
+from fleet_prepare.conversion import Conversion
+assert "openvino" not in sys.modules
+home = Path({str(tmp_path)!r})
+chat.convert(Conversion(home / "source", home / "target", "int4", print, lambda: None, {{}}))
+loaded = {{name for name, module in sys.modules.items() if module is not None}}
+assert not loaded & {{"torch", "transformers", "openvino_telemetry", "openvino_tokenizers"}}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_loader_imports_without_pillow() -> None:
+    code = "import sys; sys.modules['PIL'] = None; from fleet_server.images import ImageLoader"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+VARIABLE = "ORT_DISABLE_TELEMETRY"
+
+
+def test_onnx_runtime_is_silenced_before_it_is_loaded() -> None:
+    environ = {name: text for name, text in os.environ.items() if name != VARIABLE}
+    code = (
+        "import os, sys, fleet_server.engines; "
+        f"assert os.environ['{VARIABLE}'] == '1'; "
+        "assert 'onnxruntime' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60)
+
+
+def test_openvino_telemetry_is_never_imported() -> None:
+    code = (
+        "import sys, fleet_server.engines.openvino.encoder as encoder; encoder.EmbeddingEngine; "
+        "assert 'openvino' in sys.modules; "
+        "assert not [m for m in sys.modules if m.startswith('openvino_telemetry.')]; "
+        "assert sys.modules['openvino_telemetry'] is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fetch_imports_no_http_client() -> None:
+    """A server whose weights are there starts without one: it costs a tenth of a second."""
+    program = "import sys, fleet_weights.fetch; print('httpx' in sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip() == "False"

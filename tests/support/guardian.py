@@ -1,0 +1,77 @@
+"""Kills every process of a test run when the run ends or is killed.
+
+A pytest plugin. The run sets an environment variable, which child processes inherit, also those
+that start a session of their own. A process outside the run reads from a pipe, which the kernel
+closes when the run ends, and then kills every process with that variable.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    import pytest
+
+MARK = "MODELFLEET_TEST_SESSION"
+"""Environment variable; each run has another value."""
+ENDS_WITHIN = 10.0
+
+
+class Guardian:
+    """Marks the environment of this process and starts the process that watches this one."""
+
+    def __init__(self) -> None:
+        self.mark = secrets.token_hex(8)
+        environ = {name: text for name, text in os.environ.items() if name != MARK}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__, self.mark],
+            stdin=subprocess.PIPE, env=environ, start_new_session=True,
+        )  # fmt: skip
+        os.environ[MARK] = self.mark
+
+    def close(self) -> None:
+        """Kill the processes that are left, and wait for the watching process to end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(2 * ENDS_WITHIN)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Guard the run."""
+    config.add_cleanup(Guardian().close)
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Running processes of a run: those started with its environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:  # ended meanwhile, a zombie, or another user's
+            continue
+    return found
+
+
+def kill(mark: str) -> None:
+    """Kill until none is left: a process may start another before it is killed."""
+    deadline = time.monotonic() + ENDS_WITHIN
+    while (processes := marked(mark)) and time.monotonic() < deadline:
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    kill(sys.argv[1])

@@ -1,0 +1,223 @@
+"""A fake chat model with a fixed text behind the real app, on a socket."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from fleet_contract.errors import BadRequest
+from fleet_contract.spec import ModelSpec
+from fleet_server.app import create_app
+from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
+from fleet_server.state import ServerState
+from support.waiting import until_async
+
+CHAT = "/v1/chat/completions"
+HELLO: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": [{"role": "user", "content": "hello"}]},
+    "/v1/completions": {"prompt": "hello"},
+    "/v1/responses": {"input": "hello"},
+}
+
+
+class Running:
+    def __init__(self, model: ScriptedChat, sampling: Sampling, emit: Callable[[Step], None]):
+        self._model = model
+        self._sampling = sampling
+        self._emit = emit
+        self.cancelled = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+        if self._model.gate is not None:
+            self._model.gate.release()
+
+    def _run(self) -> None:
+        model, most = self._model, self._sampling.max_tokens
+        for number, byte in enumerate(model.text.encode()):
+            if model.gate is not None:
+                model.gate.acquire()
+            if self.cancelled.is_set():
+                return
+            if model.fail_after is not None and number == model.fail_after:
+                self._emit(Step((), error=RuntimeError("the secret text of an engine")))
+                return
+            last = number + 1 == most
+            self._emit(Step([byte], Finish.LENGTH if last else None))
+            if last:
+                return
+        self._emit(Step((), Finish.STOP))
+
+
+class Bytes:
+    """A Vocabulary: every token is a byte, except one that begins a text."""
+
+    size = 257
+
+    def encode(self, text: str, add_special: bool) -> list[int]:
+        return [256] * add_special + list(text.encode())
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        parts = [b"<s>" if token == 256 else bytes([token]) for token in token_ids]
+        return b"".join(parts).decode("utf-8", "replace")
+
+    def piece(self, token_id: int) -> bytes:
+        return b"<s>" if token_id == 256 else bytes([token_id])
+
+
+@dataclass
+class ScriptedChat:
+    """A TextModel that always generates `text`, one byte per token.
+
+    With a `gate`, each token waits for a release. `fail_after` so many tokens the engine fails.
+    The prompt of a chat has a token for each character.
+    """
+
+    text: str = "Hello, wörld!"
+    gate: threading.Semaphore | None = None
+    fail_after: int | None = None
+    context_length: int = 1000
+    max_concurrent: int = 2
+    supports: frozenset[str] = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+    device: str = "cpu"
+    healthy: bool = True
+    vocabulary: Any = field(default_factory=Bytes)
+    vocab_size: int = 257
+    asked: list[Sampling] = field(default_factory=list)
+    read: list[list[int]] = field(default_factory=list)
+    running: list[Running] = field(default_factory=list)
+
+    def prompt(self, messages: Sequence[dict[str, Any]], images: Sequence[Any]) -> Prompt:
+        if messages[0]["role"] == "assistant":
+            raise BadRequest("The model's chat template refuses these messages.", param="messages")
+        texts = [
+            text if isinstance(text := message["content"], str) else text[0]["text"]
+            for message in messages
+        ]
+        return Prompt(num_tokens=sum(map(len, texts)), state=None)
+
+    def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
+        self.read.append(list(token_ids))
+        return Prompt(num_tokens=len(token_ids), state=None)
+
+    def submit(self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]) -> Running:
+        self.asked.append(sampling)
+        running = Running(self, sampling, emit)
+        self.running.append(running)
+        running.thread.start()
+        return running
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        known = [token for token in token_ids if token < 256]
+        return bytes(known).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        for running in self.running:
+            running.cancel()
+
+
+@dataclass
+class Live:
+    """A served model and its address."""
+
+    port: int
+    server: ServerState
+    model: ScriptedChat
+    path: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=self.url, timeout=20, verify=False) as client:
+            return await client.request(method, path, **more)
+
+    async def chat(self, **fields: Any) -> httpx.Response:
+        """The response to a greeting on `path`."""
+        body = {"model": "scripted"} | HELLO[self.path] | fields
+        return await self.ask("POST", self.path, json=body)
+
+    async def refused(self, **fields: Any) -> dict[str, Any]:
+        """The error of a 400."""
+        answer = await self.chat(**fields)
+        assert answer.status_code == 400, answer.text
+        found: dict[str, Any] = answer.json()["error"]
+        assert set(found) == {"message", "type", "param", "code"}
+        return found
+
+    async def events(self, **fields: Any) -> AsyncIterator[Any]:
+        """Events of a stream as they arrive: objects, and the end mark as a string."""
+        body = {"model": "scripted", "stream": True} | HELLO[self.path] | fields
+        async with (
+            httpx.AsyncClient(base_url=self.url, timeout=20, verify=False) as client,
+            client.stream("POST", self.path, json=body) as answer,
+        ):
+            assert answer.status_code == 200, await answer.aread()
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            async for line in answer.aiter_lines():
+                if line:
+                    assert line.startswith("data: ")
+                    data = line.removeprefix("data: ")
+                    yield data if data == "[DONE]" else json.loads(data)
+
+    def gauge(self, name: str) -> float:
+        start = f'{name}{{model="scripted"'
+        lines = self.server.metrics.render().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
+
+    async def idle(self) -> None:
+        """Until nothing runs and nothing waits."""
+        await until_async(
+            lambda: not self.gauge("modelfleet_in_flight") + self.gauge("modelfleet_queue_depth")
+        )
+
+
+Serve = Callable[..., AbstractContextManager[Live]]
+
+
+def serving(listen: Any, path: str) -> Serve:
+    """Serves models whose greeting is sent to `path`."""
+
+    @contextmanager
+    def start(
+        model: ScriptedChat | None = None, *, ready: bool = True, read_timeout: float = 30,
+        **fields: Any,
+    ) -> Iterator[Live]:  # fmt: skip
+        model = model or ScriptedChat()
+        assert isinstance(model, ChatModel)
+        server = ServerState(ModelSpec.model_validate({"model": "scripted"} | fields), 2)
+        if ready:
+            server.set_ready(model)
+        try:
+            with listen(create_app(server), read_timeout=read_timeout) as port:
+                yield Live(port, server, model, path)
+        finally:
+            model.close()
+            server.close()
+
+    return start
+
+
+@pytest.fixture
+def serve(listen: Any) -> Serve:
+    """`with serve(model, **spec fields) as live`."""
+    return serving(listen, CHAT)
+
+
+@pytest.fixture
+def scripted() -> type[ScriptedChat]:
+    return ScriptedChat
+
+
+@pytest.fixture
+def until() -> Any:
+    return until_async

@@ -1,0 +1,47 @@
+"""Commands and the packages they need."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import pytest
+import typer
+
+from fleet_cli import main as command
+from fleet_cli.main import SUBCOMMANDS, Subcommand
+from fleet_contract.installation import install_command
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_every_command_exists(name: str) -> None:
+    module = SUBCOMMANDS[name].app.partition(":")[0]
+    assert importlib.util.find_spec(module) is not None
+
+
+def test_a_missing_package_is_named_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = Subcommand("fleet_no_such_package.command:app", "", "router")
+    monkeypatch.setitem(SUBCOMMANDS, "router", missing)
+    assert command.run("router", []) == 2
+    said = capsys.readouterr().err
+    assert "No module named 'fleet_no_such_package'" in said
+    assert f"`{install_command('router')}`" in said
+
+
+def test_a_package_missing_only_when_it_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def router() -> None:
+        importlib.import_module("no_such_web_framework")
+
+    monkeypatch.setattr(command, "own_version", app, raising=True)
+    monkeypatch.setitem(
+        SUBCOMMANDS, "router", Subcommand("fleet_cli.main:own_version", "", "router")
+    )
+    assert command.run("router", []) == 2
+    assert f"`{install_command('router')}`" in capsys.readouterr().err
