@@ -24,7 +24,6 @@ include $(wildcard images.mk chart.mk)
 
 # Suites that start processes, load models or run clusters.
 SLOW := tests/integration tests/oracle tests/local $(wildcard tests/cluster tests/e2e)
-TESTS ?= tests/unit $(SLOW)
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -34,7 +33,14 @@ up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve chat, embeddings a
 	@exec $(BIN)/modelfleet up
 
 test: lint ## Lint, check types, run every test this machine can run, or TESTS="path ..."
+ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+else
+	@status=0; \
+	$(MAKE) --no-print-directory test-unit || status=1; \
+	$(MAKE) --no-print-directory test-slow || status=1; \
+	exit $$status
+endif
 
 test-unit: env-dev ## Run the unit tests
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
