@@ -52,7 +52,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"fetch"}),
     ),
     "fleet_prepare": (
-        frozenset({"chat", "whisper"}),
+        frozenset({"chat", "whisper", "pickles"}),
         frozenset({"choose", "child_process"}),
         frozenset({"convert_once", "preflight"}),
         frozenset({"prepare"}),

@@ -82,7 +82,7 @@ async def test_nobody_there(
     address = elsewhere.address.replace("/base", "0/base")  # a port nobody can have
     add(cache, address)
     await prober.probe_all()
-    assert not cache.remotes["uid-m"].answers
+    assert not cache.remotes["uid-m"].reachable
     assert cache.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
 
 
@@ -96,14 +96,14 @@ async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
     elsewhere.status = 503
     while elsewhere.asked == 3:
         await prober.probe_all()
-    assert cache.remotes["uid-m"].answers
+    assert cache.remotes["uid-m"].reachable
     for _ in range(PATIENCE - 1):
         await prober.probe_all()
-    assert not cache.remotes["uid-m"].answers
+    assert not cache.remotes["uid-m"].reachable
     elsewhere.status = 200
     for _ in range(ROUNDS):
         await prober.probe_all()
-    assert cache.remotes["uid-m"].answers
+    assert cache.remotes["uid-m"].reachable
 
 
 async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgotten(
@@ -111,10 +111,10 @@ async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgot
 ) -> None:
     add(cache, "http://127.0.0.1:1")
     await prober.probe_all()
-    assert not cache.remotes["uid-m"].answers
+    assert not cache.remotes["uid-m"].reachable
     add(cache, elsewhere.address, generation=2)
     await prober.probe_all()
-    assert cache.remotes["uid-m"].answers
+    assert cache.remotes["uid-m"].reachable
     cache.drop_model(model())
     await prober.probe_all()
     assert cache.remotes == {}
