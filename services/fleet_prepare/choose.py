@@ -44,7 +44,7 @@ CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2)
 class EngineChoice:
     """`factory` is the `module:Class` to build, `reason` why.
 
-    `kind` says which of the model's weight files are loaded or converted (None for a handler);
+    `kind` is the kind of weight files that are loaded or converted (None for a handler);
     `conversion` must be run first; None if the engine loads the files as they are.
     """
 

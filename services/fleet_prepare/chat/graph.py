@@ -83,7 +83,7 @@ class Builder:
         )
 
     def _heads(self, x: Node, base: str, name: str, heads: int) -> Node:
-        """`[batch, heads, length, head_size]`, normalised where the architecture says so."""
+        """`[batch, heads, length, head_size]`, normalised if the architecture requires it."""
         arch = self._arch
         flat = self._linear(
             x, f"{base}{name}_proj", heads * arch.head_size, arch.hidden, arch.qkv_bias

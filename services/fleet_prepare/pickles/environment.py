@@ -41,5 +41,5 @@ def _run(command: list[str], environ: Mapping[str, str]) -> None:
     if done.returncode:
         raise WeightsError(
             f"`{' '.join(command)}` ended with status {done.returncode}.",
-            "Its output above says why.",
+            "See its output above.",
         )
