@@ -34,7 +34,7 @@ class Chat:
         url = f"{self.settings.root}/chat/completions"
         if not self.stream:
             return _whole(await post_json(http, url, json=self._body(number)))
-        answer, content, ended = ResponseStats(), False, False
+        stats, content, ended = ResponseStats(), False, False
         started = last = time.perf_counter()
         async for data in events(http, url, self._body(number)):
             if data == b"[DONE]":
@@ -43,17 +43,17 @@ class Chat:
             event = _event(data)
             if _text(event):
                 now = time.perf_counter()
-                if answer.first is None:
-                    answer.first = now - started
+                if stats.first is None:
+                    stats.first = now - started
                 else:
-                    answer.gaps.append(now - last)
+                    stats.gaps.append(now - last)
                 last, content = now, True
             ended = ended or _finished(event)
             if isinstance(usage := event.get("usage"), dict):
-                _count(answer, usage)
+                _count(stats, usage)
         if not ended:
             raise Failed("stream without an end")
-        return _checked(answer, content)
+        return _checked(stats, content)
 
     def _body(self, number: int) -> dict[str, Any]:
         content = self.prompt or f"Tell a long story about: {text(number, self.words)}"
@@ -95,23 +95,23 @@ def _finished(event: dict[str, Any]) -> bool:
 
 
 def _whole(body: dict[str, Any]) -> ResponseStats:
-    answer = ResponseStats()
+    stats = ResponseStats()
     try:
         content = bool(body["choices"][0]["message"]["content"])
-        _count(answer, body["usage"])
+        _count(stats, body["usage"])
     except (KeyError, IndexError, TypeError):
         raise Failed("unexpected response shape") from None
-    return _checked(answer, content)
+    return _checked(stats, content)
 
 
-def _count(answer: ResponseStats, usage: dict[str, Any]) -> None:
-    answer.tokens = int(usage.get("completion_tokens") or 0)
-    answer.prompt_tokens = int(usage.get("prompt_tokens") or 0)
+def _count(stats: ResponseStats, usage: dict[str, Any]) -> None:
+    stats.tokens = int(usage.get("completion_tokens") or 0)
+    stats.prompt_tokens = int(usage.get("prompt_tokens") or 0)
 
 
-def _checked(answer: ResponseStats, content: bool) -> ResponseStats:
+def _checked(stats: ResponseStats, content: bool) -> ResponseStats:
     if not content:
         raise Failed("empty response")
-    if not answer.tokens:
+    if not stats.tokens:
         raise Failed("no token count in usage")
-    return answer
+    return stats

@@ -52,10 +52,10 @@ class Summary:
 def summarise(run: Run) -> Summary:
     """The figures of a run."""
     good = [(sample, sample.stats) for sample in run.samples if sample.stats is not None]
-    answers = [answer for _, answer in good]
-    tokens = sum(answer.tokens for answer in answers)
-    items = sum(answer.items for answer in answers)
-    audio = sum(answer.audio_seconds for answer in answers)
+    all_stats = [stats for _, stats in good]
+    tokens = sum(stats.tokens for stats in all_stats)
+    items = sum(stats.items for stats in all_stats)
+    audio = sum(stats.audio_seconds for stats in all_stats)
     return Summary(
         requests=len(run.samples),
         good=len(good),
@@ -63,18 +63,18 @@ def summarise(run: Run) -> Summary:
         seconds=run.seconds,
         requests_per_second=len(good) / run.seconds,
         latency=spread([sample.seconds for sample, _ in good]),
-        first_token=spread([answer.first for answer in answers if answer.first is not None]),
-        between_tokens=spread([gap for answer in answers for gap in answer.gaps]),
+        first_token=spread([stats.first for stats in all_stats if stats.first is not None]),
+        between_tokens=spread([gap for stats in all_stats for gap in stats.gaps]),
         tokens=tokens,
         tokens_per_second=tokens / run.seconds if tokens else None,
         decode_tokens_per_second=_decode_speed(
             [
-                (answer.tokens - 1, sample.seconds - answer.first)
-                for sample, answer in good
-                if answer.first is not None and answer.tokens > 1
+                (stats.tokens - 1, sample.seconds - stats.first)
+                for sample, stats in good
+                if stats.first is not None and stats.tokens > 1
             ]
         ),
-        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        prompt_tokens=sum(stats.prompt_tokens for stats in all_stats),
         items_per_second=items / run.seconds if items else None,
         times_real_time=audio / run.seconds if audio else None,
     )

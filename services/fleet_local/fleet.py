@@ -24,7 +24,7 @@ from fleet_local.settings import UpSettings
 ROUTER = "router"
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 KILL_AFTER = 2.0
-"""Seconds after its drain time until a process that was asked to end is killed."""
+"""Seconds after its drain time until a process that was requested to end is killed."""
 
 
 class Fleet:

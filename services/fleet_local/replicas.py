@@ -23,8 +23,8 @@ def number(spec: ModelSpec) -> int:
     """
     if spec.remote is not None or spec.replicas == 0:
         return 0
-    asked = 1 if spec.replicas is None else spec.replicas
-    wanted = max(spec.min_replicas or 1, min(asked, spec.max_replicas or asked))
+    requested = 1 if spec.replicas is None else spec.replicas
+    wanted = max(spec.min_replicas or 1, min(requested, spec.max_replicas or requested))
     if wanted > MOST:
         raise StartError(
             f"{spec.model}: {wanted} replicas; at most {MOST} run on one machine.",

@@ -82,18 +82,18 @@ def speech_quantization(spec: ModelSpec, device: str) -> str:
     bfloat16 is stored as float16, which CTranslate2 converts when it loads the model. Raises
     CannotServe for a format it does not store.
     """
-    asked = spec.quantization
-    if asked is Quantization.INT4 or spec.dtype is Dtype.FP8:
+    requested = spec.quantization
+    if requested is Quantization.INT4 or spec.dtype is Dtype.FP8:
         raise CannotServe(
             f"{spec.model}: CTranslate2 stores Whisper in float32, float16 or int8, not in "
-            f"{'int4' if asked is Quantization.INT4 else 'fp8'}.",
+            f"{'int4' if requested is Quantization.INT4 else 'fp8'}.",
             "Leave quantization and dtype at auto.",
         )
-    if asked is Quantization.INT8:
+    if requested is Quantization.INT8:
         return "int8"
     if spec.dtype is not Dtype.AUTO:
         return "float16" if spec.dtype is Dtype.BFLOAT16 else spec.dtype.value
-    if asked is Quantization.NONE:
+    if requested is Quantization.NONE:
         return "float32" if device == "cpu" else "float16"
     return "int8" if device == "cpu" else "float16"
 

@@ -104,13 +104,13 @@ def _without_source(spec: ModelSpec, store: Store, machine: Machine) -> Prepared
     """Converted weights whose source is no longer in the store."""
     if spec.handler is not None or spec.vision:
         return None
-    asked = machine.accelerator if spec.device == "auto" else spec.device
+    requested = machine.accelerator if spec.device == "auto" else spec.device
     for converter in converters.CONVERTERS:
         if converter.task is not spec.task or spec.engine not in (converter.engine, "auto"):
             continue
         if (package := converter.load()) is None:
             continue
-        for device in dict.fromkeys((asked, "cpu") if spec.device == "auto" else (asked,)):
+        for device in dict.fromkeys((requested, "cpu") if spec.device == "auto" else (requested,)):
             quantization = converter.quantization(spec, device)
             plan = ConversionPlan(
                 converter.module, converter.format, quantization, package.VERSION, ""

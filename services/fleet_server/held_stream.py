@@ -1,4 +1,4 @@
-"""A streamed response that notices at once when its client leaves, and always cleans up."""
+"""A streamed response that notices at once when its client disconnects, and always cleans up."""
 
 from __future__ import annotations
 

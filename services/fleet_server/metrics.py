@@ -34,7 +34,8 @@ class Metrics:
             "modelfleet_request_seconds", "Seconds to the answer", "route"
         )
         self._first_token = self._histogram(
-            "modelfleet_time_to_first_token_seconds", "Seconds to the first token of a chat answer"
+            "modelfleet_time_to_first_token_seconds",
+            "Seconds to the first token of a chat response",
         )
         self._queue = self._histogram("modelfleet_queue_seconds", "Seconds waited for a place")
         self._tokens = self._counter("modelfleet_tokens", "Tokens read and written", "kind")

@@ -29,14 +29,14 @@ def main() -> int:
         timeout=float(os.environ.get("TIMEOUT", "300")),
         max_retries=5,
     )
-    asked: dict[str, str] = json.loads(os.environ.get("MODELS", "{}"))
+    requested: dict[str, str] = json.loads(os.environ.get("MODELS", "{}"))
     required = {task for task in os.environ.get("REQUIRE", "").split(",") if task}
     try:
         entries = [entry.model_dump() for entry in client.models.list()]
     except openai.OpenAIError as error:
         print(f"{client.base_url}: FAILED: {type(error).__name__}: {error}", flush=True)
         return 1
-    chosen = choose(entries, asked)
+    chosen = choose(entries, requested)
     missing = sorted(required - set(chosen))
     for task in missing:
         print(f"{task}: no model, but `test.require` names this task", flush=True)
@@ -46,12 +46,12 @@ def main() -> int:
     return 1 if missing or failed or not chosen else 0
 
 
-def choose(entries: list[dict[str, object]], asked: dict[str, str]) -> dict[str, str]:
+def choose(entries: list[dict[str, object]], requested: dict[str, str]) -> dict[str, str]:
     """The model to test, by task."""
     found = {}
     for task in TASKS:
         known = [e for e in entries if e.get("task") == task and e.get("state") not in STOPPED]
-        model = asked.get(task) or (str(known[0]["id"]) if known else "")
+        model = requested.get(task) or (str(known[0]["id"]) if known else "")
         if model:
             found[task] = model
         else:
@@ -72,13 +72,13 @@ def passes(test: Callable[[openai.OpenAI, str], str], client: openai.OpenAI, mod
 def chat(client: openai.OpenAI, model: str) -> str:
     """A complete response, and the same streamed."""
     messages = [{"role": "user", "content": "What is the capital of France?"}]
-    asked = {"model": model, "messages": messages, "max_tokens": 24, "temperature": 0}
-    whole = client.chat.completions.create(**asked)
+    requested = {"model": model, "messages": messages, "max_tokens": 24, "temperature": 0}
+    whole = client.chat.completions.create(**requested)
     text = whole.choices[0].message.content or ""
     check(bool(text.strip()), "the response is empty")
     check(whole.usage is not None and whole.usage.completion_tokens > 0, "no usage")
     reasons, parts = [], []
-    for chunk in client.chat.completions.create(**asked, stream=True):
+    for chunk in client.chat.completions.create(**requested, stream=True):
         for choice in chunk.choices:
             parts.append(choice.delta.content or "")
             reasons.append(choice.finish_reason)

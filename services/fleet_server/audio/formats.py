@@ -26,9 +26,9 @@ from fleet_server.audio.request import SpeechRequest
 from fleet_server.protocols import Segment, Transcript
 
 
-def write(transcript: Transcript, asked: SpeechRequest) -> bytes:
+def write(transcript: Transcript, parsed: SpeechRequest) -> bytes:
     """The body of the response."""
-    return _WRITERS[asked.format](transcript, asked)
+    return _WRITERS[parsed.format](transcript, parsed)
 
 
 def usage(transcript: Transcript) -> AudioUsage:
@@ -41,38 +41,38 @@ def usage_header(transcript: Transcript) -> str:
     return orjson.dumps(usage(transcript)).decode()
 
 
-def _json(transcript: Transcript, asked: SpeechRequest) -> bytes:
-    answer: Transcription = {"text": transcript.text, "usage": usage(transcript)}
-    return orjson.dumps(answer)
+def _json(transcript: Transcript, parsed: SpeechRequest) -> bytes:
+    body: Transcription = {"text": transcript.text, "usage": usage(transcript)}
+    return orjson.dumps(body)
 
 
-def _text(transcript: Transcript, asked: SpeechRequest) -> bytes:
+def _text(transcript: Transcript, parsed: SpeechRequest) -> bytes:
     return f"{transcript.text}\n".encode()
 
 
-def _verbose_json(transcript: Transcript, asked: SpeechRequest) -> bytes:
+def _verbose_json(transcript: Transcript, parsed: SpeechRequest) -> bytes:
     # The text of a translation is English, whatever the language of the recording.
-    language = "en" if asked.task == "translate" else transcript.language
+    language = "en" if parsed.task == "translate" else transcript.language
     times: Times = {}
-    if Granularity.SEGMENT in asked.granularities:
+    if Granularity.SEGMENT in parsed.granularities:
         times["segments"] = [
             _segment(number, segment) for number, segment in enumerate(transcript.segments)
         ]
-    if Granularity.WORD in asked.granularities:
+    if Granularity.WORD in parsed.granularities:
         times["words"] = [
             {"word": word.word.strip(), "start": round(word.start, 2), "end": round(word.end, 2)}
             for segment in transcript.segments
             for word in segment.words
         ]
-    answer: VerboseTranscription = {
-        "task": asked.task,
+    body: VerboseTranscription = {
+        "task": parsed.task,
         "language": name_of(language),
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
         **times,
         "usage": usage(transcript),
     }
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _segment(number: int, segment: Segment) -> TranscriptSegment:
@@ -90,7 +90,7 @@ def _segment(number: int, segment: Segment) -> TranscriptSegment:
     }
 
 
-def _srt(transcript: Transcript, asked: SpeechRequest) -> bytes:
+def _srt(transcript: Transcript, parsed: SpeechRequest) -> bytes:
     cues = [
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n\n"
         for number, (start, end, text) in enumerate(_cues(transcript), start=1)
@@ -98,7 +98,7 @@ def _srt(transcript: Transcript, asked: SpeechRequest) -> bytes:
     return "".join(cues).encode()
 
 
-def _vtt(transcript: Transcript, asked: SpeechRequest) -> bytes:
+def _vtt(transcript: Transcript, parsed: SpeechRequest) -> bytes:
     cues = [
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n{html.escape(text, quote=False)}\n\n"
         for start, end, text in _cues(transcript)

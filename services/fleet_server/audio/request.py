@@ -85,24 +85,24 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
     )
 
 
-def check_languages(asked: SpeechRequest, model: SpeechModel, model_id: str) -> None:
+def check_languages(parsed: SpeechRequest, model: SpeechModel, model_id: str) -> None:
     """Raises BadRequest if the model does not support the language or cannot translate."""
     if not model.multilingual:
-        if asked.task == "translate":
+        if parsed.task == "translate":
             raise BadRequest(
                 f"{model_id} is an English-only checkpoint and cannot translate; use a "
                 f"multilingual model.",
                 param="model",
             )
-        if asked.language not in (None, "en"):
+        if parsed.language not in (None, "en"):
             raise BadRequest(
                 f"{model_id} is an English-only checkpoint and does not support "
-                f"{name_of(asked.language or '').title()}; use a multilingual model.",
+                f"{name_of(parsed.language or '').title()}; use a multilingual model.",
                 param="language",
             )
-    elif asked.language is not None and asked.language not in model.languages:
+    elif parsed.language is not None and parsed.language not in model.languages:
         raise BadRequest(
-            f"{model_id} does not support {name_of(asked.language).title()}.", param="language"
+            f"{model_id} does not support {name_of(parsed.language).title()}.", param="language"
         )
 
 

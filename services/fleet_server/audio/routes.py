@@ -24,10 +24,10 @@ def router(server: ServerState) -> APIRouter:
 
     @routes.post("/v1/audio/transcriptions")
     async def transcribe(request: Request) -> Response:
-        return await service.answer(request, "transcribe")
+        return await service.respond(request, "transcribe")
 
     @routes.post("/v1/audio/translations")
     async def translate(request: Request) -> Response:
-        return await service.answer(request, "translate")
+        return await service.respond(request, "translate")
 
     return routes

@@ -36,23 +36,23 @@ class SpeechService:
         self._server = server
         self._pool: ThreadPoolExecutor | None = None
 
-    async def answer(self, request: Request, task: Task) -> Response:
-        """One request from its form to its answer. Raises FleetErrors and ClientDisconnect."""
+    async def respond(self, request: Request, task: Task) -> Response:
+        """One request from its form to its response. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         model: SpeechModel = server.ready_model()
         async with AsyncExitStack() as stack:
             form = stack.enter_context(Form())
             await read_form(request, form, server.spec.limits.max_audio_bytes)
-            asked = self._check(form, task, model)
+            parsed = self._check(form, task, model)
             slot = await run_while_connected(
                 request, stack.enter_async_context(server.admission.slot())
             )
             started = time.monotonic()
             server.metrics.queued(slot.queue_ms / 1000)
-            work = Work(asked, form.take(), server.spec.limits, threading.Event())
+            work = Work(parsed, form.take(), server.spec.limits, threading.Event())
             stack.callback(work.gone.set)
             results = within(work.results(self._threads(), model), server)
-            if asked.stream:
+            if parsed.stream:
                 first = await run_while_connected(request, anext(results))
                 return HeldStream(
                     self._events(first, results, slot, started),
@@ -63,9 +63,9 @@ class SpeechService:
             transcript = await run_while_connected(request, _last(results))
             self._account(transcript, slot, started, task)
             return Response(
-                formats.write(transcript, asked),
+                formats.write(transcript, parsed),
                 headers={**server.headers(slot), HEADER_USAGE: formats.usage_header(transcript)},
-                media_type=MEDIA_TYPES[asked.format],
+                media_type=MEDIA_TYPES[parsed.format],
             )
 
     def close(self) -> None:
@@ -75,18 +75,18 @@ class SpeechService:
 
     def _check(self, form: Form, task: Task, model: SpeechModel) -> SpeechRequest:
         server = self._server
-        asked = parse(form.fields, task)
-        if asked.model is not None:
-            server.check_model(asked.model)
-        if asked.ignored:
-            server.metrics.ignored_fields(asked.ignored)
-            event(logger, "ignored_fields", number=asked.ignored)
-        check_languages(asked, model, server.spec.model)
+        parsed = parse(form.fields, task)
+        if parsed.model is not None:
+            server.check_model(parsed.model)
+        if parsed.ignored:
+            server.metrics.ignored_fields(parsed.ignored)
+            event(logger, "ignored_fields", number=parsed.ignored)
+        check_languages(parsed, model, server.spec.model)
         if form.file is None:
             raise BadRequest("Missing required parameter: 'file'.", param="file", code="missing")
         if form.file_bytes == 0:
             raise BadRequest("The recording is empty.", param="file", code="invalid_audio")
-        return asked
+        return parsed
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -24,7 +24,7 @@ class Work:
     `file` is closed by the thread that reads it, which may outlive the request.
     """
 
-    asked: SpeechRequest
+    parsed: SpeechRequest
     file: IO[bytes]
     limits: Limits
     gone: threading.Event
@@ -55,15 +55,15 @@ class Work:
         yield future.result()
 
     def _run(self, model: SpeechModel, emit: Callable[[Segment], None]) -> Transcript:
-        asked = self.asked
+        parsed = self.parsed
         with self.file as file:
             audio = decode(file, self.limits.max_audio_seconds, self.gone.is_set)
         options = SpeechOptions(
-            task=asked.task,
-            language=asked.language,
-            prompt=asked.prompt,
-            temperature=asked.temperature,
-            word_timestamps=Granularity.WORD in asked.granularities,
-            on_segment=emit if asked.stream else None,
+            task=parsed.task,
+            language=parsed.language,
+            prompt=parsed.prompt,
+            temperature=parsed.temperature,
+            word_timestamps=Granularity.WORD in parsed.granularities,
+            on_segment=emit if parsed.stream else None,
         )
         return model.transcribe(audio, options, self.gone.is_set)

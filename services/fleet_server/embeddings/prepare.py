@@ -59,7 +59,7 @@ class Prepared:
         return computed | {key: kept.tokens for key, kept in self.found.items()}
 
 
-def prepare(asked: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) -> Prepared:
+def prepare(parsed: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) -> Prepared:
     """Look up the inputs in the cache and tokenise the others.
 
     Raises BadRequest for ids outside the vocabulary, and PromptTooLong for an input that exceeds
@@ -67,17 +67,17 @@ def prepare(asked: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) 
     """
     first: dict[Hashable, int] = {}
     rows = []
-    for number, given in enumerate(asked.inputs):
-        content = given if isinstance(given, str) else _checked(given, number, asked, model)
-        key = (content, asked.truncate)
+    for number, given in enumerate(parsed.inputs):
+        content = given if isinstance(given, str) else _checked(given, number, parsed, model)
+        key = (content, parsed.truncate)
         first.setdefault(key, number)
         rows.append(key)
     keys = list(first)
     place = {key: row for row, key in enumerate(keys)}
     found = {key: kept for key in keys if (kept := cache.get(key)) is not None}
     numbers = [first[key] for key in keys if key not in found]
-    batch = _token_ids([asked.inputs[number] for number in numbers], model)
-    fitting = [_fit(ids, number, asked, model) for ids, number in zip(batch, numbers, strict=True)]
+    batch = _token_ids([parsed.inputs[number] for number in numbers], model)
+    fitting = [_fit(ids, number, parsed, model) for ids, number in zip(batch, numbers, strict=True)]
     return Prepared(keys, [place[key] for key in rows], found, fitting)
 
 
@@ -88,33 +88,33 @@ def _token_ids(inputs: Sequence[str | list[int]], model: EmbeddingModel) -> list
     return [given for given in inputs if not isinstance(given, str)]
 
 
-def _fit(ids: list[int], number: int, asked: EmbeddingRequest, model: EmbeddingModel) -> list[int]:
+def _fit(ids: list[int], number: int, parsed: EmbeddingRequest, model: EmbeddingModel) -> list[int]:
     if len(ids) <= model.max_tokens:
         return ids
-    if asked.truncate:
+    if parsed.truncate:
         return model.truncate(ids)
     raise PromptTooLong(
-        f"'{asked.param}[{number}]' has {len(ids)} tokens; this model reads at most "
+        f"'{parsed.param}[{number}]' has {len(ids)} tokens; this model reads at most "
         f'{model.max_tokens}. Send "truncate": true to truncate it.',
-        param=asked.param,
+        param=parsed.param,
     )
 
 
 def _checked(
-    ids: list[int], number: int, asked: EmbeddingRequest, model: EmbeddingModel
+    ids: list[int], number: int, parsed: EmbeddingRequest, model: EmbeddingModel
 ) -> tuple[int, ...]:
     if set(map(type, ids)) != {int}:
         raise BadRequest(
-            f"'{asked.param}[{number}]' must contain only token ids, which are integers.",
-            param=asked.param,
+            f"'{parsed.param}[{number}]' must contain only token ids, which are integers.",
+            param=parsed.param,
             code="invalid_value",
         )
     if min(ids) < 0 or max(ids) >= model.vocab_size:
         wrong = next(token for token in ids if not 0 <= token < model.vocab_size)
         raise BadRequest(
-            f"'{asked.param}[{number}]' contains the token id {wrong}; this model's ids are 0 to "
+            f"'{parsed.param}[{number}]' contains the token id {wrong}; this model's ids are 0 to "
             f"{model.vocab_size - 1}.",
-            param=asked.param,
+            param=parsed.param,
         )
     return tuple(ids)
 

@@ -30,30 +30,30 @@ def router(server: ServerState) -> APIRouter:
 
     def parse_openai(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
-        asked = parse(body, spec, model)
+        parsed = parse(body, spec, model)
         count_ignored(body, EmbeddingBody, server.metrics)
-        return asked
+        return parsed
 
     def parse_llamacpp(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
-        asked = parse_native(body, spec, model)
+        parsed = parse_native(body, spec, model)
         count_ignored(body, NativeBody, server.metrics)
-        return asked
+        return parsed
 
-    def write_openai(vectors: Float32, asked: EmbeddingRequest, tokens: int) -> bytes:
-        wanted = vectors if asked.dimensions is None else cut(vectors, asked.dimensions)
-        return openai_json(wanted, asked.encoding, spec.model, tokens)
+    def write_openai(vectors: Float32, parsed: EmbeddingRequest, tokens: int) -> bytes:
+        wanted = vectors if parsed.dimensions is None else cut(vectors, parsed.dimensions)
+        return openai_json(wanted, parsed.encoding, spec.model, tokens)
 
-    def write_llamacpp(vectors: Float32, asked: EmbeddingRequest, tokens: int) -> bytes:
-        return native_json(scale(vectors, asked.normalize))
+    def write_llamacpp(vectors: Float32, parsed: EmbeddingRequest, tokens: int) -> bytes:
+        return native_json(scale(vectors, parsed.normalize))
 
     @routes.post("/v1/embeddings")
     async def create(request: Request) -> Response:
-        return await service.answer(request, parse_openai, write_openai)
+        return await service.respond(request, parse_openai, write_openai)
 
     @routes.post("/embeddings")
     @routes.post("/embedding")
     async def create_native(request: Request) -> Response:
-        return await service.answer(request, parse_llamacpp, write_llamacpp)
+        return await service.respond(request, parse_llamacpp, write_llamacpp)
 
     return routes

@@ -42,13 +42,13 @@ class EmbeddingService:
         self._cache = VectorCache(server.spec.cache.embeddings)
         self._batcher: Batcher | None = None
 
-    async def answer(self, request: Request, parse: Parse, write: Write) -> Response:
+    async def respond(self, request: Request, parse: Parse, write: Write) -> Response:
         """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: EmbeddingModel = server.ready_model()
-        asked = parse(body, model)
-        return await run_while_connected(request, self._admitted(asked, model, write))
+        parsed = parse(body, model)
+        return await run_while_connected(request, self._admitted(parsed, model, write))
 
     def close(self) -> None:
         """Stop the batcher's threads."""
@@ -56,35 +56,35 @@ class EmbeddingService:
             self._batcher.close()
 
     async def _admitted(
-        self, asked: EmbeddingRequest, model: EmbeddingModel, write: Write
+        self, parsed: EmbeddingRequest, model: EmbeddingModel, write: Write
     ) -> Response:
         seconds = self._server.spec.limits.request_timeout
         async with self._server.admission.slot() as slot:
             try:
                 async with asyncio.timeout(seconds):
-                    raw = await self._work(asked, model, write, slot)
+                    raw = await self._work(parsed, model, write, slot)
             except TimeoutError:
                 raise Timeout(f"The response took longer than {seconds:g} seconds.") from None
             headers = self._server.headers(slot)
         return Response(raw, headers=headers, media_type="application/json")
 
     async def _work(
-        self, asked: EmbeddingRequest, model: EmbeddingModel, write: Write, slot: Slot
+        self, parsed: EmbeddingRequest, model: EmbeddingModel, write: Write, slot: Slot
     ) -> bytes:
         server, started = self._server, time.monotonic()
-        if sum(map(len, asked.inputs)) <= INLINE_CHARS:
-            prepared = prepare(asked, model, self._cache)
+        if sum(map(len, parsed.inputs)) <= INLINE_CHARS:
+            prepared = prepare(parsed, model, self._cache)
         else:
-            prepared = await server.run_blocking(prepare, asked, model, self._cache)
+            prepared = await server.run_blocking(prepare, parsed, model, self._cache)
         fresh = None
         if prepared.batch:
             fresh = await self._batcher_of(model).run(prepared.batch)
             prepared.remember(fresh, self._cache)
         vectors = prepared.assemble(fresh, model.dimensions)
         if vectors.size <= INLINE_VALUES:
-            raw = write(vectors, asked, prepared.tokens)
+            raw = write(vectors, parsed, prepared.tokens)
         else:
-            raw = await server.run_blocking(write, vectors, asked, prepared.tokens)
+            raw = await server.run_blocking(write, vectors, parsed, prepared.tokens)
         self._account(prepared, slot, time.monotonic() - started)
         return raw
 

@@ -21,42 +21,42 @@ def sigmoid(logits: Float32) -> Float32:
     return scores
 
 
-def ranked(logits: Float32, asked: RerankRequest) -> list[tuple[int, Any]]:
+def ranked(logits: Float32, parsed: RerankRequest) -> list[tuple[int, Any]]:
     """Indices of the best documents and their scores (float32), best first; ties keep their
     order."""
-    scores = logits if asked.raw_scores else sigmoid(logits)
-    order = np.argsort(-logits, kind="stable")[: asked.top_n]
+    scores = logits if parsed.raw_scores else sigmoid(logits)
+    order = np.argsort(-logits, kind="stable")[: parsed.top_n]
     return [(int(index), scores[index]) for index in order]
 
 
 def render(
-    logits: Float32, asked: RerankRequest, model: str, tokens: int
+    logits: Float32, parsed: RerankRequest, model: str, tokens: int
 ) -> RerankResponse | list[RankedText]:
     """The response, in the format that belongs to the field of the documents.
 
     `documents`: `{"model", "object": "list", "usage", "results": [{"index", "relevance_score",
     "document"?: {"text"}}]}`. `texts`: `[{"index", "score", "text"?}]`.
     """
-    best = ranked(logits, asked)
-    if asked.plain:
-        return [_plain(index, score, asked) for index, score in best]
+    best = ranked(logits, parsed)
+    if parsed.plain:
+        return [_plain(index, score, parsed) for index, score in best]
     return {
         "model": model,
         "object": "list",
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        "results": [_result(index, score, asked) for index, score in best],
+        "results": [_result(index, score, parsed) for index, score in best],
     }
 
 
-def _plain(index: int, score: Any, asked: RerankRequest) -> RankedText:
+def _plain(index: int, score: Any, parsed: RerankRequest) -> RankedText:
     item: RankedText = {"index": index, "score": score}
-    if asked.with_text:
-        item["text"] = asked.documents[index]
+    if parsed.with_text:
+        item["text"] = parsed.documents[index]
     return item
 
 
-def _result(index: int, score: Any, asked: RerankRequest) -> RankedDocument:
+def _result(index: int, score: Any, parsed: RerankRequest) -> RankedDocument:
     item: RankedDocument = {"index": index, "relevance_score": score}
-    if asked.with_text:
-        item["document"] = {"text": asked.documents[index]}
+    if parsed.with_text:
+        item["document"] = {"text": parsed.documents[index]}
     return item

@@ -25,7 +25,7 @@ def router(server: ServerState) -> APIRouter:
     routes = APIRouter(lifespan=lifespan)
 
     async def create(request: Request) -> Response:
-        return await service.answer(request)
+        return await service.respond(request)
 
     for path in PATHS:
         routes.add_api_route(path, create, methods=["POST"])

@@ -32,34 +32,34 @@ class RerankService:
         self._server = server
         self._batcher: Batcher | None = None
 
-    async def answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: RerankModel = server.ready_model()
         server.check_model_of(body)
-        asked = parse(body, server.spec)
+        parsed = parse(body, server.spec)
         count_ignored(body, RerankBody, server.metrics)
-        return await run_while_connected(request, self._admitted(asked, model))
+        return await run_while_connected(request, self._admitted(parsed, model))
 
     def close(self) -> None:
         """Stop the batcher's threads."""
         if self._batcher is not None:
             self._batcher.close()
 
-    async def _admitted(self, asked: RerankRequest, model: RerankModel) -> Response:
+    async def _admitted(self, parsed: RerankRequest, model: RerankModel) -> Response:
         server = self._server
         seconds = server.spec.limits.request_timeout
         async with server.admission.slot() as slot:
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._work(asked, model, slot)
+                    return await self._work(parsed, model, slot)
             except TimeoutError:
                 raise Timeout(f"The response took longer than {seconds:g} seconds.") from None
 
-    async def _work(self, asked: RerankRequest, model: RerankModel, slot: Slot) -> Response:
+    async def _work(self, parsed: RerankRequest, model: RerankModel, slot: Slot) -> Response:
         server, started = self._server, time.monotonic()
-        pairs = await server.run_blocking(prepare, asked, model)
+        pairs = await server.run_blocking(prepare, parsed, model)
         logits = await self._batcher_of(model).run(pairs)
         tokens = sum(map(len, pairs))
         server.metrics.queued(slot.queue_ms / 1000)
@@ -72,7 +72,7 @@ class RerankService:
             queue_ms=round(slot.queue_ms, 1),
             ms=round((time.monotonic() - started) * 1000, 1),
         )
-        content = render(logits, asked, server.spec.model, tokens)
+        content = render(logits, parsed, server.spec.model, tokens)
         return json_response(content, headers=server.headers(slot))
 
     def _batcher_of(self, model: RerankModel) -> Batcher:
@@ -84,23 +84,23 @@ class RerankService:
         return self._batcher
 
 
-def prepare(asked: RerankRequest, model: RerankModel) -> list[list[int]]:
+def prepare(parsed: RerankRequest, model: RerankModel) -> list[list[int]]:
     """Token ids of each pair.
 
     Raises PromptTooLong for a pair that exceeds the model's length and may not be truncated, and
     for a query that leaves no space for a document.
     """
-    pairs = model.tokenize_pairs(asked.query, asked.documents)
+    pairs = model.tokenize_pairs(parsed.query, parsed.documents)
     long = [number for number, ids in enumerate(pairs) if len(ids) > model.max_tokens]
     if not long:
         return pairs
-    if not asked.truncate:
+    if not parsed.truncate:
         raise PromptTooLong(
-            f"'{asked.param}[{long[0]}]' has {len(pairs[long[0]])} tokens together with the query; "
-            f'this model reads at most {model.max_tokens}. Send "truncate": true to truncate it.',
-            param=asked.param,
+            f"'{parsed.param}[{long[0]}]' has {len(pairs[long[0]])} tokens together with the query;"
+            f' this model reads at most {model.max_tokens}. Send "truncate": true to truncate it.',
+            param=parsed.param,
         )
-    alone = len(model.tokenize_pairs(asked.query, [""])[0])
+    alone = len(model.tokenize_pairs(parsed.query, [""])[0])
     if alone >= model.max_tokens:
         raise PromptTooLong(
             f"'query' has {alone} tokens; this model reads at most {model.max_tokens} of query and "
