@@ -43,6 +43,11 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8,
         "head_dim": 128,
     },
+    "4b": tiny_chat.LLAMA | {  # Qwen3 4B's sizes: 8 GB in bfloat16
+        "vocab_size": 151936, "hidden_size": 2560, "intermediate_size": 9728,
+        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "head_dim": 128,
+    },
 }  # fmt: skip
 AT_ONCE = (1, 4, 16)
 PROMPT_TOKENS = 32
@@ -256,6 +261,7 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=3)
     parse.add_argument("--folder", type=Path, help="keep the files here and use them again")
     parse.add_argument("--without", nargs="*", default=[], help="engines to leave out")
+    parse.add_argument("--only-convert", action="store_true", help="measure no speed")
     parse.add_argument("--json", action="store_true")
     asked = parse.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -279,6 +285,8 @@ def main() -> None:
             process.join()
             if process.exitcode:
                 raise SystemExit(f"{path.name} could not be made")
+        if asked.only_convert:
+            return
         rows = list(compare(engines, config["vocab_size"], asked.tokens, asked.rounds))
         levels = [f"tokens/s at {at_once}" for at_once in AT_ONCE]
         columns = ["engine", "load s", *levels, "resident MB"]
