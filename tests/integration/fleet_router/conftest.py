@@ -219,7 +219,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, stub: Stub, raw_port: int) -
         model("acme/embed", "embedding", stub.port, dimensions=384),
         model("acme/speech", "speech", stub.port, limits={"maxAudioBytes": 400_000_000}),
     ]
-    with router(tmp_path_factory.mktemp("router"), models, {"HOLD_SECONDS": "0.3"}) as one:
+    with router(tmp_path_factory.mktemp("router"), models, {"HOLD_SECONDS": "1"}) as one:
         yield one
 
 

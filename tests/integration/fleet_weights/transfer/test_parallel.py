@@ -9,7 +9,9 @@ import sys
 
 def test_an_interrupted_process_ends_although_a_server_is_silent() -> None:
     program = (
-        "import threading, sys\n"
+        "import signal, threading, sys\n"
+        # A shell without job control starts background jobs with SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from fleet_weights.transfer import parallel\n"
         "parallel.GRACE_SECONDS = 0.05\n"
         "def silent():\n"
