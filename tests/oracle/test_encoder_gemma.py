@@ -226,7 +226,7 @@ def test_the_newer_spelling_of_rotary_bases(folder: Path) -> None:
 
 def test_float16_is_refused(folder: Path) -> None:
     """The activations of the true model exceed it."""
-    with pytest.raises(LoadError, match="does not compute in float16"):
+    with pytest.raises(LoadError, match="does not support float16"):
         engine(folder, "float16")
 
 
