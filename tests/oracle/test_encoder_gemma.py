@@ -7,7 +7,7 @@ Tiny random weights with the keys of the public config.json and the files of the
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +154,21 @@ def inputs() -> list[list[int]]:
     return [[2, *random.integers(4, 300, length - 2).tolist(), 1] for length in LENGTHS]
 
 
+BUILT: list[EmbeddingEngine] = []
+
+
 def engine(folder: Path, dtype: str = "float32") -> EmbeddingEngine:
     fields = {"model": "google/embeddinggemma-300m", "task": "embedding", "dtype": dtype}
-    return EmbeddingEngine(ModelSpec.model_validate(fields), folder, 2)
+    BUILT.append(EmbeddingEngine(ModelSpec.model_validate(fields), folder, 2))
+    return BUILT[-1]
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    """A process that ends while an engine compiles its second graph is aborted by the runtime."""
+    yield
+    while BUILT:
+        BUILT.pop().close()
 
 
 @pytest.fixture
