@@ -87,7 +87,7 @@ def test_pod_patches_keep_fields_nobody_declared(tenant: Tenant) -> None:
 
 def test_kubectl_explains_from_the_docstrings(tenant: Tenant) -> None:
     text = tenant.kubectl("explain", "inferencemodel.spec.limits.maxQueueSize")
-    assert "Requests that may wait; one more is a 429. Default: 256." in " ".join(text.split())
+    assert "Requests that may wait; more get a 429. Default: 256." in " ".join(text.split())
     assert "<integer>" in text
     text = tenant.kubectl("explain", "im.status.coldStart")
     assert "fetchSeconds" in text
