@@ -12,7 +12,6 @@ import argparse
 import json
 import multiprocessing
 import queue
-import resource
 import statistics
 import sys
 import tempfile
@@ -100,16 +99,22 @@ def convert(source: Path, target: Path, quantization: str) -> None:
     from fleet_prepare.conversion import Conversion
 
     target.mkdir()
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, perf_counter()
+    before, started = _peak_kib(), perf_counter()
     chat.convert(Conversion(source, target, quantization, lambda *_: None, lambda: None, {}))
     seconds = perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _peak_kib()
     size = sum(path.stat().st_size for path in target.iterdir())
     print(
         f"{quantization}: converted in {seconds:.0f} s, {size / 1e6:.0f} MB, peak memory "
         f"{peak / 1024:.0f} MiB ({before / 1024:.0f} before)",
         flush=True,
     )
+
+
+def _peak_kib() -> int:
+    """Of this program; getrusage would count the process that started it too."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
 
 
 def write_gguf(source: Path, path: Path, kind: str) -> None:
