@@ -26,7 +26,7 @@ from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.lock import locked
 from fleet_weights.record import is_intact
-from fleet_weights.staging import sync
+from fleet_weights.staging import publish
 from fleet_weights.store import Store
 from fleet_weights.transfer.progress import Progress, ProgressTracker
 
@@ -82,8 +82,7 @@ def convert_once(
                 lambda done, total: tracker.update("conversion", done, total), tracker.check,
             )  # fmt: skip
             _write_record(spec, plan, source, staging)
-            sync(staging)
-            staging.rename(final)
+            publish(staging, final)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return final

@@ -98,9 +98,7 @@ class Staging:
 
     def publish(self) -> None:
         """Rename the complete folder to its final name."""
-        files = self._root / "files"
-        sync(files)
-        files.rename(self._final)
+        publish(self._root / "files", self._final)
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _get_wheel(self, package: Package, parts_folder: Path) -> None:
@@ -161,10 +159,10 @@ def _units(
     return {package.requirement: package for package in packages}, web
 
 
-def sync(folder: Path) -> None:
-    """Call fsync on all files of a folder.
+def publish(folder: Path, final: Path) -> None:
+    """Rename a complete folder to its final name.
 
-    Otherwise a crash after the rename can leave empty files under the final name.
+    Its files are synced before: a crash after the rename could leave them empty otherwise.
     """
     for path in folder.rglob("*"):
         if path.is_file():
@@ -173,3 +171,4 @@ def sync(folder: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+    folder.rename(final)

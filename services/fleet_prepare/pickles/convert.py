@@ -14,22 +14,20 @@ from contextlib import AbstractContextManager
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote
 
 from fleet_contract.spec import ModelSpec
 from fleet_prepare.pickles import unpickle
 from fleet_prepare.pickles.environment import throwaway
 from fleet_prepare.safetensors_file import open_tensors
 from fleet_weights import record
-from fleet_weights.address import Hub, Web, parse
+from fleet_weights.address import Hub, parse
 from fleet_weights.allowed import is_allowed
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.hub import repository
 from fleet_weights.lock import locked
-from fleet_weights.plan import FilePart
-from fleet_weights.staging import sync
+from fleet_weights.staging import publish
 from fleet_weights.store import Store
 from fleet_weights.transfer.download import Downloader
 from fleet_weights.transfer.progress import ProgressTracker
@@ -61,8 +59,7 @@ def convert_folder(
         with environment(environ) as python:
             _unpickle(python, source, staging)
         _copy_descriptions(source, staging)
-        sync(staging)
-        staging.rename(target)
+        publish(staging, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target
@@ -86,8 +83,11 @@ def convert_model(
             f"The source of {spec.model} is {spec.source}, not a repository of the hub.",
             "Name the folder of a downloaded copy instead.",
         )
-    staging = store.staging(spec, ".pickles")
+    final, staging = store.folder(spec), store.staging(spec, ".pickles")
     with clear_errors(spec, store), locked(spec, store, ProgressTracker(None, None)):
+        if record.is_intact(final):  # converted by another process meanwhile
+            return final
+        shutil.rmtree(final, ignore_errors=True)  # damaged
         shutil.rmtree(staging, ignore_errors=True)
         source, made = staging / "source", staging / "made"
         made.mkdir(parents=True)
@@ -99,11 +99,10 @@ def convert_model(
             _copy_descriptions(source, made)
             about = {"model": spec.model, "source": spec.source, "converted_from": "pickles"}
             record.write(made, about, record.measure(made))
-            sync(made)
-            made.rename(store.folder(spec))
+            publish(made, final)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    return store.folder(spec)
+    return final
 
 
 def _check_source(source: Path) -> None:
@@ -118,13 +117,10 @@ def _download(address: Hub, target: Path, environ: Mapping[str, str]) -> None:
     with Downloader(environ, ProgressTracker(None, None)) as downloader:
         listing = downloader.json(repository.listing_url(address, downloader))
         commit, entries = repository.read(listing, address)
-        base = f"{downloader.web.endpoint}/{quote(address.repo)}/resolve/{quote(commit, safe='')}"
         for entry in entries.values():
             if not _is_wanted(entry.path):
                 continue
-            blob = entry.blob if entry.sha256 is None else None
-            web = Web(f"{base}/{quote(entry.path)}")
-            part = FilePart(web, entry.sha256, entry.size, blob, token=True)
+            part = repository.file_part(entry, address, commit, downloader)
             fetched = downloader.get(part, parts)
             (target / entry.path).parent.mkdir(parents=True, exist_ok=True)
             fetched.rename(target / entry.path)

@@ -53,15 +53,12 @@ def files(
     `sha256` is that of the spec, for an address of one file; `kind` is the format to take. With
     `parts_folder`, ONNX graphs are downloaded there first, and their external data is included.
     """
-    endpoint, repo = downloader.web.endpoint, quote(address.repo)
     listing = downloader.json(listing_url(address, downloader))
     commit, entries = read(listing, address)
 
     def made(entry: Entry) -> File:
-        url = f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}/{quote(entry.path)}"
-        blob = entry.blob if entry.sha256 is None else None
-        file_part = FilePart(Web(url), sha256 or entry.sha256, entry.size, blob, token=True)
-        return File(_inside(entry.path, address.path), (file_part,), sha256)
+        part = file_part(entry, address, commit, downloader, sha256)
+        return File(_inside(entry.path, address.path), (part,), sha256)
 
     wanted = {entry.path: made(entry) for entry in _wanted(address, entries, sha256, kind)}
     if parts_folder is not None and address.path not in entries:
@@ -70,6 +67,16 @@ def files(
             for entry in _external(path, graph, entries, address):
                 wanted.setdefault(entry.path, made(entry))
     return list(wanted.values())
+
+
+def file_part(
+    entry: Entry, address: Hub, commit: str, downloader: Downloader, sha256: str | None = None
+) -> FilePart:
+    """The download of a file at `commit`, checked against `sha256`, else the hub's checksum."""
+    root = f"{downloader.web.endpoint}/{quote(address.repo)}/resolve/{quote(commit, safe='')}"
+    blob = entry.blob if entry.sha256 is None else None
+    web = Web(f"{root}/{quote(entry.path)}")
+    return FilePart(web, sha256 or entry.sha256, entry.size, blob, token=True)
 
 
 def _external(path: str, graph: Path, entries: dict[str, Entry], address: Hub) -> list[Entry]:

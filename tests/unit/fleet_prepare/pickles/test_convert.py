@@ -164,3 +164,17 @@ def test_a_model_of_the_hub_is_found_afterwards(tmp_path: Path) -> None:
         assert set(tensors.names) == set(TENSORS)
     assert not (folder / "modeling.py").exists()
     assert not store.staging(spec, ".pickles").exists()
+
+
+def test_a_damaged_folder_is_replaced(tmp_path: Path) -> None:
+    source = repository(tmp_path / "repository")
+    store = Store(tmp_path / "models")
+    spec = ModelSpec.model_validate({"model": "acme/old", "source": "hf://acme/old@main"})
+    with Hub({"acme/old": source}).serving() as hub:
+        environ = os.environ | {"HF_ENDPOINT": hub.url}
+        folder = convert_model(spec, store, environ, here)
+        os.truncate(folder / "model.safetensors", 9)
+        assert not is_there(spec, store)
+        assert convert_model(spec, store, environ, here) == folder
+    with open_tensors(folder) as tensors:
+        assert set(tensors.names) == set(TENSORS)
