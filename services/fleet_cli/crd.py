@@ -20,7 +20,7 @@ def crd(
     folder: Annotated[Path, typer.Option(help="Folder of the file.")] = Path("crds"),
 ) -> None:
     """Print the definition of InferenceModel; `modelfleet crd | kubectl apply -f -` installs it."""
-    from fleet_contract.crd import FILE, render
+    from fleet_contract.crd.definition import FILE, render
 
     text, path = render(), folder / FILE
     if check:

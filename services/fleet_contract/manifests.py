@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet_contract.completion import Completed, complete
-from fleet_contract.crd_rules import NAME_LENGTH
+from fleet_contract.crd.rules import NAME_LENGTH
 from fleet_contract.names import API_VERSION, KIND
 from fleet_contract.spec import ModelSpec
 from fleet_contract.yaml_text import dump_all, load_all

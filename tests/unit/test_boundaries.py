@@ -35,7 +35,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset(
             {"names", "server_protocol", "claims", "cpus", "yaml_text", "api", "installation"}
         ),
-        frozenset({"spec_base", "crd_schema", "crd_rules"}),
+        frozenset({"spec_base"}),
         frozenset({"errors", "spec_parts", "status"}),
         frozenset({"spec"}),
         frozenset({"catalog", "crd", "endpoints", "settings"}),

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fleet_contract.crd import definition
+from fleet_contract.crd.definition import definition
 from fleet_kube.client import KubeClient
 from fleet_kube.connection import connect
 from fleet_kube.errors import ApiUnreachable, ConfigError, KubeError

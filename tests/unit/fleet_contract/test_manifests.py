@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fleet_contract import catalog, manifests
-from fleet_contract.crd_rules import NAME_LENGTH
+from fleet_contract.crd.rules import NAME_LENGTH
 from fleet_contract.manifests import ManifestError, object_name, parse
 from fleet_contract.spec import ModelSpec
 

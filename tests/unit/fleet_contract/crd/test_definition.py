@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from fleet_contract import crd
-from fleet_contract.crd_rules import RULES
-from fleet_contract.crd_schema import CrdError, structural
+from fleet_contract.crd import definition as crd
+from fleet_contract.crd.rules import RULES
+from fleet_contract.crd.schema import CrdError, structural
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 class Colour(StrEnum):

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from fleet_contract.crd_rules import LIST_TYPES, RULES
-from fleet_contract.crd_schema import CrdError, Schema, structural
+from fleet_contract.crd.rules import LIST_TYPES, RULES
+from fleet_contract.crd.schema import CrdError, Schema, structural
 from fleet_contract.names import GROUP, KIND, PLURAL, VERSION
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import ModelStatus

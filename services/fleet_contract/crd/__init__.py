@@ -1,0 +1,1 @@
+"""The custom resource definition of InferenceModel, with its schema and validation rules."""
