@@ -31,6 +31,8 @@ SERVER_PORT = 8000
 
 ENV_SPEC = "MODELFLEET_SPEC"
 """The ModelSpec a model server serves, as JSON."""
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Variables with a token of the hub; processes that do not download do not get them."""
 
 PATH_LIVE = "/livez"
 PATH_READY = "/readyz"

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from fleet_contract.names import HUB_TOKENS
 from fleet_prepare.converters import ConversionPlan
 from fleet_weights.errors import WeightsError
 
 POLL_SECONDS = 0.2
 SHOWN_LINES = 8
 TAIL_LINES = 50
-NOT_PASSED_ON = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 MEMORY_HINT = "Convert it on a machine with more memory, or use a smaller model."
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
@@ -39,7 +39,7 @@ def run(
     `check` is called several times a second and cancels the conversion by raising. Raises
     WeightsError with the converter's reason, and OSError for errors of the file system.
     """
-    kept = {name: text for name, text in environ.items() if name not in NOT_PASSED_ON}
+    kept = {name: text for name, text in environ.items() if name not in HUB_TOKENS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "fleet_prepare.child"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fleet_contract.names import HUB_TOKENS
 from fleet_weights.errors import WeightsError
 
 REQUIREMENTS = ("torch>=2.6", "safetensors", "numpy")
@@ -35,8 +36,10 @@ def throwaway(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _run(command: list[str], environ: Mapping[str, str]) -> None:
+    # pip runs code of packages, which must not see the hub's token.
+    kept = {name: value for name, value in environ.items() if name not in HUB_TOKENS}
     done = subprocess.run(  # noqa: S603  (our own arguments, no shell)
-        command, env=dict(environ), stdin=subprocess.DEVNULL, check=False
+        command, env=kept, stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode:
         raise WeightsError(

@@ -17,6 +17,7 @@ from fleet_bench.compare.sides.process import running
 from fleet_bench.compare.sides.side import Side
 from fleet_contract.cpus import available_cpus
 from fleet_contract.launch import encode
+from fleet_contract.names import HUB_TOKENS
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Pooling
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,6 @@ LAUNCH = (
     "runpy.run_module('fleet_bench.reference', run_name='__main__', alter_sys=True)"
 )
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 OWN_ENGINE = "torch"
 
 
@@ -96,7 +96,7 @@ def referred(
         options["--max-tokens"] = str(spec.context_length)
     command = [reference.python, "-P", "-c", LAUNCH, str(ROOT)]
     command += [part for option in options.items() for part in option]
-    kept = {name: value for name, value in environ.items() if name not in SECRETS}
+    kept = {name: value for name, value in environ.items() if name not in HUB_TOKENS}
     threads = {"OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(available_cpus())}
     name = f"The reference ({reference.library})"
     with running(name, command, kept | OFFLINE | threads, "/health") as server:
