@@ -6,6 +6,7 @@ headers of the safetensors files, so at most one variable and one block of float
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +77,9 @@ class Lazy(model_spec.Variable):  # type: ignore[misc]
     def to_bytes(self) -> bytes:
         return self.numpy().tobytes()
 
+    @abstractmethod
     def numpy(self) -> NDArray[Any]:
-        raise NotImplementedError
+        """The values, read and converted now."""
 
     def _to(self, dtype: str) -> model_spec.Variable:
         raise NotImplementedError("the number format is chosen when the variable is made")

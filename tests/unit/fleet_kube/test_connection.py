@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
 import ssl
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from fleet_kube.client import KubeClient
 from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ConfigError
 from fleet_kube.kind import Kind
+from support.required import require_program
 
 AUTHORITY = Path(certifi.where()).read_bytes()
 
@@ -235,8 +235,8 @@ def presented(found: Connection) -> str:
     return Path(found.configuration.cert_file).read_text()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 async def test_an_exec_plugin_may_return_a_client_certificate(tmp_path: Path) -> None:
+    require_program("openssl")
     first, second = certificate(tmp_path), certificate(tmp_path)
     user = plugin(tmp_path, clientCertificateData=first, clientKeyData=first)
     found = await from_kubeconfig(config(tmp_path, {"server": "https://x"}, user))
