@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-cluster docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-cluster cluster-programs docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ test-slow: env-dev ## Run every other suite: processes, models, clusters
 
 test-cluster: env-dev ## Run the tests on a real control plane and a real node (needs root)
 	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
+
+cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
+	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.ahead
 
 lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .
