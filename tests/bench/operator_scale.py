@@ -3,7 +3,7 @@
     python tests/bench/operator_scale.py 100 500 1000
     python tests/bench/operator_scale.py 1000 --bare --requests-per-second 500
 
-Pods exist in the API only and are ready as soon as they are scheduled (the played kubelet of
+Pods exist in the API only and are ready as soon as they are scheduled (the simulated kubelet of
 tests/cluster), so what is measured is the control plane and the operator on this one machine.
 `--bare` makes the same Deployments and Services once more without InferenceModels and operator:
 what the control plane alone takes. Kubernetes' own controllers ask the API server for no more
@@ -33,10 +33,10 @@ from harness import leftovers, nodes, operator_process, tiers
 from harness.api import Api, Json
 from harness.binaries import CONTROL_PLANE, program
 from harness.control_plane import ControlPlane
+from harness.fake_kubelet import FakeKubelet
 from harness.models import API, APPS, KIND, model
 from harness.netns import NODE_ADDRESS, Namespace
 from harness.operator_process import OperatorProcess
-from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
 
@@ -84,7 +84,7 @@ def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) ->
     operator.start(**STANDARD)
     process = psutil.Process(operator.pid)
     shares = CpuShares({"operator": operator.pid, "this script": os.getpid(), **plane.pids})
-    with Tenant(api, f"scale-{number}") as tenant, PlayedKubelet(api, tenant.namespace):
+    with Tenant(api, f"scale-{number}") as tenant, FakeKubelet(api, tenant.namespace):
         began = time.monotonic()
         create(tenant, (model(f"m-{i}") for i in range(number)))
         created = time.monotonic() - began
@@ -122,7 +122,7 @@ def measure_bare(plane: ControlPlane, api: Api, objects: list[Json]) -> None:
     """The same children made by nobody's operator."""
     number = len(objects) // 2
     shares = CpuShares({"this script": os.getpid(), **plane.pids})
-    with Tenant(api, f"bare-{number}") as tenant, PlayedKubelet(api, tenant.namespace) as kubelet:
+    with Tenant(api, f"bare-{number}") as tenant, FakeKubelet(api, tenant.namespace) as kubelet:
         began = time.monotonic()
         create(tenant, objects)
         created = time.monotonic() - began

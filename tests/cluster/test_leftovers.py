@@ -1,4 +1,4 @@
-"""A run that was killed leaves nothing that breaks the next one, or stays."""
+"""Leftovers of a killed run are removed by the next one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KILLED_RUN = textwrap.dedent("""
 
 @pytest.fixture
 def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run whose process was killed, a process of it still running."""
+    """The folder of a run whose process was killed while a child still runs."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     command = [sys.executable, "-c", KILLED_RUN.format(cluster=str(CLUSTER))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -51,7 +51,7 @@ def test_a_killed_run_is_found_and_removed(killed: Path) -> None:
     assert leftovers.sweep() == []
 
 
-def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) -> None:
+def test_control_groups_of_a_killed_run_are_removed(killed: Path) -> None:
     from harness import control_groups
 
     require_root()
@@ -59,7 +59,7 @@ def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) ->
     control_groups.create(name)
     groups = list(leftovers.control_groups(name))
     assert groups
-    # Not marked, as a container is not: only its control group tells whose it is.
+    # Like a container it has no mark: only its control group identifies the run.
     with subprocess.Popen(["sleep", "600"], env={}) as pod:
         inner = groups[0] / "pods"
         inner.mkdir()
@@ -69,7 +69,7 @@ def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) ->
     assert list(leftovers.control_groups(name)) == []
 
 
-def test_a_run_that_lives_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.run import Run
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The matrix of values: each case is rendered, and applied to a real API server as a dry run."""
+"""Sets of values; each is rendered, and applied to a real API server as a dry run."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt value": ({"router.replica": 3}, "replica"),
     "a word for a number": ({"router.replicas": "three"}, "router/replicas"),
     "no parent of a route": ({"httpRoute.enabled": True}, "parentRefs"),
@@ -108,4 +108,4 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "a volume is of one namespace",
     ),
 }
-"""Values that must not pass, and a word of the refusal."""
+"""Invalid values, and a part of the error message."""
