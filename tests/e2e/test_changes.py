@@ -61,16 +61,18 @@ def traffic(
             kinds = 2 * [*kinds, ChatStream(CHAT, 12, "Paris")]
             kinds.append(Transcription(SPEECH, speech_wav, ("capital",)))
         url, host = (edge.url, edge.host) if edge else (fleet.url, "")
-        plan = Plan(url, rate=2 if begun else 8, at_once=4, patience=200, seconds=3600, host=host)
+        plan = Plan(
+            url, rate=2 if begun else 8, concurrency=4, timeout=200, seconds=3600, host=host
+        )
 
         @contextmanager
         def change(name: str) -> Iterator[None]:
             with driver.mark(name):
                 yield
-                driver.flow(len(kinds), seconds=READY_SECONDS)
+                driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
 
         with Driver(plan, kinds) as driver:
-            driver.flow(len(kinds), seconds=READY_SECONDS)
+            driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
             yield driver, change
         report = driver.report()
         figures(request.node.name + ("_behind_the_edge" if edge else ""), report.as_json())
@@ -143,7 +145,7 @@ def test_a_restart_of_the_operator(fleet: Fleet, traffic: Traffic) -> None:
 
 def test_deleted_pods(fleet: Fleet, traffic: Traffic) -> None:
     with traffic() as (driver, change), change("pods deleted"):
-        driver.await_under_way(2)
+        driver.wait_for_running(2)
         victims = [fleet.pods(of_model(name))[0] for name in PAIRS]
         for name in names(victims):
             fleet.kubectl("delete", "pod", name, "--wait=false")

@@ -168,5 +168,5 @@ def test_what_needs_torch_is_refused_before_any_weights(
     assert f"{VISION} needs the torch engine" in output
     assert "make up TORCH=1" in output
     assert "fetching" not in output
-    assert not any(name.endswith(".safetensors") for name in hub.asked)
+    assert not any(name.endswith(".safetensors") for name in hub.requested_files)
     assert not (tmp_path / "models").exists()

@@ -106,11 +106,11 @@ def test_a_claim_caches_fetched_and_converted_weights(
     try:
         name = apply(tenant, hub, SPEECH, podTemplate={"spec": {"volumes": [kept]}})
         wait(tenant, name, phase("Ready"), TIMEOUT)
-        asked, (first,) = list(hub.asked), servers(tenant)
+        before, (first,) = list(hub.requested_files), servers(tenant)
         tenant.api.delete(first)
         tenant.wait_list("v1", "Pod", lambda pods: is_replaced(pods, first), TIMEOUT)
         wait(tenant, name, phase("Ready"), TIMEOUT)
-        assert hub.asked == asked
+        assert hub.requested_files == before
     finally:
         tenant.api.delete(created)
 

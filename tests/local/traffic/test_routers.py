@@ -81,8 +81,8 @@ def test_a_router_that_is_replaced(
         parts.server(model)
     old = parts.router()
     address = relay(old.port)
-    kept = Plan(address.url, rate=4, at_once=6)
-    fresh = Plan(address.url, rate=4, at_once=4, keep_alive=False)
+    kept = Plan(address.url, rate=4, concurrency=6)
+    fresh = Plan(address.url, rate=4, concurrency=4, keep_alive=False)
     with (
         Driver(kept, kinds(CHAT, EMBEDDING, SPEECH)) as driver,
         Driver(fresh, kinds(EMBEDDING)) as other,
@@ -91,13 +91,13 @@ def test_a_router_that_is_replaced(
             each.flow(6)
         with driver.mark("replaced"):
             new = parts.router()
-            driver.await_under_way(2)
+            driver.wait_for_running(2)
             address.target = new.port
             old.signal(signal.SIGTERM)
             for each in (driver, other):
                 each.flow(8)
             assert old.wait() == 0
-        driver.flow(6)
+        driver.wait_for_requests(6)
     for report in (driver.report(), other.report()):
         assert report.clean, report
     assert "transcription" in driver.report().slices["replaced"]
