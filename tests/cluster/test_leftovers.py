@@ -15,10 +15,11 @@ from harness import leftovers
 from harness.paths import CLUSTER
 from harness.run import CGROUP_PREFIX, runs_root
 from support.required import require_root
+from support.waiting import until
 
 KILLED_RUN = textwrap.dedent("""
     import sys, time
-    sys.path.insert(0, {cluster!r})
+    sys.path[:0] = {path!r}
     from harness.process import Process
     from harness.run import Run
     run = Run()
@@ -33,12 +34,16 @@ KILLED_RUN = textwrap.dedent("""
 def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run whose process was killed while a child still runs."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    command = [sys.executable, "-c", KILLED_RUN.format(cluster=str(CLUSTER))]
+    command = [sys.executable, "-c", KILLED_RUN.format(path=[str(CLUSTER), str(CLUSTER.parent)])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
-        while not any("setsid" not in p.cmdline()[0] for p in leftovers.marked(folder)):
+
+        def child_runs() -> bool:
             assert process.poll() is None
+            return any("setsid" not in p.cmdline()[0] for p in leftovers.marked(folder))
+
+        until(child_runs)
         process.send_signal(signal.SIGKILL)
     return folder
 

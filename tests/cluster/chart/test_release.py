@@ -10,7 +10,6 @@ import copy
 import itertools
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -23,6 +22,7 @@ from harness.fake_kubelet import FakeKubelet
 from harness.helm import CHART, Helm, HelmError, set_arguments
 from harness.operator_process import DEFINITION
 from harness.tenant import Tenant
+from support.waiting import until
 
 MODELFLEET = "from fleet_cli.main import main; main()"
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -247,12 +247,13 @@ def test_the_router_may_change_one_annotation_only(
 
 def wait_for_policy(router: Api, model: Json) -> None:
     """A new policy takes effect after a moment; each attempt is a different change."""
-    deadline = time.monotonic() + 30
-    for replicas in itertools.count(2):
+    replicas = itertools.count(2)
+
+    def is_rejected() -> bool:
         try:
-            router.patch(model, {"spec": {"replicas": replicas}})
+            router.patch(model, {"spec": {"replicas": next(replicas)}})
         except ApiError:
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError("the policy did not take effect")
-        time.sleep(0.1)
+            return True
+        return False
+
+    until(is_rejected, seconds=30, every=0.1)

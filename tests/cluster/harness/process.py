@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.run import Run
+from support.waiting import until
 
 STOP_SECONDS = 30.0
 """The API server takes many seconds to stop after SIGTERM."""
@@ -47,17 +47,21 @@ class Process:
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 60.0) -> None:
         """Wait until `ready()` is true. Raises ProcessFailed on exit or timeout."""
-        deadline = time.monotonic() + timeout
-        while not ready():
+
+        def holds() -> bool:
+            if ready():
+                return True
             if not self.running:
                 raise ProcessFailed(
                     f"{self.name} ended with status {self._popen.returncode}\n{self.tail()}"
                 )
-            if time.monotonic() > deadline:
-                raise ProcessFailed(
-                    f"{self.name} was not ready after {timeout:.0f} s\n{self.tail()}"
-                )
-            time.sleep(0.05)
+            return False
+
+        try:
+            until(holds, timeout, every=0.05)
+        except TimeoutError:
+            message = f"{self.name} was not ready after {timeout:.0f} s\n{self.tail()}"
+            raise ProcessFailed(message) from None
 
     def tail(self, size: int = 4000) -> str:
         """The end of the log."""

@@ -29,7 +29,7 @@ STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
     """Wait until `url` responds."""
 
-    def answers() -> bool:
+    def responds() -> bool:
         assert process.poll() is None, "the process ended"
         try:
             httpx.get(url, timeout=5)
@@ -39,7 +39,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) ->
             return False
         return True
 
-    until(answers, seconds)
+    until(responds, seconds)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from fleet_weights.fetch import fetch, is_there
 from fleet_weights.store import Store
 from fleet_weights.transfer.retry_policy import RetryPolicy
 from support.required import did_not_run
+from support.waiting import until
 
 BODY = os.urandom(400_000)
 
@@ -69,8 +70,12 @@ def test_a_killed_process_leaves_no_complete_folder(
     assert server.reached.wait(60)
     of, store = spec(source="hf://a/b"), Store(tmp_path)
     part = store.staging(of) / "parts"
-    while not any(file.stat().st_size for file in part.glob("*.safetensors.part")):
+
+    def has_bytes() -> bool:
         assert killed.poll() is None
+        return any(file.stat().st_size for file in part.glob("*.safetensors.part"))
+
+    until(has_bytes)
     killed.kill()
     killed.communicate(timeout=30)
     silence.set()

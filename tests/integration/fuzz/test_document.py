@@ -53,7 +53,7 @@ def session() -> Iterator[requests.Session]:
         yield one
 
 
-def tests_of(target: str, task: str | None, models: dict[str, str]) -> Callable[..., None]:
+def make_tests(target: str, task: str | None, models: dict[str, str]) -> Callable[..., None]:
     """Create a test for each operation of a target's document."""
     schema = openapi_checks.schema_of(task, models)
     if target == "minilm":
@@ -82,13 +82,13 @@ def tests_of(target: str, task: str | None, models: dict[str, str]) -> Callable[
     return holds
 
 
-test_the_server_of_chat = tests_of("chat", "chat", MODELS)
-test_the_server_of_embeddings = tests_of("embedding", "embedding", MODELS)
-test_the_server_of_rerank = tests_of("rerank", "rerank", MODELS)
-test_the_server_of_speech = tests_of("speech", "speech", MODELS)
-test_the_router = tests_of("router", None, MODELS)
+test_the_server_of_chat = make_tests("chat", "chat", MODELS)
+test_the_server_of_embeddings = make_tests("embedding", "embedding", MODELS)
+test_the_server_of_rerank = make_tests("rerank", "rerank", MODELS)
+test_the_server_of_speech = make_tests("speech", "speech", MODELS)
+test_the_router = make_tests("router", None, MODELS)
 test_the_real_minilm = pytest.mark.weights(
-    tests_of("minilm", "embedding", {"embedding": "embedding"})
+    make_tests("minilm", "embedding", {"embedding": "embedding"})
 )  # fmt: skip
 
 
