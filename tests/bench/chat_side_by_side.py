@@ -89,7 +89,7 @@ def main() -> None:
             other = found[name][at_once].tokens_per_second or 0.0
             rows.append([f"{at_once} at once, {name}", own, other, f"{own / other:.1f}x"])
     columns = ["load", "modelfleet tokens/s", "transformers tokens/s", "ratio"]
-    stack.show("SmolLM2 beside transformers", columns, rows, as_json=options.json)
+    stack.show("SmolLM2 and transformers", columns, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -49,14 +49,14 @@ class Memory:
         for line in (self._folder / "status").read_text().splitlines():
             if line.startswith(name):
                 return int(line.split()[1]) / 1024
-        raise SystemExit(f"{self._folder} tells no {name}")
+        raise SystemExit(f"no {name} in {self._folder}")
 
 
 def requests(memory: Memory, url: str, number: int) -> Iterator[list[Any]]:
     """Rows of slices of chat requests from 32 clients; every tenth is a stream."""
-    asks = [chat(stream=at == 0) for at in range(10)]
+    cycle = [chat(stream=at == 0) for at in range(10)]
     for part in range(1, SLICES + 1):
-        sent = (asks[at % 10] for at in range(number // SLICES))
+        sent = (cycle[at % 10] for at in range(number // SLICES))
         uvloop.run(drive(url, sent, 32))
         done = part * number // SLICES
         yield [f"after {done:,} requests", memory.now(), memory.most()]

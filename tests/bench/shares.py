@@ -127,7 +127,7 @@ def main() -> None:
     found = rows(wanted, options.rounds, options.seconds, options.speech.read_bytes())
     columns = ["requested", "threads c, e, s", "chat tokens/s", "embedding inputs/s",
                "speech seconds/s"]  # fmt: skip
-    stack.show("Engines beside each other", columns, found, as_json=options.json)
+    stack.show("Concurrent engines", columns, found, as_json=options.json)
 
 
 if __name__ == "__main__":

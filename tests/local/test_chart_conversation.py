@@ -33,27 +33,27 @@ async def run_client(fleet: Any, **environ: str) -> tuple[int, str]:
 
 
 async def test_every_task_is_used(fleet: Any) -> None:
-    status, told = await run_client(fleet, REQUIRE="chat,embedding,speech")
-    assert status == 0, told
-    assert [line for line in told.splitlines() if line.startswith(CHAT) and "Paris" in line]
-    assert "cosine of similar texts" in told
-    assert "walk in the park" in told
+    status, output = await run_client(fleet, REQUIRE="chat,embedding,speech")
+    assert status == 0, output
+    assert [line for line in output.splitlines() if line.startswith(CHAT) and "Paris" in line]
+    assert "cosine of similar texts" in output
+    assert "walk in the park" in output
 
 
 async def test_an_unknown_model_fails(fleet: Any) -> None:
-    asked = json.dumps({"chat": "no/such-model"})
-    status, told = await run_client(fleet, MODELS=asked)
+    models = json.dumps({"chat": "no/such-model"})
+    status, output = await run_client(fleet, MODELS=models)
     assert status == 1
-    assert "no/such-model: FAILED" in told
+    assert "no/such-model: FAILED" in output
 
 
 async def test_a_model_of_the_wrong_task_fails(fleet: Any) -> None:
-    status, told = await run_client(fleet, MODELS=json.dumps({"embedding": SPEECH}))
+    status, output = await run_client(fleet, MODELS=json.dumps({"embedding": SPEECH}))
     assert status == 1
-    assert f"{SPEECH}: FAILED" in told
+    assert f"{SPEECH}: FAILED" in output
 
 
 async def test_a_missing_router_fails(fleet: Any) -> None:
-    status, told = await run_client(fleet, BASE_URL="http://127.0.0.1:9/v1", TIMEOUT="1")
+    status, output = await run_client(fleet, BASE_URL="http://127.0.0.1:9/v1", TIMEOUT="1")
     assert status == 1
-    assert told.startswith("http://127.0.0.1:9/v1/: FAILED: APIConnectionError")
+    assert output.startswith("http://127.0.0.1:9/v1/: FAILED: APIConnectionError")

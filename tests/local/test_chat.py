@@ -122,12 +122,14 @@ async def test_system_messages_and_text_parts(client: openai.AsyncOpenAI) -> Non
 
 async def test_concurrent_requests_get_their_own_response(client: openai.AsyncOpenAI) -> None:
     capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Spain": "Madrid"}
-    asked = [country for country in capitals for _ in range(8)]
+    countries = [country for country in capitals for _ in range(8)]
     answers = await asyncio.gather(
         *(text_of(client, [{"role": "user", "content": f"What is the capital of {country}?"}])
-          for country in asked)
+          for country in countries)
     )  # fmt: skip
-    right = [capitals[country] in answer for country, answer in zip(asked, answers, strict=True)]
+    right = [
+        capitals[country] in answer for country, answer in zip(countries, answers, strict=True)
+    ]
     assert sum(right) >= 0.9 * len(right), answers
 
 

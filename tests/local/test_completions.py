@@ -70,14 +70,14 @@ async def test_tokens_equal_the_text(
     client: openai.AsyncOpenAI, http: httpx.AsyncClient, stream: bool
 ) -> None:
     ids = await tokens_of(http, DAYS)
-    told = []
+    texts = []
     for prompt in (DAYS, [DAYS], ids, [ids]):
         if stream:
-            told.append(joined(await streamed(client, prompt, echo=True)))
+            texts.append(joined(await streamed(client, prompt, echo=True)))
         else:
-            told.append(await text_of(client, prompt, echo=True))
-    assert told[0].startswith(f"{DAYS} Thursday, Friday")
-    assert set(told) == {told[0]}
+            texts.append(await text_of(client, prompt, echo=True))
+    assert texts[0].startswith(f"{DAYS} Thursday, Friday")
+    assert set(texts) == {texts[0]}
 
 
 async def test_a_stop_string_ends_the_text_before_it(client: openai.AsyncOpenAI) -> None:
@@ -122,11 +122,13 @@ async def test_usage_is_counted_by_the_router(
 
 async def test_concurrent_requests_get_their_own_text(client: openai.AsyncOpenAI) -> None:
     capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo"}
-    asked = [country for country in capitals for _ in range(8)]
+    countries = [country for country in capitals for _ in range(8)]
     texts = await asyncio.gather(
-        *(text_of(client, f"The capital of {country} is", max_tokens=8) for country in asked)
+        *(text_of(client, f"The capital of {country} is", max_tokens=8) for country in countries)
     )
-    assert all(capitals[country] in text for country, text in zip(asked, texts, strict=True)), texts
+    assert all(capitals[country] in text for country, text in zip(countries, texts, strict=True)), (
+        texts
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ FRANCE = "What is the capital of France?"
 
 
 async def respond(client: openai.AsyncOpenAI, given: Any = FRANCE, **fields: Any) -> Any:
-    asked = {"model": MODEL, "temperature": 0, "max_output_tokens": 60} | fields
-    return await client.responses.create(input=given, **asked)
+    parameters = {"model": MODEL, "temperature": 0, "max_output_tokens": 60} | fields
+    return await client.responses.create(input=given, **parameters)
 
 
 async def test_a_question_as_in_chat(client: openai.AsyncOpenAI) -> None:

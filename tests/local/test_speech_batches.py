@@ -162,14 +162,14 @@ def test_a_cancelled_request_has_no_further_passes(
     engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first pass is held until the request is cancelled; nothing of it is decoded later."""
-    begun, gone, ended = threading.Event(), threading.Event(), threading.Event()
+    begun, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
     passes: list[int] = []
     run = engine._decoder.run
 
     def held(batch: Batch) -> Any:
         passes.append(len(batch))
         begun.set()
-        assert gone.wait(60)
+        assert cancelled.wait(60)
         try:
             return run(batch)
         finally:
@@ -181,7 +181,7 @@ def test_a_cancelled_request_has_no_further_passes(
     audio = np.tile(np.concatenate([speech, pause]), 12)
     with pytest.raises(Cancelled):
         engine.transcribe(audio, SpeechOptions(language="en"), begun.is_set)
-    gone.set()
+    cancelled.set()
     assert ended.wait(60)
     # A later request would be decoded after any remaining pass of the cancelled one.
     assert engine.transcribe(speech, SpeechOptions(language="en"), lambda: False).segments

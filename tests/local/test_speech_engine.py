@@ -168,7 +168,7 @@ def test_no_speech_has_no_text(base: SpeechEngine, kind: str) -> None:
 def test_requests_of_all_kinds_share_passes_without_mixing(
     base: SpeechEngine, speak: Speak
 ) -> None:
-    asked: list[tuple[Float32, dict[str, Any]]] = [
+    requests: list[tuple[Float32, dict[str, Any]]] = [
         (samples(speak(SHORT)), {"language": "en"}),
         (samples(speak(GERMAN, "de")), {}),
         (samples(speak(GERMAN, "de")), {"task": "translate"}),
@@ -177,9 +177,9 @@ def test_requests_of_all_kinds_share_passes_without_mixing(
         (samples(speak(SHORT)), {"language": "en", "word_timestamps": True}),
         (silence(3), {}),
     ]
-    alone = [transcribe(base, audio, **options) for audio, options in asked]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        running = [pool.submit(transcribe, base, audio, **options) for audio, options in asked]
+    alone = [transcribe(base, audio, **options) for audio, options in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        running = [pool.submit(transcribe, base, audio, **options) for audio, options in requests]
         together = [one.result() for one in running]
     for first, second in zip(alone, together, strict=True):
         assert first.language == second.language

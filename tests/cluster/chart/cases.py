@@ -81,7 +81,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "names": {"nameOverride": "mf", "fullnameOverride": "fleet-a"},
     "live reload": {"liveReload": True},
-    "no clients but ours": {
+    "only own clients": {
         "networkPolicy.clients": [{"podSelector": {"matchLabels": {"app": "shop"}}}],
         "networkPolicy.metrics": [],
     },
@@ -102,7 +102,7 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "names of keys without a Secret": ({"router.remoteKeys.names": ["A"]}, "remoteKeys"),
     "an empty catalog": ({"catalog.replace": True}, "catalog/models"),
     "a task that is none": ({"test.require": ["vision"]}, "test/require"),
-    "star beside names": ({"watchNamespaces": ["*", "a"]}, "must be the only entry"),
+    "star and names": ({"watchNamespaces": ["*", "a"]}, "must be the only entry"),
     "a shared volume for a cluster": (
         {"watchNamespaces": ["*"], "modelCache.enabled": True},
         "a volume is of one namespace",

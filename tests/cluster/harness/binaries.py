@@ -78,9 +78,9 @@ def _build(go: Path, module: Module, package: str, target: Path) -> None:
     partial = target.with_suffix(".partial")
     # With a default.pgo, each main package would compile all dependencies again.
     flags = ["-trimpath", "-pgo=off", "-ldflags", _ldflags(module, package), "-o", str(partial)]
-    politely = ["nice", "-n", "19"] if shutil.which("nice") else []
+    nice = ["nice", "-n", "19"] if shutil.which("nice") else []
     subprocess.run(
-        [*politely, str(go), "build", *flags, package],
+        [*nice, str(go), "build", *flags, package],
         check=True,
         cwd=module.folder,
         env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},

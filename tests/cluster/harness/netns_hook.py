@@ -1,6 +1,7 @@
 """A pytest hook that runs tests in the run's network namespace; conftests import it.
 
-pytest calls a conftest's hook only for tests below its folder, so other tests stay outside.
+pytest calls a conftest's hook only for tests below its folder, so other tests stay in the
+machine's network.
 """
 
 from __future__ import annotations

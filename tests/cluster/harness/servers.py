@@ -43,11 +43,11 @@ def kill(pod: Json) -> None:
     uid, killed = pod["metadata"]["uid"], 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            inside = uid in (folder / "cgroup").read_text()
+            in_pod = uid in (folder / "cgroup").read_text()
             server = b"modelfleet" in (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if inside and server:
+        if in_pod and server:
             os.kill(int(folder.name), signal.SIGKILL)
             killed += 1
     assert killed, f"no process of {pod['metadata']['name']} was found"

@@ -77,8 +77,8 @@ def started(uid: str, program: bytes) -> float:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            inside = uid in (folder / "cgroup").read_text()
-            if inside and program in (folder / "cmdline").read_bytes():
+            in_pod = uid in (folder / "cgroup").read_text()
+            if in_pod and program in (folder / "cmdline").read_bytes():
                 stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
                 found.append(int(stat[19]) / TICKS)
         except OSError:

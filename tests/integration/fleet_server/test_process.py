@@ -33,21 +33,21 @@ class Slow:
     device = "cpu"
 
     def __init__(self, spec, folder, threads):
-        self.gone = []
+        self.cancelled = []
 
     def prompt(self, messages, images):
         return Prompt(5, None)
 
     def submit(self, prompt, sampling, emit):
-        gone = threading.Event()
+        cancelled = threading.Event()
         def run():
             for number in range(sampling.max_tokens):
-                if gone.wait(0.02):
+                if cancelled.wait(0.02):
                     return
                 emit(Step([number % 128]))
             emit(Step((), Finish.STOP))
         threading.Thread(target=run, daemon=True).start()
-        return type("Running", (), {"cancel": lambda self: gone.set()})()
+        return type("Running", (), {"cancel": lambda self: cancelled.set()})()
 
     def decode(self, token_ids):
         return "".join("word " for _ in token_ids)

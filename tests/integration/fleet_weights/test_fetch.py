@@ -100,8 +100,8 @@ def on_a_mount(
 def namespaces_work() -> bool:
     if shutil.which("unshare") is None:
         return False
-    inside = ["sh", "-c", "mount -t tmpfs x /mnt"]
-    command = ["unshare", "--user", "--map-root-user", "--mount", *inside]
+    mount = ["sh", "-c", "mount -t tmpfs x /mnt"]
+    command = ["unshare", "--user", "--map-root-user", "--mount", *mount]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

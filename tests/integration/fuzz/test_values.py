@@ -17,19 +17,19 @@ CASES = [
     pytest.param(path, valid, id=f"{path}-{n}") for n, (path, valid) in enumerate(bodies.VALID)
 ]
 VALUES: list[Any] = [None, True, 0, -1, 1, 1.5, "", "x", "1", [], ["x"], [1], [[]], {}, {"x": 1}]
-GONE = object()
+REMOVED = object()
 SCHEMAS = openapi_checks.Schemas(("chat", "embedding", "rerank"))
 
 
 def changed(valid: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The body with one of its parts changed."""
     for path in bodies.places(valid):
-        for value in (*VALUES, GONE) if path else ():
+        for value in (*VALUES, REMOVED) if path else ():
             body: Any = copy.deepcopy(valid)
             parent = body
             for key in path[:-1]:
                 parent = parent[key]
-            if value is GONE:
+            if value is REMOVED:
                 del parent[path[-1]]
             else:
                 parent[path[-1]] = value
