@@ -106,7 +106,7 @@ class Fleet:
         return next(str(line) for line in list(self.process.lines) if text in line)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Sum of the samples with this name and these labels."""
+        """Sum of the samples of that name and those labels."""
         families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
         samples = [sample for family in families for sample in family.samples]
         return sum(
