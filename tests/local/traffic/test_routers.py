@@ -88,14 +88,14 @@ def test_a_replaced_router(
         Driver(fresh, kinds(EMBEDDING)) as other,
     ):
         for each in (driver, other):
-            each.flow(6)
+            each.wait_for_requests(6)
         with driver.mark("replaced"):
             new = parts.router()
             driver.wait_for_running(2)
             address.target = new.port
             old.signal(signal.SIGTERM)
             for each in (driver, other):
-                each.flow(8)
+                each.wait_for_requests(8)
             assert old.wait() == 0
         driver.wait_for_requests(6)
     for report in (driver.report(), other.report()):
