@@ -70,7 +70,7 @@ def figures(url: str, model: str, each: int, first: int) -> dict[int, Summary]:
 
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__)
-    parse.add_argument("--each", type=int, default=4, help="answers for each place at once")
+    parse.add_argument("--each", type=int, default=4, help="responses for each concurrent client")
     parse.add_argument("--json", action="store_true")
     options = parse.parse_args()
     spec = stack.spec_of(stack.CHAT)

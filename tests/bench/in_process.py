@@ -59,7 +59,7 @@ def chat_in_process(model: Any, at_once: int, number: int) -> float:
             parts[at].append(texts[at].flush())
             running, done = running - 1, done + 1
     seconds = perf_counter() - started
-    assert all(map("".join, parts)), "an answer without text"
+    assert all(map("".join, parts)), "a response without text"
     return written / seconds
 
 

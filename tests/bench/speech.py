@@ -69,7 +69,7 @@ def main() -> None:
     options.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options.add_argument("--parts", nargs="+", choices=("long", "short"),
                          default=("long", "short"))  # fmt: skip
-    options.add_argument("--english", action="store_true", help="leave out what is not English")
+    options.add_argument("--english", action="store_true", help="only English recordings")
     options.add_argument("--hour", action="store_true")
     given = options.parse_args()
     print(f"{platform.processor() or platform.machine()}, {given.threads} threads, "

@@ -118,12 +118,12 @@ async def test_loading_models_are_a_503_without_waiting(start_fleet: Any, until:
         seen: list[httpx.Response] = []
         async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
 
-            async def answered() -> bool:
+            async def has_response() -> bool:
                 with contextlib.suppress(httpx.ConnectError):  # the router is not started yet
                     seen.append(await http.post("/v1/chat/completions", json=body))
                 return bool(seen) and seen[-1].status_code == 200
 
-            await until(answered, SECONDS)
+            await until(has_response, SECONDS)
         loading = seen[:-1]
         assert loading
         for answer in loading:

@@ -83,13 +83,13 @@ async def test_a_killed_router_restarts(
     servers = {fleet.server(model).pid for model in (CHAT, EMBEDDING)}
     fleet.router().kill()
 
-    async def answers() -> httpx.Response:
+    async def embed_or_599() -> httpx.Response:
         try:
             return await embed(http)
         except httpx.TransportError:
             return httpx.Response(599)
 
-    await until_status(answers, 200)
+    await until_status(embed_or_599, 200)
     fleet.wait_for("router is ready after", SECONDS)
     assert {fleet.server(model).pid for model in (CHAT, EMBEDDING)} == servers
 

@@ -237,7 +237,7 @@ def test_the_newer_spelling_of_rotary_bases(folder: Path) -> None:
     assert cosines(engine(folder).embed(inputs()), expected).min() > 0.999999
 
 
-def test_float16_is_refused(folder: Path) -> None:
+def test_float16_is_rejected(folder: Path) -> None:
     """The activations of the real model exceed its range."""
     with pytest.raises(LoadError, match="does not support float16"):
         engine(folder, "float16")

@@ -137,7 +137,7 @@ def shown(found: tuple[int, float] | None) -> str:
 def test_divergence_of_openvino(openvino: Any, exact: Any, rounded: Any, question: str) -> None:
     prompt, answer = generate(openvino, question)
     own, files = divergence(rounded, prompt, answer), divergence(exact, prompt, answer)
-    print(f"{question!r} ({len(answer)} tokens) parts from its own weights {shown(own)}; "
+    print(f"{question!r} ({len(answer)} tokens) diverges from its own weights {shown(own)}; "
           f"from the file's {shown(files)}")  # fmt: skip
     assert own is None or own[1] < NEARLY_EQUAL
     assert files is None or files[1] < HALF_STEP

@@ -34,7 +34,7 @@ def bound_by_file_modes() -> Iterator[None]:
         yield
         return
     if sys.platform != "linux":
-        raise OSError("only Linux takes single rights away from root")
+        raise OSError("capabilities can be dropped on Linux only")
     libc = ctypes.CDLL(None, use_errno=True)
     header, data = _Header(VERSION_3, 0), (_Data * 2)()
     _check(libc.capget(ctypes.byref(header), data))
