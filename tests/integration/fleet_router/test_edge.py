@@ -36,7 +36,7 @@ def test_https_with_a_certificate(start_router: Any, entry: Any, stub: Any, tmp_
             fleet.chat()
 
 
-def test_cors_of_configured_origins(
+def test_pages_of_named_origins_may_call(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
     models = [entry("acme/chat", "chat", stub.port)]
@@ -44,12 +44,12 @@ def test_cors_of_configured_origins(
     with start_router(tmp_path, models, environ) as fleet:
         url = f"{fleet.url}/v1/chat/completions"
         mine, other = ({"origin": f"https://{name}.example.com"} for name in ("app", "evil"))
-        requested = {"access-control-request-method": "POST",
+        asked = {"access-control-request-method": "POST",
                  "access-control-request-headers": "authorization,content-type"}  # fmt: skip
-        preflight = httpx.options(url, headers=mine | requested)
+        preflight = httpx.options(url, headers=mine | asked)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == mine["origin"]
-        assert httpx.options(url, headers=other | requested).status_code == 400
+        assert httpx.options(url, headers=other | asked).status_code == 400
         for body in ({"model": "acme/chat"}, {"model": "none"}):
             answer = httpx.post(url, json=body, headers=mine)
             assert answer.headers["access-control-allow-origin"] == mine["origin"]
@@ -58,7 +58,7 @@ def test_cors_of_configured_origins(
         assert "access-control-allow-origin" not in refused.headers
 
 
-def test_no_cors_without_origins(fleet: Any) -> None:
+def test_without_origins_no_page_may(fleet: Any) -> None:
     answer = httpx.options(f"{fleet.url}/v1/models", headers={"origin": "https://a.example.com"})
     assert answer.status_code == 405
     assert "access-control-allow-origin" not in answer.headers
