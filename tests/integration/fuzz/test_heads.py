@@ -1,4 +1,4 @@
-"""Request lines and headers that no client should send, and paths that are none of ours."""
+"""Invalid request lines and headers, and unknown paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from integration.fuzz import bodies, wire
+from integration.fuzz import bodies, raw_http
 
 TARGETS = ("server", "router")
 BODY = bodies.encoded(bodies.CHAT | {"stream": False, "stream_options": None}, True)
@@ -53,11 +53,11 @@ targets = st.one_of(
 )  # fmt: skip
 
 
-def told(answer: wire.Answer | None) -> None:
+def told(answer: raw_http.Answer | None) -> None:
     """A connection that is closed without a word is an answer to what is no HTTP."""
     if answer is not None and answer.status != 200 and answer.body:
-        wire.judge(answer)
-    assert answer is None or answer.status in wire.REFUSALS | {200, 204}, answer
+        raw_http.judge(answer)
+    assert answer is None or answer.status in raw_http.REFUSALS | {200, 204}, answer
 
 
 @pytest.mark.parametrize("target", TARGETS)
