@@ -54,7 +54,7 @@ test-cluster: env-dev ## Run the tests on a real control plane and a real node (
 	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
 
 cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
-	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.ahead
+	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build
 
 lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .
