@@ -3,7 +3,7 @@
 A line of the log:
 
     {"time", "request_id", "key", "model", "path", "status", "prompt_tokens", "cached_tokens",
-     "completion_tokens", "audio_seconds", "images", "ms", "fallback_for"?}
+     "completion_tokens", "audio_seconds", "images", "ms", "estimated"?, "fallback_for"?}
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class UsageLog:
             "images": record.images,
             "ms": round(seconds * 1000, 1),
         }
+        if record.estimated:
+            line["estimated"] = True
         if record.fallback_for:
             line["fallback_for"] = record.fallback_for
         try:

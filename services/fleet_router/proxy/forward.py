@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
-from fleet_contract.errors import FleetError
+from fleet_contract.errors import FleetError, Timeout
+from fleet_router.callers.meter import charge
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts, Unreachable
@@ -87,6 +89,10 @@ class Forward:
             )
         except Unreachable:
             return False
+        except (ClientDisconnect, Timeout):
+            if record.received:
+                charge(record)
+            raise
         try:
             if response.connection.request_sent:
                 await body.close()  # frees memory while the response is generated

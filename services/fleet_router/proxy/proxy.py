@@ -72,8 +72,9 @@ class Proxy:
             route = select_route(table, rule, envelope.model, may_use)
             record.model = route.model
             _check_size(route, rule, envelope.body.length)
-            record.images = envelope.cost.images
-            with self._auth.admitted(quota, route.model, record.images, record):
+            record.prompt_bytes = envelope.cost.prompt_bytes
+            with self._auth.admitted(quota, route.model, envelope.cost.images, record):
+                record.images = envelope.cost.images
                 await self._forward(request, route, envelope, send, record)
         finally:
             await envelope.body.close()
