@@ -42,6 +42,7 @@ from fleet_router.upstream.pool import PoolManager
 from fleet_web import errors
 from fleet_web.direct import DirectAPI
 from fleet_web.request_id import RequestIdMiddleware
+from fleet_web.supervise import keep_running
 
 EXPOSED = (
     HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_COLD,
@@ -56,10 +57,11 @@ responses."""
 
 @dataclass(frozen=True, slots=True)
 class RouterApp:
-    """The web app, and the callback for the first signal."""
+    """The web app, the callback for the first signal, and the metrics."""
 
     web: FastAPI
     drain: Callable[[], None]
+    metrics: RouterMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.ensure_future(auth.watch())]
+        loops = {"keys": auth.watch} if auth.required else {}
         if source.watch is not None:
-            tasks.append(asyncio.ensure_future(source.watch()))
+            loops["routes"] = source.watch
+        tasks = [
+            asyncio.create_task(keep_running(name, work, ended=metrics.loop_ended))
+            for name, work in loops.items()
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -151,7 +157,7 @@ def create_app(
         admin.draining = True
         waiting_room.drain(drain_timeout * WAIT_SHARE)
 
-    return RouterApp(app, drain)
+    return RouterApp(app, drain, metrics)
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:

@@ -165,6 +165,16 @@ class RouterMetrics:
             ("model",),
             registry=self.registry,
         )
+        self.loop_restarts = Counter(
+            "modelfleet_router_loop_restarts",
+            "Times a loop of the router ended (keys, routes, usage_log) and was started again.",
+            ("loop",),
+            registry=self.registry,
+        )
+
+    def loop_ended(self, name: str) -> None:
+        """Count a loop that ended."""
+        self.loop_restarts.labels(name).inc()
 
     def watch_age(self, read: Callable[[], float]) -> None:
         """Add a gauge of the source's age in seconds, read at every scrape."""

@@ -80,6 +80,8 @@ def parse(text: str | bytes) -> Keys:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ValueError(f"not valid YAML{f' (line {mark.line + 1})' if mark else ''}") from None
+    except RecursionError:
+        raise ValueError("not valid YAML: nested too deeply") from None
     try:
         file = _File.model_validate(document)
     except ValidationError as error:

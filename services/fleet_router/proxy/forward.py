@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from fleet_router.proxy.relay import relay
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import Envelope
+from fleet_router.routing.select import allow_all
 from fleet_router.routing.table import Route
 from fleet_web.client import run_while_connected
 
@@ -35,6 +36,8 @@ class Forward:
     writer: ResponseWriter
     record: RequestRecord
     wait: Wait
+    may_use: Callable[[str], bool] = allow_all
+    """Whether the caller's key is valid for a model; a fallback needs it too."""
     renamed: bool = False
 
     async def run(self, route: Route) -> None:
@@ -66,6 +69,8 @@ class Forward:
         name = route.spec.fallback
         fallback = table.by_id.get(name) if table is not None and name is not None else None
         if fallback is None or fallback.model == route.model or not fallback.endpoints:
+            return
+        if not self.may_use(fallback.model):
             return
         if fallback.spec.task is route.spec.task:
             # The requested model should still start: it may be ready for the next request.

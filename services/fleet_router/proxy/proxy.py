@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
@@ -75,7 +77,7 @@ class Proxy:
             record.prompt_bytes = envelope.cost.prompt_bytes
             with self._auth.admitted(quota, route.model, envelope.cost.images, record):
                 record.images = envelope.cost.images
-                await self._forward(request, route, envelope, send, record)
+                await self._forward(request, route, envelope, send, record, may_use)
         finally:
             await envelope.body.close()
 
@@ -86,6 +88,7 @@ class Proxy:
         envelope: Envelope,
         send: Send,
         record: RequestRecord,
+        may_use: Callable[[str], bool],
     ) -> None:
         metrics = self._metrics
         in_flight = metrics.in_flight.of(route.model)
@@ -94,7 +97,7 @@ class Proxy:
             metrics.last_request.of(route.model).set_to_current_time()
             forward = Forward(
                 self._attempts, self._waiting_room, metrics, request, envelope,
-                ResponseWriter(send), record, Wait(self._waiting_room, route),
+                ResponseWriter(send), record, Wait(self._waiting_room, route), may_use,
             )  # fmt: skip
             await forward.run(route)
         finally:
