@@ -17,6 +17,7 @@ from fleet_local.processes import ports
 from fleet_local.processes.stop_signals import StopSignals
 from fleet_local.settings import UpSettings
 from fleet_prepare import machine
+from fleet_web import exposure
 from fleet_weights.store import Store
 
 FAILED = 1
@@ -79,6 +80,8 @@ class Up:
             console.print(f"{name} is ignored: {reason}.")
         rows = await fleet.rows()
         console.print(table.render(rows, plain=not console.is_terminal))
+        if warning := exposure.warning(settings.host, settings.port, has_keys=settings.has_keys):
+            console.print(f"Warning: {warning}")
         console.print(f"The fleet is ready at {fleet.base}/v1; Ctrl-C stops it. Try:")
         console.print(table.next_command(rows, fleet.base))
         await fleet.keep()

@@ -7,9 +7,11 @@ serves the router's own routes and refuses everything else.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,9 @@ from fleet_router.status.admin import Admin
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
-from fleet_web import errors
+from fleet_web import errors, side_server
 from fleet_web.direct import DirectAPI
+from fleet_web.loopback_guard import LoopbackGuard
 from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.supervise import keep_running
 
@@ -88,11 +91,18 @@ def create_app(
     auth: Auth | None = None,
     usage_log: Path | None = None,
     cors_origins: Sequence[str] = (),
+    loopback_hosts: Sequence[str] | None = None,
+    warning: str = "",
+    metrics_listener: socket.socket | None = None,
     tracing: Middleware | None = None,
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
+
+    `loopback_hosts` are the names besides localhost of a router on a loopback address, where web
+    pages are checked; None checks none. `warning` is shown at /health. With `metrics_listener`,
+    /metrics is served there and not on the port for clients.
 
     Raises OSError when the usage log cannot be opened.
     """
@@ -103,7 +113,7 @@ def create_app(
         metrics.watch_age(source.age)
     auth = auth or Auth()
     usage = UsageLog(metrics, usage_log)
-    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
+    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
     picker = EndpointPicker(pools, Outliers())
     attempts = Attempts(pools, picker, metrics)
     waiting_room = WaitingRoom(routes, wait_settings or WaitSettings(), metrics, source.wake)
@@ -121,9 +131,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loops = {"keys": auth.watch} if auth.required else {}
+        loops: dict[str, Callable[[], Awaitable[None]]] = {}
+        if auth.required:
+            loops["keys"] = auth.watch
         if source.watch is not None:
             loops["routes"] = source.watch
+        if metrics_listener is not None and with_metrics:
+            loops["metrics_port"] = partial(side_server.serve, _private(admin), metrics_listener)
         tasks = [
             asyncio.create_task(keep_running(name, work, ended=metrics.loop_ended))
             for name, work in loops.items()
@@ -140,6 +154,9 @@ def create_app(
     request_id = Middleware(RequestIdMiddleware)
     # Tracing reads the record that the access log fills, so it is the outer of the two.
     inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
+    if loopback_hosts is not None:
+        guard = Middleware(LoopbackGuard, hosts=loopback_hosts, origins=cors_origins)
+        inner.append(guard)
     if cors_origins:
         inner.append(Middleware(CORSMiddleware, **cors_options(cors_origins)))
     app = DirectAPI(
@@ -150,7 +167,8 @@ def create_app(
     app.bypass(PATHS.keys(), proxy, [request_id, *([tracing] if tracing else ()), *inner])
     # Reached only with another method, which becomes a 405.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
-    app.include_router(admin.router(with_metrics=with_metrics))
+    on_main_port = with_metrics and metrics_listener is None
+    app.include_router(admin.router(with_metrics=on_main_port))
     errors.install(app)
 
     def drain() -> None:
@@ -158,6 +176,14 @@ def create_app(
         waiting_room.drain(drain_timeout * WAIT_SHARE)
 
     return RouterApp(app, drain, metrics)
+
+
+def _private(admin: Admin) -> FastAPI:
+    """The app of the port for metrics."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.include_router(admin.private_router())
+    errors.install(app)
+    return app
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from fleet_server.state import ServerState
 from fleet_server.tokens import routes as tokens
 from fleet_web import errors
 from fleet_web.direct import DirectAPI, Handlers, post_handlers
+from fleet_web.loopback_guard import LoopbackGuard
 from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.responses import json_response
@@ -45,14 +46,21 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    server: ServerState, *, lifespan: Lifespan | None = None, with_metrics: bool = True
+    server: ServerState,
+    *,
+    lifespan: Lifespan | None = None,
+    with_metrics: bool = True,
+    loopback: bool = False,
 ) -> FastAPI:
-    """The app of `server`; `lifespan` loads the model."""
+    """The app of `server`; `lifespan` loads the model. On a `loopback` address web pages are
+    refused."""
     known = tokens.PATHS | TASK_OF_PATH.keys()
     middleware = [
         Middleware(RequestIdMiddleware),
         Middleware(AccessMiddleware, metrics=server.metrics, routes=known),
     ]
+    if loopback:
+        middleware.append(Middleware(LoopbackGuard))
     app = DirectAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=NO_TELEMETRY,

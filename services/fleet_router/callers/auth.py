@@ -117,6 +117,11 @@ def _renewed(old: Quota | None, key: Key) -> Quota:
     return new
 
 
+def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request presents a key, valid or not."""
+    return bool(_presented_key(headers))
+
+
 def _presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
         if name == b"authorization" and value[:7].lower() == BEARER:
