@@ -47,7 +47,7 @@ class Fleet:
         self._probe = Probe()
         self._lifeline = Lifeline()
         self._colours = itertools.cycle(COLOURS)
-        self._folder = settings.run_root / str(settings.port)
+        self._folder = settings.folder
         self._routes = self._folder / "routes.json"
         self._servers = self._make_servers()
         self._router = self._make_router()

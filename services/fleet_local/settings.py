@@ -36,6 +36,11 @@ class UpSettings:
     has_keys: bool = False
     """Whether the router requires API keys."""
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the routes file and the logs."""
+        return self.run_root / str(self.port)
+
     @classmethod
     def read(
         cls,

@@ -19,6 +19,7 @@ from fleet_router.status.merged_metrics import render, scrape
 from fleet_router.status.models import READY, Models
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
+from fleet_web.instance import probe_headers
 from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.responses import json_response
 
@@ -78,14 +79,14 @@ class Admin:
 
     async def livez(self) -> Response:
         """200 while the process runs."""
-        return json_response({"status": "ok"})
+        return json_response({"status": "ok"}, headers=probe_headers())
 
     async def readyz(self) -> Response:
         """200 if the router accepts traffic, whatever the state of its models."""
         if self.draining or self._routes.table is None:
             state = (ServerPhase.DRAINING if self.draining else ServerPhase.STARTING).value
             return json_response({"status": state}, status=503)
-        return json_response({"status": "ok"})
+        return json_response({"status": "ok"}, headers=probe_headers())
 
     async def health(self, request: Request) -> Response:
         """200 if every model is ready. The states of the models need a key where one is required,
