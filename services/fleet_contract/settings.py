@@ -130,6 +130,8 @@ SETTINGS: tuple[Setting, ...] = (
             " key; `/metrics` is then not on PORT", "none", int, where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
+    Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
+            " leaves that to logrotate", "104857600", int, where="router"),
     Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
             "none", where="router"),
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),

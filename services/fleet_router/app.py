@@ -7,6 +7,8 @@ serves the router's own routes and refuses everything else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -90,6 +92,7 @@ def create_app(
     wait_settings: WaitSettings | None = None,
     auth: Auth | None = None,
     usage_log: Path | None = None,
+    usage_log_max_bytes: int = 0,
     cors_origins: Sequence[str] = (),
     loopback_hosts: Sequence[str] | None = None,
     warning: str = "",
@@ -112,7 +115,7 @@ def create_app(
     if source.age is not None:
         metrics.watch_age(source.age)
     auth = auth or Auth()
-    usage = UsageLog(metrics, usage_log)
+    usage = UsageLog(metrics, usage_log, usage_log_max_bytes)
     admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
     picker = EndpointPicker(pools, Outliers())
     attempts = Attempts(pools, picker, metrics)
@@ -136,6 +139,11 @@ def create_app(
             loops["keys"] = auth.watch
         if source.watch is not None:
             loops["routes"] = source.watch
+        if usage.enabled:
+            loops["usage_log"] = usage.run
+            # Where signals can be handled; logrotate sends one after it moved the file away.
+            with contextlib.suppress(RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, usage.reopen)
         if metrics_listener is not None and with_metrics:
             loops["metrics_port"] = partial(side_server.serve, _private(admin), metrics_listener)
         tasks = [

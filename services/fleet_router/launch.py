@@ -59,7 +59,8 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     else:
         source = from_file(path, routes, environ)
     router = create_app(
-        routes, source, auth=load_auth(settings), usage_log=settings.usage_log,
+        routes, source, auth=load_auth(settings),
+        usage_log=settings.usage_log, usage_log_max_bytes=settings.usage_log_max_bytes,
         wait_settings=load_wait_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
         tracing=tracing.middleware() if tracing else None,

@@ -165,9 +165,14 @@ class RouterMetrics:
             ("model",),
             registry=self.registry,
         )
+        self.usage_lines_dropped = Counter(
+            "modelfleet_router_usage_log_lines_dropped",
+            "Lines of the usage log that were lost, because its file could not be written.",
+            registry=self.registry,
+        )
         self.loop_restarts = Counter(
             "modelfleet_router_loop_restarts",
-            "Times a loop of the router ended (keys, routes, usage_log) and was started again.",
+            "Times a loop (keys, routes, usage_log, metrics_port) ended and was started again.",
             ("loop",),
             registry=self.registry,
         )

@@ -32,6 +32,7 @@ class RouterSettings:
     allowed_hosts: tuple[str, ...]
     metrics_port: int | None
     usage_log: Path | None
+    usage_log_max_bytes: int
     cors_origins: tuple[str, ...]
     tls_cert: Path | None
     tls_key: Path | None
@@ -57,6 +58,7 @@ class RouterSettings:
             allowed_hosts=_listed(environ.get("ALLOWED_HOSTS", "")),
             metrics_port=BY_NAME["METRICS_PORT"].read(environ, default=None),
             usage_log=_path("USAGE_LOG", environ),
+            usage_log_max_bytes=BY_NAME["USAGE_LOG_MAX_BYTES"].read(environ),
             cors_origins=_listed(environ.get("CORS_ORIGINS", "")),
             tls_cert=_path("TLS_CERT", environ),
             tls_key=_path("TLS_KEY", environ),
@@ -79,6 +81,7 @@ class RouterSettings:
             ("HOLD_SECONDS", settings.hold_seconds or 0),
             ("HOLD_REQUESTS", settings.hold_requests),
             ("HEARTBEAT_SECONDS", settings.heartbeat_seconds),
+            ("USAGE_LOG_MAX_BYTES", settings.usage_log_max_bytes),
         ):
             if not 0 <= number < float("inf"):
                 raise ValueError(f"{name}={number}: must not be negative")

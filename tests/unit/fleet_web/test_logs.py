@@ -62,7 +62,8 @@ def test_bad_settings_name_their_variable(level: str, fmt: str) -> None:
         logs.configure("server", level, fmt)
 
 
-HOSTILE = "/x\n12:00:00 info    request path=/admin\r\x1b[2J\x1b]0;title\x07\x9b31m\u202e\u2028 status=200"
+FORGED = "\n12:00:00 info    request path=/admin\r"
+HOSTILE = f"/x{FORGED}\x1b[2J\x1b]0;title\x07\x9b31m\u202e\u2028 status=200"
 
 
 @pytest.mark.parametrize("fmt", ["json", "text"])

@@ -114,6 +114,7 @@ def test_a_request_that_times_out_pays_for_the_prompt(metered: Metered) -> None:
         f"{metered.fleet.url}/v1/chat/completions", json=body, headers=headers, timeout=30
     )
     assert answer.status_code == 504
+    until(metered.lines, state=metered.lines)
     line = metered.lines()[-1]
     assert (line["status"], line["estimated"]) == (504, True)
     assert line["prompt_tokens"] >= 1000
