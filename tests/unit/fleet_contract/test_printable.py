@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_web.printable import printable
+from fleet_contract.printable import printable, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,7 @@ from fleet_web.printable import printable
 )
 def test_what_controls_a_terminal_is_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_lines_stay_lines() -> None:
+    assert printable_lines("a\x1b\nb\r\n") == "a\\x1b\nb\\r\n"
