@@ -12,8 +12,7 @@ from typing import Any, Literal, TextIO
 
 import orjson
 
-from fleet_contract.printable import printable
-from fleet_contract.redact import redacted
+from fleet_contract.safe_text import printable, redacted
 from fleet_web.current_request import current
 
 Format = Literal["json", "text"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_contract.printable import printable_lines
-from fleet_contract.redact import redacted
+from fleet_contract.safe_text import printable_lines, redacted
 
 
 class WeightsError(Exception):

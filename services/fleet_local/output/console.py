@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from rich import console as rich_console
 from rich.text import Text
 
-from fleet_contract.printable import printable, printable_lines
+from fleet_contract.safe_text import printable, printable_lines
 from fleet_local.errors import StartError
 
 PLAIN_WIDTH = 400

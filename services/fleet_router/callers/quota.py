@@ -48,20 +48,20 @@ class Quota:
 
     def __init__(self, key: Key, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.key = key
         self.running = 0
-        self._set(key)
+        self._renew_buckets()
 
     def renew(self, key: Key) -> None:
         """Take the key from a changed file. Running requests stay counted, and are charged to the
         new limits; what was used stays used where the limits did not change."""
-        if key.limits == self.key.limits:
-            self.key = key
-        else:
-            self._set(key)
-
-    def _set(self, key: Key) -> None:
-        limits = key.limits
+        changed = key.limits != self.key.limits
         self.key = key
+        if changed:
+            self._renew_buckets()
+
+    def _renew_buckets(self) -> None:
+        limits = self.key.limits
 
         def bucket(limit: int | None) -> Bucket | None:
             return Bucket(limit, self._clock) if limit is not None else None
