@@ -41,6 +41,8 @@ class RequestRecord:
     """How long it waited in the queue of the server."""
     cold: bool = False
     """Whether it waited for a server to become ready."""
+    caller: str = ""
+    """The caller's id: `fleet_router.callers.identity`."""
     key: str = ""
     """The name of the caller's key."""
     images: int = 0

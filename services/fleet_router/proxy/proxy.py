@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_router.callers.auth import Auth
+from fleet_router.callers.identity import caller_id
 from fleet_router.callers.request_record import RequestRecord, record_of
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
@@ -58,6 +59,7 @@ class Proxy:
         quota = self._auth.identify(request.scope["headers"])
         if quota is not None:
             record.key = quota.key.name
+        record.caller = caller_id(quota, request.client.host if request.client else "")
         table = self._routes.table
         if table is None:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
