@@ -26,6 +26,7 @@ from fleet_contract.errors import (
     MethodNotAllowed,
     RouteNotFound,
 )
+from fleet_web import body_memory
 
 CLIENT_CLOSED_REQUEST = 499
 """Status for the logs where the client disconnected first; nginx uses the same."""
@@ -124,7 +125,8 @@ def _path(loc: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
 class ErrorMiddleware:
     """Turns every exception into a response and logs failures; pure ASGI.
 
-    Must be the innermost middleware: its responses pass those that log them and add headers.
+    Must be the innermost middleware: its responses pass those that log them and add headers. At
+    the end of a request it releases the memory of its body.
     Starlette's own handler for `Exception` runs outside of all middlewares. After the start of a
     response the exception is raised again, which closes the connection.
     """
@@ -151,6 +153,8 @@ class ErrorMiddleware:
                 await response(scope, receive, send)
             elif not isinstance(error, ClientDisconnect):
                 raise
+        finally:
+            body_memory.release(scope)
 
 
 def _logged_response(error: Exception, path: str) -> Response:

@@ -104,8 +104,9 @@ class Forward:
         """The model id to write into the body; None keeps the client's."""
         requested = self.envelope.model
         if route.upstream_model:
-            kept = route.upstream_model == requested and not self.renamed
-            return None if kept else route.upstream_model
+            # Even the same name: what else the body says about it must not reach a server of
+            # several models.
+            return route.upstream_model
         if self.renamed or (requested is not None and requested not in route.spec.ids):
             return route.model
         return None
