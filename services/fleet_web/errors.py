@@ -5,8 +5,6 @@ The text of an unexpected exception is logged and never sent.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import math
 from typing import Any, ClassVar
@@ -30,8 +28,6 @@ from fleet_web import body_memory
 
 CLIENT_CLOSED_REQUEST = 499
 """Status for the logs where the client disconnected first; nginx uses the same."""
-LINGER_SECONDS = 1.0
-LINGER_BYTES = 8 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -42,33 +38,6 @@ class HeadTooLarge(FleetError):
     status: ClassVar[int] = 431
     type = "invalid_request_error"
     default_code = "headers_too_large"
-
-
-class LingeringResponse(JSONResponse):
-    """A response to a client that is still sending its body.
-
-    Closing at once would reset the connection, and the client would lose the response: up to 8 MiB
-    of the body are read and discarded first, for at most a second.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        # The whole body, but not the end of the response: uvicorn would close the connection.
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                await _discard(receive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _discard(receive: Receive) -> None:
-    seen, more = 0, True
-    while more and seen < LINGER_BYTES:
-        message = await receive()
-        seen += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def error_response(error: FleetError) -> JSONResponse:
@@ -82,8 +51,7 @@ def error_response(error: FleetError) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     if error.status in (408, 413):
         headers["connection"] = "close"
-    kind = LingeringResponse if error.status == 413 else JSONResponse
-    return kind(error.body(), status_code=error.status, headers=headers)
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 
 def status_of(error: BaseException) -> int:
