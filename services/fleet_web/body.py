@@ -11,11 +11,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from fleet_contract.errors import TooLarge
-from fleet_web import body_memory
 from fleet_web.client import has_sent_all
-from fleet_web.content_encoding import Decoder, decoder_of
-from fleet_web.json_body import VALUE_BYTES, count_values, load_object
-from fleet_web.pace import Pace, PacedReceive
+from fleet_web.request_body import memory
+from fleet_web.request_body.content_encoding import Decoder, decoder_of
+from fleet_web.request_body.json_body import VALUE_BYTES, count_values, load_object
+from fleet_web.request_body.pace import Pace, PacedReceive
 
 THREAD_BYTES = 256 * 1024
 """Longer bodies are parsed in a thread."""
@@ -79,7 +79,7 @@ async def _decoded(
 async def read(request: Request, limit: int) -> bytes:
     """The whole body, whose memory is reserved until the end of the request. Raises QueueFull if
     too little is left, and as `chunks`."""
-    held = body_memory.reserve(request.app, request.scope)
+    held = memory.reserve(request.app, request.scope)
     received: list[bytes] = []
     async for chunk in chunks(request, limit):
         held.acquire(len(chunk))
@@ -102,7 +102,7 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
         values = count_values(raw)
     else:
         values = await asyncio.to_thread(count_values, raw)
-    held = body_memory.reserve(request.app, request.scope)
+    held = memory.reserve(request.app, request.scope)
     held.acquire(len(raw) + VALUE_BYTES * values)
     if len(raw) <= THREAD_BYTES:
         body = load_object(raw)

@@ -24,7 +24,7 @@ from fleet_contract.errors import (
     MethodNotAllowed,
     RouteNotFound,
 )
-from fleet_web import body_memory
+from fleet_web.request_body import memory
 
 CLIENT_CLOSED_REQUEST = 499
 """Status for the logs where the client disconnected first; nginx uses the same."""
@@ -122,7 +122,7 @@ class ErrorMiddleware:
             elif not isinstance(error, ClientDisconnect):
                 raise
         finally:
-            body_memory.release(scope)
+            memory.release(scope)
 
 
 def _logged_response(error: Exception, path: str) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from fleet_web.pace import BODY_TIMEOUT, READ_RATE, READ_TIMEOUT, Pace
+from fleet_web.request_body.pace import BODY_TIMEOUT, READ_RATE, READ_TIMEOUT, Pace
 from fleet_web.server import Server
 from fleet_web.uvicorn_ext import versions
 
@@ -51,7 +51,7 @@ def build(
     `keep_alive` seconds.
     """
     app.state.pace = Pace(read_timeout, read_rate, body_timeout)
-    kind, protocol = _implementation(read_timeout)
+    kind, protocol = implementation(read_timeout)
     config = uvicorn.Config(
         app,
         host=host,
@@ -71,8 +71,8 @@ def build(
     return kind(config, on_drain)
 
 
-def _implementation(read_timeout: float) -> tuple[type[Server], Any]:
-    """The classes of server and protocol: those of `uvicorn_ext`, or uvicorn's own."""
+def implementation(read_timeout: float) -> tuple[type[Server], Any]:
+    """The class of servers and uvicorn's `http`: those of `uvicorn_ext`, or uvicorn's own."""
     if not versions.is_checked(uvicorn.__version__):
         logger.warning(
             "uvicorn %s is not one of the tested versions (%s): slow clients are not timed out, "

@@ -137,6 +137,8 @@ class Attempts:
                 attempt.sender = RequestSender(attempt.connection, head_bytes, body, client)
                 head = await self._read_head(progress, attempt, budget)
             finally:
+                record.sent_bytes = attempt.connection.sent_bytes
+                record.received = attempt.connection.request_sent
                 if head is None:
                     await attempt.end()
             if head is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
@@ -24,8 +26,8 @@ from fleet_router.request.envelope import (
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import allow_all, select_route
 from fleet_router.routing.table import LiveRoutes, Route
-from fleet_web.byte_budget import ROUTER_SHARE, ByteBudget, memory_limit
 from fleet_web.errors import status_of
+from fleet_web.request_body.byte_budget import ROUTER_SHARE, ByteBudget, memory_limit
 
 DISK_BYTES = 1024 * 1024 * 1024
 """Bound for the uploads whose beginning is kept."""
@@ -80,9 +82,10 @@ class Proxy:
             route = select_route(table, rule, envelope.model, may_use)
             record.model = route.model
             _check_size(route, rule, envelope.body.length)
-            record.images = envelope.cost.images
-            with self._auth.admitted(quota, route.model, record.images, record):
-                await self._forward(request, route, envelope, send, record)
+            record.prompt_bytes = envelope.cost.prompt_bytes
+            with self._auth.admitted(quota, route.model, envelope.cost.images, record):
+                record.images = envelope.cost.images
+                await self._forward(request, route, envelope, send, record, may_use)
         finally:
             await envelope.body.close()
 
@@ -93,6 +96,7 @@ class Proxy:
         envelope: Envelope,
         send: Send,
         record: RequestRecord,
+        may_use: Callable[[str], bool],
     ) -> None:
         metrics = self._metrics
         in_flight = metrics.in_flight.of(route.model)
@@ -101,7 +105,7 @@ class Proxy:
             metrics.last_request.of(route.model).set_to_current_time()
             forward = Forward(
                 self._attempts, self._waiting_room, metrics, request, envelope,
-                ResponseWriter(send), record, Wait(self._waiting_room, route),
+                ResponseWriter(send), record, Wait(self._waiting_room, route), may_use,
             )  # fmt: skip
             await forward.run(route)
         finally:

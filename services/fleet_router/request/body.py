@@ -13,7 +13,7 @@ from typing import Protocol
 from fleet_router.request.fields import with_model
 from fleet_router.request.spool import Spool
 from fleet_web.body import THREAD_BYTES
-from fleet_web.byte_budget import Reservation
+from fleet_web.request_body.byte_budget import Reservation
 
 FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
 

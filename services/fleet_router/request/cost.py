@@ -26,12 +26,14 @@ LEADING_BYTES = 1024
 
 class RequestCost(NamedTuple):
     """`units` is 1 for a small request; `prefix` is the hash of the leading texts, b"" if there are
-    none; `images` is the number of images in the messages."""
+    none; `images` is the number of images in the messages, `prompt_bytes` the size of the JSON
+    body without them."""
 
     streams: bool = False
     units: float = 1.0
     prefix: bytes = b""
     images: int = 0
+    prompt_bytes: int = 0
 
 
 def of_upload(length: int | None) -> RequestCost:
@@ -49,16 +51,17 @@ def of_json(fields: Fields, size: int, prefix: bool = True, images: bool = True)
         cost = 1.0 + size / PROMPT_BYTES
         if fields.prompt is not UNSET or fields.max_output_tokens is not UNSET:
             cost += _new_tokens(fields) / NEW_TOKENS
-        return RequestCost(streams, min(MAX_UNITS, cost), leading)
+        return RequestCost(streams, min(MAX_UNITS, cost), leading, 0, size)
     sizes = [
         len(memoryview(image))
         for message in (messages if images else ())
         for part in _parts(message)
         if (image := _image(part)) is not None
     ]
-    cost = 1.0 + (size - sum(sizes)) / PROMPT_BYTES
+    prompt_bytes = size - sum(sizes)
+    cost = 1.0 + prompt_bytes / PROMPT_BYTES
     cost += IMAGE_COST * len(sizes) + _new_tokens(fields) / NEW_TOKENS
-    return RequestCost(streams, min(MAX_UNITS, cost), leading, len(sizes))
+    return RequestCost(streams, min(MAX_UNITS, cost), leading, len(sizes), prompt_bytes)
 
 
 def _new_tokens(fields: Fields) -> int:

@@ -21,7 +21,7 @@ from fleet_router.request.spool import Spool
 from fleet_router.routing.paths import BodyKind, PathRule
 from fleet_router.routing.table import RouteTable
 from fleet_web.body import THREAD_BYTES, chunks
-from fleet_web.byte_budget import ByteBudget, Reservation
+from fleet_web.request_body.byte_budget import ByteBudget, Reservation
 
 FORM_BYTES = 1024 * 1024
 """Bound for the fields of a form besides its recording."""

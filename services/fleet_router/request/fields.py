@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from fleet_contract.errors import BadRequest
-from fleet_web.json_body import (
+from fleet_web.request_body.json_body import (
     MAX_VALUES,
     count_values,
     not_an_object,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import IO, ClassVar
 
 from fleet_contract.errors import FleetError
-from fleet_web.byte_budget import Reservation
+from fleet_web.request_body.byte_budget import Reservation
 
 MEMORY_BYTES = 1024 * 1024
 CHUNK_BYTES = 256 * 1024

@@ -38,6 +38,8 @@ NOT_FORWARDED = HOP_BY_HOP | {
     b"authorization",
     b"x-api-key",
     b"cookie",
+    # The router has checked it; it means nothing to servers.
+    b"origin",
     REQUEST_ID,
 }
 UNBUFFERED = (b"x-accel-buffering", b"no")

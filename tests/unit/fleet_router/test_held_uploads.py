@@ -12,7 +12,7 @@ import pytest
 from fleet_contract.errors import RequestTimeout
 from fleet_router.request.body import StreamedBody
 from fleet_router.request.spool import MEMORY_BYTES, DiskFull, Spool
-from fleet_web.byte_budget import ByteBudget
+from fleet_web.request_body.byte_budget import ByteBudget
 
 
 class Sending:

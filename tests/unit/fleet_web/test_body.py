@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fleet_web.byte_budget import ByteBudget
+from fleet_web.request_body.byte_budget import ByteBudget
 
 
 @pytest.fixture

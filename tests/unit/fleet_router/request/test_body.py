@@ -10,7 +10,7 @@ import pytest
 from fleet_router.request.body import StreamedBody, WholeBody
 from fleet_router.request.multipart import ModelFinder
 from fleet_router.request.spool import Spool
-from fleet_web.byte_budget import ByteBudget, Reservation
+from fleet_web.request_body.byte_budget import ByteBudget, Reservation
 
 FORM = b'--q\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n'
 

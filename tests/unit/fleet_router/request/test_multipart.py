@@ -9,7 +9,7 @@ import pytest
 from fleet_contract.errors import BadRequest
 from fleet_router.request.multipart import ModelFinder
 from fleet_router.request.spool import MEMORY_BYTES, Spool
-from fleet_web.byte_budget import ByteBudget
+from fleet_web.request_body.byte_budget import ByteBudget
 
 TYPE = 'multipart/form-data; boundary="q"'
 BODY = (

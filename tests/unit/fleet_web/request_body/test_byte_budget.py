@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from fleet_contract.errors import QueueFull
-from fleet_web.byte_budget import CALLER_SHARE, MAX_MEMORY_BYTES, ByteBudget, memory_limit
+from fleet_web.request_body.byte_budget import (
+    CALLER_SHARE,
+    MAX_MEMORY_BYTES,
+    ByteBudget,
+    memory_limit,
+)
 
 
 def test_bodies_held_at_once_are_bounded() -> None:

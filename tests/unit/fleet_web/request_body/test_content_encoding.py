@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from fleet_contract.errors import BadRequest
-from fleet_web.content_encoding import STEP_BYTES, UnsupportedEncoding, decoder_of
+from fleet_web.request_body.content_encoding import STEP_BYTES, UnsupportedEncoding, decoder_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd

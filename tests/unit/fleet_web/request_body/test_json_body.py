@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import BadRequest
-from fleet_web.json_body import (
+from fleet_web.request_body.json_body import (
     MAX_DEPTH,
     MAX_VALUES,
     SLICE_BYTES,
@@ -70,7 +70,7 @@ def test_a_body_may_be_as_deep_as_the_limit_and_no_deeper() -> None:
      b'{"x":"' + b"]" * 100 + b'","a":' + b"[" * 80 + b"]" * 80 + b"}"],
 )  # fmt: skip
 def test_deep_ones_are_refused_unparsed(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet_web.json_body.orjson.loads", pytest.fail)
+    monkeypatch.setattr("fleet_web.request_body.json_body.orjson.loads", pytest.fail)
     with pytest.raises(BadRequest, match="levels deep"):
         parse_json(raw)
 
@@ -81,7 +81,7 @@ def test_deep_ones_are_refused_unparsed(raw: bytes, monkeypatch: pytest.MonkeyPa
 def test_too_many_values_are_refused_unparsed(
     piece: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleet_web.json_body.orjson.loads", pytest.fail)
+    monkeypatch.setattr("fleet_web.request_body.json_body.orjson.loads", pytest.fail)
     with pytest.raises(BadRequest, match=f"more than {MAX_VALUES} values"):
         parse_json(b'{"a":[' + piece * MAX_VALUES + b"0]}")
 

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from fleet_contract.server_protocol import CALLER_HEADER
-from fleet_web.byte_budget import SERVER_SHARE, ByteBudget, Reservation, memory_limit
+from fleet_web.request_body.byte_budget import SERVER_SHARE, ByteBudget, Reservation, memory_limit
 
 KEY = "modelfleet.body_memory"
 """Where in a request's scope its reservation is."""
