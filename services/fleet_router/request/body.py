@@ -45,7 +45,8 @@ class Body(Protocol):
         raises; may be cancelled and called again."""
 
     async def rename(self, model: str) -> None:
-        """Replace the name of the model from the next time the body is sent."""
+        """Replace the name of the model from the next time the body is sent. Raises QueueFull if
+        there is no memory for it."""
 
     async def close(self) -> None:
         """Free memory and files; idempotent. Nothing can be read afterwards."""
@@ -73,7 +74,10 @@ class WholeBody:
 
     async def rename(self, model: str) -> None:
         if len(self.data) > THREAD_BYTES:
+            size = len(self.data)
+            self.memory.acquire(size)  # twice in memory meanwhile
             self.data = await asyncio.to_thread(with_model, self.data, model)
+            self.memory.free(size)
         else:
             self.data = with_model(self.data, model)
 
