@@ -92,8 +92,8 @@ async def test_memory_and_disk_are_released_however_a_request_ends(
 async def test_a_second_model_does_not_reach_a_server(start: Any, upstream: Any) -> None:
     bodies = [b'{"model": "acme/far", "messages": [], "model": "gpt-9"}',
               b'{"model": "acme/far", "messages": [], "Model": "gpt-9"}']  # fmt: skip
-    forms = [form(("model", b"acme/speech"), ("file", b"x" * 500_000), ("model", b"gpt-9")),
-             form(("model", b"acme/speech"), ("file", b"x" * 500_000), ("Model", b"gpt-9"))]  # fmt: skip
+    start_of_form = ("model", b"acme/speech"), ("file", b"x" * 500_000)
+    forms = [form(*start_of_form, (name, b"gpt-9")) for name in ("model", "Model")]
     async with start() as router:
         for body in bodies:
             sent = await router.client.post("/v1/chat/completions", content=body)
