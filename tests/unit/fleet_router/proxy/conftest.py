@@ -130,7 +130,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
-    """`async with start(...) as router`: its chat, speech and remote model are all at `upstream`."""
+    """`async with start(...) as router`: its chat, speech and remote model are at `upstream`."""
 
     @asynccontextmanager
     async def started(
