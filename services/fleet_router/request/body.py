@@ -14,6 +14,7 @@ from fleet_router.request.fields import with_model
 from fleet_router.request.spool import Spool
 from fleet_web.body import THREAD_BYTES
 from fleet_web.request_body.byte_budget import Reservation
+from fleet_web.request_body.json_body import Data
 
 FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
 
@@ -30,7 +31,7 @@ class Body(Protocol):
         """Whether it can be sent once more."""
 
     @property
-    def in_memory(self) -> bytes | None:
+    def in_memory(self) -> Data | None:
         """The whole body, if it is in memory."""
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -56,7 +57,7 @@ class Body(Protocol):
 class WholeBody:
     """A body in memory, which is released once it is not needed any more."""
 
-    data: bytes
+    data: Data
     memory: Reservation
     replayable: bool = True
     complete: bool = True
@@ -66,7 +67,7 @@ class WholeBody:
         return len(self.data)
 
     @property
-    def in_memory(self) -> bytes:
+    def in_memory(self) -> Data:
         return self.data
 
     async def read_rest(self) -> None:
@@ -82,7 +83,7 @@ class WholeBody:
             self.data = with_model(self.data, model)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.data
+        yield bytes(self.data)
 
     async def close(self) -> None:
         self.data = b""
