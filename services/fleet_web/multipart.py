@@ -22,9 +22,8 @@ _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _NAME = re.compile(rb"(?i);\s*name\s*([*0-9]*)\s*=")
 
 
-MAX_HEADER_BYTES = 8 * 1024
-"""Bound for the header of one part."""
 MAX_PARTS = 1000
+"""The parser bounds the headers of each part."""
 
 
 class PartHandler(Protocol):
@@ -57,7 +56,7 @@ class FormParser:
         self._handler = handler
         self._fed = 0
         self._name = self._value = self._disposition = b""
-        self._header_bytes = self._parts = 0
+        self._parts = 0
         self._ended = False
         try:
             self._parser = MultipartParser(
@@ -93,23 +92,15 @@ class FormParser:
 
     def _part_begin(self) -> None:
         self._name = self._value = self._disposition = b""
-        self._header_bytes = 0
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise malformed(f"it has more than {MAX_PARTS} parts")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._count(end - start)
         self._name += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count(end - start)
         self._value += data[start:end]
-
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > MAX_HEADER_BYTES:
-            raise malformed(f"the header of a part exceeds {MAX_HEADER_BYTES} bytes")
 
     def _header_end(self) -> None:
         if self._name.lower() == b"content-disposition":

@@ -92,5 +92,5 @@ def test_headers_and_the_number_of_parts_are_bounded(start: bytes, piece: bytes)
         for _ in range(200):
             parser.feed(piece)
 
-    with pytest.raises(BadRequest, match=r"exceeds 8192 bytes|more than 1000 parts"):
+    with pytest.raises(BadRequest, match=r"[Hh]eader|more than 1000 parts"):
         feed()
