@@ -77,6 +77,8 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
+        read_rate=settings.read_rate, body_timeout=settings.body_timeout,
+        keep_alive=settings.keep_alive_seconds,
         on_drain=router.drain, tls=tls,
     ).run()  # fmt: skip
     if tracing is not None:

@@ -23,6 +23,9 @@ class RouterSettings:
     enable_metrics: bool
     drain_timeout: float
     read_timeout: float
+    read_rate: float
+    body_timeout: float
+    keep_alive_seconds: int
     hold_seconds: float | None
     """None: a default that depends on the source of routes."""
     hold_requests: int
@@ -50,6 +53,9 @@ class RouterSettings:
             enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
             drain_timeout=BY_NAME["DRAIN_TIMEOUT"].read(environ),
             read_timeout=BY_NAME["READ_TIMEOUT"].read(environ),
+            read_rate=BY_NAME["READ_RATE"].read(environ),
+            body_timeout=BY_NAME["BODY_TIMEOUT"].read(environ),
+            keep_alive_seconds=BY_NAME["KEEP_ALIVE_SECONDS"].read(environ),
             hold_seconds=BY_NAME["HOLD_SECONDS"].read(environ, default=None),
             hold_requests=BY_NAME["HOLD_REQUESTS"].read(environ),
             heartbeat_seconds=BY_NAME["HEARTBEAT_SECONDS"].read(environ),
@@ -74,10 +80,13 @@ class RouterSettings:
         for name, seconds in (
             ("DRAIN_TIMEOUT", settings.drain_timeout),
             ("READ_TIMEOUT", settings.read_timeout),
+            ("BODY_TIMEOUT", settings.body_timeout),
+            ("KEEP_ALIVE_SECONDS", settings.keep_alive_seconds),
         ):
             if not 0 < seconds < float("inf"):
                 raise ValueError(f"{name}={seconds}: must be a positive number of seconds")
         for name, number in (
+            ("READ_RATE", settings.read_rate),
             ("HOLD_SECONDS", settings.hold_seconds or 0),
             ("HOLD_REQUESTS", settings.hold_requests),
             ("HEARTBEAT_SECONDS", settings.heartbeat_seconds),

@@ -43,7 +43,11 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"completion", "launch"}),
         frozenset({"manifests"}),
     ),
-    "fleet_web": (frozenset({"openapi", "uvicorn_ext"}), frozenset({"serve"})),
+    "fleet_web": (
+        frozenset({"openapi", "request_body"}),
+        frozenset({"uvicorn_ext"}),
+        frozenset({"serve"}),
+    ),
     "fleet_weights": (
         frozenset({"errors"}),
         frozenset({"address", "plan", "assemble"}),

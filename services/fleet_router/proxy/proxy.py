@@ -16,12 +16,21 @@ from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
-from fleet_router.request.byte_budget import DISK_BYTES, ByteBudget, memory_limit
-from fleet_router.request.envelope import Envelope, PathLimits, body_limit, open_envelope
+from fleet_router.request.envelope import (
+    Budgets,
+    Envelope,
+    PathLimits,
+    body_limit,
+    open_envelope,
+)
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import allow_all, select_route
 from fleet_router.routing.table import LiveRoutes, Route
 from fleet_web.errors import status_of
+from fleet_web.request_body.byte_budget import ROUTER_SHARE, ByteBudget, memory_limit
+
+DISK_BYTES = 1024 * 1024 * 1024
+"""Bound for the uploads whose beginning is kept."""
 
 
 class Proxy:
@@ -40,8 +49,7 @@ class Proxy:
         self._attempts = attempts
         self._waiting_room = waiting_room
         self._metrics = metrics
-        self._memory = ByteBudget(memory_limit())
-        self._disk = ByteBudget(DISK_BYTES)
+        self._budgets = Budgets(ByteBudget(memory_limit(ROUTER_SHARE)), ByteBudget(DISK_BYTES))
         self._limits = PathLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +75,7 @@ class Proxy:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
         limit = self._limits.of(table, rule)
         envelope = await open_envelope(
-            request, rule, limit, self._memory, self._disk, prefix=table.uses_prefix_hash
+            request, rule, limit, self._budgets, record.caller, prefix=table.uses_prefix_hash
         )
         try:
             may_use = quota.key.may_use if quota is not None else allow_all
@@ -105,7 +113,7 @@ class Proxy:
 
 
 def _check_size(route: Route, rule: PathRule, length: int | None) -> None:
-    limit = body_limit(route.spec.limits, rule.kind)
+    limit = body_limit(route.spec, rule.kind)
     if length is not None and length > limit:
         raise TooLarge(
             f"The body has {length} bytes; {route.model!r} accepts at most {limit}.",

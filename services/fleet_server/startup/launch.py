@@ -63,6 +63,9 @@ def run(
         app, host, port,
         drain_timeout=settings.drain_timeout,
         read_timeout=settings.read_timeout,
+        read_rate=settings.read_rate,
+        body_timeout=settings.body_timeout,
+        keep_alive=settings.keep_alive_seconds,
         on_drain=state.drain,
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)

@@ -106,7 +106,8 @@ def test_a_slow_server_slows_the_client(start_router: Any, entry: Any, tmp_path:
                 b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\n"
                 b"content-length: 400000000\r\n"
                 b"content-type: multipart/form-data; boundary=b\r\n\r\n"
-                b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n--b\r\n'
+                b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n'
+                b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
             )
             server, _ = listener.accept()
             client.settimeout(1)
