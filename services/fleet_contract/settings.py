@@ -122,8 +122,16 @@ SETTINGS: tuple[Setting, ...] = (
             where="router"),
     Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
             where="router"),
+    Setting("ALLOW_UNAUTHENTICATED", "serve an address other than loopback without API keys", "0",
+            parse_bool, where="up, router"),
+    Setting("ALLOWED_HOSTS", "names accepted in `Host` besides localhost on a loopback address"
+            " without API keys, comma-separated; `*` for all", "none", where="router"),
+    Setting("METRICS_PORT", "second port of the router, for `/metrics` and `/health` without a"
+            " key; `/metrics` is then not on PORT", "none", int, where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
+    Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
+            " leaves that to logrotate", "104857600", int, where="router"),
     Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
             "none", where="router"),
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),

@@ -43,7 +43,7 @@ def build(
     `uvicorn_ext` was not tested with, on request bodies only.
     """
     app.state.read_timeout = read_timeout
-    kind, protocol = _implementation(read_timeout)
+    kind, protocol = implementation(read_timeout)
     config = uvicorn.Config(
         app,
         host=host,
@@ -63,8 +63,8 @@ def build(
     return kind(config, on_drain)
 
 
-def _implementation(read_timeout: float) -> tuple[type[Server], Any]:
-    """The classes of server and protocol: those of `uvicorn_ext`, or uvicorn's own."""
+def implementation(read_timeout: float) -> tuple[type[Server], Any]:
+    """The class of servers and uvicorn's `http`: those of `uvicorn_ext`, or uvicorn's own."""
     if not versions.is_checked(uvicorn.__version__):
         logger.warning(
             "uvicorn %s is not one of the tested versions (%s): slow clients are not timed out, "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_router.callers.auth import Auth
+from fleet_router.callers.identity import caller_id
 from fleet_router.callers.request_record import RequestRecord, record_of
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
@@ -58,6 +61,7 @@ class Proxy:
         quota = self._auth.identify(request.scope["headers"])
         if quota is not None:
             record.key = quota.key.name
+        record.caller = caller_id(quota, request.client.host if request.client else "")
         table = self._routes.table
         if table is None:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
@@ -70,9 +74,10 @@ class Proxy:
             route = select_route(table, rule, envelope.model, may_use)
             record.model = route.model
             _check_size(route, rule, envelope.body.length)
-            record.images = envelope.cost.images
-            with self._auth.admitted(quota, route.model, record.images, record):
-                await self._forward(request, route, envelope, send, record)
+            record.prompt_bytes = envelope.cost.prompt_bytes
+            with self._auth.admitted(quota, route.model, envelope.cost.images, record):
+                record.images = envelope.cost.images
+                await self._forward(request, route, envelope, send, record, may_use)
         finally:
             await envelope.body.close()
 
@@ -83,6 +88,7 @@ class Proxy:
         envelope: Envelope,
         send: Send,
         record: RequestRecord,
+        may_use: Callable[[str], bool],
     ) -> None:
         metrics = self._metrics
         in_flight = metrics.in_flight.of(route.model)
@@ -91,7 +97,7 @@ class Proxy:
             metrics.last_request.of(route.model).set_to_current_time()
             forward = Forward(
                 self._attempts, self._waiting_room, metrics, request, envelope,
-                ResponseWriter(send), record, Wait(self._waiting_room, route),
+                ResponseWriter(send), record, Wait(self._waiting_room, route), may_use,
             )  # fmt: skip
             await forward.run(route)
         finally:

@@ -21,12 +21,14 @@ LEADING_CHARS = 1024
 
 class RequestCost(NamedTuple):
     """`units` is 1 for a small request; `prefix` is the hash of the leading texts, b"" if there are
-    none; `images` is the number of images in the messages."""
+    none; `images` is the number of images in the messages, `prompt_bytes` the size of the JSON
+    body without them."""
 
     streams: bool = False
     units: float = 1.0
     prefix: bytes = b""
     images: int = 0
+    prompt_bytes: int = 0
 
 
 def of_upload(length: int | None) -> RequestCost:
@@ -44,11 +46,11 @@ def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> RequestCost
         cost = 1.0 + size / PROMPT_BYTES
         if "prompt" in body or "max_output_tokens" in body:
             cost += _new_tokens(body) / NEW_TOKENS
-        return RequestCost(streams, min(MAX_UNITS, cost), leading)
+        return RequestCost(streams, min(MAX_UNITS, cost), leading, 0, size)
     images, image_bytes = _images(messages)
     cost = 1.0 + (size - image_bytes) / PROMPT_BYTES
     cost += IMAGE_COST * images + _new_tokens(body) / NEW_TOKENS
-    return RequestCost(streams, min(MAX_UNITS, cost), leading, images)
+    return RequestCost(streams, min(MAX_UNITS, cost), leading, images, size - image_bytes)
 
 
 def _digest(body: dict[str, Any]) -> bytes:

@@ -22,3 +22,10 @@ def test_defaults_and_values() -> None:
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
         RouterSettings.read({name: value})
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "8000"])
+def test_the_port_for_metrics_is_another_one(port: str) -> None:
+    with pytest.raises(ValueError, match="METRICS_PORT"):
+        RouterSettings.read({"METRICS_PORT": port})
+    assert RouterSettings.read({"METRICS_PORT": "9000"}).metrics_port == 9000
