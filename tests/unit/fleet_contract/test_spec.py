@@ -110,23 +110,3 @@ def test_every_field_says_what_it_is() -> None:
 
     walk(ModelSpec, "spec")
     assert silent == []
-
-
-def nested(levels: int) -> dict[str, Any]:
-    """So many levels, every second of them a list."""
-    made: Any = {}
-    for number in range(levels - 1):
-        made = [made] if number % 2 == 0 else {"a": made}
-    return made if isinstance(made, dict) else {"a": made[0]}
-
-
-@pytest.mark.parametrize("field", ["podTemplate", "affinity", "tolerations"])
-def test_parts_of_pods_have_a_bounded_depth(field: str) -> None:
-    for levels, accepted in ((31, True), (32, True), (33, False), (9001, False)):
-        part = nested(levels)
-        spec = {"model": "m", field: [part] if field == "tolerations" else part}
-        if accepted:
-            ModelSpec.model_validate(spec)
-            continue
-        with pytest.raises(ValidationError, match="nested more than 32 levels deep"):
-            ModelSpec.model_validate(spec)
