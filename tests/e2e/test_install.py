@@ -42,7 +42,7 @@ def test_notes(fresh_install: FreshInstall) -> None:
     )
     assert "curl http://models.example.com/v1/models" in fresh_install.notes
     assert "helm test fleet" in fresh_install.notes
-    assert "No API key is required at that address" in fresh_install.notes
+    assert "WARNING: an Ingress may expose the router" in fresh_install.notes
 
 
 def test_the_namespace_is_restricted_and_every_component_has_a_policy(fleet: Fleet) -> None:
