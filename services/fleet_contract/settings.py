@@ -136,6 +136,9 @@ SETTINGS: tuple[Setting, ...] = (
             "limits.max_audio_bytes", SPEECH),
     Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
             "limits.max_audio_seconds", SPEECH),
+    Setting("MAX_SCRATCH_BYTES", "most bytes that recordings of all requests take in memory and"
+            " temporary files; more get a 429", "4294967296", int, "limits.max_scratch_bytes",
+            SPEECH),
     Setting("MAX_CONCURRENT", "concurrent forward passes, each on the whole device",
             "chosen by the engine", int, "limits.max_concurrent"),
     Setting("MAX_QUEUE_SIZE", "requests that may wait; more get a 429", "256", int,
