@@ -153,6 +153,8 @@ SETTINGS: tuple[Setting, ...] = (
             "batching.pass_size", VECTORS),
     Setting("MAX_TEXT_CHARS", "most characters of one text", "1000000", int,
             "limits.max_text_chars"),
+    Setting("MAX_REQUEST_CHARS", "most characters, or token ids, of all texts of one request",
+            "4000000", int, "limits.max_request_chars", VECTORS),
     Setting("TRUNCATE_INPUTS", "truncate inputs longer than the model's context where the request"
             " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
     Setting("MAX_STOP", "most stop strings in one request", "4", int, "limits.max_stop", CHAT),

@@ -61,6 +61,8 @@ class Limits(SpecPart):
     """Most embedding inputs or rerank documents in one request."""
     max_text_chars: int = Field(default=1_000_000, ge=1)
     """Most characters of one text."""
+    max_request_chars: int = Field(default=4_000_000, ge=1)
+    """Most characters (or token ids) of all texts of one embedding or rerank request."""
     truncate_inputs: bool = False
     """Whether embedding and rerank inputs longer than the model's context are truncated instead of
     refused."""

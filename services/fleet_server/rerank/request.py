@@ -12,6 +12,7 @@ from fleet_contract.api.rerank import RerankBody
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
+from fleet_server.batching.totals import check_total
 from fleet_web.errors import from_validation
 
 
@@ -86,6 +87,7 @@ def _check_texts(query: str, documents: list[str], param: str, limits: Limits) -
             f"{param!r} has {len(documents)} items; at most {limits.max_items} are accepted.",
             param=param,
         )
+    check_total(len(query) + sum(map(len, documents)), limits, param)
     _check_length(query, "query", "query", limits.max_text_chars)
     for number, text in enumerate(documents):
         _check_length(text, f"{param}[{number}]", param, limits.max_text_chars)
