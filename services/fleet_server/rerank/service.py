@@ -8,14 +8,14 @@ import time
 
 from fastapi import Request, Response
 
-from fleet_contract.api.rerank import RerankBody
+from fleet_contract.api.rerank import NO_OP_VALUES, RerankBody
 from fleet_contract.errors import PromptTooLong, Timeout
 from fleet_server.admission import Slot
 from fleet_server.batching.batcher import Batcher
 from fleet_server.batching.prefixes import tokenized
 from fleet_server.protocols import RerankModel
 from fleet_server.rerank.render import render
-from fleet_server.rerank.request import RerankRequest, parse
+from fleet_server.rerank.request import RerankRequest, check_document_tokens, parse
 from fleet_server.state import ServerState
 from fleet_server.unknown_fields import count_ignored
 from fleet_web.body import read_json
@@ -33,14 +33,18 @@ class RerankService:
         self._server = server
         self._batcher: Batcher | None = None
 
-    async def respond(self, request: Request) -> Response:
-        """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
+    async def respond(self, request: Request, *, cohere: bool) -> Response:
+        """One request, of Cohere's v2 API or another one, from its body to its answer.
+
+        Raises FleetErrors and ClientDisconnect.
+        """
         server = self._server
         body = await read_json(request, server.spec.limits.max_body_bytes)
         model: RerankModel = server.ready_model()
         server.check_model_of(body)
-        parsed = parse(body, server.spec)
-        count_ignored(body, RerankBody, server.metrics)
+        parsed = parse(body, server.spec, cohere=cohere)
+        check_document_tokens(parsed, model)
+        count_ignored(body, RerankBody, server.metrics, NO_OP_VALUES)
         return await run_while_connected(request, self._admitted(parsed, model))
 
     def close(self) -> None:
