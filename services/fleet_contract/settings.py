@@ -125,8 +125,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
             " 429", "100", int, where="router"),
     Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened, and between the"
-            " comments sent on it; 0 sends nothing until a server answers", "15", float,
-            where="router"),
+            " comments sent on it; 0 sends nothing until the first event", "15", float,
+            where="server, router"),
     Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
             where="router"),
     Setting("ALLOW_UNAUTHENTICATED", "serve an address other than loopback without API keys", "0",
@@ -151,10 +151,15 @@ SETTINGS: tuple[Setting, ...] = (
             "limits.max_audio_bytes", SPEECH),
     Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
             "limits.max_audio_seconds", SPEECH),
+    Setting("MAX_SCRATCH_BYTES", "most bytes that recordings of all requests take in memory and"
+            " temporary files; more get a 429", "4294967296", int, "limits.max_scratch_bytes",
+            SPEECH),
     Setting("MAX_CONCURRENT", "concurrent forward passes, each on the whole device",
             "chosen by the engine", int, "limits.max_concurrent"),
     Setting("MAX_QUEUE_SIZE", "requests that may wait; more get a 429", "256", int,
             "limits.max_queue_size"),
+    Setting("QUEUE_SHARE", "share of the queue that one caller may fill while others have requests"
+            " here", "0.5", float, "limits.queue_share"),
     Setting("MAX_BATCH_SIZE", "most embedding inputs or rerank documents in one request", "2048",
             int, "limits.max_items", VECTORS),
     Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE; takes precedence over it", "2048", int,
@@ -163,6 +168,8 @@ SETTINGS: tuple[Setting, ...] = (
             "batching.pass_size", VECTORS),
     Setting("MAX_TEXT_CHARS", "most characters of one text", "1000000", int,
             "limits.max_text_chars"),
+    Setting("MAX_REQUEST_CHARS", "most characters, or token ids, of all texts of one request",
+            "4000000", int, "limits.max_request_chars", VECTORS),
     Setting("TRUNCATE_INPUTS", "truncate inputs longer than the model's context where the request"
             " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
     Setting("MAX_STOP", "most stop strings in one request", "4", int, "limits.max_stop", CHAT),

@@ -157,7 +157,9 @@ class EmbeddingModel(Protocol):
     `lanes: int`, how many calls of it may run at the same time, and `most_lanes: int`, the greatest
     value `lanes` will have; without lanes `passes: int`, how many calls of `embed` may run at the
     same time (default 1); `prompts: dict[str, str]`, texts that requests select by name, and
-    `default_prompt: str | None`, the name used if a request gives none.
+    `default_prompt: str | None`, the name used if a request gives none; `special_ids`, two lists of
+    the ids that `tokenize` puts before and after every text: a request's own token ids without them
+    are refused.
     """
 
     dimensions: int
@@ -225,7 +227,7 @@ class SpeechOptions:
 
     `temperature` None means Whisper's fallback from 0 upwards, a number that temperature only. An
     engine may call `on_segment` from any thread with each segment that is certain, in order of
-    time; the transcript contains all of them.
+    time; the transcript contains all of them. Passes are shared evenly among the `caller`s.
     """
 
     task: Literal["transcribe", "translate"] = "transcribe"
@@ -234,6 +236,7 @@ class SpeechOptions:
     temperature: float | None = None
     word_timestamps: bool = False
     on_segment: Callable[[Segment], None] | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

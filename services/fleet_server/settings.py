@@ -22,6 +22,7 @@ class ServerSettings:
     read_rate: float
     body_timeout: float
     keep_alive_seconds: int
+    heartbeat_seconds: float
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> ServerSettings:
@@ -34,6 +35,7 @@ class ServerSettings:
             read_rate=_not_negative("READ_RATE", environ),
             body_timeout=_positive("BODY_TIMEOUT", environ),
             keep_alive_seconds=_positive("KEEP_ALIVE_SECONDS", environ),
+            heartbeat_seconds=_not_negative("HEARTBEAT_SECONDS", environ),
         )
 
 

@@ -27,6 +27,8 @@ MAX_LENGTH = 448
 """Positions of Whisper's decoder; half of them at most are new tokens."""
 WARM_TOKENS = 8
 MAX_PROMPT = MAX_LENGTH // 2 - 1
+MAX_PROMPT_CHARS = MAX_PROMPT * 64
+"""Characters at the end of a prompt that are tokenised."""
 
 
 class Decoder:
@@ -47,7 +49,8 @@ class Decoder:
         if not text or not text.strip():
             return ()
         tokenizer, _ = self._tokenizer("transcribe", "en")
-        ids = tokenizer.encode(" " + text.strip())
+        # Enough for the last tokens; the library holds the interpreter lock while it encodes.
+        ids = tokenizer.encode(" " + text.strip()[-MAX_PROMPT_CHARS:])
         return tuple(token for token in ids if token < tokenizer.eot)[-MAX_PROMPT:]
 
     def run(self, batch: Batch) -> list[Outcome]:
