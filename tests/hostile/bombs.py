@@ -14,7 +14,7 @@ from hostile.caller import Caller, chat, embeddings
 from hostile.target import CHAT, EMBEDDING, Target
 
 LARGE = 60 * 1024 * 1024
-MEDIUM = 4 * 1024 * 1024
+MEDIUM = 7 * 1024 * 1024
 """What a text model may well accept."""
 SMALL = 256 * 1024
 CHAT_PATH = "/v1/chat/completions"
@@ -101,13 +101,13 @@ ATTACKS = (
     Attack("compressed bodies", compressed, mib=160),
     bomb("256 kB of empty lists, 8 at once", CHAT_PATH,
          lambda: in_list(CHAT_HEAD, b"[],", SMALL), count=8),
-    bomb("4 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", MEDIUM)),
-    bomb("4 MiB of empty objects as messages", CHAT_PATH,
+    bomb("7 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", MEDIUM)),
+    bomb("7 MiB of empty objects as messages", CHAT_PATH,
          lambda: in_list(CHAT_HEAD, b"{},", MEDIUM, b"messages")),
-    bomb("4 MiB of members", CHAT_PATH, lambda: CHAT_HEAD + b"," + keys(MEDIUM) + b"}"),
-    bomb("4 MiB of numbers as input", VECTOR_PATH,
+    bomb("7 MiB of members", CHAT_PATH, lambda: CHAT_HEAD + b"," + keys(MEDIUM) + b"}"),
+    bomb("7 MiB of numbers as input", VECTOR_PATH,
          lambda: in_list(VECTOR_HEAD, b"0,", MEDIUM, b"input")),
-    bomb("4 MiB of empty texts as input", VECTOR_PATH,
+    bomb("7 MiB of empty texts as input", VECTOR_PATH,
          lambda: in_list(VECTOR_HEAD, b'"",', MEDIUM, b"input")),
     bomb("60 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", LARGE)),
     bomb("60 MiB of numbers, twice at once", CHAT_PATH,

@@ -15,8 +15,8 @@ from hostile.memory import MIB, spooled
 from hostile.target import CHAT, SEND_BUFFER, Target
 
 HEADS = 300
-HELD_BODIES = 12
-BODY_BYTES = 56 * MIB
+HELD_BODIES = 80
+BODY_BYTES = 7 * MIB
 UPLOADS = 16
 UPLOAD_BYTES = 24 * MIB
 SPOOL_MIB = 300
@@ -117,7 +117,7 @@ def attack(
 ATTACKS = (
     attack("streams that nobody reads", unread_streams),
     attack("large uploads that stop halfway", held_uploads, mib=96),
-    attack("large bodies that stop halfway", held_bodies, mib=192),
+    attack("bodies of 7 MiB that stop halfway", held_bodies, mib=192),
     attack("300 heads that drip", slow_heads),
     attack("100 bodies that drip", slow_bodies),
 )

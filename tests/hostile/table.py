@@ -17,7 +17,7 @@ _ON_A_NODE = frozenset({
     "trailers after a 401",
     "one trailer without end after a chat",
     "deep nesting",
-    "60 MiB of empty lists",
+    "7 MiB of empty lists",
     "60 MiB of numbers, twice at once",
     "55 bytes of FLAC at 10 Hz",
     "five hours in 55 kB",
@@ -26,7 +26,7 @@ _ON_A_NODE = frozenset({
     "120 chats",
     "schema: the same in an object",
     "schema: 126 short texts",
-    "large bodies that stop halfway",
+    "bodies of 7 MiB that stop halfway",
 })  # fmt: skip
 ON_A_NODE = tuple(attack for attack in ATTACKS if attack.name in _ON_A_NODE)
 """One of each kind, which take less than a minute together."""
