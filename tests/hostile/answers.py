@@ -120,14 +120,16 @@ def other_tokenizer(target: Target) -> None:
 
 def empty_turns(target: Target) -> None:
     """An assistant turn without content is an empty text."""
-    for turn in ({"content": None}, {"content": []}, {"content": ""}, {}):
+    turns: list[dict[str, Any]] = [{"content": None}, {"content": []}, {"content": ""}, {}]
+    for turn in turns:
         chat(target, messages=[*USER, {"role": "assistant", **turn}, *USER])
 
 
 def large_max_tokens(target: Target) -> None:
     """A `max_tokens` beyond the room left is cut."""
     for name in ("max_tokens", "max_completion_tokens"):
-        chat(target, **{"max_tokens": None, name: 32_000}, stop=["Paris", "."])
+        fields: dict[str, Any] = {"max_tokens": None, name: 32_000, "stop": ["Paris", "."]}
+        chat(target, **fields)
 
 
 def odd_sampling(target: Target) -> None:
@@ -142,12 +144,13 @@ def odd_sampling(target: Target) -> None:
 
 def nulls(target: Target) -> None:
     """Objects whose only member is null ask for nothing."""
-    for fields in (
+    empty: list[dict[str, Any]] = [
         {"reasoning": {"effort": None}},
         {"text": {"verbosity": None}},
         {"reasoning": {}},
         {"text": {}},
-    ):
+    ]
+    for fields in empty:
         body = {"model": CHAT, "input": "Hi.", "max_output_tokens": 16, **fields}
         reply = target.post("/v1/responses", body)
         assert reply.status == 200, (fields, reply)
