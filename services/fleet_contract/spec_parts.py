@@ -68,8 +68,8 @@ class Limits(SpecPart):
     """Most new tokens a request may ask for."""
     max_stop: int = Field(default=4, ge=0)
     """Most stop strings in one request."""
-    max_body_bytes: int = Field(default=64 * MIB, ge=1)
-    """Largest JSON body in bytes."""
+    max_body_bytes: int | None = Field(default=None, ge=1)
+    """Largest JSON body in bytes: by default 8 MiB, or 64 MiB if it may contain images."""
     max_audio_bytes: int = Field(default=25 * MIB, ge=1)
     """Largest uploaded recording in bytes."""
     max_audio_seconds: int = Field(default=4 * 3600, ge=1)

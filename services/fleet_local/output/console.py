@@ -12,6 +12,7 @@ from rich import console as rich_console
 from rich.text import Text
 
 from fleet_local.errors import StartError
+from fleet_web.printable import printable
 
 PLAIN_WIDTH = 400
 """Columns of a pipe or file: wide enough that no table cell is cut or wrapped."""
@@ -51,7 +52,7 @@ class Console:
     def print_error(self, error: StartError) -> None:
         """Print the last output of the process at fault, the reason and the hint."""
         for line in error.output:
-            self.print(Text(f"  {line}", style="dim"))
+            self.print(Text(f"  {printable(line)}", style="dim"))
         self.print(Text.assemble(("modelfleet up: ", "bold red"), error.message))
         if error.hint:
             self.print(Text(error.hint))

@@ -52,17 +52,23 @@ class Auth:
 
     async def watch(self) -> None:
         """Reload the file whenever it changes. If it is broken, the old keys stay valid."""
-        while self._path is not None:
+        while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
-                stat = self._path.stat()
-                if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._file_version:
-                    continue
-                self.load()
-            except (OSError, ValueError) as error:
-                event(logger, "keys_not_reloaded", level=logging.ERROR, error=str(error))
-            else:
-                event(logger, "keys_loaded", number=len(self._quotas))
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Reload the file if it changed; errors are logged once per change."""
+        if self._path is None:
+            return
+        try:
+            stat = self._path.stat()
+            if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._file_version:
+                return
+            self.load()
+        except (OSError, ValueError) as error:
+            event(logger, "keys_not_reloaded", level=logging.ERROR, error=str(error))
+        else:
+            event(logger, "keys_loaded", number=len(self._quotas))
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Quota | None:
         """The quota of the caller's key; None without a key file. Raises Unauthorized."""
@@ -109,6 +115,11 @@ def _renewed(old: Quota | None, key: Key) -> Quota:
     if old is not None:
         new.running = old.running
     return new
+
+
+def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request presents a key, valid or not."""
+    return bool(_presented_key(headers))
 
 
 def _presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

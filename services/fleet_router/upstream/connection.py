@@ -92,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self.complete = False
         self.request_sent = False
+        self.sent_bytes = 0
         self._error: BaseException | None = None
 
     @property
@@ -114,6 +115,7 @@ class Connection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes) -> None:
         """Send a whole request. Does not wait while the server reads slowly, since the body is in
         memory in any case. No error if the connection is closed, as `write`."""
+        self.sent_bytes += len(head) + len(body)
         if not self.closed:
             if len(body) < COPIED_BYTES:
                 self._transport.write(head + body)
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
         server may have responded before, and otherwise `read_head` raises the reason."""
         if self.closed:
             return
+        self.sent_bytes += len(data)
         self._transport.write(data)
         while self._write_paused and not self.closed:
             self._writer = self._loop.create_future()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from fleet_contract.names import HEADER_REQUEST_ID, HEADER_USAGE
+from fleet_contract.server_protocol import CALLER_HEADER
 from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.connection import Head
 
@@ -13,6 +14,7 @@ Headers = list[tuple[bytes, bytes]]
 
 OWN_PREFIX = b"x-modelfleet-"
 REQUEST_ID = HEADER_REQUEST_ID.encode()
+CALLER = CALLER_HEADER.encode()
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -36,6 +38,8 @@ NOT_FORWARDED = HOP_BY_HOP | {
     b"authorization",
     b"x-api-key",
     b"cookie",
+    # The router has checked it; it means nothing to servers.
+    b"origin",
     REQUEST_ID,
 }
 UNBUFFERED = (b"x-accel-buffering", b"no")
@@ -56,8 +60,9 @@ def request_head(
     endpoint: Endpoint,
     request_id: str,
     length: int | None,
+    caller: str = "",
 ) -> bytes:
-    """The head of the POST to `endpoint`; chunked if `length` is None."""
+    """The head of the POST to `endpoint`; chunked if `length` is None. `caller` "" is not sent."""
     start, end = _request_line(endpoint)
     framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
     lines = [
@@ -67,6 +72,8 @@ def request_head(
         framing,
         *(name + b": " + value for name, value in _forwarded(scope_headers, NOT_FORWARDED)),
     ]
+    if caller:
+        lines.append(CALLER + b": " + caller.encode())
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

@@ -35,7 +35,7 @@ class RerankService:
     async def respond(self, request: Request) -> Response:
         """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: RerankModel = server.ready_model()
         server.check_model_of(body)
         parsed = parse(body, server.spec)

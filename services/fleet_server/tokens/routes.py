@@ -41,7 +41,7 @@ def router(server: ServerState) -> APIRouter:
 
 
 async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], Vocabulary]:
-    raw = await read_json(request, server.spec.limits.max_body_bytes)
+    raw = await read_json(request, server.spec.max_body_bytes)
     vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
     server.check_model_of(raw)
     if vocabulary is None:

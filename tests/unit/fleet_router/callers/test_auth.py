@@ -82,6 +82,8 @@ def test_audio_is_charged_by_the_second() -> None:
     [
         ("keys: [", "line 1"),
         ("[]", "file"),
+        ("[" * 10_000, "nested too deeply"),
+        ("keys: " + "{a: " * 10_000, "nested too deeply"),
         ("keys: [{name: a}]", "keys.0.sha256"),
         ("keys: [{name: a, sha256: SECRET}]", "keys.0.sha256"),
         (f"keys: [{{name: a b, sha256: '{'0' * 64}'}}]", "keys.0.name"),
