@@ -155,6 +155,8 @@ SETTINGS: tuple[Setting, ...] = (
             "chosen by the engine", int, "limits.max_concurrent"),
     Setting("MAX_QUEUE_SIZE", "requests that may wait; more get a 429", "256", int,
             "limits.max_queue_size"),
+    Setting("QUEUE_SHARE", "share of the queue that one caller may fill while others have requests"
+            " here", "0.5", float, "limits.queue_share"),
     Setting("MAX_BATCH_SIZE", "most embedding inputs or rerank documents in one request", "2048",
             int, "limits.max_items", VECTORS),
     Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE; takes precedence over it", "2048", int,

@@ -50,6 +50,8 @@ class Limits(SpecPart):
 
     max_queue_size: int = Field(default=256, ge=0)
     """Requests that may wait; more get a 429."""
+    queue_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the queue that one caller may fill while others have requests here."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """Most concurrent forward passes, each on the whole device; chosen by the engine by default.
     Requests batched into one pass count once: see `batching.maxSize`."""

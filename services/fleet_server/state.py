@@ -51,7 +51,10 @@ class ServerState:
         limits = self.spec.limits
         self._model = model
         self._admission = Admission(
-            places(self.spec, model), limits.max_queue_size, limits.request_timeout
+            places(self.spec, model),
+            limits.max_queue_size,
+            limits.request_timeout,
+            limits.queue_share,
         )
         self.phase = ServerPhase.READY
 
