@@ -151,6 +151,9 @@ SETTINGS: tuple[Setting, ...] = (
             "limits.max_audio_bytes", SPEECH),
     Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
             "limits.max_audio_seconds", SPEECH),
+    Setting("MAX_SCRATCH_BYTES", "most bytes that recordings of all requests take in memory and"
+            " temporary files; more get a 429", "4294967296", int, "limits.max_scratch_bytes",
+            SPEECH),
     Setting("MAX_CONCURRENT", "concurrent forward passes, each on the whole device",
             "chosen by the engine", int, "limits.max_concurrent"),
     Setting("MAX_QUEUE_SIZE", "requests that may wait; more get a 429", "256", int,
@@ -165,6 +168,8 @@ SETTINGS: tuple[Setting, ...] = (
             "batching.pass_size", VECTORS),
     Setting("MAX_TEXT_CHARS", "most characters of one text", "1000000", int,
             "limits.max_text_chars"),
+    Setting("MAX_REQUEST_CHARS", "most characters, or token ids, of all texts of one request",
+            "4000000", int, "limits.max_request_chars", VECTORS),
     Setting("TRUNCATE_INPUTS", "truncate inputs longer than the model's context where the request"
             " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
     Setting("MAX_STOP", "most stop strings in one request", "4", int, "limits.max_stop", CHAT),

@@ -61,6 +61,8 @@ class Limits(SpecPart):
     """Most embedding inputs or rerank documents in one request."""
     max_text_chars: int = Field(default=1_000_000, ge=1)
     """Most characters of one text."""
+    max_request_chars: int = Field(default=4_000_000, ge=1)
+    """Most characters (or token ids) of all texts of one embedding or rerank request."""
     truncate_inputs: bool = False
     """Whether embedding and rerank inputs longer than the model's context are truncated instead of
     refused."""
@@ -76,6 +78,9 @@ class Limits(SpecPart):
     """Largest uploaded recording in bytes."""
     max_audio_seconds: int = Field(default=4 * 3600, ge=1)
     """Longest decoded recording in seconds."""
+    max_scratch_bytes: int = Field(default=4096 * MIB, ge=1)
+    """Most bytes that the recordings of all requests together take in memory and temporary files,
+    decoded to 64,000 bytes per second; more get a 429."""
     max_images: int = Field(default=8, ge=0)
     """Most images in one chat request."""
     request_timeout: float = Field(default=600, gt=0)

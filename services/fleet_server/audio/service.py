@@ -18,8 +18,16 @@ from fleet_contract.names import HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.audio import events, formats
 from fleet_server.audio.form import Form, read_form
-from fleet_server.audio.request import SpeechRequest, Task, check_languages, parse
+from fleet_server.audio.request import (
+    SpeechRequest,
+    Task,
+    check_languages,
+    parse,
+    without_recording,
+)
+from fleet_server.audio.scratch import Scratch
 from fleet_server.audio.work import Work
+from fleet_server.caller import current_caller
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import Segment, SpeechModel, Transcript
 from fleet_server.state import ServerState
@@ -34,14 +42,16 @@ class SpeechService:
 
     def __init__(self, server: ServerState) -> None:
         self._server = server
+        self._scratch = Scratch(server.spec.limits.max_scratch_bytes)
         self._pool: ThreadPoolExecutor | None = None
 
     async def respond(self, request: Request, task: Task) -> Response:
         """One request from its form to its response. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         model: SpeechModel = server.ready_model()
+        caller = current_caller()
         async with AsyncExitStack() as stack:
-            form = stack.enter_context(Form())
+            form = stack.enter_context(Form(self._scratch, caller))
             await read_form(request, form, server.spec.limits.max_audio_bytes)
             parsed = self._check(form, task, model)
             slot = await run_while_connected(
@@ -49,7 +59,9 @@ class SpeechService:
             )
             started = time.monotonic()
             server.metrics.queued(slot.queue_ms / 1000)
-            work = Work(parsed, form.take(), server.spec.limits, threading.Event())
+            work = Work(
+                parsed, form.take(), server.spec.limits, self._scratch, caller, threading.Event()
+            )
             stack.callback(work.gone.set)
             results = within(work.results(self._threads(), model), server)
             if parsed.stream:
@@ -83,7 +95,7 @@ class SpeechService:
             event(logger, "ignored_fields", number=parsed.ignored)
         check_languages(parsed, model, server.spec.model)
         if form.file is None:
-            raise BadRequest("Missing required parameter: 'file'.", param="file", code="missing")
+            raise without_recording(form.fields)
         if form.file_bytes == 0:
             raise BadRequest("The recording is empty.", param="file", code="invalid_audio")
         return parsed
