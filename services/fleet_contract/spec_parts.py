@@ -197,19 +197,27 @@ class Routing(SpecPart):
 
 
 def _as_text(value: Any) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if whole else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(value)
 
+
+QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?$"
+"""A quantity that is not negative, as in kubernetes.io/docs/reference/kubernetes-api/
+common-definitions/quantity. The chart's values.schema.json has the same pattern."""
+QUANTITY_CHARS = 64
 
 Quantity = Annotated[
     str,
     Field(
-        pattern=r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$",
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        max_length=QUANTITY_CHARS,
+        pattern=QUANTITY,
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
     ),
     BeforeValidator(_as_text),
 ]
-"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; integers are accepted as well."""
+"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; numbers are accepted as well. In a custom
+resource, fractions are strings: its schema cannot express a field of numbers and strings."""
 
 
 class Resources(SpecPart):

@@ -130,6 +130,15 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{- /* JSON: placement of the CRD's upgrade; that of the operator where it has none of its own. */}}
+{{- define "modelfleet.crds.placement" -}}
+{{- $found := dict }}
+{{- range tuple "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $_ := set $found . (default (get $.Values.operator .) (get $.Values.crds .)) }}
+{{- end }}
+{{- $found | toJson }}
+{{- end }}
+
 {{- /* Settings as environment variables: defaults overlaid with the user's. Arguments: defaults, settings. */}}
 {{- define "modelfleet.env" -}}
 {{- $all := dict }}
