@@ -51,7 +51,8 @@ def endless_flood(name: str, head: bytes, piece: bytes, *, keyed: bool = False) 
     """An attack with `endless` after the head of a chunked request and `head`."""
 
     def run(target: Target, caller: Caller) -> None:
-        start = target.head(PATH, None, key=target.attacker_key if keyed else "")
+        key = target.attacker_key if keyed else ""
+        start = target.head(PATH, None, key=key, keep_alive=True)
         endless(target, caller, head=start + head, piece=piece)
 
     return Attack(name, run, mib=32)
@@ -71,7 +72,9 @@ def refused_upload(target: Target, _: Caller) -> None:
         ("/v1/models", target.attacker_key, 405),
     ):
         for length in (REST_BYTES, None):
-            reply = _send_all(target, target.head(path, length, key=key), length is None)
+            reply = _send_all(
+                target, target.head(path, length, key=key, keep_alive=True), length is None
+            )
             assert reply.status == status, reply
 
 
@@ -90,7 +93,7 @@ def _send_all(target: Target, head: bytes, chunked: bool) -> Reply:
 def dripped_rest(target: Target, _: Caller) -> None:
     """A body that drips on after a 401 does not keep the connection."""
     with target.connect() as sock:
-        sock.sendall(target.head(PATH, REST_BYTES) + b"{")
+        sock.sendall(target.head(PATH, REST_BYTES, keep_alive=True) + b"{")
         assert receive_status(sock) == 401
         deadline = time.monotonic() + OPEN_SECONDS
         try:

@@ -74,6 +74,7 @@ class Target:
         key: str = "",
         content_type: str = JSON,
         method: str = "POST",
+        keep_alive: bool = False,
         **headers: str,
     ) -> bytes:
         """The head of a request; chunked where `length` is None. Underscores in the names of
@@ -81,7 +82,7 @@ class Target:
         lines = [
             f"{method} {path} HTTP/1.1",
             f"host: {self.address[0]}:{self.address[1]}",
-            "connection: close",
+            f"connection: {'keep-alive' if keep_alive else 'close'}",
         ]
         if method == "POST":
             lines.append(f"content-type: {content_type}")
