@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak test-mutation docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -58,6 +58,17 @@ test-hostile: env-dev ## Attack a real fleet beside a normal caller
 test-soak: env-dev ## Send malformed requests to a real fleet for an hour, or SECONDS=N
 	PYTHONPATH=tests $(BIN)/python -m hostile.soak --seconds $(or $(SECONDS),3600) --folder build/soak
 
+# On a copy in which all packages are in src/; pyproject.toml says what is changed. Results are kept
+# there, and MUTANTS="fleet_operator.decide.*" runs a part again.
+MUTATED := build/mutation
+test-mutation: env-dev ## Change decision code in small steps, count what the unit tests notice
+	$(PIP) install --quiet -c requirements.lock -e '.[mutation]'
+	mkdir -p $(MUTATED)/src
+	cp -rL services/. operator/. $(MUTATED)/src
+	cp -rL tests configs pyproject.toml $(MUTATED)
+	cd $(MUTATED) && $(CURDIR)/$(BIN)/mutmut run $(MUTANTS)
+	cd $(MUTATED) && $(CURDIR)/$(BIN)/mutmut results
+
 lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -110,7 +121,7 @@ docs: env-dev ## Regenerate the generated pages, the CRD and the chart's copies
 lock: ## Pin every dependency in requirements.lock
 	@$(call make-venv,build/lock-venv)
 	@build/lock-venv/bin/python -m pip --disable-pip-version-check install --quiet \
-		--dry-run --ignore-installed --report build/lock.json -e '.[operator,dev,cuda]'
+		--dry-run --ignore-installed --report build/lock.json -e '.[operator,dev,mutation,cuda]'
 	@build/lock-venv/bin/python -c "$$LOCK" build/lock.json > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
 	@git --no-pager diff --stat -- requirements.lock

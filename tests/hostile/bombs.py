@@ -14,6 +14,8 @@ from hostile.caller import Caller, chat, embeddings
 from hostile.target import CHAT, EMBEDDING, Target
 
 LARGE = 60 * 1024 * 1024
+LARGE_MIB = 256
+"""A caller's share of the memory for bodies is 128 MiB; a body may be there twice for a moment."""
 MEDIUM = 7 * 1024 * 1024
 """What a text model may well accept."""
 SMALL = 256 * 1024
@@ -98,7 +100,7 @@ def compressed(target: Target, _: Caller) -> None:
 ATTACKS = (
     Attack("deep nesting", deep, mib=64),
     Attack("numbers of a million digits", numbers, mib=96),
-    Attack("compressed bodies", compressed, mib=160),
+    Attack("compressed bodies", compressed, mib=LARGE_MIB),
     bomb("256 kB of empty lists, 8 at once", CHAT_PATH,
          lambda: in_list(CHAT_HEAD, b"[],", SMALL), count=8),
     bomb("7 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", MEDIUM)),
@@ -109,9 +111,9 @@ ATTACKS = (
          lambda: in_list(VECTOR_HEAD, b"0,", MEDIUM, b"input")),
     bomb("7 MiB of empty texts as input", VECTOR_PATH,
          lambda: in_list(VECTOR_HEAD, b'"",', MEDIUM, b"input")),
-    bomb("60 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", LARGE)),
+    bomb("60 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", LARGE), mib=LARGE_MIB),
     bomb("60 MiB of numbers, twice at once", CHAT_PATH,
-         lambda: in_list(CHAT_HEAD, b"0,", LARGE), count=2),
+         lambda: in_list(CHAT_HEAD, b"0,", LARGE), count=2, mib=LARGE_MIB),
     bomb("60 MiB of empty lists as input", VECTOR_PATH,
          lambda: in_list(VECTOR_HEAD, b"[],", LARGE, b"input")),
 )  # fmt: skip

@@ -17,22 +17,25 @@ from support.local_fleet import Fleet, running_fleet
 from support.ports import free_port
 from support.waiting import until
 
-FORGED = "%0d%0aforged line%1b%5b31m%e2%80%ae"
+FORGED = "%0d%0aforged%20line%1b%5b31m%e2%80%ae"
 DEEP = "[" * 100_000
 REFUSED_KEYS = "keys_not_reloaded"
 
 
 def test_a_path_forges_no_line_in_the_log(target: Target, fleet: Fleet) -> None:
     for path in (f"/v1/{FORGED}", f"/v1/models/{FORGED}", f"/{FORGED}?{FORGED}"):
-        assert target.get(path).status in (400, 404)
-    until(lambda: "forged" in fleet.output, 20)
-    assert not [line for line in fleet.output.splitlines() if line.startswith("forged")]
-    assert "\x1b" not in fleet.output
-    assert "\u202e" not in fleet.output
+        assert target.get(path, x_request_id="last-of-all").status in (400, 404)
+    until(lambda: "last-of-all" in fleet.output, 20)
+    lines = fleet.output.splitlines()
+    forged = [line for line in lines if line.split("| ")[-1].startswith("forged")]
+    assert forged == []
+    assert [line for line in lines if "\x1b" in line or "\u202e" in line] == []
 
 
 def test_no_attack_left_a_traceback(quiet: Quiet, fleet: Fleet) -> None:
-    assert "Traceback" not in fleet.output, fleet.output[fleet.output.index("Traceback") - 500 :]
+    lines = fleet.output.splitlines()
+    begins = [number for number, line in enumerate(lines) if "Traceback" in line]
+    assert [lines[number : number + 30] for number in begins[:3]] == []
 
 
 def test_no_connection_is_left(quiet: Quiet, target: Target, fleet: Fleet) -> None:
