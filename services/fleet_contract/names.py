@@ -26,6 +26,8 @@ object, where the body's own format has no field for it."""
 
 HEADER_INSTANCE = "x-modelfleet-instance"
 """On responses to probes: the value of ENV_INSTANCE, by which a supervisor recognizes its child."""
+HEADER_HOPS = "x-modelfleet-hops"
+"""From router to remote server: how many routers the request has passed."""
 
 PVC_MOUNT = "/weights"
 """Where the operator mounts the claim of a `pvc://claim/path` source, read-only."""

@@ -14,7 +14,7 @@ from fleet_contract.errors import TooLarge
 from fleet_web.client import has_sent_all
 from fleet_web.request_body import memory
 from fleet_web.request_body.content_encoding import Decoder, decoder_of
-from fleet_web.request_body.json_body import VALUE_BYTES, count_values, load_object
+from fleet_web.request_body.json_body import VALUE_BYTES, Data, count_values, load_object
 from fleet_web.request_body.pace import Pace, PacedReceive
 
 THREAD_BYTES = 256 * 1024
@@ -76,21 +76,25 @@ async def _decoded(
     decoder.finish()
 
 
-async def read(request: Request, limit: int) -> bytes:
+def appended(data: Data, chunk: bytes) -> Data:
+    """`data` and `chunk`; the first chunk as it is, further ones in place: joining them at the end
+    would take twice the memory."""
+    if not data:
+        return chunk
+    if isinstance(data, bytes):
+        data = bytearray(data)
+    data += chunk
+    return data
+
+
+async def read(request: Request, limit: int) -> Data:
     """The whole body, whose memory is reserved until the end of the request. Raises QueueFull if
     too little is left, and as `chunks`."""
     held = memory.reserve(request.app, request.scope)
-    received: list[bytes] = []
+    data: Data = b""
     async for chunk in chunks(request, limit):
         held.acquire(len(chunk))
-        received.append(chunk)
-    if len(received) == 1:
-        return received[0]
-    # Twice in memory while the chunks are joined.
-    size = held.size
-    held.acquire(size)
-    data = b"".join(received)
-    held.free(size)
+        data = appended(data, chunk)
     return data
 
 

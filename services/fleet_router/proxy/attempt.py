@@ -27,7 +27,7 @@ from fleet_router.upstream.connection import (
     UpstreamLost,
     UpstreamSilent,
 )
-from fleet_router.upstream.headers import request_head
+from fleet_router.upstream.headers import next_hop, request_head
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import Pool, PoolManager
@@ -232,8 +232,10 @@ def _request_head(
     target: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     if query := request.scope["query_string"]:
         target += b"?" + query
-    # Callers are identified to this fleet's servers only.
-    caller = "" if route.spec.engine is Engine.REMOTE else record.caller
-    return request_head(
-        request.scope["headers"], target, endpoint, request_id.current(), body.length, caller
-    )
+    headers = request.scope["headers"]
+    if route.spec.engine is Engine.REMOTE:
+        # Callers are identified to this fleet's servers only; only others may be routers.
+        caller, hops = "", next_hop(headers)
+    else:
+        caller, hops = record.caller, 0
+    return request_head(headers, target, endpoint, request_id.current(), body.length, caller, hops)

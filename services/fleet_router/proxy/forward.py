@@ -15,6 +15,7 @@ from fleet_router.callers.meter import charge
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts, Unreachable
+from fleet_router.proxy.heartbeats import Heartbeats
 from fleet_router.proxy.relay import relay
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
@@ -88,6 +89,8 @@ class Forward:
         if name is not None:
             await body.rename(name)
             self.renamed = True
+        heartbeats = Heartbeats(self.writer, self._heartbeat_seconds)
+        heartbeats.start()
         try:
             response = await self.attempts.open(
                 self.request, candidate, body, self.envelope.cost, record
@@ -98,6 +101,8 @@ class Forward:
             if record.received:
                 charge(record)
             raise
+        finally:
+            await heartbeats.stop()
         try:
             if response.connection.request_sent:
                 await body.close()  # frees memory while the response is generated
@@ -110,6 +115,10 @@ class Forward:
         finally:
             await response.end()
         return True
+
+    @property
+    def _heartbeat_seconds(self) -> float:
+        return self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
 
     def _name_for(self, route: Route) -> str | None:
         """The model id to write into the body; None keeps the client's."""
@@ -127,7 +136,7 @@ class Forward:
 
         Raises as `_while_connected`.
         """
-        interval = self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
+        interval = self._heartbeat_seconds
         due = self.writer.heartbeat_at + interval
         work = self.wait.wait(route, due - self.wait.seconds if interval else None)
         newest = await self._while_connected(work)

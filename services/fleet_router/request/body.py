@@ -14,6 +14,7 @@ from fleet_router.request.fields import with_model
 from fleet_router.request.spool import Spool
 from fleet_web.body import THREAD_BYTES
 from fleet_web.request_body.byte_budget import Reservation
+from fleet_web.request_body.json_body import Data
 
 FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
 
@@ -30,7 +31,7 @@ class Body(Protocol):
         """Whether it can be sent once more."""
 
     @property
-    def in_memory(self) -> bytes | None:
+    def in_memory(self) -> Data | None:
         """The whole body, if it is in memory."""
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -45,7 +46,8 @@ class Body(Protocol):
         raises; may be cancelled and called again."""
 
     async def rename(self, model: str) -> None:
-        """Replace the name of the model from the next time the body is sent."""
+        """Replace the name of the model from the next time the body is sent. Raises QueueFull if
+        there is no memory for it."""
 
     async def close(self) -> None:
         """Free memory and files; idempotent. Nothing can be read afterwards."""
@@ -55,7 +57,7 @@ class Body(Protocol):
 class WholeBody:
     """A body in memory, which is released once it is not needed any more."""
 
-    data: bytes
+    data: Data
     memory: Reservation
     replayable: bool = True
     complete: bool = True
@@ -65,7 +67,7 @@ class WholeBody:
         return len(self.data)
 
     @property
-    def in_memory(self) -> bytes:
+    def in_memory(self) -> Data:
         return self.data
 
     async def read_rest(self) -> None:
@@ -73,12 +75,15 @@ class WholeBody:
 
     async def rename(self, model: str) -> None:
         if len(self.data) > THREAD_BYTES:
+            size = len(self.data)
+            self.memory.acquire(size)  # twice in memory meanwhile
             self.data = await asyncio.to_thread(with_model, self.data, model)
+            self.memory.free(size)
         else:
             self.data = with_model(self.data, model)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.data
+        yield bytes(self.data)
 
     async def close(self) -> None:
         self.data = b""

@@ -15,13 +15,19 @@ from fastapi import Request
 from fleet_contract.spec import ModelSpec
 from fleet_router.request.body import Body, StreamedBody, WholeBody
 from fleet_router.request.cost import RequestCost, of_json, of_upload
-from fleet_router.request.fields import invalid_model, model_of, read_fields
+from fleet_router.request.fields import (
+    invalid_model,
+    may_have_images,
+    model_of,
+    read_fields,
+)
 from fleet_router.request.multipart import ModelFinder
 from fleet_router.request.spool import Spool
 from fleet_router.routing.paths import BodyKind, PathRule
 from fleet_router.routing.table import RouteTable
-from fleet_web.body import THREAD_BYTES, chunks
+from fleet_web.body import THREAD_BYTES, appended, chunks
 from fleet_web.request_body.byte_budget import ByteBudget, Reservation
+from fleet_web.request_body.json_body import Data
 
 FORM_BYTES = 1024 * 1024
 """Bound for the fields of a form besides its recording."""
@@ -89,13 +95,11 @@ async def open_envelope(
 
 
 async def _open_json(request: Request, limit: int, memory: Reservation, prefix: bool) -> Envelope:
-    received: list[bytes] = []
+    data: Data = b""
     try:
         async for chunk in chunks(request, limit):
             memory.acquire(len(chunk))
-            received.append(chunk)
-        data = received[0] if len(received) == 1 else _joined(received, memory)
-        received.clear()  # not twice in memory while it is parsed
+            data = appended(data, chunk)
         if len(data) > THREAD_BYTES:
             model, cost = await asyncio.to_thread(inspect_json, data, prefix)
         else:
@@ -106,19 +110,10 @@ async def _open_json(request: Request, limit: int, memory: Reservation, prefix: 
     return Envelope(model, WholeBody(data, memory), cost)
 
 
-def _joined(received: list[bytes], memory: Reservation) -> bytes:
-    size = memory.size
-    memory.acquire(size)  # twice in memory meanwhile
-    data = b"".join(received)
-    memory.free(size)
-    return data
-
-
-def inspect_json(data: bytes, prefix: bool) -> tuple[str | None, RequestCost]:
+def inspect_json(data: Data, prefix: bool) -> tuple[str | None, RequestCost]:
     """The field `model` of a JSON object, and the cost. Raises BadRequest."""
     fields = read_fields(data)
-    images = b'"image_url"' in data or b"\\u00" in data  # letters may be escaped
-    return model_of(fields), of_json(fields, len(data), prefix, images)
+    return model_of(fields), of_json(fields, len(data), prefix, may_have_images(data))
 
 
 def _checked(model: str | None) -> str:

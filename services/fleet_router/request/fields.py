@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, UnsetType
 from fleet_contract.errors import BadRequest
 from fleet_web.request_body.json_body import (
     MAX_VALUES,
+    Data,
     count_values,
     not_an_object,
     not_json,
@@ -23,8 +24,12 @@ from fleet_web.request_body.json_body import (
 )
 
 _MODEL = re.compile(rb'(?i)"model"')
-_ESCAPED = re.compile(rb"\\u00[46][1-9a-fA-F]")
-"""An escaped letter of `model` in any case; encoders escape no letters of ASCII."""
+_ESCAPED = re.compile(rb"\\u00[4-7][0-9a-fA-F]")
+"""An escaped letter of ASCII, or `_`; encoders escape none."""
+_IMAGE = re.compile(rb'"image_url"')
+_SLICE_BYTES = 1024 * 1024
+"""Searched in one call, which holds the interpreter lock."""
+_LONGEST_MATCH = 16
 SMALL_BYTES = 64
 """A longer scalar is no number or boolean."""
 
@@ -53,7 +58,7 @@ _text = msgspec.json.Decoder(str)
 _members = msgspec.json.Decoder(dict[str, Raw])
 
 
-def read_fields(data: bytes) -> Fields:
+def read_fields(data: Data) -> Fields:
     """The fields of a JSON object. Raises BadRequest if `data` is none, exceeds the limits of
     `json_body`, or has another field whose name is `model` except for its case."""
     if len(data) > MAX_VALUES:  # a shorter body cannot have more values
@@ -70,9 +75,27 @@ def read_fields(data: bytes) -> Fields:
         count_values(data)  # raises with the limit
         raise
     expected = fields.model is not UNSET
-    if len(_MODEL.findall(data)) != expected or (b"\\u00" in data and _ESCAPED.search(data)):
+    if _count(_MODEL, data, 2) != expected or _count(_ESCAPED, data, 1):
         _check_names(data)
     return fields
+
+
+def may_have_images(data: Data) -> bool:
+    """Whether any part of a message may be an image; letters of its name may be escaped."""
+    return bool(_count(_IMAGE, data, 1) or _count(_ESCAPED, data, 1))
+
+
+def _count(pattern: re.Pattern[bytes], data: Data, most: int) -> int:
+    """The number of matches, at least `most` if there are more."""
+    if len(data) <= _SLICE_BYTES:
+        return len(pattern.findall(data))
+    count = at = 0
+    while at < len(data) and count < most:
+        end = at + _SLICE_BYTES
+        found = pattern.finditer(data, at, end + _LONGEST_MATCH)
+        count += sum(match.start() < end for match in found)
+        at = end
+    return count
 
 
 def model_of(fields: Fields) -> str | None:
@@ -107,13 +130,13 @@ def scalar(raw: Raw | UnsetType) -> Any:
         return None
 
 
-def with_model(data: bytes, model: str) -> bytes:
+def with_model(data: Data, model: str) -> bytes:
     """The JSON object with `model` as its only field of that name; the texts of all other values
     stay as they are."""
     return msgspec.json.encode({**_members.decode(data), "model": model})
 
 
-def _check_names(data: bytes) -> None:
+def _check_names(data: Data) -> None:
     twins = [name for name in top_level_names(data) if name.lower() == "model"]
     if len(twins) > 1:
         raise BadRequest("The field 'model' is given more than once.", param="model")

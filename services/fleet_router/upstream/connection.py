@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         """Whether the response is complete and was read."""
         return self.complete and not self._chunks
 
-    def send(self, head: bytes, body: bytes) -> None:
+    def send(self, head: bytes, body: bytes | bytearray) -> None:
         """Send a whole request. Does not wait while the server reads slowly, since the body is in
         memory in any case. No error if the connection is closed, as `write`."""
         self.sent_bytes += len(head) + len(body)

@@ -18,6 +18,9 @@ VALUE_BYTES = 150
 SLICE_BYTES = 256 * 1024
 """Scanned in one call, which holds the interpreter lock."""
 
+Data = bytes | bytearray
+"""A body; one that arrives in chunks grows in place."""
+
 _ALL = set(range(256))
 _NOT_OPENING = bytes(_ALL - set(b"[{,"))
 _NOT_STRUCTURE = bytes(_ALL - set(b"[]{},"))
@@ -25,7 +28,7 @@ _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _BOM = b"\xef\xbb\xbf"
 
 
-def count_values(raw: bytes) -> int:
+def count_values(raw: Data) -> int:
     """At least as many values as `raw` has, before anything is parsed.
 
     Raises BadRequest beyond MAX_VALUES or MAX_DEPTH. `raw` need not be valid JSON.
@@ -45,13 +48,13 @@ def count_values(raw: bytes) -> int:
     return len(structure.translate(None, b"]}")) + 1
 
 
-def parse_json(raw: bytes) -> dict[str, Any]:
+def parse_json(raw: Data) -> dict[str, Any]:
     """A JSON object. Raises BadRequest if `raw` is none or exceeds the limits."""
     count_values(raw)
     return load_object(raw)
 
 
-def load_object(raw: bytes) -> dict[str, Any]:
+def load_object(raw: Data) -> dict[str, Any]:
     """As `parse_json`, without the limits."""
     try:
         body = orjson.loads(raw)
@@ -62,7 +65,7 @@ def load_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def top_level_names(raw: bytes) -> Sequence[str]:
+def top_level_names(raw: Data) -> Sequence[str]:
     """The names of a JSON object's members in order, duplicates included. Raises BadRequest."""
     count_values(raw)
     names: list[str] = []
@@ -83,7 +86,7 @@ def not_an_object() -> BadRequest:
     return BadRequest("The body must be a JSON object.", code="invalid_json")
 
 
-def not_json(raw: bytes, error: Exception) -> BadRequest:
+def not_json(raw: Data, error: Exception) -> BadRequest:
     """The error for a body that a parser rejected with `error`."""
     if not raw.strip():
         text = "is empty; a JSON object is expected"
@@ -99,7 +102,7 @@ def not_json(raw: bytes, error: Exception) -> BadRequest:
     return BadRequest(f"The body {text}.", code="invalid_json")
 
 
-def _structure(raw: bytes) -> bytes:
+def _structure(raw: Data) -> bytes:
     """The brackets and commas outside of strings, up to the first byte that is not valid JSON.
     Raises BadRequest beyond MAX_VALUES."""
     found: list[bytes] = []
