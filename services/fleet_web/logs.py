@@ -12,9 +12,8 @@ from typing import Any, Literal, TextIO
 
 import orjson
 
-from fleet_contract.redact import redacted
+from fleet_contract.safe_text import printable, redacted
 from fleet_web.current_request import current
-from fleet_web.printable import printable
 
 Format = Literal["json", "text"]
 LEVELS = ("debug", "info", "warning", "error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_contract.redact import redacted
+from fleet_contract.safe_text import printable_lines, redacted
 
 
 class WeightsError(Exception):
@@ -10,7 +10,8 @@ class WeightsError(Exception):
     removed, since those of presigned ones are passwords."""
 
     def __init__(self, message: str, hint: str = "") -> None:
-        message, hint = redacted(message), redacted(hint)
+        # Parts of it are responses of servers.
+        message, hint = printable_lines(redacted(message)), redacted(hint)
         super().__init__(f"{message} {hint}".strip())
         self.message = message
         self.hint = hint

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from rich import console as rich_console
 from rich.text import Text
 
+from fleet_contract.safe_text import printable, printable_lines
 from fleet_local.errors import StartError
-from fleet_web.printable import printable
 
 PLAIN_WIDTH = 400
 """Columns of a pipe or file: wide enough that no table cell is cut or wrapped."""
@@ -53,7 +53,7 @@ class Console:
         """Print the last output of the process at fault, the reason and the hint."""
         for line in error.output:
             self.print(Text(f"  {printable(line)}", style="dim"))
-        self.print(Text.assemble(("modelfleet up: ", "bold red"), error.message))
+        self.print(Text.assemble(("modelfleet up: ", "bold red"), printable_lines(error.message)))
         if error.hint:
             self.print(Text(error.hint))
 

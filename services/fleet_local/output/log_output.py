@@ -16,7 +16,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
-from fleet_web.printable import printable
+from fleet_contract.safe_text import printable
 
 TAIL_BYTES = 64 * 1024
 TAIL_LINES = 400

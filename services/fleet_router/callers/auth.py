@@ -107,14 +107,11 @@ class Auth:
 
 
 def _renewed(old: Quota | None, key: Key) -> Quota:
-    """Keeps the usage of a key whose limits did not change, and always the running requests."""
-    if old is not None and old.key.limits == key.limits:
-        old.key = key
-        return old
-    new = Quota(key)
-    if old is not None:
-        new.running = old.running
-    return new
+    """The same object for a known key: requests that run end on the quota they began with."""
+    if old is None:
+        return Quota(key)
+    old.renew(key)
+    return old
 
 
 def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -124,6 +121,6 @@ def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 def _presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == BEARER:
-            return value[7:].strip()
+        if name == b"authorization" and value[:7].lower() == BEARER and (key := value[7:].strip()):
+            return key
     return next((value.strip() for name, value in headers if name == b"x-api-key"), b"")

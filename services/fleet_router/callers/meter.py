@@ -32,12 +32,16 @@ _TEXT = re.compile(
 """Generated text in the events of OpenAI's, Anthropic's and llama.cpp's streams. Quotes inside of
 text are escaped, so that text cannot contain a match; possessive, so that a string without end
 costs linear time."""
+_COMMENT = b": usage {"
+_USAGE = re.compile(rb"^: usage (\{.*\})\r?$", re.MULTILINE)
 
 
 class StreamedText:
     """Counts the tokens of an event stream: one for each event, more for a long one."""
 
     def __init__(self) -> None:
+        self.reported = NO_USAGE
+        """The last usage in a comment, which may precede the text."""
         self._line = b""
         self._events = 0
         self._bytes = 0
@@ -51,6 +55,8 @@ class StreamedText:
         for text in _TEXT.findall(data, 0, end if unfinished <= LINE_BYTES else len(data)):
             self._events += 1
             self._bytes += len(text)
+        if _COMMENT in data and (comments := _USAGE.findall(data)):
+            self.reported = parse_usage(comments[-1])
 
     @property
     def tokens(self) -> int:
@@ -79,13 +85,16 @@ class Meter:
         """The response ended; `complete` is whether its body did."""
         usage = self._tail_usage()
         streamed = self._text.tokens if self._text is not None else 0
-        if usage is not NO_USAGE and not complete:
-            # A usage in the middle of a stream is that of its beginning.
-            usage = usage._replace(completion_tokens=max(usage.completion_tokens, streamed))
+        # A usage in the middle of a stream, or one without completion, is that of its beginning.
+        early = usage is not NO_USAGE and not (complete and usage.completion_tokens)
+        if early and streamed > usage.completion_tokens:
+            usage = usage._replace(completion_tokens=streamed)
+            self._record.estimated = True
         if usage is not NO_USAGE or not self._is_charged(complete):
             self._record.usage = usage
             return
-        charge(self._record, self._reported, streamed)
+        comment = self._text.reported if self._text is not None else NO_USAGE
+        charge(self._record, self._reported if comment is NO_USAGE else comment, streamed)
 
     def _tail_usage(self) -> Usage:
         # Not from the body if the head has it: a transcript is text of the client.

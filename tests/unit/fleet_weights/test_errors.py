@@ -19,3 +19,7 @@ def test_an_address_that_is_refused_is_shown_without_it() -> None:
         address.parse("http://bucket/w.gguf?sig=5ecret")
     assert "http://bucket/w.gguf?..." in caught.value.message
     assert "5ecret" not in str(caught.value)
+
+
+def test_what_a_server_responds_cannot_control_the_terminal() -> None:
+    assert WeightsError("HTTP 403 (\x1b[2Jno).\nline").message == "HTTP 403 (\\x1b[2Jno).\nline"

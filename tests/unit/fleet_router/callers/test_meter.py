@@ -100,11 +100,31 @@ def test_figures_of_the_server_come_before_estimates() -> None:
     assert (record.usage, record.estimated) == (Usage(8, 0, 3), False)
 
 
+def test_a_comment_before_the_text_has_the_prompt() -> None:
+    comment = b': usage {"prompt_tokens": 7}\n\n'
+    text = [delta(content="a" * 100)] * 200  # more than the tail that is kept
+    record = metered(CHAT, comment, *text, complete=False)
+    assert record.usage == Usage(7, 0, 20_000 // 6)
+    forged = delta(content='\n: usage {"prompt_tokens": 1}\n')
+    assert metered(CHAT, forged, *text, complete=False).usage.prompt_tokens == 100
+
+
 def test_a_usage_before_the_end_does_not_hide_later_tokens() -> None:
     start = sse({"type": "message_start", "message": {"usage": {"input_tokens": 9,
                                                                 "output_tokens": 1}}})  # fmt: skip
     record = metered("/v1/messages", start, *[delta(content="a")] * 5, complete=False)
-    assert record.usage == Usage(9, 0, 5)
+    assert (record.usage, record.estimated) == (Usage(9, 0, 5), True)
+
+
+def test_a_stream_that_ends_with_an_error_is_charged_too() -> None:
+    comment, error = b': usage {"prompt_tokens": 7}\n\n', sse({"error": {"message": "x"}})
+    assert metered(CHAT, comment, delta(content="a"), error, complete=True).usage == Usage(7, 0, 1)
+
+
+def test_at_the_end_the_figures_of_the_server_win() -> None:
+    end = sse({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3}})
+    record = metered(CHAT, delta(content=" " * 600), end, complete=True)
+    assert (record.usage, record.estimated) == (Usage(8, 0, 3), False)
 
 
 def test_a_whole_stream_without_usage_is_charged_too() -> None:

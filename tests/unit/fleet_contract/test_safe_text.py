@@ -1,10 +1,10 @@
-"""Secrets in addresses."""
+"""Text of others in logs and on terminals."""
 
 from __future__ import annotations
 
 import pytest
 
-from fleet_contract.redact import redacted
+from fleet_contract.safe_text import printable, printable_lines, redacted
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,20 @@ from fleet_contract.redact import redacted
 )
 def test_queries_and_passwords_are_removed(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ä 漢 🙂", "plain ä 漢 🙂"),
+        ("a\nb\r\t", r"a\nb\r\t"),
+        ("\x1b[31m\x9b\x7f", r"\x1b[31m\x9b\x7f"),
+        ("\u202e\u2066\u2028\ud800", r"\u202e\u2066\u2028\ud800"),
+    ],
+)
+def test_what_controls_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_lines_stay_lines() -> None:
+    assert printable_lines("a\x1b\nb\r\n") == "a\\x1b\nb\\r\n"
