@@ -125,8 +125,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
             " 429", "100", int, where="router"),
     Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened, and between the"
-            " comments sent on it; 0 sends nothing until a server answers", "15", float,
-            where="router"),
+            " comments sent on it; 0 sends nothing until the first event", "15", float,
+            where="server, router"),
     Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
             where="router"),
     Setting("ALLOW_UNAUTHENTICATED", "serve an address other than loopback without API keys", "0",

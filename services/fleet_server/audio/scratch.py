@@ -81,7 +81,7 @@ class ScratchFile(tempfile.SpooledTemporaryFile[bytes]):
         number = self._taken // 4
         if not number:
             return np.empty(0, np.float32)
-        file: Any = self._file  # type: ignore[attr-defined]
+        file: Any = self._file
         if hasattr(file, "getvalue"):  # a BytesIO, which shares its bytes
             return np.frombuffer(file.getvalue(), dtype=np.float32)
         self.flush()

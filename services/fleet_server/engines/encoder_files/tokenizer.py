@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.load_error import LoadError
@@ -30,7 +30,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self.vocabulary = LibraryVocabulary(self._tokenizer)
         self.vocab_size = self.vocabulary.size
-        self.special_ids = self._around(["a"], 0, 0)
+        self.special_ids = self._around(self._tokenizer.encode("a"), 0, 0)
         self._pair = self._pair_template()
         self.pair_boundary = self._pair_boundary()
 
@@ -64,10 +64,10 @@ class TextTokenizer:
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [each.ids for each in encoded]
 
-    def _around(self, texts: Sequence[str], first: int, last: int) -> tuple[list[int], list[int]]:
-        """The special tokens before text `first` and after text `last`, such as `[CLS]` and
-        `[SEP]`."""
-        encoded = self._tokenizer.encode(*texts)
+    @staticmethod
+    def _around(encoded: Encoding, first: int, last: int) -> tuple[list[int], list[int]]:
+        """The special tokens before text `first` and after text `last` of an encoding, such as
+        `[CLS]` and `[SEP]`."""
         owners = encoded.sequence_ids
         begin = owners.index(first) if first in owners else 0
         end = len(owners) - owners[::-1].index(last) if last in owners else len(owners)
@@ -80,7 +80,7 @@ class TextTokenizer:
         owners = encoded.sequence_ids
         if 0 not in owners or 1 not in owners:
             return None
-        opening, closing = self._around(["a", "b"], 0, 1)
+        opening, closing = self._around(encoded, 0, 1)
         begin, end = len(owners) - owners[::-1].index(0), owners.index(1)
         between = encoded.ids[begin:end]
         for pair in (("a", "b"), ("A b, c", " D  e.")):
