@@ -308,3 +308,17 @@ def test_samples_need_scratch_space(make_wav: Wav) -> None:
     with ScratchFile(scratch, 1 << 20, "a") as samples, pytest.raises(QueueFull):
         decode(io.BytesIO(make_wav(1.1)), 60, never, samples)
     assert scratch.used == 0
+
+
+def test_only_decoders_of_sound_are_used(make_wav: Wav, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "DECODERS", "aac,mp3")
+    with pytest.raises(BadRequest, match="codec is not supported"):
+        read(make_wav(0.1))
+
+
+def test_packets_that_cannot_be_decoded_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = forged.ogg_opus(40, packet=b"\xff\xff\xff")
+    for most, refused in ((100, "no sound"), (39, "format is not supported"), (40, "no sound")):
+        monkeypatch.setattr(module, "MAX_BAD_PACKETS", most)
+        with pytest.raises(BadRequest, match=refused):
+            read(damaged)
