@@ -35,7 +35,7 @@ class ServerSettings:
             read_rate=_not_negative("READ_RATE", environ),
             body_timeout=_positive("BODY_TIMEOUT", environ),
             keep_alive_seconds=_positive("KEEP_ALIVE_SECONDS", environ),
-            heartbeat_seconds=_number("HEARTBEAT_SECONDS", environ),
+            heartbeat_seconds=_not_negative("HEARTBEAT_SECONDS", environ),
         )
 
 
@@ -50,11 +50,4 @@ def _not_negative(name: str, environ: Mapping[str, str]) -> Any:
     number = BY_NAME[name].read(environ)
     if not 0 <= number < math.inf:
         raise ValueError(f"{name}={number}: must not be negative")
-    return number
-
-
-def _number(name: str, environ: Mapping[str, str]) -> float:
-    number = float(BY_NAME[name].read(environ))
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name}={number}: must be 0 or a positive number")
     return number
