@@ -13,6 +13,7 @@ TASK_OF_PATH: dict[str, Task] = {
     "/embeddings": Task.EMBEDDING,
     "/embedding": Task.EMBEDDING,
     "/v1/rerank": Task.RERANK,
+    "/v2/rerank": Task.RERANK,
     "/v1/reranking": Task.RERANK,
     "/rerank": Task.RERANK,
     "/reranking": Task.RERANK,

@@ -1,4 +1,4 @@
-"""What a model server reports to other processes: phases, stages, exit status, events, metrics."""
+"""What a model server shares with others: phases, stages, exit status, events, headers, metrics."""
 
 from __future__ import annotations
 
@@ -41,3 +41,6 @@ ROUTER_IN_FLIGHT = "modelfleet_router_in_flight"
 """Gauge of a router, by `model`: running and waiting requests. The operator scales by it."""
 ROUTER_REQUESTS = "modelfleet_router_requests"
 """Counter of a router, by `model`; exposed with the suffix `_total`."""
+CALLER_HEADER = "x-modelfleet-caller"
+"""From router to server: 16 hexadecimal digits that stand for the caller. A server takes turns
+between callers; for a request without it, the peer's address is the caller."""

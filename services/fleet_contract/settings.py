@@ -111,35 +111,55 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MODELFLEET_THREADS", "threads of an engine", "the CPU quota of the process", int),
     Setting("DRAIN_TIMEOUT", "seconds running requests have to finish after SIGTERM", "30", float,
             where="server, router"),
-    Setting("READ_TIMEOUT", "seconds without progress after which reading a request's head or body"
-            " fails", "30", float, where="server, router"),
+    Setting("READ_TIMEOUT", "seconds in which a request's head must arrive, and over which"
+            " READ_RATE is measured; also seconds without progress in reading a response", "30",
+            float, where="server, router"),
+    Setting("READ_RATE", "fewest bytes of a request's body per second; 0 accepts any progress",
+            "1024", float, where="server, router"),
+    Setting("BODY_TIMEOUT", "seconds a client may take to send a request's body", "600", float,
+            where="server, router"),
+    Setting("KEEP_ALIVE_SECONDS", "seconds an idle client connection stays open; longer than those"
+            " of the proxy in front", "75", int, where="server, router"),
     Setting("HOLD_SECONDS", "seconds a request waits for a model without a server",
             "300 on a cluster, 10 elsewhere", float, where="router"),
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
             " 429", "100", int, where="router"),
     Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened, and between the"
-            " comments sent on it; 0 sends nothing until a server answers", "15", float,
-            where="router"),
+            " comments sent on it; 0 sends nothing until the first event", "15", float,
+            where="server, router"),
     Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
             where="router"),
+    Setting("ALLOW_UNAUTHENTICATED", "serve an address other than loopback without API keys", "0",
+            parse_bool, where="up, router"),
+    Setting("ALLOWED_HOSTS", "names accepted in `Host` besides localhost on a loopback address"
+            " without API keys, comma-separated; `*` for all", "none", where="router"),
+    Setting("METRICS_PORT", "second port of the router, for `/metrics` and `/health` without a"
+            " key; `/metrics` is then not on PORT", "none", int, where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
+    Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
+            " leaves that to logrotate", "104857600", int, where="router"),
     Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
             "none", where="router"),
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
     Setting("TLS_KEY", "private key of TLS_CERT", "none", where="router"),
     Setting("REMOTE_KEYS", "environment variables that models of `engine: remote` may use as API"
             " key, comma-separated", "none", where="router"),
-    Setting("MAX_BODY_BYTES", "largest JSON body in bytes", "67108864", int,
-            "limits.max_body_bytes"),
+    Setting("MAX_BODY_BYTES", "largest JSON body in bytes",
+            "8388608; 67108864 where it may contain images", int, "limits.max_body_bytes"),
     Setting("MAX_AUDIO_BYTES", "largest uploaded recording in bytes", "26214400", int,
             "limits.max_audio_bytes", SPEECH),
     Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
             "limits.max_audio_seconds", SPEECH),
+    Setting("MAX_SCRATCH_BYTES", "most bytes that recordings of all requests take in memory and"
+            " temporary files; more get a 429", "4294967296", int, "limits.max_scratch_bytes",
+            SPEECH),
     Setting("MAX_CONCURRENT", "concurrent forward passes, each on the whole device",
             "chosen by the engine", int, "limits.max_concurrent"),
     Setting("MAX_QUEUE_SIZE", "requests that may wait; more get a 429", "256", int,
             "limits.max_queue_size"),
+    Setting("QUEUE_SHARE", "share of the queue that one caller may fill while others have requests"
+            " here", "0.5", float, "limits.queue_share"),
     Setting("MAX_BATCH_SIZE", "most embedding inputs or rerank documents in one request", "2048",
             int, "limits.max_items", VECTORS),
     Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE; takes precedence over it", "2048", int,
@@ -148,6 +168,8 @@ SETTINGS: tuple[Setting, ...] = (
             "batching.pass_size", VECTORS),
     Setting("MAX_TEXT_CHARS", "most characters of one text", "1000000", int,
             "limits.max_text_chars"),
+    Setting("MAX_REQUEST_CHARS", "most characters, or token ids, of all texts of one request",
+            "4000000", int, "limits.max_request_chars", VECTORS),
     Setting("TRUNCATE_INPUTS", "truncate inputs longer than the model's context where the request"
             " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
     Setting("MAX_STOP", "most stop strings in one request", "4", int, "limits.max_stop", CHAT),
@@ -205,6 +227,8 @@ SETTINGS: tuple[Setting, ...] = (
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
             " its servers", "", where="operator"),
+    Setting("MEMORY_LIMIT_FACTOR", "memory limit of servers without one, as a multiple of their"
+            " estimated memory; 0 sets none", "2", float, where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",
             "app.kubernetes.io/name=modelfleet,app.kubernetes.io/component=router",
             where="operator"),

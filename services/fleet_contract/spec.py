@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
+    MIB,
     Batching,
     Cache,
     Container,
@@ -94,6 +95,10 @@ class Modality(StrEnum):
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
+MAX_TEXT_BODY_BYTES = 8 * MIB
+MAX_IMAGE_BODY_BYTES = 64 * MIB
+FOREIGN = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
+"""Engines that may read images without `vision` in the spec."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
 
@@ -234,6 +239,14 @@ class ModelSpec(SpecPart):
     def pass_size(self) -> int:
         """Most embedding or rerank items in one forward pass."""
         return self.batching.pass_size or self.limits.max_batch_size or DEFAULT_PASS_SIZE
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest JSON body in bytes."""
+        if self.limits.max_body_bytes is not None:
+            return self.limits.max_body_bytes
+        may_read_images = self.task is Task.CHAT and (self.vision or self.engine in FOREIGN)
+        return MAX_IMAGE_BODY_BYTES if may_read_images else MAX_TEXT_BODY_BYTES
 
     @property
     def input_modalities(self) -> tuple[Modality, ...]:

@@ -50,6 +50,8 @@ class Limits(SpecPart):
 
     max_queue_size: int = Field(default=256, ge=0)
     """Requests that may wait; more get a 429."""
+    queue_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the queue that one caller may fill while others have requests here."""
     max_concurrent: int | None = Field(default=None, ge=1)
     """Most concurrent forward passes, each on the whole device; chosen by the engine by default.
     Requests batched into one pass count once: see `batching.maxSize`."""
@@ -59,6 +61,8 @@ class Limits(SpecPart):
     """Most embedding inputs or rerank documents in one request."""
     max_text_chars: int = Field(default=1_000_000, ge=1)
     """Most characters of one text."""
+    max_request_chars: int = Field(default=4_000_000, ge=1)
+    """Most characters (or token ids) of all texts of one embedding or rerank request."""
     truncate_inputs: bool = False
     """Whether embedding and rerank inputs longer than the model's context are truncated instead of
     refused."""
@@ -68,12 +72,15 @@ class Limits(SpecPart):
     """Most new tokens a request may ask for."""
     max_stop: int = Field(default=4, ge=0)
     """Most stop strings in one request."""
-    max_body_bytes: int = Field(default=64 * MIB, ge=1)
-    """Largest JSON body in bytes."""
+    max_body_bytes: int | None = Field(default=None, ge=1)
+    """Largest JSON body in bytes: by default 8 MiB, or 64 MiB if it may contain images."""
     max_audio_bytes: int = Field(default=25 * MIB, ge=1)
     """Largest uploaded recording in bytes."""
     max_audio_seconds: int = Field(default=4 * 3600, ge=1)
     """Longest decoded recording in seconds."""
+    max_scratch_bytes: int = Field(default=4096 * MIB, ge=1)
+    """Most bytes that the recordings of all requests together take in memory and temporary files,
+    decoded to 64,000 bytes per second; more get a 429."""
     max_images: int = Field(default=8, ge=0)
     """Most images in one chat request."""
     request_timeout: float = Field(default=600, gt=0)
@@ -190,19 +197,27 @@ class Routing(SpecPart):
 
 
 def _as_text(value: Any) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if whole else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(value)
 
+
+QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?$"
+"""A quantity that is not negative, as in kubernetes.io/docs/reference/kubernetes-api/
+common-definitions/quantity. The chart's values.schema.json has the same pattern."""
+QUANTITY_CHARS = 64
 
 Quantity = Annotated[
     str,
     Field(
-        pattern=r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$",
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        max_length=QUANTITY_CHARS,
+        pattern=QUANTITY,
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
     ),
     BeforeValidator(_as_text),
 ]
-"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; integers are accepted as well."""
+"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; numbers are accepted as well. In a custom
+resource, fractions are strings: its schema cannot express a field of numbers and strings."""
 
 
 class Resources(SpecPart):

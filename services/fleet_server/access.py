@@ -1,4 +1,4 @@
-"""Counts and logs every request of a server, as pure ASGI middleware that does not buffer."""
+"""Counts and logs every request of a server and notes its caller, as pure ASGI middleware."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_READY
+from fleet_server.caller import set_caller
 from fleet_server.metrics import Metrics
 from fleet_web.logs import event
 
@@ -28,6 +29,7 @@ class AccessMiddleware:
         if scope["type"] != "http" or scope["path"] in QUIET:
             await self.app(scope, receive, send)
             return
+        set_caller(scope)
         started = time.monotonic()
         status = 499  # the client disconnected before a response began
 

@@ -1,9 +1,20 @@
-"""Limits how many requests run and wait at the same time."""
+"""Limits how many requests run and wait at the same time, with fair turns among callers.
+
+A free slot goes to the waiting caller with the fewest running requests, among equals to the one
+served least recently, and among the requests of one caller to the first. Engines with queues of
+their own therefore see requests in fair order, and `Slot.caller` lets them keep turns among the
+parts of requests.
+
+One caller may use the whole queue while it is alone. While there are others it may hold `share` of
+it, and in a full queue a caller takes a place from the one with the most: that caller's newest
+waiting request is refused.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +22,12 @@ from typing import Any
 
 from fleet_contract.errors import QueueFull, Timeout
 from fleet_contract.spec import ModelSpec
+from fleet_server.caller import current_caller
 
 FIRST_GUESS_SECONDS = 1.0
 SMOOTHING = 0.2
+MOST_REMEMBERED = 4096
+"""Callers whose last turn is remembered."""
 
 
 def passes_at_once(spec: ModelSpec, model: Any) -> int:
@@ -39,62 +53,138 @@ def places(spec: ModelSpec, model: Any) -> int:
     return max(together * (passes_at_once(spec, model) + 1), lanes + 1)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot of a running request, after a wait of `queue_ms`."""
+    """A slot of a running request of `caller`, after a wait of `queue_ms`."""
 
     queue_ms: float
+    caller: str = ""
 
 
 class Admission:
-    """At most `max_concurrent` requests run and `max_queue` wait, first come, first served.
+    """At most `max_concurrent` requests run and `max_queue` wait.
 
-    `timeout` limits the wait, in seconds.
+    `timeout` limits the wait, in seconds; `share` is between 0 and 1.
     """
 
-    def __init__(self, max_concurrent: int, max_queue: int, timeout: float) -> None:
+    def __init__(
+        self, max_concurrent: int, max_queue: int, timeout: float, share: float = 1.0
+    ) -> None:
         self.max_concurrent = max_concurrent
         self.max_queue = max_queue
         self.timeout = timeout
         self.running = 0
-        self.waiting = 0
-        self._free = asyncio.Semaphore(max_concurrent)
+        self._share = max(1, int(max_queue * share))
         self._mean_seconds = FIRST_GUESS_SECONDS
+        self._running_of: Counter[str] = Counter()
+        self._waiting_of: dict[str, deque[asyncio.Future[None]]] = {}
+        self._turns: OrderedDict[str, int] = OrderedDict()
+        self._turn = 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return sum(map(len, self._waiting_of.values()))
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Slot]:
-        """Wait for a slot and hold it. Raises QueueFull and Timeout."""
+    async def slot(self, caller: str | None = None) -> AsyncIterator[Slot]:
+        """Wait for a slot and hold it; `caller` is that of the current request by default.
+
+        Raises QueueFull and Timeout.
+        """
+        caller = current_caller() if caller is None else caller
         started = time.monotonic()
-        if self._free.locked():
-            await self._wait()
+        if self.running < self.max_concurrent and not self._waiting_of:
+            self._start(caller)
         else:
-            await self._free.acquire()  # does not wait
+            await self._wait(caller)
         admitted = time.monotonic()
-        self.running += 1
         try:
-            yield Slot(queue_ms=(admitted - started) * 1000)
+            yield Slot((admitted - started) * 1000, caller)
         finally:
-            self.running -= 1
-            self._free.release()
+            self._end(caller)
             self._learn(time.monotonic() - admitted)
 
-    async def _wait(self) -> None:
-        if self.waiting >= self.max_queue:
-            raise QueueFull(
-                f"{self.running} requests are running and {self.waiting} are waiting, the most "
-                f"this server accepts; please try again.",
-                retry_after=self.retry_after(),
-            )
-        self.waiting += 1
+    async def _wait(self, caller: str) -> None:
+        self._check_room(caller)
+        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting_of.setdefault(caller, deque()).append(started)
         try:
             async with asyncio.timeout(self.timeout):
-                await self._free.acquire()
+                await started
         except TimeoutError:
+            self._leave(caller, started)
             raise Timeout(
                 f"The request could not start within {self.timeout:g} seconds; please try again."
             ) from None
-        finally:
-            self.waiting -= 1
+        except asyncio.CancelledError:
+            self._leave(caller, started)
+            raise
+
+    def _leave(self, caller: str, waiting: asyncio.Future[None]) -> None:
+        """Remove a request that stops waiting, or give back the slot it has just been given."""
+        if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+            self._end(caller)
+        else:
+            self._forget(caller, waiting)
+
+    def _check_room(self, caller: str) -> None:
+        """Raise QueueFull, or make room in a full queue, if the caller may not wait as it is."""
+        own = len(self._waiting_of.get(caller, ()))
+        others = (self._waiting_of.keys() | self._running_of.keys()) - {caller}
+        if own >= self._share and others:
+            raise self._full(f"{own} of your requests are waiting, the most while others wait")
+        if self.waiting < self.max_queue:
+            return
+        longest = max(self._waiting_of, key=lambda each: len(self._waiting_of[each]), default=None)
+        if longest is None or len(self._waiting_of[longest]) <= own + 1:
+            raise self._full(
+                f"{self.running} requests are running and {self.waiting} are waiting, the most "
+                f"this server accepts"
+            )
+        newest = self._waiting_of[longest][-1]
+        self._forget(longest, newest)
+        newest.set_exception(
+            self._full("The queue is full, and most of the waiting requests are yours")
+        )
+
+    def _full(self, reason: str) -> QueueFull:
+        return QueueFull(f"{reason}; please try again.", retry_after=self.retry_after())
+
+    def _start(self, caller: str) -> None:
+        self.running += 1
+        self._running_of[caller] += 1
+        self._turn += 1
+        self._turns[caller] = self._turn
+        self._turns.move_to_end(caller)
+        if len(self._turns) > MOST_REMEMBERED:
+            self._turns.popitem(last=False)
+
+    def _end(self, caller: str) -> None:
+        self.running -= 1
+        self._running_of[caller] -= 1
+        if not self._running_of[caller]:
+            del self._running_of[caller]
+        while self._waiting_of and self.running < self.max_concurrent:
+            following = min(
+                self._waiting_of, key=lambda each: (self._running_of[each], self._last(each))
+            )
+            waiting = self._waiting_of[following][0]
+            self._forget(following, waiting)
+            if not waiting.done():  # it may have been cancelled in this turn of the loop
+                self._start(following)
+                waiting.set_result(None)
+
+    def _last(self, caller: str) -> int:
+        return self._turns.get(caller, 0)
+
+    def _forget(self, caller: str, waiting: asyncio.Future[None]) -> None:
+        queue = self._waiting_of.get(caller)
+        if queue is None or waiting not in queue:
+            return
+        queue.remove(waiting)
+        if not queue:
+            del self._waiting_of[caller]
 
     def retry_after(self) -> float:
         """Estimated seconds until a slot is free, from the duration of recent requests; 1 to 60."""

@@ -43,6 +43,10 @@ class Metrics:
         self._ignored = self._counter(
             "modelfleet_ignored_fields", "Unknown request fields that were ignored"
         )
+        self._token_ids_refused = self._counter(
+            "modelfleet_token_ids_refused",
+            "Requests with token ids that the model's tokenizer does not produce",
+        )
         self.embedding_cache_hits = self._counter(
             "embedding_cache_hits", "Embeddings answered from the cache"
         ).labels(model)
@@ -79,6 +83,9 @@ class Metrics:
 
     def ignored_fields(self, number: int) -> None:
         self._of(self._ignored).inc(number)
+
+    def token_ids_refused(self) -> None:
+        self._of(self._token_ids_refused).inc()
 
     def load_seconds(self, stage: str, seconds: float) -> None:
         self._of(self._load, stage).set(seconds)

@@ -225,7 +225,7 @@ class SpeechOptions:
 
     `temperature` None means Whisper's fallback from 0 upwards, a number that temperature only. An
     engine may call `on_segment` from any thread with each segment that is certain, in order of
-    time; the transcript contains all of them.
+    time; the transcript contains all of them. Passes are shared evenly among the `caller`s.
     """
 
     task: Literal["transcribe", "translate"] = "transcribe"
@@ -234,6 +234,7 @@ class SpeechOptions:
     temperature: float | None = None
     word_timestamps: bool = False
     on_segment: Callable[[Segment], None] | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

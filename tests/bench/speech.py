@@ -30,6 +30,7 @@ import numpy as np
 from spoken_texts import LONG, SHORT, Spoken
 
 from fleet_server.audio.decode import decode
+from fleet_server.audio.scratch import Scratch, ScratchFile
 from fleet_server.protocols import Float32
 
 Transcribe = Callable[[Float32, str], str]
@@ -209,8 +210,8 @@ def _recorded(spoken: Spoken) -> Recording:
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
         command = ["espeak-ng", "-v", spoken.voice, "-s", str(spoken.pace), "-w", file.name]
         subprocess.run([*command, spoken.text], check=True)
-        with open(file.name, "rb") as wave:
-            return Recording(decode(wave, 600, lambda: False), spoken.language)
+        with open(file.name, "rb") as wave, ScratchFile(Scratch(1 << 30), 1 << 30) as space:
+            return Recording(decode(wave, 600, lambda: False, space), spoken.language)
 
 
 if __name__ == "__main__":

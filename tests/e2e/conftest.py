@@ -80,6 +80,7 @@ def values(registry: str, package_mirror: Mirror) -> dict[str, Any]:
             "pypiTrustedHost": package_mirror.environ["PIP_TRUSTED_HOST"],
         },
         "modelCache": {"enabled": True, "size": "5Gi"},
+        "router.allowUnauthenticated": True,
         "ingress": {"enabled": True, "host": "models.example.com", "className": "nginx"},
         "test.require": ["chat", "embedding", "speech"],
     }

@@ -39,7 +39,7 @@ def test_the_notes_say_what_to_type_next(arrival: Arrival) -> None:
     assert f"kubectl -n {arrival.fleet.tenant.namespace} apply -f - <<END" in arrival.notes
     assert "curl http://models.example.com/v1/models" in arrival.notes
     assert "helm test fleet" in arrival.notes
-    assert "No API key is required at that address" in arrival.notes
+    assert "WARNING: an Ingress may expose the router" in arrival.notes
 
 
 def test_the_namespace_is_restricted_and_every_component_has_a_policy(fleet: Fleet) -> None:

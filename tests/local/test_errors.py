@@ -157,7 +157,7 @@ async def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> Non
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     length = 64 * 1024 * 1024 + 1
     writer.write(
-        f"POST {PATH} HTTP/1.1\r\nhost: fleet\r\ncontent-type: application/json\r\n"
+        f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         f"content-length: {length}\r\n\r\n{{".encode()
     )
     async with asyncio.timeout(60):

@@ -16,6 +16,7 @@ import pytest
 from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 from fleet_server.audio.decode import RATE, decode
+from fleet_server.audio.scratch import Scratch, ScratchFile
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.engines.ctranslate2.device import CPU_SHORT_BATCH
 from fleet_server.engines.ctranslate2.fallback import SHORTENED, DecodingResult
@@ -61,8 +62,8 @@ def built(folder: Path) -> SpeechEngine:
 
 
 def samples(path: Path) -> Float32:
-    with path.open("rb") as file:
-        return decode(file, 3600, lambda: False)
+    with path.open("rb") as file, ScratchFile(Scratch(1 << 30), 1 << 30) as space:
+        return decode(file, 3600, lambda: False, space)
 
 
 def batch_of(recordings: list[Float32], **options: Any) -> Batch:

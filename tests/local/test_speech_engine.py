@@ -19,6 +19,7 @@ from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
 from fleet_server.audio.decode import RATE, decode
+from fleet_server.audio.scratch import Scratch, ScratchFile
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions, Transcript
 from fleet_server.startup.warmup import warm
@@ -59,8 +60,8 @@ def word_errors(reference: str, hypothesis: str) -> float:
 
 
 def samples(path: Path) -> Float32:
-    with path.open("rb") as file:
-        return decode(file, 3600, lambda: False)
+    with path.open("rb") as file, ScratchFile(Scratch(1 << 30), 1 << 30) as space:
+        return decode(file, 3600, lambda: False, space)
 
 
 def silence(seconds: float) -> Float32:

@@ -18,6 +18,7 @@ from faster_whisper import WhisperModel
 from fleet_contract.cpus import available_cpus
 from fleet_contract.spec import ModelSpec
 from fleet_server.audio.decode import decode
+from fleet_server.audio.scratch import Scratch, ScratchFile
 from fleet_server.engines.ctranslate2 import SpeechEngine
 from fleet_server.protocols import Float32, SpeechOptions
 from support.required import require_program
@@ -54,8 +55,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Float32:
     path = tmp_path_factory.mktemp("speech") / "text.wav"
     command = ["espeak-ng", "-v", "en-us", "-s", "150", "-w", str(path), TEXT]
     subprocess.run(command, check=True, timeout=60)
-    with path.open("rb") as file:
-        return decode(file, 600, lambda: False)
+    with path.open("rb") as file, ScratchFile(Scratch(1 << 30), 1 << 30) as space:
+        return decode(file, 600, lambda: False, space)
 
 
 @pytest.fixture(scope="module")

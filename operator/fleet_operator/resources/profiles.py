@@ -76,7 +76,7 @@ def _profile(text: str) -> Profile:
     try:
         raw = yaml.safe_load(text)
         return Profile.model_validate({} if raw is None else raw)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ProfileError(f"not valid YAML: {error}") from error
     except ValidationError as error:
         problem = error.errors()[0]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import LARGEST, Body, Positive, Usage, one_of
+from fleet_contract.api.base import LARGEST, NO_OP_DESCRIPTION, Body, Positive, Usage, one_of
 
 Text = Annotated[str, Field(min_length=1)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -22,9 +22,28 @@ Inputs = (
 """A text, a list of texts, token ids, or a list of token ids."""
 Encoding = Literal["float", "base64"]
 
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
+    "normalize": (None, True),
+    "truncation_direction": (None, "right", "Right"),
+    "truncate_prompt_tokens": (None,),
+    "late_chunking": (None, False),
+    "embedding_type": (None, "float"),
+    "output_dtype": (None, "float"),
+}
+"""Parameters of other services that change the vectors, with the values that have no effect."""
+PROMPT_FIELDS = ("input_type", "task", "instruction")
+"""Other services' names for the prompt of a text."""
+
+
+def _add_no_ops(schema: dict[str, Any]) -> None:
+    for name, values in NO_OP_VALUES.items():
+        schema["properties"][name] = {"description": NO_OP_DESCRIPTION, "enum": list(values)}
+
 
 class EmbeddingBody(Body):
     """OpenAI's parameters, plus `truncate` and `prompt_name` of text-embeddings-inference."""
+
+    model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
     model: str | None = None
     """Id or alias. Optional if only one model serves embeddings."""
@@ -42,10 +61,20 @@ class EmbeddingBody(Body):
     prompt_name: str | None = None
     """Name of the model's prompt to prepend to each text, such as `query`; by default the model's
     default prompt, if it has one."""
+    add_special_tokens: bool | None = None
+    """With token ids, `false` accepts ids without the special tokens that the model's tokenizer
+    puts around a text. Not for texts."""
+    input_type: str | None = None
+    """Accepted if the model has no prompts; else use `prompt_name`."""
+    task: str | None = None
+    """As `input_type`."""
+    instruction: str | None = None
+    """As `input_type`."""
 
 
 def _require_one(schema: dict[str, Any]) -> None:
     schema["oneOf"] = one_of("content", "input")
+    _add_no_ops(schema)
 
 
 class NativeBody(Body):
@@ -61,6 +90,8 @@ class NativeBody(Body):
     embd_normalize: int = Field(default=2, ge=-1, le=LARGEST)
     """0 (largest value 32760), 1 (taxicab), 2 (Euclidean) or a higher p-norm; -1 is refused."""
     truncate: bool | None = None
+    add_special_tokens: bool | None = None
+    """As of /v1/embeddings."""
 
 
 class EmbeddingItem(TypedDict):

@@ -1,13 +1,16 @@
-"""POST /v1/rerank and its variants in the APIs of Jina, Cohere, llama.cpp and TEI."""
+"""POST /v1/rerank and its variants in the APIs of Jina, Cohere, llama.cpp and TEI.
+
+Source of /v2/rerank: docs.cohere.com/reference/rerank.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, Usage, one_of
+from fleet_contract.api.base import NO_OP_DESCRIPTION, Body, Positive, Usage, one_of
 
 
 class Document(TypedDict):
@@ -16,14 +19,28 @@ class Document(TypedDict):
     text: str
 
 
-def _require_one(schema: dict[str, Any]) -> None:
+NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
+    "max_chunks_per_doc": (None,),
+    "rank_fields": (None, ["text"]),
+    "top_k": (None,),
+    "instruction": (None,),
+    "truncate_prompt_tokens": (None,),
+    "max_tokens_per_query": (None,),
+    "truncation_direction": (None, "right", "Right"),
+}
+"""Parameters of other services that change the scores, with the values that have no effect."""
+
+
+def _extend(schema: dict[str, Any]) -> None:
     schema["oneOf"] = one_of("documents", "texts")
+    for name, values in NO_OP_VALUES.items():
+        schema["properties"][name] = {"description": NO_OP_DESCRIPTION, "enum": list(values)}
 
 
 class RerankBody(Body):
     """A query and the texts to rank: `documents`, or `texts` with `return_text`."""
 
-    model_config = ConfigDict(json_schema_extra=_require_one)
+    model_config = ConfigDict(json_schema_extra=_extend)
 
     model: str | None = None
     """Id or alias. Optional if only one model serves reranking."""
@@ -41,7 +58,10 @@ class RerankBody(Body):
     raw_scores: bool | None = None
     """Whether scores are logits instead of their sigmoid."""
     truncate: bool | None = None
-    """Whether pairs longer than the model's context are truncated instead of refused."""
+    """Whether pairs longer than the model's context are truncated instead of refused; at /v2/rerank
+    they are by default, as in Cohere's API."""
+    max_tokens_per_doc: Positive | None = None
+    """At least the model's context: documents are truncated to that only."""
 
 
 class RankedDocument(TypedDict):
@@ -52,9 +72,30 @@ class RankedDocument(TypedDict):
     document: NotRequired[Document]
 
 
-class RerankResponse(TypedDict):
-    """The response to `documents`, best first."""
+class ApiVersion(TypedDict):
+    """The version of Cohere's API."""
 
+    version: Literal["2"]
+
+
+class TokenCount(TypedDict):
+    """Tokens of a request."""
+
+    input_tokens: int
+
+
+class RerankMeta(TypedDict):
+    """Facts about a response of /v2/rerank."""
+
+    api_version: ApiVersion
+    tokens: TokenCount
+
+
+class RerankResponse(TypedDict):
+    """The response to `documents`, best first; `id` and `meta` at /v2/rerank only."""
+
+    id: NotRequired[str]
+    meta: NotRequired[RerankMeta]
     model: str
     object: str
     usage: Usage

@@ -5,6 +5,7 @@ Source: platform.openai.com/docs/api-reference/audio.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -72,7 +73,15 @@ class SpeechForm(BaseModel):
 SINGLE = frozenset(SpeechForm.model_fields) - {FILE_FIELD, "timestamp_granularities"}
 """Fields that may occur at most once."""
 LISTS = frozenset({"timestamp_granularities"})
-"""Fields that may occur several times, with or without `[]` in their name."""
+"""Fields that may occur several times."""
+_BRACKETS = re.compile(r"\[[0-9]{0,4}\]")
+
+
+def field_name(spelled: str) -> str:
+    """The name of a form field without the brackets that many clients append to those of lists:
+    `name[]` and `name[0]` become `name`."""
+    found = _BRACKETS.search(spelled)
+    return spelled[: found.start()] if found and found.end() == len(spelled) else spelled
 
 
 class AudioUsage(TypedDict):

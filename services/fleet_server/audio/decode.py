@@ -1,98 +1,85 @@
 """Decodes and resamples uploaded audio files with PyAV.
 
-Uploads are not trusted: only the containers below are tried (a playlist would make FFmpeg open
-other URLs), only the first audio stream is decoded, and the length is checked while decoding,
-because a small file can contain days of audio.
+Uploads are not trusted: length, rate, channels and the number of packets are checked before a
+frame is resampled, because a small file can contain days of audio or hours of work.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import av
 import numpy as np
+from av.audio.fifo import AudioFifo
 from av.audio.resampler import AudioResampler
 
-from fleet_contract.errors import BadRequest, TooLarge
+from fleet_contract.errors import TooLarge
+from fleet_server.audio.container import opened, unreadable
+from fleet_server.audio.scratch import ScratchFile
 from fleet_server.protocols import Cancelled, Float32
 
 RATE = 16_000
-CONTAINERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
-    "mj2,mp3,mpeg,mpegts,ogg,w64,wav,wv"
-)
-"""FFmpeg's names of the allowed demuxers; none of them opens a second file."""
+LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000
+"""Rates in Hz that are resampled: 10 Hz would be 1,600 samples for one."""
+MAX_CHANNELS = 8
+BLOCK = 16_384
+"""Samples that are resampled at once."""
 MAX_BAD_PACKETS = 100
 """Successive undecodable packets after which the file is refused."""
-SPOOL_BYTES = 64 * 1024 * 1024
-"""Bytes of samples in memory, about 17 minutes; longer recordings use a temporary file."""
+MAX_CHANGES = 100
+"""Most changes of rate, channels or sample format in a file: each needs a new resampler."""
+SPARE_PACKETS, PACKETS_PER_SECOND = 5_000, 500
+"""Most packets: a fixed number, and those of each second; Opus has at most 400 a second."""
 
 
-def decode(file: IO[bytes], max_seconds: int, cancelled: Callable[[], bool]) -> Float32:
-    """Float32 mono samples at 16 kHz, in -1..1; long recordings are mapped from a temporary file.
+def decode(
+    file: IO[bytes], max_seconds: int, cancelled: Callable[[], bool], into: ScratchFile
+) -> Float32:
+    """Float32 mono samples at 16 kHz, in -1..1, stored in `into`, which must stay open.
 
-    Raises BadRequest if the file has no readable audio, TooLarge beyond `max_seconds`, Cancelled
-    when `cancelled()` becomes true.
+    Raises BadRequest if the file has no readable audio, TooLarge beyond `max_seconds`, QueueFull
+    if there is no space for the samples, Cancelled when `cancelled()` becomes true.
     """
-    limit = max_seconds * RATE
-    samples = 0
-    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+    try:
+        with opened(file) as (container, stream):
+            for block in _blocks(_frames(container, stream, max_seconds, cancelled)):
+                into.write(block.data)
+    except (av.FFmpegError, ValueError) as error:
+        raise unreadable(_reason(error)) from None
+    samples = into.floats()
+    if len(samples) == 0:
+        raise unreadable("it contains no sound")
+    return samples
+
+
+def _frames(
+    container: Any, stream: Any, max_seconds: int, cancelled: Callable[[], bool]
+) -> Iterator[Any]:
+    """Checked frames in order; damaged packets are skipped."""
+    bad, number, seconds = 0, 0, 0.0
+    packets = container.demux(stream)
+    while True:
+        if cancelled():
+            raise Cancelled
+        number += 1
+        if number > SPARE_PACKETS + PACKETS_PER_SECOND * seconds:
+            raise unreadable(f"it has {number} packets for {seconds:.1f} seconds of sound")
         try:
-            for block in _blocks(file, cancelled):
-                samples += len(block)
-                if samples > limit:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            for frame in packet.decode():
+                _check(frame)
+                seconds += frame.samples / frame.sample_rate
+                # Rounding errors of the sum are less than a sample.
+                if seconds * RATE > max_seconds * RATE + 1:
                     raise TooLarge(
                         f"The recording is longer than {max_seconds} seconds, the longest that is "
                         f"accepted.",
                         param="file",
                     )
-                spool.write(block.tobytes())
-        except (av.FFmpegError, ValueError) as error:
-            raise _unreadable(_reason(error)) from None
-        if samples == 0:
-            raise _unreadable("it contains no sound")
-        return _samples(spool, samples)
-
-
-def _blocks(file: IO[bytes], cancelled: Callable[[], bool]) -> Iterator[Float32]:
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": ""}
-    with av.open(file, mode="r", metadata_errors="ignore", options=options) as container:
-        if not container.streams.audio:
-            raise _unreadable("it contains no audio stream")
-        stream = container.streams.audio[0]
-        resampler = _resampler()
-        shape: tuple[str, str, int] | None = None
-        for frame in _frames(container, stream, cancelled):
-            now = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if shape is not None and now != shape:  # a concatenation of different recordings
-                yield from _arrays(resampler.resample(None))
-                resampler = _resampler()
-            shape = now
-            frame.pts = None
-            yield from _arrays(resampler.resample(frame))
-        if shape is not None:
-            yield from _arrays(resampler.resample(None))
-
-
-def _resampler() -> AudioResampler:
-    # 16 bits instead of float: only then does FFmpeg average channels without clipping.
-    return AudioResampler(format="s16", layout="mono", rate=RATE)
-
-
-def _frames(container: Any, stream: Any, cancelled: Callable[[], bool]) -> Iterator[Any]:
-    """Frames in order; damaged packets are skipped."""
-    bad = 0
-    packets = container.demux(stream)
-    while True:
-        if cancelled():
-            raise Cancelled
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            yield from packet.decode()
+                yield frame
             bad = 0
         except av.InvalidDataError:
             bad += 1
@@ -100,30 +87,61 @@ def _frames(container: Any, stream: Any, cancelled: Callable[[], bool]) -> Itera
                 raise
 
 
-def _arrays(frames: list[Any]) -> Iterator[Float32]:
+def _check(frame: Any) -> None:
+    rate, channels = frame.sample_rate, frame.layout.nb_channels
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise unreadable(
+            f"its rate is {rate} Hz; rates from {LOWEST_RATE} to {HIGHEST_RATE} Hz are supported"
+        )
+    if channels > MAX_CHANNELS:
+        raise unreadable(f"it has {channels} channels; at most {MAX_CHANNELS} are supported")
+
+
+def _blocks(frames: Iterator[Any]) -> Iterator[Float32]:
+    """The frames, resampled in blocks: for each of many short frames it would cost most time."""
+    shape: tuple[str, str, int] | None = None
+    changes = -1
+    fifo, resampler = AudioFifo(), _resampler()
     for frame in frames:
-        yield frame.to_ndarray().reshape(-1).astype(np.float32) / np.float32(32768)
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if now != shape:  # a concatenation of different recordings
+            changes += 1
+            if changes > MAX_CHANGES:
+                raise unreadable(f"its rate or layout changes more than {MAX_CHANGES} times")
+            if shape is not None:
+                yield from _drained(fifo, resampler)
+                fifo, resampler = AudioFifo(), _resampler()
+            shape = now
+        frame.pts = None
+        fifo.write(frame)
+        while fifo.samples >= BLOCK:
+            yield from _samples(resampler.resample(fifo.read(BLOCK)))
+    if shape is not None:
+        yield from _drained(fifo, resampler)
 
 
-def _samples(spool: Any, samples: int) -> Float32:
-    spool.seek(0)
-    if samples * 4 <= SPOOL_BYTES:
-        return np.frombuffer(spool.read(), dtype=np.float32)
-    spool.rollover()
-    mapped: Float32 = np.memmap(spool._file, dtype=np.float32, mode="r+", shape=(samples,))
-    return mapped
+def _resampler() -> AudioResampler:
+    # 16 bits instead of float: only then does FFmpeg average channels without clipping.
+    return AudioResampler(format="s16", layout="mono", rate=RATE)
+
+
+def _drained(fifo: AudioFifo, resampler: AudioResampler) -> Iterator[Float32]:
+    if fifo.samples:
+        yield from _samples(resampler.resample(fifo.read(0, partial=True)))
+    yield from _samples(resampler.resample(None))
+
+
+def _samples(frames: list[Any]) -> Iterator[Float32]:
+    for frame in frames:
+        integers = np.frombuffer(frame.planes[0], dtype=np.int16, count=frame.samples)
+        yield np.multiply(integers, np.float32(1 / 32768), dtype=np.float32)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, (av.InvalidDataError, av.ArgumentError)):
         return "its format is not supported"
-    return str(getattr(error, "strerror", None) or error)[:200].rstrip(".")
-
-
-def _unreadable(reason: str) -> BadRequest:
-    return BadRequest(
-        f"The recording cannot be read: {reason}. Supported formats include wav, mp3, m4a, ogg, "
-        f"flac and webm.",
-        param="file",
-        code="invalid_audio",
-    )
+    if isinstance(error, (av.EOFError, av.OSError)):
+        return "it ends before its first sound"
+    if isinstance(error, av.MemoryError):
+        return "its headers claim more than is accepted"
+    return "it is damaged"

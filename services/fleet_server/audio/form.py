@@ -6,14 +6,14 @@ than a mebibyte goes to a temporary file.
 
 from __future__ import annotations
 
-import tempfile
 from types import TracebackType
 from typing import IO, Self
 
 from fastapi import Request
 
-from fleet_contract.api.speech import FILE_FIELD
+from fleet_contract.api.speech import FILE_FIELD, LISTS, SINGLE, field_name
 from fleet_contract.errors import BadRequest, TooLarge
+from fleet_server.audio.scratch import Scratch, ScratchFile
 from fleet_web.body import chunks
 from fleet_web.multipart import FormParser, malformed
 
@@ -28,7 +28,9 @@ SPOOL_BYTES = 1024 * 1024
 class Form:
     """The fields of a form and its recording; a context manager that closes the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Scratch, caller: str = "") -> None:
+        self.scratch = scratch
+        self.caller = caller
         self.fields: list[tuple[str, str]] = []
         self.file: IO[bytes] | None = None
         self.file_bytes = 0
@@ -57,7 +59,8 @@ async def read_form(request: Request, form: Form, max_file_bytes: int) -> None:
     """Fill `form` from the body.
 
     Raises BadRequest if it is not a form, TooLarge beyond `max_file_bytes` (with Content-Length
-    before anything is read), and what `fleet_web.body.chunks` raises.
+    before anything is read), QueueFull without scratch space for the recording, and what
+    `fleet_web.body.chunks` raises.
     """
     reader = FormReader(request.headers.get("content-type", ""), form, max_file_bytes)
     async for chunk in chunks(request, max_file_bytes + FORM_BYTES):
@@ -96,10 +99,11 @@ class FormReader:
             raise malformed("a part has no name")
         self._field = name.decode("utf-8", "replace")
         self._value.clear()
-        if self._field == FILE_FIELD:
+        if field_name(self._field) == FILE_FIELD:
+            self._field = FILE_FIELD
             if self._form.file is not None:
                 raise BadRequest("'file' is given more than once.", param=FILE_FIELD)
-            self._form.file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+            self._form.file = ScratchFile(self._form.scratch, SPOOL_BYTES, self._form.caller)
 
     def data(self, piece: memoryview, at: int) -> None:
         """FormParser's callback for data of a part."""
@@ -115,9 +119,7 @@ class FormReader:
             form.file.write(piece)
             return
         if len(self._value) + len(piece) > MAX_FIELD_BYTES:
-            raise BadRequest(
-                f"A field is longer than {MAX_FIELD_BYTES} bytes.", param=_shown(self._field)
-            )
+            raise self._unfit(f"is longer than {MAX_FIELD_BYTES} bytes")
         self._value += piece
 
     def end(self) -> None:
@@ -127,9 +129,12 @@ class FormReader:
         try:
             self._form.fields.append((self._field, self._value.decode()))
         except UnicodeDecodeError:
-            raise BadRequest("A field is not UTF-8.", param=_shown(self._field)) from None
+            raise self._unfit("is not UTF-8 text") from None
         self._value.clear()
 
-
-def _shown(name: str) -> str | None:
-    return name[:100] or None
+    def _unfit(self, reason: str) -> BadRequest:
+        name = self._field[:100]
+        hint = ""
+        if field_name(self._field) not in SINGLE | LISTS:
+            hint = f" A recording must be sent in the field {FILE_FIELD!r}."
+        return BadRequest(f"The form field {name!r} {reason}.{hint}", param=name or None)

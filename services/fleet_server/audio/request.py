@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Literal, TypeVar
 
 from fleet_contract.api.languages import code_of, name_of
-from fleet_contract.api.speech import LISTS, SINGLE, Format, Granularity
+from fleet_contract.api.speech import FILE_FIELD, LISTS, SINGLE, Format, Granularity, field_name
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.protocols import SpeechModel
+from fleet_server.unknown_fields import check_spelling
 
 Task = Literal["transcribe", "translate"]
 Member = TypeVar("Member", bound=StrEnum)
@@ -45,14 +46,18 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
     single: dict[str, str] = {}
     granularities: list[str] = []
     ignored = 0
-    for raw_name, value in fields:
-        name = raw_name.removesuffix("[]")
-        if name in LISTS:
+    for spelled, value in fields:
+        name = field_name(spelled)
+        if name in SINGLE and name in single:
+            raise BadRequest(f"{name!r} is given more than once.", param=name)
+        if name == "model":
+            single[name] = value
+        elif not value and name in SINGLE | LISTS | UNSUPPORTED:  # an empty field is not given
+            continue
+        elif name in LISTS:
             granularities.append(value)
-        elif raw_name in SINGLE:
-            if raw_name in single:
-                raise BadRequest(f"{raw_name!r} is given more than once.", param=raw_name)
-            single[raw_name] = value
+        elif name in SINGLE:
+            single[name] = value
         elif name == "chunking_strategy" and value == "auto":
             continue
         elif name in UNSUPPORTED:
@@ -62,6 +67,7 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
                 param=name,
             )
         else:
+            check_spelling(spelled, SINGLE | LISTS | UNSUPPORTED)
             ignored += 1
     asked_format = _one_of(Format, single.get("response_format", "json"), "response_format")
     wanted = frozenset(
@@ -76,12 +82,24 @@ def parse(fields: Iterable[tuple[str, str]], task: Task) -> SpeechRequest:
         model=single.get("model"),
         task=task,
         language=_language(single.get("language")),
-        prompt=single.get("prompt") or None,
+        prompt=single.get("prompt"),
         temperature=_temperature(single.get("temperature")),
         format=asked_format,
         granularities=wanted or frozenset({Granularity.SEGMENT}),
         stream=_stream(single.get("stream"), task, asked_format),
         ignored=ignored,
+    )
+
+
+def without_recording(fields: Iterable[tuple[str, str]]) -> BadRequest:
+    """The error of a form without a recording, which names the fields that may be meant as one."""
+    known = SINGLE | LISTS | UNSUPPORTED
+    others = [repr(name[:100]) for name, _ in fields if field_name(name) not in known][:3]
+    hint = f" The form has {', '.join(others)} instead." if others else ""
+    return BadRequest(
+        f"Missing required parameter: {FILE_FIELD!r}, the recording.{hint}",
+        param=FILE_FIELD,
+        code="missing",
     )
 
 

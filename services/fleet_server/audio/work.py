@@ -14,7 +14,11 @@ from fleet_contract.api.speech import Granularity
 from fleet_contract.spec_parts import Limits
 from fleet_server.audio.decode import decode
 from fleet_server.audio.request import SpeechRequest
-from fleet_server.protocols import Segment, SpeechModel, SpeechOptions, Transcript
+from fleet_server.audio.scratch import Scratch, ScratchFile
+from fleet_server.protocols import Float32, Segment, SpeechModel, SpeechOptions, Transcript
+
+IN_MEMORY = 16 * 1024 * 1024
+"""Bytes of samples in memory, about 4 minutes; longer recordings use a temporary file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Work:
     parsed: SpeechRequest
     file: IO[bytes]
     limits: Limits
+    scratch: Scratch
+    caller: str
     gone: threading.Event
 
     async def results(
@@ -55,9 +61,15 @@ class Work:
         yield future.result()
 
     def _run(self, model: SpeechModel, emit: Callable[[Segment], None]) -> Transcript:
+        with ScratchFile(self.scratch, IN_MEMORY, self.caller) as samples:
+            with self.file as file:
+                audio = decode(file, self.limits.max_audio_seconds, self.gone.is_set, samples)
+            return self._transcribed(audio, model, emit)
+
+    def _transcribed(
+        self, audio: Float32, model: SpeechModel, emit: Callable[[Segment], None]
+    ) -> Transcript:
         parsed = self.parsed
-        with self.file as file:
-            audio = decode(file, self.limits.max_audio_seconds, self.gone.is_set)
         options = SpeechOptions(
             task=parsed.task,
             language=parsed.language,
@@ -65,5 +77,6 @@ class Work:
             temperature=parsed.temperature,
             word_timestamps=Granularity.WORD in parsed.granularities,
             on_segment=emit if parsed.stream else None,
+            caller=self.caller,
         )
         return model.transcribe(audio, options, self.gone.is_set)

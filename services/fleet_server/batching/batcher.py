@@ -1,7 +1,8 @@
 """Runs the inputs of concurrent requests through one model in shared passes.
 
 While the model is idle a request starts immediately; requests that arrive during a pass share the
-next one. With lanes, waiting inputs are divided between concurrent passes.
+next one. With lanes, waiting inputs are divided between concurrent passes. Callers take turns: in
+each pass every caller's requests get the same number of places before others fill it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from fleet_server.admission import passes_at_once
 from fleet_server.batching.job import Job, Rows
 from fleet_server.batching.planner import Bounds, plan, unpadded
 from fleet_server.batching.window import Window
+from fleet_server.turns import Turns
 
 RunPass = Callable[[list[Sequence[int]]], Rows]
 """One pass of the model: float32 `[len(batch), ...]`, a row for each input."""
@@ -61,7 +63,7 @@ class Batcher:
         self._lanes = lanes or Lanes(run_pass, lambda: concurrent, concurrent)
         self._running = 0
         self._exclusive = False
-        self._waiting: deque[Job] = deque()
+        self._waiting: Turns[Job] = Turns()
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -94,13 +96,13 @@ class Batcher:
             lanes=lanes,
         )
 
-    async def run(self, batch: Sequence[Sequence[int]]) -> Rows:
+    async def run(self, batch: Sequence[Sequence[int]], caller: str = "") -> Rows:
         """The results in order, float32 `[len(batch), ...]`; `batch` and its inputs are not empty.
 
         Raises QueueFull, NotReady once closed, and the exception of a pass with one of the inputs.
         Cancelling removes inputs that have not run from the queue.
         """
-        job = Job(batch, asyncio.get_running_loop())
+        job = Job(batch, asyncio.get_running_loop(), caller)
         with self._changed:
             if self._closed:
                 raise NotReady("The server is shutting down; please try again.", retry_after=1)
@@ -200,8 +202,8 @@ class Batcher:
     def _wait_for_more(self) -> None:
         before = len(self._waiting)
         while self._waiting and not self._is_full():
-            last = max(job.arrived for job in self._waiting)
-            left = self._window.left(self._waiting[0].arrived, last, time.monotonic())
+            arrived = [job.arrived for job in self._waiting]
+            left = self._window.left(min(arrived), max(arrived), time.monotonic())
             if left <= 0:
                 break
             self._changed.wait(left)
@@ -218,10 +220,10 @@ class Batcher:
         return sum(len(job.lengths) for job in self._waiting)
 
     def _take(self, bounds: Bounds) -> list[tuple[Job, int]]:
-        """Form a pass; its requests with inputs left move to the end of the queue."""
-        candidates = [job for job, _ in zip(self._waiting, range(bounds.max_items), strict=False)]
+        """Form a pass; its requests with inputs left move to the end of their caller's."""
+        candidates, leading = self._candidates(bounds.max_items)
         positions: dict[int, list[int]] = defaultdict(list)
-        for request, position in plan([job.lengths for job in candidates], bounds):
+        for request, position in plan([job.lengths for job in candidates], bounds, leading):
             positions[request].append(position)
         taken: list[tuple[Job, int]] = []
         for request, wanted in positions.items():
@@ -230,7 +232,21 @@ class Batcher:
             self._waiting.remove(job)
             if job.lengths:
                 self._waiting.append(job)
+        for request in sorted(positions):
+            self._waiting.served(candidates[request].caller)
         return taken
+
+    def _candidates(self, most: int) -> tuple[list[Job], int]:
+        """At most `most` requests in the order of turns, and how many of them come first: those
+        within their caller's share of the pass."""
+        share = max(1, most // max(1, len(self._waiting.callers)))
+        first: list[Job] = []
+        others: list[Job] = []
+        number: Counter[str] = Counter()
+        for job in self._waiting:
+            number[job.caller] += 1
+            (first if number[job.caller] <= share else others).append(job)
+        return [*first, *others][:most], min(len(first), most)
 
 
 def _resolve(jobs: Iterable[Job], error: BaseException | None) -> None:

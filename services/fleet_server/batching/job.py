@@ -19,7 +19,13 @@ class Job:
     `lengths` are those of the inputs that have not run, longest first.
     """
 
-    def __init__(self, batch: Sequence[Sequence[int]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        batch: Sequence[Sequence[int]],
+        loop: asyncio.AbstractEventLoop,
+        caller: str = "",
+    ) -> None:
+        self.caller = caller
         self.loop = loop
         self.future: asyncio.Future[Rows] = loop.create_future()
         self.arrived = time.monotonic()

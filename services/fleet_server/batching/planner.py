@@ -36,11 +36,14 @@ class Bounds:
     padded: Callable[[int], int] = unpadded
 
 
-def plan(waiting: Sequence[Sequence[int]], bounds: Bounds) -> list[Pick]:
+def plan(
+    waiting: Sequence[Sequence[int]], bounds: Bounds, leading: int | None = None
+) -> list[Pick]:
     """The next pass, longest input first.
 
     `waiting` holds the lengths of each request's inputs in descending order, none empty. The first
-    input of the first request is chosen even if it alone exceeds `max_tokens`.
+    input of the first request is chosen even if it alone exceeds `max_tokens`. The `leading` first
+    requests (all by default) fill the pass before the others get a place in it.
     """
     anchor = waiting[0][0]
     chosen: list[Pick] = [(0, 0)]
@@ -50,20 +53,25 @@ def plan(waiting: Sequence[Sequence[int]], bounds: Bounds) -> list[Pick]:
         cost = bounds.padded(max(longest, length)) * (len(chosen) + 1)
         return len(chosen) < bounds.max_items and cost <= bounds.max_tokens
 
-    starts = {0: 0}
-    for request in range(1, min(len(waiting), bounds.max_requests or len(waiting))):
-        item = _nearest(waiting[request], anchor)
-        if fits(waiting[request][item]):
-            chosen.append((request, item))
-            longest = max(longest, waiting[request][item])
-            starts[request] = item
-        if len(chosen) >= bounds.max_items:
-            break
-    for request, start in starts.items():
-        for item in range(start + 1, len(waiting[request])):
-            if not fits(waiting[request][item]):
+    number = min(len(waiting), bounds.max_requests or len(waiting))
+    first = number if leading is None else min(leading, number)
+    for group in (range(first), range(first, number)):
+        starts = {}
+        for request in group:
+            if len(chosen) >= bounds.max_items:
                 break
-            chosen.append((request, item))
+            item = _nearest(waiting[request], anchor)
+            if request == 0:
+                starts[request] = 0
+            elif fits(waiting[request][item]):
+                chosen.append((request, item))
+                longest = max(longest, waiting[request][item])
+                starts[request] = item
+        for request, start in starts.items():
+            for item in range(start + 1, len(waiting[request])):
+                if not fits(waiting[request][item]):
+                    break
+                chosen.append((request, item))
     chosen.sort(key=lambda pick: -waiting[pick[0]][pick[1]])
     return _without_waste(chosen, [waiting[r][i] for r, i in chosen], bounds.padded)
 

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fleet_contract.errors import BadRequest, PromptTooLong
+from fleet_server.batching.prefixes import tokenized
 from fleet_server.embeddings.cache import MAX_KEY_LENGTH, CachedVector, VectorCache
 from fleet_server.embeddings.request import EmbeddingRequest
 from fleet_server.protocols import EmbeddingModel, Float32
+
+OTHER_TOKENIZER = (
+    "Ids of another model's tokenizer, such as OpenAI's, give wrong vectors: send texts instead "
+    "(LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +65,18 @@ class Prepared:
         return computed | {key: kept.tokens for key, kept in self.found.items()}
 
 
+class TokenIdsRefused(BadRequest):
+    """Token ids that this model's tokenizer does not produce."""
+
+    default_code = "invalid_token_ids"
+
+
 def prepare(parsed: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) -> Prepared:
     """Look up the inputs in the cache and tokenise the others.
 
-    Raises BadRequest for ids outside the vocabulary, and PromptTooLong for an input that exceeds
-    the model's length and may not be truncated; both name the input.
+    Raises TokenIdsRefused for ids outside the vocabulary or without the tokenizer's special tokens,
+    and PromptTooLong for an input that exceeds the model's length and may not be truncated; both
+    name the input.
     """
     first: dict[Hashable, int] = {}
     rows = []
@@ -76,25 +89,36 @@ def prepare(parsed: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache)
     place = {key: row for row, key in enumerate(keys)}
     found = {key: kept for key in keys if (kept := cache.get(key)) is not None}
     numbers = [first[key] for key in keys if key not in found]
-    batch = _token_ids([parsed.inputs[number] for number in numbers], model)
-    fitting = [_fit(ids, number, parsed, model) for ids, number in zip(batch, numbers, strict=True)]
-    return Prepared(keys, [place[key] for key in rows], found, fitting)
+    if parsed.inputs and isinstance(parsed.inputs[0], str):
+        batch = _token_ids(numbers, parsed, model)
+    else:
+        batch = [list(key[0]) for key in keys if key not in found]  # type: ignore[index]
+    return Prepared(keys, [place[key] for key in rows], found, batch)
 
 
-def _token_ids(inputs: Sequence[str | list[int]], model: EmbeddingModel) -> list[list[int]]:
-    texts = [given for given in inputs if isinstance(given, str)]
-    if texts:
-        return model.tokenize(texts)
-    return [given for given in inputs if not isinstance(given, str)]
+def _token_ids(
+    numbers: Sequence[int], parsed: EmbeddingRequest, model: EmbeddingModel
+) -> list[list[int]]:
+    texts = [given for number in numbers if isinstance(given := parsed.inputs[number], str)]
+    found = []
+    for number, tokens in zip(
+        numbers, tokenized(texts, model.max_tokens, model.tokenize), strict=True
+    ):
+        ids = tokens.ids
+        if len(ids) > model.max_tokens:
+            if not parsed.truncate:
+                raise _too_long(len(ids), number, parsed, model, whole=tokens.whole)
+            ids = model.truncate(ids)
+        found.append(ids)
+    return found
 
 
-def _fit(ids: list[int], number: int, parsed: EmbeddingRequest, model: EmbeddingModel) -> list[int]:
-    if len(ids) <= model.max_tokens:
-        return ids
-    if parsed.truncate:
-        return model.truncate(ids)
-    raise PromptTooLong(
-        f"'{parsed.param}[{number}]' has {len(ids)} tokens; this model reads at most "
+def _too_long(
+    length: int, number: int, parsed: EmbeddingRequest, model: EmbeddingModel, *, whole: bool
+) -> PromptTooLong:
+    counted = f"{length}" if whole else f"more than {model.max_tokens}"
+    return PromptTooLong(
+        f"'{parsed.param}[{number}]' has {counted} tokens; this model reads at most "
         f'{model.max_tokens}. Send "truncate": true to truncate it.',
         param=parsed.param,
     )
@@ -103,6 +127,9 @@ def _fit(ids: list[int], number: int, parsed: EmbeddingRequest, model: Embedding
 def _checked(
     ids: list[int], number: int, parsed: EmbeddingRequest, model: EmbeddingModel
 ) -> tuple[int, ...]:
+    """The ids as the model reads them, truncated if the request permits it."""
+    if len(ids) > model.max_tokens and not parsed.truncate:
+        raise _too_long(len(ids), number, parsed, model, whole=True)
     if set(map(type, ids)) != {int}:
         raise BadRequest(
             f"'{parsed.param}[{number}]' must contain only token ids, which are integers.",
@@ -111,12 +138,30 @@ def _checked(
         )
     if min(ids) < 0 or max(ids) >= model.vocab_size:
         wrong = next(token for token in ids if not 0 <= token < model.vocab_size)
-        raise BadRequest(
+        raise TokenIdsRefused(
             f"'{parsed.param}[{number}]' contains the token id {wrong}; this model's ids are 0 to "
-            f"{model.vocab_size - 1}.",
+            f"{model.vocab_size - 1}. {OTHER_TOKENIZER}",
             param=parsed.param,
         )
+    if parsed.add_special_tokens is not False:
+        _check_special(ids, number, parsed, model)
+    if len(ids) > model.max_tokens:
+        ids = model.truncate(ids)
     return tuple(ids)
+
+
+def _check_special(
+    ids: list[int], number: int, parsed: EmbeddingRequest, model: EmbeddingModel
+) -> None:
+    opening, closing = getattr(model, "special_ids", ((), ()))
+    begin, end = list(opening), list(closing)
+    if ids[: len(begin)] != begin or ids[len(ids) - len(end) :] != end:
+        raise TokenIdsRefused(
+            f"'{parsed.param}[{number}]' lacks the special tokens that this model's tokenizer puts "
+            f"around a text (ids {begin} before and {end} after it). {OTHER_TOKENIZER} Ids of this "
+            f'model without special tokens need "add_special_tokens": false.',
+            param=parsed.param,
+        )
 
 
 def _size(key: Hashable) -> int:

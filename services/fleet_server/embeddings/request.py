@@ -8,12 +8,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.api.embeddings import EmbeddingBody, Encoding, NativeBody
-from fleet_contract.errors import BadRequest
+from fleet_contract.api.embeddings import (
+    NO_OP_VALUES,
+    PROMPT_FIELDS,
+    EmbeddingBody,
+    Encoding,
+    NativeBody,
+)
+from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
-from fleet_server.embeddings.prompts import apply_prompt
+from fleet_server.batching.totals import check_total
+from fleet_server.embeddings.prompts import SHOWN, apply_prompt
 from fleet_server.protocols import EmbeddingModel
+from fleet_server.unknown_fields import refuse_unsupported
 from fleet_web.errors import from_validation
 
 Inputs = Sequence[str | list[int]]
@@ -22,7 +30,8 @@ Inputs = Sequence[str | list[int]]
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
     """A validated request. `param` is the field that holds the inputs; token ids are not yet
-    checked against the vocabulary. `dimensions` None means all."""
+    checked against the vocabulary. `dimensions` None means all. `add_special_tokens` False accepts
+    token ids without the tokenizer's special tokens."""
 
     inputs: Inputs
     param: str
@@ -30,6 +39,7 @@ class EmbeddingRequest:
     encoding: Encoding = "float"
     dimensions: int | None = None
     normalize: int = 2
+    add_special_tokens: bool | None = None
 
 
 def parse(body: Mapping[str, Any], spec: ModelSpec, model: EmbeddingModel) -> EmbeddingRequest:
@@ -38,13 +48,17 @@ def parse(body: Mapping[str, Any], spec: ModelSpec, model: EmbeddingModel) -> Em
         given = EmbeddingBody.model_validate(body)
     except ValidationError as error:
         raise from_validation(error, body) from None
+    refuse_unsupported(body, NO_OP_VALUES)
     inputs = read_inputs(given.input, "input", spec.limits)
+    _check_special_tokens(given.add_special_tokens, inputs)
+    _check_prompt_fields(given, model)
     return EmbeddingRequest(
         inputs=apply_prompt(inputs, given.prompt_name, model),
         param="input",
         truncate=_truncate(given.truncate, spec),
         encoding=given.encoding_format or "float",
         dimensions=_dimensions(given.dimensions, spec, model.dimensions),
+        add_special_tokens=given.add_special_tokens,
     )
 
 
@@ -68,11 +82,15 @@ def parse_native(
             "normalised. Use 0, 1, 2 or a higher p-norm.",
             param="embd_normalize",
         )
+    refuse_unsupported(body, NO_OP_VALUES)
+    inputs = read_inputs(value, param, spec.limits)
+    _check_special_tokens(given.add_special_tokens, inputs)
     return EmbeddingRequest(
-        inputs=apply_prompt(read_inputs(value, param, spec.limits), None, model),
+        inputs=apply_prompt(inputs, None, model),
         param=param,
         truncate=_truncate(given.truncate, spec),
         normalize=given.embd_normalize,
+        add_special_tokens=given.add_special_tokens,
     )
 
 
@@ -84,14 +102,16 @@ def read_inputs(value: Any, param: str, limits: Limits) -> Inputs:
         raise _not_inputs(param)
     if not value:
         raise BadRequest(f"{param!r} must not be empty.", param=param)
-    kinds = set(map(type, value))
-    if kinds == {int}:
-        return [value]
-    if len(value) > limits.max_items:
+    if type(value[0]) is int:
+        check_total(len(value), limits, param)
+    elif len(value) > limits.max_items:
         raise BadRequest(
             f"{param!r} has {len(value)} items; at most {limits.max_items} are accepted.",
             param=param,
         )
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        return [value]
     if kinds == {str}:
         _check_texts(value, param, limits.max_text_chars)
     elif kinds == {list}:
@@ -100,6 +120,7 @@ def read_inputs(value: Any, param: str, limits: Limits) -> Inputs:
             raise BadRequest(f"'{param}[{empty}]' must not be empty.", param=param)
     else:
         raise _not_inputs(param)
+    check_total(sum(map(len, value)), limits, param)
     return value
 
 
@@ -111,6 +132,26 @@ def _check_texts(texts: list[str], param: str, most: int) -> None:
             raise BadRequest(
                 f"'{param}[{number}]' has {len(text)} characters; at most {most} are accepted.",
                 param=param,
+            )
+
+
+def _check_special_tokens(asked: bool | None, inputs: Inputs) -> None:
+    if asked is False and isinstance(inputs[0], str):
+        raise UnsupportedParameter(
+            "'add_special_tokens' false requires token ids; texts always get special tokens.",
+            param="add_special_tokens",
+        )
+
+
+def _check_prompt_fields(given: EmbeddingBody, model: EmbeddingModel) -> None:
+    """Other services' names of a prompt have no effect on a model without prompts only."""
+    prompts: Mapping[str, str] = getattr(model, "prompts", {})
+    for name in PROMPT_FIELDS if prompts else ():
+        if getattr(given, name) is not None:
+            raise UnsupportedParameter(
+                f"{name!r} is not supported; use 'prompt_name' with one of "
+                f"{', '.join(map(repr, list(prompts)[:SHOWN]))}.",
+                param=name,
             )
 
 

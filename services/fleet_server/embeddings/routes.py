@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from fleet_contract.api.embeddings import EmbeddingBody, NativeBody
+from fleet_contract.api.embeddings import NO_OP_VALUES, EmbeddingBody, NativeBody
 from fleet_server.embeddings.render import cut, native_json, openai_json, scale
 from fleet_server.embeddings.request import EmbeddingRequest, parse, parse_native
 from fleet_server.embeddings.service import EmbeddingService
@@ -31,13 +31,13 @@ def router(server: ServerState) -> APIRouter:
     def parse_openai(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
         parsed = parse(body, spec, model)
-        count_ignored(body, EmbeddingBody, server.metrics)
+        count_ignored(body, EmbeddingBody, server.metrics, NO_OP_VALUES)
         return parsed
 
     def parse_llamacpp(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
         parsed = parse_native(body, spec, model)
-        count_ignored(body, NativeBody, server.metrics)
+        count_ignored(body, NativeBody, server.metrics, NO_OP_VALUES)
         return parsed
 
     def write_openai(vectors: Float32, parsed: EmbeddingRequest, tokens: int) -> bytes:

@@ -14,7 +14,7 @@ from fleet_contract.errors import Timeout
 from fleet_server.admission import Slot
 from fleet_server.batching.batcher import Batcher
 from fleet_server.embeddings.cache import VectorCache
-from fleet_server.embeddings.prepare import Prepared, prepare
+from fleet_server.embeddings.prepare import Prepared, TokenIdsRefused, prepare
 from fleet_server.embeddings.request import EmbeddingRequest
 from fleet_server.protocols import EmbeddingModel, Float32
 from fleet_server.state import ServerState
@@ -45,7 +45,7 @@ class EmbeddingService:
     async def respond(self, request: Request, parse: Parse, write: Write) -> Response:
         """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: EmbeddingModel = server.ready_model()
         parsed = parse(body, model)
         return await run_while_connected(request, self._admitted(parsed, model, write))
@@ -72,13 +72,10 @@ class EmbeddingService:
         self, parsed: EmbeddingRequest, model: EmbeddingModel, write: Write, slot: Slot
     ) -> bytes:
         server, started = self._server, time.monotonic()
-        if sum(map(len, parsed.inputs)) <= INLINE_CHARS:
-            prepared = prepare(parsed, model, self._cache)
-        else:
-            prepared = await server.run_blocking(prepare, parsed, model, self._cache)
+        prepared = await self._prepared(parsed, model)
         fresh = None
         if prepared.batch:
-            fresh = await self._batcher_of(model).run(prepared.batch)
+            fresh = await self._batcher_of(model).run(prepared.batch, slot.caller)
             prepared.remember(fresh, self._cache)
         vectors = prepared.assemble(fresh, model.dimensions)
         if vectors.size <= INLINE_VALUES:
@@ -87,6 +84,17 @@ class EmbeddingService:
             raw = await server.run_blocking(write, vectors, parsed, prepared.tokens)
         self._account(prepared, slot, time.monotonic() - started)
         return raw
+
+    async def _prepared(self, parsed: EmbeddingRequest, model: EmbeddingModel) -> Prepared:
+        server = self._server
+        try:
+            if sum(map(len, parsed.inputs)) <= INLINE_CHARS:
+                return prepare(parsed, model, self._cache)
+            return await server.run_blocking(prepare, parsed, model, self._cache)
+        except TokenIdsRefused as error:
+            server.metrics.token_ids_refused()
+            event(logger, "token_ids_refused", level=logging.WARNING, reason=error.message[:200])
+            raise
 
     def _batcher_of(self, model: EmbeddingModel) -> Batcher:
         if self._batcher is None:

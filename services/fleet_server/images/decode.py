@@ -40,7 +40,9 @@ def to_rgb(content: bytes, max_pixels: int) -> Any:
         except BadRequest:
             raise
         except Exception as error:
-            raise _undecodable() from error
+            raise BadRequest(
+                f"The {image.format} image is damaged or incomplete.", code="invalid_image"
+            ) from error
 
 
 def _upright(image: Any) -> Any:

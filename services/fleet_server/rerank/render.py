@@ -6,6 +6,7 @@ vLLM and text-embeddings-inference. With `raw_scores: true` they are the logit, 
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,19 @@ def render(
     best = ranked(logits, parsed)
     if parsed.plain:
         return [_plain(index, score, parsed) for index, score in best]
-    return {
+    response: RerankResponse = {
         "model": model,
         "object": "list",
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         "results": [_result(index, score, parsed) for index, score in best],
     }
+    if parsed.cohere:
+        response["id"] = str(uuid.uuid4())
+        response["meta"] = {
+            "api_version": {"version": "2"},
+            "tokens": {"input_tokens": tokens},
+        }
+    return response
 
 
 def _plain(index: int, score: Any, parsed: RerankRequest) -> RankedText:

@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.api.rerank import RerankBody
-from fleet_contract.errors import BadRequest
+from fleet_contract.api.rerank import NO_OP_VALUES, RerankBody
+from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
+from fleet_server.batching.totals import check_total
+from fleet_server.protocols import RerankModel
+from fleet_server.unknown_fields import refuse_unsupported
 from fleet_web.errors import from_validation
 
 
@@ -27,23 +30,29 @@ class RerankRequest:
     with_text: bool
     raw_scores: bool
     truncate: bool
+    document_tokens: int | None = None
+    """Most tokens of a document, if limited."""
+    cohere: bool = False
+    """Whether the response has the fields of Cohere's v2 API."""
 
     @property
     def plain(self) -> bool:
         return self.param == "texts"
 
 
-def parse(body: Mapping[str, Any], spec: ModelSpec) -> RerankRequest:
-    """Raises BadRequest with `param`."""
+def parse(body: Mapping[str, Any], spec: ModelSpec, *, cohere: bool = False) -> RerankRequest:
+    """The request in a body, of Cohere's v2 API or another one. Raises BadRequest with `param`."""
     try:
         given = RerankBody.model_validate(body)
     except ValidationError as error:
         raise from_validation(error, body) from None
     if given.documents is not None and given.texts is not None:
         raise BadRequest("Use either 'documents' or 'texts', not both.", param="texts")
+    refuse_unsupported(body, NO_OP_VALUES)
     param = "documents" if given.texts is None else "texts"
     documents = _documents(given)
     _check_texts(given.query, documents, param, spec.limits)
+    by_default = cohere or spec.limits.truncate_inputs
     return RerankRequest(
         query=given.query,
         documents=documents,
@@ -51,8 +60,20 @@ def parse(body: Mapping[str, Any], spec: ModelSpec) -> RerankRequest:
         top_n=min(given.top_n or len(documents), len(documents)),
         with_text=bool(given.return_documents if param == "documents" else given.return_text),
         raw_scores=bool(given.raw_scores),
-        truncate=spec.limits.truncate_inputs if given.truncate is None else given.truncate,
+        truncate=by_default if given.truncate is None else given.truncate,
+        document_tokens=given.max_tokens_per_doc,
+        cohere=cohere,
     )
+
+
+def check_document_tokens(parsed: RerankRequest, model: RerankModel) -> None:
+    """Raises UnsupportedParameter for a limit of documents below the model's own length."""
+    if parsed.document_tokens is not None and parsed.document_tokens < model.max_tokens:
+        raise UnsupportedParameter(
+            f"'max_tokens_per_doc' is {parsed.document_tokens}; it must be at least "
+            f"{model.max_tokens}, the model's context, to which documents are truncated.",
+            param="max_tokens_per_doc",
+        )
 
 
 def _documents(given: RerankBody) -> list[str]:
@@ -86,6 +107,7 @@ def _check_texts(query: str, documents: list[str], param: str, limits: Limits) -
             f"{param!r} has {len(documents)} items; at most {limits.max_items} are accepted.",
             param=param,
         )
+    check_total(len(query) + sum(map(len, documents)), limits, param)
     _check_length(query, "query", "query", limits.max_text_chars)
     for number, text in enumerate(documents):
         _check_length(text, f"{param}[{number}]", param, limits.max_text_chars)

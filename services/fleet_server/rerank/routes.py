@@ -11,6 +11,7 @@ from fleet_server.rerank.service import RerankService
 from fleet_server.state import ServerState
 
 PATHS = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
+COHERE_PATH = "/v2/rerank"
 
 
 def router(server: ServerState) -> APIRouter:
@@ -25,8 +26,12 @@ def router(server: ServerState) -> APIRouter:
     routes = APIRouter(lifespan=lifespan)
 
     async def create(request: Request) -> Response:
-        return await service.respond(request)
+        return await service.respond(request, cohere=False)
+
+    async def create_cohere(request: Request) -> Response:
+        return await service.respond(request, cohere=True)
 
     for path in PATHS:
         routes.add_api_route(path, create, methods=["POST"])
+    routes.add_api_route(COHERE_PATH, create_cohere, methods=["POST"])
     return routes

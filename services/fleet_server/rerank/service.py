@@ -8,13 +8,14 @@ import time
 
 from fastapi import Request, Response
 
-from fleet_contract.api.rerank import RerankBody
+from fleet_contract.api.rerank import NO_OP_VALUES, RerankBody
 from fleet_contract.errors import PromptTooLong, Timeout
 from fleet_server.admission import Slot
 from fleet_server.batching.batcher import Batcher
+from fleet_server.batching.prefixes import tokenized
 from fleet_server.protocols import RerankModel
 from fleet_server.rerank.render import render
-from fleet_server.rerank.request import RerankRequest, parse
+from fleet_server.rerank.request import RerankRequest, check_document_tokens, parse
 from fleet_server.state import ServerState
 from fleet_server.unknown_fields import count_ignored
 from fleet_web.body import read_json
@@ -32,14 +33,18 @@ class RerankService:
         self._server = server
         self._batcher: Batcher | None = None
 
-    async def respond(self, request: Request) -> Response:
-        """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
+    async def respond(self, request: Request, *, cohere: bool) -> Response:
+        """One request, of Cohere's v2 API or another one, from its body to its answer.
+
+        Raises FleetErrors and ClientDisconnect.
+        """
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: RerankModel = server.ready_model()
         server.check_model_of(body)
-        parsed = parse(body, server.spec)
-        count_ignored(body, RerankBody, server.metrics)
+        parsed = parse(body, server.spec, cohere=cohere)
+        check_document_tokens(parsed, model)
+        count_ignored(body, RerankBody, server.metrics, NO_OP_VALUES)
         return await run_while_connected(request, self._admitted(parsed, model))
 
     def close(self) -> None:
@@ -60,7 +65,7 @@ class RerankService:
     async def _work(self, parsed: RerankRequest, model: RerankModel, slot: Slot) -> Response:
         server, started = self._server, time.monotonic()
         pairs = await server.run_blocking(prepare, parsed, model)
-        logits = await self._batcher_of(model).run(pairs)
+        logits = await self._batcher_of(model).run(pairs, slot.caller)
         tokens = sum(map(len, pairs))
         server.metrics.queued(slot.queue_ms / 1000)
         server.metrics.tokens("prompt", tokens)
@@ -90,23 +95,30 @@ def prepare(parsed: RerankRequest, model: RerankModel) -> list[list[int]]:
     Raises PromptTooLong for a pair that exceeds the model's length and may not be truncated, and
     for a query that leaves no space for a document.
     """
-    pairs = model.tokenize_pairs(parsed.query, parsed.documents)
-    long = [number for number, ids in enumerate(pairs) if len(ids) > model.max_tokens]
-    if not long:
-        return pairs
-    if not parsed.truncate:
+    most = model.max_tokens
+    [query] = tokenized([parsed.query], most, lambda part: model.tokenize_pairs(part[0], [""]))
+    alone = len(query.ids)
+    if alone > most or (alone == most and parsed.truncate):
+        counted = f"{alone}" if query.whole else f"more than {most}"
         raise PromptTooLong(
-            f"'{parsed.param}[{long[0]}]' has {len(pairs[long[0]])} tokens together with the query;"
-            f' this model reads at most {model.max_tokens}. Send "truncate": true to truncate it.',
-            param=parsed.param,
-        )
-    alone = len(model.tokenize_pairs(parsed.query, [""])[0])
-    if alone >= model.max_tokens:
-        raise PromptTooLong(
-            f"'query' has {alone} tokens; this model reads at most {model.max_tokens} of query and "
-            f"document together.",
+            f"'query' has {counted} tokens; this model reads at most {most} of query and document "
+            f"together.",
             param="query",
         )
-    for number in long:
-        pairs[number] = model.truncate_pair(pairs[number])
+    pairs = []
+    documents = tokenized(
+        parsed.documents, most, lambda part: model.tokenize_pairs(parsed.query, part), alone
+    )
+    for number, pair in enumerate(documents):
+        ids = pair.ids
+        if len(ids) > most:
+            if not parsed.truncate:
+                counted = f"{len(ids)}" if pair.whole else f"more than {most}"
+                raise PromptTooLong(
+                    f"'{parsed.param}[{number}]' has {counted} tokens together with the query; this"
+                    f' model reads at most {most}. Send "truncate": true to truncate it.',
+                    param=parsed.param,
+                )
+            ids = model.truncate_pair(ids)
+        pairs.append(ids)
     return pairs

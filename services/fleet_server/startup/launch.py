@@ -39,6 +39,7 @@ from fleet_server.startup.runtime_config import runtime_config, without_effect
 from fleet_server.startup.weights import WeightsStage
 from fleet_server.state import ServerState
 from fleet_web import serve
+from fleet_web.exposure import is_loopback
 from fleet_web.logs import event
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
@@ -54,11 +55,17 @@ def run(
     """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
     settings = ServerSettings.read(environ)
     state, launcher = _parts(settings, environ, head_start)
-    app = create_app(state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics)
+    app = create_app(
+        state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics,
+        loopback=is_loopback(host),
+    )  # fmt: skip
     server = serve.build(
         app, host, port,
         drain_timeout=settings.drain_timeout,
         read_timeout=settings.read_timeout,
+        read_rate=settings.read_rate,
+        body_timeout=settings.body_timeout,
+        keep_alive=settings.keep_alive_seconds,
         on_drain=state.drain,
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)
@@ -85,7 +92,7 @@ def _parts(
     spec = contract.decode(environ)
     for name, reason in without_effect(spec, environ).items():
         event(logger, SETTING_IGNORED_EVENT, level=logging.WARNING, setting=name, reason=reason)
-    state = ServerState(spec, WORKERS)
+    state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use the token: from here on no other code of the process can leak it.
     os.environ.pop("HF_TOKEN", None)

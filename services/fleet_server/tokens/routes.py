@@ -2,63 +2,113 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
+from fleet_contract.api.base import Body
 from fleet_contract.api.tokens import Content, DetokenizeBody, TokenizeBody, TokenPiece, Tokens
 from fleet_contract.errors import UnsupportedParameter
+from fleet_server.admission import Admission
 from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
 from fleet_server.tokens.request import parse_detokenize, parse_tokenize
 from fleet_server.unknown_fields import count_ignored
 from fleet_web.body import read_json
+from fleet_web.client import run_while_connected
 from fleet_web.responses import json_response
+
+Work = Callable[[dict[str, Any], Vocabulary], Response]
 
 PATHS = frozenset({"/tokenize", "/detokenize"})
 
 
 def router(server: ServerState) -> APIRouter:
     """The token routes of `server`."""
-    routes = APIRouter()
+    service = TokenService(server)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    routes = APIRouter(lifespan=lifespan)
 
     @routes.post("/tokenize")
     async def tokenize(request: Request) -> Response:
-        raw, vocabulary = await _read(request, server)
-        parsed = parse_tokenize(raw, server.spec.limits.max_text_chars)
-        count_ignored(raw, TokenizeBody, server.metrics)
-        return json_response(await server.run_blocking(_tokenize, parsed, vocabulary))
+        most = server.spec.limits.max_text_chars
+        return await service.respond(
+            request, TokenizeBody, lambda raw, vocabulary: _tokenized(raw, vocabulary, most)
+        )
 
     @routes.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        raw, vocabulary = await _read(request, server)
-        tokens = parse_detokenize(raw, vocabulary.size)
-        count_ignored(raw, DetokenizeBody, server.metrics)
-        text: Content = {"content": await server.run_blocking(vocabulary.decode, tokens)}
-        return json_response(text)
+        return await service.respond(request, DetokenizeBody, _text)
 
     return routes
 
 
-async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], Vocabulary]:
-    raw = await read_json(request, server.spec.limits.max_body_bytes)
-    vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
-    server.check_model_of(raw)
-    if vocabulary is None:
-        raise UnsupportedParameter(
-            f"The engine of {server.spec.model!r} does not expose its tokenizer.", param="model"
+class TokenService:
+    """Runs one request at a time in a thread of its own: tokenising a long text takes seconds, for
+    which neither the event loop nor the model's requests wait."""
+
+    def __init__(self, server: ServerState) -> None:
+        limits = server.spec.limits
+        self._server = server
+        self._admission = Admission(
+            1, limits.max_queue_size, limits.request_timeout, limits.queue_share
         )
-    return raw, vocabulary
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokens")
+
+    async def respond(self, request: Request, known: type[Body], work: Work) -> Response:
+        """The result of `work` with the body of a request. Raises FleetErrors and
+        ClientDisconnect."""
+        server = self._server
+        raw = await read_json(request, server.spec.max_body_bytes)
+        vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
+        server.check_model_of(raw)
+        if vocabulary is None:
+            raise UnsupportedParameter(
+                f"The engine of {server.spec.model!r} does not expose its tokenizer.", param="model"
+            )
+        count_ignored(raw, known, server.metrics)
+        return await run_while_connected(request, self._admitted(work, raw, vocabulary))
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _admitted(self, work: Work, raw: dict[str, Any], vocabulary: Vocabulary) -> Response:
+        async with self._admission.slot():
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(self._thread, work, raw, vocabulary)
+            try:
+                return await asyncio.shield(running)
+            finally:
+                # The slot is kept until the thread is free, also when the client has left.
+                await asyncio.wait([running])
 
 
-def _tokenize(parsed: TokenizeBody, vocabulary: Vocabulary) -> Tokens:
+def _tokenized(raw: dict[str, Any], vocabulary: Vocabulary, most: int) -> Response:
+    parsed = parse_tokenize(raw, most)
     ids = vocabulary.encode(parsed.content, parsed.add_special)
     if not parsed.with_pieces:
-        return {"tokens": ids}
-    pieces: list[TokenPiece] = [
-        {"id": token, "piece": _piece(vocabulary.piece(token))} for token in ids
-    ]
-    return {"tokens": pieces}
+        return json_response({"tokens": ids})
+    # One object for all occurrences of a token: a text has far fewer distinct tokens than tokens.
+    pieces: dict[int, TokenPiece] = {
+        token: {"id": token, "piece": _piece(vocabulary.piece(token))} for token in set(ids)
+    }
+    content: Tokens = {"tokens": [pieces[token] for token in ids]}
+    return json_response(content)
+
+
+def _text(raw: dict[str, Any], vocabulary: Vocabulary) -> Response:
+    content: Content = {"content": vocabulary.decode(parse_detokenize(raw, vocabulary.size))}
+    return json_response(content)
 
 
 def _piece(raw: bytes) -> str | list[int]:

@@ -99,6 +99,7 @@ BY_PATH = {
         CHAT, COMPLETION, RESPONSE, EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"),
         TRANSCRIBE, TRANSLATE, RERANK,
         *(replace(RERANK, path=path) for path in ("/v1/reranking", "/rerank", "/reranking")),
+        replace(RERANK, path="/v2/rerank", summary="Rank documents, in the format of Cohere's v2."),
         *TOKENS,
     )
 }  # fmt: skip

@@ -91,7 +91,10 @@ def test_a_profile_gives_what_the_resource_leaves_out(
     pod = tenant.get(APPS, "Deployment", "fast")["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"disk": "fast"}
     (container,) = pod["containers"]
-    assert container["resources"] == {"requests": {"cpu": "1", "memory": "1Gi"}}
+    assert container["resources"] == {
+        "requests": {"cpu": "1", "memory": "1Gi"},
+        "limits": {"memory": "36Gi"},
+    }
     assert {"name": "LOG_LEVEL", "value": "debug"} in container["env"]
     claim = tenant.get("v1", "PersistentVolumeClaim", "fast-cache")
     assert claim["spec"]["resources"]["requests"] == {"storage": "2Gi"}

@@ -33,6 +33,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"limits": {"maxItems": 0}}, "should be greater than or equal to 1"),
     ({"defaults": {"topP": 0}}, "should be greater than 0"),
     ({"resources": {"limits": {"memory": "four"}}}, "should match"),
+    ({"resources": {"requests": {"cpu": "1.2.3"}}}, "should match"),
+    ({"resources": {"requests": {"cpu": -1}}}, "should be greater than or equal to 0"),
+    ({"resources": {"requests": {"cpu": 0.5}}}, "must be of type"),
     ({"files": [{"path": "etc", "content": ""}]}, "spec.files[0].path in body should match"),
     ({"remote": {"address": "host"}}, "spec.remote.address in body should match"),
 ]
@@ -61,8 +64,9 @@ def test_the_shortest_resource_and_its_only_default(tenant: Tenant) -> None:
 
 def test_defaults_inside_list_items_and_numbers_as_quantities(tenant: Tenant) -> None:
     golden = {"similar": ["a", "b"]}
-    limits = {"nvidia.com/gpu": 1, "memory": "4Gi"}
-    made = tenant.create(model("m", golden=[golden], resources={"limits": limits}))
+    limits = {"nvidia.com/gpu": 1, "memory": "4Gi", "cpu": "0.5", "example.com/a": "1e+3"}
+    equal = {"minReplicas": 2, "maxReplicas": 2}
+    made = tenant.create(model("m", golden=[golden], resources={"limits": limits}, **equal))
     assert made["spec"]["golden"] == [{**golden, "minCosine": 0.5}]
     assert made["spec"]["resources"]["limits"] == limits
 

@@ -79,6 +79,12 @@ CASES: dict[str, dict[str, Any]] = {
     "own catalog": {
         "catalog": {"replace": True, "models": [{"model": "acme/chat", "source": "hf://acme/c"}]}
     },
+    "open": {"ingress.enabled": True, "router.allowUnauthenticated": True},
+    "fractions": {
+        "profiles.default.resources.requests.cpu": 0.5,
+        "router.resources.requests.cpu": 0.5,
+        "models": {"a": {"model": "x/y", "resources": {"requests": {"cpu": 0.5, "memory": 2e9}}}},
+    },
     "names": {"nameOverride": "mf", "fullnameOverride": "fleet-a"},
     "live reload": {"liveReload": True},
     "no clients but ours": {
@@ -89,6 +95,15 @@ CASES: dict[str, dict[str, Any]] = {
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt value": ({"router.replica": 3}, "replica"),
+    "an open Ingress": ({"ingress.enabled": True}, "no API key is required"),
+    "an open load balancer": ({"router.service.type": "LoadBalancer"}, "no API key is required"),
+    "an open node port": ({"router.service.type": "NodePort"}, "no API key is required"),
+    "an open route": (
+        {"httpRoute.enabled": True, "httpRoute.parentRefs": [{"name": "g"}]},
+        "no API key is required",
+    ),
+    "a quantity that is none": ({"router.resources.limits.memory": "1.2.3"}, "router/resources"),
+    "a negative quantity": ({"profiles.default.resources.limits.cpu": -1}, "profiles/default"),
     "a word for a number": ({"router.replicas": "three"}, "router/replicas"),
     "no parent of a route": ({"httpRoute.enabled": True}, "parentRefs"),
     "a path without a slash": ({"ingress.paths": ["v1"]}, "ingress/paths"),

@@ -174,7 +174,7 @@ def test_images_come_from_where_they_were_put(renderer: Helm) -> None:
 
 def test_the_edge_of_the_tests_knows_every_annotation(renderer: Helm) -> None:
     """tests/e2e tells an nginx what they stand for."""
-    ingress = find(renderer.template({"ingress.enabled": True}), "Ingress")
+    ingress = find(renderer.template(CASES["open"]), "Ingress")
     annotations = ingress["metadata"]["annotations"]
     assert len(edge.directives(ingress)) == len(annotations) > 5
     ingress["metadata"]["annotations"] = annotations | {f"{edge.PREFIX}other": "1"}

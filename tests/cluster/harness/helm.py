@@ -56,6 +56,11 @@ class Helm:
         text = self("template", "fleet", str(CHART), "-n", namespace, *given(values))
         return [document for document in yaml.safe_load_all(text) if document]
 
+    def notes(self, values: Json | None = None) -> str:
+        """What `helm install` shows of a release named `fleet`. Raises HelmError."""
+        text = self("install", "fleet", str(CHART), "--dry-run=client", *given(values))
+        return text.partition("\nNOTES:\n")[2]
+
 
 def given(values: Json | None) -> list[str]:
     """Values as arguments."""

@@ -92,6 +92,7 @@ class Fleet:
     port: int
     process: Any
     routes: Path
+    metrics_port: int
 
     @property
     def url(self) -> str:
@@ -107,7 +108,8 @@ class Fleet:
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of that name and those labels."""
-        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
+        exposed = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
+        families = text_string_to_metric_families(exposed)
         samples = [sample for family in families for sample in family.samples]
         return sum(
             s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
@@ -160,8 +162,12 @@ def router(
     if models is not None:
         routes.write_text(json.dumps({"models": models}))
     command = ["-m", "fleet_router", "--routes", str(routes), "--port", str(port)]
+    metrics_port = port
+    if env and "KEYS_FILE" in env:  # the metrics need no key on a port of their own
+        metrics_port = free_port()
+        env = {**env, "METRICS_PORT": str(metrics_port)}
     with running(command, f"http://127.0.0.1:{port}/livez", env) as process:
-        yield Fleet(port, process, routes)
+        yield Fleet(port, process, routes, metrics_port)
 
 
 class RawHandler(socketserver.StreamRequestHandler):

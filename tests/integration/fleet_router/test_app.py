@@ -25,7 +25,7 @@ def record(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
 
 
 def head(*lines: str, path: str = "/v1/chat/completions") -> bytes:
-    return "\r\n".join([f"POST {path} HTTP/1.1", "host: x", *lines, "", ""]).encode()
+    return "\r\n".join([f"POST {path} HTTP/1.1", "host: localhost", *lines, "", ""]).encode()
 
 
 def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> None:
@@ -94,7 +94,7 @@ def test_two_requests_on_one_connection_are_answered_in_order(fleet: Any) -> Non
         b"POST /v1/chat/completions HT",
         head("content-length: 50") + b'{"model":',
         head("transfer-encoding: chunked") + b"5\r\n{",
-        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-length: 99999\r\n"
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999\r\n"
         b"content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\n",
     ],
 )

@@ -51,18 +51,31 @@ def test_pages_of_named_origins_may_call(
         preflight = httpx.options(url, headers=mine | asked)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == mine["origin"]
-        assert httpx.options(url, headers=other | asked).status_code == 400
+        assert httpx.options(url, headers=other | asked).status_code == 403
         for body in ({"model": "acme/chat"}, {"model": "none"}):
             answer = httpx.post(url, json=body, headers=mine)
             assert answer.headers["access-control-allow-origin"] == mine["origin"]
             assert "x-modelfleet-model" in answer.headers["access-control-expose-headers"]
         refused = httpx.post(url, json={"model": "acme/chat"}, headers=other)
+        assert refused.status_code == 403
         assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize("name", [{"host": "evil.example"}, {"origin": "http://evil.example"}])
+def test_pages_of_other_sites_reach_neither_router_nor_server(
+    fleet: Any, stub: Any, name: dict[str, str]
+) -> None:
+    body = {"model": "chat", "messages": []}
+    answer = httpx.post(
+        f"{fleet.url}/v1/chat/completions", json=body, headers={**name, "x-id": "rebound"}
+    )
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
+    assert stub.seen("rebound") == {}
 
 
 def test_without_origins_no_page_may(fleet: Any) -> None:
     answer = httpx.options(f"{fleet.url}/v1/models", headers={"origin": "https://a.example.com"})
-    assert answer.status_code == 405
+    assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
 
 

@@ -35,7 +35,7 @@ def cold(start_router: Any, entry: Any, tmp_path: Any) -> Iterator[Any]:
 def uploading(fleet: Any, raw: bytes, length: int) -> Iterator[socket.socket]:
     """A client that has sent `raw` of `length` bytes, and is held."""
     head = (
-        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
         "x-id: held-upload\r\n"
         f"content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n\r\n"
     )

@@ -99,6 +99,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/embedding", NATIVE),
     ("/v1/rerank", RERANK),
     ("/rerank", TEXTS),
+    ("/v2/rerank", RERANK),
     ("/tokenize", TOKENIZE),
     ("/detokenize", DETOKENIZE),
 ]

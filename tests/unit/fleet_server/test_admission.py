@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -123,3 +124,124 @@ async def test_retry_after_follows_the_service_times() -> None:
     assert admission.retry_after() == 7.0
     admission._mean_seconds = 700.0
     assert admission.retry_after() == 60.0
+
+
+class Requests:
+    """Requests that hold their slot until released; `started` lists them in order."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.started: list[str] = []
+        self._release: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def send(self, name: str) -> None:
+        """`name` is the caller and a number, such as `a1`; returns once it runs or waits."""
+        self._release[name] = asyncio.Event()
+        self._tasks[name] = asyncio.create_task(self._hold(name))
+        await asyncio.sleep(0)
+
+    async def end(self, name: str) -> None:
+        self._release[name].set()
+        await self._tasks[name]
+
+    async def failure(self, name: str) -> BaseException | None:
+        try:
+            async with asyncio.timeout(5):
+                await self._tasks[name]
+        except QueueFull as error:
+            return error
+        return None
+
+    async def cancel(self, name: str) -> None:
+        self._tasks[name].cancel()
+        await asyncio.gather(self._tasks[name], return_exceptions=True)
+
+    async def close(self) -> None:
+        for release in self._release.values():
+            release.set()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        assert (self.admission.running, self.admission.waiting) == (0, 0)
+
+    async def _hold(self, name: str) -> None:
+        async with self.admission.slot(name[0]) as slot:
+            assert slot.caller == name[0]
+            self.started.append(name)
+            await self._release[name].wait()
+
+
+@pytest.fixture
+async def requests(request: pytest.FixtureRequest) -> AsyncIterator[Requests]:
+    size, queue, share = getattr(request, "param", (1, 100, 0.5))
+    made = Requests(Admission(size, queue, 5, share))
+    yield made
+    await made.close()
+
+
+async def test_callers_take_turns(requests: Requests) -> None:
+    for name in ("a0", "a1", "a2", "a3", "b0", "b1", "c0"):
+        await requests.send(name)
+    for name in ("a0", "b0", "c0", "a1", "b1", "a2"):
+        await requests.end(name)
+        await asyncio.sleep(0)
+    assert requests.started == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
+
+
+@pytest.mark.parametrize("requests", [(3, 100, 0.5)], indirect=True)
+async def test_a_free_slot_goes_to_the_caller_with_the_fewest_running(requests: Requests) -> None:
+    for name in ("b0", "a0", "a1", "a2", "a3", "b1"):
+        await requests.send(name)
+    await requests.end("b0")
+    await requests.end("a0")  # one of a and one of b run now; b was served last
+    await asyncio.sleep(0)
+    assert requests.started == ["b0", "a0", "a1", "b1", "a2"]
+
+
+@pytest.mark.parametrize("requests", [(1, 4, 0.5)], indirect=True)
+async def test_a_single_caller_uses_the_whole_queue(requests: Requests) -> None:
+    for name in ("a0", "a1", "a2", "a3", "a4"):
+        await requests.send(name)
+    assert requests.admission.waiting == 4
+    await requests.send("a5")
+    assert isinstance(await requests.failure("a5"), QueueFull)
+
+
+@pytest.mark.parametrize("requests", [(1, 4, 0.5)], indirect=True)
+async def test_beside_others_a_caller_has_its_share(requests: Requests) -> None:
+    for name in ("b0", "a0", "a1", "a2"):
+        await requests.send(name)
+    assert requests.admission.waiting == 2
+    assert isinstance(await requests.failure("a2"), QueueFull)
+    await requests.end("b0")
+    await asyncio.sleep(0)
+    await requests.send("a3")  # b has left, and a1 is the only one that waits
+    await requests.send("a4")
+    assert requests.admission.waiting == 3
+
+
+@pytest.mark.parametrize("requests", [(1, 4, 0.5)], indirect=True)
+async def test_a_full_queue_makes_room_for_another_caller(requests: Requests) -> None:
+    for name in ("a0", "a1", "a2", "a3", "a4", "b0"):
+        await requests.send(name)
+    assert isinstance(await requests.failure("a4"), QueueFull)
+    assert requests.admission.waiting == 4
+    await requests.send("b1")
+    assert isinstance(await requests.failure("a3"), QueueFull)
+    await requests.send("b2")
+    assert isinstance(await requests.failure("b2"), QueueFull)
+    await requests.end("a0")
+    await asyncio.sleep(0)
+    assert requests.started == ["a0", "b0"]
+
+
+async def test_a_request_that_is_cancelled_as_it_starts_gives_its_slot_on(
+    requests: Requests,
+) -> None:
+    for name in ("a0", "b0", "c0"):
+        await requests.send(name)
+    requests._release["a0"].set()
+    await asyncio.sleep(0)  # a0 ends and b0 is given its slot, but has not run yet
+    await requests.cancel("b0")
+    await requests.end("a0")
+    await asyncio.sleep(0)
+    assert requests.started == ["a0", "c0"]

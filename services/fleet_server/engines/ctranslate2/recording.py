@@ -45,6 +45,10 @@ class Recording:
     emitted: int = 0
     done: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def caller(self) -> str:
+        return self.options.caller
+
     def attempt(self, window: Window) -> Attempt:
         """How `window` is decoded next. A temperature set by the client allows one attempt."""
         if self.options.temperature is not None:

@@ -1,4 +1,4 @@
-"""The queue of windows that forms the batch of the next pass, fair between requests.
+"""The queue of windows that forms the batch of the next pass, fair between callers.
 
 Request threads put recordings in, lane threads take batches of windows out.
 """
@@ -6,13 +6,13 @@ Request threads put recordings in, lane threads take batches of windows out.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleet_server.engines.ctranslate2.recording import PassKey, Recording
 from fleet_server.engines.ctranslate2.windows import Window
 from fleet_server.protocols import Segment
+from fleet_server.turns import Turns
 
 Batch = list[tuple[Recording, Window]]
 
@@ -36,7 +36,7 @@ class WindowQueue:
     def __init__(self, limit: int, short_limit: int | None = None) -> None:
         self._limit = limit
         self._short_limit = short_limit or limit
-        self._recordings: deque[Recording] = deque()
+        self._recordings: Turns[Recording] = Turns()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -111,25 +111,31 @@ class WindowQueue:
         recording.done.set()
 
     def _pick(self) -> Batch:
-        """One window of each recording in turn, round after round, while they may share a pass.
+        """One window of each caller in turn, round after round, while they may share a pass.
 
-        The least recently served recording comes first and sets the key of the pass, so each of n
-        recordings has its first window decoded within n passes.
+        The first caller's least recently served recording sets the key of the pass. A caller whose
+        first recording is not in the pass keeps its turn, so each of n recordings has its first
+        window decoded within n passes.
         """
         batch: Batch = []
         key: PassKey | None = None
         found = True
         while found and (key is None or len(batch) < self._most(key)):
             found = False
-            for recording in list(self._recordings):
+            for caller in self._recordings.callers:
                 if key is not None and len(batch) == self._most(key):
                     break
-                if not self._ready(recording, batch) or (window := recording.take(key)) is None:
-                    continue
-                key, found = key or recording.key(window), True
-                batch.append((recording, window))
-                self._recordings.remove(recording)
-                self._recordings.append(recording)
+                ready = [each for each in self._recordings.of(caller) if self._ready(each, batch)]
+                for recording in ready:
+                    if (window := recording.take(key)) is None:
+                        continue
+                    key, found = key or recording.key(window), True
+                    batch.append((recording, window))
+                    self._recordings.remove(recording)
+                    self._recordings.append(recording)
+                    if recording is ready[0]:
+                        self._recordings.served(caller)
+                    break
         return batch
 
     def _most(self, key: PassKey) -> int:

@@ -17,12 +17,16 @@ class LibraryVocabulary:
         self.size: int = tokenizer.get_vocab_size(with_added_tokens=True)
 
     def encode(self, text: str, add_special: bool) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special).ids
+        # Only the methods for batches release the interpreter lock.
+        encoded = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special)
+        ids: list[int] = encoded[0].ids
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
-        return text
+        texts: list[str] = self._tokenizer.decode_batch(
+            [list(token_ids)], skip_special_tokens=False
+        )
+        return texts[0]
 
     def piece(self, token_id: int) -> bytes:
         """The bytes of a token. For a token that is not valid UTF-8 they are decoded from the

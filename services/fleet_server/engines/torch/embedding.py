@@ -41,6 +41,7 @@ class TorchEmbedding:
         self.default_prompt = files.recipe.prompts.default
         self._tokenizer = files.tokenizer
         self.vocabulary = files.tokenizer.vocabulary
+        self.special_ids = files.tokenizer.special_ids
         self.device = str(runtime.device)
         self.dtype = self._encoder.dtype
         self.max_tokens = files.max_tokens

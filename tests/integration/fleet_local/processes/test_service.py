@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -138,10 +140,35 @@ async def test_a_fixed_port_that_was_taken_fails_the_start(make: Callable[..., M
     made = make(port)
     with (
         socket.create_server((ports.LOOPBACK, port)),
-        pytest.raises(StartError, match="ended with status 1") as caught,
+        pytest.raises(StartError, match=f":{port}: another process listens there"),
     ):
         await made.service.start()
-    assert any("in use" in line for line in caught.value.output)
+
+
+async def test_another_process_that_responds_is_not_taken_for_ours(
+    make: Callable[..., Made],
+) -> None:
+    """It responds to every probe with 200, as the router of another fleet does."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("x-modelfleet-instance", "0" * 16)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((ports.LOOPBACK, ports.pick()), Other) as other:
+        thread = threading.Thread(target=other.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            fixed = make(other.server_address[1])
+            with pytest.raises(StartError, match="another process listens there"):
+                await asyncio.wait_for(fixed.service.start(), SECONDS)
+        finally:
+            other.shutdown()
+            thread.join()
 
 
 async def test_a_start_that_takes_for_ever_is_given_up(

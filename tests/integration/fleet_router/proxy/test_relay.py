@@ -118,7 +118,7 @@ def test_a_client_that_leaves_after_a_large_body_stops_the_server(
 def test_a_client_that_leaves_within_its_upload_stops_the_server(fleet: Any, stub: Any) -> None:
     identifier = uuid.uuid4().hex
     raw = (
-        f"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\nx-id: {identifier}\r\n"
+        f"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\nx-id: {identifier}\r\n"
         "content-type: multipart/form-data; boundary=b\r\ncontent-length: 1000000\r\n\r\n"
         '--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n--b\r\n'
     )

@@ -105,7 +105,7 @@ def test_a_server_slow_to_read_slows_the_client_not_the_router(
             router = psutil.Process(fleet.process.pid)
             before = router.memory_info().rss
             client.sendall(
-                b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\n"
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\n"
                 b"content-length: 400000000\r\n"
                 b"content-type: multipart/form-data; boundary=b\r\n\r\n"
                 b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n--b\r\n'

@@ -196,3 +196,18 @@ def test_when_to_look_again() -> None:
     assert decide(AIM, QUIET, was(3, low=20, low_peak=1)).requeue_after == 40
     assert decide(AIM, QUIET, was(1)).requeue_after is None
     assert decide(IDLE, QUIET, was(0)).requeue_after is None
+
+
+def test_after_a_router_restarted_its_new_counter_is_the_one_to_compare_with() -> None:
+    restarted = decide(IDLE, Load(0, 2, complete=True), was(1, active=10, seen=7)).scaling
+    assert restarted is not None
+    assert restarted.requests_seen == 2
+    # A request that came and went since is activity, although 3 is less than 7.
+    past = was(1, active=300, seen=restarted.requests_seen)
+    assert decide(IDLE, Load(0, 3, complete=True), past).replicas == 1
+
+
+def test_the_counter_is_not_lowered_by_a_scrape_without_all_routers() -> None:
+    partial = decide(IDLE, Load(0, 2, complete=False), was(1, active=10, seen=7)).scaling
+    assert partial is not None
+    assert partial.requests_seen == 7

@@ -99,3 +99,20 @@ def test_init_containers_and_sidecars_count_as_the_scheduler_counts() -> None:
     assert why_not(spec, node(cpu="4", **{GPU: "1"}), {}) == (
         "has 4 cpu free of the requested 4250m cpu"
     )
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "why"),
+    [
+        ([], "has the taint down=:NoExecute"),
+        ([{"key": "down", "operator": "Exists", "effect": "NoExecute"}], None),
+        ([{"key": "down", "operator": "Exists", "effect": ""}], None),
+        ([{"key": "down", "operator": "Exists", "effect": "NoSchedule"}],
+         "has the taint down=:NoExecute"),
+    ],
+)  # fmt: skip
+def test_a_taint_that_evicts_keeps_pods_away_too(
+    tolerations: list[dict[str, str]], why: str | None
+) -> None:
+    tainted = node(taints=[{"key": "down", "effect": "NoExecute"}])
+    assert why_not(pod(tolerations=tolerations), tainted, {}) == why

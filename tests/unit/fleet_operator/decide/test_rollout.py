@@ -175,3 +175,23 @@ def test_a_surge_that_waits_is_thought_over(step: Callable[..., Step]) -> None:
     soon = ("new", {**WAITING, "created": "2026-01-01T11:59:55Z"})
     patient = step(pods[0], soon, strategy=SURGE)
     assert (patient.strategy, patient.requeue_after) == (SURGE, 15.0)
+
+
+def test_a_hand_over_is_not_rolled_back_while_a_server_is_ready(step: Callable[..., Step]) -> None:
+    crashed = ("new", {**CRASHED, "restarts": 9})
+    late = [{"type": "Progressing", "status": "False", "message": "has timed out"}]
+    for ready in (("old", {"ready": True}), ("new", {"ready": True})):
+        found = step(ready, crashed, conditions=late)
+        assert found.rollout is not None
+        assert (found.rollout.failed_hash, found.problem) == (None, None)
+    # The old server that is still there but not ready keeps nothing back.
+    found = step(("old", {}), crashed)
+    assert found.rollout is not None
+    assert found.rollout.failed_hash == "new"
+
+
+def test_patience_counts_from_the_pod_that_has_waited_longest(step: Callable[..., Step]) -> None:
+    newest = {**WAITING, "created": "2026-01-01T11:59:59Z"}
+    pods = (("old", {"ready": True}), ("new", newest), ("new", WAITING))
+    for order in (pods, (pods[0], pods[2], pods[1])):
+        assert step(*order, strategy=SURGE).strategy == HAND_OVER

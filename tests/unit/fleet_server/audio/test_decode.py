@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
+import pickle
 import random
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 import av
 import numpy as np
 import pytest
 
-from fleet_contract.errors import BadRequest, FleetError, TooLarge
+from fleet_contract.errors import BadRequest, FleetError, QueueFull, TooLarge
+from fleet_server.audio import container
 from fleet_server.audio import decode as module
 from fleet_server.audio.decode import RATE, decode
+from fleet_server.audio.scratch import Scratch, ScratchFile
 from fleet_server.protocols import Cancelled, Float32
+from support import forged_recordings as forged
 
 Wav = Callable[..., bytes]
 
@@ -24,8 +30,9 @@ def never() -> bool:
     return False
 
 
-def read(raw: bytes, max_seconds: int = 60) -> Float32:
-    return decode(io.BytesIO(raw), max_seconds, never)
+def read(raw: bytes, max_seconds: int = 60, *, in_memory: int = 1 << 24) -> Float32:
+    with ScratchFile(Scratch(1 << 30), in_memory) as samples:
+        return decode(io.BytesIO(raw), max_seconds, never, samples)
 
 
 def encoded(
@@ -150,11 +157,11 @@ def test_the_length_is_checked_while_decoding() -> None:
     assert len(read(small, max_seconds=300)) == 300 * RATE
 
 
-def test_a_long_recording_lies_in_a_file(make_wav: Wav, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_lies_in_a_file(make_wav: Wav) -> None:
     raw = make_wav(3.0)
     in_memory = read(raw)
-    monkeypatch.setattr(module, "SPOOL_BYTES", 10_000)
-    mapped = read(raw)
+    assert not isinstance(in_memory, np.memmap)
+    mapped = read(raw, in_memory=10_000)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, in_memory)
 
@@ -168,8 +175,8 @@ def test_decoding_stops_when_nobody_waits(make_wav: Wav) -> None:
             return super().read(size)
 
     file: IO[bytes] = Slow(make_wav(30.0))
-    with pytest.raises(Cancelled):
-        decode(file, 60, lambda: file.reads > 3)  # type: ignore[attr-defined]
+    with ScratchFile(Scratch(1 << 30), 1000) as samples, pytest.raises(Cancelled):
+        decode(file, 60, lambda: file.reads > 3, samples)  # type: ignore[attr-defined]
     assert file.reads < 10  # type: ignore[attr-defined]
 
 
@@ -194,3 +201,124 @@ def test_damaged_recordings_end_in_samples_or_a_refusal(make_wav: Wav) -> None:
         else:
             assert np.isfinite(samples).all()
             assert np.abs(samples).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (forged.flac(10), "rate is 10 Hz"),
+        (forged.wav(rate=module.LOWEST_RATE - 1), "rate is 3999 Hz"),
+        (forged.wav(rate=module.HIGHEST_RATE + 1), "rate is 384001 Hz"),
+        (forged.wav(channels=module.MAX_CHANNELS + 1), "9 channels"),
+        (forged.mp4(60_000_000), "no sound"),
+        (forged.mp4(700_000, tracks=3), "more than 2000000 entries"),
+        (forged.mp4(10, tracks=container.MAX_STREAMS + 1), "claim more than is accepted"),
+        (forged.mov_with_png(8, 8), "no audio stream"),
+        (forged.flac(16_000, block=16, rates=tuple(range(8000, 8102))), "changes more than 100"),
+    ],
+)  # fmt: skip
+def test_what_headers_claim_is_bounded(raw: bytes, reason: str) -> None:
+    with pytest.raises(BadRequest, match=reason) as caught:
+        read(raw, max_seconds=14_400)
+    assert (caught.value.param, caught.value.code) == ("file", "invalid_audio")
+
+
+def test_the_bounds_themselves_are_accepted() -> None:
+    assert len(read(forged.wav(rate=module.LOWEST_RATE))) == pytest.approx(0.4 * RATE, abs=40)
+    assert len(read(forged.wav(rate=module.HIGHEST_RATE, data=bytes(76_800)))) > 0
+    assert len(read(forged.wav(channels=module.MAX_CHANNELS, data=bytes(32_000)))) > 0
+
+
+def test_changes_of_the_rate_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def changing(rates: int) -> bytes:
+        return forged.flac(16_000, block=4000, rates=tuple(range(8000, 8000 + rates)))
+
+    monkeypatch.setattr(module, "MAX_CHANGES", 5)
+    assert len(read(changing(6))) == pytest.approx(6 * 8000, abs=30)
+    with pytest.raises(BadRequest, match="more than 5 times"):
+        read(changing(7))
+
+
+def test_lying_headers_take_little_memory() -> None:
+    raws = [
+        forged.flac(10), forged.mp4(60_000_000), forged.mov_with_png(6000, 6000),
+        forged.wav(claimed=0xFFFFFFFF),
+    ]  # fmt: skip
+    script = (
+        "import io, pickle, resource, sys\n"
+        "from fleet_contract.errors import BadRequest\n"
+        "from fleet_server.audio.decode import decode\n"
+        "from fleet_server.audio.scratch import Scratch, ScratchFile\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "before = peak()\n"
+        "for raw in pickle.load(sys.stdin.buffer):\n"
+        "    with ScratchFile(Scratch(1 << 30), 1000) as samples:\n"
+        "        try: decode(io.BytesIO(raw), 14_400, lambda: False, samples)\n"
+        "        except BadRequest: pass\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=pickle.dumps(raws), capture_output=True, timeout=60
+    )
+    assert int(done.stdout) < 60, done.stderr  # MiB; each of the first three took 90 to 3,000
+
+
+def test_tiny_packets_are_bounded_by_their_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SPARE_PACKETS", 50)
+    assert len(read(forged.ogg_opus(2_000))) == 5 * RATE  # 400 packets a second
+    monkeypatch.setattr(module, "PACKETS_PER_SECOND", 399)
+    with pytest.raises(BadRequest, match="packets for"):
+        read(forged.ogg_opus(40_000), max_seconds=1000)
+
+
+def test_no_frame_is_resampled_beyond_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    resampled = []
+    original = module._samples
+
+    def counting(frames: Any) -> Any:
+        resampled.extend(frame.samples for frame in frames)
+        yield from original(frames)
+
+    monkeypatch.setattr(module, "_samples", counting)
+    with pytest.raises(TooLarge, match="10 seconds"):
+        read(forged.flac(4000), max_seconds=10)  # one frame of 16 seconds
+    assert resampled == []
+
+
+def test_long_frames_are_refused_by_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(read(forged.flac(8000))) == pytest.approx(2 * forged.FLAC_LONGEST, abs=40)
+    monkeypatch.setattr(container, "MAX_FRAME_SAMPLES", forged.FLAC_LONGEST - 1)
+    with pytest.raises(BadRequest):
+        read(forged.flac(8000))
+
+
+def test_messages_say_what_is_wrong_with_the_file() -> None:
+    whole = encoded("webm", "libopus", 0.2, 48_000)
+    head = whole[: whole.index(b"\x1f\x43\xb6\x75")]  # up to the first cluster
+    with pytest.raises(BadRequest, match="it ends before its first sound"):
+        read(head)
+
+
+def test_samples_need_scratch_space(make_wav: Wav) -> None:
+    scratch = Scratch(2 * RATE * 4)
+    with ScratchFile(scratch, 1 << 20, "a") as samples:
+        decode(io.BytesIO(make_wav(1.0)), 60, never, samples)
+        assert scratch.used == RATE * 4
+    assert scratch.used == 0
+    with ScratchFile(scratch, 1 << 20, "a") as samples, pytest.raises(QueueFull):
+        decode(io.BytesIO(make_wav(1.1)), 60, never, samples)
+    assert scratch.used == 0
+
+
+def test_only_decoders_of_sound_are_used(make_wav: Wav, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "DECODERS", "aac,mp3")
+    with pytest.raises(BadRequest, match="codec is not supported"):
+        read(make_wav(0.1))
+
+
+def test_packets_that_cannot_be_decoded_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = forged.ogg_opus(40, packet=b"\xff\xff\xff")
+    for most, refused in ((100, "no sound"), (39, "format is not supported"), (40, "no sound")):
+        monkeypatch.setattr(module, "MAX_BAD_PACKETS", most)
+        with pytest.raises(BadRequest, match=refused):
+            read(damaged)

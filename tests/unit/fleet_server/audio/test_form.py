@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_contract.errors import BadRequest, FleetError, TooLarge
+from fleet_contract.errors import BadRequest, FleetError, QueueFull, TooLarge
 from fleet_server.audio.form import MAX_FIELD_BYTES, MAX_PARTS, SPOOL_BYTES, Form, FormReader
+from fleet_server.audio.scratch import Scratch
 
 TYPE = "multipart/form-data; boundary=xyz"
 
@@ -25,7 +26,7 @@ PLAIN = part("model", b"tiny") + part("file", b"\x00\x01--xyz\r\n-", filename="a
 
 @pytest.fixture
 def form() -> Iterator[Form]:
-    with Form() as made:
+    with Form(Scratch(1 << 30)) as made:
         yield made
 
 
@@ -73,7 +74,7 @@ def test_a_large_recording_goes_to_a_file(form: Form) -> None:
 
 def test_the_recording_has_a_limit(form: Form) -> None:
     read(form, part("file", b"x" * 1000, filename="a") + END)
-    with Form() as other, pytest.raises(TooLarge, match="1000") as caught:
+    with Form(Scratch(1 << 30)) as other, pytest.raises(TooLarge, match="1000") as caught:
         read(other, part("file", b"x" * 1001, filename="a") + END)
     assert caught.value.param == "file"
 
@@ -129,10 +130,41 @@ def test_damaged_bodies_end_in_a_form_or_a_refusal() -> None:
                     damaged[place:place] = chance.choice([b"\r\n", b"--", b"--xyz", b"\0", b'"'])
             if not damaged:
                 break
-        with Form() as form:
+        with Form(Scratch(1 << 30)) as form:
             try:
                 read(form, bytes(damaged), size=chance.randrange(1, 40))
                 read_whole += 1
             except FleetError as error:
                 assert error.status in (400, 413)  # noqa: PT017
     assert 0 < read_whole < 3000
+
+
+@pytest.mark.parametrize("value", [b"x" * (MAX_FIELD_BYTES + 1), b"\xff\xfb\x90"])
+def test_a_recording_under_another_name_is_a_hint(form: Form, value: bytes) -> None:
+    with pytest.raises(BadRequest, match=r"'audio'.*recording must be sent in the field 'file'"):
+        read(form, part("audio", value, filename="a.wav") + END, size=65_536)
+    with pytest.raises(BadRequest) as caught:
+        read(form, part("prompt", value) + END, size=65_536)
+    assert "recording" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["file", "file[]", "file[0]"])
+def test_every_spelling_of_the_recordings_field(form: Form, name: str) -> None:
+    read(form, part(name, b"abc", filename="a") + END)
+    assert form.file is not None
+    assert form.file.read() == b"abc"
+
+
+def test_uploads_of_all_requests_share_their_space() -> None:
+    scratch = Scratch(100)
+    with Form(scratch, "a") as first, Form(scratch, "a") as second, Form(scratch, "b") as other:
+        read(first, part("file", b"x" * 50, filename="a") + END)
+        with pytest.raises(QueueFull, match="half of them for one caller"):
+            read(second, part("file", b"x", filename="a") + END)
+        read(other, part("file", b"x" * 50, filename="a") + END)
+        with Form(scratch, "c") as third, pytest.raises(QueueFull):
+            read(third, part("file", b"x", filename="a") + END)
+        first.take().close()
+        with Form(scratch, "c") as third:
+            read(third, part("file", b"x" * 50, filename="a") + END)
+    assert scratch.used == 0

@@ -13,6 +13,7 @@ import pytest
 
 from fleet_server.app import create_app
 from fleet_server.state import ServerState
+from support import forged_recordings
 from support.waiting import until_async
 
 PATH, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
@@ -307,3 +308,61 @@ async def test_a_body_that_stops_is_a_408(socket_client: Any) -> None:
 
     status, body = await answer_to(socket_client, "content-length: 500\r\n", half())
     assert (status, body["error"]["code"]) == (408, "request_timeout")
+
+
+async def test_a_stream_opens_before_its_first_segment(socket_client: Any, post: Make) -> None:
+    model, server = socket_client.model, socket_client.server
+    server.heartbeat = 0.01
+    model.hold.set()
+    running = asyncio.create_task(post(socket_client))
+    await wait_until(model.entered)
+    request = socket_client.build_request(
+        "POST", PATH, data={"stream": "true"}, files={"file": forged_recordings.wav()}
+    )
+    answer = await socket_client.send(request, stream=True)  # while it waits for its turn
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = (line async for line in answer.aiter_lines() if line)
+    assert (await anext(lines)).startswith(":")
+    model.hold.clear()
+    rest = [json.loads(line[6:]) async for line in lines if not line.startswith(":")]
+    assert [event["type"] for event in rest] == ["transcript.text.done"]
+    assert (await running).status_code == 200
+
+
+async def test_an_error_of_an_open_stream_is_an_event(socket_client: Any, post: Make) -> None:
+    model, server = socket_client.model, socket_client.server
+    server.heartbeat = 0.01
+    model.hold.set()
+    running = asyncio.create_task(post(socket_client))
+    await wait_until(model.entered)
+    request = socket_client.build_request(
+        "POST", PATH, data={"stream": "true"}, files={"file": forged_recordings.flac(10)}
+    )
+    answer = await socket_client.send(request, stream=True)
+    leaving = asyncio.create_task(post(socket_client, stream="true"))
+    await until_async(lambda: series(socket_client, "modelfleet_queue_depth") == 2, SECONDS)
+    leaving.cancel()
+    await until_async(lambda: series(socket_client, "modelfleet_queue_depth") == 1, SECONDS)
+    model.hold.clear()
+    last = [line async for line in answer.aiter_lines() if line][-1]
+    error = json.loads(last.removeprefix("data: "))["error"]
+    assert (error["param"], error["code"]) == ("file", "invalid_audio")
+    assert (await running).status_code == 200
+    assert series(socket_client, "modelfleet_in_flight") == 0
+
+
+async def test_recordings_of_all_requests_share_scratch_space(
+    serve: Serve, post: Make, counting_model: Make, make_wav: Callable[..., bytes]
+) -> None:
+    model = counting_model()
+    async with serve(model, limits={"maxScratchBytes": 600_000}) as client:
+        for _ in range(5):  # 64,000 bytes of upload and 128,000 of samples, given back each time
+            assert (await post(client)).status_code == 200
+        answer = await post(client, file=make_wav(5.0))
+        await refused(answer, 429, None, "half of them for one caller")
+        model.error = RuntimeError("failed")
+        for _ in range(5):
+            assert (await post(client)).status_code == 500
+        model.error = None
+        assert (await post(client)).status_code == 200

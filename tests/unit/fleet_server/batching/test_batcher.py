@@ -263,3 +263,38 @@ async def test_random_traffic_with_random_departures(make: Make, passes: Passes)
 
     await asyncio.gather(*(client() for _ in range(30)))
     assert not batcher._waiting
+
+
+async def test_callers_take_turns(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=8)
+    held = await passes.hold(batcher)
+    crowd = [asyncio.create_task(batcher.run([[1]], "crowd")) for _ in range(60)]
+    await asyncio.sleep(0)
+    big = asyncio.create_task(batcher.run([[2]] * 20, "big"))
+    one = asyncio.create_task(batcher.run([[3]], "one"))
+    await asyncio.sleep(0)
+    passes.gate.set()
+    await asyncio.gather(held, big, one, *crowd)
+    first, second, *_ = passes.seen
+    assert len(first) == len(second) == 8
+    assert [3] in first
+    for batch in (first, second):  # `crowd` has two or four requests in its share of the pass
+        assert batch.count([1]) in (2, 4)
+    assert batcher_is_empty(batcher)
+
+
+def batcher_is_empty(batcher: Batcher) -> bool:
+    return len(batcher._waiting) == 0
+
+
+async def test_a_share_that_nobody_needs_is_used(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=8)
+    held = await passes.hold(batcher)
+    crowd = [asyncio.create_task(batcher.run([[1]], "crowd")) for _ in range(15)]
+    await asyncio.sleep(0)
+    one = asyncio.create_task(batcher.run([[3]], "one"))
+    await asyncio.sleep(0)
+    passes.gate.set()
+    await asyncio.gather(held, one, *crowd)
+    assert [len(batch) for batch in passes.seen] == [8, 8]
+    assert [3] in passes.seen[0]

@@ -79,3 +79,11 @@ def test_random_queues_keep_every_promise() -> None:
         for cut in range(1, len(picks)):
             saved = (len(picks) - cut) * (bounds.padded(lengths[0]) - bounds.padded(lengths[cut]))
             assert saved <= PASS_TOKENS
+
+
+def test_leading_requests_fill_the_pass_before_the_others() -> None:
+    waiting = [[5] * 9, [5], [5], [5] * 9]
+    chosen = plan(waiting, Bounds(8, 10_000), leading=2)
+    assert sorted(chosen) == [(0, item) for item in range(7)] + [(1, 0)]
+    chosen = plan([[5], [5], [5] * 9], Bounds(8, 10_000), leading=2)
+    assert sorted(chosen) == [(0, 0), (1, 0), *((2, item) for item in range(6))]

@@ -173,7 +173,21 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ({"input": None}, "input", "must be"),
     ({"input": "LEFT OUT"}, "input", "Missing"),
     ({"input": [5, 64, 99]}, "input", "64"),
-    ({"input": [[5], [-1]]}, "input", "-1"),
+    ({"input": [[2, 5, 3], [-1]]}, "input", "-1"),
+    ({"input": [[2, 5, 3], [5]]}, "input", "input[1]' lacks the special tokens"),
+    ({"input": [5, 6]}, "input", "check_embedding_ctx_length=False"),
+    ({"input": [2, 5]}, "input", "special tokens"),
+    ({"input": [5, 3]}, "input", "special tokens"),
+    ({"input": [5, 6], "add_special_tokens": True}, "input", "special tokens"),
+    ({"add_special_tokens": False}, "add_special_tokens", "token ids"),
+    ({"normalize": False}, "normalize", "null or true"),
+    ({"normalize": 0}, "normalize", "not supported"),
+    ({"truncation_direction": "left"}, "truncation_direction", "right"),
+    ({"truncate_prompt_tokens": 5}, "truncate_prompt_tokens", ""),
+    ({"Normalize": False}, "Normalize", "normalize"),
+    ({"encodingFormat": "base64"}, "encodingFormat", "encoding_format"),
+    ({"encoding_format[]": "base64"}, "encoding_format[]", "encoding_format"),
+    ({f"x{number}": 1 for number in range(101)}, None, "101 unknown fields"),
     ({"input": [2**70]}, "input", "mixture"),
     ({"input": ["w1"] * 2049}, "input", "2049"),
     ({"input": "x" * 1_000_001}, "input", "1000001"),
@@ -196,6 +210,68 @@ async def test_refusals(serve: Any) -> None:
     async with serve() as client:
         for fields, param, word in REFUSALS:
             await refused(client, fields, param, word)
+
+
+async def test_values_without_effect_are_accepted(serve: Any) -> None:
+    fields = {
+        "normalize": True, "truncation_direction": "Right", "truncate_prompt_tokens": None,
+        "late_chunking": False, "input_type": "query",
+    }  # fmt: skip
+    async with serve() as client:
+        await embed(client, "w1", **fields)
+        assert "ignored_fields_total{" not in client.server.metrics.render().decode()
+    async with serve(prompts={"query": "w9 "}) as client:
+        await refused(client, {"input_type": "query"}, "input_type", "'prompt_name'", "'query'")
+        await embed(client, "w1", input_type=None)
+
+
+async def test_token_ids_without_special_tokens_need_a_field(serve: Any) -> None:
+    async with serve() as client:
+        body = await embed(client, [5, 6], add_special_tokens=False)
+        assert body["usage"]["prompt_tokens"] == 2
+        assert "token_ids_refused_total{" not in client.server.metrics.render().decode()
+        for ids in ([15_339, 1917], [5, 6]):
+            answer = await client.post(PATH, json={"model": "tiny", "input": [ids]})
+            assert answer.json()["error"]["code"] == "invalid_token_ids"
+        metrics = client.server.metrics.render().decode()
+        assert 'modelfleet_token_ids_refused_total{model="tiny"} 2.0' in metrics
+        native = await client.post("/embedding", json={"content": [5, 6]})
+        assert native.status_code == 400
+        native = await client.post(
+            "/embedding", json={"content": [5, 6], "add_special_tokens": False}
+        )
+        assert native.status_code == 200
+
+
+async def test_all_texts_of_a_request_have_one_limit(serve: Any) -> None:
+    async with serve(limits={"maxRequestChars": 12}) as client:
+        await embed(client, ["w1 w2 ", "w3 w4 "])
+        await refused(client, {"input": ["w1 w2 ", "w3 w4 w"]}, "input", "13", "at most 12")
+        await embed(client, [[2, *[5] * 4, 3]] * 2)
+        await refused(client, {"input": [[2, *[5] * 4, 3], [2, *[5] * 5, 3]]}, "input", "13")
+        await refused(client, {"input": [5] * 13}, "input", "13")
+
+
+async def test_a_long_text_is_tokenised_as_far_as_the_model_reads(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    original = EmbeddingEngine.tokenize
+
+    def counting(self: EmbeddingEngine, texts: Any) -> Any:
+        seen.extend(map(len, texts))
+        return original(self, texts)
+
+    monkeypatch.setattr(EmbeddingEngine, "tokenize", counting)
+    long = "w7 " * 200_000
+    async with serve() as client:
+        seen.clear()
+        await refused(client, {"input": ["w1", long]}, "input", "input[1]", "more than 24 tokens")
+        assert sum(seen) < 1000
+        seen.clear()
+        cut = rows(await embed(client, [long], truncate=True))
+        assert sum(seen) < 1000
+        assert np.array_equal(cut, rows(await embed(client, ["w7 " * 24], truncate=True)))
 
 
 async def test_other_refusals(serve: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fleet_server.engines.openvino.encoder import RerankEngine
+
 QUERY = "w1 w2"
 DOCUMENTS = ["w3 w4 w5", "w1", "w9 w8 w7 w6 w5 w4", "w2 w1 w2"]
 
@@ -119,6 +121,12 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"query": QUERY, "documents": DOCUMENTS, "top_n": True}, "top_n"),
     ({"query": QUERY, "documents": DOCUMENTS, "raw_scores": "yes"}, "raw_scores"),
     ({"query": QUERY, "documents": DOCUMENTS, "return_documents": 1}, "return_documents"),
+    ({"query": QUERY, "documents": DOCUMENTS, "topN": 2}, "topN"),
+    ({"query": QUERY, "documents": DOCUMENTS, "top_n[]": 2}, "top_n[]"),
+    ({"query": QUERY, "documents": DOCUMENTS, "returnDocuments": True}, "returnDocuments"),
+    ({"query": QUERY, "documents": DOCUMENTS, "top_k": 2}, "top_k"),
+    ({"query": QUERY, "documents": DOCUMENTS, "instruction": "x"}, "instruction"),
+    ({"query": QUERY, "documents": DOCUMENTS, "max_tokens_per_doc": 23}, "max_tokens_per_doc"),
 ]
 
 
@@ -132,3 +140,70 @@ async def test_refusals(serve: Any) -> None:
         assert answer.status_code == 404
         answer = await client.post("/v1/embeddings", json={"model": "tiny", "input": "w1"})
         assert answer.json()["error"]["code"] == "wrong_task"
+
+
+async def test_coheres_second_version(serve: Any) -> None:
+    async with serve() as client:
+        body = {"model": "tiny", "query": QUERY, "documents": DOCUMENTS, "top_n": 2}
+        first = (await client.post("/v1/rerank", json=body)).json()
+        second = (await client.post("/v2/rerank", json=body | {"max_tokens_per_doc": 4096})).json()
+        assert second["results"] == first["results"]
+        assert second["meta"] == {
+            "api_version": {"version": "2"},
+            "tokens": {"input_tokens": first["usage"]["prompt_tokens"]},
+        }
+        assert len(second["id"]) == 36
+        assert not {"id", "meta"} & first.keys()
+
+
+async def test_coheres_second_version_truncates(serve: Any) -> None:
+    long = {"query": QUERY, "documents": [" ".join(["w7"] * 40)]}
+    async with serve() as client:
+        assert (await client.post("/v1/rerank", json=long)).status_code == 400
+        assert (await client.post("/v2/rerank", json=long)).status_code == 200
+        answer = await client.post("/v2/rerank", json=long | {"truncate": False})
+        assert answer.status_code == 400
+
+
+async def test_all_texts_of_a_request_have_one_limit(serve: Any) -> None:
+    async with serve(limits={"maxRequestChars": 10}) as client:
+        body = {"query": "w1 w2", "documents": ["w1", "w2 "]}
+        assert (await client.post("/v1/rerank", json=body)).status_code == 200
+        answer = await client.post("/v1/rerank", json=body | {"documents": ["w1", "w2 w"]})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "documents")
+        assert "11 characters" in answer.json()["error"]["message"]
+
+
+async def test_long_texts_are_tokenised_as_far_as_the_model_reads(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    original = RerankEngine.tokenize_pairs
+
+    def counting(self: RerankEngine, query: str, documents: Any) -> Any:
+        seen.append(len(query) + sum(map(len, documents)))
+        return original(self, query, documents)
+
+    monkeypatch.setattr(RerankEngine, "tokenize_pairs", counting)
+    long = "w7 " * 200_000
+    async with serve() as client:
+        answer = await client.post("/v1/rerank", json={"query": long, "documents": DOCUMENTS})
+        assert "'query' has more than 24 tokens" in answer.json()["error"]["message"]
+        body = {"query": QUERY, "documents": ["w1", long]}
+        answer = await client.post("/v1/rerank", json=body)
+        assert "'documents[1]' has more than 24 tokens" in answer.json()["error"]["message"]
+        answer = await client.post("/v1/rerank", json=body | {"truncate": True})
+        assert answer.json()["usage"]["prompt_tokens"] == 24 + 6
+    assert sum(seen) < 5000
+
+
+async def test_a_query_as_long_as_the_model_reads(serve: Any) -> None:
+    async with serve() as client:
+        body = {"query": " ".join(["w7"] * 21), "documents": ["w1"]}  # 24 tokens without it
+        answer = await client.post("/v1/rerank", json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "documents")
+        answer = await client.post("/v1/rerank", json=body | {"truncate": True})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "query")
+        body["query"] = " ".join(["w7"] * 20)
+        answer = await client.post("/v1/rerank", json=body | {"truncate": True})
+        assert answer.status_code == 200

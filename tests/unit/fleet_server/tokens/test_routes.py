@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from fleet_contract.server_protocol import CALLER_HEADER
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
 from fleet_server.engines.openvino.encoder import EmbeddingEngine
 from fleet_server.state import ServerState
+from support.waiting import until_async
 
 SPEC = ModelSpec.model_validate({"model": "tiny", "task": "embedding", "dtype": "float32"})
 
@@ -75,3 +80,89 @@ def test_what_is_wrong_is_named(client: httpx.Client, path: str, body: Any, para
 def test_another_model_is_a_404(client: httpx.Client) -> None:
     answer = client.post("/tokenize", json={"model": "other", "content": "a"})
     assert answer.status_code == 404
+
+
+class GatedVocabulary:
+    """Encodes nothing until its gate opens, and notes how many calls run at once."""
+
+    size = 64
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.running = 0
+        self.most = 0
+        self.asked: list[str] = []
+
+    def encode(self, text: str, add_special: bool) -> list[int]:
+        self.asked.append(text)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        assert self.gate.wait(20)
+        self.running -= 1
+        return []
+
+    def decode(self, token_ids: Any) -> str:
+        return self.encode("", False) or ""
+
+    def piece(self, token_id: int) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        self.gate.set()
+
+
+@pytest.fixture
+def gated() -> GatedVocabulary:
+    return GatedVocabulary()
+
+
+@pytest.fixture
+async def gated_client(gated: GatedVocabulary) -> AsyncIterator[httpx.AsyncClient]:
+    spec = ModelSpec.model_validate(
+        {"model": "tiny", "task": "embedding", "limits": {"maxQueueSize": 4}}
+    )
+    server = ServerState(spec, 1)
+    server.set_ready(SimpleNamespace(vocabulary=gated, max_concurrent=9, close=gated.close))
+    app = create_app(server)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as made,
+    ):
+        yield made
+    server.close()
+
+
+async def test_one_request_runs_at_a_time_and_the_rest_is_bounded(
+    gated: GatedVocabulary, gated_client: httpx.AsyncClient
+) -> None:
+    async def post(text: str, caller: str = "0" * 16) -> httpx.Response:
+        headers = {CALLER_HEADER: caller}
+        return await gated_client.post("/tokenize", json={"content": text}, headers=headers)
+
+    crowd = [asyncio.create_task(post(f"a{number}")) for number in range(6)]
+    await until_async(lambda: sum(task.done() for task in crowd), 20)
+    other = asyncio.create_task(post("b", "f" * 16))
+    assert (await gated_client.get("/livez")).status_code == 200
+    gated.gate.set()
+    statuses = sorted([(await task).status_code for task in crowd])
+    assert (await other).status_code == 200
+    assert 429 in statuses
+    assert gated.most == 1
+    assert gated.asked.index("b") == 1
+
+
+async def test_a_client_that_leaves_keeps_its_thread_until_it_is_free(
+    gated: GatedVocabulary, gated_client: httpx.AsyncClient
+) -> None:
+    first = asyncio.create_task(gated_client.post("/tokenize", json={"content": "a"}))
+    await until_async(lambda: gated.asked, 20)
+    first.cancel()
+    second = asyncio.create_task(gated_client.post("/detokenize", json={"tokens": [1]}))
+    gated.gate.set()
+    assert (await second).status_code == 200
+    assert gated.most == 1
+
+
+def test_pieces_of_repeated_tokens(client: httpx.Client) -> None:
+    answer = client.post("/tokenize", json={"content": "w1 w2 w1", "with_pieces": True})
+    assert [piece["piece"] for piece in answer.json()["tokens"]] == ["w1", "w2", "w1"]

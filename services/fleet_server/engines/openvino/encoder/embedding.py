@@ -42,6 +42,7 @@ class EmbeddingEngine:
         self.default_prompt = files.recipe.prompts.default
         self._tokenizer = loading.tokenizer
         self.vocabulary = loading.tokenizer.vocabulary
+        self.special_ids = loading.tokenizer.special_ids
         self._executor = loading.compile(model, fills, tensors, lanes=True)
         self.most_lanes = self._executor.most_lanes
         self.dtype = self._executor.precision

@@ -23,6 +23,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.dumps({"data": [{"id": "tiny", "pid": os.getpid()}]}).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
+        self.send_header("x-modelfleet-instance", os.environ["MODELFLEET_INSTANCE"])
         self.end_headers()
         self.wfile.write(body)
 

@@ -267,3 +267,34 @@ def test_words_never_run_backwards_across_segments() -> None:
     ]
     words = [word for segment in one.ordered() for word in segment.words]
     assert [(word.start, word.end) for word in words] == [(0, 1), (1, 2), (2, 2.5)]
+
+
+def test_callers_take_turns_window_by_window() -> None:
+    queue = WindowQueue(4)
+    crowd = [recording(2, caller="crowd") for _ in range(20)]
+    long, one = recording(50, caller="long"), recording(1, caller="one")
+    for each in (*crowd, long, one):
+        queue.put(each)
+    first = recordings_of(taken(queue))
+    assert first == [crowd[0], long, one, crowd[1]]
+
+
+def test_a_caller_keeps_its_turn_until_its_first_recording_is_served() -> None:
+    queue = WindowQueue(1)
+    other = recording(100, caller="other")
+    mine = [recording(1, caller="me", prompt=3), *(recording(1, caller="me") for _ in range(5))]
+    for each in (other, *mine):
+        queue.put(each)
+    batches = []
+    for _ in range(4):
+        batch = taken(queue)
+        batches += recordings_of(batch)
+        queue.finish(batch, [Outcome("en")] * len(batch))
+    assert batches == [other, mine[0], other, mine[1]]
+    wide = WindowQueue(2)
+    mine = [recording(1, caller="me", prompt=3), *(recording(1, caller="me") for _ in range(5))]
+    for each in (recording(100, caller="other"), *mine):
+        wide.put(each)
+    first, second = taken(wide), taken(wide)
+    assert mine[0] not in recordings_of(first)
+    assert recordings_of(second) == [mine[0]]
