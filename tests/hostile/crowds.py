@@ -15,6 +15,8 @@ from hostile.target import CHAT, EMBEDDING, JSON, Target
 
 ROUNDS = 4
 ROUNDS_SECONDS = 120.0
+PASS_SECONDS = 10.0
+"""Two passes that are full of the longest inputs, on two cores; all of the crowd takes minutes."""
 
 
 def crowd(target: Target, caller: Caller, path: str, body: bytes, kind: str, count: int) -> None:
@@ -27,13 +29,13 @@ def crowd(target: Target, caller: Caller, path: str, body: bytes, kind: str, cou
 
 
 def chats(target: Target, caller: Caller) -> None:
-    """120 chats of 32 tokens."""
+    """200 chats of 32 tokens."""
     document = {
         "model": CHAT,
         "messages": [{"role": "user", "content": "Tell a long story about a cat."}],
         "max_tokens": 32,
     }
-    crowd(target, caller, "/v1/chat/completions", json.dumps(document).encode(), JSON, 120)
+    crowd(target, caller, "/v1/chat/completions", json.dumps(document).encode(), JSON, 200)
 
 
 def vectors(target: Target, caller: Caller) -> None:
@@ -96,7 +98,7 @@ ATTACKS = (
     Attack("lists of a million ids", long_ids, (chat, embeddings)),
     Attack("40 prompts of 250 kB", long_prompts),
     Attack("15 MiB of inputs", long_inputs, (chat, embeddings)),
-    Attack("40 requests of 64 texts", vectors, (embeddings,), mib=256),
-    Attack("120 chats", chats, mib=512, step=6.0),
-    Attack("24 recordings", recordings, (speech,), mib=512, step=8.0),
+    Attack("40 requests of 64 texts", vectors, (embeddings,), mib=320, step=PASS_SECONDS),
+    Attack("200 chats", chats, mib=512, step=PASS_SECONDS),
+    Attack("24 recordings", recordings, (speech,), mib=512, step=PASS_SECONDS),
 )
