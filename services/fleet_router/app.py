@@ -103,9 +103,9 @@ def create_app(
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
 
-    `loopback_hosts` are the names besides localhost of a router on a loopback address, where web
-    pages are checked; None checks none. `warning` is shown at /health. With `metrics_listener`,
-    /metrics is served there and not on the port for clients.
+    `loopback_hosts` are the names besides localhost of a router on a loopback address: what needs
+    no key there is refused to web pages. None for another address. `warning` is shown at /health.
+    With `metrics_listener`, /metrics is served there and not on the port for clients.
 
     Raises OSError when the usage log cannot be opened.
     """
@@ -145,7 +145,9 @@ def create_app(
             with contextlib.suppress(RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, usage.reopen)
         if metrics_listener is not None and with_metrics:
-            loops["metrics_port"] = partial(side_server.serve, _private(admin), metrics_listener)
+            loops["metrics_port"] = partial(
+                side_server.serve, _private(admin, loopback_hosts), metrics_listener
+            )
         tasks = [
             asyncio.create_task(keep_running(name, work, ended=metrics.loop_ended))
             for name, work in loops.items()
@@ -162,7 +164,7 @@ def create_app(
     request_id = Middleware(RequestIdMiddleware)
     # Tracing reads the record that the access log fills, so it is the outer of the two.
     inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
-    if loopback_hosts is not None:
+    if loopback_hosts is not None and not auth.required:
         guard = Middleware(LoopbackGuard, hosts=loopback_hosts, origins=cors_origins)
         inner.append(guard)
     if cors_origins:
@@ -186,9 +188,14 @@ def create_app(
     return RouterApp(app, drain, metrics)
 
 
-def _private(admin: Admin) -> FastAPI:
+def _private(admin: Admin, loopback_hosts: Sequence[str] | None) -> FastAPI:
     """The app of the port for metrics."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    guards = []
+    if loopback_hosts is not None:
+        guards.append(Middleware(LoopbackGuard, hosts=loopback_hosts))
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, middleware=guards
+    )  # fmt: skip
     app.include_router(admin.private_router())
     errors.install(app)
     return app

@@ -48,7 +48,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     exposure.require_keys(settings.host, has_keys=has_keys, allowed=settings.allow_unauthenticated)
     if warning := exposure.warning(settings.host, settings.port, has_keys=has_keys):
         event(logger, "unauthenticated", level=logging.WARNING, warning=warning)
-    guarded = not has_keys and exposure.is_loopback(settings.host)
+    is_loopback = exposure.is_loopback(settings.host)
     listener = None
     if settings.metrics_port is not None and settings.enable_metrics:
         listener = side_server.listen(settings.host, settings.metrics_port)
@@ -65,7 +65,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
         tracing=tracing.middleware() if tracing else None,
         drain_timeout=settings.drain_timeout, warning=warning, metrics_listener=listener,
-        loopback_hosts=settings.allowed_hosts if guarded else None,
+        loopback_hosts=settings.allowed_hosts if is_loopback else None,
     )  # fmt: skip
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:

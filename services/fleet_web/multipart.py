@@ -22,6 +22,10 @@ _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _NAME = re.compile(rb"(?i);\s*name\s*([*0-9]*)\s*=")
 
 
+MAX_PARTS = 1000
+"""The parser bounds the headers of each part."""
+
+
 class PartHandler(Protocol):
     """Receives the parts in order. Its exceptions end the parsing."""
 
@@ -52,6 +56,7 @@ class FormParser:
         self._handler = handler
         self._fed = 0
         self._name = self._value = self._disposition = b""
+        self._parts = 0
         self._ended = False
         try:
             self._parser = MultipartParser(
@@ -87,6 +92,9 @@ class FormParser:
 
     def _part_begin(self) -> None:
         self._name = self._value = self._disposition = b""
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise malformed(f"it has more than {MAX_PARTS} parts")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]

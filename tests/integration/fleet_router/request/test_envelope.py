@@ -108,7 +108,8 @@ def test_a_server_slow_to_read_slows_the_client_not_the_router(
                 b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\n"
                 b"content-length: 400000000\r\n"
                 b"content-type: multipart/form-data; boundary=b\r\n\r\n"
-                b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n--b\r\n'
+                b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nacme/speech\r\n'
+                b'--b\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
             )
             server, _ = listener.accept()
             client.settimeout(1)

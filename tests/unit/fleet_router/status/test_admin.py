@@ -84,9 +84,19 @@ async def test_a_fleet_without_keys_shows_all_and_its_warning(routes: LiveRoutes
     assert "warnings" not in (await get(create_app(routes).web, "/health")).json()
 
 
+async def test_web_pages_are_refused_where_no_key_is_needed(routes: LiveRoutes, auth: Auth) -> None:
+    rebound = {"host": "evil.example"}
+    for keys, status in ((None, 403), (auth, 401)):
+        app = create_app(routes, auth=keys, loopback_hosts=["fleet.example"]).web
+        async with client(app) as http:
+            assert (await http.get("/v1/models", headers=rebound)).status_code == status
+            named = await http.get("/livez", headers={"host": "fleet.example"})
+            assert named.status_code == 200
+
+
 async def test_a_port_for_metrics_needs_no_key(routes: LiveRoutes, auth: Auth) -> None:
     with side_server.listen("127.0.0.1", 0) as listener:
-        app = create_app(routes, auth=auth, metrics_listener=listener).web
+        app = create_app(routes, auth=auth, metrics_listener=listener, loopback_hosts=()).web
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with (
             app.router.lifespan_context(app),
@@ -96,6 +106,8 @@ async def test_a_port_for_metrics_needs_no_key(routes: LiveRoutes, auth: Auth) -
             assert len((await http.get(f"{url}/health")).json()["models"]) == 2
             assert (await http.get(f"{url}/v1/models")).status_code == 404
             assert (await get(app, "/metrics", "monitor")).status_code == 404
+            rebound = await http.get(f"{url}/metrics", headers={"host": "evil.example"})
+            assert rebound.status_code == 403
             assert "/metrics" not in (await get(app, "/openapi.json", "some")).json()["paths"]
 
 
