@@ -157,7 +157,9 @@ class EmbeddingModel(Protocol):
     `lanes: int`, how many calls of it may run at the same time, and `most_lanes: int`, the greatest
     value `lanes` will have; without lanes `passes: int`, how many calls of `embed` may run at the
     same time (default 1); `prompts: dict[str, str]`, texts that requests select by name, and
-    `default_prompt: str | None`, the name used if a request gives none.
+    `default_prompt: str | None`, the name used if a request gives none; `special_ids`, two lists of
+    the ids that `tokenize` puts before and after every text: a request's own token ids without them
+    are refused.
     """
 
     dimensions: int

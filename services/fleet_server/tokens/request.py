@@ -33,13 +33,18 @@ def parse_tokenize(raw: Mapping[str, Any], most_chars: int) -> TokenizeBody:
     return given
 
 
-def parse_detokenize(raw: Mapping[str, Any], vocab_size: int) -> list[int]:
-    """Token ids of the vocabulary. Raises BadRequest with `param`."""
+def parse_detokenize(raw: Mapping[str, Any]) -> list[int]:
+    """The tokens of a body, of which only the number is checked. Raises BadRequest with `param`."""
     tokens = _validated(raw, DetokenizeBody).tokens
     if len(tokens) > MAX_TOKENS:
         raise BadRequest(
             f"'tokens' has {len(tokens)} items; at most {MAX_TOKENS} are accepted.", param="tokens"
         )
+    return tokens
+
+
+def check_tokens(tokens: list[int], vocab_size: int) -> None:
+    """Raises BadRequest with `param` unless all are ids of the vocabulary."""
     for number, token in enumerate(tokens):
         if type(token) is not int or not 0 <= token < vocab_size:
             raise BadRequest(
@@ -47,7 +52,6 @@ def parse_detokenize(raw: Mapping[str, Any], vocab_size: int) -> list[int]:
                 param="tokens",
                 code="invalid_value" if type(token) is not int else None,
             )
-    return tokens
 
 
 def _validated(raw: Mapping[str, Any], kind: type[Kind]) -> Kind:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -16,13 +17,13 @@ from fleet_contract.errors import UnsupportedParameter
 from fleet_server.admission import Admission
 from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
-from fleet_server.tokens.request import parse_detokenize, parse_tokenize
+from fleet_server.tokens.request import check_tokens, parse_detokenize, parse_tokenize
 from fleet_server.unknown_fields import count_ignored
 from fleet_web.body import read_json
 from fleet_web.client import run_while_connected
 from fleet_web.responses import json_response
 
-Work = Callable[[dict[str, Any], Vocabulary], Response]
+Work = Callable[[Vocabulary], Response]
 
 PATHS = frozenset({"/tokenize", "/detokenize"})
 
@@ -40,14 +41,17 @@ def router(server: ServerState) -> APIRouter:
 
     @routes.post("/tokenize")
     async def tokenize(request: Request) -> Response:
-        most = server.spec.limits.max_text_chars
-        return await service.respond(
-            request, TokenizeBody, lambda raw, vocabulary: _tokenized(raw, vocabulary, most)
-        )
+        def checked(raw: dict[str, Any]) -> Work:
+            return partial(_tokenized, parse_tokenize(raw, server.spec.limits.max_text_chars))
+
+        return await service.respond(request, TokenizeBody, checked)
 
     @routes.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        return await service.respond(request, DetokenizeBody, _text)
+        def checked(raw: dict[str, Any]) -> Work:
+            return partial(_text, parse_detokenize(raw))
+
+        return await service.respond(request, DetokenizeBody, checked)
 
     return routes
 
@@ -64,9 +68,13 @@ class TokenService:
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
-    async def respond(self, request: Request, known: type[Body], work: Work) -> Response:
-        """The result of `work` with the body of a request. Raises FleetErrors and
-        ClientDisconnect."""
+    async def respond(
+        self, request: Request, known: type[Body], checked: Callable[[dict[str, Any]], Work]
+    ) -> Response:
+        """The result of the work that `checked` returns for the body of a request.
+
+        Raises FleetErrors and ClientDisconnect.
+        """
         server = self._server
         raw = await read_json(request, server.spec.max_body_bytes)
         vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
@@ -75,17 +83,19 @@ class TokenService:
             raise UnsupportedParameter(
                 f"The engine of {server.spec.model!r} does not expose its tokenizer.", param="model"
             )
+        work = partial(checked(raw), vocabulary)
         count_ignored(raw, known, server.metrics)
-        return await run_while_connected(request, self._admitted(work, raw, vocabulary))
+        del raw  # a body may be large, and the request may wait
+        return await run_while_connected(request, self._admitted(work))
 
     def close(self) -> None:
         """Stop the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _admitted(self, work: Work, raw: dict[str, Any], vocabulary: Vocabulary) -> Response:
+    async def _admitted(self, work: Callable[[], Response]) -> Response:
         async with self._admission.slot():
             loop = asyncio.get_running_loop()
-            running = loop.run_in_executor(self._thread, work, raw, vocabulary)
+            running = loop.run_in_executor(self._thread, work)
             try:
                 return await asyncio.shield(running)
             finally:
@@ -93,8 +103,7 @@ class TokenService:
                 await asyncio.wait([running])
 
 
-def _tokenized(raw: dict[str, Any], vocabulary: Vocabulary, most: int) -> Response:
-    parsed = parse_tokenize(raw, most)
+def _tokenized(parsed: TokenizeBody, vocabulary: Vocabulary) -> Response:
     ids = vocabulary.encode(parsed.content, parsed.add_special)
     if not parsed.with_pieces:
         return json_response({"tokens": ids})
@@ -106,8 +115,9 @@ def _tokenized(raw: dict[str, Any], vocabulary: Vocabulary, most: int) -> Respon
     return json_response(content)
 
 
-def _text(raw: dict[str, Any], vocabulary: Vocabulary) -> Response:
-    content: Content = {"content": vocabulary.decode(parse_detokenize(raw, vocabulary.size))}
+def _text(tokens: list[int], vocabulary: Vocabulary) -> Response:
+    check_tokens(tokens, vocabulary.size)
+    content: Content = {"content": vocabulary.decode(tokens)}
     return json_response(content)
 
 
