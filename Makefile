@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak docs lint bench bench-figures lock clean test-deps env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,12 @@ lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# One small change at a time in a scratch copy: MUTANTS="--sample 100 --seconds 600 --tests ..."
+PATHS ?= operator/fleet_operator/decide services/fleet_router/routing
+
+mutants: env-dev ## Change the code of PATHS, one place at a time; show which changes no test notices
+	@set -e; for path in $(PATHS); do PYTHONPATH=tests $(BIN)/python -m mutants $$path $(MUTANTS); done
 
 # Speech is measured with three samples, or with a recording: make bench AUDIO_FILE=speech.wav
 bench: env-run ## Benchmark a running fleet at PORT
