@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-cluster cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 include $(wildcard images.mk chart.mk)
 
 # Suites that start processes, load models or run clusters.
-SLOW := tests/integration tests/oracle tests/local $(wildcard tests/cluster tests/e2e)
+SLOW := tests/integration tests/oracle tests/local tests/hostile $(wildcard tests/cluster tests/e2e)
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -55,6 +55,13 @@ test-cluster: env-dev ## Run the tests on a real control plane and a real node (
 
 cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
 	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build
+
+test-hostile: env-dev ## Attack a real fleet beside a normal caller
+	$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
+
+# A row for docs/benchmarks.md is printed at the end; what failed is kept in build/soak.
+test-soak: env-dev ## Send malformed requests to a real fleet for an hour, or SECONDS=N
+	PYTHONPATH=tests $(BIN)/python -m hostile.soak --seconds $(or $(SECONDS),3600) --folder build/soak
 
 lint: env-dev ## Lint and check types
 	$(BIN)/ruff check .

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from support.models_root import models_root
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,12 +22,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     quarantine = item.get_closest_marker("flaky")
     if quarantine is not None and not {"reruns", "reason"} <= quarantine.kwargs.keys():
         raise pytest.UsageError(f"{item.nodeid}: flaky needs reruns=N and reason=TEXT")
-
-
-def models_root() -> Path:
-    """Where tests keep real weights: MODELS_DIR, else a cache folder outside the tree."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("MODELS_DIR") or cache / "modelfleet" / "models")
 
 
 @pytest.fixture(scope="session")

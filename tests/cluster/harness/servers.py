@@ -15,7 +15,7 @@ from support import waiting
 
 def metric(pod: Json, name: str, label: str = "") -> float:
     """Sum of a metric's series in a pod; `label`, such as `code="200"`, selects series."""
-    url = f"http://{pod['status']['podIP']}:8000/metrics"
+    url = f"http://{pod['status']['podIP']}:{_metrics_port(pod)}/metrics"
     lines = httpx.get(url, timeout=30, trust_env=False).text.splitlines()
     series = [line for line in lines if line.startswith(f"{name}{{") and label in line]
     return sum(float(line.rpartition(" ")[2]) for line in series)
@@ -51,3 +51,10 @@ def kill(pod: Json) -> None:
             os.kill(int(folder.name), signal.SIGKILL)
             killed += 1
     assert killed, f"no process of {pod['metadata']['name']} was found"
+
+
+def _metrics_port(pod: Json) -> int:
+    """The port named `metrics`, which routers have, else that of the server."""
+    ports = {one.get("name"): one["containerPort"]
+             for one in pod["spec"]["containers"][0].get("ports", ())}  # fmt: skip
+    return int(ports.get("metrics", 8000))
