@@ -29,11 +29,11 @@ def target(fleet: Fleet) -> Iterator[Target]:
     ]
     before = names(fleet.pods(ROUTERS))
     fleet.upgrade({"apiKeys.keys": hashes})
-    fleet.settled(ROUTERS, 2, without=before)
+    fleet.wait_for_pods(ROUTERS, 2, without=before)
     guarded = names(fleet.pods(ROUTERS))
     yield Target(fleet.url, keys["caller"], keys["attacker"])
     fleet.rollback()
-    fleet.settled(ROUTERS, 2, without=guarded)
+    fleet.wait_for_pods(ROUTERS, 2, without=guarded)
 
 
 @pytest.fixture(scope="module")

@@ -173,7 +173,7 @@ def test_images_use_the_configured_registry(renderer: Helm) -> None:
 
 
 def test_every_annotation_has_a_directive(renderer: Helm) -> None:
-    """tests/e2e tells an nginx what they stand for."""
+    """tests/e2e configures nginx with them."""
     ingress = find(renderer.template(CASES["open"]), "Ingress")
     annotations = ingress["metadata"]["annotations"]
     assert len(edge.directives(ingress)) == len(annotations) > 5

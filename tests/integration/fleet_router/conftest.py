@@ -107,7 +107,7 @@ class Fleet:
         return next(str(line) for line in list(self.process.lines) if text in line)
 
     def metric(self, name: str, **labels: str) -> float:
-        """Sum of the samples of that name and those labels."""
+        """Sum of the samples with this name and these labels."""
         exposed = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
         families = text_string_to_metric_families(exposed)
         samples = [sample for family in families for sample in family.samples]

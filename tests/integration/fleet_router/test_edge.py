@@ -36,7 +36,7 @@ def test_https_with_a_certificate(start_router: Any, entry: Any, stub: Any, tmp_
             fleet.chat()
 
 
-def test_pages_of_named_origins_may_call(
+def test_cors_of_configured_origins(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
     models = [entry("acme/chat", "chat", stub.port)]
@@ -44,12 +44,12 @@ def test_pages_of_named_origins_may_call(
     with start_router(tmp_path, models, environ) as fleet:
         url = f"{fleet.url}/v1/chat/completions"
         mine, other = ({"origin": f"https://{name}.example.com"} for name in ("app", "evil"))
-        asked = {"access-control-request-method": "POST",
+        requested = {"access-control-request-method": "POST",
                  "access-control-request-headers": "authorization,content-type"}  # fmt: skip
-        preflight = httpx.options(url, headers=mine | asked)
+        preflight = httpx.options(url, headers=mine | requested)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == mine["origin"]
-        assert httpx.options(url, headers=other | asked).status_code == 403
+        assert httpx.options(url, headers=other | requested).status_code == 403
         for body in ({"model": "acme/chat"}, {"model": "none"}):
             answer = httpx.post(url, json=body, headers=mine)
             assert answer.headers["access-control-allow-origin"] == mine["origin"]
@@ -71,7 +71,7 @@ def test_pages_of_other_sites_reach_neither_router_nor_server(
     assert stub.seen("rebound") == {}
 
 
-def test_without_origins_no_page_may(fleet: Any) -> None:
+def test_no_cors_without_origins(fleet: Any) -> None:
     answer = httpx.options(f"{fleet.url}/v1/models", headers={"origin": "https://a.example.com"})
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers

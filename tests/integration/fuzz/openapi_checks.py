@@ -27,7 +27,7 @@ SHAPE = frozenset({
 """Codes of errors that a schema can predict."""
 PASSED = ("Chat", "Completion", "Responses")
 """Paths with bodies that the router accepts and this project's servers may reject."""
-REFUSALS = frozenset({401, 403, 404, 413, 429})
+ERROR_STATUSES = frozenset({401, 403, 404, 413, 429})
 ENDS = {
     "completions": (b"data: [DONE]",),
     "responses": (b"event: response.completed\n", b"event: response.incomplete\n"),
@@ -162,7 +162,7 @@ def valid_is_accepted(ctx: Any, response: Any, case: Any) -> None:
         error = response.json()["error"]
         assert error["code"] not in SHAPE, (error, str(case.body)[:1000])
     else:
-        assert response.status_code in REFUSALS, response.status_code
+        assert response.status_code in ERROR_STATUSES, response.status_code
 
 
 def errors_have_shape(ctx: Any, response: Any, case: Any) -> None:

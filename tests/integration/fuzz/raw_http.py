@@ -12,7 +12,7 @@ from typing import Any
 
 TIMEOUT_SECONDS = 60.0
 """Seconds without a byte that count as a hang; a busy machine is slow."""
-REFUSALS = frozenset({400, 404, 405, 408, 413, 429, 431})
+ERROR_STATUSES = frozenset({400, 404, 405, 408, 413, 429, 431})
 """Allowed statuses of errors while all servers are healthy."""
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -63,8 +63,8 @@ def exchange(port: int, raw: bytes, *, leave: bool = False, method: str = "POST"
     return Answer(response.status, headers, response.read())
 
 
-def judge(answer: Answer | None, refusals: frozenset[int] = REFUSALS) -> None:
-    """A good answer, or a refusal in OpenAI's shape. Raises AssertionError."""
+def check(answer: Answer | None, statuses: frozenset[int] = ERROR_STATUSES) -> None:
+    """Check for a valid response or an error in OpenAI's shape. Raises AssertionError."""
     assert answer is not None, "closed without a response"
     kind = answer.headers.get("content-type", "")
     if answer.status == 200:
@@ -74,7 +74,7 @@ def judge(answer: Answer | None, refusals: frozenset[int] = REFUSALS) -> None:
             assert answer.body.endswith(b"\n\n")
             assert find_error(answer.body) is None
         return
-    assert answer.status in refusals, (answer.status, answer.body[:500])
+    assert answer.status in statuses, (answer.status, answer.body[:500])
     assert kind.startswith("application/json"), (kind, answer.body[:500])
     found = strict(answer.body)
     assert isinstance(found, dict), found
@@ -96,17 +96,17 @@ def find_error(stream: bytes) -> re.Match[bytes] | None:
 
 def strict(raw: bytes) -> Any:
     """Parse JSON without Python's extensions, in UTF-8 without unpaired surrogates."""
-    found = json.loads(raw.decode("utf-8"), parse_constant=_refused)
+    found = json.loads(raw.decode("utf-8"), parse_constant=_reject_constant)
     json.dumps(found, ensure_ascii=False).encode("utf-8")
     return found
 
 
-def _refused(word: str) -> Any:
-    raise AssertionError(f"{word} is no JSON")
+def _reject_constant(word: str) -> Any:
+    raise AssertionError(f"{word} is not JSON")
 
 
 def post(path: str, body: bytes, content_type: str = "application/json") -> bytes:
-    """A POST that asks for the connection to be closed."""
+    """A POST request with `connection: close`."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
         f"content-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"

@@ -31,7 +31,7 @@ def test_the_unchanged_form_is_accepted(fuzzed: Any, target: str, path: str) -> 
     raw = raw_http.post(path, *form(bodies.recording()))
     answer = fuzzed.send(fuzzed.port(target, "speech"), raw)
     assert answer.status == 200, answer.body
-    raw_http.judge(answer)
+    raw_http.check(answer)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -40,7 +40,7 @@ def test_broken_forms(fuzzed: Any, settings: Any, target: str, path: str) -> Non
     @settings
     @given(sent=bodies.broken_form())
     def holds(sent: tuple[bytes, str]) -> None:
-        raw_http.judge(fuzzed.send(fuzzed.port(target, "speech"), raw_http.post(path, *sent)))
+        raw_http.check(fuzzed.send(fuzzed.port(target, "speech"), raw_http.post(path, *sent)))
 
     holds()
 
@@ -52,7 +52,7 @@ def test_broken_recordings(fuzzed: Any, settings: Any) -> None:
         kind=st.sampled_from(("json", "text", "srt", "vtt", "verbose_json")),
     )
     def holds(recording: bytes, kind: str) -> None:
-        raw_http.judge(
+        raw_http.check(
             fuzzed.send(fuzzed.ports["speech"], raw_http.post(PATHS[0], *form(recording, kind)))
         )
 
@@ -69,6 +69,6 @@ def test_forms_that_end_too_early(fuzzed: Any, settings: Any, target: str) -> No
         answer = fuzzed.send(fuzzed.port(target, "speech"), whole[:end], leave=True)
         if answer is not None:
             assert answer.status != 200
-            raw_http.judge(answer)
+            raw_http.check(answer)
 
     holds()

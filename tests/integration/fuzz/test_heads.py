@@ -1,4 +1,4 @@
-"""Request lines and headers that no client should send, and paths that are none of ours."""
+"""Invalid request lines and headers, and unknown paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from integration.fuzz import bodies, wire
+from integration.fuzz import bodies, raw_http
 
 TARGETS = ("server", "router")
 BODY = bodies.encoded(bodies.CHAT | {"stream": False, "stream_options": None}, True)
@@ -52,15 +52,15 @@ targets = st.one_of(
     junk.map(lambda raw: b"/" + raw.replace(b" ", b"")),
 )  # fmt: skip
 
-REFUSALS = wire.REFUSALS | {403}
+ERROR_STATUSES = raw_http.ERROR_STATUSES | {403}
 """Also of requests with the Host or Origin of another site."""
 
 
-def told(answer: wire.Answer | None) -> None:
-    """A connection that is closed without a word is an answer to what is no HTTP."""
+def check_response(answer: raw_http.Answer | None) -> None:
+    """Check a response; closing the connection is a valid response to invalid HTTP."""
     if answer is not None and answer.status != 200 and answer.body:
-        wire.judge(answer, REFUSALS)
-    assert answer is None or answer.status in REFUSALS | {200, 204}, answer
+        raw_http.check(answer, ERROR_STATUSES)
+    assert answer is None or answer.status in ERROR_STATUSES | {200, 204}, answer
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -71,7 +71,7 @@ def test_odd_headers(fuzzed: Any, settings: Any, target: str) -> None:
         usual = [b"host: localhost", b"connection: close", b"content-type: application/json"]
         usual += [b"content-length: " + SIZE] if with_length else []
         raw = b"\r\n".join([b"POST /v1/chat/completions HTTP/1.1", *usual, *added, b"", BODY])
-        told(fuzzed.send(fuzzed.port(target, "chat"), raw))
+        check_response(fuzzed.send(fuzzed.port(target, "chat"), raw))
 
     holds()
 
@@ -93,9 +93,9 @@ def test_odd_requests(fuzzed: Any, settings: Any, target: str) -> None:
         body = BODY if with_body else b""
         raw = head + b"content-length: %d\r\n\r\n" % len(body) + body
         try:
-            told(fuzzed.send(fuzzed.port(target, "chat"), raw))
+            check_response(fuzzed.send(fuzzed.port(target, "chat"), raw))
         except http.client.BadStatusLine:
-            raise AssertionError("an answer that is no HTTP") from None
+            raise AssertionError("a response that is not HTTP") from None
 
     holds()
 
@@ -122,6 +122,6 @@ def test_odd_chunks(fuzzed: Any, settings: Any, target: str) -> None:
         )
     )  # fmt: skip
     def holds(pieces: list[bytes]) -> None:
-        told(fuzzed.send(fuzzed.port(target, "chat"), head + b"".join(pieces)))
+        check_response(fuzzed.send(fuzzed.port(target, "chat"), head + b"".join(pieces)))
 
     holds()

@@ -26,7 +26,7 @@ def test_the_unchanged_bodies_are_accepted(
     raw = raw_http.post(path, bodies.encoded(valid, True))
     answer = fuzzed.send(fuzzed.port(target, valid["model"]), raw)
     assert answer.status == 200, answer.body
-    raw_http.judge(answer)
+    raw_http.check(answer)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -39,7 +39,7 @@ def test_wrong_values_at_every_depth(
     def holds(body: Any, ascii_only: bool) -> None:
         raw = bodies.encoded(body, ascii_only)
         answer = fuzzed.send(fuzzed.port(target, valid["model"]), raw_http.post(path, raw))
-        raw_http.judge(answer)
+        raw_http.check(answer)
         if target == "server":
             SCHEMAS.agree(path, raw, answer.status, answer.body)
 
@@ -54,7 +54,7 @@ def test_bytes_that_are_not_json(fuzzed: Any, settings: Any, target: str, index:
     @settings
     @given(body=bodies.broken_bytes(bodies.encoded(valid, False)))
     def holds(body: bytes) -> None:
-        raw_http.judge(fuzzed.send(fuzzed.port(target, valid["model"]), raw_http.post(path, body)))
+        raw_http.check(fuzzed.send(fuzzed.port(target, valid["model"]), raw_http.post(path, body)))
 
     holds()
 
@@ -70,6 +70,6 @@ def test_bodies_that_end_too_early(fuzzed: Any, settings: Any, target: str) -> N
         answer = fuzzed.send(fuzzed.port(target, "chat"), whole[:end], leave=True)
         if answer is not None:
             assert answer.status != 200
-            raw_http.judge(answer)
+            raw_http.check(answer)
 
     holds()

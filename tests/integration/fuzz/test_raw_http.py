@@ -22,9 +22,9 @@ def response(status: int, body: Any, kind: str = "application/json") -> raw_http
 
 
 def test_valid_responses_pass() -> None:
-    raw_http.judge(response(200, {"a": 1.5}))
-    raw_http.judge(response(200, b"data: [DONE]\n\n", "text/event-stream"))
-    raw_http.judge(response(400, {"error": GOOD}))
+    raw_http.check(response(200, {"a": 1.5}))
+    raw_http.check(response(200, b"data: [DONE]\n\n", "text/event-stream"))
+    raw_http.check(response(400, {"error": GOOD}))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_valid_responses_pass() -> None:
 )
 def test_invalid_responses_fail(bad: raw_http.Answer | None) -> None:
     with pytest.raises((AssertionError, ValueError)):
-        raw_http.judge(bad)
+        raw_http.check(bad)
 
 
 def test_a_silent_server_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,7 @@ def test_cancel_frees_the_batch(model: OpenVinoChat) -> None:
     assert model._loop._running == []
 
 
-def test_a_json_object_is_one(model: OpenVinoChat) -> None:
+def test_json_objects_are_valid(model: OpenVinoChat) -> None:
     sampling = Sampling(200, temperature=0, json_object=True)
     running = Running(model, "Describe a fox as JSON with name and colour.", sampling)
     ids, last = running.wait()
