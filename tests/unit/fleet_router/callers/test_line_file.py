@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,25 +72,28 @@ def test_of_two_writers_both_follow_a_rotation(path: Path) -> None:
     two.close()
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
     """Files of this process have at most 100 bytes, as on a full disk: the write that exceeds
-    them is short, and the next fails."""
+    them is short, and the next fails. No fixture, since pytest's output may be a longer file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_on_a_full_disk_no_part_of_a_line_stays(path: Path, small_disk: None) -> None:
+def test_on_a_full_disk_no_part_of_a_line_stays(path: Path) -> None:
     file = LineFile(path)
-    file.append([b"x" * 59 + b"\n"])
-    with pytest.raises(OSError, match="too large"):
-        file.append([b"y" * 59 + b"\n"])
-    assert path.read_bytes() == b"x" * 59 + b"\n"
-    file.append([b"z" * 9 + b"\n"])
+    with small_disk():
+        file.append([b"x" * 59 + b"\n"])
+        with pytest.raises(OSError, match="too large"):
+            file.append([b"y" * 59 + b"\n"])
+        assert path.read_bytes() == b"x" * 59 + b"\n"
+        file.append([b"z" * 9 + b"\n"])
     assert path.read_bytes().endswith(b"x\nzzzzzzzzz\n")
     file.close()
 
