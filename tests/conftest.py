@@ -1,21 +1,22 @@
-"""Fixtures every suite may use; nothing runs and no tool is asked for at import."""
+"""Fixtures of all suites; importing this module starts nothing and needs no tools."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support.models_root import models_root
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes of this run end with it."""
+    """Kill all processes of this run at its end."""
     config.pluginmanager.import_plugin("support.guardian")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What uses real weights is marked; a flaky test names its bound and its reason."""
+    """Mark tests that use real weights; check that flaky tests have a bound and a reason."""
     if "demo_weights" in getattr(item, "fixturenames", ()):
         item.add_marker("weights")
     quarantine = item.get_closest_marker("flaky")
@@ -23,15 +24,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         raise pytest.UsageError(f"{item.nodeid}: flaky needs reruns=N and reason=TEXT")
 
 
-def models_root() -> Path:
-    """Where tests keep real weights: MODELS_DIR, else a cache folder outside the tree."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("MODELS_DIR") or cache / "modelfleet" / "models")
-
-
 @pytest.fixture(scope="session")
 def demo_weights() -> Callable[[str], Path]:
-    """Folder of a catalog model's real weights, by id or alias; fetched when not there yet."""
+    """Folder of a catalog model's real weights, by id or alias; fetched if missing."""
     from fleet_contract import catalog
     from fleet_weights.fetch import fetch
     from fleet_weights.store import Store

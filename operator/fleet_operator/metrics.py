@@ -42,6 +42,10 @@ class Metrics:
             "modelfleet_operator_watch_stale", "Whether a watch is behind the API server",
             ["kind"], registry=own,
         )  # fmt: skip
+        self._loop_restarts = Counter(
+            "modelfleet_operator_loop_restarts", "Times a loop ended and was started again",
+            ["loop"], registry=own,
+        )  # fmt: skip
         self._start_seconds = Histogram(
             "modelfleet_operator_cold_start_seconds", "Seconds from a pod's creation to ready",
             ["task"], buckets=(1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600, 1800), registry=own,
@@ -75,6 +79,10 @@ class Metrics:
 
     def stale(self, kind: str, is_stale: bool) -> None:
         self._stale.labels(kind).set(float(is_stale))
+
+    def loop_ended(self, name: str) -> None:
+        """Count a loop that ended."""
+        self._loop_restarts.labels(name).inc()
 
     def cold_start(self, task: str, seconds: float) -> None:
         self._start_seconds.labels(task).observe(seconds)

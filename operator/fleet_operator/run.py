@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -32,6 +33,7 @@ from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
+from fleet_web.supervise import keep_running
 
 logger = logging.getLogger(__name__)
 
@@ -72,15 +74,17 @@ async def _run(
                             for raw in cache.models.values()])  # fmt: skip
     logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = watches.registry(cache, queue, metrics, settings, sees_nodes, connection)
-    tasks: list[Coroutine[Any, Any, None]] = [
-        Controller(cache, queue, api, metrics).run(settings.workers),
-        Prober(cache, queue, http, PodEvents(cache, api)).run(settings.probe_interval),
-        Scraper(cache, queue, resolver, http, settings).run(),
-        RemoteProber(cache, queue, resolver, http).run(settings.probe_interval),
-        InitialSync(cache, queue, api, settings.namespaces, sees_nodes).run(),
-        resync.run(settings.resync_interval),
-        sources.follow(reader, resolver, cache, queue),
-    ]
+    prober = Prober(cache, queue, http, PodEvents(cache, api))
+    remotes = RemoteProber(cache, queue, resolver, http)
+    loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "reconcile": partial(Controller(cache, queue, api, metrics).run, settings.workers),
+        "servers": partial(prober.run, settings.probe_interval),
+        "routers": Scraper(cache, queue, resolver, http, settings).run,
+        "remotes": partial(remotes.run, settings.probe_interval),
+        "initial_sync": InitialSync(cache, queue, api, settings.namespaces, sees_nodes).run,
+        "resync": partial(resync.run, settings.resync_interval),
+        "sources": partial(sources.follow, reader, resolver, cache, queue),
+    }
     async with _served(health.application(metrics, resync, queue), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
@@ -92,9 +96,16 @@ async def _run(
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
             ),
-            tasks,
+            supervised(loops, metrics),
         )
     log(logger, "stopped")
+
+
+def supervised(
+    loops: Mapping[str, Callable[[], Awaitable[None]]], metrics: Metrics
+) -> list[Coroutine[Any, Any, None]]:
+    """Coroutines that run the loops for ever: one that ends is logged, counted and restarted."""
+    return [keep_running(name, work, ended=metrics.loop_ended) for name, work in loops.items()]
 
 
 async def _together(

@@ -26,6 +26,7 @@ class OperatorSettings:
     profiles_configmap: str
     catalog: Path | None
     hf_token_secret: str
+    memory_limit_factor: float
     router_selector: Mapping[str, str]
     router_port: int
     router_metrics_path: str
@@ -67,6 +68,7 @@ class OperatorSettings:
             profiles_configmap=value("PROFILES_CONFIGMAP"),
             catalog=Path(named) if (named := text("CATALOG")) else None,
             hf_token_secret=text("HF_TOKEN_SECRET"),
+            memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
             router_metrics_path=value("ROUTER_METRICS_PATH"),
@@ -81,6 +83,12 @@ class OperatorSettings:
             log_level=value("LOG_LEVEL"),
             log_format=value("LOG_FORMAT"),
         )
+
+
+def _factor(number: float) -> float:
+    if number == 0 or 1 <= number <= 100:
+        return number
+    raise ValueError(f"MEMORY_LIMIT_FACTOR={number}: must be 0, or 1 to 100")
 
 
 def labels(name: str, text: str) -> dict[str, str]:

@@ -24,6 +24,11 @@ HEADER_USAGE = "x-modelfleet-usage"
 """Between router and server only. On a request: report the usage. On a response: OpenAI's usage
 object, where the body's own format has no field for it."""
 
+HEADER_INSTANCE = "x-modelfleet-instance"
+"""On responses to probes: the value of ENV_INSTANCE, by which a supervisor recognizes its child."""
+HEADER_HOPS = "x-modelfleet-hops"
+"""From router to remote server: how many routers the request has passed."""
+
 PVC_MOUNT = "/weights"
 """Where the operator mounts the claim of a `pvc://claim/path` source, read-only."""
 SERVER_PORT = 8000
@@ -31,6 +36,8 @@ SERVER_PORT = 8000
 
 ENV_SPEC = "MODELFLEET_SPEC"
 """The ModelSpec a model server serves, as JSON."""
+ENV_INSTANCE = "MODELFLEET_INSTANCE"
+"""A random value that each start of a process in local mode gets."""
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """Variables with a token of the hub; processes that do not download do not get them."""
 

@@ -1,4 +1,4 @@
-"""What a model server reports to other processes: phases, stages, exit status, events, metrics."""
+"""What a model server shares with others: phases, stages, exit status, events, headers, metrics."""
 
 from __future__ import annotations
 

@@ -111,8 +111,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MODELFLEET_THREADS", "threads of an engine", "the CPU quota of the process", int),
     Setting("DRAIN_TIMEOUT", "seconds running requests have to finish after SIGTERM", "30", float,
             where="server, router"),
-    Setting("READ_TIMEOUT", "seconds without progress after which reading a request's head or body"
-            " fails", "30", float, where="server, router"),
+    Setting("READ_TIMEOUT", "seconds in which a request's head must arrive, and over which"
+            " READ_RATE is measured; also seconds without progress in reading a response", "30",
+            float, where="server, router"),
+    Setting("READ_RATE", "fewest bytes of a request's body per second; 0 accepts any progress",
+            "1024", float, where="server, router"),
+    Setting("BODY_TIMEOUT", "seconds a client may take to send a request's body", "600", float,
+            where="server, router"),
+    Setting("KEEP_ALIVE_SECONDS", "seconds an idle client connection stays open; longer than those"
+            " of the proxy in front", "75", int, where="server, router"),
     Setting("HOLD_SECONDS", "seconds a request waits for a model without a server",
             "300 on a cluster, 10 elsewhere", float, where="router"),
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
@@ -122,16 +129,24 @@ SETTINGS: tuple[Setting, ...] = (
             where="server, router"),
     Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
             where="router"),
+    Setting("ALLOW_UNAUTHENTICATED", "serve an address other than loopback without API keys", "0",
+            parse_bool, where="up, router"),
+    Setting("ALLOWED_HOSTS", "names accepted in `Host` besides localhost on a loopback address"
+            " without API keys, comma-separated; `*` for all", "none", where="router"),
+    Setting("METRICS_PORT", "second port of the router, for `/metrics` and `/health` without a"
+            " key; `/metrics` is then not on PORT", "none", int, where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
+    Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
+            " leaves that to logrotate", "104857600", int, where="router"),
     Setting("CORS_ORIGINS", "origins allowed to call from a browser, comma-separated; `*` for all",
             "none", where="router"),
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
     Setting("TLS_KEY", "private key of TLS_CERT", "none", where="router"),
     Setting("REMOTE_KEYS", "environment variables that models of `engine: remote` may use as API"
             " key, comma-separated", "none", where="router"),
-    Setting("MAX_BODY_BYTES", "largest JSON body in bytes", "67108864", int,
-            "limits.max_body_bytes"),
+    Setting("MAX_BODY_BYTES", "largest JSON body in bytes",
+            "8388608; 67108864 where it may contain images", int, "limits.max_body_bytes"),
     Setting("MAX_AUDIO_BYTES", "largest uploaded recording in bytes", "26214400", int,
             "limits.max_audio_bytes", SPEECH),
     Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
@@ -212,6 +227,8 @@ SETTINGS: tuple[Setting, ...] = (
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
             " its servers", "", where="operator"),
+    Setting("MEMORY_LIMIT_FACTOR", "memory limit of servers without one, as a multiple of their"
+            " estimated memory; 0 sets none", "2", float, where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",
             "app.kubernetes.io/name=modelfleet,app.kubernetes.io/component=router",
             where="operator"),

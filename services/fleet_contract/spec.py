@@ -9,12 +9,13 @@ definition.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
+    MIB,
     Batching,
     Cache,
     Container,
@@ -23,6 +24,7 @@ from fleet_contract.spec_parts import (
     ImageInputs,
     Limits,
     MountedFile,
+    PodPart,
     Remote,
     Resources,
     Routing,
@@ -94,6 +96,10 @@ class Modality(StrEnum):
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
+MAX_TEXT_BODY_BYTES = 8 * MIB
+MAX_IMAGE_BODY_BYTES = 64 * MIB
+FOREIGN = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
+"""Engines that may read images without `vision` in the spec."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
 
@@ -191,9 +197,9 @@ class ModelSpec(SpecPart):
     """Compute resources of the server's container."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels a node must have."""
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    tolerations: list[PodPart] = Field(default_factory=list)
     """Taints the pod tolerates, as in a PodSpec."""
-    affinity: dict[str, Any] | None = None
+    affinity: PodPart | None = None
     """Affinity of the pod, as in a PodSpec."""
     priority_class_name: str | None = None
     """PriorityClass of the pod."""
@@ -203,7 +209,7 @@ class ModelSpec(SpecPart):
     """Environment variables of the server; see docs/settings.md."""
     files: list[MountedFile] = Field(default_factory=list, max_length=32)
     """Small files mounted into the server's container."""
-    pod_template: dict[str, Any] | None = None
+    pod_template: PodPart | None = None
     """Strategic merge patch applied to the pod template, for what no field covers."""
     remote: Remote | None = None
     """Server outside the cluster for `engine: remote`."""
@@ -234,6 +240,14 @@ class ModelSpec(SpecPart):
     def pass_size(self) -> int:
         """Most embedding or rerank items in one forward pass."""
         return self.batching.pass_size or self.limits.max_batch_size or DEFAULT_PASS_SIZE
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest JSON body in bytes."""
+        if self.limits.max_body_bytes is not None:
+            return self.limits.max_body_bytes
+        may_read_images = self.task is Task.CHAT and (self.vision or self.engine in FOREIGN)
+        return MAX_IMAGE_BODY_BYTES if may_read_images else MAX_TEXT_BODY_BYTES
 
     @property
     def input_modalities(self) -> tuple[Modality, ...]:

@@ -72,8 +72,8 @@ class Limits(SpecPart):
     """Most new tokens a request may ask for."""
     max_stop: int = Field(default=4, ge=0)
     """Most stop strings in one request."""
-    max_body_bytes: int = Field(default=64 * MIB, ge=1)
-    """Largest JSON body in bytes."""
+    max_body_bytes: int | None = Field(default=None, ge=1)
+    """Largest JSON body in bytes: by default 8 MiB, or 64 MiB if it may contain images."""
     max_audio_bytes: int = Field(default=25 * MIB, ge=1)
     """Largest uploaded recording in bytes."""
     max_audio_seconds: int = Field(default=4 * 3600, ge=1)
@@ -196,20 +196,45 @@ class Routing(SpecPart):
     """Requests that may wait for a server; more get a 429. The router's setting by default."""
 
 
-def _as_text(value: Any) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if whole else value
+def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` if it is nested at most MAX_NESTING deep. Raises ValueError."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING):
+        level = [inner for outer in level
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)
+                 if isinstance(inner, dict | list)]  # fmt: skip
+        if not level:
+            return value
+    raise ValueError(f"nested more than {MAX_NESTING} levels deep")
 
+
+MAX_NESTING = 32
+PodPart = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+"""A part of a PodSpec, of which only the depth is checked: the API server accepts 10,000 levels."""
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(value)
+
+
+QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?$"
+"""A quantity that is not negative, as in kubernetes.io/docs/reference/kubernetes-api/
+common-definitions/quantity. The chart's values.schema.json has the same pattern."""
+QUANTITY_CHARS = 64
 
 Quantity = Annotated[
     str,
     Field(
-        pattern=r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$",
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        max_length=QUANTITY_CHARS,
+        pattern=QUANTITY,
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0},
     ),
     BeforeValidator(_as_text),
 ]
-"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; integers are accepted as well."""
+"""A Kubernetes quantity such as `500m`, `2` or `4Gi`; numbers are accepted as well. In a custom
+resource, fractions are strings: its schema cannot express a field of numbers and strings."""
 
 
 class Resources(SpecPart):

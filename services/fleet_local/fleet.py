@@ -20,6 +20,7 @@ from fleet_local.processes.process import Lifeline
 from fleet_local.processes.server_events import ignored_settings
 from fleet_local.processes.service import Launch, Service
 from fleet_local.settings import UpSettings
+from fleet_web.supervise import keep_running
 
 ROUTER = "router"
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
@@ -46,7 +47,7 @@ class Fleet:
         self._probe = Probe()
         self._lifeline = Lifeline()
         self._colours = itertools.cycle(COLOURS)
-        self._folder = settings.run_root / str(settings.port)
+        self._folder = settings.folder
         self._routes = self._folder / "routes.json"
         self._servers = self._make_servers()
         self._router = self._make_router()
@@ -88,7 +89,12 @@ class Fleet:
         """Restart processes that end, for ever."""
         async with asyncio.TaskGroup() as group:
             for service in self._services:
-                group.create_task(service.keep())
+                group.create_task(
+                    keep_running(service.name, service.keep, ended=self._supervision_ended)
+                )
+
+    def _supervision_ended(self, name: str) -> None:
+        self._console.log(f"The supervision of {name} failed and starts again.")
 
     async def rows(self) -> list[Row]:
         """The rows of the table, from the servers' current `/v1/models`."""

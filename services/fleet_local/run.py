@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
 from fleet_contract import catalog, launch
 from fleet_contract.spec import ModelSpec
-from fleet_local import cluster_fields, environment, pull, replicas, selection
+from fleet_local import cluster_fields, environment, pull, replicas, run_lock, selection
 from fleet_local.errors import StartError
 from fleet_local.fleet import Fleet
 from fleet_local.output import table
@@ -17,6 +18,7 @@ from fleet_local.processes import ports
 from fleet_local.processes.stop_signals import StopSignals
 from fleet_local.settings import UpSettings
 from fleet_prepare import machine
+from fleet_web import exposure
 from fleet_weights.store import Store
 
 FAILED = 1
@@ -55,6 +57,7 @@ class Up:
         self._environ = environ
         self._console = console
         self._fleet: Fleet | None = None
+        self._exit = contextlib.ExitStack()
 
     async def work(self) -> None:
         """Select models, fetch weights, start the fleet and keep it running, for ever.
@@ -65,7 +68,10 @@ class Up:
         specs = selection.select(settings)
         if settings.files and (notice := cluster_fields.notice(specs, catalog.load())):
             console.print(notice)
-        ports.require_free(settings.host, settings.port)
+        # Before anything is written: the files may be those of a fleet that runs.
+        port = ports.reserve(settings.host, settings.port)
+        self._exit.callback(port.release)
+        self._exit.enter_context(run_lock.locked(settings.folder))
         store = Store.of(self._environ)
         await pull.pull(
             [self._as_served(spec, store) for spec in specs if replicas.number(spec)],
@@ -73,12 +79,15 @@ class Up:
             machine=machine.here(self._environ),
         )  # fmt: skip
         fleet = self._build(specs, store)
+        port.release()
         with console.status(f"Starting {len(specs)} {'model' if len(specs) == 1 else 'models'}"):
             await fleet.start()
         for name, reason in fleet.ignored_settings().items():
             console.print(f"{name} is ignored: {reason}.")
         rows = await fleet.rows()
         console.print(table.render(rows, plain=not console.is_terminal))
+        if warning := exposure.warning(settings.host, settings.port, has_keys=settings.has_keys):
+            console.print(f"Warning: {warning}")
         console.print(f"The fleet is ready at {fleet.base}/v1; Ctrl-C stops it. Try:")
         console.print(table.next_command(rows, fleet.base))
         await fleet.keep()
@@ -106,6 +115,7 @@ class Up:
         """End every process."""
         if self._fleet is not None:
             await self._fleet.stop()
+        self._exit.close()
 
     def force(self) -> None:
         """End every process and this one at once."""

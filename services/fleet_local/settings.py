@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import DEVICE_PATTERN
 from fleet_local.errors import StartError
+from fleet_web import exposure
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,13 @@ class UpSettings:
     log_level: str
     log_format: str
     run_root: Path
+    has_keys: bool = False
+    """Whether the router requires API keys."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the routes file and the logs."""
+        return self.run_root / str(self.port)
 
     @classmethod
     def read(
@@ -45,8 +53,15 @@ class UpSettings:
         device: str | None = None,
     ) -> UpSettings:
         """Options take precedence over `environ`. Raises StartError that names the setting."""
+        host = host or value("HOST", environ)
+        has_keys = bool(environ.get("KEYS_FILE", "").strip())
+        allowed = value("ALLOW_UNAUTHENTICATED", environ)
+        try:
+            exposure.require_keys(host, has_keys=has_keys, allowed=allowed)
+        except ValueError as error:
+            raise StartError(f"{error}.") from error
         return cls(
-            host=host or value("HOST", environ),
+            host=host,
             port=_in_range("PORT", value("PORT", environ) if port is None else port, 1, 65535),
             models=_names(_models(environ, models, files)),
             files=tuple(files),
@@ -58,6 +73,7 @@ class UpSettings:
             log_level=_one_of("LOG_LEVEL", environ, ("debug", "info", "warning", "error")),
             log_format=_one_of("LOG_FORMAT", environ, ("json", "text")),
             run_root=Path("run"),
+            has_keys=has_keys,
         )
 
 

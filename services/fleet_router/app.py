@@ -7,9 +7,13 @@ serves the router's own routes and refuses everything else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +43,11 @@ from fleet_router.status.admin import Admin
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import PoolManager
-from fleet_web import errors
+from fleet_web import errors, side_server
 from fleet_web.direct import DirectAPI
+from fleet_web.loopback_guard import LoopbackGuard
 from fleet_web.request_id import RequestIdMiddleware
+from fleet_web.supervise import keep_running
 
 EXPOSED = (
     HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_COLD,
@@ -56,10 +62,11 @@ responses."""
 
 @dataclass(frozen=True, slots=True)
 class RouterApp:
-    """The web app, and the callback for the first signal."""
+    """The web app, the callback for the first signal, and the metrics."""
 
     web: FastAPI
     drain: Callable[[], None]
+    metrics: RouterMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,20 @@ def create_app(
     wait_settings: WaitSettings | None = None,
     auth: Auth | None = None,
     usage_log: Path | None = None,
+    usage_log_max_bytes: int = 0,
     cors_origins: Sequence[str] = (),
+    loopback_hosts: Sequence[str] | None = None,
+    warning: str = "",
+    metrics_listener: socket.socket | None = None,
     tracing: Middleware | None = None,
     drain_timeout: float = 30.0,
     with_metrics: bool = True,
 ) -> RouterApp:
     """The router over `routes`, which `source` fills; `tracing` is applied to requests to models.
+
+    `loopback_hosts` are the names besides localhost of a router on a loopback address: what needs
+    no key there is refused to web pages. None for another address. `warning` is shown at /health.
+    With `metrics_listener`, /metrics is served there and not on the port for clients.
 
     Raises OSError when the usage log cannot be opened.
     """
@@ -100,8 +115,8 @@ def create_app(
     if source.age is not None:
         metrics.watch_age(source.age)
     auth = auth or Auth()
-    usage = UsageLog(metrics, usage_log)
-    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes)
+    usage = UsageLog(metrics, usage_log, usage_log_max_bytes)
+    admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
     picker = EndpointPicker(pools, Outliers())
     attempts = Attempts(pools, picker, metrics)
     waiting_room = WaitingRoom(routes, wait_settings or WaitSettings(), metrics, source.wake)
@@ -119,9 +134,24 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.ensure_future(auth.watch())]
+        loops: dict[str, Callable[[], Awaitable[None]]] = {}
+        if auth.required:
+            loops["keys"] = auth.watch
         if source.watch is not None:
-            tasks.append(asyncio.ensure_future(source.watch()))
+            loops["routes"] = source.watch
+        if usage.enabled:
+            loops["usage_log"] = usage.run
+            # Where signals can be handled; logrotate sends one after it moved the file away.
+            with contextlib.suppress(RuntimeError, ValueError):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, usage.reopen)
+        if metrics_listener is not None and with_metrics:
+            loops["metrics_port"] = partial(
+                side_server.serve, _private(admin, loopback_hosts), metrics_listener
+            )
+        tasks = [
+            asyncio.create_task(keep_running(name, work, ended=metrics.loop_ended))
+            for name, work in loops.items()
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -134,6 +164,9 @@ def create_app(
     request_id = Middleware(RequestIdMiddleware)
     # Tracing reads the record that the access log fills, so it is the outer of the two.
     inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
+    if loopback_hosts is not None and not auth.required:
+        guard = Middleware(LoopbackGuard, hosts=loopback_hosts, origins=cors_origins)
+        inner.append(guard)
     if cors_origins:
         inner.append(Middleware(CORSMiddleware, **cors_options(cors_origins)))
     app = DirectAPI(
@@ -144,14 +177,28 @@ def create_app(
     app.bypass(PATHS.keys(), proxy, [request_id, *([tracing] if tracing else ()), *inner])
     # Reached only with another method, which becomes a 405.
     app.router.routes.extend(Route(path, proxy, methods=["POST"]) for path in PATHS)
-    app.include_router(admin.router(with_metrics=with_metrics))
+    on_main_port = with_metrics and metrics_listener is None
+    app.include_router(admin.router(with_metrics=on_main_port))
     errors.install(app)
 
     def drain() -> None:
         admin.draining = True
         waiting_room.drain(drain_timeout * WAIT_SHARE)
 
-    return RouterApp(app, drain)
+    return RouterApp(app, drain, metrics)
+
+
+def _private(admin: Admin, loopback_hosts: Sequence[str] | None) -> FastAPI:
+    """The app of the port for metrics."""
+    guards = []
+    if loopback_hosts is not None:
+        guards.append(Middleware(LoopbackGuard, hosts=loopback_hosts))
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, middleware=guards
+    )  # fmt: skip
+    app.include_router(admin.private_router())
+    errors.install(app)
+    return app
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:

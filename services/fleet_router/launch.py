@@ -17,7 +17,7 @@ from fleet_router.proxy.waiting import WaitSettings
 from fleet_router.routing.file_source import FileSource
 from fleet_router.routing.table import LiveRoutes, Origin
 from fleet_router.settings import RouterSettings
-from fleet_web import logs, serve
+from fleet_web import exposure, logs, serve, side_server
 from fleet_web.logs import event
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     settings = RouterSettings.read(environ)
     logs.configure("router", settings.log_level, settings.log_format, batched=True)
     raise_file_limit()
+    has_keys = settings.keys_file is not None
+    exposure.require_keys(settings.host, has_keys=has_keys, allowed=settings.allow_unauthenticated)
+    if warning := exposure.warning(settings.host, settings.port, has_keys=has_keys):
+        event(logger, "unauthenticated", level=logging.WARNING, warning=warning)
+    is_loopback = exposure.is_loopback(settings.host)
+    listener = None
+    if settings.metrics_port is not None and settings.enable_metrics:
+        listener = side_server.listen(settings.host, settings.metrics_port)
     routes = LiveRoutes()
     tracing = load_tracing(environ)
     if path is None:
@@ -51,11 +59,13 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     else:
         source = from_file(path, routes, environ)
     router = create_app(
-        routes, source, auth=load_auth(settings), usage_log=settings.usage_log,
+        routes, source, auth=load_auth(settings),
+        usage_log=settings.usage_log, usage_log_max_bytes=settings.usage_log_max_bytes,
         wait_settings=load_wait_settings(settings, FILE_SECONDS if path else CLUSTER_SECONDS),
         cors_origins=settings.cors_origins, with_metrics=settings.enable_metrics,
         tracing=tracing.middleware() if tracing else None,
-        drain_timeout=settings.drain_timeout,
+        drain_timeout=settings.drain_timeout, warning=warning, metrics_listener=listener,
+        loopback_hosts=settings.allowed_hosts if is_loopback else None,
     )  # fmt: skip
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -67,6 +77,8 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
+        read_rate=settings.read_rate, body_timeout=settings.body_timeout,
+        keep_alive=settings.keep_alive_seconds,
         on_drain=router.drain, tls=tls,
     ).run()  # fmt: skip
     if tracing is not None:

@@ -165,6 +165,21 @@ class RouterMetrics:
             ("model",),
             registry=self.registry,
         )
+        self.usage_lines_dropped = Counter(
+            "modelfleet_router_usage_log_lines_dropped",
+            "Lines of the usage log that were lost, because its file could not be written.",
+            registry=self.registry,
+        )
+        self.loop_restarts = Counter(
+            "modelfleet_router_loop_restarts",
+            "Times a loop (keys, routes, usage_log, metrics_port) ended and was started again.",
+            ("loop",),
+            registry=self.registry,
+        )
+
+    def loop_ended(self, name: str) -> None:
+        """Count a loop that ended."""
+        self.loop_restarts.labels(name).inc()
 
     def watch_age(self, read: Callable[[], float]) -> None:
         """Add a gauge of the source's age in seconds, read at every scrape."""

@@ -23,12 +23,19 @@ class RouterSettings:
     enable_metrics: bool
     drain_timeout: float
     read_timeout: float
+    read_rate: float
+    body_timeout: float
+    keep_alive_seconds: int
     hold_seconds: float | None
     """None: a default that depends on the source of routes."""
     hold_requests: int
     heartbeat_seconds: float
     keys_file: Path | None
+    allow_unauthenticated: bool
+    allowed_hosts: tuple[str, ...]
+    metrics_port: int | None
     usage_log: Path | None
+    usage_log_max_bytes: int
     cors_origins: tuple[str, ...]
     tls_cert: Path | None
     tls_key: Path | None
@@ -46,11 +53,18 @@ class RouterSettings:
             enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
             drain_timeout=BY_NAME["DRAIN_TIMEOUT"].read(environ),
             read_timeout=BY_NAME["READ_TIMEOUT"].read(environ),
+            read_rate=BY_NAME["READ_RATE"].read(environ),
+            body_timeout=BY_NAME["BODY_TIMEOUT"].read(environ),
+            keep_alive_seconds=BY_NAME["KEEP_ALIVE_SECONDS"].read(environ),
             hold_seconds=BY_NAME["HOLD_SECONDS"].read(environ, default=None),
             hold_requests=BY_NAME["HOLD_REQUESTS"].read(environ),
             heartbeat_seconds=BY_NAME["HEARTBEAT_SECONDS"].read(environ),
             keys_file=_path("KEYS_FILE", environ),
+            allow_unauthenticated=BY_NAME["ALLOW_UNAUTHENTICATED"].read(environ),
+            allowed_hosts=_listed(environ.get("ALLOWED_HOSTS", "")),
+            metrics_port=BY_NAME["METRICS_PORT"].read(environ, default=None),
             usage_log=_path("USAGE_LOG", environ),
+            usage_log_max_bytes=BY_NAME["USAGE_LOG_MAX_BYTES"].read(environ),
             cors_origins=_listed(environ.get("CORS_ORIGINS", "")),
             tls_cert=_path("TLS_CERT", environ),
             tls_key=_path("TLS_KEY", environ),
@@ -58,16 +72,25 @@ class RouterSettings:
         )
         if not 0 <= settings.port <= 65535:
             raise ValueError(f"PORT={settings.port}: must be between 0 and 65535")
+        if settings.metrics_port is not None:
+            if not 0 < settings.metrics_port <= 65535:
+                raise ValueError(f"METRICS_PORT={settings.metrics_port}: must be 1 to 65535")
+            if settings.metrics_port == settings.port:
+                raise ValueError(f"METRICS_PORT={settings.metrics_port}: must differ from PORT")
         for name, seconds in (
             ("DRAIN_TIMEOUT", settings.drain_timeout),
             ("READ_TIMEOUT", settings.read_timeout),
+            ("BODY_TIMEOUT", settings.body_timeout),
+            ("KEEP_ALIVE_SECONDS", settings.keep_alive_seconds),
         ):
             if not 0 < seconds < float("inf"):
                 raise ValueError(f"{name}={seconds}: must be a positive number of seconds")
         for name, number in (
+            ("READ_RATE", settings.read_rate),
             ("HOLD_SECONDS", settings.hold_seconds or 0),
             ("HOLD_REQUESTS", settings.hold_requests),
             ("HEARTBEAT_SECONDS", settings.heartbeat_seconds),
+            ("USAGE_LOG_MAX_BYTES", settings.usage_log_max_bytes),
         ):
             if not 0 <= number < float("inf"):
                 raise ValueError(f"{name}={number}: must not be negative")

@@ -24,6 +24,8 @@ from fleet_server.state import ServerState
 from fleet_server.tokens import routes as tokens
 from fleet_web import errors
 from fleet_web.direct import DirectAPI, Handlers, post_handlers
+from fleet_web.instance import probe_headers
+from fleet_web.loopback_guard import LoopbackGuard
 from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.responses import json_response
@@ -45,14 +47,21 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(
-    server: ServerState, *, lifespan: Lifespan | None = None, with_metrics: bool = True
+    server: ServerState,
+    *,
+    lifespan: Lifespan | None = None,
+    with_metrics: bool = True,
+    loopback: bool = False,
 ) -> FastAPI:
-    """The app of `server`; `lifespan` loads the model."""
+    """The app of `server`; `lifespan` loads the model. On a `loopback` address web pages are
+    refused."""
     known = tokens.PATHS | TASK_OF_PATH.keys()
     middleware = [
         Middleware(RequestIdMiddleware),
         Middleware(AccessMiddleware, metrics=server.metrics, routes=known),
     ]
+    if loopback:
+        middleware.append(Middleware(LoopbackGuard))
     app = DirectAPI(
         title="Modelfleet model server", docs_url=None, redoc_url=None, openapi_url=None,
         lifespan=lifespan or _nothing, redirect_slashes=False, telemetry=NO_TELEMETRY,
@@ -80,13 +89,15 @@ def _mount_probes(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_LIVE)
     async def livez() -> Response:
         status = 200 if server.is_healthy else 503
-        return json_response({"status": "ok" if status == 200 else "failed"}, status=status)
+        body = {"status": "ok" if status == 200 else "failed"}
+        return json_response(body, status=status, headers=probe_headers())
 
     @app.get(PATH_READY)
     @app.get(PATH_HEALTH)
     async def readyz() -> Response:
         ready = server.phase is ServerPhase.READY and server.is_healthy
-        return json_response(server.health(), status=200 if ready else 503)
+        status = 200 if ready else 503
+        return json_response(server.health(), status=status, headers=probe_headers())
 
 
 def _mount_models(app: FastAPI, server: ServerState) -> None:

@@ -19,6 +19,9 @@ class ServerSettings:
     enable_metrics: bool
     drain_timeout: float
     read_timeout: float
+    read_rate: float
+    body_timeout: float
+    keep_alive_seconds: int
     heartbeat_seconds: float
 
     @classmethod
@@ -29,7 +32,10 @@ class ServerSettings:
             enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
             drain_timeout=_positive("DRAIN_TIMEOUT", environ),
             read_timeout=_positive("READ_TIMEOUT", environ),
-            heartbeat_seconds=_number("HEARTBEAT_SECONDS", environ),
+            read_rate=_not_negative("READ_RATE", environ),
+            body_timeout=_positive("BODY_TIMEOUT", environ),
+            keep_alive_seconds=_positive("KEEP_ALIVE_SECONDS", environ),
+            heartbeat_seconds=_not_negative("HEARTBEAT_SECONDS", environ),
         )
 
 
@@ -40,8 +46,8 @@ def _positive(name: str, environ: Mapping[str, str], *default: float) -> Any:
     return number
 
 
-def _number(name: str, environ: Mapping[str, str]) -> float:
-    number = float(BY_NAME[name].read(environ))
+def _not_negative(name: str, environ: Mapping[str, str]) -> Any:
+    number = BY_NAME[name].read(environ)
     if not 0 <= number < math.inf:
-        raise ValueError(f"{name}={number}: must be 0 or a positive number")
+        raise ValueError(f"{name}={number}: must not be negative")
     return number

@@ -15,7 +15,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class DirectAPI(FastAPI):
-    """Passes POST requests to `direct_paths` to another ASGI app.
+    """Passes POST requests to `direct_paths` to another ASGI app, and handles HEAD as GET.
 
     The same paths should be routes as well, so that other methods are refused with a 405.
     """
@@ -42,6 +42,8 @@ class DirectAPI(FastAPI):
             scope["app"] = self  # as Starlette does: handlers find the app's state there
             await self._direct_app(scope, receive, send)
         else:
+            if scope["type"] == "http" and scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}  # uvicorn, which has the original, sends no body
             await super().__call__(scope, receive, send)
 
 

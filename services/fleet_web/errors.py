@@ -5,8 +5,6 @@ The text of an unexpected exception is logged and never sent.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import math
 from typing import Any, ClassVar
@@ -26,11 +24,10 @@ from fleet_contract.errors import (
     MethodNotAllowed,
     RouteNotFound,
 )
+from fleet_web.request_body import memory
 
 CLIENT_CLOSED_REQUEST = 499
 """Status for the logs where the client disconnected first; nginx uses the same."""
-LINGER_SECONDS = 1.0
-LINGER_BYTES = 8 * 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -41,33 +38,6 @@ class HeadTooLarge(FleetError):
     status: ClassVar[int] = 431
     type = "invalid_request_error"
     default_code = "headers_too_large"
-
-
-class LingeringResponse(JSONResponse):
-    """A response to a client that is still sending its body.
-
-    Closing at once would reset the connection, and the client would lose the response: up to 8 MiB
-    of the body are read and discarded first, for at most a second.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        # The whole body, but not the end of the response: uvicorn would close the connection.
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
-                await _discard(receive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _discard(receive: Receive) -> None:
-    seen, more = 0, True
-    while more and seen < LINGER_BYTES:
-        message = await receive()
-        seen += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def error_response(error: FleetError) -> JSONResponse:
@@ -81,8 +51,7 @@ def error_response(error: FleetError) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     if error.status in (408, 413):
         headers["connection"] = "close"
-    kind = LingeringResponse if error.status == 413 else JSONResponse
-    return kind(error.body(), status_code=error.status, headers=headers)
+    return JSONResponse(error.body(), status_code=error.status, headers=headers)
 
 
 def status_of(error: BaseException) -> int:
@@ -124,7 +93,8 @@ def _path(loc: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
 class ErrorMiddleware:
     """Turns every exception into a response and logs failures; pure ASGI.
 
-    Must be the innermost middleware: its responses pass those that log them and add headers.
+    Must be the innermost middleware: its responses pass those that log them and add headers. At
+    the end of a request it releases the memory of its body.
     Starlette's own handler for `Exception` runs outside of all middlewares. After the start of a
     response the exception is raised again, which closes the connection.
     """
@@ -151,6 +121,8 @@ class ErrorMiddleware:
                 await response(scope, receive, send)
             elif not isinstance(error, ClientDisconnect):
                 raise
+        finally:
+            memory.release(scope)
 
 
 def _logged_response(error: Exception, path: str) -> Response:

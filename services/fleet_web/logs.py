@@ -12,10 +12,13 @@ from typing import Any, Literal, TextIO
 
 import orjson
 
+from fleet_contract.safe_text import printable, redacted
 from fleet_web.current_request import current
 
 Format = Literal["json", "text"]
 LEVELS = ("debug", "info", "warning", "error")
+_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""DEL and the C1 control characters, which terminals interpret too."""
 MAX_LINES = 200
 """Lines a BatchingHandler keeps at most."""
 
@@ -61,22 +64,35 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
-            return orjson.dumps(line, default=str).decode()
+            text = orjson.dumps(line, default=str).decode()
         except TypeError:  # a lone surrogate, an integer of more than 64 bits
-            return json.dumps(line, default=str, ensure_ascii=True)
+            text = json.dumps(line, default=str, ensure_ascii=True)
+        if not text.isascii() or "\x7f" in text:
+            text = text.translate(_CONTROLS)  # JSON need not escape them
+        return redacted(text)
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:00 info event key=value ...`."""
+    """`12:00:00 info event key=value ...`. Values that could be taken for several are quoted, the
+    lines of a traceback indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = dict(getattr(record, "fields", {}))
         if identifier := current():
             fields["request_id"] = identifier
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        pairs = "".join(f" {key}={value}" for key, value in fields.items())
-        text = f"{clock} {record.levelname.lower():7} {record.getMessage()}{pairs}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items())
+        message = printable(record.getMessage())
+        lines = [f"{clock} {record.levelname.lower():7} {message}{pairs}"]
+        if record.exc_info:
+            trace = self.formatException(record.exc_info).split("\n")
+            lines += [f"  {printable(line)}" for line in trace]
+        return redacted("\n".join(lines))
+
+
+def _value(value: Any) -> str:
+    text = printable(str(value))
+    return json.dumps(text, ensure_ascii=False) if " " in text and "=" in text else text
 
 
 class BatchingHandler(logging.StreamHandler[TextIO]):

@@ -6,6 +6,7 @@ Only the headers of the current part are kept in memory.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Protocol
 
 from python_multipart.exceptions import FormParserError
@@ -15,6 +16,14 @@ from fleet_contract.errors import BadRequest
 
 # It logs a warning for every malformed body; the client gets a 400, which is enough.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_NAME = re.compile(rb"(?i);\s*name\s*([*0-9]*)\s*=")
+
+
+MAX_PARTS = 1000
+"""The parser bounds the headers of each part."""
 
 
 class PartHandler(Protocol):
@@ -47,6 +56,7 @@ class FormParser:
         self._handler = handler
         self._fed = 0
         self._name = self._value = self._disposition = b""
+        self._parts = 0
         self._ended = False
         try:
             self._parser = MultipartParser(
@@ -82,6 +92,9 @@ class FormParser:
 
     def _part_begin(self) -> None:
         self._name = self._value = self._disposition = b""
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise malformed(f"it has more than {MAX_PARTS} parts")
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -91,6 +104,11 @@ class FormParser:
 
     def _header_end(self) -> None:
         if self._name.lower() == b"content-disposition":
+            names = _NAME.findall(_QUOTED.sub(b"", self._value))
+            # Parsers differ in which of several names they take, and in whether they read `name*`,
+            # which RFC 7578 section 4.2 forbids.
+            if self._disposition or len(names) > 1 or b"*" in b"".join(names):
+                raise malformed("a part has two names, or one in the form `name*=`")
             self._disposition = self._value
         self._name = self._value = b""
 

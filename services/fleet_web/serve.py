@@ -11,10 +11,13 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from fleet_web.request_body.pace import BODY_TIMEOUT, READ_RATE, READ_TIMEOUT, Pace
 from fleet_web.server import Server
 from fleet_web.uvicorn_ext import versions
 
 logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,24 @@ def build(
     port: int,
     *,
     drain_timeout: float = 30,
-    read_timeout: float = 30,
+    read_timeout: float = READ_TIMEOUT,
+    read_rate: float = READ_RATE,
+    body_timeout: float = BODY_TIMEOUT,
+    keep_alive: int = KEEP_ALIVE_SECONDS,
     on_drain: Callable[[], None] | None = None,
     tls: Certificate | None = None,
 ) -> Server:
     """A server for `app`, of HTTPS where `tls` is given.
 
     On SIGTERM or SIGINT it stops accepting connections, completes running requests within
-    `drain_timeout` seconds and returns from `run`. `read_timeout` bounds the seconds without
-    progress on a request or on the reading of a response; with a version of uvicorn that
-    `uvicorn_ext` was not tested with, on request bodies only.
+    `drain_timeout` seconds and returns from `run`. A body must arrive within `body_timeout`
+    seconds, and on average `read_rate` bytes a second in every `read_timeout` seconds. A head has
+    `read_timeout` seconds, and the reading of a response as many without progress, except with a
+    version of uvicorn that `uvicorn_ext` was not tested with. Idle connections are closed after
+    `keep_alive` seconds.
     """
-    app.state.read_timeout = read_timeout
-    kind, protocol = _implementation(read_timeout)
+    app.state.pace = Pace(read_timeout, read_rate, body_timeout)
+    kind, protocol = implementation(read_timeout)
     config = uvicorn.Config(
         app,
         host=host,
@@ -54,7 +62,7 @@ def build(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=max(1, round(drain_timeout)),
         backlog=2048,
         ssl_certfile=tls.chain if tls else None,
@@ -63,8 +71,8 @@ def build(
     return kind(config, on_drain)
 
 
-def _implementation(read_timeout: float) -> tuple[type[Server], Any]:
-    """The classes of server and protocol: those of `uvicorn_ext`, or uvicorn's own."""
+def implementation(read_timeout: float) -> tuple[type[Server], Any]:
+    """The class of servers and uvicorn's `http`: those of `uvicorn_ext`, or uvicorn's own."""
     if not versions.is_checked(uvicorn.__version__):
         logger.warning(
             "uvicorn %s is not one of the tested versions (%s): slow clients are not timed out, "

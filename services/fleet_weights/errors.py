@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from fleet_contract.safe_text import printable_lines, redacted
+
 
 class WeightsError(Exception):
-    """`message` is the reason, `hint` what to do; neither contains secrets."""
+    """`message` is the reason, `hint` what to do; neither contains secrets: queries of URLs are
+    removed, since those of presigned ones are passwords."""
 
     def __init__(self, message: str, hint: str = "") -> None:
+        # Parts of it are responses of servers.
+        message, hint = printable_lines(redacted(message)), redacted(hint)
         super().__init__(f"{message} {hint}".strip())
         self.message = message
         self.hint = hint

@@ -34,6 +34,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_contract": (
         frozenset(
             {"names", "server_protocol", "claims", "cpus", "yaml_text", "api", "installation"}
+            | {"safe_text"}
         ),
         frozenset({"spec_base"}),
         frozenset({"errors", "spec_parts", "status"}),
@@ -42,7 +43,11 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"completion", "launch"}),
         frozenset({"manifests"}),
     ),
-    "fleet_web": (frozenset({"openapi", "uvicorn_ext"}), frozenset({"serve"})),
+    "fleet_web": (
+        frozenset({"openapi", "request_body"}),
+        frozenset({"uvicorn_ext"}),
+        frozenset({"serve"}),
+    ),
     "fleet_weights": (
         frozenset({"errors"}),
         frozenset({"address", "plan", "assemble"}),

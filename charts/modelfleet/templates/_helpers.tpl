@@ -73,6 +73,15 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | repla
 {{- else if .Values.apiKeys.keys }}{{ include "modelfleet.fullname" . }}-api-keys{{ end }}
 {{- end }}
 
+{{- /* What may expose the router outside of the cluster, as text; empty if nothing does. */}}
+{{- define "modelfleet.exposure" -}}
+{{- $ways := list }}
+{{- if .Values.ingress.enabled }}{{ $ways = append $ways "an Ingress" }}{{ end }}
+{{- if .Values.httpRoute.enabled }}{{ $ways = append $ways "an HTTPRoute" }}{{ end }}
+{{- with .Values.router.service.type }}{{ if ne . "ClusterIP" }}{{ $ways = append $ways (printf "a Service of type %s" .) }}{{ end }}{{ end }}
+{{- join " and " $ways }}
+{{- end }}
+
 {{- define "modelfleet.remoteKeysSecret" -}}
 {{- if .Values.router.remoteKeys.existingSecret }}{{ .Values.router.remoteKeys.existingSecret }}
 {{- else if .Values.router.remoteKeys.values }}{{ include "modelfleet.fullname" . }}-remote-keys{{ end }}
@@ -128,6 +137,15 @@ affinity: {{ toYaml . | nindent 2 }}
 {{- with .priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
+{{- end }}
+
+{{- /* JSON: placement of the CRD's upgrade; that of the operator where it has none of its own. */}}
+{{- define "modelfleet.crds.placement" -}}
+{{- $found := dict }}
+{{- range tuple "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- $_ := set $found . (default (get $.Values.operator .) (get $.Values.crds .)) }}
+{{- end }}
+{{- $found | toJson }}
 {{- end }}
 
 {{- /* Settings as environment variables: defaults overlaid with the user's. Arguments: defaults, settings. */}}

@@ -6,6 +6,9 @@ initContainers:
     imagePullPolicy: {{ (index . 0).Values.image.pullPolicy }}
     command: [cp, -r, /opt/modelfleet/., /sources]
     securityContext: {{ include "modelfleet.containerSecurity" (index . 0) | nindent 6 }}
+    resources:
+      requests: {cpu: 10m, memory: 32Mi}
+      limits: {memory: 256Mi}
     volumeMounts:
       - {name: sources, mountPath: /sources}
 {{- end }}
@@ -37,5 +40,5 @@ spec:
       volumeMounts:
         - {name: sources, mountPath: /opt/modelfleet}
   volumes:
-    - {name: sources, emptyDir: {}}
+    - {name: sources, emptyDir: {sizeLimit: 1Gi}}
 {{- end }}

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from fleet_contract.safe_text import printable
 from fleet_operator.decide.capacity import why_not
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.resources.images import Problem
@@ -60,9 +61,10 @@ def render(explanation: Explanation) -> str:
     lines = [f"{explanation.name} is served as", ""]
     lines += _table(("FIELD", "VALUE", "FROM"), explanation.fields)
     lines += ["", "Other fields have their defaults (`kubectl explain im.spec`)."]
-    lines += [f"Note: {note}." for note in explanation.notes]
+    lines += [f"Note: {printable(note)}." for note in explanation.notes]
     if explanation.problem is not None:
-        return "\n".join([*lines, "", f"It cannot be run: {explanation.problem}", ""])
+        problem = printable(explanation.problem)
+        return "\n".join([*lines, "", f"It cannot be run: {problem}", ""])
     if explanation.pod is None:
         return "\n".join([*lines, "", "It runs outside the cluster, without a pod.", ""])
     text = yaml.safe_dump(explanation.pod, sort_keys=False, width=100)
@@ -96,7 +98,7 @@ def _at(wire: Mapping[str, Any], path: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(str(value).split())
+    text = printable(" ".join(str(value).split()))
     return text if len(text) <= VALUE_CHARS else f"{text[: VALUE_CHARS - 3]}..."
 
 

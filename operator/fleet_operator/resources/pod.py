@@ -9,8 +9,9 @@ from typing import Any
 from fleet_contract.completion import CATALOG
 from fleet_contract.spec import ModelSpec
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
-from fleet_operator.resources import strategic_merge
+from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
+from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
 from fleet_operator.resources.tolerations import with_accelerators
@@ -64,8 +65,10 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
             template = strategic_merge.merge(template, spec.pod_template)
         except strategic_merge.PatchError as error:
             return Problem("InvalidSpec", str(error))
+    needed = estimate.memory(estimate.as_served(spec))
     try:
-        template = {**template, "spec": with_accelerators(template["spec"])}
+        limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
+        template = {**template, "spec": with_accelerators(limited)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Problem("InvalidSpec", f"podTemplate does not result in a valid PodSpec: {error}")
     return _labelled(name, template)

@@ -1,5 +1,7 @@
 """Volumes of a model server's pod: scratch space, weights, claims of sources, small files.
 
+Those on the node's disk have a size limit, beyond which the kubelet evicts the pod.
+
 `files` are stored as annotations of the pod and mounted by the downward API: they need no
 ConfigMap to watch, and a change is a new version of the pod template.
 """
@@ -13,6 +15,7 @@ from typing import Any
 from fleet_contract.names import GROUP, PVC_MOUNT
 from fleet_contract.spec import ModelSpec
 from fleet_operator.names import MODELS_MOUNT
+from fleet_operator.resources import estimate
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.profiles import ModelCache
 
@@ -41,8 +44,9 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
         return Problem("InvalidSpec", f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem("InvalidSpec", f"files: more than {FILES_BYTES} bytes in total")
-    models = _models(name, cache)
-    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}, models]
+    served = estimate.as_served(spec)
+    models = _models(name, cache, estimate.files(served))
+    volumes: list[dict[str, Any]] = [_empty("tmp", estimate.scratch(served)), models]
     mounts: list[dict[str, Any]] = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (a path in the pod)
         {"name": "models", "mountPath": MODELS_MOUNT},
@@ -90,8 +94,12 @@ def cache_claim_name(name: str) -> str:
     return f"{name}-cache"
 
 
-def _models(name: str, cache: ModelCache | None) -> dict[str, Any]:
+def _models(name: str, cache: ModelCache | None, size: int) -> dict[str, Any]:
     if cache is None or (cache.claim is None and cache.size is None):
-        return {"name": "models", "emptyDir": {}}
+        return _empty("models", size)
     claim = cache.claim or cache_claim_name(name)
     return {"name": "models", "persistentVolumeClaim": {"claimName": claim}}
+
+
+def _empty(name: str, size: int) -> dict[str, Any]:
+    return {"name": name, "emptyDir": {"sizeLimit": estimate.gibibytes(size)}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -67,7 +67,9 @@ class ServerHealth(TypedDict):
 
 
 class FleetHealth(TypedDict):
-    """State of every model."""
+    """State of the models that the caller may use; only `status` without a key where one is
+    required."""
 
     status: str
-    models: dict[str, str]
+    models: NotRequired[dict[str, str]]
+    warnings: NotRequired[list[str]]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from rich import console as rich_console
 from rich.text import Text
 
+from fleet_contract.safe_text import printable, printable_lines
 from fleet_local.errors import StartError
 
 PLAIN_WIDTH = 400
@@ -51,8 +52,8 @@ class Console:
     def print_error(self, error: StartError) -> None:
         """Print the last output of the process at fault, the reason and the hint."""
         for line in error.output:
-            self.print(Text(f"  {line}", style="dim"))
-        self.print(Text.assemble(("modelfleet up: ", "bold red"), error.message))
+            self.print(Text(f"  {printable(line)}", style="dim"))
+        self.print(Text.assemble(("modelfleet up: ", "bold red"), printable_lines(error.message)))
         if error.hint:
             self.print(Text(error.hint))
 

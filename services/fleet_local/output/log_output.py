@@ -16,6 +16,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.text import Text
 
+from fleet_contract.safe_text import printable
+
 TAIL_BYTES = 64 * 1024
 TAIL_LINES = 400
 LINE_BYTES = 16 * 1024
@@ -103,7 +105,8 @@ class LogTerminal(LogOutput):
     def _copy_lines(self, reader: int) -> None:
         with os.fdopen(reader, "rb") as lines:
             while raw := lines.readline(LINE_BYTES):
-                line = raw.decode("utf-8", "replace").rstrip("\n")
+                # Native libraries print as well, not only loggers.
+                line = printable(raw.decode("utf-8", "replace").rstrip("\n"))
                 self._lines.append(line)
                 text = Text.assemble(self._prefix, line)
                 self._console.print(text, soft_wrap=True, highlight=False)

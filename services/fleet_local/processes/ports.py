@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from fleet_local.errors import StartError
 
@@ -15,10 +16,36 @@ must not get that same port as its source port and connect to itself."""
 LOOPBACK = "127.0.0.1"
 
 
+class Reservation:
+    """A port that no other process can listen on until `release`."""
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = sockets
+
+    def release(self) -> None:
+        """Free the port for the process that is to listen on it; idempotent."""
+        for each in self._sockets:
+            each.close()
+
+
+def reserve(host: str, port: int) -> Reservation:
+    """Reserve a port for a process that starts later. Raises StartError as `require_free`.
+
+    Connections to it are refused meanwhile. Where connections of an earlier process are in
+    TIME_WAIT the port is checked, but not reserved.
+    """
+    require_free(host, port)
+    try:
+        # Without SO_REUSEADDR, which would let others bind too; not listening.
+        return Reservation(_bind(host, port, reuse=False))
+    except OSError:
+        return Reservation(())
+
+
 def require_free(host: str, port: int) -> None:
     """Raises StartError when the router cannot listen there."""
     try:
-        _bind(host, port)
+        _try_listening(host, port)
     except socket.gaierror as error:
         raise StartError(
             f"{host!r} is not an address: {error.strerror}.", "Check --host."
@@ -35,7 +62,7 @@ def require_free(host: str, port: int) -> None:
 def is_free(port: int) -> bool:
     """Whether a server can listen on this loopback port now."""
     try:
-        _bind(LOOPBACK, port)
+        _try_listening(LOOPBACK, port)
     except OSError:
         return False
     return True
@@ -59,16 +86,31 @@ def client_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _bind(host: str, port: int) -> None:
+def _try_listening(host: str, port: int) -> None:
+    # As uvicorn does: connections in TIME_WAIT do not count.
+    bound = _bind(host, port, reuse=True)
+    try:
+        for each in bound:
+            each.listen(1)
+    finally:
+        for each in bound:
+            each.close()
+
+
+def _bind(host: str, port: int, *, reuse: bool) -> list[socket.socket]:
+    """A socket for each address of `host`. Raises OSError; no socket is open then."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in found:
-        with socket.socket(family, kind, protocol) as trial:
-            # As uvicorn does: connections in TIME_WAIT do not count.
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.ExitStack() as stack:
+        bound = []
+        for family, kind, protocol, _, address in found:
+            one = stack.enter_context(socket.socket(family, kind, protocol))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
             if family == socket.AF_INET6:
-                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            trial.bind(address)
-            trial.listen(1)
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+            bound.append(one)
+        stack.pop_all()
+    return bound
 
 
 def _reason(error: OSError) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from fleet_contract.names import PATH_LIVE, PATH_READY
+from fleet_contract.names import HEADER_INSTANCE, PATH_LIVE, PATH_READY
 
 TIMEOUT_SECONDS = 5.0
 
@@ -17,13 +17,13 @@ class Probe:
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS)
 
-    async def ready(self, base: str) -> bool:
-        """Whether `/readyz` responds with 200."""
-        return await self._status(f"{base}{PATH_READY}") == httpx.codes.OK
+    async def ready(self, base: str, instance: str) -> bool:
+        """Whether the process that was started as `instance` responds to `/readyz` with 200."""
+        return await self._status(f"{base}{PATH_READY}", instance) == httpx.codes.OK
 
-    async def live(self, base: str) -> bool | None:
-        """Whether `/livez` responds with 200; None without a response."""
-        status = await self._status(f"{base}{PATH_LIVE}")
+    async def live(self, base: str, instance: str) -> bool | None:
+        """Whether that process responds to `/livez` with 200; None without a response of it."""
+        status = await self._status(f"{base}{PATH_LIVE}", instance)
         return None if status is None else status == httpx.codes.OK
 
     async def models(self, base: str) -> list[dict[str, Any]]:
@@ -39,8 +39,10 @@ class Probe:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _status(self, url: str) -> int | None:
+    async def _status(self, url: str, instance: str) -> int | None:
         try:
-            return (await self._client.get(url)).status_code
+            response = await self._client.get(url)
         except httpx.HTTPError:
             return None
+        # Another process may hold the port.
+        return response.status_code if response.headers.get(HEADER_INSTANCE) == instance else None

@@ -21,7 +21,8 @@ def load_failure(lines: Sequence[str]) -> str | None:
             continue
         _, found, rest = line.partition(f" {LOAD_FAILED_EVENT} ")
         if found:
-            return rest.partition("message=")[2] or rest
+            message = rest.partition("message=")[2] or rest
+            return _unquoted(message) if message.startswith('"') else message
     return None
 
 
@@ -41,3 +42,10 @@ def _event(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.JSONDecoder().raw_decode(text)[0])
+    except ValueError:
+        return text

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fleet_contract.names import ENV_INSTANCE
 from fleet_contract.server_protocol import LOAD_FAILED_STATUS
 from fleet_local.errors import StartError
 from fleet_local.output.log_output import LogOutput
@@ -86,6 +88,7 @@ class Service:
         self._report = report
         self._port_changed = port_changed
         self._process: Process | None = None
+        self._instance = ""
         self._ready_at: float | None = None
         self._backoff = Backoff()
 
@@ -146,12 +149,14 @@ class Service:
 
     async def _spawn(self) -> Process:
         launch = self._launch
+        self._instance = secrets.token_hex(8)
+        environ = {**launch.environ, ENV_INSTANCE: self._instance}
         output = self.log.open()
         try:
             self._process = await Process.start(
                 launch.module,
                 ("--host", launch.host, "--port", str(self.port), *launch.arguments),
-                launch.environ, output, self._lifeline,
+                environ, output, self._lifeline,
             )  # fmt: skip
         finally:
             os.close(output)
@@ -161,7 +166,7 @@ class Service:
         """False when the process ended instead. Raises StartError after half an hour."""
         started = time.monotonic()
         while not await process.ended(READY_POLL):
-            probing = asyncio.ensure_future(self._probe.ready(self.base))
+            probing = asyncio.ensure_future(self._probe.ready(self.base, self._instance))
             # Another process may hold the port and never respond: do not wait for the probe alone.
             await asyncio.wait((probing, process.end), return_when=asyncio.FIRST_COMPLETED)
             if not probing.done():
@@ -186,7 +191,7 @@ class Service:
         silent = 0
         while not await process.ended(LIVE_POLL):
             self.log.trim()
-            live = await self._probe.live(self.base)
+            live = await self._probe.live(self.base, self._instance)
             silent = silent + 1 if live is None else 0
             if live is False or silent >= SILENT_PROBES:
                 process.kill()
@@ -200,6 +205,11 @@ class Service:
 
     def _start_failure(self, process: Process) -> StartError:
         assert process.status is not None  # noqa: S101  (it has ended)
+        if self._launch.port is not None:
+            try:
+                ports.require_free(self._launch.host, self._launch.port)
+            except StartError as error:
+                return error  # rather than the traceback of the process
         return exit_status.start_failure(self.name, process.status, self.log.tail(), self.log.place)
 
     def _change_port(self) -> None:

@@ -52,17 +52,23 @@ class Auth:
 
     async def watch(self) -> None:
         """Reload the file whenever it changes. If it is broken, the old keys stay valid."""
-        while self._path is not None:
+        while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
-                stat = self._path.stat()
-                if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._file_version:
-                    continue
-                self.load()
-            except (OSError, ValueError) as error:
-                event(logger, "keys_not_reloaded", level=logging.ERROR, error=str(error))
-            else:
-                event(logger, "keys_loaded", number=len(self._quotas))
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Reload the file if it changed; errors are logged once per change."""
+        if self._path is None:
+            return
+        try:
+            stat = self._path.stat()
+            if (stat.st_mtime_ns, stat.st_size, stat.st_ino) == self._file_version:
+                return
+            self.load()
+        except (OSError, ValueError) as error:
+            event(logger, "keys_not_reloaded", level=logging.ERROR, error=str(error))
+        else:
+            event(logger, "keys_loaded", number=len(self._quotas))
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Quota | None:
         """The quota of the caller's key; None without a key file. Raises Unauthorized."""
@@ -101,18 +107,20 @@ class Auth:
 
 
 def _renewed(old: Quota | None, key: Key) -> Quota:
-    """Keeps the usage of a key whose limits did not change, and always the running requests."""
-    if old is not None and old.key.limits == key.limits:
-        old.key = key
-        return old
-    new = Quota(key)
-    if old is not None:
-        new.running = old.running
-    return new
+    """The same object for a known key: requests that run end on the quota they began with."""
+    if old is None:
+        return Quota(key)
+    old.renew(key)
+    return old
+
+
+def has_key(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request presents a key, valid or not."""
+    return bool(_presented_key(headers))
 
 
 def _presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == BEARER:
-            return value[7:].strip()
+        if name == b"authorization" and value[:7].lower() == BEARER and (key := value[7:].strip()):
+            return key
     return next((value.strip() for name, value in headers if name == b"x-api-key"), b"")

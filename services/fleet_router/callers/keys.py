@@ -6,6 +6,7 @@
         models: ["acme/*"]                  # all models if omitted
         limits: {requestsPerMinute: 60, tokensPerMinute: 100000, audioSecondsPerMinute: 600,
                  imagesPerMinute: 30, concurrentRequests: 8}
+        metrics: true                       # may read /metrics; no key may if omitted
 
 Keys are long random strings, so a hash without salt or stretching protects them.
 """
@@ -47,6 +48,8 @@ class Key(_Part):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     models: list[str] | None = None
     limits: KeyLimits = KeyLimits()
+    metrics: bool = False
+    """Whether the key may read /metrics, which names all models and keys."""
 
     def may_use(self, model: str) -> bool:
         """Whether the key is valid for a configured model id."""
@@ -80,6 +83,8 @@ def parse(text: str | bytes) -> Keys:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ValueError(f"not valid YAML{f' (line {mark.line + 1})' if mark else ''}") from None
+    except RecursionError:
+        raise ValueError("not valid YAML: nested too deeply") from None
     try:
         file = _File.model_validate(document)
     except ValidationError as error:

@@ -47,12 +47,24 @@ class Quota:
     """The buckets and running requests of one key."""
 
     def __init__(self, key: Key, clock: Callable[[], float] = time.monotonic) -> None:
-        limits = key.limits
+        self._clock = clock
         self.key = key
         self.running = 0
+        self._renew_buckets()
+
+    def renew(self, key: Key) -> None:
+        """Take the key from a changed file. Running requests stay counted, and are charged to the
+        new limits; what was used stays used where the limits did not change."""
+        changed = key.limits != self.key.limits
+        self.key = key
+        if changed:
+            self._renew_buckets()
+
+    def _renew_buckets(self) -> None:
+        limits = self.key.limits
 
         def bucket(limit: int | None) -> Bucket | None:
-            return Bucket(limit, clock) if limit is not None else None
+            return Bucket(limit, self._clock) if limit is not None else None
 
         self.requests = bucket(limits.requests_per_minute)
         self.tokens = bucket(limits.tokens_per_minute)

@@ -9,7 +9,7 @@ from typing import cast
 from starlette.types import Scope
 
 from fleet_contract.names import HEADER_QUEUE_MS, HEADER_USAGE
-from fleet_router.callers.usage import NO_USAGE, Tail, Usage, parse_usage
+from fleet_router.callers.usage import NO_USAGE, Usage
 from fleet_router.upstream.connection import Head
 from fleet_router.upstream.headers import Headers
 
@@ -41,10 +41,20 @@ class RequestRecord:
     """How long it waited in the queue of the server."""
     cold: bool = False
     """Whether it waited for a server to become ready."""
+    caller: str = ""
+    """The caller's id: `fleet_router.callers.identity`."""
     key: str = ""
     """The name of the caller's key."""
     images: int = 0
     usage: Usage = NO_USAGE
+    estimated: bool = False
+    """Whether the usage is an estimate, because the response ended before it reported one."""
+    prompt_bytes: int = 0
+    """Size of a JSON body without its images."""
+    sent_bytes: int = 0
+    """Bytes sent to the last server."""
+    received: bool = False
+    """Whether a server was sent the whole request."""
     limit_headers: Headers | None = None
     """What is left of the limits of the key."""
     first_chunk_at: float = 0.0
@@ -53,9 +63,7 @@ class RequestRecord:
     chunks: int = 0
 
     def read_head(self, head: Head) -> None:
-        """Take usage and queue time from the head of the server's response."""
-        if (used := head.get(USAGE)) is not None:
-            self.usage = parse_usage(used)
+        """Take the queue time from the head of the server's response."""
         if (waited := head.get(QUEUE_MS)) is not None:
             try:
                 self.queue_ms = float(waited)
@@ -67,11 +75,6 @@ class RequestRecord:
         self.last_chunk_at = time.perf_counter()
         self.first_chunk_at = self.first_chunk_at or self.last_chunk_at
         self.chunks += 1
-
-    def read_tail(self, tail: Tail) -> None:
-        """Take the usage from the end of the response, unless its head had it."""
-        if self.usage is NO_USAGE:
-            self.usage = tail.usage()
 
 
 def record_of(scope: Scope) -> RequestRecord:

@@ -3,18 +3,19 @@
 A line of the log:
 
     {"time", "request_id", "key", "model", "path", "status", "prompt_tokens", "cached_tokens",
-     "completion_tokens", "audio_seconds", "images", "ms", "fallback_for"?}
+     "completion_tokens", "audio_seconds", "images", "ms", "estimated"?, "fallback_for"?}
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import os
 import time
 from pathlib import Path
 
 import orjson
 
+from fleet_router.callers.line_file import LineFile
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
 from fleet_web import request_id
@@ -22,15 +23,32 @@ from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
+COLLECT_SECONDS = 0.02
+"""Lines within this time are written together."""
+RETRY_SECONDS = 1.0
+BATCH = 1000
+"""Lines in one write."""
+MAX_PENDING = 100_000
+"""Lines that are kept while the file cannot be written, about 30 MB; further ones are dropped."""
+
 
 class UsageLog:
-    """`path` is the log's file, if any. Raises OSError when it cannot be opened."""
+    """`path` is the log's file, if any, which is rotated at `max_bytes`. Raises OSError when it
+    cannot be opened."""
 
-    def __init__(self, metrics: RouterMetrics, path: Path | None = None) -> None:
+    def __init__(
+        self, metrics: RouterMetrics, path: Path | None = None, max_bytes: int = 0
+    ) -> None:
         self._metrics = metrics
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        self._file = os.open(path, flags, 0o640) if path else None
+        self._file = LineFile(path, max_bytes) if path else None
+        self._pending: list[bytes] = []
+        self._arrived = asyncio.Event()
         self._failing = False
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a log file, for which `run` must run."""
+        return self._file is not None
 
     def report(self, record: RequestRecord, status: int, seconds: float) -> None:
         """Count one request of a known model."""
@@ -48,37 +66,79 @@ class UsageLog:
         if record.images:
             metrics.images.of(model, key).inc(record.images)
         if self._file is not None:
-            self._write(record, status, seconds)
+            if len(self._pending) < MAX_PENDING:
+                self._pending.append(_line(record, status, seconds))
+                self._arrived.set()
+            else:
+                metrics.usage_lines_dropped.inc()
+
+    async def run(self) -> None:
+        """Write the lines, for ever."""
+        while True:
+            if not self._pending:
+                self._arrived.clear()
+                await self._arrived.wait()
+                await asyncio.sleep(COLLECT_SECONDS)
+            if not await self._write_batch():
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def reopen(self) -> None:
+        """Open the file again before the next line."""
+        if self._file is not None:
+            self._file.stale = True
 
     def close(self) -> None:
-        """Close the log; idempotent."""
+        """Write what is left and close the file; idempotent."""
         file, self._file = self._file, None
         if file is not None:
-            os.close(file)
+            try:
+                file.append(self._pending)
+            except OSError as error:
+                event(logger, "usage_log_failed", level=logging.ERROR, error=str(error),
+                      lost=len(self._pending))  # fmt: skip
+            file.close()
 
-    def _write(self, record: RequestRecord, status: int, seconds: float) -> None:
-        usage = record.usage
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "request_id": request_id.current(),
-            "key": record.key,
-            "model": record.model,
-            "path": record.path,
-            "status": status,
-            "prompt_tokens": usage.prompt_tokens,
-            "cached_tokens": usage.cached_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "audio_seconds": usage.audio_seconds,
-            "images": record.images,
-            "ms": round(seconds * 1000, 1),
-        }
-        if record.fallback_for:
-            line["fallback_for"] = record.fallback_for
+    async def _write_batch(self) -> bool:
+        """Whether the next lines were written; they stay pending otherwise."""
+        if self._file is None:
+            return False
+        lines = self._pending[:BATCH]
+        # Not cancelled with this task, because the thread is not: whether the lines were written
+        # must be known.
+        writing = asyncio.ensure_future(asyncio.to_thread(self._file.append, lines))
         try:
-            # One write per line: routers that share a file do not mix their lines.
-            os.write(self._file or -1, orjson.dumps(line) + b"\n")
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                self._failing = True
-                event(logger, "usage_log_failed", level=logging.ERROR, error=str(error))
+            await asyncio.wait((writing,))
+        except asyncio.CancelledError:
+            await asyncio.wait((writing,))
+            raise
+        finally:
+            error = writing.exception()
+            if error is None:
+                del self._pending[: len(lines)]
+        if error is not None and not self._failing:
+            event(logger, "usage_log_failed", level=logging.ERROR, error=str(error))
+        self._failing = error is not None
+        return error is None
+
+
+def _line(record: RequestRecord, status: int, seconds: float) -> bytes:
+    usage = record.usage
+    line = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "request_id": request_id.current(),
+        "key": record.key,
+        "model": record.model,
+        "path": record.path,
+        "status": status,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "audio_seconds": usage.audio_seconds,
+        "images": record.images,
+        "ms": round(seconds * 1000, 1),
+    }
+    if record.estimated:
+        line["estimated"] = True
+    if record.fallback_for:
+        line["fallback_for"] = record.fallback_for
+    return orjson.dumps(line) + b"\n"

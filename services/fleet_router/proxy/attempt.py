@@ -27,7 +27,7 @@ from fleet_router.upstream.connection import (
     UpstreamLost,
     UpstreamSilent,
 )
-from fleet_router.upstream.headers import request_head
+from fleet_router.upstream.headers import next_hop, request_head
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
 from fleet_router.upstream.pool import Pool, PoolManager
@@ -132,11 +132,13 @@ class Attempts:
                 continue
             head = None
             try:
-                head_bytes = _request_head(request, endpoint, body)
+                head_bytes = _request_head(request, route, endpoint, body, record)
                 client = client_of(request)
                 attempt.sender = RequestSender(attempt.connection, head_bytes, body, client)
                 head = await self._read_head(progress, attempt, budget)
             finally:
+                record.sent_bytes = attempt.connection.sent_bytes
+                record.received = attempt.connection.request_sent
                 if head is None:
                     await attempt.end()
             if head is not None:
@@ -224,10 +226,16 @@ def read_timeout(route: Route) -> float:
     return 2 * route.spec.limits.request_timeout
 
 
-def _request_head(request: Request, endpoint: Endpoint, body: Body) -> bytes:
+def _request_head(
+    request: Request, route: Route, endpoint: Endpoint, body: Body, record: RequestRecord
+) -> bytes:
     target: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     if query := request.scope["query_string"]:
         target += b"?" + query
-    return request_head(
-        request.scope["headers"], target, endpoint, request_id.current(), body.length
-    )
+    headers = request.scope["headers"]
+    if route.spec.engine is Engine.REMOTE:
+        # Callers are identified to this fleet's servers only; only others may be routers.
+        caller, hops = "", next_hop(headers)
+    else:
+        caller, hops = record.caller, 0
+    return request_head(headers, target, endpoint, request_id.current(), body.length, caller, hops)

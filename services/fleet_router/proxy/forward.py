@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
-from fleet_contract.errors import FleetError
+from fleet_contract.errors import FleetError, Timeout
+from fleet_router.callers.meter import charge
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts, Unreachable
+from fleet_router.proxy.heartbeats import Heartbeats
 from fleet_router.proxy.relay import relay
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import Envelope
+from fleet_router.routing.select import allow_all
 from fleet_router.routing.table import Route
 from fleet_web.client import run_while_connected
 
@@ -33,6 +37,8 @@ class Forward:
     writer: ResponseWriter
     record: RequestRecord
     wait: Wait
+    may_use: Callable[[str], bool] = allow_all
+    """Whether the caller's key is valid for a model; a fallback needs it too."""
     renamed: bool = False
 
     async def run(self, route: Route) -> None:
@@ -65,6 +71,8 @@ class Forward:
         fallback = table.by_id.get(name) if table is not None and name is not None else None
         if fallback is None or fallback.model == route.model or not fallback.endpoints:
             return
+        if not self.may_use(fallback.model):
+            return
         if fallback.spec.task is route.spec.task:
             # The requested model should still start: it may be ready for the next request.
             self.waiting_room.wake(route)
@@ -81,12 +89,20 @@ class Forward:
         if name is not None:
             await body.rename(name)
             self.renamed = True
+        heartbeats = Heartbeats(self.writer, self._heartbeat_seconds)
+        heartbeats.start()
         try:
             response = await self.attempts.open(
                 self.request, candidate, body, self.envelope.cost, record
             )
         except Unreachable:
             return False
+        except (ClientDisconnect, Timeout):
+            if record.received:
+                charge(record)
+            raise
+        finally:
+            await heartbeats.stop()
         try:
             if response.connection.request_sent:
                 await body.close()  # frees memory while the response is generated
@@ -100,12 +116,17 @@ class Forward:
             await response.end()
         return True
 
+    @property
+    def _heartbeat_seconds(self) -> float:
+        return self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
+
     def _name_for(self, route: Route) -> str | None:
         """The model id to write into the body; None keeps the client's."""
         requested = self.envelope.model
         if route.upstream_model:
-            kept = route.upstream_model == requested and not self.renamed
-            return None if kept else route.upstream_model
+            # Even the same name: what else the body says about it must not reach a server of
+            # several models.
+            return route.upstream_model
         if self.renamed or (requested is not None and requested not in route.spec.ids):
             return route.model
         return None
@@ -115,7 +136,7 @@ class Forward:
 
         Raises as `_while_connected`.
         """
-        interval = self.waiting_room.settings.heartbeat if self.envelope.cost.streams else 0.0
+        interval = self._heartbeat_seconds
         due = self.writer.heartbeat_at + interval
         work = self.wait.wait(route, due - self.wait.seconds if interval else None)
         newest = await self._while_connected(work)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_router.callers.auth import Auth
+from fleet_router.callers.identity import caller_id
 from fleet_router.callers.request_record import RequestRecord, record_of
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.forward import Forward
 from fleet_router.proxy.response_writer import ResponseWriter
 from fleet_router.proxy.waiting import Wait, WaitingRoom
-from fleet_router.request.byte_budget import DISK_BYTES, ByteBudget, memory_limit
-from fleet_router.request.envelope import Envelope, PathLimits, body_limit, open_envelope
+from fleet_router.request.envelope import (
+    Budgets,
+    Envelope,
+    PathLimits,
+    body_limit,
+    open_envelope,
+)
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import allow_all, select_route
 from fleet_router.routing.table import LiveRoutes, Route
 from fleet_web.errors import status_of
+from fleet_web.request_body.byte_budget import ROUTER_SHARE, ByteBudget, memory_limit
+
+DISK_BYTES = 1024 * 1024 * 1024
+"""Bound for the uploads whose beginning is kept."""
 
 
 class Proxy:
@@ -37,8 +49,7 @@ class Proxy:
         self._attempts = attempts
         self._waiting_room = waiting_room
         self._metrics = metrics
-        self._memory = ByteBudget(memory_limit())
-        self._disk = ByteBudget(DISK_BYTES)
+        self._budgets = Budgets(ByteBudget(memory_limit(ROUTER_SHARE)), ByteBudget(DISK_BYTES))
         self._limits = PathLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,21 +69,23 @@ class Proxy:
         quota = self._auth.identify(request.scope["headers"])
         if quota is not None:
             record.key = quota.key.name
+        record.caller = caller_id(quota, request.client.host if request.client else "")
         table = self._routes.table
         if table is None:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
         limit = self._limits.of(table, rule)
         envelope = await open_envelope(
-            request, rule, limit, self._memory, self._disk, prefix=table.uses_prefix_hash
+            request, rule, limit, self._budgets, record.caller, prefix=table.uses_prefix_hash
         )
         try:
             may_use = quota.key.may_use if quota is not None else allow_all
             route = select_route(table, rule, envelope.model, may_use)
             record.model = route.model
             _check_size(route, rule, envelope.body.length)
-            record.images = envelope.cost.images
-            with self._auth.admitted(quota, route.model, record.images, record):
-                await self._forward(request, route, envelope, send, record)
+            record.prompt_bytes = envelope.cost.prompt_bytes
+            with self._auth.admitted(quota, route.model, envelope.cost.images, record):
+                record.images = envelope.cost.images
+                await self._forward(request, route, envelope, send, record, may_use)
         finally:
             await envelope.body.close()
 
@@ -83,6 +96,7 @@ class Proxy:
         envelope: Envelope,
         send: Send,
         record: RequestRecord,
+        may_use: Callable[[str], bool],
     ) -> None:
         metrics = self._metrics
         in_flight = metrics.in_flight.of(route.model)
@@ -91,7 +105,7 @@ class Proxy:
             metrics.last_request.of(route.model).set_to_current_time()
             forward = Forward(
                 self._attempts, self._waiting_room, metrics, request, envelope,
-                ResponseWriter(send), record, Wait(self._waiting_room, route),
+                ResponseWriter(send), record, Wait(self._waiting_room, route), may_use,
             )  # fmt: skip
             await forward.run(route)
         finally:
@@ -99,7 +113,7 @@ class Proxy:
 
 
 def _check_size(route: Route, rule: PathRule, length: int | None) -> None:
-    limit = body_limit(route.spec.limits, rule.kind)
+    limit = body_limit(route.spec, rule.kind)
     if length is not None and length > limit:
         raise TooLarge(
             f"The body has {length} bytes; {route.model!r} accepts at most {limit}.",

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from fleet_contract.errors import FleetError, Timeout, UpstreamFailed
+from fleet_router.callers.meter import Meter
 from fleet_router.callers.request_record import RequestRecord
-from fleet_router.callers.usage import Tail
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy.attempt import UpstreamResponse
 from fleet_router.proxy.response_writer import ResponseWriter, error_event
@@ -35,20 +35,33 @@ async def relay(
     """Send `response` on. Raises ClientDisconnect; a broken response is left without an end."""
     connection = response.connection
     record.read_head(response.head)
+    meter = Meter(record, response.head)
+    try:
+        await _relay(response, writer, record, metrics, meter)
+    finally:
+        meter.close(complete=connection.at_end)
+
+
+async def _relay(
+    response: UpstreamResponse,
+    writer: ResponseWriter,
+    record: RequestRecord,
+    metrics: RouterMetrics,
+    meter: Meter,
+) -> None:
+    connection = response.connection
     if writer.opened and not is_open_event_stream(response):
         await writer.end(await error_body(response))
         return
     await writer.start(response.head.status, response_headers(response.head))
-    tail = Tail()
     try:
         while chunk := await connection.read(response.read_timeout):
             record.count_chunk()
-            tail.add(chunk)
+            meter.add(chunk)
             # Known with the last chunk already: a message without a body would cost a write.
             more = not connection.at_end
             await writer.send(chunk, more=more)
             if not more:
-                record.read_tail(tail)
                 return
     except (UpstreamLost, UpstreamSilent, FleetError) as error:
         reported = _as_fleet_error(record.model, error)
@@ -56,13 +69,11 @@ async def relay(
             kind = "silent" if isinstance(error, UpstreamSilent) else "truncated"
             metrics.upstream_errors.labels(record.model, kind).inc()
         record.status = reported.status
-        record.read_tail(tail)
         event(logger, "answer_cut_off", level=logging.WARNING, model=record.model,
               endpoint=record.endpoint, error=str(error))  # fmt: skip
         if is_open_event_stream(response):
-            await writer.send(error_event(reported.body(), tail.end), more=True)
+            await writer.send(error_event(reported.body(), meter.tail.end), more=True)
         return
-    record.read_tail(tail)
     await writer.send(b"", more=False)
 
 

@@ -23,18 +23,22 @@ class ResponseWriter:
         """Seconds of waiting at the last heartbeat."""
 
     async def heartbeat(self, seconds: float) -> None:
-        """Send a comment after `seconds` of waiting. From then on the status is 200, and errors
-        can only be events."""
+        """Send a comment after `seconds` of waiting for a server."""
         self.heartbeat_at = seconds
+        await self.comment(HEARTBEAT)
+
+    async def comment(self, text: bytes) -> None:
+        """Send a comment. From the first one on the status is 200, and errors can only be
+        events."""
         if not self.opened:
-            self.opened = True
             headers = [
                 (b"content-type", EVENT_STREAM + b"; charset=utf-8"),
                 (b"cache-control", b"no-cache"),
                 UNBUFFERED,
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self.send(HEARTBEAT, more=True)
+            self.opened = True
+        await self.send(text, more=True)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Start the response, unless `heartbeat` did."""

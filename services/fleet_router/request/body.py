@@ -6,17 +6,16 @@ They are changed only if the upstream model has another name than the requested 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
-
-from fleet_router.request.byte_budget import ByteBudget
+from fleet_router.request.fields import with_model
 from fleet_router.request.spool import Spool
+from fleet_web.body import THREAD_BYTES
+from fleet_web.request_body.byte_budget import Reservation
+from fleet_web.request_body.json_body import Data
 
-THREAD_BYTES = 1024 * 1024
-"""Longer bodies are parsed in a thread."""
 FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
 
 
@@ -32,7 +31,7 @@ class Body(Protocol):
         """Whether it can be sent once more."""
 
     @property
-    def in_memory(self) -> bytes | None:
+    def in_memory(self) -> Data | None:
         """The whole body, if it is in memory."""
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -47,22 +46,19 @@ class Body(Protocol):
         raises; may be cancelled and called again."""
 
     async def rename(self, model: str) -> None:
-        """Replace the name of the model from the next time the body is sent."""
+        """Replace the name of the model from the next time the body is sent. Raises QueueFull if
+        there is no memory for it."""
 
     async def close(self) -> None:
         """Free memory and files; idempotent. Nothing can be read afterwards."""
 
 
-def _nothing() -> None:
-    return
-
-
 @dataclass(slots=True)
 class WholeBody:
-    """A body in memory; `release` is called once it is not needed any more."""
+    """A body in memory, which is released once it is not needed any more."""
 
-    data: bytes
-    release: Callable[[], None]
+    data: Data
+    memory: Reservation
     replayable: bool = True
     complete: bool = True
 
@@ -71,7 +67,7 @@ class WholeBody:
         return len(self.data)
 
     @property
-    def in_memory(self) -> bytes:
+    def in_memory(self) -> Data:
         return self.data
 
     async def read_rest(self) -> None:
@@ -79,38 +75,37 @@ class WholeBody:
 
     async def rename(self, model: str) -> None:
         if len(self.data) > THREAD_BYTES:
-            self.data = await asyncio.to_thread(renamed, self.data, model)
+            size = len(self.data)
+            self.memory.acquire(size)  # twice in memory meanwhile
+            self.data = await asyncio.to_thread(with_model, self.data, model)
+            self.memory.free(size)
         else:
-            self.data = renamed(self.data, model)
+            self.data = with_model(self.data, model)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.data
+        yield bytes(self.data)
 
     async def close(self) -> None:
-        release, self.release = self.release, _nothing
         self.data = b""
-        release()
+        self.memory.release()
 
 
 @dataclass(slots=True)
 class StreamedBody:
     """The beginning of a body, kept in `spool`, and the rest as the client sends it.
 
-    `span` is the range of the model's name in the beginning; (0, 0) if there is none. `disk` bounds
-    the bytes that all bodies together may spool while they wait for a server.
+    `span` is the range of the model's name in the beginning; (0, 0) if there is none.
     """
 
     spool: Spool
     rest: AsyncIterator[bytes]
     length: int | None
-    disk: ByteBudget
     span: tuple[int, int] = (0, 0)
     boundary: bytes = b""
     complete: bool = field(default=False, init=False)
     started: bool = field(default=False, init=False)
     _name: bytes | None = field(default=None, init=False)
     _next_chunk: asyncio.Task[bytes | None] | None = field(default=None, init=False)
-    _reserved: int = field(default=0, init=False)
 
     @property
     def replayable(self) -> bool:
@@ -121,9 +116,8 @@ class StreamedBody:
             chunk = await asyncio.shield(self._read_chunk())
             if chunk is None:
                 self.complete, self._next_chunk = True, None
-            elif self.disk.try_acquire(len(chunk)):
+            elif self.spool.has_room(len(chunk)):
                 self._next_chunk = None
-                self._reserved += len(chunk)
                 await self.spool.add(chunk)
             else:  # The budget is used up: stop reading, so that the client has to wait.
                 await asyncio.get_running_loop().create_future()
@@ -158,7 +152,7 @@ class StreamedBody:
             yield chunk
         if self.complete:
             return
-        await self._free()
+        await self.spool.close()
         if self._next_chunk is not None and (pending := await self._next_chunk) is not None:
             yield pending
         async for chunk in self.rest:
@@ -168,11 +162,6 @@ class StreamedBody:
         if self._next_chunk is not None:
             self._next_chunk.cancel()
             await asyncio.gather(self._next_chunk, return_exceptions=True)
-        await self._free()
-
-    async def _free(self) -> None:
-        reserved, self._reserved = self._reserved, 0
-        self.disk.release(reserved)
         await self.spool.close()
 
 
@@ -190,8 +179,3 @@ async def replaced(
         if until > end:
             yield chunk[max(0, end - at) :]
         at = until
-
-
-def renamed(data: bytes, model: str) -> bytes:
-    """A JSON object with another `model`, serialized again."""
-    return orjson.dumps({**orjson.loads(data), "model": model})

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
+from msgspec.json import Decoder
+
+from fleet_router.request.fields import Fields, scalar
 
 PROMPT_BYTES = 2048
 """Bytes of a prompt per unit: prefill of about 500 tokens."""
@@ -15,18 +20,20 @@ IMAGE_COST = 2.0
 AUDIO_BYTES = 512 * 1024
 """Bytes of a recording per unit: half a minute, compressed."""
 MAX_UNITS = 1000.0
-LEADING_CHARS = 1024
-"""Characters of each leading text that are hashed."""
+LEADING_BYTES = 1024
+"""Bytes of each leading text that are hashed."""
 
 
 class RequestCost(NamedTuple):
     """`units` is 1 for a small request; `prefix` is the hash of the leading texts, b"" if there are
-    none; `images` is the number of images in the messages."""
+    none; `images` is the number of images in the messages, `prompt_bytes` the size of the JSON
+    body without them."""
 
     streams: bool = False
     units: float = 1.0
     prefix: bytes = b""
     images: int = 0
+    prompt_bytes: int = 0
 
 
 def of_upload(length: int | None) -> RequestCost:
@@ -34,92 +41,123 @@ def of_upload(length: int | None) -> RequestCost:
     return RequestCost(units=min(MAX_UNITS, 1.0 + (length or 0) / AUDIO_BYTES))
 
 
-def of_json(body: dict[str, Any], size: int, prefix: bool = True) -> RequestCost:
-    """The cost of a JSON body of `size` bytes. Wrong types are ignored: the model server refuses
-    them."""
-    streams = body.get("stream") is True
-    leading = _digest(body) if prefix else b""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
+def of_json(fields: Fields, size: int, prefix: bool = True, images: bool = True) -> RequestCost:
+    """The cost of a JSON body of `size` bytes; without `images` none are looked for. Wrong types
+    are ignored: the model server refuses them."""
+    streams = scalar(fields.stream) is True
+    messages = _messages(fields.messages) if prefix or images else ()
+    leading = _digest(fields, messages) if prefix else b""
+    if fields.messages is UNSET:
         cost = 1.0 + size / PROMPT_BYTES
-        if "prompt" in body or "max_output_tokens" in body:
-            cost += _new_tokens(body) / NEW_TOKENS
-        return RequestCost(streams, min(MAX_UNITS, cost), leading)
-    images, image_bytes = _images(messages)
-    cost = 1.0 + (size - image_bytes) / PROMPT_BYTES
-    cost += IMAGE_COST * images + _new_tokens(body) / NEW_TOKENS
-    return RequestCost(streams, min(MAX_UNITS, cost), leading, images)
+        if fields.prompt is not UNSET or fields.max_output_tokens is not UNSET:
+            cost += _new_tokens(fields) / NEW_TOKENS
+        return RequestCost(streams, min(MAX_UNITS, cost), leading, 0, size)
+    sizes = [
+        len(memoryview(image))
+        for message in (messages if images else ())
+        for part in _parts(message)
+        if (image := _image(part)) is not None
+    ]
+    prompt_bytes = size - sum(sizes)
+    cost = 1.0 + prompt_bytes / PROMPT_BYTES
+    cost += IMAGE_COST * len(sizes) + _new_tokens(fields) / NEW_TOKENS
+    return RequestCost(streams, min(MAX_UNITS, cost), leading, len(sizes), prompt_bytes)
 
 
-def _digest(body: dict[str, Any]) -> bytes:
-    digest = hashlib.blake2b(digest_size=8)
-    found = False
-    for text in _leading(body):
-        found = True
-        digest.update(text)
-    return digest.digest() if found else b""
-
-
-def _new_tokens(body: dict[str, Any]) -> int:
-    for name in ("max_completion_tokens", "max_output_tokens", "max_tokens", "n_predict"):
-        value = body.get(name)
+def _new_tokens(fields: Fields) -> int:
+    for raw in (
+        fields.max_completion_tokens,
+        fields.max_output_tokens,
+        fields.max_tokens,
+        fields.n_predict,
+    ):
+        value = scalar(raw)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return min(value, 100_000)
     return DEFAULT_NEW_TOKENS
 
 
-def _leading(body: dict[str, Any]) -> Iterator[bytes]:
+class _Message(Struct, gc=False):
+    role: Raw | UnsetType = UNSET
+    content: Raw | UnsetType = UNSET
+
+
+class _Part(Struct, gc=False):
+    text: Raw | UnsetType = UNSET
+    image_url: Raw | UnsetType = UNSET
+
+
+_read_messages = Decoder(list[_Message]).decode
+_read_parts = Decoder(list[_Part]).decode
+
+
+def _messages(raw: Raw | UnsetType) -> Sequence[_Message]:
+    try:
+        return () if raw is UNSET else _read_messages(raw)
+    except DecodeError:
+        return ()
+
+
+def _parts(message: _Message) -> Sequence[_Part]:
+    if message.content is UNSET or _is_text(message.content):
+        return ()
+    try:
+        return _read_parts(message.content)
+    except DecodeError:
+        return ()
+
+
+def _image(part: _Part) -> Raw | None:
+    """Its URL, a string or an object, if it has any."""
+    image = part.image_url
+    return image if image is not UNSET and memoryview(image)[:1].tobytes() in b'"{' else None
+
+
+def _is_text(raw: Raw) -> bool:
+    return memoryview(raw)[:1].tobytes() == b'"'
+
+
+def _digest(fields: Fields, messages: Sequence[_Message]) -> bytes:
+    digest = hashlib.blake2b(digest_size=8)
+    found = False
+    for text in _leading(fields, messages):
+        found = True
+        digest.update(text)
+    return digest.digest() if found else b""
+
+
+def _leading(fields: Fields, messages: Sequence[_Message]) -> Iterator[bytes]:
     """What later turns of a conversation start with as well: the adapter and everything up to the
     first user message; images by their digest."""
-    adapter = body.get("adapter") or body.get("lora")
-    if isinstance(adapter, str):
-        yield b"a" + adapter.encode(errors="replace")
-    instructions = body.get("instructions")
-    if isinstance(instructions, str):
-        yield b"s" + instructions[:LEADING_CHARS].encode(errors="replace")
-    messages = body.get("messages", body.get("input"))
-    if isinstance(messages, list):
-        for message in messages:
-            if not isinstance(message, dict):
-                return
-            yield b"m" + str(message.get("role")).encode(errors="replace")
-            yield from _content(message.get("content"))
-            if message.get("role") == "user":
-                return
-    for name in ("prompt", "input", "content", "query"):
-        value = body.get(name)
-        if isinstance(value, str):
-            yield b"t" + value[:LEADING_CHARS].encode(errors="replace")
+    adapter = fields.lora if fields.adapter is UNSET else fields.adapter
+    if adapter is not UNSET and _is_text(adapter):
+        yield b"a" + _start(adapter)
+    if fields.instructions is not UNSET and _is_text(fields.instructions):
+        yield b"s" + _start(fields.instructions)
+    if fields.messages is UNSET:
+        messages = _messages(fields.input)
+    for message in messages:
+        role = b"" if message.role is UNSET else _start(message.role)
+        yield b"m" + role
+        yield from _content(message)
+        if role == b'"user"':
+            return
+    for raw in (fields.prompt, fields.input, fields.content, fields.query):
+        if raw is not UNSET and _is_text(raw):
+            yield b"t" + _start(raw)
             return
 
 
-def _content(content: Any) -> Iterator[bytes]:
-    if isinstance(content, str):
-        yield b"t" + content[:LEADING_CHARS].encode(errors="replace")
+def _content(message: _Message) -> Iterator[bytes]:
+    if message.content is not UNSET and _is_text(message.content):
+        yield b"t" + _start(message.content)
         return
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict):
-            text, url = part.get("text"), image_url(part)
-            if isinstance(text, str):
-                yield b"t" + text[:LEADING_CHARS].encode(errors="replace")
-            if url:
-                yield b"i" + hashlib.blake2b(url.encode(errors="replace")).digest()
+    for part in _parts(message):
+        if part.text is not UNSET and _is_text(part.text):
+            yield b"t" + _start(part.text)
+        if (image := _image(part)) is not None:
+            yield b"i" + hashlib.blake2b(image).digest()
 
 
-def image_url(part: dict[str, Any]) -> str:
-    """The URL of an image part, "" if it has none."""
-    image = part.get("image_url")
-    url = image.get("url") if isinstance(image, dict) else image
-    return url if isinstance(url, str) else ""
-
-
-def _images(messages: list[Any]) -> tuple[int, int]:
-    """The number of images in the messages, and the size of their URLs."""
-    urls = [
-        url
-        for message in messages
-        if isinstance(message, dict) and isinstance(message.get("content"), list)
-        for part in message["content"]
-        if isinstance(part, dict) and (url := image_url(part))
-    ]
-    return len(urls), sum(map(len, urls))
+def _start(raw: Raw) -> bytes:
+    return bytes(memoryview(raw)[:LEADING_BYTES])

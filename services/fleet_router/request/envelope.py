@@ -12,20 +12,26 @@ from typing import NamedTuple
 
 from fastapi import Request
 
-from fleet_contract.errors import BadRequest
-from fleet_contract.spec_parts import Limits
-from fleet_router.request.body import THREAD_BYTES, Body, StreamedBody, WholeBody
-from fleet_router.request.byte_budget import ByteBudget
+from fleet_contract.spec import ModelSpec
+from fleet_router.request.body import Body, StreamedBody, WholeBody
 from fleet_router.request.cost import RequestCost, of_json, of_upload
+from fleet_router.request.fields import (
+    invalid_model,
+    may_have_images,
+    model_of,
+    read_fields,
+)
 from fleet_router.request.multipart import ModelFinder
 from fleet_router.request.spool import Spool
 from fleet_router.routing.paths import BodyKind, PathRule
 from fleet_router.routing.table import RouteTable
-from fleet_web.body import chunks, parse_json
+from fleet_web.body import THREAD_BYTES, appended, chunks
+from fleet_web.request_body.byte_budget import ByteBudget, Reservation
+from fleet_web.request_body.json_body import Data
 
 FORM_BYTES = 1024 * 1024
 """Bound for the fields of a form besides its recording."""
-DEFAULT_LIMITS = Limits()
+DEFAULT_SPEC = ModelSpec(model="none")
 
 
 class Envelope(NamedTuple):
@@ -36,17 +42,17 @@ class Envelope(NamedTuple):
     cost: RequestCost
 
 
-def body_limit(limits: Limits, kind: BodyKind) -> int:
+def body_limit(spec: ModelSpec, kind: BodyKind) -> int:
     """Bytes that a model accepts."""
     if kind is BodyKind.MULTIPART:
-        return limits.max_audio_bytes + FORM_BYTES
-    return limits.max_body_bytes
+        return spec.limits.max_audio_bytes + FORM_BYTES
+    return spec.max_body_bytes
 
 
 def path_limit(table: RouteTable, rule: PathRule) -> int:
     """Bytes to read before the model is known: the largest limit of any model of the path."""
-    candidates = [route.spec.limits for route in table.of_task(rule.task)] or [DEFAULT_LIMITS]
-    return max(body_limit(limits, rule.kind) for limits in candidates)
+    candidates = [route.spec for route in table.of_task(rule.task)] or [DEFAULT_SPEC]
+    return max(body_limit(spec, rule.kind) for spec in candidates)
 
 
 class PathLimits:
@@ -66,79 +72,82 @@ class PathLimits:
         return limit
 
 
-async def open_envelope(
-    request: Request,
-    rule: PathRule,
-    limit: int,
-    memory: ByteBudget,
-    disk: ByteBudget,
-    *,
-    prefix: bool,
-) -> Envelope:
-    """Reads up to `limit` bytes. `memory` bounds JSON bodies, `disk` uploads that wait; with
-    `prefix`, the cost includes a hash of the leading texts.
+class Budgets(NamedTuple):
+    """The bounds that all bodies share."""
 
-    Raises BadRequest, TooLarge, RequestTimeout, QueueFull, ClientDisconnect.
+    memory: ByteBudget
+    disk: ByteBudget
+    """For uploads whose beginning is kept."""
+
+
+async def open_envelope(
+    request: Request, rule: PathRule, limit: int, budgets: Budgets, caller: str, *, prefix: bool
+) -> Envelope:
+    """Reads up to `limit` bytes, which count as those of `caller`; with `prefix`, the cost includes
+    a hash of the leading texts.
+
+    Raises BadRequest, TooLarge, RequestTimeout, QueueFull, UnsupportedEncoding, DiskFull,
+    ClientDisconnect.
     """
     if rule.kind is BodyKind.MULTIPART:
-        return await _open_multipart(request, limit, disk)
-    return await _open_json(request, limit, memory, prefix)
+        return await _open_multipart(request, limit, budgets, caller)
+    return await _open_json(request, limit, budgets.memory.reserve(caller), prefix)
 
 
-async def _open_json(request: Request, limit: int, memory: ByteBudget, prefix: bool) -> Envelope:
-    size = 0
-    received: list[bytes] = []
+async def _open_json(request: Request, limit: int, memory: Reservation, prefix: bool) -> Envelope:
+    data: Data = b""
     try:
         async for chunk in chunks(request, limit):
             memory.acquire(len(chunk))
-            size += len(chunk)
-            received.append(chunk)
-        data = received[0] if len(received) == 1 else b"".join(received)
-        received.clear()  # not twice in memory while it is parsed
+            data = appended(data, chunk)
         if len(data) > THREAD_BYTES:
             model, cost = await asyncio.to_thread(inspect_json, data, prefix)
         else:
             model, cost = inspect_json(data, prefix)
     except BaseException:
-        memory.release(size)
+        memory.release()
         raise
-    return Envelope(model, WholeBody(data, lambda: memory.release(size)), cost)
+    return Envelope(model, WholeBody(data, memory), cost)
 
 
-def inspect_json(data: bytes, prefix: bool) -> tuple[str | None, RequestCost]:
+def inspect_json(data: Data, prefix: bool) -> tuple[str | None, RequestCost]:
     """The field `model` of a JSON object, and the cost. Raises BadRequest."""
-    body = parse_json(data)
-    model = body.get("model")
-    return (None if model is None else _checked(model)), of_json(body, len(data), prefix)
+    fields = read_fields(data)
+    return model_of(fields), of_json(fields, len(data), prefix, may_have_images(data))
 
 
-def _checked(model: object) -> str:
-    if not isinstance(model, str) or not model:
-        raise BadRequest(
-            "Invalid value for 'model': a non-empty string is expected.",
-            param="model",
-            code="invalid_value",
-        )
+def _checked(model: str | None) -> str:
+    if not model:
+        raise invalid_model()
     return model
 
 
-async def _open_multipart(request: Request, limit: int, disk: ByteBudget) -> Envelope:
+async def _open_multipart(request: Request, limit: int, budgets: Budgets, caller: str) -> Envelope:
     finder = ModelFinder(request.headers.get("content-type", ""))
-    declared = request.headers.get("content-length")
-    length = int(declared) if declared is not None and declared.isdigit() else None
     rest = chunks(request, limit)
-    spool = Spool()
+    length = _declared_length(request)
+    spool = Spool(budgets.memory.reserve(caller), budgets.disk.reserve(caller))
     try:
         model = await _find_model(finder, rest, spool)
     except BaseException:
         await spool.close()
         raise
-    body = StreamedBody(spool, rest, length, disk, finder.span, finder.boundary)
+    body = StreamedBody(spool, finder.checked(rest), length, finder.span, finder.boundary)
     return Envelope(model, body, of_upload(length))
+
+
+def _declared_length(request: Request) -> int | None:
+    """None if it is unknown, as that of an encoded body."""
+    headers = request.headers
+    declared = headers.get("content-length", "")
+    if not declared.isdigit() or headers.get("content-encoding", "identity") != "identity":
+        return None
+    return int(declared)
 
 
 async def _find_model(finder: ModelFinder, rest: AsyncIterator[bytes], spool: Spool) -> str | None:
     async for chunk in rest:
+        spool.count(len(chunk))
         await spool.add(chunk)
         finder.feed(chunk)
         if finder.done:

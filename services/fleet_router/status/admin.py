@@ -7,10 +7,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract.errors import NotReady
+from fleet_contract.errors import Forbidden, NotReady
 from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
 from fleet_contract.server_protocol import ServerPhase
-from fleet_router.callers.auth import Auth
+from fleet_router.callers.auth import Auth, has_key
+from fleet_router.callers.quota import Quota
 from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
 from fleet_router.routing.table import LiveRoutes, RouteTable
@@ -18,14 +19,18 @@ from fleet_router.status.merged_metrics import render, scrape
 from fleet_router.status.models import READY, Models
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
+from fleet_web.instance import probe_headers
 from fleet_web.openapi.document import DocumentEndpoint
 from fleet_web.responses import json_response
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HEALTH_SECONDS = 1.0
+"""How long the states of the models at /health are kept: every query asks all servers."""
 
 
 class Admin:
-    """The handlers. `draining` is set at the first signal and makes the router not ready."""
+    """The handlers. `draining` is set at the first signal and makes the router not ready;
+    `warning` is shown at /health unless it is empty."""
 
     def __init__(
         self,
@@ -35,6 +40,7 @@ class Admin:
         auth: Auth,
         *,
         scrapes: bool = True,
+        warning: str = "",
     ) -> None:
         self._auth = auth
         self._scrapes = scrapes
@@ -42,10 +48,12 @@ class Admin:
         self._pools = pools
         self._metrics = metrics
         self._models = Models(pools)
+        self._warnings = [warning] if warning else []
+        self._rendering: asyncio.Task[bytes] | None = None
         self.draining = False
 
     def router(self, *, with_metrics: bool) -> APIRouter:
-        """The routes."""
+        """The routes of the port for clients."""
         self._document = DocumentEndpoint(
             lambda: document(guarded=self._auth.required, with_metrics=with_metrics)
         )
@@ -60,26 +68,52 @@ class Admin:
             router.add_api_route(PATH_METRICS, self.metrics, methods=["GET"])
         return router
 
+    def private_router(self) -> APIRouter:
+        """The routes of the port for metrics, which need no key."""
+        router = APIRouter()
+        router.add_api_route(PATH_LIVE, self.livez, methods=["GET"])
+        router.add_api_route(PATH_READY, self.readyz, methods=["GET"])
+        router.add_api_route(PATH_HEALTH, self.whole_health, methods=["GET"])
+        router.add_api_route(PATH_METRICS, self.all_metrics, methods=["GET"])
+        return router
+
     async def livez(self) -> Response:
         """200 while the process runs."""
-        return json_response({"status": "ok"})
+        return json_response({"status": "ok"}, headers=probe_headers())
 
     async def readyz(self) -> Response:
         """200 if the router accepts traffic, whatever the state of its models."""
         if self.draining or self._routes.table is None:
             state = (ServerPhase.DRAINING if self.draining else ServerPhase.STARTING).value
             return json_response({"status": state}, status=503)
-        return json_response({"status": "ok"})
+        return json_response({"status": "ok"}, headers=probe_headers())
 
-    async def health(self) -> Response:
+    async def health(self, request: Request) -> Response:
+        """200 if every model is ready. The states of the models need a key where one is required,
+        and are those that the caller may use. Raises Unauthorized for an invalid key."""
+        headers = request.scope["headers"]
+        if not self._auth.required:
+            return await self.whole_health()
+        quota = self._auth.identify(headers) if has_key(headers) else None
+        return await self._health(quota, detailed=quota is not None)
+
+    async def whole_health(self) -> Response:
         """200 if every model is ready, with the state of each."""
-        if self._routes.table is None:
-            return json_response({"status": ServerPhase.STARTING.value, "models": {}}, status=503)
-        entries = await self._models.listing(self._routes.table)
-        states = {entry["id"]: entry["state"] for entry in entries}
+        return await self._health(None, detailed=True)
+
+    async def _health(self, quota: Quota | None, *, detailed: bool) -> Response:
+        table = self._routes.table
+        entries = await self._models.recent(table, HEALTH_SECONDS) if table is not None else []
+        may_use = quota.key.may_use if quota is not None else allow_all
+        states = {each["id"]: each["state"] for each in entries if may_use(each["id"])}
         ready = not self.draining and all(state == READY for state in states.values())
-        body = {"status": "ok" if ready else "not_ready", "models": states}
-        return json_response(body, status=200 if ready else 503)
+        status = "ok" if ready else "not_ready"
+        body: dict[str, Any] = {"status": status if table else ServerPhase.STARTING.value}
+        if detailed:
+            body["models"] = states
+            if self._warnings:
+                body["warnings"] = self._warnings
+        return json_response(body, status=200 if ready and table else 503)
 
     async def list_models(self, request: Request) -> Response:
         """Every model that the caller may use, as an OpenAI list. Raises Unauthorized."""
@@ -105,12 +139,28 @@ class Admin:
         self._auth.identify(request.scope["headers"])
         return await self._document.get()
 
-    async def metrics(self) -> Response:
-        """The metrics of the router and, if it scrapes them, of every server."""
+    async def metrics(self, request: Request) -> Response:
+        """As `all_metrics`, for keys that may read them. Raises Unauthorized, Forbidden."""
+        quota = self._auth.identify(request.scope["headers"])
+        if quota is not None and not quota.key.metrics:
+            raise Forbidden(
+                "This API key may not read metrics: set `metrics: true` for it in the key file, or"
+                " METRICS_PORT for a port without keys.",
+                code="metrics_not_allowed",
+            )
+        return await self.all_metrics()
+
+    async def all_metrics(self) -> Response:
+        """The metrics of the router and, if it scrapes them, of every server; concurrent requests
+        share the result."""
+        if self._rendering is None or self._rendering.done():
+            self._rendering = asyncio.create_task(self._render())
+        return Response(await asyncio.shield(self._rendering), media_type=METRICS_TYPE)
+
+    async def _render(self) -> bytes:
         table = self._routes.table if self._scrapes else None
         scrapes = await scrape(self._pools, table) if table is not None else []
-        text = await asyncio.to_thread(render, self._metrics.registry, scrapes)
-        return Response(text, media_type=METRICS_TYPE)
+        return await asyncio.to_thread(render, self._metrics.registry, scrapes)
 
     def _table(self) -> RouteTable:
         if self._routes.table is None:

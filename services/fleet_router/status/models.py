@@ -105,6 +105,7 @@ class Models:
         self._created = int(time.time())
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._responded: set[Endpoint] = set()
+        self._last: tuple[RouteTable, float, list[Entry]] | None = None
         self._listing: tuple[RouteTable, asyncio.Task[list[Entry]]] | None = None
 
     async def listing(self, table: RouteTable) -> list[Entry]:
@@ -113,6 +114,15 @@ class Models:
         if running is None or running[0] is not table or running[1].done():
             self._listing = running = (table, asyncio.create_task(self._query(table)))
         return await asyncio.shield(running[1])
+
+    async def recent(self, table: RouteTable, seconds: float) -> list[Entry]:
+        """As `listing`, or its result for the same table of the last `seconds`."""
+        last = self._last
+        if last is not None and last[0] is table and time.monotonic() - last[1] < seconds:
+            return last[2]
+        entries = await self.listing(table)
+        self._last = (table, time.monotonic(), entries)
+        return entries
 
     async def _query(self, table: RouteTable) -> list[Entry]:
         self._responded &= table.endpoints()

@@ -92,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self.complete = False
         self.request_sent = False
+        self.sent_bytes = 0
         self._error: BaseException | None = None
 
     @property
@@ -111,9 +112,10 @@ class Connection(asyncio.Protocol):
         """Whether the response is complete and was read."""
         return self.complete and not self._chunks
 
-    def send(self, head: bytes, body: bytes) -> None:
+    def send(self, head: bytes, body: bytes | bytearray) -> None:
         """Send a whole request. Does not wait while the server reads slowly, since the body is in
         memory in any case. No error if the connection is closed, as `write`."""
+        self.sent_bytes += len(head) + len(body)
         if not self.closed:
             if len(body) < COPIED_BYTES:
                 self._transport.write(head + body)
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
         server may have responded before, and otherwise `read_head` raises the reason."""
         if self.closed:
             return
+        self.sent_bytes += len(data)
         self._transport.write(data)
         while self._write_paused and not self.closed:
             self._writer = self._loop.create_future()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import ClassVar
 
-from fleet_contract.names import HEADER_REQUEST_ID, HEADER_USAGE
+from fleet_contract.errors import FleetError
+from fleet_contract.names import HEADER_HOPS, HEADER_REQUEST_ID, HEADER_USAGE
+from fleet_contract.server_protocol import CALLER_HEADER
 from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.connection import Head
 
@@ -13,6 +16,10 @@ Headers = list[tuple[bytes, bytes]]
 
 OWN_PREFIX = b"x-modelfleet-"
 REQUEST_ID = HEADER_REQUEST_ID.encode()
+CALLER = CALLER_HEADER.encode()
+HOPS = HEADER_HOPS.encode()
+MAX_HOPS = 4
+"""Routers a request may pass on its way to a server."""
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -31,11 +38,14 @@ HOP_BY_HOP = frozenset(
 NOT_FORWARDED = HOP_BY_HOP | {
     b"host",
     b"content-length",
+    b"content-encoding",  # the router has decoded the body
     b"expect",
     # Credentials are for the router; model servers check none.
     b"authorization",
     b"x-api-key",
     b"cookie",
+    # The router has checked it; it means nothing to servers.
+    b"origin",
     REQUEST_ID,
 }
 UNBUFFERED = (b"x-accel-buffering", b"no")
@@ -50,14 +60,36 @@ NOT_RETURNED = HOP_BY_HOP | {
 }
 
 
+class LoopDetected(FleetError):
+    """A request passed too many routers."""
+
+    status: ClassVar[int] = 508
+    default_code = "loop_detected"
+
+
+def next_hop(scope_headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The number of routers a request has passed, this one included. Raises LoopDetected."""
+    sent = next((value for name, value in scope_headers if name == HOPS), b"0")
+    hops = int(sent) if sent.isdigit() and len(sent) < 4 else MAX_HOPS
+    if hops >= MAX_HOPS:
+        raise LoopDetected(
+            f"The request passed {hops} routers: the address of a remote model leads back to a"
+            " router that sends it on."
+        )
+    return hops + 1
+
+
 def request_head(
     scope_headers: Iterable[tuple[bytes, bytes]],
     target: bytes,
     endpoint: Endpoint,
     request_id: str,
     length: int | None,
+    caller: str = "",
+    hops: int = 0,
 ) -> bytes:
-    """The head of the POST to `endpoint`; chunked if `length` is None."""
+    """The head of the POST to `endpoint`; chunked if `length` is None. `caller` "" and `hops` 0 are
+    not sent."""
     start, end = _request_line(endpoint)
     framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
     lines = [
@@ -67,6 +99,10 @@ def request_head(
         framing,
         *(name + b": " + value for name, value in _forwarded(scope_headers, NOT_FORWARDED)),
     ]
+    if caller:
+        lines.append(CALLER + b": " + caller.encode())
+    if hops:
+        lines.append(HOPS + b": %d" % hops)
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

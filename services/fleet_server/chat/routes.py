@@ -41,7 +41,7 @@ class ChatService:
     async def complete(self, request: Request) -> Response:
         """The response to a request. Raises FleetError."""
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
         options = parsed.options

@@ -45,7 +45,7 @@ class EmbeddingService:
     async def respond(self, request: Request, parse: Parse, write: Write) -> Response:
         """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: EmbeddingModel = server.ready_model()
         parsed = parse(body, model)
         return await run_while_connected(request, self._admitted(parsed, model, write))

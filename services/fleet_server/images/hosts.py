@@ -16,6 +16,15 @@ Permitted = Callable[[IpAddress], bool]
 
 EVERY_PUBLIC = "*"
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+SPECIAL = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        "192.0.0.0/24",  # IETF protocol assignments (RFC 6890)
+        "192.88.99.0/24",  # 6to4 relays (RFC 7526)
+        "3fff::/20",  # documentation (RFC 9637)
+    )
+)
+"""Blocks that the ipaddress module of Python 3.11 takes for public, in part or as a whole."""
 
 
 class Hosts:
@@ -88,7 +97,11 @@ def _is_public(address: IpAddress) -> bool:
         address.is_private, address.is_loopback, address.is_link_local, address.is_multicast,
         address.is_reserved, address.is_unspecified,
     )  # fmt: skip
-    return address.is_global and not any(special)
+    return (
+        address.is_global
+        and not any(special)
+        and not any(address in block for block in SPECIAL if block.version == address.version)
+    )
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -39,7 +39,7 @@ class RerankService:
         Raises FleetErrors and ClientDisconnect.
         """
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: RerankModel = server.ready_model()
         server.check_model_of(body)
         parsed = parse(body, server.spec, cohere=cohere)

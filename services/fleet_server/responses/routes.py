@@ -42,7 +42,7 @@ class ResponsesService:
     async def respond(self, request: Request) -> Response:
         """The response to a request. Raises FleetError."""
         server = self._server
-        body = await read_json(request, server.spec.limits.max_body_bytes)
+        body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
 

@@ -39,6 +39,7 @@ from fleet_server.startup.runtime_config import runtime_config, without_effect
 from fleet_server.startup.weights import WeightsStage
 from fleet_server.state import ServerState
 from fleet_web import serve
+from fleet_web.exposure import is_loopback
 from fleet_web.logs import event
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
@@ -54,11 +55,17 @@ def run(
     """Serve until a signal; the process's exit status. Raises ValueError on a bad setting."""
     settings = ServerSettings.read(environ)
     state, launcher = _parts(settings, environ, head_start)
-    app = create_app(state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics)
+    app = create_app(
+        state, lifespan=launcher.lifespan, with_metrics=settings.enable_metrics,
+        loopback=is_loopback(host),
+    )  # fmt: skip
     server = serve.build(
         app, host, port,
         drain_timeout=settings.drain_timeout,
         read_timeout=settings.read_timeout,
+        read_rate=settings.read_rate,
+        body_timeout=settings.body_timeout,
+        keep_alive=settings.keep_alive_seconds,
         on_drain=state.drain,
     )  # fmt: skip
     launcher.stop_server = lambda: setattr(server, "should_exit", True)

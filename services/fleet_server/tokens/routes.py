@@ -76,7 +76,7 @@ class TokenService:
         Raises FleetErrors and ClientDisconnect.
         """
         server = self._server
-        raw = await read_json(request, server.spec.limits.max_body_bytes)
+        raw = await read_json(request, server.spec.max_body_bytes)
         vocabulary: Vocabulary | None = getattr(server.ready_model(), "vocabulary", None)
         server.check_model_of(raw)
         if vocabulary is None:

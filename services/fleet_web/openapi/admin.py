@@ -37,10 +37,14 @@ def router_operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operatio
     yield replace(_PROBE, path=PATH_READY, summary="Readiness of the router.")
     yield replace(
         _PROBE, path=PATH_HEALTH, summary="Readiness of every model.",
+        description="Without a key, where one is required, only `status`." if guarded else "",
         responses=(Content(JSON, FleetHealth),), not_ready=FleetHealth,
     )  # fmt: skip
     yield from _models(errors | {503})
-    yield from _texts(with_metrics=with_metrics, errors=errors)
+    yield from _texts(
+        with_metrics=with_metrics, errors=errors,
+        metrics_errors=frozenset({401, 403}) if guarded else frozenset(),
+    )  # fmt: skip
 
 
 def _models(errors: frozenset[int]) -> Iterable[Operation]:
@@ -55,11 +59,13 @@ def _models(errors: frozenset[int]) -> Iterable[Operation]:
     )  # fmt: skip
 
 
-def _texts(*, with_metrics: bool, errors: frozenset[int]) -> Iterable[Operation]:
+def _texts(
+    *, with_metrics: bool, errors: frozenset[int], metrics_errors: frozenset[int] = frozenset()
+) -> Iterable[Operation]:
     if with_metrics:
         yield Operation(
             PATH_METRICS, "get", "probes", "Metrics in the Prometheus text format.",
-            responses=(Content(TEXT, str),),
+            responses=(Content(TEXT, str),), errors=metrics_errors,
         )  # fmt: skip
     yield Operation(
         PATH_OPENAPI, "get", "models", "This document.",

@@ -7,6 +7,7 @@ there: together about a tenth of what a small response costs.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 
@@ -17,8 +18,16 @@ class CoalescingTransport:
     else is passed on immediately, in the order of the calls.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        lingers: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`lingers` tells at `close` whether the connection has to stay open for a while; then it
+        is closed by another call."""
         self._transport = transport
+        self._lingers = lingers
         self._loop = loop
         self._cycle: Any = None
         self._head = b""
@@ -40,9 +49,10 @@ class CoalescingTransport:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Close once everything is written."""
+        """Close once everything is written, unless the connection lingers."""
         self._flush()
-        self._transport.close()
+        if not self._lingers():
+            self._transport.close()
 
     def write_eof(self) -> None:
         """Close the write side once everything is written."""

@@ -1,4 +1,4 @@
-"""The router at the edge: HTTPS, pages of other origins, addresses elsewhere."""
+"""The router at the edge: HTTPS, CORS and remote addresses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from support.required import require_program
 KEY = "sk-of-the-router"
 
 
-def test_https_is_served_where_a_certificate_is_given(
-    start_router: Any, entry: Any, stub: Any, tmp_path: Path
-) -> None:
+def test_https_with_a_certificate(start_router: Any, entry: Any, stub: Any, tmp_path: Path) -> None:
     require_program("openssl")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     subprocess.run(
@@ -51,22 +49,35 @@ def test_pages_of_named_origins_may_call(
         preflight = httpx.options(url, headers=mine | asked)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == mine["origin"]
-        assert httpx.options(url, headers=other | asked).status_code == 400
+        assert httpx.options(url, headers=other | asked).status_code == 403
         for body in ({"model": "acme/chat"}, {"model": "none"}):
             answer = httpx.post(url, json=body, headers=mine)
             assert answer.headers["access-control-allow-origin"] == mine["origin"]
             assert "x-modelfleet-model" in answer.headers["access-control-expose-headers"]
         refused = httpx.post(url, json={"model": "acme/chat"}, headers=other)
+        assert refused.status_code == 403
         assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize("name", [{"host": "evil.example"}, {"origin": "http://evil.example"}])
+def test_pages_of_other_sites_reach_neither_router_nor_server(
+    fleet: Any, stub: Any, name: dict[str, str]
+) -> None:
+    body = {"model": "chat", "messages": []}
+    answer = httpx.post(
+        f"{fleet.url}/v1/chat/completions", json=body, headers={**name, "x-id": "rebound"}
+    )
+    assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
+    assert stub.seen("rebound") == {}
 
 
 def test_without_origins_no_page_may(fleet: Any) -> None:
     answer = httpx.options(f"{fleet.url}/v1/models", headers={"origin": "https://a.example.com"})
-    assert answer.status_code == 405
+    assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_an_address_elsewhere_gets_its_own_key_and_model_id(
+def test_a_remote_address_gets_its_own_key_and_model_id(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
     remote = {"address": f"http://127.0.0.1:{stub.port}/base", "model": "big", "apiKeyEnv": "K"}
@@ -90,7 +101,7 @@ def test_an_address_elsewhere_gets_its_own_key_and_model_id(
         assert KEY not in json.dumps(fleet.process.lines)
 
 
-def test_an_error_of_an_address_elsewhere_is_passed_on_and_a_dead_one_is_not_waited_for(
+def test_remote_errors_are_forwarded_without_waiting(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path, headers: Any
 ) -> None:
     models = [

@@ -110,3 +110,20 @@ def test_every_field_says_what_it_is() -> None:
 
     walk(ModelSpec, "spec")
     assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, 8 * 2**20),
+        ({"task": "embedding"}, 8 * 2**20),
+        ({"vision": True}, 64 * 2**20),
+        ({"engine": "vllm"}, 64 * 2**20),
+        ({"engine": "vllm", "task": "embedding"}, 8 * 2**20),
+        ({"vision": True, "limits": {"maxBodyBytes": 5}}, 5),
+    ],
+)
+def test_only_bodies_that_may_contain_images_are_large(
+    fields: dict[str, Any], expected: int
+) -> None:
+    assert ModelSpec.model_validate({"model": "a", **fields}).max_body_bytes == expected

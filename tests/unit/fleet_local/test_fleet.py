@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import io
 import json
 import os
@@ -121,4 +123,30 @@ async def test_settings_that_servers_ignored_are_collected(build: Start, spec: S
     os.write(output, json.dumps(event).encode() + b"\n")
     os.close(output)
     assert fleet.ignored_settings() == {"CHAT_BATCH_WINDOW_MS": "no wait"}
+    await fleet.stop()
+
+
+async def test_supervision_goes_on_after_an_error(
+    build: Start, spec: Spec, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet_web.supervise.FIRST_SECONDS", 0.0)
+    runs: list[str] = []
+    steady = asyncio.Event()
+
+    async def keep(service: Service) -> None:
+        runs.append(service.name)
+        if runs.count("acme/a") == 1 and service.name == "acme/a":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if runs.count("acme/a") == 2:
+            steady.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Service, "keep", keep)
+    fleet = build(spec("acme/a"), spec("acme/b"))
+    keeping = asyncio.create_task(fleet.keep())
+    await asyncio.wait_for(steady.wait(), 30)
+    assert sorted(runs) == ["acme/a", "acme/a", "acme/b", "router"]
+    assert "supervision of acme/a failed" in screen.getvalue()
+    keeping.cancel()
+    await asyncio.wait((keeping,))
     await fleet.stop()

@@ -24,7 +24,7 @@ def test_the_environment_is_read() -> None:
         {
             "HOST": "0.0.0.0", "PORT": "9000", "MODELS": " a, b ,", "MODEL_DEVICE": "cuda:1",
             "AUTO_DOWNLOAD_MODELS": "0", "MODELFLEET_THREADS": "3", "DRAIN_TIMEOUT": "1.5",
-            "LOG_FORMAT": "text",
+            "LOG_FORMAT": "text", "ALLOW_UNAUTHENTICATED": "1",
         }
     )  # fmt: skip
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
@@ -40,6 +40,13 @@ def test_options_win() -> None:
     settings = UpSettings.read(environ, host="::1", port=81, models="b,c", device="cpu")
     assert (settings.host, settings.port, settings.models) == ("::1", 81, ("b", "c"))
     assert settings.device == "cpu"
+
+
+def test_an_address_of_the_network_needs_keys_or_the_switch() -> None:
+    with pytest.raises(StartError, match="ALLOW_UNAUTHENTICATED=1"):
+        UpSettings.read({}, host="0.0.0.0")
+    assert UpSettings.read({"HOST": "0.0.0.0", "KEYS_FILE": "keys.yaml"}).has_keys
+    assert not UpSettings.read({"HOST": "::", "ALLOW_UNAUTHENTICATED": "yes"}).has_keys
 
 
 def test_a_file_is_served_instead_of_models_of_the_environment() -> None:

@@ -30,12 +30,21 @@ def test_lists_and_labels() -> None:
     assert (settings.catalog, settings.pull_secrets) == (Path("/c.yaml"), ("one",))
 
 
+@pytest.mark.parametrize(("text", "factor"), [("", 2), ("0", 0), ("1", 1), ("100", 100)])
+def test_the_factor_of_memory_limits(text: str, factor: float) -> None:
+    settings = OperatorSettings.read({"MEMORY_LIMIT_FACTOR": text})
+    assert settings.memory_limit_factor == factor
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
         ({"WORKERS": "many"}, "WORKERS='many'"),
         ({"WORKERS": "0"}, "WORKERS=0: must be greater than 0"),
         ({"RESYNC_INTERVAL": "-1"}, "RESYNC_INTERVAL=-1.0"),
+        ({"MEMORY_LIMIT_FACTOR": "0.5"}, "MEMORY_LIMIT_FACTOR=0.5: must be 0, or 1 to 100"),
+        ({"MEMORY_LIMIT_FACTOR": "nan"}, "MEMORY_LIMIT_FACTOR=nan: must be"),
+        ({"MEMORY_LIMIT_FACTOR": "101"}, "MEMORY_LIMIT_FACTOR=101.0: must be"),
         ({"ROUTER_SELECTOR": "router"}, "ROUTER_SELECTOR='router': must be key=value"),
     ],
 )

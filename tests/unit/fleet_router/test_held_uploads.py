@@ -4,14 +4,15 @@ noticed at once, whatever of its upload was still under way."""
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 
 import pytest
 
 from fleet_contract.errors import RequestTimeout
 from fleet_router.request.body import StreamedBody
-from fleet_router.request.byte_budget import ByteBudget
-from fleet_router.request.spool import MEMORY_BYTES, Spool
+from fleet_router.request.spool import MEMORY_BYTES, DiskFull, Spool
+from fleet_web.request_body.byte_budget import ByteBudget
 
 
 class Sending:
@@ -31,8 +32,12 @@ class Sending:
             yield piece
 
 
+def spool_of(disk: ByteBudget, memory: ByteBudget | None = None) -> Spool:
+    return Spool((memory or ByteBudget(2**30)).reserve("a"), disk.reserve("a"))
+
+
 def body_of(client: Sending, room: int) -> StreamedBody:
-    return StreamedBody(Spool(), client.rest(), None, ByteBudget(room))
+    return StreamedBody(spool_of(ByteBudget(room)), client.rest(), None)
 
 
 async def reading_on(body: StreamedBody, turns: int = 20) -> bool:
@@ -82,15 +87,14 @@ async def test_one_that_came_whole_can_be_sent_again() -> None:
 
 async def test_the_disk_has_a_bound_for_all_together_and_gets_its_room_back() -> None:
     disk, client = ByteBudget(10), Sending()
-    body = StreamedBody(Spool(), client.rest(), None, disk)
+    body = StreamedBody(spool_of(disk), client.rest(), None)
     client.send(b"eight by", b"tes more", None)
     assert not await reading_on(body)
-    assert not disk.try_acquire(3)
+    assert disk.left == 2
     assert await all_of(body) == b"eight bytes more"
-    assert disk.try_acquire(10)
-    disk.release(10)
-    other = body_of(Sending(), 1)
-    await other.close()
+    assert disk.left == 10
+    await body.close()
+    assert disk.left == 10
 
 
 async def test_what_goes_wrong_is_raised_and_never_taken_for_the_end() -> None:
@@ -105,7 +109,8 @@ async def test_what_goes_wrong_is_raised_and_never_taken_for_the_end() -> None:
 
 
 async def test_a_spool_keeps_what_an_interrupted_task_gave_it() -> None:
-    spool = Spool()
+    memory = ByteBudget(2**30)
+    spool = spool_of(ByteBudget(2**30), memory)
     pieces = [bytes([number]) * (MEMORY_BYTES // 2 + 1) for number in range(8)]
     for piece in pieces:
         task = asyncio.create_task(spool.add(piece))
@@ -114,3 +119,37 @@ async def test_a_spool_keeps_what_an_interrupted_task_gave_it() -> None:
         await asyncio.wait((task,))
     assert b"".join([piece async for piece in spool.chunks()]) == b"".join(pieces)
     await spool.close()
+    assert memory.left == 2**30
+
+
+async def test_memory_bounds_what_is_not_on_the_disk() -> None:
+    memory = ByteBudget(100)
+    spools = [spool_of(ByteBudget(2**30), memory) for _ in range(9)]
+    for spool in spools:
+        for _ in range(3):
+            await spool.add(b"x" * 40)
+            assert memory.left >= 0
+    for spool in spools:
+        assert b"".join([piece async for piece in spool.chunks()]) == b"x" * 120
+        await spool.close()
+    assert memory.left == 100
+
+
+async def test_a_full_disk_is_a_507(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def writelines(self, pieces: list[bytes]) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            return
+
+    monkeypatch.setattr("fleet_router.request.spool.tempfile.TemporaryFile", Full)
+    client, disk = Sending(), ByteBudget(2**30)
+    body = StreamedBody(spool_of(disk), client.rest(), None)
+    client.send(b"x" * (MEMORY_BYTES + 1), None)
+    with pytest.raises(DiskFull) as caught:
+        async with asyncio.timeout(10):
+            await body.read_rest()
+    assert caught.value.status == 507
+    await body.close()
+    assert disk.left == 2**30

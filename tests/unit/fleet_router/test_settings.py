@@ -12,13 +12,23 @@ def test_defaults_and_values() -> None:
     assert (settings.host, settings.port, settings.enable_metrics) == ("127.0.0.1", 8000, True)
     settings = RouterSettings.read({"PORT": "9", "ENABLE_METRICS": "no", "READ_TIMEOUT": " "})
     assert (settings.port, settings.enable_metrics, settings.read_timeout) == (9, False, 30.0)
+    assert (settings.read_rate, settings.body_timeout) == (1024.0, 600.0)
+    assert RouterSettings.read({"KEEP_ALIVE_SECONDS": "600"}).keep_alive_seconds == 600
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PORT", "x"), ("PORT", "70000"), ("DRAIN_TIMEOUT", "0"), ("READ_TIMEOUT", "inf"),
-     ("ENABLE_METRICS", "maybe")],
+     ("ENABLE_METRICS", "maybe"), ("READ_RATE", "-1"), ("BODY_TIMEOUT", "0"),
+     ("KEEP_ALIVE_SECONDS", "0")],
 )  # fmt: skip
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
         RouterSettings.read({name: value})
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "8000"])
+def test_the_port_for_metrics_is_another_one(port: str) -> None:
+    with pytest.raises(ValueError, match="METRICS_PORT"):
+        RouterSettings.read({"METRICS_PORT": port})
+    assert RouterSettings.read({"METRICS_PORT": "9000"}).metrics_port == 9000

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+
+from fleet_web.request_body.byte_budget import ByteBudget
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ async def test_too_large_without_a_length_is_refused_at_the_limit(
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
-        while sent < 50_000_000:
+        while sent < 100_000_000:
             sent += 65_536
             yield b"x" * 65_536
 
@@ -63,7 +67,7 @@ async def test_too_large_without_a_length_is_refused_at_the_limit(
         assert answer.status_code == 413
     except httpx.TransportError:  # the server closed while the client was still sending
         pass
-    assert sent < 20_000_000
+    assert sent < 50_000_000
 
 
 async def test_a_body_without_progress_is_a_408(app: Any, listen: Any, wire: Any) -> None:
@@ -76,9 +80,82 @@ async def test_a_body_without_progress_is_a_408(app: Any, listen: Any, wire: Any
             assert await bare.closed()
 
 
+async def test_a_compressed_body_is_decoded(client: httpx.AsyncClient) -> None:
+    for coding, encode in (("gzip", gzip.compress), ("deflate", zlib.compress)):
+        raw = encode(b'{"a": "' + b"x" * 900 + b'"}')
+        answer = await client.post("/json", content=raw, headers={"content-encoding": coding})
+        assert answer.json() == {"given": {"a": "x" * 900}}
+
+
+async def test_the_limit_holds_for_what_is_decoded(client: httpx.AsyncClient) -> None:
+    raw = gzip.compress(b"x" * 200_000)
+    assert len(raw) < 1000
+    answer = await client.post("/json", content=raw, headers={"content-encoding": "gzip"})
+    assert answer.status_code == 413
+    assert "at most 1000" in answer.json()["error"]["message"]
+
+
+async def test_another_encoding_is_named(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/json", content=b"{}", headers={"content-encoding": "br"})
+    assert answer.status_code == 415
+    assert answer.json()["error"]["code"] == "unsupported_content_encoding"
+    assert "'br'" in answer.json()["error"]["message"]
+
+
+async def test_memory_is_reserved_until_the_end_of_a_request(
+    app: Any, client: httpx.AsyncClient
+) -> None:
+    memory = app.state.body_memory = ByteBudget(3000)
+    assert (await client.post("/json", content=b'{"a": 1}')).status_code == 200
+    assert memory.left == 3000
+    for broken in (b"{", b'{"a":' + b" " * 2000, b'{"a":' + b"[" * 100 + b"]" * 100 + b"}"):
+        assert (await client.post("/json", content=broken)).status_code in (400, 413)
+        assert memory.left == 3000
+    many = b'{"a":[' + b"0," * 200 + b"0]}"
+    answer = await client.post("/json", content=many)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+    assert memory.left == 3000
+
+
+async def test_memory_is_held_while_a_request_runs(app: Any, listen: Any, wire: Any) -> None:
+    memory = app.state.body_memory = ByteBudget(3000)
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")
+            assert await asyncio.to_thread(app.state.waiting.wait, 5)
+            assert memory.left == 2998
+        assert await asyncio.to_thread(app.state.left.wait, 5)
+    assert memory.left == 3000
+
+
+async def test_a_body_below_the_least_rate_is_a_408(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app, read_timeout=0.3, read_rate=100) as port:
+        async with wire(port) as bare:
+            await bare.send(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n")
+            await bare.send(b"x" * 3000)
+            answer = asyncio.create_task(bare.answer())
+            while not answer.done():
+                await bare.send(b"x")
+                await asyncio.sleep(0.05)
+            assert (await answer).status == 408
+            assert "too slowly" in (await answer).error["message"]
+
+
+async def test_a_body_has_a_deadline_as_a_whole(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app, read_timeout=30, read_rate=0, body_timeout=0.3) as port:
+        async with wire(port) as bare:
+            await bare.send(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n")
+            answer = asyncio.create_task(bare.answer())
+            while not answer.done():
+                await bare.send(b"x" * 100)
+                await asyncio.sleep(0.02)
+            assert (await answer).status == 408
+            assert "within 0.3 seconds" in (await answer).error["message"]
+
+
 async def test_a_slow_body_that_moves_is_read(app: Any, listen: Any, wire: Any) -> None:
     """It takes longer than the timeout as a whole; no pause in it does."""
-    with listen(app, read_timeout=2) as port:
+    with listen(app, read_timeout=2, read_rate=0) as port:
         async with wire(port) as bare:
             await bare.send(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n")
             for _ in range(8):

@@ -60,3 +60,47 @@ def test_text_lines(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) 
 def test_bad_settings_name_their_variable(level: str, fmt: str) -> None:
     with pytest.raises(ValueError, match="LOG_"):
         logs.configure("server", level, fmt)
+
+
+FORGED = "\n12:00:00 info    request path=/admin\r"
+HOSTILE = f"/x{FORGED}\x1b[2J\x1b]0;title\x07\x9b31m\u202e\u2028 status=200"
+
+
+@pytest.mark.parametrize("fmt", ["json", "text"])
+def test_text_of_clients_forges_no_line_and_controls_no_terminal(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], fmt: str
+) -> None:
+    logs.configure("router", "info", fmt)
+    logs.event(logger, "request", path=HOSTILE)
+    logger.error("unexpected error on %s", HOSTILE)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        logger.exception("failed")
+    written = capsys.readouterr().err
+    assert not [c for c in written if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
+    lines = [line for line in written.split("\n") if line and not line.startswith("  ")]
+    assert len(lines) == 3
+    if fmt == "json":
+        assert json.loads(lines[0])["path"] == HOSTILE
+    else:
+        assert written.count("\u202e") == written.count("\u2028") == 0
+        assert json.loads(lines[0].partition("path=")[2]).startswith(r"/x\n12:00:00")
+
+
+@pytest.mark.parametrize("fmt", ["json", "text"])
+def test_queries_and_passwords_of_addresses_are_not_logged(
+    logger: logging.Logger, capsys: pytest.CaptureFixture[str], fmt: str
+) -> None:
+    logs.configure("server", "info", fmt)
+    source = "https://bucket.example/w.gguf?X-Amz-Signature=5ecret&x=1"
+    logs.event(logger, "fetching_started", source=source, other=f'say "{source}"')
+    try:
+        raise ValueError(f"no {source} or https://user:5ecret@host/x")
+    except ValueError:
+        logger.exception("failed: %s", source)
+    written = capsys.readouterr().err
+    assert "5ecret" not in written
+    assert "https://bucket.example/w.gguf?..." in written
+    if fmt == "json":
+        assert json.loads(written.splitlines()[0])["source"].endswith("?...")

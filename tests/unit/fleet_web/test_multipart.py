@@ -72,3 +72,25 @@ def test_malformed_bodies_are_reported_to_the_client_and_not_logged(
         FormParser(TYPE, Parts()).feed(body)
     assert caught.value.code == "invalid_form"
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"--q\r\n", b"x" * 1000),
+        (b"--q\r\nx: ", b"x" * 1000),
+        (b"--q\r\n", b"x: y\r\n" * 100),
+        (b"", b"--q\r\n\r\n\r\n" * 10),
+    ],
+    ids=["name", "value", "headers", "parts"],
+)
+def test_headers_and_the_number_of_parts_are_bounded(start: bytes, piece: bytes) -> None:
+    parser = FormParser(TYPE, Parts())
+    parser.feed(start)
+
+    def feed() -> None:
+        for _ in range(200):
+            parser.feed(piece)
+
+    with pytest.raises(BadRequest, match=r"[Hh]eader|more than 1000 parts"):
+        feed()

@@ -137,7 +137,9 @@ class Decoder:
         """The segments in `result`, and the window to decode next, if any."""
         if result.is_silence:
             # Short padding raises the probability of no speech, most of all in translations.
-            return [], None if recording.attempt(window).filled else window.retried(result)
+            filled = recording.attempt(window).filled
+            retry = not filled and recording.can_retry(window)
+            return [], window.retried(result) if retry else None
         if result.is_doubtful:
             if recording.can_retry(window):
                 return [], window.retried(result)

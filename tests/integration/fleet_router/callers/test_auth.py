@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import yaml
 
 from fleet_router.callers.usage import Usage
+from support.waiting import until
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
@@ -73,6 +75,21 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 
+def test_a_fallback_needs_the_key_as_well(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Path
+) -> None:
+    keys = written(tmp_path / "keys.yaml", entry_of("all"), entry_of("some", models=["acme/cold"]))
+    models = [
+        entry("acme/cold", "chat", fallback="other/chat"), entry("other/chat", "chat", stub.port)
+    ]  # fmt: skip
+    environ = {"KEYS_FILE": str(keys), "HOLD_SECONDS": "0.2"}
+    with start_router(tmp_path, models, environ) as fleet:
+        assert ask(fleet, "all", "acme/cold").headers["x-modelfleet-model"] == "other/chat"
+        refused = ask(fleet, "some", "acme/cold")
+        assert refused.status_code == 503
+        assert "other/chat" not in refused.text + str(refused.headers)
+
+
 def test_keys_are_renewed_without_a_restart_and_a_broken_file_keeps_them(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
@@ -87,6 +104,11 @@ def test_keys_are_renewed_without_a_restart_and_a_broken_file_keeps_them(
         keys.write_text("keys: {")
         fleet.await_line("keys_not_reloaded")
         assert ask(fleet, "new").status_code == 200
+        keys.write_text("[" * 10_000)  # too deep for the parser
+        fleet.await_line("nested too deeply")
+        written(keys, entry_of("last"))
+        until(lambda: ask(fleet, "last").status_code == 200)
+        assert ask(fleet, "new").status_code == 401
 
 
 def test_limits_are_told_and_kept(start_router: Any, entry: Any, stub: Any, tmp_path: Path) -> None:
@@ -118,7 +140,7 @@ def test_limits_are_told_and_kept(start_router: Any, entry: Any, stub: Any, tmp_
         assert ask(fleet, "images", messages=seen).status_code == 200
         assert ask(fleet, "images", messages=seen).status_code == 429
         assert ask(fleet, "images").status_code == 200
-        assert fleet.metric("modelfleet_router_images_total", key="images") == 2
+        assert fleet.metric("modelfleet_router_images_total", key="images") == 1
 
 
 def test_what_was_used_is_counted_and_written_down(
@@ -147,7 +169,15 @@ def test_what_was_used_is_counted_and_written_down(
         assert fleet.metric("modelfleet_router_audio_seconds_total", key="a") == 9
         assert fleet.metric("modelfleet_router_first_byte_seconds_count") == 4
         assert fleet.metric("modelfleet_router_between_pieces_seconds_count") == 2
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+        moved = log.with_name("moved")
+        until(lambda: log.read_text().count("\n") == 4)
+        log.rename(moved)
+        fleet.process.send_signal(signal.SIGHUP)
+        ask(fleet, "b")
+        until(log.exists)
+        assert fleet.process.poll() is None
+    assert json.loads(log.read_text())["key"] == "b"
+    lines = [json.loads(line) for line in moved.read_text().splitlines()]
     assert [(line["key"], line["completion_tokens"]) for line in lines] == [
         ("a", 7), ("b", 7), ("b", 7), ("a", 0),
     ]  # fmt: skip

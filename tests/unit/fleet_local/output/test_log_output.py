@@ -67,10 +67,11 @@ def test_the_terminal_shows_whose_line_it_is() -> None:
     screen = Screen()
     log = LogTerminal("chat", "cyan", Console(file=screen, width=20))
     output = log.open()
-    os.write(output, b"one [bold] " + b"long " * 20 + b"\ntwo\n")
+    os.write(output, b"one [bold] " + b"long " * 20 + b"\x1b[2J\ntwo\n")
     os.close(output)
     assert written.wait(10)
     lines = screen.getvalue().splitlines()
     assert lines[0].startswith("chat | one [bold] long")
+    assert lines[0].endswith(r"\x1b[2J")
     assert lines[1] == "chat | two"
     assert log.tail()[1] == "two"

@@ -41,6 +41,30 @@ def test_a_port_that_was_just_closed_is_free() -> None:
     ports.require_free(ports.LOOPBACK, port)
 
 
+def test_a_reserved_port_is_taken_and_refuses_connections() -> None:
+    port = ports.pick()
+    reservation = ports.reserve(ports.LOOPBACK, port)
+    with pytest.raises(StartError, match="another process"):
+        ports.reserve(ports.LOOPBACK, port)
+    with pytest.raises(StartError, match="another process"):
+        ports.require_free("0.0.0.0", port)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((ports.LOOPBACK, port))
+    reservation.release()
+    reservation.release()
+    ports.require_free(ports.LOOPBACK, port)
+
+
+def test_a_port_with_old_connections_is_checked_only() -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection((ports.LOOPBACK, port)) as client:
+            accepted, _ = server.accept()
+            accepted.close()
+            client.recv(1)
+    ports.reserve(ports.LOOPBACK, port).release()
+
+
 @pytest.mark.parametrize(
     ("host", "words"), [("no.such.host.invalid", "not an address"), ("192.0.2.1", "does not have")]
 )

@@ -40,6 +40,16 @@ def test_fields_with_their_origin_and_nodes_with_their_reason(
     assert table[2].split(maxsplit=1) == ["a", "lacks the label modelfleet.test/gpu=l4"]
 
 
+def test_values_cannot_control_the_terminal(sources: Sources, settings: OperatorSettings) -> None:
+    raw = model(env={"A": "\x1b[2J"}, profile="\x1b[2J")
+    text = render(explain(raw, sources, settings, None))
+    assert "It cannot be run" in text
+    assert "\x1b" not in text
+    text = render(explain(model(env={"A": "\x1b[2J"}), sources, settings, None))
+    assert r"\x1b[2J" in text
+    assert "\x1b" not in text
+
+
 def test_what_cannot_be_run(sources: Sources, settings: OperatorSettings) -> None:
     found = explain(model(engine="llamacpp"), sources, settings, None)
     assert "It cannot be run: no server image contains engine llamacpp" in render(found)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError
 from fleet_operator.controller import controller as looping
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.controller import PASSING_SECONDS, Controller
@@ -62,8 +63,12 @@ def api(cache: ClusterCache) -> Api200:
 
 
 @pytest.fixture
-async def controller(cache: ClusterCache, api: Api200) -> Controller:
-    queue = WorkQueue(asyncio.get_running_loop().time)
+async def queue() -> WorkQueue:
+    return WorkQueue(asyncio.get_running_loop().time)
+
+
+@pytest.fixture
+async def controller(cache: ClusterCache, api: Api200, queue: WorkQueue) -> Controller:
     return Controller(cache, queue, cast(KubeClient, api), Metrics())
 
 
@@ -102,3 +107,43 @@ async def test_what_must_be_remembered_is_written_at_once(
     cache.put_model(model(scaleToZeroAfter=60))
     await controller.reconcile_one(KEY)
     assert statuses(api) == ["CreatingPods"]
+
+
+async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
+) -> None:
+    api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
+    cache.put_model(model())
+    assert await controller.reconcile_one(KEY) == "error"
+    assert statuses(api) == ["ApplyFailed"]
+    assert await controller.reconcile_one(KEY) == "error"  # again, although nothing changed
+    assert api.asked.count(("apply", "Deployment", False)) == 2
+    del api.refuse["Deployment"]
+    assert await controller.reconcile_one(KEY) == "changed"
+
+
+async def test_a_worker_retries_what_was_refused(
+    cache: ClusterCache, api: Api200, clock: Clock
+) -> None:
+    now = [0.0]
+    queue = WorkQueue(lambda: now[0])
+    api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
+    cache.put_model(model())
+    queue.add([KEY])
+    queue.open()
+    controller = Controller(cache, queue, cast(KubeClient, api), Metrics())
+    working = asyncio.create_task(controller.run(1))
+
+    async def applied(times: int) -> bool:
+        for _ in range(100):
+            if api.asked.count(("apply", "Deployment", False)) == times:
+                return True
+            await asyncio.sleep(0)
+        return False
+
+    assert await applied(1)
+    now[0] += 1
+    queue.add([("ns", "another")])  # wakes the worker up
+    assert await applied(2)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)

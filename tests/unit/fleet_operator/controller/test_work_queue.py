@@ -124,3 +124,17 @@ async def test_what_is_gone_is_forgotten(queue: WorkQueue, clock: Clock) -> None
     queue.forget(A)
     clock.now += 10
     assert await empty(queue)
+
+
+async def test_a_delay_that_ends_while_the_key_is_worked_on_is_not_lost(
+    queue: WorkQueue, clock: Clock
+) -> None:
+    queue.add([A])
+    await queue.take()
+    queue.add_later(A, 5)
+    clock.now += 5
+    assert await empty(queue)  # another worker looks for a key meanwhile
+    queue.done(A, succeeded=True)
+    assert await asyncio.wait_for(queue.take(), 5) == A
+    queue.done(A, succeeded=True)
+    assert await empty(queue)

@@ -196,3 +196,76 @@ def test_when_to_look_again() -> None:
     assert decide(AIM, QUIET, was(3, low=20, low_peak=1)).requeue_after == 40
     assert decide(AIM, QUIET, was(1)).requeue_after is None
     assert decide(IDLE, QUIET, was(0)).requeue_after is None
+
+
+def test_after_a_router_restarted_its_new_counter_is_the_one_to_compare_with() -> None:
+    restarted = decide(IDLE, Load(0, 2, complete=True), was(1, active=10, seen=7)).scaling
+    assert restarted is not None
+    assert restarted.requests_seen == 2
+    # A request that came and went since is activity, although 3 is less than 7.
+    past = was(1, active=300, seen=restarted.requests_seen)
+    assert decide(IDLE, Load(0, 3, complete=True), past).replicas == 1
+
+
+def test_the_counter_is_not_lowered_by_a_scrape_without_all_routers() -> None:
+    partial = decide(IDLE, Load(0, 2, complete=False), was(1, active=10, seen=7)).scaling
+    assert partial is not None
+    assert partial.requests_seen == 7
+
+
+def test_activity_is_noted_after_a_third_of_the_idle_time() -> None:
+    busy = Load(1, 9, complete=True)
+    for active, noted in ((3, NOW - 3), (4, NOW)):
+        scaling = decide({"scaleToZeroAfter": 12}, busy, was(1, active=active, seen=9)).scaling
+        assert scaling is not None
+        assert scaling.last_active_time == render(noted)
+
+
+def test_a_moment_that_has_come_is_not_waited_for() -> None:
+    assert (
+        decide(IDLE, Load(0, 9, complete=False), was(1, active=300, seen=9)).requeue_after is None
+    )
+    assert decide(IDLE, Load(0, 9, complete=False), was(1, active=299, seen=9)).requeue_after == 1
+
+
+def test_the_sooner_of_two_moments_counts() -> None:
+    both = {**IDLE, **AIM}
+    assert decide(both, QUIET, was(3, active=100, low=20, low_peak=1)).requeue_after == 40
+    assert decide(both, QUIET, was(3, active=290, low=20, low_peak=1)).requeue_after == 10
+
+
+def test_a_low_load_without_a_known_peak() -> None:
+    found = decide(AIM, QUIET, was(5, low=59))
+    assert found.scaling is not None
+    assert (found.replicas, found.scaling.low_peak) == (5, 1)
+    assert decide(AIM, Load(8, 0, complete=True), was(5, low=60)).replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "replicas"),
+    [
+        ({**AIM, "replicas": 3}, 3),
+        ({**AIM, "replicas": 9}, 5),
+        ({**AIM, "minReplicas": 2}, 2),
+        ({"targetInFlight": 4}, 1),
+        ({"targetInFlight": 4, "minReplicas": 3}, 3),
+        ({"targetInFlight": 4, "minReplicas": 0, "replicas": 2}, 2),
+        ({**IDLE, "replicas": 3}, 3),
+        ({**IDLE, "minReplicas": 2}, 2),
+        ({**IDLE, "replicas": 3, "maxReplicas": 2}, 2),
+    ],
+)
+def test_the_first_number_is_the_specs_within_bounds(spec: dict[str, Any], replicas: int) -> None:
+    assert decide(spec, None, created=NOW).replicas == replicas
+
+
+def test_how_the_state_is_kept_while_the_load_is_low() -> None:
+    scaling = decide(AIM, Load(8, 0, complete=True), was(5)).scaling
+    assert scaling is not None
+    assert (scaling.low_since, scaling.low_peak) == (render(NOW), 2)
+    later = decide(AIM, Load(4, 0, complete=True), was(5, low=30, low_peak=2)).scaling
+    assert later is not None
+    assert (later.low_since, later.low_peak) == (render(NOW - 30), 2)
+    down = decide(AIM, Load(4, 0, complete=True), was(5, low=60, low_peak=3)).scaling
+    assert down is not None
+    assert (down.desired_replicas, down.low_since, down.low_peak) == (3, render(NOW), 1)

@@ -365,3 +365,46 @@ def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
 def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
     decision = reconcile(observe(model(files=[{"path": "/x", "content": "y"}])))
     assert decision.status["resolved"] == {"model": "org/m", "replicas": 1}
+
+
+def ready_at(raw: dict[str, Any], time: str) -> dict[str, Any]:
+    """The pod with another time of becoming ready."""
+    conditions = [{**one, "lastTransitionTime": time} if one["type"] == "Ready" else one
+                  for one in raw["status"]["conditions"]]  # fmt: skip
+    return {**raw, "status": {**raw["status"], "conditions": conditions}}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_newest_cold_start_is_reported(observe: Observe, order: tuple[int, int]) -> None:
+    raw = model(replicas=2)
+    bare = settled(observe, raw)
+    times = ("2026-01-01T11:59:20Z", "2026-01-01T11:59:40Z")
+    pods = [ready_at(pod(f"m-{i}", template=version(bare), ready=True), times[i]) for i in order]
+    reports = {f"uid-m-{i}": ServerReport("ready") for i in order}
+    observed = observe(raw, pods, children=bare.children, reports=reports)
+    first = reconcile(observed)
+    assert first.status["coldStart"]["at"] == times[1]
+    # One in the status is kept while it is newer than those of the pods.
+    kept = {**first.status["coldStart"], "at": "2026-01-01T11:59:50Z"}
+    before = {**observed.model, "status": {**first.status, "coldStart": kept}}
+    assert reconcile(replace(observed, model=before)).status["coldStart"]["at"] == kept["at"]
+
+
+def test_a_surge_does_not_show_more_ready_servers_than_wanted(observe: Observe) -> None:
+    bare = settled(observe, model())
+    pods = [pod("m-0", template="old", ready=True), pod("m-1", template=version(bare), ready=True)]
+    decision = reconcile(observe(model(), pods, children=bare.children))
+    status = decision.status
+    assert (status["ready"], status["replicas"], status["readyReplicas"]) == ("1/1", 2, 2)
+    assert (status["phase"], status["reason"]) == ("Progressing", "RollingOut")
+
+
+def test_a_child_that_another_controller_owns_is_not_deleted(observe: Observe) -> None:
+    ref = Ref("PodDisruptionBudget", "m")
+    observed = settled(observe, model(), {"ready": True})
+    children = {**observed.children, ref: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
+    own = replace(observed, children=children)
+    assert reconcile(own).delete == (ref,)
+    assert reconcile(replace(own, foreign=frozenset({ref}))).delete == ()
+    rival = replace(own, foreign=frozenset({ref}), rival=Rival("older", "org/m"))
+    assert reconcile(rival).delete == (Ref("Deployment", "m"), Ref("Service", "m"))

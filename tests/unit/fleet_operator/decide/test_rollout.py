@@ -175,3 +175,67 @@ def test_a_surge_that_waits_is_thought_over(step: Callable[..., Step]) -> None:
     soon = ("new", {**WAITING, "created": "2026-01-01T11:59:55Z"})
     patient = step(pods[0], soon, strategy=SURGE)
     assert (patient.strategy, patient.requeue_after) == (SURGE, 15.0)
+
+
+def test_a_hand_over_is_not_rolled_back_while_a_server_is_ready(step: Callable[..., Step]) -> None:
+    crashed = ("new", {**CRASHED, "restarts": 9})
+    late = [{"type": "Progressing", "status": "False", "message": "has timed out"}]
+    for ready in (("old", {"ready": True}), ("new", {"ready": True})):
+        found = step(ready, crashed, conditions=late)
+        assert found.rollout is not None
+        assert (found.rollout.failed_hash, found.problem) == (None, None)
+    # The old server that is still there but not ready keeps nothing back.
+    found = step(("old", {}), crashed)
+    assert found.rollout is not None
+    assert found.rollout.failed_hash == "new"
+
+
+def test_patience_counts_from_the_pod_that_has_waited_longest(step: Callable[..., Step]) -> None:
+    newest = {**WAITING, "created": "2026-01-01T11:59:59Z"}
+    pods = (("old", {"ready": True}), ("new", newest), ("new", WAITING))
+    for order in (pods, (pods[0], pods[2], pods[1])):
+        assert step(*order, strategy=SURGE).strategy == HAND_OVER
+
+
+def test_patience_ends_after_twenty_seconds(step: Callable[..., Step]) -> None:
+    for created, strategy in (("2026-01-01T11:59:41Z", SURGE), ("2026-01-01T11:59:40Z", HAND_OVER)):
+        pods = (("old", {"ready": True}), ("new", {**WAITING, "created": created}))
+        found = step(*pods, strategy=SURGE)
+        assert found.strategy == strategy
+        assert found.requeue_after == (1.0 if strategy == SURGE else 20.0)
+
+
+def test_a_surge_without_old_or_waiting_servers_goes_on(step: Callable[..., Step]) -> None:
+    for pods in ((("new", WAITING),), (("old", {"ready": True}), ("new", {}))):
+        found = step(*pods, strategy=SURGE)
+        assert (found.strategy, found.choice, found.requeue_after) == (SURGE, None, None)
+
+
+def test_a_hand_over_that_waits_for_a_node_stays_one(step: Callable[..., Step]) -> None:
+    found = step(("old", {"ready": True}), ("new", WAITING), cluster=ROOMY)
+    assert (found.strategy, found.choice) == (HAND_OVER, None)
+
+
+def test_a_new_version_is_looked_at_again_soon(step: Callable[..., Step]) -> None:
+    found = step(("old", {"ready": True}), applied="old", cluster=ROOMY)
+    assert found.requeue_after == 20.0
+    # Servers that are leaving do not count as running.
+    gone = step(("old", {"ready": True, "deleting": True}), applied="old", cluster=FULL)
+    assert gone.choice is not None
+    assert gone.choice.reason == "FirstVersion"
+
+
+def test_the_message_of_a_failure_is_kept_with_its_reason(step: Callable[..., Step]) -> None:
+    found = step(("new", {**CRASHED, "restarts": 2}))
+    assert found.rollout is not None
+    assert found.rollout.failed_message == (
+        "OutOfMemory: The server exceeded its memory limit of 1Gi."
+    )
+    long = {"waiting": ("ErrImagePull", "x" * 2000), "created": "2026-01-01T11:00:00Z"}
+    found = step(("new", long))
+    assert found.rollout is not None
+    assert len(found.rollout.failed_message or "") == 1000
+    late = [{"type": "Progressing", "status": "False", "message": "y" * 2000}]
+    found = step(("new", {}), conditions=late)
+    assert found.rollout is not None
+    assert len(found.rollout.failed_message or "") == 1000

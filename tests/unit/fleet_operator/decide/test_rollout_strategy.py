@@ -53,3 +53,27 @@ def test_choice(
 
 def test_the_kind_of_accelerator_is_said() -> None:
     assert choose(asks(), [old()], cluster(1)).message == "Node a has 1 nvidia.com/gpu free."
+
+
+def test_a_hand_over_is_for_a_node_where_an_old_server_runs() -> None:
+    """The resources of one old server are free afterwards, and its place among the pods."""
+    full = Cluster([node("a", pods="1", **{GPU: "1"})], {"a": {GPU: 1000, "pods": 1000}})
+    found = choose(asks(), [old()], full)
+    assert (found.strategy, found.reason) == (HAND_OVER, "NoFreeCapacity")
+    assert found.message == (
+        "No node has 1 nvidia.com/gpu free: each old server is stopped before its successor starts."
+    )
+    more = Cluster([node("a", pods="1", **{GPU: "1"})], {"a": {GPU: 1000, "pods": 2000}})
+    assert choose(asks(), [old()], more).reason == "FitsNowhere"
+    unknown = Cluster([node("a", **{GPU: "1"})], {})
+    assert choose(asks(2), [old()], unknown).reason == "NoFreeCapacity"
+    assert choose(asks(0), [old()], cluster(1)).message == "Node a has capacity free."
+
+
+def test_any_of_the_old_servers_may_make_room() -> None:
+    where = cluster(0, b=1)
+    where = Cluster(where.nodes, {**where.used, "b": {GPU: 1000, "pods": 1000}})
+    spec = asks(nodeSelector={"kubernetes.io/hostname": "b"})
+    nodes = [node("a", **{GPU: "2"}), node("b", labels=spec["nodeSelector"], **{GPU: "1"})]
+    found = choose(spec, [old("a"), old("b")], Cluster(nodes, where.used))
+    assert found.reason == "NoFreeCapacity"

@@ -86,9 +86,16 @@ def test_a_small_model_whole(sources: Sources) -> None:
                         {"name": "tmp", "mountPath": "/tmp"},
                         {"name": "models", "mountPath": "/models"},
                     ],
+                    "resources": {
+                        "requests": {"memory": "128Mi"},
+                        "limits": {"memory": "35Gi"},
+                    },
                 }
             ],
-            "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "models", "emptyDir": {}}],
+            "volumes": [
+                {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},
+                {"name": "models", "emptyDir": {"sizeLimit": "200Gi"}},
+            ],
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": 65532,
@@ -167,9 +174,53 @@ def test_placement(sources: Sources) -> None:
     assert {name: found[name] for name in fields} == fields
     (container,) = found["containers"]
     assert container["resources"] == {
-        "limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "2"},
-    }  # fmt: skip
+        "limits": {"nvidia.com/gpu": "1", "memory": "36Gi"},
+        "requests": {"cpu": "2", "memory": "128Mi"},
+    }
     assert container["image"] == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ({"model": "org/m-1B"}, "8Gi"),
+        ({"model": "org/m-1B", "env": {"KV_CACHE_GIB": "10"}}, "26Gi"),
+        ({"model": "org/m-1B", "resources": {"requests": {"memory": "6Gi"}}}, "12Gi"),
+        ({"model": "org/m-1B", "resources": {"limits": {"memory": "1Gi"}}}, "1Gi"),
+        ({"model": "org/m-1B", "podTemplate": {"spec": {"containers": [
+            {"name": "server", "resources": {"limits": {"memory": "2Gi"}}}]}}}, "2Gi"),
+        ({"model": "org/m-1B", "podTemplate": {"spec": {"containers": [
+            {"name": "server", "resources": {"requests": {"memory": "20Gi"}}}]}}}, "40Gi"),
+        ({"model": "sentence-transformers/all-MiniLM-L6-v2"}, "2Gi"),
+    ],
+)  # fmt: skip
+def test_every_server_has_a_memory_limit(
+    sources: Sources, fields: dict[str, Any], limit: str
+) -> None:
+    (server,) = template(sources, **fields)["spec"]["containers"]
+    assert server["resources"]["limits"]["memory"] == limit
+
+
+def test_a_profile_may_set_the_memory_limit_and_the_operator_none(sources: Sources) -> None:
+    limits = Profile.model_validate({"resources": {"limits": {"memory": "3Gi"}}})
+    (server,) = template(sources, limits)["spec"]["containers"]
+    assert server["resources"]["limits"]["memory"] == "3Gi"
+    none = {"MEMORY_LIMIT_FACTOR": "0"}
+    (server,) = template(sources, environ=none)["spec"]["containers"]
+    assert "resources" not in server
+
+
+def test_volumes_on_the_nodes_disk_have_a_size_limit(sources: Sources) -> None:
+    patch = {"spec": {"volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]}}
+    limits = {"maxQueueSize": 0, "maxAudioBytes": 1, "maxAudioSeconds": 1}
+    for fields, tmp, models in (
+        ({"model": "org/m-1B"}, "8Gi", "16Gi"),
+        ({"model": "org/m-1B", "task": "speech", "limits": limits}, "9Gi", "16Gi"),
+        ({"model": "org/m-1B", "podTemplate": patch}, "1Gi", "16Gi"),
+        ({"model": "BAAI/bge-m3"}, "8Gi", "200Gi"),
+    ):
+        volumes = template(sources, **fields)["spec"]["volumes"]
+        assert [one["emptyDir"]["sizeLimit"] for one in volumes] == [tmp, models]
 
 
 def test_an_accelerator_brings_its_toleration(sources: Sources) -> None:

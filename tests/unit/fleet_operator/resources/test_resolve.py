@@ -25,7 +25,14 @@ hfTokenSecret: hub
 
 @pytest.fixture
 def known(sources: Sources) -> Sources:
-    read, problems = profiles.parse({"l4": L4, "bad": "nodeSelector: 3", "odd": "{", "empty": ""})
+    read, problems = profiles.parse(
+        {
+            "l4": L4,
+            "bad": "nodeSelector: 3",
+            "odd": "{",
+            "empty": "",
+        }
+    )
     return Sources(sources.catalog, read, problems)
 
 
@@ -69,6 +76,12 @@ def test_problems_are_answers(known: Sources, wire: dict[str, Any], problem: str
     assert found.spec is None
     assert problem in (found.problem or "")
     assert found.ids[0] == wire["model"]
+
+
+def test_a_profile_that_is_nested_too_deeply_is_a_problem_of_its_own() -> None:
+    read, problems = profiles.parse({"deep": "podTemplate: " + "[" * 1000, "fine": "device: cpu"})
+    assert problems["deep"].startswith("profile 'deep': not valid YAML")
+    assert set(read) == {"fine"}
 
 
 def test_the_default_profile_serves_who_names_none(sources: Sources) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fleet_contract.errors import RateLimited
+from fleet_contract.errors import Forbidden, RateLimited, Unauthorized
+from fleet_router.callers.auth import Auth
 from fleet_router.callers.keys import Key, KeyLimits, parse
 from fleet_router.callers.quota import Quota
+from fleet_router.callers.request_record import RequestRecord
 from fleet_router.callers.usage import NO_USAGE, Tail, Usage
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
@@ -82,6 +85,8 @@ def test_audio_is_charged_by_the_second() -> None:
     [
         ("keys: [", "line 1"),
         ("[]", "file"),
+        ("[" * 10_000, "nested too deeply"),
+        ("keys: " + "{a: " * 10_000, "nested too deeply"),
         ("keys: [{name: a}]", "keys.0.sha256"),
         ("keys: [{name: a, sha256: SECRET}]", "keys.0.sha256"),
         (f"keys: [{{name: a b, sha256: '{'0' * 64}'}}]", "keys.0.name"),
@@ -111,6 +116,8 @@ def test_a_broken_file_says_where_and_no_secret(text: str, said: str) -> None:
         ([b'{"text": "say \\"usage\\": {\\"prompt_tokens\\": 9}"}'], NO_USAGE),
         ([b'{"usage": {"prompt_tokens": "many", "completion_tokens": -1}}'], NO_USAGE),
         ([b'{"usage": {broken}}'], NO_USAGE),
+        ([b'data: {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}\n\n',
+          b'data: {"usage": ' + json.dumps(USAGE).encode() + b"}\n\n"], SAID),
         ([], NO_USAGE),
     ],
 )  # fmt: skip
@@ -119,3 +126,94 @@ def test_usage_is_read_from_the_end(pieces: list[bytes], usage: Usage) -> None:
     for piece in pieces:
         tail.add(piece)
     assert tail.usage() == usage
+
+
+def loaded(path: Path, *keys: dict[str, Any]) -> Auth:
+    auth = Auth(written(path, *keys))
+    auth.load()
+    return auth
+
+
+def identified(auth: Auth, name: str) -> Quota:
+    quota = auth.identify([(b"x-api-key", f"sk-{name}".encode())])
+    assert quota is not None
+    return quota
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"authorization", b"Bearer sk-a")],
+        [(b"authorization", b"bearer  sk-a ")],
+        [(b"x-api-key", b"sk-a")],
+        [(b"authorization", b"Basic dTpw"), (b"x-api-key", b" sk-a ")],
+        [(b"authorization", b"Bearer "), (b"x-api-key", b"sk-a")],
+        [(b"x-api-key", b"sk-wrong"), (b"authorization", b"Bearer sk-a")],
+    ],
+)
+def test_a_key_is_read_in_each_spelling(tmp_path: Path, headers: list[tuple[bytes, bytes]]) -> None:
+    quota = loaded(tmp_path / "keys.yaml", entry_of("a")).identify(headers)
+    assert quota is not None
+    assert quota.key.name == "a"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"authorization", b"Basic sk-a")], [(b"api", b"sk-a")]])
+def test_a_request_without_a_key_is_refused(
+    tmp_path: Path, headers: list[tuple[bytes, bytes]]
+) -> None:
+    auth = loaded(tmp_path / "keys.yaml", entry_of("a"))
+    with pytest.raises(Unauthorized) as caught:
+        auth.identify(headers)
+    assert caught.value.code == "missing_api_key"
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, GeneratorExit])
+def test_a_request_that_fails_does_not_run_any_more(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    auth = loaded(tmp_path / "keys.yaml", entry_of("a", limits={"concurrentRequests": 1}))
+    quota = identified(auth, "a")
+    for _ in range(2):
+        with pytest.raises(error), auth.admitted(quota, "m", 0, RequestRecord()):
+            raise error
+        assert quota.running == 0
+
+
+def test_a_refused_request_does_not_run(tmp_path: Path) -> None:
+    auth = loaded(
+        tmp_path / "keys.yaml",
+        entry_of("a", models=["m"], limits={"concurrentRequests": 1, "imagesPerMinute": 1}),
+    )
+    quota = identified(auth, "a")
+    with pytest.raises(Forbidden), auth.admitted(quota, "other", 0, RequestRecord()):
+        raise AssertionError
+    with pytest.raises(RateLimited), auth.admitted(quota, "m", 2, RequestRecord()):
+        raise AssertionError
+    assert quota.running == 0
+
+
+def test_running_requests_stay_counted_when_limits_change(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    auth = loaded(path, entry_of("a", limits={"concurrentRequests": 2}))
+    with auth.admitted(identified(auth, "a"), "m", 0, RequestRecord()) as _:
+        record = RequestRecord(usage=Usage(prompt_tokens=100))
+        with auth.admitted(identified(auth, "a"), "m", 0, record):
+            written(path, entry_of("a", limits={"concurrentRequests": 2, "tokensPerMinute": 50}))
+            auth.load()
+            with pytest.raises(RateLimited, match="2 concurrent requests"):
+                identified(auth, "a").admit(0)
+        # The request that ended is charged to the limit that is in force now.
+        with pytest.raises(RateLimited, match="50 tokens per minute"):
+            identified(auth, "a").admit(0)
+    assert identified(auth, "a").running == 0
+
+
+def test_what_was_used_stays_used_when_other_fields_change(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    auth = loaded(path, entry_of("a", limits={"requestsPerMinute": 1}))
+    identified(auth, "a").admit(0)
+    written(path, entry_of("a", models=["m"], limits={"requestsPerMinute": 1}))
+    auth.load()
+    assert identified(auth, "a").key.models == ["m"]
+    with pytest.raises(RateLimited, match="1 requests per minute"):
+        identified(auth, "a").admit(0)

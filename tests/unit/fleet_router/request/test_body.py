@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fleet_router.request.body import StreamedBody, WholeBody
-from fleet_router.request.byte_budget import ByteBudget
 from fleet_router.request.multipart import ModelFinder
 from fleet_router.request.spool import Spool
+from fleet_web.request_body.byte_budget import ByteBudget, Reservation
 
 FORM = b'--q\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+
+
+def reservation() -> Reservation:
+    return ByteBudget(10**6).reserve("a")
 
 
 async def of(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -22,16 +26,15 @@ async def of(*pieces: bytes) -> AsyncIterator[bytes]:
 
 async def streamed(raw: bytes, cut: int, size: int) -> StreamedBody:
     """What `envelope` makes of a form that comes in pieces of `size` bytes."""
-    finder, spool = ModelFinder("multipart/form-data; boundary=q"), Spool()
+    finder = ModelFinder("multipart/form-data; boundary=q")
+    spool = Spool(reservation(), reservation())
     at = 0
     while at < len(raw) and not finder.done:
         piece = raw[at : at + size]
         await spool.add(piece)
         finder.feed(piece)
         at += len(piece)
-    return StreamedBody(
-        spool, of(raw[at:]), len(raw), ByteBudget(10**6), finder.span, finder.boundary
-    )  # fmt: skip
+    return StreamedBody(spool, of(raw[at:]), len(raw), finder.span, finder.boundary)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 10_000])
@@ -62,16 +65,17 @@ async def test_a_form_without_the_field_gets_it(size: int) -> None:
 
 
 async def test_json_keeps_its_meaning() -> None:
-    body = WholeBody(b'{"a": [1.5, "\\u00e9"], "model": "x", "b": null}', lambda: None)
+    body = WholeBody(b'{"a": [1.5, "\\u00e9"], "model": "x", "b": null}', reservation())
     await body.rename("acme/one")
     sent = b"".join([piece async for piece in body.chunks()])
     assert json.loads(sent) == {"a": [1.5, "é"], "model": "acme/one", "b": None}
     assert body.length == len(sent)
 
 
-async def test_memory_is_given_back_once() -> None:
-    given: list[int] = []
-    body = WholeBody(b"{}", lambda: given.append(1))
+async def test_memory_is_released_once() -> None:
+    memory = ByteBudget(10)
+    body = WholeBody(b"{}", memory.reserve("a"))
+    body.memory.acquire(2)
     await body.close()
     await body.close()
-    assert given == [1]
+    assert memory.left == 10

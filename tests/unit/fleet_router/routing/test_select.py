@@ -64,3 +64,38 @@ def test_a_long_list_is_cut() -> None:
 def test_speech_paths_take_forms_and_others_json() -> None:
     for path, rule in PATHS.items():
         assert (rule.kind is BodyKind.MULTIPART) == path.startswith("/v1/audio/"), path
+
+
+def test_models_that_the_caller_may_not_use_are_not_named() -> None:
+    def only_b(model: str) -> bool:
+        return model == "b"
+
+    assert select_route(table(A, B), CHAT, None, only_b).model == "b"
+    with pytest.raises(ModelNotFound, match="this fleet has 'b'") as unknown:
+        select_route(table(A, B), CHAT, "c", only_b)
+    assert unknown.value.param == "model"
+    with pytest.raises(BadRequest, match="no model supports") as missing:
+        select_route(table(A), CHAT, None, only_b)
+    assert (missing.value.param, missing.value.code) == ("model", "missing")
+
+
+def test_as_many_names_as_fit_are_listed() -> None:
+    names = [f"m{n}" for n in range(MAX_NAMES)]
+    assert MAX_NAMES == 20
+    assert join_names(names) == ", ".join(repr(name) for name in names)
+    assert join_names([*names, "x"]) == ", ".join(repr(name) for name in names) + " and 1 more"
+
+
+def test_the_name_of_an_unknown_model_is_cut_at_200_characters() -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        select_route(table(A), CHAT, "x" * 201)
+    assert "'" + "x" * 200 + "'" in caught.value.message
+
+
+def test_tokenizer_paths_are_for_any_task() -> None:
+    assert {path for path, rule in PATHS.items() if rule.task is None} == {
+        "/tokenize", "/detokenize",
+    }  # fmt: skip
+    assert select_route(table(A, E), ANY, "a").model == "a"
+    with pytest.raises(BadRequest, match="choose one of 'a', 'e'"):
+        select_route(table(A, E), ANY, None)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet_contract.spec import ModelSpec, Task
+from fleet_router.routing import file_source
 from fleet_router.routing.file_source import FileSource, parse
 from fleet_router.routing.table import Endpoint, LiveRoutes, Route, RouteTable
 
@@ -104,3 +107,86 @@ def test_a_broken_change_keeps_the_table(tmp_path: Path) -> None:
     path.write_text(text({"spec": {"model": "b"}}))
     source.refresh()
     assert [route.model for route in swaps[-1].routes] == ["b"]
+
+
+def test_aliases_of_refused_models_are_known_unless_another_has_them() -> None:
+    served = Route(ModelSpec(model="a", aliases=["x"]))
+    refused = Route(ModelSpec(model="a", aliases=["x", "y"]))
+    table = RouteTable.build([served], [refused])
+    assert table.by_id["x"] is served
+    assert table.by_id["a"] is served
+    assert table.by_id["y"] is refused
+    assert (table.routes, table.refused) == ((served,), (refused,))
+
+
+def test_prefixes_matter_if_any_model_is_routed_by_them() -> None:
+    plain = Route(ModelSpec(model="a"))
+    hashed = Route(ModelSpec.model_validate({"model": "b", "routing": {"strategy": "PrefixHash"}}))
+    assert not RouteTable.build([plain]).uses_prefix_hash
+    assert RouteTable.build([plain, hashed]).uses_prefix_hash
+
+
+def test_all_servers_of_all_models() -> None:
+    one, two = Endpoint("a-0", "h", 1), Endpoint("b-0", "h", 2)
+    table = RouteTable.build(
+        [Route(ModelSpec(model="a"), (one,)), Route(ModelSpec(model="b"), (one, two))]
+    )
+    assert table.endpoints() == {one, two}
+
+
+def test_a_key_is_not_shown() -> None:
+    assert "secret" not in repr(Endpoint("e", "h", 1, key="secret"))
+
+
+async def test_a_waiter_wakes_up_at_the_next_table() -> None:
+    routes, table = LiveRoutes(), RouteTable.build([])
+    waiting = [asyncio.create_task(routes.wait_for_change(60)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    routes.swap(table)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting)
+    assert routes.table is table
+    later = asyncio.create_task(routes.wait_for_change(60))
+    await asyncio.sleep(0)
+    assert not later.done()
+    routes.notify()
+    await asyncio.wait_for(later, 5)
+
+
+async def test_a_waiter_gives_up_after_its_time() -> None:
+    async with asyncio.timeout(5):
+        await LiveRoutes().wait_for_change(0)
+
+
+async def test_the_file_is_read_again_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_source, "POLL_SECONDS", 0)
+    path = tmp_path / "routes.json"
+    path.write_text(text({"spec": {"model": "a"}}))
+    routes = LiveRoutes()
+    source = FileSource(path, routes, {})
+    source.load()
+    watching = asyncio.create_task(source.watch())
+    path.write_text(text({"spec": {"model": "another"}}))
+    async with asyncio.timeout(5):
+        await routes.wait_for_change(5)
+    watching.cancel()
+    assert routes.table is not None
+    assert [route.model for route in routes.table.routes] == ["another"]
+
+
+def test_reloads_and_errors_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "routes.json"
+    path.write_text(text({"spec": {"model": "a"}}))
+    source = FileSource(path, LiveRoutes(), {})
+    with caplog.at_level(logging.INFO):
+        source.refresh()
+        path.write_text("{")
+        source.refresh()
+        source.refresh()
+    assert [(record.getMessage(), record.levelname) for record in caplog.records] == [
+        ("routes_loaded", "INFO"), ("routes_not_reloaded", "ERROR"),
+    ]  # fmt: skip
+    assert vars(caplog.records[0])["fields"] == {"models": ["a"]}

@@ -32,10 +32,19 @@ def test_headers_of_the_connection_and_of_ours_do_not_pass() -> None:
         (b"x-request-id", b"theirs"),
         (b"x-modelfleet-cold", b"true"),
         (b"x-modelfleet-usage", b"theirs"),
+        (b"x-modelfleet-caller", b"theirs"),
+        (b"x-api-key", b"key"),
         (b"authorization", b"Bearer key"),
         (b"accept", b"*/*"),
     )
     assert got[4:] == [b"content-length: 5", b"accept: */*", b"", b""]
+
+
+def test_the_caller_is_sent_where_it_is_given() -> None:
+    head = request_head([(b"x-modelfleet-caller", b"theirs")], b"/v1/x", ENDPOINT, "r", 5, "ab12")
+    assert [line for line in head.split(b"\r\n") if b"caller" in line] == [
+        b"x-modelfleet-caller: ab12"
+    ]
 
 
 def test_headers_that_identify_the_server_are_dropped() -> None:

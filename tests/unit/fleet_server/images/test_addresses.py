@@ -20,6 +20,8 @@ from fleet_server.images.hosts import is_public
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:8.8.8.8",
         "2002:7f00:1::", "2002:a00:1::1", "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe",
         "2001:0:4136:e378:8000:63bf:80ff:fffe",
+        "192.0.0.0", "192.0.0.8", "192.0.0.9", "192.0.0.255", "192.88.99.1", "3fff::1",
+        "3fff:fff:ffff::1", "2002:c000:8::1", "64:ff9b::c000:8", "5f00::1",
     ],
 )  # fmt: skip
 def test_not_public(address: str) -> None:
@@ -28,7 +30,16 @@ def test_not_public(address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001::1", "64:ff9b::808:808"],
+    [
+        "8.8.8.8",
+        "1.1.1.1",
+        "192.0.1.1",
+        "192.88.98.255",
+        "3fff:1000::1",
+        "2606:4700:4700::1111",
+        "2a00:1450:4001::1",
+        "64:ff9b::808:808",
+    ],
 )
 def test_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))

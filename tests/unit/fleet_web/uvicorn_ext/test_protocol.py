@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from typing import Any
 
 import pytest
+from fastapi import Request
+
+from fleet_web.body import read
+from fleet_web.responses import json_response
+from fleet_web.uvicorn_ext import protocol
 
 GET = b"GET /id HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -112,3 +119,186 @@ async def test_a_stalled_client_does_not_delay_the_shutdown(
             await stalled.send(MUCH)
             await stalled.reader.readuntil(b"\r\n\r\n")
         await stalled.__aexit__()
+
+
+CHUNKED = b"POST /json HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def send_until_closed(bare: Any, piece: bytes, most: int) -> int:
+    """Bytes sent until the server closed the connection, at most `most`."""
+    sent = 0
+    try:
+        while sent < most:
+            await bare.send(piece)
+            sent += len(piece)
+            await asyncio.sleep(0)
+            if bare.reader.at_eof():
+                break
+    except ConnectionError:
+        pass
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"2\r\n{}\r\n0\r\n", b"X-Trailer: " + b"x" * 1000 + b"\r\n"),
+        (b"2\r\n{}\r\n0\r\nX-Trailer: ", b"x" * 1000),
+        (b"2\r\n{}\r\n2;", b"x" * 1000),
+        (b"", b"1;" + b"x" * 1000 + b"\r\nx\r\n"),
+        (b"", b"0000000000000001\r\nx\r\n" * 100),
+    ],
+    ids=["trailers", "one trailer", "one extension", "extensions", "long sizes"],
+)
+async def test_framing_without_end_is_refused(
+    app: Any, listen: Any, wire: Any, start: bytes, piece: bytes
+) -> None:
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(CHUNKED.replace(b"/json", b"/size") + start)
+            sent = asyncio.create_task(send_until_closed(bare, piece, 100_000_000))
+            answer = await bare.answer()
+            assert answer.status == 431
+            assert answer.error["code"] == "headers_too_large"
+            assert await sent < 50_000_000
+
+
+async def test_trailers_after_an_answer_end_the_connection(
+    app: Any, listen: Any, wire: Any
+) -> None:
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(CHUNKED.replace(b"/json", b"/none") + b"0\r\n")
+            assert (await bare.answer()).status == 404
+            piece = b"X-Trailer: " + b"x" * 60_000 + b"\r\n"
+            assert await send_until_closed(bare, piece, 100_000_000) < 50_000_000
+
+
+async def test_small_chunks_of_an_honest_client_are_read(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(CHUNKED.replace(b"/json", b"/size"))
+            for _ in range(100):
+                await bare.send(b"8\r\n12345678\r\n" * 100)
+            await bare.send(b"0\r\nX-Trailer: checksum\r\n\r\n")
+            assert (await bare.answer()).body == b'{"size":80000}'
+
+
+async def test_trailers_do_not_become_headers(app: Any, listen: Any, wire: Any) -> None:
+    @app.post("/headers")
+    async def headers(request: Request) -> Any:
+        await read(request, 1000)
+        return json_response([name.decode() for name, _ in request.scope["headers"]])
+
+    with listen(app) as port:
+        async with wire(port) as bare:
+            start = CHUNKED.replace(b"/json", b"/headers")
+            await bare.send(start + b"2\r\n{}\r\n0\r\nX-Trailer: x\r\n\r\n")
+            assert json.loads((await bare.answer()).body) == ["host", "transfer-encoding"]
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n", 404),
+        (b"POST /none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 404),
+        (b"POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n", 413),
+        (CHUNKED[:-2] + b"Connection: close\r\nContent-Encoding: br\r\n\r\n", 415),
+    ],
+)
+async def test_a_client_that_sends_all_before_it_reads_gets_its_answer(
+    app: Any, listen: Any, wire: Any, head: bytes, status: int
+) -> None:
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(head)
+            piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n" if b"chunked" in head else b"x" * 65536
+            for _ in range(20_000_000 // len(piece)):
+                await bare.send(piece)
+            assert (await bare.answer()).status == status
+
+
+async def test_a_connection_is_reused_once_the_body_has_ended(
+    app: Any, listen: Any, wire: Any
+) -> None:
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            assert (await bare.answer()).status == 404
+            await bare.send(b"123456789" + GET)
+            assert (await bare.answer()).status == 200
+
+
+async def test_a_body_that_goes_on_after_its_answer_ends(
+    app: Any, listen: Any, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
+    with listen(app) as port:
+        async with wire(port) as bare:
+            await bare.send(b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n")
+            assert (await bare.answer()).status == 404
+            while not await until_closed(bare, 0.02):
+                bare.writer.write(b"x")
+
+
+async def until_closed(bare: Any, seconds: float) -> bool:
+    """Whether the server closes the connection within `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await bare.reader.read(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+async def test_a_head_has_a_deadline_even_if_it_moves(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app, read_timeout=0.3) as port:
+        async with wire(port) as bare:
+            await bare.send(b"GET /id HTTP/1.1\r\n")
+            answer = asyncio.create_task(bare.answer())
+            while not answer.done():
+                await bare.send(b"X-Padding: x\r\n")
+                await asyncio.sleep(0.05)
+            assert (await answer).status == 408
+
+
+async def test_empty_lines_do_not_keep_a_connection(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app, keep_alive=1) as port:
+        async with wire(port) as bare:
+            await bare.send(GET)
+            assert (await bare.answer()).status == 200
+            while not await until_closed(bare, 0.1):
+                await bare.send(b"\r\n")
+
+
+async def test_a_half_head_behind_a_running_request_does_not_disturb_its_answer(
+    app: Any, listen: Any, wire: Any
+) -> None:
+    go_on = threading.Event()
+    loop = asyncio.get_running_loop()
+
+    @app.get("/later")
+    async def later() -> Any:
+        await asyncio.to_thread(go_on.wait)
+        return json_response({"status": "done"})
+
+    with listen(app, read_timeout=0.1) as port:
+        async with wire(port) as bare, wire(port) as clock:
+            await bare.send(GET.replace(b"/id", b"/later") + GET[:20])
+            assert (await clock.answer()).status == 408  # longer than the timeout
+            loop.call_later(0.1, go_on.set)
+            assert (await bare.answer()).body == b'{"status":"done"}'
+            assert await bare.closed()
+
+
+async def test_a_connection_serves_on_after_an_upgrade_that_is_not_supported(
+    app: Any, listen: Any, wire: Any
+) -> None:
+    """Java's client asks for HTTP/2 in its first request."""
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
+    with listen(app) as port:
+        async with wire(port) as bare:
+            for head in (GET[:-2] + upgrade, GET):
+                await bare.send(head)
+                assert (await bare.answer()).status == 200

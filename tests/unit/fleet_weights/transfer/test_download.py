@@ -80,6 +80,20 @@ def test_begins_anew_without_a_way_to_tell_versions_apart(
     assert "range" not in server.headers("/a.gguf")[0]
 
 
+def test_a_range_that_starts_elsewhere_is_not_appended(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
+    # 206 with the range from 0 on, whatever was requested; no checksum would notice.
+    url = server.put("/a.gguf", BODY, status=206, etag='"v1"')
+    beginning = part(url, tmp_path)
+    beginning.write_bytes(BODY[:1000])
+    beginning.with_name(f"{beginning.name}.etag").write_text('"v1"')
+    assert get(url, tmp_path, fast_retries).read_bytes() == BODY
+    first, second = server.headers("/a.gguf")
+    assert first["range"] == "bytes=1000-"
+    assert "range" not in second
+
+
 def test_a_server_without_ranges(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY, ranges=False, etag='"v1"', break_after=1000)
     assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY

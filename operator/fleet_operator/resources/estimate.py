@@ -1,0 +1,96 @@
+"""Upper estimates of a server's memory and disk, from its spec alone. Pure.
+
+They are for limits, not for scheduling: too large an estimate costs nothing, while too small a one
+ends a server that works. All sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fleet_contract.settings import override
+from fleet_contract.spec import Dtype, Engine, ModelSpec, Task
+from fleet_operator.quantity import thousandths
+from fleet_operator.resources.images import FOREIGN
+
+GIB = 1024**3
+PROCESS = GIB
+"""Interpreter, libraries, activations of a pass and request bodies."""
+UNKNOWN_WEIGHTS = 16 * GIB
+"""Weights of a model without a number of parameters in its id."""
+UNKNOWN_FOREIGN = 64 * GIB
+"""The same in an image of another project, which may run large models."""
+MOST_PARAMETERS = 10**13
+UNKNOWN_FILES = 200 * GIB
+VECTOR_WIDTH = 4096
+"""Dimensions of a cached embedding where the spec has none."""
+SCRATCH = 8 * GIB
+"""Temporary files of libraries and conversions."""
+SAMPLE_BYTES = 16_000 * 4
+"""A second of decoded audio: float32 at 16 kHz."""
+DECODED_AT_ONCE = 8
+_PARAMETERS = re.compile(r"(?<![a-z0-9.])(?:([0-9]+)x)?([0-9]+(?:\.[0-9]+)?)([bm])(?![a-z0-9])")
+_SCALE = {"m": 10**6, "b": 10**9}
+
+
+def as_served(spec: ModelSpec) -> ModelSpec:
+    """`spec` with the settings in its own `env`; without those that its server will refuse."""
+    try:
+        return override(spec, spec.env) if spec.env else spec
+    except ValueError:
+        return spec
+
+
+def parameters(spec: ModelSpec) -> int | None:
+    """The largest number of parameters in the names of model and source, such as `0.6B` or `8x7B`;
+    None if there is none."""
+    text = f"{spec.model} {spec.source or ''}".lower()
+    found = [
+        float(experts or 1) * float(number) * _SCALE[unit]
+        for experts, number, unit in _PARAMETERS.findall(text)
+    ]
+    return int(min(max(found), MOST_PARAMETERS)) if found else None
+
+
+def memory(spec: ModelSpec) -> int:
+    """Weights, caches and working memory; without a GPU, since weights may pass through memory."""
+    count = parameters(spec)
+    unknown = UNKNOWN_FOREIGN if spec.engine in FOREIGN else UNKNOWN_WEIGHTS
+    weights = unknown if count is None else count * _bytes_per_parameter(spec)
+    chat = int(spec.cache.kv_gib * GIB) if spec.task is Task.CHAT else 0
+    vectors = 0
+    if spec.task is Task.EMBEDDING:
+        vectors = spec.cache.embeddings * (spec.dimensions or VECTOR_WIDTH) * 4
+    return weights + chat + vectors + PROCESS
+
+
+def files(spec: ModelSpec) -> int:
+    """The folder of weights: a download in 32 bits, its conversion, and what a failed one left.
+
+    At least twice the `ephemeral-storage` that the spec requests.
+    """
+    count = parameters(spec)
+    found = UNKNOWN_FILES if count is None else 3 * 4 * count + 4 * GIB
+    requested = spec.resources.requests.get("ephemeral-storage")
+    return max(found, 2 * thousandths(requested) // 1000 if requested is not None else 0)
+
+
+def scratch(spec: ModelSpec) -> int:
+    """Temporary files: for speech, the recordings of all requests and those that are decoded."""
+    if spec.task is not Task.SPEECH:
+        return SCRATCH
+    limits = spec.limits
+    running = max(limits.max_concurrent or 0, DECODED_AT_ONCE)
+    uploads = (limits.max_queue_size + running) * limits.max_audio_bytes
+    return SCRATCH + uploads + running * limits.max_audio_seconds * SAMPLE_BYTES
+
+
+def gibibytes(size: float) -> str:
+    """A quantity, rounded up."""
+    return f"{-int(-size // GIB)}Gi"
+
+
+def _bytes_per_parameter(spec: ModelSpec) -> int:
+    """2, of which int8 uses half; 4 where the numbers may be float32."""
+    wide = spec.engine is Engine.TORCH or spec.vision or spec.dtype is Dtype.FLOAT32
+    return 4 if wide or spec.task is not Task.CHAT else 2

@@ -1,0 +1,1 @@
+"""Limits of request bodies: memory, pace, compression, the size of parsed JSON."""

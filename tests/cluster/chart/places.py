@@ -1,0 +1,429 @@
+"""Every value of the chart with a value of its own, and where it appears in the objects.
+
+A place is `KIND/NAME PATH`: the end of an object's name, and a path of keys separated by blanks, in
+which `env:NAME` is an environment variable of the first container, and `yaml` parses a string.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from chart.cases import SHA
+
+
+class Place(NamedTuple):
+    """`found` is what stands there, the value itself by default."""
+
+    at: str
+    found: Any = ...
+
+
+OPERATOR = "Deployment/-operator spec template"
+ROUTER = "Deployment/-router spec template"
+TEST, JOB = "Pod/-test", "Job/-crd spec template"
+PROFILES = "ConfigMap/modelfleet-profiles data"
+AFFINITY = "nodeAffinity"
+
+
+def _toleration(key: str) -> list[dict[str, str]]:
+    return [{"key": key, "operator": "Exists"}]
+
+
+def _affinity(name: str) -> dict[str, Any]:
+    term = {"matchExpressions": [{"key": name, "operator": "Exists"}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    return {AFFINITY: required}
+
+
+def _resources(number: int) -> dict[str, Any]:
+    return {
+        "requests": {"cpu": f"{number}m", "memory": f"{number}Mi"},
+        "limits": {"memory": f"{number + 1}Mi"},
+    }
+
+
+def _placement(values: str, pod: str, name: str, number: int) -> dict[str, tuple[Any, list[Place]]]:
+    """The values that all pods of the chart have."""
+    return {
+        f"{values}.nodeSelector": ({"node": name}, [Place(f"{pod} spec nodeSelector")]),
+        f"{values}.tolerations": (_toleration(name), [Place(f"{pod} spec tolerations")]),
+        f"{values}.affinity": (_affinity(name), [Place(f"{pod} spec affinity")]),
+        f"{values}.priorityClassName": (name, [Place(f"{pod} spec priorityClassName")]),
+        f"{values}.resources": (
+            _resources(number),
+            [Place(f"{pod} spec containers 0 resources")],
+        ),
+    }
+
+
+def _component(values: str, pod: str, name: str, number: int) -> dict[str, tuple[Any, list[Place]]]:
+    """The values of operator and router."""
+    return {
+        **_placement(values, pod, name, number),
+        f"{values}.image": (f"{name}:image", [Place(f"{pod} spec containers 0 image")]),
+        f"{values}.podAnnotations": (
+            {"note": name},
+            [Place(f"{pod} metadata annotations note", name)],
+        ),
+        f"{values}.podLabels": ({"team": name}, [Place(f"{pod} metadata labels team", name)]),
+        f"{values}.serviceAccount.annotations": (
+            {"role": name},
+            [Place(f"ServiceAccount/-{name} metadata annotations role", name)],
+        ),
+    }
+
+
+PLACES: dict[str, tuple[Any, list[Place]]] = {
+    "nameOverride": (
+        "fleetname",
+        [Place(f"{ROUTER} metadata labels app.kubernetes.io/name")],
+    ),
+    "fullnameOverride": (
+        "whole-name",
+        [Place(f"{ROUTER} spec serviceAccountName", "whole-name-router")],
+    ),
+    "watchNamespaces": (
+        ["second"],
+        [
+            Place(f"{OPERATOR} env:WATCH_NAMESPACES", "fleet,second"),
+            Place(f"{ROUTER} env:WATCH_NAMESPACES", "fleet,second"),
+        ],
+    ),
+    "image.registry": ("registry.test", []),
+    "image.prefix": ("pre-", []),
+    "image.tag": (
+        "7.7",
+        [
+            Place(f"{OPERATOR} env:SERVER_IMAGE_CUDA", "registry.test/pre-server:7.7-cuda"),
+            Place(f"{TEST} spec containers 0 image", "registry.test/pre-client:7.7"),
+        ],
+    ),
+    "image.pullPolicy": (
+        "Always",
+        [
+            *(Place(f"{pod} spec containers 0 imagePullPolicy")
+              for pod in (OPERATOR, ROUTER, TEST, JOB)),
+            Place(f"{OPERATOR} env:IMAGE_PULL_POLICY"),
+        ],
+    ),
+    "image.pullSecrets": (
+        ["pull-1"],
+        [
+            *(Place(f"{pod} spec imagePullSecrets", [{"name": "pull-1"}])
+              for pod in (OPERATOR, ROUTER, TEST, JOB)),
+            Place(f"{OPERATOR} env:IMAGE_PULL_SECRETS", "pull-1"),
+        ],
+    ),
+    **_component("operator", OPERATOR, "operator", 110),
+    "operator.settings": ({"WORKERS": 11}, [Place(f"{OPERATOR} env:WORKERS", "11")]),
+    "operator.drainSeconds": (111, [Place(f"{OPERATOR} env:POD_DRAIN_SECONDS", "111")]),
+    **_component("router", ROUTER, "router", 120),
+    "router.replicas": (3, [Place("Deployment/-router spec replicas")]),
+    "router.settings": ({"HOLD_SECONDS": 12}, [Place(f"{ROUTER} env:HOLD_SECONDS", "12")]),
+    "router.drainSeconds": (
+        122,
+        [
+            Place(f"{ROUTER} env:DRAIN_TIMEOUT", "122"),
+            Place(f"{ROUTER} spec terminationGracePeriodSeconds", 142),
+        ],
+    ),
+    "router.allowUnauthenticated": (True, []),
+    "router.remoteKeys.existingSecret": (
+        "remote-secret",
+        [Place(f"{ROUTER} from:CLOUD_KEY secretKeyRef name")],
+    ),
+    "router.remoteKeys.names": (["CLOUD_KEY"], [Place(f"{ROUTER} env:REMOTE_KEYS", "CLOUD_KEY")]),
+    "router.tmpSize": ("123Mi", [Place(f"{ROUTER} spec volumes 0 emptyDir sizeLimit")]),
+    "router.podDisruptionBudget.maxUnavailable": (
+        2,
+        [Place("PodDisruptionBudget/-router spec maxUnavailable")],
+    ),
+    "router.topologySpread": (
+        ["rack"],
+        [Place(f"{ROUTER} spec topologySpreadConstraints 0 topologyKey", "rack")],
+    ),
+    "router.service.type": ("NodePort", [Place("Service/-router spec type")]),
+    "router.service.port": (
+        8123,
+        [
+            Place("Service/-router spec ports 0 port"),
+            Place(f"{TEST} env:BASE_URL", "http://whole-name-router:8123/v1"),
+            Place("HTTPRoute/whole-name spec rules 0 backendRefs 0 port"),
+        ],
+    ),
+    "router.service.annotations": (
+        {"lb": "x"},
+        [Place("Service/-router metadata annotations")],
+    ),
+    "server.cpuImage": ("cpu:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_CPU")]),
+    "server.cuda.enabled": (True, []),
+    "server.vllmImage": ("vllm:image", [Place(f"{OPERATOR} env:VLLM_IMAGE")]),
+    "server.env": ({"MAX_STOP": 9}, [Place(f"{PROFILES} default yaml env MAX_STOP", "9")]),
+    "server.mirrors.pypiIndexUrl": (
+        "https://pypi.test/simple",
+        [Place(f"{PROFILES} default yaml env PIP_INDEX_URL")],
+    ),
+    "server.mirrors.pypiTrustedHost": (
+        "pypi.test",
+        [Place(f"{PROFILES} default yaml env PIP_TRUSTED_HOST")],
+    ),
+    "server.mirrors.hubEndpoint": (
+        "https://hub.test",
+        [Place(f"{PROFILES} default yaml env HF_ENDPOINT")],
+    ),
+    "server.fetchWeights": (
+        False,
+        [Place(f"{PROFILES} default yaml env AUTO_DOWNLOAD_MODELS", "0")],
+    ),
+    "profiles": (
+        {"default": {"runtimeClassName": "kata"}, "l4": {"device": "cuda"}},
+        [
+            Place(f"{PROFILES} default yaml runtimeClassName", "kata"),
+            Place(f"{PROFILES} l4 yaml device", "cuda"),
+            Place(f"{PROFILES} l4 yaml env MAX_STOP", "9"),
+        ],
+    ),
+    "catalog.models": (
+        [{"model": "acme/encoder"}],
+        [
+            Place("ConfigMap/-catalog data catalog.yaml yaml models"),
+            Place(f"{OPERATOR} env:CATALOG", "/etc/modelfleet/catalog.yaml"),
+        ],
+    ),
+    "catalog.replace": (True, [Place("ConfigMap/-catalog data catalog.yaml yaml replace")]),
+    "models": (
+        {"mine": {"model": "a/b", "resources": {"requests": {"cpu": 0.5}}}},
+        [
+            Place("InferenceModel/mine spec model", "a/b"),
+            Place("InferenceModel/mine spec resources requests cpu", "0.5"),
+        ],
+    ),
+    "modelCache.enabled": (
+        True,
+        [Place(f"{PROFILES} l4 yaml modelCache claim", "whole-name-models")],
+    ),
+    "modelCache.size": ("77Gi", [Place("PersistentVolumeClaim/ spec resources requests storage")]),
+    "modelCache.storageClassName": (
+        "fast",
+        [Place("PersistentVolumeClaim/ spec storageClassName")],
+    ),
+    "modelCache.accessMode": (
+        "ReadWriteOnce",
+        [Place("PersistentVolumeClaim/ spec accessModes", ["ReadWriteOnce"])],
+    ),
+    "modelCache.keep": (
+        True,
+        [Place("PersistentVolumeClaim/ metadata annotations helm.sh/resource-policy", "keep")],
+    ),
+    "hfToken.existingSecret": ("hf-secret", [Place(f"{OPERATOR} env:HF_TOKEN_SECRET")]),
+    "apiKeys.existingSecret": (
+        "keys-secret",
+        [
+            Place(f"{ROUTER} spec volumes 1 secret secretName"),
+            Place(f"{ROUTER} env:KEYS_FILE", "/etc/modelfleet/keys/keys.yaml"),
+        ],
+    ),
+    "ingress.enabled": (True, []),
+    "ingress.className": ("edge", [Place("Ingress/whole-name spec ingressClassName")]),
+    "ingress.host": ("in.test", [Place("Ingress/whole-name spec rules 0 host")]),
+    "ingress.paths": (["/in"], [Place("Ingress/whole-name spec rules 0 http paths 0 path", "/in")]),
+    "ingress.tls": ([{"secretName": "tls-secret"}], [Place("Ingress/whole-name spec tls")]),
+    "ingress.annotations": (
+        {"in": "x"},
+        [Place("Ingress/whole-name metadata annotations in", "x")],
+    ),
+    "httpRoute.enabled": (True, []),
+    "httpRoute.parentRefs": ([{"name": "gate"}], [Place("HTTPRoute/whole-name spec parentRefs")]),
+    "httpRoute.hostnames": (["route.test"], [Place("HTTPRoute/whole-name spec hostnames")]),
+    "httpRoute.paths": (
+        ["/route"],
+        [Place("HTTPRoute/whole-name spec rules 0 matches 0 path value", "/route")],
+    ),
+    "httpRoute.annotations": (
+        {"route": "x"},
+        [Place("HTTPRoute/whole-name metadata annotations")],
+    ),
+    "networkPolicy.clients": (
+        [{"podSelector": {"matchLabels": {"who": "client"}}}],
+        [
+            Place(
+                "NetworkPolicy/-router spec ingress 0 from 1",
+                {"podSelector": {"matchLabels": {"who": "client"}}},
+            )
+        ],
+    ),
+    "networkPolicy.metrics": (
+        [{"podSelector": {"matchLabels": {"who": "prometheus"}}}],
+        [
+            Place("NetworkPolicy/-operator spec ingress 0 from"),
+            Place(
+                "NetworkPolicy/-models spec ingress 0 from 2",
+                {"podSelector": {"matchLabels": {"who": "prometheus"}}},
+            ),
+        ],
+    ),
+    "networkPolicy.apiServerPorts": (
+        [6111],
+        [
+            Place(f"NetworkPolicy/-{name} spec egress 1 ports 0 port", 6111)
+            for name in ("operator", "router", "crd")
+        ],
+    ),
+    "networkPolicy.weightsPorts": (
+        [6222],
+        [],  # without `server.fetchWeights` there is no such rule
+    ),
+    "networkPolicy.routerEgress": (
+        [{"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}],
+        [
+            Place("NetworkPolicy/-router spec egress 3 to 0 ipBlock cidr", "192.0.2.1/32"),
+            Place("NetworkPolicy/-operator spec egress 4 to 0 ipBlock cidr", "192.0.2.1/32"),
+        ],
+    ),
+    "networkPolicy.modelEgress": (
+        [{"to": [{"ipBlock": {"cidr": "192.0.2.2/32"}}]}],
+        [Place("NetworkPolicy/-models spec egress 1 to 0 ipBlock cidr", "192.0.2.2/32")],
+    ),
+    "monitoring.serviceMonitor.enabled": (True, []),
+    "monitoring.serviceMonitor.interval": (
+        "31s",
+        [
+            Place(f"ServiceMonitor/-{name} spec endpoints 0 interval")
+            for name in ("operator", "router")
+        ],
+    ),
+    "monitoring.serviceMonitor.labels": (
+        {"release": "service"},
+        [Place("ServiceMonitor/-router metadata labels release", "service")],
+    ),
+    "monitoring.podMonitor.enabled": (True, []),
+    "monitoring.podMonitor.interval": (
+        "32s",
+        [Place("PodMonitor/ spec podMetricsEndpoints 0 interval")],
+    ),
+    "monitoring.podMonitor.labels": (
+        {"release": "pod"},
+        [Place("PodMonitor/ metadata labels release", "pod")],
+    ),
+    "monitoring.prometheusRule.enabled": (True, []),
+    "monitoring.prometheusRule.labels": (
+        {"release": "rule"},
+        [Place("PrometheusRule/ metadata labels release", "rule")],
+    ),
+    "monitoring.dashboards.enabled": (True, []),
+    "monitoring.dashboards.labels": (
+        {"grafana": "yes"},
+        [Place("ConfigMap/-dashboard-models metadata labels grafana", "yes")],
+    ),
+    "monitoring.dashboards.annotations": (
+        {"folder": "fleet"},
+        [Place("ConfigMap/-dashboard-models metadata annotations")],
+    ),
+    "crds.upgrade": (True, []),
+    **_placement("crds", JOB, "crds", 130),
+    **_placement("test", TEST, "test", 140),
+    "test.image": ("", []),
+    "test.models.chat": (
+        "c",
+        [Place(f"{TEST} env:MODELS", '{"chat":"c","embedding":"e","speech":"s"}')],
+    ),
+    "test.models.embedding": ("e", []),
+    "test.models.speech": ("s", []),
+    "test.require": (["chat", "speech"], [Place(f"{TEST} env:REQUIRE", "chat,speech")]),
+    "test.timeoutSeconds": (
+        150,
+        [
+            Place(f"{TEST} env:TIMEOUT", "150"),
+            Place(f"{TEST} spec activeDeadlineSeconds", 510),
+        ],
+    ),
+    "test.apiKeySecret": ("test-secret", [Place(f"{TEST} from:API_KEY secretKeyRef name")]),
+    "liveReload": (False, []),
+}  # fmt: skip
+"""All in one release."""
+
+OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
+    (
+        {"router.allowUnauthenticated": True, "router.service.type": "NodePort"},
+        [Place(f"{ROUTER} env:ALLOW_UNAUTHENTICATED", "1")],
+    ),
+    (
+        {
+            "router.autoscaling": {
+                "enabled": True, "minReplicas": 4, "maxReplicas": 14, "targetCPU": 44,
+            }
+        },
+        [
+            Place("Deployment/-router spec replicas", None),
+            Place("HorizontalPodAutoscaler/ spec minReplicas", 4),
+            Place("HorizontalPodAutoscaler/ spec maxReplicas", 14),
+            Place(
+                "HorizontalPodAutoscaler/ spec metrics 0 resource target averageUtilization", 44
+            ),
+        ],
+    ),
+    (
+        {"router.remoteKeys": {"existingSecret": "", "names": [], "values": {"A_KEY": "a"}}},
+        [
+            Place("Secret/-remote-keys stringData A_KEY", "a"),
+            Place(f"{ROUTER} env:REMOTE_KEYS", "A_KEY"),
+            Place(f"{ROUTER} from:A_KEY secretKeyRef name", "fleet-modelfleet-remote-keys"),
+        ],
+    ),
+    (
+        {"hfToken.token": "hub-token"},
+        [
+            Place("Secret/-hf-token stringData HF_TOKEN", "hub-token"),
+            Place(f"{OPERATOR} env:HF_TOKEN_SECRET", "fleet-modelfleet-hf-token"),
+        ],
+    ),
+    (
+        {"apiKeys.keys": [{"name": "a", "sha256": SHA}]},
+        [
+            Place(
+                "Secret/-api-keys stringData keys.yaml yaml keys", [{"name": "a", "sha256": SHA}]
+            ),
+            Place(f"{ROUTER} spec volumes 1 secret secretName", "fleet-modelfleet-api-keys"),
+            Place(f"{ROUTER} env:ALLOW_UNAUTHENTICATED", None),
+        ],
+    ),
+    (
+        {"modelCache": {"enabled": True, "existingClaim": "weights"}},
+        [Place(f"{PROFILES} default yaml modelCache claim", "weights")],
+    ),
+    (
+        {"server.cuda": {"enabled": True, "image": "cuda:image"}},
+        [Place(f"{OPERATOR} env:SERVER_IMAGE_CUDA", "cuda:image")],
+    ),
+    (
+        {"networkPolicy.weightsPorts": [6222]},
+        [Place("NetworkPolicy/-models spec egress 1 ports 0 port", 6222)],
+    ),
+    ({"test.image": "client:image"}, [Place(f"{TEST} spec containers 0 image", "client:image")]),
+    (
+        {"operator.nodeSelector": {"node": "o"}, "operator.priorityClassName": "o",
+         "operator.tolerations": _toleration("o"), "operator.affinity": _affinity("o")},
+        [
+            Place(f"{JOB} spec nodeSelector", {"node": "o"}),
+            Place(f"{JOB} spec priorityClassName", "o"),
+            Place(f"{JOB} spec tolerations", _toleration("o")),
+            Place(f"{JOB} spec affinity", _affinity("o")),
+            Place(f"{TEST} spec nodeSelector", None),
+        ],
+    ),
+    (
+        {"liveReload": True},
+        [
+            Place(f"{OPERATOR} spec volumes 1 emptyDir sizeLimit", "1Gi"),
+            Place(f"{ROUTER} spec initContainers 0 resources limits memory", "256Mi"),
+        ],
+    ),
+]  # fmt: skip
+"""Values that exclude others, each in a release of its own."""
+OFF: dict[str, str] = {
+    "networkPolicy.enabled": "NetworkPolicy",
+    "router.podDisruptionBudget.enabled": "PodDisruptionBudget",
+    "router.admissionPolicy": "ValidatingAdmissionPolicy",
+    "crds.upgrade": "Job",
+}
+"""Values that are true by default, and the kind that there is without."""

@@ -1,0 +1,85 @@
+"""The changes of a module, made by the operators of cosmic-ray (cosmic-ray.readthedocs.io)."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+OPERATORS = re.compile(
+    r"core/(NumberReplacer|AddNot|ZeroIterationForLoop|ExceptionReplacer|Replace\w+With\w+"
+    r"|ReplaceUnaryOperator_(Delete_Not|USub_UAdd)"
+    r"|ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Lt_LtE|LtE_Lt|Lt_GtE|Gt_GtE|GtE_Gt|Gt_LtE"
+    r"|Is_IsNot|IsNot_Is)"
+    r"|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Mod_Mul|Pow_Mul"
+    r"|BitOr_BitAnd|BitAnd_BitOr))"
+)
+"""One or two replacements of each operator; more of them tell little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The new text of the module at `path`, relative to the repository."""
+
+    path: Path
+    line: int
+    operator: str
+    text: str
+
+    def diff(self, original: str) -> str:
+        """The change as a unified diff without context."""
+        lines = difflib.unified_diff(
+            original.splitlines(), self.text.splitlines(), str(self.path), str(self.path),
+            lineterm="", n=0,
+        )  # fmt: skip
+        return "\n".join(lines)
+
+
+def changes(root: Path, path: Path) -> Iterator[Change]:
+    """The changes of one module that are not equivalent by construction."""
+    source = (root / path).read_text(encoding="utf-8")
+    skipped = without_effect(source)
+    tree = get_ast(source)
+    for name in operator_names():
+        if not OPERATORS.fullmatch(name):
+            continue
+        operator = get_operator(name)()
+        places = [
+            start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)
+        ]
+        for occurrence, (line, column) in enumerate(places):
+            if any(begin <= (line, column) < end for begin, end in skipped):
+                continue
+            text = mutate_code(source, operator, occurrence)
+            if text is not None and text != source:
+                yield Change(path, line, name.removeprefix("core/"), text)
+
+
+Span = tuple[tuple[int, int], tuple[int, int]]
+
+
+def without_effect(source: str) -> list[Span]:
+    """Where a change has no effect: annotations, which are not evaluated, and logging."""
+    found: list[Span] = []
+    for node in ast.walk(ast.parse(source)):
+        parts: list[ast.expr | None] = []
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            parts.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parts.append(node.returns)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("log", "logger.exception"):
+            parts.append(node)
+        found += [_span(part) for part in parts if part is not None]
+    return found
+
+
+def _span(node: ast.expr) -> Span:
+    end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
+    return (node.lineno, node.col_offset), end

@@ -1,0 +1,118 @@
+"""Lines of requests, written outside of the event loop and kept while the disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import threading
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from fleet_router.callers import usage_log
+from fleet_router.callers.line_file import LineFile
+from fleet_router.callers.request_record import RequestRecord
+from fleet_router.callers.usage_log import UsageLog
+from fleet_router.metrics import RouterMetrics
+from support.waiting import until_async
+
+
+class Disk:
+    """Makes appending fail while `full`, and wait for `released`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self.released = threading.Event()
+        self.released.set()
+        self.failures = 0
+        append = LineFile.append
+
+        def checked(file: LineFile, lines: Sequence[bytes]) -> None:
+            assert self.released.wait(30)
+            if self.full:
+                self.failures += 1
+                raise OSError(errno.ENOSPC, "No space left on device")
+            append(file, lines)
+
+        monkeypatch.setattr(LineFile, "append", checked)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    monkeypatch.setattr(usage_log, "RETRY_SECONDS", 0.0)
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "usage.jsonl"
+
+
+@pytest.fixture
+async def log(path: Path, disk: Disk) -> AsyncIterator[UsageLog]:
+    log = UsageLog(RouterMetrics(), path)
+    running = asyncio.create_task(log.run())
+    yield log
+    running.cancel()
+    await asyncio.wait((running,))
+    log.close()
+
+
+def reported(log: UsageLog, number: int) -> None:
+    log.report(RequestRecord(model="m", path="/v1/x", key=str(number)), 200, 0.1)
+
+
+def keys(path: Path) -> list[int]:
+    return [int(json.loads(line)["key"]) for line in path.read_text().splitlines()]
+
+
+async def test_lines_appear_while_requests_go_on(log: UsageLog, path: Path, disk: Disk) -> None:
+    disk.released.clear()
+    for number in range(3):
+        reported(log, number)  # does not wait for the disk
+    await asyncio.sleep(0)
+    assert keys(path) == []
+    disk.released.set()
+    await until_async(lambda: keys(path) == [0, 1, 2])
+
+
+async def test_lines_are_kept_while_the_disk_is_full(log: UsageLog, path: Path, disk: Disk) -> None:
+    disk.full = True
+    reported(log, 0)
+    await until_async(lambda: disk.failures >= 2)
+    reported(log, 1)
+    disk.full = False
+    await until_async(lambda: keys(path) == [0, 1])
+
+
+async def test_what_is_kept_is_bounded_and_the_rest_counted(
+    log: UsageLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_log, "MAX_PENDING", 3)
+    monkeypatch.setattr(usage_log, "BATCH", 2)
+    disk.full = True
+    for number in range(5):
+        reported(log, number)
+    disk.full = False
+    await until_async(lambda: keys(path) == [0, 1, 2])
+    name = "modelfleet_router_usage_log_lines_dropped_total"
+    assert log._metrics.registry.get_sample_value(name) == 2
+
+
+async def test_the_last_lines_are_written_at_the_end(path: Path, disk: Disk) -> None:
+    log = UsageLog(RouterMetrics(), path)
+    running = asyncio.create_task(log.run())
+    reported(log, 0)
+    await until_async(lambda: keys(path) == [0])
+    disk.released.clear()
+    reported(log, 1)
+    await until_async(lambda: log._arrived.is_set())
+    running.cancel()
+    reported(log, 2)
+    disk.released.set()
+    await asyncio.wait((running,))
+    log.close()
+    log.close()
+    assert keys(path) == [0, 1, 2]

@@ -1,0 +1,253 @@
+"""Requests through a router in this process: what reaches servers, and what is released."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+FORM = {"content-type": "multipart/form-data; boundary=b"}
+SPEECH = "/v1/audio/transcriptions"
+
+
+def form(*fields: tuple[str, bytes]) -> bytes:
+    parts = [
+        b'--b\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (name.encode(), value)
+        for name, value in fields
+    ]
+    return b"".join(parts) + b"--b--\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    path = tmp_path / "keys.yaml"
+    listed = [
+        {"name": "all", "sha256": hashlib.sha256(b"all").hexdigest()},
+        {"name": "other", "sha256": hashlib.sha256(b"other").hexdigest(), "models": ["acme/x"]},
+        {"name": "one", "sha256": hashlib.sha256(b"one").hexdigest(),
+         "limits": {"requestsPerMinute": 1}},
+    ]  # fmt: skip
+    path.write_text(yaml.safe_dump({"keys": listed}))
+    return path
+
+
+@pytest.mark.parametrize("model", ["acme/chat", "acme/far"])
+async def test_keys_of_clients_reach_no_server(
+    start: Any, upstream: Any, keys: Path, model: str
+) -> None:
+    body = json.dumps({"model": model, "messages": []})
+    async with start(keys=keys) as router:
+        for headers in ({"x-api-key": "all"}, {"authorization": "Bearer all"}):
+            sent = await router.client.post("/v1/chat/completions", content=body, headers=headers)
+            assert sent.status_code == 200
+    for request in upstream.seen:
+        assert "x-api-key" not in request.headers
+        expected = "Bearer fleet-key" if model == "acme/far" else None
+        assert request.headers.get("authorization") == expected
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", SPEECH])
+@pytest.mark.parametrize(
+    ("key", "model", "status"),
+    [
+        ("all", "acme/none", 404),
+        ("other", None, 403),
+        ("one", None, 429),
+        ("all", "\x00", 400),
+        ("all", None, 200),
+    ],
+)
+async def test_memory_and_disk_are_released_however_a_request_ends(
+    start: Any, keys: Path, path: str, key: str, model: str | None, status: int
+) -> None:
+    multipart = path == SPEECH
+    model = model or ("acme/speech" if multipart else "acme/chat")
+    if multipart:
+        # Longer than what is kept in memory, and before the model.
+        raw = form(("file", b"x" * 3_000_000), ("model", model.encode()))
+    else:
+        raw = json.dumps({"model": model, "messages": [], "x": "y" * 300_000}).encode()
+    if model == "\x00":
+        raw = raw[:-9]  # broken
+    headers = {"authorization": f"Bearer {key}", **(FORM if multipart else {})}
+    async with start(keys=keys) as router:
+        for _ in range(2):
+            sent = await router.client.post(path, content=raw, headers=headers)
+            assert router.unreleased() == (0, 0)
+        assert sent.status_code == status
+
+
+async def test_a_second_model_does_not_reach_a_server(start: Any, upstream: Any) -> None:
+    bodies = [b'{"model": "acme/far", "messages": [], "model": "gpt-9"}',
+              b'{"model": "acme/far", "messages": [], "Model": "gpt-9"}']  # fmt: skip
+    start_of_form = ("model", b"acme/speech"), ("file", b"x" * 500_000)
+    forms = [form(*start_of_form, (name, b"gpt-9")) for name in ("model", "Model")]
+    async with start() as router:
+        for body in bodies:
+            sent = await router.client.post("/v1/chat/completions", content=body)
+            assert (sent.status_code, sent.json()["error"]["param"].lower()) == (400, "model")
+        assert not upstream.seen
+        for raw in forms:
+            sent = await router.client.post(SPEECH, content=raw, headers=FORM)
+            assert (sent.status_code, sent.json()["error"]["param"].lower()) == (400, "model")
+        assert router.unreleased() == (0, 0)
+    assert not any(request.complete or b"gpt-9" in request.body for request in upstream.seen)
+
+
+async def test_the_name_is_written_anew_for_a_server_of_several_models(
+    start: Any, upstream: Any
+) -> None:
+    async with start() as router:
+        assert (await router.chat("acme/far")).status_code == 200
+    assert json.loads(upstream.seen[0].body)["model"] == "gpt"
+
+
+async def test_a_compressed_body_is_sent_decoded(start: Any, upstream: Any) -> None:
+    raw = json.dumps({"model": "acme/chat", "messages": []}).encode()
+    encoded = {"content-encoding": "gzip"}
+    upload = form(("file", b"x" * 100_000), ("model", b"acme/speech"), ("n", b"1"))
+    async with start() as router:
+        await router.client.post(
+            "/v1/chat/completions", content=gzip.compress(raw), headers=encoded
+        )
+        sent = await router.client.post(SPEECH, content=gzip.compress(upload),
+                                        headers=FORM | encoded)  # fmt: skip
+        assert sent.status_code == 200
+    assert [request.body for request in upstream.seen] == [raw, upload]
+    assert not any("content-encoding" in request.headers for request in upstream.seen)
+
+
+async def test_the_last_usage_of_a_stream_counts(start: Any, upstream: Any) -> None:
+    events = b"".join(
+        b'data: {"usage": {"prompt_tokens": 3, "completion_tokens": %d}}\n\n' % number
+        for number in (1, 4, 7)
+    )
+    upstream.script.append(EVENTS + chunk(events) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+    async with start() as router:
+        await router.chat(stream=True)
+        assert await router.metric("modelfleet_router_tokens_total", kind="completion") == 7
+
+
+async def test_the_usage_of_a_response_that_is_cut_off_counts(start: Any, upstream: Any) -> None:
+    event = b'data: {"usage": {"prompt_tokens": 3, "completion_tokens": 5}}\n\n'
+
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        writer.write(EVENTS + chunk(event))
+        await writer.drain()
+        writer.close()
+
+    upstream.script.append(cut)
+    async with start() as router:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await router.chat(stream=True)
+        assert await router.metric("modelfleet_router_tokens_total", kind="completion") == 5
+        assert await router.metric("modelfleet_router_requests_total", code="502") == 1
+
+
+async def test_the_503_of_a_remote_is_its_response(start: Any, upstream: Any) -> None:
+    body = b'{"error": {"message": "overloaded", "code": "busy"}}'
+    upstream.script.append(
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    async with start() as router:
+        sent = await router.chat("acme/far")
+    assert (sent.status_code, sent.headers["retry-after"], sent.content) == (503, "7", body)
+    assert len(upstream.seen) == 1
+
+
+async def test_an_upload_that_was_begun_is_not_sent_again(start: Any, upstream: Any) -> None:
+    """The connection is a reused one, over which a whole body would be sent again."""
+    raw = form(("model", b"acme/speech"), ("file", b"x" * 1_000_000))
+    async with start() as router:
+        sent = await router.client.post(SPEECH, content=raw, headers=FORM)
+        assert sent.status_code == 200
+        upstream.abort_after = 100_000
+        sent = await router.client.post(SPEECH, content=raw, headers=FORM)
+    assert (sent.status_code, sent.json()["error"]["code"]) == (502, "upstream_failed")
+    assert len(upstream.seen) == 2
+
+
+async def test_a_request_that_goes_in_circles_ends(start: Any, upstream: Any) -> None:
+    body = json.dumps({"model": "acme/far", "messages": []})
+    async with start() as router:
+        for hops, expected in ((None, "1"), ("3", "4")):
+            headers = {"x-modelfleet-hops": hops} if hops else {}
+            sent = await router.client.post("/v1/chat/completions", content=body, headers=headers)
+            assert sent.status_code == 200
+            assert upstream.seen[-1].headers["x-modelfleet-hops"] == expected
+        for hops in ("4", "99999", "-1", "x"):
+            sent = await router.client.post(
+                "/v1/chat/completions", content=body, headers={"x-modelfleet-hops": hops}
+            )
+            assert (sent.status_code, sent.json()["error"]["code"]) == (508, "loop_detected")
+        assert len(upstream.seen) == 2
+        await router.chat()
+        assert "x-modelfleet-hops" not in upstream.seen[-1].headers
+
+
+async def test_a_stream_stays_open_while_its_server_sends_no_head(
+    start: Any, upstream: Any
+) -> None:
+    go_on = asyncio.Event()
+
+    async def later(writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        writer.write(EVENTS + chunk(b"data: hi\n\n") + b"0\r\n\r\n")
+
+    async def refused(writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        body = b'{"error": {"message": "no", "code": "bad"}}'
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+                     b"content-length: %d\r\n\r\n%b" % (len(body), body))  # fmt: skip
+
+    body = {"model": "acme/chat", "messages": [], "stream": True}
+    async with start(heartbeat=0.05) as router:
+        for script, expected in ((later, "data: hi\n\n"), (refused, '"code":"bad"}}\n\n')):
+            go_on.clear()
+            upstream.script.append(script)
+            text = ""
+            async with router.client.stream("POST", "/v1/chat/completions", json=body) as sent:
+                assert sent.headers["content-type"].startswith("text/event-stream")
+                async for piece in sent.aiter_text():
+                    text += piece
+                    if text.count(": waiting") == 2:
+                        go_on.set()
+            assert text.startswith(": waiting for the first token\n\n")
+            assert text.endswith(expected)
+
+
+async def test_a_response_that_is_not_streamed_keeps_its_status(start: Any, upstream: Any) -> None:
+    async def later(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}")
+
+    upstream.script.append(later)
+    async with start(heartbeat=0.05) as router:
+        assert (await router.chat()).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/health", "/metrics", "/v1/models", "/v1/models/acme/chat",
+             "/openapi.json", "/v1/models/none"],
+)  # fmt: skip
+async def test_head_is_get_without_the_body(start: Any, path: str) -> None:
+    async with start() as router:
+        got, head = await router.client.get(path), await router.client.head(path)
+        assert head.status_code == got.status_code
+        assert head.headers["content-type"] == got.headers["content-type"]
+        assert head.content == b""
+        assert (await router.client.get("/livez")).status_code == 200  # on the same connection
+        assert (await router.client.head("/v1/chat/completions")).status_code == 405

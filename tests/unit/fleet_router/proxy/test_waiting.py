@@ -1,0 +1,53 @@
+"""The estimate of how long a model takes to start."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet_contract.spec import ModelSpec
+from fleet_router.metrics import RouterMetrics
+from fleet_router.proxy import waiting
+from fleet_router.proxy.waiting import Wait, WaitingRoom, WaitSettings
+from fleet_router.routing.table import LiveRoutes, Route, RouteTable
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(waiting, "time", made)
+    return made
+
+
+async def test_the_time_of_a_wait_ends_with_its_last_request(clock: Clock) -> None:
+    route = Route(ModelSpec.model_validate({"model": "acme/cold"}), cold_seconds=60.0)
+    routes = LiveRoutes()
+    routes.table = RouteTable.build([route])
+    room = WaitingRoom(routes, WaitSettings(seconds=600), RouterMetrics())
+
+    async def enter() -> Wait:
+        wait = Wait(room, route)
+        await wait.wait(route, 0.0)
+        return wait
+
+    first, second = await enter(), await enter()
+    clock.now += 20
+    assert room.expected_wait(route) == 40
+    first.leave()
+    assert room.expected_wait(route) == 40
+    second.leave()
+    assert room.expected_wait(route) == 60
+    clock.now += 1000
+    third = await enter()
+    clock.now += 10
+    assert room.expected_wait(route) == 50
+    third.served()
+    assert room.start_seconds["acme/cold"] == 10
+    assert not room.since
+    assert not room.waiting
