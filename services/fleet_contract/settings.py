@@ -118,8 +118,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
             " 429", "100", int, where="router"),
     Setting("HEARTBEAT_SECONDS", "seconds after which a waiting stream is opened, and between the"
-            " comments sent on it; 0 sends nothing until a server answers", "15", float,
-            where="router"),
+            " comments sent on it; 0 sends nothing until the first event", "15", float,
+            where="server, router"),
     Setting("KEYS_FILE", "file of accepted API keys; without it no key is required", "none",
             where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
@@ -159,8 +159,8 @@ SETTINGS: tuple[Setting, ...] = (
             int, "defaults.max_tokens", CHAT),
     Setting("CHAT_MAX_PROMPT_TOKENS", "most tokens of a chat prompt", "the model's context", int,
             "limits.max_prompt_tokens", CHAT),
-    Setting("CHAT_MAX_NEW_TOKENS", "most new tokens a request may ask for", "2048", int,
-            "limits.max_new_tokens", CHAT),
+    Setting("CHAT_MAX_NEW_TOKENS", "most new tokens a request may ask for", "the model's context",
+            int, "limits.max_new_tokens", CHAT),
     Setting("ENABLE_CHAT_BATCHING", "batch chat requests", "1", parse_bool, "batching.enabled",
             CHAT),
     Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one batch", "chosen by the engine", int,

@@ -26,20 +26,20 @@ class HeldStream(Response):
     ) -> None:
         super().__init__(None, headers=headers, media_type=media_type)
         del self.headers["content-length"]
-        self._pieces = pieces
-        self._held = held
+        self.pieces = pieces
+        self.held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             with contextlib.suppress(ClientDisconnect):
                 await run_while_connected(Request(scope, receive), self._send_all(send))
         finally:
-            await self._held.aclose()
+            await self.held.aclose()
 
     async def _send_all(self, send: Send) -> None:
         await send(
             {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         )
-        async for piece in self._pieces:
+        async for piece in self.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

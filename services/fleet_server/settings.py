@@ -19,6 +19,7 @@ class ServerSettings:
     enable_metrics: bool
     drain_timeout: float
     read_timeout: float
+    heartbeat_seconds: float
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> ServerSettings:
@@ -28,6 +29,7 @@ class ServerSettings:
             enable_metrics=BY_NAME["ENABLE_METRICS"].read(environ),
             drain_timeout=_positive("DRAIN_TIMEOUT", environ),
             read_timeout=_positive("READ_TIMEOUT", environ),
+            heartbeat_seconds=_number("HEARTBEAT_SECONDS", environ),
         )
 
 
@@ -35,4 +37,11 @@ def _positive(name: str, environ: Mapping[str, str], *default: float) -> Any:
     number = BY_NAME[name].read(environ, *default)
     if not 0 < number < math.inf:
         raise ValueError(f"{name}={number}: must be a positive number")
+    return number
+
+
+def _number(name: str, environ: Mapping[str, str]) -> float:
+    number = float(BY_NAME[name].read(environ))
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name}={number}: must be 0 or a positive number")
     return number

@@ -26,8 +26,10 @@ LOADING_RETRY_SECONDS = 2.0
 class ServerState:
     """Created once per process; `set_ready` follows when the model is loaded and warm."""
 
-    def __init__(self, spec: ModelSpec, workers: int) -> None:
+    def __init__(self, spec: ModelSpec, workers: int, heartbeat: float = 15.0) -> None:
+        """`heartbeat` is in seconds: when a silent event stream is opened, and between comments."""
         self.spec = spec
+        self.heartbeat = heartbeat
         self.metrics = Metrics(spec.model)
         self.created = int(time.time())
         self.phase = ServerPhase.STARTING
@@ -140,6 +142,14 @@ class ServerState:
             HEADER_QUEUE_MS: f"{slot.queue_ms:.1f}",
             HEADER_COLD: "false",
         }
+
+    def early_headers(self) -> dict[str, str]:
+        """Headers of a stream that is opened before its request runs; `x-accel-buffering` keeps
+        nginx from holding its comments back."""
+        return {
+            HEADER_MODEL: self.spec.model, HEADER_COLD: "false",
+            "cache-control": "no-cache", "x-accel-buffering": "no",
+        }  # fmt: skip
 
     def close(self) -> None:
         """Free the model and the worker threads."""

@@ -85,7 +85,7 @@ def _parts(
     spec = contract.decode(environ)
     for name, reason in without_effect(spec, environ).items():
         event(logger, SETTING_IGNORED_EVENT, level=logging.WARNING, setting=name, reason=reason)
-    state = ServerState(spec, WORKERS)
+    state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use the token: from here on no other code of the process can leak it.
     os.environ.pop("HF_TOKEN", None)

@@ -52,7 +52,7 @@ async def _read(request: Request, server: ServerState) -> tuple[dict[str, Any], 
 
 
 def _tokenize(parsed: TokenizeBody, vocabulary: Vocabulary) -> Tokens:
-    ids = vocabulary.encode(parsed.content, parsed.add_special)
+    ids = vocabulary.encode(parsed.content, parsed.add_special, parsed.parse_special)
     if not parsed.with_pieces:
         return {"tokens": ids}
     pieces: list[TokenPiece] = [

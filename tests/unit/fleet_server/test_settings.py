@@ -10,15 +10,15 @@ from fleet_server.settings import ServerSettings
 
 def test_defaults() -> None:
     for environ in ({}, {"DRAIN_TIMEOUT": " ", "MODELFLEET_THREADS": ""}):
-        assert ServerSettings.read(environ) == ServerSettings(available_cpus(), True, 30, 30)
+        assert ServerSettings.read(environ) == ServerSettings(available_cpus(), True, 30, 30, 15)
 
 
 def test_each_is_read() -> None:
     environ = {
         "MODELFLEET_THREADS": "3", "ENABLE_METRICS": "off", "DRAIN_TIMEOUT": "1.5",
-        "READ_TIMEOUT": "2",
+        "READ_TIMEOUT": "2", "HEARTBEAT_SECONDS": "0",
     }  # fmt: skip
-    assert ServerSettings.read(environ) == ServerSettings(3, False, 1.5, 2)
+    assert ServerSettings.read(environ) == ServerSettings(3, False, 1.5, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,7 @@ def test_each_is_read() -> None:
     [
         ("MODELFLEET_THREADS", "0"), ("MODELFLEET_THREADS", "two"), ("ENABLE_METRICS", "maybe"),
         ("DRAIN_TIMEOUT", "-1"), ("READ_TIMEOUT", "nan"), ("READ_TIMEOUT", "inf"),
+        ("HEARTBEAT_SECONDS", "-1"), ("HEARTBEAT_SECONDS", "nan"),
     ],
 )  # fmt: skip
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
