@@ -30,7 +30,7 @@ def test_each_is_read() -> None:
         ("MODELFLEET_THREADS", "0"), ("MODELFLEET_THREADS", "two"), ("ENABLE_METRICS", "maybe"),
         ("DRAIN_TIMEOUT", "-1"), ("READ_TIMEOUT", "nan"), ("READ_TIMEOUT", "inf"),
         ("READ_RATE", "-1"), ("BODY_TIMEOUT", "0"), ("KEEP_ALIVE_SECONDS", "0"),
-        ("HEARTBEAT_SECONDS", "-1"),
+        ("HEARTBEAT_SECONDS", "-1"), ("HEARTBEAT_SECONDS", "nan"),
     ],
 )  # fmt: skip
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:

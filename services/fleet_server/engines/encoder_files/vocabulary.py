@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
+
+from fleet_server.engines.special_text import SpecialText
 
 UNFINISHED = "\ufffd"
 
@@ -15,11 +17,19 @@ class LibraryVocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self.size: int = tokenizer.get_vocab_size(with_added_tokens=True)
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._words = SpecialText(token.content for token in added if token.special)
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        parts = [text] if parse_special else self._words.parts(text)
         # Only the methods for batches release the interpreter lock.
-        encoded = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special)
-        ids: list[int] = encoded[0].ids
+        if len(parts) == 1:
+            encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=add_special)[0]
+        else:
+            pieces = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
+            merged = Encoding.merge(pieces, growing_offsets=True)
+            encoded = self._tokenizer.post_process(merged, add_special_tokens=add_special)
+        ids: list[int] = encoded.ids
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
