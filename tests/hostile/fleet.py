@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -42,7 +43,7 @@ def keys_file(names: list[str]) -> str:
 
 def manifests(port: int, remote: str) -> str:
     """The models that lead elsewhere."""
-    specs = [
+    specs: list[dict[str, Any]] = [
         {"model": STOPPED, "task": "chat", "replicas": 0, "fallback": CHAT},
         {"model": REMOTE, "task": "speech", "engine": "remote",
          "remote": {"address": remote, "apiKeyEnv": "PROVIDER_KEY"}},

@@ -43,7 +43,7 @@ def free_rider(target: Target, _: Caller) -> None:
     """Leave stream after stream: a limit of tokens a minute ends it."""
     key = target.extras["leaver_key"]
     read = 0
-    for _ in range(TURNS):
+    for _turn in range(TURNS):
         if (pieces := leave(target, key)) < 0:
             break
         read += pieces

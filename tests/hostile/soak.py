@@ -159,7 +159,7 @@ def soak(fleet: Fleet, tally: Tally, seconds: float, seed: int) -> dict[str, lis
             shares = [dice.random() if dice.random() < LEAVE_SHARE else 1.0 for _ in range(BATCH)]
             sent = list(batch(dice))
             list(threads.map(
-                lambda one, share: send(tally, fleet.port, *one, share), sent, shares
+                lambda one, share: send(tally, fleet.port, one[0], one[1], share), sent, shares
             ))  # fmt: skip
             normal(tally, target)
     end = megabytes(processes)
