@@ -462,3 +462,13 @@ def test_the_engine_is_the_specs_or_the_one_that_was_reported(observe: Observe) 
     assert reconcile(observe(before)).status["engine"] == "ctranslate2"
     changed = {**model(engine="openvino"), "status": {"engine": "ctranslate2"}}
     assert reconcile(observe(changed)).status["engine"] == "openvino"
+
+
+def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
+    old = settled(observe, model(), {"ready": True})
+    changed = model(env={"LOG_LEVEL": "debug"})
+    observed = replace(old, model=changed, resolution=observe(changed).resolution)
+    unknown = "The operator may not read nodes."
+    decision = reconcile(observed)
+    assert said(decision, "RolloutStrategy") == ("True", "CapacityUnknown", f"Surge: {unknown}")
+    assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)
