@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from fleet_contract.server_protocol import LOAD_FAILED_EVENT
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
@@ -419,3 +421,54 @@ def test_the_first_ready_report_counts(observe: Observe) -> None:
     assert reconcile(observed).status["engine"] == "b"
     loading = {"uid-m-0": ServerReport("loading", "a"), "uid-m-1": ServerReport("loading", "b")}
     assert reconcile(replace(observed, reports=loading)).status["engine"] == "a"
+
+
+def test_a_server_that_became_ready_lately_is_not_idle(observe: Observe) -> None:
+    from fleet_operator.decide.autoscale import Load
+
+    load = Load(0, 0, complete=True)
+    for after, phase in ((51, "Ready"), (50, "ScaledToZero")):  # ready since 50 s
+        observed = settled(observe, model(scaleToZeroAfter=after), {"ready": True}, load=load)
+        assert reconcile(observed).status["phase"] == phase
+
+
+def test_messages_of_conditions_are_cut(observe: Observe) -> None:
+    observed = settled(observe, model(), {"waiting": ("ErrImagePull", "x" * 3000)})
+    message = said(reconcile(observed), "Ready")[2]
+    assert len(message) == 2000
+
+
+@pytest.mark.parametrize(
+    ("log", "loaded"),
+    [
+        ({"stage": "golden", "message": "wrong"}, ("False", "GoldenCheckFailed", "wrong")),
+        ({"stage": "load", "message": "bad file"}, ("False", "LoadFailed", "bad file")),
+        ({"stage": "fetch", "message": "gone"},
+         ("Unknown", "WeightsFailed", "No server has started to load the model yet.")),
+    ],
+)  # fmt: skip
+def test_whether_a_model_that_failed_was_loaded(
+    observe: Observe, log: dict[str, str], loaded: tuple[str, str, str]
+) -> None:
+    text = json.dumps({"event": LOAD_FAILED_EVENT, **log})
+    observed = settled(observe, model(), {"ended": {"exitCode": 1, "message": text}})
+    assert said(reconcile(observed), "Loaded") == loaded
+
+
+def test_the_engine_is_the_specs_or_the_one_that_was_reported(observe: Observe) -> None:
+    named = observe(model(engine="openvino"))
+    assert reconcile(named).status["engine"] == "openvino"
+    before = {**model(), "status": {"engine": "ctranslate2"}}
+    assert reconcile(observe(before)).status["engine"] == "ctranslate2"
+    changed = {**model(engine="openvino"), "status": {"engine": "ctranslate2"}}
+    assert reconcile(observe(changed)).status["engine"] == "openvino"
+
+
+def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
+    old = settled(observe, model(), {"ready": True})
+    changed = model(env={"LOG_LEVEL": "debug"})
+    observed = replace(old, model=changed, resolution=observe(changed).resolution)
+    unknown = "The operator may not read nodes."
+    decision = reconcile(observed)
+    assert said(decision, "RolloutStrategy") == ("True", "CapacityUnknown", f"Surge: {unknown}")
+    assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)
