@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fleet_contract.server_protocol import CALLER_HEADER
 from fleet_server.app import create_app
 from fleet_server.state import ServerState
 from support import forged_recordings
@@ -70,6 +71,7 @@ async def test_the_model_is_told_what_was_asked(
 ) -> None:
     model = counting_model()
     async with serve(model) as client:
+        client.headers[CALLER_HEADER] = "0123456789abcdef"
         await post(client, prompt="Anna", language="German", temperature="0.4")
         await post(client, TRANSLATIONS)
         words = await post(
@@ -77,6 +79,7 @@ async def test_the_model_is_told_what_was_asked(
         )
         assert [word["word"] for word in words.json()["words"]] == ["one", "two"]
     first, second, third = model.asked
+    assert first.caller == "0123456789abcdef"
     assert (first.task, first.language, first.prompt, first.temperature) == (
         "transcribe", "de", "Anna", 0.4,
     )  # fmt: skip

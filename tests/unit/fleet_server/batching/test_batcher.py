@@ -298,3 +298,15 @@ async def test_a_share_that_nobody_needs_is_used(make: Make, passes: Passes) -> 
     await asyncio.gather(held, one, *crowd)
     assert [len(batch) for batch in passes.seen] == [8, 8]
     assert [3] in passes.seen[0]
+
+
+async def test_a_caller_that_was_served_comes_last(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=1)
+    held = await passes.hold(batcher)
+    tasks = []
+    for caller in ("a", "b"):
+        tasks += [asyncio.create_task(batcher.run([[ord(caller)]], caller)) for _ in range(3)]
+        await asyncio.sleep(0)
+    passes.gate.set()
+    await asyncio.gather(held, *tasks)
+    assert [chr(batch[0][0]) for batch in passes.seen] == ["a", "b"] * 3

@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
+from fleet_contract.server_protocol import CALLER_HEADER
+from fleet_server.batching.batcher import Batcher
 from fleet_server.engines.openvino.encoder import EmbeddingEngine
 from support.waiting import until_async
 
@@ -370,3 +372,17 @@ async def test_llamacpps_refusals(serve: Any) -> None:
             answer = await client.post("/embedding", json=body)
             assert answer.status_code == 400, body
             assert answer.json()["error"]["param"] == param
+
+
+async def test_the_batcher_knows_the_caller(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = Batcher.run
+
+    async def noting(self: Batcher, batch: Any, caller: str = "") -> Any:
+        seen.append(caller)
+        return await original(self, batch, caller)
+
+    monkeypatch.setattr(Batcher, "run", noting)
+    async with serve() as client:
+        await client.post(PATH, json={"input": "w1"}, headers={CALLER_HEADER: "0123456789abcdef"})
+    assert seen == ["0123456789abcdef"]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fleet_contract.server_protocol import CALLER_HEADER
+from fleet_server.batching.batcher import Batcher
 from fleet_server.engines.openvino.encoder import RerankEngine
 
 QUERY = "w1 w2"
@@ -207,3 +209,18 @@ async def test_a_query_as_long_as_the_model_reads(serve: Any) -> None:
         body["query"] = " ".join(["w7"] * 20)
         answer = await client.post("/v1/rerank", json=body | {"truncate": True})
         assert answer.status_code == 200
+
+
+async def test_the_batcher_knows_the_caller(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = Batcher.run
+
+    async def noting(self: Batcher, batch: Any, caller: str = "") -> Any:
+        seen.append(caller)
+        return await original(self, batch, caller)
+
+    monkeypatch.setattr(Batcher, "run", noting)
+    body = {"query": QUERY, "documents": ["w1"]}
+    async with serve() as client:
+        await client.post("/v1/rerank", json=body, headers={CALLER_HEADER: "0123456789abcdef"})
+    assert seen == ["0123456789abcdef"]

@@ -156,15 +156,21 @@ async def test_one_request_runs_at_a_time_and_the_rest_is_bounded(
     assert gated.asked.index("b") == 1
 
 
-async def test_a_client_that_leaves_keeps_its_thread_until_it_is_free(
+async def test_a_client_that_leaves_keeps_its_place_until_the_thread_is_free(
     gated: GatedVocabulary, gated_client: httpx.AsyncClient
 ) -> None:
     first = asyncio.create_task(gated_client.post("/tokenize", json={"content": "a"}))
     await until_async(lambda: gated.asked, 20)
     first.cancel()
-    second = asyncio.create_task(gated_client.post("/detokenize", json={"tokens": [1]}))
+    await asyncio.sleep(0)
+    more = [
+        asyncio.create_task(gated_client.post("/detokenize", json={"tokens": [1]}))
+        for _ in range(5)  # the queue has 4 places
+    ]
+    await until_async(lambda: sum(task.done() for task in more), 20)
     gated.gate.set()
-    assert (await second).status_code == 200
+    statuses = sorted([(await task).status_code for task in more])
+    assert statuses == [200] * 4 + [429]
     assert gated.most == 1
 
 
