@@ -51,7 +51,10 @@ def test_headers_name_model_and_server_and_none_is_the_clients(fleet: Any, stub:
     got = {name for name, _ in stub.seen("headers")["headers"]}
     assert "x-own" in got
     assert not got & {"authorization", "cookie", "x-hop"}
-    assert {name for name in got if name.startswith("x-modelfleet-")} == {"x-modelfleet-usage"}
+    assert {name for name in got if name.startswith("x-modelfleet-")} == {
+        "x-modelfleet-usage",
+        "x-modelfleet-caller",
+    }
     assert answer.headers["x-modelfleet-endpoint"] == "chat-0"
     assert answer.headers["x-modelfleet-queue-ms"] == "1.5"
     assert answer.headers["x-own"] == "kept"

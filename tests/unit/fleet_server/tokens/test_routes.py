@@ -68,10 +68,12 @@ def test_nothing_gives_nothing(client: httpx.Client) -> None:
         ("/detokenize", {"tokens": [True]}, "tokens"),
         ("/detokenize", {"tokens": [-1]}, "tokens"),
         ("/detokenize", {"tokens": [64]}, "tokens"),
-        ("/detokenize", {"tokens": [1] * 1_000_001}, "tokens"),
+        ("/detokenize", {"tokens": [1] * 1_000_001}, None),  # too many values for any body
     ],
 )
-def test_what_is_wrong_is_named(client: httpx.Client, path: str, body: Any, param: str) -> None:
+def test_what_is_wrong_is_named(
+    client: httpx.Client, path: str, body: Any, param: str | None
+) -> None:
     answer = client.post(path, json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
