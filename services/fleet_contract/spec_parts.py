@@ -196,6 +196,23 @@ class Routing(SpecPart):
     """Requests that may wait for a server; more get a 429. The router's setting by default."""
 
 
+def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` if it is nested at most MAX_NESTING deep. Raises ValueError."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING):
+        level = [inner for outer in level
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)
+                 if isinstance(inner, dict | list)]  # fmt: skip
+        if not level:
+            return value
+    raise ValueError(f"nested more than {MAX_NESTING} levels deep")
+
+
+MAX_NESTING = 32
+PodPart = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+"""A part of a PodSpec, of which only the depth is checked: the API server accepts 10,000 levels."""
+
+
 def _as_text(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value

@@ -58,7 +58,7 @@ class Running:
 
 
 class Bytes:
-    """A Vocabulary: every token is a byte, except one that begins a text."""
+    """A Vocabulary in which every token is a byte, except one that starts a text."""
 
     size = 257
 
@@ -77,8 +77,8 @@ class Bytes:
 class ScriptedChat:
     """A TextModel that always generates `text`, one byte per token.
 
-    With a `gate`, each token waits for a release. `fail_after` so many tokens the engine fails.
-    The prompt of a chat has a token for each character.
+    With a `gate`, each token waits for a release. With `fail_after`, the engine fails after that
+    many tokens. The prompt of a chat has a token for each character.
     """
 
     text: str = "Hello, wörld!"
@@ -126,7 +126,7 @@ class ScriptedChat:
 
 @dataclass
 class Live:
-    """A served model and its address."""
+    """A served model with its address."""
 
     port: int
     server: ServerState
@@ -142,12 +142,12 @@ class Live:
             return await client.request(method, path, **more)
 
     async def chat(self, **fields: Any) -> httpx.Response:
-        """The response to a greeting on `path`."""
+        """Send a greeting to `path` and return the response."""
         body = {"model": "scripted"} | HELLO[self.path] | fields
         return await self.ask("POST", self.path, json=body)
 
     async def refused(self, **fields: Any) -> dict[str, Any]:
-        """The error of a 400."""
+        """Send a request that is rejected with 400 and return its error."""
         answer = await self.chat(**fields)
         assert answer.status_code == 400, answer.text
         found: dict[str, Any] = answer.json()["error"]
@@ -155,7 +155,7 @@ class Live:
         return found
 
     async def events(self, **fields: Any) -> AsyncIterator[Any]:
-        """Events of a stream as they arrive: objects, and the end mark as a string."""
+        """The events of a stream as they arrive: objects, and the end mark as a string."""
         body = {"model": "scripted", "stream": True} | HELLO[self.path] | fields
         async with (
             httpx.AsyncClient(base_url=self.url, timeout=20, verify=False) as client,
@@ -175,7 +175,7 @@ class Live:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
 
     async def idle(self) -> None:
-        """Until nothing runs and nothing waits."""
+        """Wait until no request is running or queued."""
         await until_async(
             lambda: not self.gauge("modelfleet_in_flight") + self.gauge("modelfleet_queue_depth")
         )
@@ -185,7 +185,7 @@ Serve = Callable[..., AbstractContextManager[Live]]
 
 
 def serving(listen: Any, path: str) -> Serve:
-    """Serves models whose greeting is sent to `path`."""
+    """Serve models whose greeting is sent to `path`."""
 
     @contextmanager
     def start(

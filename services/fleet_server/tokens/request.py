@@ -12,7 +12,8 @@ from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_web.errors import from_validation
 
-MAX_TOKENS = 1_000_000
+MAX_TOKENS = 300_000
+"""Most tokens to turn into text; a JSON body may have 350,000 values."""
 
 Kind = TypeVar("Kind", bound=Body)
 

@@ -119,6 +119,7 @@ def test_progress_of_the_weights(progress: dict[str, int], text: str) -> None:
         ('{"event": "load_failed"}', {"event": "load_failed", "message": "load_failed"}),
         ("x" * 5000, {"message": "x" * 1000}),
         ("{}", {}),
+        ('before\n{"message":' + "[" * 4000, {"message": "before"}),
     ],
 )
 def test_the_last_line_of_a_log(log: str, said: dict[str, Any]) -> None:
