@@ -68,8 +68,8 @@ class Limits(SpecPart):
     refused."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Most tokens of a chat prompt; the model's context by default."""
-    max_new_tokens: int = Field(default=2048, ge=1)
-    """Most new tokens a request may ask for."""
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """Most new tokens a request may ask for; the model's context by default."""
     max_stop: int = Field(default=4, ge=0)
     """Most stop strings in one request."""
     max_body_bytes: int | None = Field(default=None, ge=1)

@@ -15,7 +15,7 @@ import pytest
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
-from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
+from fleet_server.protocols import ChatModel, Finish, OutputFormat, Prompt, Sampling, Step
 from fleet_server.state import ServerState
 from support.waiting import until_async
 
@@ -62,7 +62,7 @@ class Bytes:
 
     size = 257
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         return [256] * add_special + list(text.encode())
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -114,6 +114,11 @@ class ScriptedChat:
         self.running.append(running)
         running.thread.start()
         return running
+
+    def compile(self, wanted: OutputFormat) -> OutputFormat:
+        if "refused" in wanted.schema:
+            raise BadRequest("The schema cannot be followed.", param=wanted.param)
+        return wanted
 
     def decode(self, token_ids: Sequence[int]) -> str:
         known = [token for token in token_ids if token < 256]
@@ -190,11 +195,11 @@ def serving(listen: Any, path: str) -> Serve:
     @contextmanager
     def start(
         model: ScriptedChat | None = None, *, ready: bool = True, read_timeout: float = 30,
-        **fields: Any,
+        heartbeat: float = 15, **fields: Any,
     ) -> Iterator[Live]:  # fmt: skip
         model = model or ScriptedChat()
         assert isinstance(model, ChatModel)
-        server = ServerState(ModelSpec.model_validate({"model": "scripted"} | fields), 2)
+        server = ServerState(ModelSpec.model_validate({"model": "scripted"} | fields), 2, heartbeat)
         if ready:
             server.set_ready(model)
         try:

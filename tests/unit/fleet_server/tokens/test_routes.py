@@ -44,7 +44,9 @@ def test_there_and_back(client: httpx.Client) -> None:
 
 
 def test_pieces(client: httpx.Client) -> None:
-    answer = client.post("/tokenize", json={"content": "w1 [SEP]", "with_pieces": True})
+    answer = client.post(
+        "/tokenize", json={"content": "w1 [SEP]", "with_pieces": True, "parse_special": True}
+    )
     assert answer.json() == {"tokens": [{"id": 5, "piece": "w1"}, {"id": 3, "piece": "[SEP]"}]}
 
 
@@ -61,7 +63,7 @@ def test_nothing_gives_nothing(client: httpx.Client) -> None:
         ("/tokenize", {"content": "x" * 1_000_001}, "content"),
         ("/tokenize", {"content": "a", "add_special": "yes"}, "add_special"),
         ("/tokenize", {"content": "a", "with_pieces": 1}, "with_pieces"),
-        ("/tokenize", {"content": "a", "parse_special": False}, "parse_special"),
+        ("/tokenize", {"content": "a", "parse_special": "no"}, "parse_special"),
         ("/detokenize", {}, "tokens"),
         ("/detokenize", {"tokens": "5"}, "tokens"),
         ("/detokenize", {"tokens": [5, "6"]}, "tokens"),

@@ -17,9 +17,17 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Cache
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
-from fleet_server.generation.schema_grammar import grammar
+from fleet_server.generation.schema import narrowed
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step, TextModel
+from fleet_server.protocols import (
+    ChatModel,
+    Finish,
+    Generation,
+    OutputFormat,
+    Sampling,
+    Step,
+    TextModel,
+)
 
 SPEC = ModelSpec.model_validate({"model": "smollm2", "batching": {"maxSize": 4}})
 
@@ -171,7 +179,8 @@ def test_cancel_frees_the_batch(model: OpenVinoChat) -> None:
 
 
 def test_a_json_object_is_one(model: OpenVinoChat) -> None:
-    sampling = Sampling(200, temperature=0, json_object=True)
+    grammar = model.compile(OutputFormat('{"type": "object"}', "response_format"))
+    sampling = Sampling(200, temperature=0, grammar=grammar)
     running = Running(model, "Describe a fox as JSON with name and colour.", sampling)
     ids, last = running.wait()
     if last.finish is Finish.STOP:
@@ -190,7 +199,8 @@ def test_generations_follow_a_schema_at_high_temperature(model: OpenVinoChat, se
         },
         "required": ["name", "legs", "colours"],
     }
-    sampling = Sampling(200, temperature=1.5, seed=seed, grammar=grammar(schema, "schema"))
+    grammar = model.compile(OutputFormat(narrowed(schema, "schema"), "schema"))
+    sampling = Sampling(200, temperature=1.5, seed=seed, grammar=grammar)
     ids, last = Running(model, "Describe a fox.", sampling).wait()
     assert last.finish is Finish.STOP
     fox = json.loads(model.decode(ids))
