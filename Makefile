@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -32,12 +32,14 @@ help: ## Show this
 up: $(if $(filter-out 0,$(TORCH)),env-torch,env-run) ## Serve chat, embeddings and speech, or MODELS=a,b
 	@exec $(BIN)/modelfleet up
 
-test: lint ## Lint, check types, run every test this machine can run, or TESTS="path ..."
+# Types are checked while the unit tests run: each uses one core.
+test: env-dev ## Lint, check types, run every test this machine can run, or TESTS="path ..."
 ifdef TESTS
+	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 else
 	@status=0; \
-	$(MAKE) --no-print-directory test-unit || status=1; \
+	$(MAKE) --no-print-directory -j2 -k lint test-unit || status=1; \
 	$(MAKE) --no-print-directory test-slow || status=1; \
 	exit $$status
 endif
@@ -50,6 +52,9 @@ test-slow: env-dev ## Run every other suite: processes, models, clusters
 
 test-cluster: env-dev ## Run the tests on a real control plane and a real node (needs root)
 	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
+
+cluster-programs: ## Build the Kubernetes programs of tests/cluster; the tests build what is missing
+	@PYTHONPATH=tests/cluster $(PYTHON) -m harness.background_build
 
 test-hostile: env-dev ## Attack a real fleet beside a normal caller
 	$(BIN)/python -m pytest tests/hostile $(PYTEST_ARGS)
@@ -125,7 +130,7 @@ clean: ## Remove the environment and build outputs; weights are kept
 	rm -rf $(VENV) build dist run .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 # Environments: run < torch < dev. A current one with more packages serves for one with fewer.
-# env-run does not compile bytecode: Python compiles what the first start imports, which is less.
+# Nothing is compiled at installation: Python compiles what is imported, which is much less.
 
 env-run:
 	@$(call unless-fresh,run torch dev) \
@@ -139,14 +144,14 @@ env-torch:
 	$(call make-venv,$(VENV)) && \
 	$(install-torch) && \
 	extras=router,server,torch && if $(has-nvidia); then extras=$$extras,cuda; fi && \
-	$(PIP) install -c requirements.lock -e ".[$$extras]" && \
+	$(PIP) install --no-compile -c requirements.lock -e ".[$$extras]" && \
 	$(call stamp,torch)
 
 env-dev:
 	@$(call unless-fresh,dev) \
 	$(call make-venv,$(VENV)) && \
 	$(install-torch) && \
-	$(PIP) install -c requirements.lock -e '.[operator,dev]' && \
+	$(PIP) install --no-compile -c requirements.lock -e '.[operator,dev]' && \
 	$(call stamp,dev)
 
 unless-fresh = for kind in $(1); do \
@@ -173,7 +178,7 @@ install-torch = \
 	if [ "$$(uname -s)" != Linux ] || $(has-nvidia); then :; \
 	elif $(BIN)/python -c 'import torch' 2>/dev/null; then :; \
 	elif $(BIN)/python -c "$$REACHABLE" '$(TORCH_INDEX_URL)'; then \
-		$(PIP) install --no-deps -c requirements.lock --index-url '$(TORCH_INDEX_URL)' torch torchvision; \
+		$(PIP) install --no-compile --no-deps -c requirements.lock --index-url '$(TORCH_INDEX_URL)' torch torchvision; \
 	else \
 		echo "$(TORCH_INDEX_URL) cannot be reached: torch is installed from the default index," ; \
 		echo "whose Linux wheel is the CUDA build (3.3 GB). Set TORCH_INDEX_URL to use another index." ; \

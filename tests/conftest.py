@@ -1,4 +1,4 @@
-"""Fixtures every suite may use; nothing runs and no tool is asked for at import."""
+"""Fixtures of all suites; importing this module starts nothing and needs no tools."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from support.models_root import models_root
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Processes of this run end with it."""
+    """Kill all processes of this run at its end."""
     config.pluginmanager.import_plugin("support.guardian")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """What uses real weights is marked; a flaky test names its bound and its reason."""
+    """Mark tests that use real weights; check that flaky tests have a bound and a reason."""
     if "demo_weights" in getattr(item, "fixturenames", ()):
         item.add_marker("weights")
     quarantine = item.get_closest_marker("flaky")
@@ -26,7 +26,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def demo_weights() -> Callable[[str], Path]:
-    """Folder of a catalog model's real weights, by id or alias; fetched when not there yet."""
+    """Folder of a catalog model's real weights, by id or alias; fetched if missing."""
     from fleet_contract import catalog
     from fleet_weights.fetch import fetch
     from fleet_weights.store import Store

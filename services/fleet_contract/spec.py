@@ -9,7 +9,7 @@ definition.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +24,7 @@ from fleet_contract.spec_parts import (
     ImageInputs,
     Limits,
     MountedFile,
+    PodPart,
     Remote,
     Resources,
     Routing,
@@ -196,9 +197,9 @@ class ModelSpec(SpecPart):
     """Compute resources of the server's container."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels a node must have."""
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
+    tolerations: list[PodPart] = Field(default_factory=list)
     """Taints the pod tolerates, as in a PodSpec."""
-    affinity: dict[str, Any] | None = None
+    affinity: PodPart | None = None
     """Affinity of the pod, as in a PodSpec."""
     priority_class_name: str | None = None
     """PriorityClass of the pod."""
@@ -208,7 +209,7 @@ class ModelSpec(SpecPart):
     """Environment variables of the server; see docs/settings.md."""
     files: list[MountedFile] = Field(default_factory=list, max_length=32)
     """Small files mounted into the server's container."""
-    pod_template: dict[str, Any] | None = None
+    pod_template: PodPart | None = None
     """Strategic merge patch applied to the pod template, for what no field covers."""
     remote: Remote | None = None
     """Server outside the cluster for `engine: remote`."""

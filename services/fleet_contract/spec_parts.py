@@ -68,8 +68,8 @@ class Limits(SpecPart):
     refused."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Most tokens of a chat prompt; the model's context by default."""
-    max_new_tokens: int = Field(default=2048, ge=1)
-    """Most new tokens a request may ask for."""
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """Most new tokens a request may ask for; the model's context by default."""
     max_stop: int = Field(default=4, ge=0)
     """Most stop strings in one request."""
     max_body_bytes: int | None = Field(default=None, ge=1)
@@ -194,6 +194,23 @@ class Routing(SpecPart):
     """Seconds a request waits while there is no server; the router's setting by default."""
     hold_requests: int | None = Field(default=None, ge=0)
     """Requests that may wait for a server; more get a 429. The router's setting by default."""
+
+
+def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
+    """`value` if it is nested at most MAX_NESTING deep. Raises ValueError."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING):
+        level = [inner for outer in level
+                 for inner in (outer.values() if isinstance(outer, dict) else outer)
+                 if isinstance(inner, dict | list)]  # fmt: skip
+        if not level:
+            return value
+    raise ValueError(f"nested more than {MAX_NESTING} levels deep")
+
+
+MAX_NESTING = 32
+PodPart = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+"""A part of a PodSpec, of which only the depth is checked: the API server accepts 10,000 levels."""
 
 
 def _as_text(value: Any) -> Any:

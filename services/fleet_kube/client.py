@@ -5,6 +5,8 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +34,8 @@ PAGE = 500
 METADATA_PAGE = 1000
 """Objects in one response of a list."""
 GONE = 410
+RECURSION_LIMIT = 12_000
+"""The API server accepts and sends objects of 10,000 levels."""
 UNAUTHORIZED = 401
 
 
@@ -47,6 +51,8 @@ class KubeClient:
         self._connection = connection
         self._manager = manager
         self._observe = observe
+        # For `json`, also where kopf reads watches with it.
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -242,7 +248,7 @@ def _unreachable(method: str, path: str, error: Exception) -> ApiUnreachable:
 
 def _event(line: bytes) -> tuple[str, Json]:
     try:
-        event = orjson.loads(line)
+        event = _parsed(line)
         kind, item = str(event["type"]), dict(event["object"])
     except (ValueError, KeyError, TypeError) as error:
         raise ApiUnreachable(f"unexpected watch event: {error!r}") from error
@@ -252,10 +258,22 @@ def _event(line: bytes) -> tuple[str, Json]:
     return kind, item
 
 
+def _parsed(content: bytes) -> Any:
+    """Any JSON that the API server sends. orjson refuses more than 1,024 levels; with that, one
+    such object of one user would end the lists and watches of all. Raises ValueError."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(content)
+        except RecursionError as error:
+            raise ValueError(str(error)) from error
+
+
 def _checked(response: aiohttp.ClientResponse, content: bytes) -> Json:
     """The JSON object of a response. Raises ApiError for a status above 299 and for other JSON."""
     try:
-        found = orjson.loads(content)
+        found = _parsed(content)
     except ValueError:
         found = content[:500].decode(errors="replace")
     if response.status < 300 and isinstance(found, dict):

@@ -32,8 +32,8 @@ class Sampling:
     """How the next token is chosen.
 
     `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32; in bfloat16
-    rounding depends on the batch size. `json_object` constrains the text to one JSON object,
-    `grammar` (see fleet_server.generation.schema_grammar) to the texts it describes.
+    rounding depends on the batch size. `grammar` is what the model's `compile` returned; the text
+    follows it.
     """
 
     max_tokens: int
@@ -42,8 +42,16 @@ class Sampling:
     seed: int | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    json_object: bool = False
-    grammar: str | None = None
+    grammar: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The text is JSON that is valid against `schema`, a JSON Schema as text; `param` is the place
+    of the schema in the request."""
+
+    schema: str
+    param: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,9 @@ class Vocabulary(Protocol):
 
     size: int
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
-        """Token ids; `add_special` adds the special tokens around a text. Special tokens in the
-        text itself are parsed."""
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        """Token ids; `add_special` adds the special tokens around a text. With `parse_special`
+        special tokens in the text itself are parsed, otherwise they are text."""
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text, special tokens included. The ids are in `range(size)`."""
@@ -112,8 +120,8 @@ class ChatModel(Protocol):
     """Most generations at once; the HTTP layer never submits more."""
     supports: frozenset[str]
     """Optional OpenAI parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
-    `response_format` (JSON objects), `json_schema` (grammars). Temperature, top_p, max_tokens and
-    stop are always supported."""
+    `response_format` and `json_schema` (GuidedModel). Temperature, top_p, max_tokens and stop are
+    always supported."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.
@@ -146,6 +154,17 @@ class TextModel(ChatModel, Protocol):
         """A prompt of the given tokens: at least one, all in `range(vocab_size)`.
 
         Raises BadRequest for a token that does not represent text, such as an image's.
+        """
+
+
+class GuidedModel(ChatModel, Protocol):
+    """A ChatModel whose text can be made to follow a JSON Schema."""
+
+    def compile(self, wanted: OutputFormat) -> Any:
+        """`Sampling.grammar` for a format, within a few seconds.
+
+        Raises BadRequest for a schema that is invalid, not supported or too expensive, and
+        QueueFull.
         """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 
@@ -32,8 +33,15 @@ class Turns(Generic[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         queues = [list(queue) for queue in self._queues.values()]
+        if len(queues) == 1:  # the usual case, several times as fast
+            yield from queues[0]
+            return
         for turn in range(max(map(len, queues), default=0)):
             yield from (queue[turn] for queue in queues if turn < len(queue))
+
+    def unordered(self) -> Iterator[Item]:
+        """The items in any order, which is faster."""
+        return chain.from_iterable(self._queues.values())
 
     @property
     def callers(self) -> list[str]:

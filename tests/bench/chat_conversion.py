@@ -1,9 +1,8 @@
-"""A random model of Llama 3.2 1B's shape: its conversion, and its speed beside other engines.
+"""A random model with the shape of Llama 3.2 1B: its conversion, and its speed in several engines.
 
-The same bfloat16 weights are converted in 8 and 4 bits, written as Q8_0 and Q4_0 GGUF for
-llama.cpp (`pip install xllamacpp`), and read by the torch engine. Each engine is a process of its
-own, loaded once; they take turns, so that a change of the machine's speed hits all alike. Random
-weights answer nonsense at the speed of real ones.
+The same bfloat16 weights are converted to 8 and 4 bits, written as Q8_0 and Q4_0 GGUF for llama.cpp
+(`pip install xllamacpp`), and read by the torch engine. Each engine runs in its own process and is
+loaded once; they are measured in turns, so that a change of the machine's speed affects all.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ GGUF_NAMES = {
 }  # fmt: skip
 
 Measure = Callable[[int, int], float]
-"""Tokens per second of so many requests at once, each of so many new tokens."""
+"""Tokens per second with `at_once` concurrent requests of `tokens` new tokens each."""
 
 
 def prompts(number: int, vocabulary: int) -> list[list[int]]:
@@ -69,7 +68,7 @@ def prompts(number: int, vocabulary: int) -> list[list[int]]:
 
 
 def write_source(folder: Path, config: dict[str, Any]) -> None:
-    """One safetensors file for each layer, so that no more is in memory."""
+    """Write one safetensors file for each layer, so that only one is in memory."""
     small = config | {"num_hidden_layers": 1, "vocab_size": tiny_chat.VOCABULARY}
     tiny_chat.write(folder, small)
     (folder / "model.safetensors").unlink()
@@ -94,7 +93,7 @@ def write_source(folder: Path, config: dict[str, Any]) -> None:
 
 
 def convert(source: Path, target: Path, quantization: str) -> None:
-    """Runs in a process of its own; prints seconds and peak memory."""
+    """Run in a separate process; prints seconds and peak memory."""
     from fleet_prepare import chat
     from fleet_prepare.conversion import Conversion
 
@@ -112,7 +111,7 @@ def convert(source: Path, target: Path, quantization: str) -> None:
 
 
 def _peak_kib() -> int:
-    """Of this program; getrusage would count the process that started it too."""
+    """Peak memory of this program; getrusage would include that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
 
@@ -214,19 +213,19 @@ def llama_cpp(path: Path, vocabulary: int) -> Measure:
 
 
 def work(connection: Any, name: str, path: Path, vocabulary: int) -> None:
-    """Answer each (at once, tokens) with tokens per second and resident MB."""
+    """Respond to each (at once, tokens) with tokens per second and resident MB."""
     started = perf_counter()
     if name.startswith("llama.cpp"):
         measure = llama_cpp(path, vocabulary)
     else:
         measure = ours(name, path, vocabulary)
     connection.send(perf_counter() - started)
-    while (asked := connection.recv()) is not None:
-        connection.send((measure(*asked), resident()))
+    while (request := connection.recv()) is not None:
+        connection.send((measure(*request), resident()))
 
 
 def resident() -> float:
-    """MB of this process, files it maps left out."""
+    """MB of this process, without mapped files."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024
@@ -234,7 +233,7 @@ def resident() -> float:
 
 
 def compare(engines: dict[str, Path], vocabulary: int, tokens: int, rounds: int) -> Iterator[Any]:
-    """Rows of name, seconds to load, median tokens per second at each level, resident MB."""
+    """Rows of name, load time in seconds, median tokens per second at each level, resident MB."""
     context = multiprocessing.get_context("spawn")
     running: dict[str, Any] = {}
     loads: dict[str, float] = {}
@@ -268,17 +267,17 @@ def main() -> None:
     parse.add_argument("--without", nargs="*", default=[], help="engines to leave out")
     parse.add_argument("--only-convert", action="store_true", help="measure no speed")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        home = asked.folder or Path(temporary)
-        source, config = home / "source", SHAPES[asked.shape]
+        home = options.folder or Path(temporary)
+        source, config = home / "source", SHAPES[options.shape]
         if not (source / "config.json").exists():
             write_source(source, config)
         engines = {
             "openvino int8": home / "int8", "llama.cpp Q8_0": home / "Q8_0.gguf",
             "openvino int4": home / "int4", "llama.cpp Q4_0": home / "Q4_0.gguf", "torch": source,
         }  # fmt: skip
-        engines = {name: path for name, path in engines.items() if name not in asked.without}
+        engines = {name: path for name, path in engines.items() if name not in options.without}
         for path in engines.values():
             if path.exists():
                 continue
@@ -290,12 +289,12 @@ def main() -> None:
             process.join()
             if process.exitcode:
                 raise SystemExit(f"{path.name} could not be made")
-        if asked.only_convert:
+        if options.only_convert:
             return
-        rows = list(compare(engines, config["vocab_size"], asked.tokens, asked.rounds))
+        rows = list(compare(engines, config["vocab_size"], options.tokens, options.rounds))
         levels = [f"tokens/s at {at_once}" for at_once in AT_ONCE]
         columns = ["engine", "load s", *levels, "resident MB"]
-        stack.show(f"Chat, random {asked.shape}", columns, rows, as_json=asked.json)
+        stack.show(f"Chat, random {options.shape}", columns, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""SmolLM2 served here and by `transformers serve`, one after the other, as ratios.
+"""SmolLM2 served by this project and by `transformers serve`, one after the other, as ratios.
 
-Both start from the same GGUF: transformers gets it dequantised to bfloat16 safetensors, because it
-serves nothing smaller on a CPU. Needs the torch extra, and `pip install transformers[serving]`.
+Both use the same GGUF: transformers gets it dequantised to bfloat16 safetensors, since it supports
+no smaller format on a CPU. Needs the torch extra, and `pip install transformers[serving]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONCURRENCIES = (1, 4, 16)
 
 
 def dequantised(folder: Path) -> Path:
-    """SmolLM2 as a folder of safetensors in bfloat16."""
+    """Write SmolLM2 as safetensors in bfloat16 and return the folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -70,18 +70,18 @@ def figures(url: str, model: str, each: int, first: int) -> dict[int, Summary]:
 
 def main() -> None:
     parse = argparse.ArgumentParser(description=__doc__)
-    parse.add_argument("--each", type=int, default=4, help="answers for each place at once")
+    parse.add_argument("--each", type=int, default=4, help="responses for each concurrent client")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     spec = stack.spec_of(stack.CHAT)
     found: dict[str, dict[int, Summary]] = {}
     with stack.server(spec) as direct, stack.router({direct: spec}) as url:
-        found["modelfleet"] = figures(url, stack.CHAT, asked.each, 0)
+        found["modelfleet"] = figures(url, stack.CHAT, options.each, 0)
     with tempfile.TemporaryDirectory() as folder:
         model = dequantised(Path(folder))
         for name, extra in (("serve", ()), ("serve, continuous", ("--continuous-batching",))):
             with transformers_serve(model, *extra) as url:
-                found[name] = figures(url, str(model), asked.each, 0)
+                found[name] = figures(url, str(model), options.each, 0)
     rows: list[list[Any]] = []
     for at_once in CONCURRENCIES:
         own = found["modelfleet"][at_once].tokens_per_second or 0.0
@@ -89,7 +89,7 @@ def main() -> None:
             other = found[name][at_once].tokens_per_second or 0.0
             rows.append([f"{at_once} at once, {name}", own, other, f"{own / other:.1f}x"])
     columns = ["load", "modelfleet tokens/s", "transformers tokens/s", "ratio"]
-    stack.show("SmolLM2 beside transformers", columns, rows, as_json=asked.json)
+    stack.show("SmolLM2 and transformers", columns, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CPU seconds of several processes between two moments; called by `operator_scale`."""
+"""CPU seconds of several processes in a period."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import psutil
 
 
 class CpuShares:
-    """Counts from when it is made."""
+    """Counts from its creation."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
         self._before = {name: used(one) for name, one in self._processes.items()}
 
     def seconds(self) -> dict[str, float]:
-        """CPU seconds since then, user and system, by name."""
+        """CPU seconds since the creation, user and system, by name."""
         return {name: used(one) - self._before[name] for name, one in self._processes.items()}
 
 

@@ -1,10 +1,10 @@
-"""An encoder of true size and random weights on both engines: speed, time to load, memory.
+"""A full-size encoder with random weights in both engines: speed, load time and memory.
 
     python tests/bench/encoders.py [--stored BF16] [--threads 2] [--rounds 5]
 
-Writes the files of google/embeddinggemma-300m (1.2 GB in F32) into a temporary folder and loads
-each engine in a process of its own. The engines then take turns in short rounds, because a machine
-is not equally quick all the time; medians are shown. Vectors are compared as well.
+Writes the files of google/embeddinggemma-300m (1.2 GB in F32) to a temporary folder and loads each
+engine in its own process. The engines are measured in turns in short rounds, because the speed of a
+machine varies; medians are shown. Vectors are compared as well.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENGINES = {
     "torch": "fleet_server.engines.torch:TorchEmbedding",
 }
 SHAPES = ((1, 16), (1, 128), (16, 32), (16, 128), (4, 700))
-"""Inputs of a batch and tokens of each; the last ones are longer than a window of attention."""
+"""Inputs of a batch and tokens of each; the last ones are longer than an attention window."""
 HIDDEN, INNER, HEAD, HEADS, LAYERS, VOCABULARY = 768, 1152, 256, 3, 24, 262144
 DENSE = {"2_Dense": (3072, HIDDEN), "3_Dense": (HIDDEN, 3072)}
 CONFIG = {
@@ -68,7 +68,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def write_safetensors(path: Path, tensors: dict[str, tuple[int, ...]], stored: str) -> None:
-    """Random tensors, one at a time."""
+    """Write random tensors, one at a time."""
     width, at, header = (2 if stored == "BF16" else 4), 0, {}
     for name, size in tensors.items():
         length = width * int(np.prod(size))
@@ -115,7 +115,7 @@ def write_model(folder: Path, stored: str) -> None:
 
 
 def memory() -> dict[str, int]:
-    """MB of this process: the peak, and what is resident now, anonymous and of mapped files."""
+    """MB of this process: the peak, and currently resident, anonymous and mapped memory."""
     text = Path("/proc/self/status").read_text()
     fields = {"peak": "VmHWM", "anonymous": "RssAnon", "files": "RssFile"}
     return {
@@ -125,7 +125,7 @@ def memory() -> dict[str, int]:
 
 
 def work(engine: str, folder: Path, threads: int, dtype: str) -> None:
-    """A child: loads, then runs what its input asks for, a line of JSON each."""
+    """A child process: loads, then processes its input, one line of JSON each."""
     fields = {"model": "bench", "task": "embedding", "device": "cpu", "dtype": dtype}
     module, _, name = ENGINES[engine].partition(":")
     factory = getattr(__import__(module, fromlist=[name]), name)
@@ -146,10 +146,10 @@ def work(engine: str, folder: Path, threads: int, dtype: str) -> None:
 
 
 class Child:
-    def __init__(self, engine: str, folder: Path, asked: argparse.Namespace) -> None:
+    def __init__(self, engine: str, folder: Path, options: argparse.Namespace) -> None:
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--work", engine, "--folder", str(folder),
-             "--threads", str(asked.threads), "--dtype", asked.dtype],
+             "--threads", str(options.threads), "--dtype", options.dtype],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.loaded = self._read()
@@ -197,13 +197,13 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--work", choices=tuple(ENGINES), help=argparse.SUPPRESS)
     parse.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    asked = parse.parse_args()
-    if asked.work:
-        work(asked.work, asked.folder, asked.threads, asked.dtype)
+    options = parse.parse_args()
+    if options.work:
+        work(options.work, options.folder, options.threads, options.dtype)
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), asked.stored)
-        children = {name: Child(name, Path(folder), asked) for name in ENGINES}
+        write_model(Path(folder), options.stored)
+        children = {name: Child(name, Path(folder), options) for name in ENGINES}
         print("| engine | seconds to load | peak MB | anonymous MB | mapped MB |")
         print("|---|---|---|---|---|")
         for name, child in children.items():
@@ -212,7 +212,7 @@ def main() -> None:
                   f"{at['files']} |")  # fmt: skip
         print("\n| inputs x tokens | openvino inputs/s | torch inputs/s | ratio | least cosine |")
         print("|---|---|---|---|---|")
-        for row in measure(children, asked.rounds):
+        for row in measure(children, options.rounds):
             print(row, flush=True)
         for name, child in children.items():
             print(f"{name} after these rounds: {child.run(1, 16, 0)['peak']} MB at its peak")

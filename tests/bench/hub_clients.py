@@ -1,7 +1,7 @@
-"""Fetches a repository with fleet_weights and with huggingface_hub from a stand-in of the hub.
+"""Fetches a repository with fleet_weights and with huggingface_hub from a local hub.
 
-In turns: time, CPU, peak memory and requests of a whole fetch. Then once each: what
-the next process fetches after one was killed, a flipped bit, and a server that sends 1 kB/s.
+In turns: time, CPU, peak memory and requests of a complete fetch. Then once each: the bytes fetched
+after a killed process, a flipped bit, and a server with 1 kB/s.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ print(time.perf_counter() - started, used.ru_utime + used.ru_stime, int(peak) / 
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`files` of one repository; `cut`, `flip` and `slow` make its weights misbehave."""
+    """`files` of one repository; `cut`, `flip` and `slow` change how its weights are sent."""
 
     protocol_version = "HTTP/1.1"
     files: dict[str, bytes]
@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         return {"rfilename": name, "size": size, "blobId": found[:40], **lfs}
 
     def log_message(self, *arguments: Any) -> None:
-        """Requests are not logged."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
@@ -136,7 +136,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(size: int, **how: Any) -> Iterator[tuple[type[Handler], str]]:
-    """A stand-in of the hub with weights of `size` bytes and 12 small files."""
+    """A local hub with weights of `size` bytes and 12 small files."""
     small = {f"{number}_Pooling/config.json": b"{}" for number in range(10)}
     files = {
         WEIGHTS: os.urandom(MIB) * (size // MIB),
@@ -164,7 +164,7 @@ def start(client: str, url: str, folder: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def whole(client: str, size: int) -> None:
+def complete(client: str, size: int) -> None:
     with tempfile.TemporaryDirectory() as folder, serving(size) as (handler, url):
         output, errors = start(client, url, folder).communicate()
         seconds, cpu, peak = map(float, output.split() or [0, 0, 0])
@@ -181,7 +181,7 @@ def killed(client: str, size: int) -> None:
     ):
         first = start(client, url, folder)
         handler.reached.wait(60)
-        time.sleep(2)  # the client writes what is in its socket
+        time.sleep(2)  # the client writes the bytes already in its socket
         first.kill()
         first.communicate()
         before, handler.cut = handler.sent, 0
@@ -216,7 +216,7 @@ def main() -> None:
     size = options.mib * MIB
     for _ in range(options.rounds):
         for client in CLIENTS:
-            whole(client, size)
+            complete(client, size)
     for check in (killed, damaged, slow):
         for client in CLIENTS:
             check(client, size)

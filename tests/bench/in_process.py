@@ -1,9 +1,10 @@
-"""How much of an engine's speed is left in process, through its server and through the router.
+"""The share of an engine's speed that remains in process, through its server and through the
+router.
 
-The same distinct prompts at every level, none twice at one engine, and the same work: tokenised,
-computed, and for chat turned into text piece by piece. Client, router and server share the machine
-with the engine, as they do on a laptop; the client is one that costs almost nothing (lean.py). The
-levels take turns in short rounds, because a machine is not equally quick all the time.
+All levels get the same distinct prompts, none twice for the same engine, and do the same work:
+tokenised, computed, and for chat detokenised. Client, router and server share the machine with the
+engine, as on a laptop; the client's cost is negligible (lean.py). The levels are measured in turns
+in short rounds, because the speed of a machine varies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ STARTS: Iterator[int] = iter(range(0, 10**12, 100_000))
 CHATS_AT_ONCE = (1, 4, 16, 32)
 
 Measure = Callable[[], float]
-"""One short run; something a second."""
+"""A short run; returns a rate per second."""
 
 
 def chat_in_process(model: Any, at_once: int, number: int) -> float:
@@ -42,11 +43,11 @@ def chat_in_process(model: Any, at_once: int, number: int) -> float:
     texts = [TextStream(model.decode) for _ in range(number)]
     parts: list[list[str]] = [[] for _ in range(number)]
     written, running, begun, done = 0, 0, 0, 0
-    asked = list(contents(next(STARTS), number))
+    questions = list(contents(next(STARTS), number))
     started = perf_counter()
     while done < number:
         while running < at_once and begun < number:
-            prompt = model.prompt([{"role": "user", "content": asked[begun]}], [])
+            prompt = model.prompt([{"role": "user", "content": questions[begun]}], [])
             model.submit(prompt, sampling, partial(_put, steps, begun))
             running, begun = running + 1, begun + 1
         at, step = steps.get()
@@ -58,7 +59,7 @@ def chat_in_process(model: Any, at_once: int, number: int) -> float:
             parts[at].append(texts[at].flush())
             running, done = running - 1, done + 1
     seconds = perf_counter() - started
-    assert all(map("".join, parts)), "an answer without text"
+    assert all(map("".join, parts)), "a response without text"
     return written / seconds
 
 
@@ -80,14 +81,14 @@ def chat_bodies(first: int, number: int) -> Iterator[bytes]:
 
 
 def chat_through(url: str, at_once: int, number: int) -> float:
-    """Tokens per second of streamed answers."""
+    """Tokens per second of streamed responses."""
     bodies = list(chat_bodies(next(STARTS), number))
     found = lean.exchange(url, "/v1/chat/completions", bodies, at_once)
     return sum(map(tokens_of, found.answers)) / found.seconds
 
 
 def tokens_of(answer: bytes) -> int:
-    """Tokens a streamed answer says it has. Raises AssertionError unless it is whole."""
+    """Number of tokens in a streamed response. Raises AssertionError if it is incomplete."""
     *events, end, rest = answer.split(b"\n\n")
     assert (end, rest) == (b"data: [DONE]", b""), answer
     chunks = [orjson.loads(event.removeprefix(b"data: ")) for event in events]
@@ -97,7 +98,7 @@ def tokens_of(answer: bytes) -> int:
 
 
 def embeddings_in_process(model: Any, batch: int, number: int) -> float:
-    """Inputs per second of the engine alone (EmbeddingEngine), tokenising included."""
+    """Inputs per second of the engine alone (EmbeddingEngine), including tokenisation."""
     first = next(STARTS)
     started = perf_counter()
     for at in range(first, first + number, batch):
@@ -126,7 +127,7 @@ def embeddings_through(url: str, batch: int, number: int, clients: int) -> float
 
 
 def medians(levels: list[Measure], rounds: int) -> list[float]:
-    """The median of each level over rounds in which each has its turn; one more warms up."""
+    """The median rate of each level over rounds in turns, after a round of warm-up."""
     found: list[list[float]] = [[] for _ in levels]
     for turn in range(rounds + 1):
         order = list(range(len(levels)))
@@ -189,15 +190,15 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=9)
     parse.add_argument("--only", choices=("chat", "embeddings"))
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     rows = []
-    if asked.only != "chat":
-        rows += embedding_rows(asked.rounds)
-    if asked.only != "embeddings":
-        rows += chat_rows(asked.rounds)
+    if options.only != "chat":
+        rows += embedding_rows(options.rounds)
+    if options.only != "embeddings":
+        rows += chat_rows(options.rounds)
     columns = ["workload", "in process", "server", "router", "server / in process",
                "router / in process"]  # fmt: skip
-    stack.show("What is left of the engine's speed", columns, rows, as_json=asked.json)
+    stack.show("What is left of the engine's speed", columns, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

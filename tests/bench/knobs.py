@@ -1,7 +1,7 @@
-"""The settings Simple Inference Server recommends for a single GPU, beside the defaults.
+"""Simple Inference Server's recommended settings for a single GPU, compared with the defaults.
 
-Two servers of the same embedding model take turns in short rounds: one with its recipe, one
-without settings. Single-input requests from 1, 8 and 32 clients, and requests of 32 inputs.
+Two servers of the same embedding model are measured in turns in short rounds: one with these
+settings, one without. Requests with one input from 1, 8 and 32 clients, and with 32 inputs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOADS = (
     ("1 input, 32 clients", 1, 32, 384),
     ("32 inputs, 4 clients", 32, 4, 512),
 )
-"""Name, inputs of a request, clients, inputs in all."""
+"""Name, inputs of a request, clients, inputs in total."""
 
 
 def rows(rounds: int, device: str) -> list[list[Any]]:
@@ -46,10 +46,10 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=9)
     parse.add_argument("--device", default="auto")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     columns = ["embeddings, inputs/s", "defaults", "recipe", "recipe / defaults"]
     title = " ".join(f"{name}={value}" for name, value in RECIPE.items())
-    stack.show(title, columns, rows(asked.rounds, asked.device), as_json=asked.json)
+    stack.show(title, columns, rows(options.rounds, options.device), as_json=options.json)
 
 
 if __name__ == "__main__":

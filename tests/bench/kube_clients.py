@@ -1,13 +1,13 @@
-"""What a client of the Kubernetes API costs: import, memory, CPU of an apply, a list and a watch.
+"""Cost of clients of the Kubernetes API: import, memory, CPU of an apply, a list and a watch.
 
     python tests/bench/kube_clients.py
     python tests/bench/kube_clients.py --rounds 5 --clients raw typed
 
-Clients: `aiohttp` and `httpx` sessions with orjson (the least a client of ours could cost),
+Clients: `aiohttp` and `httpx` sessions with orjson (the minimum for a client of this project),
 `raw` (kubernetes.aio's configuration, authentication and transport, JSON as dictionaries), `typed`
-(kubernetes.aio's APIs and models), `dynamic` (kubernetes.aio.dynamic) and `ours` (fleet_kube).
-Each runs in a process of its own, in turns, against one stub of an API server. CPU is that of the
-client's process alone; the objects are Deployments of about 4 KB.
+(kubernetes.aio's APIs and models), `dynamic` (kubernetes.aio.dynamic) and `ours` (fleet_kube). Each
+runs in its own process, in turns, with one stub of an API server. CPU is that of the client's
+process only; the objects are Deployments of about 4 KB.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def deployment(number: int) -> dict[str, Any]:
 
 
 def stub(ready: Any) -> None:
-    """An API server that knows one kind and stores nothing."""
+    """A stub of an API server with one kind that stores nothing."""
     from aiohttp import web
 
     one = json.dumps(deployment(0)).encode()
@@ -125,7 +125,7 @@ Operations = tuple[
     Callable[[], Awaitable[int]],
     Callable[[], Awaitable[None]],
 ]
-"""Apply one object, list all, watch to the end (both return how many), close."""
+"""Apply one object, list all, watch to the end (both return the number of objects), close."""
 
 APPLY_QUERY = {"fieldManager": "bench", "force": "true"}
 APPLY = "application/apply-patch+yaml"
@@ -312,7 +312,7 @@ MAKERS = {
 
 
 def memory(name: str) -> float:
-    """MiB of this process, as /proc has it."""
+    """MiB of this process, from /proc."""
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
@@ -321,7 +321,7 @@ async def operations(maker: str, url: str, before: float) -> dict[str, float]:
     """CPU milliseconds of each operation of one client."""
     started = time.process_time()
     apply, items, watch, close = await MAKERS[maker](url)
-    await apply(deployment(0))  # what a first call imports belongs to the import
+    await apply(deployment(0))  # imports of the first call count as import
     found = {"import s": time.process_time() - started, "import MiB": memory("VmRSS") - before}
     body = deployment(0)
 
@@ -350,17 +350,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(asyncio.run(operations(*asked.one, memory("VmRSS")))))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(asyncio.run(operations(*options.one, memory("VmRSS")))))
         return
     here, there = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=stub, args=(there,), daemon=True)
     server.start()
     url = here.recv()
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in asked.clients}
-    for _ in range(asked.rounds):
-        for name in asked.clients:
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in options.clients}
+    for _ in range(options.rounds):
+        for name in options.clients:
             done = subprocess.run([sys.executable, __file__, "--one", name, url],
                                   check=True, capture_output=True)  # fmt: skip
             found[name].append(json.loads(done.stdout))

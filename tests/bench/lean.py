@@ -1,7 +1,7 @@
-"""A client that costs almost nothing, so that what is measured is the server; in_process, shares.
+"""A client with negligible cost, so that the measured cost is that of the server.
 
-Sends ready-made bodies over kept-alive HTTP/1.1 connections and keeps the answers' bytes, whole or
-streamed in chunks; they are read and checked after the clock has stopped.
+Sends prepared bodies over HTTP/1.1 keep-alive connections and stores the bytes of the responses,
+which are parsed and checked after the measurement.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The bodies of all answers in order of their end, and the seconds they took together."""
+    """The bodies of all responses in order of their end, and the total seconds."""
 
     answers: list[bytes]
     seconds: float
 
 
 class Client(asyncio.Protocol):
-    """One connection that sends the next of `left` when the last one was answered."""
+    """One connection; it sends the next of `left` after each response."""
 
     def __init__(self, head: bytes, left: Iterator[bytes], answers: list[bytes]) -> None:
         self._head = head
@@ -35,7 +35,7 @@ class Client(asyncio.Protocol):
         self._answers = answers
         self._parts: list[bytes] = []
         self._missing = -1
-        """Bytes of the answer still to come: -1 before its head, -2 where it comes in chunks."""
+        """Remaining bytes of the response: -1 before its head, -2 for chunked encoding."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
@@ -81,7 +81,7 @@ class Client(asyncio.Protocol):
 
 
 def content_length(head: bytes) -> int:
-    """Bytes of the body a head announces, -2 where it comes in chunks."""
+    """Bytes of the body according to a head, -2 for chunked encoding."""
     lowered = head.lower()
     if b"\r\ntransfer-encoding: chunked" in lowered:
         return -2
@@ -89,7 +89,7 @@ def content_length(head: bytes) -> int:
 
 
 def unchunked(raw: bytes) -> bytes:
-    """The body in the chunks of RFC 9112, section 7.1."""
+    """The body of the chunked encoding of RFC 9112, section 7.1."""
     parts, at = list[bytes](), 0
     while True:
         end = raw.index(b"\r\n", at)
@@ -103,9 +103,9 @@ def unchunked(raw: bytes) -> bytes:
 async def post_all(
     url: str, path: str, bodies: Iterable[bytes], clients: int, kind: str = "application/json"
 ) -> Exchange:
-    """Post all `bodies`, of media type `kind`, from `clients` connections.
+    """Post all `bodies`, with media type `kind`, from `clients` connections.
 
-    Raises RuntimeError for an answer but 200.
+    Raises RuntimeError for any status except 200.
     """
     split = urlsplit(url)
     assert split.hostname is not None
@@ -128,5 +128,5 @@ async def post_all(
 
 
 def exchange(url: str, path: str, bodies: Iterable[bytes], clients: int) -> Exchange:
-    """As `post_all`, in an event loop of its own."""
+    """Like `post_all`, in its own event loop."""
     return uvloop.run(post_all(url, path, bodies, clients))

@@ -1,14 +1,14 @@
-"""How the operator bears many InferenceModels: seconds, memory, API calls, on a real API server.
+"""The operator with many InferenceModels: seconds, memory and API calls, with a real API server.
 
     python tests/bench/operator_scale.py 100 500 1000
     python tests/bench/operator_scale.py 1000 --bare --requests-per-second 500
 
-Pods exist in the API only and are ready as soon as they are scheduled (the played kubelet of
-tests/cluster), so what is measured is the control plane and the operator on this one machine.
-`--bare` makes the same Deployments and Services once more without InferenceModels and operator:
-what the control plane alone takes. Kubernetes' own controllers ask the API server for no more
-than 20 things a second each, the scheduler for 50; `--requests-per-second` lets them ask for more.
-Needs root or `unshare --user --map-root-user`, as the API tier of tests/cluster does.
+Pods exist in the API only and are ready as soon as they are scheduled (the simulated kubelet of
+tests/cluster), so the measurement covers the control plane and the operator on this machine.
+`--bare` creates the same Deployments and Services again without InferenceModels and operator, to
+measure the control plane alone. Kubernetes' controllers send at most 20 requests per second to the
+API server, the scheduler 50; `--requests-per-second` raises this limit. Needs root or `unshare
+--user --map-root-user`, like the API tier of tests/cluster.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -33,18 +34,20 @@ from harness import leftovers, nodes, operator_process, tiers
 from harness.api import Api, Json
 from harness.binaries import CONTROL_PLANE, program
 from harness.control_plane import ControlPlane
+from harness.fake_kubelet import FakeKubelet
 from harness.models import API, APPS, KIND, model
 from harness.netns import NODE_ADDRESS, Namespace
 from harness.operator_process import OperatorProcess
-from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
+from support import waiting
 
+until = partial(waiting.until, seconds=1800, every=0.5)
 IDLE_SECONDS = 30.0
 WRITERS = 4
 PODS_OF_A_NODE = 1000
 STANDARD = {"RESYNC_INTERVAL": "30", "PROBE_INTERVAL": "1", "AUTOSCALE_INTERVAL": "2"}
-"""The defaults, where the tests have shorter ones."""
+"""The default intervals; those of the tests are shorter."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,12 @@ class Result:
 
 
 def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) -> None:
-    """One fleet of `number` models in a namespace of its own, with an operator of its own."""
+    """Measure an operator with `number` models in a new namespace."""
     operator = OperatorProcess(run, plane, api)
     operator.start(**STANDARD)
     process = psutil.Process(operator.pid)
     shares = CpuShares({"operator": operator.pid, "this script": os.getpid(), **plane.pids})
-    with Tenant(api, f"scale-{number}") as tenant, PlayedKubelet(api, tenant.namespace):
+    with Tenant(api, f"scale-{number}") as tenant, FakeKubelet(api, tenant.namespace):
         began = time.monotonic()
         create(tenant, (model(f"m-{i}") for i in range(number)))
         created = time.monotonic() - began
@@ -102,7 +105,7 @@ def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) ->
         operator.stop()
         began = time.monotonic()
         operator.start(**STANDARD)
-        until(lambda: looked(operator) >= number and waiting(operator) == 0)
+        until(lambda: reconciled(operator) >= number and waiting(operator) == 0)
         restart = time.monotonic() - began
         operator.stop()
         objects = [*tenant.items(APPS, "Deployment"), *tenant.items("v1", "Service")]
@@ -110,19 +113,19 @@ def measure(run: Run, plane: ControlPlane, api: Api, number: int, bare: bool) ->
         result = Result(number, created, children, settled, used["operator"], memory,
                         sum(each.values()), idle, idle_writes, restart)  # fmt: skip
         print(f"{Result.HEADER}\n{result.row()}")
-        print("CPU seconds until all Ready: " + told(used))
-        print("API calls for each: " + told(each), flush=True)
+        print("CPU seconds until all Ready: " + formatted(used))
+        print("API calls for each: " + formatted(each), flush=True)
         for item in tenant.items(API, KIND):
             api.delete(item)
     if bare:
-        measure_bare(plane, api, [of_nobody(item) for item in objects])
+        measure_bare(plane, api, [without_owner(item) for item in objects])
 
 
 def measure_bare(plane: ControlPlane, api: Api, objects: list[Json]) -> None:
-    """The same children made by nobody's operator."""
+    """Measure the creation of the same children without the operator."""
     number = len(objects) // 2
     shares = CpuShares({"this script": os.getpid(), **plane.pids})
-    with Tenant(api, f"bare-{number}") as tenant, PlayedKubelet(api, tenant.namespace) as kubelet:
+    with Tenant(api, f"bare-{number}") as tenant, FakeKubelet(api, tenant.namespace) as kubelet:
         began = time.monotonic()
         create(tenant, objects)
         created = time.monotonic() - began
@@ -130,44 +133,44 @@ def measure_bare(plane: ControlPlane, api: Api, objects: list[Json]) -> None:
         until(lambda: available(tenant) == number, every=2)
         print(f"Without operator: {number} Deployments and Services made in {created:.1f} s, all "
               f"available after {time.monotonic() - began:.1f} s")  # fmt: skip
-        print("CPU seconds: " + told(shares.seconds()), flush=True)
+        print("CPU seconds: " + formatted(shares.seconds()), flush=True)
         for item in tenant.items(APPS, "Deployment"):
             api.delete(item)
 
 
 def create(tenant: Tenant, manifests: Iterable[Json]) -> None:
-    """Create them, a few at a time."""
+    """Create the manifests, a few at a time."""
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(tenant.create, manifests))
 
 
-def of_nobody(item: Json) -> Json:
-    """A child as it would be without an owner."""
+def without_owner(item: Json) -> Json:
+    """A child without its owner."""
     kept = {"name": item["metadata"]["name"], "labels": {"bare": "true"}}
     spec = {key: value for key, value in item["spec"].items() if not key.startswith("clusterIP")}
     return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": kept, "spec": spec}
 
 
 def amount(tenant: Tenant, api_version: str, kind: str) -> int:
-    """How many there are, without reading them all."""
+    """Number of objects, without reading all of them."""
     path = tenant.api.path(api_version, kind, tenant.namespace)
     listed = tenant.api.request("GET", path, params={"limit": "1"})
     return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
 
 
 def available(tenant: Tenant) -> int:
-    """Deployments that are."""
+    """Number of available Deployments."""
     found = tenant.items(APPS, "Deployment")
     return sum(item.get("status", {}).get("availableReplicas") == 1 for item in found)
 
 
-def told(numbers: dict[str, float]) -> str:
-    """Numbers by name in words."""
+def formatted(numbers: dict[str, float]) -> str:
+    """Format numbers with their names."""
     return "; ".join(f"{name} {number:.2f}" for name, number in numbers.items())
 
 
 def ready(operator: OperatorProcess) -> float:
-    """Models whose status was written to say so."""
+    """Number of models with a status of Ready."""
     name = "modelfleet_operator_models"
     return series(operator, name)[f'{name}{{phase="Ready"}}']
 
@@ -181,7 +184,7 @@ def written(operator: OperatorProcess) -> dict[str, float]:
     return {name: n for name, n in requests(operator).items() if 'method="GET"' not in name}
 
 
-def looked(operator: OperatorProcess) -> float:
+def reconciled(operator: OperatorProcess) -> float:
     return sum(series(operator, "modelfleet_operator_reconciles_total").values())
 
 
@@ -190,21 +193,13 @@ def waiting(operator: OperatorProcess) -> float:
 
 
 def series(operator: OperatorProcess, name: str) -> dict[str, float]:
-    """Samples of one metric."""
+    """Samples of a metric."""
     lines = [line.rpartition(" ") for line in operator.metrics().splitlines()]
     return {key: float(value) for key, _, value in lines if key.partition("{")[0] == name}
 
 
-def until(holds: Callable[[], bool], timeout: float = 1800, every: float = 0.5) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(every)
-
-
 def add_nodes(api: Api, number: int) -> list[Json]:
-    """Enough nodes for so many pods."""
+    """Create enough nodes for the pods."""
     names = [f"scale-{i}" for i in range(number // PODS_OF_A_NODE + 1)]
     return [api.create(nodes.node(name, cpu="256", memory="1Ti")) for name in names]
 
@@ -215,23 +210,23 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=int)
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--requests-per-second", type=int)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     leftovers.sweep()
     for name in CONTROL_PLANE:
         program(name)
     run, network = Run(), None if tiers.namespace_unavailable() else Namespace()
     plane = ControlPlane(
         run, "scale", NODE_ADDRESS if network else None, "10.97.0.0/16",
-        real_nodes=False, requests_per_second=asked.requests_per_second,
+        real_nodes=False, requests_per_second=options.requests_per_second,
     )  # fmt: skip
     try:
         plane.start()
         with Api(plane.kubeconfig) as api:
             operator_process.install(api)
             operator_process.grant(api)
-            add_nodes(api, 2 * max(asked.models))
-            for number in asked.models:
-                measure(run, plane, api, number, asked.bare)
+            add_nodes(api, 2 * max(options.models))
+            for number in options.models:
+                measure(run, plane, api, number, options.bare)
     finally:
         plane.stop()
         if network is not None:

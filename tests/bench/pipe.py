@@ -1,8 +1,8 @@
-"""A client and a server that cost almost nothing, to measure what lies between: router benchmarks.
+"""A client and a server with negligible cost, to measure what is between them.
 
-The server answers chats as OpenAI does, in fixed bytes over kept-alive HTTP/1.1 connections. A
-prompt may say how long a model would take: `wait=50` ms to the first byte, `gap=10` ms between the
-pieces of a stream. The client takes these off, so that what is left is what was added.
+The server responds to chat requests as OpenAI does, with fixed bytes over HTTP/1.1 keep-alive
+connections. A prompt can contain the time of a model: `wait=50` ms to the first byte, `gap=10` ms
+between the pieces of a stream. The client subtracts these, so that the added time remains.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ STREAM_HEAD = (
 )
 
 
-def whole(body: bytes, kind: bytes = b"application/json") -> bytes:
-    """An answer of known length."""
+def response(body: bytes, kind: bytes = b"application/json") -> bytes:
+    """A response with a content-length."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
     return head % (kind, len(body)) + body
 
 
 def stream() -> list[bytes]:
-    """The pieces of a streamed chat, framed as chunks; the head is before the first."""
+    """The pieces of a streamed chat as chunks; the head is before the first."""
     events = [EVENT % (b'{"role":"assistant","content":""}', b"null")]
     events += [EVENT % (b'{"content":"word "}', b"null")] * PIECES
     events += [EVENT % (b"{}", b'"stop"') + b"data: [DONE]\n\n"]
@@ -52,10 +52,10 @@ def stream() -> list[bytes]:
 
 
 class Stub(asyncio.Protocol):
-    """Requests must have a content-length; GETs are answered with an empty page."""
+    """Requests must have a content-length; the response to a GET is empty."""
 
-    answer = whole(CHAT % (b"word " * PIECES))
-    empty = whole(b"", b"text/plain")
+    answer = response(CHAT % (b"word " * PIECES))
+    empty = response(b"", b"text/plain")
     pieces = stream()
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Stub(asyncio.Protocol):
             self._answer(head, body)
 
     def _answer(self, head: bytes, body: bytes) -> None:
-        wait, gap = told(b"wait=", body), told(b"gap=", body)
+        wait, gap = seconds_of(b"wait=", body), seconds_of(b"gap=", body)
         if head.startswith(b"GET"):
             self._write(self.empty)
         elif b'"stream":true' in body or b'"stream": true' in body:
@@ -92,7 +92,7 @@ class Stub(asyncio.Protocol):
             self._write(piece)
             if gap:
                 self._loop.call_later(gap, self._next, pieces, gap)
-            else:  # the pieces of one turn of the loop would leave as one
+            else:  # pieces written in the same iteration of the loop would be sent together
                 self._loop.call_soon(self._next, pieces, gap)
 
     def _write(self, data: bytes) -> None:
@@ -100,20 +100,20 @@ class Stub(asyncio.Protocol):
 
 
 def length(head: bytes) -> int:
-    """The content-length in a head, 0 for none."""
+    """The content-length of a head, 0 if it has none."""
     at = head.lower().find(b"\r\ncontent-length:")
     return int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
 
 
-def told(name: bytes, body: bytes) -> float:
-    """Seconds that a prompt gives in milliseconds, 0 where it gives none."""
+def seconds_of(name: bytes, body: bytes) -> float:
+    """Seconds of a setting in a prompt in milliseconds, 0 if it is missing."""
     at = body.find(name)
     return int(body[at + len(name) :].split(b" ", 1)[0]) / 1000 if at >= 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A whole request; `first` and `total` are the seconds that its prompt has the server wait."""
+class Request:
+    """A complete request; `first` and `total` are the seconds that the server is to wait."""
 
     data: bytes
     first: float = 0.0
@@ -122,17 +122,18 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds from a request to the first byte of its answer's body, and to the last, beyond those
-    the server was told to wait."""
+    """Seconds from sending a request to the first and the last byte of the response's body, without
+    the seconds that the server was to wait.
+    """
 
     first: float
     total: float
 
 
 class Client(asyncio.Protocol):
-    """One connection: sends the next request when an answer has ended, to the end of `requests`."""
+    """One connection; it sends the next of `requests` after each response."""
 
-    def __init__(self, requests: Iterator[Ask], found: list[Sample]) -> None:
+    def __init__(self, requests: Iterator[Request], found: list[Sample]) -> None:
         self._requests = requests
         self._found = found
         self._began = self._first = 0.0
@@ -157,54 +158,59 @@ class Client(asyncio.Protocol):
                 self.done.set_exception(SystemExit(f"not a 200: {body!r}"))
 
     def on_message_complete(self) -> None:
-        ask, began = self._ask, self._began
-        first, total = self._first - began - ask.first, time.perf_counter() - began - ask.total
+        request, began = self._request, self._began
+        first, total = (
+            self._first - began - request.first,
+            time.perf_counter() - began - request.total,
+        )
         self._found.append(Sample(first, total))
         self._send()
 
     def _send(self) -> None:
-        ask = next(self._requests, None)
+        request = next(self._requests, None)
         if self.done.done():
             return
-        if ask is None:
+        if request is None:
             self.done.set_result(None)
             self._transport.close()
             return
-        self._ask, self._first = ask, 0.0
+        self._request, self._first = request, 0.0
         self._began = time.perf_counter()
-        self._transport.write(ask.data)  # type: ignore[attr-defined]
+        self._transport.write(request.data)  # type: ignore[attr-defined]
 
 
 def post(path: str, body: bytes) -> bytes:
-    """A whole request."""
+    """A response request."""
     head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
     return (head + f"content-length: {len(body)}\r\n\r\n").encode() + body
 
 
-def chat(*, stream: bool = False, wait: int = 0, gap: int = 0) -> Ask:
-    """A short chat whose answer takes so many milliseconds."""
+def chat(*, stream: bool = False, wait: int = 0, gap: int = 0) -> Request:
+    """A short chat request with a response time in milliseconds."""
     prompt = f"wait={wait} gap={gap} " + "word " * 24
-    asked = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "stream": stream}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "stream": stream}
     first = wait / 1000
     total = first + (len(Stub.pieces) - 1) * gap / 1000 if stream else first
-    return Ask(post(PATH, json.dumps(asked).encode()), first, total)
+    return Request(post(PATH, json.dumps(body).encode()), first, total)
 
 
-def until(deadline: float, asks: Sequence[Ask]) -> Iterator[Ask]:
-    """These over and over until that time of time.perf_counter."""
-    for ask in itertools.cycle(asks):
+def until(deadline: float, requests: Sequence[Request]) -> Iterator[Request]:
+    """Repeat the requests until `deadline`, in seconds of time.perf_counter."""
+    for request in itertools.cycle(requests):
         if time.perf_counter() >= deadline:
             return
-        yield ask
+        yield request
 
 
-async def drive(url: str, asks: Iterator[Ask], clients: int) -> list[Sample]:
-    """What `clients` connections saw that share `asks`. Ends the process when one fails."""
+async def drive(url: str, requests: Iterator[Request], clients: int) -> list[Sample]:
+    """The samples of `clients` connections sharing `requests`. Exits the process if one fails."""
     at = urlsplit(url)
     loop = asyncio.get_running_loop()
     found: list[Sample] = []
     made = [
-        await loop.create_connection(lambda: Client(asks, found), at.hostname or "", at.port or 80)
+        await loop.create_connection(
+            lambda: Client(requests, found), at.hostname or "", at.port or 80
+        )
         for _ in range(clients)
     ]
     await asyncio.gather(*(client.done for _, client in made))
@@ -212,7 +218,7 @@ async def drive(url: str, asks: Iterator[Ask], clients: int) -> list[Sample]:
 
 
 async def serve(port: int) -> None:
-    """The stub, until it is ended."""
+    """Run the stub until the process ends."""
     made = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", port, backlog=2048)
     await made.serve_forever()
 

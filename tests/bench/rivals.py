@@ -1,7 +1,8 @@
-"""Other routers, started before the same stub as ours; used by router_side_by_side.
+"""Installs and starts other routers in front of a stub.
 
-Each is installed from its release into a virtual environment of its own in the cache, unless its
-command is given. None writes a line for each request, which ours does: that is in their favour.
+Each is installed from its release into its own virtual environment in the cache, unless its command
+is given. None writes a log line for each request, unlike this project's router, which is to their
+advantage.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from pipe import MODEL
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """`requirements` are what pip installs, `command` the program, and `start` runs it before a
-    stub at an address."""
+    """`requirements` are the packages to install, `command` is the program, and `start` runs it in
+    front of a stub at an address.
+    """
 
     name: str
     command: str
@@ -32,8 +34,9 @@ class Rival:
 
 
 def installed(rival: Rival, source: str | None = None) -> str:
-    """The program of a rival, installed now if it is not there; `source` is a folder or address to
-    install it from instead."""
+    """The program of a rival, installed if missing; `source` is a folder or address to install it
+    from instead.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "modelfleet" / "bench" / rival.name
     program = folder / "bin" / rival.command
@@ -50,7 +53,7 @@ def installed(rival: Rival, source: str | None = None) -> str:
 
 @contextmanager
 def litellm(program: str, stub: str) -> Iterator[stack.Running]:
-    """With what its documentation advises for production, and one worker."""
+    """With the recommended settings for production, and one worker."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
         place = {"model": f"openai/{MODEL}", "api_base": f"{stub}/v1", "api_key": "none"}
@@ -106,7 +109,7 @@ RIVALS = (
     Rival(
         "production-stack",
         "vllm-router",
-        # The first two are not asked for by it, but make uvicorn faster where they are there.
+        # The first two are not among its requirements, but make uvicorn faster if installed.
         ("uvloop", "httptools", "vllm-router @ git+https://github.com/vllm-project/production-stack"
          "@a6c01db05f65f556235413ba8dbcfb0c01132fff"),
         production_stack,

@@ -1,6 +1,6 @@
-"""What the router holds of memory: over many requests, with many streams at once, in large uploads.
+"""Memory of the router: over many requests, with many concurrent streams, in large uploads.
 
-Resident memory of its process, from /proc: now, and the most since it was last asked.
+Resident memory of its process, from /proc: the current value, and the peak since the last reading.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import stack
 import uvloop
-from pipe import MODEL, Ask, chat, drive, whole
+from pipe import MODEL, Request, chat, drive, response
 from stack import Running
 
 from fleet_contract.spec import ModelSpec
@@ -30,7 +30,7 @@ FILE = b'--edge\r\ncontent-disposition: form-data; name="file"; filename="a.wav"
 END = b"--edge--\r\n"
 
 
-class Watched:
+class Memory:
     """The memory of a process, in MiB."""
 
     def __init__(self, running: Running) -> None:
@@ -40,7 +40,7 @@ class Watched:
         return self._read("VmRSS")
 
     def most(self) -> float:
-        """The most since the last call; what it was at the start is not counted again."""
+        """The peak since the last call, without the peak of the start."""
         most = self._read("VmHWM")
         (self._folder / "clear_refs").write_text("5")
         return most
@@ -49,30 +49,30 @@ class Watched:
         for line in (self._folder / "status").read_text().splitlines():
             if line.startswith(name):
                 return int(line.split()[1]) / 1024
-        raise SystemExit(f"{self._folder} tells no {name}")
+        raise SystemExit(f"no {name} in {self._folder}")
 
 
-def requests(watched: Watched, url: str, number: int) -> Iterator[list[Any]]:
-    """Rows of slices of chats by 32 clients; every tenth is a stream."""
-    asks = [chat(stream=at == 0) for at in range(10)]
+def requests(memory: Memory, url: str, number: int) -> Iterator[list[Any]]:
+    """Rows of slices of chat requests from 32 clients; every tenth is a stream."""
+    cycle = [chat(stream=at == 0) for at in range(10)]
     for part in range(1, SLICES + 1):
-        sent = (asks[at % 10] for at in range(number // SLICES))
+        sent = (cycle[at % 10] for at in range(number // SLICES))
         uvloop.run(drive(url, sent, 32))
         done = part * number // SLICES
-        yield [f"after {done:,} requests", watched.now(), watched.most()]
+        yield [f"after {done:,} requests", memory.now(), memory.most()]
 
 
-def streams(watched: Watched, url: str, number: int, rounds: int) -> Iterator[list[Any]]:
-    """Rows of rounds of streams that run all at once, for about 7 s."""
-    ask = chat(stream=True, wait=500, gap=100)
+def streams(memory: Memory, url: str, number: int, rounds: int) -> Iterator[list[Any]]:
+    """Rows of rounds of concurrent streams of about 7 s."""
+    request = chat(stream=True, wait=500, gap=100)
     for turn in range(1, rounds + 1):
-        uvloop.run(drive(url, iter([ask] * number), number))
-        yield [f"{number:,} streams at once, round {turn}", watched.now(), watched.most()]
+        uvloop.run(drive(url, iter([request] * number), number))
+        yield [f"{number:,} streams at once, round {turn}", memory.now(), memory.most()]
 
 
 @asynccontextmanager
 async def sink() -> AsyncIterator[str]:
-    """A server that throws uploads away and answers how long they were; its address."""
+    """A server that discards uploads and responds with their length; its address."""
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -80,7 +80,7 @@ async def sink() -> AsyncIterator[str]:
         size = left
         while left:
             left -= len(await reader.read(min(left, PIECE)))
-        writer.write(whole(b'{"text":"","size":%d}' % size))
+        writer.write(response(b'{"text":"","size":%d}' % size))
         await writer.drain()
         writer.close()
 
@@ -90,7 +90,7 @@ async def sink() -> AsyncIterator[str]:
 
 
 async def upload(url: str, size: int, *, model_first: bool) -> None:
-    """Send a recording of `size` bytes; ends the process unless all of it arrived."""
+    """Send a recording of `size` bytes; exits the process unless all of it arrived."""
     at = urlsplit(url)
     before, after = (FIELD + FILE, b"\r\n" + END) if model_first else (FILE, b"\r\n" + FIELD + END)
     length = len(before) + size + len(after)
@@ -111,27 +111,27 @@ async def upload(url: str, size: int, *, model_first: bool) -> None:
 
 
 async def uploads(mib: int) -> list[list[Any]]:
-    """Rows of uploads through a router of their own, its memory before each beside them."""
+    """Rows of uploads through a separate router, with its memory before each."""
     spec = ModelSpec(model=SPEECH, task="speech", limits={"max_audio_bytes": 2 * mib * MIB})
     rows = []
     async with sink() as url:
         with stack.routing({url: spec}) as router:
-            watched = Watched(router)
+            memory = Memory(router)
             await upload(router.url, 8 * MIB, model_first=True)
             for name, first in (("before", True), ("after", False)):
-                start = watched.now()
-                watched.most()
+                start = memory.now()
+                memory.most()
                 began = time.perf_counter()
                 await upload(router.url, mib * MIB, model_first=first)
                 seconds = time.perf_counter() - began
                 label = f"{mib} MiB, model {name} the recording, {mib / seconds:.0f} MiB/s"
-                most = watched.most()
-                rows.append([f"{label}: +{most - start:.1f}", watched.now(), most])
+                most = memory.most()
+                rows.append([f"{label}: +{most - start:.1f}", memory.now(), most])
     return rows
 
 
-def warmed(url: str, ask: Ask) -> None:
-    uvloop.run(drive(url, iter([ask] * 2000), 32))
+def warmed(url: str, request: Request) -> None:
+    uvloop.run(drive(url, iter([request] * 2000), 32))
 
 
 def main() -> None:
@@ -141,18 +141,18 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=5, help="of streams")
     parse.add_argument("--upload", type=int, default=1024, help="MiB")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     spec = ModelSpec(model=MODEL, task="chat")
     with stack.stub() as stub, stack.routing({stub.url: spec}) as router:
-        watched = Watched(router)
+        memory = Memory(router)
         warmed(router.url, chat())
-        rows = [["after 2,000 requests to warm up", watched.now(), watched.most()]]
-        rows += requests(watched, router.url, asked.requests)
-        rows += streams(watched, router.url, asked.streams, asked.rounds)
-        rows += requests(watched, router.url, asked.requests // 2)
-    rows += asyncio.run(uploads(asked.upload))
+        rows = [["after 2,000 requests to warm up", memory.now(), memory.most()]]
+        rows += requests(memory, router.url, options.requests)
+        rows += streams(memory, router.url, options.streams, options.rounds)
+        rows += requests(memory, router.url, options.requests // 2)
+    rows += asyncio.run(uploads(options.upload))
     columns = ["when", "MiB now", "most MiB"]
-    stack.show("The router's memory", columns, rows, as_json=asked.json)
+    stack.show("The router's memory", columns, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

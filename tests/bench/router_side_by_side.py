@@ -1,8 +1,8 @@
-"""One stub server called directly, through this router and through other routers, in one run.
+"""A stub server called directly, through this router and through other routers, in one run.
 
-`at once` the stub answers without delay and clients send as fast as they are answered: that is how
-much a router can carry. `paced` it takes a model's time, so that the router is not saturated: that
-is what a user notices. What is added is beyond what a direct call takes.
+With `at once` the stub responds without delay and clients send continuously, which measures the
+maximum rate of a router. With `paced` it takes a model's time, so that the router is not saturated,
+which measures the latency that users notice. Added times are relative to a direct call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import stack
 import uvloop
-from pipe import MODEL, Ask, Sample, chat, drive, until
+from pipe import MODEL, Request, Sample, chat, drive, until
 from rivals import RIVALS, installed
 from stack import Running
 
@@ -29,13 +29,13 @@ from fleet_contract.spec import ModelSpec
 
 OURS = "modelfleet"
 COLUMNS = ["way", "req/s", "first", "p50", "p99", "+p50", "+p99", "CPU us", "load us"]
-"""Milliseconds; CPU of the way's and of the load's own processes for each request."""
+"""Milliseconds; CPU of the router's and the load generator's processes for each request."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A kind of load. Waits vary, so that clients do not come all at the same moment."""
+    """A kind of load. Delays vary, so that clients do not send at the same time."""
 
     name: str
     clients: int
@@ -43,7 +43,7 @@ class Scenario:
     waits: tuple[int, int] = (0, 0)
     gap: int = 0
 
-    def asks(self) -> list[Ask]:
+    def requests(self) -> list[Request]:
         draw = random.Random(7)
         waits = [draw.randint(*self.waits) for _ in range(997 if any(self.waits) else 1)]
         return [chat(stream=self.stream, wait=wait, gap=self.gap) for wait in waits]
@@ -61,15 +61,15 @@ SCENARIOS = (
 
 
 @dataclass(slots=True)
-class Seen:
-    """What one way did in one scenario; CPU seconds of its processes and of the load's."""
+class Measurements:
+    """Measurements of one way in one scenario; CPU seconds of its processes and of the load's."""
 
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
     own: float = 0.0
     load: float = 0.0
 
-    def row(self, name: str, direct: Seen) -> list[Any]:
+    def row(self, name: str, direct: Measurements) -> list[Any]:
         p50, p99 = self._percentiles()
         past50, past99 = direct._percentiles()
         number = len(self.samples)
@@ -86,7 +86,7 @@ class Seen:
 
 
 def cpu(group: int) -> float:
-    """CPU seconds of every process of a group so far."""
+    """CPU seconds of all processes of a group so far."""
     spent = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -98,53 +98,58 @@ def cpu(group: int) -> float:
     return spent / TICKS
 
 
-def measure(way: Running, stub: Running, scenario: Scenario, seconds: float, seen: Seen) -> None:
-    asks = scenario.asks()
+def measure(
+    way: Running, stub: Running, scenario: Scenario, seconds: float, measurements: Measurements
+) -> None:
+    requests = scenario.requests()
     own, load = cpu(way.group), cpu(stub.group) + time.process_time()
     started = time.perf_counter()
-    requests = until(started + seconds, asks)
-    seen.samples += uvloop.run(drive(way.url, requests, scenario.clients))
-    seen.seconds += time.perf_counter() - started
-    seen.own += cpu(way.group) - own
-    seen.load += cpu(stub.group) + time.process_time() - load
+    requests = until(started + seconds, requests)
+    measurements.samples += uvloop.run(drive(way.url, requests, scenario.clients))
+    measurements.seconds += time.perf_counter() - started
+    measurements.own += cpu(way.group) - own
+    measurements.load += cpu(stub.group) + time.process_time() - load
 
 
 def run(ways: dict[str, Running], seconds: float, rounds: int) -> dict[str, list[list[Any]]]:
-    """Rows by scenario: every way in turn, in rounds whose first warms up."""
+    """Rows by scenario, with all ways in turns, after a round of warm-up."""
     stub = ways["direct"]
     tables = {}
     for scenario in SCENARIOS:
-        found = {name: Seen() for name in ways}
+        found = {name: Measurements() for name in ways}
         for turn in range(rounds + 1):
             for name, way in ways.items():
-                into = found[name] if turn else Seen()
+                into = found[name] if turn else Measurements()
                 measure(way, stub, scenario, seconds if turn else min(1.0, seconds), into)
         found["direct"].own = 0.0
-        tables[scenario.name] = [seen.row(name, found["direct"]) for name, seen in found.items()]
+        tables[scenario.name] = [
+            measurements.row(name, found["direct"]) for name, measurements in found.items()
+        ]
     return tables
 
 
-def start(hold: ExitStack, programs: dict[str, str]) -> dict[str, Running]:
-    """The stub, our router and the rivals, each until `hold` is left."""
-    stub = hold.enter_context(stack.stub())
+def start(exit_stack: ExitStack, programs: dict[str, str]) -> dict[str, Running]:
+    """Run the stub, our router and the rivals until `exit_stack` is closed."""
+    stub = exit_stack.enter_context(stack.stub())
     spec = ModelSpec(model=MODEL, task="chat")
-    ways = {"direct": stub, OURS: hold.enter_context(stack.routing({stub.url: spec}))}
+    ways = {"direct": stub, OURS: exit_stack.enter_context(stack.routing({stub.url: spec}))}
     for rival in RIVALS:
         if rival.name in programs:
-            ways[rival.name] = hold.enter_context(rival.start(programs[rival.name], stub.url))
+            ways[rival.name] = exit_stack.enter_context(rival.start(programs[rival.name], stub.url))
     return ways
 
 
 def find(names: Sequence[str], source: str | None) -> dict[str, str]:
-    """The programs of these rivals, installed where they are missing; those that cannot be had are
-    left out with a word about it."""
+    """The programs of these rivals, installed if missing; rivals that cannot be installed are
+    skipped.
+    """
     programs = {}
     for rival in RIVALS:
         if rival.name in names:
             try:
                 programs[rival.name] = installed(rival, source)
             except subprocess.CalledProcessError as error:
-                print(f"{rival.name} is left out: {error}")
+                print(f"{rival.name} is skipped: {error}")
     return programs
 
 
@@ -155,12 +160,12 @@ def main() -> None:
     parse.add_argument("--rivals", default=",".join(rival.name for rival in RIVALS))
     parse.add_argument("--production-stack-source", help="a checkout, in place of its address")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
-    programs = find(asked.rivals.split(","), asked.production_stack_source)
-    with ExitStack() as hold:
-        tables = run(start(hold, programs), asked.seconds, asked.rounds)
+    options = parse.parse_args()
+    programs = find(options.rivals.split(","), options.production_stack_source)
+    with ExitStack() as exit_stack:
+        tables = run(start(exit_stack, programs), options.seconds, options.rounds)
     for name, rows in tables.items():
-        stack.show(name, COLUMNS, rows, as_json=asked.json)
+        stack.show(name, COLUMNS, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

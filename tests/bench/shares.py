@@ -1,7 +1,7 @@
-"""What a chat user notices of the other models on the same machine, by each engine's threads.
+"""Effect of other models on the same machine on chat, by the engines' numbers of threads.
 
-The demo fleet's three servers behind the router: chat alone, then while embeddings, speech or both
-are asked for without a pause; once with all CPUs for every engine, once with shares.
+The demo fleet's three servers behind the router: chat alone, then with continuous requests for
+embeddings, speech or both; once with all CPUs for every engine, once with shares.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def until(deadline: float, bodies: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def recordings(speech: bytes) -> Iterator[bytes]:
-    """The same form again and again: speech is not cached."""
+    """The same form repeatedly: speech is not cached."""
     form = (
         f"--{BOUNDARY}\r\ncontent-disposition: form-data; name=model\r\n\r\n{stack.SPEECH}\r\n"
         f"--{BOUNDARY}\r\ncontent-disposition: form-data; name=response_format\r\n\r\n"
@@ -51,7 +51,7 @@ def recordings(speech: bytes) -> Iterator[bytes]:
 
 
 async def load(url: str, tasks: str, seconds: float, speech: bytes) -> dict[str, float]:
-    """Tokens, inputs and seconds of speech a second, for those of `tasks` (letters c, e, s)."""
+    """Rates of tokens, inputs and seconds of speech, for those of `tasks` (letters c, e, s)."""
     deadline = time.perf_counter() + seconds
 
     async def post(path: str, bodies: Iterator[bytes], clients: int, kind: str) -> lean.Exchange:
@@ -77,7 +77,7 @@ async def load(url: str, tasks: str, seconds: float, speech: bytes) -> dict[str,
 
 
 def fleet(started: ExitStack, shares: tuple[int, ...]) -> str:
-    """A router before servers with this many threads for chat, embeddings and speech."""
+    """A router in front of servers with these threads for chat, embeddings and speech."""
     specs = [stack.spec_of(name) for name in (stack.CHAT, stack.EMBEDDING, stack.SPEECH)]
     urls = [
         started.enter_context(stack.server(spec, {"MODELFLEET_THREADS": str(threads)}))
@@ -89,8 +89,9 @@ def fleet(started: ExitStack, shares: tuple[int, ...]) -> str:
 def rows(
     wanted: list[tuple[int, ...]], rounds: int, seconds: float, speech: bytes
 ) -> list[list[Any]]:
-    """Median rates of each fleet under each mixture; the fleets take turns, because a machine is
-    not equally quick all the time."""
+    """Median rates of each fleet with each mixture; the fleets are measured in turns, because the
+    speed of a machine varies.
+    """
     found: dict[tuple[str, tuple[int, ...]], list[dict[str, float]]] = {}
     with ExitStack() as started:
         urls = {shares: fleet(started, shares) for shares in wanted}
@@ -117,16 +118,16 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=3)
     parse.add_argument("--shares", nargs="*", help="threads of chat, embeddings, speech: 2,1,1")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     cpus = available_cpus()
     part = max(1, cpus // 2)
     wanted: list[tuple[int, ...]] = [
-        tuple(map(int, text.split(","))) for text in asked.shares or ()
+        tuple(map(int, text.split(","))) for text in options.shares or ()
     ] or [(cpus, cpus, cpus), (cpus, part, part), (part, part, part)]
-    found = rows(wanted, asked.rounds, asked.seconds, asked.speech.read_bytes())
-    columns = ["asked for", "threads c, e, s", "chat tokens/s", "embedding inputs/s",
+    found = rows(wanted, options.rounds, options.seconds, options.speech.read_bytes())
+    columns = ["requested", "threads c, e, s", "chat tokens/s", "embedding inputs/s",
                "speech seconds/s"]  # fmt: skip
-    stack.show("Engines beside each other", columns, found, as_json=asked.json)
+    stack.show("Concurrent engines", columns, found, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The speech engine beside faster-whisper, in turns, on the same recordings and weights.
+"""The speech engine compared with faster-whisper, in turns, with the same recordings and weights.
 
     python tests/bench/speech.py MODEL_FOLDER [--rounds 3] [--threads 2] [--hour]
 
 `loop` is faster-whisper's WhisperModel.transcribe, `batched` its BatchedInferencePipeline, both
-with their defaults; `engine` is ours. Each runs in a process of its own, so that its memory is its
-own. The recordings are espeak-ng's: one long one, and eight short ones sent one after the other
-and at once. `--hour` reads an hour of the long one over and over, with the engine only.
+with their defaults; `engine` is this project's. Each runs in its own process, so that its memory is
+separate. The recordings are made with espeak-ng: a long one, and eight short ones, sent one after
+the other and concurrently. `--hour` reads an hour of the long one repeatedly, with the engine only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PLAIN = jiwer.Compose(
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """`audio` is read `repeats` times over, as one recording."""
+    """`audio` is repeated `repeats` times as one recording."""
 
     audio: Float32
     language: str
@@ -52,8 +52,9 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One turn: `peak_mib` is the process's resident memory at its highest so far, and
-    `cpu_seconds` the time of all its threads, which depends less on the load."""
+    """One turn: `peak_mib` is the peak resident memory of the process so far, and `cpu_seconds` the
+    time of all its threads, which depends less on other load.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -69,7 +70,7 @@ def main() -> None:
     options.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options.add_argument("--parts", nargs="+", choices=("long", "short"),
                          default=("long", "short"))  # fmt: skip
-    options.add_argument("--english", action="store_true", help="leave out what is not English")
+    options.add_argument("--english", action="store_true", help="only English recordings")
     options.add_argument("--hour", action="store_true")
     given = options.parse_args()
     print(f"{platform.processor() or platform.machine()}, {given.threads} threads, "
@@ -102,9 +103,11 @@ def main() -> None:
 def _report(kind: str, seconds: float, spoken: Sequence[Spoken], turns: list[Measured]) -> None:
     took = median(turn.seconds for turn in turns)
     cpu = median(turn.cpu_seconds for turn in turns)
-    said = [one.text for one in spoken]
+    references = [one.text for one in spoken]
     errors = median(
-        jiwer.wer(said, list(turn.texts), reference_transform=PLAIN, hypothesis_transform=PLAIN)
+        jiwer.wer(
+            references, list(turn.texts), reference_transform=PLAIN, hypothesis_transform=PLAIN
+        )
         for turn in turns
     )
     words = sum(len(text.split()) for text in turns[-1].texts)
@@ -125,7 +128,7 @@ def _hour(folder: Path, threads: int) -> None:
 
 
 class _Worker:
-    """A process that holds one model and answers one task at a time."""
+    """A process with one model that processes one task at a time."""
 
     def __init__(self, kind: str, folder: Path, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -157,7 +160,7 @@ def _serve(kind: str, folder: Path, threads: int, pipe: Connection) -> None:
 
 
 def _text(transcribe: Transcribe, recording: Recording) -> str:
-    with tempfile.TemporaryFile() as file:  # mapped, as the server keeps long recordings
+    with tempfile.TemporaryFile() as file:  # mapped, as the server stores long recordings
         for _ in range(recording.repeats):
             recording.audio.tofile(file)
         file.flush()

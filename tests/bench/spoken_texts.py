@@ -1,4 +1,4 @@
-"""Texts for the speech benchmark: spoken by espeak-ng, so that what was said is known exactly."""
+"""Texts for the speech benchmark, spoken by espeak-ng, so that the reference is exact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """`voice` is espeak-ng's, `pace` its words per minute, `language` an ISO 639-1 code."""
+    """`voice` of espeak-ng, `pace` in words per minute, `language` as ISO 639-1 code."""
 
     text: str
     voice: str = "en-us"
@@ -30,7 +30,7 @@ LONG = Spoken(
     "Before we come to the budget, let me say a few words about the old orchard behind the "
     "school. The trees are more than sixty years old, and many of them have not been cut for a "
     "long time. In the winter a strong wind broke two of the largest branches, and one of them "
-    "fell on the fence. Nobody was hurt, but the school asked us to make the place safe before "
+    "fell on the fence. Nobody was hurt, but the school options us to make the place safe before "
     "the children come back. We walked through the orchard with a forester last week. He said "
     "that most of the apple trees are healthy and will carry fruit for many more years, if we "
     "take out the dead wood in the autumn. Two pear trees near the road are sick and have to go. "

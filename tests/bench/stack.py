@@ -1,7 +1,4 @@
-"""Processes the benchmarks measure, on free ports of the loopback, and what machine it is.
-
-Imported by the scripts beside it, which are run by hand: `python tests/bench/<script>.py`.
-"""
+"""Processes to be measured, on free loopback ports, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from fleet_bench.load import Run, Workload, run
 from fleet_bench.settings import BenchSettings
 from fleet_contract import catalog
 from fleet_contract.launch import encode
 from fleet_contract.spec import ModelSpec
+from support.ports import free_port
 
 CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
@@ -35,46 +34,40 @@ NEW_TOKENS = 64
 START_SECONDS = 600
 RELEVANT = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd")
 
-# So that the processes below end with a script that is told to.
+# The processes below then end with a script that is terminated.
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What answers at `url`, and the group of its processes."""
+    """The `url` of a running program, and its process group."""
 
     url: str
     group: int
 
 
 def spec_of(name: str, **changes: Any) -> ModelSpec:
-    """A catalog entry, with changes in snake case."""
+    """A catalog entry with changed fields in snake case."""
     return catalog.resolve([name], catalog.load())[0].model_copy(update=changes)
 
 
 def models_root() -> Path:
-    """Where real weights lie: MODELS_DIR, else the folder the tests use."""
+    """Folder of real weights: MODELS_DIR, else that of the tests."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("MODELS_DIR") or cache / "modelfleet" / "models")
 
 
 def weights(spec: ModelSpec) -> Path:
-    """The folder of a model's weights, fetched when they are not there yet."""
+    """The folder of a model's weights, fetched if missing."""
     from fleet_weights.fetch import fetch
     from fleet_weights.store import Store
 
     return fetch(spec, Store(models_root()))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @contextmanager
 def process(command: list[str], environ: dict[str, str] | None = None) -> Iterator[int]:
-    """A child whose output goes to a file that is shown when it ends badly; its process id."""
+    """Run a child whose output is printed if it fails; its process id."""
     with tempfile.TemporaryFile("w+") as log:
         child = subprocess.Popen(
             command, env={**os.environ, **(environ or {})}, stdout=log, stderr=log,
@@ -97,7 +90,7 @@ def process(command: list[str], environ: dict[str, str] | None = None) -> Iterat
 
 
 def get(url: str) -> tuple[int, bytes] | None:
-    """Status and body, or None where nobody answers."""
+    """Status and body, or None if the connection fails."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.status, answer.read()
@@ -108,7 +101,7 @@ def get(url: str) -> tuple[int, bytes] | None:
 
 
 def await_status(url: str, status: int = 200, seconds: float = START_SECONDS) -> bytes:
-    """The body once `url` answers with `status`."""
+    """Wait until `url` returns `status`, and return the body."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = get(url)
@@ -120,7 +113,7 @@ def await_status(url: str, status: int = 200, seconds: float = START_SECONDS) ->
 
 @contextmanager
 def stub() -> Iterator[Running]:
-    """A stub server in a process of its own."""
+    """Run a stub server in its own process."""
     port = free_port()
     command = [sys.executable, str(Path(__file__).with_name("pipe.py")), str(port)]
     with process(command) as group:
@@ -131,7 +124,7 @@ def stub() -> Iterator[Running]:
 
 @contextmanager
 def server(spec: ModelSpec, settings: dict[str, str] | None = None) -> Iterator[str]:
-    """A ready model server, with variables of its environment; its address."""
+    """Run a model server with environment variables; its address once it is ready."""
     weights(spec)
     port = free_port()
     environ = encode(spec) | {"MODELS_DIR": str(models_root()), "AUTO_DOWNLOAD_MODELS": "0"}
@@ -145,7 +138,7 @@ def server(spec: ModelSpec, settings: dict[str, str] | None = None) -> Iterator[
 
 @contextmanager
 def router(entries: dict[str, ModelSpec]) -> Iterator[str]:
-    """A router before servers, by their addresses; its own address."""
+    """Run a router in front of servers with these addresses; its own address."""
     with routing(entries) as running:
         yield running.url
 
@@ -154,7 +147,7 @@ def router(entries: dict[str, ModelSpec]) -> Iterator[str]:
 def routing(
     entries: dict[str, ModelSpec], environ: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """A router before servers, by their addresses, and its process."""
+    """Run a router in front of servers with these addresses; its address and process."""
     models = [
         {"spec": spec.to_wire(), "endpoints": [{"name": f"m-{number}", "url": url}]}
         for number, (url, spec) in enumerate(entries.items())
@@ -172,12 +165,12 @@ def routing(
 
 
 def plan(url: str, model: str, requests: int, concurrency: int) -> BenchSettings:
-    """A closed loop without warm-up of its own."""
+    """A closed loop without warm-up."""
     return BenchSettings(url, model, requests, concurrency, warmup=0, rate=None, timeout=600)
 
 
 class Shifted:
-    """A workload whose requests have numbers of their own, so that no run repeats another's."""
+    """A workload with shifted request numbers, so that no run repeats another's requests."""
 
     def __init__(self, workload: Workload, first: int) -> None:
         self._workload = workload
@@ -188,7 +181,7 @@ class Shifted:
 
 
 async def measured(load: BenchSettings, workload: Workload, first: int) -> Run:
-    """A run all of whose requests had a good answer."""
+    """A run in which all requests succeeded."""
     found = await run(load, Shifted(workload, first))
     bad = {sample.error for sample in found.samples if sample.error}
     if bad:
@@ -197,7 +190,7 @@ async def measured(load: BenchSettings, workload: Workload, first: int) -> Run:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on; `load` above 0.5 before a run makes them doubtful."""
+    """The machine of the measurement; a `load` above 0.5 before a run makes figures unreliable."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     pairs = dict(line.split(":", 1) for line in lines if ":" in line)
@@ -214,7 +207,7 @@ def machine() -> dict[str, Any]:
 
 
 def show(title: str, columns: list[str], rows: list[list[Any]], *, as_json: bool) -> None:
-    """A table, or one JSON object with the machine beside the rows."""
+    """Print a table, or one JSON object with the machine and the rows."""
     if as_json:
         named = [dict(zip(columns, row, strict=True)) for row in rows]
         print(json.dumps({"title": title, "machine": machine(), "rows": named}))

@@ -1,5 +1,6 @@
-"""Hugging Face checkpoints of Whisper for benchmarks: random ones of true size, and the weights of
-a CTranslate2 model under their names at Hugging Face; used by whisper_conversion."""
+"""Hugging Face checkpoints of Whisper for benchmarks: random full-size ones, and the weights of a
+CTranslate2 model with their names at Hugging Face.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ SIZES = {
 }
 """Width, layers, mel bins and vocabulary of OpenAI's models."""
 DTYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
-"""CTranslate2's numbers by the byte that stands for them in model.bin."""
+"""CTranslate2's number types by their byte in model.bin."""
 
 
 def config(width: int, layers: int, mels: int, vocabulary: int) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def config(width: int, layers: int, mels: int, vocabulary: int) -> dict[str, Any
 
 
 def shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every tensor of a checkpoint, without biases and norms of layers, which are small."""
+    """All tensors of a checkpoint, except biases and norms of layers, which are small."""
     width = config["d_model"]
     yield "encoder.conv1.weight", (width, config["num_mel_bins"], 3)
     yield "encoder.conv2.weight", (width, width, 3)
@@ -75,7 +76,7 @@ def _layer(
 
 
 def write_random(folder: Path, size: str, tokenizer: dict[str, Any]) -> int:
-    """A checkpoint of random float16 weights; returns its bytes."""
+    """Write a checkpoint of random float16 weights; returns its size in bytes."""
     made = config(*SIZES[size])
     (folder / "config.json").write_text(json.dumps(made))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
@@ -94,7 +95,7 @@ def write_random(folder: Path, size: str, tokenizer: dict[str, Any]) -> int:
 
 
 def write_from_ctranslate2(source: Path, folder: Path) -> None:
-    """The float16 model in `source` as Hugging Face would hold it."""
+    """Write the float16 model in `source` with the layout of Hugging Face."""
     found = variables(source / "model.bin")
     width = found["encoder/conv1/bias"].shape[0]
     layers = sum(name.startswith("decoder/layer_") and name.endswith("/ffn/layer_norm/beta")
@@ -114,7 +115,7 @@ def write_from_ctranslate2(source: Path, folder: Path) -> None:
 
 
 def _pick(found: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    """The tensor of this name at Hugging Face, cut out of what CTranslate2 joins."""
+    """The tensor with this name at Hugging Face, cut from CTranslate2's joined tensors."""
     side, *path, kind = name.split(".")
     if path[0] != "layers":
         part = {"embed_positions": "position_encodings", "embed_tokens": "embeddings"}.get(

@@ -1,8 +1,8 @@
-"""What converting Whisper costs, and whether the result is as fast as the files others publish.
+"""Cost of converting Whisper, and the speed of the result compared with published files.
 
-Time and resident memory of a conversion, on random weights of a model's true size. Then
-faster-whisper's own files for tiny.en and base, taken back to Hugging Face's layout and converted
-again: the tokens must be equal and the time the same; both decode the same recording in turns.
+Time and resident memory of a conversion of random weights with the full size of a model. Then
+faster-whisper's files of tiny.en and base are converted to Hugging Face's layout and back: the
+tokens must be equal and the time the same; both decode the same recording in turns.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ whisper.convert(Conversion(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3],
                            lambda done, total: None, lambda: None, {}))
 print(time.perf_counter() - began, time.process_time() - cpu, before, peak())
 """
-"""Peaks are of a process of its own, in KiB."""
+"""Peaks in KiB, each of a separate process."""
 
 
 def cost(size: str, quantization: str, tokenizer: dict[str, Any], scratch: Path) -> list[Any]:
-    """One row: stored MB, written MB, seconds, CPU seconds, peak MB, of which the libraries."""
+    """One row: stored MB, written MB, seconds, CPU seconds, peak MB, of which libraries."""
     with tempfile.TemporaryDirectory(dir=scratch) as made:
         source, target = Path(made) / "source", Path(made) / "target"
         source.mkdir()
@@ -65,7 +65,7 @@ def cost(size: str, quantization: str, tokenizer: dict[str, Any], scratch: Path)
 
 
 def decode(model: WhisperModel, audio: Any) -> tuple[list[int], float, float]:
-    """The tokens of a recording, the seconds it took and those of the CPUs."""
+    """The tokens of a recording, and the elapsed and CPU seconds."""
     began, cpu = time.perf_counter(), time.process_time()
     segments, _ = model.transcribe(audio, language="en", condition_on_previous_text=False)
     tokens = [token for segment in segments for token in segment.tokens]
@@ -108,18 +108,18 @@ def main() -> None:
     parse.add_argument("--rounds", type=int, default=9)
     parse.add_argument("--scratch", type=Path, help="a folder with room for 5 GB")
     parse.add_argument("--json", action="store_true")
-    asked = parse.parse_args()
+    options = parse.parse_args()
     folder = stack.weights(stack.spec_of(stack.SPEECH))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    rows = [cost(size, kind, tokenizer, asked.scratch)
-            for size in asked.sizes for kind in asked.formats]  # fmt: skip
+    rows = [cost(size, kind, tokenizer, options.scratch)
+            for size in options.sizes for kind in options.formats]  # fmt: skip
     columns = ["size", "format", "stored MB", "written MB", "s", "CPU s", "peak MB", "libraries MB"]
-    stack.show("Converting random float16 weights", columns, rows, as_json=asked.json)
-    rows = [side_by_side(name, kind, asked.rounds, asked.scratch)
+    stack.show("Converting random float16 weights", columns, rows, as_json=options.json)
+    rows = [side_by_side(name, kind, options.rounds, options.scratch)
             for name in PUBLISHED for kind in ("int8", "float32")]  # fmt: skip
     columns = ["model", "format", "tokens", "equal", "published s", "converted s", "ratio",
                "CPU ratio"]  # fmt: skip
-    stack.show("Published and converted files, in turns", columns, rows, as_json=asked.json)
+    stack.show("Published and converted files, in turns", columns, rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Fixtures of real clusters: the API tier, with nodes and pods that tests write.
+"""Fixtures of the API tier: a real control plane with simulated nodes and pods.
 
-What a test asks for: `tenant`, a namespace of its own; `add_node`, nodes for the scheduler;
-`kubelet`, which has bound pods become ready or fail. Those of the run and of the real node are in
+Tests use `tenant`, a namespace of their own, `add_node`, which creates nodes for the scheduler, and
+`kubelet`, which sets the status of bound pods. The fixtures of a run and of the real node are in
 `harness/fixtures.py`.
 """
 
@@ -13,27 +13,27 @@ from typing import Any
 import pytest
 
 from harness import nodes, tiers
-from harness.ahead import Ahead
 from harness.api import Api, Json
+from harness.background_build import BackgroundBuild
 from harness.control_plane import ControlPlane
-from harness.inside import pytest_runtest_protocol  # noqa: F401
+from harness.fake_kubelet import FakeKubelet
 from harness.netns import NODE_ADDRESS, Namespace
+from harness.netns_hook import pytest_runtest_protocol  # noqa: F401
 from harness.paths import CLUSTER
-from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fixtures that tests/e2e has too."""
+    """Register the fixtures shared with tests/e2e."""
     config.pluginmanager.import_plugin("harness.fixtures")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Where other suites run first, the programs are built meanwhile."""
+    """Build the programs in the background if other suites run first."""
     suites = {item.path.relative_to(CLUSTER.parent).parts[0] for item in session.items}
     if "cluster" in suites and len(suites) > 1 and not session.config.option.collectonly:
-        building = Ahead()
+        building = BackgroundBuild()
         session.config.add_cleanup(building.stop)
 
 
@@ -41,7 +41,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def control_plane(run: Run, network: Namespace | None) -> Iterator[ControlPlane]:
     """The control plane of the API tier, for tests that stop and start its API server."""
     if tiers.existing_cluster():
-        pytest.skip("MODELFLEET_TEST_KUBECONFIG: the control plane is not ours to stop")
+        pytest.skip("MODELFLEET_TEST_KUBECONFIG: tests do not stop its control plane")
     plane = ControlPlane(
         run, "api", NODE_ADDRESS if network else None, "10.97.0.0/16", real_nodes=False
     )
@@ -54,7 +54,7 @@ def control_plane(run: Run, network: Namespace | None) -> Iterator[ControlPlane]
 
 @pytest.fixture(scope="session")
 def api(request: pytest.FixtureRequest) -> Iterator[Api]:
-    """The API tier's cluster, as its administrator."""
+    """API client of the API tier's cluster, as administrator."""
     config = tiers.existing_cluster() or request.getfixturevalue("control_plane").kubeconfig
     with Api(config) as client:
         yield client
@@ -68,15 +68,15 @@ def tenant(api: Api, request: pytest.FixtureRequest) -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def kubelet(api: Api, tenant: Tenant) -> Iterator[PlayedKubelet]:
-    """Reports on the test's pods: ready at once, unless the test has it behave otherwise."""
-    with PlayedKubelet(api, tenant.namespace) as played:
-        yield played
+def kubelet(api: Api, tenant: Tenant) -> Iterator[FakeKubelet]:
+    """Simulated kubelet for the test's pods; pods become ready at once by default."""
+    with FakeKubelet(api, tenant.namespace) as simulated:
+        yield simulated
 
 
 @pytest.fixture
 def add_node(api: Api) -> Iterator[Callable[..., Json]]:
-    """Adds a ready node, with the arguments of `nodes.node`; it goes with the test."""
+    """Create ready nodes with the arguments of `nodes.node`; they are deleted after the test."""
     added = []
 
     def add(name: str, **arguments: Any) -> Json:

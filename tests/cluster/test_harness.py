@@ -1,4 +1,4 @@
-"""The harness itself: a control plane that schedules, controls and refuses like any other."""
+"""The harness: its control plane schedules, controls and rejects like any other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from harness import binaries, leftovers, pod_states
 from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
+from harness.fake_kubelet import FakeKubelet
 from harness.netns import Namespace
 from harness.nodes import GPU, GPU_PRODUCT
-from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
 
@@ -44,12 +44,12 @@ def available(count: int) -> Callable[[Json | None], bool]:
     return lambda item: bool(item) and item["status"].get("availableReplicas", 0) == count
 
 
-def test_the_server_tells_the_pinned_version(control_plane: ControlPlane, api: Api) -> None:
+def test_the_api_server_has_the_pinned_version(control_plane: ControlPlane, api: Api) -> None:
     assert api.request("GET", "/version")["gitVersion"] == binaries.kubernetes_version()
 
 
-def test_a_deployment_becomes_available_on_a_played_node(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: Callable[..., Json]
+def test_a_deployment_becomes_available(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: Callable[..., Json]
 ) -> None:
     add_node("plain-a")
     tenant.create(deployment("web", replicas=2))
@@ -75,7 +75,7 @@ def test_a_deployment_becomes_available_on_a_played_node(
 
 
 def test_the_scheduler_honours_gpu_selectors(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: Callable[..., Json]
+    tenant: Tenant, kubelet: FakeKubelet, add_node: Callable[..., Json]
 ) -> None:
     add_node("gpu-l4", gpus=1, product="NVIDIA-L4")
     add_node("gpu-h100", gpus=1, product="NVIDIA-H100")
@@ -93,11 +93,11 @@ def test_the_scheduler_honours_gpu_selectors(
     assert "Insufficient nvidia.com/gpu" in str(pod["status"]["conditions"])
 
 
-def test_pods_fare_as_the_test_says(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: Callable[..., Json]
+def test_pods_report_the_behaviour_of_a_test(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: Callable[..., Json]
 ) -> None:
     add_node("plain-b")
-    kubelet.behave(
+    kubelet.set_behaviour(
         lambda pod, address: pod_states.crash_loop(
             pod, address, exit_code=137, reason="OOMKilled", restarts=4
         )
@@ -105,24 +105,22 @@ def test_pods_fare_as_the_test_says(
     tenant.create(deployment("greedy"))
 
     tenant.wait_list("v1", "Pod", lambda pods: "CrashLoopBackOff" in str(pods))
-    kubelet.behave(lambda pod, address: pod_states.running(pod, address))
+    kubelet.set_behaviour(lambda pod, address: pod_states.running(pod, address))
     tenant.wait(APPS, "Deployment", "greedy", available(1))
 
 
-def test_a_service_account_has_no_rights_of_its_own(
-    tenant: Tenant, control_plane: ControlPlane
-) -> None:
+def test_a_service_account_has_no_rights(tenant: Tenant, control_plane: ControlPlane) -> None:
     path = tenant.api.path("v1", "ServiceAccount", tenant.namespace, "default")
     token = tenant.api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
     config = control_plane.kubeconfig_with(tenant.namespace, token, tenant.namespace)
-    with Api(config) as limited, pytest.raises(ApiError, match="cannot list resource") as refused:
+    with Api(config) as limited, pytest.raises(ApiError, match="cannot list resource") as error:
         limited.items("v1", "Pod", tenant.namespace)
-    assert refused.value.status == 403
+    assert error.value.status == 403
 
 
-def test_the_cluster_outlives_its_api_server(
+def test_the_cluster_survives_an_api_server_restart(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     control_plane: ControlPlane,
 ) -> None:
@@ -132,7 +130,7 @@ def test_the_cluster_outlives_its_api_server(
     control_plane.stop_apiserver(kill=True)
     control_plane.start_apiserver()
     scale = {"spec": {"replicas": 3}}
-    target = tenant.inside(deployment("lasting"))
+    target = tenant.namespaced(deployment("lasting"))
     tenant.api.patch(target, scale, sub="scale")
     tenant.wait(APPS, "Deployment", "lasting", available(3))
 

@@ -1,4 +1,4 @@
-"""A run that was killed leaves nothing that breaks the next one, or stays."""
+"""Leftovers of a killed run are removed by the next one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from harness import leftovers
 from harness.paths import CLUSTER
 from harness.run import CGROUP_PREFIX, runs_root
 from support.required import require_root
+from support.waiting import until
 
 KILLED_RUN = textwrap.dedent("""
     import sys, time
-    sys.path.insert(0, {cluster!r})
+    sys.path[:0] = {path!r}
     from harness.process import Process
     from harness.run import Run
     run = Run()
@@ -31,14 +32,18 @@ KILLED_RUN = textwrap.dedent("""
 
 @pytest.fixture
 def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a run whose process was killed, a process of it still running."""
+    """The folder of a run whose process was killed while a child still runs."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    command = [sys.executable, "-c", KILLED_RUN.format(cluster=str(CLUSTER))]
+    command = [sys.executable, "-c", KILLED_RUN.format(path=[str(CLUSTER), str(CLUSTER.parent)])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
-        while not any("setsid" not in p.cmdline()[0] for p in leftovers.marked(folder)):
+
+        def child_runs() -> bool:
             assert process.poll() is None
+            return any("setsid" not in p.cmdline()[0] for p in leftovers.marked(folder))
+
+        until(child_runs)
         process.send_signal(signal.SIGKILL)
     return folder
 
@@ -51,7 +56,7 @@ def test_a_killed_run_is_found_and_removed(killed: Path) -> None:
     assert leftovers.sweep() == []
 
 
-def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) -> None:
+def test_control_groups_of_a_killed_run_are_removed(killed: Path) -> None:
     from harness import control_groups
 
     require_root()
@@ -59,7 +64,7 @@ def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) ->
     control_groups.create(name)
     groups = list(leftovers.control_groups(name))
     assert groups
-    # Not marked, as a container is not: only its control group tells whose it is.
+    # Like a container it has no mark: only its control group identifies the run.
     with subprocess.Popen(["sleep", "600"], env={}) as pod:
         inner = groups[0] / "pods"
         inner.mkdir()
@@ -69,7 +74,7 @@ def test_control_groups_of_a_killed_run_go_with_what_is_in_them(killed: Path) ->
     assert list(leftovers.control_groups(name)) == []
 
 
-def test_a_run_that_lives_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.run import Run
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

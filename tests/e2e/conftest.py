@@ -1,7 +1,4 @@
-"""Fixtures of the whole: the chart's release on the real node of tests/cluster.
-
-One release serves every test here; `test_farewell` uninstalls it, last of those that use it.
-"""
+"""Fixtures of the chart's release on the real node of tests/cluster."""
 
 from __future__ import annotations
 
@@ -27,41 +24,53 @@ from harness.fleet import (
     REGISTRY,
     RESTRICTED,
     TAGS,
-    Arrival,
     Fleet,
+    FreshInstall,
     first_token,
 )
 from harness.helm import Helm
-from harness.inside import pytest_runtest_protocol  # noqa: F401
 from harness.mirror import Mirror
 from harness.netns import Namespace
+from harness.netns_hook import pytest_runtest_protocol  # noqa: F401
 from harness.node import Node
 from harness.run import Run
 from harness.tenant import Tenant
 
+E2E = Path(__file__).parent
+ORDER = {"test_install": 0, "test_uninstall": 2, "test_images": 3, "test_skaffold": 4}
+"""Positions of modules; all others use the installed release, so they have position 1."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fixtures of the run and of its node, which tests/cluster has too."""
+    """Register the fixtures of the run and of its node, shared with tests/cluster."""
     config.pluginmanager.import_plugin("harness.fixtures")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules of this folder in the order of ORDER."""
+    places = [place for place, item in enumerate(items) if item.path.parent == E2E]
+    ordered = sorted((items[n] for n in places), key=lambda item: ORDER.get(item.path.stem, 1))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
 @pytest.fixture(scope="session", autouse=True)
-def where_a_node_can_run(fit_for_a_node: None) -> None:
-    """Asked before anything is built."""
+def require_node(node_requirements: None) -> None:
+    """Checked before anything is built."""
 
 
 @pytest.fixture(scope="session")
 def helm(run: Run, node_control_plane: ControlPlane, pod_network: Namespace) -> Helm:
-    """helm as the administrator of the node's cluster."""
-    with pod_network.outside():
+    """helm as administrator of the node's cluster."""
+    with pod_network.host_network():
         return Helm(run.path("helm", "x").parent, node_control_plane.kubeconfig)
 
 
 @pytest.fixture(scope="session")
 def registry(node: Node, image: Callable[[str], str]) -> str:
-    """Where the images are from, as the chart is told; under two tags, so that there is an upgrade.
+    """The chart's values for registry and tag; the images have two tags, so that an upgrade exists.
 
-    They are on the node already, so nothing is pulled from there.
+    The images are on the node already, so nothing is pulled.
     """
     for kind in ("operator", "router", "server", "client"):
         reference, suffix = image(kind), "-cpu" if kind == "server" else ""
@@ -72,7 +81,7 @@ def registry(node: Node, image: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="session")
 def values(registry: str, package_mirror: Mirror) -> dict[str, Any]:
-    """A closed network: images of its own registry, weights from its index, kept on a volume."""
+    """Values for a closed network: own registry and package index, weights on a volume."""
     return {
         "image": {"registry": registry, "tag": TAGS[0]},
         "server.mirrors": {
@@ -87,14 +96,14 @@ def values(registry: str, package_mirror: Mirror) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def arrival(
+def fresh_install(
     node_api: Api, run: Run, helm: Helm, without_operator: None, values: dict[str, Any]
-) -> Iterator[Arrival]:
-    """`helm install`, `kubectl apply` of the chat model, and a first answer."""
-    with Tenant(node_api, "fleet", RESTRICTED, played=False) as tenant:
+) -> Iterator[FreshInstall]:
+    """`helm install`, `kubectl apply` of the chat model, and a first response."""
+    with Tenant(node_api, "fleet", RESTRICTED, fake_pods=False) as tenant:
         fleet = Fleet(helm, tenant)
         folder = run.path("weights", "x").parent
-        folder.chmod(0o777)  # a host's folder takes no fsGroup
+        folder.chmod(0o777)  # hostPath volumes do not support fsGroup
         volume, _ = volumes.claim("fleet-modelfleet-models", tenant.namespace, folder)
         node_api.create(volume)
         began = time.time()
@@ -102,7 +111,7 @@ def arrival(
         installed = time.time()
         ready = ready_at(fleet, OPERATORS)
         fleet.apply("chat", 1)
-        fleet.await_ready("smollm2")
+        fleet.wait_until_ready("smollm2")
         served = time.time()
         with fleet.client() as client:
             token = first_token(client)
@@ -113,44 +122,44 @@ def arrival(
             "first token": token,
             "all": time.time() - began,
         }
-        yield Arrival(fleet, notes, seconds)
+        yield FreshInstall(fleet, notes, seconds)
     node_api.delete(volume)
 
 
 def ready_at(fleet: Fleet, label: str) -> float:
-    """When the one pod of a label became ready, in whole seconds since the epoch."""
+    """When the only pod of a label became ready, in whole seconds since the epoch."""
     (pod,) = fleet.pods(label)
     conditions = {one["type"]: one for one in pod["status"]["conditions"]}
     return datetime.fromisoformat(conditions["Ready"]["lastTransitionTime"]).timestamp()
 
 
 @pytest.fixture(scope="session")
-def fleet(arrival: Arrival) -> Fleet:
-    """The release with all its models and their servers, ready."""
+def fleet(fresh_install: FreshInstall) -> Fleet:
+    """The release with all its models ready."""
     for example, name in EXAMPLES.items():
-        arrival.fleet.apply(example, MODELS[name])
-    arrival.fleet.all_settled()
-    return arrival.fleet
+        fresh_install.fleet.apply(example, MODELS[name])
+    fresh_install.fleet.wait_for_all_pods()
+    return fresh_install.fleet
 
 
 @pytest.fixture(scope="session")
 def ingress(fleet: Fleet) -> Json:
-    """The Ingress of the release, where nginx is."""
-    if why := edges.why_not():
+    """The Ingress of the release, if nginx is installed."""
+    if why := edges.unavailable():
         tiers.did_not_run("edge proxy", why)
     return fleet.tenant.get("networking.k8s.io/v1", "Ingress", "fleet-modelfleet")
 
 
 @pytest.fixture(scope="session")
 def edge(fleet: Fleet, run: Run, ingress: Json) -> Iterator[Edge]:
-    """nginx, as the Ingress wants it."""
+    """nginx, configured as the Ingress requires."""
     with Edge(run, ingress, fleet.url) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def figures() -> Any:
-    """`figures(name, content)` keeps what was measured in the folder E2E_FIGURES, for the docs."""
+    """`figures(name, content)` writes measurements to the folder E2E_FIGURES."""
 
     def keep(name: str, content: Any) -> None:
         if folder := os.environ.get("E2E_FIGURES"):

@@ -1,7 +1,7 @@
 """Checked traffic through the routers' Service while the release, its models and its pods change.
 
-No request fails and none is cut off, whatever is upgraded, rolled back, scaled, restarted or
-killed. Two servers each of a chat and an embedding model, one of a speech model, two routers.
+No request fails or is cut off by an upgrade, a rollback, scaling, a restart or a killed server.
+There are two servers each of a chat and an embedding model, one of a speech model, two routers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from harness.fleet import (
     of_model,
 )
 from harness.models import APPS
-from harness.servers import busy, kill, restarted, total
+from harness.servers import kill, restarted, total, wait_until_busy
 from traffic import ChatStream, Driver, Embeddings, Kind, Plan, Transcription, WholeChat
 
 PAIRS = ("smollm2", "minilm")
@@ -41,33 +41,38 @@ Traffic = Callable[..., AbstractContextManager[tuple[Driver, Change]]]
 
 @pytest.fixture
 def traffic(
-    fleet: Fleet, spoken: bytes, figures: Callable[[str, Any], None], request: pytest.FixtureRequest
+    fleet: Fleet,
+    speech_wav: bytes,
+    figures: Callable[[str, Any], None],
+    request: pytest.FixtureRequest,
 ) -> Traffic:
-    """`with traffic() as (driver, change)`: at its end there must have been no failure. It goes to
-    the routers' Service, or through an edge proxy.
+    """`with traffic() as (driver, change)` checks at its end that no request failed. The requests
+    go to the routers' Service, or through an edge proxy.
 
-    `with change(NAME)` marks what is done, and does not end before requests sent after it are
-    answered. Connections are kept, as clients keep them. With `begun=False` no answer begins before
-    it is complete: only such a request can be sent again.
+    `with change(NAME)` marks a change, and waits at its end until requests sent after the change
+    have their responses. Connections are kept alive. With `begun=False` no response starts before
+    it is complete, so that the router can retry the request.
     """
 
     @contextmanager
     def run(begun: bool = True, edge: Edge | None = None) -> Iterator[tuple[Driver, Change]]:
         kinds: list[Kind] = [WholeChat(CHAT, 24, "Paris"), Embeddings(EMBEDDING, 384)]
-        if begun:  # a transcription takes as long as many others
+        if begun:  # a transcription takes as long as many other requests
             kinds = 2 * [*kinds, ChatStream(CHAT, 12, "Paris")]
-            kinds.append(Transcription(SPEECH, spoken, ("capital",)))
+            kinds.append(Transcription(SPEECH, speech_wav, ("capital",)))
         url, host = (edge.url, edge.host) if edge else (fleet.url, "")
-        plan = Plan(url, rate=2 if begun else 8, at_once=4, patience=200, seconds=3600, host=host)
+        plan = Plan(
+            url, rate=2 if begun else 8, concurrency=4, timeout=200, seconds=3600, host=host
+        )
 
         @contextmanager
         def change(name: str) -> Iterator[None]:
             with driver.mark(name):
                 yield
-                driver.flow(len(kinds), seconds=READY_SECONDS)
+                driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
 
         with Driver(plan, kinds) as driver:
-            driver.flow(len(kinds), seconds=READY_SECONDS)
+            driver.wait_for_requests(len(kinds), seconds=READY_SECONDS)
             yield driver, change
         report = driver.report()
         figures(request.node.name + ("_behind_the_edge" if edge else ""), report.as_json())
@@ -76,21 +81,21 @@ def traffic(
     return run
 
 
-def test_upgrades_of_the_release_and_the_way_back(fleet: Fleet, traffic: Traffic) -> None:
+def test_upgrades_and_rollback(fleet: Fleet, traffic: Traffic) -> None:
     routers = names(fleet.pods(ROUTERS))
     with traffic() as (_, change):
         with change("upgrade to another image"):
             fleet.upgrade({"image.tag": TAGS[1]})
-            fleet.settled(ROUTERS, 2, without=routers, image=f":{TAGS[1]}")
-            fleet.all_settled(image=f":{TAGS[1]}-cpu")
+            fleet.wait_for_pods(ROUTERS, 2, without=routers, image=f":{TAGS[1]}")
+            fleet.wait_for_all_pods(image=f":{TAGS[1]}-cpu")
         with change("upgrade to other values"):
             fleet.upgrade({"router.replicas": 3, "router.settings": {"HOLD_SECONDS": 240},
                            "operator.settings": {"SCALE_DOWN_DELAY": 60}})  # fmt: skip
-            fleet.settled(ROUTERS, 3)
+            fleet.wait_for_pods(ROUTERS, 3)
         with change("rollback"):
             fleet.rollback()
-            fleet.settled(ROUTERS, 2, image=f":{TAGS[0]}")
-            fleet.all_settled(image=f":{TAGS[0]}-cpu")
+            fleet.wait_for_pods(ROUTERS, 2, image=f":{TAGS[0]}")
+            fleet.wait_for_all_pods(image=f":{TAGS[0]}-cpu")
 
 
 def test_rollouts_of_models(fleet: Fleet, traffic: Traffic) -> None:
@@ -99,7 +104,7 @@ def test_rollouts_of_models(fleet: Fleet, traffic: Traffic) -> None:
         for name in old:
             fleet.patch(name, env={"ROLLED": "out"})
         for name, pods in old.items():
-            fleet.settled(of_model(name), 2, without=pods)
+            fleet.wait_for_pods(of_model(name), 2, without=pods)
 
 
 def test_scaling_down_and_up(fleet: Fleet, traffic: Traffic) -> None:
@@ -109,22 +114,23 @@ def test_scaling_down_and_up(fleet: Fleet, traffic: Traffic) -> None:
                 for name in PAIRS:
                     fleet.patch(name, replicas=replicas)
                 for name in PAIRS:
-                    fleet.settled(of_model(name), replicas)
+                    fleet.wait_for_pods(of_model(name), replicas)
 
 
 def test_a_restart_of_the_routers(
     fleet: Fleet, traffic: Traffic, request: pytest.FixtureRequest
 ) -> None:
-    """Callers connect to them, and the edge proxy, where there is one, keeps its connections and
-    sends nothing twice."""
+    """Callers connect to the routers directly or through the edge proxy, which keeps its
+    connections and does not retry.
+    """
     old = names(fleet.pods(ROUTERS))
     with ExitStack() as all_traffic:
-        ways = [None] if edges.why_not() else [None, request.getfixturevalue("edge")]
-        for way in ways:
-            _, change = all_traffic.enter_context(traffic(edge=way))
+        proxies = [None] if edges.unavailable() else [None, request.getfixturevalue("edge")]
+        for edge in proxies:
+            _, change = all_traffic.enter_context(traffic(edge=edge))
             all_traffic.enter_context(change("restart of the routers"))
         fleet.kubectl("rollout", "restart", f"deployment/{ROUTER}")
-        fleet.settled(ROUTERS, 2, without=old)
+        fleet.wait_for_pods(ROUTERS, 2, without=old)
 
 
 def test_a_restart_of_the_operator(fleet: Fleet, traffic: Traffic) -> None:
@@ -134,17 +140,17 @@ def test_a_restart_of_the_operator(fleet: Fleet, traffic: Traffic) -> None:
         fleet.kubectl("rollout", "status", deployment, "--timeout=200s", timeout=220)
         old = names(fleet.pods(of_model("minilm")))
         fleet.patch("minilm", env={"ROLLED": "by the new operator"})
-        fleet.settled(of_model("minilm"), 2, without=old)
+        fleet.wait_for_pods(of_model("minilm"), 2, without=old)
 
 
-def test_pods_deleted_while_they_work(fleet: Fleet, traffic: Traffic) -> None:
+def test_deleted_pods(fleet: Fleet, traffic: Traffic) -> None:
     with traffic() as (driver, change), change("pods deleted"):
-        driver.await_under_way(2)
+        driver.wait_for_running(2)
         victims = [fleet.pods(of_model(name))[0] for name in PAIRS]
         for name in names(victims):
             fleet.kubectl("delete", "pod", name, "--wait=false")
         for name in PAIRS:
-            fleet.settled(of_model(name), 2, without=names(victims))
+            fleet.wait_for_pods(of_model(name), 2, without=names(victims))
 
 
 def test_servers_killed_before_the_first_byte(fleet: Fleet, traffic: Traffic) -> None:
@@ -153,15 +159,15 @@ def test_servers_killed_before_the_first_byte(fleet: Fleet, traffic: Traffic) ->
     with traffic(begun=False) as (_, change), change("servers killed"):
         for name in PAIRS:
             pod = fleet.pods(of_model(name))[0]
-            if name == "smollm2":  # an embedding takes less time than asking what runs
-                busy(pod)
+            if name == "smollm2":  # an embedding takes less time than reading the metrics
+                wait_until_busy(pod)
             kill(pod)
             fleet.tenant.wait("v1", "Pod", pod["metadata"]["name"], restarted, READY_SECONDS)
     assert total(routers, "modelfleet_router_retries_total") > before
 
 
-def test_deployments_are_as_they_should_be(fleet: Fleet) -> None:
-    """After all that."""
+def test_deployments_are_available(fleet: Fleet) -> None:
+    """The state after all tests above."""
     for name in (*MODELS, OPERATOR, ROUTER):
         found = fleet.tenant.get(APPS, "Deployment", name)
         assert found["status"].get("unavailableReplicas", 0) == 0

@@ -1,5 +1,6 @@
-"""An edge proxy before the routers, with what the annotations of the chart's Ingress stand for:
-streams are not collected, large recordings pass, and a client that leaves is noticed."""
+"""An edge proxy in front of the routers, configured by the annotations of the chart's Ingress: it
+does not buffer streams, passes large recordings and forwards disconnects of clients.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from harness.run import Run
 from harness.servers import total
 from support import waiting
 
-TALE = {
+LONG_CHAT = {
     "model": CHAT,
     "messages": [{"role": "user", "content": "Tell a very long story about a dragon."}],
     "max_tokens": 400,
@@ -35,7 +36,7 @@ ROUTER_IN_FLIGHT = "modelfleet_router_in_flight"
 
 
 def client_of(edge: Edge) -> httpx.Client:
-    """A client that knows the fleet by its host."""
+    """A client that sends the host of the Ingress."""
     headers = {"host": edge.host}
     return httpx.Client(base_url=edge.url, headers=headers, timeout=300, trust_env=False)
 
@@ -46,48 +47,48 @@ def http(edge: Edge) -> Iterator[httpx.Client]:
         yield made
 
 
-def test_only_the_api_is_let_in(http: httpx.Client) -> None:
+def test_only_the_api_is_exposed(http: httpx.Client) -> None:
     assert http.get("/v1/models").status_code == 200
     for path in ("/metrics", "/readyz", "/"):
         assert http.get(path).status_code == 404
 
 
-def test_a_stream_arrives_as_it_is_written(http: httpx.Client, fleet: Fleet) -> None:
-    arrives_as_it_is_written(http, fleet)
+def test_streams_are_not_buffered(http: httpx.Client, fleet: Fleet) -> None:
+    check_not_buffered(http, fleet)
 
 
-def test_a_stream_does_so_where_the_proxy_was_told_nothing(
+def test_streams_are_not_buffered_without_annotations(
     fleet: Fleet, run: Run, ingress: Json
 ) -> None:
-    """The router asks for it itself, by X-Accel-Buffering."""
+    """The router requests it with X-Accel-Buffering."""
     plain = ingress | {"metadata": {"annotations": {}}}
     with (
-        Edge(run, plain, fleet.url, edges.PORT + 1) as told_nothing,
-        client_of(told_nothing) as http,
+        Edge(run, plain, fleet.url, edges.PORT + 1) as plain_proxy,
+        client_of(plain_proxy) as http,
     ):
-        arrives_as_it_is_written(http, fleet)
+        check_not_buffered(http, fleet)
 
 
-def arrives_as_it_is_written(http: httpx.Client, fleet: Fleet) -> None:
+def check_not_buffered(http: httpx.Client, fleet: Fleet) -> None:
     servers = fleet.pods(of_model("smollm2"))
     arrivals = [time.monotonic()]
-    with http.stream("POST", "/v1/chat/completions", json=TALE | {"stream": True}) as answer:
+    with http.stream("POST", "/v1/chat/completions", json=LONG_CHAT | {"stream": True}) as answer:
         assert answer.status_code == 200
         lines = filter(None, answer.iter_lines())
         while next(lines) != "data: [DONE]":
             arrivals.append(time.monotonic())
             if len(arrivals) == 3:  # the role, then the first word
-                assert total(servers, IN_FLIGHT), "the answer was complete before it arrived"
-    asked, _, first, *_, ended = arrivals
-    assert ended - first > (ended - asked) / 3
+                assert total(servers, IN_FLIGHT), "the response arrived only when complete"
+    sent, _, first, *_, ended = arrivals
+    assert ended - first > (ended - sent) / 3
     assert len({round(moment, 2) for moment in arrivals}) > 20
 
 
 def test_a_recording_of_a_hundred_megabytes(
-    edge: Edge, http: httpx.Client, fleet: Fleet, spoken: bytes
+    edge: Edge, http: httpx.Client, fleet: Fleet, speech_wav: bytes
 ) -> None:
-    """The words are its last second: nothing of it was lost on the way."""
-    recording = padded(spoken, 100_000_000)
+    """The words are in its last second, so nothing was lost on the way."""
+    recording = padded(speech_wav, 100_000_000)
     with openai.OpenAI(
         base_url=f"{edge.url}/v1", api_key="none", default_headers={"host": edge.host},
         timeout=300, max_retries=0,
@@ -108,38 +109,38 @@ def test_a_recording_that_is_too_large(http: httpx.Client, megabytes: int) -> No
         assert "at most" in answer.json()["error"]["message"]
 
 
-def test_a_client_that_leaves_a_stream_is_noticed(http: httpx.Client, fleet: Fleet) -> None:
-    """One of two leaves: its request ends at once, and not when the other one's does."""
+def test_a_disconnect_during_a_stream(http: httpx.Client, fleet: Fleet) -> None:
+    """One of two clients disconnects: its request ends at once, the other one goes on."""
     servers, routers = fleet.pods(of_model("smollm2")), fleet.pods(ROUTERS)
 
     def stream() -> Any:
-        return http.stream("POST", "/v1/chat/completions", json=TALE | {"stream": True})
+        return http.stream("POST", "/v1/chat/completions", json=LONG_CHAT | {"stream": True})
 
-    asked = time.monotonic()
-    with stream() as staying:
-        lines = staying.iter_lines()
+    sent = time.monotonic()
+    with stream() as kept:
+        lines = kept.iter_lines()
         next(lines)
-        with stream() as leaving:
-            begun = leaving.iter_lines()  # kept: without its reader the stream is closed
-            next(begun)
+        with stream() as closed:
+            closed_lines = closed.iter_lines()  # keep a reference: the stream is closed without one
+            next(closed_lines)
             assert total(servers, IN_FLIGHT) == total(routers, ROUTER_IN_FLIGHT) == 2
         waiting.until(lambda: total(servers, IN_FLIGHT) == 1 == total(routers, ROUTER_IN_FLIGHT))
         noticed = time.monotonic()
         *_, last = filter(None, lines)
         ended = time.monotonic()
     assert last == "data: [DONE]"
-    assert ended - noticed > (ended - asked) / 4
+    assert ended - noticed > (ended - sent) / 4
     waiting.until(lambda: total(servers, IN_FLIGHT) == 0 == total(routers, ROUTER_IN_FLIGHT))
 
 
-def test_a_client_that_leaves_before_its_answer_is_noticed(edge: Edge, fleet: Fleet) -> None:
+def test_a_disconnect_before_the_response(edge: Edge, fleet: Fleet) -> None:
     servers, routers = fleet.pods(of_model("smollm2")), fleet.pods(ROUTERS)
 
-    def left() -> float:
+    def disconnects() -> float:
         return total(servers, "modelfleet_requests_total", 'code="499"')
 
-    before = left()
-    body = json.dumps(TALE).encode()
+    before = disconnects()
+    body = json.dumps(LONG_CHAT).encode()
     host, _, port = edge.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=60) as client:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {edge.host}\r\n"
@@ -147,13 +148,14 @@ def test_a_client_that_leaves_before_its_answer_is_noticed(edge: Edge, fleet: Fl
         client.sendall(head.encode() + body)
         waiting.until(lambda: total(servers, IN_FLIGHT) == 1)
     waiting.until(lambda: total(servers, IN_FLIGHT) == 0 == total(routers, ROUTER_IN_FLIGHT))
-    assert left() == before + 1
+    assert disconnects() == before + 1
 
 
-def padded(spoken: bytes, size: int) -> bytes:
-    """A WAV file of `size` bytes that ends with a recording: silence before it, eight channels of
-    32 bits, and eight times the samples a second."""
-    with wave.open(io.BytesIO(spoken)) as source:
+def padded(speech_wav: bytes, size: int) -> bytes:
+    """A WAV file of `size` bytes that ends with a recording, after silence: eight channels of 32
+    bits, with eight times the sample rate.
+    """
+    with wave.open(io.BytesIO(speech_wav)) as source:
         rate = source.getframerate()
         samples = array.array("h", source.readframes(source.getnframes()))
     frame = 8 * 4

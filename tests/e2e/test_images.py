@@ -1,4 +1,4 @@
-"""The images that were built from the Dockerfiles: what they say of themselves, what is in them."""
+"""Metadata and contents of the images built from the Dockerfiles."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from harness.netns import Namespace
 KINDS = ("operator", "router", "server", "client")
 SERVING = ("operator", "router", "server")
 MEGABYTES = 700
-"""Goal for the server's CPU flavour, unpacked and without weights."""
+"""Limit for the server's CPU flavour, unpacked and without weights."""
 
-Opened = Callable[[str], "Opening"]
+ReadImage = Callable[[str], "ImageContents"]
 
 
-class Opening:
+class ImageContents:
     """An image's configuration, and names and sizes of the files in its layers."""
 
     def __init__(self, image: images.Image) -> None:
@@ -42,18 +42,18 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def opened(fit_for_a_node: None, pod_network: Namespace) -> Opened:
+def read_image(node_requirements: None, pod_network: Namespace) -> ReadImage:
     @cache
-    def look(kind: str) -> Opening:
-        with pod_network.outside():
-            return Opening(images.build(kind))
+    def read(kind: str) -> ImageContents:
+        with pod_network.host_network():
+            return ImageContents(images.build(kind))
 
-    return look
+    return read
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_nobody_and_says_what_it_is(opened: Opened, kind: str) -> None:
-    config = opened(kind).config
+def test_user_labels_and_entrypoint(read_image: ReadImage, kind: str) -> None:
+    config = read_image(kind).config
     assert config["User"] == "65532:65532"
     labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items()}
     assert labels["title"] == f"modelfleet-{kind}"
@@ -62,17 +62,15 @@ def test_it_is_nobody_and_says_what_it_is(opened: Opened, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_says_how_its_health_is_asked_for(opened: Opened, kind: str) -> None:
-    how = opened(kind).config["Healthcheck"]["Test"]
+def test_healthcheck(read_image: ReadImage, kind: str) -> None:
+    how = read_image(kind).config["Healthcheck"]["Test"]
     assert how[0] == ("CMD" if kind in SERVING else "NONE")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_package_is_there_with_its_metadata_and_none_is_torch(
-    opened: Opened, kind: str
-) -> None:
-    """What a bill of materials is made from."""
-    files = opened(kind).files
+def test_packages_have_metadata_and_exclude_torch(read_image: ReadImage, kind: str) -> None:
+    """The metadata is the source of a bill of materials."""
+    files = read_image(kind).files
     folders = {name.partition(".dist-info/")[0] for name in files if ".dist-info/" in name}
     packages = {folder.rpartition("/")[2].partition("-")[0].lower() for folder in folders}
     assert {"modelfleet", "pydantic", "httpx"} <= packages
@@ -80,6 +78,6 @@ def test_every_package_is_there_with_its_metadata_and_none_is_torch(
     assert not packages & {"torch", "transformers", "nvidia"}
 
 
-def test_the_servers_image_is_small(opened: Opened) -> None:
-    unpacked = sum(opened("server").files.values())
+def test_the_servers_image_is_small(read_image: ReadImage) -> None:
+    unpacked = sum(read_image("server").files.values())
     assert unpacked < MEGABYTES * 1_000_000

@@ -1,4 +1,4 @@
-"""`skaffold dev` without docker: the chart on the real node; an edit is seen in the running pod."""
+"""`skaffold dev` without docker: the chart on the real node; an edit reaches the running pod."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def skaffold(
     node_control_plane: ControlPlane,
     package_mirror: Mirror,
 ) -> Iterator[Skaffold]:
-    if why := registry.why_not():
+    if why := registry.unavailable():
         tiers.did_not_run("skaffold", why)
-    with pod_network.outside():
+    with pod_network.host_network():
         program("skaffold")
     with Registry(run):
         made = Skaffold(run, pod_network, node_control_plane.kubeconfig)
@@ -46,7 +46,7 @@ def skaffold(
             made.stop()
 
 
-def test_an_edit_is_seen_in_the_running_pod(
+def test_an_edit_reaches_the_running_pod(
     skaffold: Skaffold, node_api: Api, package_mirror: Mirror
 ) -> None:
     environ = {f"PYPI_{name.removeprefix('PIP_')}": value
@@ -85,7 +85,7 @@ def from_spec(*given: Any) -> Entry:
 
 
 def owner(url: str) -> str:
-    """Who the router says owns the model; "" while it does not answer."""
+    """The owner of the model in the router's list; "" while the router does not respond."""
     try:
         found = httpx.get(f"{url}/v1/models", trust_env=False, timeout=5).json()["data"]
     except (httpx.HTTPError, ValueError, KeyError):
@@ -94,6 +94,6 @@ def owner(url: str) -> str:
 
 
 def uids(api: Api) -> set[str]:
-    """The router's pods."""
+    """UIDs of the router's pods."""
     pods = api.items("v1", "Pod", FLEET, labelSelector="app.kubernetes.io/component=router")
     return {pod["metadata"]["uid"] for pod in pods}

@@ -1,4 +1,4 @@
-"""Web apps on real sockets of the loopback."""
+"""Fixtures for web apps on loopback sockets."""
 
 from __future__ import annotations
 

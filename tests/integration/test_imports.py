@@ -1,4 +1,4 @@
-"""What importing or calling a module leaves unloaded, each in a fresh interpreter."""
+"""Modules that are not loaded by an import or a call, each in a new interpreter."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_image_loader_imports_without_pillow() -> None:
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 
-def test_onnx_runtime_is_silenced_before_it_is_loaded() -> None:
+def test_onnx_runtime_logging_is_disabled_before_it_is_loaded() -> None:
     environ = {name: text for name, text in os.environ.items() if name != VARIABLE}
     code = (
         "import os, sys, fleet_server.engines; "
@@ -68,9 +68,9 @@ def test_openvino_telemetry_is_never_imported() -> None:
 
 
 def test_fetch_imports_no_http_client() -> None:
-    """A server whose weights are there starts without one: it costs a tenth of a second."""
+    """If the weights exist, a server starts without it: importing it takes 0.1 s."""
     program = "import sys, fleet_weights.fetch; print('httpx' in sys.modules)"
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
-    assert said.strip() == "False"
+    assert output.strip() == "False"

@@ -1,4 +1,4 @@
-"""The real fleet: `modelfleet up` on a free port, as a user starts it, once for the session."""
+"""Fixtures of the real fleet: `modelfleet up` on a free port, one for the session."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ Start = Callable[..., AbstractContextManager[Fleet]]
 
 @pytest.fixture(scope="session")
 def start_fleet(demo_weights: Any, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """`with start_fleet(*arguments, VARIABLE=value, ...) as fleet`; not waited for.
+    """`with start_fleet(*arguments, VARIABLE=value, ...) as fleet`, without waiting until it is
+    ready.
 
     The block must end the fleet itself if how it ends matters.
     """
@@ -78,7 +79,7 @@ async def client(fleet: Fleet) -> AsyncIterator[openai.AsyncOpenAI]:
 
 @pytest.fixture(scope="session")
 def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A recording of a sentence, spoken by espeak-ng in the language given."""
+    """A recording of a sentence, spoken by espeak-ng in the given language."""
     require_program("espeak-ng")
     folder = tmp_path_factory.mktemp("speech")
 
@@ -94,7 +95,7 @@ def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def until() -> Callable[..., Any]:
-    """`await until(condition, seconds)` on an async condition; the true value it ends with."""
+    """`await until(condition, seconds)` waits for an async condition and returns its true value."""
 
     async def wait(condition: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
         async with asyncio.timeout(seconds):
@@ -107,10 +108,10 @@ def until() -> Callable[..., Any]:
 
 @pytest.fixture
 def metric(http: httpx.AsyncClient) -> Callable[..., Any]:
-    """`await metric(name, **labels)`: the sum of the series of the router's /metrics that fit.
+    """`await metric(name, **labels)`: the sum of the matching series of the router's /metrics.
 
-    Without any it fails, or is `none` where that is given: a labelled series begins with its first
-    event.
+    Without a matching series it fails, or returns `none` if given: a series with labels exists only
+    after its first event.
     """
 
     async def read(name: str, none: float | None = None, **labels: str) -> float:

@@ -1,4 +1,4 @@
-"""What the chart's `helm test` runs, here as a process against the running fleet."""
+"""The command of the chart's `helm test`, run against the running fleet."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SCRIPT = Path(__file__).parents[2] / "charts" / "modelfleet" / "files" / "conver
 CHAT, SPEECH = "HuggingFaceTB/SmolLM2-135M-Instruct", "openai/whisper-base"
 
 
-async def converse(fleet: Any, **environ: str) -> tuple[int, str]:
-    """Exit status and output."""
+async def run_client(fleet: Any, **environ: str) -> tuple[int, str]:
+    """Exit status and output of the command."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(SCRIPT),
@@ -32,28 +32,28 @@ async def converse(fleet: Any, **environ: str) -> tuple[int, str]:
     return process.returncode or 0, output.decode()
 
 
-async def test_it_talks_over_every_task(fleet: Any) -> None:
-    status, told = await converse(fleet, REQUIRE="chat,embedding,speech")
-    assert status == 0, told
-    assert [line for line in told.splitlines() if line.startswith(CHAT) and "Paris" in line]
-    assert "cosine of similar texts" in told
-    assert "walk in the park" in told
+async def test_every_task_is_used(fleet: Any) -> None:
+    status, output = await run_client(fleet, REQUIRE="chat,embedding,speech")
+    assert status == 0, output
+    assert [line for line in output.splitlines() if line.startswith(CHAT) and "Paris" in line]
+    assert "cosine of similar texts" in output
+    assert "walk in the park" in output
 
 
-async def test_a_model_that_is_not_there_fails_it(fleet: Any) -> None:
-    asked = json.dumps({"chat": "no/such-model"})
-    status, told = await converse(fleet, MODELS=asked)
+async def test_an_unknown_model_fails(fleet: Any) -> None:
+    models = json.dumps({"chat": "no/such-model"})
+    status, output = await run_client(fleet, MODELS=models)
     assert status == 1
-    assert "no/such-model: FAILED" in told
+    assert "no/such-model: FAILED" in output
 
 
-async def test_a_model_of_the_wrong_task_fails_it(fleet: Any) -> None:
-    status, told = await converse(fleet, MODELS=json.dumps({"embedding": SPEECH}))
+async def test_a_model_of_the_wrong_task_fails(fleet: Any) -> None:
+    status, output = await run_client(fleet, MODELS=json.dumps({"embedding": SPEECH}))
     assert status == 1
-    assert f"{SPEECH}: FAILED" in told
+    assert f"{SPEECH}: FAILED" in output
 
 
-async def test_a_router_that_is_not_there_fails_it(fleet: Any) -> None:
-    status, told = await converse(fleet, BASE_URL="http://127.0.0.1:9/v1", TIMEOUT="1")
+async def test_a_missing_router_fails(fleet: Any) -> None:
+    status, output = await run_client(fleet, BASE_URL="http://127.0.0.1:9/v1", TIMEOUT="1")
     assert status == 1
-    assert told.startswith("http://127.0.0.1:9/v1/: FAILED: APIConnectionError")
+    assert output.startswith("http://127.0.0.1:9/v1/: FAILED: APIConnectionError")

@@ -1,4 +1,4 @@
-"""Chat with the running fleet through the official client."""
+"""Chat of the running fleet with the official client."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def joined(chunks: list[Any]) -> str:
     return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
 
 
-async def test_a_question_is_answered(client: openai.AsyncOpenAI) -> None:
+async def test_a_question(client: openai.AsyncOpenAI) -> None:
     answer = await chat(client, FRANCE)
     assert "Paris" in answer.choices[0].message.content
     assert answer.choices[0].finish_reason == "stop"
@@ -53,7 +53,7 @@ async def test_usage_adds_up(client: openai.AsyncOpenAI) -> None:
     assert longer.usage.prompt_tokens > answer.usage.prompt_tokens
 
 
-async def test_a_stream_says_what_the_whole_answer_says(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_equals_the_response_without_streaming(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client)
     chunks = await streamed(client)
     assert joined(chunks) == whole
@@ -64,7 +64,7 @@ async def test_a_stream_says_what_the_whole_answer_says(client: openai.AsyncOpen
     assert {c.object for c in chunks} == {"chat.completion.chunk"}
 
 
-async def test_a_stream_comes_in_pieces_over_time(http: httpx.AsyncClient) -> None:
+async def test_a_stream_arrives_in_pieces(http: httpx.AsyncClient) -> None:
     body = {"model": MODEL, "messages": WEEK, "max_tokens": 60, "stream": True}
     loop = asyncio.get_running_loop()
     times = []
@@ -78,7 +78,7 @@ async def test_a_stream_comes_in_pieces_over_time(http: httpx.AsyncClient) -> No
     assert len(set(times)) == len(times)
 
 
-async def test_usage_of_a_stream_comes_last_where_asked_for(client: openai.AsyncOpenAI) -> None:
+async def test_usage_of_a_stream_is_last_if_requested(client: openai.AsyncOpenAI) -> None:
     chunks = await streamed(client, max_tokens=7, stream_options={"include_usage": True})
     assert chunks[-1].choices == []
     assert chunks[-1].usage.completion_tokens == 7
@@ -86,7 +86,7 @@ async def test_usage_of_a_stream_comes_last_where_asked_for(client: openai.Async
     assert all(chunk.usage is None for chunk in await streamed(client, max_tokens=7))
 
 
-async def test_a_stop_string_ends_the_answer_before_it(client: openai.AsyncOpenAI) -> None:
+async def test_a_stop_string_ends_the_response_before_it(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client)
     for stop in ("Wednesday", "day\n3", ["Friday", "Thursday"]):
         first = min(whole.index(each) for each in ([stop] if isinstance(stop, str) else stop))
@@ -103,14 +103,14 @@ async def test_max_completion_tokens_counts_too(client: openai.AsyncOpenAI) -> N
     assert answer.usage.completion_tokens == 3
 
 
-async def test_a_seed_repeats_an_answer(client: openai.AsyncOpenAI) -> None:
+async def test_a_seed_reproduces_a_response(client: openai.AsyncOpenAI) -> None:
     story = [{"role": "user", "content": "Invent a name for a ship."}]
     fields = {"temperature": 1.5, "max_tokens": 24}
     first, same, other = [await text_of(client, story, seed=seed, **fields) for seed in (1, 1, 2)]
     assert first == same != other
 
 
-async def test_a_system_message_and_text_parts_are_read(client: openai.AsyncOpenAI) -> None:
+async def test_system_messages_and_text_parts(client: openai.AsyncOpenAI) -> None:
     parts = [
         {"type": "text", "text": "What is the capital"},
         {"type": "text", "text": " of Italy?"},
@@ -120,14 +120,16 @@ async def test_a_system_message_and_text_parts_are_read(client: openai.AsyncOpen
     assert "Rome" in await text_of(client, messages)
 
 
-async def test_many_at_once_each_get_their_own_answer(client: openai.AsyncOpenAI) -> None:
+async def test_concurrent_requests_get_their_own_response(client: openai.AsyncOpenAI) -> None:
     capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Spain": "Madrid"}
-    asked = [country for country in capitals for _ in range(8)]
+    countries = [country for country in capitals for _ in range(8)]
     answers = await asyncio.gather(
         *(text_of(client, [{"role": "user", "content": f"What is the capital of {country}?"}])
-          for country in asked)
+          for country in countries)
     )  # fmt: skip
-    right = [capitals[country] in answer for country, answer in zip(asked, answers, strict=True)]
+    right = [
+        capitals[country] in answer for country, answer in zip(countries, answers, strict=True)
+    ]
     assert sum(right) >= 0.9 * len(right), answers
 
 
@@ -139,7 +141,7 @@ async def test_unknown_fields_are_ignored_and_counted(
     assert await metric("modelfleet_ignored_fields_total", model=MODEL) == before + 2
 
 
-async def test_headers_of_an_answer(http: httpx.AsyncClient) -> None:
+async def test_response_headers(http: httpx.AsyncClient) -> None:
     body = {"model": "smollm2", "messages": WEEK, "max_tokens": 1}
     for stream in (False, True):
         answer = await http.post(

@@ -1,4 +1,4 @@
-"""What the running fleet's chat model holds: long prompts, its context, formats, its tokens."""
+"""Limits of the running fleet's chat model: long prompts, context, formats and tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def chat(client: openai.AsyncOpenAI, text: str, **fields: Any) -> Any:
     return await client.chat.completions.create(messages=user(text), **given)
 
 
-async def test_a_prompt_of_3000_words_is_read_once(client: openai.AsyncOpenAI, fleet: Any) -> None:
+async def test_a_long_prompt_is_cached(client: openai.AsyncOpenAI, fleet: Any) -> None:
     text = "green hills and quiet rivers " * 600
     server = fleet.server(MODEL)
 
@@ -37,7 +37,7 @@ async def test_a_prompt_of_3000_words_is_read_once(client: openai.AsyncOpenAI, f
     assert await cpu_seconds() < cold / 3
 
 
-async def test_the_context_is_in_the_model_list_and_refusals_name_it(
+async def test_the_context_length_is_listed_and_in_errors(
     client: openai.AsyncOpenAI, http: httpx.AsyncClient
 ) -> None:
     models = (await http.get("/v1/models")).json()["data"]
@@ -51,7 +51,7 @@ async def test_the_context_is_in_the_model_list_and_refusals_name_it(
     assert "8192" in caught.value.message
 
 
-async def test_an_answer_ends_where_the_context_does(client: openai.AsyncOpenAI) -> None:
+async def test_a_response_ends_at_the_context_length(client: openai.AsyncOpenAI) -> None:
     answer = await chat(client, "Once upon a time " * 2040, max_tokens=2000, temperature=1, seed=1)
     assert answer.usage.prompt_tokens > 8100
     if answer.choices[0].finish_reason == "length":
@@ -84,7 +84,7 @@ async def test_json_objects_are_json(client: openai.AsyncOpenAI) -> None:
             assert isinstance(json.loads(text), dict)
 
 
-async def test_answers_follow_a_schema(client: openai.AsyncOpenAI) -> None:
+async def test_responses_follow_a_schema(client: openai.AsyncOpenAI) -> None:
     async def following(schema: dict[str, object]) -> object:
         form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
         answer = await chat(client, "Where is the Louvre?", max_tokens=64, response_format=form)
@@ -103,7 +103,7 @@ async def test_answers_follow_a_schema(client: openai.AsyncOpenAI) -> None:
     assert raised.value.param == "response_format.json_schema.schema.pattern"
 
 
-async def test_tokens_of_a_text_and_back(http: httpx.AsyncClient) -> None:
+async def test_tokenize_and_detokenize(http: httpx.AsyncClient) -> None:
     text = "Hello wörld, 日本語"
     answer = await http.post("/tokenize", json={"model": MODEL, "content": text})
     ids = answer.json()["tokens"]

@@ -1,4 +1,4 @@
-"""`modelfleet bench compare` as a user runs it: two addresses, and the reference here."""
+"""`modelfleet bench compare` with two addresses, and with the reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "german.ogg"
 
 
 def compare(folder: Path, *arguments: str, **environ: str) -> dict[str, Any]:
-    """The JSON report of a short comparison; every file was written."""
+    """The JSON report of a short comparison that wrote all its files."""
     done = subprocess.run(
         [MODELFLEET, "bench", "compare", "--output", str(folder), "--json", *arguments],
         env={**os.environ, **environ}, capture_output=True, text=True, timeout=600,

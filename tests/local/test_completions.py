@@ -1,4 +1,4 @@
-"""Texts that the running fleet goes on from, through the official client."""
+"""Text completions of the running fleet with the official client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def tokens_of(http: httpx.AsyncClient, text: str) -> list[int]:
     return ids
 
 
-async def test_a_text_goes_on(client: openai.AsyncOpenAI) -> None:
+async def test_a_text_is_continued(client: openai.AsyncOpenAI) -> None:
     answer = await complete(client)
     assert answer.choices[0].text.startswith(" Paris")
     assert answer.choices[0].finish_reason == "length"
@@ -50,14 +50,12 @@ async def test_a_text_goes_on(client: openai.AsyncOpenAI) -> None:
     assert (await text_of(client, DAYS, max_tokens=1)) == " Thursday"
 
 
-async def test_no_template_is_put_around_it(
-    client: openai.AsyncOpenAI, http: httpx.AsyncClient
-) -> None:
+async def test_no_template_is_applied(client: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
     answer = await complete(client)
     assert answer.usage.prompt_tokens == len(await tokens_of(http, FRANCE))
 
 
-async def test_a_stream_says_what_the_whole_answer_says(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_equals_the_response_without_streaming(client: openai.AsyncOpenAI) -> None:
     whole = await text_of(client, DAYS, max_tokens=20)
     chunks = await streamed(client, DAYS, max_tokens=20)
     assert joined(chunks) == whole
@@ -68,18 +66,18 @@ async def test_a_stream_says_what_the_whole_answer_says(client: openai.AsyncOpen
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_tokens_say_what_the_text_says(
+async def test_tokens_equal_the_text(
     client: openai.AsyncOpenAI, http: httpx.AsyncClient, stream: bool
 ) -> None:
     ids = await tokens_of(http, DAYS)
-    told = []
+    texts = []
     for prompt in (DAYS, [DAYS], ids, [ids]):
         if stream:
-            told.append(joined(await streamed(client, prompt, echo=True)))
+            texts.append(joined(await streamed(client, prompt, echo=True)))
         else:
-            told.append(await text_of(client, prompt, echo=True))
-    assert told[0].startswith(f"{DAYS} Thursday, Friday")
-    assert set(told) == {told[0]}
+            texts.append(await text_of(client, prompt, echo=True))
+    assert texts[0].startswith(f"{DAYS} Thursday, Friday")
+    assert set(texts) == {texts[0]}
 
 
 async def test_a_stop_string_ends_the_text_before_it(client: openai.AsyncOpenAI) -> None:
@@ -89,18 +87,18 @@ async def test_a_stop_string_ends_the_text_before_it(client: openai.AsyncOpenAI)
     assert answer.choices[0].finish_reason == "stop"
 
 
-async def test_a_seed_repeats_a_text(client: openai.AsyncOpenAI) -> None:
+async def test_a_seed_reproduces_a_text(client: openai.AsyncOpenAI) -> None:
     fields = {"temperature": 1.5, "max_tokens": 24}
     first, same, other = [await text_of(client, seed=seed, **fields) for seed in (1, 1, 2)]
     assert first == same != other
 
 
-@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("include_usage", [True, False])
 @pytest.mark.parametrize("stream", [True, False])
-async def test_usage_reaches_the_routers_meter(
-    client: openai.AsyncOpenAI, metric: Any, until: Any, stream: bool, asks: bool
+async def test_usage_is_counted_by_the_router(
+    client: openai.AsyncOpenAI, metric: Any, until: Any, stream: bool, include_usage: bool
 ) -> None:
-    """Of a stream too, whether or not the client asks to be told."""
+    """For streams too, whether or not the client requests usage."""
 
     async def used(kind: str) -> float:
         total: float = await metric(
@@ -110,9 +108,9 @@ async def test_usage_reaches_the_routers_meter(
 
     before = await used("prompt"), await used("completion")
     if stream:
-        options: Any = {"stream_options": {"include_usage": True}} if asks else {}
+        options: Any = {"stream_options": {"include_usage": True}} if include_usage else {}
         chunks = await streamed(client, max_tokens=7, **options)
-        assert [chunk.usage is not None for chunk in chunks][-1] is asks
+        assert [chunk.usage is not None for chunk in chunks][-1] is include_usage
     else:
         await complete(client, max_tokens=7)
 
@@ -122,13 +120,15 @@ async def test_usage_reaches_the_routers_meter(
     await until(counted, 10)
 
 
-async def test_many_at_once_each_get_their_own_text(client: openai.AsyncOpenAI) -> None:
+async def test_concurrent_requests_get_their_own_text(client: openai.AsyncOpenAI) -> None:
     capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo"}
-    asked = [country for country in capitals for _ in range(8)]
+    countries = [country for country in capitals for _ in range(8)]
     texts = await asyncio.gather(
-        *(text_of(client, f"The capital of {country} is", max_tokens=8) for country in asked)
+        *(text_of(client, f"The capital of {country} is", max_tokens=8) for country in countries)
     )
-    assert all(capitals[country] in text for country, text in zip(asked, texts, strict=True)), texts
+    assert all(capitals[country] in text for country, text in zip(countries, texts, strict=True)), (
+        texts
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_many_at_once_each_get_their_own_text(client: openai.AsyncOpenAI) 
         ({"max_tokens": 10**6}, "max_tokens"),
     ],
 )
-async def test_what_is_wrong_is_named(
+async def test_invalid_fields_are_named(
     client: openai.AsyncOpenAI, fields: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
@@ -152,7 +152,7 @@ async def test_what_is_wrong_is_named(
     assert caught.value.param == param
 
 
-async def test_a_text_beyond_the_context_is_refused(client: openai.AsyncOpenAI) -> None:
+async def test_a_text_beyond_the_context_is_rejected(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match=r"10000 tokens; at most 8191") as caught:
         await complete(client, [5] * 10_000)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "prompt")

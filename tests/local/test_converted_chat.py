@@ -1,4 +1,4 @@
-"""A converted Llama, tiny and random, behind a model server of its own."""
+"""A converted tiny random Llama in a separate model server."""
 
 from __future__ import annotations
 
@@ -66,50 +66,54 @@ def wait_until_ready(http: httpx.Client, server: subprocess.Popen[bytes], log: P
     until(is_ready, START_SECONDS, state=log.read_text)
 
 
-def ask(http: httpx.Client, **fields: Any) -> dict[str, Any]:
+def first_choice(http: httpx.Client, **fields: Any) -> dict[str, Any]:
     answer = http.post("/v1/chat/completions", json=FOX | fields)
     assert answer.status_code == 200, answer.text
     choice: dict[str, Any] = answer.json()["choices"][0]
     return choice
 
 
-def test_a_question_is_answered_the_same_whole_and_streamed(http: httpx.Client) -> None:
-    whole = ask(http)["message"]["content"]
-    assert whole
+def test_a_stream_equals_the_response_without_streaming(http: httpx.Client) -> None:
+    complete = first_choice(http)["message"]["content"]
+    assert complete
     parts = []
     with http.stream("POST", "/v1/chat/completions", json=FOX | {"stream": True}) as stream:
         for line in stream.iter_lines():
             if line.startswith("data: {"):
                 delta = json.loads(line[6:])["choices"][0]["delta"]
                 parts.append(delta.get("content") or "")
-    assert "".join(parts) == whole
+    assert "".join(parts) == complete
     assert len(parts) > 3
 
 
-def test_a_stop_string_ends_the_answer_before_it(http: httpx.Client) -> None:
-    whole = ask(http)["message"]["content"]
-    middle = next(character for character in whole[1:] if character not in (whole[0], "\ufffd"))
-    stopped = ask(http, stop=[middle])
-    assert stopped["message"]["content"] == whole.partition(middle)[0]
+def test_a_stop_string_ends_the_response_before_it(http: httpx.Client) -> None:
+    complete = first_choice(http)["message"]["content"]
+    middle = next(
+        character for character in complete[1:] if character not in (complete[0], "\ufffd")
+    )
+    stopped = first_choice(http, stop=[middle])
+    assert stopped["message"]["content"] == complete.partition(middle)[0]
     assert stopped["finish_reason"] == "stop"
 
 
-def test_json_object_holds_the_answer_to_the_grammar(http: httpx.Client) -> None:
-    plain = ask(http)["message"]["content"]
-    held = ask(http, response_format={"type": "json_object"}, max_tokens=16)["message"]["content"]
-    assert held.startswith("{")
+def test_json_object_follows_the_grammar(http: httpx.Client) -> None:
+    plain = first_choice(http)["message"]["content"]
+    constrained = first_choice(http, response_format={"type": "json_object"}, max_tokens=16)[
+        "message"
+    ]["content"]
+    assert constrained.startswith("{")
     assert not plain.startswith("{")
 
 
-def test_a_schema_is_kept(http: httpx.Client) -> None:
+def test_a_schema(http: httpx.Client) -> None:
     schema = {
         "type": "object", "properties": {"kind": {"enum": ["fox", "dog"]}}, "required": ["kind"],
         "additionalProperties": False,
     }  # fmt: skip
     form = {"type": "json_schema", "json_schema": {"name": "animal", "schema": schema}}
-    held = ask(http, response_format=form, max_tokens=64)
-    assert json.loads(held["message"]["content"])["kind"] in ("fox", "dog")
-    assert held["finish_reason"] == "stop"
+    constrained = first_choice(http, response_format=form, max_tokens=64)
+    assert json.loads(constrained["message"]["content"])["kind"] in ("fox", "dog")
+    assert constrained["finish_reason"] == "stop"
 
 
 def test_tokenize_is_the_repositorys_tokenizer(http: httpx.Client) -> None:
@@ -121,7 +125,7 @@ def test_tokenize_is_the_repositorys_tokenizer(http: httpx.Client) -> None:
     assert back.json()["content"] == text
 
 
-def test_a_role_the_template_refuses_is_the_clients_mistake(http: httpx.Client) -> None:
+def test_a_role_rejected_by_the_template_is_a_client_error(http: httpx.Client) -> None:
     messages = [{"role": "tool", "content": "x", "tool_call_id": "1"}]
     answer = http.post("/v1/chat/completions", json=FOX | {"messages": messages})
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""A thousand chat requests, many of whose clients leave: nothing stays behind."""
+"""A thousand chat requests with many disconnects leave no requests or memory behind."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REQUESTS = 1000
 AT_ONCE = 24
 CACHE_GIB = "0.125"
-"""Small, so that the prefix cache has filled it, and begun to throw out, after a part of them."""
+"""Small, so that the prefix cache is full and evicts entries after a part of the requests."""
 WARM = 500
 GROWTH_BYTES = 80 * 1024 * 1024
-"""Of the second half. OpenVINO keeps a primitive for each shape it has met, ever fewer of them new.
-Half a thousand answers that stayed would hold 350 MiB of the cache, those of clients that left 140.
+"""Allowed growth in the second half. OpenVINO caches a primitive for each new shape, and new shapes
+become rare. 500 leaked responses would keep 350 MiB of the cache, those of disconnected clients 140
+MiB.
 """
 IN_FLIGHT = ("modelfleet_in_flight", "modelfleet_queue_depth", "modelfleet_router_in_flight")
 
 
 async def one(http: httpx.AsyncClient, number: int, dice: random.Random) -> str:
-    """`done` or `left`; a client that leaves does so after up to half a second."""
+    """Returns `done` or `left`; some clients disconnect after up to half a second."""
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": f"Number {number}: tell {dice.random()}."}],
         "max_tokens": dice.randint(1, 16),
         "stream": dice.random() < 0.5,
     }
-    patience = dice.uniform(0, 0.5) if dice.random() < 0.4 else None
+    leave_after = dice.uniform(0, 0.5) if dice.random() < 0.4 else None
     try:
         async with (
-            asyncio.timeout(patience),
+            asyncio.timeout(leave_after),
             http.stream("POST", "/v1/chat/completions", json=body) as answer,
         ):
             assert answer.status_code == 200, await answer.aread()

@@ -1,4 +1,4 @@
-"""Embeddings of the running fleet, through the router, with the official client."""
+"""Embeddings of the running fleet with the official client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SENTENCE = "A man is eating a piece of bread."
 PARAPHRASE = "Someone eats some food."
 STRANGER = "The central bank raised interest rates by half a percent."
 FOX = [101, 1996, 4248, 2829, 4419, 102]
-"""MiniLM's ids of `the quick brown fox`."""
+"""MiniLM's token ids of `the quick brown fox`."""
 
 
 @pytest.fixture
@@ -31,9 +31,7 @@ async def vectors(client: openai.AsyncOpenAI, model: str, given: Any, **fields: 
     return np.array([item.embedding for item in answer.data], dtype=np.float32)
 
 
-async def test_a_paraphrase_is_nearer_than_a_stranger(
-    client: openai.AsyncOpenAI, model: str
-) -> None:
+async def test_a_paraphrase_is_more_similar(client: openai.AsyncOpenAI, model: str) -> None:
     found = await vectors(client, model, [SENTENCE, PARAPHRASE, STRANGER])
     assert found.shape == (3, 384)
     assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-5)
@@ -141,14 +139,14 @@ async def test_every_error_path(client: openai.AsyncOpenAI, model: str) -> None:
     assert "/v1/embeddings" in wrong.value.message
 
 
-async def test_bodies_that_are_no_request(http: httpx.AsyncClient, model: str) -> None:
+async def test_invalid_bodies(http: httpx.AsyncClient, model: str) -> None:
     for raw in (b"", b"{", b"[1]", b"\xff\xfe", b'{"model": 5, "input": "a"}'):
         answer = await http.post("/v1/embeddings", content=raw)
         assert answer.status_code == 400, raw
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
-async def test_llamacpps_shape(http: httpx.AsyncClient, model: str) -> None:
+async def test_the_llamacpp_format(http: httpx.AsyncClient, model: str) -> None:
     for path in ("/embedding", "/embeddings"):
         answer = await http.post(path, json={"model": model, "content": [SENTENCE, STRANGER]})
         assert answer.status_code == 200
@@ -172,7 +170,7 @@ async def test_repeated_inputs_are_counted_as_hits(
     assert await hits() == before + 1
 
 
-async def test_clients_that_leave_do_not_hold_anybody_up(
+async def test_disconnects_do_not_block_others(
     client: openai.AsyncOpenAI, http: httpx.AsyncClient, model: str, metric: Any, until: Any
 ) -> None:
     async def all_run() -> bool:

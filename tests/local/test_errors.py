@@ -1,4 +1,4 @@
-"""Bad input, each with its answer, through the router."""
+"""Invalid requests and their error responses, through the router."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_an_unknown_path_and_a_wrong_method(http: httpx.AsyncClient) -> No
     [b"", b"{", b"[1]", b"null", b'"text"', b"\xff\xfe\x00", b'{"model": 5}', b'{"model": null}',
      b"{'model': 'x'}", b'{"model": "' + b"a" * 100_000 + b'"}', b"[" * 100_000],
 )  # fmt: skip
-async def test_a_body_that_is_no_request_is_refused(http: httpx.AsyncClient, raw: bytes) -> None:
+async def test_invalid_bodies_are_rejected(http: httpx.AsyncClient, raw: bytes) -> None:
     answer = await http.post(PATH, content=raw, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 404)
     await error_of(answer, answer.status_code)
@@ -122,7 +122,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("fields", "param"), FIELDS, ids=[json.dumps(fields)[:60] for fields, _ in FIELDS]
 )
-async def test_a_wrong_field_is_refused_by_name(
+async def test_invalid_fields_are_named(
     http: httpx.AsyncClient, fields: dict[str, Any], param: str
 ) -> None:
     error = await refused(http, fields)
@@ -141,7 +141,7 @@ async def test_the_only_model_of_a_task_needs_no_name(http: httpx.AsyncClient) -
     assert answer.json()["model"] == CHAT
 
 
-async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
+async def test_a_prompt_beyond_the_context_is_rejected_with_both_numbers(
     http: httpx.AsyncClient,
 ) -> None:
     long = [{"role": "user", "content": "word " * 9000}]
@@ -152,7 +152,7 @@ async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
     assert max(map(int, re.findall(r"\d+", error["message"]))) >= 8192, error
 
 
-async def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> None:
+async def test_an_oversized_body_is_rejected_before_it_is_read(fleet: Any) -> None:
     parts = urlsplit(fleet.base_url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     length = 64 * 1024 * 1024 + 1
@@ -166,7 +166,7 @@ async def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> Non
     await writer.wait_closed()
 
 
-async def test_what_is_no_http_is_refused(fleet: Any) -> None:
+async def test_invalid_http_is_rejected(fleet: Any) -> None:
     parts = urlsplit(fleet.base_url)
     for raw in (
         b"hello\r\n\r\n",
@@ -181,8 +181,8 @@ async def test_what_is_no_http_is_refused(fleet: Any) -> None:
         await writer.wait_closed()
 
 
-async def test_nothing_a_client_sends_is_a_500(http: httpx.AsyncClient) -> None:
-    """Requests with fields of random types and values: any answer but a server's error."""
+async def test_random_requests_are_never_a_500(http: httpx.AsyncClient) -> None:
+    """Requests with random types and values in their fields never cause a server error."""
     dice = random.Random(7)
     values = [
         None,

@@ -1,4 +1,4 @@
-"""Catalog models from a stand-in of the hub to an answer, on a CPU where torch cannot be imported.
+"""Catalog models from a local hub to a response, on a CPU without torch.
 
 The repositories hold tiny random weights in the file layout of the public ones.
 """
@@ -39,7 +39,7 @@ for name in ("torch", "torchvision", "transformers", "accelerate"):
 
 @pytest.fixture
 def without_torch(tmp_path: Path) -> dict[str, str]:
-    """Variables under which no process of a fleet can import torch."""
+    """Variables with which no process of a fleet can import torch."""
     folder = tmp_path / "blocker"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(BLOCKER)
@@ -55,7 +55,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def variables(hub: Hub, without_torch: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """What a person sets besides MODELS: the address of the hub, a token, a cache of their own."""
+    """Settings of a user besides MODELS: the hub's address, a token, a cache folder."""
     return {
         **without_torch, "HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "NO_PROXY": "127.0.0.1",
         "MODELS_DIR": str(tmp_path / "models"),
@@ -67,7 +67,7 @@ def engines(http: httpx.Client) -> dict[str, str]:
 
 
 def recording(seconds: float = 2.0) -> bytes:
-    """A WAV file of a tone whose pitch rises."""
+    """A WAV file of a tone with rising pitch."""
     time = np.arange(int(16000 * seconds)) / 16000
     tone = 0.3 * np.sin(2 * math.pi * (200 + 300 * time) * time)
     file = io.BytesIO()
@@ -86,7 +86,7 @@ def assert_no_pickle(hub: Hub, repo: str) -> None:
     assert not any(name.startswith(("original/", "imgs/")) for name in fetched)
 
 
-def test_the_seeds_first_command(
+def test_chat_and_bge_m3(
     start_fleet: Any, hub: Hub, variables: dict[str, str], tmp_path: Path
 ) -> None:
     hub.repositories = {
@@ -155,7 +155,7 @@ def test_embeddinggemma(
     assert_no_pickle(hub, GEMMA)
 
 
-def test_what_needs_torch_is_refused_before_any_weights(
+def test_models_that_need_torch_are_rejected_before_fetching(
     start_fleet: Any, hub: Hub, variables: dict[str, str], tmp_path: Path
 ) -> None:
     hub.repositories = {
@@ -168,5 +168,5 @@ def test_what_needs_torch_is_refused_before_any_weights(
     assert f"{VISION} needs the torch engine" in output
     assert "make up TORCH=1" in output
     assert "fetching" not in output
-    assert not any(name.endswith(".safetensors") for name in hub.asked)
+    assert not any(name.endswith(".safetensors") for name in hub.requested_files)
     assert not (tmp_path / "models").exists()

@@ -1,4 +1,4 @@
-"""What `modelfleet server --prepare` leaves beside the weights, for servers that only read them."""
+"""Files written by `modelfleet server --prepare` for servers with read-only weights."""
 
 from __future__ import annotations
 

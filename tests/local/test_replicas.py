@@ -1,4 +1,4 @@
-"""Several servers of a model, whose handler brings no weights, as `modelfleet up -f` runs them."""
+"""Several servers of a model with a custom handler and no weights, run by `modelfleet up -f`."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def servers(fleet: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-async def answering(http: httpx.AsyncClient, number: int = 30) -> set[float]:
-    """The first value of the vectors of some requests: one for each process that answered."""
+async def processes_used(http: httpx.AsyncClient, number: int = 30) -> set[float]:
+    """The first values of the vectors of `number` requests, one for each process that responded."""
     found = set()
     for text in range(number):
         answer = await http.post("/v1/embeddings", json={"model": MODEL, "input": f"t{text}"})
@@ -92,7 +92,7 @@ async def answering(http: httpx.AsyncClient, number: int = 30) -> set[float]:
     return found
 
 
-def test_each_has_a_row_a_log_and_a_share_of_the_cpus(fleet: Any) -> None:
+def test_each_server_has_a_row_a_log_and_a_share_of_the_cpus(fleet: Any) -> None:
     rows = [line for line in fleet.lines if line.startswith(MODEL)]
     assert len({line.split()[-3] for line in rows}) == SERVERS
     assert any("stopped" in line for line in fleet.lines if line.startswith("acme/stopped"))
@@ -102,7 +102,7 @@ def test_each_has_a_row_a_log_and_a_share_of_the_cpus(fleet: Any) -> None:
     assert len(threads) == 1
 
 
-async def test_headers_name_servers_as_their_logs(http: httpx.AsyncClient) -> None:
+async def test_headers_name_servers_like_their_logs(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/embeddings", json={"model": MODEL, "input": "a"})
     assert answer.headers[HEADER_ENDPOINT] in {f"acme--own-{number}" for number in (1, 2, 3)}
 
@@ -112,31 +112,31 @@ def test_ignored_settings_are_printed_once(fleet: Any) -> None:
     assert line.startswith("CHAT_BATCH_WINDOW_MS is ignored: ")
 
 
-def test_what_only_a_cluster_honours_is_named(fleet: Any) -> None:
+def test_cluster_only_settings_are_named(fleet: Any) -> None:
     (line,) = (line for line in fleet.lines if line.startswith("Only a cluster honours"))
     assert line == "Only a cluster honours: acme/own (image, nodeSelector)."
 
 
 async def test_the_router_spreads_requests_over_all(http: httpx.AsyncClient) -> None:
-    assert len(await answering(http)) == SERVERS
+    assert len(await processes_used(http)) == SERVERS
 
 
-async def test_a_stopped_model_is_known_and_does_not_answer(http: httpx.AsyncClient) -> None:
+async def test_a_stopped_model_is_listed_and_rejected(http: httpx.AsyncClient) -> None:
     listed = (await http.get("/v1/models")).json()["data"]
     assert {each["id"] for each in listed} == {MODEL, "acme/stopped"}
     answer = await http.post("/v1/embeddings", json={"model": "acme/stopped", "input": "a"})
     assert answer.status_code == 503
 
 
-async def test_the_others_answer_while_one_is_started_again(
+async def test_the_others_respond_while_one_restarts(
     fleet: Any, http: httpx.AsyncClient, until: Any
 ) -> None:
-    before = await answering(http)
+    before = await processes_used(http)
     servers(fleet)[0].kill()
-    assert await answering(http, 10) <= before
+    assert await processes_used(http, 10) <= before
     fleet.wait_for("is ready after", 60)
 
     async def all_again() -> bool:
-        return len(await answering(http)) == SERVERS
+        return len(await processes_used(http)) == SERVERS
 
     assert await until(all_again)

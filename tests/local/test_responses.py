@@ -1,4 +1,4 @@
-"""OpenAI's responses from the running fleet, through the official client."""
+"""The Responses API of the running fleet with the official client."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FRANCE = "What is the capital of France?"
 
 
 async def respond(client: openai.AsyncOpenAI, given: Any = FRANCE, **fields: Any) -> Any:
-    asked = {"model": MODEL, "temperature": 0, "max_output_tokens": 60} | fields
-    return await client.responses.create(input=given, **asked)
+    parameters = {"model": MODEL, "temperature": 0, "max_output_tokens": 60} | fields
+    return await client.responses.create(input=given, **parameters)
 
 
-async def test_a_question_is_answered_as_in_a_chat(client: openai.AsyncOpenAI) -> None:
+async def test_a_question_as_in_chat(client: openai.AsyncOpenAI) -> None:
     answer = await respond(client)
     chat = await client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": FRANCE}], temperature=0, max_tokens=60
@@ -28,7 +28,7 @@ async def test_a_question_is_answered_as_in_a_chat(client: openai.AsyncOpenAI) -
     assert answer.usage.output_tokens == chat.usage.completion_tokens
 
 
-async def test_a_stream_says_what_its_end_says(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_equals_its_final_event(client: openai.AsyncOpenAI) -> None:
     events = [e async for e in await respond(client, "List the days of the week.", stream=True)]
     deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
     text = events[-1].response.output_text
@@ -41,7 +41,7 @@ async def test_a_stream_says_what_its_end_says(client: openai.AsyncOpenAI) -> No
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
-async def test_a_conversation_with_instructions_goes_on(client: openai.AsyncOpenAI) -> None:
+async def test_a_conversation_with_instructions_is_continued(client: openai.AsyncOpenAI) -> None:
     first = await respond(client)
     turns = [
         {"role": "user", "content": FRANCE},
@@ -54,7 +54,7 @@ async def test_a_conversation_with_instructions_goes_on(client: openai.AsyncOpen
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_usage_reaches_the_routers_meter(
+async def test_usage_is_counted_by_the_router(
     client: openai.AsyncOpenAI, metric: Any, until: Any, stream: bool
 ) -> None:
     async def used(kind: str) -> float:
@@ -75,7 +75,7 @@ async def test_usage_reaches_the_routers_meter(
     await until(counted, 10)
 
 
-async def test_what_is_kept_elsewhere_is_refused(client: openai.AsyncOpenAI) -> None:
+async def test_stored_responses_are_rejected(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await respond(client, previous_response_id="resp_1")
     assert caught.value.param == "previous_response_id"

@@ -1,4 +1,4 @@
-"""Speech, spoken by espeak-ng and read back by the running fleet."""
+"""Recordings made with espeak-ng, transcribed by the running fleet."""
 
 from __future__ import annotations
 
@@ -28,27 +28,30 @@ PLAIN = jiwer.Compose(
 )  # fmt: skip
 
 
-def word_errors(said: str, heard: str) -> float:
-    rate: float = jiwer.wer(said, heard, reference_transform=PLAIN, hypothesis_transform=PLAIN)
+def word_errors(reference: str, hypothesis: str) -> float:
+    rate: float = jiwer.wer(
+        reference, hypothesis, reference_transform=PLAIN, hypothesis_transform=PLAIN
+    )
     return rate
 
 
-async def heard(client: openai.AsyncOpenAI, path: Path, **fields: Any) -> Any:
+async def transcribe(client: openai.AsyncOpenAI, path: Path, **fields: Any) -> Any:
     given = {"model": MODEL} | fields
     return await client.audio.transcriptions.create(file=path, **given)
 
 
 async def test_speech_is_transcribed(client: openai.AsyncOpenAI, speak: Speak) -> None:
-    answer = await heard(client, speak(ENGLISH))
+    answer = await transcribe(client, speak(ENGLISH))
     assert word_errors(ENGLISH, answer.text) <= 0.25, answer.text
 
 
-@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client's, of its method
+# The official client marks its method for translations as deprecated.
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 async def test_german_is_transcribed_and_translated(
     client: openai.AsyncOpenAI, speak: Speak
 ) -> None:
     path = speak(GERMAN, "de")
-    written = (await heard(client, path, language="de")).text
+    written = (await transcribe(client, path, language="de")).text
     assert word_errors(GERMAN, written) <= 0.4, written
     english = (await client.audio.translations.create(file=path, model=MODEL)).text.lower()
     assert [word for word in ("weather", "park", "ice", "today") if word in english], english
@@ -57,12 +60,12 @@ async def test_german_is_transcribed_and_translated(
 
 async def test_the_five_formats(client: openai.AsyncOpenAI, speak: Speak) -> None:
     path = speak(ENGLISH)
-    text = (await heard(client, path)).text
-    plain = await heard(client, path, response_format="text")
+    text = (await transcribe(client, path)).text
+    plain = await transcribe(client, path, response_format="text")
     assert plain.strip() == text.strip()
-    assert (await heard(client, path, response_format="srt")).startswith("1\n00:00:0")
-    assert (await heard(client, path, response_format="vtt")).startswith("WEBVTT\n")
-    verbose = await heard(client, path, response_format="verbose_json")
+    assert (await transcribe(client, path, response_format="srt")).startswith("1\n00:00:0")
+    assert (await transcribe(client, path, response_format="vtt")).startswith("WEBVTT\n")
+    verbose = await transcribe(client, path, response_format="verbose_json")
     assert verbose.text.strip() == text.strip()
     assert verbose.language in ("english", "en")
     assert 5 < verbose.duration < 20
@@ -70,7 +73,7 @@ async def test_the_five_formats(client: openai.AsyncOpenAI, speak: Speak) -> Non
 
 
 async def test_words_have_times(client: openai.AsyncOpenAI, speak: Speak) -> None:
-    answer = await heard(
+    answer = await transcribe(
         client, speak(ENGLISH), response_format="verbose_json", timestamp_granularities=["word"]
     )
     starts = [word.start for word in answer.words]
@@ -87,12 +90,14 @@ def mp3(speak: Speak, tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_compressed_recording_is_read_too(client: openai.AsyncOpenAI, mp3: Path) -> None:
-    assert word_errors(ENGLISH, (await heard(client, mp3)).text) <= 0.3
+async def test_compressed_recordings(client: openai.AsyncOpenAI, mp3: Path) -> None:
+    assert word_errors(ENGLISH, (await transcribe(client, mp3)).text) <= 0.3
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/audio/translations"])
-async def test_bad_uploads_are_refused(http: httpx.AsyncClient, speak: Speak, path: str) -> None:
+async def test_invalid_uploads_are_rejected(
+    http: httpx.AsyncClient, speak: Speak, path: str
+) -> None:
     good = speak("One two three.").read_bytes()
 
     async def refused(
@@ -117,13 +122,13 @@ async def test_bad_uploads_are_refused(http: httpx.AsyncClient, speak: Speak, pa
     assert "/v1/embeddings" in wrong["message"]
 
 
-async def test_an_unknown_language_is_refused(client: openai.AsyncOpenAI, speak: Speak) -> None:
+async def test_an_unknown_language_is_rejected(client: openai.AsyncOpenAI, speak: Speak) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await heard(client, speak("One two three."), language="klingon")
+        await transcribe(client, speak("One two three."), language="klingon")
     assert caught.value.param == "language"
 
 
-async def test_a_recording_beyond_the_limit_is_refused(http: httpx.AsyncClient) -> None:
+async def test_a_recording_beyond_the_limit_is_rejected(http: httpx.AsyncClient) -> None:
     limit = 25 * 1024 * 1024
     answer = await http.post(
         "/v1/audio/transcriptions", data={"model": MODEL},

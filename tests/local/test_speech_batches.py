@@ -1,4 +1,4 @@
-"""Passes of the speech engine on real weights: what windows share, and that they lose nothing."""
+"""Passes of the speech engine with real weights: windows share passes and lose no text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def engine(demo_weights: Callable[[str], Path]) -> Iterator[SpeechEngine]:
 
 
 def built(folder: Path) -> SpeechEngine:
-    """One lane, so that the windows that wait go into its next pass, long ones as well."""
+    """One lane, so that waiting windows join its next pass, including long ones."""
     spec = ModelSpec.model_validate(
         {
             "model": "m", "task": "speech", "device": "cpu", "limits": {"maxConcurrent": 1},
@@ -67,7 +67,7 @@ def samples(path: Path) -> Float32:
 
 
 def batch_of(recordings: list[Float32], **options: Any) -> Batch:
-    """One window for each recording, all of one length, so that a pass pads none of them more."""
+    """One window for each recording, all of the same length, so that no pass pads them further."""
     length = max(len(audio) for audio in recordings)
     window = Window((Span(0, length),))
     return [
@@ -77,9 +77,7 @@ def batch_of(recordings: list[Float32], **options: Any) -> Batch:
     ]  # fmt: skip
 
 
-def test_words_in_a_shared_pass_are_the_words_of_a_pass_alone(
-    engine: SpeechEngine, speak: Speak
-) -> None:
+def test_a_shared_pass_finds_the_same_words(engine: SpeechEngine, speak: Speak) -> None:
     recordings = [samples(speak(sentence)) for sentence in SENTENCES]
     recordings.insert(2, np.zeros(RATE, np.float32))  # one without speech
     batch = batch_of(recordings, word_timestamps=True)
@@ -94,7 +92,7 @@ def test_words_in_a_shared_pass_are_the_words_of_a_pass_alone(
         assert times == pytest.approx(other_times, abs=0.041)  # two steps: float sums differ
 
 
-def test_a_batch_of_four_hears_what_a_batch_of_one_hears(
+def test_a_batch_of_four_equals_batches_of_one(
     demo_weights: Callable[[str], Path], speak: Speak
 ) -> None:
     made = built(demo_weights("openai/whisper-base"))
@@ -114,7 +112,7 @@ def test_a_batch_of_four_hears_what_a_batch_of_one_hears(
 def test_doubtful_windows_are_decoded_again_in_shared_passes(
     engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every answer below the last temperature is made doubtful; the text comes out all the same."""
+    """Every result below the last temperature is made doubtful; the text does not change."""
     passes: list[tuple[float, int]] = []
     run = engine._decoder.run
 
@@ -137,7 +135,7 @@ def test_doubtful_windows_are_decoded_again_in_shared_passes(
     assert emitted == list(found.segments)
 
 
-def test_features_of_one_pass_at_most_are_alive(
+def test_features_of_at_most_one_pass_are_in_memory(
     engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractor = engine._model.feature_extractor
@@ -161,18 +159,18 @@ def test_features_of_one_pass_at_most_are_alive(
     assert max(alive) <= CPU_SHORT_BATCH
 
 
-def test_a_request_cancelled_between_passes_has_no_other_pass(
+def test_a_cancelled_request_has_no_further_passes(
     engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first pass is held until the request has gone; nothing of it is decoded after."""
-    begun, gone, ended = threading.Event(), threading.Event(), threading.Event()
+    """The first pass is held until the request is cancelled; nothing of it is decoded later."""
+    begun, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
     passes: list[int] = []
     run = engine._decoder.run
 
     def held(batch: Batch) -> Any:
         passes.append(len(batch))
         begun.set()
-        assert gone.wait(60)
+        assert cancelled.wait(60)
         try:
             return run(batch)
         finally:
@@ -184,9 +182,9 @@ def test_a_request_cancelled_between_passes_has_no_other_pass(
     audio = np.tile(np.concatenate([speech, pause]), 12)
     with pytest.raises(Cancelled):
         engine.transcribe(audio, SpeechOptions(language="en"), begun.is_set)
-    gone.set()
+    cancelled.set()
     assert ended.wait(60)
-    # A later request has its pass behind any that the cancelled one still had.
+    # A later request would be decoded after any remaining pass of the cancelled one.
     assert engine.transcribe(speech, SpeechOptions(language="en"), lambda: False).segments
     assert passes[0] == CPU_SHORT_BATCH
     assert set(passes[1:]) == {1}
@@ -195,7 +193,7 @@ def test_a_request_cancelled_between_passes_has_no_other_pass(
 def test_requests_sent_at_once_share_passes(
     engine: SpeechEngine, speak: Speak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first pass is held until all requests wait."""
+    """The first pass is held until all requests are queued."""
     passes: list[int] = []
     run = engine._decoder.run
     put, waiting = engine._queue.put, threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""The speech engine on real weights, Whisper base and tiny.en, in this process."""
+"""The speech engine with real weights, Whisper base and tiny.en, in this process."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def english(demo_weights: Callable[[str], Path]) -> Iterator[SpeechEngine]:
     engine.close()
 
 
-def test_what_the_files_say(base: SpeechEngine, english: SpeechEngine) -> None:
+def test_properties_of_the_models(base: SpeechEngine, english: SpeechEngine) -> None:
     assert base.multilingual
     assert {"en", "de", "fr", "ja"} <= base.languages
     assert "yue" not in base.languages
@@ -102,7 +102,7 @@ def test_what_the_files_say(base: SpeechEngine, english: SpeechEngine) -> None:
     assert base.device == "cpu"
 
 
-def test_a_long_recording_is_read_whole_and_in_order(base: SpeechEngine, speak: Speak) -> None:
+def test_a_long_recording(base: SpeechEngine, speak: Speak) -> None:
     audio, emitted = samples(speak(LONG)), list[Segment]()
     found = transcribe(base, audio, language="en", on_segment=emitted.append)
     assert word_errors(LONG, found.text) <= 0.12, found.text
@@ -153,7 +153,7 @@ def test_words_have_increasing_times_inside_their_segments(
 
 
 @pytest.mark.parametrize("kind", ["nothing", "one sample", "silence", "noise", "hum", "clicks"])
-def test_what_is_no_speech_gives_no_text(base: SpeechEngine, kind: str) -> None:
+def test_no_speech_has_no_text(base: SpeechEngine, kind: str) -> None:
     rng, time = np.random.default_rng(5), np.arange(40 * RATE) / RATE
     audio = {
         "nothing": silence(0),
@@ -169,7 +169,7 @@ def test_what_is_no_speech_gives_no_text(base: SpeechEngine, kind: str) -> None:
 def test_requests_of_all_kinds_share_passes_without_mixing(
     base: SpeechEngine, speak: Speak
 ) -> None:
-    asked: list[tuple[Float32, dict[str, Any]]] = [
+    requests: list[tuple[Float32, dict[str, Any]]] = [
         (samples(speak(SHORT)), {"language": "en"}),
         (samples(speak(GERMAN, "de")), {}),
         (samples(speak(GERMAN, "de")), {"task": "translate"}),
@@ -178,9 +178,9 @@ def test_requests_of_all_kinds_share_passes_without_mixing(
         (samples(speak(SHORT)), {"language": "en", "word_timestamps": True}),
         (silence(3), {}),
     ]
-    alone = [transcribe(base, audio, **options) for audio, options in asked]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        running = [pool.submit(transcribe, base, audio, **options) for audio, options in asked]
+    alone = [transcribe(base, audio, **options) for audio, options in requests]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        running = [pool.submit(transcribe, base, audio, **options) for audio, options in requests]
         together = [one.result() for one in running]
     for first, second in zip(alone, together, strict=True):
         assert first.language == second.language
@@ -207,9 +207,7 @@ def test_a_short_request_overtakes_a_long_one(english: SpeechEngine, speak: Spea
     assert done == ["short", "long"]
 
 
-def test_a_cancelled_request_stops_and_leaves_nothing_behind(
-    english: SpeechEngine, speak: Speak
-) -> None:
+def test_a_cancelled_request_stops(english: SpeechEngine, speak: Speak) -> None:
     audio = np.tile(samples(speak(LONG)), 4)
     begun = threading.Event()
     options = SpeechOptions(language="en", on_segment=lambda segment: begun.set())
@@ -219,7 +217,7 @@ def test_a_cancelled_request_stops_and_leaves_nothing_behind(
     assert transcribe(english, samples(speak(SHORT)), language="en").text
 
 
-def test_a_clients_prompt_brings_no_special_tokens(base: SpeechEngine) -> None:
+def test_prompts_have_no_special_tokens(base: SpeechEngine) -> None:
     decoder = base._decoder
     specials = decoder.prompt_tokens("<|translate|>hello<|endoftext|>")
     assert specials
@@ -230,11 +228,11 @@ def test_a_clients_prompt_brings_no_special_tokens(base: SpeechEngine) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["Modelfleet. " * 400, "<|endoftext|>", "\0", "🦊" * 300])
-def test_odd_prompts_do_no_harm(base: SpeechEngine, speak: Speak, prompt: str) -> None:
+def test_unusual_prompts(base: SpeechEngine, speak: Speak, prompt: str) -> None:
     assert transcribe(base, samples(speak(SHORT)), language="en", prompt=prompt).duration > 3
 
 
-def test_a_temperature_of_ones_own_is_used(base: SpeechEngine, speak: Speak) -> None:
+def test_the_requested_temperature_is_used(base: SpeechEngine, speak: Speak) -> None:
     found = transcribe(base, samples(speak(SHORT)), language="en", temperature=0.3)
     assert {segment.temperature for segment in found.segments} == {0.3}
 
@@ -293,7 +291,7 @@ async def test_an_english_only_checkpoint_over_http(
     assert verbose.json()["language"] == "english"
 
 
-def test_an_english_only_checkpoint_said_to_know_more(
+def test_an_english_only_checkpoint_declared_multilingual(
     demo_weights: Callable[[str], Path],
 ) -> None:
     from fleet_server.load_error import LoadError

@@ -1,4 +1,4 @@
-"""Starts of a fleet: without a network, with files and settings, and those that must fail."""
+"""Starts of a fleet: offline, with files and settings, and with errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TINY = "apiVersion: modelfleet.dev/v1alpha1\nkind: InferenceModel\nmetadata: {na
 
 
 def ends(fleet: Any) -> str:
-    """What a start that fails printed; it must end by itself, with status 1 and no process."""
+    """The output of a start that must fail by itself, with status 1 and no process left."""
     assert fleet.process.wait(SECONDS) == 1
     fleet.end()
     output: str = fleet.output
@@ -34,7 +34,7 @@ def ends(fleet: Any) -> str:
 
 
 class Listener:
-    """A proxy that only counts who comes."""
+    """A proxy that records connections."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -48,10 +48,10 @@ class Listener:
             connection, _ = self._socket.accept()
             with connection:
                 connection.settimeout(5)
-                said = connection.recv(2000)
-                if said == b"end":
+                head = connection.recv(2000)
+                if head == b"end":
                     return
-                self.seen.append(said)
+                self.seen.append(head)
 
     def close(self) -> None:
         with socket.create_connection(self._socket.getsockname()) as last:
@@ -67,7 +67,7 @@ def listener() -> Iterator[Listener]:
     made.close()
 
 
-def test_the_listener_would_see_a_connection(listener: Listener) -> None:
+def test_the_listener_records_connections(listener: Listener) -> None:
     with httpx.Client(proxy=listener.url) as client, pytest.raises(httpx.HTTPError):
         client.get("http://somewhere.invalid/")
     assert listener.seen[0].startswith(b"GET http://somewhere.invalid/")
@@ -80,7 +80,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     assert not list(tmp_path.rglob("*telemetry*"))
 
 
-async def test_no_connection_to_the_outside_is_tried(
+async def test_no_connections_to_other_machines(
     start_fleet: Any, listener: Listener, home: Path
 ) -> None:
     variables = dict.fromkeys(PROXIES, listener.url)
@@ -99,7 +99,8 @@ async def test_no_connection_to_the_outside_is_tried(
             if connection.raddr and not connection.raddr.ip.startswith("127.")
         ]
         assert outside == []
-        # ONNX Runtime's own thread posts some seconds after its first session, where it may.
+        # ONNX Runtime's own thread sends telemetry some seconds after its first session, if
+        # enabled.
         await asyncio.sleep(WATCH_SECONDS)
         assert listener.seen == []
 
@@ -111,20 +112,18 @@ def test_a_second_start_needs_no_network(start_fleet: Any) -> None:
         assert "fetching" not in fleet.output
 
 
-async def test_models_that_load_are_a_503_for_who_may_not_wait(
-    start_fleet: Any, until: Any
-) -> None:
+async def test_loading_models_are_a_503_without_waiting(start_fleet: Any, until: Any) -> None:
     with start_fleet("--models", "smollm2", HOLD_SECONDS="0.1") as fleet:
         body = {"model": CHAT, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1}
         seen: list[httpx.Response] = []
         async with httpx.AsyncClient(base_url=fleet.base_url, trust_env=False, timeout=60) as http:
 
-            async def answered() -> bool:
-                with contextlib.suppress(httpx.ConnectError):  # the router is not there yet
+            async def has_response() -> bool:
+                with contextlib.suppress(httpx.ConnectError):  # the router is not started yet
                     seen.append(await http.post("/v1/chat/completions", json=body))
                 return bool(seen) and seen[-1].status_code == 200
 
-            await until(answered, SECONDS)
+            await until(has_response, SECONDS)
         loading = seen[:-1]
         assert loading
         for answer in loading:
@@ -135,7 +134,7 @@ async def test_models_that_load_are_a_503_for_who_may_not_wait(
 
 
 async def test_a_full_queue_is_a_429_with_retry_after(start_fleet: Any) -> None:
-    """One answer in the batch and one that waits, however many passes may run."""
+    """One request in the batch and one in the queue, however many passes may run."""
     settings = {"CHAT_BATCH_MAX_SIZE": "1", "MAX_QUEUE_SIZE": "1", "MAX_CONCURRENT": "4"}
     with start_fleet("--models", "smollm2", **settings) as fleet:
         fleet.wait_for(READY, SECONDS)
@@ -175,12 +174,12 @@ def test_an_unknown_model_fails_before_anything_is_fetched(start_fleet: Any) -> 
         assert "did you mean smollm2?" in ends(fleet)
 
 
-def test_a_file_that_is_not_there_fails(start_fleet: Any) -> None:
+def test_a_missing_file_fails(start_fleet: Any) -> None:
     with start_fleet("-f", "none.yaml") as fleet:
         assert "none.yaml" in ends(fleet)
 
 
-def test_a_taken_port_fails_with_what_to_do(start_fleet: Any) -> None:
+def test_an_occupied_port_fails_with_a_hint(start_fleet: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with start_fleet("--models", "minilm", port=port) as fleet:
@@ -189,9 +188,7 @@ def test_a_taken_port_fails_with_what_to_do(start_fleet: Any) -> None:
     assert f"modelfleet up --port {port + 1}" in output
 
 
-def test_missing_weights_fail_where_nothing_may_be_fetched(
-    start_fleet: Any, tmp_path: Path
-) -> None:
+def test_missing_weights_fail_without_downloads(start_fleet: Any, tmp_path: Path) -> None:
     with start_fleet(
         "--models", "minilm", AUTO_DOWNLOAD_MODELS="0", MODELS_DIR=str(tmp_path)
     ) as fleet:
@@ -200,9 +197,7 @@ def test_missing_weights_fail_where_nothing_may_be_fetched(
         assert f"modelfleet pull {EMBEDDING}" in output
 
 
-def test_weights_that_cannot_be_fetched_fail_with_the_reason(
-    start_fleet: Any, tmp_path: Path
-) -> None:
+def test_failed_downloads_have_a_reason(start_fleet: Any, tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text(
         TINY + 'spec: {model: acme/gone, task: embedding, source: "https://127.0.0.1:9/x.gguf",'
         f" sha256: {'0' * 64}}}\n"
@@ -213,7 +208,7 @@ def test_weights_that_cannot_be_fetched_fail_with_the_reason(
 
 @pytest.fixture
 def broken(tmp_path: Path) -> str:
-    """The manifest of a model whose weights pass the checks before the start and do not load."""
+    """Manifest of a model whose weights pass the checks before the start and fail to load."""
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "bert"}')
@@ -225,7 +220,7 @@ def broken(tmp_path: Path) -> str:
     )
 
 
-def test_the_only_model_that_cannot_be_loaded_ends_the_start(
+def test_a_load_error_of_the_only_model_fails_the_start(
     start_fleet: Any, tmp_path: Path, broken: str
 ) -> None:
     (tmp_path / "fleet.yaml").write_text(broken)
@@ -235,7 +230,7 @@ def test_the_only_model_that_cannot_be_loaded_ends_the_start(
         assert "acme--broken.log" in output
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_others_serving(
+def test_a_load_error_keeps_the_other_models_serving(
     start_fleet: Any, tmp_path: Path, broken: str
 ) -> None:
     good = f"{TINY.replace('tiny', 'good')}spec: {{model: {EMBEDDING}}}\n"
@@ -259,7 +254,9 @@ def test_a_model_that_cannot_be_loaded_leaves_the_others_serving(
         (("--host", "no.such.host.invalid"), "not an address"),
     ],
 )
-def test_bad_options_are_refused(start_fleet: Any, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_rejected(
+    start_fleet: Any, arguments: tuple[str, ...], words: str
+) -> None:
     with start_fleet("--models", "minilm", *arguments) as fleet:
         assert fleet.process.wait(SECONDS) in (1, 2)
         fleet.end()

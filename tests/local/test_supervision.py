@@ -1,4 +1,4 @@
-"""Servers that die or go bad under a running fleet, and how the fleet ends."""
+"""Servers that die or hang in a running fleet, and the shutdown of the fleet."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ async def chat(http: httpx.AsyncClient) -> httpx.Response:
 
 @pytest.fixture
 def until_status(until: Any) -> Any:
-    """`await until_status(ask, status)`: the first answer with that status."""
+    """`await until_status(request, status)`: the first response with that status."""
 
-    async def wait(ask: Callable[[], Awaitable[httpx.Response]], status: int) -> httpx.Response:
+    async def wait(request: Callable[[], Awaitable[httpx.Response]], status: int) -> httpx.Response:
         async def fits() -> httpx.Response | None:
-            answer = await ask()
+            answer = await request()
             return answer if answer.status_code == status else None
 
         found: httpx.Response = await until(fits, SECONDS)
@@ -44,7 +44,7 @@ def until_status(until: Any) -> Any:
     return wait
 
 
-async def test_a_killed_server_comes_back_while_the_others_serve(
+async def test_a_killed_server_restarts_while_the_others_serve(
     fleet: Any, http: httpx.AsyncClient, until_status: Any
 ) -> None:
     assert (await embed(http)).status_code == 200
@@ -55,7 +55,8 @@ async def test_a_killed_server_comes_back_while_the_others_serve(
     assert states[CHAT] == "ready"
     assert states[EMBEDDING] != "ready"
     assert (await chat(http)).status_code == 200
-    assert (await waiting).status_code in (200, 503)  # held for some seconds, then told to return
+    # The request is held for some seconds, then rejected with Retry-After.
+    assert (await waiting).status_code in (200, 503)
     await until_status(lambda: embed(http), 200)
     assert fleet.server(EMBEDDING).pid != killed.pid
     assert (await http.get("/health")).status_code == 200
@@ -63,7 +64,7 @@ async def test_a_killed_server_comes_back_while_the_others_serve(
     fleet.wait_for(f"{EMBEDDING} is ready after", SECONDS)
 
 
-async def test_whoever_may_not_wait_is_told_when_to_return(
+async def test_requests_get_retry_after_when_the_wait_ends(
     start_fleet: Any, until_status: Any
 ) -> None:
     with start_fleet("--models", "minilm", HOLD_SECONDS="0.1") as fleet:
@@ -76,19 +77,19 @@ async def test_whoever_may_not_wait_is_told_when_to_return(
             await until_status(lambda: embed(http), 200)
 
 
-async def test_a_killed_router_comes_back_too(
+async def test_a_killed_router_restarts(
     fleet: Any, http: httpx.AsyncClient, until_status: Any
 ) -> None:
     servers = {fleet.server(model).pid for model in (CHAT, EMBEDDING)}
     fleet.router().kill()
 
-    async def answers() -> httpx.Response:
+    async def embed_or_599() -> httpx.Response:
         try:
             return await embed(http)
         except httpx.TransportError:
             return httpx.Response(599)
 
-    await until_status(answers, 200)
+    await until_status(embed_or_599, 200)
     fleet.wait_for("router is ready after", SECONDS)
     assert {fleet.server(model).pid for model in (CHAT, EMBEDDING)} == servers
 
@@ -117,7 +118,7 @@ def test_a_killed_up_leaves_no_process(start_fleet: Any, gone: Any) -> None:
         assert gone(found)
 
 
-def test_a_second_ctrl_c_ends_even_processes_that_do_not_react(start_fleet: Any, gone: Any) -> None:
+def test_a_second_ctrl_c_kills_unresponsive_processes(start_fleet: Any, gone: Any) -> None:
     with start_fleet("--models", "minilm", DRAIN_TIMEOUT="600") as fleet:
         fleet.wait_for(READY, SECONDS)
         found = family(fleet)
@@ -130,14 +131,14 @@ def test_a_second_ctrl_c_ends_even_processes_that_do_not_react(start_fleet: Any,
         assert gone(found)
 
 
-def test_a_process_that_does_not_react_does_not_hold_a_stop_up(start_fleet: Any) -> None:
+def test_an_unresponsive_process_does_not_delay_a_stop(start_fleet: Any) -> None:
     with start_fleet("--models", "minilm", DRAIN_TIMEOUT="0.5") as fleet:
         fleet.wait_for(READY, SECONDS)
         fleet.server(EMBEDDING).suspend()
         assert fleet.end() == 0
 
 
-async def test_a_stop_lets_a_running_answer_finish(start_fleet: Any) -> None:
+async def test_a_stop_drains_running_responses(start_fleet: Any) -> None:
     with start_fleet("--models", "smollm2", DRAIN_TIMEOUT="60") as fleet:
         fleet.wait_for(READY, SECONDS)
         body = {"model": CHAT, "max_tokens": 40, "stream": True,

@@ -1,4 +1,4 @@
-"""What the fleet says of itself once it is up: table, models, health, metrics."""
+"""A started fleet: its table, models, health and metrics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ FIELDS = {
 }  # fmt: skip
 
 
-async def test_the_table_says_what_the_models_route_says(
-    fleet: Any, http: httpx.AsyncClient
-) -> None:
+async def test_the_table_equals_the_models_route(fleet: Any, http: httpx.AsyncClient) -> None:
     models = (await http.get("/v1/models")).json()["data"]
     assert [model["task"] for model in models] == ["chat", "embedding", "speech"]
     lines = fleet.output.splitlines()
@@ -49,7 +47,7 @@ async def test_the_demo_runs_without_torch(http: httpx.AsyncClient, fleet: Any) 
         assert not [path for path in libraries if "/torch/" in path]
 
 
-def test_the_next_command_works_as_it_is_printed(fleet: Any) -> None:
+def test_the_printed_command_works(fleet: Any) -> None:
     (command,) = [line for line in fleet.output.splitlines() if line.startswith("curl ")]
     words = [*shlex.split(command), "--silent", "--show-error", "--noproxy", "*"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
@@ -87,7 +85,7 @@ async def test_health_and_probes(http: httpx.AsyncClient) -> None:
         assert (await http.get(path)).status_code == 200
 
 
-async def test_one_scrape_shows_the_whole_fleet(
+async def test_one_scrape_has_metrics_of_the_whole_fleet(
     http: httpx.AsyncClient, client: openai.AsyncOpenAI
 ) -> None:
     listed = [model.id async for model in client.models.list()]

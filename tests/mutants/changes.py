@@ -66,14 +66,16 @@ Span = tuple[tuple[int, int], tuple[int, int]]
 
 
 def without_effect(source: str) -> list[Span]:
-    """Where a change has no effect: annotations, which are not evaluated, and logging."""
+    """Where a change has no effect on decisions: annotations, decorators and log calls."""
     found: list[Span] = []
     for node in ast.walk(ast.parse(source)):
         parts: list[ast.expr | None] = []
         if isinstance(node, ast.arg | ast.AnnAssign):
             parts.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            parts.append(node.returns)
+            parts += [node.returns, *node.decorator_list]
+        elif isinstance(node, ast.ClassDef):
+            parts += node.decorator_list
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("log", "logger.exception"):
             parts.append(node)
         found += [_span(part) for part in parts if part is not None]

@@ -14,23 +14,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 Outcome = Literal["killed", "survived", "timeout"]
 ROOTS = ("services", "operator", "tests", "tests/cluster")
-IGNORED = (
-    ".git",
-    ".venv",
-    "build",
-    "dist",
-    "models",
-    "run",
-    "__pycache__",
-    ".*_cache",
-    "*.egg-info",
-)
+IGNORED = (".git", ".venv", "build", "dist", "models", "run", "__pycache__", ".*_cache")
 ARGUMENTS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis",
              # Plugins that are imported already are not rewritten, of which pytest warns.
              "-o", "filterwarnings=ignore")  # fmt: skip
@@ -74,6 +64,8 @@ class Trial:
         """The outcome with `text` in the module at `path`; the module is restored."""
         with _changed(self._copy / path, text):
             status = self._fork(seconds)
+        if status == NOT_THE_COPY:
+            raise RuntimeError("the tests import packages of another folder")
         if status is None:
             return "timeout"
         return "survived" if status == PASSED else "killed"
@@ -84,13 +76,15 @@ class Trial:
         if child == 0:
             os.setpgid(0, 0)
             os._exit(self._child(report))
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpgid(child, child)  # whichever process is first
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(POLL_SECONDS)
-        os.kill(child, signal.SIGKILL)
+        os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return None
 

@@ -1,4 +1,4 @@
-"""Tiny random chat models, computed on one thread."""
+"""Fixtures: tiny random chat models, computed with one thread."""
 
 from __future__ import annotations
 

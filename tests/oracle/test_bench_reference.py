@@ -1,4 +1,4 @@
-"""The reference of `bench compare` gives transformers' own greedy tokens and pooled states."""
+"""The reference of `bench compare` returns transformers' greedy tokens and pooled states."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_chat_is_greedy_generate(llama: Path) -> None:
     assert model.decode(found) == tokenizer.decode(found, skip_special_tokens=True)
 
 
-def test_a_model_that_reads_images_answers_texts(tiny_chat: Callable[[str], Path]) -> None:
+def test_a_vision_model_generates_text(tiny_chat: Callable[[str], Path]) -> None:
     model = TransformersChat(tiny_chat("qwen3-vl"), "cpu", "float32")
     assert 0 < len(list(model.generate(model.prompt(QUESTION), 6))) <= 6
 
 
-def test_an_answer_that_is_not_wanted_any_more_ends(llama: Path) -> None:
+def test_a_closed_generation_ends(llama: Path) -> None:
     model = TransformersChat(llama, "cpu", "float32")
     answer = model.generate(model.prompt(QUESTION), 100_000)
     next(answer)
@@ -89,7 +89,7 @@ def test_pooling_is_read_from_the_files(encoder: Path, tmp_path: Path) -> None:
     assert auto == TransformersEmbedding(encoder, "cpu", "float32", "cls", None).embed(["one"])[0]
 
 
-def test_what_the_reference_does_not_compute_is_refused(encoder: Path, tmp_path: Path) -> None:
+def test_unsupported_models_are_rejected(encoder: Path, tmp_path: Path) -> None:
     (encoder / "modules.json").write_text(
         json.dumps([{"type": "sentence_transformers.models.Dense"}])
     )

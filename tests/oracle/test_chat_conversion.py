@@ -1,4 +1,4 @@
-"""Converted chat models against transformers: equal tokens in float32, and what rounding costs."""
+"""Converted chat models against transformers: equal tokens in float32, and rounding errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "qwen2": (tiny_chat.QWEN2, {"stored": "BF16"}),
 }  # fmt: skip
 WIDE = tiny_chat.QWEN3 | {"hidden_size": 192, "intermediate_size": 320}
-"""Several scales for each weight, the last ones of fewer rows and columns."""
+"""Several scales for each weight; the last blocks have fewer rows and columns."""
 QUESTIONS = [
     "fox",
     "The quick brown fox jumps over the lazy dog near the river bank. " * 4,
@@ -62,7 +62,7 @@ def convert(source: Path, target: Path, quantization: str = "none") -> Path:
 
 
 def write_fp8(folder: Path) -> Path:
-    """The repository, and beside it in `plain` the same weights in float32."""
+    """Write the repository, and in its folder `plain` the same weights in float32."""
     tiny_chat.write(folder / "plain", WIDE)
     tiny_chat.write(folder, WIDE | {"quantization_config": tiny_chat.FP8})
     quantised: dict[str, torch.Tensor] = {}
@@ -89,7 +89,7 @@ def write_fp8(folder: Path) -> Path:
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Any, Any, OpenVinoChat]]:
-    """transformers' model and tokenizer, and the engine on the converted files."""
+    """transformers' model and tokenizer, and the engine with the converted files."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "qwen3-fp8":
         source = write_fp8(folder / "source")
@@ -121,7 +121,7 @@ def answer(steps: queue.Queue[Step]) -> list[int]:
 
 
 def generated(model: Any, ids: Sequence[int]) -> list[int]:
-    """transformers' greedy answer, without the token that ends it."""
+    """transformers' greedy tokens, without the end token."""
     tokens = torch.tensor([list(ids)])
     made = model.generate(
         tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=NEW,
@@ -132,7 +132,7 @@ def generated(model: Any, ids: Sequence[int]) -> list[int]:
     return made[:-1] if made and made[-1] in ends else made
 
 
-def test_greedy_answers_are_transformers(pair: tuple[Any, Any, OpenVinoChat]) -> None:
+def test_greedy_tokens_equal_transformers(pair: tuple[Any, Any, OpenVinoChat]) -> None:
     model, tokenizer, engine = pair
     prompts = []
     for question in QUESTIONS:
@@ -149,7 +149,7 @@ def test_greedy_answers_are_transformers(pair: tuple[Any, Any, OpenVinoChat]) ->
         assert engine.decode(found) == tokenizer.decode(found, skip_special_tokens=True)
 
 
-def test_text_is_tokenised_as_by_transformers(pair: tuple[Any, Any, OpenVinoChat]) -> None:
+def test_tokens_equal_transformers(pair: tuple[Any, Any, OpenVinoChat]) -> None:
     _, tokenizer, engine = pair
     for text in [*QUESTIONS, "", " <|eot_id|><|im_end|> a"]:
         for special in (True, False):
@@ -160,7 +160,7 @@ def test_text_is_tokenised_as_by_transformers(pair: tuple[Any, Any, OpenVinoChat
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_moments_of_the_inputs_are_those_in_transformers(tmp_path: Path, case: str) -> None:
+def test_moments_of_the_inputs_equal_transformers(tmp_path: Path, case: str) -> None:
     config, layout = CASES[case]
     tiny_chat.write(tmp_path, config, **layout)
     model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
@@ -187,8 +187,9 @@ def test_moments_of_the_inputs_are_those_in_transformers(tmp_path: Path, case: s
 
 
 def shuffled(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same function with its channels in another order: of the residual stream, of each MLP
-    and of each head's values."""
+    """The same function with permuted channels: of the residual stream, of each MLP and of each
+    head's values.
+    """
     generator = torch.Generator().manual_seed(0)
     hidden, inner, heads, kv_heads = (
         config[name] for name in
@@ -223,8 +224,8 @@ def smollm2(
 ) -> tuple[Path, float, torch.Tensor]:
     """The real SmolLM2 as a Hugging Face repository, its perplexity in float32, and the text.
 
-    Its weights come from a Q4_1 GGUF and so are on a grid of 4 bits in groups of 32, which would
-    suit ours: its channels are shuffled, so that the groups differ.
+    Its weights come from a Q4_1 GGUF, so they are on a 4-bit grid in groups of 32, which would
+    favour this project's format: the channels are shuffled, so that the groups differ.
     """
     folder = tmp_path_factory.mktemp("smollm2")
     [path] = demo_weights("HuggingFaceTB/SmolLM2-135M-Instruct").glob("*.gguf")
@@ -246,7 +247,7 @@ def smollm2(
 
 
 def windows(ids: torch.Tensor) -> list[torch.Tensor]:
-    """Pieces of 256 tokens and the one after."""
+    """Windows of 256 tokens and the following token."""
     return [ids[start : start + 257] for start in range(0, len(ids) - 1, 256)]
 
 

@@ -1,4 +1,4 @@
-"""Greedy answers of the torch engine against transformers' own `generate`, in float32."""
+"""Greedy tokens of the torch engine against transformers' `generate`, in float32."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def spec(**fields: Any) -> ModelSpec:
 
 
 class Answer:
-    """Collects the steps of one answer."""
+    """Collects the steps of a generation."""
 
     def __init__(self, engine: TorchChat, prompt: Prompt, max_tokens: int = NEW) -> None:
         self._steps: queue.Queue[Step] = queue.Queue()
@@ -46,7 +46,7 @@ class Answer:
         )
 
     def advance(self, number: int) -> None:
-        """Wait until `number` more tokens came, or the end."""
+        """Wait for `number` more tokens, or the end."""
         target = len(self.ids) + number
         while len(self.ids) < target and self.finish is None:
             step = self._steps.get(timeout=60)
@@ -59,12 +59,12 @@ class Answer:
         return self.ids
 
 
-def ask(engine: TorchChat, text: str) -> Prompt:
+def prompt_of(engine: TorchChat, text: str) -> Prompt:
     return engine.prompt([{"role": "user", "content": text}], [])
 
 
 def generated(model: Any, ids: Sequence[int], number: int = NEW) -> list[int]:
-    """transformers' greedy answer, without the token that ends it."""
+    """transformers' greedy tokens, without the end token."""
     tokens = torch.tensor([list(ids)])
     made = model.generate(
         tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=number
@@ -92,13 +92,13 @@ def engine(folder: Path) -> Iterator[TorchChat]:
 def test_one_at_a_time(engine: TorchChat, reference: Any) -> None:
     assert isinstance(engine, ChatModel)
     for text in QUESTIONS:
-        prompt = ask(engine, text)
+        prompt = prompt_of(engine, text)
         answer = Answer(engine, prompt)
         assert answer.wait() == generated(reference, prompt.state.token_ids)
         assert answer.finish is (Finish.LENGTH if len(answer.ids) == NEW else Finish.STOP)
 
 
-def test_texts_as_they_are(engine: TorchChat, reference: Any) -> None:
+def test_texts_without_a_template(engine: TorchChat, reference: Any) -> None:
     """Without a chat template, from a text's tokens and from random ones."""
     assert isinstance(engine, TextModel)
     assert engine.vocab_size == reference.config.vocab_size == engine.vocabulary.size
@@ -110,8 +110,8 @@ def test_texts_as_they_are(engine: TorchChat, reference: Any) -> None:
         assert answer.wait() == generated(reference, ids)
 
 
-def test_a_text_is_never_cut(folder: Path, tmp_path: Path) -> None:
-    """Even where the tokenizer's file was written by somebody who cut it."""
+def test_texts_are_not_truncated(folder: Path, tmp_path: Path) -> None:
+    """Even if the tokenizer's file enables truncation."""
     mine = Path(shutil.copytree(folder, tmp_path / "mine"))
     cut = Tokenizer.from_file(str(mine / "tokenizer.json"))
     cut.enable_truncation(5)
@@ -127,9 +127,9 @@ def test_a_text_is_never_cut(folder: Path, tmp_path: Path) -> None:
         engine.close()
 
 
-def test_answers_that_join_and_leave(engine: TorchChat, reference: Any) -> None:
-    """Different lengths of prompt and answer; one joins whenever another is some tokens along."""
-    prompts = [ask(engine, text) for text in QUESTIONS]
+def test_requests_that_join_and_leave(engine: TorchChat, reference: Any) -> None:
+    """Prompts and responses of different lengths; each one joins while others are running."""
+    prompts = [prompt_of(engine, text) for text in QUESTIONS]
     lengths = [30, 5, 17, 1, 40, 9]
     answers = []
     for prompt, length in zip(prompts, lengths, strict=True):
@@ -140,7 +140,7 @@ def test_answers_that_join_and_leave(engine: TorchChat, reference: Any) -> None:
 
 
 def test_all_at_once_with_some_cancelled(engine: TorchChat, reference: Any) -> None:
-    prompts = [ask(engine, text) for text in QUESTIONS * 2]
+    prompts = [prompt_of(engine, text) for text in QUESTIONS * 2]
     answers = [Answer(engine, prompt) for prompt in prompts]
     for answer in answers[::3]:
         answer.advance(2)
@@ -150,10 +150,10 @@ def test_all_at_once_with_some_cancelled(engine: TorchChat, reference: Any) -> N
             assert answer.wait() == generated(reference, prompt.state.token_ids)
 
 
-def test_a_prompt_read_in_pieces(folder: Path, reference: Any) -> None:
+def test_chunked_prefill(folder: Path, reference: Any) -> None:
     engine = TorchChat(spec(batching={"maxTokens": 7}), folder, 1)
     try:
-        prompts = [ask(engine, text) for text in QUESTIONS]
+        prompts = [prompt_of(engine, text) for text in QUESTIONS]
         answers = [Answer(engine, prompt) for prompt in prompts]
         for answer, prompt in zip(answers, prompts, strict=True):
             assert answer.wait() == generated(reference, prompt.state.token_ids)

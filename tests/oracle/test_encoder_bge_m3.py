@@ -1,8 +1,8 @@
-"""bge-m3 as its public repository holds it: an ONNX graph, external data, and pickles.
+"""bge-m3 in the layout of its public repository: an ONNX graph, external data, and pickles.
 
-A small XLM-RoBERTa is exported as the public graph is (two outputs, tensors of initialisers in
-`model.onnx_data`, the tensor of one Constant node in a file of its own), served by a stand-in of
-the hub, fetched, and compared with transformers.
+A small XLM-RoBERTa is exported like the public graph (two outputs, tensors of initialisers in
+`model.onnx_data`, the tensor of one Constant node in a separate file), fetched from a local hub,
+and compared with transformers.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def export(model: torch.nn.Module, folder: Path) -> None:
 
 
 def _move_an_attribute(graph: onnx.ModelProto, file: Path) -> None:
-    """Keep the tensor of the first float Constant of a layer in a file of its own."""
+    """Store the tensor of the first float Constant of a layer in a separate file."""
     tensor = next(
         node.attribute[0].t for node in graph.graph.node
         if node.op_type == "Constant" and node.attribute[0].t.data_type == TensorProto.FLOAT
@@ -131,8 +131,8 @@ def write_repository(folder: Path) -> torch.nn.Module:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
-    """Address, folder and requested paths of a hub of one repository, BAAI/bge-m3."""
-    folder, asked = tmp_path / "repository", []
+    """Address, folder and requested paths of a hub with one repository, BAAI/bge-m3."""
+    folder, requested = tmp_path / "repository", []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -140,20 +140,20 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
             if path.startswith("/api/"):
                 body = json.dumps({"sha": "c0ffee", "siblings": listing(folder)}).encode()
             else:
-                asked.append(path.removeprefix("/BAAI/bge-m3/resolve/c0ffee/"))
-                body = (folder / asked[-1]).read_bytes()
+                requested.append(path.removeprefix("/BAAI/bge-m3/resolve/c0ffee/"))
+                body = (folder / requested[-1]).read_bytes()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None:
-            """Print nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", folder, asked
+    yield f"http://127.0.0.1:{server.server_address[1]}", folder, requested
     server.shutdown()
     thread.join()
     server.server_close()
@@ -167,19 +167,19 @@ def listing(folder: Path) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def test_bge_m3_from_the_hub_to_its_vectors(
+def test_bge_m3_from_the_hub(
     hub: tuple[str, Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    address, repository, asked = hub
+    address, repository, requested = hub
     model = write_repository(repository)
     fields = {"model": "BAAI/bge-m3", "task": "embedding", "source": "hf://BAAI/bge-m3@main",
               "dtype": "float32", "pooling": "cls"}  # fmt: skip
     spec = ModelSpec.model_validate(fields)
     folder = fetch(spec, Store(tmp_path / "models"), environ={"HF_ENDPOINT": address})
-    assert set(asked) == FETCHED
+    assert set(requested) == FETCHED
     assert (folder / "onnx" / ATTRIBUTE).stat().st_size > 0
-    assert supports(asked, json.loads((folder / "config.json").read_text())) == (
+    assert supports(requested, json.loads((folder / "config.json").read_text())) == (
         "the repo ships onnx/model.onnx"
     )
 

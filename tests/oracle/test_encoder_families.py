@@ -1,5 +1,6 @@
-"""Encoders of the catalog, in the files and configs of their public repositories, against
-transformers on tiny random weights."""
+"""Encoders of the catalog with tiny random weights against transformers, with the files and configs
+of their public repositories.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ NOMIC: dict[str, Any] = {
     "torch_dtype": "float32", "type_vocab_size": 2, "use_cache": True, "use_flash_attn": True,
     "use_rms_norm": False, "use_xentropy": True, "vocab_size": 320,
 }  # fmt: skip
-"""nomic-ai/nomic-embed-text-v1.5, with smaller numbers."""
+"""nomic-ai/nomic-embed-text-v1.5, with smaller sizes."""
 
 MODERN: dict[str, Any] = {
     "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 2,
@@ -73,7 +74,7 @@ MODERN: dict[str, Any] = {
     "num_attention_heads": 4, "num_hidden_layers": 4, "pad_token_id": 0, "sep_token_id": 3,
     "vocab_size": 320,
 }  # fmt: skip
-"""Alibaba-NLP/gte-modernbert-base and gte-reranker-modernbert-base, with smaller numbers."""
+"""Alibaba-NLP/gte-modernbert-base and gte-reranker-modernbert-base, with smaller sizes."""
 
 
 def small(**changes: Any) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def small(**changes: Any) -> dict[str, Any]:
 
 
 def randomised(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights wide enough that every term of the graph matters."""
+    """Weights with a variance at which every term of the graph matters."""
     torch.manual_seed(7)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -138,7 +139,7 @@ def batch(first: int, last: int) -> list[list[int]]:
 
 
 def check_vectors(folder: Path, inputs: Iterable[list[int]], expected: Reference) -> None:
-    """Alone and padded in one batch."""
+    """Each alone, and all padded in one batch."""
     engine = EmbeddingEngine(spec("embedding"), folder, 2)
     inputs = list(inputs)
     together = engine.embed(inputs)
@@ -159,7 +160,7 @@ def nomic_model() -> torch.nn.Module:
 
 
 def nomic_file(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors by the names of the public model.safetensors."""
+    """The tensors with the names of the public model.safetensors."""
     own = {
         "embeddings.LayerNorm": "emb_ln", "self_attn.o_proj": "attn.out_proj",
         "up_proj": "fc11", "gate_proj": "fc12", "down_proj": "fc2",
@@ -210,7 +211,7 @@ def test_gte_modernbert(tmp_path: Path, stored: torch.dtype) -> None:
 
 
 def test_modernbert_with_a_head_of_pretraining(tmp_path: Path) -> None:
-    """answerdotai/ModernBERT-base: names behind `model.`, and a decoder that is not used."""
+    """answerdotai/ModernBERT-base: names start with `model.`, and the decoder is not used."""
     model = randomised(ModernBertModel(ModernBertConfig(**MODERN)))
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     more = {"head.dense.weight": torch.zeros(48, 48), "head.norm.weight": torch.zeros(48),
@@ -223,7 +224,7 @@ def test_modernbert_with_a_head_of_pretraining(tmp_path: Path) -> None:
 
 
 def test_multilingual_e5_small(tmp_path: Path) -> None:
-    """BERT's layers under the tokenizer of XLM-RoBERTa, whose padding id is not BERT's."""
+    """BERT's layers with the tokenizer of XLM-RoBERTa, whose padding id differs from BERT's."""
     config = BertConfig(**small(
         max_position_embeddings=64, type_vocab_size=2, layer_norm_eps=1e-12, pad_token_id=0,
         tokenizer_class="XLMRobertaTokenizer", position_embedding_type="absolute",
@@ -270,8 +271,9 @@ def test_bge_reranker_v2_m3(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_ms_marco_minilm(tmp_path: Path, activation: dict[str, Any]) -> None:
-    """Beside its safetensors the repository holds onnx/ and openvino/, which are not read; whether
-    scores are logits or their sigmoid is the request's to say, not the config's."""
+    """The repository also holds onnx/ and openvino/, which are not read; whether scores are logits
+    or their sigmoid depends on the request, not on the config.
+    """
     model = randomised(BertForSequenceClassification(BertConfig(**small(
         max_position_embeddings=64, type_vocab_size=2, num_labels=1, pad_token_id=0,
     ))))  # fmt: skip

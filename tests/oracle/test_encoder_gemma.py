@@ -56,7 +56,7 @@ CONFIG: dict[str, Any] = {
     "use_cache": True,
     "vocab_size": 300,
 }
-"""The public file with smaller numbers; one window is an eighth of the longest input, as there."""
+"""The public file with smaller numbers; as there, a window is an eighth of the longest input."""
 PROMPTS = {
     "query": "task: search result | query: ",
     "document": "title: none | text: ",
@@ -70,7 +70,7 @@ MODULES = [
     ("4_Normalize", "Normalize"),
 ]
 LENGTHS = (3, 7, 9, 10, 17, 40, 96)
-"""Within a window's reach of 8, at its edge, and far beyond it."""
+"""Lengths within a window's reach of 8, at its edge, and far beyond it."""
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -93,8 +93,9 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write_model(folder: Path, **changes: Any) -> None:
-    """The files of the repository. Weights are wide, and norms far from 1, so that every term of
-    the graph matters."""
+    """Write the files of the repository, with a variance of weights and norms at which every term
+    of the graph matters.
+    """
     config = CONFIG | changes
     torch.manual_seed(3)
     model = Gemma3TextModel(Gemma3TextConfig(**config)).eval()
@@ -165,7 +166,7 @@ def engine(folder: Path, dtype: str = "float32") -> EmbeddingEngine:
 
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
-    """A process that ends while an engine compiles its second graph is aborted by the runtime."""
+    """The runtime aborts a process that exits while an engine compiles its second graph."""
     yield
     while BUILT:
         BUILT.pop().close()
@@ -179,7 +180,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("dtype", "least"), [("float32", 0.999999), ("bfloat16", 0.99)])
 def test_vectors_of_every_length(folder: Path, dtype: str, least: float) -> None:
-    """Beyond the window too, and padded to the longest of the batch."""
+    """Also beyond the window, and padded to the longest of the batch."""
     built = engine(folder, dtype)
     assert built.dimensions == 48
     assert built.max_tokens == 96
@@ -193,7 +194,7 @@ def test_vectors_of_every_length(folder: Path, dtype: str, least: float) -> None
 
 @pytest.mark.parametrize("window", [8, 24, 512])
 def test_the_window_matters(folder: Path, window: int) -> None:
-    """Another window gives other vectors to inputs that are longer than both reach."""
+    """Another window changes the vectors of inputs longer than both windows."""
     before = reference(folder, inputs())
     write_json(folder / "config.json", CONFIG | {"sliding_window": window})
     after = reference(folder, inputs())
@@ -236,8 +237,8 @@ def test_the_newer_spelling_of_rotary_bases(folder: Path) -> None:
     assert cosines(engine(folder).embed(inputs()), expected).min() > 0.999999
 
 
-def test_float16_is_refused(folder: Path) -> None:
-    """The activations of the true model exceed it."""
+def test_float16_is_rejected(folder: Path) -> None:
+    """The activations of the real model exceed its range."""
     with pytest.raises(LoadError, match="does not support float16"):
         engine(folder, "float16")
 

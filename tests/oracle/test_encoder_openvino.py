@@ -1,6 +1,6 @@
-"""The OpenVINO encoder against transformers, with the pooling sentence-transformers publishes.
+"""The OpenVINO encoder against transformers, with the pooling of sentence-transformers.
 
-Real MiniLM weights, and tiny random models of the shapes of bge-m3 and bge-reranker.
+Real MiniLM weights, and tiny random models with the architectures of bge-m3 and bge-reranker.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def write_tokenizer(folder: Path, *, roberta: bool) -> None:
 
 
 def shape(**changes: Any) -> dict[str, Any]:
-    """Few and narrow layers; weights wide enough that every term matters."""
+    """Few and narrow layers; weights with a variance at which every term matters."""
     return {
         "vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
         "intermediate_size": 128, "initializer_range": 0.2,
@@ -142,7 +142,7 @@ def like_bge_m3(**changes: Any) -> XLMRobertaConfig:
 
 
 def randomise(model: torch.nn.Module) -> torch.nn.Module:
-    """transformers starts biases at 0 and norms at 1, which would hide a swapped term."""
+    """transformers initializes biases with 0 and norms with 1, which would hide a swapped term."""
     torch.manual_seed(11)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,8 +1,7 @@
 """Embeddings and rerank scores of the torch engine against transformers.
 
-Tiny random models of the shapes of bge-m3, embeddinggemma and Qwen3-Embedding, with the files
-sentence-transformers publishes beside them; the reference pools as those files say, one text at a
-time.
+Tiny random models with the architectures of bge-m3, embeddinggemma and Qwen3-Embedding, and the
+files of sentence-transformers; the reference pools as these files specify, one text at a time.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def write_tokenizer(folder: Path, kind: str) -> None:
 
 
 def write_modules(folder: Path, mode: str, dense: Sequence[tuple[int, int, str]] = ()) -> None:
-    """modules.json and the folders it names, as sentence-transformers 5 writes them."""
+    """Write modules.json and its folders like sentence-transformers 5."""
     kinds = [("Transformer", ""), ("Pooling", "1_Pooling")]
     kinds += [("Dense", f"{number + 2}_Dense") for number in range(len(dense))]
     kinds += [("Normalize", f"{len(kinds)}_Normalize")]
@@ -116,7 +115,7 @@ def roberta(**changes: Any) -> XLMRobertaConfig:
 
 
 def randomise(model: torch.nn.Module) -> torch.nn.Module:
-    """transformers starts biases at 0 and norms at 1, which would hide a swapped term."""
+    """transformers initializes biases with 0 and norms with 1, which would hide a swapped term."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name.lower() or name.endswith("bias"):
@@ -158,12 +157,12 @@ def bert(folder: Path) -> None:
 
 
 def pooled(hidden: torch.Tensor, mode: str) -> torch.Tensor:
-    """One text's token vectors `[tokens, hidden]` to one."""
+    """Pool one text's token vectors `[tokens, hidden]`."""
     return {"cls_token": hidden[0], "mean_tokens": hidden.mean(0), "lasttoken": hidden[-1]}[mode]
 
 
 def reference(folder: Path, batch: Sequence[Sequence[int]]) -> np.ndarray:
-    """float32, nothing padded, pooled and projected as the published files say."""
+    """float32, no padding, pooled and projected as the published files specify."""
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     config = json.loads((folder / "1_Pooling" / "config.json").read_text())
     mode = next(
@@ -205,7 +204,7 @@ def test_embeddings(tmp_path: Path, write: Callable[[Path], None], dtype: str) -
     assert (engine.dtype, engine.max_tokens) == (dtype, 512)
     batch = engine.tokenize(TEXTS)
     expected = reference(tmp_path, batch)
-    assert cosines(expected[:1], expected[1:2])[0] < 0.95  # else anything would pass
+    assert cosines(expected[:1], expected[1:2])[0] < 0.95  # otherwise all vectors would pass
     found = engine.embed(batch)
     assert cosines(found, expected).min() > LEAST_COSINE[dtype]
     assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-6

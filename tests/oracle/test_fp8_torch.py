@@ -1,6 +1,6 @@
-"""FP8 checkpoints with block scales: the torch engine against the same weights dequantised by hand.
+"""FP8 checkpoints with block scales: the torch engine against the same weights dequantised here.
 
-The checkpoints are written here as the hub's are: float8_e4m3fn matrices, `weight_scale_inv` with
+The checkpoints are written like those of the hub: float8_e4m3fn matrices, `weight_scale_inv` with
 one factor per 128 x 128 block; embeddings, norms, head and vision tower are in full precision.
 """
 
@@ -56,12 +56,12 @@ def dequantised(values: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
 
 
 def is_converted(name: str, tensor: torch.Tensor) -> bool:
-    """Qwen's FP8 repositories convert the linear layers of the language model, not its head."""
+    """Qwen's FP8 repositories convert the linear layers of the language model, but not its head."""
     return tensor.ndim == 2 and "_proj.weight" in name and "visual" not in name
 
 
 def write_pair(folder: Path, scales: torch.dtype) -> tuple[Path, Path]:
-    """Turns the model in `folder` into an FP8 checkpoint; beside it, its dequantised twin."""
+    """Convert the model in `folder` to FP8; writes the dequantised model next to it."""
     twin = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-twin")))
     stored: dict[str, torch.Tensor] = {}
     plain: dict[str, torch.Tensor] = {}
@@ -90,7 +90,7 @@ def write_pair(folder: Path, scales: torch.dtype) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Shaped as Qwen/Qwen3-4B-Instruct-2507-FP8, whose scales are bfloat16."""
+    """Architecture of Qwen/Qwen3-4B-Instruct-2507-FP8, with scales in bfloat16."""
     folder = tmp_path_factory.mktemp("fp8") / "qwen3"
     write_chat(folder, "qwen3")
     torch.manual_seed(8)
@@ -101,7 +101,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def vision(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Shaped as Qwen/Qwen3-VL-4B-Instruct-FP8, with scales in float32."""
+    """Architecture of Qwen/Qwen3-VL-4B-Instruct-FP8, with scales in float32."""
     folder = tmp_path_factory.mktemp("fp8") / "qwen3-vl"
     write_chat(folder, "qwen3-vl")
     torch.manual_seed(9)
@@ -126,7 +126,7 @@ def load() -> Iterator[Callable[..., TorchChat]]:
         engine.close()
 
 
-def answered(engine: TorchChat, prompt: Any) -> list[int]:
+def generate(engine: TorchChat, prompt: Any) -> list[int]:
     steps: queue.Queue[Step] = queue.Queue()
     engine.submit(prompt, Sampling(NEW, temperature=0), steps.put)
     ids: list[int] = []
@@ -139,13 +139,13 @@ def answered(engine: TorchChat, prompt: Any) -> list[int]:
 
 
 def generated(model: Any, **inputs: Any) -> list[int]:
-    """transformers' greedy answer, without the token that ends it."""
+    """transformers' greedy tokens, without the end token."""
     made = model.generate(**inputs, do_sample=False, max_new_tokens=NEW)
     ids: list[int] = made[0, inputs["input_ids"].shape[1] :].tolist()
     return ids[:-1] if ids and ids[-1] == 2 else ids
 
 
-def test_greedy_answers_of_a_text_model(
+def test_greedy_tokens_of_a_text_model(
     text: tuple[Path, Path], load: Callable[..., TorchChat]
 ) -> None:
     folder, twin = text
@@ -155,10 +155,10 @@ def test_greedy_answers_of_a_text_model(
         prompt = engine.prompt([{"role": "user", "content": question}], [])
         ids = torch.tensor([prompt.state.token_ids])
         expected = generated(reference, input_ids=ids, attention_mask=torch.ones_like(ids))
-        assert answered(engine, prompt) == expected
+        assert generate(engine, prompt) == expected
 
 
-def test_greedy_answers_about_an_image(
+def test_greedy_tokens_about_an_image(
     vision: tuple[Path, Path], load: Callable[..., TorchChat]
 ) -> None:
     folder, twin = vision
@@ -171,7 +171,7 @@ def test_greedy_answers_about_an_image(
     image = Image.fromarray(pixels)
     text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     inputs = processor(text=[text], images=[image], return_tensors="pt")
-    assert answered(engine, engine.prompt(messages, [image])) == generated(reference, **inputs)
+    assert generate(engine, engine.prompt(messages, [image])) == generated(reference, **inputs)
 
 
 @pytest.mark.parametrize("kind", ["text", "vision"])
@@ -199,7 +199,7 @@ def test_blocks_that_do_not_divide_a_matrix(text: tuple[Path, Path], tmp_path: P
         TorchChat(spec(), folder, 1)
 
 
-def test_fp8_asked_for_where_there_is_none(text: tuple[Path, Path]) -> None:
+def test_fp8_of_other_checkpoints(text: tuple[Path, Path]) -> None:
     with pytest.raises(LoadError, match=r"dtype is fp8.*cpu") as caught:
         TorchChat(spec(dtype="fp8"), text[0], 1)
     assert "auto" in str(caught.value.hint)
@@ -208,7 +208,7 @@ def test_fp8_asked_for_where_there_is_none(text: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "capability", "kernels", "native", "reason"),
+    ("requested", "device", "capability", "kernels", "native", "reason"),
     [
         (Dtype.AUTO, "cuda", (8, 9), None, True, "8.9"),
         (Dtype.FP8, "cuda", (9, 0), None, True, "9.0"),
@@ -221,19 +221,19 @@ def test_fp8_asked_for_where_there_is_none(text: tuple[Path, Path]) -> None:
     ],
 )
 def test_native_or_dequantised(
-    asked: Dtype,
+    requested: Dtype,
     device: str,
     capability: tuple[int, int] | None,
     kernels: str | None,
     native: bool,
     reason: str,
 ) -> None:
-    found = fp8.decide(asked, device, capability, lambda: kernels)
+    found = fp8.decide(requested, device, capability, lambda: kernels)
     assert found.native is native
     assert reason in found.reason
 
 
 @pytest.mark.parametrize("capability", [None, (8, 0), (9, 0)])
-def test_fp8_is_not_replaced_where_it_is_named(capability: tuple[int, int] | None) -> None:
+def test_requested_fp8_is_not_replaced(capability: tuple[int, int] | None) -> None:
     with pytest.raises(LoadError, match="dtype is fp8"):
         fp8.decide(Dtype.FP8, "cuda" if capability else "cpu", capability, lambda: "no kernels")

@@ -1,11 +1,11 @@
 """The real SmolLM2, a Q4_1 GGUF: both engines against transformers, dequantised, in float32.
 
-The torch engine computes the very numbers of the reference. OpenVINO holds other weights: a Q4_1
-block of 32 is `step * q + least` with a float `least` (github.com/ggml-org/llama.cpp,
-ggml-common.h), and OpenVINO's reader keeps `step * (q - zero)` with a whole `zero` of 4 bits, so
-every weight of a block is off by up to half a step. Against the file's own weights the greedy
-answers therefore part early; against the weights as OpenVINO rounds them they part only where two
-tokens are nearly equal, which is arithmetic alone. Both are measured here.
+The torch engine computes exactly the reference. OpenVINO uses different weights: a Q4_1 block of 32
+is `step * q + least` with a float `least` (github.com/ggml-org/llama.cpp, ggml-common.h), and
+OpenVINO's reader stores `step * (q - zero)` with an integer `zero` of 4 bits, so every weight of a
+block is off by up to half a step. Greedy tokens therefore diverge early from those of the file's
+weights; from those of OpenVINO's rounded weights they diverge only where two tokens are nearly
+equal, because of float arithmetic. Both are measured here.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ NEW = 48
 NEARLY_EQUAL = 0.05
 """Logits; a probability ratio of 1.05."""
 HALF_STEP = 3.0
-"""Logits; what rounding every block's least weight was seen to change, with room."""
+"""Logits; the observed effect of rounding every block's least weight, with a margin."""
 
 
-def as_openvino_rounds(data: np.ndarray, kind: Any) -> np.ndarray:
-    """gguf.dequantize, but Q4_1 with a whole zero point: 2 bytes of step, 2 of least, 16 of q."""
+def dequantise_like_openvino(data: np.ndarray, kind: Any) -> np.ndarray:
+    """gguf.dequantize, but Q4_1 has an integer zero point: 2 bytes step, 2 least, 16 q."""
     if kind.name != "Q4_1":
         return np.asarray(gguf.quants.dequantize(data, kind))
     blocks = data.reshape(-1, 20)
@@ -67,7 +67,7 @@ def load(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(demo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The GGUF alone, so that the IR OpenVINO writes is new."""
+    """A folder with only the GGUF, so that OpenVINO writes a new IR."""
     mine = tmp_path_factory.mktemp("smollm2")
     for path in demo_weights(MODEL).glob("*.gguf"):
         shutil.copy(path, mine)
@@ -76,15 +76,15 @@ def folder(demo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def exact(folder: Path) -> Any:
-    """transformers on the weights of the file."""
+    """transformers with the weights of the file."""
     return load(folder)
 
 
 @pytest.fixture(scope="module")
 def rounded(folder: Path) -> Any:
-    """transformers on the weights OpenVINO makes of them."""
+    """transformers with OpenVINO's rounded weights."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf, "dequantize", as_openvino_rounds)
+        patch.setattr(gguf, "dequantize", dequantise_like_openvino)
         return load(folder)
 
 
@@ -97,8 +97,8 @@ def openvino(folder: Path) -> Iterator[Any]:
     engine.close()
 
 
-def ask(engine: Any, question: str, number: int = NEW) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt, and of the greedy answer."""
+def generate(engine: Any, question: str, number: int = NEW) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the greedy response."""
     prompt = engine.prompt([{"role": "user", "content": question}], [])
     steps: queue.Queue[Step] = queue.Queue()
     engine.submit(prompt, Sampling(number, temperature=0), steps.put)
@@ -113,14 +113,14 @@ def ask(engine: Any, question: str, number: int = NEW) -> tuple[list[int], list[
 
 
 def next_logits(reference: Any, prompt: list[int], answer: list[int]) -> torch.Tensor:
-    """float32 `[len(answer) + 1, vocabulary]`: the reference's view of each place of the answer."""
+    """The reference's logits at each position, float32 `[len(answer) + 1, vocabulary]`."""
     with torch.inference_mode():
         logits: torch.Tensor = reference(input_ids=torch.tensor([prompt + answer])).logits[0]
     return logits[len(prompt) - 1 :]
 
 
-def parting(reference: Any, prompt: list[int], answer: list[int]) -> tuple[int, float] | None:
-    """First place where the reference prefers another token, and by how many logits."""
+def divergence(reference: Any, prompt: list[int], answer: list[int]) -> tuple[int, float] | None:
+    """First position where the reference prefers another token, and the difference in logits."""
     logits = next_logits(reference, prompt, answer)
     best = logits[: len(answer)].argmax(-1).tolist()
     for place, (mine, its) in enumerate(zip(answer, best, strict=True)):
@@ -134,17 +134,17 @@ def shown(found: tuple[int, float] | None) -> str:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_where_openvino_parts(openvino: Any, exact: Any, rounded: Any, question: str) -> None:
-    prompt, answer = ask(openvino, question)
-    own, files = parting(rounded, prompt, answer), parting(exact, prompt, answer)
-    print(f"{question!r} ({len(answer)} tokens) parts from its own weights {shown(own)}; "
+def test_divergence_of_openvino(openvino: Any, exact: Any, rounded: Any, question: str) -> None:
+    prompt, answer = generate(openvino, question)
+    own, files = divergence(rounded, prompt, answer), divergence(exact, prompt, answer)
+    print(f"{question!r} ({len(answer)} tokens) diverges from its own weights {shown(own)}; "
           f"from the file's {shown(files)}")  # fmt: skip
     assert own is None or own[1] < NEARLY_EQUAL
     assert files is None or files[1] < HALF_STEP
 
 
-def test_the_rounding_is_openvinos(folder: Path, openvino: Any, exact: Any, rounded: Any) -> None:
-    """The zero points in the IR it wrote are whole, and half a step off at most."""
+def test_openvinos_rounding(folder: Path, openvino: Any, exact: Any, rounded: Any) -> None:
+    """The zero points in OpenVINO's IR are integers, and at most half a step off."""
     name = "model.layers.0.mlp.down_proj.weight"
     ours, files = rounded.state_dict()[name], exact.state_dict()[name]
     assert 0 < float((ours - files).abs().mean() / files.abs().mean()) < 0.2
@@ -157,14 +157,14 @@ def test_the_rounding_is_openvinos(folder: Path, openvino: Any, exact: Any, roun
     assert "u4" in kinds
 
 
-def test_torch_is_exact_and_both_tokenise_alike(openvino: Any, folder: Path, exact: Any) -> None:
+def test_torch_is_exact_and_tokens_are_equal(openvino: Any, folder: Path, exact: Any) -> None:
     from fleet_server.engines.torch import TorchChat
 
     engine = TorchChat(SPEC, folder, 1)
     try:
         for question in QUESTIONS[:2]:
-            prompt, answer = ask(engine, question, 16)
-            assert prompt == ask(openvino, question, 1)[0]
+            prompt, answer = generate(engine, question, 16)
+            assert prompt == generate(openvino, question, 1)[0]
             assert next_logits(exact, prompt, answer)[:-1].argmax(-1).tolist() == answer
     finally:
         engine.close()

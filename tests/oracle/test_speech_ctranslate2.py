@@ -1,8 +1,8 @@
-"""The speech engine against faster-whisper's own loop in float32, on the same recordings.
+"""The speech engine against faster-whisper's loop in float32, with the same recordings.
 
-Where they part: the engine cuts long recordings in silences and decodes the windows side by side,
-faster-whisper reads on from the last timestamp; the engine fills a window up with silence before
-the spectrogram, as OpenAI's Whisper does, faster-whisper after it; int8 rounds the weights.
+Differences: the engine cuts long recordings at silences and decodes the windows in batches,
+faster-whisper continues at the last timestamp; the engine pads a window with silence before the
+spectrogram, as OpenAI's Whisper does, faster-whisper after it; int8 rounds the weights.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ PLAIN = jiwer.Compose(
 )  # fmt: skip
 
 
-def word_errors(said: str, heard: str) -> float:
-    rate: float = jiwer.wer(said, heard, reference_transform=PLAIN, hypothesis_transform=PLAIN)
+def word_errors(reference: str, hypothesis: str) -> float:
+    rate: float = jiwer.wer(
+        reference, hypothesis, reference_transform=PLAIN, hypothesis_transform=PLAIN
+    )
     return rate
 
 
@@ -70,7 +72,7 @@ def oracle(folder: Path, spoken: Float32) -> str:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_the_engine_hears_what_faster_whisper_hears(
+def test_equal_words_to_faster_whisper(
     folder: Path, spoken: Float32, oracle: str, dtype: str
 ) -> None:
     spec = ModelSpec.model_validate(

@@ -1,4 +1,4 @@
-"""Whisper through the torch engine against transformers' own `generate`, on tiny random weights."""
+"""Whisper in the torch engine against transformers' `generate`, with tiny random weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TIMES = FIRST + len(SPECIALS)
 
 
 def write(folder: Path, *, multilingual: bool = True, seed: int = 3) -> None:
-    """A Whisper of two layers with Whisper's own arrangement of special tokens."""
+    """Write a Whisper of two layers with Whisper's order of special tokens."""
     vocabulary = {
         letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))
     }
@@ -79,7 +79,7 @@ def spec(**fields: Any) -> ModelSpec:
 
 
 def sound(seconds: float, seed: int = 0) -> np.ndarray:
-    """Tones that come and go."""
+    """Tones that fade in and out."""
     random = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
     tones = sum(np.sin(2 * np.pi * random.uniform(100, 3000) * time) for _ in range(4))
@@ -110,7 +110,7 @@ def english(tmp_path_factory: pytest.TempPathFactory) -> TorchSpeech:
 
 
 def generated(folder: Path, audio: np.ndarray, **how: Any) -> list[list[int]]:
-    """Tokens of each segment, as transformers documents long-form generation."""
+    """Tokens of each segment, by long-form generation as documented by transformers."""
     model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
     is_short = audio.size <= 30 * RATE
@@ -206,7 +206,7 @@ def test_an_english_only_checkpoint(english: TorchSpeech) -> None:
     assert english.transcribe(sound(3), SpeechOptions(temperature=0.0), never).language == "en"
 
 
-def test_what_it_knows(engine: TorchSpeech) -> None:
+def test_properties(engine: TorchSpeech) -> None:
     assert isinstance(engine, SpeechModel)
     assert engine.languages == frozenset(LANGUAGES)
     assert engine.multilingual
@@ -218,24 +218,24 @@ def test_silence(engine: TorchSpeech, audio: np.ndarray) -> None:
     assert (found.segments, found.duration) == ((), audio.size / RATE)
 
 
-@pytest.mark.parametrize("asked", [1, 5, 40])
-def test_cancel(engine: TorchSpeech, asked: int) -> None:
-    """It stops when told, and the engine goes on with the next recording."""
+@pytest.mark.parametrize("checks", [1, 5, 40])
+def test_cancel(engine: TorchSpeech, checks: int) -> None:
+    """A cancelled recording stops, and the engine continues with the next one."""
     calls = 0
 
     def cancelled() -> bool:
         nonlocal calls
         calls += 1
-        return calls >= asked
+        return calls >= checks
 
     with pytest.raises(Cancelled):
         engine.transcribe(sound(90), SpeechOptions(language="en", temperature=0.0), cancelled)
-    assert calls == asked
+    assert calls == checks
     options = SpeechOptions(language="de", temperature=0.0)
     assert engine.transcribe(sound(2), options, never).duration == 2
 
 
-def test_words_are_refused_with_the_engine_that_can(engine: TorchSpeech) -> None:
+def test_word_timestamps_are_rejected_with_a_hint(engine: TorchSpeech) -> None:
     with pytest.raises(UnsupportedParameter, match="ctranslate2"):
         engine.transcribe(sound(1), SpeechOptions(word_timestamps=True), never)
 

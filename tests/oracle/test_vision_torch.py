@@ -1,4 +1,4 @@
-"""Qwen3-VL with images: the torch engine against `generate`, and the whole way over HTTP."""
+"""Qwen3-VL with images: the torch engine against `generate`, and requests over HTTP."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def data_url(image: Any, kind: str = "PNG") -> str:
     return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def asked(*parts: str | None) -> list[dict[str, Any]]:
-    """One user message; None stands for an image."""
+def user_message(*parts: str | None) -> list[dict[str, Any]]:
+    """One user message; None is replaced by an image."""
     content = [
         {"type": "image"} if text is None else {"type": "text", "text": text} for text in parts
     ]
@@ -48,11 +48,14 @@ def asked(*parts: str | None) -> list[dict[str, Any]]:
 
 
 CASES: list[tuple[list[dict[str, Any]], list[Any]]] = [
-    (asked(None, "What is this?"), [picture(32, 48)]),
-    (asked("Before.", None, "Between.", None, "After."), [picture(64, 24, 1), picture(40, 40, 2)]),
-    (asked("The fox jumps over the dog. " * 8), []),
-    (asked(None), [picture(16, 64, 3)]),
-    (asked("Short."), []),
+    (user_message(None, "What is this?"), [picture(32, 48)]),
+    (
+        user_message("Before.", None, "Between.", None, "After."),
+        [picture(64, 24, 1), picture(40, 40, 2)],
+    ),
+    (user_message("The fox jumps over the dog. " * 8), []),
+    (user_message(None), [picture(16, 64, 3)]),
+    (user_message("Short."), []),
 ]
 
 
@@ -92,7 +95,7 @@ def engine(folder: Path, request: pytest.FixtureRequest) -> Iterator[TorchChat]:
 
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> list[tuple[int, list[int]]]:
-    """Prompt tokens and greedy answer of each case, by transformers alone."""
+    """Prompt tokens and greedy response of each case, from transformers."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
     return [reference(model, processor, messages, images) for messages, images in CASES]
@@ -121,17 +124,19 @@ def test_all_at_once(engine: TorchChat, expected: list[tuple[int, list[int]]]) -
     assert [wait(steps) for steps in running] == [ids for _, ids in expected * 2]
 
 
-def test_the_picture_matters(engine: TorchChat) -> None:
+def test_the_image_matters(engine: TorchChat) -> None:
     answers = {
-        tuple(wait(start(engine, engine.prompt(asked(None, "What?"), [picture(32, 32, seed)]))))
+        tuple(
+            wait(start(engine, engine.prompt(user_message(None, "What?"), [picture(32, 32, seed)])))
+        )
         for seed in range(3)
     }
     assert len(answers) == 3
 
 
 def test_image_tokens_count(engine: TorchChat) -> None:
-    small = engine.prompt(asked(None), [picture(16, 16)])
-    large = engine.prompt(asked(None), [picture(64, 64)])
+    small = engine.prompt(user_message(None), [picture(16, 16)])
+    large = engine.prompt(user_message(None), [picture(64, 64)])
     assert small.state.token_ids.count(IMAGE_TOKEN) == 4
     assert large.state.token_ids.count(IMAGE_TOKEN) == 64
     assert large.num_tokens - small.num_tokens == 60
@@ -139,33 +144,33 @@ def test_image_tokens_count(engine: TorchChat) -> None:
 
 @pytest.mark.parametrize("word", ["<|image_pad|>", "<|vision_start|>", "<|video_pad|>"])
 def test_text_cannot_stand_for_an_image(engine: TorchChat, word: str) -> None:
-    for messages in (asked(None, f"x {word}"), [{"role": "user", "content": word}]):
+    for messages in (user_message(None, f"x {word}"), [{"role": "user", "content": word}]):
         images = [picture(16, 16)] if messages[0]["content"] != word else []
         with pytest.raises(BadRequest, match="represents an image"):
             engine.prompt(messages, images)
 
 
 @pytest.mark.parametrize("word", ["<|image_pad|>", "<|vision_start|>", "<|video_pad|>"])
-def test_nor_can_the_tokens_of_a_prompt(engine: TorchChat, word: str) -> None:
+def test_tokens_of_a_prompt_cannot_stand_for_an_image(engine: TorchChat, word: str) -> None:
     assert engine.vocabulary is not None
     with pytest.raises(BadRequest, match="represents an image"):
         engine.prompt_of(engine.vocabulary.encode(f"x {word} y", True))
     assert len(wait(start(engine, engine.prompt_of(engine.vocabulary.encode("x y", True))))) > 0
 
 
-def test_a_strip_the_processor_refuses(engine: TorchChat) -> None:
+def test_an_invalid_aspect_ratio(engine: TorchChat) -> None:
     with pytest.raises(BadRequest, match="aspect ratio"):
-        engine.prompt(asked(None), [picture(900, 1)])
+        engine.prompt(user_message(None), [picture(900, 1)])
 
 
-def test_a_text_model_does_not_see(tiny_chat: Callable[[str], Path]) -> None:
+def test_a_text_model_rejects_images(tiny_chat: Callable[[str], Path]) -> None:
     with pytest.raises(LoadError, match="text model"):
         TorchChat(spec(), tiny_chat("llama"), 1)
 
 
 @pytest.fixture
 async def client(engine: TorchChat) -> AsyncIterator[httpx.AsyncClient]:
-    """The real app around the tiny model, spoken to without a socket."""
+    """The real app with the tiny model, without a socket."""
     server = ServerState(spec(images={"maxPixels": 10_000, "maxBytes": 50_000}), 2)
     app = create_app(server)
     server.set_ready(engine)
@@ -219,7 +224,7 @@ GOOD = data_url(picture(8, 8))
         ("file:///etc/hostname", 400, None),
     ],
 )  # fmt: skip
-async def test_a_bad_image(
+async def test_an_invalid_image(
     client: httpx.AsyncClient, url: str, status: int, code: str | None
 ) -> None:
     answer = await client.post("/v1/chat/completions", json=body(url))
@@ -227,7 +232,7 @@ async def test_a_bad_image(
     assert (answer.status_code, error["code"], error["param"]) == (status, code, PLACE)
 
 
-async def test_the_bad_one_of_two_is_named(client: httpx.AsyncClient) -> None:
+async def test_the_invalid_one_of_two_images_is_named(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/v1/chat/completions", json=body(GOOD, "data:image/png;base64,AAAA")
     )

@@ -1,4 +1,4 @@
-"""Converted Whisper models against transformers on the same random weights, in float32."""
+"""Converted Whisper models against transformers with the same random weights, in float32."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def converted(folder: Path) -> ctranslate2.models.Whisper:
 
 
 def greedy(repository: Repository, features: Any, timestamps: bool) -> list[list[int]]:
-    """transformers' tokens for one window, by its own rules for suppression and timestamps.
+    """transformers' tokens for one window, with its rules for suppression and timestamps.
 
-    `WhisperForConditionalGeneration.generate` would read on from the last timestamp.
+    `WhisperForConditionalGeneration.generate` would continue at the last timestamp.
     """
     prompt = repository.prompt(timestamps)
     config = repository.model.generation_config
@@ -103,7 +103,7 @@ def test_greedy_tokens_equal_those_of_transformers(
         assert any(token > repository.ids["<|notimestamps|>"] for token in expected[0])
 
 
-def test_words_align_as_the_cross_attention_of_transformers_says(
+def test_words_align_with_the_cross_attention_of_transformers(
     repository: Repository, converted: ctranslate2.models.Whisper
 ) -> None:
     start, text = repository.prompt(timestamps=True), list(range(300, 1100, 100))
@@ -127,8 +127,9 @@ def test_words_align_as_the_cross_attention_of_transformers_says(
 
 
 def alignment(attention: torch.Tensor) -> Any:
-    """`[tokens, positions]` of attention `[heads, tokens, positions]`, as OpenAI's Whisper does:
-    normalised, smoothed and averaged."""
+    """OpenAI Whisper's alignment: attention `[heads, tokens, positions]`, normalised, smoothed and
+    averaged to `[tokens, positions]`.
+    """
     weights = attention / attention.sum(-1, keepdim=True)
     deviation, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
     smooth = generation_whisper._median_filter((weights - mean) / deviation, 7)
@@ -145,7 +146,7 @@ def test_the_config_is_that_of_the_repository(repository: Repository, folder: Pa
     assert len(config["lang_ids"]) == (100 if repository.kind.vocab_size == 51866 else 99)
 
 
-def test_faster_whisper_loads_it_with_the_mel_bins_and_tokens_of_the_model(
+def test_faster_whisper_loads_the_model(
     repository: Repository, folder: Path, demo_weights: Callable[[str], Path]
 ) -> None:
     model = WhisperModel(str(folder), device="cpu", compute_type="float32", local_files_only=True)
@@ -163,7 +164,7 @@ def test_faster_whisper_loads_it_with_the_mel_bins_and_tokens_of_the_model(
 def test_the_files_equal_those_of_ctranslate2s_own_converter(
     tmp_path: Path, demo_weights: Callable[[str], Path]
 ) -> None:
-    """Its converter needs torch and transformers, which are there in tests only."""
+    """Its converter needs torch and transformers, which are installed for tests only."""
     made = write(tmp_path / "hub", "openai/whisper-tiny", demo_weights)
     WhisperTokenizerFast.from_pretrained(made.folder).save_pretrained(made.folder)
     for quantization in ("int8", "int8_float16", "float32"):
@@ -176,10 +177,10 @@ def test_the_files_equal_those_of_ctranslate2s_own_converter(
 
 
 @pytest.mark.parametrize("name", ["Systran/faster-whisper-tiny.en", "openai/whisper-base"])
-def test_published_weights_come_back_bit_for_bit(
+def test_published_weights_round_trip(
     tmp_path: Path, demo_weights: Callable[[str], Path], name: str
 ) -> None:
-    """faster-whisper's files, taken to Hugging Face's layout and converted again."""
+    """faster-whisper's files, converted to Hugging Face's layout and back."""
     published = demo_weights(name)
     (tmp_path / "hub").mkdir()
     whisper_checkpoint.write_from_ctranslate2(published, tmp_path / "hub")
@@ -201,7 +202,7 @@ def tokens_of(folder: Path) -> list[str]:
     return (folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def test_real_speech_reads_the_same_from_int8_files(
+def test_equal_transcripts_from_int8_files(
     tmp_path: Path, demo_weights: Callable[[str], Path]
 ) -> None:
     published = demo_weights("Systran/faster-whisper-tiny.en")
@@ -213,17 +214,19 @@ def test_real_speech_reads_the_same_from_int8_files(
     spec = ModelSpec.model_validate(
         {"model": "m", "task": "speech", "device": "cpu", "dtype": "int8"}
     )
-    heard = []
+    transcripts = []
     for files in (published, folder):
         engine = SpeechEngine(spec, files, 2)
         try:
-            heard.append(engine.transcribe(audio, SpeechOptions(word_timestamps=True), bool))
+            transcripts.append(engine.transcribe(audio, SpeechOptions(word_timestamps=True), bool))
         finally:
             engine.close()
-    words = [[word for part in found.segments for word in part.words or ()] for found in heard]
+    words = [
+        [word for part in found.segments for word in part.words or ()] for found in transcripts
+    ]
     assert len(words[0]) > 5
     assert [word.word for word in words[1]] == [word.word for word in words[0]]
-    # The published float16 is rounded to int8 when it is loaded, which moves an edge or two.
+    # The published float16 is rounded to int8 when it is loaded, which moves one or two edges.
     for theirs, ours in zip(*words, strict=True):
         assert ours.start == pytest.approx(theirs.start, abs=0.1)
         assert ours.end == pytest.approx(theirs.end, abs=0.1)
@@ -235,6 +238,6 @@ def test_the_known_alignment_heads_are_ctranslate2s() -> None:
     for name, expected in _WHISPER_ALIGNMENT_HEADS.items():
         size = name.removeprefix("openai/whisper-")
         vocabulary = 51864 if size.endswith(".en") else 51866 if size == "large-v3" else 51865
-        # "large" is the first of three models of this width, of which v2 stands in the table.
+        # "large" is the first of three models of this width; the table has v2.
         if size != "large":
             assert KNOWN[(*sizes[size.removesuffix(".en")], vocabulary)] == expected, name

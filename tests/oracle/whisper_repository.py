@@ -1,7 +1,7 @@
-"""Whisper repositories with random weights, as transformers writes them, in every layout we meet.
+"""Whisper repositories with random weights, as written by transformers, in all supported layouts.
 
 Widths, layers and heads are reduced; vocabulary, token ids, mel bins, positions and the keys of the
-files are those of the named models. The tokenizers are OpenAI's, taken from the demo's weights.
+files are those of the named models. The tokenizers are OpenAI's, from the demo's weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Kind:
-    """`layers` of encoder and decoder; `layout` is what sets the repository's files apart."""
+    """`layers` of encoder and decoder; `layout` is the variant of the repository's files."""
 
     vocab_size: int
     mels: int
@@ -57,7 +57,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Repository:
-    """`model` computes in float32 with the weights as they are stored."""
+    """`model` computes in float32 with the stored weights."""
 
     folder: Path
     model: WhisperForConditionalGeneration
@@ -66,7 +66,7 @@ class Repository:
     kind: Kind
 
     def prompt(self, timestamps: bool) -> list[int]:
-        """Special tokens in front of an English transcript."""
+        """Special tokens before an English transcript."""
         names = ["<|startoftranscript|>"]
         names += [] if self.kind.english else ["<|en|>", "<|transcribe|>"]
         names += [] if timestamps else ["<|notimestamps|>"]
@@ -74,12 +74,12 @@ class Repository:
 
 
 def tokenizer_json(kind: Kind, demo: Callable[[str], Path]) -> tuple[dict[str, Any], list[int]]:
-    """OpenAI's tokenizer with the ids of `kind`, and what these models suppress."""
+    """OpenAI's tokenizer with the ids of `kind`, and the suppressed tokens of these models."""
     folder = demo("Systran/faster-whisper-tiny.en" if kind.english else "openai/whisper-base")
     content = json.loads((folder / "tokenizer.json").read_text())
     suppressed = json.loads((folder / "config.json").read_text())["suppress_ids"]
     if kind.vocab_size == 51866:
-        # large-v3 knows one more language, behind the others, and renames a token.
+        # large-v3 has one more language, after the others, and renames a token.
         names = [token["content"] for token in content["added_tokens"]]
         first = content["added_tokens"][0]["id"]
         names.insert(names.index("<|translate|>"), "<|yue|>")
@@ -94,7 +94,7 @@ def tokenizer_json(kind: Kind, demo: Callable[[str], Path]) -> tuple[dict[str, A
 
 
 def write(folder: Path, name: str, demo: Callable[[str], Path]) -> Repository:
-    """A repository of the layout that KINDS gives for `name`."""
+    """Write a repository with the layout of `name` in KINDS."""
     kind = KINDS[name]
     tokenizer, suppressed = tokenizer_json(kind, demo)
     ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
@@ -116,7 +116,8 @@ def write(folder: Path, name: str, demo: Callable[[str], Path]) -> Repository:
     )  # fmt: skip
     with torch.no_grad():
         for parameter in model.parameters():
-            # Biases and norms start as zeros and ones, which hide what is mixed up.
+            # Biases and norms are initialized with zeros and ones, which would hide swapped
+            # tensors.
             if parameter.ndim == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     languages = {key: ids[key] for key in ids if start < ids[key] < ids["<|translate|>"]}

@@ -1,1 +1,1 @@
-"""Helpers of several test suites, and the generator of docs/modules.md."""
+"""Helpers shared by test suites, and the generator of docs/modules.md."""

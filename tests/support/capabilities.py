@@ -1,4 +1,4 @@
-"""Gives up the capabilities (capabilities(7)) with which root ignores file modes."""
+"""Drops the capabilities (capabilities(7)) with which root ignores file modes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class _Data(ctypes.Structure):
 
 @contextmanager
 def bound_by_file_modes() -> Iterator[None]:
-    """Within it, file modes apply to this thread even as root.
+    """Within the block, file modes apply to this thread even as root.
 
-    Raises OSError where capabilities cannot be changed.
+    Raises OSError if capabilities cannot be changed.
     """
     if os.geteuid() != 0:
         yield
         return
     if sys.platform != "linux":
-        raise OSError("only Linux takes single rights away from root")
+        raise OSError("capabilities can be dropped on Linux only")
     libc = ctypes.CDLL(None, use_errno=True)
     header, data = _Header(VERSION_3, 0), (_Data * 2)()
     _check(libc.capget(ctypes.byref(header), data))

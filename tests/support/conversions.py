@@ -59,7 +59,7 @@ CPU = Machine("cpu", has_torch=False)
 
 @pytest.fixture
 def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Converter:
-    """Registers one converter in place of all others: `model_type` `test`, for CTranslate2."""
+    """Registers one converter instead of all others: `model_type` `test`, for CTranslate2."""
     home = tmp_path / "packages"
     home.mkdir()
     (home / "test_converter.py").write_text(CONVERTER)
@@ -77,7 +77,7 @@ def converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Converter:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Callable[..., Path]:
-    """`source(how="fine")`: a folder of weights the converter reads."""
+    """`source(how="fine")` writes a folder of weights for the converter."""
 
     def write(how: str = "fine", family: str = "test") -> Path:
         folder = tmp_path / "source"

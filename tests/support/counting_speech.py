@@ -1,4 +1,4 @@
-"""The real app around a fake speech model that returns one word per second of audio."""
+"""The real app with a fake speech model that returns one word per second of audio."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def counting_model() -> Callable[..., CountingModel]:
 
 @pytest.fixture
 def make_server() -> Callable[..., ServerState]:
-    """A server's state around a model; `loaded=False` leaves it without."""
+    """Make the state of a server with a model; with `loaded=False`, without one."""
 
     def make(model: CountingModel, *, loaded: bool = True, **fields: Any) -> ServerState:
         spec = ModelSpec.model_validate({"model": "tiny", "task": "speech"} | fields)

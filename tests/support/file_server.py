@@ -25,8 +25,8 @@ FAST_RETRIES = RetryPolicy(
 class Answer:
     """The response for a path.
 
-    After `break_after` bytes the connection is closed, once; with `wait`, the rest is sent when
-    that event is set instead.
+    With `break_after`, the connection is closed once after that many bytes; with `wait`, the rest
+    is sent when that event is set instead.
     """
 
     body: bytes = b""
@@ -41,7 +41,10 @@ class Answer:
 
 @dataclass
 class FileServer:
-    """`answers` by path without query; `seen` are the requests with their headers, in order."""
+    """A server that responds with `answers`, by path without query.
+
+    `seen` has the paths and headers of the requests, in order.
+    """
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -62,7 +65,7 @@ class FileServer:
     def put_repository(
         self, repo: str, files: dict[str, bytes], *, revision: str = "main", commit: str = "c0ffee"
     ) -> None:
-        """A repository as the hub lists and serves it; safetensors are large files (LFS)."""
+        """Put the responses of a hub's repository; safetensors are large files (LFS)."""
         siblings = []
         for path, body in files.items():
             entry: dict[str, Any] = {"rfilename": path, "size": len(body)}
@@ -85,7 +88,7 @@ class FileServer:
 
 
 def _in_tree(sibling: dict[str, Any]) -> dict[str, Any]:
-    """The same file in the hub's tree listing, which `huggingface_hub` reads."""
+    """The file's entry in the hub's tree listing, which `huggingface_hub` reads."""
     entry = {"type": "file", "path": sibling["rfilename"], "size": sibling["size"]}
     large = sibling.get("lfs")
     if large is None:
@@ -126,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer, rest)
 
     def do_HEAD(self) -> None:
-        """Other clients of the hub send this before a download."""
+        """Some clients of the hub send HEAD before a download."""
         answer = self.files.answers.get(self.path.partition("?")[0], Answer(status=404))
         self.send_response(answer.status)
         for key, value in {**answer.headers, "etag": answer.etag}.items():
@@ -149,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(rest[sent:])
 
     def log_message(self, *arguments: Any) -> None:
-        """Keep the output of the tests clean."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -168,7 +171,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def new_server() -> Iterator[Callable[[], FileServer]]:
-    """Starts file servers; they end with the test."""
+    """Start file servers, which are stopped after the test."""
     running: list[tuple[_Server, threading.Thread]] = []
 
     def start() -> FileServer:
@@ -195,13 +198,13 @@ def server(new_server: Callable[[], FileServer]) -> FileServer:
 
 @pytest.fixture
 def fast_retries() -> RetryPolicy:
-    """Short pauses and few tries."""
+    """Short delays and few attempts."""
     return FAST_RETRIES
 
 
 @pytest.fixture
 def make_wheel() -> Callable[..., Path]:
-    """`make_wheel(folder, name, version, files)`: a wheel that pip accepts."""
+    """`make_wheel(folder, name, version, files)` writes a wheel that pip accepts."""
 
     def make(folder: Path, name: str, version: str, files: dict[str, bytes]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

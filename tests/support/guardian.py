@@ -1,8 +1,8 @@
-"""Kills every process of a test run when the run ends or is killed.
+"""A pytest plugin that kills all processes of a test run when the run ends or is killed.
 
-A pytest plugin. The run sets an environment variable, which child processes inherit, also those
-that start a session of their own. A process outside the run reads from a pipe, which the kernel
-closes when the run ends, and then kills every process with that variable.
+The run sets an environment variable, which child processes inherit, also those in their own
+session. A process outside the run reads from a pipe, which the kernel closes when the run ends, and
+then kills every process with that variable.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     import pytest
 
 MARK = "MODELFLEET_TEST_SESSION"
-"""Environment variable; each run has another value."""
+"""Environment variable with a different value for each run."""
 ENDS_WITHIN = 10.0
 
 
 class Guardian:
-    """Marks the environment of this process and starts the process that watches this one."""
+    """Marks the environment of this process and starts the process that watches it."""
 
     def __init__(self) -> None:
         self.mark = secrets.token_hex(8)
@@ -37,31 +37,31 @@ class Guardian:
         os.environ[MARK] = self.mark
 
     def close(self) -> None:
-        """Kill the processes that are left, and wait for the watching process to end."""
+        """Kill the remaining processes and wait for the watching process to end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(2 * ENDS_WITHIN)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Guard the run."""
+    """Start the guardian for this run."""
     config.add_cleanup(Guardian().close)
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Running processes of a run: those started with its environment."""
+    """Running processes with the mark of a run in their environment."""
     found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark:
                 found.append(process)
-        except psutil.Error:  # ended meanwhile, a zombie, or another user's
+        except psutil.Error:  # it has ended, is a zombie, or belongs to another user
             continue
     return found
 
 
 def kill(mark: str) -> None:
-    """Kill until none is left: a process may start another before it is killed."""
+    """Kill until none is left: a process may start another one before it is killed."""
     deadline = time.monotonic() + ENDS_WITHIN
     while (processes := marked(mark)) and time.monotonic() < deadline:
         for process in processes:

@@ -1,9 +1,9 @@
 """A fake Hugging Face hub: serves folders as repositories, over HTTP on the loopback.
 
 Routes (huggingface.co/docs/hub/api): GET /api/models/<repo>/revision/<revision> lists files, GET
-/<repo>/resolve/<revision>/<path> is a small file or a redirect to where a large one lies. Large
-files (weights) are listed with their SHA-256 as the hub does for Git LFS, small ones with git's
-blob id. Ranges are honoured.
+/<repo>/resolve/<revision>/<path> is a small file or a redirect to the location of a large one.
+Large files (weights) are listed with their SHA-256 as the hub does for Git LFS, small ones with
+git's blob id. Ranges are supported.
 """
 
 from __future__ import annotations
@@ -26,21 +26,26 @@ LARGE = (
 
 
 class Hub:
-    """`repositories` are folders by id; `gated` ids want `token`. `asked` are the files that were
-    requested, as `<repo>/<path>`, in order; `listed` the repositories that were."""
+    """`repositories` are folders by id; repositories in `gated` require `token`.
+
+    `requested_files` are the requested files as `<repo>/<path>` in order, `listed` the repositories
+    whose files were listed.
+    """
 
     def __init__(self, repositories: dict[str, Path]) -> None:
         self.repositories = repositories
         self.gated: set[str] = set()
         self.token = "hf_not-a-real-token"
-        self.asked: list[str] = []
+        self.requested_files: list[str] = []
         self.listed: list[str] = []
         self.url = ""
 
     def fetched(self, repo: str) -> set[str]:
         """Paths of a repository that were requested."""
         prefix = f"{repo}/"
-        return {path.removeprefix(prefix) for path in self.asked if path.startswith(prefix)}
+        return {
+            path.removeprefix(prefix) for path in self.requested_files if path.startswith(prefix)
+        }
 
     @contextmanager
     def serving(self, host: str = "127.0.0.1") -> Iterator[Hub]:
@@ -62,7 +67,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients may disconnect in the middle of a response."""
+        """Clients may disconnect during a response."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("content-length", "0")
             self.end_headers()
         else:
-            self.hub.asked.append(f"{repo}/{name}")
+            self.hub.requested_files.append(f"{repo}/{name}")
             self._file(folder / name)
 
     def _folder(self, repo: str, revision: str) -> Path | None:
@@ -141,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:
-        """Keep the output of the tests clean."""
+        """Log nothing."""
 
 
 def _sibling(path: Path, name: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Tiny random repositories in the file layout and configuration of the public ones they are named
-after, for the stand-in of the hub in `hub`. Made with NumPy, safetensors, tokenizers and onnx.
+"""Tiny random repositories with the file layout and configuration of the public ones.
 
-Every file of the public repository is there (tests/data/hub_listings.json), those that must not be
-fetched as filler. Widths and layers are reduced, but for the length of embeddings, which the
-catalog states; keys of the configurations are the real ones.
+They contain all files of the public repository (tests/data/hub_listings.json); files that must not
+be fetched have filler as content. Widths and layers are reduced, except the length of embeddings,
+which is in the catalog; the keys of configurations are the real ones. Written with NumPy,
+safetensors, tokenizers and onnx.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 LISTINGS = Path(__file__).parents[1] / "data" / "hub_listings.json"
 FILLER = b"\x80\x04not for Modelfleet"
-"""Begins as a pickle does: a file that must never be opened."""
+"""Starts like a pickle: a file that must never be opened."""
 TEXT = [
     "The cat sits outside and the dog sleeps by the river in the evening.",
     "What is the capital of France? Paris is the capital of France.",
@@ -30,7 +30,7 @@ Array = NDArray[np.float32]
 
 
 def listing(repo: str) -> dict[str, Any]:
-    """`files` of the public repository, and `documents` of it that are known."""
+    """`files` of the public repository, and the contents of its `documents`."""
     found: dict[str, Any] = json.loads(LISTINGS.read_text())["repositories"][repo]
     return found
 
@@ -238,8 +238,9 @@ def embeddinggemma(folder: Path, repo: str = "google/embeddinggemma-300m") -> Pa
 
 
 def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
-    """BGE-M3: pickles, and an ONNX graph whose weights lie in model.onnx_data and in a file named
-    after a Constant node's attribute."""
+    """BGE-M3: pickles, and an ONNX graph with its weights in model.onnx_data and in a file named
+    after an attribute of a Constant node.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -305,14 +306,14 @@ def bge_m3(folder: Path, repo: str = "BAAI/bge-m3") -> Path:
 
 
 def filled(folder: Path, repo: str) -> Path:
-    """Every file of the public repository: the documents that are known, filler for the rest."""
+    """Write every file of the public repository: known documents, and filler for the others."""
     _fill(folder, repo)
     _documents(folder, listing(repo).get("documents", {}))
     return folder
 
 
 def _external(tensor: Any, values: Array, file: Path) -> None:
-    """Keep a tensor's bytes in a file of its own, as ONNX's external data has it."""
+    """Store a tensor's bytes in a separate file, as external data of ONNX."""
     file.write_bytes(values.tobytes())
     tensor.ClearField("raw_data")
     tensor.data_location = 1
@@ -334,7 +335,7 @@ def _byte_level(specials: list[str]) -> Tokenizer:
 
 
 def _fill(folder: Path, repo: str) -> None:
-    """Every file of the public repository, with filler for content."""
+    """Write every file of the public repository with filler as content."""
     for name in listing(repo)["files"]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

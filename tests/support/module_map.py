@@ -1,4 +1,4 @@
-"""docs/modules.md: every module with the first sentence of its docstring, grouped by folder.
+"""Generates docs/modules.md: every module with the first sentence of its docstring, by folder.
 
 `python -m support.module_map > docs/modules.md`, with `tests` on PYTHONPATH, writes the page.
 """
@@ -41,12 +41,12 @@ compare with reference implementations, run whole fleets or run clusters.
 
 
 def page() -> str:
-    """The whole page, ending in a line break."""
+    """The page, with a line break at its end."""
     return HEAD + "".join(_package(name) for name in FLOORS)
 
 
 def first_sentence(path: Path) -> str:
-    """The first sentence of a module's docstring on one line; empty when it has none."""
+    """The first sentence of a module's docstring on one line; empty if it has none."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     paragraph = " ".join(text.split("\n\n")[0].split())
     sentence, stop, _ = paragraph.partition(". ")

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server whose responses can be wrong on demand."""
+"""A small OpenAI-compatible server that can send invalid responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 @dataclass
 class Target:
-    """`mode` is what goes wrong; `bodies` are those of the requests."""
+    """`mode` selects the error; `bodies` are the bodies of the requests."""
 
     url: str = ""
     mode: str = "good"

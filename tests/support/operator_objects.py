@@ -26,7 +26,7 @@ def settings_of(**environ: str) -> OperatorSettings:
 
 @pytest.fixture
 def settings() -> OperatorSettings:
-    """The defaults."""
+    """The default settings."""
     return settings_of()
 
 
@@ -38,7 +38,7 @@ def sources() -> Sources:
 
 @cache
 def built_in_catalog() -> dict[str, ModelSpec]:
-    """Parsed once: that takes a tenth of a second, and hundreds of tests need it."""
+    """The catalog, parsed once: parsing takes 0.1 s and hundreds of tests need it."""
     return catalog.load()
 
 
@@ -77,7 +77,7 @@ def pod(
     requests: dict[str, str] | None = None,
     labels: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A Pod as the API server returns it, of the model `m`."""
+    """A Pod of model `m` as the API server returns it."""
     state: dict[str, Any] = {"running": {"startedAt": "2026-01-01T11:59:04Z"}} if running else {}
     if waiting is not None:
         state = {"waiting": {"reason": waiting[0], "message": waiting[1]}}

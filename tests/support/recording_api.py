@@ -1,4 +1,4 @@
-"""A Kubernetes API that records the calls of the operator."""
+"""A fake Kubernetes API that records the operator's calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requirements of tests: a test without them is skipped locally and fails in CI."""
+"""Requirements of tests: without them a test is skipped locally and fails in CI."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 
 
 def did_not_run(why: str) -> NoReturn:
-    """Skip the running test or fixture; with CI set in the environment, fail it instead."""
+    """Skip the running test or fixture; fail it if CI is set in the environment."""
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(why, pytrace=False)
     pytest.skip(why)
 
 
 def require_program(*names: str) -> None:
-    """Skip or fail without one of these programs on the PATH."""
+    """Skip or fail unless all these programs are on the PATH."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
         did_not_run(f"needs {', '.join(missing)}; `make test-deps` installs it on Debian")
 
 
 def require_root() -> None:
-    """Skip or fail without the rights of root."""
+    """Skip or fail unless the process runs as root."""
     if os.geteuid() != 0:
         did_not_run("needs root; run the tests with sudo")

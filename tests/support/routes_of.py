@@ -1,4 +1,4 @@
-"""Routes of a web app, and those an OpenAPI document describes."""
+"""Routes of a web app, and those described by an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
-    """Method and path of every route, a path's parameters by their names alone."""
+    """Method and path of every route, with the names of path parameters only."""
     return {
         (method.lower(), route.path.replace(":path}", "}"))
         for route in _flat(app.routes)
@@ -26,7 +26,7 @@ def described(document: dict[str, Any]) -> set[tuple[str, str]]:
 def _flat(routes: Any) -> Iterator[Any]:
     for route in routes:
         nested = getattr(route, "original_router", None)
-        if nested is not None:  # a router that was included
+        if nested is not None:  # an included router
             yield from _flat(nested.routes)
         else:
             yield route

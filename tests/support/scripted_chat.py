@@ -15,7 +15,7 @@ import pytest
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
-from fleet_server.protocols import ChatModel, Finish, Prompt, Sampling, Step
+from fleet_server.protocols import ChatModel, Finish, OutputFormat, Prompt, Sampling, Step
 from fleet_server.state import ServerState
 from support.waiting import until_async
 
@@ -58,11 +58,11 @@ class Running:
 
 
 class Bytes:
-    """A Vocabulary: every token is a byte, except one that begins a text."""
+    """A Vocabulary in which every token is a byte, except one that starts a text."""
 
     size = 257
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         return [256] * add_special + list(text.encode())
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -77,8 +77,8 @@ class Bytes:
 class ScriptedChat:
     """A TextModel that always generates `text`, one byte per token.
 
-    With a `gate`, each token waits for a release. `fail_after` so many tokens the engine fails.
-    The prompt of a chat has a token for each character.
+    With a `gate`, each token waits for a release. With `fail_after`, the engine fails after that
+    many tokens. The prompt of a chat has a token for each character.
     """
 
     text: str = "Hello, wörld!"
@@ -115,6 +115,11 @@ class ScriptedChat:
         running.thread.start()
         return running
 
+    def compile(self, wanted: OutputFormat) -> OutputFormat:
+        if "refused" in wanted.schema:
+            raise BadRequest("The schema cannot be followed.", param=wanted.param)
+        return wanted
+
     def decode(self, token_ids: Sequence[int]) -> str:
         known = [token for token in token_ids if token < 256]
         return bytes(known).decode("utf-8", "replace")
@@ -126,7 +131,7 @@ class ScriptedChat:
 
 @dataclass
 class Live:
-    """A served model and its address."""
+    """A served model with its address."""
 
     port: int
     server: ServerState
@@ -142,12 +147,12 @@ class Live:
             return await client.request(method, path, **more)
 
     async def chat(self, **fields: Any) -> httpx.Response:
-        """The response to a greeting on `path`."""
+        """Send a greeting to `path` and return the response."""
         body = {"model": "scripted"} | HELLO[self.path] | fields
         return await self.ask("POST", self.path, json=body)
 
     async def refused(self, **fields: Any) -> dict[str, Any]:
-        """The error of a 400."""
+        """Send a request that is rejected with 400 and return its error."""
         answer = await self.chat(**fields)
         assert answer.status_code == 400, answer.text
         found: dict[str, Any] = answer.json()["error"]
@@ -155,7 +160,7 @@ class Live:
         return found
 
     async def events(self, **fields: Any) -> AsyncIterator[Any]:
-        """Events of a stream as they arrive: objects, and the end mark as a string."""
+        """The events of a stream as they arrive: objects, and the end mark as a string."""
         body = {"model": "scripted", "stream": True} | HELLO[self.path] | fields
         async with (
             httpx.AsyncClient(base_url=self.url, timeout=20, verify=False) as client,
@@ -175,7 +180,7 @@ class Live:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(start))
 
     async def idle(self) -> None:
-        """Until nothing runs and nothing waits."""
+        """Wait until no request is running or queued."""
         await until_async(
             lambda: not self.gauge("modelfleet_in_flight") + self.gauge("modelfleet_queue_depth")
         )
@@ -185,16 +190,16 @@ Serve = Callable[..., AbstractContextManager[Live]]
 
 
 def serving(listen: Any, path: str) -> Serve:
-    """Serves models whose greeting is sent to `path`."""
+    """Serve models whose greeting is sent to `path`."""
 
     @contextmanager
     def start(
         model: ScriptedChat | None = None, *, ready: bool = True, read_timeout: float = 30,
-        **fields: Any,
+        heartbeat: float = 15, **fields: Any,
     ) -> Iterator[Live]:  # fmt: skip
         model = model or ScriptedChat()
         assert isinstance(model, ChatModel)
-        server = ServerState(ModelSpec.model_validate({"model": "scripted"} | fields), 2)
+        server = ServerState(ModelSpec.model_validate({"model": "scripted"} | fields), 2, heartbeat)
         if ready:
             server.set_ready(model)
         try:

@@ -1,10 +1,10 @@
-"""A fake model server, run as a process: `stub_server.py PORT MODEL TASK [HOST]`.
+"""A fake model server as a process: `stub_server.py PORT MODEL TASK [HOST]`.
 
-The header `x-plan` (JSON) of a request determines the response: `delay` before the head,
-`status`, `pieces` of a stream with a `gap` after each, `step` to send each piece only after a
-`POST /_step/{id}`, `cut` to leave out the end, `exit` to die before the piece of that number, `die`
-to die before the head, `large` bytes in one response. `/_seen/{id}` is the state of the request
-with that id in its header `x-id`.
+The header `x-plan` (JSON) of a request determines the response: `delay` before the head, `status`,
+`pieces` of a stream with a `gap` after each, `step` to send each piece only after a `POST
+/_step/{id}`, `cut` to omit the end, `exit` to exit before the piece with that number, `die` to exit
+before the head, `large` bytes in one response. `/_seen/{id}` is the state of the request with that
+id in its header `x-id`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ steps: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semapho
 
 
 class Cut(StreamingResponse):
-    """Ends without the end of its chunked body."""
+    """A response that ends without the last chunk of its body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -59,7 +59,7 @@ async def consume(request: Request, record: dict[str, Any]) -> None:
 
 
 def asked(body: bytes) -> str:
-    """The model a body names: a short JSON object, or a form with it near an end."""
+    """The model of a body: a short JSON object, or a form with it near the start or the end."""
     try:
         return str(json.loads(body).get("model"))
     except ValueError:
@@ -83,7 +83,7 @@ async def pieces(plan: dict[str, Any], record: dict[str, Any]) -> AsyncIterator[
 
 
 async def wait(seconds: float, request: Request, record: dict[str, Any]) -> None:
-    """Sleep, but notice a client that leaves, as the real servers do."""
+    """Sleep, but detect a disconnect of the client, as the real servers do."""
     gone = asyncio.ensure_future(request.receive())
     done, _ = await asyncio.wait({gone}, timeout=seconds)
     gone.cancel()
@@ -153,7 +153,7 @@ async def answer(request: Request) -> Response:
     return JSONResponse(body, plan.get("status", 200), headers)
 
 
-# Not FastAPI: its import takes longer than all else of a start, and tests start many of these.
+# Not FastAPI: importing it takes most of the start time, and tests start many of these.
 app = Starlette(
     routes=[
         Route("/_seen/{identifier}", state),

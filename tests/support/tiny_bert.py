@@ -1,4 +1,4 @@
-"""Tiny random encoders on disk, as a hub repo would hold them; no torch needed."""
+"""Tiny random encoders in the layout of a hub repository, written without torch."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def bert_tensors(prefix: str = "", *, head: bool = False) -> dict[str, np.ndarra
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Word-level, with the truncation and padding settings that some repos leave switched on."""
+    """Word-level, with the truncation and padding settings that some repositories leave enabled."""
     vocab = {word: number for number, word in enumerate(SPECIALS + WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -88,7 +88,7 @@ def write_tokenizer(folder: Path) -> None:
 
 @pytest.fixture
 def tiny_encoder(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a model folder: `tensors` (default: a BERT) and `config` changes."""
+    """Write a model folder: `tensors` (default: a BERT) and changes of `config`."""
 
     def write(tensors: dict[str, np.ndarray] | None = None, **config: Any) -> Path:
         save_file(tensors or bert_tensors(), tmp_path / "model.safetensors")

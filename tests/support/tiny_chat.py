@@ -97,7 +97,7 @@ QWEN_TEMPLATE = """{%- for message in messages %}
 def write(
     folder: Path, config: Mapping[str, Any], *, stored: str = "F32", shards: int = 1, seed: int = 0
 ) -> Path:
-    """A whole repository in `folder`; `stored` is F32, F16 or BF16."""
+    """Write a repository to `folder`; `stored` is F32, F16 or BF16."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = random_tensors(config, seed)
     write_tensors(folder, {name: _stored(array, stored) for name, array in tensors.items()}, shards)
@@ -110,7 +110,7 @@ def write(
 
 
 def random_tensors(config: Mapping[str, Any], seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Float32 weights by name, rounded to bfloat16 and wide enough that every term matters."""
+    """Float32 weights by name, rounded to bfloat16, with a variance at which every term matters."""
     rng = np.random.default_rng(seed)
     hidden, inner, words = (
         config[key] for key in ("hidden_size", "intermediate_size", "vocab_size")
@@ -153,7 +153,7 @@ def _stored(array: NDArray[np.float32], stored: str) -> Any:
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Any], shards: int = 1) -> None:
-    """One file, or several with an index; uint16 arrays are written as bfloat16."""
+    """Write one file, or several with an index; uint16 arrays are written as bfloat16."""
     names = list(tensors)
     where: dict[str, str] = {}
     for number in range(shards):
@@ -169,7 +169,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Any], shards: int = 1) -> 
 
 
 def write_file(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Safetensors; written here because NumPy, and so that package, has no bfloat16."""
+    """Write safetensors without its package, which supports no bfloat16 for NumPy."""
     header, at = {}, 0
     for name, array in tensors.items():
         entry = {"dtype": STORED[array.dtype.name], "shape": list(array.shape)}

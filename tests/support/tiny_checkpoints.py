@@ -1,4 +1,4 @@
-"""Tiny random models on disk, as a hub repo would hold them, with tokenizers trained here."""
+"""Tiny random models in the layout of a hub repository, with tokenizers trained here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ VOCABULARY = 400
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE, as Llama 3 and Qwen have it."""
+    """Byte-level BPE, as in Llama 3 and Qwen."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
@@ -69,7 +69,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def shape(**changes: Any) -> dict[str, Any]:
-    """Few and narrow layers; weights wide enough that every term matters."""
+    """Few and narrow layers; weights with a variance at which every term matters."""
     return {
         "vocab_size": VOCABULARY, "hidden_size": 64, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128,
@@ -130,7 +130,7 @@ def write_chat(folder: Path, kind: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tiny tensors gain nothing from more, and lose much where tests share few cores."""
+    """More threads do not help with tiny tensors, and slow down tests that share few cores."""
     torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""Polling for states of another process or thread that signal no event."""
+"""Polling for states of another process or thread without events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 SECONDS = 60.0
-"""Long enough for a busy machine: a wait ends as soon as its condition holds."""
+"""Long enough for a busy machine: a wait ends as soon as its condition is true."""
 
 
 def until(
@@ -16,9 +16,9 @@ def until(
     every: float = 0.02,
     state: Callable[[], object] | None = None,
 ) -> None:
-    """Return once `holds()` is true.
+    """Wait until `holds()` is true.
 
-    Raises TimeoutError after `seconds`, with `state()` in its message where that is given.
+    Raises TimeoutError after `seconds`, with `state()`, if given, in its message.
     """
     deadline = time.monotonic() + seconds
     while not holds():
@@ -31,7 +31,7 @@ def until(
 async def until_async(
     holds: Callable[[], object], seconds: float = SECONDS, every: float = 0.01
 ) -> None:
-    """The same on an event loop, which runs on meanwhile. Raises TimeoutError."""
+    """Wait until `holds()` is true without blocking the event loop. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(every)

@@ -1,4 +1,4 @@
-"""Web apps on sockets of the loopback."""
+"""Runs web apps on sockets of the loopback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Listen = Callable[..., AbstractContextManager[int]]
 
 @pytest.fixture
 def listen() -> Listen:
-    """`with listen(app, **options of fleet_web.serve.build) as port`: uvicorn in a thread."""
+    """`with listen(app, **options of fleet_web.serve.build) as port` runs uvicorn in a thread."""
 
     @contextmanager
     def start(app: FastAPI, **options: Any) -> Iterator[int]:

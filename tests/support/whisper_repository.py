@@ -90,7 +90,7 @@ def tokenizer() -> Tokenizer:
 
 
 class Repository:
-    """Files to change before they are written; None leaves one out."""
+    """Files to change before they are written; a file with value None is not written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

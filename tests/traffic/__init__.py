@@ -1,18 +1,25 @@
-"""Continuous traffic against one OpenAI address, every answer checked.
+"""A load generator for an OpenAI-compatible address that checks every response.
 
-Tests run `Driver` beside what they do to a fleet; `python -m traffic` is the same as a command, for
-network namespaces and pods. It imports nothing of the project and needs only httpx.
+Tests run `Driver` while they change a fleet; `python -m traffic` is the command, for network
+namespaces and pods. It imports nothing of the project and needs only httpx.
 """
 
 from traffic.chat import ChatStream, WholeChat
 from traffic.driver import Driver
 from traffic.embeddings import Embeddings
-from traffic.kind import Kind, Wrong
+from traffic.kind import BadResponse, Kind
 from traffic.plan import Plan
 from traffic.report import Report
 from traffic.speech import Transcription
 
 __all__ = [
-    "ChatStream", "Driver", "Embeddings", "Kind", "Plan", "Report", "Transcription", "WholeChat",
-    "Wrong",
+    "BadResponse",
+    "ChatStream",
+    "Driver",
+    "Embeddings",
+    "Kind",
+    "Plan",
+    "Report",
+    "Transcription",
+    "WholeChat",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Chat: streams, whose every event is looked at, and whole answers."""
+"""Checks chat completions, streamed and not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from traffic.http import events, whole
-from traffic.kind import Call, Wrong
+from traffic.http import events, json_body
+from traffic.kind import BadResponse, Call
 
 PATH = "/chat/completions"
 REASONS = ("stop", "length")
@@ -22,16 +22,17 @@ QUESTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class ChatStream:
-    """Asks questions in turn; good is a stream of one answer that ends with a finish reason, a
-    count of tokens and the end mark. `word` must be in the answer to the first question."""
+    """Sends questions in turn. A valid stream has one id, a finish reason, a token count and the
+    end mark; `word` must be in the response to the first question.
+    """
 
     model: str
     max_tokens: int = 24
     word: str = ""
     name: str = "chat stream"
 
-    async def ask(self, http: httpx.AsyncClient, call: Call) -> None:
-        """Send one request. Raises Wrong."""
+    async def send(self, http: httpx.AsyncClient, call: Call) -> None:
+        """Send one request. Raises BadResponse."""
         body = _body(self.model, self.max_tokens, call) | {
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -42,32 +43,32 @@ class ChatStream:
             tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
             for choice in event.get("choices", ()):
                 if finish is not None:
-                    raise Wrong("text came after the finish reason")
+                    raise BadResponse("text after the finish reason")
                 text += choice["delta"].get("content") or ""
                 finish = choice.get("finish_reason")
         if len(ids) > 1:
-            raise Wrong("events of several answers")
+            raise BadResponse("events of several responses")
         _check(text, finish, tokens, self.word if call.number % len(QUESTIONS) == 0 else "")
 
 
 @dataclass(frozen=True, slots=True)
 class WholeChat:
-    """As ChatStream, in one piece."""
+    """Like ChatStream, without streaming."""
 
     model: str
     max_tokens: int = 24
     word: str = ""
     name: str = "chat"
 
-    async def ask(self, http: httpx.AsyncClient, call: Call) -> None:
-        """Send one request. Raises Wrong."""
-        body = await whole(http, call, PATH, json=_body(self.model, self.max_tokens, call))
+    async def send(self, http: httpx.AsyncClient, call: Call) -> None:
+        """Send one request. Raises BadResponse."""
+        body = await json_body(http, call, PATH, json=_body(self.model, self.max_tokens, call))
         try:
             (choice,) = body["choices"]
             text, finish = choice["message"]["content"], choice["finish_reason"]
             tokens = body["usage"]["completion_tokens"]
         except (KeyError, TypeError, ValueError):
-            raise Wrong("an answer of another shape") from None
+            raise BadResponse("a response of another shape") from None
         _check(text, finish, tokens, self.word if call.number % len(QUESTIONS) == 0 else "")
 
 
@@ -83,10 +84,10 @@ def _body(model: str, max_tokens: int, call: Call) -> dict[str, Any]:
 
 def _check(text: Any, finish: Any, tokens: Any, word: str) -> None:
     if finish not in REASONS:
-        raise Wrong(f"the finish reason is {finish!r}")
+        raise BadResponse(f"the finish reason is {finish!r}")
     if not isinstance(text, str) or not text.strip():
-        raise Wrong("the answer is empty")
+        raise BadResponse("the response is empty")
     if not isinstance(tokens, int) or tokens < 1:
-        raise Wrong("no tokens were counted")
+        raise BadResponse("no tokens in the usage")
     if word and word.lower() not in text.lower():
-        raise Wrong(f"{word!r} is not in {text[:100]!r}")
+        raise BadResponse(f"{word!r} is not in {text[:100]!r}")

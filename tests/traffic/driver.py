@@ -1,4 +1,4 @@
-"""Keeps the traffic up in a thread of its own, while a test does something to the fleet."""
+"""Sends requests in its own thread while a test changes the fleet."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from typing import Self
 import httpx
 
 from traffic.http import client
-from traffic.kind import Call, Kind, Truncated, Wrong
+from traffic.kind import BadResponse, Call, Kind, Truncated
 from traffic.outcome import Mark, Outcome
 from traffic.plan import Plan
 from traffic.report import Report, report
 
 
 class Stalled(Exception):
-    """What was waited for did not come; the message has the report."""
+    """A wait timed out; the message has the report."""
 
 
 class Driver:
-    """`with Driver(plan, kinds) as driver:` sends the kinds in turn until the block ends.
+    """`with Driver(plan, kinds) as driver:` sends requests of each kind in turn until the block
+    ends.
 
-    The thread is in the network namespace of the one that starts it. Leaving the block waits for
-    what is under way; nothing outlives it.
+    The thread is in the network namespace of the one that starts it. The end of the block waits for
+    running requests.
     """
 
     def __init__(self, plan: Plan, kinds: Sequence[Kind]) -> None:
@@ -39,7 +40,7 @@ class Driver:
         self._began = time.monotonic()
         self._outcomes: list[Outcome] = []
         self._marks: list[Mark] = []
-        self._under_way: dict[int, float] = {}
+        self._running: dict[int, float] = {}
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -59,7 +60,7 @@ class Driver:
 
     @contextmanager
     def mark(self, name: str) -> Iterator[Mark]:
-        """Name the time of the block, for the report."""
+        """Name the time of the block for the report."""
         mark = Mark(name, self._now())
         self._marks.append(mark)
         try:
@@ -67,8 +68,10 @@ class Driver:
         finally:
             mark.ended = self._now()
 
-    def flow(self, count: int = 1, kind: str | None = None, seconds: float = 120.0) -> None:
-        """Wait until `count` requests that began from now on have ended. Raises Stalled."""
+    def wait_for_requests(
+        self, count: int = 1, kind: str | None = None, seconds: float = 120.0
+    ) -> None:
+        """Wait until `count` requests that started after this call have ended. Raises Stalled."""
         since = self._now()
 
         def enough() -> bool:
@@ -77,26 +80,26 @@ class Driver:
 
         self._wait(enough, seconds, f"{count} more requests")
 
-    def await_under_way(self, count: int = 1, seconds: float = 60.0) -> None:
-        """Wait until so many requests have no complete answer yet. Raises Stalled."""
-        self._wait(lambda: len(self._under_way) >= count, seconds, f"{count} requests under way")
+    def wait_for_running(self, count: int = 1, seconds: float = 60.0) -> None:
+        """Wait until at least `count` requests are running. Raises Stalled."""
+        self._wait(lambda: len(self._running) >= count, seconds, f"{count} running requests")
 
     def stop(self) -> None:
-        """Start no more, and wait for the rest; idempotent."""
+        """Start no more requests and wait for the running ones; idempotent."""
         with self._changed:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._stop.set)
             elif not self._done:
-                self._stop.set()  # its loop has not begun to wait for it
+                self._stop.set()  # the event loop does not run yet
         self._thread.join()
 
     @property
     def ended(self) -> bool:
-        """Whether the plan's bounds have been reached, or `stop` was called."""
+        """Whether a limit of the plan was reached or `stop` was called."""
         return self._done
 
     def report(self) -> Report:
-        """Of all requests that have ended so far."""
+        """The report on all requests that have ended."""
         with self._changed:
             return report(list(self._outcomes), list(self._marks))
 
@@ -106,8 +109,8 @@ class Driver:
     def _wait(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: holds() or self.ended, seconds) or not holds():
-                told = report(self._outcomes, self._marks)
-                raise Stalled(f"no {what} within {seconds:g} s: {told}")
+                so_far = report(self._outcomes, self._marks)
+                raise Stalled(f"no {what} within {seconds:g} s: {so_far}")
 
     def _main(self) -> None:
         try:
@@ -123,19 +126,19 @@ class Driver:
         plan = self._plan
         with self._changed:
             self._loop = asyncio.get_running_loop()
-        places = asyncio.Semaphore(plan.at_once)
+        places = asyncio.Semaphore(plan.concurrency)
         async with client(plan) as http, asyncio.TaskGroup() as group:
             for number, kind in enumerate(
-                itertools.islice(itertools.cycle(self._kinds), plan.most)
+                itertools.islice(itertools.cycle(self._kinds), plan.max_requests)
             ):
                 await places.acquire()
-                if await self._stopped_before(number / plan.rate):
+                if await self._stopped_until(number / plan.rate):
                     return
                 task = group.create_task(self._one(http, kind, number // len(self._kinds)))
                 task.add_done_callback(lambda _: places.release())
 
-    async def _stopped_before(self, due: float) -> bool:
-        """Wait until `due`; whether the traffic is to end instead."""
+    async def _stopped_until(self, due: float) -> bool:
+        """Wait until `due`; returns whether to stop instead."""
         left = min(due, self._plan.seconds) - self._now()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, left)):
@@ -147,22 +150,22 @@ class Driver:
         started = self._now()
         key = id(call)
         with self._changed:
-            self._under_way[key] = started
+            self._running[key] = started
             self._changed.notify_all()
         failure, truncated = None, False
         try:
-            async with asyncio.timeout(self._plan.patience):
-                await kind.ask(http, call)
+            async with asyncio.timeout(self._plan.timeout):
+                await kind.send(http, call)
         except TimeoutError:
-            failure = f"no complete answer within {self._plan.patience:g} s"
-            truncated = call.begun
-        except Wrong as wrong:
-            failure, truncated = str(wrong), isinstance(wrong, Truncated)
+            failure = f"no complete response within {self._plan.timeout:g} s"
+            truncated = call.accepted
+        except BadResponse as error:
+            failure, truncated = str(error), isinstance(error, Truncated)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            failure = f"an answer of another shape: {error!r}"
+            failure = f"a response of another shape: {error!r}"
         outcome = Outcome(kind.name, started, self._now(), failure, truncated,
                           call.request_id, call.endpoint)  # fmt: skip
         with self._changed:
-            del self._under_way[key]
+            del self._running[key]
             self._outcomes.append(outcome)
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A kind of request: how it is asked, and what makes its answer a good one."""
+"""Interface of the kinds of requests."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import Protocol
 import httpx
 
 
-class Wrong(Exception):
-    """An answer that is not a good one; the text is the reason."""
+class BadResponse(Exception):
+    """A response that failed a check; the message is the reason."""
 
 
-class Truncated(Wrong):
-    """An answer that began with a 200 and did not come to its end."""
+class Truncated(BadResponse):
+    """A response that started with status 200 and broke off."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One request under way: `number` counts those of its kind, `begun` says that a 200
-    was seen."""
+    """A running request: `number` counts those of its kind, `accepted` means status 200 came."""
 
     number: int
     request_id: str
-    begun: bool = False
+    accepted: bool = False
     endpoint: str = ""
 
 
 class Kind(Protocol):
-    """`name` is the one in the report."""
+    """A kind of request; `name` is used in the report."""
 
     @property
     def name(self) -> str: ...
 
-    async def ask(self, http: httpx.AsyncClient, call: Call) -> None:
-        """Send one request and check its answer. Raises Wrong."""
+    async def send(self, http: httpx.AsyncClient, call: Call) -> None:
+        """Send one request and check its response. Raises BadResponse."""

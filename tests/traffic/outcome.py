@@ -1,4 +1,4 @@
-"""What became of one request, and a named stretch of time; `driver` makes both, `report` reads."""
+"""Outcomes of requests, and named periods of time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Times in seconds since the traffic began. `failure` is None for a good answer; `truncated`
-    says that a failed one began with a 200 and did not come to its end."""
+    """Outcome of a request; times are seconds since the start of the traffic.
+
+    `failure` is None for a valid response; `truncated` means that a failed one started with status
+    200 and broke off.
+    """
 
     kind: str
     started: float
@@ -22,11 +25,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Mark:
-    """From `began` to `ended`; a request belongs to it if it was under way at any time of it."""
+    """A named period; a request belongs to it if it was running at any time of it."""
 
     name: str
     began: float
     ended: float = math.inf
 
-    def holds(self, outcome: Outcome) -> bool:
+    def contains(self, outcome: Outcome) -> bool:
         return outcome.started <= self.ended and outcome.ended >= self.began

@@ -1,4 +1,4 @@
-"""How much traffic there is to be, and when it ends by itself."""
+"""Rate, concurrency and limits of the traffic."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Requests start at `rate` a second while fewer than `at_once` are under way.
+    """Requests start at `rate` per second while fewer than `concurrency` are running.
 
-    Traffic ends after `most` requests or `seconds`, whichever comes first. A request without a
-    complete answer after `patience` seconds has failed. With `keep_alive` connections are used
-    again, as clients do; without it every request opens its own. `host` is asked for at an address
-    that serves several, such as an edge proxy.
+    Traffic ends after `max_requests` or `seconds`, whichever comes first. A request without a
+    complete response after `timeout` seconds has failed. With `keep_alive` connections are reused,
+    as clients do; else every request opens its own. `host` is sent to an address that serves
+    several hosts, such as an edge proxy.
     """
 
     base_url: str
     rate: float = 5.0
-    at_once: int = 8
-    most: int = 10_000
+    concurrency: int = 8
+    max_requests: int = 10_000
     seconds: float = 600.0
-    patience: float = 60.0
+    timeout: float = 60.0
     keep_alive: bool = True
     api_key: str = "none"
     host: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("rate", "at_once", "most", "seconds", "patience"):
+        for name in ("rate", "concurrency", "max_requests", "seconds", "timeout"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
 
     @property
     def root(self) -> str:
-        """The address with its `/v1`."""
+        """The base URL with /v1."""
         root = self.base_url.rstrip("/")
         return root if root.endswith("/v1") else f"{root}/v1"

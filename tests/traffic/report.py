@@ -1,4 +1,4 @@
-"""Outcomes to figures, for a test's assertion and as JSON. Pure."""
+"""Summarizes outcomes for assertions and as JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from traffic.outcome import Mark, Outcome
 
 SHOWN = 20
-"""Failures that are told one by one."""
+"""Number of failures listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Requests of one kind in one stretch of time. Seconds of good answers, by nearest rank; None
-    without any."""
+    """Requests of one kind in a period. Quantiles are seconds of valid responses, by nearest rank;
+    None without any.
+    """
 
     requests: int
     failed: int
@@ -25,15 +26,15 @@ class Slice:
     p50: float | None
     p90: float | None
     p99: float | None
-    most: float | None
+    maximum: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`failed` counts every bad answer; the `truncated` ones among them began
-    with a 200 and did not come to their end.
+    """`failed` counts all failed requests, `truncated` those that started with status 200 and broke
+    off.
 
-    `slices` has the name of every mark, and `whole` for all of the time; in each the kinds, and
+    `slices` has an entry for every mark, and `whole` for the whole time; each has the kinds, and
     `all`. `reasons` counts failures by reason; `failures` are the first ones.
     """
 
@@ -51,7 +52,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether there were requests and all had good answers."""
+        """Whether requests were sent and all had valid responses."""
         return self.requests > 0 and self.failed == 0
 
     def __str__(self) -> str:
@@ -64,9 +65,9 @@ class Report:
 
 
 def report(outcomes: Sequence[Outcome], marks: Sequence[Mark]) -> Report:
-    """The report of all that has ended so far."""
+    """Summarize all requests that have ended."""
     bad = [one for one in outcomes if one.failure is not None]
-    named = {mark.name: [one for one in outcomes if mark.holds(one)] for mark in marks}
+    named = {mark.name: [one for one in outcomes if mark.contains(one)] for mark in marks}
     return Report(
         requests=len(outcomes),
         failed=len(bad),
@@ -87,12 +88,12 @@ def _kinds(outcomes: Sequence[Outcome]) -> dict[str, Slice]:
 
 def _slice(outcomes: Sequence[Outcome]) -> Slice:
     good = sorted(one.ended - one.started for one in outcomes if one.failure is None)
-    p50, p90, p99, most = (_rank(good, part) for part in (0.5, 0.9, 0.99, 1.0))
+    p50, p90, p99, maximum = (_rank(good, part) for part in (0.5, 0.9, 0.99, 1.0))
     return Slice(
         requests=len(outcomes),
         failed=len(outcomes) - len(good),
         truncated=sum(one.truncated for one in outcomes),
-        p50=p50, p90=p90, p99=p99, most=most,
+        p50=p50, p90=p90, p99=p99, maximum=maximum,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from fleet_contract.safe_text import printable
 from fleet_operator.decide.capacity import why_not
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.resources.images import Problem
@@ -18,7 +19,6 @@ from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.resolve import Resolution, Sources, resolve
 from fleet_operator.resources.views import Raw
 from fleet_operator.settings import OperatorSettings
-from fleet_web.printable import printable
 
 VALUE_CHARS = 60
 

@@ -137,10 +137,7 @@ def _reason(load: Load | None) -> str:
 
 
 def _bounds(spec: ModelSpec, requested: int) -> tuple[int, int]:
-    if spec.min_replicas is not None:
-        low = spec.min_replicas
-    else:
-        low = 0 if spec.scale_to_zero_after is not None else 1
+    low = spec.min_replicas or 0
     high = spec.max_replicas if spec.max_replicas is not None else max(requested, low, 1)
     return low, high
 

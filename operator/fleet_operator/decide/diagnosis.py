@@ -157,7 +157,7 @@ def last_line(log: str) -> dict[str, Any]:
         if line.startswith("{"):
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(entry, dict) and ("message" in entry or "event" in entry):
                 text = str(entry.get("message") or entry.get("event"))[:LOG_CHARS]

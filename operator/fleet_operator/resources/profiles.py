@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import Quantity, Resources
+from fleet_contract.spec_parts import PodPart, Quantity, Resources
 
 DEFAULT = "default"
 
@@ -38,12 +38,12 @@ class Profile(SpecPart):
     image: str | None = None
     resources: Resources = Field(default_factory=Resources)
     node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: list[dict[str, Any]] = Field(default_factory=list)
-    affinity: dict[str, Any] | None = None
+    tolerations: list[PodPart] = Field(default_factory=list)
+    affinity: PodPart | None = None
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
     env: dict[str, str] = Field(default_factory=dict)
-    pod_template: dict[str, Any] | None = None
+    pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
 

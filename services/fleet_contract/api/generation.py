@@ -12,7 +12,7 @@ from fleet_contract.api.base import Body, Usage
 class StreamOptions(Body):
     """Options of a stream."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
     """Whether a last event reports the usage."""
 
 
@@ -34,8 +34,8 @@ class GenerationBody(Body):
     """Number of choices; must be 1 if the engine does not support it."""
     user: str | None = None
     """Has no effect."""
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    """Makes sampling reproducible."""
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    """Makes sampling reproducible; taken modulo 2**64."""
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
 

@@ -20,8 +20,9 @@ class TokenizeBody(Body):
     content: str = Field(examples=["A text."])
     add_special: bool = False
     """Adds the special tokens that the model's template puts around a text, such as `[CLS]`."""
-    parse_special: bool = True
-    """Must be true: special tokens written in a text are parsed as such."""
+    parse_special: bool = False
+    """Whether special tokens written in the text are parsed as such; in a message of a chat they
+    are text."""
     with_pieces: bool = False
     """Whether each token is returned with its text."""
 

@@ -16,6 +16,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_router.request.body import Body, StreamedBody, WholeBody
 from fleet_router.request.cost import RequestCost, of_json, of_upload
 from fleet_router.request.fields import (
+    has_escaped_letters,
     invalid_model,
     may_have_images,
     model_of,
@@ -112,8 +113,10 @@ async def _open_json(request: Request, limit: int, memory: Reservation, prefix: 
 
 def inspect_json(data: Data, prefix: bool) -> tuple[str | None, RequestCost]:
     """The field `model` of a JSON object, and the cost. Raises BadRequest."""
-    fields = read_fields(data)
-    return model_of(fields), of_json(fields, len(data), prefix, may_have_images(data))
+    escaped = has_escaped_letters(data)
+    fields = read_fields(data, escaped)
+    images = escaped or may_have_images(data)
+    return model_of(fields), of_json(fields, len(data), prefix, images)
 
 
 def _checked(model: str | None) -> str:

@@ -58,9 +58,12 @@ _text = msgspec.json.Decoder(str)
 _members = msgspec.json.Decoder(dict[str, Raw])
 
 
-def read_fields(data: Data) -> Fields:
-    """The fields of a JSON object. Raises BadRequest if `data` is none, exceeds the limits of
-    `json_body`, or has another field whose name is `model` except for its case."""
+def read_fields(data: Data, escaped: bool | None = None) -> Fields:
+    """The fields of a JSON object; `escaped` is the result of `has_escaped_letters`, if known.
+
+    Raises BadRequest if `data` is no object, exceeds the limits of `json_body`, or has another
+    field whose name is `model` except for its case.
+    """
     if len(data) > MAX_VALUES:  # a shorter body cannot have more values
         count_values(data)
     try:
@@ -75,14 +78,21 @@ def read_fields(data: Data) -> Fields:
         count_values(data)  # raises with the limit
         raise
     expected = fields.model is not UNSET
-    if _count(_MODEL, data, 2) != expected or _count(_ESCAPED, data, 1):
+    if escaped is None:
+        escaped = has_escaped_letters(data)
+    if escaped or _count(_MODEL, data, 2) != expected:
         _check_names(data)
     return fields
 
 
+def has_escaped_letters(data: Data) -> bool:
+    """Whether the name of a field may be written with escapes."""
+    return bool(_count(_ESCAPED, data, 1))
+
+
 def may_have_images(data: Data) -> bool:
-    """Whether any part of a message may be an image; letters of its name may be escaped."""
-    return bool(_count(_IMAGE, data, 1) or _count(_ESCAPED, data, 1))
+    """Whether any part of a message may be an image, unless letters are escaped."""
+    return bool(_count(_IMAGE, data, 1))
 
 
 def _count(pattern: re.Pattern[bytes], data: Data, most: int) -> int:

@@ -91,7 +91,7 @@ def operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operation]:
         known = inference.BY_PATH.get(path) or _other(path)
         if path in PASSED:
             known = replace(known, body=Content(JSON, PASSED[path]))
-        more = {401, 403, 502} if guarded else {502}
+        more = {502, 507, 508} | ({401, 403} if guarded else set())
         yield replace(
             known,
             headers=(*inference.RESPONSE_HEADERS, HEADER_ENDPOINT),

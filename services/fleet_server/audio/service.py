@@ -73,6 +73,11 @@ class SpeechService:
                 request, start, events.failure, server.early_headers(), server.heartbeat
             )
 
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
     async def _complete(
         self, held: AsyncExitStack, form: Form, parsed: SpeechRequest, model: SpeechModel
     ) -> Response:
@@ -114,11 +119,6 @@ class SpeechService:
         )
         stack.callback(work.gone.set)
         return Started(slot, started, within(work.results(self._threads(), model), server))
-
-    def close(self) -> None:
-        """Stop the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, form: Form, task: Task, model: SpeechModel) -> SpeechRequest:
         server = self._server

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from fleet_contract.errors import NotReady, QueueFull
@@ -202,7 +203,7 @@ class Batcher:
     def _wait_for_more(self) -> None:
         before = len(self._waiting)
         while self._waiting and not self._is_full():
-            arrived = [job.arrived for job in self._waiting]
+            arrived = [job.arrived for job in self._waiting.unordered()]
             left = self._window.left(min(arrived), max(arrived), time.monotonic())
             if left <= 0:
                 break
@@ -217,7 +218,7 @@ class Batcher:
         return self._inputs_waiting() >= self._bounds.max_items
 
     def _inputs_waiting(self) -> int:
-        return sum(len(job.lengths) for job in self._waiting)
+        return sum(len(job.lengths) for job in self._waiting.unordered())
 
     def _take(self, bounds: Bounds) -> list[tuple[Job, int]]:
         """Form a pass; its requests with inputs left move to the end of their caller's."""
@@ -239,7 +240,11 @@ class Batcher:
     def _candidates(self, most: int) -> tuple[list[Job], int]:
         """At most `most` requests in the order of turns, and how many of them come first: those
         within their caller's share of the pass."""
-        share = max(1, most // max(1, len(self._waiting.callers)))
+        callers = len(self._waiting.callers)
+        if callers == 1:
+            candidates = list(islice(self._waiting, most))
+            return candidates, len(candidates)
+        share = max(1, most // callers)
         first: list[Job] = []
         others: list[Job] = []
         number: Counter[str] = Counter()

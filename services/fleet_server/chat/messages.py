@@ -27,12 +27,12 @@ def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], l
             f"accepted.",
             param="messages",
         )
-    num_chars = sum(len(text) for message in messages for text in _texts(message))
-    if num_chars == 0 and not images:
+    number = num_chars(messages)
+    if number == 0 and not images:
         raise BadRequest("The messages are empty.", param="messages", code="empty_input")
-    if num_chars > spec.limits.max_text_chars:
+    if number > spec.limits.max_text_chars:
         raise TooLarge(
-            f"The messages have {num_chars} characters; at most {spec.limits.max_text_chars} are "
+            f"The messages have {number} characters; at most {spec.limits.max_text_chars} are "
             f"accepted.",
             param="messages",
         )
@@ -56,7 +56,7 @@ def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Me
             param=f"{place}.role",
             code="invalid_value",
         )
-    content = message.get("content")
+    content = content_of(message)
     if isinstance(content, str):
         return {"role": ROLES[role], "content": content}
     if isinstance(content, list) and content:
@@ -70,6 +70,13 @@ def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Me
         param=f"{place}.content",
         code="invalid_value",
     )
+
+
+def content_of(message: dict[str, Any]) -> Any:
+    """The `content` of a message; null, an empty list or none of an assistant's is an empty text,
+    as clients send it for a turn without text."""
+    content = message.get("content")
+    return content or "" if message["role"] == "assistant" and content in (None, []) else content
 
 
 def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str, Any]:
@@ -110,6 +117,11 @@ def image_places(messages: list[Message]) -> list[str]:
         for number, part in enumerate(message["content"])
         if part["type"] == "image"
     ]
+
+
+def num_chars(messages: Sequence[Message]) -> int:
+    """Characters of all texts."""
+    return sum(len(text) for message in messages for text in _texts(message))
 
 
 def _texts(message: Message) -> list[str]:

@@ -17,9 +17,11 @@ from fleet_server.generation.options import (
     default_max_tokens,
     read_options,
 )
-from fleet_server.generation.schema_grammar import grammar
-from fleet_server.protocols import Message
+from fleet_server.generation.schema import narrowed
+from fleet_server.protocols import Message, OutputFormat
 from fleet_web.errors import from_validation
+
+JSON_OBJECT = '{"type": "object"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
     messages, image_urls = read_messages(given.messages, spec)
     options = replace(
         read_options(given, spec, _max_tokens(given, spec)),
-        json_object=bool(given.response_format and given.response_format.type == "json_object"),
-        grammar=_grammar(given.response_format),
+        output=_output(given.response_format),
     )
     return ChatRequest(messages, image_urls, options)
 
@@ -54,10 +55,13 @@ def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:
     return default_max_tokens(spec)
 
 
-def _grammar(given: ResponseFormat | None) -> str | None:
-    if given is None or given.type != "json_schema":
+def _output(given: ResponseFormat | None) -> OutputFormat | None:
+    if given is None or given.type == "text":
         return None
+    if given.type == "json_object":
+        return OutputFormat(JSON_OBJECT, "response_format")
     place = "response_format.json_schema"
     if given.json_schema is None:
         raise BadRequest(f"Missing required parameter: {place!r}.", param=place, code="missing")
-    return grammar(given.json_schema.json_schema, f"{place}.schema")
+    place = f"{place}.schema"
+    return OutputFormat(narrowed(given.json_schema.json_schema, place), place)

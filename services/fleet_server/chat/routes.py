@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_server.chat.messages import image_places
+from fleet_server.chat.messages import image_places, num_chars
 from fleet_server.chat.render import ChatRenderer
 from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.generation.parameters import CHAT
@@ -54,10 +54,8 @@ class ChatService:
                 usage_comment=wants_usage_comment(request),
             )
 
-        # Decoded images are large, so they are loaded only for requests that run.
-        slot_first = bool(parsed.image_urls)
         return await self._generator.respond(
-            request, model, options, prepare, slot_first=slot_first
+            request, model, options, prepare, num_chars=num_chars(parsed.messages)
         )
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:

@@ -10,7 +10,12 @@ from pydantic import ValidationError
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.generation.options import GenerationOptions, check_max_tokens, read_options
+from fleet_server.generation.options import (
+    GenerationOptions,
+    check_max_tokens,
+    read_options,
+    within_limit,
+)
 from fleet_web.errors import from_validation
 
 DEFAULT_MAX_TOKENS = 16
@@ -35,7 +40,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
         raise from_validation(error, body) from None
     if given.best_of not in (None, 1):
         raise UnsupportedParameter("'best_of' must be 1: one choice per request.", param="best_of")
-    most = min(DEFAULT_MAX_TOKENS, spec.limits.max_new_tokens)
+    most = within_limit(DEFAULT_MAX_TOKENS, spec)
     if given.max_tokens is not None:
         most = check_max_tokens(given.max_tokens, "max_tokens", spec)
     return CompletionRequest(

@@ -62,7 +62,8 @@ class CompletionService:
                 usage_comment=wants_usage_comment(request),
             )
 
-        return await self._generator.respond(request, model, options, prepare)
+        num_chars = len(parsed.prompt) if isinstance(parsed.prompt, str) else 0
+        return await self._generator.respond(request, model, options, prepare, num_chars=num_chars)
 
     def _text_model(self) -> TextModel:
         """Raises WrongTask for a model, such as a custom handler, that only implements chat."""

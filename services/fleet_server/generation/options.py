@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fleet_contract.api.generation import GenerationBody
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.protocols import Sampling
+from fleet_server.protocols import OutputFormat, Sampling
 
+COLDEST = 1e-5
+"""Sampling with a lower temperature is greedy: logits divided by it are not finite in float32."""
+NARROWEST = 1e-6
+"""Sampling with a lower `top_p` is greedy: it is 0 for an engine that rounds it to float32."""
+SEEDS = 1 << 64
 MAX_STOP_CHARS = 4096
 FALLBACK_MAX_TOKENS = 512
 
@@ -26,20 +32,20 @@ class GenerationOptions:
     seed: int | None = None
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    json_object: bool = False
-    grammar: str | None = None
+    output: OutputFormat | None = None
 
-    def sampling(self, most: int) -> Sampling:
-        """The engine's sampling options, with at most `most` new tokens."""
+    def sampling(self, most: int, grammar: Any = None) -> Sampling:
+        """The engine's sampling options, with at most `most` new tokens; `grammar` is the compiled
+        `output`."""
+        greedy = self.temperature < COLDEST or self.top_p < NARROWEST
         return Sampling(
             max_tokens=min(self.max_tokens, most),
-            temperature=self.temperature,
-            top_p=self.top_p,
+            temperature=0.0 if greedy else self.temperature,
+            top_p=1.0 if greedy else self.top_p,
             seed=self.seed,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
-            json_object=self.json_object,
-            grammar=self.grammar,
+            grammar=grammar,
         )
 
 
@@ -54,18 +60,18 @@ def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Gen
         stop=_stop(given.stop, spec),
         stream=bool(given.stream),
         include_usage=bool(given.stream_options and given.stream_options.include_usage),
-        seed=given.seed,
+        seed=None if given.seed is None else given.seed % SEEDS,
         presence_penalty=given.presence_penalty or 0.0,
         frequency_penalty=given.frequency_penalty or 0.0,
     )
 
 
 def check_max_tokens(requested: int, param: str, spec: ModelSpec) -> int:
-    """`requested` new tokens. Raises BadRequest above the spec's limit."""
-    if requested > spec.limits.max_new_tokens:
+    """`requested` new tokens. Raises BadRequest above the spec's limit, if it sets one."""
+    limit = spec.limits.max_new_tokens
+    if limit is not None and requested > limit:
         raise BadRequest(
-            f"{param!r} is {requested}; this server generates at most "
-            f"{spec.limits.max_new_tokens} new tokens.",
+            f"{param!r} is {requested}; this server generates at most {limit} new tokens.",
             param=param,
         )
     return requested
@@ -73,7 +79,13 @@ def check_max_tokens(requested: int, param: str, spec: ModelSpec) -> int:
 
 def default_max_tokens(spec: ModelSpec) -> int:
     """The most new tokens of a request that sets no limit."""
-    return min(spec.defaults.max_tokens or FALLBACK_MAX_TOKENS, spec.limits.max_new_tokens)
+    return within_limit(spec.defaults.max_tokens or FALLBACK_MAX_TOKENS, spec)
+
+
+def within_limit(number: int, spec: ModelSpec) -> int:
+    """`number` new tokens, or the spec's limit if that is lower."""
+    limit = spec.limits.max_new_tokens
+    return number if limit is None else min(number, limit)
 
 
 def first_given(requested: float | None, default: float | None) -> float:

@@ -56,7 +56,8 @@ class Parameters:
                 "'top_k' is not a parameter of the OpenAI API; use 'top_p'.", param="top_k"
             )
         for name, accepted in self._no_ops.items():
-            if name in body and not any(_same(body[name], value) for value in accepted):
+            asked = _asked(body.get(name))
+            if name in body and not any(_same(asked, value) for value in accepted):
                 raise UnsupportedParameter(
                     f"{name!r} is not supported by this server's engines; the engine 'vllm' "
                     f"supports it.",
@@ -95,6 +96,15 @@ def _is_neutral(name: str, value: Any) -> bool:
     if name == "response_format":
         return isinstance(value, dict) and value.get("type") == "text"
     return name != "seed" and _same(value, 0)
+
+
+def _asked(value: Any) -> Any:
+    """The value without what asks for nothing: members of objects that are null, or the effort
+    `none`."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _asked(each) for key, each in value.items() if each is not None}
+    return {key: each for key, each in kept.items() if (key, each) != ("effort", "none")}
 
 
 def _same(value: Any, accepted: Any) -> bool:

@@ -41,7 +41,7 @@ class Renderer(ABC):
 
     def failure(self, error: FleetError) -> bytes:
         """The last event of a stream that failed; no `[DONE]` follows."""
-        return sse(error.body())
+        return event_of_error(error)
 
 
 class ChunkRenderer(Renderer):
@@ -84,6 +84,11 @@ def usage(stream: TokenStream) -> GenerationUsage:
         "completion_tokens": stream.completion_tokens,
         "total_tokens": stream.prompt_tokens + stream.completion_tokens,
     }
+
+
+def event_of_error(error: FleetError) -> bytes:
+    """An error as a server-sent event."""
+    return sse(error.body())
 
 
 def sse(data: Any) -> bytes:

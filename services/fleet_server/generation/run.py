@@ -6,17 +6,18 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any, cast
 
 from fastapi import Request, Response
 
 from fleet_contract.errors import FleetError, PromptTooLong
 from fleet_contract.names import HEADER_USAGE
-from fleet_server.admission import Slot
+from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.options import GenerationOptions
-from fleet_server.generation.render import Renderer
+from fleet_server.generation.render import Renderer, event_of_error
 from fleet_server.generation.stream import TextUpdate, TokenStream
 from fleet_server.held_stream import HeldStream
-from fleet_server.protocols import ChatModel, Prompt
+from fleet_server.protocols import ChatModel, GuidedModel, Prompt
 from fleet_server.state import ServerState
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 Prepare = Callable[[], Awaitable[tuple[Prompt, Renderer]]]
 """Builds the prompt and the renderer of its response. Raises BadRequest."""
+MOST_CHARS_PER_TOKEN = 32
+"""On average of a prompt: English has about 4, lines of a table or of white space up to 20."""
+
+Failure = Callable[[FleetError], bytes]
 
 
 class Generator:
@@ -43,45 +48,92 @@ class Generator:
         options: GenerationOptions,
         prepare: Prepare,
         *,
-        slot_first: bool = False,
+        num_chars: int,
+        failure: Failure = event_of_error,
     ) -> Response:
-        """The response, or a stream whose first token has been generated.
+        """The response, whole or as a stream. `num_chars` is the length of the prompt's texts.
 
-        With `slot_first` the prompt is prepared once the request may run, which bounds the number
-        of prepared prompts. Raises FleetError, and ClientDisconnect.
+        The prompt is prepared once the request may run, which bounds the work and the memory of
+        requests that wait. `failure` renders an error before the first event of a stream that is
+        open already. Raises FleetError, and ClientDisconnect.
         """
         server = self._server
+        self._check_length(num_chars, model.context_length)
+        if not options.stream:
+            return await run_while_connected(request, self._whole(model, options, prepare))
+        return await stream_events(
+            request,
+            self._streamed(model, options, prepare),
+            failure,
+            server.early_headers(),
+            server.heartbeat,
+        )
+
+    async def _whole(
+        self, model: ChatModel, options: GenerationOptions, prepare: Prepare
+    ) -> Response:
         async with AsyncExitStack() as stack:
-            if slot_first:
-                slot = await run_while_connected(request, self._slot(stack))
-            prompt, renderer = await run_while_connected(request, prepare())
-            most = self._max_new_tokens(prompt.num_tokens, model.context_length)
-            started = time.monotonic()
-            if not slot_first:
-                slot = await run_while_connected(request, self._slot(stack))
-            server.metrics.queued(slot.queue_ms / 1000)
-            seconds = server.spec.limits.request_timeout
-            stream = TokenStream(model, prompt, options.sampling(most), options.stop, seconds)
-            # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
-            stack.callback(stream.cancel)
-            stack.callback(self._finished, stream, started, slot.queue_ms)
+            stream, renderer, headers = await self._start(stack, model, options, prepare)
+            text, finish = [], "stop"
+            async for update in stream.updates():
+                text.append(update.text)
+                finish = update.finish.value if update.finish else finish
+            return json_response(renderer.whole(stream, "".join(text), finish), headers=headers)
+
+    async def _streamed(
+        self, model: ChatModel, options: GenerationOptions, prepare: Prepare
+    ) -> HeldStream:
+        """A stream whose first token has been generated, so that an engine's error before it has a
+        status of its own."""
+        async with AsyncExitStack() as stack:
+            stream, renderer, headers = await self._start(stack, model, options, prepare)
             updates = stream.updates()
-            if not options.stream:
-                headers = server.headers(slot)
-                return await run_while_connected(
-                    request, _whole(updates, stream, renderer, headers)
-                )
-            # Wait for the first token, so that an engine's error still gets a status of its own.
-            first = await run_while_connected(request, anext(updates))
+            first = await anext(updates)
             return HeldStream(
                 _events(first, updates, stream, renderer),
                 stack.pop_all(),
-                media_type="text/event-stream",
-                headers={**server.headers(slot), "cache-control": "no-cache"},
+                media_type=EVENT_STREAM,
+                headers={**headers, "cache-control": "no-cache"},
             )
 
-    async def _slot(self, stack: AsyncExitStack) -> Slot:
-        return await stack.enter_async_context(self._server.admission.slot())
+    async def _start(
+        self, stack: AsyncExitStack, model: ChatModel, options: GenerationOptions, prepare: Prepare
+    ) -> tuple[TokenStream, Renderer, dict[str, str]]:
+        """Wait for a slot and start the generation; `stack` ends it and frees the slot."""
+        server = self._server
+        slot = await stack.enter_async_context(server.admission.slot())
+        started = time.monotonic()
+        server.metrics.queued(slot.queue_ms / 1000)
+        prompt, renderer = await prepare()
+        most = self._max_new_tokens(prompt.num_tokens, model.context_length)
+        grammar = await self._compiled(model, options)
+        stream = TokenStream(
+            model,
+            prompt,
+            options.sampling(most, grammar),
+            options.stop,
+            server.spec.limits.request_timeout,
+        )
+        # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
+        stack.callback(stream.cancel)
+        stack.callback(self._finished, stream, started, slot.queue_ms)
+        return stream, renderer, server.headers(slot)
+
+    async def _compiled(self, model: ChatModel, options: GenerationOptions) -> Any:
+        if options.output is None:
+            return None
+        guided = cast(GuidedModel, model)  # `supports` has been checked
+        return await self._server.run_blocking(guided.compile, options.output)
+
+    def _check_length(self, num_chars: int, context_length: int) -> None:
+        """Raises PromptTooLong for a text that no tokenizer fits into the context."""
+        most = context_length * MOST_CHARS_PER_TOKEN
+        if num_chars > most:
+            raise PromptTooLong(
+                f"The prompt has {num_chars} characters; at most {most} are accepted (the model's "
+                f"context is {context_length} tokens).",
+                param=self._param,
+            )
 
     def _max_new_tokens(self, num_tokens: int, context_length: int) -> int:
         """The context left after the prompt. Raises PromptTooLong with both numbers."""
@@ -114,19 +166,6 @@ class Generator:
 def wants_usage_comment(request: Request) -> bool:
     """Whether the request comes from a router that wants a stream's usage."""
     return HEADER_USAGE in request.headers
-
-
-async def _whole(
-    updates: AsyncIterator[TextUpdate],
-    stream: TokenStream,
-    renderer: Renderer,
-    headers: dict[str, str],
-) -> Response:
-    text, finish = [], "stop"
-    async for update in updates:
-        text.append(update.text)
-        finish = update.finish.value if update.finish else finish
-    return json_response(renderer.whole(stream, "".join(text), finish), headers=headers)
 
 
 async def _events(

@@ -131,6 +131,16 @@ class ResponseRenderer(Renderer):
         }
 
 
+def early_failure(error: FleetError) -> bytes:
+    """The event `error` of a stream that fails before `response.created`."""
+    body = error.body()["error"]
+    data = {
+        "type": "error", "sequence_number": 0, "code": body["code"], "message": body["message"],
+        "param": body["param"],
+    }  # fmt: skip
+    return b"event: error\ndata: " + orjson.dumps(data) + b"\n\n"
+
+
 def usage(stream: TokenStream) -> ResponseUsage:
     """Token counts of a generation."""
     return {

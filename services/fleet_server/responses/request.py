@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.responses import MOST_METADATA, ResponsesBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.messages import ROLES
+from fleet_server.chat.messages import ROLES, content_of
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,
@@ -83,7 +83,7 @@ def _message(item: Any, place: str) -> Message:
     role = item.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise _wrong(f"{place}.role", f"must be one of {', '.join(ROLES)}")
-    content = item.get("content")
+    content = content_of(item)
     if isinstance(content, list) and content:
         parts = [_text(part, f"{place}.content[{n}]") for n, part in enumerate(content)]
         content = "\n".join(parts)

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Request, Response
 
 from fleet_contract.api.responses import NO_OP_VALUES, ResponsesBody
 from fleet_contract.errors import BadRequest
+from fleet_server.chat.messages import num_chars
 from fleet_server.generation.parameters import Parameters
 from fleet_server.generation.render import Renderer
 from fleet_server.generation.run import Generator
 from fleet_server.protocols import ChatModel, Prompt
-from fleet_server.responses.render import ResponseRenderer
+from fleet_server.responses.render import ResponseRenderer, early_failure
 from fleet_server.responses.request import ResponsesRequest, parse
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
@@ -53,7 +54,14 @@ class ResponsesService:
                 raise BadRequest(error.message, param="input", code=error.code) from error
             return prompt, ResponseRenderer(server.spec.model, parsed)
 
-        return await self._generator.respond(request, model, parsed.options, prepare)
+        return await self._generator.respond(
+            request,
+            model,
+            parsed.options,
+            prepare,
+            num_chars=num_chars(parsed.messages),
+            failure=early_failure,
+        )
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ResponsesRequest:
         self._server.check_model_of(body)

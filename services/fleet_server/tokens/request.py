@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from fleet_contract.api.base import Body
 from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody
-from fleet_contract.errors import BadRequest, UnsupportedParameter
+from fleet_contract.errors import BadRequest
 from fleet_web.errors import from_validation
 
-MAX_TOKENS = 1_000_000
+MAX_TOKENS = 300_000
+"""Most tokens to turn into text; a JSON body may have 350,000 values."""
 
 Kind = TypeVar("Kind", bound=Body)
 
@@ -24,11 +25,6 @@ def parse_tokenize(raw: Mapping[str, Any], most_chars: int) -> TokenizeBody:
         raise BadRequest(
             f"'content' has {len(given.content)} characters; at most {most_chars} are accepted.",
             param="content",
-        )
-    if not given.parse_special:
-        raise UnsupportedParameter(
-            "'parse_special' false is not supported: special tokens in a text are always parsed.",
-            param="parse_special",
         )
     return given
 

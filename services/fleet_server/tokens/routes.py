@@ -104,7 +104,7 @@ class TokenService:
 
 
 def _tokenized(parsed: TokenizeBody, vocabulary: Vocabulary) -> Response:
-    ids = vocabulary.encode(parsed.content, parsed.add_special)
+    ids = vocabulary.encode(parsed.content, parsed.add_special, parsed.parse_special)
     if not parsed.with_pieces:
         return json_response({"tokens": ids})
     # One object for all occurrences of a token: a text has far fewer distinct tokens than tokens.

@@ -31,7 +31,7 @@ from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import Task
 from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, TEXT, Content, Operation
 
-ERRORS = COMMON_ERRORS | {404, 413, 429, 503, 504}
+ERRORS = COMMON_ERRORS | {404, 413, 415, 429, 503, 504}
 RESPONSE_HEADERS = (HEADER_MODEL, HEADER_QUEUE_MS, HEADER_COLD)
 
 CHAT = Operation(

@@ -19,14 +19,17 @@ STATUSES = {
     401: "The API key is missing or unknown.",
     403: "The API key may not use this model.",
     404: "The model or path does not exist.",
-    408: "The request made no progress in time.",
+    408: "The request did not arrive in time.",
     413: "The body or recording is too large.",
+    415: "The content encoding of the body is not supported.",
     429: "The queue is full, or a limit of the API key is reached.",
-    431: "The head of the request is too large.",
+    431: "The head of the request, or the framing of its body, is too large.",
     500: "Internal error.",
     502: "The model's server closed the connection.",
     503: "No server of the model is ready.",
     504: "The response took too long.",
+    507: "The router has no disk space for the upload.",
+    508: "The request passed too many routers.",
 }
 RETRY = frozenset({429, 503})
 """Statuses that may have headers for a retry."""

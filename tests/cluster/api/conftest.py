@@ -1,4 +1,4 @@
-"""Fixtures of the operator on the API tier: definition installed, operator running."""
+"""Fixtures of the operator on the API tier."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from harness import operator_process
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
+from harness.fake_kubelet import FakeKubelet
 from harness.models import model, phase, wait
 from harness.nodes import GPU, on_node
 from harness.operator_process import ACCOUNT, OperatorProcess
-from harness.played_kubelet import PlayedKubelet
 from harness.run import Run
 from harness.tenant import Tenant
 
 
 @pytest.fixture(scope="session")
 def definition(api: Api) -> None:
-    """InferenceModels are known to the API server."""
+    """Install the definition of InferenceModel."""
     operator_process.install(api)
 
 
@@ -28,7 +28,7 @@ def definition(api: Api) -> None:
 def cluster_operator(
     run: Run, control_plane: ControlPlane, api: Api, definition: None
 ) -> Iterator[OperatorProcess]:
-    """One operator for all tests, serving the whole cluster."""
+    """An operator for the whole cluster, shared by all tests."""
     operator_process.grant(api)
     process = OperatorProcess(run, control_plane, api)
     yield process
@@ -37,7 +37,7 @@ def cluster_operator(
 
 @pytest.fixture
 def operator(cluster_operator: OperatorProcess) -> OperatorProcess:
-    """The operator, running; a test may kill it, the next one finds it running again."""
+    """The shared operator, restarted if an earlier test killed it."""
     if not cluster_operator.running:
         cluster_operator.start()
     return cluster_operator
@@ -47,7 +47,7 @@ def operator(cluster_operator: OperatorProcess) -> OperatorProcess:
 def another_operator(
     run: Run, api: Api, control_plane: ControlPlane, cluster_operator: OperatorProcess
 ) -> Iterator[Callable[..., OperatorProcess]]:
-    """Starts operators in the place of the common one, which has gone meanwhile."""
+    """Start other operators while the shared one is stopped."""
     cluster_operator.stop()
     made: list[OperatorProcess] = []
 
@@ -62,12 +62,12 @@ def another_operator(
 
 
 @pytest.fixture
-def put(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: Callable[..., Json]
-) -> Callable[..., Json]:
-    """Adds a node and a model of the same name that runs nowhere else, and waits until it is ready.
+def put(tenant: Tenant, kubelet: FakeKubelet, add_node: Callable[..., Json]) -> Callable[..., Json]:
+    """Create a node and a model with the same name that runs only there, and wait until it is
+    ready.
 
-    With `gpus`, the node has so many and the model asks for one. The fields of the spec follow.
+    `gpus` is the number of GPUs of the node; the model then requests one. Other arguments are
+    fields of the spec.
     """
 
     def put_one(name: str, gpus: int = 0, **spec: Any) -> Json:

@@ -1,4 +1,4 @@
-"""`modelfleet explain` for a resource of a real cluster."""
+"""`modelfleet explain` for a resource in a real cluster."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MODELFLEET = "from fleet_cli.main import main; main()"
 def test_fields_pod_and_nodes(api: Api, tenant: Tenant, add_node: Callable[..., Json]) -> None:
     add_node("explain-small", cpu="1")
     add_node("explain-large", cpu="64")
-    made = model("told", model="openai/whisper-base", resources={"requests": {"cpu": 40}})
+    made = model("explained", model="openai/whisper-base", resources={"requests": {"cpu": 40}})
     del made["spec"]["source"]
     tenant.create(made)
     done = subprocess.run(
-        [sys.executable, "-c", MODELFLEET, "explain", "told", "-n", tenant.namespace],
+        [sys.executable, "-c", MODELFLEET, "explain", "explained", "-n", tenant.namespace],
         env={
             **os.environ,
             "KUBECONFIG": str(api.kubeconfig),

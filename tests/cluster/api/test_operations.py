@@ -1,4 +1,4 @@
-"""Running it: rights, namespaces, an API server that goes away, health that means something."""
+"""RBAC rights, namespaces, API server outages and health checks of the operator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from harness import operator_process
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
-from harness.models import API, APPS, KIND, model, phase, reason, said, wait
+from harness.fake_kubelet import FakeKubelet
+from harness.freezing_proxy import FreezingProxy
+from harness.models import API, APPS, KIND, condition, model, phase, reason, wait
 from harness.nodes import on_node
 from harness.operator_process import NAMESPACE, OperatorProcess
-from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
-from harness.wire import Wire
 from support.waiting import until
 
 AddNode = Callable[..., Json]
@@ -31,7 +31,7 @@ def config_map(data: dict[str, str]) -> Json:
 
 @pytest.fixture
 def profiles(api: Api, operator: OperatorProcess) -> Iterator[Callable[[dict[str, str]], None]]:
-    """Sets the profiles; none are left after the test."""
+    """Set the profiles; they are removed after the test."""
 
     def use(data: dict[str, str]) -> None:
         api.apply(config_map(data))
@@ -40,7 +40,7 @@ def profiles(api: Api, operator: OperatorProcess) -> Iterator[Callable[[dict[str
     api.delete(config_map({}))
 
 
-def test_the_account_may_do_what_is_listed_and_nothing_else(
+def test_the_account_has_only_the_listed_rights(
     api: Api, cluster_operator: OperatorProcess
 ) -> None:
     account = f"system:serviceaccount:{NAMESPACE}:{operator_process.ACCOUNT}"
@@ -72,9 +72,9 @@ def test_the_account_may_do_what_is_listed_and_nothing_else(
     assert not may("get", "", "pods", sub="log")
 
 
-def test_a_profile_gives_what_the_resource_leaves_out(
+def test_a_profile_sets_missing_fields(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: AddNode,
     profiles: Callable[[dict[str, str]], None],
 ) -> None:
@@ -98,34 +98,36 @@ def test_a_profile_gives_what_the_resource_leaves_out(
     assert {"name": "LOG_LEVEL", "value": "debug"} in container["env"]
     claim = tenant.get("v1", "PersistentVolumeClaim", "fast-cache")
     assert claim["spec"]["resources"]["requests"] == {"storage": "2Gi"}
-    found = wait(tenant, "unlucky", lambda m: m and "nodeSelector" in said(m, "Ready")["message"])
-    assert said(found, "Ready")["message"].startswith("profile 'broken': nodeSelector: ")
+    found = wait(
+        tenant, "unlucky", lambda m: m and "nodeSelector" in condition(m, "Ready")["message"]
+    )
+    assert condition(found, "Ready")["message"].startswith("profile 'broken': nodeSelector: ")
 
     profiles({"fast": "nodeSelector: {disk: fast}\n"})
     wait(tenant, "fast", phase("Ready"))
-    tenant.wait("v1", "PersistentVolumeClaim", "fast-cache", is_leaving)
+    tenant.wait("v1", "PersistentVolumeClaim", "fast-cache", is_terminating)
 
 
-def is_leaving(item: Json | None) -> bool:
+def is_terminating(item: Json | None) -> bool:
     return item is None or "deletionTimestamp" in item["metadata"]
 
 
-def test_the_api_server_goes_away_and_comes_back(
+def test_api_server_outage(
     tenant: Tenant, put: Put, operator: OperatorProcess, control_plane: ControlPlane
 ) -> None:
     put("before")
     control_plane.stop_apiserver(kill=True)
-    operator.await_answer("/readyz", 503)
-    assert operator.answers("/healthz"), "a restart of the operator would not help"
+    operator.wait_for_status("/readyz", 503)
+    assert operator.is_ok("/healthz"), "a restart of the operator would not help"
     control_plane.start_apiserver()
     tenant.create(model("after"))
     wait(tenant, "after", phase("Ready"), timeout=60)
     tenant.kubectl("delete", "service/before")
     tenant.wait("v1", "Service", "before", bool)
-    operator.await_answer("/readyz", 200)
+    operator.wait_for_status("/readyz", 200)
 
 
-def test_the_metrics_tell_of_work_and_of_models(put: Put, operator: OperatorProcess) -> None:
+def test_metrics(put: Put, operator: OperatorProcess) -> None:
     put("measured")
     text = operator.metrics()
     for line in (
@@ -140,7 +142,7 @@ def test_the_metrics_tell_of_work_and_of_models(put: Put, operator: OperatorProc
         assert line in text
 
 
-def test_health_turns_bad_when_the_watches_are_dead_and_only_then(
+def test_health_fails_only_while_watches_are_dead(
     tenant: Tenant,
     another_operator: Callable[..., OperatorProcess],
     put: Put,
@@ -148,26 +150,26 @@ def test_health_turns_bad_when_the_watches_are_dead_and_only_then(
     control_plane: ControlPlane,
 ) -> None:
     operator_process.grant(api)
-    with Wire(control_plane.server) as wire:
-        behind = another_operator(server=wire.server)
+    with FreezingProxy(control_plane.server) as proxy:
+        proxied = another_operator(server=proxy.server)
         put("seen")
-        assert behind.answers("/healthz")
-        # Watches say nothing once they stand; everything else asks every second.
-        until(lambda: wire.freeze(quiet_for=4) >= 7)
+        assert proxied.is_ok("/healthz")
+        # Synced watches send nothing; all other clients send requests every second.
+        until(lambda: proxy.freeze(quiet_for=4) >= 7)
         tenant.create(model("unseen", **on_node("seen")))
-        behind.await_answer("/healthz", 503)
-        assert 'watch_stale{kind="InferenceModel"} 1.0' in behind.metrics()
+        proxied.wait_for_status("/healthz", 503)
+        assert 'watch_stale{kind="InferenceModel"} 1.0' in proxied.metrics()
         assert "status" not in tenant.get(API, KIND, "unseen")
-        wire.thaw()
+        proxy.close_frozen()
         wait(tenant, "unseen", phase("Ready"), timeout=60)
-        behind.await_answer("/healthz", 200)
-        behind.stop()
+        proxied.wait_for_status("/healthz", 200)
+        proxied.stop()
 
 
-def test_a_missed_deletion_is_noticed(
+def test_a_missed_deletion_is_repaired(
     tenant: Tenant, put: Put, operator: OperatorProcess, control_plane: ControlPlane
 ) -> None:
-    """While the watches are cut, a Service goes: a relist does not tell of it, resync does."""
+    """A Service is deleted while the watches are cut: a relist does not report it, resync does."""
     put("cut")
     os.kill(operator.pid, signal.SIGSTOP)
     try:
@@ -179,7 +181,7 @@ def test_a_missed_deletion_is_noticed(
     tenant.wait("v1", "Service", "cut", bool, timeout=60)
 
 
-def test_one_namespace_with_the_rights_of_one_namespace(
+def test_one_namespace_with_namespaced_rights(
     tenant: Tenant, another_operator: Callable[..., OperatorProcess], put: Put, api: Api
 ) -> None:
     with Tenant(api, "elsewhere") as elsewhere:

@@ -1,4 +1,4 @@
-"""New versions: beside the old where there is room, else in its place; bad ones come to nothing."""
+"""Rollouts: surge if there is room, else hand-over; failed versions are rolled back."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from harness import pod_states
 from harness.api import Json
-from harness.models import APPS, model, phase, reason, said, wait
+from harness.fake_kubelet import Behaviour, FakeKubelet
+from harness.models import APPS, condition, model, phase, reason, wait
 from harness.nodes import GPU, on_node
 from harness.operator_process import OperatorProcess
-from harness.played_kubelet import Behaviour, PlayedKubelet
 from harness.tenant import Tenant
 
 Put = Callable[..., Json]
@@ -23,8 +23,8 @@ def new_version(tenant: Tenant, made: Json, **fields: object) -> None:
     tenant.api.patch(made, {"spec": {"limits": {"maxItems": 7}, **fields}})
 
 
-def rolling(tenant: Tenant, name: str) -> Json:
-    """How the Deployment rolls."""
+def update_strategy(tenant: Tenant, name: str) -> Json:
+    """The update strategy of the Deployment."""
     found: Json = tenant.get(APPS, "Deployment", name)["spec"]["strategy"]["rollingUpdate"]
     return found
 
@@ -33,45 +33,45 @@ def of_new_version(pod: Json) -> bool:
     return '"maxItems":7' in str(pod["spec"])
 
 
-def new_ones(fare: Behaviour) -> Behaviour:
-    """Pods of the new version fare so, old ones well."""
-    return lambda pod, ip: fare(pod, ip) if of_new_version(pod) else pod_states.running(pod, ip)
+def new_version_reports(report: Behaviour) -> Behaviour:
+    """Report `report` for pods of the new version; those of the old version are ready."""
+    return lambda pod, ip: report(pod, ip) if of_new_version(pod) else pod_states.running(pod, ip)
 
 
-def test_with_a_free_gpu_the_new_version_comes_first(tenant: Tenant, put: Put) -> None:
+def test_surge_with_a_free_gpu(tenant: Tenant, put: Put) -> None:
     made = put("surging", gpus=2)
     new_version(tenant, made)
     found = wait(tenant, "surging", lambda m: phase("Ready")(m) and "FreeCapacity" in str(m))
-    assert rolling(tenant, "surging") == {"maxSurge": 1, "maxUnavailable": 0}
-    choice = said(found, "RolloutStrategy")
-    assert (choice["status"], choice["reason"]) == ("True", "FreeCapacity")
-    assert choice["message"] == "Surge: Node surging has 1 nvidia.com/gpu free."
+    assert update_strategy(tenant, "surging") == {"maxSurge": 1, "maxUnavailable": 0}
+    strategy = condition(found, "RolloutStrategy")
+    assert (strategy["status"], strategy["reason"]) == ("True", "FreeCapacity")
+    assert strategy["message"] == "Surge: Node surging has 1 nvidia.com/gpu free."
 
 
-def test_without_a_free_gpu_the_old_version_hands_over(tenant: Tenant, put: Put) -> None:
+def test_hand_over_without_a_free_gpu(tenant: Tenant, put: Put) -> None:
     made = put("waiting", gpus=1)
     new_version(tenant, made)
     found = wait(tenant, "waiting", lambda m: phase("Ready")(m) and "NoFreeCapacity" in str(m))
-    assert rolling(tenant, "waiting") == {"maxSurge": 0, "maxUnavailable": 1}
-    choice = said(found, "RolloutStrategy")
-    assert (choice["status"], choice["reason"]) == ("False", "NoFreeCapacity")
+    assert update_strategy(tenant, "waiting") == {"maxSurge": 0, "maxUnavailable": 1}
+    strategy = condition(found, "RolloutStrategy")
+    assert (strategy["status"], strategy["reason"]) == ("False", "NoFreeCapacity")
     assert all(map(of_new_version, tenant.items("v1", "Pod")))
     (event,) = tenant.wait_list("v1", "Event", bool, fieldSelector="reason=RollingOut")
     assert event["message"].startswith("NoFreeCapacity: No node has 1 nvidia.com/gpu free")
 
 
-def test_a_bad_new_version_beside_the_old_one(
-    tenant: Tenant, kubelet: PlayedKubelet, put: Put
+def test_a_failed_surge_keeps_the_old_version(
+    tenant: Tenant, kubelet: FakeKubelet, put: Put
 ) -> None:
     made = put("beside", gpus=2)
     message = '{"event": "load_failed", "message": "not a model"}'
-    kubelet.behave(new_ones(lambda pod, ip: pod_states.crash_loop(
+    kubelet.set_behaviour(new_version_reports(lambda pod, ip: pod_states.crash_loop(
         pod, ip, exit_code=3, reason="Error", message=message)))  # fmt: skip
     new_version(tenant, made)
     found = wait(tenant, "beside", reason("LoadFailed"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
-    assert said(found, "Ready")["status"] == "True"
-    progressing = said(found, "Progressing")
+    assert condition(found, "Ready")["status"] == "True"
+    progressing = condition(found, "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("False", "LoadFailed")
     ready = [pod for pod in tenant.items("v1", "Pod") if "'ready': True" in str(pod["status"])]
     assert len(ready) == 1
@@ -80,17 +80,17 @@ def test_a_bad_new_version_beside_the_old_one(
     wait(tenant, "beside", phase("Ready"))
 
 
-def test_a_bad_new_version_in_the_place_of_the_old_one_is_taken_back(
-    tenant: Tenant, kubelet: PlayedKubelet, put: Put, operator: OperatorProcess
+def test_a_failed_hand_over_is_rolled_back(
+    tenant: Tenant, kubelet: FakeKubelet, put: Put, operator: OperatorProcess
 ) -> None:
     made = put("back", gpus=1)
-    kubelet.behave(new_ones(lambda pod, ip: pod_states.crash_loop(
+    kubelet.set_behaviour(new_version_reports(lambda pod, ip: pod_states.crash_loop(
         pod, ip, exit_code=137, reason="OOMKilled")))  # fmt: skip
     new_version(tenant, made)
     found = wait(tenant, "back", lambda m: reason("RolledBack")(m) and "'1/1'" in str(m))
     assert found["status"]["phase"] == "Degraded"
-    assert said(found, "Ready")["status"] == "True"
-    progressing = said(found, "Progressing")
+    assert condition(found, "Ready")["status"] == "True"
+    progressing = condition(found, "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("False", "RolledBack")
     assert "OutOfMemory: The server exceeded" in progressing["message"]
     assert not any(map(of_new_version, tenant.items("v1", "Pod")))
@@ -102,26 +102,26 @@ def test_a_bad_new_version_in_the_place_of_the_old_one_is_taken_back(
     wait(tenant, "sentinel", phase("Ready"))
     wait(tenant, "back", reason("RolledBack"))
 
-    kubelet.behave(lambda pod, ip: pod_states.running(pod, ip))
+    kubelet.set_behaviour(lambda pod, ip: pod_states.running(pod, ip))
     tenant.api.patch(made, {"spec": {"limits": {"maxItems": 8}}})
     found = wait(tenant, "back", phase("Ready"))
     assert "failedHash" not in found["status"]["rollout"]
 
 
-def test_a_version_that_fits_nowhere_leaves_the_old_one_alone(tenant: Tenant, put: Put) -> None:
+def test_an_unschedulable_version_keeps_the_old_one(tenant: Tenant, put: Put) -> None:
     made = put("greedy", gpus=1)
     new_version(tenant, made, resources={"limits": {GPU: 2}})
     found = wait(tenant, "greedy", reason("Unschedulable"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
-    assert said(found, "RolloutStrategy")["reason"] == "FitsNowhere"
-    assert said(found, "Ready")["status"] == "True"
+    assert condition(found, "RolloutStrategy")["reason"] == "FitsNowhere"
+    assert condition(found, "Ready")["status"] == "True"
 
 
-def test_a_surge_that_lost_its_place_hands_over(tenant: Tenant, put: Put) -> None:
+def test_a_surge_without_capacity_becomes_a_hand_over(tenant: Tenant, put: Put) -> None:
     made = put("late", gpus=2)
     gate = {"spec": {"schedulingGates": [{"name": "test/wait"}]}}
     new_version(tenant, made, podTemplate=gate)
-    wait(tenant, "late", lambda m: said(m, "RolloutStrategy").get("reason") == "FreeCapacity")
+    wait(tenant, "late", lambda m: condition(m, "RolloutStrategy").get("reason") == "FreeCapacity")
     pods = tenant.wait_list("v1", "Pod", lambda pods: any(map(of_new_version, pods)))
     (new,) = filter(of_new_version, pods)
     container = {"name": "main", "image": "example.test/none:1", "resources": {"limits": {GPU: 1}}}
@@ -132,6 +132,6 @@ def test_a_surge_that_lost_its_place_hands_over(tenant: Tenant, put: Put) -> Non
     reference = {"apiVersion": "v1", "kind": "Pod", "metadata": new["metadata"]}
     tenant.api.patch(reference, {"spec": {"schedulingGates": None}})
     found = wait(tenant, "late", phase("Ready"), timeout=90)
-    assert said(found, "RolloutStrategy")["reason"] == "NoFreeCapacity"
+    assert condition(found, "RolloutStrategy")["reason"] == "NoFreeCapacity"
     left = {pod["metadata"]["name"] for pod in tenant.items("v1", "Pod")}
     assert left == {"blocker", new["metadata"]["name"]}

@@ -1,6 +1,6 @@
-"""The router's routes from a real API server, with its ServiceAccount's rights only.
+"""The router's routes from a real API server, with the rights of its ServiceAccount only.
 
-Pods are played; what answers at their addresses is the stub of the router's own tests.
+Pods are simulated; the stub server of the router's tests serves at their addresses.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pytest
 
 from harness.api import Json
 from harness.control_plane import ControlPlane
+from harness.fake_kubelet import FakeKubelet
 from harness.models import API, KIND, model, phase, wait
 from harness.netns import Namespace
 from harness.operator_process import OperatorProcess
-from harness.played_kubelet import PlayedKubelet
 from harness.router_process import RouterProcess, StubServers, grant
 from harness.run import Run
 from harness.tenant import Tenant
@@ -35,7 +35,7 @@ def stubs(run: Run, pod_network: Namespace) -> Iterator[StubServers]:
 def make_router(
     run: Run, control_plane: ControlPlane, definition: None, tenant: Tenant
 ) -> Iterator[Callable[..., RouterProcess]]:
-    """Starts routers of the test's namespace."""
+    """Start routers for the test's namespace."""
     grant(tenant)
     made: list[RouterProcess] = []
 
@@ -68,7 +68,7 @@ def ready(router: RouterProcess, name: str) -> Callable[[], bool]:
 
 def test_a_model_applied_with_kubectl_is_served(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
     make_router: Callable[..., RouterProcess],
@@ -90,19 +90,19 @@ def test_a_model_applied_with_kubectl_is_served(
     assert router.chat(CHAT).status_code == 404
 
 
-def test_a_sleeping_model_is_woken_and_the_request_that_woke_it_is_answered(
+def test_requests_wake_a_model_at_zero(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
     make_router: Callable[..., RouterProcess],
 ) -> None:
     add_node("router-b")
     routers = [make_router(HOLD_SECONDS="60") for _ in range(2)]
-    asleep = {"desiredReplicas": 0, "lastActiveTime": "2020-01-01T00:00:00Z"}
-    operator.stop()  # it finds the model as it left it
+    at_zero = {"desiredReplicas": 0, "lastActiveTime": "2020-01-01T00:00:00Z"}
+    operator.stop()  # the restarted operator finds this status
     created = tenant.create(model("chat", minReplicas=0, scaleToZeroAfter=1))
-    tenant.api.patch(created, {"status": {"phase": "Pending", "scaling": asleep}}, sub="status")
+    tenant.api.patch(created, {"status": {"phase": "Pending", "scaling": at_zero}}, sub="status")
     operator.start()
     wait(tenant, "chat", phase("ScaledToZero"))
     for router in routers:
@@ -115,7 +115,7 @@ def test_a_sleeping_model_is_woken_and_the_request_that_woke_it_is_answered(
     assert found["metadata"]["annotations"]["modelfleet.dev/wake-at"]
 
 
-def test_a_model_is_known_right_after_a_restart_however_cold(
+def test_models_are_known_after_a_restart(
     tenant: Tenant, make_router: Callable[..., RouterProcess]
 ) -> None:
     tenant.create(model("chat"))
@@ -129,10 +129,10 @@ def test_a_model_is_known_right_after_a_restart_however_cold(
         early = router.chat(CHAT)
         assert early.status_code == 503
         assert early.json()["error"]["code"] == "model_not_ready"
-        router.wait_until(lambda: router.answers("/readyz"))
+        router.wait_until(lambda: router.is_ok("/readyz"))
 
 
-def test_servers_come_and_go_as_their_slices_say(
+def test_endpoint_slices_add_and_remove_servers(
     tenant: Tenant, make_router: Callable[..., RouterProcess]
 ) -> None:
     router = make_router(HOLD_SECONDS="30")
@@ -148,7 +148,7 @@ def test_servers_come_and_go_as_their_slices_say(
     }
 
 
-def test_a_server_that_is_ready_before_its_slice_says_so_answers_who_waits(
+def test_a_ready_server_is_used_before_its_slice_is_ready(
     tenant: Tenant, make_router: Callable[..., RouterProcess]
 ) -> None:
     router = make_router(HOLD_SECONDS="60")
@@ -163,7 +163,7 @@ def test_a_server_that_is_ready_before_its_slice_says_so_answers_who_waits(
     assert answer.headers["x-modelfleet-endpoint"] == "10.90.204.1"
 
 
-def test_routes_outlive_an_api_server_that_restarts(
+def test_routes_survive_an_api_server_restart(
     tenant: Tenant, control_plane: ControlPlane, make_router: Callable[..., RouterProcess]
 ) -> None:
     router = make_router(HOLD_SECONDS="30")
@@ -172,7 +172,7 @@ def test_routes_outlive_an_api_server_that_restarts(
     router.wait_until(ready(router, CHAT))
     control_plane.stop_apiserver(kill=True)
     assert router.chat(CHAT).status_code == 200
-    assert router.answers("/readyz")
+    assert router.is_ok("/readyz")
     assert "modelfleet_router_watch_age_seconds" in router.get("/metrics").text
     control_plane.start_apiserver()
     tenant.create(model("other", aliases=["late"]))
@@ -190,16 +190,16 @@ def test_the_older_of_two_models_has_the_id(
     tenant.create(model("b-young", model=CHAT, aliases=["other-name"]))
     tenant.create(endpoint_slice("b-young", "10.90.202.2"))
     router.wait_until(lambda: router.chat("other-name").status_code == 503)
-    refused = router.chat("other-name").json()["error"]
-    assert refused["message"] == f"'{CHAT}' conflicts with another model (DuplicateModel)."
+    error = router.chat("other-name").json()["error"]
+    assert error["message"] == f"'{CHAT}' conflicts with another model (DuplicateModel)."
     assert {router.chat(CHAT).headers["x-modelfleet-endpoint"] for _ in range(4)} == {"10.90.202.1"}
     tenant.kubectl("delete", "inferencemodel/a-old")
     router.wait_until(lambda: router.chat("other-name").status_code == 200)
 
 
-def test_a_model_set_to_no_servers_is_refused_at_once_and_served_again_later(
+def test_a_stopped_model_is_rejected_and_can_be_restarted(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
     make_router: Callable[..., RouterProcess],
@@ -220,7 +220,7 @@ def test_a_model_set_to_no_servers_is_refused_at_once_and_served_again_later(
     router.wait_until(lambda: router.chat(CHAT).status_code == 200)
 
 
-def test_namespaces_that_are_not_named_are_not_served_and_none_is_needed_beyond_its_rights(
+def test_only_the_own_namespace_is_served(
     tenant: Tenant, make_router: Callable[..., RouterProcess]
 ) -> None:
     with Tenant(tenant.api, "unseen") as unseen:

@@ -1,4 +1,4 @@
-"""What the API server itself says: refusals with their messages, explanations, columns, scale."""
+"""Validation messages, explanations, columns and scale, as returned by the API server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.tenant import Tenant
 
 pytestmark = pytest.mark.usefixtures("definition")
 
-REFUSED: list[tuple[dict[str, Any], str]] = [
+INVALID: list[tuple[dict[str, Any], str]] = [
     ({"model": "-x"}, "spec.model in body should match"),
     ({"minReplicas": 3, "maxReplicas": 2}, "minReplicas must not exceed maxReplicas"),
     ({"model": "a/b", "aliases": ["a/b"]}, "aliases must differ from model"),
@@ -41,21 +41,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_refusals_and_their_messages(tenant: Tenant, spec: dict[str, Any], message: str) -> None:
-    with pytest.raises(ApiError) as refused:
+@pytest.mark.parametrize(("spec", "message"), INVALID, ids=[message for _, message in INVALID])
+def test_validation_messages(tenant: Tenant, spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(ApiError) as error:
         tenant.create(model("wrong", **spec))
-    assert refused.value.status == 422
-    assert message in refused.value.message
+    assert error.value.status == 422
+    assert message in error.value.message
 
 
 @pytest.mark.parametrize("name", ["7b", "with.dot", "a" * 53])
-def test_names_a_service_could_not_have_are_refused(tenant: Tenant, name: str) -> None:
+def test_invalid_service_names_are_rejected(tenant: Tenant, name: str) -> None:
     with pytest.raises(ApiError, match=r"metadata\.name must be"):
         tenant.create(model(name))
 
 
-def test_the_shortest_resource_and_its_only_default(tenant: Tenant) -> None:
+def test_the_minimal_resource_and_its_default(tenant: Tenant) -> None:
     made = tenant.create(
         {"apiVersion": API, "kind": KIND, "metadata": {"name": "m"}, "spec": {"model": "a/b"}}
     )
@@ -71,25 +71,25 @@ def test_defaults_inside_list_items_and_numbers_as_quantities(tenant: Tenant) ->
     assert made["spec"]["resources"]["limits"] == limits
 
 
-def test_the_model_id_cannot_be_changed_but_the_rest_can(tenant: Tenant) -> None:
+def test_only_the_model_id_is_immutable(tenant: Tenant) -> None:
     made = tenant.create(model("m"))
     tenant.api.patch(made, {"spec": {"task": "rerank", "aliases": ["other"]}})
     with pytest.raises(ApiError, match="model is immutable: create another InferenceModel"):
         tenant.api.patch(made, {"spec": {"model": "b/c"}})
 
 
-def test_unknown_fields_are_named_by_kubectl_apply(tenant: Tenant) -> None:
+def test_kubectl_apply_reports_unknown_fields(tenant: Tenant) -> None:
     with pytest.raises(KubectlError, match=r'unknown field "(spec\.)?temprature"'):
         tenant.kubectl.apply(model("m", temprature=1))
 
 
-def test_pod_patches_keep_fields_nobody_declared(tenant: Tenant) -> None:
+def test_pod_patches_keep_undeclared_fields(tenant: Tenant) -> None:
     patch = {"spec": {"hostNetwork": True, "containers": [{"name": "server", "tty": True}]}}
     made = tenant.create(model("m", podTemplate=patch, affinity={"podAffinity": {}}))
     assert made["spec"]["podTemplate"] == patch
 
 
-def test_kubectl_explains_from_the_docstrings(tenant: Tenant) -> None:
+def test_kubectl_explain(tenant: Tenant) -> None:
     text = tenant.kubectl("explain", "inferencemodel.spec.limits.maxQueueSize")
     assert "Requests that may wait; more get a 429. Default: 256." in " ".join(text.split())
     assert "<integer>" in text
@@ -113,7 +113,7 @@ def test_the_scale_subresource(tenant: Tenant) -> None:
     assert tenant.get(API, KIND, "m")["spec"]["replicas"] == 3
 
 
-def test_the_status_is_written_apart_from_the_spec(tenant: Tenant) -> None:
+def test_the_status_is_a_subresource(tenant: Tenant) -> None:
     made = tenant.create({**model("m"), "status": {"phase": "Ready"}})
     assert "status" not in made
     with pytest.raises(ApiError, match="Unsupported value"):

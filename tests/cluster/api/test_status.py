@@ -1,4 +1,4 @@
-"""The status says why: from the real scheduler, from pods that fare badly, from the servers."""
+"""The status explains failures of scheduling, of pods and of servers."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import Any
 import pytest
 
 from harness import pod_states
-from harness.answering import Answering
 from harness.api import Json
-from harness.models import APPS, model, phase, reason, said, wait
+from harness.fake_kubelet import FakeKubelet, report_nothing
+from harness.http_stub import HttpStub
+from harness.models import APPS, condition, model, phase, reason, wait
 from harness.netns import Namespace
 from harness.nodes import GPU, GPU_PRODUCT
 from harness.operator_process import OperatorProcess
-from harness.played_kubelet import PlayedKubelet, does_nothing
 from harness.tenant import Tenant
 
 AddNode = Callable[..., Json]
-ELSEWHERE = "10.90.240.1"
-"""An address of the run's namespace that no played pod gets."""
+UNUSED_ADDRESS = "10.90.240.1"
+"""An address of the run's namespace that no simulated pod has."""
 
 
-def test_unschedulable_says_the_scheduler_then_a_node_comes(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_unschedulable_until_a_node_is_added(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("small", cpu="2")
     tenant.create(model("big", resources={"requests": {"cpu": 4}}))
     found = wait(tenant, "big", reason("Unschedulable"))
     assert found["status"]["phase"] == "Pending"
-    ready, scheduled = said(found, "Ready"), said(found, "Scheduled")
+    ready, scheduled = condition(found, "Ready"), condition(found, "Scheduled")
     assert (ready["status"], ready["reason"]) == ("False", "Unschedulable")
     assert (scheduled["status"], scheduled["reason"]) == ("False", "Unschedulable")
     assert "Insufficient cpu" in scheduled["message"]
     add_node("large", cpu="8")
     found = wait(tenant, "big", phase("Ready"))
-    assert said(found, "Scheduled")["message"] == "On large."
+    assert condition(found, "Scheduled")["message"] == "On large."
     events = tenant.wait_list(
         "v1", "Event", lambda items: "'Ready'" in str(items),
         fieldSelector="involvedObject.kind=InferenceModel",
     )  # fmt: skip
-    told = {event["reason"]: event["type"] for event in events}
-    assert told == {"Unschedulable": "Warning", "Ready": "Normal"}
+    types = {event["reason"]: event["type"] for event in events}
+    assert types == {"Unschedulable": "Warning", "Ready": "Normal"}
 
 
-def test_gpu_models_go_to_the_gpu_they_name(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_gpu_models_are_scheduled_by_product(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     taint = {"key": GPU, "value": "present", "effect": "NoSchedule"}
     add_node("l4", gpus=1, product="NVIDIA-L4", taints=[taint])
@@ -60,13 +60,13 @@ def test_gpu_models_go_to_the_gpu_they_name(
     tenant.api.apply({**runtime, "metadata": {"name": "nvidia"}})
     tenant.create(model("gpu", **placed))
     found = wait(tenant, "gpu", phase("Ready"))
-    assert said(found, "Scheduled")["message"] == "On h100."
+    assert condition(found, "Scheduled")["message"] == "On h100."
     (pod,) = tenant.items("v1", "Pod")
     assert pod["spec"]["containers"][0]["image"] == "modelfleet-server:cuda"
     assert pod["spec"]["runtimeClassName"] == "nvidia"
 
 
-FARES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
+FAILURES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
     (
         "image", lambda pod, ip: pod_states.waiting(pod, "ImagePullBackOff", "no such image", ip),
         "ImagePullFailed", "ImagePullBackOff: no such image", "Scheduled",
@@ -117,69 +117,71 @@ FARES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "fare", "word", "message", "true"), FARES, ids=[fare[0] for fare in FARES]
+    ("name", "report", "expected_reason", "message", "true_condition"),
+    FAILURES,
+    ids=[failure[0] for failure in FAILURES],
 )
-def test_pods_that_fare_badly(
+def test_failing_pods(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: AddNode,
     operator: OperatorProcess,
     name: str,
-    fare: Callable[[Json, str], Json],
-    word: str,
+    report: Callable[[Json, str], Json],
+    expected_reason: str,
     message: str,
-    true: str,
+    true_condition: str,
 ) -> None:
-    add_node(f"fares-{name}")
-    kubelet.behave(fare)
+    add_node(f"failure-{name}")
+    kubelet.set_behaviour(report)
     tenant.create(model("poor", resources={"limits": {"memory": "1Gi"}}))
-    found = wait(tenant, "poor", reason(word))
+    found = wait(tenant, "poor", reason(expected_reason))
     assert found["status"]["phase"] == "Failed"
     assert found["status"]["ready"] == "0/1"
     for kind in ("Ready", "Progressing"):
-        condition = said(found, kind)
-        assert (condition["status"], condition["reason"]) == ("False", word)
-        assert condition["message"] == message
-    assert said(found, true)["status"] == "True"
-    events = tenant.wait_list("v1", "Event", bool, fieldSelector=f"reason={word}")
+        found_condition = condition(found, kind)
+        assert (found_condition["status"], found_condition["reason"]) == ("False", expected_reason)
+        assert found_condition["message"] == message
+    assert condition(found, true_condition)["status"] == "True"
+    events = tenant.wait_list("v1", "Event", bool, fieldSelector=f"reason={expected_reason}")
     assert [(event["type"], event["message"]) for event in events] == [("Warning", message)]
 
-    kubelet.behave(lambda pod, ip: pod_states.running(pod, ip))
+    kubelet.set_behaviour(lambda pod, ip: pod_states.running(pod, ip))
     wait(tenant, "poor", phase("Ready"))
 
 
-def test_servers_tell_of_their_weights_and_of_their_start(
+def test_fetch_progress_and_cold_start(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: AddNode,
     operator: OperatorProcess,
     pod_network: Namespace,
 ) -> None:
     add_node("start-a")
-    kubelet.behave(does_nothing)
+    kubelet.set_behaviour(report_nothing)
     tenant.create(model("slow"))
     (pod,) = tenant.wait_list("v1", "Pod", lambda pods: pods and pods[0]["spec"].get("nodeName"))
     address = kubelet.address(pod)
     progress = {"done_bytes": 5 * 10**8, "total_bytes": 10**9, "bytes_per_second": 10**8,
                 "seconds_left": 5}  # fmt: skip
     fetching = {"status": "fetching", "progress": progress, "stages": {"start": 0.5}}
-    with Answering(address, 8000, {"/readyz": (503, fetching)}) as server:
+    with HttpStub(address, 8000, {"/readyz": (503, fetching)}) as server:
         kubelet.report(pod, pod_states.running(pod, address, ready=False))
         found = wait(tenant, "slow", reason("FetchingWeights"))
         assert found["status"]["phase"] == "Progressing"
         text = "0.50 of 1.00 GB of weights, 100.0 MB/s, 5 s left"
-        assert said(found, "WeightsReady")["message"] == text
+        assert condition(found, "WeightsReady")["message"] == text
         assert found["status"]["weights"] == {
             "doneBytes": 5 * 10**8, "totalBytes": 10**9, "bytesPerSecond": 10**8, "secondsLeft": 5,
         }  # fmt: skip
-        server.answers["/readyz"] = (503, {"status": "loading", "stages": {}})
+        server.responses["/readyz"] = (503, {"status": "loading", "stages": {}})
         found = wait(tenant, "slow", reason("LoadingModel"))
-        assert said(found, "WeightsReady")["status"] == "True"
-        assert said(found, "Loaded")["status"] == "False"
+        assert condition(found, "WeightsReady")["status"] == "True"
+        assert condition(found, "Loaded")["status"] == "False"
         assert "weights" not in found["status"]
         stages = {"start": 0.5, "fetch": 2.25, "load": 1.0, "warm": 0.25, "golden": 0.1}
         ready = {"status": "ready", "engine": "openvino", "device": "cpu", "stages": stages}
-        server.answers["/readyz"] = (200, ready)
+        server.responses["/readyz"] = (200, ready)
         kubelet.report(pod, pod_states.running(pod, address))
         found = wait(tenant, "slow", lambda m: m and "coldStart" in m.get("status", {}))
     status: dict[str, Any] = found["status"]
@@ -195,36 +197,36 @@ def test_servers_tell_of_their_weights_and_of_their_start(
     assert cold["totalSeconds"] >= cold["scheduleSeconds"] >= 0
 
 
-def test_kubectl_waits_for_conditions(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_kubectl_wait(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("wait-a")
-    kubelet.behave(does_nothing)
+    kubelet.set_behaviour(report_nothing)
     tenant.create(model("awaited"))
     waiting = tenant.kubectl.popen("wait", "--for=condition=Ready", "im/awaited", "--timeout=90s")
     tenant.wait_list("v1", "Pod", lambda pods: pods and pods[0]["spec"].get("nodeName"))
     assert waiting.poll() is None
-    kubelet.behave(lambda pod, ip: pod_states.running(pod, ip))
+    kubelet.set_behaviour(lambda pod, ip: pod_states.running(pod, ip))
     output, _ = waiting.communicate(timeout=100)
     assert waiting.returncode == 0, output
     row = tenant.kubectl("get", "im", "awaited", "--no-headers").split()
     assert row[:7] == ["awaited", "test/awaited", "chat", "auto", "Ready", "1/1", "Ready"]
 
 
-def test_what_no_image_holds_and_what_no_profile_is_are_conditions(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_unavailable_engines_and_unknown_profiles(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     tenant.create(model("cpp", engine="llamacpp"))
     tenant.create(model("lost", profile="nowhere"))
     found = wait(tenant, "cpp", reason("EngineUnavailable"))
     assert found["status"]["phase"] == "Failed"
     found = wait(tenant, "lost", reason("InvalidSpec"))
-    assert said(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: none"
+    assert condition(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: none"
     assert tenant.items(APPS, "Deployment") == []
 
 
-def test_a_spec_that_became_wrong_leaves_the_servers_alone(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_an_invalid_change_keeps_the_servers(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("wrong-a")
     made = tenant.create(model("once"))
@@ -232,13 +234,13 @@ def test_a_spec_that_became_wrong_leaves_the_servers_alone(
     tenant.api.patch(made, {"spec": {"engine": "llamacpp"}})
     found = wait(tenant, "once", reason("EngineUnavailable"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
-    assert said(found, "Ready")["status"] == "True"
+    assert condition(found, "Ready")["status"] == "True"
     assert len(tenant.items("v1", "Pod")) == 1
 
 
-def test_a_remote_model_has_no_pod_and_is_as_its_address_answers(
+def test_remote_models(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: AddNode,
     operator: OperatorProcess,
     pod_network: Namespace,
@@ -246,24 +248,24 @@ def test_a_remote_model_has_no_pod_and_is_as_its_address_answers(
     add_node("remote-a")
     made = tenant.create(model("far"))
     wait(tenant, "far", phase("Ready"))
-    remote = {"engine": "remote", "remote": {"address": f"http://{ELSEWHERE}:8000"}}
+    remote = {"engine": "remote", "remote": {"address": f"http://{UNUSED_ADDRESS}:8000"}}
     tenant.api.patch(made, {"spec": remote})
     found = wait(tenant, "far", reason("RemoteUnreachable"))
-    assert (found["status"]["phase"], said(found, "Ready")["status"]) == ("Failed", "False")
-    assert f"http://{ELSEWHERE}:8000 does not answer" in said(found, "Ready")["message"]
+    assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Failed", "False")
+    assert f"http://{UNUSED_ADDRESS}:8000 does not answer" in condition(found, "Ready")["message"]
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
         tenant.wait(api_version, kind, "far", lambda item: item is None)
-    with Answering(ELSEWHERE, 8000, {"/v1/models": (401, {})}) as server:
+    with HttpStub(UNUSED_ADDRESS, 8000, {"/v1/models": (401, {})}) as server:
         found = wait(tenant, "far", reason("Remote"))
-        assert found["status"]["url"] == f"http://{ELSEWHERE}:8000"
-        assert (found["status"]["phase"], said(found, "Ready")["status"]) == ("Ready", "True")
-        server.answers["/v1/models"] = (502, {})
+        assert found["status"]["url"] == f"http://{UNUSED_ADDRESS}:8000"
+        assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Ready", "True")
+        server.responses["/v1/models"] = (502, {})
         found = wait(tenant, "far", reason("RemoteUnreachable"))
-        assert said(found, "Ready")["message"].endswith("answers with status 502.")
+        assert condition(found, "Ready")["message"].endswith("answers with status 502.")
 
 
-def test_images_of_others_serve_in_the_pod(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_third_party_images(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("foreign-a")
     image = {"image": "example.test/any:1", "port": 9000, "readyPath": "/up", "args": ["--fast"]}
@@ -271,7 +273,7 @@ def test_images_of_others_serve_in_the_pod(
     tenant.create(model("llm", engine="vllm", container={"image": "example.test/vllm:1"}))
     tenant.create(model("none", engine="vllm"))
     found = wait(tenant, "none", reason("EngineUnavailable"))
-    assert "VLLM_IMAGE is not set" in said(found, "Ready")["message"]
+    assert "VLLM_IMAGE is not set" in condition(found, "Ready")["message"]
     for name, engine in (("any", "container"), ("llm", "vllm")):
         assert wait(tenant, name, phase("Ready"))["status"]["engine"] == engine
     pods = {pod["metadata"]["labels"]["modelfleet.dev/inferencemodel"]: pod["spec"]
@@ -285,8 +287,8 @@ def test_images_of_others_serve_in_the_pod(
     assert vllm["args"][:3] == ["test/model", "--served-model-name", "test/llm"]
 
 
-def test_names_that_others_have_are_not_taken_over(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_existing_objects_are_not_taken_over(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("taken-a")
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mine"}}
@@ -299,8 +301,8 @@ def test_names_that_others_have_are_not_taken_over(
     wait(tenant, "mine", phase("Ready"))
 
 
-def test_of_two_claims_to_an_id_the_older_counts(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_the_older_claim_to_an_id_wins(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("twins-a")
     older = tenant.create(model("a-older", model="a/b", aliases=["short"]))
@@ -308,7 +310,7 @@ def test_of_two_claims_to_an_id_the_older_counts(
     tenant.create(model("b-younger", model="a/b", aliases=["short", "own"]))
     found = wait(tenant, "b-younger", reason("DuplicateModel"))
     assert found["status"]["phase"] == "Conflict"
-    assert said(found, "Ready")["message"] == (
+    assert condition(found, "Ready")["message"] == (
         "The older InferenceModel 'a-older' already serves 'a/b'; this one is not served, nor are "
         "its aliases (short, own)."
     )
@@ -318,34 +320,35 @@ def test_of_two_claims_to_an_id_the_older_counts(
     wait(tenant, "b-younger", phase("Ready"))
 
 
-def test_who_claims_the_alias_of_another_is_served_without_it(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_models_are_served_without_duplicate_aliases(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     add_node("aliases-a")
     older = tenant.create(model("a-older", model="a/b", aliases=["short", "c/d"]))
     wait(tenant, "a-older", phase("Ready"))
     tenant.create(model("b-younger", model="c/d", aliases=["short", "own"]))
-    for name, told in (
+    for name, message in (
         ("b-younger", "'short' belongs to the InferenceModel 'a-older'"),
-        ("a-older", "'c/d' belongs to the InferenceModel 'b-younger'"),  # an id before any alias
+        # Ids take precedence over aliases.
+        ("a-older", "'c/d' belongs to the InferenceModel 'b-younger'"),
     ):
         found = wait(tenant, name, lambda m: reason("DuplicateAlias")(m) and "'1/1'" in str(m))
         assert found["status"]["phase"] == "Degraded"
-        assert said(found, "Ready")["status"] == "True"
-        aliases = said(found, "AliasesServed")
+        assert condition(found, "Ready")["status"] == "True"
+        aliases = condition(found, "AliasesServed")
         assert (aliases["status"], aliases["reason"]) == ("False", "DuplicateAlias")
-        assert aliases["message"].startswith(told)
+        assert aliases["message"].startswith(message)
     tenant.api.delete(older)
     found = wait(tenant, "b-younger", phase("Ready"))
-    assert said(found, "AliasesServed") == {}
+    assert condition(found, "AliasesServed") == {}
 
 
-def test_pods_the_namespace_refuses(
-    tenant: Tenant, kubelet: PlayedKubelet, add_node: AddNode, operator: OperatorProcess
+def test_pods_rejected_by_a_quota(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     tenant.create({**quota, "spec": {"hard": {"pods": "0"}}})
     tenant.wait("v1", "ResourceQuota", "none", lambda q: q and q.get("status", {}).get("hard"))
     tenant.create(model("refused"))
     found = wait(tenant, "refused", reason("PodsNotCreated"))
-    assert "exceeded quota: none" in said(found, "Ready")["message"]
+    assert "exceeded quota: none" in condition(found, "Ready")["message"]

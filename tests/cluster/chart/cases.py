@@ -1,4 +1,4 @@
-"""The matrix of values: each case is rendered, and applied to a real API server as a dry run."""
+"""Sets of values; each is rendered, and applied to a real API server as a dry run."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "names": {"nameOverride": "mf", "fullnameOverride": "fleet-a"},
     "live reload": {"liveReload": True},
-    "no clients but ours": {
+    "only own clients": {
         "networkPolicy.clients": [{"podSelector": {"matchLabels": {"app": "shop"}}}],
         "networkPolicy.metrics": [],
     },
 }
 
-REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt value": ({"router.replica": 3}, "replica"),
     "an open Ingress": ({"ingress.enabled": True}, "no API key is required"),
     "an open load balancer": ({"router.service.type": "LoadBalancer"}, "no API key is required"),
@@ -117,10 +117,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "names of keys without a Secret": ({"router.remoteKeys.names": ["A"]}, "remoteKeys"),
     "an empty catalog": ({"catalog.replace": True}, "catalog/models"),
     "a task that is none": ({"test.require": ["vision"]}, "test/require"),
-    "star beside names": ({"watchNamespaces": ["*", "a"]}, "must be the only entry"),
+    "star and names": ({"watchNamespaces": ["*", "a"]}, "must be the only entry"),
     "a shared volume for a cluster": (
         {"watchNamespaces": ["*"], "modelCache.enabled": True},
         "a volume is of one namespace",
     ),
 }
-"""Values that must not pass, and a word of the refusal."""
+"""Invalid values, and a part of the error message."""

@@ -1,4 +1,4 @@
-"""Fixtures of the chart: helm, and an API server that knows every kind the chart can make."""
+"""Fixtures of the chart: helm, and an API server with all kinds the chart can render."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 
 
 @pytest.fixture(scope="session")
-def renderer(run: Run, outside: Callable[[], AbstractContextManager[None]]) -> Helm:
+def renderer(run: Run, host_network: Callable[[], AbstractContextManager[None]]) -> Helm:
     """helm without a cluster."""
-    with outside():
+    with host_network():
         return Helm(run.path("helm", "x").parent)
 
 
 @pytest.fixture(scope="session")
 def helm(renderer: Helm, run: Run, api: Api) -> Helm:
-    """helm as the cluster's administrator."""
+    """helm as cluster administrator."""
     return Helm(run.path("helm", "x").parent, api.kubeconfig)
 
 
 @pytest.fixture(scope="session")
-def kinds(api: Api, outside: Callable[[], AbstractContextManager[None]]) -> list[Json]:
-    """Every kind the chart can make is known: ours, those of monitoring and of Gateway API."""
-    with outside():
-        foreign = definitions.read()
+def kinds(api: Api, host_network: Callable[[], AbstractContextManager[None]]) -> list[Json]:
+    """Install the definitions of the project, of monitoring and of Gateway API."""
+    with host_network():
+        third_party = definitions.read()
     operator_process.install(api)
-    definitions.install(api, foreign)
-    return foreign
+    definitions.install(api, third_party)
+    return third_party
 
 
 @pytest.fixture

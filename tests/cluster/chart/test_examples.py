@@ -1,4 +1,4 @@
-"""The examples under configs/: a real API server takes each, and the operator makes pods of it."""
+"""A real API server accepts the examples in configs/, and the operator creates their pods."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def manifests(path: Path) -> list[Json]:
     return [document for document in yaml.safe_load_all(path.read_text()) if document]
 
 
-def test_there_is_one_for_every_task() -> None:
+def test_every_task_has_an_example() -> None:
     names = {path.stem for path in EXAMPLES}
     wanted = {"chat", "embedding", "rerank", "speech", "vision", "gpu", "scale-to-zero", "remote"}
     assert wanted | {"vllm", "container", "golden"} <= names
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_api_server_takes_it(api: Api, kinds: list[Json], tenant: Tenant, path: Path) -> None:
+def test_examples_are_accepted(api: Api, kinds: list[Json], tenant: Tenant, path: Path) -> None:
     for manifest in manifests(path):
-        inside = tenant.inside(manifest)
-        api.request("PATCH", api.path_of(inside), inside, content_type=APPLY, params=STRICT)
+        namespaced = tenant.namespaced(manifest)
+        api.request("PATCH", api.path_of(namespaced), namespaced, content_type=APPLY, params=STRICT)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_charts_operator_makes_a_pod_of_it(
+def test_the_operator_creates_pods_of_examples(
     renderer: Helm, api: Api, restricted: Tenant, path: Path
 ) -> None:
-    """With the profiles, catalog and settings that the chart gives it; an API server takes it."""
+    """The operator has the chart's settings, profiles and catalog; an API server takes the pod."""
     from fleet_contract import catalog
 
     objects = renderer.template({"server.cuda.enabled": True}, restricted.namespace)
@@ -66,10 +66,10 @@ def test_the_charts_operator_makes_a_pod_of_it(
             "metadata": {**template["metadata"], "name": f"pod-{time.monotonic_ns()}"},
             "spec": template["spec"],
         }
-        namespace = "default" if found.spec.engine in FOREIGN else restricted.namespace
+        namespace = "default" if found.spec.engine in UNRESTRICTED else restricted.namespace
         params = {"dryRun": "All", "fieldValidation": "Strict"}
         api.request("POST", api.path("v1", "Pod", namespace), pod, params=params)
 
 
-FOREIGN = (Engine.VLLM, Engine.CONTAINER)
-"""Engines whose images run as they please; "restricted" refuses most of them."""
+UNRESTRICTED = (Engine.VLLM, Engine.CONTAINER)
+"""Engines with images that run as root or write to their root; "restricted" rejects most."""

@@ -1,4 +1,4 @@
-"""What the chart carries: copies are equal; dashboards and alerts ask for what really exists."""
+"""Files of the chart: copies are fresh; dashboards and alerts query existing metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COPIES = {
     "files/english.ogg": "docs/samples/english.ogg",
 }
 TARGET = frozenset({"namespace", "pod", "job", "le"})
-"""Labels that Prometheus adds, and those of buckets."""
+"""Labels added by Prometheus, and those of histogram buckets."""
 METRIC = re.compile(r"\b(?:modelfleet|embedding)_[a-z_]+\b|\bup\b")
 
 
@@ -38,7 +38,7 @@ def test_the_chart_has_the_version_of_the_package(chart: Path) -> None:
 
 
 def queries(chart: Path) -> Iterator[tuple[str, str]]:
-    """Every query of dashboards and alerts, with where it stands."""
+    """Every query of dashboards and alerts, with its location."""
     for path in sorted((chart / "files" / "dashboards").glob("*.json")):
         board = json.loads(path.read_text())
         for panel in board["panels"]:
@@ -67,21 +67,21 @@ def test_every_query_is_promql(chart: Path) -> None:
             pytest.fail(f"{where}: {error}: {query}")
 
 
-def test_every_metric_and_label_that_is_asked_for_exists(chart: Path) -> None:
+def test_queried_metrics_and_labels_exist(chart: Path) -> None:
     known = served()
     assert "key" in known["modelfleet_router_requests_total"]
     for where, query in queries(chart):
-        asked = METRIC.findall(re.sub(r"\{[^}]*\}|by \([^)]*\)", "", query))
-        assert asked, where
-        for name in asked:
+        names = METRIC.findall(re.sub(r"\{[^}]*\}|by \([^)]*\)", "", query))
+        assert names, where
+        for name in names:
             assert name in known, f"{where}: {name}"
-        labels = TARGET.union(*(known[name] for name in asked))
+        labels = TARGET.union(*(known[name] for name in names))
         used = re.findall(r"(\w+)=", "".join(re.findall(r"\{([^}]*)\}", query)))
         used += re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", query)))
         assert set(used) <= labels, f"{where}: {set(used) - labels}"
 
 
-def test_every_alert_is_explained(chart: Path) -> None:
+def test_every_alert_is_documented(chart: Path) -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     for rule in alerts(chart):
         assert f"`{rule['alert']}`" in page
@@ -89,7 +89,7 @@ def test_every_alert_is_explained(chart: Path) -> None:
 
 
 def served() -> dict[str, frozenset[str]]:
-    """Sample names and their labels: of operator, router and server, and Prometheus' own `up`."""
+    """Names and labels of the samples of operator, router and server, and Prometheus' `up`."""
     from fleet_operator.metrics import Metrics as OperatorMetrics
     from fleet_router.metrics import RouterMetrics
     from fleet_server.metrics import Metrics as ServerMetrics

@@ -1,7 +1,7 @@
-"""A release's life on a real API server: install, upgrade, roll back, uninstall, nothing left.
+"""A release on a real API server: install, upgrade, roll back, uninstall.
 
-Nodes and pods are played, but the Job that upgrades the definition really runs: its command is
-started with its ServiceAccount's token, and its pod ends as the command did.
+Nodes and pods are simulated, but the command of the Job that upgrades the definition runs with the
+token of its ServiceAccount, and its exit status becomes that of the pod.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import copy
 import itertools
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,15 +18,16 @@ import yaml
 from harness import kubeconfig, pod_states
 from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
-from harness.helm import CHART, Helm, HelmError, given
+from harness.fake_kubelet import FakeKubelet
+from harness.helm import CHART, Helm, HelmError, set_arguments
 from harness.operator_process import DEFINITION
-from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
+from support.waiting import until
 
 MODELFLEET = "from fleet_cli.main import main; main()"
 RBAC = "rbac.authorization.k8s.io/v1"
-LEFT_BY_HELM = frozenset({"kube-root-ca.crt", "default"})
-WIDE = (
+KEPT_OBJECTS = frozenset({"kube-root-ca.crt", "default"})
+CLUSTER_SCOPED = (
     (RBAC, "ClusterRole"),
     (RBAC, "ClusterRoleBinding"),
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
@@ -51,7 +51,7 @@ NAMESPACED = (
 
 
 class Release:
-    """The release `fleet` in a namespace of its own."""
+    """The release `fleet` in its own namespace."""
 
     def __init__(self, helm: Helm, tenant: Tenant) -> None:
         self._helm = helm
@@ -59,30 +59,38 @@ class Release:
 
     def __call__(self, verb: str, *arguments: str, values: Json | None = None) -> str:
         chart = [str(CHART)] if verb in ("install", "upgrade") else []
-        command = [verb, "fleet", *chart, "-n", self.tenant.namespace, *given(values), *arguments]
+        command = [
+            verb,
+            "fleet",
+            *chart,
+            "-n",
+            self.tenant.namespace,
+            *set_arguments(values),
+            *arguments,
+        ]
         return self._helm(*command)
 
     def image(self, component: str) -> str:
-        """The image that a Deployment names."""
+        """The image of a Deployment."""
         found = self.tenant.get("apps/v1", "Deployment", f"fleet-modelfleet-{component}")
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
 
     def objects(self) -> list[str]:
-        """Everything in the namespace, and what names it outside of namespaces."""
+        """All objects in the namespace, and cluster-scoped ones with its name."""
         found = [
             f"{kind}/{item['metadata']['name']}"
             for version, kind in NAMESPACED
             for item in self.tenant.items(version, kind)
-            if item["metadata"]["name"] not in LEFT_BY_HELM
+            if item["metadata"]["name"] not in KEPT_OBJECTS
         ]
-        for version, kind in WIDE:
+        for version, kind in CLUSTER_SCOPED:
             names = [item["metadata"]["name"] for item in self.tenant.api.items(version, kind)]
             found += [f"{kind}/{name}" for name in names if self.tenant.namespace in name]
         return found
 
 
 class Hooks:
-    """Plays the kubelet for the release's pods; runs what the Job of the definition runs."""
+    """Simulates the kubelet for the release's pods and runs the command of the definition's Job."""
 
     def __init__(self, plane: ControlPlane, tenant: Tenant) -> None:
         self._plane = plane
@@ -123,9 +131,9 @@ def release(
 
 @pytest.fixture
 def hooks(control_plane: ControlPlane, api: Api, restricted: Tenant) -> Iterator[Hooks]:
-    played = Hooks(control_plane, restricted)
-    with PlayedKubelet(api, restricted.namespace, played):
-        yield played
+    hooks = Hooks(control_plane, restricted)
+    with FakeKubelet(api, restricted.namespace, hooks):
+        yield hooks
 
 
 class Definition:
@@ -136,14 +144,14 @@ class Definition:
         self.fresh = yaml.safe_load(DEFINITION.read_text())
 
     def age(self) -> None:
-        """Take the last column away, as if an older chart had been installed."""
+        """Remove the last column, as if an older chart was installed."""
         old = copy.deepcopy(self.fresh)
         del old["spec"]["versions"][0]["additionalPrinterColumns"][-1]
         self._api.apply(old, "helm")
         assert self.columns() != self.columns(self.fresh)
 
     def columns(self, definition: Json | None = None) -> list[str]:
-        """Names of the columns, of the one in the cluster by default."""
+        """Names of the columns, by default of the definition in the cluster."""
         found = definition or self._api.request("GET", self._api.path_of(self.fresh))
         return [one["name"] for one in found["spec"]["versions"][0]["additionalPrinterColumns"]]
 
@@ -158,10 +166,12 @@ def definition(api: Api, kinds: list[Json]) -> Iterator[Definition]:
 MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
 
 
-def test_life(release: Release, hooks: Hooks, definition: Definition) -> None:
+def test_install_upgrade_rollback_uninstall(
+    release: Release, hooks: Hooks, definition: Definition
+) -> None:
     wait = ("--wait", "--timeout=120s")
-    told = release("install", *wait, values={"models": MODELS})
-    assert "wait --for=condition=Ready" in told
+    notes = release("install", *wait, values={"models": MODELS})
+    assert "wait --for=condition=Ready" in notes
     (model,) = release.tenant.items("modelfleet.dev/v1alpha1", "InferenceModel")
     assert MODELS["smollm2"].items() <= model["spec"].items()
     assert not hooks.ran
@@ -183,10 +193,10 @@ def test_life(release: Release, hooks: Hooks, definition: Definition) -> None:
     release("uninstall", *wait)
     release.tenant.wait_list("apps/v1", "ReplicaSet", lambda items: not items)
     assert release.objects() == []
-    assert definition.columns(), "the definition stays, and with it everybody's models"
+    assert definition.columns(), "uninstalling keeps the definition and all models"
 
 
-def test_an_upgrade_whose_definition_fails_changes_nothing(release: Release, hooks: Hooks) -> None:
+def test_a_failed_upgrade_of_the_definition_changes_nothing(release: Release, hooks: Hooks) -> None:
     release("install", "--wait", "--timeout=120s")
     hooks.reaches_the_server = False
     with pytest.raises(HelmError, match="pre-upgrade"):
@@ -198,7 +208,7 @@ def test_an_upgrade_whose_definition_fails_changes_nothing(release: Release, hoo
     release("uninstall", "--wait", "--timeout=60s")
 
 
-def test_two_operators_of_one_namespace_are_refused(release: Release, helm: Helm) -> None:
+def test_a_second_release_in_a_namespace_is_rejected(release: Release, helm: Helm) -> None:
     release("install")
     with pytest.raises(HelmError, match="modelfleet-profiles"):
         helm("install", "second", str(CHART), "-n", release.tenant.namespace)
@@ -226,7 +236,7 @@ def test_the_router_may_change_one_annotation_only(
             {"metadata": {"annotations": None}},
         ]
         wake = {"modelfleet.dev/wake-at": "2026-01-01T00:00:00Z"}
-        eventually_refused(router, model)
+        wait_for_policy(router, model)
         router.patch(model, annotate(**wake))
         for body in refused:
             with pytest.raises(ApiError, match="the router may change the annotation"):
@@ -235,14 +245,15 @@ def test_the_router_may_change_one_annotation_only(
     release("uninstall", "--wait", "--timeout=60s")
 
 
-def eventually_refused(router: Api, model: Json) -> None:
-    """A new policy is in force a moment after it was made; each try is another change."""
-    deadline = time.monotonic() + 30
-    for replicas in itertools.count(2):
+def wait_for_policy(router: Api, model: Json) -> None:
+    """A new policy takes effect after a moment; each attempt is a different change."""
+    replicas = itertools.count(2)
+
+    def is_rejected() -> bool:
         try:
-            router.patch(model, {"spec": {"replicas": replicas}})
+            router.patch(model, {"spec": {"replicas": next(replicas)}})
         except ApiError:
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError("the policy is not in force")
-        time.sleep(0.1)
+            return True
+        return False
+
+    until(is_rejected, seconds=30, every=0.1)

@@ -1,4 +1,4 @@
-"""What the chart renders: every case lints, wrong values are refused, promises to people hold."""
+"""Rendering of the chart: valid and invalid values, rights, policies and settings."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.cases import CASES, EVERYTHING, REFUSED
+from chart.cases import CASES, EVERYTHING, INVALID
 from harness import edge
 from harness.helm import Helm, HelmError, find, pod_specs
 from harness.paths import REPOSITORY
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_case_lints(renderer: Helm, case: str) -> None:
+def test_values_lint(renderer: Helm, case: str) -> None:
     assert "0 chart(s) failed" in renderer.lint(CASES[case])
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_wrong_values_are_refused(renderer: Helm, case: str) -> None:
-    values, word = REFUSED[case]
-    with pytest.raises(HelmError, match=word):
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_values_are_rejected(renderer: Helm, case: str) -> None:
+    values, message = INVALID[case]
+    with pytest.raises(HelmError, match=message):
         renderer.template(values)
 
 
@@ -36,7 +36,7 @@ def test_wrong_values_are_refused(renderer: Helm, case: str) -> None:
     ],
     ids=["named namespaces", "whole cluster"],
 )
-def test_rights_are_those_the_programs_were_tested_with(
+def test_rules_equal_the_tested_ones(
     renderer: Helm, values: dict[str, Any], kind: str, keys: list[str]
 ) -> None:
     operator = yaml.safe_load((REPOSITORY / "operator" / "rbac.yaml").read_text())
@@ -48,7 +48,7 @@ def test_rights_are_those_the_programs_were_tested_with(
     assert find(objects, kind, "modelfleet-router")["rules"] == router["watched"]
 
 
-def test_nobody_else_has_rights(renderer: Helm) -> None:
+def test_other_components_have_no_rights(renderer: Helm) -> None:
     objects = renderer.template(EVERYTHING)
     kinds = ("RoleBinding", "ClusterRoleBinding")
     bound = {s["name"] for item in objects if item["kind"] in kinds for s in item["subjects"]}
@@ -68,7 +68,7 @@ def test_nobody_else_has_rights(renderer: Helm) -> None:
     ]
 
 
-def test_without_star_there_is_nothing_cluster_wide_but_the_upgrade(renderer: Helm) -> None:
+def test_only_the_upgrade_hook_has_cluster_roles(renderer: Helm) -> None:
     wide = [item for item in renderer.template() if item["kind"].startswith("ClusterRole")]
     assert {item["metadata"]["annotations"]["helm.sh/hook"] for item in wide} == {"pre-upgrade"}
 
@@ -89,14 +89,14 @@ def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
 
 
 def test_routers_and_operator_may_reach_the_same_addresses(renderer: Helm) -> None:
-    """The operator asks remote addresses whether they answer."""
+    """The operator probes remote addresses."""
     objects = renderer.template(EVERYTHING)
     (allowed,) = EVERYTHING["networkPolicy.routerEgress"]
     for name in ("operator", "router"):
         assert allowed in find(objects, "NetworkPolicy", f"-{name}")["spec"]["egress"]
 
 
-def test_policies_and_services_select_the_pods_they_mean(renderer: Helm) -> None:
+def test_selectors_match_pod_labels(renderer: Helm) -> None:
     objects = renderer.template(CASES["names"])
     for name in ("operator", "router"):
         template = find(objects, "Deployment", name)["spec"]["template"]
@@ -112,7 +112,7 @@ def test_policies_and_services_select_the_pods_they_mean(renderer: Helm) -> None
     assert pairs.items() <= router.items()
 
 
-def test_the_programs_understand_what_they_are_told(renderer: Helm) -> None:
+def test_programs_accept_their_settings(renderer: Helm) -> None:
     from fleet_contract.settings import SETTINGS
     from fleet_operator.settings import OperatorSettings
     from fleet_router.settings import RouterSettings
@@ -127,7 +127,7 @@ def test_the_programs_understand_what_they_are_told(renderer: Helm) -> None:
             read(plain)
 
 
-def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm, tmp_path: Path) -> None:
+def test_the_operator_reads_profiles_and_catalog(renderer: Helm, tmp_path: Path) -> None:
     from fleet_contract.catalog import load
     from fleet_operator.resources import profiles
 
@@ -150,7 +150,7 @@ def test_profiles_and_catalog_are_what_the_operator_reads(renderer: Helm, tmp_pa
     assert set(load(catalog)) == {"acme/encoder"}
 
 
-def test_keys_are_what_the_router_reads(renderer: Helm) -> None:
+def test_the_router_reads_keys(renderer: Helm) -> None:
     from fleet_router.callers.keys import parse
 
     secret = find(renderer.template(EVERYTHING), "Secret", "api-keys")
@@ -158,11 +158,11 @@ def test_keys_are_what_the_router_reads(renderer: Helm) -> None:
     assert key.limits.requests_per_minute == 60
 
 
-def test_rendering_twice_changes_nothing(renderer: Helm) -> None:
+def test_rendering_is_deterministic(renderer: Helm) -> None:
     assert renderer.template(EVERYTHING) == renderer.template(EVERYTHING)
 
 
-def test_images_come_from_where_they_were_put(renderer: Helm) -> None:
+def test_images_use_the_configured_registry(renderer: Helm) -> None:
     images = {
         container["image"]
         for spec in pod_specs(renderer.template(CASES["closed network"])).values()
@@ -172,7 +172,7 @@ def test_images_come_from_where_they_were_put(renderer: Helm) -> None:
     assert images == {f"{prefix}{kind}:0.1.0" for kind in ("operator", "router", "client")}
 
 
-def test_the_edge_of_the_tests_knows_every_annotation(renderer: Helm) -> None:
+def test_every_annotation_has_a_directive(renderer: Helm) -> None:
     """tests/e2e tells an nginx what they stand for."""
     ingress = find(renderer.template(CASES["open"]), "Ingress")
     annotations = ingress["metadata"]["annotations"]
@@ -182,7 +182,7 @@ def test_the_edge_of_the_tests_knows_every_annotation(renderer: Helm) -> None:
         edge.directives(ingress)
 
 
-def test_the_values_that_the_page_shows_are_values(renderer: Helm) -> None:
+def test_values_in_the_documentation_are_valid(renderer: Helm) -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     shown = re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
     assert len(shown) >= 3

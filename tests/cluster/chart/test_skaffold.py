@@ -1,5 +1,4 @@
-"""skaffold.yaml: every profile is understood, renders the chart with its images, and syncs what is
-in them."""
+"""Profiles of skaffold.yaml: they are valid, render the chart with their images, and sync files."""
 
 from __future__ import annotations
 
@@ -24,9 +23,9 @@ Skaffold = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def skaffold(run: Run, outside: Callable[[], AbstractContextManager[None]]) -> Skaffold:
-    """`skaffold(command, ...)`: what it printed; helm and kubectl are those of the harness."""
-    with outside():
+def skaffold(run: Run, host_network: Callable[[], AbstractContextManager[None]]) -> Skaffold:
+    """`skaffold(command, ...)` runs skaffold with the harness's helm and kubectl; its output."""
+    with host_network():
         programs = [program(name) for name in ("skaffold", "helm", "kubectl")]
     environ = {
         **os.environ,
@@ -55,7 +54,7 @@ def skaffold(run: Run, outside: Callable[[], AbstractContextManager[None]]) -> S
 
 
 def config(skaffold: Skaffold, profile: str) -> Json:
-    """skaffold.yaml as skaffold understands it with a profile."""
+    """skaffold.yaml as parsed by skaffold with a profile."""
     read: Json = yaml.safe_load(skaffold("diagnose", "--yaml-only", profile=profile))
     return read
 
@@ -80,7 +79,7 @@ def test_a_profile_renders_with_the_images_it_builds(skaffold: Skaffold, profile
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_is_synced_lies_in_the_image(skaffold: Skaffold, profile: str) -> None:
+def test_synced_files_are_in_the_image(skaffold: Skaffold, profile: str) -> None:
     for artifact in config(skaffold, profile)["build"]["artifacts"]:
         copied = sources(dockerfile(artifact))
         for rule in artifact["sync"]["manual"]:
@@ -91,7 +90,7 @@ def test_what_is_synced_lies_in_the_image(skaffold: Skaffold, profile: str) -> N
             assert list((REPOSITORY / folder).rglob("*.py"))
 
 
-def test_buildah_builds_anew_when_anything_of_the_image_changes(skaffold: Skaffold) -> None:
+def test_buildah_watches_all_files_of_the_image(skaffold: Skaffold) -> None:
     for artifact in config(skaffold, "buildah")["build"]["artifacts"]:
         watched = artifact["custom"]["dependencies"]["paths"]
         for source in {*sources(dockerfile(artifact)), "services/fleet_contract"} - {"LICENSE"}:
@@ -107,7 +106,7 @@ def dockerfile(artifact: Json) -> Path:
 
 
 def sources(path: Path) -> set[str]:
-    """What a Dockerfile copies from the repository."""
+    """The files that a Dockerfile copies from the repository."""
     return {
         word
         for line in path.read_text().splitlines()

@@ -1,1 +1,1 @@
-"""A real Kubernetes for the tests, as plain processes; the fixtures of tests/cluster drive it."""
+"""A real Kubernetes cluster for tests, run as plain processes."""

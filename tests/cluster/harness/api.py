@@ -1,6 +1,6 @@
-"""A small synchronous client of the Kubernetes API, for the tests' own hands.
+"""A small synchronous client of the Kubernetes API.
 
-The product's client is not used here: a test must not see the cluster through the code under test.
+The tests do not use the product's client, so that they observe the cluster independently of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APPLY = "application/apply-patch+yaml"
 
 
 class ApiError(Exception):
-    """The API server refused; `status` is the HTTP status, `reason` Kubernetes' own word."""
+    """An error response of the API server: HTTP `status` and Kubernetes' `reason`."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -35,7 +35,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """One cluster as one user."""
+    """Client of one cluster with the credentials of a kubeconfig."""
 
     def __init__(self, config: Path) -> None:
         access = kubeconfig.read(config)
@@ -61,7 +61,7 @@ class Api:
         content_type: str = "application/json",
         params: Mapping[str, str] | None = None,
     ) -> Json:
-        """The answer as JSON. Raises ApiError."""
+        """Send a request and return the response as JSON. Raises ApiError."""
         answer = self._http.request(
             method,
             path,
@@ -72,27 +72,27 @@ class Api:
         return _checked(answer.status_code, answer.content)
 
     def path(self, api_version: str, kind: str, namespace: str | None, name: str = "") -> str:
-        """The path of a collection, or of an object when it has a name."""
+        """Path of a collection, or of an object if `name` is given."""
         root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
         plural, namespaced = self._resource(root, kind)
         middle = f"/namespaces/{namespace}" if namespaced and namespace else ""
         return f"{root}{middle}/{plural}" + (f"/{name}" if name else "")
 
     def path_of(self, manifest: Json) -> str:
-        """The path of the object that a manifest describes."""
+        """Path of the object that a manifest describes."""
         meta = manifest["metadata"]
         return self.path(
             manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"]
         )
 
     def get(self, api_version: str, kind: str, namespace: str | None, name: str) -> Json:
-        """One object. Raises ApiError, with status 404 when there is none."""
+        """Return one object. Raises ApiError, with status 404 if it does not exist."""
         return self.request("GET", self.path(api_version, kind, namespace, name))
 
     def items(
         self, api_version: str, kind: str, namespace: str | None = None, **params: str
     ) -> list[Json]:
-        """The items of a collection; `params` such as labelSelector. Kind and version included."""
+        """The items of a collection with kind and version; `params` such as labelSelector."""
         answer = self.request("GET", self.path(api_version, kind, namespace), params=params)
         return [{"apiVersion": api_version, "kind": kind, **item} for item in answer["items"]]
 
@@ -101,7 +101,7 @@ class Api:
         return self.request("POST", self.path_of(manifest).rsplit("/", 1)[0], manifest)
 
     def apply(self, manifest: Json, manager: str = "test") -> Json:
-        """Server-side apply, taking over fields of other managers."""
+        """Server-side apply; takes over fields of other managers."""
         params = {"fieldManager": manager, "force": "true"}
         return self.request(
             "PATCH", self.path_of(manifest), manifest, content_type=APPLY, params=params
@@ -113,7 +113,7 @@ class Api:
         return self.request("PATCH", path, body, content_type=content_type)
 
     def delete(self, manifest: Json, **params: str) -> None:
-        """Delete the object; that it is gone already is no error."""
+        """Delete the object; no error if it does not exist."""
         try:
             self.request("DELETE", self.path_of(manifest), params=params)
         except ApiError as error:
@@ -121,10 +121,14 @@ class Api:
                 raise
 
     def watch(self, path: str, timeout: float, **params: str) -> Iterator[tuple[str, Json]]:
-        """Events of a collection, the present objects first as ADDED; ends after `timeout` s."""
+        """Yield the events of a collection for `timeout` seconds.
+
+        Without `resourceVersion`, the existing objects come first as ADDED.
+        """
         query = {"watch": "true", "timeoutSeconds": str(max(1, int(timeout))), **params}
         with (
-            # A busy machine's server may be late to end it; that ends it too.
+            # A busy API server may end the watch late; the client's timeout is accepted as the end
+            # too.
             suppress(httpx.ReadTimeout),
             self._http.stream("GET", path, params=query, timeout=timeout + 5) as answer,
         ):
@@ -146,9 +150,10 @@ class Api:
         until: Callable[[Json | None], object],
         timeout: float = 90.0,
     ) -> Json:
-        """Wait until `until(object)` holds; it is given None when there is no such object.
+        """Wait until `until(object)` is true; the argument is None if the object does not exist.
 
-        Returns the object as last seen ({} when gone). Raises TimeoutError that shows it.
+        Returns the last state of the object, {} if it does not exist. Raises TimeoutError with that
+        state.
         """
         collection = self.path(api_version, kind, namespace)
         deadline = time.monotonic() + timeout
@@ -182,7 +187,9 @@ class Api:
         timeout: float = 90.0,
         **params: str,
     ) -> list[Json]:
-        """Wait until `until(items)` holds for a collection. Raises TimeoutError that shows it."""
+        """Wait until `until(items)` is true for a collection. Raises TimeoutError with the last
+        state.
+        """
         collection = self.path(api_version, kind, namespace)
         deadline = time.monotonic() + timeout
         items: list[Json] = []

@@ -1,4 +1,4 @@
-"""Packs files of this machine into an image archive, for the one image nobody builds: pause."""
+"""Packs files of this machine into the archive of the pause image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAUSE = "localhost/modelfleet-pause:1"
 
 
 def pause(target: Path) -> None:
-    """Write the image that holds a pod's namespaces: `sleep` and the libraries it needs."""
+    """Write an image that runs `sleep`, with the libraries it needs, to hold a pod's namespaces."""
     sleep = shutil.which("sleep")
     assert sleep is not None
     linked = subprocess.run(["ldd", sleep], capture_output=True, text=True).stdout
@@ -24,7 +24,7 @@ def pause(target: Path) -> None:
 
 
 def _image(target: Path, reference: str, files: list[str], entrypoint: list[str]) -> None:
-    """An archive in docker's format with one layer; links are followed."""
+    """Write an archive in docker's format with one layer; symbolic links are followed."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w", dereference=True) as tar:
         for file in files:

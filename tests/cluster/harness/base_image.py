@@ -1,6 +1,6 @@
-"""python:3.11-slim made from Debian's own packages, for machines that reach no image registry.
+"""Builds python:3.11-slim from Debian packages, for machines without access to an image registry.
 
-`images` builds on it with buildah; the Dockerfiles are the same as everywhere.
+The Dockerfiles are the same with this base image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOT_IN_SLIM = (
 
 
 def ensure(buildah: list[str]) -> None:
-    """Have the image in buildah's store; takes minutes the first time."""
+    """Build the image in buildah's store if it is missing; the first build takes minutes."""
     present = subprocess.run([*buildah, "inspect", "--type", "image", NAME], capture_output=True)
     if present.returncode != 0:
         with tempfile.TemporaryDirectory(prefix="modelfleet-base-") as folder:

@@ -1,7 +1,6 @@
-"""The Kubernetes programs, built by Go from the pinned modules in tools/ and cached by hash.
+"""Builds the Kubernetes programs with Go from the pinned modules in tools/ and caches them by hash.
 
-`control_plane` and `node` start them. KUBEBUILDER_ASSETS, as envtest has it, names a folder whose
-programs are taken instead of built ones.
+Programs in the folder KUBEBUILDER_ASSETS, as used by envtest, take precedence.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/vers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Module:
-    """A go.mod folder and the packages built from it, by program name."""
+    """A folder with go.mod, and the packages built from it by program name."""
 
     folder: Path
     packages: dict[str, str]
@@ -49,7 +48,7 @@ MODULES = (KUBERNETES, COREDNS, HELM, SKAFFOLD)
 
 
 def program(name: str) -> Path:
-    """The path of a program by its name, built now if it has to be."""
+    """Path of a program, which is built if it is not cached."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (Path(assets) / name).exists():
         return Path(assets) / name
@@ -77,11 +76,11 @@ def _fingerprint(module: Module, go: Path) -> str:
 def _build(go: Path, module: Module, package: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
-    # A default.pgo beside a main package would compile every dependency once more per program.
+    # With a default.pgo, each main package would compile all dependencies again.
     flags = ["-trimpath", "-pgo=off", "-ldflags", _ldflags(module, package), "-o", str(partial)]
-    politely = ["nice", "-n", "19"] if shutil.which("nice") else []
+    nice = ["nice", "-n", "19"] if shutil.which("nice") else []
     subprocess.run(
-        [*politely, str(go), "build", *flags, package],
+        [*nice, str(go), "build", *flags, package],
         check=True,
         cwd=module.folder,
         env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
@@ -90,7 +89,7 @@ def _build(go: Path, module: Module, package: str, target: Path) -> None:
 
 
 def _ldflags(module: Module, package: str) -> str:
-    """Kubernetes answers /version with a placeholder unless its version is linked in."""
+    """Without the linked-in version, Kubernetes reports a placeholder at /version."""
     flags = ["-s", "-w"]
     if package.startswith(_KUBERNETES):
         version = kubernetes_version()
@@ -103,7 +102,7 @@ def _ldflags(module: Module, package: str) -> str:
 
 
 def kubernetes_version() -> str:
-    """The version that go.mod pins, such as `v1.36.3`."""
+    """The version pinned in go.mod, such as `v1.36.3`."""
     pinned = rf"^\s*{_KUBERNETES} (v\S+)"
     match = re.search(pinned, (TOOLS / "go.mod").read_text(), re.MULTILINE)
     assert match is not None

@@ -1,4 +1,4 @@
-"""containerd of the node: `node` starts it and imports images into it."""
+"""Starts containerd and imports images into it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ version = 2
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
 """
-# restrict_oom_score_adj: where root may not lower the score, no pod would start without it.
+# restrict_oom_score_adj: if root may not lower the score, no pod would start without it.
 
 
 class Containerd:
@@ -40,13 +40,13 @@ class Containerd:
         self._config = run.path("node", "containerd.toml")
         self._config.write_text(_CONFIG.format(cni=cni))
         self._process = self._start()
-        self._forget_containers()
+        self._remove_containers()
         archive = run.path("node", "pause.tar")
         pause(archive)
         self.load(PAUSE, archive)
 
     def load(self, reference: str, archive: Path) -> None:
-        """Have the image of an archive for the kubelet to find; older ones of its name go."""
+        """Import the image of an archive and remove older images with the same name."""
         present = self.ctr("images", "ls", "--quiet").split()
         if reference not in present:
             self.ctr("images", "import", str(archive))
@@ -56,13 +56,13 @@ class Containerd:
                 self.ctr("images", "rm", old)
 
     def tag(self, reference: str, alias: str) -> None:
-        """Have an image that is there under another name too."""
+        """Tag an image with a second name."""
         self.ctr("images", "tag", "--force", reference, alias)
 
     def ctr(self, *arguments: str) -> str:
-        """What `ctr` prints, in the namespace that Kubernetes' containers are in."""
+        """Run `ctr` in the namespace of Kubernetes' containers and return its output."""
         done = subprocess.run(
-            self._mounts.inside("ctr", "--namespace", "k8s.io", *arguments),
+            self._mounts.command("ctr", "--namespace", "k8s.io", *arguments),
             capture_output=True,
             text=True,
         )
@@ -71,23 +71,23 @@ class Containerd:
         return done.stdout
 
     def stop(self) -> None:
-        """End containerd; the pods' processes are left to `leftovers`."""
+        """Kill containerd; `leftovers` kills the processes of pods."""
         self._process.kill()
 
     def _start(self) -> Process:
         process = Process(
-            self._run, "containerd", self._mounts.inside("containerd", "--config", self._config)
+            self._run, "containerd", self._mounts.command("containerd", "--config", self._config)
         )
-        process.wait_until(self._answers)
+        process.wait_until(self._responds)
         return process
 
-    def _forget_containers(self) -> None:
-        """The images of earlier runs are welcome, what is left of their pods is not."""
+    def _remove_containers(self) -> None:
+        """Remove containers of earlier runs; their images are kept."""
         if left := self.ctr("containers", "ls", "--quiet").split():
             self.ctr("containers", "rm", *left)
             self._process.kill()
             self._process = self._start()
 
-    def _answers(self) -> bool:
-        command = self._mounts.inside("ctr", "version")
+    def _responds(self) -> bool:
+        command = self._mounts.command("ctr", "version")
         return subprocess.run(command, capture_output=True).returncode == 0

@@ -1,4 +1,4 @@
-"""The control group, in every hierarchy of this machine, under which the node's pods live."""
+"""Creates the parent control group of the node's pods in all hierarchies."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def create(name: str) -> None:
-    """Make the group; `leftovers` removes it."""
+    """Create the group; `leftovers` removes it."""
     unified = (_ROOT / "cgroup.controllers").exists()
     for hierarchy in [_ROOT] if unified else sorted(filter(Path.is_dir, _ROOT.iterdir())):
         if hierarchy.is_symlink():
             continue
         group = hierarchy / name
         group.mkdir(exist_ok=True)
-        # Version 1: a cpuset without processors and memory takes no process.
+        # In version 1, a cpuset without CPUs and memory nodes accepts no process.
         for setting in ("cpuset.cpus", "cpuset.mems"):
             if not unified and (hierarchy / setting).exists():
                 (group / setting).write_text((hierarchy / setting).read_text())

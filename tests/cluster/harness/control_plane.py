@@ -21,14 +21,14 @@ _USERS = {
     "node": ("system:node:node1", "system:nodes"),
 }
 _UNROUTED = "192.0.2.1"
-"""Documentation address: the API server insists on advertising one that is not loopback."""
+"""An address for documentation: the API server does not advertise a loopback address."""
 
 
 class ControlPlane:
     """A running control plane.
 
-    `address` is where it listens and is reached: of the namespace, or None for loopback. Without
-    `real_nodes`, nodes are what the test writes: nobody taints or evicts by their heartbeats.
+    `address` is the address to listen on, None for loopback. Without `real_nodes`, tests write the
+    node objects, and nodes without heartbeats are not tainted and their pods not evicted.
     """
 
     def __init__(
@@ -41,8 +41,9 @@ class ControlPlane:
         real_nodes: bool,
         requests_per_second: int | None = None,
     ) -> None:
-        """`requests_per_second` is what controllers and scheduler may ask of the API server; None
-        leaves them at their defaults, 20 and 50."""
+        """`requests_per_second` limits the requests of controllers and scheduler to the API server;
+        None keeps their defaults, 20 and 50.
+        """
         self._requests_per_second = requests_per_second
         self._run = run
         self._name = name
@@ -57,30 +58,30 @@ class ControlPlane:
 
     @property
     def authority(self) -> Path:
-        """The certificate that the API server made for itself."""
+        """The self-signed certificate of the API server."""
         return self._folder / "apiserver" / "apiserver.crt"
 
     @property
     def pids(self) -> dict[str, int]:
-        """The programs' process ids by name."""
+        """Process ids by program name."""
         return {name: process.pid for name, process in self._processes.items()}
 
     @property
     def kubeconfig(self) -> Path:
-        """The cluster administrator's."""
+        """Kubeconfig of the cluster administrator."""
         return self.kubeconfig_of("admin")
 
     def kubeconfig_of(self, user: str) -> Path:
-        """The kubeconfig of admin, proxy or node."""
+        """Kubeconfig of admin, proxy or node."""
         return self.kubeconfig_with(user, self._tokens[user])
 
     def kubeconfig_with(self, name: str, token: str, namespace: str = "default") -> Path:
-        """A kubeconfig for any bearer token, such as one of a ServiceAccount."""
+        """Kubeconfig with a bearer token, such as one of a ServiceAccount."""
         path = self._folder / f"{name}.kubeconfig"
         return kubeconfig.write(path, self.server, self.authority, token, namespace)
 
     def start(self) -> None:
-        """Start everything and return when pods can be created."""
+        """Start all programs and return when pods can be created."""
         self._write_credentials()
         self._start_etcd()
         self.start_apiserver()
@@ -102,7 +103,7 @@ class ControlPlane:
             api.wait("v1", "ServiceAccount", "default", "default", bool, timeout=60)
 
     def start_apiserver(self) -> None:
-        """Start the API server and wait until it is ready; the others find it again."""
+        """Start the API server and return when it is ready; the other programs reconnect."""
         process = self._start(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
@@ -123,7 +124,7 @@ class ControlPlane:
         process.wait_until(lambda: self.authority.exists() and self._ready())
 
     def stop_apiserver(self, *, kill: bool = False) -> None:
-        """Take the API server away, leaving all else."""
+        """Stop only the API server."""
         process = self._processes.pop("kube-apiserver")
         if kill:
             process.kill()
@@ -131,7 +132,7 @@ class ControlPlane:
             process.stop()
 
     def stop(self) -> None:
-        """End all of it; the state is thrown away, so nobody is asked politely."""
+        """Kill all programs; their state is not needed any more."""
         while self._processes:
             self._processes.popitem()[1].kill()
 
@@ -148,7 +149,7 @@ class ControlPlane:
             f"--initial-cluster=test={peer}",
             "--unsafe-no-fsync",
             "--log-level=warn",
-        ).wait_until(lambda: _answers(f"{client}/health"))
+        ).wait_until(lambda: _responds(f"{client}/health"))
 
     def _start(self, name: str, *arguments: str) -> Process:
         process = Process(self._run, f"{self._name}-{name}", [program(name), *arguments])
@@ -170,7 +171,7 @@ class ControlPlane:
         )
 
     def _ready(self) -> bool:
-        """Whether /readyz answers, asked with the token over the certificate just made."""
+        """Whether /readyz returns ok over TLS with the administrator's token."""
         with Api(self.kubeconfig) as api:
             try:
                 return bool(api.request("GET", "/readyz")["text"] == "ok")
@@ -178,7 +179,7 @@ class ControlPlane:
                 return False
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return httpx.get(url, trust_env=False, timeout=2).is_success
     except httpx.HTTPError:

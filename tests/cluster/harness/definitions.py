@@ -1,4 +1,4 @@
-"""Definitions of kinds the chart may use and a bare API server lacks, from their own Go modules."""
+"""Resource definitions of third-party kinds that the chart can use, from their Go modules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GATEWAY = ("sigs.k8s.io/gateway-api@v1.4.0", "config/crd/standard", ("httproutes
 
 
 def read() -> list[Json]:
-    """The definitions; downloaded once into Go's module cache, checked by its checksum database."""
+    """Read the definitions from Go's module cache; the first call downloads and verifies them."""
     return [
         document
         for module, folder, plurals in (MONITORING, GATEWAY)
@@ -32,7 +32,7 @@ def read() -> list[Json]:
 
 
 def install(api: Api, definitions: list[Json]) -> None:
-    """Apply them and wait until the API server serves them."""
+    """Apply the definitions and wait until they are established."""
     for definition in definitions:
         api.apply(definition)
     for definition in definitions:

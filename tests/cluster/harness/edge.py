@@ -1,7 +1,7 @@
-"""An edge proxy before the fleet: Debian's nginx, told what an Ingress tells ingress-nginx.
+"""An edge proxy in front of the routers: Debian's nginx, configured like ingress-nginx.
 
-Every annotation is turned into the directive it stands for, and one that is not known here is an
-error, so that what is tested cannot part from what the chart renders.
+Every annotation is translated to its nginx directive; an unknown annotation is an error, so the
+tested configuration always equals that of the chart.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _DIRECTIVES = {
 }
 
 
-def why_not() -> str | None:
-    """Why there is no edge proxy here, or None."""
+def unavailable() -> str | None:
+    """Why the edge proxy cannot run here, or None."""
     return None if shutil.which("nginx") else "it needs nginx: run `make test-deps`"
 
 
 def directives(ingress: Json) -> list[str]:
-    """What the annotations of an Ingress stand for. Raises KeyError for an unknown one."""
+    """Translate the annotations of an Ingress. Raises KeyError for an unknown one."""
     given = ingress["metadata"].get("annotations", {})
     return [
         _DIRECTIVES[name.removeprefix(PREFIX)].format(value)
@@ -46,10 +46,10 @@ def directives(ingress: Json) -> list[str]:
 
 
 class Edge:
-    """Answers on the node's address while the `with` block lasts, for the host of the Ingress."""
+    """Serves the host of an Ingress on the node's address while the `with` block runs."""
 
     def __init__(self, run: Run, ingress: Json, upstream: str, port: int = PORT) -> None:
-        """`upstream` is the address of the Service that the Ingress names."""
+        """`upstream` is the address of the Service in the Ingress."""
         self._run = run
         self._config = run.path(f"edge-{port}", "nginx.conf")
         self._config.write_text(_config(self._config.parent, ingress, upstream, port))
@@ -61,14 +61,14 @@ class Edge:
         folder, config = str(self._config.parent), str(self._config)
         command = ["nginx", "-p", folder, "-c", config, "-e", "stderr"]
         self._process = Process(self._run, "edge", command)
-        self._process.wait_until(self._answers)
+        self._process.wait_until(self._responds)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.stop()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return httpx.get(self.url, trust_env=False).status_code == 404
         except httpx.HTTPError:
@@ -81,7 +81,7 @@ def _config(folder: Path, ingress: Json, upstream: str, port: int) -> str:
     scratch = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     settings = "".join(f"    {line};\n" for line in directives(ingress))
     paths = "".join(_location(one["path"]) for one in rule["http"]["paths"])
-    # One process, which ends with the tests as every other one does.
+    # A single process, so that it ends with the tests.
     return (
         f"daemon off;\nmaster_process off;\npid {folder}/pid;\n"
         "events { worker_connections 256; }\n"
@@ -94,7 +94,7 @@ def _config(folder: Path, ingress: Json, upstream: str, port: int) -> str:
 
 
 def _location(path: str) -> str:
-    """As ingress-nginx does, with connections that are kept."""
+    """A location as in ingress-nginx, with keep-alive connections to the upstream."""
     headers = (
         "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; "
         "proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header Connection '';"

@@ -1,6 +1,6 @@
-"""A hub inside the run's network, with a tiny model of each family that the CPU image serves.
+"""A hub in the run's network with a tiny model of each family that the CPU image can serve.
 
-Pods reach it by HF_ENDPOINT under the names of the public repositories.
+Pods reach it with HF_ENDPOINT; repositories have the names of the public ones.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SPEECH = "openai/whisper-tiny"
 GEMMA = "google/embeddinggemma-300m"
 BGE_M3 = "BAAI/bge-m3"
 NAMES = {CHAT: "llama", SPEECH: "whisper", GEMMA: "gemma", BGE_M3: "bge-m3"}
-"""Catalog ids, and what their InferenceModels are called."""
+"""Catalog ids and the names of their InferenceModels."""
 ENGINES = {CHAT: "openvino", SPEECH: "ctranslate2", GEMMA: "openvino", BGE_M3: "openvino"}
 
 
 def repositories(root: Path, demo_weights: Callable[[str], Path]) -> dict[str, Path]:
-    """Folders of the tiny models, written below `root`, by repository."""
+    """Write the tiny models below `root` and return their folders by repository."""
     tokenizer = demo_weights("openai/whisper-base") / "tokenizer.json"
     return {
         CHAT: hub_repositories.llama(root / "llama"),
@@ -35,6 +35,6 @@ def repositories(root: Path, demo_weights: Callable[[str], Path]) -> dict[str, P
 
 @contextmanager
 def hub_of(folders: dict[str, Path]) -> Iterator[Hub]:
-    """The hub, at the node's address."""
+    """Serve the hub at the node's address."""
     with Hub(folders).serving(NODE_ADDRESS) as hub:
         yield hub

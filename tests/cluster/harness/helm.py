@@ -1,4 +1,4 @@
-"""Runs helm as a user would, built by Go, with a home of its own; the chart tests use it."""
+"""Runs helm, built with Go, with its own home folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CHART = REPOSITORY / "charts" / "modelfleet"
 
 
 class HelmError(Exception):
-    """helm ended with an error; the message is what it printed."""
+    """helm failed; the message is its output."""
 
 
 class Helm:
-    """helm with one home and, for what needs a cluster, one kubeconfig."""
+    """helm with its own home and, for commands that need a cluster, a kubeconfig."""
 
     def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
         self._program = program("helm")
@@ -35,7 +35,7 @@ class Helm:
         }
 
     def __call__(self, *arguments: str, timeout: float = 300) -> str:
-        """What it printed. Raises HelmError."""
+        """Run helm and return its output. Raises HelmError."""
         done = subprocess.run(
             [str(self._program), *arguments],
             capture_output=True,
@@ -48,12 +48,12 @@ class Helm:
         return done.stdout
 
     def lint(self, values: Json | None = None) -> str:
-        """`helm lint --strict`. Raises HelmError."""
-        return self("lint", "--strict", str(CHART), *given(values))
+        """Run `helm lint --strict`. Raises HelmError."""
+        return self("lint", "--strict", str(CHART), *set_arguments(values))
 
     def template(self, values: Json | None = None, namespace: str = "fleet") -> list[Json]:
-        """The objects of a release named `fleet`, hooks included. Raises HelmError."""
-        text = self("template", "fleet", str(CHART), "-n", namespace, *given(values))
+        """Render the objects of a release named `fleet`, with hooks. Raises HelmError."""
+        text = self("template", "fleet", str(CHART), "-n", namespace, *set_arguments(values))
         return [document for document in yaml.safe_load_all(text) if document]
 
     def notes(self, values: Json | None = None) -> str:
@@ -62,13 +62,13 @@ class Helm:
         return text.partition("\nNOTES:\n")[2]
 
 
-def given(values: Json | None) -> list[str]:
-    """Values as arguments."""
+def set_arguments(values: Json | None) -> list[str]:
+    """Values as command-line arguments."""
     return [f"--set-json={name}={json.dumps(value)}" for name, value in (values or {}).items()]
 
 
 def find(objects: list[Json], kind: str, name: str = "") -> Json:
-    """The one object of a kind whose name ends with `name`."""
+    """The only object of a kind whose name ends with `name`."""
     found = [
         item for item in objects if item["kind"] == kind and item["metadata"]["name"].endswith(name)
     ]
@@ -77,7 +77,7 @@ def find(objects: list[Json], kind: str, name: str = "") -> Json:
 
 
 def pod_specs(objects: list[Json]) -> dict[str, Any]:
-    """Every pod the objects lead to, by `Kind/name`."""
+    """The pod specs of all objects by `Kind/name`."""
     found = {}
     for item in objects:
         spec = item.get("spec", {})

@@ -1,7 +1,6 @@
-"""The project's images, built from its Dockerfiles by `make images` and kept by a hash of them.
+"""Builds the project's images with `make images` and caches them by a hash of their sources.
 
-docker does it where there is one, else buildah on a base that `base_image` bootstraps. `node`
-imports the archives.
+Uses docker if available, else buildah on the image of `base_image`.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ _COMMON = ("pyproject.toml", "requirements.lock", "LICENSE", ".dockerignore", "i
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image's full name, and the archive of docker's format that holds it."""
+    """Full name of an image, and its archive in docker's format."""
 
     reference: str
     archive: Path
 
 
 def build(kind: str) -> Image:
-    """Build an image (the server's of flavour cpu), unless its sources are unchanged."""
+    """Build an image (of the server, flavour cpu) unless it is cached."""
     folder = cache_root() / "images"
     tag = fingerprint(kind)
     suffix = "-cpu" if kind == "server" else ""
@@ -50,12 +49,12 @@ def build(kind: str) -> Image:
                 base_image.ensure(builder)
             _make(kind, tag, " ".join(builder), "" if docker else BUILDAH_FLAGS)
             _save(image, builder, folder)
-            _forget_older(kind, folder, builder)
+            _remove_older(kind, folder, builder)
     return image
 
 
 def fingerprint(kind: str) -> str:
-    """Hash of the Dockerfile, of what it copies and of what says which packages are installed."""
+    """Hash of the Dockerfile, the files it copies, and the pinned packages."""
     dockerfile = REPOSITORY / _DOCKERFILES[kind]
     copied = [
         word
@@ -73,8 +72,8 @@ def fingerprint(kind: str) -> str:
     return digest.hexdigest()[:12]
 
 
-# In a chroot nothing needs the right to make namespaces; the network is the machine's for pip,
-# and so are its certificate authorities.
+# Isolation chroot needs no right to create namespaces; pip uses the machine's network and
+# certificate authorities.
 BUILDAH_FLAGS = (
     "--layers --isolation chroot --network host --pull-never -v /etc/ssl/certs:/etc/ssl/certs:ro"
 )
@@ -88,7 +87,7 @@ def _docker() -> str | None:
 
 
 def buildah(folder: Path) -> list[str]:
-    """buildah with a store of its own in the cache folder."""
+    """The command of buildah with its own store in the cache folder."""
     store = folder / "buildah"
     return ["buildah", "--root", str(store / "root"), "--runroot", str(store / "run")]
 
@@ -104,14 +103,14 @@ def _make(kind: str, tag: str, builder: str, flags: str) -> None:
     }
     command = ["make", "-f", "images.mk", "images", *(f"{k}={v}" for k, v in variables.items())]
     done = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, env=_without_make()
+        command, cwd=REPOSITORY, capture_output=True, text=True, env=_environ_without_make()
     )
     if done.returncode != 0:
         raise RuntimeError(f"image {kind} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
 
 
-def _without_make() -> dict[str, str]:
-    """`make test` runs us: its variables are not for the make we start."""
+def _environ_without_make() -> dict[str, str]:
+    """The environment without variables of a surrounding `make test`."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 
 
@@ -127,8 +126,8 @@ def _save(image: Image, builder: list[str], folder: Path) -> None:
     partial.rename(image.archive)
 
 
-def _forget_older(kind: str, folder: Path, builder: list[str]) -> None:
-    """Keep a few: another checkout, or a run that has not loaded its own yet, may want them."""
+def _remove_older(kind: str, folder: Path, builder: list[str]) -> None:
+    """Keep the newest archives: another checkout or a concurrent run may use them."""
     archives = sorted(folder.glob(f"{kind}-*.tar"), key=lambda path: path.stat().st_mtime)
     for archive in archives[:-_KEPT]:
         archive.unlink()

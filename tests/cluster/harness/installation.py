@@ -1,4 +1,4 @@
-"""Operator and router as pods of the real node, from the project's images, with least rights."""
+"""Installs operator and router as pods of the real node, with minimal RBAC rules."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ OPERATOR = "modelfleet-operator"
 ROUTER = "modelfleet-router"
 APPS = "apps/v1"
 DRAIN_SECONDS = 120
-"""For running requests of what leaves, as in the chart: a busy machine answers slowly."""
+"""Time for running requests of terminating pods, as in the chart; a busy machine is slow."""
 _RBAC = "rbac.authorization.k8s.io"
 
 _ROUTER_RULES = REPOSITORY / "services" / "fleet_router" / "rbac.yaml"
 
 
 def install_operator(api: Api, image: str, server_image: str, labels: dict[str, str]) -> None:
-    """The operator, serving the whole cluster; returns when it is ready."""
+    """Deploy the operator for the whole cluster and wait until it is ready."""
     operator_process.install(api)
     operator_process.grant(api)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
@@ -52,7 +52,7 @@ def install_operator(api: Api, image: str, server_image: str, labels: dict[str, 
 
 
 def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
-    """A router for the tenant's namespace; the address of its Service, once it is ready."""
+    """Deploy a router in the tenant's namespace; the URL of its Service once it is ready."""
     tenant.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ROUTER}})
     name = {"name": ROUTER}
     rules = yaml.safe_load(_ROUTER_RULES.read_text())["watched"]
@@ -67,7 +67,7 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
             "subjects": [{"kind": "ServiceAccount", "name": ROUTER, "namespace": tenant.namespace}],
         }
     )
-    # As in the chart: Services hear of a leaving router before it stops listening.
+    # As in the chart: Services drop a terminating router before it stops listening.
     leave = {"preStop": {"sleep": {"seconds": 5}}}
     environ = {"DRAIN_TIMEOUT": str(DRAIN_SECONDS), "ALLOW_UNAUTHENTICATED": "1"}
     manifest = pods.deployment(
@@ -88,8 +88,8 @@ def install_router(tenant: Tenant, image: str, replicas: int = 1) -> str:
 
 
 @contextmanager
-def paused(api: Api) -> Iterator[None]:
-    """The operator of `install_operator`, where there is one, does not run in the block."""
+def paused_operator(api: Api) -> Iterator[None]:
+    """Scale the operator of `install_operator`, if there is one, to zero within the block."""
     running = [one for one in api.items(APPS, "Deployment") if one["metadata"]["name"] == OPERATOR]
 
     def scale(count: int) -> None:
@@ -103,7 +103,7 @@ def paused(api: Api) -> Iterator[None]:
 
 
 def available(count: int) -> Callable[[Json | None], bool]:
-    """Holds for a Deployment of which so many replicas are available."""
+    """Predicate: a Deployment has `count` available replicas."""
 
     def holds(item: Json | None) -> bool:
         return bool(item and item["status"].get("availableReplicas", 0) == count)

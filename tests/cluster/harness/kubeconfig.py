@@ -1,4 +1,4 @@
-"""Writes and reads kubeconfig files; `control_plane` makes them, `api` connects with them."""
+"""Writes and reads kubeconfig files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 
 
 def write(path: Path, server: str, authority: Path, token: str, namespace: str = "default") -> Path:
-    """A kubeconfig for one server and one bearer token."""
+    """Write a kubeconfig for one server and one bearer token."""
     ca = base64.b64encode(authority.read_bytes()).decode()
     cluster = {"server": server, "certificate-authority-data": ca}
     context = {"cluster": "test", "user": "test", "namespace": namespace}
@@ -37,7 +37,7 @@ def write(path: Path, server: str, authority: Path, token: str, namespace: str =
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a client needs of a kubeconfig's current context."""
+    """The connection data of a kubeconfig's current context."""
 
     server: str
     tls: ssl.SSLContext
@@ -45,7 +45,7 @@ class Access:
 
 
 def read(path: Path) -> Access:
-    """Raises ValueError for a way to log in that the harness does not know."""
+    """Read the current context. Raises ValueError for an unsupported authentication method."""
     config = yaml.safe_load(path.read_text())
     context = _named(config["contexts"], config["current-context"])["context"]
     cluster = _named(config["clusters"], context["cluster"])["cluster"]
@@ -55,7 +55,7 @@ def read(path: Path) -> Access:
     tls = ssl.create_default_context()
     if authority := _data(cluster, "certificate-authority", path):
         tls.load_verify_locations(cadata=authority.decode())
-        # A self-signed serving certificate is its own authority and lacks what strict mode wants.
+        # A self-signed serving certificate is its own authority and fails the strict checks.
         tls.verify_flags &= ~ssl.VERIFY_X509_STRICT
     certificate = _data(user, "client-certificate", path)
     key = _data(user, "client-key", path)

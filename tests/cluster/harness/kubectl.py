@@ -1,4 +1,4 @@
-"""Runs kubectl as a user would; tests of what people type use it."""
+"""Runs kubectl."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.binaries import program
 
 
 class KubectlError(Exception):
-    """kubectl ended with an error; the message is what it printed."""
+    """kubectl failed; the message is its output."""
 
 
 class Kubectl:
@@ -21,7 +21,7 @@ class Kubectl:
         self._command = [str(program("kubectl")), f"--kubeconfig={kubeconfig}", "-n", namespace]
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
-        """What it printed. Raises KubectlError."""
+        """Run kubectl and return its output. Raises KubectlError."""
         done = subprocess.run(
             [*self._command, *arguments],
             input=stdin,
@@ -34,12 +34,12 @@ class Kubectl:
         return done.stdout
 
     def apply(self, *manifests: Json) -> str:
-        """`kubectl apply` of some manifests."""
+        """`kubectl apply` manifests."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         return self("apply", "-f", "-", stdin=json.dumps(items))
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
-        """A kubectl that goes on, such as a port-forward; the caller ends it."""
+        """Start a kubectl that keeps running, such as a port-forward; the caller terminates it."""
         return subprocess.Popen(
             [*self._command, *arguments],
             stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
-"""Finds and removes what a killed run left behind; every new run begins with it.
+"""Finds and removes what killed runs left behind.
 
-Network devices, firewall tables and mounts need no search: they live in namespaces of the run and
-go with its last process.
+Network devices, firewall tables and mounts need no cleanup: they are in namespaces of the run,
+which end with its last process.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 import psutil
 
 from harness.locks import exclusive, try_hold
-from harness.run import CGROUP_PREFIX, MARK, runs_root, sweeping
+from harness.run import CGROUP_PREFIX, MARK, runs_root, sweep_lock
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _WAIT_SECONDS = 10.0
 
 
 def sweep() -> list[str]:
-    """Remove every run whose process is gone; the names of those found."""
+    """Remove all runs whose process has ended and return their names."""
     swept = []
-    with exclusive(sweeping()):
+    with exclusive(sweep_lock()):
         for folder in sorted(runs_root().glob("*")):
             lock = try_hold(folder / "lock")
             if lock is None:
@@ -49,7 +49,7 @@ def remove(folder: Path, *, keep_folder: bool = False) -> None:
 
 
 def marked(folder: Path) -> list[psutil.Process]:
-    """The processes that carry the mark of the run, this one never."""
+    """The processes with the mark of the run in their environment, except this one."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -61,7 +61,7 @@ def marked(folder: Path) -> list[psutil.Process]:
 
 
 def control_groups(name: str) -> Iterator[Path]:
-    """The run's control group in every hierarchy (version 1) or in the one (version 2)."""
+    """The run's control group in every hierarchy (version 1) or the unified one (version 2)."""
     if (_CGROUPS / name).is_dir():
         yield _CGROUPS / name
     yield from (path for path in _CGROUPS.glob(f"*/{name}") if path.is_dir())
@@ -85,7 +85,7 @@ def _members(groups: list[Path]) -> list[psutil.Process]:
 
 
 def _kill(find: Callable[[], list[psutil.Process]]) -> None:
-    """Kill until nothing new appears: a shim may start a process while it is being killed."""
+    """Kill until no new process appears: a shim may start one while it is being killed."""
     while processes := find():
         for process in processes:
             try:

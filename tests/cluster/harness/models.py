@@ -1,4 +1,4 @@
-"""InferenceModels for tests of the operator, and what to await of their status."""
+"""InferenceModels for tests, and predicates on their status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APPS = "apps/v1"
 
 
 def model(name: str, **spec: Any) -> Json:
-    """An InferenceModel; its model id is `test/NAME` unless the spec says another."""
+    """An InferenceModel; its model id is `test/NAME` unless `spec` has another."""
     return {
         "apiVersion": API,
         "kind": KIND,
@@ -23,14 +23,14 @@ def model(name: str, **spec: Any) -> Json:
     }
 
 
-def said(found: Json | None, kind: str) -> Json:
-    """A condition of the status, `{}` where there is none."""
+def condition(found: Json | None, kind: str) -> Json:
+    """The condition with type `kind`, `{}` if there is none."""
     conditions = (found or {}).get("status", {}).get("conditions", [])
     return next((condition for condition in conditions if condition["type"] == kind), {})
 
 
 def phase(*wanted: str) -> Callable[[Json | None], bool]:
-    """The status is of this generation and its phase is one of `wanted`."""
+    """Predicate: the status is current and its phase is one of `wanted`."""
 
     def holds(found: Json | None) -> bool:
         status = (found or {}).get("status", {})
@@ -41,7 +41,7 @@ def phase(*wanted: str) -> Callable[[Json | None], bool]:
 
 
 def reason(wanted: str) -> Callable[[Json | None], bool]:
-    """The status is of this generation and gives this reason."""
+    """Predicate: the status is current and has this reason."""
 
     def holds(found: Json) -> bool:
         status = found.get("status", {})

@@ -1,7 +1,8 @@
-"""A mount namespace for containerd and kubelet, so that none of their paths is the machine's.
+"""A mount namespace for containerd and kubelet, which isolates their paths from the machine's.
 
-Both insist on fixed places (the kubelet dials /run/containerd/containerd.sock) and both leave
-mounts when killed; here the places are folders of the run, and the mounts go with the processes.
+Both use fixed paths (the kubelet connects to /run/containerd/containerd.sock) and leave mounts
+behind when killed. Here these paths are bind mounts of the run's folders and end with the
+processes.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ _BOUND = {
 }
 _SHORT_LIVED = ("/run/containerd", "/run/netns")
 _KERNEL = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
-"""The kubelet sets these for the whole machine; it finds them set, in files that are only its."""
+"""Settings that the kubelet changes machine-wide; bind-mounted files have them already."""
 
 
 class Mounts:
-    """The namespace, held open by a process that sleeps."""
+    """The namespace, held open by a sleeping process."""
 
     def __init__(self, run: Run, images: Path) -> None:
-        """`images` is the folder that containerd keeps images in."""
+        """`images` is containerd's image folder."""
         hold = ["unshare", "--mount", "--propagation", "private", "sleep", "infinity"]
         self._holder = Process(run, "mounts", hold)
         self._holder.wait_until(self._entered)
@@ -43,16 +44,16 @@ class Mounts:
             file.write_text(value)
             self._mount("--bind", str(file), f"/proc/sys/{setting}")
 
-    def inside(self, *command: str | Path) -> list[str]:
-        """The command, to be run in the namespace."""
+    def command(self, *command: str | Path) -> list[str]:
+        """The command line that runs `command` in the namespace."""
         return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *map(str, command)]
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the namespace."""
         self._holder.kill()
 
     def _mount(self, *arguments: str) -> None:
-        subprocess.run(self.inside("mount", *arguments), check=True)
+        subprocess.run(self.command("mount", *arguments), check=True)
 
     def _entered(self) -> bool:
         ours = Path("/proc/self/ns/mnt").readlink()

@@ -1,7 +1,7 @@
 """A network namespace without a default route, which the test process itself enters.
 
-The cluster's programs are started from inside and the tests talk to them from inside, so no packet
-for a cluster address can leave the machine, and nothing of it outlives the run's processes.
+The cluster's programs and the tests run in it, so no packet to a cluster address can leave the
+machine, and the namespace ends with the run's processes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NODE_ADDRESS = "10.89.0.2"
-PLAYED_PODS = "10.90.0.0/16"
-"""Addresses of pods that only exist in the API; all of them are local here."""
+FAKE_PODS = "10.90.0.0/16"
+"""Addresses of simulated pods; all of them are local in the namespace."""
 
 _NEW_NETWORK = 0x40000000
 _SELF = "/proc/thread-self/ns/net"
 
 
 def unavailable() -> str | None:
-    """Why no namespace can be made here, or None."""
+    """Why no namespace can be created here, or None."""
     if sys.platform != "linux":
         return "network namespaces need Linux"
     if os.geteuid() != 0:
@@ -32,18 +32,18 @@ def unavailable() -> str | None:
 
 
 class Namespace:
-    """The namespace of a run. The thread that makes it is inside."""
+    """The namespace of a run. The thread that creates it is in it afterwards."""
 
     def __init__(self) -> None:
-        self._outside = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        self._host_namespace = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
         _check(_libc().unshare(_NEW_NETWORK))
-        self._inside = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
-        # The root of a user namespace may leave its first network, but not return to it.
-        self._returns = _libc().setns(self._outside, _NEW_NETWORK) == 0
+        self._namespace = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        # Root of a user namespace may leave its first network namespace, but not return to it.
+        self._returns = _libc().setns(self._host_namespace, _NEW_NETWORK) == 0
         self.enter()
         for line in (
             "link set lo up",
-            f"addr add {PLAYED_PODS.replace('.0.0/', '.0.1/')} dev lo",
+            f"addr add {FAKE_PODS.replace('.0.0/', '.0.1/')} dev lo",
             "link add mf0 type veth peer name mf1",
             f"addr add {NODE_ADDRESS}/24 dev mf0",
             "link set mf0 up",
@@ -52,26 +52,26 @@ class Namespace:
             subprocess.run(["ip", *line.split()], check=True)
 
     @property
-    def outside_path(self) -> str:
-        """The network that this process came from, as a path for `nsenter --net=`."""
-        return f"/proc/{os.getpid()}/fd/{self._outside}"
+    def host_path(self) -> str:
+        """The machine's network namespace, as a path for `nsenter --net=`."""
+        return f"/proc/{os.getpid()}/fd/{self._host_namespace}"
 
     def route(self, network: str) -> None:
-        """Give a cluster network a local way, so that the firewall's rules see its packets."""
+        """Route a cluster network locally, so that its packets pass the firewall rules."""
         subprocess.run(["ip", "route", "add", network, "dev", "mf0"], check=True)
 
     def enter(self) -> None:
-        """Move this thread, and what it starts from now on, inside."""
-        _check(_libc().setns(self._inside, _NEW_NETWORK))
+        """Move this thread, and the processes it starts from now on, into the namespace."""
+        _check(_libc().setns(self._namespace, _NEW_NETWORK))
 
     def leave(self) -> None:
-        """Move this thread back to the machine's network, where that can be done."""
+        """Move this thread back to the machine's network, if possible."""
         if self._returns:
-            _check(_libc().setns(self._outside, _NEW_NETWORK))
+            _check(_libc().setns(self._host_namespace, _NEW_NETWORK))
 
     @contextmanager
-    def outside(self) -> Iterator[None]:
-        """Step out for work that needs the machine's own network, such as image builds."""
+    def host_network(self) -> Iterator[None]:
+        """Leave the namespace for work that needs the machine's network, such as image builds."""
         self.leave()
         try:
             yield
@@ -79,14 +79,14 @@ class Namespace:
             self.enter()
 
     def sysctl(self, name: str, value: str) -> None:
-        """Set a network setting of this namespace only."""
+        """Set a network setting of this namespace."""
         Path("/proc/sys/net", *name.split(".")[1:]).write_text(value)
 
     def close(self) -> None:
-        """Let go of it: it is gone when the last process in it ends."""
+        """Close the namespace; it ends with its last process."""
         self.leave()
-        os.close(self._inside)
-        os.close(self._outside)
+        os.close(self._namespace)
+        os.close(self._host_namespace)
 
 
 def _libc() -> ctypes.CDLL:

@@ -25,7 +25,7 @@ _OPEN_FILES = 20000
 
 
 class Node:
-    """The node, in the run's network namespace, with a mount namespace of its own."""
+    """The node, in the run's network namespace, with its own mount namespace."""
 
     def __init__(self, run: Run, network: Namespace, plane: ControlPlane) -> None:
         self._run = run
@@ -33,18 +33,18 @@ class Node:
         self._processes: list[Process] = []
         self._prepare(network)
         kept = cache_root() / "node-images"
-        self._kept = try_hold(kept.with_suffix(".lock"))
-        images = kept if self._kept else run.path("node", "images", "x").parent
+        self._images_lock = try_hold(kept.with_suffix(".lock"))
+        images = kept if self._images_lock else run.path("node", "images", "x").parent
         images.mkdir(exist_ok=True)
         self._mounts = Mounts(run, images)
         self.containerd = Containerd(run, self._mounts, self._write_cni().parent)
 
     def start(self) -> None:
-        """Start the rest and return when the node is ready and Services are routed."""
+        """Start the other programs and return when the node is ready and Services are routed."""
         kubelet_config = self._write("kubelet.json", self._kubelet_config())
         kubelet = self._start(
             "kubelet",
-            *self._mounts.inside(
+            *self._mounts.command(
                 program("kubelet"),
                 f"--config={kubelet_config}",
                 f"--kubeconfig={self._plane.kubeconfig_of('node')}",
@@ -58,18 +58,18 @@ class Node:
             kubelet.wait_until(lambda: _is_ready(api))
 
     def load(self, image: Image) -> str:
-        """Have the image on the node; its reference."""
+        """Load the image on the node and return its reference."""
         self.containerd.load(image.reference, image.archive)
         return image.reference
 
     def stop(self) -> None:
-        """End it all; `leftovers.remove` ends what ran in pods."""
+        """Kill all programs; `leftovers.remove` kills the processes of pods."""
         while self._processes:
             self._processes.pop().kill()
         self.containerd.stop()
         self._mounts.close()
-        if self._kept is not None:
-            self._kept.close()
+        if self._images_lock is not None:
+            self._images_lock.close()
 
     def _prepare(self, network: Namespace) -> None:
         network.route(SERVICES)
@@ -106,7 +106,7 @@ class Node:
         return self._write("net.d/10-modelfleet.conflist", content)
 
     def _kubelet_config(self) -> Json:
-        """For a test bed: whoever reaches the kubelet may use it, and nobody outside does."""
+        """Anonymous access is allowed: only processes of the namespace reach the kubelet."""
         resolv = self._run.path("node", "resolv.conf")
         resolv.write_text("")
         return {
@@ -128,7 +128,7 @@ class Node:
             "maxOpenFiles": _OPEN_FILES,
             "makeIPTablesUtilChains": False,
             "imageGCHighThresholdPercent": 100,
-            # Else an image that was loaded counts as not there once the same one was pulled.
+            # Else a loaded image counts as missing once the same image was pulled.
             "imagePullCredentialsVerificationPolicy": "NeverVerify",
             "evictionHard": {
                 "nodefs.available": "0%",
@@ -140,7 +140,7 @@ class Node:
         }
 
     def _write_proxy(self) -> Path:
-        # No limit of conntrack is touched: they are the machine's.
+        # The conntrack limits are those of the whole machine, so they are not changed.
         untouched: Json = {"maxPerCore": 0, "min": 0}
         untouched |= {"tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"}
         return self._write(

@@ -1,4 +1,4 @@
-"""Nodes that exist only in the API, with GPUs where a test wants them."""
+"""Nodes that exist only in the API, with GPUs if a test needs them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def node(
     cpu: str = "32",
     memory: str = "256Gi",
 ) -> Json:
-    """The manifest of a ready node; `product` such as `NVIDIA-L4` becomes its GPU label."""
+    """Manifest of a ready node; `product`, such as `NVIDIA-L4`, becomes its GPU label."""
     capacity = {"cpu": cpu, "memory": memory, "pods": "1100", "ephemeral-storage": "500Gi"}
     if gpus:
         capacity[GPU] = str(gpus)
@@ -55,7 +55,7 @@ def node(
                     "type": "Ready",
                     "status": "True",
                     "reason": "KubeletReady",
-                    "message": "played by the test",
+                    "message": "simulated by the test",
                     "lastHeartbeatTime": now,
                     "lastTransitionTime": now,
                 }
@@ -65,12 +65,12 @@ def node(
 
 
 def on_node(name: str) -> dict[str, dict[str, str]]:
-    """Only this node: other tests have nodes too."""
+    """Node selector for this node only: other tests have nodes too."""
     return {"nodeSelector": {"kubernetes.io/hostname": name}}
 
 
 def add_gpus(api: Api, name: str, count: int, product: str) -> None:
-    """Give a node, a real one too, the extended resource and label of GPUs it does not have."""
+    """Add the extended resource and the label of GPUs to a node, without real GPUs."""
     target = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
     amounts = {GPU: str(count)}
     status = {"status": {"capacity": amounts, "allocatable": amounts}}

@@ -1,4 +1,4 @@
-"""Runs the operator as its users do: a process with its ServiceAccount's rights and no others."""
+"""Runs the operator as a process with the rights of its ServiceAccount only."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ ACCOUNT = "modelfleet-operator"
 DEFINITION = ROOT / "crds" / "inferencemodels.modelfleet.dev.yaml"
 RULES = ROOT / "operator" / "rbac.yaml"
 
-QUICK = {
+SHORT_INTERVALS = {
     "AUTOSCALE_INTERVAL": "0.2",
     "PROBE_INTERVAL": "0.2",
     "RESYNC_INTERVAL": "1",
     "SERVER_IMAGE_CPU": "modelfleet-server:cpu",
     "SERVER_IMAGE_CUDA": "modelfleet-server:cuda",
 }
-"""Settings that let tests wait for less."""
+"""Settings that make tests faster."""
 _numbers = itertools.count(1)
 
 
 def install(api: Api) -> None:
-    """The custom resource definition, established."""
+    """Install the custom resource definition and wait until it is established."""
     definition = yaml.safe_load(DEFINITION.read_text())
     api.apply(definition)
 
@@ -49,7 +49,7 @@ def install(api: Api) -> None:
 
 
 def grant(api: Api, namespaces: tuple[str, ...] = (), account: str = ACCOUNT) -> None:
-    """A ServiceAccount with the operator's rights: in the whole cluster, or in `namespaces`."""
+    """Create a ServiceAccount with the operator's rights, in the whole cluster or `namespaces`."""
     rules = yaml.safe_load(RULES.read_text())
     subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
@@ -76,12 +76,12 @@ def _object(api_version: str, kind: str, name: str, namespace: str | None) -> Js
 
 
 class OperatorProcess:
-    """One operator; it can be stopped, killed and started again."""
+    """An operator that can be stopped, killed and started again."""
 
     def __init__(
         self, run: Run, plane: ControlPlane, api: Api, account: str = ACCOUNT, server: str = ""
     ) -> None:
-        """`server` stands for the API server where something is between it and the operator."""
+        """`server` replaces the URL of the API server, such as by that of a proxy."""
         path = api.path("v1", "ServiceAccount", NAMESPACE, account)
         token = api.request("POST", f"{path}/token", {"spec": {}})["status"]["token"]
         self._run = run
@@ -93,10 +93,10 @@ class OperatorProcess:
         self.port = 0
 
     def start(self, **settings: str) -> None:
-        """Start it and return when its watches are complete."""
+        """Start it and return when its caches are synced."""
         self.port = free_port()
         environ = {
-            **QUICK,
+            **SHORT_INTERVALS,
             "KUBECONFIG": str(self._config),
             "POD_NAMESPACE": NAMESPACE,
             "OPERATOR_PORT": str(self.port),
@@ -105,17 +105,17 @@ class OperatorProcess:
         pairs = [f"{name}={value}" for name, value in environ.items()]
         command = ["env", *pairs, sys.executable, "-W", "error", "-m", "fleet_operator"]
         self._process = Process(self._run, f"operator-{next(_numbers)}", command)
-        self._process.wait_until(lambda: self.answers("/readyz"))
+        self._process.wait_until(lambda: self.is_ok("/readyz"))
 
-    def answers(self, path: str) -> bool:
-        """Whether one of its own paths answers with 200."""
+    def is_ok(self, path: str) -> bool:
+        """Whether GET of one of the operator's own paths returns 200."""
         try:
             return httpx.get(self._url(path), trust_env=False, timeout=5).status_code == 200
         except httpx.HTTPError:
             return False
 
-    def await_answer(self, path: str, status: int, timeout: float = 60) -> None:
-        """Wait until one of its own paths answers so."""
+    def wait_for_status(self, path: str, status: int, timeout: float = 60) -> None:
+        """Wait until one of the operator's own paths returns `status`."""
         until(
             lambda: httpx.get(self._url(path), trust_env=False, timeout=5).status_code == status,
             timeout,
@@ -124,26 +124,26 @@ class OperatorProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id."""
         assert self._process is not None
         return self._process.pid
 
     def metrics(self) -> str:
-        """Its metrics as text."""
+        """The metrics as text."""
         return httpx.get(self._url("/metrics"), trust_env=False, timeout=5).text
 
     def log(self) -> str:
-        """The end of its log."""
+        """The end of the log."""
         return self._process.tail() if self._process is not None else ""
 
     def stop(self) -> None:
-        """SIGTERM, and wait."""
+        """Send SIGTERM and wait."""
         if self._process is not None:
             self._process.stop()
             self._process = None
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process = None

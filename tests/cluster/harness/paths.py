@@ -1,4 +1,4 @@
-"""Where the harness finds the project and keeps what outlives a run; every module here asks it."""
+"""Paths of the project and of its cache."""
 
 from __future__ import annotations
 

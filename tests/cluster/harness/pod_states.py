@@ -1,4 +1,4 @@
-"""The pod statuses that a kubelet would report, as values; `played_kubelet` writes them."""
+"""Pod statuses as reported by a kubelet."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from harness.netns import NODE_ADDRESS
 
 
 def running(pod: Json, address: str, *, ready: bool = True, restarts: int = 0) -> Json:
-    """All containers run; `ready` is what their readiness probes say."""
+    """All containers run; `ready` is the result of their readiness probes."""
     state = {"running": {"startedAt": _now()}}
     return _status(pod, "Running", [state], ready=ready, restarts=restarts, address=address)
 
 
 def waiting(pod: Json, reason: str, message: str = "", address: str | None = None) -> Json:
-    """The container does not run yet: ContainerCreating, ImagePullBackOff, ErrImagePull, ..."""
+    """The container is not running yet: ContainerCreating, ImagePullBackOff, ErrImagePull, ..."""
     state = {"waiting": {"reason": reason, "message": message}}
     return _status(pod, "Pending", [state], ready=False, address=address)
 
@@ -23,7 +23,7 @@ def waiting(pod: Json, reason: str, message: str = "", address: str | None = Non
 def crash_loop(
     pod: Json, address: str, *, exit_code: int, reason: str, message: str = "", restarts: int = 3
 ) -> Json:
-    """The container ended and waits to be tried again; reason Error or OOMKilled."""
+    """The container failed and waits for its restart; reason Error or OOMKilled."""
     back_off = {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
     ended = {"terminated": _ended(exit_code, reason, message)}
     states = [{"waiting": back_off}, ended]
@@ -31,13 +31,13 @@ def crash_loop(
 
 
 def terminated(pod: Json, address: str, *, exit_code: int, reason: str, message: str = "") -> Json:
-    """The container ended just now, before the kubelet starts it again."""
+    """The container has just ended and is not restarted yet."""
     state = {"terminated": _ended(exit_code, reason, message)}
     return _status(pod, "Running", [state], ready=False, address=address)
 
 
 def evicted(pod: Json, message: str) -> Json:
-    """The node was short of something and gave the pod up."""
+    """The node evicted the pod because of resource pressure."""
     return {"phase": "Failed", "reason": "Evicted", "message": message, "startTime": _now()}
 
 
@@ -50,7 +50,7 @@ def _status(
     restarts: int = 0,
     address: str | None = None,
 ) -> Json:
-    """`states` holds the present state and, if there was one, the last."""
+    """`states` holds the current state and optionally the last one."""
     truth = "True" if ready else "False"
     containers = [
         {

@@ -1,4 +1,4 @@
-"""Deployments and Services written by hand, for tests of an image without the operator."""
+"""Manifests of Deployments and Services for tests of an image without the operator."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ RESTRICTED: Json = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-"""A container's security context under Pod Security "restricted"."""
+"""Container security context for Pod Security "restricted"."""
 
 
 def deployment(name: str, image: str, *, environ: dict[str, str], **container: Any) -> Json:
-    """One replica under the restricted standard; `container` overrides fields of the container."""
+    """A Deployment with one restricted replica; `container` overrides fields of the container."""
     labels = {"app": name}
     spec: Json = {
         "name": "main",
@@ -52,7 +52,7 @@ def deployment(name: str, image: str, *, environ: dict[str, str], **container: A
 
 
 def mount(deployment: Json, name: str, claim: str, path: str) -> Json:
-    """Mount a claim into the deployment's container, read-only."""
+    """Mount a claim into the Deployment's container, read-only."""
     pod = deployment["spec"]["template"]["spec"]
     source = {"claimName": claim, "readOnly": True}
     pod["volumes"].append({"name": name, "persistentVolumeClaim": source})
@@ -62,7 +62,7 @@ def mount(deployment: Json, name: str, claim: str, path: str) -> Json:
 
 
 def service(name: str, port: int = 80) -> Json:
-    """A Service of the deployment of that name."""
+    """A Service for the Deployment with this name."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -1,33 +1,33 @@
-"""A program of a run, in the background with its log in the run's folder."""
+"""A background process of a run, with a log in the run's folder."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.run import Run
+from support.waiting import until
 
 STOP_SECONDS = 30.0
-"""The API server needs many seconds to leave after SIGTERM."""
+"""The API server takes many seconds to stop after SIGTERM."""
 
 
-class Died(Exception):
-    """A program ended, or was not ready in time; the message has the end of its log."""
+class ProcessFailed(Exception):
+    """A process ended, or was not ready in time; the message has the end of its log."""
 
 
 class Process:
-    """One started program."""
+    """A started process."""
 
     def __init__(self, run: Run, name: str, command: Sequence[str | Path]) -> None:
         self.name = name
         self.log = run.path("log", f"{name}.log")
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
-                [*_dying_with_us(), *map(str, command)],
+                [*_parent_death_command(), *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -42,25 +42,33 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return self._popen.poll() is None
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 60.0) -> None:
-        """Return once `ready` says so. Raises Died when the program ends or takes too long."""
-        deadline = time.monotonic() + timeout
-        while not ready():
+        """Wait until `ready()` is true. Raises ProcessFailed on exit or timeout."""
+
+        def holds() -> bool:
+            if ready():
+                return True
             if not self.running:
-                raise Died(f"{self.name} ended with status {self._popen.returncode}\n{self.tail()}")
-            if time.monotonic() > deadline:
-                raise Died(f"{self.name} was not ready after {timeout:.0f} s\n{self.tail()}")
-            time.sleep(0.05)
+                raise ProcessFailed(
+                    f"{self.name} ended with status {self._popen.returncode}\n{self.tail()}"
+                )
+            return False
+
+        try:
+            until(holds, timeout, every=0.05)
+        except TimeoutError:
+            message = f"{self.name} was not ready after {timeout:.0f} s\n{self.tail()}"
+            raise ProcessFailed(message) from None
 
     def tail(self, size: int = 4000) -> str:
-        """The end of its log."""
+        """The end of the log."""
         return self.log.read_bytes()[-size:].decode(errors="replace")
 
     def stop(self) -> None:
-        """Ask it to end, wait, and kill it if it does not."""
+        """Send SIGTERM and wait; send SIGKILL if it does not end in time."""
         self._popen.terminate()
         try:
             self._popen.wait(STOP_SECONDS)
@@ -68,13 +76,13 @@ class Process:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Send SIGKILL and wait."""
         self._popen.kill()
         self._popen.wait()
 
 
-def _dying_with_us() -> list[str]:
-    """A wrapper that has the kernel kill the program when pytest is killed."""
+def _parent_death_command() -> list[str]:
+    """A wrapper that makes the kernel kill the program when pytest is killed."""
     if sys.platform != "linux" or not shutil.which("setpriv"):
         return []
     return ["setpriv", "--pdeathsig", "KILL"]

@@ -1,6 +1,6 @@
-"""A container registry inside the run's network, for skaffold to push to and the node to pull from.
+"""A container registry in the run's network: skaffold pushes to it and the node pulls from it.
 
-It is Debian's docker-registry, over plain http on the loopback, which containerd takes as it is.
+Debian's docker-registry, with plain HTTP on the loopback interface, which containerd accepts.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ PORT = 5000
 ADDRESS = f"localhost:{PORT}"
 
 
-def why_not() -> str | None:
-    """Why there is no registry here, or None."""
+def unavailable() -> str | None:
+    """Why the registry cannot run here, or None."""
     if shutil.which("docker-registry"):
         return None
     return "it needs docker-registry: run `make test-deps`"
 
 
 class Registry:
-    """Answers at ADDRESS while the `with` block lasts."""
+    """Serves at ADDRESS while the `with` block runs."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -40,7 +40,7 @@ class Registry:
             f"http: {{addr: 127.0.0.1:{PORT}}}\n"
         )
         self._process = Process(self._run, "registry", ["docker-registry", "serve", config])
-        self._process.wait_until(_answers)
+        self._process.wait_until(_responds)
         return self
 
     def __exit__(
@@ -50,7 +50,7 @@ class Registry:
             self._process.stop()
 
 
-def _answers() -> bool:
+def _responds() -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{PORT}/v2/", trust_env=False).status_code == 200
     except httpx.HTTPError:

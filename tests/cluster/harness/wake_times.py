@@ -1,7 +1,7 @@
-"""When a pod of the real node came how far: by the API's watch and by the kernel's clock.
+"""Measures the stages of a cold start of a pod, with the API's watch and the kernel's clock.
 
-Kubernetes' own times are whole seconds. Moments here are seconds since boot, as `now` gives them
-and as the kernel notes the start of every process.
+Kubernetes' timestamps have a resolution of one second. Times here are seconds since boot, like
+`now()` and the start times of processes in /proc.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.tenant import Tenant
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAUSE, SERVER = b"sleep\0infinity", b"modelfleet"
-"""What the sandbox of the harness runs (`archive`), and what a model's server is called by."""
+"""Parts of the command lines of the harness's sandbox (`archive`) and of a model server."""
 
 
 def now() -> float:
@@ -28,7 +28,7 @@ def now() -> float:
 
 
 class WakeTimes:
-    """Watches the pods of a namespace while the `with` block lasts."""
+    """Watches the pods of a namespace while the `with` block runs."""
 
     def __init__(self, tenant: Tenant) -> None:
         self._api = Api(tenant.api.kubeconfig)
@@ -46,22 +46,22 @@ class WakeTimes:
         self._thread.join()
         self._api.__exit__()
 
-    def stages(self, pod: Json, asked: float, answered: float) -> dict[str, float]:
-        """Seconds by stage, from a request to its answer by a server in `pod`."""
+    def stages(self, pod: Json, sent: float, received: float) -> dict[str, float]:
+        """Seconds by stage, from a request to its response by the server in `pod`."""
         seen, uid = self._seen[pod["metadata"]["uid"]], pod["metadata"]["uid"]
         sandbox, server = started(uid, PAUSE), started(uid, SERVER)
         url = f"http://{pod['status']['podIP']}:8000/readyz"
-        told = httpx.get(url, timeout=10, trust_env=False).json()["stages"]
-        total, own = told.pop("total"), dict(told)
+        startup = httpx.get(url, timeout=10, trust_env=False).json()["stages"]
+        total, own = startup.pop("total"), dict(startup)
         own.pop("import", None)
         return {
-            "wake": seen["created"] - asked,
+            "wake": seen["created"] - sent,
             "schedule": seen["scheduled"] - seen["created"],
             "sandbox": sandbox - seen["scheduled"],
             "container": server - sandbox,
             **own,
-            "route": answered - (server + total),
-            "all": answered - asked,
+            "route": received - (server + total),
+            "all": received - sent,
         }
 
     def _watch(self) -> None:
@@ -73,12 +73,12 @@ class WakeTimes:
 
 
 def started(uid: str, program: bytes) -> float:
-    """When the first process of a pod that runs `program` was started."""
+    """Start time of the first process of a pod that runs `program`."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            inside = uid in (folder / "cgroup").read_text()
-            if inside and program in (folder / "cmdline").read_bytes():
+            in_pod = uid in (folder / "cgroup").read_text()
+            if in_pod and program in (folder / "cmdline").read_bytes():
                 stat = (folder / "stat").read_text().rsplit(")", 1)[1].split()
                 found.append(int(stat[19]) / TICKS)
         except OSError:

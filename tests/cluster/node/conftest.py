@@ -1,6 +1,6 @@
-"""Fixtures of the real node: pods run here, and what is served is really served.
+"""Fixtures of the real node, where pods and models run.
 
-`api`, `tenant` and `control_plane` mean this cluster's for the tests in this folder.
+In this folder, `api`, `tenant` and `control_plane` are those of the node's cluster.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def control_plane(node_control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture(scope="session")
 def api(node_api: Api) -> Api:
-    """The real node's cluster, as its administrator."""
+    """API client of the real node's cluster, as administrator."""
     return node_api
 
 
 @pytest.fixture
 def tenant(api: Api, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     """A namespace for this test that enforces Pod Security "restricted"."""
-    with Tenant(api, request.node.name, RESTRICTED, played=False) as mine:
+    with Tenant(api, request.node.name, RESTRICTED, fake_pods=False) as mine:
         yield mine
 
 
@@ -43,11 +43,11 @@ def tenant(api: Api, request: pytest.FixtureRequest) -> Iterator[Tenant]:
 def weights_on_node(
     tenant: Tenant, pod_network: Namespace, demo_weights: Callable[[str], Path]
 ) -> Iterator[Callable[[str], str]]:
-    """`pvc://` address of a model's weights, in a claim of the folder they lie in on the node."""
+    """`pvc://` address of a model's weights, in a claim of their folder on this machine."""
     made: list[Json] = []
 
     def address(model_id: str) -> str:
-        with pod_network.outside():
+        with pod_network.host_network():
             folder = demo_weights(model_id)
         if not made:
             volume, request = volumes.claim("models", tenant.namespace, folder.parent)
@@ -62,13 +62,13 @@ def weights_on_node(
 
 @pytest.fixture(scope="session")
 def operator(api: Api, image: Callable[[str], str]) -> None:
-    """The operator runs as a pod and serves the whole cluster."""
+    """The operator, as a pod, for the whole cluster."""
     installation.install_operator(api, image("operator"), image("server"), RESTRICTED)
 
 
 @pytest.fixture
 def client(tenant: Tenant, operator: None, image: Callable[[str], str]) -> Iterator[openai.OpenAI]:
-    """The official client, at a router that runs as a pod in the test's namespace."""
+    """The official client of a router that runs as a pod in the test's namespace."""
     address = installation.install_router(tenant, image("router"))
     with openai.OpenAI(base_url=f"{address}/v1", api_key="none", timeout=120) as made:
         yield made

@@ -1,7 +1,7 @@
-"""A model of each family by its catalog id: fetched, converted where it must be, and served.
+"""A model of each family by its catalog id is fetched, converted if necessary, and served.
 
-The weights are tiny and random, in the file layout of the public repositories, which a stand-in of
-the hub holds under their names. All run in the CPU image, which holds no torch.
+The weights are tiny and random, in the file layout of the public repositories, and come from a
+local hub under the same names. All run in the CPU image, which does not contain torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.netns import Namespace
 from harness.tenant import Tenant
 from support.hub import Hub
 
-PATIENCE = 300.0
+TIMEOUT = 300.0
 SMALL: Json = {
     "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "100Mi"},
     "limits": {"memory": "2Gi"},
@@ -37,14 +37,14 @@ def hub(
     demo_weights: Callable[[str], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Hub]:
-    with pod_network.outside():
+    with pod_network.host_network():
         folders = families.repositories(tmp_path_factory.mktemp("hub"), demo_weights)
-    with families.hub_of(folders) as answering:
-        yield answering
+    with families.hub_of(folders) as serving:
+        yield serving
 
 
 def apply(tenant: Tenant, hub: Hub, model_id: str, **spec: Any) -> str:
-    """`kubectl apply` of a catalog id and little more; the name of the InferenceModel."""
+    """`kubectl apply` a minimal spec with a catalog id; returns the name of the InferenceModel."""
     name = NAMES[model_id]
     manifest = model(name, model=model_id, resources=SMALL, env={"HF_ENDPOINT": hub.url})
     del manifest["spec"]["source"]
@@ -57,19 +57,19 @@ def test_a_model_of_each_family_is_served(
     tenant: Tenant,
     client: openai.OpenAI,
     hub: Hub,
-    spoken: bytes,
+    speech_wav: bytes,
     image: Callable[[str], str],
 ) -> None:
     for model_id in ENGINES:
         apply(tenant, hub, model_id)
     for model_id, engine in ENGINES.items():
         ready = phase("Ready")
-        # The engine is known once the operator has asked the server that became ready.
+        # The engine is known once the operator has probed the ready server.
         found = wait(
             tenant,
             NAMES[model_id],
             lambda seen, ready=ready: ready(seen) and seen["status"]["engine"] != "auto",
-            PATIENCE,
+            TIMEOUT,
         )
         assert found["status"]["engine"] == engine, model_id
     used = {pod["spec"]["containers"][0]["image"] for pod in servers(tenant)}
@@ -86,17 +86,17 @@ def test_a_model_of_each_family_is_served(
     )
     assert chat.usage is not None
     assert 0 < chat.usage.completion_tokens <= 8
-    heard = client.audio.transcriptions.create(
-        model=SPEECH, file=("speech.wav", spoken), language="en", temperature=0,
+    transcription = client.audio.transcriptions.create(
+        model=SPEECH, file=("speech.wav", speech_wav), language="en", temperature=0,
         response_format="verbose_json",
     )  # fmt: skip
-    assert heard.duration > 0
+    assert transcription.duration > 0
 
 
-def test_a_claim_keeps_what_was_fetched_and_converted(
+def test_a_claim_caches_fetched_and_converted_weights(
     tenant: Tenant, operator: None, hub: Hub, tmp_path: Path
 ) -> None:
-    """The pod after the first finds both there, and asks the hub for no file."""
+    """The second pod finds both in the claim and downloads nothing from the hub."""
     tmp_path.chmod(0o777)
     volume, claim = volumes.claim("cache", tenant.namespace, tmp_path)
     created = tenant.api.create(volume)
@@ -105,12 +105,12 @@ def test_a_claim_keeps_what_was_fetched_and_converted(
     kept = {"name": "models", "$patch": "replace", **source}
     try:
         name = apply(tenant, hub, SPEECH, podTemplate={"spec": {"volumes": [kept]}})
-        wait(tenant, name, phase("Ready"), PATIENCE)
-        asked, (first,) = list(hub.asked), servers(tenant)
+        wait(tenant, name, phase("Ready"), TIMEOUT)
+        before, (first,) = list(hub.requested_files), servers(tenant)
         tenant.api.delete(first)
-        tenant.wait_list("v1", "Pod", lambda pods: succeeded(pods, first), PATIENCE)
-        wait(tenant, name, phase("Ready"), PATIENCE)
-        assert hub.asked == asked
+        tenant.wait_list("v1", "Pod", lambda pods: is_replaced(pods, first), TIMEOUT)
+        wait(tenant, name, phase("Ready"), TIMEOUT)
+        assert hub.requested_files == before
     finally:
         tenant.api.delete(created)
 
@@ -119,8 +119,8 @@ def servers(tenant: Tenant) -> list[Json]:
     return tenant.items("v1", "Pod", labelSelector=SERVERS)
 
 
-def succeeded(pods: list[Json], first: Json) -> bool:
-    """Whether another server is ready in place of the first."""
+def is_replaced(pods: list[Json], first: Json) -> bool:
+    """Whether another server is ready instead of the first."""
     ready = {
         pod["metadata"]["uid"]
         for pod in pods

@@ -1,4 +1,4 @@
-"""Operator and API server go away and come back while a model is served on the node."""
+"""Operator and API server restart while the node serves a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.tenant import Tenant
 
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 Sources = Callable[[str], str]
 
@@ -29,11 +29,11 @@ def embed(client: openai.OpenAI) -> int:
     return len(client.embeddings.create(model=EMBEDDING, input="A cat sits.").data[0].embedding)
 
 
-def test_the_operator_is_killed_and_takes_up_again(
+def test_a_killed_operator_resumes(
     tenant: Tenant, client: openai.OpenAI, weights_on_node: Sources
 ) -> None:
     apply(tenant, weights_on_node)
-    wait(tenant, "minilm", phase("Ready"), PATIENCE)
+    wait(tenant, "minilm", phase("Ready"), TIMEOUT)
     pods = tenant.api.items("v1", "Pod", NAMESPACE, labelSelector=f"app={OPERATOR}")
     for pod in pods:
         tenant.api.delete(pod, gracePeriodSeconds="0")
@@ -43,21 +43,21 @@ def test_the_operator_is_killed_and_takes_up_again(
         tenant,
         "minilm",
         lambda item: phase("Ready")(item) and (item or {})["status"].get("readyReplicas") == 2,
-        PATIENCE,
+        TIMEOUT,
     )
     assert found["status"]["replicas"] == 2
     now = tenant.api.items("v1", "Pod", NAMESPACE, labelSelector=f"app={OPERATOR}")
     assert {pod["metadata"]["uid"] for pod in pods}.isdisjoint(p["metadata"]["uid"] for p in now)
 
 
-def test_requests_are_answered_while_the_api_server_is_away(
+def test_requests_succeed_during_an_api_server_outage(
     tenant: Tenant,
     client: openai.OpenAI,
     weights_on_node: Sources,
     control_plane: ControlPlane,
 ) -> None:
     apply(tenant, weights_on_node)
-    wait(tenant, "minilm", phase("Ready"), PATIENCE)
+    wait(tenant, "minilm", phase("Ready"), TIMEOUT)
     assert embed(client) == 384
     control_plane.stop_apiserver(kill=True)
     try:
@@ -65,5 +65,5 @@ def test_requests_are_answered_while_the_api_server_is_away(
     finally:
         control_plane.start_apiserver()
     apply(tenant, weights_on_node, aliases=["cats"])
-    wait(tenant, "minilm", phase("Ready"), PATIENCE)
+    wait(tenant, "minilm", phase("Ready"), TIMEOUT)
     assert embed(client) == 384

@@ -1,4 +1,4 @@
-"""The server's image on a real node, without the operator: what it needs of a pod, and no more."""
+"""The server's image on a real node, without the operator and with minimal rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ready(item: Json | None) -> bool:
 
 @contextmanager
 def served(tenant: Tenant, image: str, source: str, model_id: str) -> Iterator[openai.OpenAI]:
-    """A deployment and a Service of the model; the official client, once it is ready."""
+    """Deploy the model with a Service; returns the official client once it is ready."""
     claim = source.removeprefix("pvc://").split("/")[0]
     spec = catalog.load()[model_id]
     server = pods.deployment(
@@ -72,18 +72,20 @@ def test_chat_is_streamed_through_a_service(
     assert "Paris" in text
 
 
-def test_the_container_is_nobody_and_writes_nowhere(
+def test_the_container_is_unprivileged_and_read_only(
     tenant: Tenant, image: Callable[[str], str], weights_on_node: Callable[[str], str]
 ) -> None:
     script = "id -u; touch /opt/x /models/x; python -c 'import torch'"
     with served(tenant, image("server"), weights_on_node(EMBEDDING), EMBEDDING):
-        said = tenant.kubectl("exec", "deploy/model", "--", "sh", "-c", f"({script}) 2>&1 || true")
-    assert said.startswith("65532\n")
-    assert said.count("Read-only file system") == 2
-    assert "No module named 'torch'" in said
+        output = tenant.kubectl(
+            "exec", "deploy/model", "--", "sh", "-c", f"({script}) 2>&1 || true"
+        )
+    assert output.startswith("65532\n")
+    assert output.count("Read-only file system") == 2
+    assert "No module named 'torch'" in output
 
 
-def test_weights_that_are_missing_end_the_pod_with_the_reason(
+def test_missing_weights_are_in_the_termination_message(
     tenant: Tenant, image: Callable[[str], str]
 ) -> None:
     spec = catalog.load()[EMBEDDING]
@@ -94,7 +96,7 @@ def test_weights_that_are_missing_end_the_pod_with_the_reason(
     )  # fmt: skip
     tenant.create(server)
 
-    def told(items: list[Json]) -> bool:
+    def has_message(items: list[Json]) -> bool:
         found = [status for pod in items for status in pod["status"].get("containerStatuses", ())]
         ends = [
             status[state].get("terminated") for status in found for state in ("state", "lastState")
@@ -106,7 +108,7 @@ def test_weights_that_are_missing_end_the_pod_with_the_reason(
             for end in ends
         )
 
-    tenant.wait_list("v1", "Pod", told, timeout=60)
+    tenant.wait_list("v1", "Pod", has_message, timeout=60)
 
 
 def cosine(a: list[float], b: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""From nothing to the first answer: a model scaled to zero is woken by a request."""
+"""Cold start: a request wakes a model that is scaled to zero."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ CHAT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 SPEECH = "openai/whisper-base"
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "3Gi"}}
-PATIENCE = 180.0
+TIMEOUT = 180.0
 
 
-def ask(client: openai.OpenAI, model_id: str, spoken: bytes) -> bool:
-    """Whether a good first answer comes; of a chat, its first token."""
+def send_request(client: openai.OpenAI, model_id: str, speech_wav: bytes) -> bool:
+    """Whether a valid first response comes; for chat, its first token."""
     if model_id == EMBEDDING:
         return len(client.embeddings.create(model=EMBEDDING, input="A cat.").data) == 1
     if model_id == SPEECH:
-        file = ("speech.wav", spoken)
+        file = ("speech.wav", speech_wav)
         return bool(client.audio.transcriptions.create(model=SPEECH, file=file).text)
     messages: Any = [{"role": "user", "content": "What is the capital of France?"}]
     with client.chat.completions.create(
@@ -40,7 +40,7 @@ def test_a_request_wakes_a_model_at_zero(
     tenant: Tenant,
     client: openai.OpenAI,
     weights_on_node: Callable[[str], str],
-    spoken: bytes,
+    speech_wav: bytes,
     model_id: str,
     record_property: Callable[[str, object], None],
 ) -> None:
@@ -48,25 +48,25 @@ def test_a_request_wakes_a_model_at_zero(
     task = {EMBEDDING: "embedding", CHAT: "chat", SPEECH: "speech"}[model_id]
     scaling = {"maxReplicas": 1, "scaleToZeroAfter": 5}
     tenant.kubectl.apply(model("woken", model=model_id, task=task, **fields, **scaling))
-    wait(tenant, "woken", phase("ScaledToZero"), PATIENCE)
-    tenant.wait_list("v1", "Pod", lambda pods: not models_of(pods), PATIENCE)
+    wait(tenant, "woken", phase("ScaledToZero"), TIMEOUT)
+    tenant.wait_list("v1", "Pod", lambda pods: not models_of(pods), TIMEOUT)
     with WakeTimes(tenant) as times:
-        asked = now()
-        assert ask(client, model_id, spoken)
-        answered = now()
+        sent = now()
+        assert send_request(client, model_id, speech_wav)
+        received = now()
         (pod,) = tenant.items("v1", "Pod", labelSelector="modelfleet.dev/inferencemodel=woken")
-    stages = {name: round(spent, 2) for name, spent in times.stages(pod, asked, answered).items()}
+    stages = {name: round(spent, 2) for name, spent in times.stages(pod, sent, received).items()}
     record_property("seconds", json.dumps(stages))
     print(f"{model_id}: {json.dumps(stages)}")
     assert min(stages.values()) > -0.05, "the stages follow each other"
-    wait(tenant, "woken", lambda item: has_reported(item, stages["load"]), PATIENCE)
+    wait(tenant, "woken", lambda item: has_reported(item, stages["load"]), TIMEOUT)
 
 
 def has_reported(item: Json | None, load_seconds: float) -> bool:
     """Whether the status has the cold start of this wake, and the kubelet's readiness.
 
-    Both come after the response: the router did not wait for them, and until then the status has
-    the cold start of the server before.
+    Both come after the response, which the router sends without waiting for them; until then the
+    status has the previous cold start.
     """
     status = (item or {})["status"]
     reported = status.get("coldStart", {}).get("loadSeconds")

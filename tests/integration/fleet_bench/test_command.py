@@ -1,4 +1,4 @@
-"""The command line, as a process."""
+"""`modelfleet bench` as a process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_json(target: Any, tmp_path: Path, kind: str) -> None:
     assert done.stderr == ""
 
 
-def test_the_seeds_variables_and_a_table(target: Any) -> None:
+def test_variables_and_table(target: Any) -> None:
     done = bench(
         "chat", BASE_URL=target.url, MODEL_NAME="from-env", PROMPT="Why?", N_REQUESTS="3",
         CONCURRENCY="2",
@@ -49,7 +49,7 @@ def test_the_seeds_variables_and_a_table(target: Any) -> None:
     assert {body["messages"][0]["content"] for body in target.bodies} == {"Why?"}
 
 
-def test_the_seeds_line_for_embeddings_measures_several_models(target: Any) -> None:
+def test_several_embedding_models(target: Any) -> None:
     done = bench(
         "embeddings", "--models", "acme/one, acme/two", "--n-requests", "3", "--concurrency", "2",
         "--json", BASE_URL=target.url,
@@ -60,7 +60,7 @@ def test_the_seeds_line_for_embeddings_measures_several_models(target: Any) -> N
     assert [body["model"] for body in target.bodies] == ["acme/one"] * 5 + ["acme/two"] * 5
 
 
-def test_the_seeds_line_for_chat(target: Any) -> None:
+def test_chat(target: Any) -> None:
     done = bench(
         "chat", "--model-name", "acme/chat", "--prompt", "Explain FP8 quantization",
         "--n-requests", "4", "--concurrency", "8", BASE_URL=target.url,
@@ -70,7 +70,7 @@ def test_the_seeds_line_for_chat(target: Any) -> None:
     assert (prompts, target.bodies[0]["model"]) == ({"Explain FP8 quantization"}, "acme/chat")
 
 
-def test_the_seeds_line_for_audio_takes_the_samples(target: Any) -> None:
+def test_audio_samples(target: Any) -> None:
     done = bench(
         "audio", "--", "--n-requests", "5", "--concurrency", "1",
         BASE_URL=target.url, MODEL_NAME="openai/whisper-tiny",
@@ -85,9 +85,7 @@ def test_the_seeds_line_for_audio_takes_the_samples(target: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "model"), [("chat", "acme/c"), ("embeddings", "acme/e2"), ("audio", "acme/s")]
 )
-def test_the_model_is_what_the_server_lists_for_the_task(
-    target: Any, kind: str, model: str
-) -> None:
+def test_the_model_is_listed_by_the_server(target: Any, kind: str, model: str) -> None:
     target.models = [
         {"id": "acme/e", "task": "embedding", "state": "starting"},
         {"id": "acme/c", "task": "chat", "state": "ready"},
@@ -99,7 +97,7 @@ def test_the_model_is_what_the_server_lists_for_the_task(
     assert json.loads(done.stdout)["model"] == model
 
 
-def test_errors_are_shown_and_end_with_status_1(target: Any) -> None:
+def test_errors_exit_with_status_1(target: Any) -> None:
     target.mode = "busy"
     done = bench("chat", "--model", "m", "--base-url", target.url, "--n-requests", "4")
     assert done.returncode == 1
@@ -107,7 +105,7 @@ def test_errors_are_shown_and_end_with_status_1(target: Any) -> None:
     assert "0 good of 4" in done.stdout
 
 
-def test_there_are_no_more_clients_than_requests(target: Any) -> None:
+def test_at_most_one_client_per_request(target: Any) -> None:
     done = bench("embeddings", "--model", "m", "--base-url", target.url, "--n-requests", "4")
     assert done.returncode == 0, done.stderr
     assert "4 clients, one for each request (--concurrency 8)" in done.stdout
@@ -130,7 +128,7 @@ def test_there_are_no_more_clients_than_requests(target: Any) -> None:
         ["compare", "--task", "rerank"],
     ],
 )
-def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+def test_usage_errors_exit_with_status_2(arguments: list[str]) -> None:
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2
     assert isinstance(done.exception, SystemExit)

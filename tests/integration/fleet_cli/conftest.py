@@ -1,4 +1,4 @@
-"""Runs the `modelfleet` command as its users do: a process of its own."""
+"""Runs the `modelfleet` command as a process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = ("CATALOG", "MODELS", "MODELS_DIR", "HF_HOME", "HF_TOKEN", "HF_ENDPOI
 
 @pytest.fixture
 def modelfleet(tmp_path: Path) -> Run:
-    """`modelfleet("pull", "x", MODELS_DIR="...")` in an empty folder."""
+    """Run the command in an empty folder: `modelfleet("pull", "x", MODELS_DIR="...")`."""
 
     def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         kept = {key: value for key, value in os.environ.items() if key not in SETTINGS}

@@ -26,13 +26,13 @@ def test_the_table_has_every_model_in_full(modelfleet: Any) -> None:
     assert "CTranslate2" in tiny
 
 
-def test_json_is_what_model_spec_reads(modelfleet: Any) -> None:
+def test_json_is_accepted_by_model_spec(modelfleet: Any) -> None:
     ended = modelfleet("catalog", "--json")
     entries = [ModelSpec.model_validate(entry) for entry in json.loads(ended.stdout)]
     assert entries == list(catalog.load().values())
 
 
-def test_an_image_without_engines_lists_the_catalog_too(
+def test_the_catalog_needs_no_engines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "fleet_prepare", None)
@@ -41,7 +41,7 @@ def test_an_image_without_engines_lists_the_catalog_too(
     assert line.split()[:4] == ["openai/whisper-tiny", "whisper-tiny", "speech", "-"]
 
 
-def test_an_alias_that_is_the_name_of_one_model_stands_for_it() -> None:
+def test_an_alias_selects_its_model() -> None:
     specs = catalog.load()
     for spec in specs.values():
         for alias in spec.aliases:
@@ -50,7 +50,7 @@ def test_an_alias_that_is_the_name_of_one_model_stands_for_it() -> None:
     assert catalog.resolve(["whisper-tiny.en"], specs)[0].model == "openai/whisper-tiny.en"
 
 
-def test_another_catalog(modelfleet: Any, tmp_path: Path) -> None:
+def test_a_custom_catalog(modelfleet: Any, tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     entries = "models: [{model: acme/x, task: rerank, source: 'hf://acme/x'}]"
     file.write_text(entries)
@@ -75,7 +75,7 @@ def test_catalog_names_a_file_of_more_entries(modelfleet: Any, tmp_path: Path) -
     assert found[0].spec["source"] == "hf://acme/x"
 
 
-def test_render_prints_manifests_kubectl_takes(modelfleet: Any) -> None:
+def test_render_prints_manifests(modelfleet: Any) -> None:
     ended = modelfleet("render", "BAAI/bge-m3", "smollm2,minilm")
     found = manifests.parse(ended.stdout, "rendered")
     assert [one.name for one in found] == [
@@ -112,7 +112,7 @@ def test_render_completes_a_file(modelfleet: Any, tmp_path: Path) -> None:
         (["render", "-f", "nope.yaml"], "nope.yaml"),
     ],
 )
-def test_refusals(modelfleet: Any, arguments: list[str], words: str) -> None:
+def test_invalid_arguments(modelfleet: Any, arguments: list[str], words: str) -> None:
     ended = modelfleet(*arguments)
     assert ended.returncode == 2
     assert words in ended.stderr

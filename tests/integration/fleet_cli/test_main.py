@@ -1,4 +1,4 @@
-"""The table of subcommands: quick, lazy, clear about what is missing."""
+"""Subcommands: help, lazy imports and errors."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_own_commands_have_help(modelfleet: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["catalog", "--json"], ["render", "minilm"]])
-def test_imports_nothing_it_does_not_need(arguments: list[str]) -> None:
-    """Neither torch nor an engine, nor the web framework."""
+def test_no_unnecessary_imports(arguments: list[str]) -> None:
+    """torch, engines and the web framework are not imported."""
     heavy = "{'torch', 'openvino', 'fastapi', 'numpy', 'transformers', 'httpx'}"
     program = (
         "import sys, contextlib\nfrom fleet_cli.main import main\n"

@@ -1,4 +1,4 @@
-"""The page of models as the command prints it."""
+"""The generated page of models."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_page_is_fresh(modelfleet: Any) -> None:
-    """Else: .venv/bin/modelfleet catalog --markdown > docs/models.md"""
+    """To regenerate it: .venv/bin/modelfleet catalog --markdown > docs/models.md"""
     assert modelfleet("catalog", "--markdown").stdout == (ROOT / "docs/models.md").read_text()

@@ -1,4 +1,4 @@
-"""`modelfleet pull` against a hub and packages of the test."""
+"""`modelfleet pull` from a local hub and local packages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _NoSuchRepository(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def known(tmp_path: Path) -> Path:
     return file
 
 
-def test_pulls_and_says_where(modelfleet: Any, known: Path, tmp_path: Path) -> None:
+def test_pull_prints_the_folder(modelfleet: Any, known: Path, tmp_path: Path) -> None:
     first = modelfleet("pull", "acme/joined", "--catalog", str(known))
     assert first.returncode == 0, first.stderr
     folder = next((tmp_path / "models").glob("acme--joined-*"))
@@ -83,7 +83,7 @@ def test_models_come_from_the_environment_and_a_dotenv_file(
     assert "joined" not in ended.stdout
 
 
-def test_a_failure_gives_reason_and_hint_and_the_others_are_pulled(
+def test_a_failure_has_a_reason_and_the_others_are_pulled(
     modelfleet: Any, known: Path, hub: str, tmp_path: Path
 ) -> None:
     ended = modelfleet(
@@ -108,7 +108,7 @@ def test_a_file_of_manifests(modelfleet: Any, known: Path, tmp_path: Path) -> No
     assert list((tmp_path / "here").glob("acme--joined-*"))
 
 
-def test_a_model_of_another_server_has_nothing_to_pull(modelfleet: Any, known: Path) -> None:
+def test_remote_models_are_not_pulled(modelfleet: Any, known: Path) -> None:
     ended = modelfleet("pull", "acme/elsewhere", "--catalog", str(known))
     assert ended.returncode == 0
     assert "no weights to pull" in ended.stdout
@@ -118,14 +118,14 @@ def test_a_model_of_another_server_has_nothing_to_pull(modelfleet: Any, known: P
     ("arguments", "words"),
     [(["nope"], "'nope' is not in the catalog"), (["one", "-f", "x"], "not both")],
 )
-def test_bad_input(modelfleet: Any, known: Path, arguments: list[str], words: str) -> None:
+def test_invalid_input(modelfleet: Any, known: Path, arguments: list[str], words: str) -> None:
     ended = modelfleet("pull", *arguments, "--catalog", str(known))
     assert ended.returncode == 2
     assert words in ended.stderr
 
 
-def test_a_bar_on_a_terminal(known: Path, tmp_path: Path) -> None:
-    """On a real (pseudo) terminal, where rich draws."""
+def test_progress_bar_on_a_terminal(known: Path, tmp_path: Path) -> None:
+    """On a pseudo-terminal, on which rich draws."""
     main_end, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", "from fleet_cli.main import main; main()", "pull", "acme/joined",
@@ -138,58 +138,60 @@ def test_a_bar_on_a_terminal(known: Path, tmp_path: Path) -> None:
     while True:
         try:
             piece = os.read(main_end, 65536)
-        except OSError:  # what Linux answers when the other end is closed
+        except OSError:  # Linux raises this when the other end is closed
             break
         if not piece:
             break
         drawn += piece
     os.close(main_end)
     assert process.wait(30) == 0
-    assert b"\xe2\x94\x81" in drawn  # the bar's line
+    assert b"\xe2\x94\x81" in drawn  # the line of the progress bar
     assert b"pulled in" in drawn
     assert Store(tmp_path / "models").root.is_dir()
 
 
 NEEDS_TORCH = """
 models:
-- {model: acme/eyes, vision: true, source: "hf://acme/eyes"}
+- {model: acme/torch_model, vision: true, source: "hf://acme/torch_model"}
 """
 BLOCKER = "import sys\nsys.modules['torch'] = None\n"
 
 
 @pytest.fixture
-def eyes(tmp_path: Path) -> Iterator[tuple[Hub, dict[str, str]]]:
-    """A repository that only torch serves, and variables under which there is no torch."""
+def torch_model(tmp_path: Path) -> Iterator[tuple[Hub, dict[str, str]]]:
+    """A repository that only torch can serve, and variables that disable torch."""
     repository, blocker = tmp_path / "repository", tmp_path / "blocker"
     for folder in (repository, blocker):
         folder.mkdir()
     (blocker / "sitecustomize.py").write_text(BLOCKER)
     (repository / "config.json").write_text('{"model_type": "qwen3_vl"}')
     (repository / "model.safetensors").write_bytes(b"numbers")
-    (tmp_path / "eyes.yaml").write_text(NEEDS_TORCH)
-    with Hub({"acme/eyes": repository}).serving() as serving:
+    (tmp_path / "torch_model.yaml").write_text(NEEDS_TORCH)
+    with Hub({"acme/torch_model": repository}).serving() as serving:
         yield serving, {"HF_ENDPOINT": serving.url, "PYTHONPATH": str(blocker)}
 
 
-def test_what_this_machine_cannot_serve_is_not_fetched(
-    modelfleet: Any, eyes: tuple[Hub, dict[str, str]]
+def test_unsupported_models_are_not_fetched(
+    modelfleet: Any, torch_model: tuple[Hub, dict[str, str]]
 ) -> None:
-    serving, environ = eyes
-    ended = modelfleet("pull", "acme/eyes", "--catalog", "eyes.yaml", **environ)
+    serving, environ = torch_model
+    ended = modelfleet("pull", "acme/torch_model", "--catalog", "torch_model.yaml", **environ)
     assert ended.returncode == 1
     assert "torch is not installed" in ended.stderr
     assert "make up TORCH=1" in ended.stderr
     assert "--force" in ended.stderr
-    assert serving.fetched("acme/eyes") == {"config.json"}
+    assert serving.fetched("acme/torch_model") == {"config.json"}
 
 
 @pytest.mark.parametrize("option", ["--force", "--no-convert"])
-def test_it_is_fetched_for_another_machine(
-    modelfleet: Any, eyes: tuple[Hub, dict[str, str]], tmp_path: Path, option: str
+def test_models_can_be_fetched_for_another_machine(
+    modelfleet: Any, torch_model: tuple[Hub, dict[str, str]], tmp_path: Path, option: str
 ) -> None:
-    ended = modelfleet("pull", "acme/eyes", option, "--catalog", "eyes.yaml", **eyes[1])
+    ended = modelfleet(
+        "pull", "acme/torch_model", option, "--catalog", "torch_model.yaml", **torch_model[1]
+    )
     assert ended.returncode == 0, ended.stderr
-    assert "acme/eyes: pulled in" in ended.stdout
+    assert "acme/torch_model: pulled in" in ended.stdout
     assert ("this machine cannot serve it" in ended.stderr) is (option == "--force")
-    folder = next((tmp_path / "models").glob("acme--eyes-*"))
+    folder = next((tmp_path / "models").glob("acme--torch_model-*"))
     assert (folder / "model.safetensors").read_bytes() == b"numbers"

@@ -1,4 +1,4 @@
-"""The command that prints settings."""
+"""The command that prints the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fleet_cli import settings_page
 from fleet_contract.settings import SETTINGS
 
 
-def test_the_command_prints_pages_and_a_table(modelfleet: Any) -> None:
+def test_pages_and_table(modelfleet: Any) -> None:
     assert modelfleet("settings", "--markdown").stdout == settings_page.markdown()
     table = modelfleet("settings").stdout
     assert all(setting.name in table for setting in SETTINGS)

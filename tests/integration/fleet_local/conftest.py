@@ -1,4 +1,4 @@
-"""Waiting for another process."""
+"""Polls the state of other processes."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from support.waiting import until_async
 
 @pytest.fixture
 def until() -> Callable[..., Awaitable[None]]:
-    """Waits until a condition holds that no event announces, and fails when it never does."""
+    """Wait until a condition without an event is true; raises TimeoutError."""
     return until_async

@@ -1,4 +1,4 @@
-"""A converter written by the tests, and the hub's stand-in."""
+"""Fixtures: a test converter and a fake hub."""
 
 from __future__ import annotations
 

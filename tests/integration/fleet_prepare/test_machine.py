@@ -1,4 +1,4 @@
-"""Libraries that one process loads before another library opens them by name."""
+"""Preloading of shared libraries that another library opens by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPILER = "cc"
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CTranslate2 has CUDA on Linux only here")
 def test_a_preloaded_library_is_found_by_its_name(tmp_path: Path) -> None:
-    """As CTranslate2 opens it. Any libraries with these names serve: a copy of a small one."""
+    """CTranslate2 opens libraries like this. A copy of any small library works for the test."""
     require_program(COMPILER)
     folder = tmp_path / "nvidia" / "cublas" / "lib"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Conversion as a step of fetching: once, whole or not at all, with progress and a stop."""
+"""Conversion as a step of fetching: once, atomically, with progress and cancellation."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Speech = Callable[..., ModelSpec]
 pytestmark = pytest.mark.usefixtures("converter")
 
 
-def left_over(store: Store) -> list[Path]:
-    """Folders in the staging area; lock files may stay."""
+def leftovers(store: Store) -> list[Path]:
+    """Folders in the staging area; lock files may remain."""
     staging = store.root / STAGING
     return [path for path in staging.iterdir() if path.is_dir()] if staging.is_dir() else []
 
 
-def test_converts_once_and_finds_it_again(tmp_path: Path, speech: Speech) -> None:
+def test_conversions_are_reused(tmp_path: Path, speech: Speech) -> None:
     store, spec = Store(tmp_path / "models"), speech()
     seen: list[tuple[Stage, int, int | None]] = []
     assert find(spec, store, CPU) is None
@@ -58,7 +58,7 @@ def test_converts_once_and_finds_it_again(tmp_path: Path, speech: Speech) -> Non
     assert (record["converter"], record["quantization"]) == ("test_converter", "int8")
 
 
-def test_a_damaged_conversion_is_made_again(tmp_path: Path, speech: Speech) -> None:
+def test_a_damaged_conversion_is_repeated(tmp_path: Path, speech: Speech) -> None:
     store, spec = Store(tmp_path / "models"), speech()
     first = prepare(spec, store, CPU)
     (first.folder / "model.bin").write_bytes(b"WEIGHTS")
@@ -68,7 +68,7 @@ def test_a_damaged_conversion_is_made_again(tmp_path: Path, speech: Speech) -> N
     assert len((tmp_path / "source" / "runs").read_text().split()) == 2
 
 
-def test_the_source_is_only_read(tmp_path: Path, speech: Speech) -> None:
+def test_the_source_is_not_changed(tmp_path: Path, speech: Speech) -> None:
     spec = speech()
     folder = tmp_path / "source"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -77,7 +77,7 @@ def test_the_source_is_only_read(tmp_path: Path, speech: Speech) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_another_format_is_another_folder(tmp_path: Path, speech: Speech) -> None:
+def test_each_format_has_its_own_folder(tmp_path: Path, speech: Speech) -> None:
     store = Store(tmp_path / "models")
     names = {
         prepare(spec, store, machine).folder.name.rpartition(".")[2]
@@ -108,18 +108,18 @@ def test_a_changed_file_of_the_source_is_converted_again(tmp_path: Path, speech:
         ("memory", "acme/voice was killed, probably because memory ran out"),
     ],
 )
-def test_nothing_is_left_of_a_conversion_that_fails(
+def test_failed_conversions_leave_no_files(
     tmp_path: Path, speech: Speech, how: str, words: str
 ) -> None:
     store = Store(tmp_path / "models")
     with pytest.raises(WeightsError, match=words):
         prepare(speech(how), store, CPU)
-    assert left_over(store) == []
+    assert leftovers(store) == []
     assert list(store.root.glob("acme--voice*")) == []
     assert prepare(speech(), store, CPU).folder.is_dir()
 
 
-def test_a_stop_ends_the_process_and_leaves_nothing(tmp_path: Path, speech: Speech) -> None:
+def test_cancellation_leaves_no_files(tmp_path: Path, speech: Speech) -> None:
     store, stop, converting = Store(tmp_path / "models"), threading.Event(), threading.Event()
 
     def report(stage: Stage, done: int, total: int | None) -> None:
@@ -135,7 +135,7 @@ def test_a_stop_ends_the_process_and_leaves_nothing(tmp_path: Path, speech: Spee
         with pytest.raises(Stopped):
             running.result(60)
     assert not psutil.pid_exists(pid)
-    assert left_over(store) == []
+    assert leftovers(store) == []
 
 
 KILLED = """
@@ -154,7 +154,7 @@ prepare(ModelSpec.model_validate_json(sys.argv[1]), Store(Path(sys.argv[2])),
 """
 
 
-def test_a_killed_process_takes_its_conversion_along(tmp_path: Path, speech: Speech) -> None:
+def test_a_killed_process_ends_its_conversion(tmp_path: Path, speech: Speech) -> None:
     store, spec = Store(tmp_path / "models"), speech("hang")
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, spec.model_dump_json(), str(store.root)],
@@ -169,14 +169,14 @@ def test_a_killed_process_takes_its_conversion_along(tmp_path: Path, speech: Spe
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert list(store.root.glob("acme--voice*")) == []
-    # What the killed process left in the staging area is in nobody's way.
-    assert left_over(store) != []
+    # Leftovers of the killed process in the staging area do no harm.
+    assert leftovers(store) != []
     prepared = prepare(speech(), store, CPU)
     assert (prepared.folder / "model.bin").read_bytes() == b"WEIGHTS " * 1000
-    assert len(left_over(store)) <= 1
+    assert len(leftovers(store)) <= 1
 
 
-def test_two_at_once_convert_once(tmp_path: Path, speech: Speech) -> None:
+def test_concurrent_conversions_share_the_work(tmp_path: Path, speech: Speech) -> None:
     store, spec = Store(tmp_path / "models"), speech()
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda _: prepare(spec, store, CPU), range(2)))
@@ -185,10 +185,10 @@ def test_two_at_once_convert_once(tmp_path: Path, speech: Speech) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("F32", 4), ("BF16", 2), ("F8_E4M3", 1)])
-def test_too_little_space_is_refused_before_the_work(
+def test_too_little_space_fails_before_the_conversion(
     tmp_path: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch, dtype: str, size: int
 ) -> None:
-    """A thousand million weights take as much in int8, in whatever format they are stored."""
+    """A billion weights need the same space in int8, whatever their stored format."""
     spec, path = speech(), tmp_path / "source" / "model.safetensors"
     weight = {"dtype": dtype, "shape": [1000, 10**6], "data_offsets": [0, size * 10**9]}
     header = json.dumps({"w": weight}).encode()
@@ -201,7 +201,7 @@ def test_too_little_space_is_refused_before_the_work(
     assert not (tmp_path / "source" / "runs").exists()
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, speech: Speech) -> None:
+def test_a_folder_that_is_not_writable(tmp_path: Path, speech: Speech) -> None:
     root = tmp_path / "models"
     root.mkdir(mode=0o555)
     spec = speech()
@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, speech: Spe
         prepare(spec, Store(root), CPU)
 
 
-def test_a_read_only_file_system_is_named(
+def test_a_read_only_file_system(
     tmp_path: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -244,7 +244,7 @@ def test_a_repository_is_fetched_and_converted(
     assert "pytorch_model.bin" not in hub.fetched("acme/voice")
 
 
-def test_converted_weights_do_without_their_source(
+def test_converted_weights_need_no_source(
     tmp_path: Path, hub: Hub, source: Callable[..., Path]
 ) -> None:
     store, spec = Store(tmp_path / "models"), repository(hub, source())
@@ -258,7 +258,7 @@ def test_converted_weights_do_without_their_source(
     assert find(spec.model_copy(update={"device": "cuda"}), store, CUDA) is None
 
 
-def test_without_download_what_is_there_is_still_converted(
+def test_existing_weights_are_converted_without_downloads(
     tmp_path: Path, hub: Hub, source: Callable[..., Path]
 ) -> None:
     store, spec = Store(tmp_path / "models"), repository(hub, source())

@@ -1,4 +1,4 @@
-"""A real router process over stub model servers, on real sockets of the loopback."""
+"""A real router process with stub model servers on loopback sockets."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    """Until something answers on `url`."""
+    """Wait until `url` responds."""
 
-    def answers() -> bool:
+    def responds() -> bool:
         assert process.poll() is None, "the process ended"
         try:
             httpx.get(url, timeout=5)
@@ -39,7 +39,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 60) ->
             return False
         return True
 
-    until(answers, seconds)
+    until(responds, seconds)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _drain(process: Any) -> None:
 
 @dataclass
 class Stub:
-    """A stub model server; `seen` is the state of a request."""
+    """A stub model server; `seen` returns the state of a request."""
 
     port: int
     process: Any
@@ -74,7 +74,7 @@ class Stub:
         return dict(httpx.get(f"http://127.0.0.1:{self.port}/_seen/{identifier}").json())
 
     def await_state(self, identifier: str, state: str) -> None:
-        """Until a request is in that state."""
+        """Wait until a request has this state."""
         until(
             lambda: self.seen(identifier).get("state") == state,
             state=lambda: self.seen(identifier),
@@ -99,7 +99,7 @@ class Fleet:
         return f"http://127.0.0.1:{self.port}"
 
     def await_line(self, text: str) -> str:
-        """The first log line that holds `text`, waited for."""
+        """Wait for a log line with `text` and return it."""
         until(
             lambda: any(text in line for line in list(self.process.lines)),
             state=lambda: self.process.lines,
@@ -171,9 +171,10 @@ def router(
 
 
 class RawHandler(socketserver.StreamRequestHandler):
-    """Answers with the very bytes of the header `x-raw`, then closes.
+    """Sends the exact bytes of the header `x-raw`, then closes the connection.
 
-    A JSON list: a string is sent, a pair of a string and a number repeated, a float is a pause.
+    The header is a JSON list: a string is sent, a pair of a string and a number is repeated, a
+    float is a pause in seconds.
     """
 
     def handle(self) -> None:

@@ -1,4 +1,4 @@
-"""What the router refuses on the wire: lengths, heads, clients that are too slow."""
+"""Requests that the router rejects: lengths, heads, slow clients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def record(port: int, raw: bytes, *, until: bytes = b"") -> bytes:
-    """Send `raw` and read until the router closes or `until` has come."""
+    """Send `raw` and read until the router closes the connection or `until` was received."""
     with socket.create_connection(("127.0.0.1", port), 10) as sock:
         sock.sendall(raw)
         got = b""
@@ -28,15 +28,15 @@ def head(*lines: str, path: str = "/v1/chat/completions") -> bytes:
     return "\r\n".join([f"POST {path} HTTP/1.1", "host: localhost", *lines, "", ""]).encode()
 
 
-def test_an_oversized_body_is_refused_before_it_is_read(fleet: Any) -> None:
-    # Nothing but the head is ever sent, so an answer proves that the body was not waited for.
+def test_an_oversized_body_is_rejected_before_it_is_read(fleet: Any) -> None:
+    # Only the head is sent, so a response proves that the router did not wait for the body.
     got = record(fleet.port, head("content-length: 999999999999"), until=b"}}")
     assert got.startswith(b"HTTP/1.1 413 ")
     assert b"request_too_large" in got
     assert b"connection: close" in got.lower()
 
 
-def test_a_body_without_length_is_refused_at_the_limit(
+def test_a_body_without_length_is_rejected_at_the_limit(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     models = [entry("acme/only", "chat", stub.port, limits={"maxBodyBytes": 1000})]
@@ -65,7 +65,7 @@ def test_each_model_has_its_own_limit(fleet: Any) -> None:
         ["bad header: x", "content-length : 5"],
     ],
 )
-def test_an_ambiguous_length_is_refused(fleet: Any, stub: Any, lines: list[str]) -> None:
+def test_an_ambiguous_length_is_rejected(fleet: Any, stub: Any, lines: list[str]) -> None:
     identifier = uuid.uuid4().hex
     raw = head(f"x-id: {identifier}", *lines) + b'{"model":"chat"}'
     got = record(fleet.port, raw, until=b"}}")
@@ -74,12 +74,12 @@ def test_an_ambiguous_length_is_refused(fleet: Any, stub: Any, lines: list[str])
     assert stub.seen(identifier) == {}
 
 
-def test_a_head_without_end_is_refused(fleet: Any) -> None:
+def test_an_endless_head_is_rejected(fleet: Any) -> None:
     got = record(fleet.port, head()[:-2] + b"x-filler: " + b"x" * 200_000, until=b"}}")
     assert got.startswith(b"HTTP/1.1 431 ")
 
 
-def test_two_requests_on_one_connection_are_answered_in_order(fleet: Any) -> None:
+def test_pipelined_requests_are_processed_in_order(fleet: Any) -> None:
     one = b'{"model":"chat"}'
     two = b'{"model":"acme/none"}'
     raw = head(f"content-length: {len(one)}") + one + head(f"content-length: {len(two)}") + two
@@ -98,7 +98,7 @@ def test_two_requests_on_one_connection_are_answered_in_order(fleet: Any) -> Non
         b"content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\n",
     ],
 )
-def test_a_client_without_progress_is_closed_with_408(
+def test_a_stalled_client_gets_a_408(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any, sent: bytes
 ) -> None:
     models = [entry("acme/chat", "chat", stub.port)]
@@ -108,7 +108,7 @@ def test_a_client_without_progress_is_closed_with_408(
     assert b"request_timeout" in got
 
 
-def test_an_upload_that_stalls_after_its_model_is_closed_with_408(
+def test_an_upload_stalled_after_its_model_gets_a_408(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     models = [entry("acme/speech", "speech", stub.port)]
@@ -121,7 +121,7 @@ def test_an_upload_that_stalls_after_its_model_is_closed_with_408(
     stub.await_state("stalls", "left")
 
 
-def test_running_streams_end_before_the_router_does(
+def test_running_streams_end_before_the_router_exits(
     start_router: Any, entry: Any, stub: Any, headers: Any, tmp_path: Any
 ) -> None:
     plan = {"pieces": ["data: 1\n\n"] * 10, "gap": 0.05}

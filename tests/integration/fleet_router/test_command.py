@@ -1,4 +1,4 @@
-"""What `modelfleet router` refuses to start with, each with its reason and no stack trace."""
+"""Invalid starts of `modelfleet router`: each exits with a reason and no traceback."""
 
 from __future__ import annotations
 

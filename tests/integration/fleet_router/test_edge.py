@@ -1,4 +1,4 @@
-"""The router at the edge: HTTPS, pages of other origins, addresses elsewhere."""
+"""The router at the edge: HTTPS, CORS and remote addresses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from support.required import require_program
 KEY = "sk-of-the-router"
 
 
-def test_https_is_served_where_a_certificate_is_given(
-    start_router: Any, entry: Any, stub: Any, tmp_path: Path
-) -> None:
+def test_https_with_a_certificate(start_router: Any, entry: Any, stub: Any, tmp_path: Path) -> None:
     require_program("openssl")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     subprocess.run(
@@ -79,7 +77,7 @@ def test_without_origins_no_page_may(fleet: Any) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_an_address_elsewhere_gets_its_own_key_and_model_id(
+def test_a_remote_address_gets_its_own_key_and_model_id(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path
 ) -> None:
     remote = {"address": f"http://127.0.0.1:{stub.port}/base", "model": "big", "apiKeyEnv": "K"}
@@ -103,7 +101,7 @@ def test_an_address_elsewhere_gets_its_own_key_and_model_id(
         assert KEY not in json.dumps(fleet.process.lines)
 
 
-def test_an_error_of_an_address_elsewhere_is_passed_on_and_a_dead_one_is_not_waited_for(
+def test_remote_errors_are_forwarded_without_waiting(
     start_router: Any, entry: Any, stub: Any, tmp_path: Path, headers: Any
 ) -> None:
     models = [

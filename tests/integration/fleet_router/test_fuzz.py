@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer in one shape, never a 500, never a hang, nothing left behind."""
+"""Random requests: every response has a valid shape, is not a 500, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fleet_router.routing.paths import PATHS
 
-# A fixed seed: a run fails for what was changed, not by chance.
+# A fixed seed: a run fails because of a change, not by chance.
 FUZZ = settings(
     max_examples=120, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -48,7 +48,7 @@ def client(fleet: Any) -> Any:
 
 
 def check(answer: httpx.Response) -> None:
-    """The answer of a server, or an error of the router's in its one shape."""
+    """Check a server's response, or an error of the router in its only shape."""
     assert answer.status_code in (200, 400, 404, 405, 408, 413, 429, 503), answer.text
     assert answer.headers["x-request-id"]
     if answer.status_code != 200 and answer.headers["content-type"] == "application/json":
@@ -96,10 +96,10 @@ def test_any_path(client: httpx.Client, path: str, method: str) -> None:
 
 @FUZZ
 @given(pieces=st.lists(PIECES | st.binary(max_size=20), max_size=12))
-def test_any_bytes_on_the_wire(fleet: Any, pieces: list[bytes]) -> None:
+def test_any_raw_bytes(fleet: Any, pieces: list[bytes]) -> None:
     with socket.create_connection(("127.0.0.1", fleet.port), 10) as sock:
         sock.sendall(b"".join(pieces))
-        sock.shutdown(socket.SHUT_WR)  # nothing more comes: there is nothing to wait for
+        sock.shutdown(socket.SHUT_WR)  # there is nothing more to wait for
         got = b""
         while piece := sock.recv(65536):
             got += piece
@@ -107,7 +107,7 @@ def test_any_bytes_on_the_wire(fleet: Any, pieces: list[bytes]) -> None:
     assert not statuses & {b"500", b"502"}
 
 
-def test_nothing_is_left_behind(fleet: Any, client: httpx.Client) -> None:
+def test_no_requests_are_left(fleet: Any, client: httpx.Client) -> None:
     router = psutil.Process(fleet.process.pid)
     body = {"model": "acme/chat", "messages": [{"role": "user", "content": "x" * 5000}]}
 

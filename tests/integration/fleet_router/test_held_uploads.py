@@ -33,7 +33,7 @@ def cold(start_router: Any, entry: Any, tmp_path: Any) -> Iterator[Any]:
 
 @contextmanager
 def uploading(fleet: Any, raw: bytes, length: int) -> Iterator[socket.socket]:
-    """A client that has sent `raw` of `length` bytes, and is held."""
+    """A client that has sent `raw` of `length` bytes and waits."""
     head = (
         "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
         "x-id: held-upload\r\n"
@@ -47,7 +47,7 @@ def uploading(fleet: Any, raw: bytes, length: int) -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("sent", [0, 100_000, 20_000_000])
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_client_that_leaves_gives_its_place_back(cold: Any, sent: int, whole: bool) -> None:
+def test_a_disconnect_frees_its_place(cold: Any, sent: int, whole: bool) -> None:
     raw = MODEL + FILE + b"x" * sent + (END if whole else b"")
     with uploading(cold, raw, len(raw) if whole else 21_000_000):
         pass
@@ -55,21 +55,19 @@ def test_a_client_that_leaves_gives_its_place_back(cold: Any, sent: int, whole: 
     assert cold.metric("modelfleet_router_in_flight", model="acme/cold") == 0
 
 
-def test_what_came_meanwhile_and_what_comes_later_reach_the_server(
-    cold: Any, entry: Any, stub: Any
-) -> None:
+def test_buffered_and_later_bytes_reach_the_server(cold: Any, entry: Any, stub: Any) -> None:
     raw = MODEL + FILE + os.urandom(5_000_000) + END
     with uploading(cold, raw[:3_000_000], len(raw)) as sock:
         cold.routes.write_text(json.dumps({"models": [entry("acme/cold", "speech", stub.port)]}))
         stub.await_state("held-upload", "running")
         sock.sendall(raw[3_000_000:])
         answer = b"".join(iter(lambda: sock.recv(65_536), b""))
-    said = json.loads(answer.split(b"\r\n\r\n", 1)[1])
-    assert said["sha256"] == hashlib.sha256(raw).hexdigest()
-    assert said["length"] == len(raw)
+    received = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    assert received["sha256"] == hashlib.sha256(raw).hexdigest()
+    assert received["length"] == len(raw)
 
 
-def test_an_upload_that_stalls_while_it_waits_is_told(
+def test_a_stalled_upload_is_reported_while_it_waits(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     environ = PATIENT | {"READ_TIMEOUT": "0.5"}

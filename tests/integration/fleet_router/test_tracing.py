@@ -1,4 +1,4 @@
-"""Traces reach a collector, and their context the model server."""
+"""Spans are exported to a collector, and the trace context is sent to the model server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @contextmanager
 def collector(spans: list[Any]) -> Iterator[str]:
-    """An OTLP collector over HTTP; adds every span it gets to `spans`."""
+    """An OTLP collector over HTTP that adds every received span to `spans`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -59,7 +59,7 @@ def test_a_request_is_a_span_of_the_clients_trace(
                     f"{fleet.url}/v1/chat/completions", json={"model": model},
                     headers={"traceparent": PARENT, "x-id": "traced"},
                 )  # fmt: skip
-        # The router has exited and exported every span.
+        # The router has exited and exported all spans.
     answered, refused = sorted(spans, key=lambda span: span.start_time_unix_nano)
     assert answered.trace_id.hex() == PARENT.split("-")[1]
     assert answered.parent_span_id.hex() == PARENT.split("-")[2]
@@ -74,7 +74,7 @@ def test_a_request_is_a_span_of_the_clients_trace(
     assert of_refused["http.response.status_code"].int_value == 404
 
 
-def test_without_a_collector_the_clients_context_passes_untouched(fleet: Any, stub: Any) -> None:
+def test_without_a_collector_the_context_is_not_changed(fleet: Any, stub: Any) -> None:
     httpx.post(
         f"{fleet.url}/v1/chat/completions", json={"model": "chat"},
         headers={"traceparent": PARENT, "tracestate": "a=b", "x-id": "untraced"},

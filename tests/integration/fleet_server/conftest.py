@@ -1,4 +1,4 @@
-"""Tiny random encoders on disk."""
+"""Fixtures: tiny random encoders on disk."""
 
 from __future__ import annotations
 

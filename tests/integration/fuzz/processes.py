@@ -1,4 +1,4 @@
-"""Starts the stand-ins as a process of their own; used by conftest and test_document."""
+"""Starts the fake servers as a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[2]
-SCRIPT = Path(__file__).with_name("stand_ins.py")
+SCRIPT = Path(__file__).with_name("fake_servers.py")
 ENVIRON = os.environ | {"PYTHONPATH": str(TESTS)}
 
 
@@ -20,8 +20,11 @@ ENVIRON = os.environ | {"PYTHONPATH": str(TESTS)}
 def running(
     folder: Path, minilm: Path | None = None
 ) -> Iterator[tuple[dict[str, Any], subprocess.Popen[bytes]]]:
-    """The spec and port of each stand-in by its task, and their process, whose log in `folder` must
-    hold no traceback; with the real `minilm` from that folder, that alone."""
+    """Yield spec and port of each fake server by task, and their process.
+
+    Its log in `folder` must contain no traceback. With `minilm`, the folder of the real model, only
+    that one is served.
+    """
     arguments = [folder] if minilm is None else [folder, minilm]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -35,7 +38,7 @@ def running(
             assert line, (folder / "log").read_text()[-3000:]
             yield json.loads(line), process
             assert process.poll() is None, "the servers' process died"
-            told_no_traceback(folder / "log")
+            check_no_traceback(folder / "log")
         finally:
             process.terminate()
             process.stdin.close()
@@ -43,7 +46,7 @@ def running(
             process.stdout.close()
 
 
-def told_no_traceback(log: Path) -> None:
-    """Raises AssertionError with it."""
-    said = log.read_text()
-    assert "Traceback" not in said, said[max(0, said.index("Traceback") - 500) :][:5000]
+def check_no_traceback(log: Path) -> None:
+    """Raises AssertionError with the traceback if there is one."""
+    text = log.read_text()
+    assert "Traceback" not in text, text[max(0, text.index("Traceback") - 500) :][:5000]

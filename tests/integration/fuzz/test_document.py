@@ -1,11 +1,10 @@
-"""Everything the documents describe, asked for by schemathesis: what they call valid and what they
-do not, every method, every header, every boundary they name.
+"""All operations of the OpenAPI documents with schemathesis: valid and invalid bodies, methods,
+headers and boundaries.
 
-All of schemathesis' checks hold but one. `positive_data_acceptance` takes for a fault any 400 to
-what a schema calls valid; OpenAI's API refuses so too what no schema can tell: a prompt beyond the
-context, a parameter the engine cannot honour, bytes that are no sound. `described.is_taken` stands
-in its place: it lets pass a 400 whose code speaks of such, and none that speaks of the request's
-shape.
+All checks of schemathesis apply except `positive_data_acceptance`, which fails for every 400 to a
+valid body. OpenAI's API also rejects bodies for reasons that a schema cannot express: a prompt
+beyond the context, an unsupported parameter, bytes that are not audio. Instead, `valid_is_accepted`
+of openapi_checks accepts a 400 with such a code, but none for the request's shape.
 """
 
 from __future__ import annotations
@@ -22,28 +21,30 @@ import requests
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from integration.fuzz import bodies, described
+from integration.fuzz import bodies, openapi_checks
 from integration.fuzz.processes import running
 
 EXAMPLES = max(5, int(os.environ.get("FUZZ_EXAMPLES", "60")) // 10)
-"""Random ones for each operation, besides those at the boundaries of its schema."""
-PATIENCE = 60.0
+"""Random examples for each operation, besides those at the boundaries of its schema."""
+TIMEOUT_SECONDS = 60.0
 CHECKS = [
-    described.is_taken, described.has_the_shape_of_errors, described.ends_its_streams,
-]  # fmt: skip
+    openapi_checks.valid_is_accepted,
+    openapi_checks.errors_have_shape,
+    openapi_checks.streams_have_end,
+]
 TASKS = ("chat", "embedding", "rerank", "speech")
 MODELS = {task: task for task in TASKS}
 KEPT = 8
-"""Requests for each operation that are sent again, to see whether memory grows."""
+"""Requests for each operation that are sent again to check memory."""
 ROUNDS = 2
 GROWTH_BYTES = 24 * 1024 * 1024
 
 sent: dict[tuple[str, str], list[requests.PreparedRequest]] = {}
-"""By target and operation."""
+"""Requests by target and operation."""
 answered: dict[tuple[str, str], int] = {}
-"""How many good answers each gave."""
+"""Number of valid responses by operation."""
 UNANSWERED = frozenset({"other engines", "other tasks"})
-"""Tags of operations that none of the stand-ins answers."""
+"""Tags of operations that no fake server implements."""
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +53,22 @@ def session() -> Iterator[requests.Session]:
         yield one
 
 
-def asking(target: str, task: str | None, models: dict[str, str]) -> Callable[..., None]:
-    """A test for each operation of a target's document."""
-    schema = described.schema_of(task, models)
+def make_tests(target: str, task: str | None, models: dict[str, str]) -> Callable[..., None]:
+    """Create a test for each operation of a target's document."""
+    schema = openapi_checks.schema_of(task, models)
     if target == "minilm":
         schema = schema.include(path=["/v1/embeddings", "/tokenize", "/detokenize"])
 
     @schema.parametrize()
     @settings(
         max_examples=EXAMPLES, deadline=None, database=None,
-        derandomize=described.SAME_EVERY_TIME, suppress_health_check=list(HealthCheck),
+        derandomize=openapi_checks.SAME_EVERY_TIME, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     def holds(case: Any, request: pytest.FixtureRequest, session: requests.Session) -> None:
         port, _ = request.getfixturevalue("targets")(target)
-        described.prepare(case)
+        openapi_checks.prepare(case)
         base = f"http://127.0.0.1:{port}"
-        response = case.call(base_url=base, session=session, timeout=PATIENCE)
+        response = case.call(base_url=base, session=session, timeout=TIMEOUT_SECONDS)
         place = (target, case.operation.label)
         kept = sent.setdefault(place, [])
         if len(kept) < KEPT:
@@ -81,13 +82,13 @@ def asking(target: str, task: str | None, models: dict[str, str]) -> Callable[..
     return holds
 
 
-test_the_server_of_chat = asking("chat", "chat", MODELS)
-test_the_server_of_embeddings = asking("embedding", "embedding", MODELS)
-test_the_server_of_rerank = asking("rerank", "rerank", MODELS)
-test_the_server_of_speech = asking("speech", "speech", MODELS)
-test_the_router = asking("router", None, MODELS)
+test_the_server_of_chat = make_tests("chat", "chat", MODELS)
+test_the_server_of_embeddings = make_tests("embedding", "embedding", MODELS)
+test_the_server_of_rerank = make_tests("rerank", "rerank", MODELS)
+test_the_server_of_speech = make_tests("speech", "speech", MODELS)
+test_the_router = make_tests("router", None, MODELS)
 test_the_real_minilm = pytest.mark.weights(
-    asking("minilm", "embedding", {"embedding": "embedding"})
+    make_tests("minilm", "embedding", {"embedding": "embedding"})
 )  # fmt: skip
 
 
@@ -95,7 +96,7 @@ test_the_real_minilm = pytest.mark.weights(
 def targets(
     fuzzed: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[str], tuple[int, psutil.Process]]]:
-    """The port of a target, and the process that listens there."""
+    """The port of a target and its process."""
     with ExitStack() as stack:
 
         @cache
@@ -105,7 +106,8 @@ def targets(
             if target != "minilm":
                 return fuzzed.ports[target], fuzzed.processes["servers"]
             folder = tmp_path_factory.mktemp("minilm")
-            # Here, or every test of this module would count as one that needs real weights.
+            # Requested here, because otherwise all tests of this module would count as using real
+            # weights.
             demo_weights = request.getfixturevalue("demo_weights")
             started = running(folder, demo_weights("minilm"))
             entries, process = stack.enter_context(started)
@@ -114,17 +116,17 @@ def targets(
         yield find
 
 
-def test_every_operation_was_answered_well_too() -> None:
-    """Else it would have been refused for a reason that has nothing to do with what was sent."""
+def test_every_operation_succeeded() -> None:
+    """Without a successful response, all requests may have failed for unrelated reasons."""
     if not answered:
-        pytest.skip("the tests that ask were left out")
+        pytest.skip("no test of this module sent requests")
     assert len(answered) > 50
     tokens = {("chat", f"POST /{name}") for name in ("tokenize", "detokenize")}
     assert {place for place, good in answered.items() if not good} <= tokens
 
 
-def right_ones(port: int, target: str) -> list[requests.PreparedRequest]:
-    """What to send where the tests that ask were left out."""
+def valid_requests(port: int, target: str) -> list[requests.PreparedRequest]:
+    """Valid requests, for runs without the tests that record requests."""
     task = {"minilm": "embedding"}.get(target, target)
     return [
         requests.Request("POST", f"http://127.0.0.1:{port}{path}", json=valid).prepare()
@@ -136,19 +138,17 @@ def right_ones(port: int, target: str) -> list[requests.PreparedRequest]:
 @pytest.mark.parametrize(
     "target", ["chat", "router", pytest.param("minilm", marks=pytest.mark.weights)]
 )
-def test_sending_it_all_again_needs_no_more_memory(
-    target: str, targets: Any, session: requests.Session
-) -> None:
+def test_memory_is_constant(target: str, targets: Any, session: requests.Session) -> None:
     port, process = targets(target)
     here = [kept for (place, _), kept in sent.items() if targets(place)[1] == process]
-    again = [each for kept in here for each in kept] or right_ones(port, target)
+    again = [each for kept in here for each in kept] or valid_requests(port, target)
 
-    def go_round() -> int:
+    def send_all() -> int:
         for each in again:
-            session.send(each, timeout=PATIENCE)
+            session.send(each, timeout=TIMEOUT_SECONDS)
         found: int = process.memory_info().rss
         return found
 
-    first = go_round()
-    after = [go_round() for _ in range(ROUNDS)]
+    first = send_all()
+    after = [send_all() for _ in range(ROUNDS)]
     assert after[-1] - first < GROWTH_BYTES, (first, after)

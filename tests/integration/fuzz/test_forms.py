@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.fuzz import bodies, wire
+from integration.fuzz import bodies, raw_http
 
 TARGETS = ("server", "router")
 PATHS = ("/v1/audio/transcriptions", "/v1/audio/translations")
@@ -27,11 +27,11 @@ def form(recording: bytes, kind: str = "json") -> tuple[bytes, str]:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("path", PATHS)
-def test_the_form_itself_is_right(fuzzed: Any, target: str, path: str) -> None:
-    raw = wire.post(path, *form(bodies.recording()))
+def test_the_unchanged_form_is_accepted(fuzzed: Any, target: str, path: str) -> None:
+    raw = raw_http.post(path, *form(bodies.recording()))
     answer = fuzzed.send(fuzzed.port(target, "speech"), raw)
     assert answer.status == 200, answer.body
-    wire.judge(answer)
+    raw_http.judge(answer)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -40,7 +40,7 @@ def test_broken_forms(fuzzed: Any, settings: Any, target: str, path: str) -> Non
     @settings
     @given(sent=bodies.broken_form())
     def holds(sent: tuple[bytes, str]) -> None:
-        wire.judge(fuzzed.send(fuzzed.port(target, "speech"), wire.post(path, *sent)))
+        raw_http.judge(fuzzed.send(fuzzed.port(target, "speech"), raw_http.post(path, *sent)))
 
     holds()
 
@@ -52,14 +52,16 @@ def test_broken_recordings(fuzzed: Any, settings: Any) -> None:
         kind=st.sampled_from(("json", "text", "srt", "vtt", "verbose_json")),
     )
     def holds(recording: bytes, kind: str) -> None:
-        wire.judge(fuzzed.send(fuzzed.ports["speech"], wire.post(PATHS[0], *form(recording, kind))))
+        raw_http.judge(
+            fuzzed.send(fuzzed.ports["speech"], raw_http.post(PATHS[0], *form(recording, kind)))
+        )
 
     holds()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_forms_that_end_too_early(fuzzed: Any, settings: Any, target: str) -> None:
-    whole = wire.post(PATHS[0], *form(bodies.recording()))
+    whole = raw_http.post(PATHS[0], *form(bodies.recording()))
 
     @settings
     @given(end=st.integers(0, len(whole) - 1))
@@ -67,6 +69,6 @@ def test_forms_that_end_too_early(fuzzed: Any, settings: Any, target: str) -> No
         answer = fuzzed.send(fuzzed.port(target, "speech"), whole[:end], leave=True)
         if answer is not None:
             assert answer.status != 200
-            wire.judge(answer)
+            raw_http.judge(answer)
 
     holds()

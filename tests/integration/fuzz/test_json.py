@@ -1,4 +1,4 @@
-"""JSON bodies of every route, broken at every depth and in every byte."""
+"""JSON bodies of all routes with errors at all depths and in all bytes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.fuzz import bodies, described, wire
+from integration.fuzz import bodies, openapi_checks, raw_http
 
 TARGETS = ("server", "router")
 CASES = [
     pytest.param(path, valid, id=f"{path}-{n}") for n, (path, valid) in enumerate(bodies.VALID)
 ]
-SCHEMAS = described.Schemas(("chat", "embedding", "rerank"))
+SCHEMAS = openapi_checks.Schemas(("chat", "embedding", "rerank"))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("path", "valid"), CASES)
-def test_what_is_broken_here_is_right_as_it_is(
+def test_the_unchanged_bodies_are_accepted(
     fuzzed: Any, target: str, path: str, valid: dict[str, Any]
 ) -> None:
-    """Else a refusal would say nothing about the field that was broken."""
-    raw = wire.post(path, bodies.encoded(valid, True))
+    """Otherwise a rejection would say nothing about the changed field."""
+    raw = raw_http.post(path, bodies.encoded(valid, True))
     answer = fuzzed.send(fuzzed.port(target, valid["model"]), raw)
     assert answer.status == 200, answer.body
-    wire.judge(answer)
+    raw_http.judge(answer)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -38,8 +38,8 @@ def test_wrong_values_at_every_depth(
     @given(body=bodies.broken_json(valid), ascii_only=st.booleans())
     def holds(body: Any, ascii_only: bool) -> None:
         raw = bodies.encoded(body, ascii_only)
-        answer = fuzzed.send(fuzzed.port(target, valid["model"]), wire.post(path, raw))
-        wire.judge(answer)
+        answer = fuzzed.send(fuzzed.port(target, valid["model"]), raw_http.post(path, raw))
+        raw_http.judge(answer)
         if target == "server":
             SCHEMAS.agree(path, raw, answer.status, answer.body)
 
@@ -48,13 +48,13 @@ def test_wrong_values_at_every_depth(
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("index", [0, 2, 4, 6, 9])
-def test_bytes_that_are_no_json(fuzzed: Any, settings: Any, target: str, index: int) -> None:
+def test_bytes_that_are_not_json(fuzzed: Any, settings: Any, target: str, index: int) -> None:
     path, valid = bodies.VALID[index]
 
     @settings
     @given(body=bodies.broken_bytes(bodies.encoded(valid, False)))
     def holds(body: bytes) -> None:
-        wire.judge(fuzzed.send(fuzzed.port(target, valid["model"]), wire.post(path, body)))
+        raw_http.judge(fuzzed.send(fuzzed.port(target, valid["model"]), raw_http.post(path, body)))
 
     holds()
 
@@ -62,7 +62,7 @@ def test_bytes_that_are_no_json(fuzzed: Any, settings: Any, target: str, index: 
 @pytest.mark.parametrize("target", TARGETS)
 def test_bodies_that_end_too_early(fuzzed: Any, settings: Any, target: str) -> None:
     path, valid = bodies.VALID[0]
-    whole = wire.post(path, bodies.encoded(valid, False))
+    whole = raw_http.post(path, bodies.encoded(valid, False))
 
     @settings
     @given(end=st.integers(0, len(whole) - 1))
@@ -70,6 +70,6 @@ def test_bodies_that_end_too_early(fuzzed: Any, settings: Any, target: str) -> N
         answer = fuzzed.send(fuzzed.port(target, "chat"), whole[:end], leave=True)
         if answer is not None:
             assert answer.status != 200
-            wire.judge(answer)
+            raw_http.judge(answer)
 
     holds()

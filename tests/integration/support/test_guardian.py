@@ -1,4 +1,4 @@
-"""Processes of a test run that was killed end with it."""
+"""Processes of a killed test run are killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model servers and routers one by one, on real weights, for tests that take them away."""
+"""Model servers and routers as separate processes, with real weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPEECH = "openai/whisper-base"
 
 
 class Process:
-    """A server or a router on a port of its own, its log in a file."""
+    """A server or a router with its own port and log file."""
 
     def __init__(self, kind: str, arguments: list[str], environ: dict[str, str], log: Path) -> None:
         self.port = free_port()
@@ -43,7 +43,7 @@ class Process:
             )  # fmt: skip
 
     def wait_ready(self) -> None:
-        """Until /readyz says so; fails when the process ends before."""
+        """Wait until /readyz returns 200; fails if the process exits before."""
         until(self._ready, READY_SECONDS, state=self.log.read_text)
 
     def _ready(self) -> bool:
@@ -54,7 +54,7 @@ class Process:
             return False
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of the series of its /metrics that fit."""
+        """Sum of the matching series of its /metrics."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         lines = httpx.get(f"{self.url}/metrics", trust_env=False, timeout=30).text.splitlines()
         fit = [x for x in lines if x.startswith(f"{name}{{") and all(want in x for want in wanted)]
@@ -64,11 +64,11 @@ class Process:
         self._popen.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit status; negative for a signal."""
+        """Wait and return the exit status; negative for a signal."""
         return self._popen.wait(STOP_SECONDS)
 
     def close(self) -> None:
-        """End it, by force where it does not."""
+        """Stop it; kill it if it does not exit."""
         if self._popen.poll() is None:
             self._popen.terminate()
             try:
@@ -79,7 +79,7 @@ class Process:
 
 
 class Routes:
-    """The routers' file: which servers each model has now."""
+    """The routes file of the routers: the current servers of each model."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class Routes:
 
 
 class Fleet:
-    """What a test has started; all of it ends with the test."""
+    """The processes started by a test; all are stopped after it."""
 
     def __init__(self, folder: Path, weights: Callable[[str], Path]) -> None:
         self.routes = Routes(folder / "routes.json")
@@ -116,7 +116,7 @@ class Fleet:
         self._count = 0
 
     def server(self, model: str) -> Process:
-        """Another server of a catalog model; it is in the routes once it is ready."""
+        """Start another server of a catalog model; it is added to the routes once it is ready."""
         self._count += 1
         name = f"{model.rpartition('/')[2]}-{self._count}"
         spec = catalog.load()[model]
@@ -129,7 +129,7 @@ class Fleet:
         return started
 
     def router(self, **environ: str) -> Process:
-        """Another router of the same routes."""
+        """Start another router with the same routes."""
         self._count += 1
         log = self._folder / f"router-{self._count}.log"
         settings = {"DRAIN_TIMEOUT": "50", **environ}
@@ -154,7 +154,7 @@ def parts(tmp_path: Path, demo_weights: Callable[[str], Path]) -> Iterator[Fleet
 
 @pytest.fixture
 def kinds(speak: Any) -> Callable[..., list[Kind]]:
-    """Traffic for the models named."""
+    """Kinds of requests for the given models."""
     question = "What is the capital of France?"
     made: dict[str, Callable[[], list[Kind]]] = {
         CHAT: lambda: [ChatStream(CHAT, 16, "Paris"), WholeChat(CHAT, 16, "Paris")],

@@ -1,6 +1,6 @@
-"""Routers that are replaced under traffic, behind an address that sends new connections to another.
+"""Routers are replaced under traffic, behind an address that sends new connections to another one.
 
-What a Service of a cluster does, a relay of this file's does here.
+The relay in this file does what a Service does in a cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPEECH = "openai/whisper-base"
 
 
 class Relay:
-    """Carries each connection to the port that is `target` when it comes, and never elsewhere."""
+    """Forwards each connection to the port that is `target` when it is accepted."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -35,7 +35,7 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                self._threads.append(threading.Thread(target=_carry, args=(near, self.target)))
+                self._threads.append(threading.Thread(target=_forward, args=(near, self.target)))
                 self._threads[-1].start()
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ class Relay:
             thread.join(30)
 
 
-def _carry(near: socket.socket, target: int) -> None:
+def _forward(near: socket.socket, target: int) -> None:
     with near, suppress(OSError), socket.create_connection(("127.0.0.1", target)) as far:
         back = threading.Thread(target=_pass, args=(far, near))
         back.start()
@@ -74,30 +74,30 @@ def relay() -> Iterator[Callable[[int], Relay]]:
         one.close()
 
 
-def test_a_router_that_is_replaced(
+def test_a_replaced_router(
     parts: Any, kinds: Callable[..., list[Kind]], relay: Callable[[int], Relay]
 ) -> None:
     for model in (CHAT, EMBEDDING, SPEECH):
         parts.server(model)
     old = parts.router()
     address = relay(old.port)
-    kept = Plan(address.url, rate=4, at_once=6)
-    fresh = Plan(address.url, rate=4, at_once=4, keep_alive=False)
+    kept = Plan(address.url, rate=4, concurrency=6)
+    fresh = Plan(address.url, rate=4, concurrency=4, keep_alive=False)
     with (
         Driver(kept, kinds(CHAT, EMBEDDING, SPEECH)) as driver,
         Driver(fresh, kinds(EMBEDDING)) as other,
     ):
         for each in (driver, other):
-            each.flow(6)
+            each.wait_for_requests(6)
         with driver.mark("replaced"):
             new = parts.router()
-            driver.await_under_way(2)
+            driver.wait_for_running(2)
             address.target = new.port
             old.signal(signal.SIGTERM)
             for each in (driver, other):
-                each.flow(8)
+                each.wait_for_requests(8)
             assert old.wait() == 0
-        driver.flow(6)
+        driver.wait_for_requests(6)
     for report in (driver.report(), other.report()):
         assert report.clean, report
     assert "transcription" in driver.report().slices["replaced"]

@@ -39,6 +39,8 @@ def sample(setting: Setting) -> tuple[str, Any]:
         return "cuda:1", "cuda:1"
     if setting.name == "QUANTIZATION":
         return "int4", "int4"
+    if setting.name == "QUEUE_SHARE":
+        return "0.25", 0.25
     if setting.parse is parse_list:
         return "b.example, a.example,b.example", ["b.example", "a.example"]
     if setting.parse is parse_bool:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from fleet_kube.client import KubeClient
+from fleet_kube.client import KubeClient, _event
 from fleet_kube.connection import TOKEN, Connection, Loaded
 from fleet_kube.errors import ApiError, ApiUnreachable
 from fleet_kube.kind import Kind
@@ -125,6 +125,24 @@ async def test_deleting_names_the_uid_and_forgives(api: KubeClient, server: Serv
     await api.delete(POD, "ns", "p", "u")
     with pytest.raises(ApiError):
         await api.delete(POD, "ns", "p", "u")
+
+
+async def test_a_deeply_nested_object_does_not_end_lists_and_watches(
+    api: KubeClient, server: Server
+) -> None:
+    """One user may write it; the API server accepts 10,000 levels."""
+    deep: Any = {}
+    for _ in range(9_000):
+        deep = {"a": deep}
+    deep = {"metadata": {"name": "deep"}, "spec": {"podTemplate": deep}}
+    fine = {"metadata": {"name": "fine"}}
+    server.answers = [(200, {"metadata": {}, "items": [deep, fine]})]
+    found = await api.items(MODEL, "ns")
+    assert [item["metadata"]["name"] for item in found] == ["deep", "fine"]
+    event = json.dumps({"type": "ADDED", "object": deep}).encode()
+    assert _event(event)[1]["metadata"]["name"] == "deep"
+    with pytest.raises(ApiUnreachable, match="unexpected watch event"):
+        _event(b"[" * 100_000)
 
 
 async def test_whether_a_kind_is_served(api: KubeClient, server: Server) -> None:

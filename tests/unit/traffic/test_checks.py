@@ -14,10 +14,15 @@ SPEECH = Transcription("m", b"RIFF", ("capital", "France"))
 KINDS = {"stream": STREAM, "chat": CHAT, "speech": SPEECH}
 
 
-def sent(stub: Any, *kinds: Kind, most: int = 0, **plan: Any) -> Report:
-    bounds = {"most": most or len(kinds), "rate": 500, "at_once": 1, "patience": 5} | plan
+def sent(stub: Any, *kinds: Kind, max_requests: int = 0, **plan: Any) -> Report:
+    bounds = {
+        "max_requests": max_requests or len(kinds),
+        "rate": 500,
+        "concurrency": 1,
+        "timeout": 5,
+    } | plan
     with Driver(Plan(stub.url, **bounds), kinds) as driver:
-        driver.flow(bounds["most"])
+        driver.wait_for_requests(bounds["max_requests"])
     return driver.report()
 
 
@@ -29,7 +34,7 @@ def reason(report: Report) -> str:
 
 
 def test_good_answers_are_good(stub: Any) -> None:
-    report = sent(stub, STREAM, CHAT, Embeddings("m", 2), SPEECH, most=16)
+    report = sent(stub, STREAM, CHAT, Embeddings("m", 2), SPEECH, max_requests=16)
     assert report.clean, report
     assert report.requests == 16
     assert report.slices["whole"]["embeddings"].requests == 4
@@ -92,7 +97,7 @@ def test_an_event_after_the_end_mark(stub: Any, piece: Callable[..., Any]) -> No
 
 def test_events_of_two_answers(stub: Any, piece: Callable[..., Any]) -> None:
     changed(stub, 1, piece("b", " is Paris."))
-    assert "several answers" in reason(sent(stub, STREAM))
+    assert "several responses" in reason(sent(stub, STREAM))
 
 
 def test_no_count_of_tokens(stub: Any) -> None:
@@ -162,8 +167,8 @@ def test_a_server_that_says_nothing(stub: Any) -> None:
     import threading
 
     stub.how.gate = threading.Event()
-    report = sent(stub, CHAT, patience=0.2)
-    assert "no complete answer within 0.2 s" in reason(report)
+    report = sent(stub, CHAT, timeout=0.2)
+    assert "no complete response within 0.2 s" in reason(report)
     assert report.truncated == 0
 
 

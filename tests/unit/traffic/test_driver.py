@@ -17,17 +17,19 @@ CHAT = WholeChat("m")
 
 
 def test_it_ends_after_the_number_of_requests(stub: Any) -> None:
-    with Driver(Plan(stub.url, rate=1000, most=7), [CHAT]) as driver:
-        driver.flow(7)
+    with Driver(Plan(stub.url, rate=1000, max_requests=7), [CHAT]) as driver:
+        driver.wait_for_requests(7)
         with pytest.raises(Stalled, match="7 requests, 0 failed"):
-            driver.flow(1)
+            driver.wait_for_requests(1)
         assert driver.ended
     assert len(stub.how.bodies) == 7
 
 
 def test_it_asks_for_the_host_it_was_given(stub: Any) -> None:
-    with Driver(Plan(stub.url, rate=1000, most=2, host="models.example.com"), [CHAT]) as driver:
-        driver.flow(2)
+    with Driver(
+        Plan(stub.url, rate=1000, max_requests=2, host="models.example.com"), [CHAT]
+    ) as driver:
+        driver.wait_for_requests(2)
     assert stub.how.hosts == {"models.example.com"}
 
 
@@ -36,31 +38,33 @@ def test_it_ends_after_the_time(stub: Any) -> None:
         Driver(Plan(stub.url, rate=50, seconds=1), [CHAT]) as driver,
         pytest.raises(Stalled, match="no 1000 more requests"),
     ):
-        driver.flow(1000)
+        driver.wait_for_requests(1000)
     assert 1 <= len(stub.how.bodies) <= 51
 
 
 def test_no_more_are_under_way_than_allowed(stub: Any) -> None:
     stub.how.gate = threading.Event()
-    with Driver(Plan(stub.url, rate=1000, at_once=3), [CHAT]) as driver:
-        driver.await_under_way(3)
+    with Driver(Plan(stub.url, rate=1000, concurrency=3), [CHAT]) as driver:
+        driver.wait_for_running(3)
         with pytest.raises(Stalled):
-            driver.await_under_way(4, seconds=0.2)
+            driver.wait_for_running(4, seconds=0.2)
         stub.how.gate.set()
     assert driver.report().clean
 
 
 def test_a_mark_holds_what_was_under_way_in_it(stub: Any) -> None:
-    with Driver(Plan(stub.url, rate=1000, at_once=1), [CHAT]) as driver:
+    with Driver(Plan(stub.url, rate=1000, concurrency=1), [CHAT]) as driver:
         with driver.mark("quiet"):
-            driver.flow(3)
-        driver.flow(1)  # what was under way at the end of the mark, and belongs to it, is answered
+            driver.wait_for_requests(3)
+        driver.wait_for_requests(
+            1
+        )  # what was under way at the end of the mark, and belongs to it, is answered
         stub.how.gate = threading.Event()
-        driver.await_under_way()
+        driver.wait_for_running()
         stub.how.status = 503
         with driver.mark("storm"):
             stub.how.gate.set()
-            driver.flow(3)
+            driver.wait_for_requests(3)
         stub.how.status = 200
     report = driver.report()
     assert report.slices["quiet"]["chat"].failed == 0
@@ -72,16 +76,16 @@ def test_a_mark_holds_what_was_under_way_in_it(stub: Any) -> None:
 
 def test_latencies_are_those_of_good_answers(stub: Any) -> None:
     stub.how.status = 500
-    with Driver(Plan(stub.url, rate=1000, most=2), [CHAT]) as driver:
-        driver.flow(2)
+    with Driver(Plan(stub.url, rate=1000, max_requests=2), [CHAT]) as driver:
+        driver.wait_for_requests(2)
     assert driver.report().slices["whole"]["chat"].p50 is None
     stub.how.status = 200
-    with Driver(Plan(stub.url, rate=1000, most=2), [CHAT]) as driver:
-        driver.flow(2)
+    with Driver(Plan(stub.url, rate=1000, max_requests=2), [CHAT]) as driver:
+        driver.wait_for_requests(2)
     found = driver.report().slices["whole"]["chat"]
     assert found.p50 is not None
-    assert found.most is not None
-    assert 0 < found.p50 <= found.most
+    assert found.maximum is not None
+    assert 0 < found.p50 <= found.maximum
 
 
 def test_nothing_sent_is_not_clean(stub: Any) -> None:
@@ -92,8 +96,10 @@ def test_nothing_sent_is_not_clean(stub: Any) -> None:
 
 
 def test_the_form_of_a_recording(stub: Any) -> None:
-    with Driver(Plan(stub.url, most=1), [Transcription("w", b"RIFFdata", ("france",))]) as driver:
-        driver.flow(1)
+    with Driver(
+        Plan(stub.url, max_requests=1), [Transcription("w", b"RIFFdata", ("france",))]
+    ) as driver:
+        driver.wait_for_requests(1)
     (body,) = stub.how.bodies
     assert b"RIFFdata" in body
     assert b'name="model"\r\n\r\nw\r\n' in body
@@ -115,12 +121,12 @@ def test_the_command(stub: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
     recording.write_bytes(b"RIFF")
     arguments = ["--chat", "m", "--embedding", "m", "--dimensions", "2", "--speech", "m"]
     arguments += ["--recording", str(recording), "--words", "capital france", "--rate", "100"]
-    assert main([stub.url, *arguments, "--most", "8"], orders=["begin all", "end all"]) == 0
+    assert main([stub.url, *arguments, "--max-requests", "8"], orders=["begin all", "end all"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["requests"], report["failed"], report["truncated"]) == (8, 0, 0)
     assert set(report["slices"]) == {"whole", "all"}
     stub.how.status = 500
-    assert main([stub.url, "--embedding", "m", "--most", "1"], orders=[]) == 1
+    assert main([stub.url, "--embedding", "m", "--max-requests", "1"], orders=[]) == 1
     assert "HTTP 500" in capsys.readouterr().out
     assert main([stub.url]) == 2
 
@@ -133,7 +139,7 @@ def test_the_command_stops_when_told(stub: Any, capsys: pytest.CaptureFixture[st
 
 def test_kinds_take_turns(stub: Any) -> None:
     kinds = [CHAT, Embeddings("m")]
-    with Driver(Plan(stub.url, rate=1000, at_once=1, most=6), kinds) as driver:
-        driver.flow(6)
+    with Driver(Plan(stub.url, rate=1000, concurrency=1, max_requests=6), kinds) as driver:
+        driver.wait_for_requests(6)
     paths = [b"messages" in body for body in stub.how.bodies]
     assert paths == [True, False] * 3

@@ -27,6 +27,8 @@ MAX_LENGTH = 448
 """Positions of Whisper's decoder; half of them at most are new tokens."""
 WARM_TOKENS = 8
 MAX_PROMPT = MAX_LENGTH // 2 - 1
+MAX_PROMPT_CHARS = MAX_PROMPT * 64
+"""Characters at the end of a prompt that are tokenised."""
 
 
 class Decoder:
@@ -47,7 +49,8 @@ class Decoder:
         if not text or not text.strip():
             return ()
         tokenizer, _ = self._tokenizer("transcribe", "en")
-        ids = tokenizer.encode(" " + text.strip())
+        # Enough for the last tokens; the library holds the interpreter lock while it encodes.
+        ids = tokenizer.encode(" " + text.strip()[-MAX_PROMPT_CHARS:])
         return tuple(token for token in ids if token < tokenizer.eot)[-MAX_PROMPT:]
 
     def run(self, batch: Batch) -> list[Outcome]:
@@ -134,7 +137,9 @@ class Decoder:
         """The segments in `result`, and the window to decode next, if any."""
         if result.is_silence:
             # Short padding raises the probability of no speech, most of all in translations.
-            return [], None if recording.attempt(window).filled else window.retried(result)
+            filled = recording.attempt(window).filled
+            retry = not filled and recording.can_retry(window)
+            return [], window.retried(result) if retry else None
         if result.is_doubtful:
             if recording.can_retry(window):
                 return [], window.retried(result)

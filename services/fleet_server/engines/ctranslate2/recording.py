@@ -74,9 +74,9 @@ class Recording:
 
     def _attempts(self, window: Window) -> Sequence[Attempt]:
         attempts = self.ladder if window.end - window.start <= SHORT else FILLED
-        if window.is_tail:  # sampling rarely helps with so little speech
-            return [attempt for attempt in attempts if attempt.temperature == 0]
-        return attempts
+        # More attempts rarely help with so little speech, and a filled one costs an encoder pass
+        # over 30 seconds.
+        return attempts[:1] if window.is_tail else attempts
 
     def retry(self, windows: Sequence[Window]) -> None:
         """Queue `windows` ahead of all waiting windows."""

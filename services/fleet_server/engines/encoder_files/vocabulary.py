@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from fleet_server.engines.special_text import SpecialText
+
 UNFINISHED = "\ufffd"
 
 
@@ -15,11 +17,17 @@ class LibraryVocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self.size: int = tokenizer.get_vocab_size(with_added_tokens=True)
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._words = SpecialText(token.content for token in added if token.special)
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
-        # Only the methods for batches release the interpreter lock.
-        encoded = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special)
-        ids: list[int] = encoded[0].ids
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        parts = [text] if parse_special else self._words.parts(text)
+        ids: list[int] = []
+        for number, part in enumerate(parts):
+            first = add_special and number == 0
+            # Only the methods for batches release the interpreter lock.
+            encoded = self._tokenizer.encode_batch_fast([part], add_special_tokens=first)
+            ids.extend(encoded[0].ids)
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:

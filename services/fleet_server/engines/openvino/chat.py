@@ -20,10 +20,12 @@ from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, Tokens
 from fleet_server.engines.openvino import (
     chat_facts,
     chat_files,
     chat_tokenizer,
+    guided_backend,
     kv_cache,
     step_loop,
     unlocked,
@@ -31,21 +33,20 @@ from fleet_server.engines.openvino import (
 from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties
+from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step
+from fleet_server.protocols import Generation, Message, OutputFormat, Prompt, Sampling, Step
 from fleet_weights import record
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
+SAMPLING = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+GUIDED = frozenset({"response_format", "json_schema"})
 
 
 class OpenVinoChat:
     """A TextModel (fleet_server.protocols)."""
-
-    supports = frozenset({
-        "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema",
-    })  # fmt: skip
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         self.max_concurrent = sequences(spec)
@@ -60,31 +61,49 @@ class OpenVinoChat:
         self.decode = self._tokenizer.decode
         self.vocabulary = self._tokenizer.vocabulary
         self.vocab_size = self._tokenizer.size
+        self._special = SpecialText(
+            self._tokenizer.pieces[index].decode() for index in self._tokenizer.special
+        )
         config = self._pipeline.get_config()
         self._stop_ids = frozenset({*config.stop_token_ids, config.eos_token_id})
-        self._loop = step_loop.StepLoop(
-            self._pipeline, unlocked.step_of(self._pipeline), self._stop_ids
-        )
+        step = unlocked.step_of(self._pipeline)
+        self._guided = guided_backend.registered(self._pipeline, step)
+        self._compiler = GrammarCompiler(self._tokens())
+        self.supports = SAMPLING if self._guided is None else SAMPLING | GUIDED
+        self._loop = step_loop.StepLoop(self._pipeline, step, self._stop_ids)
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         if images:
             raise BadRequest("This model does not read images.", param="messages")
-        history = [{**message, "content": _text(message["content"])} for message in messages]
+        history = [
+            {**message, "content": _text(message["content"])}
+            for message in self._special.seamed(messages)
+        ]
         try:
             text = self._tokenizer.render(history)
         except TemplateRefusal as error:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
-        return self.prompt_of(self._tokenizer.encode(text))
+        parts = [self._tokenizer.encode(part) for part in text.split(SEAM)]
+        return self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))
 
+    def compile(self, wanted: OutputFormat) -> Grammar:
+        """Raises BadRequest and QueueFull."""
+        return self._compiler.compile(wanted)
+
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        sequence = step_loop.Sequence(openvino.Tensor(prompt.state), self._config(sampling), emit)
+        guide = None
+        if sampling.grammar is not None and self._guided is not None:
+            guide = step_loop.Guide(self._guided, sampling.grammar.start())
+        sequence = step_loop.Sequence(
+            openvino.Tensor(prompt.state), self._config(sampling), emit, guide
+        )
         self._loop.submit(sequence)
         return sequence
 
@@ -94,6 +113,7 @@ class OpenVinoChat:
 
     def close(self) -> None:
         self._loop.close()
+        self._compiler.close()
 
     def _config(self, sampling: Sampling) -> Any:
         config = openvino_genai.GenerationConfig()
@@ -106,26 +126,16 @@ class OpenVinoChat:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
-        grammar = sampling.grammar or (JSON_OBJECT if sampling.json_object else None)
-        if grammar is not None:
-            config.structured_output_config = openvino_genai.StructuredOutputConfig(grammar=grammar)
         return config
 
-
-# RFC 8259 with little white space between tokens, since small models tend to repeat it without end.
-# Clients' schemas are converted to grammars before they reach the engine, because a schema that
-# its grammar compiler refuses would fail the step of every sequence in the batch.
-JSON_OBJECT = r"""
-root ::= object
-value ::= object | array | string | number | "true" | "false" | "null"
-object ::= "{" ws (pair ("," ws pair)*)? "}"
-pair ::= string ":" ws value ws
-array ::= "[" ws (value ws ("," ws value ws)*)? "]"
-string ::= "\"" ([^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" hex hex hex hex))* "\""
-hex ::= [0-9a-fA-F]
-number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [+-]? [0-9]+)?
-ws ::= " "? | "\n" " "*
-"""
+    def _tokens(self) -> Tokens:
+        tokenizer = self._tokenizer
+        return Tokens(
+            pieces=[tokenizer.pieces.get(index, b"") for index in range(tokenizer.size)],
+            special=tokenizer.special,
+            stop_ids=sorted(index for index in self._stop_ids if 0 <= index < tokenizer.size),
+            encode=tokenizer.encode,
+        )
 
 
 def sequences(spec: ModelSpec) -> int:

@@ -13,16 +13,20 @@ from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
 from fleet_server.engines.openvino.text_encoder import TextEncoder
+from fleet_server.engines.special_text import SpecialText
 from fleet_server.protocols import Vocabulary
 
 TOKENIZER_GRAPH = "openvino_tokenizer.xml"
 
 
 class ChatTokenizer(Protocol):
-    """Safe to use from several threads."""
+    """Safe to use from several threads. `pieces` are the bytes of each token, `special` the ids of
+    special tokens."""
 
     vocabulary: Vocabulary
     size: int
+    pieces: Mapping[int, bytes]
+    special: frozenset[int]
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """The prompt for messages of plain text. Raises TemplateRefusal."""
@@ -40,8 +44,12 @@ class GenaiTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.encode = TextEncoder(tokenizer)
-        self.decode = Detokenizer(tokenizer)
-        vocabulary = OpenVinoVocabulary(tokenizer, self.encode, self.decode)
+        detokenizer = Detokenizer(tokenizer)
+        self.decode = detokenizer
+        self.pieces: Mapping[int, bytes] = detokenizer.text_pieces()
+        self.special = detokenizer.special_ids()
+        words = SpecialText(self.pieces[index].decode() for index in self.special)
+        vocabulary = OpenVinoVocabulary(tokenizer, self.encode, detokenizer, words)
         self.vocabulary: Vocabulary = vocabulary
         self.size = vocabulary.size
 
@@ -55,14 +63,20 @@ class GenaiTokenizer:
 class OpenVinoVocabulary:
     """A Vocabulary over an `openvino_genai.Tokenizer`. Thread-safe."""
 
-    def __init__(self, tokenizer: Any, encode: TextEncoder, detokenizer: Detokenizer) -> None:
+    def __init__(
+        self, tokenizer: Any, encode: TextEncoder, detokenizer: Detokenizer, words: SpecialText
+    ) -> None:
         self._tokenizer = tokenizer
         self._encode = encode
+        self._words = words
         self._pieces = detokenizer.pieces
         self.size = max(self._pieces) + 1
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
-        ids: list[int] = self._encode(text, add_special=add_special).tolist()
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        parts = [text] if parse_special else self._words.parts(text)
+        ids: list[int] = []
+        for number, part in enumerate(parts):
+            ids.extend(self._encode(part, add_special=add_special and number == 0).tolist())
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:

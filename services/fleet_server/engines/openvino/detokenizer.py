@@ -7,9 +7,13 @@ OpenVINO's detokenizer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+BRACKETS = re.compile(rb"<.+>|\[.+\]", re.DOTALL)
+LONE_BYTE = re.compile(rb"<0x([0-9A-F]{2})>")
+SPACE = "\u2581".encode()
 PROBE = "Hello wörld, 日本語 👩‍👩‍👧\n\tx = 'a  b'"
 
 
@@ -31,6 +35,19 @@ class Detokenizer:
             return str(self._tokenizer.decode(list(token_ids)))
         return b"".join(map(self._piece, token_ids)).decode("utf-8", "replace")
 
+    def special_ids(self) -> frozenset[int]:
+        """Ids of special tokens, whose pieces are in brackets and are left out of texts."""
+        return frozenset(
+            index for index, piece in self.pieces.items()
+            if BRACKETS.fullmatch(piece) and _is_text(piece) and not self._tokenizer.decode([index])
+        )  # fmt: skip
+
+    def text_pieces(self) -> dict[int, bytes]:
+        """The bytes that each token adds to a text."""
+        if self._byte_level:
+            return self.pieces
+        return {index: _plain(piece) for index, piece in self.pieces.items()}
+
     def _piece(self, token_id: int) -> bytes:
         piece = self._known.get(token_id)
         if piece is None:
@@ -39,6 +56,12 @@ class Detokenizer:
                 piece = b""  # OpenVINO decodes special tokens to an empty text
             self._known[token_id] = piece
         return piece
+
+
+def _plain(piece: bytes) -> bytes:
+    """The bytes of a SentencePiece token: a space is written as U+2581, a lone byte as `<0xNN>`."""
+    lone = LONE_BYTE.fullmatch(piece)
+    return bytes([int(lone[1], 16)]) if lone else piece.replace(SPACE, b" ")
 
 
 def _as_bytes(piece: str | bytes) -> bytes:

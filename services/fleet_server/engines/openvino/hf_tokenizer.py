@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from fleet_prepare.chat import vocabulary
 from fleet_server.engines import chat_template
 from fleet_server.engines.chat_template import TemplateRefusal
+from fleet_server.engines.special_text import SpecialText
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Vocabulary
 from fleet_weights.errors import WeightsError
@@ -39,7 +40,12 @@ class HfTokenizer:
             index: b"" if index in words.special else piece for index, piece in words.pieces.items()
         }
         self.size = max(words.pieces) + 1
-        self.vocabulary: Vocabulary = HfVocabulary(self._tokenizer, words.pieces, self.size)
+        self.pieces: Mapping[int, bytes] = words.pieces
+        self.special = words.special
+        special = SpecialText(words.pieces[index].decode() for index in words.special)
+        self.vocabulary: Vocabulary = HfVocabulary(
+            self._tokenizer, words.pieces, self.size, special
+        )
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         if self._template is None:
@@ -56,17 +62,30 @@ class HfTokenizer:
         return b"".join(self._pieces.get(i, b"") for i in token_ids).decode("utf-8", "replace")
 
 
+def encode_parts(tokenizer: Any, parts: Sequence[str], add_special: bool) -> list[int]:
+    """Token ids of parts of a text, each tokenised by itself."""
+    ids: list[int] = []
+    for number, part in enumerate(parts):
+        first = add_special and number == 0
+        ids.extend(tokenizer.encode(part, add_special_tokens=first).ids)
+    return ids
+
+
 class HfVocabulary:
     """A Vocabulary (fleet_server.protocols) over a `tokenizers.Tokenizer`."""
 
-    def __init__(self, tokenizer: Any, pieces: Mapping[int, bytes], size: int) -> None:
+    def __init__(
+        self, tokenizer: Any, pieces: Mapping[int, bytes], size: int, words: SpecialText
+    ) -> None:
         self._tokenizer = tokenizer
+        self._words = words
         self._pieces = pieces
         self.size = size
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special).ids
-        return ids
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
+        if parse_special:
+            return list(self._tokenizer.encode(text, add_special_tokens=add_special).ids)
+        return encode_parts(self._tokenizer, self._words.parts(text), add_special)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))

@@ -15,27 +15,61 @@ from typing import Any
 import openvino_genai
 
 from fleet_contract.errors import NotReady, TooLarge
+from fleet_server.engines.openvino.guided_backend import Backend, TokenMasks
 from fleet_server.protocols import Finish, Step
 
 logger = logging.getLogger(__name__)
 
+NOTICE_SECONDS = 30.0
 GONE = "The engine is stopping; please try again."
 
 Emit = Callable[[Step], None]
 
 
+class Guide:
+    """The masks of a sequence, known to the backend from `open` to `close`."""
+
+    def __init__(self, backend: Backend, masks: TokenMasks) -> None:
+        self._backend = backend
+        self._masks = masks
+        self._number: int | None = None
+
+    def open(self) -> Any:
+        """The structured output configuration that refers to the masks."""
+        self._number, config = self._backend.add(self._masks)
+        return config
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the masks cannot be computed any more."""
+        error: Exception | None = self._masks.error
+        return error
+
+    def close(self) -> None:
+        if self._number is not None:
+            self._backend.remove(self._number)
+
+
 class Sequence:
     """One running generation. `cancel` may be called from any thread."""
 
-    def __init__(self, input_ids: Any, config: Any, emit: Emit) -> None:
+    def __init__(self, input_ids: Any, config: Any, emit: Emit, guide: Guide | None = None) -> None:
         self.input_ids = input_ids
         self.config = config
         self.emit = emit
+        self.guide = guide
         self.cancelled = False
         self.handle: Any = None
 
     def cancel(self) -> None:
         self.cancelled = True
+
+    def leave(self, *, finished: bool = False) -> None:
+        """Leave the pipeline, which goes on generating unless it has `finished`."""
+        if self.handle is not None and not finished:
+            self.handle.cancel()
+        if self.guide is not None:
+            self.guide.close()
 
 
 class StepLoop:
@@ -67,10 +101,14 @@ class StepLoop:
         self._wake.set()
 
     def close(self) -> None:
-        """End all sequences with an error step and stop the thread."""
+        """End all sequences with an error step and stop the thread, after the step that runs: the
+        pipeline must not be freed under it."""
         self._closing = True
         self._wake.set()
-        self._thread.join(timeout=30)
+        while self._thread.is_alive():
+            self._thread.join(NOTICE_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("waiting for the end of a step")
 
     def _run(self) -> None:
         while not self._closing and not self.broken:
@@ -96,10 +134,13 @@ class StepLoop:
             if sequence.cancelled:
                 continue
             try:
+                if sequence.guide is not None:
+                    sequence.config.structured_output_config = sequence.guide.open()
                 sequence.handle = self._pipeline.add_request(
                     self._next_id, sequence.input_ids, sequence.config
                 )
             except Exception as error:
+                sequence.leave()
                 sequence.emit(Step((), error=error))
                 continue
             self._next_id += 1
@@ -108,7 +149,7 @@ class StepLoop:
     def _drop_cancelled(self) -> None:
         for sequence in self._running:
             if sequence.cancelled:
-                sequence.handle.cancel()
+                sequence.leave()
         self._running = [sequence for sequence in self._running if not sequence.cancelled]
 
     def _collect(self) -> None:
@@ -118,6 +159,8 @@ class StepLoop:
                 sequence.emit(step)
             if step is None or (step.finish is None and step.error is None):
                 still.append(sequence)
+            else:
+                sequence.leave(finished=step.finish is not None)
         self._running = still
 
     def _read(self, sequence: Sequence) -> Step | None:
@@ -127,6 +170,8 @@ class StepLoop:
             for output in sequence.handle.read().values():
                 token_ids.extend(output.generated_ids)
                 reason = output.finish_reason
+        if sequence.guide is not None and sequence.guide.error is not None:
+            return Step((), error=sequence.guide.error)
         # The pipeline ignores a request that does not fit an empty cache.
         if sequence.handle.get_status() == openvino_genai.GenerationStatus.IGNORED:
             return Step((), error=TooLarge("The conversation does not fit the key/value cache."))
@@ -139,8 +184,7 @@ class StepLoop:
         failed = [*self._running, *self._inbox]
         self._running, self._inbox = [], deque()
         for sequence in failed:
-            if sequence.handle is not None:
-                sequence.handle.cancel()
+            sequence.leave()
             sequence.emit(Step((), error=error))
 
 

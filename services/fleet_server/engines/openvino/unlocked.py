@@ -41,9 +41,8 @@ def step_of(pipeline: Any) -> Callable[[], None]:
     if not is_checked(openvino_genai.__version__, type(pipeline)):
         return _refused(plain, "this version of OpenVINO GenAI was not verified")
     try:
-        path = min(Path(openvino_genai.__file__).parent.glob(LIBRARIES))
-        library = ctypes.CDLL(str(path))
-        step, unfinished = getattr(library, STEP), getattr(library, HAS_UNFINISHED)
+        native = library()
+        step, unfinished = getattr(native, STEP), getattr(native, HAS_UNFINISHED)
     except (OSError, ValueError, AttributeError) as error:
         return _refused(plain, str(error))
     step.argtypes, step.restype = [ctypes.c_void_p], None
@@ -53,6 +52,11 @@ def step_of(pipeline: Any) -> Callable[[], None]:
         return _refused(plain, "the pipeline is not at the expected address")
 
     return Unlocked(pipeline, address, step)
+
+
+def library() -> ctypes.CDLL:
+    """GenAI's C++ library. Raises OSError or ValueError if it is not found."""
+    return ctypes.CDLL(str(min(Path(openvino_genai.__file__).parent.glob(LIBRARIES))))
 
 
 class Unlocked:

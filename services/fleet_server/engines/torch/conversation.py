@@ -11,10 +11,12 @@ import jinja2
 from transformers import AutoProcessor, AutoTokenizer
 
 from fleet_contract.errors import BadRequest
+from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.engines.torch.checkpoint import Checkpoint
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Message, Prompt
 
+ZERO_WIDTH_SPACE = "\u200b"
 IMAGE_WORDS = ("image_token", "video_token", "vision_start_token", "vision_end_token", "boi_token")
 
 
@@ -46,17 +48,21 @@ class Conversation:
         # transformers reconfigures a fast tokenizer in each call, which is not thread-safe.
         self._lock = threading.Lock()
         self._reserved = _reserved(self._processor)
+        self._special = SpecialText(_special(self.tokenizer))
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Raises BadRequest if the template or the processor refuses."""
         if images and self._processor is None:
             raise BadRequest("This model does not read images.", param="messages")
         text = self._render(messages)
-        if not images:
-            with self._lock:
-                ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return Prompt(len(ids), ChatInput(ids))
-        return self._with_images(text, images)
+        if images:
+            # The processor tokenises the whole text: an invisible character has to part it.
+            return self._with_images(text.replace(SEAM, ZERO_WIDTH_SPACE), images)
+        ids: list[int] = []
+        with self._lock:
+            for part in text.split(SEAM):
+                ids.extend(self.tokenizer(part, add_special_tokens=False)["input_ids"])
+        return Prompt(len(ids), ChatInput(ids))
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
@@ -79,6 +85,7 @@ class Conversation:
     def _render(self, messages: Sequence[Message]) -> str:
         for message in messages:
             self._check(message["content"])
+        messages = self._special.seamed(messages)
         if self._processor is None:
             messages = [{**message, "content": _text(message["content"])} for message in messages]
         try:
@@ -113,6 +120,11 @@ class Conversation:
         ids = made.pop("input_ids")[0].tolist()
         made.pop("attention_mask", None)
         return Prompt(len(ids), ChatInput(ids, dict(made)))
+
+
+def _special(tokenizer: Any) -> list[str]:
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return [token.content for token in added.values() if token.special]
 
 
 def _reserved(processor: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Real child processes: started, ended, and never left behind."""
+"""Real child processes: start, stop and end of the parent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleet_local.processes.process import Lifeline, Process
 
 SECONDS = 30
 Start = Callable[..., Awaitable[Process]]
-Said = Callable[[str], Awaitable[None]]
+WaitForText = Callable[[str], Awaitable[None]]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def lifeline() -> Lifeline:
 
 @pytest.fixture
 async def start(tmp_path: Path, lifeline: Lifeline) -> AsyncIterator[Start]:
-    """Runs a script as a child; its output is in `output.log`."""
+    """Run a script as a child with its output in `output.log`."""
     started: list[Process] = []
     log = LogFile(tmp_path / "output.log")
 
@@ -49,8 +49,10 @@ async def start(tmp_path: Path, lifeline: Lifeline) -> AsyncIterator[Start]:
 
 
 @pytest.fixture
-def said(tmp_path: Path, until: Callable[..., Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
-    """Waits until the child wrote a text."""
+def wait_for_text(
+    tmp_path: Path, until: Callable[..., Awaitable[None]]
+) -> Callable[[str], Awaitable[None]]:
+    """Wait until the child has written a text."""
     return lambda text: until(lambda: text in (tmp_path / "output.log").read_text())
 
 
@@ -62,21 +64,23 @@ SLEEPER = """
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + textwrap.dedent(SLEEPER)
 
 
-async def test_output_arguments_and_status_come_through(tmp_path: Path, start: Start) -> None:
+async def test_output_arguments_and_status(tmp_path: Path, start: Start) -> None:
     process = await start("import sys; print(sys.argv); sys.exit(7)", "--port", "1")
     assert await process.ended(SECONDS)
     assert process.status == 7
     assert "'--port', '1'" in (tmp_path / "output.log").read_text()
 
 
-async def test_a_running_process_has_no_status(start: Start, said: Said) -> None:
+async def test_a_running_process_has_no_status(start: Start, wait_for_text: WaitForText) -> None:
     process = await start(SLEEPER)
-    await said("begun")
+    await wait_for_text("begun")
     assert not await process.ended(0.01)
     assert process.status is None
 
 
-async def test_a_child_leads_its_own_session_and_reads_nothing(start: Start, said: Said) -> None:
+async def test_a_child_leads_its_own_session_and_reads_nothing(
+    start: Start, wait_for_text: WaitForText
+) -> None:
     process = await start(
         """
         import sys, time
@@ -84,26 +88,28 @@ async def test_a_child_leads_its_own_session_and_reads_nothing(start: Start, sai
         time.sleep(600)
         """
     )
-    await said("input ''")
+    await wait_for_text("input ''")
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
 
 
-async def test_stop_is_polite_first(start: Start, said: Said) -> None:
+async def test_stop_sends_sigterm_first(start: Start, wait_for_text: WaitForText) -> None:
     process = await start(SLEEPER)
-    await said("begun")
+    await wait_for_text("begun")
     await process.stop(SECONDS)
     assert process.status == -signal.SIGTERM
 
 
-async def test_stop_insists_on_a_child_that_is_deaf(start: Start, said: Said) -> None:
+async def test_stop_kills_a_child_that_ignores_sigterm(
+    start: Start, wait_for_text: WaitForText
+) -> None:
     process = await start(DEAF)
-    await said("begun")
+    await wait_for_text("begun")
     await process.stop(0.2)
     assert process.status == -signal.SIGKILL
 
 
-async def test_a_kill_ends_what_the_child_started_too(
-    start: Start, said: Said, tmp_path: Path
+async def test_kill_ends_descendants(
+    start: Start, wait_for_text: WaitForText, tmp_path: Path
 ) -> None:
     process = await start(
         """
@@ -113,14 +119,14 @@ async def test_a_kill_ends_what_the_child_started_too(
         time.sleep(600)
         """
     )
-    await said("begun")
+    await wait_for_text("begun")
     grandchild = psutil.Process(int((tmp_path / "output.log").read_text().split()[1]))
     process.kill()
     await process.ended()
-    assert gone([grandchild])
+    assert have_ended([grandchild])
 
 
-async def test_stopping_twice_is_harmless(start: Start) -> None:
+async def test_stopping_twice(start: Start) -> None:
     process = await start("pass")
     await process.ended(SECONDS)
     await process.stop(1)
@@ -163,14 +169,14 @@ async def test_children_end_when_their_parent_is_killed(tmp_path: Path, parent: 
     assert process.stdout is not None
     async with asyncio.timeout(SECONDS):
         while (line := (await process.stdout.readline()).split())[:1] != [b"children"]:
-            assert line, "the parent ended too early"
+            assert line, "the parent exited too early"
     children = [psutil.Process(int(pid)) for pid in line[1:]]
     process.kill()
     await process.wait()
-    assert gone(children)
+    assert have_ended(children)
 
 
-def gone(processes: list[psutil.Process]) -> bool:
-    """Whether all end within the time; a zombie nobody waited for has ended."""
+def have_ended(processes: list[psutil.Process]) -> bool:
+    """Whether all processes end in time; an unreaped zombie has ended."""
     _, alive = psutil.wait_procs(processes, timeout=SECONDS)
     return all(one.status() == psutil.STATUS_ZOMBIE for one in alive)

@@ -1,4 +1,4 @@
-"""Services over small real servers: ready, failed, fallen and back again."""
+"""Services with small real servers: start, failures and restarts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Until = Callable[..., Awaitable[None]]
 
 
 class Made:
-    """A service, what it printed, and the switches of its server."""
+    """A service, its output and the control files of its server."""
 
     def __init__(
         self, folder: Path, probe: Probe, lifeline: Lifeline, port: int | None, until: Until
@@ -51,7 +51,7 @@ class Made:
         (self.folder / name).write_text(text)
 
     async def pid(self) -> int:
-        """The process that answers."""
+        """The process that responds."""
         (entry,) = await self.probe.models(self.service.base)
         return int(entry["pid"])
 
@@ -82,8 +82,8 @@ async def make(
 
 
 @pytest.fixture
-async def kept(make: Callable[..., Made]) -> AsyncIterator[Made]:
-    """A service that is ready and watched."""
+async def supervised(make: Callable[..., Made]) -> AsyncIterator[Made]:
+    """A service that is ready and supervised."""
     made = make()
     await made.service.start()
     task = asyncio.create_task(made.service.keep())
@@ -104,7 +104,7 @@ async def test_start_waits_until_the_process_is_ready(make: Callable[..., Made])
     assert made.printed == []
 
 
-async def test_a_process_that_cannot_load_fails_the_start_with_its_reason(
+async def test_a_load_failure_fails_the_start_with_its_reason(
     make: Callable[..., Made],
 ) -> None:
     made = make()
@@ -115,7 +115,7 @@ async def test_a_process_that_cannot_load_fails_the_start_with_its_reason(
     assert "tiny.log" in caught.value.hint
 
 
-async def test_a_process_that_ends_otherwise_fails_with_its_last_lines(
+async def test_other_exits_fail_the_start_with_the_last_lines(
     make: Callable[..., Made],
 ) -> None:
     made = make()
@@ -125,7 +125,7 @@ async def test_a_process_that_ends_otherwise_fails_with_its_last_lines(
     assert json.loads(caught.value.output[-1])["event"] == "load_failed"
 
 
-async def test_a_server_whose_port_was_taken_moves_to_another(make: Callable[..., Made]) -> None:
+async def test_a_server_with_an_occupied_port_gets_another(make: Callable[..., Made]) -> None:
     made = make()
     first = made.service.port
     with socket.create_server((ports.LOOPBACK, first)):
@@ -181,47 +181,47 @@ async def test_a_start_that_takes_for_ever_is_given_up(
         await made.service.start()
 
 
-async def test_a_killed_process_is_started_again_on_its_port(kept: Made) -> None:
-    first, port = await kept.pid(), kept.service.port
+async def test_a_killed_process_is_started_again_on_its_port(supervised: Made) -> None:
+    first, port = await supervised.pid(), supervised.service.port
     os.kill(first, signal.SIGKILL)
-    await kept.until(lambda: len(kept.printed) == 2)
-    assert "was killed by SIGKILL" in kept.printed[0]
-    assert "is ready after" in kept.printed[1]
-    assert kept.service.port == port
-    assert await kept.pid() != first
+    await supervised.until(lambda: len(supervised.printed) == 2)
+    assert "was killed by SIGKILL" in supervised.printed[0]
+    assert "is ready after" in supervised.printed[1]
+    assert supervised.service.port == port
+    assert await supervised.pid() != first
 
 
-async def test_an_unhealthy_process_is_replaced(kept: Made) -> None:
-    first = await kept.pid()
-    kept.switch("unhealthy")
-    await kept.until(lambda: bool(kept.printed))
-    (kept.folder / "unhealthy").unlink()
-    assert "is not healthy" in kept.printed[0]
-    await kept.until(lambda: any("is ready after" in line for line in kept.printed))
-    assert await kept.pid() != first
+async def test_an_unhealthy_process_is_replaced(supervised: Made) -> None:
+    first = await supervised.pid()
+    supervised.switch("unhealthy")
+    await supervised.until(lambda: bool(supervised.printed))
+    (supervised.folder / "unhealthy").unlink()
+    assert "is not healthy" in supervised.printed[0]
+    await supervised.until(lambda: any("is ready after" in line for line in supervised.printed))
+    assert await supervised.pid() != first
 
 
-async def test_a_process_that_answers_no_more_is_replaced(
-    kept: Made, monkeypatch: pytest.MonkeyPatch
+async def test_an_unresponsive_process_is_replaced(
+    supervised: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fleet_local.processes.probe.TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(services, "SILENT_PROBES", 3)
-    kept.probe._client.timeout = 0.1
-    os.kill(await kept.pid(), signal.SIGSTOP)
-    await kept.until(lambda: bool(kept.printed))
-    assert "does not respond" in kept.printed[0]
-    kept.probe._client.timeout = 5
-    await kept.until(lambda: any("is ready after" in line for line in kept.printed))
+    supervised.probe._client.timeout = 0.1
+    os.kill(await supervised.pid(), signal.SIGSTOP)
+    await supervised.until(lambda: bool(supervised.printed))
+    assert "does not respond" in supervised.printed[0]
+    supervised.probe._client.timeout = 5
+    await supervised.until(lambda: any("is ready after" in line for line in supervised.printed))
 
 
-async def test_a_process_that_keeps_failing_is_tried_less_and_less_often(kept: Made) -> None:
-    kept.switch("refuse", "3 broken")
-    os.kill(await kept.pid(), signal.SIGKILL)
-    await kept.until(lambda: len(kept.printed) >= 4)
-    waits = [float(line.split(" in ")[1].split()[0]) for line in kept.printed[:4]]
+async def test_restarts_back_off(supervised: Made) -> None:
+    supervised.switch("refuse", "3 broken")
+    os.kill(await supervised.pid(), signal.SIGKILL)
+    await supervised.until(lambda: len(supervised.printed) >= 4)
+    waits = [float(line.split(" in ")[1].split()[0]) for line in supervised.printed[:4]]
     assert waits == [0.05, 0.1, 0.2, 0.4]
-    (kept.folder / "refuse").unlink()
-    await kept.until(lambda: "is ready after" in kept.printed[-1])
+    (supervised.folder / "refuse").unlink()
+    await supervised.until(lambda: "is ready after" in supervised.printed[-1])
 
 
 async def test_a_failed_start_is_retried_with_its_reason(make: Callable[..., Made]) -> None:
@@ -241,33 +241,33 @@ async def test_a_failed_start_is_retried_with_its_reason(make: Callable[..., Mad
     assert [line.rpartition(" in ")[0] + " in" for line in made.printed[:2]] == [reason] * 2
 
 
-async def test_a_failure_that_repeats_at_the_longest_wait_is_reported_once(
-    kept: Made, monkeypatch: pytest.MonkeyPatch
+async def test_a_repeated_failure_is_reported_once(
+    supervised: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(services, "MOST_SECONDS", 0.05)
-    kept.switch("refuse", "3 broken")
-    os.kill(await kept.pid(), signal.SIGKILL)
-    await kept.until(lambda: kept.log.count("load_failed") >= 3)
-    (kept.folder / "refuse").unlink()
-    await kept.until(lambda: "is ready after" in kept.printed[-1])
-    assert [line.partition(";")[0] for line in kept.printed[:-1]] == [
+    supervised.switch("refuse", "3 broken")
+    os.kill(await supervised.pid(), signal.SIGKILL)
+    await supervised.until(lambda: supervised.log.count("load_failed") >= 3)
+    (supervised.folder / "refuse").unlink()
+    await supervised.until(lambda: "is ready after" in supervised.printed[-1])
+    assert [line.partition(";")[0] for line in supervised.printed[:-1]] == [
         "tiny was killed by SIGKILL", "tiny failed to load: broken",
     ]  # fmt: skip
 
 
-async def test_a_restart_on_a_port_taken_meanwhile_moves(kept: Made) -> None:
-    kept.switch("refuse", "3 wait")
-    port = kept.service.port
-    os.kill(await kept.pid(), signal.SIGKILL)
-    await kept.until(lambda: bool(kept.printed))
+async def test_a_restart_with_an_occupied_port_gets_another(supervised: Made) -> None:
+    supervised.switch("refuse", "3 wait")
+    port = supervised.service.port
+    os.kill(await supervised.pid(), signal.SIGKILL)
+    await supervised.until(lambda: bool(supervised.printed))
     with socket.create_server((ports.LOOPBACK, port)):
-        (kept.folder / "refuse").unlink()
-        await kept.until(lambda: "is ready after" in kept.printed[-1])
-    assert kept.service.port != port
-    assert kept.moves[-1] == kept.service.port
+        (supervised.folder / "refuse").unlink()
+        await supervised.until(lambda: "is ready after" in supervised.printed[-1])
+    assert supervised.service.port != port
+    assert supervised.moves[-1] == supervised.service.port
 
 
-async def test_stop_ends_a_deaf_process_in_time(make: Callable[..., Made]) -> None:
+async def test_stop_kills_a_process_that_ignores_sigterm(make: Callable[..., Made]) -> None:
     made = make()
     made.switch("deaf")
     await made.service.start()

@@ -1,4 +1,4 @@
-"""Which failures are retried and which reported; no body is sent twice by mistake."""
+"""Retries and error responses for failed attempts; a body is not sent twice by mistake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def raw(fleet: Any, *pieces: Any, keep: bool = False, client: Any = httpx) -> ht
     return client.post(url, json={"model": "acme/raw"}, headers=headers, timeout=10)
 
 
-def test_a_server_that_cannot_be_reached_is_a_503_with_retry_after(fleet: Any) -> None:
+def test_an_unreachable_server_is_a_503_with_retry_after(fleet: Any) -> None:
     answer = fleet.chat("acme/dead")
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "model_not_ready"
@@ -28,13 +28,13 @@ def test_a_server_that_cannot_be_reached_is_a_503_with_retry_after(fleet: Any) -
     assert int(answer.headers["retry-after-ms"]) >= 1
 
 
-def test_another_server_answers_for_one_that_cannot_be_reached(fleet: Any) -> None:
+def test_unreachable_servers_are_retried_elsewhere(fleet: Any) -> None:
     answers = [fleet.chat("acme/half-dead") for _ in range(6)]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.headers["x-modelfleet-endpoint"] for answer in answers} == {"half-dead-1"}
 
 
-def test_an_upload_moves_to_another_server_too(
+def test_uploads_are_retried_elsewhere(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     with start_router(tmp_path, [entry("acme/speech", "speech", 1, stub.port)]) as fleet:
@@ -48,7 +48,7 @@ def test_an_upload_moves_to_another_server_too(
             assert answer.json()["length"] > 2_000_000
 
 
-def test_a_server_lost_before_its_answer_is_a_503_when_it_stays_away(
+def test_a_server_lost_before_its_response_is_a_503(
     start_stub: Any, start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     with (
@@ -62,13 +62,13 @@ def test_a_server_lost_before_its_answer_is_a_503_when_it_stays_away(
         assert "retry-after" in answer.headers
 
 
-def test_another_server_answers_for_one_lost_before_its_answer(
+def test_servers_lost_before_their_response_are_retried_elsewhere(
     start_stub: Any, start_router: Any, entry: Any, stub: Any, raw_port: int, tmp_path: Any
 ) -> None:
     models = [entry("acme/two", "chat", raw_port, stub.port)]
     with start_router(tmp_path, models) as fleet:
         names = set()
-        for _ in range(12):  # the raw server breaks every request off
+        for _ in range(12):  # the raw server closes every connection without a response
             answer = fleet.chat("acme/two")
             assert answer.status_code == 200
             names.add(answer.headers["x-modelfleet-endpoint"])
@@ -77,7 +77,7 @@ def test_another_server_answers_for_one_lost_before_its_answer(
         assert 'modelfleet_router_ejections_total{model="acme/two"}' in metrics
 
 
-def test_a_request_that_kills_servers_does_not_kill_them_all(
+def test_a_request_that_kills_servers_is_not_retried_on_all(
     start_stub: Any, start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     with ExitStack() as stack:
@@ -87,13 +87,13 @@ def test_a_request_that_kills_servers_does_not_kill_them_all(
         answer = fleet.chat("acme/many", {"die": True})
         assert answer.status_code == 502
         assert answer.json()["error"]["code"] == "upstream_failed"
-        # A process is seen to be dead some time after its sockets are.
+        # The process is reported as dead some time after its sockets are closed.
         until(lambda: dead(stubs) == 3)
         assert fleet.chat("acme/many").status_code == 200
         assert dead(stubs) == 3
 
 
-def test_another_server_answers_for_one_that_is_not_ready(
+def test_unready_servers_are_retried_elsewhere(
     start_router: Any, entry: Any, stub: Any, raw_port: int, tmp_path: Any
 ) -> None:
     busy = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}"
@@ -116,7 +116,7 @@ def test_another_server_answers_for_one_that_is_not_ready(
         [],
     ],
 )
-def test_an_answer_that_is_not_http_is_a_502(fleet: Any, pieces: list[Any]) -> None:
+def test_invalid_http_is_a_502(fleet: Any, pieces: list[Any]) -> None:
     answer = raw(fleet, *pieces)
     assert answer.status_code == 502
     assert answer.json()["error"]["code"] == "upstream_failed"
@@ -134,19 +134,19 @@ def test_an_answer_that_is_not_http_is_a_502(fleet: Any, pieces: list[Any]) -> N
         (["HT", "TP/1.1 200 OK\r\nconte", "nt-length: 2\r\n\r\n", 0.05, "{", "}"], b"{}"),
     ],
 )
-def test_every_framing_of_http_is_understood(fleet: Any, pieces: list[Any], body: bytes) -> None:
+def test_every_framing_of_http(fleet: Any, pieces: list[Any], body: bytes) -> None:
     answer = raw(fleet, *pieces)
     assert answer.status_code in (200, 204)
     assert answer.content == body
 
 
-def test_a_kept_connection_that_died_is_tried_once_more(fleet: Any) -> None:
-    # The server announces a connection that stays and closes it at once.
+def test_a_stale_connection_is_retried_once(fleet: Any) -> None:
+    # The server announces keep-alive and closes the connection at once.
     for _ in range(8):
         assert raw(fleet, OK).status_code == 200
 
 
-def test_more_than_an_answer_is_not_given_to_the_next_client(fleet: Any) -> None:
+def test_bytes_after_a_response_are_dropped(fleet: Any) -> None:
     poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison"
     assert raw(fleet, OK + poison, keep=True).content == b"{}"
     assert raw(fleet, OK, keep=True).content == b"{}"

@@ -1,4 +1,4 @@
-"""Requests through a real router process to stub servers: dispatch, bodies, headers, sizes."""
+"""Requests through a router process to stub servers: routing, bodies, headers and sizes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 
-def test_a_body_arrives_byte_for_byte(fleet: Any, stub: Any) -> None:
-    # Spaces, key order, an escaped slash and a number of odd form: re-encoding would lose them.
+def test_bodies_are_not_changed(fleet: Any, stub: Any) -> None:
+    # Spaces, key order, an escaped slash and an unusual number: re-encoding would change them.
     raw = b'{ "messages" :[],\n"model":"acme\\/chat", "temperature": 1.0e+0, "extra":"\\u00e9"}'
     answer = httpx.post(
         f"{fleet.url}/v1/chat/completions?trace=a%20b&x=1",
@@ -32,7 +32,7 @@ def test_an_alias_reaches_its_model(fleet: Any, name: str) -> None:
     assert answer.headers["x-modelfleet-endpoint"] == "chat-0"
 
 
-def test_headers_name_model_and_server_and_none_is_the_clients(fleet: Any, stub: Any) -> None:
+def test_headers_of_model_and_server_cannot_be_forged(fleet: Any, stub: Any) -> None:
     answer = httpx.post(
         f"{fleet.url}/v1/chat/completions",
         json={"model": "chat", "messages": []},
@@ -51,7 +51,10 @@ def test_headers_name_model_and_server_and_none_is_the_clients(fleet: Any, stub:
     got = {name for name, _ in stub.seen("headers")["headers"]}
     assert "x-own" in got
     assert not got & {"authorization", "cookie", "x-hop"}
-    assert {name for name in got if name.startswith("x-modelfleet-")} == {"x-modelfleet-usage"}
+    assert {name for name in got if name.startswith("x-modelfleet-")} == {
+        "x-modelfleet-usage",
+        "x-modelfleet-caller",
+    }
     assert answer.headers["x-modelfleet-endpoint"] == "chat-0"
     assert answer.headers["x-modelfleet-queue-ms"] == "1.5"
     assert answer.headers["x-own"] == "kept"
@@ -59,7 +62,7 @@ def test_headers_name_model_and_server_and_none_is_the_clients(fleet: Any, stub:
     assert len(answer.headers.get_list("date")) == 1
 
 
-def test_a_request_id_goes_in_through_and_out(fleet: Any, stub: Any) -> None:
+def test_request_ids_are_forwarded_and_returned(fleet: Any, stub: Any) -> None:
     identifier = uuid.uuid4().hex
     answer = httpx.post(
         f"{fleet.url}/v1/chat/completions",
@@ -70,7 +73,7 @@ def test_a_request_id_goes_in_through_and_out(fleet: Any, stub: Any) -> None:
     assert ["x-request-id", identifier] in stub.seen("request-id")["headers"]
 
 
-def test_a_strange_request_id_is_replaced_and_an_error_has_one(fleet: Any) -> None:
+def test_invalid_request_ids_are_replaced(fleet: Any) -> None:
     answer = httpx.post(
         f"{fleet.url}/v1/chat/completions",
         json={"model": "none"},
@@ -111,7 +114,7 @@ def test_invalid_json_is_a_400(fleet: Any, raw: bytes) -> None:
     assert answer.json()["error"]["code"] == "invalid_json"
 
 
-def test_without_a_model_the_only_one_of_the_task_answers(fleet: Any) -> None:
+def test_the_only_model_of_a_task_is_the_default(fleet: Any) -> None:
     answer = httpx.post(f"{fleet.url}/v1/embeddings", json={"input": "a"})
     assert answer.status_code == 200
     assert answer.headers["x-modelfleet-model"] == "acme/embed"
@@ -125,7 +128,7 @@ def test_another_method_is_a_405(fleet: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 422, 429, 500, 502, 504])
-def test_a_servers_error_is_passed_on(fleet: Any, status: int) -> None:
+def test_server_errors_are_forwarded(fleet: Any, status: int) -> None:
     answer = fleet.chat(plan={"status": status})
     assert answer.status_code == status
     assert answer.json()["model"] == "acme/chat"

@@ -1,4 +1,4 @@
-"""Streams through the router: nothing is held back, breaks are told, who leaves is noticed."""
+"""Streams through the router: no buffering, errors of broken streams, client disconnects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVENT = 'data: {"n": 1}\n\n'
 
 
 def read_broken(fleet: Any, model: str, headers: dict[str, str]) -> bytes:
-    """What came of a stream that must not look whole."""
+    """Read a stream that must not end like a complete one."""
     got = bytearray()
     url = f"{fleet.url}/v1/chat/completions"
     with httpx.stream("POST", url, json={"model": model}, headers=headers) as answer:
@@ -29,8 +29,8 @@ def read_broken(fleet: Any, model: str, headers: dict[str, str]) -> bytes:
     return bytes(got)
 
 
-def test_pieces_come_through_as_they_are_made(fleet: Any, stub: Any, headers: Any) -> None:
-    """Each is read before the server sends the next one."""
+def test_streams_are_not_buffered(fleet: Any, stub: Any, headers: Any) -> None:
+    """The client reads each piece before the server sends the next one."""
     pieces = [EVENT, EVENT, "data: [DONE]\n\n"]
     identifier = uuid.uuid4().hex
     with httpx.stream(
@@ -45,13 +45,13 @@ def test_pieces_come_through_as_they_are_made(fleet: Any, stub: Any, headers: An
         assert next(stream, b"") == b""
 
 
-def test_the_stream_is_byte_for_byte(fleet: Any, headers: Any) -> None:
+def test_streams_are_not_changed(fleet: Any, headers: Any) -> None:
     pieces = [": comment\n\n", "data: é\r\n\r\n", "data: [DONE]\n\n"]
     answer = fleet.chat(plan={"pieces": pieces})
     assert answer.content == "".join(pieces).encode()
 
 
-def test_a_large_answer_comes_whole_to_a_slow_reader(fleet: Any, headers: Any) -> None:
+def test_a_large_response_to_a_slow_reader_is_complete(fleet: Any, headers: Any) -> None:
     router = psutil.Process(fleet.process.pid)
     size = 100_000_000
     before = router.memory_info().rss
@@ -70,9 +70,7 @@ def test_a_large_answer_comes_whole_to_a_slow_reader(fleet: Any, headers: Any) -
     assert peak - before < 30_000_000
 
 
-def test_a_client_that_leaves_a_stream_stops_the_server(
-    fleet: Any, stub: Any, headers: Any
-) -> None:
+def test_a_disconnect_during_a_stream_stops_the_server(fleet: Any, stub: Any, headers: Any) -> None:
     identifier = uuid.uuid4().hex
     plan = {"pieces": [EVENT] * 1000, "gap": 0.05}
     with httpx.stream(
@@ -84,7 +82,7 @@ def test_a_client_that_leaves_a_stream_stops_the_server(
     assert fleet.metric("modelfleet_router_in_flight", model="acme/chat") == 0
 
 
-def test_a_client_that_leaves_before_the_answer_stops_the_server(
+def test_a_disconnect_before_the_response_stops_the_server(
     fleet: Any, stub: Any, headers: Any
 ) -> None:
     identifier = uuid.uuid4().hex
@@ -97,10 +95,10 @@ def test_a_client_that_leaves_before_the_answer_stops_the_server(
 
 
 @pytest.mark.parametrize("kind", ["json", "upload"])
-def test_a_client_that_leaves_after_a_large_body_stops_the_server(
+def test_a_disconnect_after_a_large_body_stops_the_server(
     fleet: Any, stub: Any, headers: Any, kind: str
 ) -> None:
-    # The router stops reading while it holds much of a body, and must read on to notice.
+    # The router pauses reading while it buffers much of a body, and must resume to notice.
     identifier = uuid.uuid4().hex
     text = "x" * 3_000_000
     path, sent = "/v1/chat/completions", {"json": {"model": "chat", "user": text}}
@@ -115,7 +113,7 @@ def test_a_client_that_leaves_after_a_large_body_stops_the_server(
     stub.await_state(identifier, "cancelled")
 
 
-def test_a_client_that_leaves_within_its_upload_stops_the_server(fleet: Any, stub: Any) -> None:
+def test_a_disconnect_during_an_upload_stops_the_server(fleet: Any, stub: Any) -> None:
     identifier = uuid.uuid4().hex
     raw = (
         f"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\nx-id: {identifier}\r\n"
@@ -128,13 +126,13 @@ def test_a_client_that_leaves_within_its_upload_stops_the_server(fleet: Any, stu
     stub.await_state(identifier, "left")
 
 
-def test_an_answer_cut_off_has_no_end_and_an_error_event(fleet: Any, headers: Any) -> None:
+def test_a_truncated_response_has_an_error_event_and_no_end(fleet: Any, headers: Any) -> None:
     got = read_broken(fleet, "chat", headers({"pieces": [EVENT, "data: {"], "cut": True}))
     event = got.decode().split("\n\n")[-2]
     assert json.loads(event.removeprefix("data: "))["error"]["code"] == "upstream_failed"
 
 
-def test_the_official_client_raises_on_a_stream_cut_off(fleet: Any, headers: Any) -> None:
+def test_the_official_client_raises_on_a_truncated_stream(fleet: Any, headers: Any) -> None:
     client = openai.OpenAI(base_url=f"{fleet.url}/v1", api_key="none", max_retries=0)
     plan = {"pieces": ['data: {"choices": []}\n\n'] * 3, "cut": True}
     stream = client.chat.completions.create(
@@ -144,7 +142,7 @@ def test_the_official_client_raises_on_a_stream_cut_off(fleet: Any, headers: Any
         list(stream)
 
 
-def test_a_server_that_dies_within_a_stream_is_told(
+def test_a_server_that_dies_during_a_stream_is_reported(
     fleet: Any, start_stub: Any, start_router: Any, entry: Any, headers: Any, tmp_path: Any
 ) -> None:
     plan = {"pieces": [EVENT] * 5, "gap": 0.05, "exit": 3}
@@ -157,7 +155,7 @@ def test_a_server_that_dies_within_a_stream_is_told(
     assert b"closed the connection" in got
 
 
-def test_a_server_that_falls_silent_is_given_up(
+def test_a_silent_server_times_out(
     start_router: Any, entry: Any, raw_port: int, tmp_path: Any
 ) -> None:
     models = [entry("acme/raw", "chat", raw_port, limits={"requestTimeout": 0.2})]
@@ -173,10 +171,10 @@ def test_a_server_that_falls_silent_is_given_up(
     assert b'"code":"timeout"' in got
 
 
-def test_many_clients_leaving_leave_nothing_in_flight(fleet: Any, stub: Any, headers: Any) -> None:
+def test_many_disconnects_leave_nothing_in_flight(fleet: Any, stub: Any, headers: Any) -> None:
     identifiers = [uuid.uuid4().hex for _ in range(60)]
 
-    def leave(identifier: str) -> None:
+    def disconnect(identifier: str) -> None:
         plan = {"pieces": [EVENT] * 400, "gap": 0.02}
         with httpx.stream(
             "POST", f"{fleet.url}/v1/chat/completions", json={"model": "chat"},
@@ -185,7 +183,7 @@ def test_many_clients_leaving_leave_nothing_in_flight(fleet: Any, stub: Any, hea
             next(answer.iter_raw())
 
     with ThreadPoolExecutor(16) as clients:
-        list(clients.map(leave, identifiers))
+        list(clients.map(disconnect, identifiers))
     for identifier in identifiers:
         stub.await_state(identifier, "cancelled")
     assert fleet.metric("modelfleet_router_in_flight", model="acme/chat") == 0

@@ -1,6 +1,7 @@
-"""Requests that wait for a server: bounds, Retry-After, heartbeats and fallbacks.
+"""Requests that wait for a server: limits, Retry-After, heartbeats and fallbacks.
 
-Real router processes over stub servers."""
+Router processes with stub servers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import openai
 import pytest
 
 
-def held(fleet: Any, number: int) -> None:
+def wait_until_held(fleet: Any, number: int) -> None:
     fleet.await_metric("modelfleet_router_held", number, model="acme/cold")
 
 
@@ -35,13 +36,13 @@ def test_a_waiting_request_is_served_when_a_server_starts(
 ) -> None:
     with start_router(tmp_path, [entry("acme/cold", "chat")], {"HOLD_SECONDS": "60"}) as fleet:
         with requests(lambda: fleet.chat("acme/cold")) as (waiting,):
-            held(fleet, 1)
+            wait_until_held(fleet, 1)
             assert fleet.metric("modelfleet_router_in_flight", model="acme/cold") == 1
             wake(fleet, entry, stub)
             answer = waiting.result(20)
         assert answer.status_code == 200
         assert answer.headers["x-modelfleet-cold"] == "true"
-        assert float(answer.headers["x-modelfleet-queue-ms"]) > 1.5  # the server says 1.5
+        assert float(answer.headers["x-modelfleet-queue-ms"]) > 1.5  # the server's own value is 1.5
         warm = fleet.chat("acme/cold")
         assert warm.headers["x-modelfleet-cold"] == "false"
         assert warm.headers["x-modelfleet-queue-ms"] == "1.5"
@@ -50,7 +51,7 @@ def test_a_waiting_request_is_served_when_a_server_starts(
         assert fleet.metric("modelfleet_router_last_request_timestamp_seconds") > 1.7e9
 
 
-def test_a_server_that_restarts_is_waited_for(
+def test_requests_wait_for_a_restarting_server(
     start_stub: Any, start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     with (
@@ -63,19 +64,19 @@ def test_a_server_that_restarts_is_waited_for(
         stub.process.kill()
         stub.process.wait(10)
         with requests(lambda: fleet.chat("acme/cold")) as (waiting,):
-            held(fleet, 1)
+            wait_until_held(fleet, 1)
             with start_stub("acme/cold", port=stub.port):
                 assert waiting.result(20).status_code == 200
 
 
-def test_too_many_are_a_429_and_the_deadline_is_a_503(
+def test_too_many_waiting_are_a_429_and_the_deadline_is_a_503(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     models = [entry("acme/cold", "chat", routing={"holdRequests": 2, "holdSeconds": 3})]
     with start_router(tmp_path, models) as fleet:
         call = lambda: fleet.chat("acme/cold")  # noqa: E731
         with requests(call, call) as waiting:
-            held(fleet, 2)
+            wait_until_held(fleet, 2)
             refused = fleet.chat("acme/cold")
             assert refused.status_code == 429
             assert refused.json()["error"]["code"] == "queue_full"
@@ -90,7 +91,7 @@ def test_too_many_are_a_429_and_the_deadline_is_a_503(
         assert fleet.metric("modelfleet_router_held", model="acme/cold") == 0
 
 
-def test_a_model_set_to_no_servers_is_not_waited_for(
+def test_requests_do_not_wait_for_a_stopped_model(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     models = [entry("acme/cold", "chat", replicas=0)]
@@ -101,7 +102,7 @@ def test_a_model_set_to_no_servers_is_not_waited_for(
         assert fleet.metric("modelfleet_router_held_seconds_count", model="acme/cold") == 0
 
 
-def test_waiting_requests_are_answered_before_the_router_ends(
+def test_waiting_requests_get_responses_before_the_router_exits(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     environ = {"HOLD_SECONDS": "600", "DRAIN_TIMEOUT": "3"}
@@ -109,7 +110,7 @@ def test_waiting_requests_are_answered_before_the_router_ends(
         start_router(tmp_path, [entry("acme/cold", "chat")], environ) as fleet,
         requests(lambda: fleet.chat("acme/cold")) as (waiting,),
     ):
-        held(fleet, 1)
+        wait_until_held(fleet, 1)
         fleet.process.terminate()
         answer = waiting.result(20)
         assert answer.status_code == 503
@@ -117,12 +118,12 @@ def test_waiting_requests_are_answered_before_the_router_ends(
         assert fleet.process.wait(10) == 0
 
 
-def test_a_client_that_leaves_frees_its_place(start_router: Any, entry: Any, tmp_path: Any) -> None:
+def test_a_disconnect_frees_its_place(start_router: Any, entry: Any, tmp_path: Any) -> None:
     models = [entry("acme/cold", "chat", routing={"holdSeconds": 60})]
     with start_router(tmp_path, models) as fleet:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{fleet.url}/v1/chat/completions", json={"model": "acme/cold"}, timeout=0.5)
-        held(fleet, 0)
+        wait_until_held(fleet, 0)
         assert fleet.metric("modelfleet_router_in_flight", model="acme/cold") == 0
 
 
@@ -134,7 +135,7 @@ def test_requests_for_a_deleted_model_stop_waiting(
         start_router(tmp_path, models) as fleet,
         requests(lambda: fleet.chat("acme/cold")) as (waiting,),
     ):
-        held(fleet, 1)
+        wait_until_held(fleet, 1)
         fleet.routes.write_text(json.dumps({"models": []}))
         assert waiting.result(20).status_code == 404
 
@@ -164,7 +165,7 @@ def test_a_waiting_stream_gets_heartbeats_and_then_its_response(
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_an_error_after_heartbeats_is_an_event_clients_raise(
+def test_an_error_after_heartbeats_is_an_event_that_clients_raise(
     start_router: Any, entry: Any, stub: Any, headers: Any, tmp_path: Any, status: int
 ) -> None:
     environ = {"HOLD_SECONDS": "60", "HEARTBEAT_SECONDS": "0.1"}
@@ -190,7 +191,7 @@ def test_the_deadline_after_heartbeats_is_an_event_too(
     assert len(events) == 1
 
 
-def test_a_request_that_is_no_stream_waits_in_silence(
+def test_requests_without_streaming_get_no_heartbeats(
     start_router: Any, entry: Any, tmp_path: Any
 ) -> None:
     environ = {"HOLD_SECONDS": "0.6", "HEARTBEAT_SECONDS": "0.1"}
@@ -198,7 +199,7 @@ def test_a_request_that_is_no_stream_waits_in_silence(
         assert fleet.chat("acme/cold").status_code == 503
 
 
-def test_a_fallback_answers_and_is_named(
+def test_a_fallback_responds_and_is_named(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     models = [
@@ -216,7 +217,7 @@ def test_a_fallback_answers_and_is_named(
         assert fleet.metric("modelfleet_router_fallbacks_total", fallback="acme/warm") == 1
 
 
-def test_a_fallback_answers_uploads_too(
+def test_a_fallback_responds_to_uploads(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     models = [
@@ -234,7 +235,7 @@ def test_a_fallback_answers_uploads_too(
     assert answer.json()["length"] > 3_000_000
 
 
-def test_a_fallback_of_another_task_or_without_a_server_is_none(
+def test_unusable_fallbacks_are_ignored(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     models = [

@@ -1,4 +1,4 @@
-"""Bodies through the router: uploads in pieces, and sizes refused before they are read."""
+"""Request bodies through the router: streamed uploads, and size limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def upload(*fields: tuple[str, bytes], boundary: str = "b") -> bytes:
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 
 
-def test_an_upload_is_found_by_its_form_field(fleet: Any, stub: Any) -> None:
+def test_uploads_are_routed_by_their_form_field(fleet: Any, stub: Any) -> None:
     raw = upload(("file", os.urandom(100_000)), ("model", b"acme/speech"))
     answer = httpx.post(
         f"{fleet.url}/v1/audio/transcriptions", content=raw, headers={**FORM, "x-id": "form"}
@@ -63,7 +63,7 @@ def test_an_upload_of_unknown_length_is_streamed_in_chunks(fleet: Any, stub: Any
         (upload(("model", b"")), FORM, "invalid_value"),
     ],
 )
-def test_a_broken_form_is_never_a_500(
+def test_broken_forms_are_not_a_500(
     fleet: Any, raw: bytes, headers: dict[str, str], code: str | None
 ) -> None:
     answer = httpx.post(f"{fleet.url}/v1/audio/transcriptions", content=raw, headers=headers)
@@ -72,7 +72,7 @@ def test_a_broken_form_is_never_a_500(
 
 
 def test_a_large_upload_takes_bounded_memory(fleet: Any) -> None:
-    # The model's name comes last, so all of the recording must be kept until it is known.
+    # The model is the last field, so the whole recording is kept until it is known.
     router = psutil.Process(fleet.process.pid)
     before, peak, piece, count = router.memory_info().rss, 0, os.urandom(1_000_000), 200
     start = upload(("file", b""))[: -len(b"\r\n--b--\r\n")]
@@ -93,9 +93,7 @@ def test_a_large_upload_takes_bounded_memory(fleet: Any) -> None:
     assert peak - before < 50_000_000
 
 
-def test_a_server_slow_to_read_slows_the_client_not_the_router(
-    start_router: Any, entry: Any, tmp_path: Any
-) -> None:
+def test_a_slow_server_slows_the_client(start_router: Any, entry: Any, tmp_path: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         models = [entry("acme/speech", "speech", listener.getsockname()[1])]
         with (
@@ -113,7 +111,7 @@ def test_a_server_slow_to_read_slows_the_client_not_the_router(
             )
             server, _ = listener.accept()
             client.settimeout(1)
-            with pytest.raises(TimeoutError):  # nobody reads: the client is made to wait
+            with pytest.raises(TimeoutError):  # the server does not read, so the client must wait
                 client.sendall(b"x" * 300_000_000)
             assert router.memory_info().rss - before < 20_000_000
             server.close()

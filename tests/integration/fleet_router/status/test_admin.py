@@ -1,4 +1,4 @@
-"""The router's own routes: models with their state, health, readiness, one exposition."""
+"""The router's own routes: models, health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def test_models_are_listed_with_what_their_servers_say(fleet: Any) -> None:
+def test_models_are_listed_with_data_of_their_servers(fleet: Any) -> None:
     data = httpx.get(f"{fleet.url}/v1/models").json()
     entries = {entry["id"]: entry for entry in data["data"]}
     assert list(entries)[:3] == ["acme/chat", "acme/raw", "acme/dead"]
@@ -33,7 +33,7 @@ def test_one_model_is_found_by_id_and_alias(fleet: Any, name: str) -> None:
     assert client.models.retrieve(name).id == "acme/chat"
 
 
-def test_a_model_that_is_not_there_is_a_404(fleet: Any) -> None:
+def test_an_unknown_model_is_a_404(fleet: Any) -> None:
     answer = httpx.get(f"{fleet.url}/v1/models/acme/none")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "model_not_found"
@@ -55,7 +55,7 @@ def test_the_state_of_a_server_that_stopped_is_unavailable(
         assert states == ["ready", "unavailable"]
 
 
-def test_health_names_the_state_of_each_model(fleet: Any) -> None:
+def test_health_has_the_state_of_each_model(fleet: Any) -> None:
     answer = httpx.get(f"{fleet.url}/health")
     assert answer.status_code == 503
     states = answer.json()["models"]
@@ -84,7 +84,7 @@ def test_metrics_are_one_exposition_of_the_fleet(fleet: Any) -> None:
     assert {sample.labels["model"] for sample in fds.samples} >= {"acme/chat", "acme/speech"}
 
 
-def test_labels_are_never_what_a_client_typed(fleet: Any) -> None:
+def test_labels_have_no_values_from_clients(fleet: Any) -> None:
     for path, body in (("/v1/chat/completions", {"model": "typed"}), ("/typed", {})):
         httpx.post(fleet.url + path, json=body)
     assert "typed" not in httpx.get(f"{fleet.url}/metrics").text
@@ -99,7 +99,7 @@ def test_metrics_can_be_switched_off(
         assert httpx.get(f"{fleet.url}/metrics").status_code == 404
 
 
-def test_a_new_file_moves_requests_and_a_broken_one_keeps_the_old(
+def test_a_changed_file_is_loaded_and_a_broken_one_ignored(
     start_router: Any, entry: Any, stub: Any, tmp_path: Any
 ) -> None:
     with start_router(tmp_path, [entry("acme/one", "chat", stub.port)]) as fleet:

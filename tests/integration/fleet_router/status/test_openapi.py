@@ -7,5 +7,5 @@ from typing import Any
 import httpx
 
 
-def test_without_keys_everybody_may_read_it(fleet: Any) -> None:
+def test_the_document_is_public_without_keys(fleet: Any) -> None:
     assert httpx.get(f"{fleet.url}/openapi.json").json()["openapi"] == "3.1.0"

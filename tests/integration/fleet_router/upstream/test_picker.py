@@ -1,4 +1,4 @@
-"""Servers chosen by strategy, through a real router over two stub servers."""
+"""Strategies of the picker in a real router with two stub servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def servers(fleet: Any, model: str, *conversations: list[dict[str, str]]) -> lis
     return [answer.headers["x-modelfleet-endpoint"] for answer in answers]
 
 
-def test_turns_of_a_conversation_stay_where_they_began(pair: Any) -> None:
+def test_turns_of_a_conversation_use_the_same_server(pair: Any) -> None:
     owners = set()
     for topic in range(12):
         turns = [conversation(f"topic {topic}", turn) for turn in range(4)]
@@ -48,12 +48,12 @@ def test_turns_of_a_conversation_stay_where_they_began(pair: Any) -> None:
     assert owners == {"hash-0", "hash-1"}
 
 
-def test_an_idle_fleet_takes_turns(pair: Any) -> None:
+def test_idle_servers_are_used_in_turn(pair: Any) -> None:
     seen = Counter(servers(pair, "acme/load", *[conversation("same", 0)] * 10))
     assert seen == {"load-0": 5, "load-1": 5}
 
 
-def test_a_server_at_work_is_given_less(pair: Any) -> None:
+def test_busy_servers_get_fewer_requests(pair: Any) -> None:
     with ThreadPoolExecutor(1) as busy:
         slow = busy.submit(pair.chat, "acme/load", {"delay": 3}, max_tokens=100_000)
         pair.await_metric("modelfleet_router_in_flight", 1, model="acme/load")

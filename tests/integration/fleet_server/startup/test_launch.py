@@ -1,4 +1,4 @@
-"""A real server process that fetches a tiny encoder from a hub of the test and comes up with it."""
+"""A server process that fetches a tiny encoder from a local hub and becomes ready."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Hub(FastAPI):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.go = threading.Event()
-        self.asked_with: list[str] = []
+        self.authorizations: list[str] = []
         files = {str(file.relative_to(folder)): file for file in folder.rglob("*.*")}
 
         @self.get("/api/models/acme/tiny/revision/main")
         async def listing(request: Request) -> Response:
-            self.asked_with.append(request.headers.get("authorization", ""))
+            self.authorizations.append(request.headers.get("authorization", ""))
             siblings = [
                 {"rfilename": name, "size": file.stat().st_size} for name, file in files.items()
             ]
@@ -58,9 +58,9 @@ class Hub(FastAPI):
             if not name.endswith(".safetensors"):
                 return Response(body)
             size = {"content-length": str(len(body))}
-            return StreamingResponse(self._halting(body), headers=size)
+            return StreamingResponse(self._paused(body), headers=size)
 
-    async def _halting(self, body: bytes) -> AsyncIterator[bytes]:
+    async def _paused(self, body: bytes) -> AsyncIterator[bytes]:
         half = len(body) // 2
         yield body[:half]
         await asyncio.to_thread(self.go.wait, DEADLINE_SECONDS)
@@ -82,7 +82,7 @@ class Server:
             )  # fmt: skip
 
     def ready(self) -> tuple[int, dict[str, Any]]:
-        """Status and body of the readiness probe; (0, {}) while nobody listens."""
+        """Status and body of the readiness probe; (0, {}) while the port is closed."""
         try:
             answer = httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=10)
         except httpx.TransportError:
@@ -90,17 +90,17 @@ class Server:
             return 0, {}
         return answer.status_code, answer.json()
 
-    def wait_for(self, seen: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
-        """The body of the readiness probe once `seen` is true of it."""
+    def wait_for(self, condition: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until `condition` is true of the readiness probe's body and return the body."""
         found: dict[str, Any] = {}
 
-        def has_come() -> bool:
+        def is_true() -> bool:
             status, body = self.ready()
             found.clear()
             found.update(body)
-            return seen(status, body)
+            return condition(status, body)
 
-        until(has_come, DEADLINE_SECONDS, state=self.log_file.read_text)
+        until(is_true, DEADLINE_SECONDS, state=self.log_file.read_text)
         return found
 
     def log(self) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ def half_fetched(status: int, body: dict[str, Any]) -> bool:
     return body.get("status") == "fetching" and body["progress"]["done_bytes"] > 0
 
 
-def test_fetches_and_comes_up(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> None:
+def test_fetch_and_start(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> None:
     app, endpoint = hub
     with start(HF_ENDPOINT=endpoint, HF_TOKEN=TOKEN) as server:
         body = server.wait_for(half_fetched)
@@ -166,13 +166,11 @@ def test_fetches_and_comes_up(hub: tuple[Hub, str], start: Start, tmp_path: Path
         }
         assert wanted <= set(events)
         assert TOKEN not in server.log_file.read_text()
-    assert set(app.asked_with) == {f"Bearer {TOKEN}"}
+    assert set(app.authorizations) == {f"Bearer {TOKEN}"}
     assert Store(tmp_path / "models").folder(SPEC).is_dir()
 
 
-def test_a_stopped_server_ends_at_once_and_goes_on_later(
-    hub: tuple[Hub, str], start: Start, tmp_path: Path
-) -> None:
+def test_a_stopped_fetch_is_resumed(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> None:
     app, endpoint = hub
     with start(HF_ENDPOINT=endpoint) as server:
         server.wait_for(half_fetched)
@@ -184,10 +182,10 @@ def test_a_stopped_server_ends_at_once_and_goes_on_later(
         server.wait_for(lambda status, body: status == 200)
 
 
-def test_a_models_folder_of_the_seed_is_served_and_left_as_it_is(
+def test_an_old_models_folder_is_served_unchanged(
     tiny_encoder: Callable[..., Path], start: Start, tmp_path: Path
 ) -> None:
-    """Simple Inference Server keeps the layout of the hub's cache in its folder `models`."""
+    """Simple Inference Server keeps the hub's cache layout in its folder `models`."""
     repository = tmp_path / "models/models--acme--tiny"
     snapshot = repository / "snapshots/c0ffee"
     snapshot.parent.mkdir(parents=True)
@@ -209,7 +207,7 @@ def test_a_models_folder_of_the_seed_is_served_and_left_as_it_is(
         ({"HF_ENDPOINT": "ftp://nowhere"}, "HF_ENDPOINT is not"),
     ],
 )
-def test_without_weights_it_ends_with_the_reason(
+def test_missing_weights_exit_with_a_reason(
     start: Start, environ: dict[str, str], words: str
 ) -> None:
     with start(**environ) as server:
@@ -219,7 +217,7 @@ def test_without_weights_it_ends_with_the_reason(
     assert words in last["message"]
 
 
-def test_a_setting_that_cannot_be_read(start: Start) -> None:
+def test_an_invalid_setting(start: Start) -> None:
     with start(AUTO_DOWNLOAD_MODELS="maybe") as server:
         assert server.process.wait(DEADLINE_SECONDS) == 2
         assert "AUTO_DOWNLOAD_MODELS='maybe'" in server.log_file.read_text()
@@ -234,7 +232,7 @@ def prepare(root: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_prepares_and_ends(hub: tuple[Hub, str], tmp_path: Path) -> None:
+def test_prepare(hub: tuple[Hub, str], tmp_path: Path) -> None:
     app, endpoint = hub
     app.go.set()
     done = prepare(tmp_path, HF_ENDPOINT=endpoint)
@@ -243,11 +241,11 @@ def test_prepares_and_ends(hub: tuple[Hub, str], tmp_path: Path) -> None:
     assert (Store(tmp_path / "models").folder(SPEC) / "model.safetensors").is_file()
 
 
-def test_what_cannot_be_prepared_says_why(tmp_path: Path) -> None:
+def test_prepare_errors_have_a_reason(tmp_path: Path) -> None:
     done = prepare(tmp_path, AUTO_DOWNLOAD_MODELS="0")
     assert done.returncode == 3
-    told = json.loads(done.stderr.splitlines()[-1])
-    assert (told["event"], told["stage"]) == ("load_failed", "fetch")
+    event = json.loads(done.stderr.splitlines()[-1])
+    assert (event["event"], event["stage"]) == ("load_failed", "fetch")
 
 
 CONVERTER = """
@@ -278,7 +276,7 @@ converters.CONVERTERS = (
 
 @pytest.fixture
 def slow_conversion(tmp_path: Path) -> tuple[ModelSpec, dict[str, str]]:
-    """A model whose weights a converter of the test converts until `source/go` is there."""
+    """A model whose conversion waits until `source/go` exists."""
     source, site = tmp_path / "source", tmp_path / "site"
     for folder in (source, site):
         folder.mkdir()
@@ -296,7 +294,7 @@ def converting(status: int, body: dict[str, Any]) -> bool:
     return body.get("status") == "converting" and progress.get("done_bytes") == 4
 
 
-def test_a_conversion_is_a_stage_of_its_own(
+def test_conversion_is_a_separate_stage(
     slow_conversion: tuple[ModelSpec, dict[str, str]], start: Start, tmp_path: Path
 ) -> None:
     spec, environ = slow_conversion
@@ -305,7 +303,9 @@ def test_a_conversion_is_a_stage_of_its_own(
         assert body["progress"]["total_bytes"] == 8
         assert list(body["stages"]) == ["start", "fetch", "convert"]
         (tmp_path / "source" / "go").touch()
-        assert server.process.wait(DEADLINE_SECONDS) == 3  # CTranslate2 does not read the test's
+        assert (
+            server.process.wait(DEADLINE_SECONDS) == 3
+        )  # CTranslate2 cannot read the test's weights
         events = [line["event"] for line in server.log()]
     assert {"weights_conversion_started", "weights_converted", "engine_chosen"} <= set(events)
     assert [path.name.rpartition(".")[2] for path in (tmp_path / "models").glob("acme*")] == [
@@ -313,7 +313,7 @@ def test_a_conversion_is_a_stage_of_its_own(
     ]
 
 
-def test_a_server_stopped_while_converting_leaves_nothing(
+def test_a_stopped_conversion_leaves_no_files(
     slow_conversion: tuple[ModelSpec, dict[str, str]], start: Start, tmp_path: Path
 ) -> None:
     spec, environ = slow_conversion

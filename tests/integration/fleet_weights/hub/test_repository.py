@@ -1,4 +1,4 @@
-"""The hub's own library in a process, and its cache."""
+"""Compatibility with huggingface_hub and its cache."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def spec() -> ModelSpec:
     return ModelSpec(model="acme/encoder", source="hf://acme/encoder@main")
 
 
-def test_what_the_hubs_own_library_downloaded_is_used(server: Any, tmp_path: Path) -> None:
-    """It also shows that the server of these tests speaks as the hub does."""
+def test_downloads_of_huggingface_hub_are_used(server: Any, tmp_path: Path) -> None:
+    """This also verifies that the fake server of these tests is compatible with the hub."""
     server.put_repository("acme/encoder", FILES, commit="c0ffee" * 6 + "abcd")
     program = (
         "from huggingface_hub import snapshot_download\n"
@@ -59,7 +59,7 @@ def test_what_the_hubs_own_library_downloaded_is_used(server: Any, tmp_path: Pat
         ({"HOME": "/d"}, "/d/.cache/huggingface/token"),
     ],
 )
-def test_the_token_file_is_where_the_library_has_it(environ: dict[str, str], path: str) -> None:
+def test_the_token_file_of_huggingface_hub(environ: dict[str, str], path: str) -> None:
     program = "from huggingface_hub import constants; print(constants.HF_TOKEN_PATH)"
     ended = subprocess.run(
         [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True

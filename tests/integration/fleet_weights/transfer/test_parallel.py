@@ -1,4 +1,4 @@
-"""Parallel downloads in a process that is interrupted."""
+"""Interrupts of parallel downloads in a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 
-def test_an_interrupted_process_ends_although_a_server_is_silent() -> None:
+def test_an_interrupt_ends_a_process_with_a_silent_server() -> None:
     program = (
         "import signal, threading, sys\n"
         # A shell without job control starts background jobs with SIGINT ignored.

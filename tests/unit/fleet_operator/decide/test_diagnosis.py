@@ -119,7 +119,31 @@ def test_progress_of_the_weights(progress: dict[str, int], text: str) -> None:
         ('{"event": "load_failed"}', {"event": "load_failed", "message": "load_failed"}),
         ("x" * 5000, {"message": "x" * 1000}),
         ("{}", {}),
+        ('before\n{"message":' + "[" * 4000, {"message": "before"}),
     ],
 )
 def test_the_last_line_of_a_log(log: str, said: dict[str, Any]) -> None:
     assert last_line(log) == said
+
+
+def test_the_stages_are_in_order() -> None:
+    assert [(stage.name, stage.value) for stage in Stage] == [
+        ("SCHEDULING", 0), ("CREATING", 1), ("STARTING", 2), ("FETCHING", 3), ("LOADING", 4),
+        ("WARMING", 5), ("READY", 6),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(0, "CreatingContainer"), (1, "CrashLoopBackOff"), (2, "CrashLoopBackOff")]
+)
+def test_a_server_that_exited_with_0_is_about_to_be_started_again(code: int, reason: str) -> None:
+    found = diagnose(PodView.parse(pod(running=False, ended={"exitCode": code})), None)
+    assert found.reason == reason
+
+
+def test_units_of_progress() -> None:
+    numbers = {"done_bytes": 10**18, "total_bytes": 2 * 10**18, "bytes_per_second": 10**15}
+    report = ServerReport("fetching", progress=WeightsProgress.model_validate(numbers))
+    assert diagnose(PodView.parse(pod()), report).message == (
+        "1000000000.00 of 2000000000.00 GB of weights, 1000000000.0 MB/s"
+    )

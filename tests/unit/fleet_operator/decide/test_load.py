@@ -51,3 +51,12 @@ def test_one_silent_router_makes_the_sum_incomplete() -> None:
 
 def test_without_routers_nothing_is_known() -> None:
     assert FleetLoad().of("ns", "m") is None
+
+
+def test_lines_that_are_no_samples_of_a_model_are_skipped() -> None:
+    lines = [
+        "modelfleet_router_in_flight 7",
+        'modelfleet_router_in_flight{other="x"} 7',
+        'modelfleet_router_in_flight{model="m"} 2.0',
+    ]
+    assert parse_metrics(lines) == {"m": (2.0, 0)}

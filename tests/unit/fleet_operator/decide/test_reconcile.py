@@ -408,3 +408,14 @@ def test_a_child_that_another_controller_owns_is_not_deleted(observe: Observe) -
     assert reconcile(replace(own, foreign=frozenset({ref}))).delete == ()
     rival = replace(own, foreign=frozenset({ref}), rival=Rival("older", "org/m"))
     assert reconcile(rival).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+
+
+def test_the_first_ready_report_counts(observe: Observe) -> None:
+    raw = model(replicas=3)
+    ready = [{"ready": True}] * 3
+    reports = {"uid-m-0": ServerReport("loading", "a"), "uid-m-1": ServerReport("ready", "b"),
+               "uid-m-2": ServerReport("ready", "c")}  # fmt: skip
+    observed = settled(observe, raw, *ready, reports=reports)
+    assert reconcile(observed).status["engine"] == "b"
+    loading = {"uid-m-0": ServerReport("loading", "a"), "uid-m-1": ServerReport("loading", "b")}
+    assert reconcile(replace(observed, reports=loading)).status["engine"] == "a"

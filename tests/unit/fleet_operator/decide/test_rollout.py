@@ -97,7 +97,8 @@ def test_a_ready_new_version_is_the_stable_one(step: Callable[..., Step]) -> Non
         ({**CRASHED, "restarts": 1, "created": "2026-01-01T11:59:59Z"}, False),
         ({**CRASHED, "restarts": 2, "created": "2026-01-01T11:59:59Z"}, True),
         ({**CRASHED, "created": "2026-01-01T11:58:59Z"}, True),
-        ({"waiting": ("ErrImagePull", "x"), "created": "2026-01-01T11:59:30Z"}, False),
+        ({"waiting": ("ErrImagePull", "x"), "created": "2026-01-01T11:59:01Z"}, False),
+        ({"waiting": ("ErrImagePull", "x"), "created": "2026-01-01T11:59:00Z"}, True),
         ({"waiting": ("ErrImagePull", "x"), "created": "2026-01-01T11:58:59Z"}, True),
         ({"created": "2026-01-01T10:00:00Z"}, False),  # only slow
     ],

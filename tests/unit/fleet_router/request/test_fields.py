@@ -8,7 +8,14 @@ import tracemalloc
 import pytest
 
 from fleet_contract.errors import BadRequest
-from fleet_router.request.fields import model_of, read_fields, scalar, with_model
+from fleet_router.request.fields import (
+    has_escaped_letters,
+    may_have_images,
+    model_of,
+    read_fields,
+    scalar,
+    with_model,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +103,16 @@ def test_another_model_leaves_all_else_as_it_is() -> None:
     assert b'[1.50, "\\u00e9", 123456789012345678901234567890]' in written
     assert json.loads(written) == json.loads(raw) | {"model": 'acme/"one"'}
     assert json.loads(with_model(b"{}", "acme/one")) == {"model": "acme/one"}
+
+
+@pytest.mark.parametrize("shift", range(14))
+def test_names_are_found_where_a_slice_ends(shift: int) -> None:
+    """Bodies are searched in slices of 1 MiB."""
+    start = b'{"x": "'
+    for name in (b'"Model": 1', b'"mod\\u0065l": 1'):
+        filled = start + b"x" * (2**20 - len(start) - 3 - shift) + b'", ' + name
+        with pytest.raises(BadRequest, match="'model'"):
+            read_fields(filled + b', "model": "a"}', escaped=has_escaped_letters(filled))
+    filled = start + b"x" * (2**20 - len(start) - 3 - shift) + b'", "image_url": 1}'
+    assert may_have_images(filled)
+    assert not may_have_images(filled.replace(b"image_url", b"other"))

@@ -322,3 +322,20 @@ def test_packets_that_cannot_be_decoded_are_counted(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(module, "MAX_BAD_PACKETS", most)
         with pytest.raises(BadRequest, match=refused):
             read(damaged)
+
+
+def test_no_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = av.open
+
+    def opening(*args: Any, **options: Any) -> Any:
+        opened = original(*args, **options)
+        seen.append(opened.streams.video[0].codec_context.pix_fmt)
+        return opened
+
+    monkeypatch.setattr(container.av, "open", opening)
+    with pytest.raises(BadRequest):
+        read(forged.mov_with_png(8, 8))
+    with original(io.BytesIO(forged.mov_with_png(8, 8))) as decoded:
+        seen.append(decoded.streams.video[0].codec_context.pix_fmt)
+    assert seen == [None, "rgb24"]  # known from the decoded picture only

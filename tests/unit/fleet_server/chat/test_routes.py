@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -110,7 +112,12 @@ async def test_parameters_reach_the_engine(serve: Any) -> None:
         )  # fmt: skip
     first, second = live.model.asked
     assert (first.temperature, first.top_p, first.max_tokens, first.seed) == (0.1, 0.2, 3, None)
-    assert (second.temperature, second.top_p, second.max_tokens, second.seed) == (1.5, 0.5, 9, -7)
+    assert (second.temperature, second.top_p, second.max_tokens, second.seed) == (
+        1.5,
+        0.5,
+        9,
+        2**64 - 7,
+    )
     assert (second.presence_penalty, second.frequency_penalty) == (-1, 0.5)
 
 
@@ -170,8 +177,141 @@ async def test_a_schema_needs_an_engine_for_schemas(serve: Any, scripted: Any) -
     with serve(scripted(supports=frozenset({"response_format", "json_schema"}))) as live:
         assert (await live.chat(response_format=schema)).status_code == 200
         (sampling,) = live.model.asked
-    assert sampling.grammar is not None
-    assert sampling.grammar.startswith("root ::= integer")
+    assert sampling.grammar.schema == '{"type": "integer"}'
+
+
+async def test_a_schema_the_engine_refuses_is_a_400(serve: Any, scripted: Any) -> None:
+    schema = {"type": "json_schema", "json_schema": {"schema": {"title": "refused"}}}
+    with serve(scripted(supports=frozenset({"response_format", "json_schema"}))) as live:
+        for stream in (False, True):
+            error = await live.refused(response_format=schema, stream=stream)
+            assert error["param"] == "response_format.json_schema.schema"
+        assert live.model.asked == []
+        assert live.gauge("modelfleet_in_flight") == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stream_options": {"include_usage": None}}, {"response_format": None},
+        {"reasoning_effort": None}, {"verbosity": None}, {"audio": None}, {"tools": None},
+        {"reasoning_effort": "none"}, {"max_tokens": None}, {"stop": None}, {"seed": None},
+    ],
+)  # fmt: skip
+async def test_what_asks_for_nothing_is_taken(serve: Any, fields: dict[str, Any]) -> None:
+    with serve() as live:
+        assert (await live.chat(**fields)).status_code == 200
+
+
+EXTREMES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"temperature": 5e-324}, {"temperature": 0.0, "top_p": 1.0}),
+    ({"temperature": 1e-40}, {"temperature": 0.0, "top_p": 1.0}),
+    ({"temperature": 1e-5}, {"temperature": 1e-5}),
+    ({"temperature": 2, "top_p": 1}, {"temperature": 2, "top_p": 1}),
+    ({"top_p": 5e-324}, {"temperature": 0.0, "top_p": 1.0}),
+    ({"top_p": 1e-6}, {"temperature": 1.0, "top_p": 1e-6}),
+    ({"seed": -1}, {"seed": 2**64 - 1}),
+    ({"seed": -(2**63)}, {"seed": 2**63}),
+    ({"seed": 2**64 - 1}, {"seed": 2**64 - 1}),
+    ({"presence_penalty": -2, "frequency_penalty": 2}, {"presence_penalty": -2}),
+    ({"presence_penalty": 5e-324}, {"presence_penalty": 5e-324}),
+    ({"max_tokens": 2**53 - 1}, {"max_tokens": 995}),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), EXTREMES)
+async def test_the_extremes_of_numbers_are_what_engines_can_use(
+    serve: Any, fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    with serve() as live:
+        assert (await live.chat(**fields)).status_code == 200
+        (sampling,) = live.model.asked
+    assert {name: getattr(sampling, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": []}, {"content": ""}])
+async def test_an_assistant_turn_may_have_no_text(serve: Any, content: dict[str, Any]) -> None:
+    turn = {"role": "assistant", "tool_calls": None, **content}
+    with serve() as live:
+        answer = await live.chat(messages=[{"role": "user", "content": "hello"}, turn])
+        assert answer.status_code == 200
+        assert answer.json()["usage"]["prompt_tokens"] == 5
+
+
+async def test_more_tokens_than_there_is_room_for_are_as_many_as_fit(
+    serve: Any, scripted: Any
+) -> None:
+    with serve(scripted("abcdefghij", context_length=9)) as live:
+        answer = (await live.chat(max_tokens=32_000)).json()
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 4, "total_tokens": 9}
+
+
+async def test_an_operators_bound_on_new_tokens_holds(serve: Any) -> None:
+    with serve(limits={"maxNewTokens": 100}) as live:
+        assert (await live.chat(max_tokens=100)).status_code == 200
+        error = await live.refused(max_tokens=101)
+    assert error["param"] == "max_tokens"
+    assert "100" in error["message"]
+
+
+async def test_a_text_beyond_any_context_is_refused_before_it_is_tokenised(
+    serve: Any, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(scripted(context_length=100)) as live:
+        monkeypatch.setattr(live.model, "prompt", None)
+        error = await live.refused(messages=[{"role": "user", "content": "a" * 3201}])
+    assert error["code"] == "context_length_exceeded"
+    assert error["param"] == "messages"
+
+
+async def test_prompts_are_built_for_requests_that_run(
+    serve: Any, scripted: Any, until: Any
+) -> None:
+    gate = threading.Semaphore(0)
+    built = []
+    model = scripted(gate=gate, max_concurrent=1)
+    plain = model.prompt
+    model.prompt = lambda messages, images: built.append(1) or plain(messages, images)
+    with serve(model) as live:
+        asked = [asyncio.create_task(live.chat(max_tokens=1)) for _ in range(3)]
+        await until(lambda: live.gauge("modelfleet_queue_depth") == 2)
+        assert len(built) == 1
+        for _ in range(3):
+            gate.release()
+        await asyncio.gather(*asked)
+        assert len(built) == 3
+
+
+HASHES = ("a" * 16, "b" * 16)
+
+
+async def test_a_caller_does_not_wait_for_all_of_anothers_requests(
+    serve: Any, scripted: Any, until: Any
+) -> None:
+    """Twenty of one caller wait when another one comes."""
+    gate = threading.Semaphore(0)
+    with serve(scripted(gate=gate, max_concurrent=1)) as live:
+
+        async def ask(caller: str) -> None:
+            headers = {"x-modelfleet-caller": caller}
+            body = {"messages": [{"role": "user", "content": caller}], "max_tokens": 1}
+            answer = await live.ask("POST", live.path, json=body, headers=headers)
+            assert answer.status_code == 200
+            done.append(caller)
+
+        done: list[str] = []
+        first = [asyncio.create_task(ask(HASHES[0])) for _ in range(21)]
+        await until(lambda: live.gauge("modelfleet_queue_depth") == 20)
+        second = asyncio.create_task(ask(HASHES[1]))
+        await until(lambda: live.gauge("modelfleet_queue_depth") == 21)
+        for _ in range(2):
+            gate.release()
+        await second
+        assert done.count(HASHES[0]) <= 1
+        for _ in range(20):
+            gate.release()
+        await asyncio.gather(*first)
 
 
 async def test_an_unknown_model_is_a_404(serve: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from typing import Any
@@ -183,3 +184,77 @@ async def test_an_answer_that_takes_too_long_is_ended(
             assert "0.3 seconds" in answer.json()["error"]["message"]
         await live.idle()
         assert live.model.running[0].cancelled.is_set()
+
+
+async def raw_lines(live: Any, seen: list[str]) -> httpx.Headers:
+    """The headers of a stream, whose lines are added to `seen` as they arrive."""
+    body = {"messages": [{"role": "user", "content": "hello"}], "stream": True}
+    async with (
+        httpx.AsyncClient(base_url=live.url, timeout=20) as client,
+        client.stream("POST", live.path, json=body) as answer,
+    ):
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if line:
+                seen.append(line)
+        return answer.headers
+
+
+async def test_a_silent_stream_is_opened_and_kept_alive(
+    serve: Any, scripted: Any, until: Any
+) -> None:
+    gate = threading.Semaphore(0)
+    lines: list[list[str]] = [[], []]
+    with serve(scripted("a", gate=gate, max_concurrent=1), heartbeat=0.02) as live:
+        asked = [asyncio.create_task(raw_lines(live, seen)) for seen in lines]
+        await until(lambda: min(map(len, lines)) >= 3)  # one of them runs, the other one waits
+        assert live.gauge("modelfleet_queue_depth") == 1
+        gate.release()
+        gate.release()
+        for each, seen in zip(asked, lines, strict=True):
+            headers = await each
+            assert headers["content-type"].startswith("text/event-stream")
+            assert headers["x-modelfleet-model"] == "scripted"
+            events = [line for line in seen if not line.startswith(":")]
+            assert seen[-len(events) :] == events
+            assert events[-1] == "data: [DONE]"
+            delta = json.loads(events[1].removeprefix("data: "))["choices"][0]["delta"]
+            assert delta == {"content": "a"}
+        await live.idle()
+
+
+async def test_a_stream_that_starts_in_time_has_no_comments(serve: Any) -> None:
+    lines: list[str] = []
+    with serve(heartbeat=30) as live:
+        await raw_lines(live, lines)
+    assert all(line.startswith("data: ") for line in lines)
+
+
+async def test_an_error_of_an_open_stream_is_an_event(serve: Any, scripted: Any) -> None:
+    gate = threading.Semaphore(0)
+    model = scripted(gate=gate, max_concurrent=1)
+    lines: list[list[str]] = [[], []]
+    with serve(model, heartbeat=0.02, limits={"requestTimeout": 0.2}) as live:
+        await asyncio.gather(*(raw_lines(live, seen) for seen in lines))
+        await live.idle()
+    for seen in lines:
+        assert seen[0].startswith(":")
+        last = json.loads(seen[-1].removeprefix("data: "))
+        assert last["error"]["code"] == "timeout"
+
+
+async def test_a_client_that_leaves_an_open_stream_frees_everything(
+    serve: Any, scripted: Any, until: Any
+) -> None:
+    gate = threading.Semaphore(0)
+    lines: list[list[str]] = [[], []]
+    with serve(scripted(gate=gate, max_concurrent=1), heartbeat=0.02) as live:
+        running = asyncio.create_task(raw_lines(live, lines[0]))
+        await until(lambda: live.gauge("modelfleet_in_flight") == 1)
+        waiting = asyncio.create_task(raw_lines(live, lines[1]))
+        await until(lambda: all(lines))
+        waiting.cancel()
+        await until(lambda: live.gauge("modelfleet_queue_depth") == 0)
+        running.cancel()
+        await live.idle()
+        assert [each.cancelled.is_set() for each in live.model.running] == [True]

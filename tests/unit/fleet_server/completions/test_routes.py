@@ -98,7 +98,12 @@ async def test_parameters_reach_the_engine(serve: Any) -> None:
         )  # fmt: skip
     first, second = live.model.asked
     assert (first.temperature, first.top_p, first.max_tokens, first.seed) == (0.1, 0.2, 16, None)
-    assert (second.temperature, second.top_p, second.max_tokens, second.seed) == (1.5, 0.5, 9, -7)
+    assert (second.temperature, second.top_p, second.max_tokens, second.seed) == (
+        1.5,
+        0.5,
+        9,
+        2**64 - 7,
+    )
     assert (second.presence_penalty, second.frequency_penalty) == (-1, 0.5)
 
 

@@ -173,6 +173,7 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ({"input": None}, "input", "must be"),
     ({"input": "LEFT OUT"}, "input", "Missing"),
     ({"input": [5, 64, 99]}, "input", "64"),
+    ({"input": [2, 64, 3]}, "input", "64"),
     ({"input": [[2, 5, 3], [-1]]}, "input", "-1"),
     ({"input": [[2, 5, 3], [5]]}, "input", "input[1]' lacks the special tokens"),
     ({"input": [5, 6]}, "input", "check_embedding_ctx_length=False"),
@@ -227,6 +228,7 @@ async def test_values_without_effect_are_accepted(serve: Any) -> None:
 
 async def test_token_ids_without_special_tokens_need_a_field(serve: Any) -> None:
     async with serve() as client:
+        await embed(client, [2, 63, 3])
         body = await embed(client, [5, 6], add_special_tokens=False)
         assert body["usage"]["prompt_tokens"] == 2
         assert "token_ids_refused_total{" not in client.server.metrics.render().decode()

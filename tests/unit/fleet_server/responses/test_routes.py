@@ -179,7 +179,7 @@ async def test_conversations_reach_the_engine(serve: Any, scripted: Any) -> None
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"instructions": 5}, "instructions"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
-        ({"max_output_tokens": 10**6}, "max_output_tokens"),
+        ({"max_output_tokens": 2**53}, "max_output_tokens"),
         ({"temperature": "1"}, "temperature"),
         ({"stream": "yes"}, "stream"),
         ({"store": "yes"}, "store"),
@@ -282,3 +282,44 @@ async def test_an_engines_refusal_keeps_its_code(serve: Any, scripted: Any) -> N
     with serve(Refuses()) as live:
         error = await live.refused()
     assert (error["message"], error["param"], error["code"]) == ("No.", "input", "its_own")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning": {"effort": None}}, {"reasoning": {"effort": None, "summary": None}},
+        {"reasoning": {"effort": "none"}}, {"text": {"verbosity": None}},
+        {"text": {"format": None}},
+        {"text": {"format": {"type": "text"}, "verbosity": None}}, {"tools": None},
+        {"stream_options": {"include_obfuscation": None}}, {"max_output_tokens": 10**6},
+    ],
+)  # fmt: skip
+async def test_members_that_ask_for_nothing_are_taken(serve: Any, fields: dict[str, Any]) -> None:
+    with serve() as live:
+        assert (await live.chat(**fields)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields", [{"reasoning": {"effort": "low"}}, {"text": {"verbosity": "low"}}]
+)
+async def test_what_asks_for_something_is_refused(serve: Any, fields: dict[str, Any]) -> None:
+    with serve() as live:
+        assert (await live.refused(**fields))["param"] == next(iter(fields))
+
+
+async def test_an_assistant_turn_may_have_no_text(serve: Any) -> None:
+    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": None}]
+    with serve() as live:
+        assert (await live.chat(input=turns)).json()["usage"]["input_tokens"] == 5
+
+
+async def test_an_error_of_an_open_stream_is_an_event(serve: Any, scripted: Any) -> None:
+    gate = threading.Semaphore(0)
+    model = scripted(gate=gate, max_concurrent=1)
+    with serve(model, heartbeat=0.02, limits={"requestTimeout": 0.1}) as live:
+        answer = await live.chat(stream=True)
+    *_, kind, data = [line for line in answer.text.splitlines() if line]
+    assert answer.status_code == 200
+    assert kind == "event: error"
+    failed = json.loads(data.removeprefix("data: "))
+    assert (failed["type"], failed["code"]) == ("error", "timeout")

@@ -1,4 +1,4 @@
-"""The reference's interpreter: a real environment, real pip, a wheel made here, no network."""
+"""The reference's environment: a real venv and pip, a local wheel, no network."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch, wheel: Path) -> None:
-    """As if transformers were not installed here, and the wheel were what has to be."""
+    """As if transformers was missing and the wheel was the requirement."""
     monkeypatch.setitem(environment.MODULES, "transformers", ("no_such_module_here",))
     monkeypatch.setattr(environment, "REQUIREMENTS", (str(wheel),))
 
@@ -50,7 +50,7 @@ def python(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.usefixtures("absent")
-def test_an_environment_is_made_once(
+def test_the_environment_is_created_once(
     environ: dict[str, str], capfd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CannotCompare, match="--install-reference"):
@@ -64,7 +64,7 @@ def test_an_environment_is_made_once(
     assert python(path, "-c", "import only_here; print(only_here.LIBRARY)").stdout.strip() == (
         "of the reference"
     )
-    # The reference runs there, though nothing of Modelfleet is installed in it.
+    # The reference runs there without an installed Modelfleet.
     assert python(path, "-c", "import fleet_bench").returncode == 1
     shown = python(path, "-P", "-c", LAUNCH, str(ROOT), "--help")
     assert "fleet_bench.reference" in shown.stdout, shown.stderr
@@ -80,13 +80,13 @@ def test_a_failed_installation_leaves_nothing(environ: dict[str, str], wheel: Pa
     assert not environment.folder_of(environ).exists()
 
 
-def test_what_is_here_is_used(environ: dict[str, str]) -> None:
+def test_installed_packages_are_used(environ: dict[str, str]) -> None:
     assert environment.interpreter("faster-whisper", environ) == sys.executable
-    environment.install(environ)  # transformers is here: nothing to do
+    environment.install(environ)  # transformers is installed: nothing to do
     assert not environment.folder_of(environ).exists()
 
 
-def test_the_reference_asks_for_what_the_torch_extra_has() -> None:
+def test_the_reference_requires_the_torch_extra() -> None:
     project = tomllib.loads((Path(__file__).parents[5] / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     assert set(environment.REQUIREMENTS) <= {*extras["torch"], *extras["server"]}

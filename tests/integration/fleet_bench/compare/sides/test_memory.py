@@ -1,4 +1,4 @@
-"""The memory of a real child process."""
+"""Memory of a real child process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fleet_bench.compare.sides.memory import (
 MIB = 1024 * 1024
 
 
-async def test_the_peak_of_a_real_child() -> None:
+async def test_peak_memory_of_a_child() -> None:
     code = "held = bytearray(96 << 20); print('up', flush=True); input()"
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""A server as a child: ready, stopped, or ended before."""
+"""Server processes: start, stop and early exit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SERVE = (
 )
 
 
-def test_a_server_is_awaited_and_stopped() -> None:
+def test_start_and_stop() -> None:
     with running("it", [sys.executable, "-c", SERVE], {}, "/") as server:
         assert httpx.get(server.url, trust_env=False).status_code == 200
         child = psutil.Process(server.pid)
     assert not child.is_running()
 
 
-def test_one_that_ends_is_named_with_what_it_printed() -> None:
+def test_the_error_of_an_exited_server_has_its_output() -> None:
     command = [sys.executable, "-c", "import sys; print('no weights'); sys.exit(3)"]
     with pytest.raises(CannotCompare, match=r"(?s)it ended with status 3.*no weights"):
         running("it", command, {}, "/").__enter__()

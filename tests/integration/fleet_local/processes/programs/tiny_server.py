@@ -1,7 +1,7 @@
-"""A small real server that tests of local mode start as `python -m tiny_server`.
+"""A small server for tests of local mode, started as `python -m tiny_server`.
 
-Its behaviour is read from files in the folder STATE names, so a test can change it while it runs:
-`refuse` (end at once with that status and message), `unready`, `unhealthy`, `deaf` (to SIGTERM).
+Files in the folder STATE control it while it runs: `refuse` (exit at once with that status and
+message), `unready`, `unhealthy`, `deaf` (ignores SIGTERM).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The OpenVINO chat engine on the real SmolLM2."""
+"""The OpenVINO chat engine with the real SmolLM2."""
 
 from __future__ import annotations
 
@@ -17,15 +17,23 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Cache
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
-from fleet_server.generation.schema_grammar import grammar
+from fleet_server.generation.schema import narrowed
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import ChatModel, Finish, Generation, Sampling, Step, TextModel
+from fleet_server.protocols import (
+    ChatModel,
+    Finish,
+    Generation,
+    OutputFormat,
+    Sampling,
+    Step,
+    TextModel,
+)
 
 SPEC = ModelSpec.model_validate({"model": "smollm2", "batching": {"maxSize": 4}})
 
 
 class Running:
-    """Collects the steps of one answer."""
+    """Collects the steps of a generation."""
 
     def __init__(self, model: OpenVinoChat, content: str, sampling: Sampling) -> None:
         self.steps: queue.Queue[Step] = queue.Queue()
@@ -47,7 +55,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def folder(demo_weights: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of our own, so that writing the IR is part of the test."""
+    """A separate folder, so that the test includes writing the IR."""
     mine = tmp_path_factory.mktemp("smollm2")
     for gguf in demo_weights("smollm2").glob("*.gguf"):
         shutil.copy(gguf, mine)
@@ -75,7 +83,7 @@ def test_the_batch_is_bounded_by_its_own_settings(fields: dict[str, Any], number
     assert sequences(ModelSpec.model_validate({"model": "m"} | fields)) == number
 
 
-def test_answers_and_stops(model: OpenVinoChat) -> None:
+def test_a_generation_ends_with_stop(model: OpenVinoChat) -> None:
     assert isinstance(model, ChatModel)
     running = Running(model, "What is the capital of France?", Sampling(32, temperature=0))
     ids, last = running.wait()
@@ -89,7 +97,7 @@ def test_length(model: OpenVinoChat) -> None:
     assert (len(ids), last.finish) == (5, Finish.LENGTH)
 
 
-def test_the_ir_is_kept_and_answers_the_same(model: OpenVinoChat, folder: Path) -> None:
+def test_the_cached_ir_generates_the_same(model: OpenVinoChat, folder: Path) -> None:
     assert chat_files.is_ir(folder / chat_files.IR_FOLDER)
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
     again = OpenVinoChat(SPEC, folder, threads=2)
@@ -102,11 +110,11 @@ def test_the_ir_is_kept_and_answers_the_same(model: OpenVinoChat, folder: Path) 
         again.close()
 
 
-def test_the_context_is_the_models_own(model: OpenVinoChat) -> None:
+def test_the_context_length_of_the_model(model: OpenVinoChat) -> None:
     assert model.context_length == 8192
 
 
-def test_the_cache_has_the_size_asked_for(model: OpenVinoChat) -> None:
+def test_the_configured_cache_size(model: OpenVinoChat) -> None:
     Running(model, "Hello", Sampling(2, temperature=0)).wait()
     taken = model._pipeline.get_metrics().kv_cache_size_in_bytes
     assert 0.99 * 2**30 < taken <= 2**30
@@ -134,7 +142,7 @@ def test_frequency_penalty_breaks_repetition(model: OpenVinoChat) -> None:
     assert variety(presence_penalty=2.0) > 1.5 * variety()
 
 
-def test_a_prompt_said_before_is_read_from_the_cache(model: OpenVinoChat) -> None:
+def test_a_repeated_prompt_uses_the_prefix_cache(model: OpenVinoChat) -> None:
     def cpu_seconds() -> float:
         started = time.process_time()
         Running(model, "some words of a long text " * 200, Sampling(1, temperature=0)).wait()
@@ -143,7 +151,7 @@ def test_a_prompt_said_before_is_read_from_the_cache(model: OpenVinoChat) -> Non
     assert cpu_seconds() > 3 * cpu_seconds()
 
 
-def test_a_seed_repeats_and_another_differs(model: OpenVinoChat) -> None:
+def test_seeds_are_reproducible(model: OpenVinoChat) -> None:
     def answer(seed: int) -> list[int]:
         return Running(model, "Tell me a story.", Sampling(24, temperature=1.0, seed=seed)).wait()[
             0
@@ -171,7 +179,8 @@ def test_cancel_frees_the_batch(model: OpenVinoChat) -> None:
 
 
 def test_a_json_object_is_one(model: OpenVinoChat) -> None:
-    sampling = Sampling(200, temperature=0, json_object=True)
+    grammar = model.compile(OutputFormat('{"type": "object"}', "response_format"))
+    sampling = Sampling(200, temperature=0, grammar=grammar)
     running = Running(model, "Describe a fox as JSON with name and colour.", sampling)
     ids, last = running.wait()
     if last.finish is Finish.STOP:
@@ -180,7 +189,7 @@ def test_a_json_object_is_one(model: OpenVinoChat) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_answer_follows_a_schema_however_hot(model: OpenVinoChat, seed: int) -> None:
+def test_generations_follow_a_schema_at_high_temperature(model: OpenVinoChat, seed: int) -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -190,7 +199,8 @@ def test_an_answer_follows_a_schema_however_hot(model: OpenVinoChat, seed: int) 
         },
         "required": ["name", "legs", "colours"],
     }
-    sampling = Sampling(200, temperature=1.5, seed=seed, grammar=grammar(schema, "schema"))
+    grammar = model.compile(OutputFormat(narrowed(schema, "schema"), "schema"))
+    sampling = Sampling(200, temperature=1.5, seed=seed, grammar=grammar)
     ids, last = Running(model, "Describe a fox.", sampling).wait()
     assert last.finish is Finish.STOP
     fox = json.loads(model.decode(ids))
@@ -208,7 +218,7 @@ def test_every_token_decodes_as_openvino_does(model: OpenVinoChat) -> None:
     assert model.decode([2, *ids, 0, 1]) == text
 
 
-def test_the_vocabulary_goes_there_and_back(model: OpenVinoChat) -> None:
+def test_the_vocabulary_round_trips(model: OpenVinoChat) -> None:
     vocabulary = model.vocabulary
     text = "Hello wörld, 日本語<|im_end|>"
     ids = vocabulary.encode(text, False)
@@ -220,7 +230,7 @@ def test_the_vocabulary_goes_there_and_back(model: OpenVinoChat) -> None:
     assert vocabulary.decode([]) == ""
 
 
-def test_a_text_goes_on_as_it_is(model: OpenVinoChat) -> None:
+def test_a_text_is_continued(model: OpenVinoChat) -> None:
     assert isinstance(model, TextModel)
     ids = model.vocabulary.encode("The capital of France is", True)
     steps: queue.Queue[Step] = queue.Queue()
@@ -231,12 +241,12 @@ def test_a_text_goes_on_as_it_is(model: OpenVinoChat) -> None:
     assert model.decode([i for step in written for i in step.token_ids]).startswith(" Paris")
 
 
-def test_images_are_refused(model: OpenVinoChat) -> None:
+def test_images_are_rejected(model: OpenVinoChat) -> None:
     with pytest.raises(BadRequest):
         model.prompt([{"role": "user", "content": "x"}], [object()])
 
 
-def test_closing_ends_running_answers(folder: Path) -> None:
+def test_close_ends_running_generations(folder: Path) -> None:
     engine = OpenVinoChat(SPEC, folder, threads=2)
     running = Running(engine, "Tell me a story.", Sampling(2000, temperature=1))
     running.steps.get(timeout=60)
@@ -246,7 +256,7 @@ def test_closing_ends_running_answers(folder: Path) -> None:
         engine.submit(engine.prompt([{"role": "user", "content": "x"}], []), Sampling(1), print)
 
 
-def test_nothing_is_written_into_a_cache_of_the_hub(tmp_path: Path) -> None:
+def test_the_hubs_cache_is_not_changed(tmp_path: Path) -> None:
     snapshot = tmp_path / "models--a--b/snapshots/c0ffee"
     own = tmp_path / "a--b-0123456789"
     for folder in (snapshot, own):
@@ -259,7 +269,7 @@ def test_nothing_is_written_into_a_cache_of_the_hub(tmp_path: Path) -> None:
     writer.abandon()
 
 
-def test_what_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+def test_load_errors_have_a_reason(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="neither OpenVINO IR nor a GGUF file"):
         OpenVinoChat(SPEC, tmp_path, threads=1)
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + b"\0" * 100)

@@ -1,4 +1,4 @@
-"""Steps of the real pipeline without the interpreter lock, and where that is not known to work."""
+"""Steps of the real pipeline without the interpreter lock, and the fallback with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pipeline(demo_weights: Callable[[str], Path]) -> openvino_genai.ContinuousBa
 def answer(
     pipeline: openvino_genai.ContinuousBatchingPipeline, number: int, step: Callable[[], None]
 ) -> list[int]:
-    """The tokens after a fixed prompt, made by `step`."""
+    """The tokens after a fixed prompt, generated with `step`."""
     config = openvino_genai.GenerationConfig(max_new_tokens=NEW_TOKENS, ignore_eos=True)
     prompt = openvino.Tensor([[1, 2683, 3365, 253, 2030]])
     handle = pipeline.add_request(number, prompt, config)
@@ -38,13 +38,13 @@ def answer(
     return list(output.generated_ids)
 
 
-def test_the_version_installed_is_a_checked_one(
+def test_the_installed_version_is_supported(
     pipeline: openvino_genai.ContinuousBatchingPipeline,
 ) -> None:
     assert isinstance(step_of(pipeline), Unlocked)
 
 
-def test_the_same_tokens_as_the_usual_way(
+def test_the_same_tokens_as_with_the_lock(
     pipeline: openvino_genai.ContinuousBatchingPipeline,
 ) -> None:
     unlocked_ids = answer(pipeline, 0, step_of(pipeline))
@@ -63,7 +63,7 @@ def test_other_threads_run_during_a_step(
             awake += 1
 
     def during(step: Callable[[], None], number: int) -> int:
-        """How often the other thread ran between the beginnings and ends of all steps."""
+        """How often the other thread ran between the start and the end of all steps."""
         total = 0
 
         def watched() -> None:
@@ -82,12 +82,12 @@ def test_other_threads_run_during_a_step(
     finally:
         ended.set()
         thread.join()
-    # Where the lock is held, the other thread may get it once when a step has just ended.
+    # With the lock held, the other thread may get it once at the end of a step.
     assert locked <= 3 * NEW_TOKENS
     assert free > 2 * locked
 
 
-def test_another_version_steps_the_usual_way(
+def test_other_versions_keep_the_lock(
     pipeline: openvino_genai.ContinuousBatchingPipeline,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -100,7 +100,7 @@ def test_another_version_steps_the_usual_way(
     assert len(answer(pipeline, 4, step)) == NEW_TOKENS
 
 
-def test_a_library_without_the_function_steps_the_usual_way(
+def test_a_library_without_the_function_keeps_the_lock(
     pipeline: openvino_genai.ContinuousBatchingPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unlocked, "STEP", "no_such_function")
@@ -109,7 +109,7 @@ def test_a_library_without_the_function_steps_the_usual_way(
     assert not isinstance(step_of(pipeline), Unlocked)
 
 
-def test_an_object_of_another_size_is_not_trusted() -> None:
+def test_an_object_of_another_size_is_rejected() -> None:
     class Other:
         __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""A TCP relay before the API server whose connections can be frozen: how a watch dies silently.
+"""A TCP relay in front of the API server whose connections can be frozen.
 
-A frozen connection stays open and carries nothing more, as behind a router that lost its state.
+A frozen connection stays open but transfers no data, as behind a NAT gateway that lost its state.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class _Pair:
         self.client = client
         self.server = server
         self.frozen = False
-        self.asked = time.monotonic()
+        self.last_sent = time.monotonic()
 
 
-class Wire:
-    """Relays to `server` (a URL) from a port of the same address while the `with` block lasts."""
+class FreezingProxy:
+    """Relays a port of the same address to `server` (a URL) while the `with` block runs."""
 
     def __init__(self, server: str) -> None:
         parts = urlsplit(server)
@@ -52,16 +52,18 @@ class Wire:
         self._selector.close()
 
     def freeze(self, quiet_for: float) -> int:
-        """Freeze the connections whose client has said nothing for so many seconds: watches."""
+        """Freeze connections whose client has sent nothing for `quiet_for` seconds, such as
+        watches.
+        """
         with self._lock:
             now = time.monotonic()
-            quiet = [pair for pair in self._pairs if now - pair.asked > quiet_for]
+            quiet = [pair for pair in self._pairs if now - pair.last_sent > quiet_for]
             for pair in quiet:
                 pair.frozen = True
             return len(quiet)
 
-    def thaw(self) -> None:
-        """Close what is frozen: its client notices and connects anew."""
+    def close_frozen(self) -> None:
+        """Close the frozen connections, so that their clients reconnect."""
         with self._lock:
             for pair in [pair for pair in self._pairs if pair.frozen]:
                 self._close(pair)
@@ -94,7 +96,7 @@ class Wire:
         try:
             data = source.recv(CHUNK)
             if source is pair.client:
-                pair.asked = time.monotonic()
+                pair.last_sent = time.monotonic()
             if not pair.frozen:
                 (pair.server if source is pair.client else pair.client).sendall(data)
         except OSError:

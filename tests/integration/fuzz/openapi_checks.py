@@ -1,6 +1,4 @@
-"""The documents of the stand-ins and of the router, as schemathesis takes them, and what is checked
-besides its own checks. Used by test_document.
-"""
+"""OpenAPI documents of servers and router for schemathesis, and additional checks."""
 
 from __future__ import annotations
 
@@ -20,61 +18,63 @@ from schemathesis.transport.serialization import Binary
 from fleet_contract.spec import ModelSpec
 from fleet_router.status.openapi import document as router_document
 from fleet_server.document import document as server_document
-from integration.fuzz import bodies, wire
+from integration.fuzz import bodies, raw_http
 
 SHAPE = frozenset({
     "invalid_json", "missing", "invalid_value", "invalid_form", "invalid_content_type",
     "invalid_http",
 })  # fmt: skip
-"""Codes of refusals that a schema foretells."""
+"""Codes of errors that a schema can predict."""
 PASSED = ("Chat", "Completion", "Responses")
-"""Bodies of which the router lets pass more than this project's own servers take."""
+"""Paths with bodies that the router accepts and this project's servers may reject."""
 REFUSALS = frozenset({401, 403, 404, 413, 429})
 ENDS = {
     "completions": (b"data: [DONE]",),
     "responses": (b"event: response.completed\n", b"event: response.incomplete\n"),
 }
-"""How the last event of a stream begins, by the last word of its path."""
+"""Start of a stream's last event, by the last word of its path."""
 SAME_EVERY_TIME = "FUZZ_EXAMPLES" not in os.environ
-"""A person who wants more wants others too."""
+"""False if more examples are requested: then they are random."""
 CONFIG = schemathesis.Config.from_dict({"generation": {"deterministic": SAME_EVERY_TIME}})
 
 load_all_checks()
-# Most random bytes would be no sound.
+# Most random bytes are not audio.
 schemathesis.openapi.format(
     "recording", st.sampled_from([Binary(bodies.recording()), Binary(b"noise")])
 )
 
 
 def schema_of(task: str | None, models: dict[str, str]) -> Any:
-    """The document of the server of a task, of the router in front of all where it is None.
-    `models` are the served models by task."""
+    """The document of the server of a task, or, with None, of the router in front of all servers.
+    `models` are the served models by task.
+    """
     if task is None:
-        said = router_document(guarded=False, with_metrics=True)
-        # In front of this project's own servers, what their documents say of a chat holds.
+        document = router_document(guarded=False, with_metrics=True)
+        # This project's own servers accept exactly what their documents describe for chat.
         own = server_document(spec_of("chat", models), with_metrics=True)["components"]["schemas"]
         passed = {f"Passed{kind}": own.pop(f"{kind}Body") for kind in PASSED}
-        said["components"]["schemas"] = own | said["components"]["schemas"] | passed
+        document["components"]["schemas"] = own | document["components"]["schemas"] | passed
     else:
-        said = server_document(spec_of(task, models), with_metrics=True)
+        document = server_document(spec_of(task, models), with_metrics=True)
     known = [*models.values()] if task is None else [models[task]]
-    return schemathesis.openapi.from_dict(narrowed(said, known), config=CONFIG)
+    return schemathesis.openapi.from_dict(restricted(document, known), config=CONFIG)
 
 
 def spec_of(task: str, models: dict[str, str]) -> ModelSpec:
-    """The spec of the stand-in of a task."""
+    """The spec of the fake server of a task."""
     return ModelSpec.model_validate({"model": models[task], "task": task})
 
 
 def prepare(case: Any) -> None:
-    """Write 2.0 as 2: JSON Schema calls both whole numbers, and OpenAI's API refuses the first
-    where it expects an integer, as the servers here do."""
+    """Write 2.0 as 2: both are integers in JSON Schema, but OpenAI's API and these servers reject
+    the first.
+    """
     if repr(changed := whole(case.body)) != repr(case.body):
         case.body = changed
 
 
 def whole(value: Any) -> Any:
-    """The value with whole numbers written as such."""
+    """The value with integers written as such."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -82,14 +82,16 @@ def whole(value: Any) -> Any:
     return {key: whole(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def narrowed(document: dict[str, Any], models: list[str]) -> dict[str, Any]:
-    """The document for these models, or every random name would be a 404. Answers may hold no more
-    than it says, so that a field nobody described is noticed; clients are told nothing of the kind,
-    for later versions may say more."""
+def restricted(document: dict[str, Any], models: list[str]) -> dict[str, Any]:
+    """The document restricted to these models, since random names would be 404.
+
+    Responses may contain only described fields, so that undescribed ones are found; the published
+    document allows more for later versions.
+    """
     document = copy.deepcopy(document)
     document["components"]["parameters"]["model_id"]["schema"] = {"enum": [*models, "nobody"]}
     schemas = document["components"]["schemas"]
-    asked = {
+    body_schemas = {
         name
         for path in document["paths"].values()
         for operation in path.values()
@@ -98,20 +100,20 @@ def narrowed(document: dict[str, Any], models: list[str]) -> dict[str, Any]:
     if "SpeechForm" in schemas:
         schemas["SpeechForm"]["properties"]["file"] = {"type": "string", "format": "recording"}
     for name, schema in schemas.items():
-        if name in asked and "model" in schema.get("properties", {}):
+        if name in body_schemas and "model" in schema.get("properties", {}):
             schema["properties"]["model"] = {"enum": [*models, "nobody"]}
-            # Where several models take a body, it must name one; forms have no null.
+            # With several models a body must name one; forms have no null.
             if len(models) > 1 and "okenize" in name:
                 schema["required"] = [*schema["required"], "model"]
             elif name != "SpeechForm":
                 schema["properties"]["model"]["enum"].append(None)
-        elif schema.get("type") == "object" and name not in asked:
+        elif schema.get("type") == "object" and name not in body_schemas:
             schema["additionalProperties"] = False
     return document
 
 
 def _named(part: Any, schemas: dict[str, Any]) -> Iterator[str]:
-    """The schemas that a part of a document refers to, at any remove."""
+    """The schemas that a part of a document refers to, directly or indirectly."""
     mark = "#/components/schemas/"
     seen: set[str] = set()
     todo = [part]
@@ -124,20 +126,20 @@ def _named(part: Any, schemas: dict[str, Any]) -> Iterator[str]:
 
 
 class Schemas:
-    """What the servers' documents say of bodies of JSON."""
+    """Schemas of JSON bodies from the documents of the servers."""
 
     def __init__(self, tasks: Iterable[str]) -> None:
         self._checks: dict[str, Any] = {}
         for task in tasks:
-            said = server_document(spec_of(task, {task: task}), with_metrics=True)
-            for path, item in said["paths"].items():
+            document = server_document(spec_of(task, {task: task}), with_metrics=True)
+            for path, item in document["paths"].items():
                 content = item.get("post", {}).get("requestBody", {}).get("content", {})
                 if schema := content.get("application/json", {}).get("schema"):
-                    whole = schema | {"components": said["components"]}
+                    whole = schema | {"components": document["components"]}
                     self._checks[path] = jsonschema_rs.Draft202012Validator(whole)
 
     def agree(self, path: str, raw: bytes, status: int, answer: bytes) -> None:
-        """What is called valid was not refused for its shape, and what is not was refused."""
+        """A valid body is not rejected for its shape, and an invalid one is rejected."""
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -152,8 +154,8 @@ class Schemas:
             assert error["code"] not in SHAPE, (error, raw[:2000])
 
 
-def is_taken(ctx: Any, response: Any, case: Any) -> None:
-    """What the document calls valid is not refused for its shape."""
+def valid_is_accepted(ctx: Any, response: Any, case: Any) -> None:
+    """A body that is valid by the document is not rejected for its shape."""
     if not case.meta.generation.mode.is_positive or response.status_code < 300:
         return
     if response.status_code == 400:
@@ -163,8 +165,8 @@ def is_taken(ctx: Any, response: Any, case: Any) -> None:
         assert response.status_code in REFUSALS, response.status_code
 
 
-def has_the_shape_of_errors(ctx: Any, response: Any, case: Any) -> None:
-    """Every refusal, of whatever method and path."""
+def errors_have_shape(ctx: Any, response: Any, case: Any) -> None:
+    """Every error response has the shape of OpenAI's errors."""
     if response.status_code >= 400:
         assert response.headers["content-type"] == ["application/json"]
         error = response.json()["error"]
@@ -172,10 +174,10 @@ def has_the_shape_of_errors(ctx: Any, response: Any, case: Any) -> None:
         assert 0 < len(error["message"]) < 10_000
 
 
-def ends_its_streams(ctx: Any, response: Any, case: Any) -> None:
-    """A stream of text that began well ends with its mark, and none holds an error."""
+def streams_have_end(ctx: Any, response: Any, case: Any) -> None:
+    """A stream of text ends with its end mark and contains no error."""
     kind = response.headers.get("content-type", [""])[0]
     if response.status_code == 200 and kind.startswith("text/event-stream"):
-        assert wire.told_error(response.content) is None
+        assert raw_http.find_error(response.content) is None
         last = response.content.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
         assert last.startswith(ENDS.get(case.operation.path.rpartition("/")[2], b""))

@@ -1,7 +1,7 @@
-"""Builds the programs of the clusters while the tests before them run, for tests/cluster.
+"""Builds the programs of the clusters in the background while other suites run.
 
-Go needs many CPU minutes for Kubernetes, and the suites before leave a core idle most of the time.
-A test that needs a program waits for its lock, as it would for another test run's.
+Go needs many CPU minutes for Kubernetes, and the other suites leave a core idle most of the time. A
+test that needs a program waits for its file lock, as it does for a concurrent test run.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from harness.paths import TOOLS
 _ENDS_WITHIN = 10.0
 
 
-class Ahead:
-    """The build in the background, with what it prints among what pytest prints."""
+class BackgroundBuild:
+    """A build in the background; its output goes to that of pytest."""
 
     def __init__(self) -> None:
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "harness.ahead"],
+            [sys.executable, "-m", "harness.background_build"],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": str(TOOLS.parent)},
             start_new_session=True,
         )
 
     def stop(self) -> None:
-        """End it and the compiler it runs."""
+        """Terminate the build and its compiler processes."""
         if self._popen.poll() is None:
             os.killpg(self._popen.pid, signal.SIGTERM)
         self._popen.wait(_ENDS_WITHIN)
 
 
 def main() -> None:
-    """Build every program that is not cached yet, in the order the tests ask for them."""
+    """Build all programs that are not cached, in the order in which tests need them."""
     for module in MODULES:
         for name in module.packages:
             program(name)

@@ -1,4 +1,4 @@
-"""The release is uninstalled as docs/operations.md says, and nothing of it is left or stuck."""
+"""Uninstalls the release as in docs/operations.md; no object is left or stuck."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from harness.kubectl import Kubectl, KubectlError
 from support import waiting
 
 DEFINITION = "inferencemodels.modelfleet.dev"
-OF_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+IN_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
-def test_nothing_is_left(fleet: Fleet, node_api: Api, figures: Callable[[str, Any], None]) -> None:
+def test_no_objects_are_left(
+    fleet: Fleet, node_api: Api, figures: Callable[[str, Any], None]
+) -> None:
     admin = Kubectl(node_api.kubeconfig)
-    before = everything(fleet)
+    before = all_objects(fleet)
     assert {f"inferencemodel.modelfleet.dev/{name}" for name in ("smollm2", "minilm")} <= before
     assert "persistentvolumeclaim/fleet-modelfleet-models" in before
     seconds = {}
@@ -38,13 +40,13 @@ def test_nothing_is_left(fleet: Fleet, node_api: Api, figures: Callable[[str, An
     fleet.helm("uninstall", "--wait", "--timeout=300s")
     seconds["helm uninstall"] = time.monotonic() - began
     fleet.tenant.wait_list("v1", "Pod", lambda pods: not pods, 180)
-    seconds["until its last pod has gone"] = time.monotonic() - began
-    with suppress(TimeoutError):  # what belonged to a Deployment is collected in a moment
-        waiting.until(lambda: everything(fleet) == OF_EVERY_NAMESPACE, 60)
-    assert everything(fleet) == OF_EVERY_NAMESPACE
-    assert not wide(admin, fleet.tenant.namespace)
+    seconds["until its last pod was deleted"] = time.monotonic() - began
+    with suppress(TimeoutError):  # objects owned by a Deployment are collected soon
+        waiting.until(lambda: all_objects(fleet) == IN_EVERY_NAMESPACE, 60)
+    assert all_objects(fleet) == IN_EVERY_NAMESPACE
+    assert not cluster_scoped(admin, fleet.tenant.namespace)
 
-    # The definition, and with it everybody's models, outlives a release until somebody deletes it.
+    # The definition, and with it all models, outlives a release until a user deletes it.
     admin("delete", "crd", DEFINITION, timeout=120)
     with pytest.raises(KubectlError, match="NotFound"):
         admin("get", "crd", DEFINITION)
@@ -56,18 +58,18 @@ def test_nothing_is_left(fleet: Fleet, node_api: Api, figures: Callable[[str, An
     figures("uninstall", seconds)
 
 
-def everything(fleet: Fleet) -> set[str]:
-    """`kind/name` of all that lies in the namespace, whatever its kind; events tell of the past."""
+def all_objects(fleet: Fleet) -> set[str]:
+    """`kind/name` of all objects in the namespace, except events."""
     kinds = fleet.kubectl("api-resources", "--namespaced", "--verbs=list,get", "-o", "name").split()
-    asked = ",".join(kind for kind in kinds if kind.split(".")[0] != "events")
-    return set(fleet.kubectl("get", asked, "-o", "name", "--ignore-not-found").split())
+    names = ",".join(kind for kind in kinds if kind.split(".")[0] != "events")
+    return set(fleet.kubectl("get", names, "-o", "name", "--ignore-not-found").split())
 
 
-def wide(admin: Kubectl, namespace: str) -> list[str]:
-    """What lies outside of namespaces and is named after one or owned by its release."""
+def cluster_scoped(admin: Kubectl, namespace: str) -> list[str]:
+    """Cluster-scoped objects that are named after the namespace or owned by its release."""
     kinds = admin("api-resources", "--namespaced=false", "--verbs=list,get", "-o", "name").split()
-    asked = ",".join(kind for kind in kinds if kind not in ("namespaces", "persistentvolumes"))
-    items = json.loads(admin("get", asked, "-o", "json", "--ignore-not-found"))["items"]
+    names = ",".join(kind for kind in kinds if kind not in ("namespaces", "persistentvolumes"))
+    items = json.loads(admin("get", names, "-o", "json", "--ignore-not-found"))["items"]
     return [
         f"{item['kind']}/{item['metadata']['name']}"
         for item in items

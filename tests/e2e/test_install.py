@@ -1,5 +1,6 @@
-"""A release from nothing: what helm says, how long the first token takes, and every task answered
-to the official client through the routers' Service."""
+"""A new release: notes, time to the first token, and every task with the official client through
+the routers' Service.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.fleet import CHAT, EMBEDDING, MODELS, ROUTERS, SPEECH, Arrival, Fleet, names
+from harness.fleet import CHAT, EMBEDDING, MODELS, ROUTERS, SPEECH, Fleet, FreshInstall, names
 from harness.helm import HelmError
 from harness.kubectl import KubectlError
 from harness.models import wait
@@ -20,26 +21,28 @@ from harness.models import wait
 COLD_START = {"schedule", "image", "start", "fetch", "load", "warm"}
 
 
-def test_a_first_token_and_what_it_took(
-    arrival: Arrival, figures: Callable[[str, Any], None]
+def test_time_to_first_token(
+    fresh_install: FreshInstall, figures: Callable[[str, Any], None]
 ) -> None:
-    def told(found: Any) -> bool:
+    def has_cold_start(found: Any) -> bool:
         return "coldStart" in (found or {}).get("status", {})
 
-    cold = wait(arrival.fleet.tenant, "smollm2", told)["status"]["coldStart"]
+    cold = wait(fresh_install.fleet.tenant, "smollm2", has_cold_start)["status"]["coldStart"]
     stages = {name: cold[f"{name}Seconds"] for name in COLD_START}
     assert stages["fetch"] > 0
-    # Kubernetes tells the first two in whole seconds.
+    # Kubernetes' timestamps of the first two are whole seconds.
     assert sum(stages.values()) == pytest.approx(cold["totalSeconds"], abs=3)
-    assert cold["totalSeconds"] <= arrival.seconds["all"]
-    figures("first_token", {"release": arrival.seconds, "model": cold})
+    assert cold["totalSeconds"] <= fresh_install.seconds["all"]
+    figures("first_token", {"release": fresh_install.seconds, "model": cold})
 
 
-def test_the_notes_say_what_to_type_next(arrival: Arrival) -> None:
-    assert f"kubectl -n {arrival.fleet.tenant.namespace} apply -f - <<END" in arrival.notes
-    assert "curl http://models.example.com/v1/models" in arrival.notes
-    assert "helm test fleet" in arrival.notes
-    assert "WARNING: an Ingress may expose the router" in arrival.notes
+def test_notes(fresh_install: FreshInstall) -> None:
+    assert (
+        f"kubectl -n {fresh_install.fleet.tenant.namespace} apply -f - <<END" in fresh_install.notes
+    )
+    assert "curl http://models.example.com/v1/models" in fresh_install.notes
+    assert "helm test fleet" in fresh_install.notes
+    assert "WARNING: an Ingress may expose the router" in fresh_install.notes
 
 
 def test_the_namespace_is_restricted_and_every_component_has_a_policy(fleet: Fleet) -> None:
@@ -72,19 +75,19 @@ def test_embeddings(fleet: Fleet) -> None:
     assert cosine(cat, kitten) > 0.6 > 0.2 > cosine(cat, tax)
 
 
-def test_speech(fleet: Fleet, spoken: bytes) -> None:
+def test_speech(fleet: Fleet, speech_wav: bytes) -> None:
     with fleet.client() as client:
-        answer = client.audio.transcriptions.create(model=SPEECH, file=("speech.wav", spoken))
+        answer = client.audio.transcriptions.create(model=SPEECH, file=("speech.wav", speech_wav))
     assert "capital" in answer.text.lower()
 
 
-def test_helm_test_has_the_client_try_every_task(fleet: Fleet) -> None:
-    told = fleet.helm("test", "--logs", "--timeout=600s")
-    assert all(f"{model}: " in told for model in (CHAT, EMBEDDING, SPEECH))
-    assert "walk in the park" in told
+def test_helm_test(fleet: Fleet) -> None:
+    output = fleet.helm("test", "--logs", "--timeout=600s")
+    assert all(f"{model}: " in output for model in (CHAT, EMBEDDING, SPEECH))
+    assert "walk in the park" in output
 
 
-def test_callers_show_a_key_where_the_release_asks_for_one(fleet: Fleet) -> None:
+def test_api_keys(fleet: Fleet) -> None:
     key = secrets.token_hex(16)
     fleet.kubectl("create", "secret", "generic", "test-key", f"--from-literal=API_KEY={key}")
     keys = [{"name": "test", "sha256": hashlib.sha256(key.encode()).hexdigest()}]
@@ -96,15 +99,15 @@ def test_callers_show_a_key_where_the_release_asks_for_one(fleet: Fleet) -> None
     with pytest.raises(HelmError, match=r"FAILED: AuthenticationError: .*Invalid API key"):
         fleet.helm("test", "--logs", "--timeout=600s")
 
-    asking = names(fleet.pods(ROUTERS))
+    old = names(fleet.pods(ROUTERS))
     fleet.rollback()
-    fleet.settled(ROUTERS, 2, without=asking)
+    fleet.wait_for_pods(ROUTERS, 2, without=old)
     fleet.kubectl("delete", "secret", "test-key")
     assert len(models(fleet).json()["data"]) == len(MODELS)
 
 
 def models(fleet: Fleet) -> httpx.Response:
-    """The list, asked without a key."""
+    """List the models without a key."""
     return httpx.get(f"{fleet.url}/v1/models", trust_env=False)
 
 

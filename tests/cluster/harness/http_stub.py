@@ -1,4 +1,4 @@
-"""Small HTTP servers on the addresses of played pods: what the operator asks is really answered."""
+"""HTTP stub servers on the addresses of simulated pods."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 
-class Answering:
-    """Answers GET by path, with JSON or text; `answers` may be changed at any time.
+class HttpStub:
+    """Responds to GET requests by path, with JSON or text, while the `with` block runs.
 
-    A pair is (status, body). The `with` block is its life.
+    `responses` maps a path to status and body, and can be changed at any time.
     """
 
-    def __init__(self, address: str, port: int, answers: dict[str, tuple[int, Any]]) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
+    def __init__(self, address: str, port: int, responses: dict[str, tuple[int, Any]]) -> None:
+        self.responses = responses
+        self.requested_paths: list[str] = []
         self._server = ThreadingHTTPServer((address, port), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
@@ -34,8 +34,8 @@ class Answering:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                status, body = outer.answers.get(self.path, (404, {}))
+                outer.requested_paths.append(self.path)
+                status, body = outer.responses.get(self.path, (404, {}))
                 content = (body if isinstance(body, str) else json.dumps(body)).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(content)))

@@ -1,19 +1,19 @@
-"""The life of an InferenceModel: made, changed, repaired, deleted; the operator restarted."""
+"""Creation, changes, repair and deletion of InferenceModels, also across operator restarts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from harness.api import Json
-from harness.models import API, APPS, KIND, model, phase, said, wait
+from harness.fake_kubelet import FakeKubelet
+from harness.models import API, APPS, KIND, condition, model, phase, wait
 from harness.operator_process import OperatorProcess
-from harness.played_kubelet import PlayedKubelet
 from harness.tenant import Tenant
 
 
-def test_a_short_resource_becomes_a_served_model(
+def test_a_minimal_resource_is_served(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -21,12 +21,12 @@ def test_a_short_resource_becomes_a_served_model(
     tenant.create(model("chat", task="embedding"))
     found = wait(tenant, "chat", phase("Ready"))
     print(found["status"])
-    assert said(found, "Ready")["status"] == "True"
+    assert condition(found, "Ready")["status"] == "True"
 
 
-def test_what_is_edited_or_deleted_comes_back(
+def test_edited_or_deleted_children_are_restored(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -55,7 +55,7 @@ def image_of(deployment: Json) -> str:
 
 def test_deleting_the_resource_deletes_its_children(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -66,13 +66,13 @@ def test_deleting_the_resource_deletes_its_children(
     assert "annotations" not in found["metadata"]
     tenant.kubectl("delete", "inferencemodel/brief", "--timeout=10s")
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
-        # The garbage collector looks for new kinds of owners twice a minute.
+        # The garbage collector discovers new kinds of owners twice a minute.
         tenant.wait(api_version, kind, "brief", lambda item: item is None, timeout=90)
 
 
-def test_a_change_becomes_a_rollout_and_nothing_else_is_one(
+def test_only_changes_of_the_pod_template_roll_out(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -81,26 +81,26 @@ def test_a_change_becomes_a_rollout_and_nothing_else_is_one(
     wait(tenant, "update", phase("Ready"))
     first = tenant.get(APPS, "Deployment", "update")
     patch = {"spec": {"replicas": 2, "routing": {"strategy": "PrefixHash"}, "fallback": "other"}}
-    tenant.api.patch(tenant.inside(model("update")), patch)
+    tenant.api.patch(tenant.namespaced(model("update")), patch)
     wait(tenant, "update", lambda m: phase("Ready")(m) and "'2/2'" in str(m))
     scaled = tenant.get(APPS, "Deployment", "update")
     assert scaled["spec"]["template"] == first["spec"]["template"]
 
-    tenant.api.patch(tenant.inside(model("update")), {"spec": {"limits": {"maxItems": 7}}})
+    tenant.api.patch(tenant.namespaced(model("update")), {"spec": {"limits": {"maxItems": 7}}})
     found = wait(tenant, "update", lambda m: phase("Ready")(m) and "FreeCap" in str(m))
     pods = tenant.items("v1", "Pod")
-    assert all('"maxItems":7' in str(pod) for pod in pods if not leaving(pod))
-    assert said(found, "Progressing")["status"] == "False"
+    assert all('"maxItems":7' in str(pod) for pod in pods if not terminating(pod))
+    assert condition(found, "Progressing")["status"] == "False"
     assert found["status"]["resolved"]["limits"] == {"maxItems": 7}
 
 
-def leaving(pod: Json) -> bool:
+def terminating(pod: Json) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
-def test_a_killed_operator_goes_on_where_it_was(
+def test_a_killed_operator_resumes(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -120,9 +120,9 @@ def test_a_killed_operator_goes_on_where_it_was(
     assert after["status"] == before["status"]
 
 
-def test_a_settled_fleet_is_silent(
+def test_no_writes_without_changes(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -135,15 +135,15 @@ def test_a_settled_fleet_is_silent(
     operator.start()
     tenant.create(model("sentinel"))
     wait(tenant, "sentinel", phase("Ready"))
-    # The sentinel came last; of the writes so far none may have been for the settled ones.
+    # The sentinel is the last write; none of the earlier writes may be for the settled models.
     log = [line for line in operator.log().splitlines() if '"applied"' in line]
     assert log
     assert all('"sentinel"' in line for line in log)
 
 
-def test_servers_left_behind_are_adopted(
+def test_orphaned_servers_are_adopted(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -166,9 +166,9 @@ def test_servers_left_behind_are_adopted(
     assert after["spec"]["template"] == before["spec"]["template"]
 
 
-def test_a_resource_made_again_at_once_gets_children_of_its_own(
+def test_a_recreated_resource_gets_new_children(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
@@ -185,13 +185,13 @@ def test_a_resource_made_again_at_once_gets_children_of_its_own(
     assert [owner["uid"] for owner in after["ownerReferences"]] == [made["metadata"]["uid"]]
 
 
-def test_a_restart_by_kubectl_replaces_the_pods_and_is_not_taken_back(
+def test_kubectl_rollout_restart_is_kept(
     tenant: Tenant,
-    kubelet: PlayedKubelet,
+    kubelet: FakeKubelet,
     add_node: Callable[..., Json],
     operator: OperatorProcess,
 ) -> None:
-    """Fields that the operator does not set belong to whoever sets them."""
+    """The operator keeps fields that it does not set."""
     add_node("restart-a")
     tenant.create(model("restarted"))
     wait(tenant, "restarted", phase("Ready"))

@@ -1,6 +1,7 @@
-"""Puts tests into the run's network namespace; the conftests of tests that need it take the hook.
+"""A pytest hook that runs tests in the run's network namespace; conftests import it.
 
-A hook of a conftest is asked for its own folder's tests only: all others stay outside.
+pytest calls a conftest's hook only for tests below its folder, so other tests stay in the
+machine's network.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import pytest
 from harness.netns import Namespace
 
 NETWORK = pytest.StashKey[Namespace]()
-"""Where `fixtures.network` keeps the namespace while there is one."""
+"""The network namespace, while there is one."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """The test, its fixtures included, inside."""
+    """Run the test and its fixtures in the network namespace."""
     if present := item.config.stash.get(NETWORK, None):
         present.enter()
     try:

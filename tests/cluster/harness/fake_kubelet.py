@@ -1,7 +1,7 @@
-"""Plays the kubelet of nodes that exist only in the API: reports pod states, finishes deletions.
+"""Simulates the kubelet of nodes that exist only in the API.
 
-By default every pod that the scheduler binds becomes ready at once; a test gives a `behaviour` to
-have it otherwise, or reports states by hand.
+Every bound pod becomes ready at once by default; a test sets another `behaviour` or reports pod
+statuses itself. Pods that are being deleted are removed.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import httpx
 
 from harness import pod_states
 from harness.api import STRATEGIC, Api, ApiError, Json
-from harness.netns import PLAYED_PODS
+from harness.netns import FAKE_PODS
 
 Behaviour = Callable[[Json, str], Json | None]
-"""From a pod and the address it would get to the status to report, or None to say nothing."""
+"""Returns the status to report for a pod and its address; None reports nothing."""
 
 
-def becomes_ready(pod: Json, address: str) -> Json:
-    """The default: it runs and is ready."""
+def report_ready(pod: Json, address: str) -> Json:
+    """The default: the pod runs and is ready."""
     return pod_states.running(pod, address)
 
 
-def does_nothing(_pod: Json, _address: str) -> None:
-    """Leave the pods to the test."""
+def report_nothing(_pod: Json, _address: str) -> None:
+    """Report nothing."""
 
 
-class PlayedKubelet:
-    """Watches one namespace in a thread of its own while the `with` block lasts."""
+class FakeKubelet:
+    """Watches one namespace in its own thread while the `with` block runs."""
 
     _addresses = itertools.count(2)
 
-    def __init__(self, api: Api, namespace: str, behaviour: Behaviour = becomes_ready) -> None:
+    def __init__(self, api: Api, namespace: str, behaviour: Behaviour = report_ready) -> None:
         self._api = Api(api.kubeconfig)
         self._namespace = namespace
         self._behaviour = behaviour
@@ -56,8 +56,8 @@ class PlayedKubelet:
         if self.failure is not None:
             raise self.failure
 
-    def behave(self, behaviour: Behaviour) -> None:
-        """Change how pods fare; it is applied anew to every pod, present ones included."""
+    def set_behaviour(self, behaviour: Behaviour) -> None:
+        """Replace the behaviour; it is applied to existing pods again."""
         self._behaviour = behaviour
         self._reported.clear()
         for pod in self._api.items("v1", "Pod", self._namespace):
@@ -65,18 +65,18 @@ class PlayedKubelet:
 
     @property
     def reported(self) -> int:
-        """Pods of which something was said."""
+        """Number of pods with a reported status."""
         return len(self._reported)
 
     def address(self, pod: Json) -> str:
-        """The pod's address, given at its first mention; local to the run's namespace."""
+        """The pod's address, allocated at the first call; local in the run's namespace."""
         uid = pod["metadata"]["uid"]
         if uid not in self._given:
             self._given[uid] = _nth_address(next(self._addresses))
         return self._given[uid]
 
     def report(self, pod: Json, status: Json) -> None:
-        """Write a pod's status as its kubelet would."""
+        """Patch a pod's status as its kubelet would."""
         self._api.patch(_reference(pod), {"status": status}, sub="status", content_type=STRATEGIC)
 
     def _play(self) -> None:
@@ -86,7 +86,7 @@ class PlayedKubelet:
             try:
                 version = self._list(path) if version is None else self._follow(path, version)
             except (httpx.HTTPError, ApiError):
-                # The API server is away or restarts, or the version is too old: list again.
+                # The API server is down or restarts, or the version is too old: list again.
                 version = None
                 self._stop.wait(0.2)
             except BaseException as error:
@@ -131,5 +131,5 @@ def _reference(pod: Json) -> Json:
 
 
 def _nth_address(number: int) -> str:
-    first, second = PLAYED_PODS.split(".")[:2]
+    first, second = FAKE_PODS.split(".")[:2]
     return f"{first}.{second}.{number // 250}.{number % 250 + 1}"

@@ -1,6 +1,7 @@
-"""A model server of each task, in a process of its own: the real apps around the small models of
-the unit tests. `stand_ins.py FOLDER`: it prints its ports as JSON and ends when stdin does. With
-the folder of the real MiniLM as a second argument that is all it serves.
+"""A process with one server for each task: the real apps with the small models of the unit tests.
+
+`fake_servers.py FOLDER` prints the ports as JSON and ends when stdin is closed. With the folder of
+the real MiniLM as second argument, it serves only that.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from support.scripted_chat import ScriptedChat
 from support.tiny_bert import bert_config, bert_tensors, write_tokenizer
 
 READ_SECONDS = 1.0
-"""Patience with a request that makes no progress; fuzzed ones often make none."""
+"""Timeout of requests without progress, which are frequent in fuzzing."""
 
 
 def encoder(folder: Path, *, head: bool) -> Path:
-    """A tiny BERT on disk."""
+    """Write a tiny BERT to disk."""
     folder.mkdir()
     save_file(bert_tensors("bert." if head else "", head=head), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(bert_config()))
@@ -39,8 +40,8 @@ def encoder(folder: Path, *, head: bool) -> Path:
     return folder
 
 
-def forgetful(model: Any) -> Any:
-    """A stand-in that does not keep what it was asked, or its memory would grow."""
+def bounded(model: Any) -> Any:
+    """Bound the records of a fake model, since its memory would grow with every request."""
     for name in ("asked", "read", "running"):
         if hasattr(model, name):
             setattr(model, name, deque(maxlen=16))
@@ -56,13 +57,13 @@ def states(folder: Path, minilm: Path | None) -> list[ServerState]:
         spec = ModelSpec.model_validate(fields | {"limits": limits})
         model: Any
         if task == "chat":
-            model = forgetful(ScriptedChat())
+            model = bounded(ScriptedChat())
         elif task == "embedding":
             model = EmbeddingEngine(spec, minilm or encoder(folder / task, head=False), 1)
         elif task == "rerank":
             model = RerankEngine(spec, encoder(folder / task, head=True), 1)
         else:
-            model = forgetful(CountingModel(tuple(NAMES)))
+            model = bounded(CountingModel(tuple(NAMES)))
         state = ServerState(spec, 2)
         state.set_ready(model)
         made.append(state)
@@ -71,7 +72,7 @@ def states(folder: Path, minilm: Path | None) -> list[ServerState]:
 
 async def main(folder: Path, minilm: Path | None = None) -> None:
     """Serve until stdin ends."""
-    logs.configure("stand-ins", "WARNING", "json")
+    logs.configure("fake-servers", "WARNING", "json")
     serving = states(folder, minilm)
     servers = [
         serve.build(create_app(state), "127.0.0.1", 0, drain_timeout=1, read_timeout=READ_SECONDS)

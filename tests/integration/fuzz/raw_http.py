@@ -1,4 +1,4 @@
-"""Sends bytes as they are and judges what comes back; used by every test of this folder."""
+"""Sends raw bytes and checks the response."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 """Seconds without a byte that count as a hang; a busy machine is slow."""
 REFUSALS = frozenset({400, 404, 405, 408, 413, 429, 431})
-"""What a request may be refused with while every server is well."""
-MOST_BYTES = 8 * 1024 * 1024
+"""Allowed statuses of errors while all servers are healthy."""
+MAX_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; `closed` None means that the connection was closed without one."""
+    """A complete response."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-class _Kept(io.BytesIO):
-    """What a socket gave, for http.client to read."""
+class _ReceivedBytes(io.BytesIO):
+    """Received bytes as a socket for http.client."""
 
-    def makefile(self, *_: Any) -> _Kept:
+    def makefile(self, *_: Any) -> _ReceivedBytes:
         return self
 
 
 def exchange(port: int, raw: bytes, *, leave: bool = False, method: str = "POST") -> Answer | None:
-    """The answer to the bytes, None where the connection was closed without a byte.
+    """Send the bytes and return the response, None if the connection was closed without a byte.
 
-    The request must ask for the connection to be closed, or `leave` has this client say that it
-    sends no more. Raises TimeoutError for a hang, http.client.HTTPException for half an answer.
+    The request must contain `connection: close`, or `leave` shuts down the sending side after it.
+    Raises TimeoutError for a hang, http.client.HTTPException for a truncated response.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) as sock:
         received = bytearray()
         try:
             sock.sendall(raw)
@@ -48,16 +48,16 @@ def exchange(port: int, raw: bytes, *, leave: bool = False, method: str = "POST"
         except TimeoutError:
             raise
         except OSError:
-            pass  # refused while it was sent; the answer may have come
+            pass  # rejected while it was sent; the response may have arrived
         try:
             while piece := sock.recv(65536):
                 received += piece
-                assert len(received) < MOST_BYTES, "an answer without end"
+                assert len(received) < MAX_BYTES, "an endless response"
         except ConnectionResetError:
             pass
     if not received:
         return None
-    response = http.client.HTTPResponse(_Kept(bytes(received)), method=method)  # type: ignore[arg-type]
+    response = http.client.HTTPResponse(_ReceivedBytes(bytes(received)), method=method)  # type: ignore[arg-type]
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, response.read())
@@ -65,14 +65,14 @@ def exchange(port: int, raw: bytes, *, leave: bool = False, method: str = "POST"
 
 def judge(answer: Answer | None, refusals: frozenset[int] = REFUSALS) -> None:
     """A good answer, or a refusal in OpenAI's shape. Raises AssertionError."""
-    assert answer is not None, "closed without an answer"
+    assert answer is not None, "closed without a response"
     kind = answer.headers.get("content-type", "")
     if answer.status == 200:
         if kind.startswith("application/json"):
             strict(answer.body)
         elif kind.startswith("text/event-stream"):
             assert answer.body.endswith(b"\n\n")
-            assert told_error(answer.body) is None
+            assert find_error(answer.body) is None
         return
     assert answer.status in refusals, (answer.status, answer.body[:500])
     assert kind.startswith("application/json"), (kind, answer.body[:500])
@@ -89,13 +89,13 @@ def judge(answer: Answer | None, refusals: frozenset[int] = REFUSALS) -> None:
     assert "Traceback" not in error["message"]
 
 
-def told_error(stream: bytes) -> re.Match[bytes] | None:
-    """The error object among the events of a stream; `null` is none."""
+def find_error(stream: bytes) -> re.Match[bytes] | None:
+    """Match of an error object in the events of a stream; null is none."""
     return re.search(rb'"error":\s*\{', stream)
 
 
 def strict(raw: bytes) -> Any:
-    """JSON without the words Python adds to it, in UTF-8 without halves of surrogates."""
+    """Parse JSON without Python's extensions, in UTF-8 without unpaired surrogates."""
     found = json.loads(raw.decode("utf-8"), parse_constant=_refused)
     json.dumps(found, ensure_ascii=False).encode("utf-8")
     return found

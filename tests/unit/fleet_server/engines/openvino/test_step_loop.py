@@ -1,0 +1,239 @@
+"""The step loop on a pipeline in Python: joining, leaving, failing, closing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import openvino_genai
+import pytest
+
+from fleet_contract.errors import BadRequest, NotReady
+from fleet_server.engines.openvino import step_loop
+from fleet_server.engines.openvino.step_loop import Guide, Sequence, StepLoop
+from fleet_server.protocols import Finish, Step
+from support.waiting import until
+
+END = 2
+ENDLESS = None
+REFUSED: list[int] = []
+"""Instead of the tokens that a sequence generates."""
+
+
+class Handle:
+    """Generates a token in each step, until `END` or for ever."""
+
+    def __init__(self, tokens: list[int] | None) -> None:
+        self.cancelled = False
+        self._tokens = tokens
+        self._unread: list[int] = []
+        self.finish = openvino_genai.GenerationFinishReason.NONE
+
+    @property
+    def running(self) -> bool:
+        return not self.cancelled and self.finish == openvino_genai.GenerationFinishReason.NONE
+
+    def step(self) -> None:
+        token = 7 if self._tokens is None else self._tokens.pop(0)
+        self._unread.append(token)
+        if token == END:
+            self.finish = openvino_genai.GenerationFinishReason.STOP
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def can_read(self) -> bool:
+        return bool(self._unread)
+
+    def read(self) -> dict[int, Any]:
+        generated, self._unread = self._unread, []
+        return {0: SimpleNamespace(generated_ids=generated, finish_reason=self.finish)}
+
+    def get_status(self) -> Any:
+        return openvino_genai.GenerationStatus.RUNNING
+
+
+class Pipeline:
+    """The `input_ids` of a request are the tokens that it generates; `gate` lets steps through."""
+
+    def __init__(self) -> None:
+        self.handles: list[Handle] = []
+        self.gate: threading.Semaphore | None = None
+        self.in_step = threading.Event()
+        self.fail = False
+
+    def add_request(self, number: int, input_ids: Any, config: Any) -> Handle:
+        if input_ids is REFUSED:
+            raise RuntimeError("refused")
+        self.handles.append(Handle(input_ids))
+        return self.handles[-1]
+
+    def has_non_finished_requests(self) -> bool:
+        return any(handle.running for handle in self.handles)
+
+    def step(self) -> None:
+        self.in_step.set()
+        if self.gate is not None:
+            self.gate.acquire()
+        if self.fail:
+            raise RuntimeError("the device is gone")
+        for handle in self.handles:
+            if handle.running:
+                handle.step()
+
+
+class Config:
+    structured_output_config: Any = None
+
+
+class Registry:
+    """A backend that keeps the masks it is given."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, Any] = {}
+
+    def add(self, masks: Any) -> tuple[int, Any]:
+        self.running[len(self.running)] = masks
+        return len(self.running) - 1, "refers to the masks"
+
+    def remove(self, number: int) -> None:
+        self.running.pop(number, None)
+
+
+class Masks:
+    error: Any = None
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return Pipeline()
+
+
+@pytest.fixture
+def loop(pipeline: Pipeline) -> Iterator[StepLoop]:
+    made = StepLoop(pipeline, pipeline.step, frozenset({END}))
+    yield made
+    if pipeline.gate is not None:
+        for _ in range(100):
+            pipeline.gate.release()
+    made.close()
+
+
+class Asked:
+    """A submitted sequence and its steps."""
+
+    def __init__(
+        self, loop: StepLoop, tokens: list[int] | None, guide: Guide | None = None
+    ) -> None:
+        self.steps: list[Step] = []
+        self.config: Any = Config()
+        self.sequence = Sequence(tokens, self.config, self.steps.append, guide)
+        loop.submit(self.sequence)
+
+    @property
+    def ids(self) -> list[int]:
+        return [token for step in self.steps for token in step.token_ids]
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.steps) and (
+            self.steps[-1].finish is not None or self.steps[-1].error is not None
+        )
+
+
+def test_a_sequence_runs_to_its_end(loop: StepLoop) -> None:
+    asked = Asked(loop, [5, 6, END])
+    until(lambda: asked.ended)
+    assert asked.ids == [5, 6]
+    assert asked.steps[-1].finish is Finish.STOP
+
+
+def test_a_cancelled_sequence_stops_in_the_pipeline(loop: StepLoop, pipeline: Pipeline) -> None:
+    asked, other = Asked(loop, ENDLESS), Asked(loop, ENDLESS)
+    until(lambda: bool(asked.steps and other.steps))
+    asked.sequence.cancel()
+    until(lambda: pipeline.handles[0].cancelled)
+    seen = len(other.steps)
+    until(lambda: len(other.steps) > seen)
+    assert not asked.ended
+    assert pipeline.handles[1].running
+    other.sequence.cancel()
+    until(lambda: not pipeline.has_non_finished_requests())
+    assert loop._running == []
+
+
+def test_a_sequence_cancelled_before_it_joins_never_does(
+    loop: StepLoop, pipeline: Pipeline
+) -> None:
+    pipeline.gate = threading.Semaphore(0)
+    first = Asked(loop, [5, END])
+    pipeline.in_step.wait(10)
+    second = Asked(loop, [6, END])
+    second.sequence.cancel()
+    pipeline.gate.release()
+    pipeline.gate.release()
+    until(lambda: first.ended)
+    until(lambda: not loop._inbox)
+    assert len(pipeline.handles) == 1
+
+
+def test_a_request_the_pipeline_refuses_fails_alone(loop: StepLoop) -> None:
+    refused, fine = Asked(loop, REFUSED), Asked(loop, [5, END])
+    until(lambda: refused.ended and fine.ended)
+    assert isinstance(refused.steps[-1].error, RuntimeError)
+    assert fine.ids == [5]
+
+
+def test_a_failed_step_ends_everything(loop: StepLoop, pipeline: Pipeline) -> None:
+    pipeline.fail = True
+    asked = Asked(loop, [5, END])
+    until(lambda: asked.ended)
+    assert asked.steps[-1].error is not None
+    until(lambda: loop.broken)
+    with pytest.raises(NotReady):
+        Asked(loop, [5, END])
+
+
+def test_masks_are_known_while_their_sequence_runs(loop: StepLoop, pipeline: Pipeline) -> None:
+    registry: Any = Registry()
+    asked = Asked(loop, ENDLESS, Guide(registry, Masks()))
+    until(lambda: bool(asked.steps))
+    assert asked.config.structured_output_config == "refers to the masks"
+    assert len(registry.running) == 1
+    asked.sequence.cancel()
+    until(lambda: not registry.running)
+
+
+def test_a_sequence_whose_masks_fail_leaves_the_batch(loop: StepLoop, pipeline: Pipeline) -> None:
+    registry: Any = Registry()
+    masks: Any = Masks()
+    asked, other = Asked(loop, ENDLESS, Guide(registry, masks)), Asked(loop, ENDLESS)
+    until(lambda: bool(asked.steps))
+    masks.error = BadRequest("too expensive")
+    until(lambda: asked.ended)
+    assert asked.steps[-1].error is masks.error
+    until(lambda: pipeline.handles[0].cancelled)
+    assert registry.running == {}
+    assert pipeline.handles[1].running
+    other.sequence.cancel()
+
+
+def test_closing_waits_for_the_step_that_runs(
+    loop: StepLoop, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[Callable[[], Any]] = []
+    monkeypatch.setattr(step_loop, "NOTICE_SECONDS", 0.01)
+    monkeypatch.setattr(step_loop.logger, "warning", lambda *args: waits.append(args))
+    pipeline.gate = threading.Semaphore(0)
+    Asked(loop, [5, END])
+    pipeline.in_step.wait(10)
+    closing = threading.Thread(target=loop.close)
+    closing.start()
+    until(lambda: len(waits) >= 3)
+    assert closing.is_alive()
+    pipeline.gate.release()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert not loop._thread.is_alive()

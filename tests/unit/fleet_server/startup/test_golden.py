@@ -1,0 +1,74 @@
+"""Golden checks: every one is run, for chat and for embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet_contract.spec import ModelSpec
+from fleet_server.load_error import LoadError
+from fleet_server.startup import golden
+from support.scripted_chat import ScriptedChat
+
+
+def spec(task: str, *checks: dict[str, Any]) -> ModelSpec:
+    return ModelSpec.model_validate({"model": "m", "task": task, "golden": list(checks)})
+
+
+def prompt(contains: str) -> dict[str, Any]:
+    return {"prompt": "What is the capital of France?", "contains": contains}
+
+
+class Directions:
+    """Embeds a text as the direction of its first letter: `a` and `b` are at 60 degrees."""
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        return [[ord(text[0])] for text in texts]
+
+    def embed(self, batch: list[list[int]]) -> Any:
+        vectors = {ord("a"): (1.0, 0.0), ord("b"): (0.5, 3**0.5 / 2)}
+        return np.array([vectors[ids[0]] for ids in batch], dtype=np.float32)
+
+
+CHAT_CASES = [
+    ([prompt("Paris")], None),
+    ([prompt("PARIS"), prompt("france")], None),
+    ([prompt("Rome")], "Rome"),
+    ([prompt("Paris"), prompt("Rome")], "Rome"),
+    ([prompt("Paris"), prompt("France"), prompt("Rome")], "Rome"),
+]
+
+
+@pytest.mark.parametrize(("checks", "missing"), CHAT_CASES)
+def test_each_reply_contains_its_text(checks: list[dict[str, Any]], missing: str | None) -> None:
+    model = ScriptedChat("It is Paris, in France.")
+    if missing is None:
+        golden.check(spec("chat", *checks), model)
+        assert len(model.asked) == len(checks)
+        assert all(sampling.temperature == 0 for sampling in model.asked)
+        return
+    with pytest.raises(LoadError, match=missing) as caught:
+        golden.check(spec("chat", *checks), model)
+    assert "It is Paris" in str(caught.value)
+
+
+def similar(*texts: str, least: float) -> dict[str, Any]:
+    return {"similar": list(texts), "minCosine": least}
+
+
+def test_each_pair_is_similar_enough() -> None:
+    fine, wrong = similar("a", "b", least=0.49), similar("a", "b", least=0.51)
+    golden.check(spec("embedding", fine, similar("a", "a", least=0.99)), Directions())
+    for checks in ([wrong], [fine, wrong]):
+        with pytest.raises(LoadError, match=r"0\.500"):
+            golden.check(spec("embedding", *checks), Directions())
+
+
+@pytest.mark.parametrize(
+    ("task", "check"), [("chat", similar("a", "b", least=0.5)), ("embedding", prompt("x"))]
+)
+def test_a_check_of_another_task_is_an_error(task: str, check: dict[str, Any]) -> None:
+    with pytest.raises(LoadError, match=task):
+        golden.check(spec(task, check), ScriptedChat())
