@@ -46,6 +46,8 @@ def sample(setting: Setting) -> tuple[str, Any]:
     if setting.parse is parse_bool:
         spec = ModelSpec(model="m", task=min(setting.tasks or {Task.CHAT}))
         return ("0", False) if read(spec, setting) else ("yes", True)
+    if setting.name == "QUEUE_SHARE":  # between 0 and 1
+        return "0.25", 0.25
     return ("7", 7) if setting.parse is int else ("7.5", 7.5)
 
 
