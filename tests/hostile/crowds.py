@@ -13,7 +13,7 @@ from hostile.caller import Caller, chat, embeddings, speech
 from hostile.forms import form, sample
 from hostile.target import CHAT, EMBEDDING, JSON, Target
 
-ROUNDS = 4
+ROUNDS = 2
 ROUNDS_SECONDS = 120.0
 PASS_SECONDS = 10.0
 """Two passes that are full of the longest inputs, on two cores; all of the crowd takes minutes."""

@@ -98,7 +98,7 @@ class GatedVocabulary:
         self.most = 0
         self.asked: list[str] = []
 
-    def encode(self, text: str, add_special: bool) -> list[int]:
+    def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         self.asked.append(text)
         self.running += 1
         self.most = max(self.most, self.running)
