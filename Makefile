@@ -130,7 +130,7 @@ clean: ## Remove the environment and build outputs; weights are kept
 	rm -rf $(VENV) build dist run .mypy_cache .ruff_cache .pytest_cache *.egg-info
 
 # Environments: run < torch < dev. A current one with more packages serves for one with fewer.
-# Nothing is compiled at installation: Python compiles what is imported, which is much less.
+# env-run does not compile bytecode: Python compiles what the first start imports, which is less.
 
 env-run:
 	@$(call unless-fresh,run torch dev) \
@@ -144,14 +144,14 @@ env-torch:
 	$(call make-venv,$(VENV)) && \
 	$(install-torch) && \
 	extras=router,server,torch && if $(has-nvidia); then extras=$$extras,cuda; fi && \
-	$(PIP) install --no-compile -c requirements.lock -e ".[$$extras]" && \
+	$(PIP) install -c requirements.lock -e ".[$$extras]" && \
 	$(call stamp,torch)
 
 env-dev:
 	@$(call unless-fresh,dev) \
 	$(call make-venv,$(VENV)) && \
 	$(install-torch) && \
-	$(PIP) install --no-compile -c requirements.lock -e '.[operator,dev]' && \
+	$(PIP) install -c requirements.lock -e '.[operator,dev]' && \
 	$(call stamp,dev)
 
 unless-fresh = for kind in $(1); do \
@@ -178,7 +178,7 @@ install-torch = \
 	if [ "$$(uname -s)" != Linux ] || $(has-nvidia); then :; \
 	elif $(BIN)/python -c 'import torch' 2>/dev/null; then :; \
 	elif $(BIN)/python -c "$$REACHABLE" '$(TORCH_INDEX_URL)'; then \
-		$(PIP) install --no-compile --no-deps -c requirements.lock --index-url '$(TORCH_INDEX_URL)' torch torchvision; \
+		$(PIP) install --no-deps -c requirements.lock --index-url '$(TORCH_INDEX_URL)' torch torchvision; \
 	else \
 		echo "$(TORCH_INDEX_URL) cannot be reached: torch is installed from the default index," ; \
 		echo "whose Linux wheel is the CUDA build (3.3 GB). Set TORCH_INDEX_URL to use another index." ; \
