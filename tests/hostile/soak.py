@@ -33,7 +33,7 @@ from hostile import caller
 from hostile.fleet import SPEECH
 from hostile.memory import MIB
 from hostile.target import CHAT, EMBEDDING, Target
-from integration.fuzz import bodies, wire
+from integration.fuzz import bodies, raw_http
 from support.local_fleet import READY, START_SECONDS, Fleet, running_fleet
 from support.models_root import models_root
 
@@ -101,19 +101,19 @@ def batch(dice: random.Random) -> Iterator[tuple[str, bytes]]:
         path = dice.choice(("/v1/audio/transcriptions", "/v1/audio/translations"))
         for body, content_type in generated(bodies.broken_form(), BATCH // 4, seed):
             body = body.replace(b"\r\nspeech\r\n", b"\r\n%b\r\n" % SPEECH.encode())
-            yield path, wire.post(path, body, content_type)
+            yield path, raw_http.post(path, body, content_type)
         return
     path, valid = dice.choice(bodies.VALID)
     valid = for_models(valid)
     if kind < 0.35:
         strategy = bodies.broken_bytes(bodies.encoded(valid, False))
         for body in generated(strategy, BATCH, seed):
-            yield path, wire.post(path, body)
+            yield path, raw_http.post(path, body)
     elif kind < 0.45:
-        yield path, wire.post(path, bodies.encoded(valid, True))
+        yield path, raw_http.post(path, bodies.encoded(valid, True))
     else:
         for body in generated(bodies.broken_json(valid), BATCH, seed):
-            yield path, wire.post(path, bodies.encoded(body, dice.random() < 0.5))
+            yield path, raw_http.post(path, bodies.encoded(body, dice.random() < 0.5))
 
 
 def send(tally: Tally, port: int, path: str, raw: bytes, share: float) -> None:
@@ -121,22 +121,22 @@ def send(tally: Tally, port: int, path: str, raw: bytes, share: float) -> None:
     part = raw if share >= 1 else raw[: int(len(raw) * share)]
     status, fault = "closed", ""
     try:
-        answer = wire.exchange(port, part, leave=share < 1)
+        answer = raw_http.exchange(port, part, leave=share < 1)
         if answer is None:
             fault = "" if share < 1 else "closed without a response"
         else:
             status, fault = str(answer.status), judged(answer)
     except TimeoutError:
-        status, fault = "hang", f"nothing for {wire.PATIENCE:g} s"
+        status, fault = "hang", f"nothing for {raw_http.TIMEOUT_SECONDS:g} s"
     except (http.client.HTTPException, OSError, AssertionError, ValueError) as error:
         status, fault = "broken", repr(error)
     tally.add(path, status, part, fault)
 
 
-def judged(answer: wire.Answer) -> str:
+def judged(answer: raw_http.Answer) -> str:
     """What is wrong with a response; "" if nothing."""
     if answer.status >= 500:
-        return answer.body[:300].decode(errors="replace")
+        return str(answer.body[:300], "utf-8", "replace")
     if answer.status >= 400 and set(json.loads(answer.body)) != {"error"}:
         return "an error of another shape"
     if b"Traceback" in answer.body:
@@ -159,7 +159,7 @@ def soak(fleet: Fleet, tally: Tally, seconds: float, seed: int) -> dict[str, lis
             shares = [dice.random() if dice.random() < LEAVE_SHARE else 1.0 for _ in range(BATCH)]
             sent = list(batch(dice))
             list(threads.map(
-                lambda one, share: send(tally, fleet.port, *one, share), sent, shares
+                lambda one, share: send(tally, fleet.port, one[0], one[1], share), sent, shares
             ))  # fmt: skip
             normal(tally, target)
     end = megabytes(processes)

@@ -58,7 +58,7 @@ class Helm:
 
     def notes(self, values: Json | None = None) -> str:
         """What `helm install` shows of a release named `fleet`. Raises HelmError."""
-        text = self("install", "fleet", str(CHART), "--dry-run=client", *given(values))
+        text = self("install", "fleet", str(CHART), "--dry-run=client", *set_arguments(values))
         return text.partition("\nNOTES:\n")[2]
 
 
