@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -43,7 +42,7 @@ def keys_file(names: list[str]) -> str:
 
 def manifests(port: int, remote: str) -> str:
     """The models that lead elsewhere."""
-    specs: list[dict[str, Any]] = [
+    specs: list[dict[str, object]] = [
         {"model": STOPPED, "task": "chat", "replicas": 0, "fallback": CHAT},
         {"model": REMOTE, "task": "speech", "engine": "remote",
          "remote": {"address": remote, "apiKeyEnv": "PROVIDER_KEY"}},
@@ -52,7 +51,7 @@ def manifests(port: int, remote: str) -> str:
     ]  # fmt: skip
     return yaml.safe_dump_all([
         {"apiVersion": "modelfleet.dev/v1alpha1", "kind": "InferenceModel",
-         "metadata": {"name": spec["model"].partition("/")[2]}, "spec": spec}
+         "metadata": {"name": str(spec["model"]).partition("/")[2]}, "spec": spec}
         for spec in specs
     ])  # fmt: skip
 

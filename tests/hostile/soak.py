@@ -136,7 +136,7 @@ def send(tally: Tally, port: int, path: str, raw: bytes, share: float) -> None:
 def judged(answer: raw_http.Answer) -> str:
     """What is wrong with a response; "" if nothing."""
     if answer.status >= 500:
-        return answer.body[:300].decode(errors="replace")
+        return str(answer.body[:300], "utf-8", "replace")
     if answer.status >= 400 and set(json.loads(answer.body)) != {"error"}:
         return "an error of another shape"
     if b"Traceback" in answer.body:

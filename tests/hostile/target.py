@@ -112,14 +112,9 @@ class Target:
         """
         key = self.attacker_key if key is None else key
         head = self.head(
-            path,
-            len(body),
-            key=key,
-            content_type=content_type,
-            method=method,
-            keep_alive=False,
-            **headers,
-        )
+            path, len(body), key=key, content_type=content_type, method=method,
+            keep_alive=False, **headers,
+        )  # fmt: skip
         with self.connect(patience) as sock:
             with suppress(BrokenPipeError, ConnectionResetError):
                 sock.sendall(head)
