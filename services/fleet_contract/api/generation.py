@@ -34,7 +34,7 @@ class GenerationBody(Body):
     """Number of choices; must be 1 if the engine does not support it."""
     user: str | None = None
     """Has no effect."""
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**64 - 1)
     """Makes sampling reproducible; taken modulo 2**64."""
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)

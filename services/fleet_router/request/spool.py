@@ -66,7 +66,11 @@ class Spool:
             yield chunk
 
     async def close(self) -> None:
-        """Delete the file, if any, and release both reservations; idempotent."""
+        """Delete the file, if any, and release both reservations, even if cancelled; idempotent."""
+        # A call that still waits for its thread when it is cancelled would never run.
+        await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
         if self._write_task is not None:
             await asyncio.gather(self._write_task, return_exceptions=True)
         self._chunks.clear()
