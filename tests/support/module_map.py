@@ -75,7 +75,7 @@ def suites_of(folder: Path) -> list[str]:
     for suite in SUITES:
         for path in (folder, *folder.parents[:-1]):
             tests = ROOT / "tests" / suite / path
-            if tests.is_dir():
+            if any(tests.rglob("*.py")):  # a folder of bytecode may be left after a move
                 found.append(str(tests.relative_to(ROOT)))
                 break
     return found
