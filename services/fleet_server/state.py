@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from fleet_contract.api.models import ServerHealth
@@ -17,6 +15,7 @@ from fleet_prepare.choose import EngineChoice
 from fleet_server.admission import Admission, Slot, places
 from fleet_server.metrics import Metrics
 from fleet_server.stages import Stages, Transfer
+from fleet_server.worker_pool import WorkerPool
 
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ class ServerState:
         self.transfer: Transfer | None = None
         self._model: Any = None
         self._admission: Admission | None = None
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="work")
+        self._pool = WorkerPool(workers, spec.limits.request_timeout)
         self.metrics.gauge(
             "modelfleet_in_flight", "Requests running",
             lambda: self._admission.running if self._admission else 0,
@@ -117,8 +116,8 @@ class ServerState:
             self.check_model(body["model"])
 
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
-        """Run blocking work in the worker pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+        """Run blocking work in the worker pool. Raises Timeout."""
+        return await self._pool.run(function, *args)
 
     def health(self) -> ServerHealth:
         """The body of the readiness probe: phase, engine and progress."""
@@ -155,4 +154,4 @@ class ServerState:
         """Free the model and the worker threads."""
         if self._model is not None:
             self._model.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
