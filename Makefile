@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up test test-unit test-slow test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
+.PHONY: help up test test-unit test-slow test-fleets test-cluster test-hostile test-soak cluster-programs docs lint bench bench-figures lock clean test-deps mutants env-run env-torch env-dev
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -22,8 +22,8 @@ MADE_FROM = $(shell cat pyproject.toml requirements.lock | cksum | tr -d ' ')
 
 include $(wildcard images.mk chart.mk)
 
-# Suites that start processes, load models or run clusters.
-SLOW := tests/integration tests/oracle tests/local tests/hostile $(wildcard tests/cluster tests/e2e)
+# Suites that start processes or load models; those of clusters mostly wait and run beside them.
+FLEETS := tests/integration tests/oracle tests/local tests/hostile
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1~\2/p' $(MAKEFILE_LIST) | awk -F'~' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -48,7 +48,10 @@ test-unit: env-dev ## Run the unit tests
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 test-slow: env-dev ## Run every other suite: processes, models, clusters
-	$(BIN)/python -m pytest $(SLOW) $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory -j2 -k test-fleets $(if $(wildcard tests/cluster),test-cluster)
+
+test-fleets: env-dev ## Run the tests of processes, models and fleets on this machine
+	$(BIN)/python -m pytest $(FLEETS) $(PYTEST_ARGS)
 
 test-cluster: env-dev ## Run the tests on a real control plane and a real node (needs root)
 	$(BIN)/python -m pytest tests/cluster tests/e2e $(PYTEST_ARGS)
