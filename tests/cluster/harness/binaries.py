@@ -78,7 +78,7 @@ def _build(go: Path, module: Module, package: str, target: Path) -> None:
     partial = target.with_suffix(".partial")
     # With a default.pgo, each main package would compile all dependencies again.
     flags = ["-trimpath", "-pgo=off", "-ldflags", _ldflags(module, package), "-o", str(partial)]
-    nice = ["nice", "-n", "19"] if shutil.which("nice") else []
+    nice = ["nice", "-n", "5"] if shutil.which("nice") else []
     subprocess.run(
         [*nice, str(go), "build", *flags, package],
         check=True,
