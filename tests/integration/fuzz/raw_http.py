@@ -14,6 +14,7 @@ TIMEOUT_SECONDS = 60.0
 """Seconds without a byte that count as a hang; a busy machine is slow."""
 ERROR_STATUSES = frozenset({400, 404, 405, 408, 413, 429, 431})
 """Allowed statuses of errors while all servers are healthy."""
+ERROR_TYPES = ("invalid_request_error", "rate_limit_error", "permission_error")
 MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -84,7 +85,7 @@ def check(answer: Answer | None, statuses: frozenset[int] = ERROR_STATUSES) -> N
     assert isinstance(error["message"], str), error
     assert error["message"], error
     assert len(error["message"]) < 10_000, "a message that repeats the request"
-    assert error["type"] in ("invalid_request_error", "rate_limit_error"), error
+    assert error["type"] in ERROR_TYPES, error
     assert error["param"] is None or isinstance(error["param"], str), error
     assert "Traceback" not in error["message"]
 
