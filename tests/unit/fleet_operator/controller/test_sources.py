@@ -31,7 +31,7 @@ def written(path: Path, text: str, second: int) -> None:
     os.utime(path, (second, second))
 
 
-async def test_profiles_come_and_go() -> None:
+async def test_profiles_are_added_and_removed() -> None:
     maps = ConfigMaps()
     reader = SourceReader(cast(KubeClient, maps), settings_of())
     first = await reader.read(None)
