@@ -68,7 +68,9 @@ def keys(path: Path) -> list[int]:
     return [int(json.loads(line)["key"]) for line in path.read_text().splitlines()]
 
 
-async def test_lines_appear_while_requests_go_on(log: UsageLog, path: Path, disk: Disk) -> None:
+async def test_lines_are_written_while_requests_continue(
+    log: UsageLog, path: Path, disk: Disk
+) -> None:
     disk.released.clear()
     for number in range(3):
         reported(log, number)  # does not wait for the disk
