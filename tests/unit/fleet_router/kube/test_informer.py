@@ -40,8 +40,8 @@ GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
 class Script:
     """Responds to each request with the next entry of the script.
 
-    A dict is the response to a list, a list the events of a watch, an int a status, None a connection
-    closed without a response. After the last entry a watch stays open.
+    A dict is the response to a list, a list the events of a watch, an int a status, None a
+    connection closed without a response. After the last entry a watch stays open.
     """
 
     def __init__(self, *answers: Any) -> None:

@@ -67,7 +67,7 @@ def test_a_small_model_has_a_lane_for_each_thread(threads: int, lanes: int, each
         ("cuda", 4, 3, 3, 4),
     ],
 )
-def test_the_passes_asked_for(
+def test_the_configured_number_of_passes_is_used(
     device: str, threads: int, passes: int, lanes: int, each: int
 ) -> None:
     placement = place(device, threads, "int8", SMALL_MODEL, None, passes)
