@@ -35,7 +35,7 @@ def test_the_environment_is_read() -> None:
     assert settings.log_format == "text"
 
 
-def test_options_win() -> None:
+def test_options_override_the_environment() -> None:
     environ = {"HOST": "0.0.0.0", "PORT": "9000", "MODELS": "a", "MODEL_DEVICE": "cuda"}
     settings = UpSettings.read(environ, host="::1", port=81, models="b,c", device="cpu")
     assert (settings.host, settings.port, settings.models) == ("::1", 81, ("b", "c"))
