@@ -1,4 +1,4 @@
-"""What config.json must say for a chat model to be converted."""
+"""Requirements on the config.json of chat models that are converted."""
 
 from __future__ import annotations
 
