@@ -27,7 +27,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     return made
 
 
-def test_nothing_is_done_without_consent(calls: list[Any], tmp_path: Path) -> None:
+def test_nothing_is_converted_without_consent(calls: list[Any], tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, [str(tmp_path)], input="n\n")
     assert ended.exit_code == 1
     assert "PyTorch" in ended.output
