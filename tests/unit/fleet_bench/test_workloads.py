@@ -1,4 +1,4 @@
-"""Each workload against a real server: its requests, its measurements and the responses it rejects."""
+"""Each workload against a real server: requests, measurements and rejected responses."""
 
 from __future__ import annotations
 
