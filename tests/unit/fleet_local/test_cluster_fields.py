@@ -30,14 +30,14 @@ def test_every_field_is_supported_ignored_or_refused() -> None:
     assert not HONOURED & set(cluster_fields.IGNORED)
 
 
-def test_what_a_manifest_sets_is_named_as_it_is_written(spec: Spec) -> None:
+def test_ignored_fields_of_a_manifest_are_named_as_written(spec: Spec) -> None:
     given = spec(replicas=2, scaleToZeroAfter=60, nodeSelector={"a": "b"}, image="x", maxReplicas=3)
     assert cluster_fields.ignored(given) == [
         "maxReplicas", "scaleToZeroAfter", "image", "nodeSelector",
     ]  # fmt: skip
 
 
-def test_what_the_catalog_sets_is_not_named(spec: Spec) -> None:
+def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:
     entry = spec("a", resources={"requests": {"memory": "1Gi"}})
     own = entry.model_copy(update={"image": "x"})
     other = spec("b", tolerations=[{"key": "gpu"}])

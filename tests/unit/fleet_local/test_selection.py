@@ -63,7 +63,7 @@ def test_a_file_of_manifests_is_completed_from_the_catalog(
     assert own.model == "acme/own"
 
 
-def test_what_render_prints_can_be_served(settings: Settings, tmp_path: Path) -> None:
+def test_the_output_of_render_can_be_served(settings: Settings, tmp_path: Path) -> None:
     specs = list(catalog.load().values())
     path = tmp_path / "all.yaml"
     path.write_text(manifests.render(specs))

@@ -83,5 +83,5 @@ def test_dotenv_adds_but_never_overrides(tmp_path: Path) -> None:
     assert with_dotenv({"PORT": ""}, file)["PORT"] == ""
 
 
-def test_no_dotenv_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_dotenv_is_ignored(tmp_path: Path) -> None:
     assert with_dotenv({"A": "b"}, tmp_path / ".env") == {"A": "b"}

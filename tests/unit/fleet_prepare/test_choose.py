@@ -45,7 +45,7 @@ def pick(folder: Path, machine: Machine, **spec: object) -> EngineChoice:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
-def test_gguf_on_a_cpu_goes_to_openvino(tmp_path: Path, architecture: str) -> None:
+def test_gguf_on_a_cpu_is_served_by_openvino(tmp_path: Path, architecture: str) -> None:
     choice = pick(gguf(tmp_path, architecture), CPU)
     assert (choice.engine, choice.device) == (Engine.OPENVINO, "cpu")
     assert architecture in choice.reason
@@ -58,7 +58,7 @@ def test_a_gguf_of_another_family_needs_torch(tmp_path: Path) -> None:
         pick(folder, CPU)
 
 
-def test_cuda_goes_to_torch(tmp_path: Path) -> None:
+def test_gguf_on_cuda_is_served_by_torch(tmp_path: Path) -> None:
     choice = pick(gguf(tmp_path, "llama"), CUDA)
     assert (choice.engine, choice.device) == (Engine.TORCH, "cuda")
 
@@ -80,7 +80,7 @@ def test_ctranslate2_has_no_mps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["embedding", "rerank"])
-def test_encoders_on_a_cpu_go_to_openvino(tmp_path: Path, task: str) -> None:
+def test_encoders_on_a_cpu_are_served_by_openvino(tmp_path: Path, task: str) -> None:
     choice = pick(safetensors(tmp_path, model_type="bert"), CPU, task=task)
     assert choice.engine is Engine.OPENVINO
     assert "bert" in choice.reason

@@ -188,7 +188,9 @@ async def test_callers_take_turns(requests: Requests) -> None:
 
 
 @pytest.mark.parametrize("requests", [(3, 100, 0.5)], indirect=True)
-async def test_a_free_slot_goes_to_the_caller_with_the_fewest_running(requests: Requests) -> None:
+async def test_a_free_slot_is_given_to_the_caller_with_the_fewest_running(
+    requests: Requests,
+) -> None:
     for name in ("b0", "a0", "a1", "a2", "a3", "b1"):
         await requests.send(name)
     await requests.end("b0")

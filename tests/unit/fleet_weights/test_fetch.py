@@ -49,7 +49,7 @@ def test_a_missing_local_folder(tmp_path: Path) -> None:
         fetch(spec(source=f"file://{tmp_path}/nothing"), Store(tmp_path))
 
 
-def test_a_claim_is_looked_for_where_it_is_mounted(tmp_path: Path) -> None:
+def test_a_claim_is_searched_at_its_mount_path(tmp_path: Path) -> None:
     from fleet_weights.address import Claim
 
     assert claim_path(Claim("weights", "x/y")) == Path("/weights/x/y")

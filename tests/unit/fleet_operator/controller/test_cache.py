@@ -188,7 +188,7 @@ def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
     assert set(cache.drop_child("Service", stripped)) == {KEY}
 
 
-def test_what_pods_request_is_added_up_by_node(cache: ClusterCache) -> None:
+def test_requests_of_pods_are_summed_by_node(cache: ClusterCache) -> None:
     cache.put_model(model())
     mine = pod("m-1", requests={"cpu": "2"})
     assert set(cache.put_pod(mine)) == {KEY}

@@ -46,7 +46,7 @@ async def test_profiles_are_added_and_removed() -> None:
     assert (await reader.read(second)).profiles == {}
 
 
-async def test_a_catalog_of_ones_own_is_followed(tmp_path: Path) -> None:
+async def test_changes_of_a_custom_catalog_are_read(tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     reader = SourceReader(cast(KubeClient, ConfigMaps()), settings_of(CATALOG=str(path)))
     with pytest.raises(CatalogError):

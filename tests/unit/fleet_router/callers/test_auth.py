@@ -208,7 +208,7 @@ def test_running_requests_stay_counted_when_limits_change(tmp_path: Path) -> Non
     assert identified(auth, "a").running == 0
 
 
-def test_what_was_used_stays_used_when_other_fields_change(tmp_path: Path) -> None:
+def test_usage_is_kept_when_other_fields_change(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     auth = loaded(path, entry_of("a", limits={"requestsPerMinute": 1}))
     identified(auth, "a").admit(0)

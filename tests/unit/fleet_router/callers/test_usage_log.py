@@ -89,7 +89,7 @@ async def test_lines_are_kept_while_the_disk_is_full(log: UsageLog, path: Path, 
     await until_async(lambda: keys(path) == [0, 1])
 
 
-async def test_what_is_kept_is_bounded_and_the_rest_counted(
+async def test_kept_lines_are_bounded_and_dropped_ones_counted(
     log: UsageLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage_log, "MAX_PENDING", 3)

@@ -102,7 +102,7 @@ def test_a_short_resource_is_completed_from_the_catalog_or_the_status() -> None:
     assert (route.spec.context_length, route.spec.dimensions) == (99, 8)
 
 
-def test_an_alias_stands_for_the_id_of_the_catalog() -> None:
+def test_an_alias_selects_the_id_of_the_catalog() -> None:
     spec = next(spec for spec in KNOWN.values() if spec.aliases)
     alias = spec.aliases[0]
     for status in ({}, {"resolved": {"model": spec.model, "aliases": [alias], "task": spec.task}}):
@@ -176,7 +176,7 @@ def test_other_names_of_a_model_whose_id_is_taken_are_known_and_refused() -> Non
     )  # fmt: skip
 
 
-def test_a_remote_model_goes_to_its_address_with_the_key_that_is_allowed() -> None:
+def test_a_remote_model_is_routed_to_its_address_with_an_allowed_key() -> None:
     spec = {
         "model": "gpt", "engine": "remote",
         "remote": {"address": "https://api.example.com/base", "model": "big", "apiKeyEnv": "KEY"},

@@ -82,7 +82,7 @@ def test_any_rate_and_number_of_channels(make_wav: Wav) -> None:
             assert len(samples) == pytest.approx(RATE, abs=40), (rate, channels)
 
 
-def test_a_recording_cut_off_is_read_as_far_as_it_goes(make_wav: Wav) -> None:
+def test_a_truncated_recording_is_read_up_to_its_end(make_wav: Wav) -> None:
     whole = make_wav(2.0)
     assert len(read(whole[: len(whole) // 2])) == pytest.approx(RATE, rel=0.02)
     mp3 = encoded("mp3", "libmp3lame" if "libmp3lame" in av.codecs_available else "mp3", 2, 44_100)

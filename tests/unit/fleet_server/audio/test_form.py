@@ -64,7 +64,7 @@ def test_data_after_the_end_is_ignored(form: Form) -> None:
     assert form.fields == [("model", "tiny")]
 
 
-def test_a_large_recording_goes_to_a_file(form: Form) -> None:
+def test_a_large_recording_is_written_to_a_file(form: Form) -> None:
     content = random.Random(1).randbytes(SPOOL_BYTES + 5)
     read(form, part("file", content, filename="a") + END, limit=len(content), size=65_536)
     assert form.file is not None

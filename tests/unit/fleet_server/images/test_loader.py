@@ -187,7 +187,7 @@ async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> No
         assert paths == []
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
+async def test_the_connection_uses_the_address_that_was_checked() -> None:
     """A name that resolves to something else the second time (DNS rebinding) gains nothing."""
     asked: list[str] = []
 

@@ -170,7 +170,7 @@ def test_refusals_have_a_hint(
     assert len(server.seen) == 1
 
 
-def test_the_token_goes_to_the_hub_and_nowhere_else(
+def test_the_token_is_sent_to_the_hub_only(
     server: Any, new_server: Callable[[], Any], pull: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip

@@ -74,7 +74,7 @@ def test_the_configured_number_of_passes_is_used(
     assert (placement.lanes, placement.threads) == (lanes, each)
 
 
-def test_a_named_gpu_and_a_batch_of_ones_own() -> None:
+def test_a_named_gpu_and_a_configured_batch_size() -> None:
     placement = place("cuda:3", 2, "float16", SMALL_MODEL, 5)
     assert (placement.device, placement.index, placement.lanes, placement.batch) == (
         "cuda",

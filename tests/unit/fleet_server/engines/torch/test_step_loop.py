@@ -108,7 +108,7 @@ class Failing(Forward):
         return super().step(batch)
 
 
-def test_a_thousand_random_cancels_leave_nothing_behind(start: Start) -> None:
+def test_a_thousand_random_cancellations_release_everything(start: Start) -> None:
     loop = start(bounds=Bounds(rows=16, prefill=256, kv_tokens=10_000, images_share=False))
     chance = random.Random(4)
     process = psutil.Process()
