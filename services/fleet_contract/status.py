@@ -15,6 +15,11 @@ from fleet_contract.spec_base import SpecPart
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC, whole seconds."""
 
+DUPLICATE_MODEL = "DuplicateModel"
+"""Reason of a model whose id belongs to another resource."""
+INVALID_SPEC = "InvalidSpec"
+"""Reason of a model whose completed spec is not valid."""
+
 
 class Phase(StrEnum):
     """The state of a model in one word."""

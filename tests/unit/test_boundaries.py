@@ -1,4 +1,4 @@
-"""Who may import whom: walked in the source, and shown by really importing in a fresh process."""
+"""Allowed imports, checked in the source and by imports in a fresh process."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def breaches(package: str, source: Path, allowed: set[str]) -> list[str]:
 
 
 def loaded_by(code: str) -> set[str]:
-    """Top-level modules that a fresh interpreter holds after `code`."""
+    """Top-level modules that a fresh interpreter has loaded after `code`."""
     script = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-P", "-W", "ignore", "-c", script],
@@ -233,11 +233,11 @@ def circles(source: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("package", sorted(packages()))
-def test_nothing_imports_in_a_circle(package: str) -> None:
+def test_there_are_no_import_cycles(package: str) -> None:
     assert circles(packages()[package]) == []
 
 
-def test_the_circle_finder_sees_folders_at_any_depth(tmp_path: Path) -> None:
+def test_cycles_are_found_between_folders_at_any_depth(tmp_path: Path) -> None:
     package = tmp_path / "fleet_x"
     for folder in ("a", "b", "b/c", "b/d"):
         (package / folder).mkdir(parents=True)
@@ -310,7 +310,7 @@ def test_the_http_layer_of_the_server_imports_no_engine() -> None:
         if not module.startswith("fleet_server.engines")
         for name in sorted(tops(imported(tree, module)) & HEAVY)
     ]
-    # load.py asks torch, once it is known to be there, whether this Mac has a GPU.
+    # load.py queries torch, once it is known to be installed, for the GPU of a Mac.
     assert found in ([], ["fleet_server.startup.load imports torch"])
 
 
@@ -353,7 +353,7 @@ def test_no_engine_is_imported_before_it_is_needed(code: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["fleet_contract", "fleet_local", "fleet_cli"])
-def test_what_runs_without_a_server_imports_no_web_framework(package: str) -> None:
+def test_packages_without_a_server_import_no_web_framework(package: str) -> None:
     names = [module for module, _ in modules(packages()[package])]
     code = "\n".join(f"import {name}" for name in names if not name.endswith("__main__"))
     assert loaded_by(code) & WEB == set()
@@ -390,6 +390,6 @@ def test_the_guard_sees_every_way_to_import(tmp_path: Path, line: str, names: st
     assert breaches("fleet_server", package, ALLOWED["fleet_server"]) == expected
 
 
-def test_the_guard_sees_what_is_really_loaded() -> None:
+def test_the_guard_detects_loaded_modules() -> None:
     assert "fastapi" in loaded_by("import fleet_router.app")
     assert "numpy" not in loaded_by("import json")

@@ -1,4 +1,4 @@
-"""What every Dockerfile keeps to; that the images work is for tests/cluster."""
+"""Rules for all Dockerfiles; tests/cluster runs the images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
 
 
 @ALL
-def test_the_last_stage_is_nobody_and_says_what_it_is(dockerfile: Path) -> None:
+def test_the_last_stage_has_an_unprivileged_user_and_labels(dockerfile: Path) -> None:
     last = dockerfile.read_text().rpartition("\nFROM ")[2]
     user = re.search(r"^USER (\d+):(\d+)$", last, re.MULTILINE)
     assert user is not None
@@ -33,7 +33,7 @@ def test_the_last_stage_is_nobody_and_says_what_it_is(dockerfile: Path) -> None:
 
 
 @ALL
-def test_what_is_copied_exists_and_reaches_the_builder(dockerfile: Path) -> None:
+def test_copied_files_exist_and_are_in_the_build_context(dockerfile: Path) -> None:
     allowed = [
         line.removeprefix("!")
         for line in (ROOT / ".dockerignore").read_text().splitlines()

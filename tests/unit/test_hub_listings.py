@@ -1,4 +1,4 @@
-"""The catalog's addresses against what the public repositories hold, before anything is fetched.
+"""The addresses of the catalog, compared with the listings of the public repositories.
 
 tests/data/hub_listings.json says where its listings come from.
 """
@@ -87,7 +87,7 @@ CUDA = Machine("cuda", has_torch=True)
 
 
 def listed(spec: ModelSpec) -> ModelFiles:
-    """What is known of a repository before anything of it is fetched, but for its documents."""
+    """The listing of a repository without its documentation."""
     listing = LISTINGS[address(spec).repo]
     return ModelFiles(frozenset(listing["files"]), listing["documents"], on_disk=False)
 

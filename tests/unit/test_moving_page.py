@@ -1,4 +1,4 @@
-"""docs/moving.md: every command in it is understood, and no variable of the seed is forgotten."""
+"""docs/moving.md: every command is parsed, and every variable of the seed is listed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_variable_without_effect_is_called_changed() -> None:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_is_understood(
+def test_every_command_is_parsed(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "fleet.yaml").touch()
@@ -79,7 +79,7 @@ def test_a_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_the_example_of_a_catalog_is_one() -> None:
+def test_the_example_of_a_catalog_is_valid() -> None:
     [example] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     assert list(catalog.parse(example, "my.yaml")) == ["acme/my-encoder"]
 
@@ -94,6 +94,6 @@ def test_the_models_it_names_are_in_the_catalog() -> None:
 
 def test_a_wrong_option_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Exception, match="no-such-option"):
-        test_a_command_is_understood(
+        test_every_command_is_parsed(
             "modelfleet bench chat --no-such-option", tmp_path, monkeypatch
         )

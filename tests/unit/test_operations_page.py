@@ -16,6 +16,7 @@ REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "RolloutChoice": 1, "Problem": 
 
 
 def reasons() -> Iterator[str]:
+    from fleet_contract import status
     from fleet_operator.decide.diagnosis import PHASES
     from fleet_operator.decide.server_set import TRANSIENT
 
@@ -28,6 +29,8 @@ def reasons() -> Iterator[str]:
                 given = node.args[place] if place is not None and len(node.args) > place else None
                 if isinstance(given, ast.Constant) and given.value:
                     yield str(given.value)
+                elif isinstance(given, ast.Name) and hasattr(status, given.id):
+                    yield str(getattr(status, given.id))
 
 
 FOUND = sorted(set(reasons()))

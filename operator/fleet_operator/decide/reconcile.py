@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
-from fleet_contract.status import Rollout, Scaling
+from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
 from fleet_operator.decide import autoscale, status
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
@@ -29,7 +29,7 @@ from fleet_operator.resources.views import PodView
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.timestamps import parse
 
-DELETES_SERVERS = frozenset({"DuplicateModel"})
+DELETES_SERVERS = frozenset({DUPLICATE_MODEL})
 """Problems for which the model's servers are deleted; with all others they are kept."""
 
 
@@ -98,9 +98,9 @@ def _is_starting(pod: PodView, observed: Observed) -> bool:
 
 def _problem(observed: Observed) -> Problem | None:
     if observed.rival is not None:
-        return Problem("DuplicateModel", _duplicate(observed, observed.rival))
+        return Problem(DUPLICATE_MODEL, _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:
-        return Problem("InvalidSpec", observed.resolution.problem or "the spec is not valid")
+        return Problem(INVALID_SPEC, observed.resolution.problem or "the spec is not valid")
     if observed.resolution.spec.engine is Engine.REMOTE:
         return None
     taken = sorted(observed.foreign & _wanted_refs(observed))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet_contract.spec import Engine, ModelSpec
+from fleet_contract.status import INVALID_SPEC
 from fleet_operator.settings import OperatorSettings
 
 FOREIGN = frozenset({Engine.VLLM, Engine.CONTAINER})
@@ -29,7 +30,7 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
     if spec.image:
         return spec.image
     if spec.engine is Engine.CONTAINER:
-        return Problem("InvalidSpec", "engine container needs container.image")
+        return Problem(INVALID_SPEC, "engine container needs container.image")
     if spec.engine is Engine.VLLM:
         return settings.image_vllm or Problem(
             "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"

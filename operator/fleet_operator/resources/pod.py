@@ -8,6 +8,7 @@ from typing import Any
 
 from fleet_contract.completion import CATALOG
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import INVALID_SPEC
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
 from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
@@ -27,7 +28,7 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     """The template of the InferenceModel `name`'s pods, with its digest as a label."""
     spec, profile = found.spec, found.profile
     if spec is None:
-        return Problem("InvalidSpec", found.problem or "the spec is not valid")
+        return Problem(INVALID_SPEC, found.problem or "the spec is not valid")
     image = choose_image(spec, settings)
     if isinstance(image, Problem):
         return image
@@ -64,13 +65,13 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
         try:
             template = strategic_merge.merge(template, spec.pod_template)
         except strategic_merge.PatchError as error:
-            return Problem("InvalidSpec", str(error))
+            return Problem(INVALID_SPEC, str(error))
     needed = estimate.memory(estimate.as_served(spec))
     try:
         limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
         template = {**template, "spec": with_accelerators(limited)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Problem("InvalidSpec", f"podTemplate does not result in a valid PodSpec: {error}")
+        return Problem(INVALID_SPEC, f"podTemplate does not result in a valid PodSpec: {error}")
     return _labelled(name, template)
 
 

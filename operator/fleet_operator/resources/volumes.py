@@ -14,6 +14,7 @@ from typing import Any
 
 from fleet_contract.names import GROUP, PVC_MOUNT
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import INVALID_SPEC
 from fleet_operator.names import MODELS_MOUNT
 from fleet_operator.resources import estimate
 from fleet_operator.resources.images import Problem
@@ -41,9 +42,9 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
     """The storage of a server of the InferenceModel `name`."""
     claims = source_claims(spec)
     if len(claims) > 1:
-        return Problem("InvalidSpec", f"weights must be on one claim, not on {', '.join(claims)}")
+        return Problem(INVALID_SPEC, f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
-        return Problem("InvalidSpec", f"files: more than {FILES_BYTES} bytes in total")
+        return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
     served = estimate.as_served(spec)
     models = _models(name, cache, estimate.files(served))
     volumes: list[dict[str, Any]] = [_empty("tmp", estimate.scratch(served)), models]

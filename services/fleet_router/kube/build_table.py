@@ -11,13 +11,10 @@ from collections.abc import Iterable, Mapping
 
 from fleet_contract.claims import Claim, owners
 from fleet_contract.spec import ModelSpec
-from fleet_contract.status import Phase
+from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
 from fleet_router.kube.objects import ModelView, SliceView
 from fleet_router.routing.remote import with_remote
 from fleet_router.routing.table import Endpoint, Origin, Route, RouteTable
-
-DUPLICATE = "DuplicateModel"
-"""The operator's reason for a model whose id belongs to another."""
 
 
 def build(
@@ -37,7 +34,9 @@ def build(
             routes.append(_route(view, owned, endpoints, environ))
         elif owned.aliases:
             origin = Origin(view.namespace, view.name)
-            refused.append(Route(owned, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE))
+            refused.append(
+                Route(owned, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE_MODEL)
+            )
     return RouteTable.build(sorted(routes, key=lambda route: route.model), refused)
 
 
@@ -58,7 +57,7 @@ def _route(
         endpoints=endpoints,
         origin=Origin(view.namespace, view.name, view.wake_at),
         phase=view.phase,
-        reason=view.reason or ("InvalidSpec" if view.problem else ""),
+        reason=view.reason or (INVALID_SPEC if view.problem else ""),
         cold_seconds=view.cold_seconds,
     )
     return with_remote(route, environ)

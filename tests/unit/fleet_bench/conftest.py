@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that answers well or badly."""
+"""An OpenAI-compatible server with valid or invalid responses."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def workload(target: Any, **fields: Any) -> Embeddings:
     return Embeddings(BenchSettings(**given | fields), None, words=3, batch=1, encoding="float")
 
 
-async def test_as_many_clients_as_asked_for(target: Any) -> None:
+async def test_the_configured_number_of_clients_is_used(target: Any) -> None:
     work = workload(target)
     ticks: list[Sample] = []
     found = await run(work.settings, work, ticks.append)
@@ -35,14 +35,14 @@ async def test_warm_up_is_not_measured(target: Any) -> None:
     assert len(target.bodies) == 8
 
 
-async def test_a_rate_is_kept_while_there_are_places(target: Any) -> None:
+async def test_a_rate_is_kept_while_there_are_free_slots(target: Any) -> None:
     work = workload(target, requests=10, rate=50, concurrency=50)
     found = await run(work.settings, work)
     assert len(found.samples) == 10
     assert found.seconds >= 9 / 50
 
 
-async def test_waiting_for_a_place_counts_as_latency(target: Any) -> None:
+async def test_waiting_for_a_slot_counts_as_latency(target: Any) -> None:
     work = workload(target, requests=10, rate=1000, concurrency=1)
     found = await run(work.settings, work)
     assert target.most_at_once == 1

@@ -1,4 +1,4 @@
-"""Which model is measured where none is named."""
+"""The model that is measured where none is named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_single_model_without_a_task_is_taken() -> None:
         ([{"id": "x", "task": "speech"}], "task chat (x)"),
     ],
 )
-def test_otherwise_the_message_lists_what_there_is(entries: list[Any], named: str) -> None:
+def test_the_error_lists_the_available_models(entries: list[Any], named: str) -> None:
     with pytest.raises(NoModel, match="--model-name") as error:
         choose(entries, "chat")
     assert named in str(error.value)
@@ -43,7 +43,7 @@ def test_otherwise_the_message_lists_what_there_is(entries: list[Any], named: st
     ("status", "body"),
     [(404, "{}"), (200, "<html>"), (200, "[]"), (200, '{"data": [{}]}'), (200, '{"data": 1}')],
 )
-def test_an_answer_that_is_no_list_of_models_is_named(listen: Any, status: int, body: str) -> None:
+def test_an_invalid_list_of_models_is_an_error(listen: Any, status: int, body: str) -> None:
     app = FastAPI(openapi_url=None)
     app.get("/v1/models")(lambda: Response(body, status, media_type="application/json"))
     with listen(app) as port, pytest.raises(NoModel, match="--model-name"):

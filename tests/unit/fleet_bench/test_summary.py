@@ -20,7 +20,7 @@ def test_percentiles_are_of_nearest_rank() -> None:
     assert spread([]) is None
 
 
-def test_only_good_answers_count() -> None:
+def test_only_valid_responses_count() -> None:
     good = Sample(2.0, ResponseStats(first=0.5, gaps=[0.5, 1.0], tokens=4, prompt_tokens=10))
     found = summarise(Run([good, good, Sample(9.0, None, "timeout")], seconds=4.0))
     assert (found.requests, found.good, found.errors) == (3, 2, {"timeout": 1})
@@ -44,7 +44,7 @@ def test_vectors_and_speech() -> None:
     assert speech.times_real_time == 15
 
 
-def test_nothing_good_at_all() -> None:
+def test_without_a_valid_response_there_are_no_latencies() -> None:
     found = summarise(Run([Sample(1.0, None, "HTTP 500")] * 3, seconds=1.0))
     assert (found.good, found.errors) == (0, {"HTTP 500": 3})
     assert found.latency is None

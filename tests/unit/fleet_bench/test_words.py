@@ -1,4 +1,4 @@
-"""The texts the command measures with."""
+"""The texts of the measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each workload against a real server: what it sends, what it measures, what it will not take."""
+"""Each workload against a real server: requests, measurements and rejected responses."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_a_stream_may_close_after_a_finish_reason(target: Any) -> None:
         ("html", "HTTP 502"),
     ],
 )
-async def test_chat_takes_no_bad_answer(target: Any, mode: str, reason: str) -> None:
+async def test_chat_rejects_invalid_responses(target: Any, mode: str, reason: str) -> None:
     target.mode = mode
     found = await measure(chat(target))
     assert errors(found) == {reason}
@@ -109,7 +109,7 @@ async def test_embeddings(target: Any, encoding: str) -> None:
     ("mode", "reason"),
     [("short", "wrong number of vectors"), ("zero", "vector of length zero or infinity")],
 )
-async def test_embeddings_take_no_bad_answer(target: Any, mode: str, reason: str) -> None:
+async def test_embeddings_reject_invalid_responses(target: Any, mode: str, reason: str) -> None:
     target.mode = mode
     assert errors(await measure(embeddings(target, batch=2))) == {reason}
 
@@ -125,13 +125,13 @@ async def test_audio(target: Any, translate: bool, kind: str) -> None:
     assert body.get("language") == (None if translate else "de")
 
 
-async def test_audio_takes_no_empty_answer(target: Any) -> None:
+async def test_audio_rejects_empty_responses(target: Any) -> None:
     target.mode = "empty"
     found = await measure(Audio(settings(target), [Recording("a.wav", b"RIFF")], None, False))
     assert errors(found) == {"empty response"}
 
 
-async def test_timeouts_and_closed_doors_are_counted(target: Any) -> None:
+async def test_timeouts_and_refused_connections_are_counted(target: Any) -> None:
     target.mode = "slow"
     found = await measure(chat(target, timeout=0.2, requests=2, warmup=0))
     assert errors(found) == {"timeout"}
@@ -145,6 +145,6 @@ async def test_the_key_is_sent(target: Any) -> None:
     assert target.headers[0]["authorization"] == "Bearer k-1"
 
 
-def test_the_address_is_taken_with_and_without_v1(target: Any) -> None:
+def test_the_address_may_end_with_v1(target: Any) -> None:
     for url in ("http://x", "http://x/", "http://x/v1", "http://x/v1/"):
         assert settings(target, base_url=url).root == "http://x/v1"

@@ -27,7 +27,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     return made
 
 
-def test_nothing_is_done_without_consent(calls: list[Any], tmp_path: Path) -> None:
+def test_nothing_is_converted_without_consent(calls: list[Any], tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, [str(tmp_path)], input="n\n")
     assert ended.exit_code == 1
     assert "PyTorch" in ended.output
@@ -42,7 +42,9 @@ def test_a_folder_is_converted_next_to_itself(calls: list[Any], tmp_path: Path) 
     assert f"source: file://{folder}-safetensors" in ended.output
 
 
-def test_a_model_of_the_catalog_goes_into_the_store(calls: list[Any], tmp_path: Path) -> None:
+def test_a_model_of_the_catalog_is_converted_into_the_store(
+    calls: list[Any], tmp_path: Path
+) -> None:
     ended = CliRunner().invoke(app, ["bge-m3", "--yes", "--models-dir", str(tmp_path / "store")])
     assert calls == ["BAAI/bge-m3"]
     assert str(tmp_path / "store") in ended.output

@@ -25,9 +25,9 @@ def test_a_missing_package_is_named_with_what_to_install(
     missing = Subcommand("fleet_no_such_package.command:app", "", "router")
     monkeypatch.setitem(SUBCOMMANDS, "router", missing)
     assert command.run("router", []) == 2
-    said = capsys.readouterr().err
-    assert "No module named 'fleet_no_such_package'" in said
-    assert f"`{install_command('router')}`" in said
+    output = capsys.readouterr().err
+    assert "No module named 'fleet_no_such_package'" in output
+    assert f"`{install_command('router')}`" in output
 
 
 def test_a_package_missing_only_when_it_runs(

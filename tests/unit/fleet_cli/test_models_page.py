@@ -1,4 +1,4 @@
-"""docs/models.md and the facts it is made from."""
+"""docs/models.md and the facts it is generated from."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def test_facts_are_those_of_the_catalog() -> None:
         assert (facts.converted is not None) == converts, model
 
 
-def test_the_disk_asked_for_holds_download_and_copy() -> None:
+def test_the_requested_disk_holds_download_and_copy() -> None:
     for model, spec in catalog.load().items():
         facts = KNOWN.models[model]
-        asked = spec.resources.requests.get("ephemeral-storage")
+        requested = spec.resources.requests.get("ephemeral-storage")
         if facts.files == "packages":
             continue
-        assert asked is not None, model
+        assert requested is not None, model
         needed = (facts.download + (facts.converted or 0)) * 1e9
-        assert needed < int(asked.removesuffix("Gi")) * 1024**3, model
+        assert needed < int(requested.removesuffix("Gi")) * 1024**3, model
 
 
 def test_the_memory_allowed_holds_the_weights() -> None:
@@ -65,7 +65,7 @@ def test_an_entry_without_facts_is_named() -> None:
         models_page.markdown([ModelSpec(model="acme/x")], KNOWN)
 
 
-def test_facts_travel_in_the_wheel() -> None:
+def test_facts_are_packaged_in_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert models_page.FACTS in project["tool"]["setuptools"]["package-data"]["fleet_cli"]
 

@@ -48,8 +48,8 @@ def test_every_variable_of_the_seed_is_there() -> None:
 @pytest.mark.parametrize(
     "setting", [one for one in SETTINGS if one.field is not None], ids=lambda one: one.name
 )
-def test_every_field_can_be_set_and_has_the_default_it_says(setting: Any) -> None:
-    """Where the default is words, the field's own default is None or the engine's business."""
+def test_every_field_can_be_set_and_has_its_documented_default(setting: Any) -> None:
+    """Where the default is words, the field's own default is None or chosen by the engine."""
     task = next(iter(sorted(setting.tasks)), Task.CHAT)
     spec = ModelSpec(model="a/b", task=task)
     if re.fullmatch(r"[\d.]+|auto", setting.default) and setting.name not in OWN_DEFAULT:
@@ -87,7 +87,7 @@ def test_the_committed_pages_are_fresh(page: Any, path: str, option: str) -> Non
 
 
 def uncommented() -> list[str]:
-    """The assignments of .env.example, as they stand."""
+    """The assignments of .env.example."""
     lines = settings_page.env_example().splitlines()
     return [line[2:] for line in lines if re.match(r"# [A-Z_]+=", line)]
 

@@ -1,4 +1,4 @@
-"""The catalog: what is in it, how it is read, what is refused."""
+"""The catalog: its entries, parsing and errors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_id_of_the_seed_without_organisation_still_names_its_model(
     assert spec.source == "hf://drewschaub/whisper-large-v3-japanese-4k-steps@main"
 
 
-def test_says_what_each_needs(known: dict[str, ModelSpec]) -> None:
+def test_every_entry_has_its_requirements(known: dict[str, ModelSpec]) -> None:
     for model, spec in known.items():
         assert spec.resources.requests.keys() >= {"cpu", "memory"}, model
         assert "memory" in spec.resources.limits, model
@@ -75,7 +75,7 @@ def test_says_what_each_needs(known: dict[str, ModelSpec]) -> None:
     assert known["google/embeddinggemma-300m"].matryoshka_dimensions == [512, 256, 128]
 
 
-def test_only_models_that_read_images_ask_for_a_gpu(known: dict[str, ModelSpec]) -> None:
+def test_only_models_that_read_images_request_a_gpu(known: dict[str, ModelSpec]) -> None:
     """The engine is chosen by the files and the machine: no entry names one, or a format."""
     for model, spec in known.items():
         assert (GPU in spec.resources.limits) == spec.vision, model
@@ -91,7 +91,7 @@ def test_the_demo_runs_without_torch_and_is_pinned(known: dict[str, ModelSpec]) 
         assert spec.sha256 or all(file.sha256 for file in spec.weights)
 
 
-def test_travels_in_the_wheel() -> None:
+def test_is_packaged_in_the_wheel() -> None:
     packaged = files("fleet_contract").joinpath("catalog.yaml")
     assert packaged.read_text() == (ROOT / "configs/catalog.yaml").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -136,13 +136,13 @@ def test_an_unknown_name_gets_a_hint(known: dict[str, ModelSpec], name: str, wor
         ("1: 2", "not a string"),
     ],
 )
-def test_what_is_wrong_is_said_with_file_and_key(text: str, words: str) -> None:
+def test_errors_name_file_and_key(text: str, words: str) -> None:
     with pytest.raises(CatalogError, match=words) as caught:
         catalog.parse(text, "f.yaml")
     assert str(caught.value).startswith("f.yaml")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"nothing\.yaml"):
         catalog.load(tmp_path / "nothing.yaml")
 
@@ -154,8 +154,8 @@ models:
 """
 
 
-def test_a_file_of_ones_own_adds_entries(tmp_path: Path, known: dict[str, ModelSpec]) -> None:
-    """Its ids win, aliases too; all else of the catalog is as it was."""
+def test_a_custom_file_adds_entries(tmp_path: Path, known: dict[str, ModelSpec]) -> None:
+    """Its ids and aliases take precedence; the rest of the catalog is unchanged."""
     file = tmp_path / "own.yaml"
     file.write_text(OWN)
     found = catalog.load(file)

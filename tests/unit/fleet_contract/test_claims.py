@@ -37,6 +37,6 @@ def test_every_name_has_one_owner_in_any_order(
         assert {name: owner.name for name, owner in owners(order).items()} == expected
 
 
-def test_of_two_made_in_one_second_the_namespace_decides_before_the_name() -> None:
+def test_equal_creation_times_are_ordered_by_namespace_and_name() -> None:
     first, second = Claim(OLD, "a", "z", ("x",)), Claim(OLD, "b", "a", ("x",))
     assert owners([second, first])["x"] is first

@@ -48,13 +48,13 @@ def test_blocks_are_merged_field_by_field() -> None:
     assert done.spec.limits.max_prompt_tokens == 100
 
 
-def test_a_default_given_in_the_manifest_wins() -> None:
+def test_a_default_of_the_manifest_overrides_the_catalog() -> None:
     done = complete({"model": "acme/chat", "engine": "auto"}, KNOWN)
     assert done.spec.engine is Engine.AUTO
     assert done.origin("engine") == "manifest"
 
 
-def test_other_weights_leave_what_holds_for_the_entrys_own() -> None:
+def test_other_weights_drop_fields_that_describe_the_weights_of_the_entry() -> None:
     done = complete({"model": "acme/chat", "source": "file:///srv/chat.gguf"}, KNOWN)
     assert done.spec.engine is Engine.AUTO
     assert done.spec.dtype.value == "auto"
@@ -73,7 +73,7 @@ def test_other_weights_never_inherit_a_checksum() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_no_gpu_is_asked_for_a_device_that_is_none(device: str) -> None:
+def test_no_gpu_is_requested_for_other_devices(device: str) -> None:
     done = complete({"model": "acme/chat", "device": device}, KNOWN)
     assert done.spec.resources.limits == {"memory": "1Gi"}
     assert "nvidia.com/gpu" in done.notes[0]
@@ -82,7 +82,7 @@ def test_no_gpu_is_asked_for_a_device_that_is_none(device: str) -> None:
     ]
 
 
-def test_an_alias_stands_for_the_entry_and_stays() -> None:
+def test_an_alias_selects_the_entry_and_is_kept() -> None:
     done = complete({"model": "chatty"}, KNOWN)
     assert done.spec.ids == ("acme/chat", "chatty")
     assert done.notes == ("chatty is an alias of acme/chat in the catalog",)
@@ -90,13 +90,13 @@ def test_an_alias_stands_for_the_entry_and_stays() -> None:
     assert with_own.spec.ids == ("acme/chat", "mine", "chatty")
 
 
-def test_a_model_the_catalog_does_not_know() -> None:
+def test_a_model_without_a_catalog_entry() -> None:
     done = complete({"model": "acme/new", "task": "embedding"}, KNOWN)
     assert done.spec == ModelSpec(model="acme/new", task=Task.EMBEDDING)
     assert done.origins == {"model": "manifest", "task": "manifest"}
 
 
-def test_nulls_are_as_left_out() -> None:
+def test_nulls_count_as_absent() -> None:
     done = complete({"model": "acme/chat", "engine": None, "defaults": {"topP": None}}, KNOWN)
     assert done.spec.engine is Engine.TORCH
     assert done.spec.defaults.top_p == 0.9
@@ -134,7 +134,7 @@ def test_refusals_name_the_field(spec: dict[str, Any], words: str) -> None:
         complete(spec, KNOWN)
 
 
-def test_inputs_are_left_as_they_were() -> None:
+def test_inputs_are_not_changed() -> None:
     spec = {"model": "acme/chat", "defaults": {"temperature": 1}}
     complete(spec, KNOWN)
     assert spec == {"model": "acme/chat", "defaults": {"temperature": 1}}

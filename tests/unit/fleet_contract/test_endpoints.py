@@ -23,7 +23,7 @@ def test_every_task_has_a_path_to_recommend(task: Task, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses"])
-def test_models_that_chat_are_asked_otherwise_too(path: str) -> None:
+def test_completions_and_responses_belong_to_the_chat_task(path: str) -> None:
     assert TASK_OF_PATH[path] is Task.CHAT
 
 

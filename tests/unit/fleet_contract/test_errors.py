@@ -30,7 +30,7 @@ def test_the_body_has_openais_shape(kind: type[FleetError]) -> None:
     assert error.retry_after == 2
 
 
-def test_the_table_at_the_top_is_true() -> None:
+def test_the_table_in_the_docstring_matches_the_classes() -> None:
     doc = errors.__doc__ or ""
     for kind in CLASSES:
         if kind is FleetError:
@@ -40,6 +40,6 @@ def test_the_table_at_the_top_is_true() -> None:
         assert len(line.split()) == 2 or {kind.default_code, kind.type} & set(line.split())
 
 
-def test_a_code_of_its_own_wins() -> None:
+def test_an_explicit_code_overrides_the_default() -> None:
     assert BadRequest("x", code="invalid_json").code == "invalid_json"
     assert QueueFull("x").code == "queue_full"

@@ -1,4 +1,4 @@
-"""How a server is told what to serve: there and back through the environment."""
+"""The spec of a server, written to and read from the environment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_environment_overrides_single_fields() -> None:
         ({ENV_SPEC: '{"model": "m", "nonsense": 1}'}, "nonsense"),
     ],
 )
-def test_what_cannot_be_read_names_the_variable(environ: dict[str, Any], words: str) -> None:
+def test_invalid_values_name_the_variable(environ: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         launch.decode(environ)
     assert ENV_SPEC in str(caught.value)

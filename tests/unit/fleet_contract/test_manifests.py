@@ -25,7 +25,7 @@ def test_every_entry_comes_back_from_its_manifest(with_defaults: bool) -> None:
     assert len({one.name for one in read}) == len(known)
 
 
-def test_a_manifest_says_task_and_engine_first() -> None:
+def test_task_and_engine_are_always_written() -> None:
     made = manifests.manifest(ModelSpec(model="a/b"))
     assert made == {
         "apiVersion": "modelfleet.dev/v1alpha1", "kind": "InferenceModel",

@@ -1,4 +1,4 @@
-"""Text of others in logs and on terminals."""
+"""Untrusted text in logs and on terminals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_queries_and_passwords_are_removed(text: str, shown: str) -> None:
         ("\u202e\u2066\u2028\ud800", r"\u202e\u2066\u2028\ud800"),
     ],
 )
-def test_what_controls_a_terminal_is_escaped(text: str, shown: str) -> None:
+def test_terminal_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 

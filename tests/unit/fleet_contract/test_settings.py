@@ -1,4 +1,4 @@
-"""Every environment variable, and what it changes."""
+"""Every environment variable and its effect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEED = {
 
 
 def sample(setting: Setting) -> tuple[str, Any]:
-    """A value that is nobody's default."""
+    """A value that is not the default of any setting."""
     if setting.name == "MODEL_DEVICE":
         return "cuda:1", "cuda:1"
     if setting.name == "QUANTIZATION":
@@ -109,7 +109,7 @@ def test_the_seeds_guard_of_the_api_and_the_size_of_a_pass_are_two_settings() ->
     assert (earlier.limits.max_items, earlier.pass_size) == (2048, 64)
 
 
-def test_what_changes_nothing_is_named_with_a_reason() -> None:
+def test_retired_variables_are_reported_with_a_reason() -> None:
     assert retired({"CHAT_BATCH_WINDOW_MS": " ", "MAX_CONCURRENT": "1"}) == {}
     assert list(retired({"CHAT_BATCH_WINDOW_MS": "10"})) == ["CHAT_BATCH_WINDOW_MS"]
     spec = ModelSpec(model="m")
@@ -134,7 +134,7 @@ def test_false(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "yep"])
-def test_neither(text: str) -> None:
+def test_invalid_booleans_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither"):
         parse_bool(text)
 

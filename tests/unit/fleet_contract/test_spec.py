@@ -36,7 +36,7 @@ def test_both_spellings_are_read_and_camel_case_is_written() -> None:
     assert snake.to_wire() == {"model": "m", "contextLength": 5, "limits": {"maxStop": 1}}
 
 
-def test_what_is_left_at_its_default_is_not_written() -> None:
+def test_defaults_are_not_written() -> None:
     assert ModelSpec(model="m").to_wire() == {"model": "m"}
 
 
@@ -80,7 +80,7 @@ def test_a_spec_is_frozen() -> None:
         ({"remote": {"address": "ftp://x"}}, "address"),
     ],
 )
-def test_what_makes_no_sense_is_refused_where_it_stands(fields: dict[str, Any], place: str) -> None:
+def test_errors_for_invalid_values_name_the_field(fields: dict[str, Any], place: str) -> None:
     with pytest.raises(ValidationError, match=place):
         ModelSpec.model_validate({"model": "m"} | fields)
 
@@ -96,7 +96,7 @@ def test_ids_and_modalities() -> None:
     assert ModelSpec(model="m", engine=Engine.TORCH).input_modalities == (Modality.TEXT,)
 
 
-def test_every_field_says_what_it_is() -> None:
+def test_every_field_has_a_description() -> None:
     """The docstrings under the fields become the descriptions of the CRD."""
     silent = []
 

@@ -11,7 +11,7 @@ from fleet_contract.spec import ModelSpec
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """So many levels, every second of them a list."""
+    """That many levels, every second of them a list."""
     made: Any = {}
     for number in range(levels - 1):
         made = [made] if number % 2 == 0 else {"a": made}

@@ -23,18 +23,18 @@ POD = Kind("v1", "Pod", "pods")
 
 
 class Server:
-    """Gives its answers one after the other, (status, JSON body)."""
+    """Sends its responses in order, (status, JSON body)."""
 
     def __init__(self) -> None:
-        self.answers: list[tuple[int, Any]] = []
+        self.responses: list[tuple[int, Any]] = []
         self.asked: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.url = ""
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def respond(self, request: web.Request) -> web.Response:
         self.asked.append(request)
         self.bodies.append(await request.read())
-        status, body = self.answers.pop(0)
+        status, body = self.responses.pop(0)
         return web.json_response(body, status=status)
 
 
@@ -42,7 +42,7 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     made = Server()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.answer)
+    app.router.add_route("*", "/{path:.*}", made.respond)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -69,8 +69,8 @@ async def api(server: Server) -> AsyncIterator[KubeClient]:
     await made.close()
 
 
-async def test_apply_says_who_and_whether_by_force(api: KubeClient, server: Server) -> None:
-    server.answers = [(200, {"metadata": {}})] * 2
+async def test_apply_sends_field_manager_and_force(api: KubeClient, server: Server) -> None:
+    server.responses = [(200, {"metadata": {}})] * 2
     manifest = {"metadata": {"namespace": "ns", "name": "m"}}
     await api.apply(DEPLOYMENT, manifest, force=False)
     await api.apply(DEPLOYMENT, manifest, force=True)
@@ -83,7 +83,7 @@ async def test_apply_says_who_and_whether_by_force(api: KubeClient, server: Serv
 
 
 async def test_lists_come_page_by_page(api: KubeClient, server: Server) -> None:
-    server.answers = [
+    server.responses = [
         (200, {"metadata": {"continue": "next"}, "items": [1]}),
         (200, {"metadata": {}, "items": None}),
     ]
@@ -95,21 +95,24 @@ async def test_lists_come_page_by_page(api: KubeClient, server: Server) -> None:
     }  # fmt: skip
 
 
-async def test_a_refused_token_is_read_again_once(api: KubeClient, server: Server) -> None:
-    server.answers = [(401, {"message": "expired"}), (200, {"metadata": {"name": "x"}})]
+async def test_a_rejected_token_is_reloaded_once(api: KubeClient, server: Server) -> None:
+    server.responses = [(401, {"message": "expired"}), (200, {"metadata": {"name": "x"}})]
     assert await api.get(NODE, None, "x") == {"metadata": {"name": "x"}}
     assert [one.headers["Authorization"] for one in server.asked] == [
         "Bearer first", "Bearer newer",
     ]  # fmt: skip
-    server.answers = [(401, {"message": "no", "reason": "Unauthorized"})] * 2
+    server.responses = [(401, {"message": "no", "reason": "Unauthorized"})] * 2
     with pytest.raises(ApiError, match="401 Unauthorized: no"):
         await api.get(NODE, None, "x")
 
 
-async def test_what_is_missing_is_none_and_the_rest_an_error(
+async def test_a_missing_object_is_none_and_other_statuses_are_errors(
     api: KubeClient, server: Server
 ) -> None:
-    server.answers = [(404, {"reason": "NotFound"}), (403, {"reason": "Forbidden", "message": "m"})]
+    server.responses = [
+        (404, {"reason": "NotFound"}),
+        (403, {"reason": "Forbidden", "message": "m"}),
+    ]
     assert await api.get(NODE, None, "x") is None
     with pytest.raises(ApiError) as caught:
         await api.get(NODE, None, "x")
@@ -118,8 +121,10 @@ async def test_what_is_missing_is_none_and_the_rest_an_error(
     )  # fmt: skip
 
 
-async def test_deleting_names_the_uid_and_forgives(api: KubeClient, server: Server) -> None:
-    server.answers = [(404, {}), (409, {}), (500, {})]
+async def test_deletion_has_the_uid_as_precondition_and_ignores_conflicts(
+    api: KubeClient, server: Server
+) -> None:
+    server.responses = [(404, {}), (409, {}), (500, {})]
     await api.delete(POD, "ns", "p", "u")
     assert json.loads(server.bodies[0])["preconditions"] == {"uid": "u"}
     await api.delete(POD, "ns", "p", "u")
@@ -136,7 +141,7 @@ async def test_a_deeply_nested_object_does_not_end_lists_and_watches(
         deep = {"a": deep}
     deep = {"metadata": {"name": "deep"}, "spec": {"podTemplate": deep}}
     fine = {"metadata": {"name": "fine"}}
-    server.answers = [(200, {"metadata": {}, "items": [deep, fine]})]
+    server.responses = [(200, {"metadata": {}, "items": [deep, fine]})]
     found = await api.items(MODEL, "ns")
     assert [item["metadata"]["name"] for item in found] == ["deep", "fine"]
     event = json.dumps({"type": "ADDED", "object": deep}).encode()
@@ -146,13 +151,13 @@ async def test_a_deeply_nested_object_does_not_end_lists_and_watches(
 
 
 async def test_whether_a_kind_is_served(api: KubeClient, server: Server) -> None:
-    server.answers = [(404, {}), (200, {"resources": [{"name": "inferencemodels"}]})]
+    server.responses = [(404, {}), (200, {"resources": [{"name": "inferencemodels"}]})]
     assert not await api.serves(MODEL)
     assert await api.serves(MODEL)
 
 
 async def test_a_patch_names_its_manager_and_subresource(api: KubeClient, server: Server) -> None:
-    server.answers = [(200, {"metadata": {}})] * 2
+    server.responses = [(200, {"metadata": {}})] * 2
     await api.merge_patch(MODEL, "ns", "m", {"metadata": {"labels": {"a": None}}})
     await api.patch_status(MODEL, "ns", "m", {"status": {}})
     assert [one.path.rpartition("/namespaces/")[2] for one in server.asked] == [
@@ -165,15 +170,15 @@ async def test_a_patch_names_its_manager_and_subresource(api: KubeClient, server
     assert json.loads(server.bodies[0]) == {"metadata": {"labels": {"a": None}}}
 
 
-async def test_a_body_that_is_no_json_object_is_an_error(api: KubeClient, server: Server) -> None:
-    server.answers = [(200, ["a list"]), (503, "busy")]
+async def test_an_invalid_body_is_an_error(api: KubeClient, server: Server) -> None:
+    server.responses = [(200, ["a list"]), (503, "busy")]
     for status in (200, 503):
         with pytest.raises(ApiError) as caught:
             await api.get(NODE, None, "x")
         assert caught.value.status == status
 
 
-async def test_nobody_there() -> None:
+async def test_an_unreachable_server_is_an_error() -> None:
     calls: list[tuple[str, str, int]] = []
     api = KubeClient(connection("http://127.0.0.1:1"), "m", lambda *call: calls.append(call))
     with pytest.raises(ApiUnreachable, match="GET /api/v1/nodes/x"):

@@ -56,7 +56,7 @@ async def from_kubeconfig(path: Path) -> Connection:
     return await connect({"KUBECONFIG": str(path)})
 
 
-async def test_a_pod_reads_its_account_and_its_token_anew(
+async def test_a_pod_reads_its_service_account_and_rereads_its_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ca.crt").write_bytes(AUTHORITY)
@@ -78,7 +78,7 @@ async def test_a_pod_reads_its_account_and_its_token_anew(
     assert "three" not in repr(found)
 
 
-async def test_a_pod_without_an_account_says_so(tmp_path: Path) -> None:
+async def test_a_pod_without_a_service_account_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="service account"):
         await connect({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path)
 
@@ -120,7 +120,7 @@ async def test_several_kubeconfigs_are_merged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cluster", "user", "said"),
+    ("cluster", "user", "message"),
     [
         ({}, {}, "server"),
         ({"server": "https://x", "certificate-authority": "none.pem"}, {}, "none.pem"),
@@ -132,15 +132,15 @@ async def test_several_kubeconfigs_are_merged(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_what_cannot_be_used_says_why(
-    tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], said: str
+async def test_unsupported_configurations_are_errors(
+    tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         await from_kubeconfig(config(tmp_path, cluster, user))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "current-context: none\ncontexts: []"])
-async def test_what_is_no_kubeconfig_says_so(tmp_path: Path, text: str) -> None:
+async def test_an_invalid_kubeconfig_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config"
     path.write_text(text)
     with pytest.raises(ConfigError, match="config"):

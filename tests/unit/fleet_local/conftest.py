@@ -14,13 +14,13 @@ from support.waiting import until_async
 
 @pytest.fixture
 def settings() -> Callable[..., UpSettings]:
-    """The defaults with fields of one's own."""
+    """The defaults with other fields."""
     return lambda **fields: replace(UpSettings.read({}), **fields)
 
 
 @pytest.fixture
 def spec() -> Callable[..., ModelSpec]:
-    """A chat model with fields of one's own."""
+    """A chat model with other fields."""
     return lambda model="acme/chat", **fields: ModelSpec.model_validate({"model": model, **fields})
 
 

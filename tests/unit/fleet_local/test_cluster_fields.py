@@ -1,4 +1,4 @@
-"""What of a manifest has no effect without a cluster."""
+"""Fields of a manifest that have no effect without a cluster."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ HONOURED = frozenset({
 REFUSED = frozenset({"files", "container"})
 
 
-def test_every_field_is_honoured_ignored_by_name_or_refused() -> None:
+def test_every_field_is_supported_ignored_or_refused() -> None:
     known = HONOURED | REFUSED | set(cluster_fields.IGNORED)
     assert set(ModelSpec.model_fields) <= known
     assert not HONOURED & set(cluster_fields.IGNORED)
 
 
-def test_what_a_manifest_sets_is_named_as_it_is_written(spec: Spec) -> None:
+def test_ignored_fields_of_a_manifest_are_named_as_written(spec: Spec) -> None:
     given = spec(replicas=2, scaleToZeroAfter=60, nodeSelector={"a": "b"}, image="x", maxReplicas=3)
     assert cluster_fields.ignored(given) == [
         "maxReplicas", "scaleToZeroAfter", "image", "nodeSelector",
     ]  # fmt: skip
 
 
-def test_what_the_catalog_sets_is_not_named(spec: Spec) -> None:
+def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:
     entry = spec("a", resources={"requests": {"memory": "1Gi"}})
     own = entry.model_copy(update={"image": "x"})
     other = spec("b", tolerations=[{"key": "gpu"}])
@@ -56,7 +56,7 @@ def test_what_the_catalog_sets_is_not_named(spec: Spec) -> None:
         ({"files": [{"path": "/etc/prompt", "content": "x"}]}, "/etc/prompt"),
     ],
 )
-def test_what_would_change_answers_is_refused(
+def test_fields_that_would_change_results_are_refused(
     spec: Spec, fields: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(StartError, match=words) as caught:

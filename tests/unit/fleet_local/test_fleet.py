@@ -59,7 +59,7 @@ async def states(fleet: Fleet) -> dict[str, str]:
     return {row.model: row.state for row in await fleet.rows()}
 
 
-async def test_the_others_go_on_when_one_server_fails(
+async def test_the_others_continue_when_one_server_fails(
     build: Start, spec: Spec, screen: io.StringIO, failing: set[str]
 ) -> None:
     failing.add("acme/broken")
@@ -81,7 +81,7 @@ async def test_a_fleet_without_a_server_that_starts_fails(
     await fleet.stop()
 
 
-async def test_a_remote_model_is_enough_to_go_on(
+async def test_a_remote_model_is_enough_to_continue(
     build: Start, spec: Spec, failing: set[str]
 ) -> None:
     failing.add("a")
@@ -126,7 +126,7 @@ async def test_settings_that_servers_ignored_are_collected(build: Start, spec: S
     await fleet.stop()
 
 
-async def test_supervision_goes_on_after_an_error(
+async def test_supervision_continues_after_an_error(
     build: Start, spec: Spec, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fleet_web.supervise.FIRST_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""Pulling several models: what is there is left alone, the first failure ends the rest."""
+"""Pulling several models: existing weights are kept, the first failure stops the rest."""
 
 from __future__ import annotations
 
@@ -46,14 +46,16 @@ def printed(console: Console) -> str:
     return text
 
 
-async def test_weights_on_disk_are_left_alone(tmp_path: Path, spec: Spec, console: Console) -> None:
+async def test_weights_on_disk_are_not_downloaded(
+    tmp_path: Path, spec: Spec, console: Console
+) -> None:
     given = spec(source=f"file://{encoder(tmp_path / 'own')}", task="embedding")
     for download in (True, False):
         await pull([given], Store(tmp_path), {}, download=download, console=console, machine=CPU)
     assert printed(console) == ""
 
 
-async def test_what_no_engine_here_reads_is_refused(
+async def test_weights_without_an_engine_on_this_machine_are_refused(
     tmp_path: Path, spec: Spec, console: Console
 ) -> None:
     given = spec(source=f"file://{encoder(tmp_path / 'own', 'electra')}", task="embedding")
@@ -62,7 +64,7 @@ async def test_what_no_engine_here_reads_is_refused(
     assert "make up TORCH=1" in caught.value.hint
 
 
-async def test_what_is_missing_is_refused_where_nothing_may_be_fetched(
+async def test_missing_weights_are_refused_without_download(
     tmp_path: Path, spec: Spec, console: Console
 ) -> None:
     with pytest.raises(StartError) as caught:
@@ -136,7 +138,7 @@ async def test_a_stop_while_fetching_ends_the_downloads(
     assert stopped.is_set()
 
 
-async def test_work_in_a_thread_hands_on_what_it_raises() -> None:
+async def test_errors_in_a_thread_are_raised_by_the_caller() -> None:
     await in_daemon_thread(lambda: 5)
     with pytest.raises(ZeroDivisionError):
         await in_daemon_thread(lambda: 1 / 0)

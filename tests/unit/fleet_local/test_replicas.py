@@ -1,4 +1,4 @@
-"""How many servers a model gets, and what sets them apart."""
+"""The number of servers of a model, and their devices."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_number(spec: Spec, fields: dict[str, Any], servers: int) -> None:
     assert replicas.number(spec(**fields)) == servers
 
 
-def test_more_than_a_machine_runs_is_refused(spec: Spec) -> None:
+def test_too_many_replicas_are_refused(spec: Spec) -> None:
     with pytest.raises(StartError, match="at most 64"):
         replicas.number(spec(replicas=65))
 

@@ -28,7 +28,7 @@ def test_the_router_reads_what_is_written(tmp_path: Path, spec: Spec) -> None:
     ]  # fmt: skip
 
 
-def test_no_reader_ever_sees_half_a_file(tmp_path: Path, spec: Spec) -> None:
+def test_the_file_is_replaced_atomically(tmp_path: Path, spec: Spec) -> None:
     path = tmp_path / "routes.json"
     specs = [(spec(f"acme/{number}"), {"a": "http://127.0.0.1:1"}) for number in range(50)]
     routes_file.write(path, specs)
@@ -58,5 +58,5 @@ def test_no_reader_ever_sees_half_a_file(tmp_path: Path, spec: Spec) -> None:
         ("acme/x", 2, ["acme--x-1", "acme--x-2"]),
     ],
 )
-def test_names_of_servers_are_names_of_files(model: str, count: int, names: list[str]) -> None:
+def test_names_of_servers_are_valid_file_names(model: str, count: int, names: list[str]) -> None:
     assert routes_file.server_names(model, count) == names

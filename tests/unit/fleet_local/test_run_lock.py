@@ -1,4 +1,4 @@
-"""One fleet at a time writes into a folder."""
+"""The lock that allows one fleet in a folder at a time."""
 
 from __future__ import annotations
 

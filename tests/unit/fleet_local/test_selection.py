@@ -1,4 +1,4 @@
-"""Which models a fleet gets."""
+"""The models of a fleet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ spec: {model: acme/own, task: embedding, source: "file:///models/own"}
 """
 
 
-def test_nothing_named_is_the_demo(settings: Settings) -> None:
+def test_the_demo_is_the_default(settings: Settings) -> None:
     assert tuple(spec.model for spec in select(settings())) == catalog.DEMO
 
 
@@ -42,7 +42,7 @@ def test_an_unknown_id_is_refused_with_a_likely_one(settings: Settings) -> None:
         select(settings(models=("BAAI/bge-m33",)))
 
 
-def test_a_catalog_of_ones_own_adds_models(settings: Settings, tmp_path: Path) -> None:
+def test_a_custom_catalog_adds_models(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("models: [{model: acme/x, aliases: [x], source: 'hf://acme/x'}]")
     found = select(settings(models=("x", "smollm2"), catalog=path))
@@ -63,7 +63,7 @@ def test_a_file_of_manifests_is_completed_from_the_catalog(
     assert own.model == "acme/own"
 
 
-def test_what_render_prints_can_be_served(settings: Settings, tmp_path: Path) -> None:
+def test_the_output_of_render_can_be_served(settings: Settings, tmp_path: Path) -> None:
     specs = list(catalog.load().values())
     path = tmp_path / "all.yaml"
     path.write_text(manifests.render(specs))
@@ -84,7 +84,7 @@ def test_a_file_and_names_are_served_together(settings: Settings, tmp_path: Path
         (FLEET.replace("task: embedding", "task: dance"), "own"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_fleet_is_refused(
+def test_an_invalid_file_is_refused(
     settings: Settings, tmp_path: Path, text: str, words: str
 ) -> None:
     path = tmp_path / "fleet.yaml"
@@ -103,7 +103,7 @@ def test_two_models_may_not_claim_one_id(spec: Spec) -> None:
         check([spec("a", aliases=["chat"]), spec("b", aliases=["chat"])])
 
 
-def test_models_in_containers_are_refused_with_the_way_out(spec: Spec) -> None:
+def test_models_in_containers_are_refused_with_a_hint(spec: Spec) -> None:
     with pytest.raises(StartError) as caught:
         check([spec("a", engine="vllm")])
     assert "remote" in caught.value.hint

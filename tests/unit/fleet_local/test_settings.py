@@ -35,7 +35,7 @@ def test_the_environment_is_read() -> None:
     assert settings.log_format == "text"
 
 
-def test_options_win() -> None:
+def test_options_override_the_environment() -> None:
     environ = {"HOST": "0.0.0.0", "PORT": "9000", "MODELS": "a", "MODEL_DEVICE": "cuda"}
     settings = UpSettings.read(environ, host="::1", port=81, models="b,c", device="cpu")
     assert (settings.host, settings.port, settings.models) == ("::1", 81, ("b", "c"))
@@ -83,5 +83,5 @@ def test_dotenv_adds_but_never_overrides(tmp_path: Path) -> None:
     assert with_dotenv({"PORT": ""}, file)["PORT"] == ""
 
 
-def test_no_dotenv_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_dotenv_is_ignored(tmp_path: Path) -> None:
     assert with_dotenv({"A": "b"}, tmp_path / ".env") == {"A": "b"}

@@ -1,4 +1,4 @@
-"""A round that fails is told of and does not end the next."""
+"""A round that fails is logged and does not prevent the next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from fleet_operator.periodic import repeat
 
 
-async def test_a_failed_round_is_logged_and_the_next_one_comes(
+async def test_a_failed_round_is_logged_and_the_next_one_runs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     rounds: list[int] = []

@@ -40,7 +40,7 @@ NONE = ["", "x", "1Q", "Gi", "1 Gi", "--1", "-1", "1.2.3", ".", "1e", "1e1234", 
 
 
 @pytest.mark.parametrize("value", NONE)
-def test_what_is_no_quantity(value: Any) -> None:
+def test_invalid_quantities_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         thousandths(value)
 
@@ -90,7 +90,7 @@ def operator_accepts(value: Any) -> bool:
     "value",
     ["500m", "2", "0.5", "1.", ".5", "+1", "1e3", "1e+9", "1E-3", "4Gi", "12E6", 0, 3, 0.5, 1e22],
 )
-def test_a_quantity_is_one_everywhere(value: Any) -> None:
+def test_valid_quantities_are_accepted_everywhere(value: Any) -> None:
     accepts = (in_chart, in_profile, in_spec, operator_accepts)
     assert all(accept(value) for accept in accepts)
     # The schema of a custom resource cannot express a field of numbers and strings.
@@ -98,7 +98,7 @@ def test_a_quantity_is_one_everywhere(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [one for one in NONE if one != "1\n"])
-def test_what_is_no_quantity_is_refused_everywhere(value: Any) -> None:
+def test_invalid_quantities_are_refused_everywhere(value: Any) -> None:
     accepts = (in_chart, in_profile, in_spec, in_resource, operator_accepts)
     assert not any(accept(value) for accept in accepts)
 
@@ -108,7 +108,7 @@ def test_a_fraction_in_a_profile_becomes_the_request_of_a_pod() -> None:
     assert read["a"].layer() == {"resources": {"requests": {"cpu": "0.5", "memory": "1e+20"}}}
 
 
-def test_sums_forget_what_is_zero() -> None:
+def test_zero_sums_are_removed() -> None:
     total: dict[str, int] = {}
     add(total, {"cpu": 500, "memory": 10})
     add(total, {"cpu": 500})
@@ -125,5 +125,5 @@ def test_sums_forget_what_is_zero() -> None:
         ("memory", 3 * 1024**3 * 500, "1.5 GiB memory"),
     ],
 )
-def test_for_people(name: str, amount: int, text: str) -> None:
+def test_quantities_are_formatted_for_messages(name: str, amount: int, text: str) -> None:
     assert shown(name, amount) == text

@@ -1,4 +1,4 @@
-"""The operator's loops: none ends unseen."""
+"""The operator's loops: one that ends is noticed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleet_operator.run import supervised
 
 
 @pytest.mark.parametrize("error", [RecursionError("too deep"), None], ids=["raises", "returns"])
-async def test_a_loop_that_ends_is_counted_and_the_others_go_on(
+async def test_a_loop_that_ends_is_counted_and_the_others_continue(
     error: Exception | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics, rounds = Metrics(), asyncio.Queue[None]()

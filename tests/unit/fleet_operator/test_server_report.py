@@ -1,4 +1,4 @@
-"""The body of /readyz, from servers that may say anything."""
+"""The body of /readyz, with valid and invalid contents."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_a_whole_report() -> None:
 
 
 @pytest.mark.parametrize("body", [None, [], "ready", {}, {"status": 3}])
-def test_what_is_no_report(body: Any) -> None:
+def test_invalid_reports_are_none(body: Any) -> None:
     assert ServerReport.parse(body) is None
 
 
-def test_odd_fields_are_left_out() -> None:
+def test_invalid_fields_are_ignored() -> None:
     body = {"status": "ready", "engine": 3, "progress": {"done_bytes": "x"}, "stages": []}
     assert ServerReport.parse(body) == ServerReport("ready")

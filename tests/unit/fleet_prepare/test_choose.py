@@ -45,7 +45,7 @@ def pick(folder: Path, machine: Machine, **spec: object) -> EngineChoice:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
-def test_gguf_on_a_cpu_goes_to_openvino(tmp_path: Path, architecture: str) -> None:
+def test_gguf_on_a_cpu_is_served_by_openvino(tmp_path: Path, architecture: str) -> None:
     choice = pick(gguf(tmp_path, architecture), CPU)
     assert (choice.engine, choice.device) == (Engine.OPENVINO, "cpu")
     assert architecture in choice.reason
@@ -58,18 +58,18 @@ def test_a_gguf_of_another_family_needs_torch(tmp_path: Path) -> None:
         pick(folder, CPU)
 
 
-def test_cuda_goes_to_torch(tmp_path: Path) -> None:
+def test_gguf_on_cuda_is_served_by_torch(tmp_path: Path) -> None:
     choice = pick(gguf(tmp_path, "llama"), CUDA)
     assert (choice.engine, choice.device) == (Engine.TORCH, "cuda")
 
 
-def test_a_device_in_the_spec_wins_over_what_is_there(tmp_path: Path) -> None:
+def test_a_device_of_the_spec_overrides_the_detected_one(tmp_path: Path) -> None:
     assert pick(gguf(tmp_path, "llama"), CUDA, device="cpu").engine is Engine.OPENVINO
     assert pick(gguf(tmp_path, "llama"), CUDA, device="cuda:1").device == "cuda:1"
 
 
 @pytest.mark.parametrize("machine", [CPU, CUDA])
-def test_ctranslate2_whisper_stays_there(tmp_path: Path, machine: Machine) -> None:
+def test_ctranslate2_whisper_is_served_by_ctranslate2(tmp_path: Path, machine: Machine) -> None:
     choice = pick(whisper(tmp_path), machine, task="speech")
     assert (choice.engine, choice.device) == (Engine.CTRANSLATE2, machine.accelerator)
 
@@ -80,7 +80,7 @@ def test_ctranslate2_has_no_mps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["embedding", "rerank"])
-def test_encoders_on_a_cpu_go_to_openvino(tmp_path: Path, task: str) -> None:
+def test_encoders_on_a_cpu_are_served_by_openvino(tmp_path: Path, task: str) -> None:
     choice = pick(safetensors(tmp_path, model_type="bert"), CPU, task=task)
     assert choice.engine is Engine.OPENVINO
     assert "bert" in choice.reason
@@ -95,7 +95,7 @@ def test_vision_needs_torch(tmp_path: Path) -> None:
         pick(folder, CPU, vision=True)
 
 
-def test_a_handler_wins(tmp_path: Path) -> None:
+def test_a_handler_takes_precedence(tmp_path: Path) -> None:
     choice = pick(tmp_path, CPU, handler="my.package.Handler")
     assert (choice.engine, choice.factory) == (Engine.CUSTOM, "my.package.Handler")
 
@@ -105,7 +105,7 @@ def test_a_named_engine_that_cannot_do_the_task_is_refused(tmp_path: Path) -> No
         pick(tmp_path, CPU, engine="openvino", task="speech")
 
 
-def test_a_named_engine_is_taken(tmp_path: Path) -> None:
+def test_a_named_engine_is_used(tmp_path: Path) -> None:
     folder = safetensors(tmp_path, model_type="llama")
     assert pick(folder, CPU_TORCH, engine="torch").engine is Engine.TORCH
     with pytest.raises(CannotServe, match="make up TORCH=1"):
@@ -162,6 +162,6 @@ def test_a_quantization_that_nothing_applies_is_refused(tmp_path: Path, quantiza
     assert pick(tmp_path, CPU, quantization="none").engine is Engine.OPENVINO
 
 
-def test_the_hint_serves_the_model_asked_for(tmp_path: Path) -> None:
+def test_the_hint_has_the_requested_model(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="make up TORCH=1 MODELS=org/m"):
         pick(gguf(tmp_path, "mamba"), CPU)

@@ -76,7 +76,7 @@ def test_an_idle_gpu_is_named_with_the_command_that_uses_it(model: str, machine:
 
 @pytest.mark.parametrize("model", NEEDS_TORCH)
 @pytest.mark.parametrize("machine", [CPU, GPU_BARE, MAC])
-def test_what_needs_torch_is_refused_with_the_command(model: str, machine: Machine) -> None:
+def test_models_that_need_torch_are_refused_with_the_command(model: str, machine: Machine) -> None:
     with pytest.raises(CannotServe, match="torch is not installed") as caught:
         pick(model, machine)
     assert "make up TORCH=1" in caught.value.hint
@@ -86,7 +86,7 @@ def test_what_needs_torch_is_refused_with_the_command(model: str, machine: Machi
 @pytest.mark.parametrize(
     ("machine", "device"), [(CPU_TORCH, "cpu"), (GPU, "cuda"), (MAC_TORCH, "mps")]
 )
-def test_what_needs_torch_runs_with_it(model: str, machine: Machine, device: str) -> None:
+def test_models_that_need_torch_run_with_it(model: str, machine: Machine, device: str) -> None:
     choice = pick(model, machine)
     assert (choice.engine, choice.device) == (Engine.TORCH, device)
 

@@ -55,7 +55,9 @@ def test_bge_m3_by_its_onnx_graph() -> None:
         ([*BASE, "2_Dense/model.safetensors"], GEMMA, "no model.safetensors"),
     ],
 )
-def test_what_is_not_served(files: list[str], config: dict[str, Any], why: str) -> None:
+def test_unsupported_repositories_have_a_reason(
+    files: list[str], config: dict[str, Any], why: str
+) -> None:
     assert why in str(refusal(files, config))
     assert supports(files, config) is None
 

@@ -1,4 +1,4 @@
-"""What a machine has, from what is installed rather than from device files alone."""
+"""Detection of devices, from installed packages and not from device files alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of packages; only what is there is installed."""
+    """A folder of packages; only these are installed."""
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [str(folder)])
@@ -66,7 +66,7 @@ def test_the_build_of_torch_decides(packages: Path, version: str, usable: bool) 
     ("visible", "accelerator"),
     [("", "cpu"), ("-1", "cpu"), ("0", "cuda"), ("1,0", "cuda"), ("GPU-8932f937", "cuda")],
 )
-def test_hidden_gpus_are_none(visible: str, accelerator: str) -> None:
+def test_hidden_gpus_are_not_used(visible: str, accelerator: str) -> None:
     assert machine.here({"CUDA_VISIBLE_DEVICES": visible}).accelerator == accelerator
 
 

@@ -1,4 +1,4 @@
-"""What cannot run is refused before weights are fetched, with what would make it run."""
+"""Models that cannot run are refused before the download, with a hint."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_refused_before_any_weights(
     assert not store.root.exists()
 
 
-def test_engines_that_cannot_do_a_task_ask_nobody(hub: Hub, environ: dict[str, str]) -> None:
+def test_the_hub_is_not_requested_for_engines_that_lack_the_task(
+    hub: Hub, environ: dict[str, str]
+) -> None:
     with pytest.raises(CannotServe):
         preflight(spec(engine="torch"), Store(Path("none")), CPU, environ)
     assert hub.listed == []
@@ -105,7 +107,7 @@ def test_torch_takes_the_safetensors(
     assert not (prepared.folder / "onnx").exists()
 
 
-def test_a_gpu_does_without_it_where_only_the_cpu_engine_reads_the_files(
+def test_the_cpu_is_used_where_no_engine_of_the_gpu_reads_the_files(
     environ: dict[str, str], hub: Hub, tmp_path: Path
 ) -> None:
     hub.repositories["acme/model"] = hub_repositories.bge_m3(tmp_path / "bge-m3")
@@ -117,7 +119,7 @@ def test_a_gpu_does_without_it_where_only_the_cpu_engine_reads_the_files(
 
 
 @pytest.mark.parametrize("machine", [CPU, CPU_TORCH])
-def test_pickles_only_are_refused_with_what_to_do(
+def test_pickles_only_are_refused_with_a_hint(
     hub: Hub, environ: dict[str, str], repository: Callable[..., Path], tmp_path: Path,
     machine: Machine,
 ) -> None:  # fmt: skip
@@ -146,7 +148,7 @@ def test_a_package_is_not_known_before_it_is_there(tmp_path: Path) -> None:
         assert preflight(unknown, Store(tmp_path), CPU, {}) is None
 
 
-def test_gated_and_missing_repositories_say_so(
+def test_gated_and_missing_repositories_are_errors_with_a_reason(
     hub: Hub, environ: dict[str, str], repository: Callable[..., Path], tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "models")

@@ -1,4 +1,4 @@
-"""The reader of safetensors: files written by the safetensors package, and files that are wrong."""
+"""The reader of safetensors: files written by the safetensors package, and invalid files."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_integers_scalars_and_empty_tensors(tmp_path: Path) -> None:
         assert tensors.read_rows("e", 0, 0).shape == (0, 4)
 
 
-def test_a_returned_array_is_the_callers_own(tmp_path: Path) -> None:
+def test_a_returned_array_is_a_copy(tmp_path: Path) -> None:
     save_file({"a": torch.ones(4)}, tmp_path / WHOLE)
     with open_tensors(tmp_path) as tensors:
         first: NDArray[np.float32] = tensors.read("a")
@@ -172,7 +172,7 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
         (b'{"a": {}, "a": {}}', b"", "twice"),
     ],
 )
-def test_a_file_that_is_no_whole_safetensors_is_named(
+def test_an_incomplete_or_invalid_file_is_named(
     tmp_path: Path, header: Any, data: bytes, reason: str
 ) -> None:
     write(tmp_path / WHOLE, header, data)

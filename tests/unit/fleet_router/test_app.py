@@ -1,4 +1,4 @@
-"""The router's app: its loops go on after errors."""
+"""The router's app: its loops continue after errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet_router.app import Source, create_app
 from fleet_router.routing.table import LiveRoutes
 
 
-async def test_a_loop_that_ends_is_started_again_and_counted(
+async def test_a_loop_that_ends_is_restarted_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fleet_web.supervise.FIRST_SECONDS", 0.0)

@@ -1,5 +1,5 @@
-"""Uploads that wait for a server of their model: read on meanwhile, so that a client that leaves is
-noticed at once, whatever of its upload was still under way."""
+"""Uploads that wait for a server of their model: they are read meanwhile, so that a disconnect is
+noticed at once, even in the middle of an upload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleet_web.request_body.byte_budget import ByteBudget
 
 
 class Sending:
-    """A client whose pieces come when the test says so."""
+    """A client whose chunks the test sends."""
 
     def __init__(self) -> None:
         self._pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -41,7 +41,7 @@ def body_of(client: Sending, room: int) -> StreamedBody:
 
 
 async def reading_on(body: StreamedBody, turns: int = 20) -> bool:
-    """Read on for some turns of the event loop, then be interrupted; whether it came to an end."""
+    """Read for some iterations of the event loop, then cancel; whether the body ended."""
     task = asyncio.create_task(body.read_rest())
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -73,7 +73,7 @@ async def test_nothing_is_lost_however_often_the_reading_is_interrupted() -> Non
     await body.close()
 
 
-async def test_one_that_came_whole_can_be_sent_again() -> None:
+async def test_a_complete_upload_can_be_sent_again() -> None:
     client = Sending()
     body = body_of(client, 100)
     client.send(b"all ", b"of it", None)
@@ -85,7 +85,7 @@ async def test_one_that_came_whole_can_be_sent_again() -> None:
     await body.close()
 
 
-async def test_the_disk_has_a_bound_for_all_together_and_gets_its_room_back() -> None:
+async def test_disk_space_is_bounded_for_all_uploads_and_released() -> None:
     disk, client = ByteBudget(10), Sending()
     body = StreamedBody(spool_of(disk), client.rest(), None)
     client.send(b"eight by", b"tes more", None)
@@ -97,7 +97,7 @@ async def test_the_disk_has_a_bound_for_all_together_and_gets_its_room_back() ->
     assert disk.left == 10
 
 
-async def test_what_goes_wrong_is_raised_and_never_taken_for_the_end() -> None:
+async def test_errors_are_raised_and_never_treated_as_the_end() -> None:
     client = Sending()
     body = body_of(client, 100)
     client.send(b"some", RequestTimeout("Stalled."))

@@ -47,7 +47,7 @@ PLACES: list[tuple[dict[str, Any], SimpleNamespace, int]] = [
 
 
 @pytest.mark.parametrize(("fields", "model", "number"), PLACES)
-def test_as_many_run_as_keep_the_passes_full(
+def test_enough_requests_run_to_fill_the_passes(
     fields: dict[str, Any], model: SimpleNamespace, number: int
 ) -> None:
     assert places(spec_with(**fields), model) == number
@@ -60,7 +60,7 @@ def test_the_bound_on_passes_is_never_raised() -> None:
     assert passes_at_once(spec_with(limits={"maxConcurrent": 9}), ENCODER) == 1
 
 
-async def test_runs_waits_and_turns_away() -> None:
+async def test_requests_run_wait_or_are_refused() -> None:
     admission, release = Admission(2, 1, timeout=5), asyncio.Event()
     held = [asyncio.create_task(hold(admission, release)) for _ in range(3)]
     await until_async(lambda: (admission.running, admission.waiting) == (2, 1))
@@ -75,7 +75,7 @@ async def test_runs_waits_and_turns_away() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_no_queue_at_all_still_runs_what_fits() -> None:
+async def test_an_empty_queue_still_admits_up_to_the_limit() -> None:
     admission = Admission(1, 0, timeout=5)
     async with admission.slot():
         with pytest.raises(QueueFull):
@@ -85,7 +85,7 @@ async def test_no_queue_at_all_still_runs_what_fits() -> None:
         pass
 
 
-async def test_a_waiter_that_leaves_frees_its_place() -> None:
+async def test_a_cancelled_waiter_frees_its_slot() -> None:
     admission, release = Admission(1, 1, timeout=5), asyncio.Event()
     first = asyncio.create_task(hold(admission, release))
     await until_async(lambda: admission.running == 1)
@@ -110,7 +110,7 @@ async def test_the_wait_is_bounded() -> None:
     await first
 
 
-async def test_an_error_inside_gives_the_place_back() -> None:
+async def test_an_error_releases_the_slot() -> None:
     admission = Admission(1, 0, timeout=1)
     with pytest.raises(RuntimeError):
         async with admission.slot():
@@ -188,7 +188,9 @@ async def test_callers_take_turns(requests: Requests) -> None:
 
 
 @pytest.mark.parametrize("requests", [(3, 100, 0.5)], indirect=True)
-async def test_a_free_slot_goes_to_the_caller_with_the_fewest_running(requests: Requests) -> None:
+async def test_a_free_slot_is_given_to_the_caller_with_the_fewest_running(
+    requests: Requests,
+) -> None:
     for name in ("b0", "a0", "a1", "a2", "a3", "b1"):
         await requests.send(name)
     await requests.end("b0")
@@ -234,7 +236,7 @@ async def test_a_full_queue_makes_room_for_another_caller(requests: Requests) ->
     assert requests.started == ["a0", "b0"]
 
 
-async def test_a_request_that_is_cancelled_as_it_starts_gives_its_slot_on(
+async def test_a_request_that_is_cancelled_as_it_starts_passes_its_slot_on(
     requests: Requests,
 ) -> None:
     for name in ("a0", "b0", "c0"):

@@ -1,4 +1,4 @@
-"""What every server answers whatever its task: probes, models, metrics, wrong paths."""
+"""Responses of servers of every task: probes, models, metrics, wrong paths."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_wrong_path_names_the_right_one(serve: Serve, task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", list(Task))
-def test_what_a_model_is_asked_goes_the_short_way(task: Task) -> None:
+def test_the_paths_of_a_task_bypass_routing(task: Task) -> None:
     server = ServerState(ModelSpec(model="org/m", task=task), 1)
     asked = {path for path, its_task in TASK_OF_PATH.items() if its_task is task}
     assert set(create_app(server).direct_paths) == asked

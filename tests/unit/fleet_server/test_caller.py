@@ -1,4 +1,4 @@
-"""Whose request a server serves."""
+"""The caller of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server's document says: every route of the app, and no other."""
+"""The OpenAPI document of a server has every route of the app, and no other."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def state(task: Task) -> ServerState:
 def test_every_route_is_described_and_nothing_else(task: Task, with_metrics: bool) -> None:
     server = state(task)
     app = create_app(server, with_metrics=with_metrics)
-    said = described(document(server.spec, with_metrics=with_metrics))
-    assert said == routes_of(app)
+    documented = described(document(server.spec, with_metrics=with_metrics))
+    assert documented == routes_of(app)
     server.close()
 
 
-def test_a_route_nobody_described_is_noticed() -> None:
+def test_an_undocumented_route_is_noticed() -> None:
     server = state(Task.CHAT)
     app = create_app(server)
 
@@ -47,14 +47,14 @@ def test_a_route_nobody_described_is_noticed() -> None:
 
 @pytest.mark.parametrize("task", list(Task))
 def test_the_document_is_valid_and_its_names_are_unique(task: Task) -> None:
-    said = document(state(task).spec, with_metrics=True)
-    schemathesis.openapi.from_dict(said).validate()
-    names = [item["operationId"] for path in said["paths"].values() for item in path.values()]
+    documented = document(state(task).spec, with_metrics=True)
+    schemathesis.openapi.from_dict(documented).validate()
+    names = [item["operationId"] for path in documented["paths"].values() for item in path.values()]
     assert len(set(names)) == len(names)
-    assert said["openapi"].startswith("3.1")
-    text = json.dumps(said)
+    assert documented["openapi"].startswith("3.1")
+    text = json.dumps(documented)
     for reference in {part.split('"')[0] for part in text.split('"$ref": "#/')[1:]}:
-        found: Any = said
+        found: Any = documented
         for key in reference.split("/"):
             found = found[key]
 

@@ -1,4 +1,4 @@
-"""Settings of the server that are no field of a spec."""
+"""Settings of the server that are not fields of a spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seconds of stages and speed of a download, with a clock of the test."""
+"""Seconds of stages and speed of a download, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_speed_and_time_left() -> None:
     }  # fmt: skip
 
 
-def test_bytes_of_an_earlier_try_are_no_speed() -> None:
+def test_bytes_of_an_earlier_attempt_do_not_count_as_speed() -> None:
     clock = Clock()
     transfer = Transfer(clock)
     transfer.update(1_000_000, 1_001_000)

@@ -36,7 +36,7 @@ def test_each_caller_has_a_turn_before_any_has_a_second() -> None:
     assert len(turns) == 6
 
 
-def test_a_caller_that_was_served_comes_last() -> None:
+def test_a_caller_moves_to_the_end_after_its_turn() -> None:
     turns, items = queue("a1", "a2", "b1")
     turns.remove(items["a1"])
     turns.served("a")
@@ -55,7 +55,7 @@ def test_items_of_a_caller_keep_their_order() -> None:
     assert items["a1"] not in turns
 
 
-def test_what_is_not_there_cannot_be_removed() -> None:
+def test_an_absent_item_cannot_be_removed() -> None:
     turns, items = queue("a1")
     turns.remove(items["a1"])
     assert (len(turns), order(turns), turns.callers) == (0, [], [])

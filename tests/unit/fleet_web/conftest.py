@@ -111,7 +111,7 @@ class Wire:
         await self.writer.drain()
 
     async def answer(self) -> Answer:
-        """The next answer; all answers here have a content-length."""
+        """The next response; all responses here have a content-length."""
         async with asyncio.timeout(20):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             pairs = (line.split(": ", 1) for line in head[1:] if line)

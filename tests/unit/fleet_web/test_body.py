@@ -37,7 +37,7 @@ async def test_an_object_is_read(client: httpx.AsyncClient) -> None:
     assert answer.json() == {"given": {"a": [1, "ü"]}}
 
 
-async def test_too_large_by_its_own_word_is_refused_unread(
+async def test_a_declared_length_above_the_limit_is_refused_unread(
     app: Any, listen: Any, wire: Any
 ) -> None:
     with listen(app) as port:
@@ -153,7 +153,7 @@ async def test_a_body_has_a_deadline_as_a_whole(app: Any, listen: Any, wire: Any
             assert "within 0.3 seconds" in (await answer).error["message"]
 
 
-async def test_a_slow_body_that_moves_is_read(app: Any, listen: Any, wire: Any) -> None:
+async def test_a_slow_body_with_progress_is_read(app: Any, listen: Any, wire: Any) -> None:
     """It takes longer than the timeout as a whole; no pause in it does."""
     with listen(app, read_timeout=2, read_rate=0) as port:
         async with wire(port) as bare:

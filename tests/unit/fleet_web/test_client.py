@@ -83,5 +83,5 @@ async def test_a_disconnect_is_noticed_by_each_of_several_requests(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_another_server_gives_no_hint_of_the_body() -> None:
+async def test_without_the_extension_the_body_counts_as_incomplete() -> None:
     assert not has_sent_all({"type": "http"})

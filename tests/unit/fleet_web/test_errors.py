@@ -60,6 +60,6 @@ async def test_retry_after_is_rounded_up_and_exact_beside_it(app: Any, listen: A
     assert answer.headers["retry-after-ms"] == "1200"
 
 
-async def test_a_failure_half_way_closes_the_connection(app: Any, listen: Any) -> None:
+async def test_a_failure_during_the_response_closes_the_connection(app: Any, listen: Any) -> None:
     with listen(app) as port, pytest.raises(httpx.RemoteProtocolError):
         await ask(port, "GET", "/half")

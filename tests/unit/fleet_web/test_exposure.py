@@ -28,7 +28,7 @@ def test_other_addresses_need_keys_or_the_switch(host: str) -> None:
     assert warning(host, 8000, has_keys=True) == ""
 
 
-def test_an_unknown_name_fails_where_it_is_listened_on() -> None:
+def test_an_unresolvable_name_is_left_to_the_listener() -> None:
     assert not is_loopback("name.invalid")
     require_keys("name.invalid", has_keys=False, allowed=False)
 

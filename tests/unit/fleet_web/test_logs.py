@@ -14,7 +14,7 @@ from fleet_web.current_request import CURRENT
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """A logger; whatever `configure` changes is put back."""
+    """A logger; changes by `configure` are restored."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield logging.getLogger("test")

@@ -18,7 +18,7 @@ BODY = (
 
 
 class Parts:
-    """Names, bytes and where those lie."""
+    """Names, bytes and their offsets."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[bytes | None, bytes]] = []
@@ -51,7 +51,7 @@ def test_parts_are_complete_and_have_their_offsets(size: int) -> None:
     assert all(BODY[at : at + len(piece)] == piece for at, piece in first)
 
 
-def test_what_follows_is_ignored_and_what_lacks_its_end_is_refused() -> None:
+def test_data_after_the_end_is_ignored_and_a_missing_end_is_refused() -> None:
     parser = FormParser(TYPE, Parts())
     parser.feed(BODY)
     parser.feed(b"--q\r\nwhat is this")

@@ -51,7 +51,7 @@ async def test_an_error_of_work() -> None:
         await run_while_connected(Client().request, work())
 
 
-async def test_a_client_that_leaves_ends_the_work() -> None:
+async def test_a_disconnect_cancels_the_work() -> None:
     client, cleaned = Client(), False
 
     async def work() -> None:
@@ -70,7 +70,7 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
     await asyncio.sleep(0)  # would raise if a cancellation were left over
 
 
-async def test_a_client_that_leaves_as_the_work_ends_cancels_nothing_later() -> None:
+async def test_a_disconnect_as_the_work_ends_cancels_nothing_later() -> None:
     client = Client()
 
     async def work() -> int:
@@ -84,7 +84,7 @@ async def test_a_client_that_leaves_as_the_work_ends_cancels_nothing_later() -> 
     assert not_cancelled()
 
 
-async def test_a_leaving_client_and_a_result_in_the_same_turn() -> None:
+async def test_a_disconnect_and_a_result_in_the_same_turn() -> None:
     client, ready = Client(), asyncio.get_running_loop().create_future()
 
     async def work() -> int:
@@ -104,7 +104,7 @@ async def test_a_leaving_client_and_a_result_in_the_same_turn() -> None:
     assert not_cancelled()
 
 
-async def test_cancelling_from_outside_is_not_a_leaving_client() -> None:
+async def test_cancellation_from_outside_is_not_a_disconnect() -> None:
     begun = asyncio.Event()
 
     async def work() -> None:
@@ -119,7 +119,7 @@ async def test_cancelling_from_outside_is_not_a_leaving_client() -> None:
     assert task.cancelled()
 
 
-async def test_a_timeout_inside_stays_one() -> None:
+async def test_a_timeout_of_the_work_is_raised() -> None:
     async def work() -> None:
         async with asyncio.timeout(0):
             await asyncio.Event().wait()

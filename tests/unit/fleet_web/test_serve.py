@@ -1,4 +1,4 @@
-"""How a server ends, and what it does with a version of uvicorn that was not tested."""
+"""Shutdown of a server, and untested versions of uvicorn."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def refused(port: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_request_over_an_idle_connection_is_answered_while_the_server_ends(
+async def test_a_request_over_an_idle_connection_is_served_while_draining(
     run: Run, wire: Any
 ) -> None:
     with run(drain_timeout=40) as (server, port):
@@ -103,7 +103,7 @@ async def test_a_response_that_has_not_started_closes_its_connection(
             assert (await kept.answer()).headers["connection"] == "close"
 
 
-async def test_a_stream_under_way_ends_as_it_should(
+async def test_a_running_stream_is_completed(
     run: Run, app: FastAPI, wire: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "IDLE_SECONDS", 30.0)

@@ -46,7 +46,7 @@ ENDS = (None, OSError("x"), RecursionError("x"), ExceptionGroup("x", [OSError()]
 
 
 @pytest.mark.parametrize("error", ENDS)
-async def test_a_loop_that_ends_is_started_again_and_counted(error: Exception | None) -> None:
+async def test_a_loop_that_ends_is_restarted_and_counted(error: Exception | None) -> None:
     loop = Loop(3, error=error)
     await loop.run()
     assert loop.counted == ["table"] * 3
@@ -59,7 +59,7 @@ async def test_the_wait_is_bounded() -> None:
     assert loop.waits[-1] == MOST_SECONDS
 
 
-async def test_a_long_run_begins_anew() -> None:
+async def test_a_long_run_resets_the_backoff() -> None:
     loop = Loop(3, uptime=STEADY_SECONDS)
     await loop.run()
     assert loop.waits == [0.5] * 3

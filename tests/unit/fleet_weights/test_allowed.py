@@ -41,7 +41,7 @@ def test_a_pickle_by_another_name_is_refused(tmp_path: Path, head: bytes) -> Non
         check_content(file)
 
 
-def test_ctranslate2_is_no_pickle(tmp_path: Path) -> None:
+def test_ctranslate2_files_are_not_pickles(tmp_path: Path) -> None:
     file = tmp_path / "model.bin"
     file.write_bytes(b"\x06\x00\x00\x00\x0c\x00WhisperSpec")
     check_content(file)

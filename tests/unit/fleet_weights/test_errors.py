@@ -21,5 +21,5 @@ def test_an_address_that_is_refused_is_shown_without_it() -> None:
     assert "5ecret" not in str(caught.value)
 
 
-def test_what_a_server_responds_cannot_control_the_terminal() -> None:
+def test_responses_of_servers_cannot_control_the_terminal() -> None:
     assert WeightsError("HTTP 403 (\x1b[2Jno).\nline").message == "HTTP 403 (\\x1b[2Jno).\nline"

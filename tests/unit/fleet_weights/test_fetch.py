@@ -1,4 +1,4 @@
-"""Weights on disk: found, completed in one step, safe against other processes, full disks."""
+"""Weights on disk: search, atomic completion, other processes, full disks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec(**fields: Any) -> ModelSpec:
     return ModelSpec(model="a/b", **fields)
 
 
-def test_a_local_folder_is_used_where_it_lies(tmp_path: Path) -> None:
+def test_a_local_folder_is_used_in_place(tmp_path: Path) -> None:
     of = spec(source=f"file://{tmp_path}")
     store = Store(tmp_path / "models")
     assert locate(of, store) == fetch(of, store) == tmp_path
@@ -44,12 +44,12 @@ def test_a_local_file_with_its_checksum(tmp_path: Path) -> None:
         fetch(spec(source=f"file://{tmp_path}", sha256=sha256), store)
 
 
-def test_a_local_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_local_folder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         fetch(spec(source=f"file://{tmp_path}/nothing"), Store(tmp_path))
 
 
-def test_a_claim_is_looked_for_where_it_is_mounted(tmp_path: Path) -> None:
+def test_a_claim_is_searched_at_its_mount_path(tmp_path: Path) -> None:
     from fleet_weights.address import Claim
 
     assert claim_path(Claim("weights", "x/y")) == Path("/weights/x/y")
@@ -83,7 +83,7 @@ def test_damaged_weights_are_fetched_again(tmp_path: Path, damage: str) -> None:
     assert (fetch(of, store) / "model.bin").read_bytes() == b"whole"
 
 
-def test_files_an_engine_adds_are_no_damage(tmp_path: Path) -> None:
+def test_files_added_by_an_engine_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"whole")
     part = WeightPart(url=f"file://{tmp_path}/one")
     of, store = (
@@ -106,7 +106,7 @@ def test_a_joined_pickle_is_refused(tmp_path: Path) -> None:
     assert not is_there(of, store)
 
 
-def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
+def test_the_error_for_missing_weights_has_the_command_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="are not in") as caught:
         locate(spec(source="hf://a/b"), Store(tmp_path))
     assert "modelfleet pull a/b" in caught.value.hint
@@ -140,7 +140,7 @@ def test_stop_ends_the_wait_for_another_process(server: Any, tmp_path: Path) -> 
         fetch(of, store, environ={"HF_ENDPOINT": server.url}, stop=stop)
 
 
-def test_too_large_for_the_disk_is_said_before_anything_is_downloaded(
+def test_free_space_is_checked_before_the_download(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.put_repository("a/b", {"config.json": b"{}", "model.safetensors": BODY})

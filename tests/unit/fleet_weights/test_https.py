@@ -39,14 +39,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(BODY)
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that do not trust the certificate leave in the middle."""
+        """Clients that do not trust the certificate disconnect during the handshake."""
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def pull(tmp_path: Path, fast_retries: RetryPolicy) -> Callable[..., Path]:
     return run
 
 
-def test_the_users_certificates_are_honoured(
+def test_certificates_of_the_environment_are_trusted(
     secure: tuple[str, Path, type[_Handler]], pull: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

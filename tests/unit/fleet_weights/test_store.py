@@ -34,7 +34,7 @@ def test_names_are_readable_and_differ_with_the_source() -> None:
     assert folder_name(one) != folder_name(two)
 
 
-def test_names_do_not_change_with_how_a_model_is_run() -> None:
+def test_names_do_not_depend_on_runtime_settings() -> None:
     one = ModelSpec(model="a/b", source="hf://a/b", device="cpu")
     two = ModelSpec(model="a/b", source="hf://a/b", replicas=3)
     assert folder_name(one) == folder_name(two)

@@ -1,4 +1,4 @@
-"""What a test needs: skipped without it here, failed in CI."""
+"""Requirements of tests: skipped without them here, failed in CI."""
 
 from __future__ import annotations
 

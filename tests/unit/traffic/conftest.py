@@ -1,4 +1,4 @@
-"""A server on a real socket that answers as OpenAI's does, or wrongly in a way a test names."""
+"""A server on a real socket with the API of OpenAI, or with errors that a test selects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def vectors(*vectors: list[float]) -> Json:
 
 @dataclass
 class Behaviour:
-    """How the stub answers from now on."""
+    """The following responses of the stub."""
 
     stream: list[Any] = field(default_factory=lambda: list(STREAM))
     chat: Json = field(default_factory=chat)
@@ -49,7 +49,7 @@ class Behaviour:
     cut: bool = False
     """Close before the declared end."""
     identity: str = ""
-    """The request id in the answer, where not the client's."""
+    """The request id in the response, where not the client's."""
     gate: threading.Event | None = None
     bodies: list[bytes] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = self.how.cut
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def event(data: Any) -> bytes:
@@ -127,5 +127,5 @@ def piece() -> Callable[..., Json]:
 
 @pytest.fixture
 def embedded() -> Callable[..., Json]:
-    """An embeddings answer of vectors."""
+    """An embeddings response with vectors."""
     return vectors

@@ -1,4 +1,4 @@
-"""Every way an answer can be bad is noticed, and only those that broke off are truncated."""
+"""Every kind of invalid response is detected, and only incomplete ones count as truncated."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def reason(report: Report) -> str:
     return only
 
 
-def test_good_answers_are_good(stub: Any) -> None:
+def test_valid_responses_pass(stub: Any) -> None:
     report = sent(stub, STREAM, CHAT, Embeddings("m", 2), SPEECH, max_requests=16)
     assert report.clean, report
     assert report.requests == 16
@@ -68,7 +68,7 @@ def test_an_error_in_a_stream_is_truncated(stub: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_status_is_told_with_its_message(stub: Any, kind: str) -> None:
+def test_an_error_status_is_reported_with_its_message(stub: Any, kind: str) -> None:
     stub.how.status, stub.how.error = 500, {"error": {"message": "out of luck"}}
     report = sent(stub, KINDS[kind])
     assert reason(report) == "HTTP 500: out of luck"
@@ -95,7 +95,7 @@ def test_an_event_after_the_end_mark(stub: Any, piece: Callable[..., Any]) -> No
     assert "after the end of the stream" in reason(sent(stub, STREAM))
 
 
-def test_events_of_two_answers(stub: Any, piece: Callable[..., Any]) -> None:
+def test_events_of_two_responses(stub: Any, piece: Callable[..., Any]) -> None:
     changed(stub, 1, piece("b", " is Paris."))
     assert "several responses" in reason(sent(stub, STREAM))
 
@@ -105,13 +105,13 @@ def test_no_count_of_tokens(stub: Any) -> None:
     assert "no tokens" in reason(sent(stub, STREAM))
 
 
-def test_an_empty_answer(stub: Any, piece: Callable[..., Any]) -> None:
+def test_an_empty_response(stub: Any, piece: Callable[..., Any]) -> None:
     changed(stub, 0)
     changed(stub, 0, piece(text=" "))
     assert "empty" in reason(sent(stub, STREAM))
 
 
-def test_another_answer_than_the_right_one(stub: Any) -> None:
+def test_a_wrong_response(stub: Any) -> None:
     stub.how.chat["choices"][0]["message"]["content"] = "Rome."
     assert "'paris' is not in 'Rome.'" in reason(sent(stub, CHAT))
 
@@ -126,7 +126,7 @@ def test_an_event_of_another_shape(stub: Any) -> None:
     assert "another shape" in reason(sent(stub, STREAM))
 
 
-def test_the_answer_to_another_request(stub: Any) -> None:
+def test_the_response_to_another_request(stub: Any) -> None:
     stub.how.identity = "somebody-else"
     assert "another request" in reason(sent(stub, CHAT))
 
@@ -158,12 +158,12 @@ def test_another_vector_for_the_same_text(stub: Any, embedded: Callable[..., Any
     assert "another vector than before" in reason(sent(stub, kind))
 
 
-def test_words_that_were_not_heard(stub: Any) -> None:
+def test_a_transcript_without_the_expected_words(stub: Any) -> None:
     stub.how.speech["text"] = "The capitals, Franceville."
     assert "['capital', 'France'] not in" in reason(sent(stub, SPEECH))
 
 
-def test_a_server_that_says_nothing(stub: Any) -> None:
+def test_a_server_that_does_not_respond(stub: Any) -> None:
     import threading
 
     stub.how.gate = threading.Event()
@@ -172,6 +172,6 @@ def test_a_server_that_says_nothing(stub: Any) -> None:
     assert report.truncated == 0
 
 
-def test_no_server_at_all(stub: Any) -> None:
+def test_an_unreachable_server(stub: Any) -> None:
     stub.url = "http://127.0.0.1:9"
     assert "ConnectError" in reason(sent(stub, CHAT))

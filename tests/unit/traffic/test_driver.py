@@ -25,7 +25,7 @@ def test_it_ends_after_the_number_of_requests(stub: Any) -> None:
     assert len(stub.how.bodies) == 7
 
 
-def test_it_asks_for_the_host_it_was_given(stub: Any) -> None:
+def test_the_configured_host_header_is_sent(stub: Any) -> None:
     with Driver(
         Plan(stub.url, rate=1000, max_requests=2, host="models.example.com"), [CHAT]
     ) as driver:
@@ -42,7 +42,7 @@ def test_it_ends_after_the_time(stub: Any) -> None:
     assert 1 <= len(stub.how.bodies) <= 51
 
 
-def test_no_more_are_under_way_than_allowed(stub: Any) -> None:
+def test_concurrency_is_bounded(stub: Any) -> None:
     stub.how.gate = threading.Event()
     with Driver(Plan(stub.url, rate=1000, concurrency=3), [CHAT]) as driver:
         driver.wait_for_running(3)
@@ -52,13 +52,13 @@ def test_no_more_are_under_way_than_allowed(stub: Any) -> None:
     assert driver.report().clean
 
 
-def test_a_mark_holds_what_was_under_way_in_it(stub: Any) -> None:
+def test_a_mark_has_the_requests_that_ran_during_it(stub: Any) -> None:
     with Driver(Plan(stub.url, rate=1000, concurrency=1), [CHAT]) as driver:
         with driver.mark("quiet"):
             driver.wait_for_requests(3)
         driver.wait_for_requests(
             1
-        )  # what was under way at the end of the mark, and belongs to it, is answered
+        )  # requests that ran at the end of the mark, and belong to it, complete
         stub.how.gate = threading.Event()
         driver.wait_for_running()
         stub.how.status = 503
@@ -74,7 +74,7 @@ def test_a_mark_holds_what_was_under_way_in_it(stub: Any) -> None:
     assert "HTTP 503" in str(report)
 
 
-def test_latencies_are_those_of_good_answers(stub: Any) -> None:
+def test_latencies_are_those_of_valid_responses(stub: Any) -> None:
     stub.how.status = 500
     with Driver(Plan(stub.url, rate=1000, max_requests=2), [CHAT]) as driver:
         driver.wait_for_requests(2)
@@ -105,7 +105,7 @@ def test_the_form_of_a_recording(stub: Any) -> None:
     assert b'name="model"\r\n\r\nw\r\n' in body
 
 
-def test_bounds_below_nothing_are_refused() -> None:
+def test_invalid_bounds_are_refused() -> None:
     with pytest.raises(ValueError, match="rate must be above 0"):
         Plan("http://x", rate=0)
     with pytest.raises(ValueError, match="no kinds"):
@@ -131,7 +131,7 @@ def test_the_command(stub: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([stub.url]) == 2
 
 
-def test_the_command_stops_when_told(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_stops_on_request(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:
     status = main([stub.url, "--embedding", "m"], orders=["stop"])
     assert json.loads(capsys.readouterr().out)["failed"] == 0
     assert status in (0, 1)

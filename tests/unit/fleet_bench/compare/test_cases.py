@@ -1,4 +1,4 @@
-"""What both sides are asked."""
+"""The inputs that both sides get."""
 
 from __future__ import annotations
 

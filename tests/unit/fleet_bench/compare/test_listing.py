@@ -1,4 +1,4 @@
-"""Which models two servers have in common."""
+"""The models that two servers have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds and answers of two sides, on a real server that answers as OpenAI does."""
+"""Rounds and responses of two sides, on a real server with the API of OpenAI."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pair(target: Any) -> Pair:
     ("task", "figure"),
     [("chat", "tokens generated"), ("embedding", "inputs embedded"), ("speech", "speech")],
 )
-async def test_rounds_go_in_turns(target: Any, task: str, figure: str) -> None:
+async def test_rounds_alternate_between_the_sides(target: Any, task: str, figure: str) -> None:
     ticks: list[str] = []
     rows = await measure(pair(target), task, CASES, LOAD, ticks.append)
     assert ticks == [
@@ -41,7 +41,7 @@ async def test_rounds_go_in_turns(target: Any, task: str, figure: str) -> None:
     assert all(len(row.a.values) == len(row.b.values) == 2 for row in rows)
 
 
-async def test_both_sides_get_the_same_texts_and_every_round_others(target: Any) -> None:
+async def test_both_sides_get_the_same_texts_and_each_round_different_ones(target: Any) -> None:
     await measure(pair(target), "embedding", CASES, LOAD, lambda text: None)
     texts = [tuple(body["input"]) for body in target.bodies[2:]]
     assert texts[:3] == texts[3:6]
@@ -49,11 +49,11 @@ async def test_both_sides_get_the_same_texts_and_every_round_others(target: Any)
     assert len({text for each in texts for text in each}) == 2 * 3 * 2
 
 
-async def test_texts_of_ones_own_are_timed(target: Any) -> None:
+async def test_custom_prompts_are_measured(target: Any) -> None:
     own = dataclasses.replace(CASES, own_prompts=True)
     await measure(pair(target), "chat", own, LOAD, lambda text: None)
-    asked = {body["messages"][0]["content"] for body in target.bodies}
-    assert asked == {"Why?", "How?"}
+    prompts = {body["messages"][0]["content"] for body in target.bodies}
+    assert prompts == {"Why?", "How?"}
 
 
 async def test_a_failed_request_ends_the_comparison(target: Any) -> None:
@@ -78,7 +78,7 @@ def test_the_hint_fits_the_failure(reasons: list[str], words: str) -> None:
     assert words in failure_hint(reasons)
 
 
-async def test_an_unknown_model_is_not_blamed_on_the_load(target: Any) -> None:
+async def test_the_hint_for_an_unknown_model_does_not_mention_the_load(target: Any) -> None:
     target.mode = "unknown"
     with pytest.raises(CannotCompare, match="HTTP 404 model_not_found") as caught:
         await measure(pair(target), "chat", CASES, LOAD, lambda text: None)

@@ -1,4 +1,4 @@
-"""The reference's HTTP side, read by the benchmark's own client; the models are a few lines."""
+"""The HTTP API of the reference, called by the client of the benchmark; the models are stubs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fleet_bench.settings import BenchSettings
 
 
 class Echo:
-    """Answers the last message backwards, byte by byte; a vector is a text's length and one."""
+    """Returns the last message reversed, byte by byte; a vector is a text's length and one."""
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
@@ -76,7 +76,7 @@ def settings(url: str) -> BenchSettings:
     return BenchSettings(url, "acme/echo", 4, 2, 0, None, 10)
 
 
-async def answers(workload: Workload, url: str) -> Run:
+async def run_workload(workload: Workload, url: str) -> Run:
     found = await run(settings(url), workload)
     assert {sample.error for sample in found.samples} == {None}
     return found
@@ -84,7 +84,7 @@ async def answers(workload: Workload, url: str) -> Run:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_chat(url: str, stream: bool) -> None:
-    found = await answers(Chat(settings(url), "über", 0, 4, 0, stream), url)
+    found = await run_workload(Chat(settings(url), "über", 0, 4, 0, stream), url)
     for sample in found.samples:
         assert sample.stats is not None
         assert (sample.stats.tokens, sample.stats.prompt_tokens) == (4, 5)
@@ -93,8 +93,8 @@ async def test_chat(url: str, stream: bool) -> None:
 
 async def test_embeddings_and_speech(url: str, model: Echo) -> None:
     for encoding in ("base64", "float"):
-        await answers(Embeddings(settings(url), None, 3, 2, encoding), url)
-    found = await answers(
+        await run_workload(Embeddings(settings(url), None, 3, 2, encoding), url)
+    found = await run_workload(
         Audio(settings(url), [Recording("a.wav", b"\r\n--RIFF\0")], "de", True), url
     )
     assert found.samples[0].stats is not None
@@ -102,7 +102,7 @@ async def test_embeddings_and_speech(url: str, model: Echo) -> None:
     assert model.heard[0] == (b"\r\n--RIFF\0", None, True)
 
 
-async def test_whole_answers(url: str, model: Echo) -> None:
+async def test_complete_responses(url: str, model: Echo) -> None:
     async with httpx.AsyncClient() as http:
         client = ModelClient(http, f"{url}/v1", "acme/echo")
         assert await client.chat("abc", 2) == "cb"
@@ -113,16 +113,16 @@ async def test_whole_answers(url: str, model: Echo) -> None:
 
 
 def test_a_character_of_several_tokens_is_sent_whole(url: str) -> None:
-    asked = {"messages": [{"role": "user", "content": "ü!"}], "stream": True}
-    text = httpx.post(f"{url}/v1/chat/completions", json=asked).text
+    body = {"messages": [{"role": "user", "content": "ü!"}], "stream": True}
+    text = httpx.post(f"{url}/v1/chat/completions", json=body).text
     assert '"content": "!"' in text
     assert '"content": "\\u00fc"' in text
     assert "\\ufffd" not in text
 
 
 def test_a_cut_character_is_sent_at_the_end(url: str) -> None:
-    asked = {"messages": [{"role": "user", "content": "ü"}], "stream": True, "max_tokens": 1}
-    text = httpx.post(f"{url}/v1/chat/completions", json=asked).text
+    body = {"messages": [{"role": "user", "content": "ü"}], "stream": True, "max_tokens": 1}
+    text = httpx.post(f"{url}/v1/chat/completions", json=body).text
     assert '"content": "\\ufffd"' in text
     assert text.endswith("data: [DONE]\n\n")
 

@@ -1,4 +1,4 @@
-"""What holds for the bodies of all tasks."""
+"""Properties of the bodies of all tasks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BODIES = (
     DetokenizeBody,
 )  # fmt: skip
 MANY: list[Any] = [[0] * 5000, [None] * 5000, ["x", *[0] * 5000], {str(n): 0 for n in range(5000)}]
-"""A few megabytes of these would make gigabytes of complaints, one for each."""
+"""A few megabytes of these would give gigabytes of errors, one for each."""
 
 
-def complaints(body: type[Body], given: Any) -> int:
+def error_count(body: type[Body], given: Any) -> int:
     try:
         body.model_validate(given)
     except ValidationError as error:
@@ -32,12 +32,12 @@ def complaints(body: type[Body], given: Any) -> int:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_many_wrong_values_make_few_complaints(body: type[Body]) -> None:
+def test_many_wrong_values_give_few_errors(body: type[Body]) -> None:
     for name in body.model_fields:
         for value in MANY:
-            assert complaints(body, {name: value}) < 10, (name, str(value)[:20])
+            assert error_count(body, {name: value}) < 10, (name, str(value)[:20])
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_no_field_is_needed_to_choose_among_one_model(body: type[Body]) -> None:
+def test_the_model_field_is_optional(body: type[Body]) -> None:
     assert not body.model_fields["model"].is_required()

@@ -12,7 +12,7 @@ def test_every_language_of_whisper_has_a_name() -> None:
     assert len(set(NAMES.values())) == len(NAMES)
 
 
-def test_there_and_back() -> None:
+def test_names_and_codes_are_converted_both_ways() -> None:
     for code, name in NAMES.items():
         assert code_of(name.upper()) == code_of(code) == code
         assert name_of(code) == name

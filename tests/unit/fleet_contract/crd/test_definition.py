@@ -149,7 +149,7 @@ class Multiple(SpecPart):
         (Multiple, "Multiple.value: 'multipleOf' cannot be expressed"),
     ],
 )
-def test_what_cannot_be_expressed_is_refused(model: type[SpecPart], message: str) -> None:
+def test_unsupported_annotations_are_refused(model: type[SpecPart], message: str) -> None:
     with pytest.raises(CrdError) as caught:
         structural(model)
     assert str(caught.value).startswith(message)
@@ -177,7 +177,7 @@ def test_only_the_model_is_required_and_only_replicas_has_a_default() -> None:
     assert defaults(spec, "spec") == ["spec.replicas"]
 
 
-def test_rules_are_attached_where_they_say() -> None:
+def test_rules_are_attached_at_their_paths() -> None:
     schema = crd.schema()
     for rule in RULES:
         rules = crd.at(schema, rule.path)["x-kubernetes-validations"]

@@ -76,7 +76,7 @@ ACCEPTED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("spec", ACCEPTED, ids=str)
-def test_what_no_rule_refuses(spec: dict[str, Any]) -> None:
+def test_specs_that_no_rule_refuses(spec: dict[str, Any]) -> None:
     assert broken(resource(**spec)) == []
 
 
@@ -105,12 +105,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("spec", "message"), REFUSED, ids=str)
-def test_what_a_rule_refuses(spec: dict[str, Any], message: str) -> None:
+def test_specs_that_a_rule_refuses(spec: dict[str, Any], message: str) -> None:
     (found,) = broken(resource(**spec))
     assert found.startswith(message)
 
 
-def test_a_golden_check_of_nothing_has_neither() -> None:
+def test_an_empty_golden_check_is_refused_once() -> None:
     found = broken(resource(golden=[{"minCosine": 0.5}]))
     assert [message.split(" ", 3)[:3] for message in found] == [["a", "golden", "check"]]
 

@@ -1,4 +1,4 @@
-"""What `up` prints, and that a terminal that is gone does not matter."""
+"""What `up` prints, and that a closed terminal is ignored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_long_lines_are_never_wrapped() -> None:
 
 
 @pytest.mark.parametrize("screen", [Gone(BrokenPipeError), Gone(OSError)])
-def test_a_terminal_or_pipe_that_is_gone_does_not_matter(screen: Gone) -> None:
+def test_a_closed_terminal_or_pipe_is_ignored(screen: Gone) -> None:
     console = Console(RichConsole(file=screen, force_terminal=True))
     console.print("hello")
     console.log("a process fell")

@@ -1,4 +1,4 @@
-"""Where output goes: files kept bounded, and a prefixed terminal."""
+"""Output of processes: bounded files, and a terminal with prefixes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from fleet_local.output.log_output import LogFile, LogTerminal
 
 
-def test_a_file_begins_anew_and_keeps_what_was_there(tmp_path: Path) -> None:
+def test_a_file_of_an_earlier_run_is_renamed(tmp_path: Path) -> None:
     path = tmp_path / "run" / "router.log"
     for text in (b"first\n", b"second\n", b"third\n"):
         output = LogFile(path).open()
@@ -32,7 +32,7 @@ def test_restarts_add_to_one_file(tmp_path: Path) -> None:
     assert log.tail() == ["line 0", "line 1", "line 2"]
 
 
-def test_a_file_that_grows_too_long_begins_anew_under_its_writer(tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_truncated_while_it_is_open(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "a.log", most=1000)
     output = log.open()
     os.write(output, b"x" * 999)
@@ -54,7 +54,7 @@ def test_a_long_file_is_read_from_its_end_only(tmp_path: Path) -> None:
     assert "start" not in tail
 
 
-def test_the_terminal_shows_whose_line_it_is() -> None:
+def test_lines_on_the_terminal_have_the_name_of_the_server() -> None:
     written = threading.Event()
 
     class Screen(io.StringIO):

@@ -1,4 +1,4 @@
-"""Progress where nobody looks at a terminal, and where somebody does."""
+"""Progress in a log and on a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_amounts(done: int, total: int | None, text: str) -> None:
     assert amount(Stage.FETCHING, "m", done, total) == text
 
 
-def test_lines_come_at_the_ends_and_now_and_then() -> None:
+def test_lines_are_printed_at_start_and_end_and_periodically() -> None:
     now = 0.0
     screen = io.StringIO()
     lines = Lines(Console(Rich(file=screen, force_terminal=False)), clock=lambda: now)

@@ -25,7 +25,7 @@ def printed(rows: list[Row], *, plain: bool, width: int) -> str:
     return text
 
 
-def test_a_row_is_what_the_server_says(spec: Spec) -> None:
+def test_a_row_has_the_listing_of_the_server(spec: Spec) -> None:
     listed = [{"id": "acme/chat", "engine": "openvino", "engine_reason": "on a CPU",
                "state": "ready"}]  # fmt: skip
     made = row(spec(), listed, f"{BASE}1", 2.345)
@@ -34,12 +34,12 @@ def test_a_row_is_what_the_server_says(spec: Spec) -> None:
     )  # fmt: skip
 
 
-def test_a_server_that_does_not_answer_is_not_called_ready(spec: Spec) -> None:
+def test_an_unresponsive_server_is_not_shown_as_ready(spec: Spec) -> None:
     made = row(spec(engine="remote", remote={"address": "http://h"}), [], "http://h", None)
     assert made.cells() == ("acme/chat", "chat", "remote", "http://h", "unknown", "")
 
 
-def test_another_models_entry_is_not_taken(spec: Spec) -> None:
+def test_the_entry_of_another_model_is_not_used(spec: Spec) -> None:
     assert row(spec(), [{"id": "other", "state": "ready"}], BASE, 1).state == "unknown"
 
 
@@ -77,7 +77,7 @@ def test_the_next_command_is_valid_shell_and_json(task: Task, path: str, field: 
     assert body[field]
 
 
-def test_chat_is_tried_first_and_speech_is_sent_as_a_form() -> None:
+def test_the_next_command_prefers_chat_and_sends_speech_as_a_form() -> None:
     speech = Row("s", Task.SPEECH, "e", None, BASE, "ready", 1)
     chat = Row("c", Task.CHAT, "e", None, BASE, "ready", 1)
     assert '"model": "c"' in next_command([speech, chat], BASE)

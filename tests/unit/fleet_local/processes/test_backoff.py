@@ -20,5 +20,5 @@ def test_the_wait_is_bounded() -> None:
     assert waits([0] * 5000)[-1] == MOST_SECONDS
 
 
-def test_a_steady_process_begins_anew() -> None:
+def test_a_steady_process_resets_the_backoff() -> None:
     assert waits([0, 0, 0, STEADY_SECONDS, 0]) == [0.5, 1, 2, 0.5, 1]

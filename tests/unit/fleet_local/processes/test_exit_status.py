@@ -1,4 +1,4 @@
-"""Ends of processes, in words."""
+"""Descriptions of exit statuses and failed starts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FAILED = json.dumps({"event": "load_failed", "message": REASON})
         (-99, "was killed by signal 99"),
     ],
 )  # fmt: skip
-def test_an_ending_in_words(status: int, words: str) -> None:
+def test_exit_statuses_are_described(status: int, words: str) -> None:
     assert exit_status.describe(status) == words
 
 
-def test_a_load_failure_tells_the_servers_own_reason() -> None:
+def test_a_load_failure_has_the_reason_of_the_server() -> None:
     lines = ['{"event": "engine_chosen"}', "not json", FAILED, "", "bye"]
     error = exit_status.start_failure("acme/chat", 3, lines, "run/x.log")
     assert error.message == REASON
@@ -56,7 +56,7 @@ def test_a_kill_hints_at_memory() -> None:
     assert "memory" in error.hint
 
 
-def test_settings_a_server_ignored_are_found() -> None:
+def test_ignored_settings_are_read_from_the_log() -> None:
     ignored = {"event": "setting_ignored", "setting": "CHAT_BATCH_WINDOW_MS", "reason": "no wait"}
     lines = ["not json", "[]", FAILED, json.dumps(ignored), json.dumps(ignored)]
     assert server_events.ignored_settings(lines) == {"CHAT_BATCH_WINDOW_MS": "no wait"}

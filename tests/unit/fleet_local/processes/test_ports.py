@@ -55,7 +55,7 @@ def test_a_reserved_port_is_taken_and_refuses_connections() -> None:
     ports.require_free(ports.LOOPBACK, port)
 
 
-def test_a_port_with_old_connections_is_checked_only() -> None:
+def test_a_port_with_old_connections_is_free() -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection((ports.LOOPBACK, port)) as client:
@@ -68,7 +68,7 @@ def test_a_port_with_old_connections_is_checked_only() -> None:
 @pytest.mark.parametrize(
     ("host", "words"), [("no.such.host.invalid", "not an address"), ("192.0.2.1", "does not have")]
 )
-def test_an_address_that_is_not_ours_is_refused(host: str, words: str) -> None:
+def test_an_address_of_another_machine_is_refused(host: str, words: str) -> None:
     with pytest.raises(StartError, match=words):
         ports.require_free(host, 18000)
 

@@ -58,7 +58,7 @@ def made(folder: Path, reports: list[str]) -> Service:
     ],
     ids=["silent-in-turns", "live", "silent", "unhealthy"],
 )  # fmt: skip
-async def test_only_silent_probes_in_a_row_count(
+async def test_only_consecutive_failed_probes_count(
     service: Service, results: list[bool | None], reason: str
 ) -> None:
     live = Live(results)

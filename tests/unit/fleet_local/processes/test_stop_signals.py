@@ -1,4 +1,4 @@
-"""Signals, sent to this very process."""
+"""Signals that are sent to this process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ async def test_a_fleet_under_nohup_outlives_its_terminal() -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_the_first_asks_and_only_a_second_ctrl_c_insists(number: signal.Signals) -> None:
+async def test_the_first_signal_stops_and_only_a_second_ctrl_c_forces(
+    number: signal.Signals,
+) -> None:
     forced = asyncio.Event()
     signals = StopSignals(forced.set)
     signals.install()

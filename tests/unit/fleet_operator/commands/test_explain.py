@@ -50,7 +50,7 @@ def test_values_cannot_control_the_terminal(sources: Sources, settings: Operator
     assert "\x1b" not in text
 
 
-def test_what_cannot_be_run(sources: Sources, settings: OperatorSettings) -> None:
+def test_specs_that_cannot_run_are_explained(sources: Sources, settings: OperatorSettings) -> None:
     found = explain(model(engine="llamacpp"), sources, settings, None)
     assert "It cannot be run: no server image contains engine llamacpp" in render(found)
 

@@ -1,6 +1,6 @@
-"""Applying the definition: when it counts as served, and what is said where there is no cluster.
+"""Applying the definition: when it counts as served, and the error without a cluster.
 
-That it is really applied, with its ServiceAccount's rights, is in tests/cluster/chart.
+That it is applied, with its ServiceAccount's rights, is in tests/cluster/chart.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from fleet_operator.commands.install_crd import established
 
 
 def conditions(**given: str) -> dict[str, Any]:
-    said = [{"type": kind, "status": status, "message": kind} for kind, status in given.items()]
-    return {"status": {"conditions": said}}
+    conditions = [
+        {"type": kind, "status": status, "message": kind} for kind, status in given.items()
+    ]
+    return {"status": {"conditions": conditions}}
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ def test_established(found: dict[str, Any], is_served: bool) -> None:
     assert established(found) is is_served
 
 
-def test_a_server_that_does_not_answer(
+def test_an_unresponsive_api_server_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -56,6 +58,6 @@ def test_a_server_that_does_not_answer(
     with pytest.raises(SystemExit) as ended:
         install_crd.app(["--patience=0"], prog_name="install-crd")
     assert ended.value.code == 1
-    told = capsys.readouterr().err
-    assert told.startswith("modelfleet install-crd: PATCH /apis/apiextensions.k8s.io/v1/")
-    assert "a-secret" not in told
+    output = capsys.readouterr().err
+    assert output.startswith("modelfleet install-crd: PATCH /apis/apiextensions.k8s.io/v1/")
+    assert "a-secret" not in output

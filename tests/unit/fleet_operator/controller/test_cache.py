@@ -1,4 +1,4 @@
-"""What is remembered of the cluster, and which models a change concerns."""
+"""The cache of the cluster, and which models a change affects."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_model_and_its_children(cache: ClusterCache) -> None:
     assert cache.observe(KEY) is None
 
 
-def test_what_is_known_already_concerns_nobody(cache: ClusterCache) -> None:
+def test_known_versions_queue_nothing(cache: ClusterCache) -> None:
     cache.put_model(at(model(), resourceVersion="7"))
     assert set(cache.put_model(at(model(), resourceVersion="7"))) == set()
     assert set(cache.put_model(at(model(), resourceVersion="6"))) == set()
@@ -76,7 +76,7 @@ def test_managed_fields_are_not_kept(cache: ClusterCache) -> None:
     assert "managedFields" not in cache.models[KEY]["metadata"]
 
 
-def test_the_late_news_of_a_deletion_does_not_delete_the_successor(cache: ClusterCache) -> None:
+def test_a_late_delete_event_does_not_remove_the_successor(cache: ClusterCache) -> None:
     cache.put_model(model(uid="new"))
     assert set(cache.drop_model(model(uid="old"))) == set()
     assert KEY in cache.models
@@ -102,13 +102,13 @@ def test_an_id_comes_before_an_older_alias(cache: ClusterCache) -> None:
     assert (rival(cache), lost(cache, "b")) == (None, (Rival("m", "org/m"),))
 
 
-def test_of_two_made_in_one_second_the_name_decides(cache: ClusterCache) -> None:
+def test_equal_creation_times_are_ordered_by_name(cache: ClusterCache) -> None:
     cache.put_model(model("b", "uid-1"))
     cache.put_model(model("a", "uid-2"))
     assert (rival(cache, "a"), rival(cache, "b")) == (None, Rival("a", "org/m"))
 
 
-def test_a_claim_that_is_given_up(cache: ClusterCache) -> None:
+def test_a_released_alias_passes_to_the_next_model(cache: ClusterCache) -> None:
     cache.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
     cache.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
     assert lost(cache, "b") == (Rival("a", "short"),)
@@ -188,7 +188,7 @@ def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
     assert set(cache.drop_child("Service", stripped)) == {KEY}
 
 
-def test_what_pods_request_is_added_up_by_node(cache: ClusterCache) -> None:
+def test_requests_of_pods_are_summed_by_node(cache: ClusterCache) -> None:
     cache.put_model(model())
     mine = pod("m-1", requests={"cpu": "2"})
     assert set(cache.put_pod(mine)) == {KEY}

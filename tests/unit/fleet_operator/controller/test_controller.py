@@ -1,4 +1,4 @@
-"""One look after another: what is written at once, and what may be overtaken by the next look."""
+"""Successive reconciliations: which statuses are written at once and which may be superseded."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def statuses(api: Api200) -> list[str]:
     return [each[1] for each in api.asked if each[0] == "status"]
 
 
-async def test_a_passing_status_is_written_a_little_later_if_nothing_overtakes_it(
+async def test_a_transient_status_is_written_after_a_delay(
     controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     cache.put_model(model())
@@ -88,7 +88,7 @@ async def test_a_passing_status_is_written_a_little_later_if_nothing_overtakes_i
     assert await controller.reconcile_one(KEY) == "unchanged"
 
 
-async def test_the_end_of_a_start_is_written_at_once(
+async def test_a_ready_status_is_written_at_once(
     controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     cache.put_model(model())
@@ -101,7 +101,7 @@ async def test_the_end_of_a_start_is_written_at_once(
     assert [each[2] for each in api.asked if each[0] == "create"] == ["Ready"]
 
 
-async def test_what_must_be_remembered_is_written_at_once(
+async def test_state_that_must_persist_is_written_at_once(
     controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     cache.put_model(model(scaleToZeroAfter=60))
@@ -122,7 +122,7 @@ async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
     assert await controller.reconcile_one(KEY) == "changed"
 
 
-async def test_a_worker_retries_what_was_refused(
+async def test_a_worker_retries_rejected_writes(
     cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
     now = [0.0]

@@ -1,4 +1,4 @@
-"""Carrying out a plan, against an API that remembers what it was asked."""
+"""Execution of a plan, against an API that records its requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def observe(cache: ClusterCache) -> Observed:
     return observed
 
 
-async def test_what_is_missing_is_made_without_force_and_then_left_alone(
+async def test_missing_children_are_applied_once_without_force(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     observed = observe(cache)
@@ -55,7 +55,7 @@ async def test_what_is_missing_is_made_without_force_and_then_left_alone(
     assert await executor.children(observed, reconcile(observed)) == (0, {})
 
 
-async def test_what_was_edited_is_taken_back_by_force(
+async def test_edited_children_are_applied_with_force(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     await executor.children(observe(cache), reconcile(observe(cache)))
@@ -71,7 +71,7 @@ async def test_what_was_edited_is_taken_back_by_force(
     assert api.asked == [("apply", "Deployment", True)]
 
 
-async def test_an_api_server_that_writes_it_another_way_is_not_asked_again(
+async def test_values_normalized_by_the_api_server_are_not_applied_again(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     observed = observe(cache)
@@ -84,7 +84,7 @@ async def test_an_api_server_that_writes_it_another_way_is_not_asked_again(
     assert await executor.children(observed, plan) == (0, {})
 
 
-async def test_refusals_are_said_and_the_rest_goes_on(
+async def test_rejected_objects_are_reported_and_the_others_applied(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
@@ -93,7 +93,7 @@ async def test_refusals_are_said_and_the_rest_goes_on(
     assert (writes, refused) == (1, {Ref("Deployment", "m"): "spec.x: wrong"})
 
 
-async def test_what_is_leaving_or_anothers_is_left(
+async def test_terminating_and_foreign_objects_are_not_changed(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     plan = reconcile(observe(cache))
@@ -108,7 +108,7 @@ async def test_what_is_leaving_or_anothers_is_left(
     assert api.asked == []
 
 
-async def test_deletion_names_the_very_object(
+async def test_deletion_has_the_uid_as_precondition(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     await executor.children(observe(cache), reconcile(observe(cache)))
@@ -140,7 +140,7 @@ async def test_a_resource_that_is_gone_has_no_status(
     assert await executor.status(observe(cache), reconcile(observe(cache))) is None
 
 
-async def test_an_event_that_is_refused_is_no_failure(
+async def test_a_rejected_event_is_ignored(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     api.refuse["Event"] = ApiError(403, "Forbidden", "no")

@@ -1,4 +1,4 @@
-"""What /healthz and /readyz say."""
+"""Liveness and readiness of the operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def queue(oldest: float = 0.0, is_open: bool = True) -> Any:
         (resync(), STUCK_SECONDS + 1, "a model has waited for 181 s"),
     ],
 )
-def test_what_a_new_process_would_mend(found: Any, waited: float, problem: str | None) -> None:
+def test_liveness_fails_for_what_a_restart_repairs(
+    found: Any, waited: float, problem: str | None
+) -> None:
     assert unhealthy(found, queue(waited)) == problem
 
 
@@ -39,5 +41,7 @@ def test_what_a_new_process_would_mend(found: Any, waited: float, problem: str |
         (resync(reachable=False), True, "the API server is unreachable"),
     ],
 )
-def test_whether_it_works_at_present(found: Any, started: bool, problem: str | None) -> None:
+def test_readiness_follows_the_current_state(
+    found: Any, started: bool, problem: str | None
+) -> None:
     assert unready(found, queue(is_open=started)) == problem

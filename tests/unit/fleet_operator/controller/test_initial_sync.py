@@ -1,4 +1,4 @@
-"""Nothing is looked at before everything that existed has been seen."""
+"""Nothing is reconciled before all existing objects are in the cache."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Begin = Callable[[], WorkQueue]
 async def begin(
     listing: Listing, cache: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Begin]:
-    """Starts it; the queue that it is to open."""
+    """Starts the synchronization; returns the queue that it opens."""
     monkeypatch.setattr(initial_sync, "EVERY_SECONDS", 0.0)
     tasks = []
 
@@ -86,7 +86,7 @@ async def test_an_empty_cluster_is_seen_at_once(begin: Begin) -> None:
     await opened(begin())
 
 
-async def test_everything_listed_is_awaited_what_belongs_to_others_too(
+async def test_all_listed_objects_are_awaited_including_foreign_ones(
     begin: Begin, listing: Listing, cache: ClusterCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(initial_sync, "CHECKS", 10**9)
@@ -112,7 +112,7 @@ async def test_everything_listed_is_awaited_what_belongs_to_others_too(
     }  # fmt: skip
 
 
-async def test_what_was_deleted_before_it_was_seen_is_not_awaited_for_ever(
+async def test_objects_deleted_before_they_were_seen_are_not_awaited(
     begin: Begin, listing: Listing
 ) -> None:
     listing.has = {"Pod": [pod()]}
@@ -134,7 +134,7 @@ async def test_one_object_that_cannot_be_read_does_not_stop_all_others(
     ]
 
 
-async def test_an_api_server_that_is_away_is_asked_again(begin: Begin, listing: Listing) -> None:
+async def test_an_unavailable_api_server_is_retried(begin: Begin, listing: Listing) -> None:
     listing.has = None
     queue = begin()
     await listing.all_asked.wait()

@@ -1,4 +1,4 @@
-"""The comparison of what the watches told with what is there."""
+"""The comparison of the cache with the API server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ async def resync(listing: Listing, cache: ClusterCache) -> Resync:
     return Resync(cache, queue, cast(KubeClient, listing), Metrics(), ())
 
 
-async def test_in_step(resync: Resync, listing: Listing, cache: ClusterCache) -> None:
+async def test_a_synchronized_cache_is_not_stale(
+    resync: Resync, listing: Listing, cache: ClusterCache
+) -> None:
     cache.put_model(model())
     listing.has = {"InferenceModel": {"uid-m": "5"}}
     for _ in range(3):
@@ -109,7 +111,7 @@ async def test_a_busy_object_is_always_a_little_behind(
         assert resync.stale == set()
 
 
-async def test_what_is_gone_twice_is_dropped(
+async def test_objects_missing_in_two_comparisons_are_dropped(
     resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
     cache.put_model(model())
@@ -120,7 +122,7 @@ async def test_what_is_gone_twice_is_dropped(
     assert resync.stale == set()
 
 
-async def test_without_an_api_server_nothing_is_concluded(
+async def test_an_unreachable_api_server_changes_nothing(
     resync: Resync, listing: Listing, cache: ClusterCache
 ) -> None:
     cache.put_model(model())

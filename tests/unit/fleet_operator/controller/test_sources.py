@@ -31,7 +31,7 @@ def written(path: Path, text: str, second: int) -> None:
     os.utime(path, (second, second))
 
 
-async def test_profiles_come_and_go() -> None:
+async def test_profiles_are_added_and_removed() -> None:
     maps = ConfigMaps()
     reader = SourceReader(cast(KubeClient, maps), settings_of())
     first = await reader.read(None)
@@ -46,7 +46,7 @@ async def test_profiles_come_and_go() -> None:
     assert (await reader.read(second)).profiles == {}
 
 
-async def test_a_catalog_of_ones_own_is_followed(tmp_path: Path) -> None:
+async def test_changes_of_a_custom_catalog_are_read(tmp_path: Path) -> None:
     path = tmp_path / "catalog.yaml"
     reader = SourceReader(cast(KubeClient, ConfigMaps()), settings_of(CATALOG=str(path)))
     with pytest.raises(CatalogError):

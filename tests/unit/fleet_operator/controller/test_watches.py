@@ -1,4 +1,4 @@
-"""kopf's part: what is watched, and that nothing of kopf's is left on objects."""
+"""kopf: watched kinds, and no finalizers or annotations on objects."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_only_handlers_without_finalizers(
     assert not found._spawning.get_all_handlers()
 
 
-def test_dead_watches_end_by_themselves_and_outages_are_sat_out() -> None:
+def test_watches_time_out_and_outages_are_retried() -> None:
     settings = kopf_settings()
     assert settings.watching.server_timeout
     assert settings.watching.client_timeout
@@ -57,7 +57,7 @@ def test_dead_watches_end_by_themselves_and_outages_are_sat_out() -> None:
     assert settings.peering.standalone
 
 
-def test_nothing_is_compared_or_stored() -> None:
+def test_no_diffs_are_computed_or_stored() -> None:
     storage = NoDiffs()
     assert storage.fetch(body={}) is None
     assert storage.build(body={"spec": {}}) == {}

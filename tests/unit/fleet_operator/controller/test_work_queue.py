@@ -1,4 +1,4 @@
-"""The queue of models to look at, on a clock of the test."""
+"""The work queue, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def queue(clock: Clock) -> WorkQueue:
 
 
 async def empty(queue: WorkQueue) -> bool:
-    """Whether nobody is given anything now."""
+    """Whether the queue has no key to take now."""
     taking = asyncio.ensure_future(queue.take())
     for _ in range(3):
         await asyncio.sleep(0)
@@ -49,7 +49,7 @@ async def test_each_once_in_order(queue: WorkQueue) -> None:
     assert await empty(queue)
 
 
-async def test_one_look_at_a_time_and_another_afterwards(queue: WorkQueue) -> None:
+async def test_a_key_added_during_reconciliation_is_queued_again(queue: WorkQueue) -> None:
     queue.add([A])
     await queue.take()
     queue.add([A])
@@ -61,7 +61,7 @@ async def test_one_look_at_a_time_and_another_afterwards(queue: WorkQueue) -> No
     assert queue.depth == 0
 
 
-async def test_nothing_before_everything_was_seen(clock: Clock) -> None:
+async def test_nothing_is_taken_before_the_queue_is_opened(clock: Clock) -> None:
     queue = WorkQueue(clock)
     queue.add([A])
     assert await empty(queue)
@@ -69,7 +69,7 @@ async def test_nothing_before_everything_was_seen(clock: Clock) -> None:
     assert await queue.take() == A
 
 
-async def test_failures_are_tried_again_later_and_later(queue: WorkQueue, clock: Clock) -> None:
+async def test_failures_are_retried_with_backoff(queue: WorkQueue, clock: Clock) -> None:
     queue.add([A])
     for wait in (1, 2, 4, 8, 16, 32, 60, 60):
         await queue.take()
@@ -86,7 +86,7 @@ async def test_failures_are_tried_again_later_and_later(queue: WorkQueue, clock:
     assert await queue.take() == A
 
 
-async def test_the_sooner_of_two_wishes_counts(queue: WorkQueue, clock: Clock) -> None:
+async def test_the_earliest_requeue_is_used(queue: WorkQueue, clock: Clock) -> None:
     queue.add_later(A, 10)
     queue.add_later(A, 5)
     queue.add_later(A, 20)
@@ -97,7 +97,7 @@ async def test_the_sooner_of_two_wishes_counts(queue: WorkQueue, clock: Clock) -
     assert await empty(queue)
 
 
-async def test_a_taker_wakes_up_by_itself() -> None:
+async def test_a_waiting_take_returns_when_the_delay_ends() -> None:
     queue = WorkQueue(asyncio.get_running_loop().time)
     queue.open()
     queue.add_later(B, 0.01)
@@ -119,7 +119,7 @@ async def test_the_longest_wait_is_known(queue: WorkQueue, clock: Clock) -> None
     assert queue.oldest == 0
 
 
-async def test_what_is_gone_is_forgotten(queue: WorkQueue, clock: Clock) -> None:
+async def test_a_deleted_key_is_removed(queue: WorkQueue, clock: Clock) -> None:
     queue.add_later(A, 5)
     queue.forget(A)
     clock.now += 10

@@ -1,4 +1,4 @@
-"""How many servers: tables of spec, load and past."""
+"""The number of servers: tables of spec, load and previous state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def decide(
 
 
 def was(desired: int, active: float = 3600, seen: int | None = None, **fields: Any) -> Scaling:
-    """A past: `active` and `low` in seconds ago."""
+    """A previous state; `active` and `low` in seconds ago."""
     if (low := fields.pop("low", None)) is not None:
         fields["low_since"] = render(NOW - low)
     return Scaling(
@@ -68,7 +68,7 @@ AIM = {"targetInFlight": 4, "minReplicas": 1, "maxReplicas": 5}
         ({"targetInFlight": 4, "replicas": 3}, 1000, 1, 3),
     ],
 )  # fmt: skip
-def test_up_at_once_within_bounds(
+def test_scaling_up_is_immediate_and_bounded(
     spec: dict[str, Any], in_flight: int, present: int, replicas: int
 ) -> None:
     found = decide(spec, Load(in_flight, 0, complete=True), was(present))
@@ -86,7 +86,7 @@ def test_up_at_once_within_bounds(
         (was(2, low=59, low_peak=1), 8, 2, None),  # not low any more
     ],
 )
-def test_down_after_the_delay(
+def test_scaling_down_is_delayed(
     past: Scaling, in_flight: int, replicas: int, low_peak: int | None
 ) -> None:
     found = decide(AIM, Load(in_flight, 0, complete=True), past)
@@ -104,7 +104,7 @@ def test_the_spec_may_set_the_delay() -> None:
     ("load", "replicas"),
     [(None, 4), (Load(0, 0, complete=False), 4), (Load(20, 0, complete=False), 5)],
 )
-def test_nothing_is_taken_away_while_a_router_does_not_tell(
+def test_nothing_is_scaled_down_while_a_router_does_not_respond(
     load: Load | None, replicas: int
 ) -> None:
     found = decide(AIM, load, was(4, low=600, low_peak=1))
@@ -136,7 +136,7 @@ IDLE = {"scaleToZeroAfter": 300}
         (Load(1, 0, complete=False), was(0, active=9000), None, 1),  # a request is held
     ],
 )
-def test_zero_and_back(
+def test_scaling_to_zero_and_back(
     load: Load | None, past: Scaling | None, wake: str | None, replicas: int
 ) -> None:
     found = decide(IDLE, load, past, wake)
@@ -146,7 +146,7 @@ def test_zero_and_back(
     assert found.scaling.desired_replicas == replicas
 
 
-def test_a_server_on_its_way_is_not_stopped_for_loading_long() -> None:
+def test_a_starting_server_is_not_stopped_as_idle() -> None:
     whole = ModelSpec.model_validate({"model": "m", **IDLE})
     for past, starting, replicas in (
         (None, True, 1), (was(1, active=900), True, 1), (was(1, active=900), False, 0),
@@ -161,24 +161,24 @@ def test_the_idle_time_counts_from_when_a_server_became_ready() -> None:
     assert decide(IDLE, QUIET, was(1, active=900), created=NOW - 300).replicas == 0
 
 
-def test_a_future_wish_counts_as_one_of_now() -> None:
+def test_a_wake_time_in_the_future_counts_as_now() -> None:
     found = decide(IDLE, QUIET, was(0, active=9000), render(NOW + 9999))
     assert found.scaling is not None
     assert found.scaling.last_active_time == render(NOW)
     assert found.requeue_after == 300
 
 
-def test_awake_the_minimum_holds_and_zero_is_still_zero() -> None:
+def test_the_minimum_applies_to_an_active_model_only() -> None:
     spec = {**IDLE, "minReplicas": 2, "maxReplicas": 4}
     assert decide(spec, QUIET, was(2, active=10)).replicas == 2
     assert decide(spec, QUIET, was(2, active=300)).replicas == 0
 
 
-def test_an_hpa_may_own_the_number_while_the_model_is_awake() -> None:
+def test_an_hpa_may_own_the_replicas_of_an_active_model() -> None:
     assert decide({**IDLE, "replicas": 4}, QUIET, was(1, active=10)).replicas == 4
 
 
-def test_activity_is_written_down_only_now_and_then() -> None:
+def test_activity_is_recorded_periodically() -> None:
     busy = Load(3, 9, complete=True)
     recent = decide(IDLE, busy, was(1, active=14, seen=5)).scaling
     assert recent is not None
@@ -191,14 +191,14 @@ def test_activity_is_written_down_only_now_and_then() -> None:
     assert eager.last_active_time == render(NOW)
 
 
-def test_when_to_look_again() -> None:
+def test_requeue_times() -> None:
     assert decide(IDLE, QUIET, was(1, active=100)).requeue_after == 200
     assert decide(AIM, QUIET, was(3, low=20, low_peak=1)).requeue_after == 40
     assert decide(AIM, QUIET, was(1)).requeue_after is None
     assert decide(IDLE, QUIET, was(0)).requeue_after is None
 
 
-def test_after_a_router_restarted_its_new_counter_is_the_one_to_compare_with() -> None:
+def test_activity_after_a_router_restart_is_compared_with_the_new_counter() -> None:
     restarted = decide(IDLE, Load(0, 2, complete=True), was(1, active=10, seen=7)).scaling
     assert restarted is not None
     assert restarted.requests_seen == 2
@@ -213,7 +213,7 @@ def test_the_counter_is_not_lowered_by_a_scrape_without_all_routers() -> None:
     assert partial.requests_seen == 7
 
 
-def test_activity_is_noted_after_a_third_of_the_idle_time() -> None:
+def test_activity_is_recorded_after_a_third_of_the_idle_time() -> None:
     busy = Load(1, 9, complete=True)
     for active, noted in ((3, NOW - 3), (4, NOW)):
         scaling = decide({"scaleToZeroAfter": 12}, busy, was(1, active=active, seen=9)).scaling
@@ -221,14 +221,14 @@ def test_activity_is_noted_after_a_third_of_the_idle_time() -> None:
         assert scaling.last_active_time == render(noted)
 
 
-def test_a_moment_that_has_come_is_not_waited_for() -> None:
+def test_a_time_that_has_passed_is_not_requeued() -> None:
     assert (
         decide(IDLE, Load(0, 9, complete=False), was(1, active=300, seen=9)).requeue_after is None
     )
     assert decide(IDLE, Load(0, 9, complete=False), was(1, active=299, seen=9)).requeue_after == 1
 
 
-def test_the_sooner_of_two_moments_counts() -> None:
+def test_the_earlier_of_two_requeue_times_is_used() -> None:
     both = {**IDLE, **AIM}
     assert decide(both, QUIET, was(3, active=100, low=20, low_peak=1)).requeue_after == 40
     assert decide(both, QUIET, was(3, active=290, low=20, low_peak=1)).requeue_after == 10
@@ -259,7 +259,7 @@ def test_the_first_number_is_the_specs_within_bounds(spec: dict[str, Any], repli
     assert decide(spec, None, created=NOW).replicas == replicas
 
 
-def test_how_the_state_is_kept_while_the_load_is_low() -> None:
+def test_the_state_while_the_load_is_low() -> None:
     scaling = decide(AIM, Load(8, 0, complete=True), was(5)).scaling
     assert scaling is not None
     assert (scaling.low_since, scaling.low_peak) == (render(NOW), 2)

@@ -64,7 +64,7 @@ def test_one_node(spec: dict[str, Any], why: str | None) -> None:
     assert why_not(spec, L4, {}) == why
 
 
-def test_what_is_used_is_not_free() -> None:
+def test_used_resources_are_not_free() -> None:
     used = {GPU: 1000, "pods": 1000}
     assert why_not(pod({GPU: "1"}, tolerations=TOLERATED), L4, used) == (
         "has 0 nvidia.com/gpu free of the requested 1 nvidia.com/gpu"
@@ -75,7 +75,7 @@ def test_what_is_used_is_not_free() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"ready": False}, {"cordoned": True}])
-def test_nodes_that_take_nothing(fields: dict[str, bool]) -> None:
+def test_cordoned_and_unready_nodes_are_excluded(fields: dict[str, bool]) -> None:
     assert why_not(pod(), node(**fields), {}) == "is cordoned or not ready"
 
 

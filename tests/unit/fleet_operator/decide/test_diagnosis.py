@@ -1,4 +1,4 @@
-"""What pods are doing: recorded shapes and what is said of them."""
+"""Diagnoses of recorded pods."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_shapes(
     )  # fmt: skip
 
 
-def test_what_the_kubelet_says_in_events_only() -> None:
+def test_the_message_of_a_warning_event_is_reported() -> None:
     waiting = PodView.parse(pod(waiting=("ContainerCreating", "")))
     found = diagnose(waiting, None, "FailedMount: no such claim")
     assert (found.reason, found.message) == ("CreatingContainer", "FailedMount: no such claim")
@@ -91,7 +91,9 @@ def test_what_the_kubelet_says_in_events_only() -> None:
         ("something new", Stage.STARTING, "Starting"),
     ],
 )
-def test_what_the_server_says(phase: str, stage: Stage, reason: str) -> None:
+def test_the_phase_of_a_server_determines_stage_and_reason(
+    phase: str, stage: Stage, reason: str
+) -> None:
     found = diagnose(PodView.parse(pod()), ServerReport(phase))
     assert (found.stage, found.reason, found.failed) == (stage, reason, False)
 
@@ -111,7 +113,7 @@ def test_progress_of_the_weights(progress: dict[str, int], text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "said"),
+    ("log", "expected"),
     [
         ("", {}),
         ("one\ntwo\n\n", {"message": "two"}),
@@ -122,8 +124,8 @@ def test_progress_of_the_weights(progress: dict[str, int], text: str) -> None:
         ('before\n{"message":' + "[" * 4000, {"message": "before"}),
     ],
 )
-def test_the_last_line_of_a_log(log: str, said: dict[str, Any]) -> None:
-    assert last_line(log) == said
+def test_the_last_line_of_a_log(log: str, expected: dict[str, Any]) -> None:
+    assert last_line(log) == expected
 
 
 def test_the_stages_are_in_order() -> None:

@@ -22,7 +22,7 @@ def test_metrics_of_one_router() -> None:
     assert parse_metrics(TEXT.splitlines()) == {"a/b": (3.0, 12), 'say "x"': (1.0, 0)}
 
 
-def test_the_routers_own_exposition_is_understood() -> None:
+def test_metrics_written_by_the_router_are_parsed() -> None:
     from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
     registry = CollectorRegistry()
@@ -44,16 +44,16 @@ def test_routers_are_summed() -> None:
     assert fleet.of("far", "m") == Load(103, 130, complete=True)
 
 
-def test_one_silent_router_makes_the_sum_incomplete() -> None:
+def test_one_unreachable_router_makes_the_sum_incomplete() -> None:
     fleet = FleetLoad((RouterReport("ns", "r1", {"m": (1, 10)}), RouterReport("ns", "r2", None)))
     assert fleet.of("ns", "m") == Load(1, 10, complete=False)
 
 
-def test_without_routers_nothing_is_known() -> None:
+def test_without_routers_the_load_is_unknown() -> None:
     assert FleetLoad().of("ns", "m") is None
 
 
-def test_lines_that_are_no_samples_of_a_model_are_skipped() -> None:
+def test_lines_without_a_sample_of_a_model_are_skipped() -> None:
     lines = [
         "modelfleet_router_in_flight 7",
         'modelfleet_router_in_flight{other="x"} 7',

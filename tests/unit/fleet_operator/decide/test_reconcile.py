@@ -1,4 +1,4 @@
-"""The whole decision: children, status, events; compared whole."""
+"""Decisions, compared as a whole: children, status and events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIME = render(NOW)
 
 
 def version(observed: Observed) -> str:
-    """Digest of the pod template the spec asks for."""
+    """Digest of the pod template the spec requests."""
     template = pod_template(observed.name, observed.resolution, observed.settings)
     assert isinstance(template, dict)
     return str(template["metadata"]["labels"]["modelfleet.dev/template"])
@@ -48,16 +48,16 @@ def with_uid(child: dict[str, Any]) -> dict[str, Any]:
 
 
 def again(observed: Observed, decision: Decision, now: float = NOW + 60) -> Observed:
-    """The next look, after the status was written."""
+    """The next reconciliation, after the status was written."""
     return replace(observed, model={**observed.model, "status": decision.status}, now=now)
 
 
-def said(decision: Decision, kind: str) -> tuple[str, str, str]:
+def condition_of(decision: Decision, kind: str) -> tuple[str, str, str]:
     (found,) = [one for one in decision.status["conditions"] if one["type"] == kind]
     return found["status"], found["reason"], found["message"]
 
 
-def test_the_first_look_whole(observe: Observe) -> None:
+def test_the_first_reconciliation_of_a_model(observe: Observe) -> None:
     decision = reconcile(observe(model(task="embedding", replicas=2)))
     assert [child["kind"] for child in decision.objects] == [
         "Deployment", "Service", "PodDisruptionBudget",
@@ -100,7 +100,7 @@ def test_the_first_look_whole(observe: Observe) -> None:
     }  # fmt: skip
 
 
-def test_ready_whole_and_then_nothing_changes(observe: Observe) -> None:
+def test_a_ready_model_is_not_changed_again(observe: Observe) -> None:
     stages = {"start": 0.5, "fetch": 1.0, "load": 2.0, "warm": 0.25}
     reports = {"uid-m-0": ServerReport("ready", "openvino", "cpu", None, stages)}
     observed = settled(observe, model(), {"ready": True}, reports=reports)
@@ -113,10 +113,16 @@ def test_ready_whole_and_then_nothing_changes(observe: Observe) -> None:
         "loadSeconds": 2.0, "warmSeconds": 0.25, "totalSeconds": 10.0, "at": "2026-01-01T11:59:10Z",
     }  # fmt: skip
     assert status["rollout"] == {"stableHash": version(observed)}
-    assert said(decision, "Ready") == ("True", "Ready", "1 of 1 servers are ready.")
-    assert said(decision, "Progressing") == ("False", "Complete", "1 of 1 servers are ready.")
-    assert said(decision, "Scheduled") == ("True", "Scheduled", "On node-a.")
-    assert said(decision, "WeightsReady")[0] == said(decision, "Loaded")[0] == "True"
+    assert condition_of(decision, "Ready") == ("True", "Ready", "1 of 1 servers are ready.")
+    assert condition_of(decision, "Progressing") == (
+        "False",
+        "Complete",
+        "1 of 1 servers are ready.",
+    )
+    assert condition_of(decision, "Scheduled") == ("True", "Scheduled", "On node-a.")
+    assert (
+        condition_of(decision, "WeightsReady")[0] == condition_of(decision, "Loaded")[0] == "True"
+    )
     assert decision.events == (Event("Normal", "Ready", "1 of 1 servers are ready."),)
 
     later = reconcile(again(observed, decision))
@@ -135,25 +141,25 @@ FARES: list[tuple[dict[str, Any], str, str, str]] = [
 
 
 @pytest.mark.parametrize(("fare", "phase", "reason", "progressing"), FARES)
-def test_one_server_alone(
+def test_status_with_one_server(
     observe: Observe, fare: dict[str, Any], phase: str, reason: str, progressing: str
 ) -> None:
     decision = reconcile(settled(observe, model(), fare))
     assert (decision.status["phase"], decision.status["reason"]) == (phase, reason)
-    assert said(decision, "Ready")[:2] == ("False", reason)
-    assert said(decision, "Progressing")[:2] == (progressing, reason)
+    assert condition_of(decision, "Ready")[:2] == ("False", reason)
+    assert condition_of(decision, "Progressing")[:2] == (progressing, reason)
 
 
 @pytest.mark.parametrize(("fare", "phase", "reason", "progressing"), FARES)
-def test_the_second_of_two(
+def test_status_with_one_ready_server_of_two(
     observe: Observe, fare: dict[str, Any], phase: str, reason: str, progressing: str
 ) -> None:
     decision = reconcile(settled(observe, model(replicas=2), {"ready": True}, fare))
     troubled = phase in ("Failed", "Pending")
     assert decision.status["phase"] == ("Degraded" if troubled else "Progressing")
     assert (decision.status["reason"], decision.status["ready"]) == (reason, "1/2")
-    assert said(decision, "Ready") == ("True", "Serving", "1 of 2 servers are ready.")
-    assert said(decision, "Progressing")[:2] == (progressing, reason)
+    assert condition_of(decision, "Ready") == ("True", "Serving", "1 of 2 servers are ready.")
+    assert condition_of(decision, "Progressing")[:2] == (progressing, reason)
 
 
 def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
@@ -171,11 +177,11 @@ def test_stopped(observe: Observe) -> None:
     decision = reconcile(settled(observe, model(replicas=0)))
     assert (decision.status["phase"], decision.status["ready"]) == ("Stopped", "0/0")
     assert decision.objects[0]["spec"]["replicas"] == 0
-    assert said(decision, "Ready")[:2] == ("False", "Stopped")
-    assert said(decision, "Progressing")[:2] == ("False", "Complete")
+    assert condition_of(decision, "Ready")[:2] == ("False", "Stopped")
+    assert condition_of(decision, "Progressing")[:2] == ("False", "Complete")
 
 
-def test_scaling_is_told(observe: Observe) -> None:
+def test_scaling_emits_an_event(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
     grown = replace(observed, model=model(replicas=3))
     grown = replace(grown, resolution=observe(model(replicas=3)).resolution)
@@ -189,7 +195,7 @@ def test_scaling_is_told(observe: Observe) -> None:
     assert back.delete == (Ref("PodDisruptionBudget", "m"),)
 
 
-def test_a_younger_twin_gives_up_its_servers_but_not_its_cache(observe: Observe) -> None:
+def test_the_younger_duplicate_loses_its_servers_but_not_its_cache(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
     claim = Ref("PersistentVolumeClaim", "m-cache")
     children = {**observed.children, claim: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
@@ -201,23 +207,23 @@ def test_a_younger_twin_gives_up_its_servers_but_not_its_cache(observe: Observe)
     assert decision.events == (Event("Warning", "DuplicateModel", message),)
 
 
-def test_the_aliases_of_a_younger_twin_are_named(observe: Observe) -> None:
+def test_lost_aliases_of_the_younger_duplicate_are_reported(observe: Observe) -> None:
     observed = observe(model(aliases=["a", "b"]), rival=Rival("older", "org/m"))
-    assert said(reconcile(observed), "Ready")[2].endswith(
+    assert condition_of(reconcile(observed), "Ready")[2].endswith(
         "; this one is not served, nor are its aliases (a, b)."
     )
 
 
-def test_who_loses_an_alias_is_served_without_it(observe: Observe) -> None:
+def test_a_model_that_loses_an_alias_is_served_without_it(observe: Observe) -> None:
     observed = settled(observe, model(aliases=["a", "b"]), {"ready": True})
     decision = reconcile(replace(observed, lost=(Rival("other", "b"),)))
     assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "DuplicateAlias")
     assert decision.delete == ()
-    assert said(decision, "Ready")[0] == "True"
+    assert condition_of(decision, "Ready")[0] == "True"
     message = (
         "'b' belongs to the InferenceModel 'other'. This model is served without these aliases."
     )
-    assert said(decision, "AliasesServed") == ("False", "DuplicateAlias", message)
+    assert condition_of(decision, "AliasesServed") == ("False", "DuplicateAlias", message)
     assert decision.events == (Event("Warning", "DuplicateAlias", message),)
 
 
@@ -228,17 +234,17 @@ def test_who_loses_an_alias_is_served_without_it(observe: Observe) -> None:
         ({"errors": {Ref("Deployment", "m"): "quota"}}, "ApplyFailed"),
     ],
 )
-def test_other_problems_leave_the_servers_alone(
+def test_other_problems_do_not_delete_the_servers(
     observe: Observe, fields: dict[str, Any], reason: str
 ) -> None:
     observed = replace(settled(observe, model(), {"ready": True}), **fields)
     decision = reconcile(observed)
     assert (decision.status["reason"], decision.objects, decision.delete) == (reason, (), ())
-    assert said(decision, "Ready")[0] == "True"
+    assert condition_of(decision, "Ready")[0] == "True"
     assert decision.status["ready"] == "1/1"
 
 
-def test_names_it_does_not_need_may_be_taken(observe: Observe) -> None:
+def test_foreign_objects_with_unused_names_are_allowed(observe: Observe) -> None:
     foreign = frozenset({Ref("PersistentVolumeClaim", "m-cache"), Ref("PodDisruptionBudget", "m")})
     assert reconcile(observe(model(), foreign=foreign)).status["reason"] == "CreatingPods"
 
@@ -254,24 +260,24 @@ def test_a_remote_model_has_no_children(observe: Observe) -> None:
     assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
 
 
-def test_a_remote_model_is_as_its_address_answers(observe: Observe) -> None:
+def test_a_remote_model_is_ready_while_its_address_is_reachable(observe: Observe) -> None:
     remote = {"engine": "remote", "remote": {"address": "http://far"}}
     observed = observe(model(**remote), remote=RemoteReport("http://far", True, "It answers."))
     decision = reconcile(observed)
     assert (decision.status["phase"], decision.status["reason"]) == ("Ready", "Remote")
-    assert said(decision, "Ready") == ("True", "Remote", "It answers.")
+    assert condition_of(decision, "Ready") == ("True", "Remote", "It answers.")
     restarted = reconcile(again(replace(observed, remote=None), decision))
     assert restarted.status == decision.status
     away = RemoteReport("http://far", False, "No.")
     gone = reconcile(again(replace(observed, remote=away), decision))
-    assert (gone.status["phase"], said(gone, "Ready")) == (
+    assert (gone.status["phase"], condition_of(gone, "Ready")) == (
         "Failed", ("False", "RemoteUnreachable", "No."),
     )  # fmt: skip
     moved = replace(observed, remote=RemoteReport("http://old", True, "It answers."))
     assert reconcile(moved).status["reason"] == "ProbingRemote"
 
 
-def test_the_deployment_may_say_what_no_pod_can(observe: Observe) -> None:
+def test_conditions_of_the_deployment_are_reported_without_a_failed_pod(observe: Observe) -> None:
     observed = settled(observe, model())
     ref = Ref("Deployment", "m")
     for kind, status, reason in (
@@ -282,7 +288,7 @@ def test_the_deployment_may_say_what_no_pod_can(observe: Observe) -> None:
             {"type": kind, "status": status, "message": "why"}]}}  # fmt: skip
         decision = reconcile(replace(observed, children={**observed.children, ref: deployment}))
         assert (decision.status["phase"], decision.status["reason"]) == ("Failed", reason)
-        assert said(decision, "Ready")[2] == "why"
+        assert condition_of(decision, "Ready")[2] == "why"
 
 
 def test_progress_is_that_of_the_slowest(observe: Observe) -> None:
@@ -295,12 +301,12 @@ def test_progress_is_that_of_the_slowest(observe: Observe) -> None:
     observed = replace(settled(observe, model(replicas=2), {}, {}), reports=reports)
     decision = reconcile(observed)
     assert decision.status["weights"] == {"doneBytes": 100}
-    assert said(decision, "WeightsReady")[:2] == ("False", "FetchingWeights")
+    assert condition_of(decision, "WeightsReady")[:2] == ("False", "FetchingWeights")
     done = replace(observed, reports=dict.fromkeys(reports, ServerReport("loading")))
     assert "weights" not in reconcile(again(done, decision)).status
 
 
-def test_a_restarted_container_says_nothing_of_cold_starts(observe: Observe) -> None:
+def test_a_restarted_container_reports_no_cold_start(observe: Observe) -> None:
     reports = {"uid-m-0": ServerReport("ready")}
     observed = settled(observe, model(), {"ready": True, "restarts": 1}, reports=reports)
     assert "coldStart" not in reconcile(observed).status
@@ -314,7 +320,7 @@ def test_the_cold_start_outlives_its_pod(observe: Observe) -> None:
     assert reconcile(gone).status["coldStart"] == decision.status["coldStart"]
 
 
-def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
+def test_scale_to_zero_requeues_the_model(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
@@ -335,7 +341,7 @@ def test_scale_to_zero_asks_to_be_looked_at_again(observe: Observe) -> None:
         ({"cpu": "1"}, "cpu", None),
     ],
 )  # fmt: skip
-def test_an_accelerator_that_is_not_used_is_told(
+def test_an_unused_accelerator_is_reported(
     observe: Observe, requests: dict[str, str], device: str, accelerated: Any
 ) -> None:
     reports = {"uid-m-0": ServerReport("ready", "torch", device)}
@@ -346,8 +352,8 @@ def test_an_accelerator_that_is_not_used_is_told(
     assert [(one["status"], one["reason"], one["message"]) for one in found] == (
         [accelerated] if accelerated else []
     )
-    told = [event.reason for event in decision.events]
-    assert ("CpuFallback" in told) is (device == "cpu" and "cpu" not in requests)
+    reasons = [event.reason for event in decision.events]
+    assert ("CpuFallback" in reasons) is (device == "cpu" and "cpu" not in requests)
     assert reconcile(again(observed, decision)).events == ()
 
 
@@ -370,7 +376,7 @@ def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
 
 
 def ready_at(raw: dict[str, Any], time: str) -> dict[str, Any]:
-    """The pod with another time of becoming ready."""
+    """The pod with another time at which it became ready."""
     conditions = [{**one, "lastTransitionTime": time} if one["type"] == "Ready" else one
                   for one in raw["status"]["conditions"]]  # fmt: skip
     return {**raw, "status": {**raw["status"], "conditions": conditions}}
@@ -423,7 +429,7 @@ def test_the_first_ready_report_counts(observe: Observe) -> None:
     assert reconcile(replace(observed, reports=loading)).status["engine"] == "a"
 
 
-def test_a_server_that_became_ready_lately_is_not_idle(observe: Observe) -> None:
+def test_a_server_that_became_ready_recently_is_not_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
     load = Load(0, 0, complete=True)
@@ -434,7 +440,7 @@ def test_a_server_that_became_ready_lately_is_not_idle(observe: Observe) -> None
 
 def test_messages_of_conditions_are_cut(observe: Observe) -> None:
     observed = settled(observe, model(), {"waiting": ("ErrImagePull", "x" * 3000)})
-    message = said(reconcile(observed), "Ready")[2]
+    message = condition_of(reconcile(observed), "Ready")[2]
     assert len(message) == 2000
 
 
@@ -452,7 +458,7 @@ def test_whether_a_model_that_failed_was_loaded(
 ) -> None:
     text = json.dumps({"event": LOAD_FAILED_EVENT, **log})
     observed = settled(observe, model(), {"ended": {"exitCode": 1, "message": text}})
-    assert said(reconcile(observed), "Loaded") == loaded
+    assert condition_of(reconcile(observed), "Loaded") == loaded
 
 
 def test_the_engine_is_the_specs_or_the_one_that_was_reported(observe: Observe) -> None:
@@ -470,5 +476,9 @@ def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
     observed = replace(old, model=changed, resolution=observe(changed).resolution)
     unknown = "The operator may not read nodes."
     decision = reconcile(observed)
-    assert said(decision, "RolloutStrategy") == ("True", "CapacityUnknown", f"Surge: {unknown}")
+    assert condition_of(decision, "RolloutStrategy") == (
+        "True",
+        "CapacityUnknown",
+        f"Surge: {unknown}",
+    )
     assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)

@@ -1,4 +1,4 @@
-"""The next step of a rollout, and how a failed one is taken back."""
+"""The next step of a rollout, and the rollback of a failed one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_first_version(step: Callable[..., Step]) -> None:
     ("cluster", "strategy", "reason"),
     [(ROOMY, SURGE, "FreeCapacity"), (FULL, HAND_OVER, "NoFreeCapacity")],
 )
-def test_a_new_version_is_chosen_for_once(
+def test_the_strategy_is_chosen_once_for_each_version(
     step: Callable[..., Step], cluster: Cluster, strategy: RolloutStrategy, reason: str
 ) -> None:
     found = step(("old", {"ready": True}), applied="old", cluster=cluster)
@@ -103,7 +103,7 @@ def test_a_ready_new_version_is_the_stable_one(step: Callable[..., Step]) -> Non
         ({"created": "2026-01-01T10:00:00Z"}, False),  # only slow
     ],
 )
-def test_when_a_version_is_given_up(
+def test_restarts_or_time_mark_a_version_as_failed(
     step: Callable[..., Step], fields: dict[str, Any], given_up: bool
 ) -> None:
     found = step(("new", fields))
@@ -112,7 +112,7 @@ def test_when_a_version_is_given_up(
     assert (found.wants_stable_template == "old") is given_up
 
 
-def test_time_that_ran_out_gives_a_version_up_too(step: Callable[..., Step]) -> None:
+def test_an_exceeded_progress_deadline_marks_a_version_as_failed(step: Callable[..., Step]) -> None:
     late = [{"type": "Progressing", "status": "False", "message": "has timed out"}]
     found = step(("new", {}), conditions=late)
     assert found.rollout is not None
@@ -122,7 +122,7 @@ def test_time_that_ran_out_gives_a_version_up_too(step: Callable[..., Step]) -> 
 FAILED = Rollout(stable_hash="old", failed_hash="new", failed_message="OutOfMemory: x")
 
 
-def test_taking_back(step: Callable[..., Step]) -> None:
+def test_a_failed_version_is_rolled_back(step: Callable[..., Step]) -> None:
     found = step(("new", CRASHED), rollout=FAILED, stable="old")
     assert (found.version, found.strategy) == ("old", HAND_OVER)
     assert found.problem is not None
@@ -131,7 +131,7 @@ def test_taking_back(step: Callable[..., Step]) -> None:
     assert found.rollout == FAILED
 
 
-def test_what_was_taken_back_stays_so(step: Callable[..., Step]) -> None:
+def test_a_rollback_is_not_repeated(step: Callable[..., Step]) -> None:
     found = step(("old", {"ready": True}), applied="old", rollout=FAILED, stable="old")
     assert (found.version, found.choice) == ("old", None)
 
@@ -141,7 +141,7 @@ def test_where_the_old_template_is_gone_the_new_one_stays(step: Callable[..., St
     assert (found.version, found.problem) == ("new", None)
 
 
-def test_another_change_is_another_try(step: Callable[..., Step]) -> None:
+def test_a_new_change_is_rolled_out_after_a_failed_one(step: Callable[..., Step]) -> None:
     other = Rollout(stable_hash="old", failed_hash="other", failed_message="x")
     found = step(("old", {"ready": True}), applied="old", rollout=other)
     assert found.rollout == Rollout(stable_hash="old")
@@ -156,7 +156,9 @@ def test_another_change_is_another_try(step: Callable[..., Step]) -> None:
         {"rollout": Rollout(stable_hash="new")},  # it did serve once: a crash is no bad version
     ],
 )
-def test_what_is_not_taken_back(step: Callable[..., Step], fields: dict[str, Any]) -> None:
+def test_versions_that_are_not_rolled_back(
+    step: Callable[..., Step], fields: dict[str, Any]
+) -> None:
     found = step(("new", {**CRASHED, "restarts": 9}), **fields)
     assert found.rollout is not None
     assert found.rollout.failed_hash is None
@@ -165,7 +167,7 @@ def test_what_is_not_taken_back(step: Callable[..., Step], fields: dict[str, Any
 WAITING = {"unschedulable": "0/1 nodes", "created": "2026-01-01T11:59:30Z"}
 
 
-def test_a_surge_that_waits_is_thought_over(step: Callable[..., Step]) -> None:
+def test_an_unschedulable_surge_becomes_a_hand_over(step: Callable[..., Step]) -> None:
     pods = (("old", {"ready": True}), ("new", WAITING))
     found = step(*pods, strategy=SURGE)
     assert found.strategy == HAND_OVER
@@ -191,14 +193,14 @@ def test_a_hand_over_is_not_rolled_back_while_a_server_is_ready(step: Callable[.
     assert found.rollout.failed_hash == "new"
 
 
-def test_patience_counts_from_the_pod_that_has_waited_longest(step: Callable[..., Step]) -> None:
+def test_the_surge_timeout_counts_from_the_oldest_waiting_pod(step: Callable[..., Step]) -> None:
     newest = {**WAITING, "created": "2026-01-01T11:59:59Z"}
     pods = (("old", {"ready": True}), ("new", newest), ("new", WAITING))
     for order in (pods, (pods[0], pods[2], pods[1])):
         assert step(*order, strategy=SURGE).strategy == HAND_OVER
 
 
-def test_patience_ends_after_twenty_seconds(step: Callable[..., Step]) -> None:
+def test_the_surge_timeout_is_twenty_seconds(step: Callable[..., Step]) -> None:
     for created, strategy in (("2026-01-01T11:59:41Z", SURGE), ("2026-01-01T11:59:40Z", HAND_OVER)):
         pods = (("old", {"ready": True}), ("new", {**WAITING, "created": created}))
         found = step(*pods, strategy=SURGE)
@@ -206,18 +208,18 @@ def test_patience_ends_after_twenty_seconds(step: Callable[..., Step]) -> None:
         assert found.requeue_after == (1.0 if strategy == SURGE else 20.0)
 
 
-def test_a_surge_without_old_or_waiting_servers_goes_on(step: Callable[..., Step]) -> None:
+def test_a_surge_without_old_or_waiting_servers_continues(step: Callable[..., Step]) -> None:
     for pods in ((("new", WAITING),), (("old", {"ready": True}), ("new", {}))):
         found = step(*pods, strategy=SURGE)
         assert (found.strategy, found.choice, found.requeue_after) == (SURGE, None, None)
 
 
-def test_a_hand_over_that_waits_for_a_node_stays_one(step: Callable[..., Step]) -> None:
+def test_an_unschedulable_hand_over_stays_a_hand_over(step: Callable[..., Step]) -> None:
     found = step(("old", {"ready": True}), ("new", WAITING), cluster=ROOMY)
     assert (found.strategy, found.choice) == (HAND_OVER, None)
 
 
-def test_a_new_version_is_looked_at_again_soon(step: Callable[..., Step]) -> None:
+def test_a_new_version_is_requeued_after_twenty_seconds(step: Callable[..., Step]) -> None:
     found = step(("old", {"ready": True}), applied="old", cluster=ROOMY)
     assert found.requeue_after == 20.0
     # Servers that are leaving do not count as running.

@@ -1,4 +1,4 @@
-"""Beside the old version or in its place: a function of nodes and pods."""
+"""Surge or hand-over, chosen from nodes and pods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.operator_objects import node, pod
 GPU = "nvidia.com/gpu"
 
 
-def asks(gpus: int = 1, **fields: Any) -> dict[str, Any]:
+def requesting(gpus: int = 1, **fields: Any) -> dict[str, Any]:
     limits = {GPU: str(gpus)} if gpus else {}
     return {"containers": [{"name": "server", "resources": {"limits": limits}}], **fields}
 
@@ -31,17 +31,17 @@ def cluster(free: int, **others: int) -> Cluster:
 @pytest.mark.parametrize(
     ("spec", "olds", "where", "strategy", "reason"),
     [
-        (asks(), [], cluster(0), SURGE, "FirstVersion"),
-        (asks(), [old()], cluster(1), SURGE, "FreeCapacity"),
-        (asks(), [old()], cluster(0), HAND_OVER, "NoFreeCapacity"),
-        (asks(), [old()], cluster(0, b=1), SURGE, "FreeCapacity"),
-        (asks(2), [old()], cluster(1), HAND_OVER, "NoFreeCapacity"),
-        (asks(3), [old()], cluster(0), SURGE, "FitsNowhere"),
-        (asks(nodeSelector={"gpu": "h100"}), [old()], cluster(1), SURGE, "FitsNowhere"),
-        (asks(0), [old()], cluster(0), SURGE, "FreeCapacity"),
-        (asks(), [old()], None, HAND_OVER, "CapacityUnknown"),
-        (asks(0), [old()], None, SURGE, "CapacityUnknown"),
-        (asks(), [old("")], cluster(0), SURGE, "FitsNowhere"),
+        (requesting(), [], cluster(0), SURGE, "FirstVersion"),
+        (requesting(), [old()], cluster(1), SURGE, "FreeCapacity"),
+        (requesting(), [old()], cluster(0), HAND_OVER, "NoFreeCapacity"),
+        (requesting(), [old()], cluster(0, b=1), SURGE, "FreeCapacity"),
+        (requesting(2), [old()], cluster(1), HAND_OVER, "NoFreeCapacity"),
+        (requesting(3), [old()], cluster(0), SURGE, "FitsNowhere"),
+        (requesting(nodeSelector={"gpu": "h100"}), [old()], cluster(1), SURGE, "FitsNowhere"),
+        (requesting(0), [old()], cluster(0), SURGE, "FreeCapacity"),
+        (requesting(), [old()], None, HAND_OVER, "CapacityUnknown"),
+        (requesting(0), [old()], None, SURGE, "CapacityUnknown"),
+        (requesting(), [old("")], cluster(0), SURGE, "FitsNowhere"),
     ],
 )
 def test_choice(
@@ -51,29 +51,29 @@ def test_choice(
     assert (found.strategy, found.reason) == (strategy, reason)
 
 
-def test_the_kind_of_accelerator_is_said() -> None:
-    assert choose(asks(), [old()], cluster(1)).message == "Node a has 1 nvidia.com/gpu free."
+def test_the_message_names_the_accelerator_resource() -> None:
+    assert choose(requesting(), [old()], cluster(1)).message == "Node a has 1 nvidia.com/gpu free."
 
 
 def test_a_hand_over_is_for_a_node_where_an_old_server_runs() -> None:
-    """The resources of one old server are free afterwards, and its place among the pods."""
+    """The resources of one old server are free afterwards, and its slot among the pods."""
     full = Cluster([node("a", pods="1", **{GPU: "1"})], {"a": {GPU: 1000, "pods": 1000}})
-    found = choose(asks(), [old()], full)
+    found = choose(requesting(), [old()], full)
     assert (found.strategy, found.reason) == (HAND_OVER, "NoFreeCapacity")
     assert found.message == (
         "No node has 1 nvidia.com/gpu free: each old server is stopped before its successor starts."
     )
     more = Cluster([node("a", pods="1", **{GPU: "1"})], {"a": {GPU: 1000, "pods": 2000}})
-    assert choose(asks(), [old()], more).reason == "FitsNowhere"
+    assert choose(requesting(), [old()], more).reason == "FitsNowhere"
     unknown = Cluster([node("a", **{GPU: "1"})], {})
-    assert choose(asks(2), [old()], unknown).reason == "NoFreeCapacity"
-    assert choose(asks(0), [old()], cluster(1)).message == "Node a has capacity free."
+    assert choose(requesting(2), [old()], unknown).reason == "NoFreeCapacity"
+    assert choose(requesting(0), [old()], cluster(1)).message == "Node a has capacity free."
 
 
 def test_any_of_the_old_servers_may_make_room() -> None:
     where = cluster(0, b=1)
     where = Cluster(where.nodes, {**where.used, "b": {GPU: 1000, "pods": 1000}})
-    spec = asks(nodeSelector={"kubernetes.io/hostname": "b"})
+    spec = requesting(nodeSelector={"kubernetes.io/hostname": "b"})
     nodes = [node("a", **{GPU: "2"}), node("b", labels=spec["nodeSelector"], **{GPU: "1"})]
     found = choose(spec, [old("a"), old("b")], Cluster(nodes, where.used))
     assert found.reason == "NoFreeCapacity"

@@ -101,7 +101,7 @@ def condition(kind: str, status: str) -> dict[str, str]:
          "PodsNotCreated"),
     ],
 )  # fmt: skip
-def test_what_the_deployment_reports(
+def test_conditions_of_the_deployment(
     observe: Observe, conditions: Any, pods: list[dict[str, Any]], reason: str | None
 ) -> None:
     trouble = servers(observe, *pods, conditions=conditions).deployment_trouble()

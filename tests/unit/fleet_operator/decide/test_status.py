@@ -1,4 +1,4 @@
-"""Statuses of other versions, and of people who write into them."""
+"""Statuses written by other versions or edited manually."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.operator_objects import model
         ("three", None),
     ],
 )
-def test_what_cannot_be_read_is_forgotten(raw: Any, desired: int | None) -> None:
+def test_invalid_parts_of_the_status_are_discarded(raw: Any, desired: int | None) -> None:
     found = read_part(Scaling, raw)
     assert (found.desired_replicas if found is not None else None) == desired
 

@@ -72,7 +72,7 @@ def test_service_and_budget() -> None:
     assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
 
 
-def test_a_claim_keeps_what_cannot_change_and_never_shrinks() -> None:
+def test_a_claim_keeps_immutable_fields_and_never_shrinks() -> None:
     cache = ModelCache(size="10Gi", storage_class_name="fast", access_mode="ReadWriteMany")
     made = children.cache_claim(model(), cache, None)
     assert made is not None

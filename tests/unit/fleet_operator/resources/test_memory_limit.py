@@ -26,7 +26,7 @@ def limited(resources: dict[str, Any] | None, factor: float = 2, name: str = "se
         ({"requests": {"memory": 8 * GIB + 1}}, 8 * GIB + 1, "17Gi"),
     ],
 )
-def test_a_limit_is_a_multiple_of_what_is_needed(
+def test_a_limit_is_a_multiple_of_the_request(
     resources: dict[str, Any] | None, requested: Any, limit: str
 ) -> None:
     found = limited(resources)["resources"]
@@ -50,10 +50,10 @@ def test_without_a_factor_there_is_no_limit() -> None:
     assert limited({}, factor=0)["resources"] == {}
 
 
-def test_other_containers_are_left_alone() -> None:
+def test_other_containers_are_not_changed() -> None:
     assert limited({}, name="sidecar")["resources"] == {}
 
 
-def test_a_request_that_is_no_quantity_is_an_error() -> None:
+def test_a_request_with_an_invalid_quantity_is_an_error() -> None:
     with pytest.raises(ValueError, match="'much' is not a quantity"):
         limited({"requests": {"memory": "much"}})

@@ -136,7 +136,7 @@ def test_the_server_can_read_what_it_is_given(sources: Sources) -> None:
         {"fallback": "org/other"},
     ],
 )
-def test_what_servers_have_no_use_for_is_no_new_version(
+def test_fields_that_servers_do_not_use_keep_the_version(
     sources: Sources, fields: dict[str, Any]
 ) -> None:
     assert template(sources, **fields) == template(sources)
@@ -153,7 +153,9 @@ def test_what_servers_have_no_use_for_is_no_new_version(
         {"resources": {"limits": {"cpu": 1}}},
     ],
 )
-def test_what_they_need_is_a_new_version(sources: Sources, fields: dict[str, Any]) -> None:
+def test_fields_that_servers_use_change_the_version(
+    sources: Sources, fields: dict[str, Any]
+) -> None:
     label = "modelfleet.dev/template"
     old, new = template(sources), template(sources, **fields)
     assert old["metadata"]["labels"][label] != new["metadata"]["labels"][label]
@@ -224,7 +226,7 @@ def test_volumes_on_the_nodes_disk_have_a_size_limit(sources: Sources) -> None:
 
 
 def test_an_accelerator_brings_its_toleration(sources: Sources) -> None:
-    """Also where the patch over the pod asks for it; not where the model runs on a CPU."""
+    """Also where podTemplate requests it; not where the model runs on a CPU."""
     gpu = {"limits": {"nvidia.com/gpu": "1"}}
     expected = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     cuda = {"SERVER_IMAGE_CUDA": "cuda"}
@@ -234,7 +236,7 @@ def test_an_accelerator_brings_its_toleration(sources: Sources) -> None:
     assert "tolerations" not in template(sources, resources={"limits": {"memory": "1Gi"}})["spec"]
 
 
-def test_files_travel_as_annotations(sources: Sources) -> None:
+def test_files_are_passed_as_annotations(sources: Sources) -> None:
     files = [{"path": "/etc/a.txt", "content": "A"}, {"path": "/etc/b.txt", "content": "B"}]
     found = template(sources, files=files)
     assert found["metadata"]["annotations"] == {
@@ -273,18 +275,18 @@ def test_weights_of_a_claim_and_a_cache(sources: Sources) -> None:
     assert found["volumes"][1]["persistentVolumeClaim"] == {"claimName": "all-models"}
 
 
-def test_the_nodes_disk_is_asked_for_where_weights_are_kept_on_it(sources: Sources) -> None:
-    """By the catalog; what a manifest asks for is never left out."""
+def test_ephemeral_storage_is_requested_without_a_cache_volume(sources: Sources) -> None:
+    """From the catalog; requests of a manifest are always kept."""
     cache = Profile(model_cache=ModelCache(size="10Gi"))
 
-    def asked(default: Profile | None, **spec: Any) -> Any:
+    def storage(default: Profile | None, **spec: Any) -> Any:
         (server,) = template(sources, default, model="BAAI/bge-m3", **spec)["spec"]["containers"]
         return server["resources"]["requests"].get("ephemeral-storage")
 
     own = {"requests": {"ephemeral-storage": "9Gi"}}
-    assert asked(None) == "4Gi"
-    assert asked(cache) is None
-    assert (asked(None, resources=own), asked(cache, resources=own)) == ("9Gi", "9Gi")
+    assert storage(None) == "4Gi"
+    assert storage(cache) is None
+    assert (storage(None, resources=own), storage(cache, resources=own)) == ("9Gi", "9Gi")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +306,7 @@ def test_the_hub_token_is_a_reference(
     }
 
 
-def test_a_foreign_image_is_left_its_user_and_its_root(sources: Sources) -> None:
+def test_a_custom_image_keeps_its_user_and_writable_root(sources: Sources) -> None:
     container = {"image": "llama:1", "args": ["-m", "x"], "port": 9000, "readyPath": "/ok"}
     found = template(sources, engine="container", container=container)["spec"]
     assert found["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
@@ -320,7 +322,7 @@ def test_a_foreign_image_is_left_its_user_and_its_root(sources: Sources) -> None
     assert "MODELFLEET_SPEC" not in str(server["env"])
 
 
-def test_vllm_is_told_what_to_load(sources: Sources) -> None:
+def test_arguments_of_vllm(sources: Sources) -> None:
     found = template(
         sources, engine="vllm", aliases=["x"], source="hf://org/repo@abc",
         container={"image": "vllm:1", "args": ["--max-model-len", "4096"]},
@@ -333,7 +335,7 @@ def test_vllm_is_told_what_to_load(sources: Sources) -> None:
     ]  # fmt: skip
 
 
-def test_the_patch_has_the_last_word_but_not_over_the_labels(sources: Sources) -> None:
+def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) -> None:
     patch = {
         "metadata": {"labels": {"team": "x", "modelfleet.dev/inferencemodel": "other"}},
         "spec": {"containers": [{"name": "server", "imagePullPolicy": "Always"}]},
@@ -372,7 +374,7 @@ def test_the_patch_has_the_last_word_but_not_over_the_labels(sources: Sources) -
         ({"profile": "nowhere"}, "InvalidSpec", "profile 'nowhere' does not exist"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_run_says_why(
+def test_specs_that_cannot_run_have_a_reason(
     sources: Sources, spec: dict[str, Any], reason: str, message: str
 ) -> None:
     found = template(sources, **spec)
@@ -381,7 +383,7 @@ def test_what_cannot_be_run_says_why(
     assert message in found.message
 
 
-def test_an_image_that_is_named_is_taken(sources: Sources) -> None:
+def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
     found = template(sources, engine="llamacpp", image="mine:1")
     assert found["spec"]["containers"][0]["image"] == "mine:1"
 

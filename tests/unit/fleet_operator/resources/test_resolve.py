@@ -71,7 +71,7 @@ def test_catalog_then_profile_fill_what_the_resource_leaves_out(known: Sources) 
         ({"model": "-"}, "model: "),
     ],
 )
-def test_problems_are_answers(known: Sources, wire: dict[str, Any], problem: str) -> None:
+def test_problems_are_returned(known: Sources, wire: dict[str, Any], problem: str) -> None:
     found = resolve(wire, known)
     assert found.spec is None
     assert problem in (found.problem or "")
@@ -84,7 +84,7 @@ def test_a_profile_that_is_nested_too_deeply_is_a_problem_of_its_own() -> None:
     assert set(read) == {"fine"}
 
 
-def test_the_default_profile_serves_who_names_none(sources: Sources) -> None:
+def test_the_default_profile_applies_where_none_is_named(sources: Sources) -> None:
     default = Sources(sources.catalog, {"default": Profile(priority_class_name="low")}, {})
     found = resolve({"model": "m"}, default)
     assert found.spec is not None

@@ -71,6 +71,6 @@ def test_the_base_is_not_changed() -> None:
         ({"$patch": "explode"}, r"podTemplate.spec: \$patch: unknown directive 'explode'"),
     ],
 )
-def test_what_cannot_be_merged(patch: dict[str, Any], message: str) -> None:
+def test_patches_that_cannot_be_merged_are_refused(patch: dict[str, Any], message: str) -> None:
     with pytest.raises(PatchError, match=message):
         patched(patch)

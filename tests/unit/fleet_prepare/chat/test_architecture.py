@@ -1,4 +1,4 @@
-"""What config.json must say for a chat model to be converted."""
+"""Requirements on the config.json of chat models that are converted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_biases_and_norms_of_each_family() -> None:
         ({"use_sliding_window": True, "sliding_window": 64}, "64"),
     ],
 )  # fmt: skip
-def test_what_is_not_supported_is_named(changes: dict[str, Any], named: str) -> None:
+def test_unsupported_fields_are_named(changes: dict[str, Any], named: str) -> None:
     config = tiny_chat.QWEN3 | changes
     assert named in (architecture.refusal(config) or "")
     assert chat.supports(FILES, config) is None

@@ -1,4 +1,4 @@
-"""Whole conversions of tiny repositories, and repositories that are wrong."""
+"""Whole conversions of tiny repositories, and invalid repositories."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def agreement(found: Any, wanted: Any) -> float:
     return float(np.corrcoef(found.ravel(), wanted.ravel())[0, 1])
 
 
-def test_fewer_bits_make_smaller_files_that_answer_nearly_alike(tmp_path: Path) -> None:
+def test_fewer_bits_give_smaller_files_with_similar_logits(tmp_path: Path) -> None:
     source = repository(tmp_path / "source", stored="BF16")
     made = {kind: run(source, tmp_path / kind, kind) for kind in ("none", "int8", "int4")}
     sizes = [(folder / "openvino_model.bin").stat().st_size for folder in made.values()]
@@ -71,7 +71,7 @@ def test_shards_and_one_file_give_the_same_bytes(tmp_path: Path) -> None:
         assert (one / name).read_bytes() == (many / name).read_bytes()
 
 
-def test_rows_read_in_pieces_give_the_same_bytes(
+def test_rows_read_in_chunks_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = repository(tmp_path / "source")
@@ -101,7 +101,7 @@ def test_the_files_beside_the_graph(tmp_path: Path) -> None:
     assert generation["temperature"] == 0.6
 
 
-def test_ends_of_an_answer_are_found_where_generation_config_is_missing(tmp_path: Path) -> None:
+def test_end_tokens_are_found_without_a_generation_config(tmp_path: Path) -> None:
     source = repository(tmp_path / "source", {"eos_token_id": 1})
     (source / "generation_config.json").unlink()
     target = run(source, tmp_path / "target")
@@ -177,7 +177,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_repository_is_refused_with_the_place(tmp_path: Path, case: str) -> None:
+def test_errors_for_a_wrong_repository_name_the_place(tmp_path: Path, case: str) -> None:
     change, named = WRONG[case]
     source = repository(tmp_path / "source")
     change(source)

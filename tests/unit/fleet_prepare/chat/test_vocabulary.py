@@ -49,7 +49,7 @@ def test_pieces_of_a_sentencepiece_vocabulary() -> None:
      b'{"model": {"vocab": {}}}', b'{"model": {"vocab": []}, "added_tokens": [{}]}',
      b"[" * 100_000, b"\xff"],
 )  # fmt: skip
-def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_tokenizer_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(WeightsError, match=r"tokenizer\.json"):
         vocabulary.read(tmp_path / "tokenizer.json")

@@ -33,7 +33,7 @@ def test_named_heads_come_first() -> None:
 @pytest.mark.parametrize(
     "named", [None, [], "x", [[2, 0]], [[0, 20]], [[-1, 0]], [[1]], [["a", 0]]]
 )
-def test_heads_that_the_decoder_lacks_give_way_to_its_upper_half(named: Any) -> None:
+def test_heads_that_the_decoder_lacks_are_replaced_by_its_upper_half(named: Any) -> None:
     """As distil-large has its teacher's: layers up to 25, of which it has 2."""
     assert alignment_heads(named, shape(1280, 2, 51866)) == [(1, head) for head in range(20)]
 

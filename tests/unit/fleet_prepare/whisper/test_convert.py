@@ -1,4 +1,4 @@
-"""A whole conversion: the files it writes, what a thin repository leaves out, and bad weights."""
+"""A whole conversion: the files it writes, fields that a repository lacks, and invalid weights."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ UPPER = [[1, 0], [1, 1]]
         (GENERATION | {"alignment_heads": None}, {}, {"alignment_heads": UPPER}),
     ],
 )  # fmt: skip
-def test_what_a_generation_config_lacks_comes_from_the_other_files(
+def test_missing_fields_of_the_generation_config_are_read_from_other_files(
     repository: Repository, convert: Convert, generation: Any, config: Any, changed: Any
 ) -> None:
     repository.files["generation_config.json"] = generation
@@ -91,7 +91,7 @@ def test_what_a_generation_config_lacks_comes_from_the_other_files(
 
 @pytest.mark.parametrize("name", ["suppress_tokens", "begin_suppress_tokens"])
 @pytest.mark.parametrize("value", ["220", [1.5], {"a": 1}, [[1]]])
-def test_a_list_of_tokens_that_is_none_is_named(
+def test_an_invalid_list_of_tokens_is_named(
     repository: Repository, convert: Convert, name: str, value: Any
 ) -> None:
     repository.files["generation_config.json"] |= {name: value}
@@ -109,12 +109,12 @@ def test_progress_counts_the_bytes_of_the_weights(convert: Convert, repository: 
 
 
 def test_it_stops_between_tensors(convert: Convert, repository: Repository) -> None:
-    asked = 0
+    checks = 0
 
     def check() -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 5:
+        nonlocal checks
+        checks += 1
+        if checks == 5:
             raise Stopped
 
     with pytest.raises(Stopped):

@@ -1,4 +1,4 @@
-"""Which repositories convert, by the names of their files and their config.json."""
+"""Which repositories can be converted, by the names of their files and their config.json."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def test_a_repository_of_safetensors_and_a_tokenizer_converts(names: list[str]) 
         (NAMES, {"model_type": "whisper", "architectures": 1}),
     ],
 )
-def test_others_do_not(names: list[str], config: dict[str, Any]) -> None:
+def test_other_repositories_do_not_convert(names: list[str], config: dict[str, Any]) -> None:
     assert supports(names, config) is None

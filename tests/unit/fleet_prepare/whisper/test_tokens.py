@@ -31,7 +31,7 @@ def test_a_tokenizer_built_from_the_slow_files_equals_the_fast_one(
     assert framed == [start, ADDED["<|notimestamps|>"], *fast.encode("he").ids, end]
 
 
-def test_added_tokens_may_lie_in_tokenizer_config(repository: Repository, convert: Convert) -> None:
+def test_added_tokens_may_be_in_tokenizer_config(repository: Repository, convert: Convert) -> None:
     repository.slow_tokenizer()
     added = repository.files.pop("added_tokens.json")
     repository.files["tokenizer_config.json"] = {

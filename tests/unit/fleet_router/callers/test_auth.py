@@ -48,7 +48,7 @@ def quota(clock: Clock, **limits: int) -> Quota:
     return Quota(key, clock)
 
 
-def test_minutes_slide_and_debts_are_paid_back() -> None:
+def test_tokens_above_the_limit_delay_later_requests() -> None:
     clock = Clock()
     one = quota(clock, tokens_per_minute=60)
     one.admit(0)
@@ -81,7 +81,7 @@ def test_audio_is_charged_by_the_second() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("keys: [", "line 1"),
         ("[]", "file"),
@@ -96,8 +96,8 @@ def test_audio_is_charged_by_the_second() -> None:
         (f"keys: [{{name: a, sha256: '{'0' * 64}'}}, {{name: b, sha256: '{'0' * 64}'}}]", "'a'"),
     ],
 )
-def test_a_broken_file_says_where_and_no_secret(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as caught:
+def test_errors_of_a_broken_file_name_the_place_but_no_secret(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected) as caught:
         parse(text)
     assert "SECRET" not in str(caught.value)
     assert "000" not in str(caught.value)
@@ -168,7 +168,7 @@ def test_a_request_without_a_key_is_refused(
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, GeneratorExit])
-def test_a_request_that_fails_does_not_run_any_more(
+def test_a_failed_request_does_not_count_as_running(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     auth = loaded(tmp_path / "keys.yaml", entry_of("a", limits={"concurrentRequests": 1}))
@@ -179,7 +179,7 @@ def test_a_request_that_fails_does_not_run_any_more(
         assert quota.running == 0
 
 
-def test_a_refused_request_does_not_run(tmp_path: Path) -> None:
+def test_a_refused_request_does_not_count_as_running(tmp_path: Path) -> None:
     auth = loaded(
         tmp_path / "keys.yaml",
         entry_of("a", models=["m"], limits={"concurrentRequests": 1, "imagesPerMinute": 1}),
@@ -208,7 +208,7 @@ def test_running_requests_stay_counted_when_limits_change(tmp_path: Path) -> Non
     assert identified(auth, "a").running == 0
 
 
-def test_what_was_used_stays_used_when_other_fields_change(tmp_path: Path) -> None:
+def test_usage_is_kept_when_other_fields_change(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     auth = loaded(path, entry_of("a", limits={"requestsPerMinute": 1}))
     identified(auth, "a").admit(0)

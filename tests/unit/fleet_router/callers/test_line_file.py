@@ -31,7 +31,7 @@ def test_lines_are_appended_to_what_is_there(path: Path) -> None:
     assert path.read_bytes() == b"old\na\nb\n"
 
 
-def test_others_may_not_read_a_new_file(path: Path) -> None:
+def test_a_new_file_is_not_readable_by_others(path: Path) -> None:
     LineFile(path).close()
     assert path.stat().st_mode & 0o007 == 0
 
@@ -61,7 +61,7 @@ def test_a_full_file_is_rotated_and_the_oldest_is_dropped(path: Path) -> None:
     file.close()
 
 
-def test_of_two_writers_both_follow_a_rotation(path: Path) -> None:
+def test_a_rotation_is_followed_by_both_of_two_writers(path: Path) -> None:
     one, two = LineFile(path, max_bytes=4), LineFile(path, max_bytes=4)
     one.append([b"aaa\n"])
     one.append([b"b\n"])

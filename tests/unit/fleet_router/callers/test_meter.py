@@ -1,4 +1,4 @@
-"""What responses are charged: complete ones, broken ones and those that nobody reads to the end."""
+"""Charges for responses: complete, broken and those that are not read to the end."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def test_a_line_without_end_is_not_kept() -> None:
     assert len(text._line) <= 64 * 1024
 
 
-def test_figures_of_the_server_come_before_estimates() -> None:
-    told = (b"x-modelfleet-usage", b'{"prompt_tokens": 7}')
-    record = metered(CHAT, delta(content="a"), complete=False, headers=(STREAM, told))
+def test_usage_of_the_server_is_preferred_to_estimates() -> None:
+    usage_header = (b"x-modelfleet-usage", b'{"prompt_tokens": 7}')
+    record = metered(CHAT, delta(content="a"), complete=False, headers=(STREAM, usage_header))
     assert record.usage == Usage(prompt_tokens=7, completion_tokens=1)
     end = sse({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3}})
-    record = metered(CHAT, delta(content="a"), end, complete=True, headers=(STREAM, told))
+    record = metered(CHAT, delta(content="a"), end, complete=True, headers=(STREAM, usage_header))
     assert (record.usage, record.estimated) == (Usage(8, 0, 3), False)
 
 
@@ -121,7 +121,7 @@ def test_a_stream_that_ends_with_an_error_is_charged_too() -> None:
     assert metered(CHAT, comment, delta(content="a"), error, complete=True).usage == Usage(7, 0, 1)
 
 
-def test_at_the_end_the_figures_of_the_server_win() -> None:
+def test_usage_of_the_server_replaces_estimates_at_the_end() -> None:
     end = sse({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3}})
     record = metered(CHAT, delta(content=" " * 600), end, complete=True)
     assert (record.usage, record.estimated) == (Usage(8, 0, 3), False)
@@ -141,14 +141,14 @@ def test_a_large_body_that_is_not_read_to_its_end_costs_its_prompt() -> None:
 
 
 def test_audio_is_charged_in_seconds() -> None:
-    said = sse({"type": "transcript.text.delta", "delta": "hello"})
-    assert metered(SPEECH, said, complete=False).usage == Usage(audio_seconds=3)
-    told = (b"x-modelfleet-usage", b'{"seconds": 40}')
-    record = metered(SPEECH, said, complete=False, headers=(STREAM, told))
+    transcript = sse({"type": "transcript.text.delta", "delta": "hello"})
+    assert metered(SPEECH, transcript, complete=False).usage == Usage(audio_seconds=3)
+    usage_header = (b"x-modelfleet-usage", b'{"seconds": 40}')
+    record = metered(SPEECH, transcript, complete=False, headers=(STREAM, usage_header))
     assert record.usage == Usage(audio_seconds=40)
     spoken = b'"usage": {"seconds": 1}'
     record = metered(
-        SPEECH, spoken, complete=True, headers=((b"content-type", b"text/plain"), told)
+        SPEECH, spoken, complete=True, headers=((b"content-type", b"text/plain"), usage_header)
     )
     assert record.usage == Usage(audio_seconds=40)
 

@@ -68,7 +68,9 @@ def keys(path: Path) -> list[int]:
     return [int(json.loads(line)["key"]) for line in path.read_text().splitlines()]
 
 
-async def test_lines_appear_while_requests_go_on(log: UsageLog, path: Path, disk: Disk) -> None:
+async def test_lines_are_written_while_requests_continue(
+    log: UsageLog, path: Path, disk: Disk
+) -> None:
     disk.released.clear()
     for number in range(3):
         reported(log, number)  # does not wait for the disk
@@ -87,7 +89,7 @@ async def test_lines_are_kept_while_the_disk_is_full(log: UsageLog, path: Path, 
     await until_async(lambda: keys(path) == [0, 1])
 
 
-async def test_what_is_kept_is_bounded_and_the_rest_counted(
+async def test_kept_lines_are_bounded_and_dropped_ones_counted(
     log: UsageLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage_log, "MAX_PENDING", 3)

@@ -1,4 +1,4 @@
-"""From InferenceModels and EndpointSlices to a route table: pure."""
+"""Route tables built from InferenceModels and EndpointSlices."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_model_and_its_ready_servers() -> None:
     assert route.origin == Origin("default", "m")
 
 
-def test_servers_that_are_not_ready_are_starting_and_those_that_leave_are_nothing() -> None:
+def test_servers_that_are_not_ready_are_starting_unless_terminating() -> None:
     leaving = ready("10.0.0.3", ready=False, terminating=True)
     view = read_slice(
         endpoint_slice("m", ready("10.0.0.1"), ready("10.0.0.2", ready=False), leaving)
@@ -76,7 +76,7 @@ def test_servers_that_are_not_ready_are_starting_and_those_that_leave_are_nothin
     assert view.starting == (Endpoint("pod-10.0.0.2", "10.0.0.2", 8000),)
 
 
-def test_a_model_without_servers_is_known_with_what_its_status_says() -> None:
+def test_a_model_without_servers_has_phase_and_reason_of_its_status() -> None:
     item = resource(
         "m", {"model": "acme/m"}, annotations={ANNOTATION_WAKE: "2026-01-01T00:00:00Z"},
         status={
@@ -92,7 +92,7 @@ def test_a_model_without_servers_is_known_with_what_its_status_says() -> None:
     assert state_of(route, "starting") == "scaled_to_zero"
 
 
-def test_a_short_resource_is_completed_from_the_catalog_until_the_operator_has_been() -> None:
+def test_a_short_resource_is_completed_from_the_catalog_or_the_status() -> None:
     embedder = next(spec for spec in KNOWN.values() if spec.task is Task.EMBEDDING)
     route = table([resource("e", {"model": embedder.model})]).by_id[embedder.model]
     assert route.spec.task is Task.EMBEDDING
@@ -102,7 +102,7 @@ def test_a_short_resource_is_completed_from_the_catalog_until_the_operator_has_b
     assert (route.spec.context_length, route.spec.dimensions) == (99, 8)
 
 
-def test_an_alias_stands_for_the_id_of_the_catalog() -> None:
+def test_an_alias_selects_the_id_of_the_catalog() -> None:
     spec = next(spec for spec in KNOWN.values() if spec.aliases)
     alias = spec.aliases[0]
     for status in ({}, {"resolved": {"model": spec.model, "aliases": [alias], "task": spec.task}}):
@@ -124,7 +124,7 @@ def test_an_alias_stands_for_the_id_of_the_catalog() -> None:
         {"model": "acme/m", "limits": {"maxItems": "many"}},
     ],
 )
-def test_a_model_that_cannot_be_read_is_still_known(spec: Json) -> None:
+def test_an_invalid_model_keeps_its_route(spec: Json) -> None:
     view = read_model(resource("m", spec), KNOWN, {})
     assert view.problem
     assert view.spec is not None
@@ -134,11 +134,11 @@ def test_a_model_that_cannot_be_read_is_still_known(spec: Json) -> None:
 
 
 @pytest.mark.parametrize("item", [{}, {"spec": None}, {"spec": {"model": 5}}, {"spec": {}}])
-def test_what_names_no_model_is_left_out(item: Json) -> None:
+def test_resources_without_a_model_are_ignored(item: Json) -> None:
     assert table([{"metadata": {"name": "m", "namespace": "default"}, **item}]).routes == ()
 
 
-def test_the_older_of_two_has_the_id_and_the_younger_keeps_its_other_names() -> None:
+def test_the_oldest_model_owns_an_id_and_a_younger_one_keeps_its_other_names() -> None:
     models = [
         resource("young", {"model": "acme/y", "aliases": ["chat", "y"]}, 2),
         resource("twin", {"model": "acme/o"}, 3, namespace="elsewhere"),
@@ -151,7 +151,7 @@ def test_the_older_of_two_has_the_id_and_the_younger_keeps_its_other_names() -> 
     assert found.by_id["acme/o"].origin == Origin("default", "old")
 
 
-def test_an_alias_takes_nobodys_id() -> None:
+def test_an_id_takes_precedence_over_an_alias() -> None:
     models = [
         resource("old", {"model": "acme/o", "aliases": ["acme/y", "o"]}, 1),
         resource("young", {"model": "acme/y"}, 2),
@@ -176,7 +176,7 @@ def test_other_names_of_a_model_whose_id_is_taken_are_known_and_refused() -> Non
     )  # fmt: skip
 
 
-def test_a_remote_model_goes_to_its_address_with_the_key_that_is_allowed() -> None:
+def test_a_remote_model_is_routed_to_its_address_with_an_allowed_key() -> None:
     spec = {
         "model": "gpt", "engine": "remote",
         "remote": {"address": "https://api.example.com/base", "model": "big", "apiKeyEnv": "KEY"},

@@ -1,4 +1,4 @@
-"""List and watch against a scripted API server on a real socket: what the real one does rarely."""
+"""List and watch against a scripted API server on a real socket, with rare errors."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
 
 
 class Script:
-    """Answers requests one after the other, each as the next entry says.
+    """Responds to each request with the next entry of the script.
 
-    A dict is a list's answer, a list the events of a watch, an int a status, None a connection
-    closed without an answer. After the last entry a watch stays open.
+    A dict is the response to a list, a list the events of a watch, an int a status, None a
+    connection closed without a response. After the last entry a watch stays open.
     """
 
     def __init__(self, *answers: Any) -> None:
@@ -107,7 +107,7 @@ async def scripted(*answers: Any) -> AsyncIterator[tuple[Script, KubeClient]]:
 
 
 async def follow(script: Script, collection: Informer[str]) -> None:
-    """Follow until the script has been told to its end."""
+    """Run the informer until the script ends."""
     following = asyncio.create_task(collection.follow())
     async with asyncio.timeout(20):
         await script.done.wait()
@@ -151,7 +151,7 @@ async def test_pages_are_put_together_and_events_applied() -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("trouble", [None, 500, 503, 429, 401, []])
-async def test_after_trouble_the_watch_goes_on_where_it_was(trouble: Any) -> None:
+async def test_the_watch_resumes_after_an_error(trouble: Any) -> None:
     async with scripted(
         listed(5, "a"), [event("ADDED", "b", 6)], trouble, [event("ADDED", "c", 7)]
     ) as (script, client):
@@ -163,7 +163,7 @@ async def test_after_trouble_the_watch_goes_on_where_it_was(trouble: Any) -> Non
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("gone", [410, [GONE]])
-async def test_a_version_too_old_is_listed_anew_and_what_was_known_serves_meanwhile(
+async def test_an_expired_version_is_listed_again_while_the_old_objects_are_kept(
     gone: Any,
 ) -> None:
     async with scripted(listed(5, "a", "b"), gone, 500, listed(9, "b", "c")) as (script, client):
@@ -176,7 +176,7 @@ async def test_a_version_too_old_is_listed_anew_and_what_was_known_serves_meanwh
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_list_that_expires_half_way_begins_again() -> None:
+async def test_a_list_that_expires_between_pages_is_restarted() -> None:
     async with scripted(listed(5, "a", more="x"), 410, listed(8, "b")) as (script, client):
         collection = made(client)
         await follow(script, collection)
@@ -199,14 +199,14 @@ async def test_an_object_that_cannot_be_read_hides_no_other() -> None:
         assert names(collection) == {"a", "b", "c"}
 
 
-def test_pauses_grow_and_differ() -> None:
+def test_backoff_grows_and_is_jittered() -> None:
     assert max(delay(1) for _ in range(50)) <= informer.FIRST_DELAY
     assert min(delay(30) for _ in range(50)) >= informer.LONGEST_DELAY / 2
     assert delay(1000) <= informer.LONGEST_DELAY
     assert len({delay(5) for _ in range(10)}) > 1
 
 
-async def test_what_is_no_event_is_an_error() -> None:
+async def test_an_invalid_event_is_an_error() -> None:
     async with scripted([{"no": "event"}]) as (_, client):
         with pytest.raises(KubeError):
             async for _ in client.watch(THING, None, "", "1", 120):
@@ -219,7 +219,7 @@ async def settled(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_waking_is_written_once_in_a_while() -> None:
+async def test_the_wake_annotation_is_written_at_most_once_per_interval() -> None:
     async with scripted({"ok": 1}, {"ok": 1}, 403) as (script, client):
         waker = Waker(client)
         for _ in range(100):

@@ -19,24 +19,24 @@ STARTING = {KEY: (ONE, TWO), OTHER: (Endpoint("three", "10.0.0.3", 8000),)}
 
 
 class Cluster:
-    """Answers for the servers, and counts what is heard of changes."""
+    """Simulates the servers and counts notifications of changes."""
 
     def __init__(self) -> None:
         self.ready: set[Endpoint] = set()
-        self.asked: list[Endpoint] = []
+        self.probed: list[Endpoint] = []
         self.changes = 0
         self.now = 100.0
         self.heard = asyncio.Event()
-        self._asked = asyncio.Semaphore(0)
+        self._probes = asyncio.Semaphore(0)
 
-    async def ask(self, endpoint: Endpoint) -> bool:
-        self.asked.append(endpoint)
-        self._asked.release()
+    async def probe(self, endpoint: Endpoint) -> bool:
+        self.probed.append(endpoint)
+        self._probes.release()
         return endpoint in self.ready
 
-    async def until_asked(self, times: int) -> None:
+    async def until_probed(self, times: int) -> None:
         for _ in range(times):
-            await self._asked.acquire()
+            await self._probes.acquire()
 
     def changed(self) -> None:
         self.changes += 1
@@ -55,26 +55,28 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 @pytest.fixture
 async def early(cluster: Cluster) -> EarlyServers:
-    return EarlyServers(cluster.ask, cluster.changed)
+    return EarlyServers(cluster.probe, cluster.changed)
 
 
-async def test_only_servers_somebody_waits_for_are_asked(
+async def test_only_servers_with_waiting_requests_are_probed(
     cluster: Cluster, early: EarlyServers
 ) -> None:
     cluster.ready = {ONE}
     await early.probe_once(STARTING)
-    assert cluster.asked == []
+    assert cluster.probed == []
     early.expect(KEY)
     await early.probe_once(STARTING)
-    assert cluster.asked == [ONE, TWO]
+    assert cluster.probed == [ONE, TWO]
     assert early.of(SLICE) == (ONE,)
     assert cluster.changes == 1
     await early.probe_once(STARTING)
-    assert cluster.asked == [ONE, TWO, TWO]
+    assert cluster.probed == [ONE, TWO, TWO]
     assert cluster.changes == 1
 
 
-async def test_the_cluster_must_agree_in_time(cluster: Cluster, early: EarlyServers) -> None:
+async def test_an_early_server_expires_unless_the_cluster_confirms_it(
+    cluster: Cluster, early: EarlyServers
+) -> None:
     early.expect(KEY)
     cluster.ready = {ONE}
     await early.probe_once(STARTING)
@@ -85,23 +87,23 @@ async def test_the_cluster_must_agree_in_time(cluster: Cluster, early: EarlyServ
     assert cluster.changes == 2
 
 
-async def test_nobody_is_asked_long_after_the_last_who_waited(
+async def test_probing_ends_some_time_after_the_last_waiting_request(
     cluster: Cluster, early: EarlyServers
 ) -> None:
     early.expect(KEY)
     cluster.now += ready_probe.EXPECTED_SECONDS
     await early.probe_once(STARTING)
-    assert cluster.asked == []
+    assert cluster.probed == []
 
 
-async def test_it_asks_until_the_server_is_ready(
+async def test_it_probes_until_the_server_is_ready(
     cluster: Cluster, early: EarlyServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ready_probe, "EVERY_SECONDS", 0.0)
     task = asyncio.create_task(early.run(lambda: STARTING))
     early.expect(KEY)
     async with asyncio.timeout(10):
-        await cluster.until_asked(3)
+        await cluster.until_probed(3)
         cluster.ready = {TWO}
         await cluster.heard.wait()
     assert early.of(SLICE) == (TWO,)
@@ -110,18 +112,18 @@ async def test_it_asks_until_the_server_is_ready(
 
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
-    """A server that gives the answer in the list."""
-    answer = [b""]
+    """A server that sends the response in the list."""
+    response = [b""]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /readyz ")
-        writer.write(answer[0])
+        writer.write(response[0])
         await writer.drain()
         writer.close()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    yield Endpoint("one", "127.0.0.1", port), answer
+    yield Endpoint("one", "127.0.0.1", port), response
     listening.close()
 
 
@@ -131,7 +133,7 @@ def http(status: int, body: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("answer", "ready"),
+    ("response", "ready"),
     [
         (http(200, '{"status": "ready"}'), True),
         (http(503, '{"status": "ready"}'), False),
@@ -141,17 +143,17 @@ def http(status: int, body: str) -> bytes:
         (b"", False),
     ],
 )
-async def test_what_a_server_says(
-    server: tuple[Endpoint, list[bytes]], answer: bytes, ready: bool
+async def test_responses_that_mean_ready(
+    server: tuple[Endpoint, list[bytes]], response: bytes, ready: bool
 ) -> None:
     endpoint, given = server
-    given[0] = answer
+    given[0] = response
     ready_probe = ReadyProbe()
     assert await ready_probe(endpoint) is ready
     await ready_probe.close()
 
 
-async def test_nobody_there() -> None:
+async def test_an_unreachable_server_is_not_ready() -> None:
     ready_probe = ReadyProbe()
     assert not await ready_probe(Endpoint("gone", "127.0.0.1", 1))
     await ready_probe.close()

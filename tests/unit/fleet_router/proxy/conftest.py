@@ -38,8 +38,8 @@ class Seen:
 
 @dataclass
 class Upstream:
-    """`script` has what follows each request: bytes to send, or a function of the writer; OK if it
-    is empty. With `abort_after` set, that many bytes of a body close the connection."""
+    """`script` has the response to each request: bytes to send, or a function of the writer; 200 if
+    it is empty. With `abort_after` set, that many bytes of a body close the connection."""
 
     script: deque[bytes | Script] = field(default_factory=deque)
     seen: list[Seen] = field(default_factory=list)

@@ -106,7 +106,7 @@ async def test_a_second_model_does_not_reach_a_server(start: Any, upstream: Any)
     assert not any(request.complete or b"gpt-9" in request.body for request in upstream.seen)
 
 
-async def test_the_name_is_written_anew_for_a_server_of_several_models(
+async def test_the_model_is_replaced_by_the_name_that_a_remote_uses(
     start: Any, upstream: Any
 ) -> None:
     async with start() as router:
@@ -168,7 +168,7 @@ async def test_the_503_of_a_remote_is_its_response(start: Any, upstream: Any) ->
     assert len(upstream.seen) == 1
 
 
-async def test_an_upload_that_was_begun_is_not_sent_again(start: Any, upstream: Any) -> None:
+async def test_an_upload_that_was_started_is_not_retried(start: Any, upstream: Any) -> None:
     """The connection is a reused one, over which a whole body would be sent again."""
     raw = form(("model", b"acme/speech"), ("file", b"x" * 1_000_000))
     async with start() as router:
@@ -180,7 +180,7 @@ async def test_an_upload_that_was_begun_is_not_sent_again(start: Any, upstream: 
     assert len(upstream.seen) == 2
 
 
-async def test_a_request_that_goes_in_circles_ends(start: Any, upstream: Any) -> None:
+async def test_a_routing_loop_is_a_508(start: Any, upstream: Any) -> None:
     body = json.dumps({"model": "acme/far", "messages": []})
     async with start() as router:
         for hops, expected in ((None, "1"), ("3", "4")):

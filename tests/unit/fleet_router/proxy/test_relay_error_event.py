@@ -11,7 +11,7 @@ from fleet_router.proxy.response_writer import error_event
 @pytest.mark.parametrize(
     ("tail", "separator"), [(b"", b""), (b"\n\n", b""), (b"x\n", b"\n\n"), (b"xy", b"\n\n")]
 )
-def test_an_error_event_stands_alone(tail: bytes, separator: bytes) -> None:
+def test_an_error_event_is_separated_from_earlier_events(tail: bytes, separator: bytes) -> None:
     event = error_event(UpstreamFailed("gone").body(), tail)
     assert event.startswith(separator + b"data: {")
     assert event.endswith(b"\n\n")

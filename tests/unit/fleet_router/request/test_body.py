@@ -25,7 +25,7 @@ async def of(*pieces: bytes) -> AsyncIterator[bytes]:
 
 
 async def streamed(raw: bytes, cut: int, size: int) -> StreamedBody:
-    """What `envelope` makes of a form that comes in pieces of `size` bytes."""
+    """The result of `envelope` for a form in chunks of `size` bytes."""
     finder = ModelFinder("multipart/form-data; boundary=q")
     spool = Spool(reservation(), reservation())
     at = 0

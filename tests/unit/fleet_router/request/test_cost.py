@@ -49,13 +49,13 @@ def test_the_bytes_of_an_image_are_not_read_as_text() -> None:
     assert one == pytest.approx(two, rel=0.05)
 
 
-def test_turns_of_one_conversation_begin_alike() -> None:
+def test_turns_of_one_conversation_share_a_prefix() -> None:
     first = of_json(chat("sys", "question"), SIZE).prefix
     later = of_json(chat("sys", "question", "answer", "and then?"), 3 * SIZE).prefix
     assert first == later != b""
 
 
-def test_so_do_those_of_responses() -> None:
+def test_turns_of_responses_share_a_prefix() -> None:
     turns = chat("sys", "question", "answer", "and then?")["messages"]
     first, later = ({"input": turns[:end], "instructions": "brief"} for end in (2, 4))
     assert of_json(first, SIZE).prefix == of_json(later, SIZE).prefix != b""
@@ -76,7 +76,7 @@ def test_other_leading_texts_have_another_prefix(other: dict[str, Any]) -> None:
     assert of_json(other, SIZE).prefix != of_json(chat("sys", "question"), SIZE).prefix
 
 
-def test_images_count_by_what_they_are() -> None:
+def test_the_prefix_depends_on_the_whole_image() -> None:
     one, same, other = (
         of_json(chat("see", [image("data:image/png;base64," + "a" * 5000 + end)]), SIZE).prefix
         for end in ("b", "b", "c")
@@ -93,7 +93,7 @@ def test_images_count_by_what_they_are() -> None:
         {"messages": [], "max_tokens": "many", "stream": "yes"}, {"input": [1, 2]},
     ],
 )  # fmt: skip
-def test_nonsense_is_left_to_the_server(body: dict[str, Any]) -> None:
+def test_invalid_bodies_are_left_to_the_server(body: dict[str, Any]) -> None:
     found = of_json(body, SIZE)
     assert found.units >= 1
     assert not found.streams

@@ -35,7 +35,7 @@ def test_the_model_is_found(raw: bytes, model: str | None) -> None:
 
 
 @pytest.mark.parametrize("value", [b"1", b'""', b"[]", b'["a"]', b'{"a": 1}', b'"\xff"', b"nul"])
-def test_what_is_no_name_is_refused(value: bytes) -> None:
+def test_invalid_names_are_refused(value: bytes) -> None:
     with pytest.raises(BadRequest):
         model_of(read_fields(b'{"model": ' + value + b"}"))
 
@@ -97,7 +97,7 @@ def test_scalars() -> None:
     assert scalar(read_fields(b'{"stream": "' + b"x" * 100 + b'"}').stream) is None
 
 
-def test_another_model_leaves_all_else_as_it_is() -> None:
+def test_replacing_the_model_keeps_all_other_bytes() -> None:
     raw = b'{"a": [1.50, "\\u00e9", 123456789012345678901234567890], "model": "x", "b":  null}'
     written = with_model(raw, 'acme/"one"')
     assert b'[1.50, "\\u00e9", 123456789012345678901234567890]' in written

@@ -1,4 +1,4 @@
-"""The `model` field of a form, however the body is cut into pieces."""
+"""The `model` field of a form, however the body is split into chunks."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_name_in_another_case_is_refused(name: bytes) -> None:
         )
 
 
-def test_a_file_may_be_named_as_one_likes() -> None:
+def test_a_filename_may_contain_any_characters() -> None:
     finder = ModelFinder(TYPE)
     finder.feed(
         b'--q\r\ncontent-disposition: form-data; name="file"; filename="a; name=b.wav"\r\n\r\n'

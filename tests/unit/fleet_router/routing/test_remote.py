@@ -1,4 +1,4 @@
-"""Routes to OpenAI-compatible servers elsewhere, and the keys that are sent to them."""
+"""Routes to OpenAI-compatible remote servers, and the keys that are sent to them."""
 
 from __future__ import annotations
 

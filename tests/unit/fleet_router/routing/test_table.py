@@ -1,4 +1,4 @@
-"""The table of routes and where it comes from."""
+"""The route table and its sources."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_key_is_not_shown() -> None:
     assert "secret" not in repr(Endpoint("e", "h", 1, key="secret"))
 
 
-async def test_a_waiter_wakes_up_at_the_next_table() -> None:
+async def test_a_waiter_wakes_up_after_the_next_change() -> None:
     routes, table = LiveRoutes(), RouteTable.build([])
     waiting = [asyncio.create_task(routes.wait_for_change(60)) for _ in range(2)]
     await asyncio.sleep(0)
@@ -154,12 +154,12 @@ async def test_a_waiter_wakes_up_at_the_next_table() -> None:
     await asyncio.wait_for(later, 5)
 
 
-async def test_a_waiter_gives_up_after_its_time() -> None:
+async def test_waiting_for_a_change_has_a_timeout() -> None:
     async with asyncio.timeout(5):
         await LiveRoutes().wait_for_change(0)
 
 
-async def test_the_file_is_read_again_by_itself(
+async def test_the_file_is_reloaded_automatically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_source, "POLL_SECONDS", 0)

@@ -1,4 +1,4 @@
-"""Who may read health and metrics, and how often servers are asked."""
+"""Who may read health and metrics, and how often servers are probed."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ async def test_a_port_for_metrics_needs_no_key(routes: LiveRoutes, auth: Auth) -
             assert "/metrics" not in (await get(app, "/openapi.json", "some")).json()["paths"]
 
 
-async def test_servers_are_asked_once_a_second(
+async def test_servers_are_probed_once_a_second(
     routes: LiveRoutes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    asked: list[str] = []
+    probed: list[str] = []
 
     async def entry(self: models.Models, route: Route) -> Any:
-        asked.append(route.model)
+        probed.append(route.model)
         return {"id": route.model, "state": "ready"}
 
     monkeypatch.setattr(models.Models, "entry", entry)
@@ -127,7 +127,7 @@ async def test_servers_are_asked_once_a_second(
     app = create_app(routes).web
     for now in (0.0, 0.5, 0.9):  # noqa: B007
         assert (await get(app, "/health")).status_code == 200
-    assert asked == ["acme/chat", "other/chat"]
+    assert probed == ["acme/chat", "other/chat"]
     now = 1.1
     await asyncio.gather(*(get(app, "/health") for _ in range(3)))
-    assert len(asked) == 4
+    assert len(probed) == 4

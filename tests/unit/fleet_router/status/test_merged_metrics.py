@@ -28,7 +28,7 @@ def test_each_family_and_series_appears_once() -> None:
     assert len(families["h"].samples) == 8
 
 
-def test_what_cannot_be_read_or_contradicts_is_left_out() -> None:
+def test_invalid_and_conflicting_metrics_are_left_out() -> None:
     scrapes = [
         Scrape("m", "m-0", "# TYPE a gauge\na 1\n"),
         Scrape("m", "m-1", "# TYPE a_total counter\na_total 1\n"),

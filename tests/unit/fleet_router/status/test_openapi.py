@@ -24,7 +24,7 @@ def test_every_route_is_described_and_nothing_else(with_metrics: bool) -> None:
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_it_is_valid_and_asks_for_keys_where_the_router_does(guarded: bool) -> None:
+def test_it_is_valid_and_requires_keys_where_the_router_does(guarded: bool) -> None:
     found = document(guarded=guarded, with_metrics=True)
     schemathesis.openapi.from_dict(found).validate()
     asking = {
@@ -38,7 +38,7 @@ def test_it_is_valid_and_asks_for_keys_where_the_router_does(guarded: bool) -> N
     assert ("securitySchemes" in found["components"]) == guarded
 
 
-def test_it_is_guarded_as_the_models_are(listen: Any, tmp_path: Path) -> None:
+def test_it_requires_a_key_like_the_models(listen: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys.yaml"
     digest = hashlib.sha256(b"the key").hexdigest()
     keys.write_text(f"keys: [{{name: a, sha256: {digest}}}]")

@@ -17,7 +17,7 @@ def idle(endpoint: Endpoint) -> float:
     return 0.0
 
 
-def test_the_least_loaded_is_chosen_and_equals_take_turns() -> None:
+def test_the_least_loaded_is_chosen_and_ties_alternate() -> None:
     loads = dict(zip(FOUR, (3.0, 1.0, 2.0, 1.0), strict=True))
     assert least_load(FOUR, loads.__getitem__) == FOUR[1]
     assert {least_load(FOUR, loads.__getitem__, turn) for turn in range(4)} == {FOUR[1], FOUR[3]}
@@ -33,7 +33,7 @@ def test_a_key_keeps_its_server_and_all_servers_have_keys() -> None:
     assert all(prefix_hash(FOUR[::-1], idle, k) == prefix_hash(FOUR, idle, k) for k in KEYS)
 
 
-def test_a_server_that_goes_moves_its_own_keys_only() -> None:
+def test_removing_a_server_moves_its_own_keys_only() -> None:
     for key in KEYS:
         before = prefix_hash(FOUR, idle, key)
         after = prefix_hash(FOUR[:3], idle, key)
@@ -50,7 +50,7 @@ def test_no_server_is_loaded_beyond_the_bound() -> None:
     assert len(loads) == len(FOUR)
 
 
-def test_equal_beginnings_stay_together_while_load_is_light() -> None:
+def test_equal_prefixes_share_a_server_while_load_is_light() -> None:
     loads = dict.fromkeys(FOUR, 3.0)
     loads[FOUR[0]] = 0.0
     owners = {prefix_hash(FOUR, loads.__getitem__, key) for key in KEYS}

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 client against a real asyncio server: reuse, backpressure, what breaks it."""
+"""The HTTP/1.1 client against a real asyncio server: reuse, backpressure and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def serving(handler: Handler) -> AsyncIterator[Endpoint]:
         yield Endpoint("one", "127.0.0.1", server.sockets[0].getsockname()[1])
 
 
-async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def respond_to_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while True:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
@@ -60,7 +60,7 @@ async def record(pool: Pool) -> tuple[bytes, bool]:
 
 
 async def test_a_connection_is_used_again() -> None:
-    async with serving(answer_all) as endpoint:
+    async with serving(respond_to_all) as endpoint:
         pool = Pool(endpoint)
         assert await record(pool) == (b"{}", False)
         assert await record(pool) == (b"{}", True)
@@ -71,14 +71,14 @@ async def test_a_connection_is_used_again() -> None:
 async def test_data_on_an_idle_connection_closes_it() -> None:
     more = asyncio.Event()
 
-    async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
         await more.wait()
         writer.write(OK)
         await reader.read()
 
-    async with serving(answer_twice) as endpoint:
+    async with serving(respond_twice) as endpoint:
         pool = Pool(endpoint)
         connection, _ = await pool.acquire()
         await connection.write(ASK)
@@ -93,7 +93,7 @@ async def test_data_on_an_idle_connection_closes_it() -> None:
                 await asyncio.sleep(0)
 
 
-async def test_an_unread_answer_makes_the_server_wait() -> None:
+async def test_an_unread_response_applies_backpressure_to_the_server() -> None:
     written = 0
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +124,7 @@ async def test_an_unread_answer_makes_the_server_wait() -> None:
         connection.close()
 
 
-async def test_silence_is_raised_and_closes() -> None:
+async def test_a_read_timeout_is_raised_and_closes_the_connection() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -137,7 +137,7 @@ async def test_silence_is_raised_and_closes() -> None:
         assert not connection.reusable
 
 
-async def test_chunks_within_the_timeout_are_awaited_and_then_silence_is_raised() -> None:
+async def test_the_read_timeout_applies_to_each_chunk() -> None:
     go_on = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -196,8 +196,8 @@ async def test_a_broken_body_raises_after_the_bytes_that_arrived() -> None:
             await connection.read(5)
 
 
-async def test_an_early_answer_is_not_kept_for_reuse() -> None:
-    async with serving(answer_all) as endpoint:
+async def test_a_connection_with_an_early_response_is_not_reused() -> None:
+    async with serving(respond_to_all) as endpoint:
         pool = Pool(endpoint)
         connection, _ = await pool.acquire()
         await connection.write(ASK)  # but more of the body was to come
@@ -207,15 +207,15 @@ async def test_an_early_answer_is_not_kept_for_reuse() -> None:
         assert connection.closed
 
 
-async def test_no_listener_is_connect_failed() -> None:
-    async with serving(answer_all) as endpoint:
+async def test_a_refused_connection_is_connect_failed() -> None:
+    async with serving(respond_to_all) as endpoint:
         pass
     with pytest.raises(ConnectFailed):
         await connect(endpoint, 5)
 
 
 async def test_requests_to_one_server_are_bounded() -> None:
-    async with serving(answer_all) as endpoint:
+    async with serving(respond_to_all) as endpoint:
         pool = Pool(endpoint)
         pool.in_flight = MAX_PER_ENDPOINT
         with pytest.raises(QueueFull):
@@ -223,8 +223,8 @@ async def test_requests_to_one_server_are_bounded() -> None:
         assert pool.in_flight == MAX_PER_ENDPOINT
 
 
-async def test_a_server_that_left_the_routes_finishes_what_runs() -> None:
-    async with serving(answer_all) as endpoint:
+async def test_a_removed_endpoint_completes_its_running_requests() -> None:
+    async with serving(respond_to_all) as endpoint:
         pools = PoolManager()
         pool = pools.of(endpoint)
         await record(pool)
@@ -240,8 +240,8 @@ async def test_a_server_that_left_the_routes_finishes_what_runs() -> None:
         assert pools.in_flight(endpoint) == 0
 
 
-async def test_a_closed_connection_leaves_nothing_for_the_collector() -> None:
-    async with serving(answer_all) as endpoint:
+async def test_a_closed_connection_has_no_reference_cycle() -> None:
+    async with serving(respond_to_all) as endpoint:
         gc.disable()
         try:
             connection = await connect(endpoint, 5)

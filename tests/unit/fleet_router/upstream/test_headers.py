@@ -67,7 +67,7 @@ def test_headers_that_identify_the_server_are_dropped() -> None:
     ]
 
 
-def test_an_event_stream_asks_proxies_not_to_collect_it() -> None:
+def test_an_event_stream_disables_buffering_in_proxies() -> None:
     kind = (b"content-type", b"text/event-stream; charset=utf-8")
     asks = (b"x-accel-buffering", b"no")
     assert response_headers(Head(200, [kind])) == [kind, asks]

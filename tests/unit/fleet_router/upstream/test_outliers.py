@@ -23,7 +23,7 @@ def made() -> tuple[Outliers, Clock]:
     return health, clock
 
 
-def test_failures_in_a_row_eject_and_a_success_between_forgives() -> None:
+def test_consecutive_failures_eject_and_a_success_resets_the_count() -> None:
     health, _ = made()
     for _ in range(FAILURES - 1):
         assert not health.failed(A)
@@ -35,7 +35,7 @@ def test_failures_in_a_row_eject_and_a_success_between_forgives() -> None:
     assert health.usable((A, B)) == [B]
 
 
-def test_a_refused_connection_ejects_at_once_and_all_ejected_means_none() -> None:
+def test_a_refused_connection_ejects_at_once_unless_all_are_ejected() -> None:
     health, _ = made()
     assert health.failed(A, at_once=True)
     assert health.usable((A, B)) == [B]
@@ -43,7 +43,7 @@ def test_a_refused_connection_ejects_at_once_and_all_ejected_means_none() -> Non
     assert health.usable((A, B)) == (A, B)
 
 
-def test_one_request_tries_a_server_whose_time_is_over() -> None:
+def test_one_request_probes_a_server_after_its_ejection_time() -> None:
     health, clock = made()
     health.failed(A, at_once=True)
     clock.now += FIRST_SECONDS
@@ -72,7 +72,7 @@ def test_a_failed_probe_ejects_for_longer_and_one_without_result_is_repeated() -
     assert health.usable((A, B)) == [A, B]
 
 
-def test_a_fresh_server_takes_its_share_bit_by_bit() -> None:
+def test_the_share_of_a_new_server_grows_gradually() -> None:
     health, clock = made()
     fresh = Endpoint("c", "10.0.0.3", 1)
     health.retain((A, B, fresh))
@@ -86,7 +86,7 @@ def test_a_fresh_server_takes_its_share_bit_by_bit() -> None:
     assert shares[-1] == 1.0
 
 
-def test_servers_that_left_are_forgotten() -> None:
+def test_removed_endpoints_are_dropped() -> None:
     health, _ = made()
     health.failed(A, at_once=True)
     health.retain((B,))

@@ -1,4 +1,4 @@
-"""Recordings of many kinds become 16 kHz mono samples; what is no recording is refused."""
+"""Recordings of many formats become 16 kHz mono samples; other files are refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_any_rate_and_number_of_channels(make_wav: Wav) -> None:
             assert len(samples) == pytest.approx(RATE, abs=40), (rate, channels)
 
 
-def test_a_recording_cut_off_is_read_as_far_as_it_goes(make_wav: Wav) -> None:
+def test_a_truncated_recording_is_read_up_to_its_end(make_wav: Wav) -> None:
     whole = make_wav(2.0)
     assert len(read(whole[: len(whole) // 2])) == pytest.approx(RATE, rel=0.02)
     mp3 = encoded("mp3", "libmp3lame" if "libmp3lame" in av.codecs_available else "mp3", 2, 44_100)
@@ -95,7 +95,7 @@ def test_a_recording_cut_off_is_read_as_far_as_it_goes(make_wav: Wav) -> None:
      b"RIFF$\0\0\0WAVEfmt ", b"ID3\x04\0\0\0\0\0\0", b"OggS" + b"\0" * 1000, b"fLaC" * 500,
      b"\x89PNG\r\n\x1a\n" + b"\0" * 1000, b"GIF89a" * 50, b"%PDF-1.7" * 50, b"PK\x03\x04" * 50],
 )  # fmt: skip
-def test_what_is_no_recording_is_refused(raw: bytes) -> None:
+def test_other_files_are_refused(raw: bytes) -> None:
     with pytest.raises(BadRequest) as caught:
         read(raw)
     assert caught.value.param == "file"
@@ -109,7 +109,7 @@ def test_a_header_without_sound_is_refused(make_wav: Wav) -> None:
         read(make_wav(2.0)[:44])
 
 
-def test_a_picture_is_no_sound() -> None:
+def test_a_picture_is_refused() -> None:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
         stream = out.add_stream("mpeg4", rate=5)
@@ -157,7 +157,7 @@ def test_the_length_is_checked_while_decoding() -> None:
     assert len(read(small, max_seconds=300)) == 300 * RATE
 
 
-def test_a_long_recording_lies_in_a_file(make_wav: Wav) -> None:
+def test_a_long_recording_is_kept_in_a_file(make_wav: Wav) -> None:
     raw = make_wav(3.0)
     in_memory = read(raw)
     assert not isinstance(in_memory, np.memmap)
@@ -166,7 +166,7 @@ def test_a_long_recording_lies_in_a_file(make_wav: Wav) -> None:
     assert np.array_equal(mapped, in_memory)
 
 
-def test_decoding_stops_when_nobody_waits(make_wav: Wav) -> None:
+def test_decoding_stops_when_cancelled(make_wav: Wav) -> None:
     class Slow(io.BytesIO):
         reads = 0
 
@@ -217,7 +217,7 @@ def test_damaged_recordings_end_in_samples_or_a_refusal(make_wav: Wav) -> None:
         (forged.flac(16_000, block=16, rates=tuple(range(8000, 8102))), "changes more than 100"),
     ],
 )  # fmt: skip
-def test_what_headers_claim_is_bounded(raw: bytes, reason: str) -> None:
+def test_values_in_headers_are_bounded(raw: bytes, reason: str) -> None:
     with pytest.raises(BadRequest, match=reason) as caught:
         read(raw, max_seconds=14_400)
     assert (caught.value.param, caught.value.code) == ("file", "invalid_audio")
@@ -239,7 +239,7 @@ def test_changes_of_the_rate_are_counted(monkeypatch: pytest.MonkeyPatch) -> Non
         read(changing(7))
 
 
-def test_lying_headers_take_little_memory() -> None:
+def test_false_headers_use_little_memory() -> None:
     raws = [
         forged.flac(10), forged.mp4(60_000_000), forged.mov_with_png(6000, 6000),
         forged.wav(claimed=0xFFFFFFFF),
@@ -292,7 +292,7 @@ def test_long_frames_are_refused_by_the_decoder(monkeypatch: pytest.MonkeyPatch)
         read(forged.flac(8000))
 
 
-def test_messages_say_what_is_wrong_with_the_file() -> None:
+def test_errors_describe_the_defect_of_the_file() -> None:
     whole = encoded("webm", "libopus", 0.2, 48_000)
     head = whole[: whole.index(b"\x1f\x43\xb6\x75")]  # up to the first cluster
     with pytest.raises(BadRequest, match="it ends before its first sound"):

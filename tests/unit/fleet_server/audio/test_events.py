@@ -20,17 +20,17 @@ def transcript(*texts: str) -> Transcript:
     return Transcript("en", 3.2, [Segment(i, i + 1, text) for i, text in enumerate(texts)])
 
 
-def said(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     return "".join(event.get("delta", "") for event in data(raw))
 
 
 def test_deltas_joined_are_the_text_of_the_end() -> None:
     for texts in ([" One", " two. ", "  ", " three\n"], [], ["  "], ["x"]):
-        for told in range(len(texts) + 1):
+        for count in range(len(texts) + 1):
             whole, events = transcript(*texts), Events()
-            raw = b"".join(events.delta(segment) for segment in whole.segments[:told])
+            raw = b"".join(events.delta(segment) for segment in whole.segments[:count])
             raw += events.done(whole)
-            assert said(raw) == whole.text
+            assert text_of(raw) == whole.text
             end = data(raw)[-1]
             assert end["type"] == "transcript.text.done"
             assert end["text"] == whole.text
@@ -42,10 +42,10 @@ def test_each_segment_is_a_delta() -> None:
     assert data(events.delta(whole.segments[0])) == [
         {"type": "transcript.text.delta", "delta": "One"}
     ]
-    assert said(events.delta(whole.segments[1])) == " two"
+    assert text_of(events.delta(whole.segments[1])) == " two"
 
 
-def test_a_failure_half_way() -> None:
+def test_a_failure_during_the_stream() -> None:
     (event,) = data(failure(Timeout("too slow")))
     assert event["type"] == "error"
     assert event["error"]["code"] == "timeout"

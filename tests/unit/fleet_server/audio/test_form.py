@@ -1,4 +1,4 @@
-"""Multipart bodies, well-formed and not, in pieces of every size."""
+"""Multipart bodies, well-formed and not, in chunks of every size."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_headers_of_any_case_and_a_recording_without_a_name(form: Form) -> None:
     assert form.file.read() == b"abc"
 
 
-def test_what_follows_the_end_is_ignored(form: Form) -> None:
+def test_data_after_the_end_is_ignored(form: Form) -> None:
     read(form, PLAIN + b"epilogue " * 50)
     assert form.fields == [("model", "tiny")]
 
 
-def test_a_large_recording_goes_to_a_file(form: Form) -> None:
+def test_a_large_recording_is_written_to_a_file(form: Form) -> None:
     content = random.Random(1).randbytes(SPOOL_BYTES + 5)
     read(form, part("file", content, filename="a") + END, limit=len(content), size=65_536)
     assert form.file is not None
@@ -108,7 +108,7 @@ def test_other_types_of_body(form: Form, kind: str) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("size", [1, 4096])
-def test_bodies_that_are_no_form(form: Form, body: bytes, size: int) -> None:
+def test_invalid_forms_are_refused(form: Form, body: bytes, size: int) -> None:
     with pytest.raises(BadRequest):
         read(form, body, size=size)
 

@@ -69,7 +69,7 @@ def test_verbose_json() -> None:
     assert answer["usage"] == {"type": "duration", "seconds": 8}
 
 
-def test_words_are_given_when_asked_and_segments_with_them_when_asked_too() -> None:
+def test_words_and_segments_are_returned_when_requested() -> None:
     fields = [("model", "m"), ("response_format", "verbose_json")]
     word = ("timestamp_granularities[]", "word")
     only = json.loads(write(TRANSCRIPT, parse([*fields, word], "transcribe")))
@@ -112,6 +112,6 @@ def test_rounding_carries_into_the_next_second_and_hours_may_grow() -> None:
 
 
 @pytest.mark.parametrize("name", list(Format))
-def test_an_empty_segment_is_no_cue(name: Format) -> None:
+def test_an_empty_segment_has_no_cue(name: Format) -> None:
     text = written(name.value, Transcript("en", 1, (Segment(0, 1, "  \n "),)))
     assert "-->" not in text

@@ -44,7 +44,7 @@ def test_languages_by_code_or_name(given: str, code: str) -> None:
 @pytest.mark.parametrize(
     ("given", "number"), [("0", None), ("0.0", None), ("0.5", 0.5), ("1", 1.0), (".25", 0.25)]
 )
-def test_temperature_zero_climbs_by_itself(given: str, number: float | None) -> None:
+def test_temperature_zero_enables_fallback(given: str, number: float | None) -> None:
     assert parsed(temperature=given).temperature == number
 
 
@@ -104,12 +104,12 @@ def test_a_model_may_be_left_out(fields: list[tuple[str, str]]) -> None:
     assert parse(fields, "transcribe").model is None
 
 
-def test_a_small_number_may_be_written_as_computers_do() -> None:
+def test_numbers_may_be_in_scientific_notation() -> None:
     assert parsed(temperature="1e-1").temperature == 0.1
 
 
 @pytest.mark.parametrize("name", ["model", "language", "temperature", "stream"])
-def test_a_field_given_twice_is_refused(name: str) -> None:
+def test_a_duplicate_field_is_refused(name: str) -> None:
     fields = [("model", "m"), ("language", "en"), ("temperature", "0"), ("stream", "true")]
     with pytest.raises(BadRequest, match="more than once") as caught:
         parse([*fields, (name, "en")], "transcribe")
@@ -126,11 +126,13 @@ def test_streams() -> None:
     assert caught.value.param == "stream"
 
 
-def test_the_chunking_that_happens_anyway_may_be_asked_for() -> None:
+def test_automatic_chunking_is_accepted() -> None:
     assert parsed(chunking_strategy="auto").ignored == 0
 
 
-def test_an_english_only_checkpoint_says_so(counting_model: Callable[..., Any]) -> None:
+def test_an_english_only_checkpoint_refuses_other_languages(
+    counting_model: Callable[..., Any],
+) -> None:
     english = counting_model(("en",))
     check_languages(parsed(), english, "tiny.en")
     check_languages(parsed(language="English"), english, "tiny.en")
@@ -141,7 +143,7 @@ def test_an_english_only_checkpoint_says_so(counting_model: Callable[..., Any]) 
         check_languages(parsed("translate"), english, "tiny.en")
 
 
-def test_a_language_the_model_lacks(counting_model: Callable[..., Any]) -> None:
+def test_an_unsupported_language_is_refused(counting_model: Callable[..., Any]) -> None:
     with pytest.raises(BadRequest, match="Cantonese") as caught:
         check_languages(parsed(language="yue"), counting_model(), "base")
     assert caught.value.param == "language"
@@ -156,7 +158,7 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("field", EMPTY, ids=lambda field: field[0])
-def test_an_empty_field_is_not_given(field: tuple[str, str]) -> None:
+def test_an_empty_field_counts_as_absent(field: tuple[str, str]) -> None:
     assert parse([("model", "m"), field], "transcribe") == parse([("model", "m")], "transcribe")
 
 
@@ -188,12 +190,12 @@ def test_other_spellings_are_refused(name: str, meant: str) -> None:
     assert caught.value.param == name
 
 
-def test_brackets_do_not_hide_a_second_value() -> None:
+def test_brackets_do_not_hide_a_duplicate() -> None:
     with pytest.raises(BadRequest, match="'model' is given more than once"):
         parse([("model", "m"), ("model[]", "other")], "transcribe")
 
 
-def test_a_missing_recording_is_looked_for_in_other_fields() -> None:
+def test_a_missing_recording_is_searched_in_other_fields() -> None:
     error = without_recording(
         [("model", "m"), ("audio", "abc"), ("timestamp_granularities[0]", "")]
     )

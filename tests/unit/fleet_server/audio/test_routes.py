@@ -1,4 +1,4 @@
-"""The speech routes: answers, refusals, admission, streams and clients that leave."""
+"""The speech routes: responses, refusals, admission, streams and disconnects."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ async def test_the_five_formats(serve: Serve, post: Make) -> None:
         assert series(client, "modelfleet_in_flight") == 0
 
 
-async def test_the_model_is_told_what_was_asked(
-    serve: Serve, post: Make, counting_model: Make
-) -> None:
+async def test_parameters_reach_the_model(serve: Serve, post: Make, counting_model: Make) -> None:
     model = counting_model()
     async with serve(model) as client:
         client.headers[CALLER_HEADER] = "0123456789abcdef"
@@ -132,14 +130,14 @@ async def test_too_long_a_recording(serve: Serve, post: Make) -> None:
         await refused(await post(client), 413, "file", "1 seconds")
 
 
-async def test_before_the_model_is_there(serve: Serve, post: Make) -> None:
+async def test_requests_before_the_model_is_loaded_are_a_503(serve: Serve, post: Make) -> None:
     async with serve(loaded=False) as client:
         answer = await post(client)
         await refused(answer, 503, None, "starting")
         assert "retry-after" in answer.headers
 
 
-async def test_what_the_engine_raises_is_a_500_without_its_text(
+async def test_errors_of_the_engine_are_a_500_without_their_text(
     serve: Serve, post: Make, counting_model: Make
 ) -> None:
     model = counting_model()
@@ -151,7 +149,7 @@ async def test_what_the_engine_raises_is_a_500_without_its_text(
         assert series(client, "modelfleet_in_flight") == 0
 
 
-async def test_a_request_has_its_time(serve: Serve, post: Make, counting_model: Make) -> None:
+async def test_a_request_has_a_timeout(serve: Serve, post: Make, counting_model: Make) -> None:
     model = counting_model()
     model.hold.set()
     async with serve(model, limits={"requestTimeout": 0.2}) as client:
@@ -164,7 +162,7 @@ async def wait_until(semaphore: threading.Semaphore) -> None:
     assert await asyncio.to_thread(semaphore.acquire, timeout=SECONDS)
 
 
-async def test_one_too_many_is_turned_away(serve: Serve, post: Make, counting_model: Make) -> None:
+async def test_a_full_queue_is_a_429(serve: Serve, post: Make, counting_model: Make) -> None:
     model = counting_model(concurrent=1)
     model.hold.set()
     async with serve(model, limits={"maxQueueSize": 1}) as client:
@@ -233,9 +231,7 @@ async def test_segments_arrive_while_the_rest_is_read(
 
 
 @pytest.mark.parametrize("stream", ["true", "false"])
-async def test_a_client_that_leaves_frees_its_place(
-    socket_client: Any, post: Make, stream: str
-) -> None:
+async def test_a_disconnect_frees_its_slot(socket_client: Any, post: Make, stream: str) -> None:
     model = socket_client.model
     model.hold.set()
     leaving = asyncio.create_task(post(socket_client, stream=stream))
@@ -254,8 +250,8 @@ HEAD = (
 )
 
 
-async def answer_to(client: Any, more: str, pieces: AsyncIterator[bytes]) -> tuple[int, Any]:
-    """Status and body of the answer to a request that is written until the server has enough."""
+async def response_to(client: Any, more: str, pieces: AsyncIterator[bytes]) -> tuple[int, Any]:
+    """Status and body of the response to a request that is written until the server has enough."""
     reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
 
     async def write() -> None:
@@ -281,7 +277,7 @@ async def test_a_recording_declared_too_large_is_refused_unread(socket_client: A
         return
         yield b""
 
-    status, body = await answer_to(socket_client, "content-length: 3000000\r\n", nothing())
+    status, body = await response_to(socket_client, "content-length: 3000000\r\n", nothing())
     assert (status, body["error"]["code"]) == (413, "request_too_large")
     assert "3000000" in body["error"]["message"]
 
@@ -298,7 +294,7 @@ async def test_a_recording_without_end_is_refused_when_it_is_too_large(socket_cl
             part = b"\0" * 65_536
             await asyncio.sleep(0.001)  # the pace of a quick line, not of this machine's memory
 
-    status, body = await answer_to(socket_client, "transfer-encoding: chunked\r\n", endless())
+    status, body = await response_to(socket_client, "transfer-encoding: chunked\r\n", endless())
     assert (status, body["error"]["param"]) == (413, "file")
     assert "1000000" in body["error"]["message"]
     assert sent < 20_000_000
@@ -309,7 +305,7 @@ async def test_a_body_that_stops_is_a_408(socket_client: Any) -> None:
     async def half() -> AsyncIterator[bytes]:
         yield b"--x\r\nContent-Disposition: form-data; "
 
-    status, body = await answer_to(socket_client, "content-length: 500\r\n", half())
+    status, body = await response_to(socket_client, "content-length: 500\r\n", half())
     assert (status, body["error"]["code"]) == (408, "request_timeout")
 
 

@@ -11,13 +11,13 @@ from fleet_server.audio.warmup import voice, warm
 from fleet_server.engines.ctranslate2.speech import find_speech
 
 
-def test_the_model_is_run_once_without_a_second_try(counting_model: Callable[..., Any]) -> None:
+def test_the_model_is_run_once_without_fallback(counting_model: Callable[..., Any]) -> None:
     model = counting_model(("en",))
     warm(model)
     assert [options.temperature for options in model.asked] == [0.0]
 
 
-def test_a_model_that_has_a_shorter_way_goes_it(counting_model: Callable[..., Any]) -> None:
+def test_a_warm_up_method_of_the_model_is_used(counting_model: Callable[..., Any]) -> None:
     model, heard = counting_model(("en",)), []
     model.warm = heard.append
     warm(model)
@@ -25,7 +25,7 @@ def test_a_model_that_has_a_shorter_way_goes_it(counting_model: Callable[..., An
     assert model.asked == []
 
 
-def test_the_detector_takes_it_for_speech() -> None:
+def test_the_warm_up_sound_is_detected_as_speech() -> None:
     sound = voice()
     assert sound.dtype == np.float32
     assert np.abs(sound).max() <= 1

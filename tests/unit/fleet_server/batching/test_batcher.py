@@ -87,7 +87,9 @@ async def test_results_come_in_the_order_of_the_inputs(make: Make) -> None:
         assert rows.tolist() == [[sum(ids), len(ids)] for ids in batch]
 
 
-async def test_requests_that_come_during_a_pass_share_the_next(make: Make, passes: Passes) -> None:
+async def test_requests_that_arrive_during_a_pass_share_the_next(
+    make: Make, passes: Passes
+) -> None:
     batcher = make()
     held = await passes.hold(batcher)
     tasks = [asyncio.create_task(batcher.run([[number]])) for number in range(6)]
@@ -126,9 +128,7 @@ async def test_a_single_input_is_not_stuck_behind_a_big_request(make: Make, pass
     assert len(passes.seen) <= 52
 
 
-async def test_a_failure_reaches_those_in_the_pass_and_nobody_else(
-    make: Make, passes: Passes
-) -> None:
+async def test_a_failed_pass_fails_its_own_requests_only(make: Make, passes: Passes) -> None:
     batcher = make(max_items=2)
     held = await passes.hold(batcher)
     batches = [[[-1]], [[5]], [[6]], [[7]]]
@@ -151,7 +151,7 @@ async def test_a_failed_request_does_not_run_its_other_inputs(make: Make, passes
     assert len(passes.seen) == 2
 
 
-async def test_who_left_is_skipped(make: Make, passes: Passes) -> None:
+async def test_cancelled_requests_are_skipped(make: Make, passes: Passes) -> None:
     batcher = make()
     held = await passes.hold(batcher)
     gone = [asyncio.create_task(batcher.run([[8], [8]])) for _ in range(5)]
@@ -165,7 +165,7 @@ async def test_who_left_is_skipped(make: Make, passes: Passes) -> None:
     assert passes.seen == [[[9]]]
 
 
-async def test_leaving_during_a_pass_drops_the_rest(make: Make, passes: Passes) -> None:
+async def test_cancellation_during_a_pass_drops_the_rest(make: Make, passes: Passes) -> None:
     batcher = make(max_items=2)
     passes.gate.clear()
     task = asyncio.create_task(batcher.run([[1]] * 50))
@@ -232,7 +232,7 @@ async def test_as_many_passes_run_as_are_allowed(
     assert (await task).tolist() == [[1, 1]] * 20
 
 
-async def test_closing_answers_who_waits(make: Make, passes: Passes) -> None:
+async def test_closing_fails_waiting_requests(make: Make, passes: Passes) -> None:
     batcher = make()
     held = await passes.hold(batcher)
     waiting = asyncio.create_task(batcher.run([[1]]))
@@ -246,7 +246,7 @@ async def test_closing_answers_who_waits(make: Make, passes: Passes) -> None:
         await batcher.run([[1]])
 
 
-async def test_random_traffic_with_random_departures(make: Make, passes: Passes) -> None:
+async def test_random_traffic_with_random_cancellations(make: Make, passes: Passes) -> None:
     batcher = make(max_items=4, waiting=1000)
     rng = random.Random(4)
 
@@ -287,7 +287,7 @@ def batcher_is_empty(batcher: Batcher) -> bool:
     return len(batcher._waiting) == 0
 
 
-async def test_a_share_that_nobody_needs_is_used(make: Make, passes: Passes) -> None:
+async def test_an_unneeded_share_is_used_by_others(make: Make, passes: Passes) -> None:
     batcher = make(max_items=8)
     held = await passes.hold(batcher)
     crowd = [asyncio.create_task(batcher.run([[1]], "crowd")) for _ in range(15)]
@@ -300,7 +300,7 @@ async def test_a_share_that_nobody_needs_is_used(make: Make, passes: Passes) -> 
     assert [3] in passes.seen[0]
 
 
-async def test_a_caller_that_was_served_comes_last(make: Make, passes: Passes) -> None:
+async def test_a_caller_moves_to_the_end_after_its_turn(make: Make, passes: Passes) -> None:
     batcher = make(max_items=1)
     held = await passes.hold(batcher)
     tasks = []

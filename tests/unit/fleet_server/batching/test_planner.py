@@ -54,7 +54,7 @@ def test_a_long_list_is_cut_into_runs_of_like_length() -> None:
     assert passes <= 100
 
 
-def test_random_queues_keep_every_promise() -> None:
+def test_plans_of_random_queues_respect_all_bounds() -> None:
     rng = random.Random(1)
     for _ in range(2000):
         waiting = [

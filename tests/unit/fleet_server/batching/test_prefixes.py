@@ -11,7 +11,7 @@ from fleet_server.batching.prefixes import CHARS_PER_TOKEN, MARGIN, tokenized
 
 
 class Words:
-    """A token for each word, after `used` of its own; notes the characters of each call."""
+    """A token for each word, after `used` of its own; records the characters of each call."""
 
     def __init__(self, used: int = 0) -> None:
         self.used = used

@@ -7,7 +7,7 @@ import pytest
 from fleet_server.batching.window import MAX_FRUITLESS, MAX_SKIPPED, Window
 
 
-def test_none_is_never_open() -> None:
+def test_a_window_of_length_zero_never_opens() -> None:
     assert not Window(0).opens()
 
 
@@ -20,11 +20,11 @@ def test_none_is_never_open() -> None:
         (10.0, 10.0, 11.5, -0.5),  # it waited for a pass that was running
     ],
 )
-def test_what_is_left(first: float, last: float, now: float, left: float) -> None:
+def test_time_left_in_the_window(first: float, last: float, now: float, left: float) -> None:
     assert Window(4).left(first, last, now) == pytest.approx(left)
 
 
-def test_waits_that_bring_nobody_are_mostly_left_out() -> None:
+def test_fruitless_windows_are_mostly_skipped() -> None:
     window = Window(1)
     for _ in range(MAX_FRUITLESS):
         assert window.opens()
@@ -38,7 +38,7 @@ def test_waits_that_bring_nobody_are_mostly_left_out() -> None:
     assert all(window.opens() for _ in range(MAX_SKIPPED))
 
 
-def test_arrivals_now_and_then_keeps_it_open() -> None:
+def test_occasional_arrivals_keep_it_open() -> None:
     window = Window(1)
     for number in range(40):
         assert window.opens()

@@ -1,4 +1,4 @@
-"""Who is turned away, and how: full queues, loading, draining and broken servers."""
+"""Refused requests: full queues, loading, draining and broken servers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ async def test_a_full_queue_is_a_429_with_retry_after(
         await live.idle()
 
 
-async def test_who_waits_and_leaves_frees_the_queue(serve: Any, scripted: Any, until: Any) -> None:
+async def test_a_disconnect_of_a_waiting_request_frees_the_queue(
+    serve: Any, scripted: Any, until: Any
+) -> None:
     gate = threading.Semaphore(0)
     with serve(scripted(gate=gate, max_concurrent=1), limits={"maxQueueSize": 1}) as live:
         first = asyncio.create_task(live.chat())
@@ -62,7 +64,7 @@ async def test_a_loading_model_is_a_503_with_retry_after(serve: Any) -> None:
         assert (await live.ask("GET", "/livez")).status_code == 200
 
 
-async def test_a_draining_server_ends_its_streams_and_takes_no_more(
+async def test_a_draining_server_ends_its_streams_and_accepts_no_more(
     serve: Any, scripted: Any
 ) -> None:
     gate = threading.Semaphore(1)
@@ -87,7 +89,9 @@ async def test_a_broken_engine_fails_its_probe(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_storm_of_leavers_leaves_nothing(serve: Any, scripted: Any, stream: bool) -> None:
+async def test_many_disconnects_leave_no_running_sequences(
+    serve: Any, scripted: Any, stream: bool
+) -> None:
     with serve(scripted("word " * 40, max_concurrent=4), limits={"maxQueueSize": 500}) as live:
 
         async def leave(number: int) -> None:

@@ -86,7 +86,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
     ],
 )  # fmt: skip
-def test_wrong_values_are_refused_where_they_stand(more: dict[str, Any], param: str) -> None:
+def test_errors_for_wrong_values_name_the_field(more: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse(body(**more), SPEC)
     assert caught.value.param == param
@@ -128,7 +128,7 @@ def test_top_k_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["logprobs", "tools", "logit_bias", "top_logprobs"])
-def test_what_no_engine_honours_names_one_that_does(name: str) -> None:
+def test_the_error_for_an_unsupported_field_names_an_engine_with_it(name: str) -> None:
     value = {"tools": [{"type": "function"}], "logit_bias": {"5": 1}, "top_logprobs": 2}
     with pytest.raises(BadRequest, match="vllm") as caught:
         CHAT.refuse_unsupported(body(**{name: value.get(name, True)}), frozenset())
@@ -140,11 +140,11 @@ def test_what_no_engine_honours_names_one_that_does(name: str) -> None:
     [{"logprobs": False}, {"tools": []}, {"logit_bias": None}, {"tool_choice": "none"},
      {"presence_penalty": 0}, {"response_format": {"type": "text"}}, {"seed": None}],
 )  # fmt: skip
-def test_values_that_ask_for_nothing_are_accepted(more: dict[str, Any]) -> None:
+def test_no_op_values_are_accepted(more: dict[str, Any]) -> None:
     CHAT.refuse_unsupported(body(**more), frozenset())
 
 
-def test_what_another_engine_honours_names_it() -> None:
+def test_the_error_names_other_engines_that_support_the_field() -> None:
     with pytest.raises(BadRequest, match="openvino, torch"):
         CHAT.refuse_unsupported(body(seed=5), frozenset())
     CHAT.refuse_unsupported(body(seed=5), frozenset({"seed"}))

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, answered whole."""
+"""POST /v1/chat/completions without streaming."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-async def test_the_answer_has_openais_shape(serve: Any) -> None:
+async def test_the_response_has_openais_shape(serve: Any) -> None:
     with serve() as live:
         answer = await live.chat(user="me", metadata={"a": "b"}, store=False)
     assert answer.status_code == 200
@@ -43,14 +43,14 @@ async def test_headers_name_model_wait_and_request(serve: Any) -> None:
     assert float(answer.headers["x-modelfleet-queue-ms"]) >= 0
 
 
-async def test_an_alias_reaches_the_model_and_is_answered_with_its_id(serve: Any) -> None:
+async def test_the_response_to_an_alias_has_the_id_of_the_model(serve: Any) -> None:
     with serve(aliases=["short"]) as live:
         answer = await live.chat(model="short")
     assert answer.json()["model"] == "scripted"
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-async def test_a_length_reached_says_so(serve: Any, name: str) -> None:
+async def test_the_finish_reason_at_the_limit_is_length(serve: Any, name: str) -> None:
     with serve() as live:
         body = (await live.chat(**{name: 5})).json()
     assert body["choices"][0]["message"]["content"] == "Hello"
@@ -87,7 +87,7 @@ async def test_the_specs_prompt_limit_counts_too(serve: Any) -> None:
     ("stop", "text"),
     [("wö", "Hello, "), (["rl", "Hel"], ""), (["x", "!"], "Hello, wörld"), (["none"], None)],
 )
-async def test_stop_strings_end_the_answer(serve: Any, stop: Any, text: str | None) -> None:
+async def test_stop_strings_end_the_generation(serve: Any, stop: Any, text: str | None) -> None:
     with serve() as live:
         body = (await live.chat(stop=stop)).json()
         await live.idle()
@@ -152,7 +152,7 @@ async def test_parameters_reach_the_engine(serve: Any) -> None:
         ({"response_format": "json"}, "response_format"),
     ],
 )
-async def test_what_is_wrong_is_named(serve: Any, fields: dict[str, Any], param: str) -> None:
+async def test_errors_name_the_field(serve: Any, fields: dict[str, Any], param: str) -> None:
     with serve() as live:
         error = await live.refused(**fields)
         assert live.model.asked == []
@@ -198,7 +198,7 @@ async def test_a_schema_the_engine_refuses_is_a_400(serve: Any, scripted: Any) -
         {"reasoning_effort": "none"}, {"max_tokens": None}, {"stop": None}, {"seed": None},
     ],
 )  # fmt: skip
-async def test_what_asks_for_nothing_is_taken(serve: Any, fields: dict[str, Any]) -> None:
+async def test_no_op_values_are_accepted(serve: Any, fields: dict[str, Any]) -> None:
     with serve() as live:
         assert (await live.chat(**fields)).status_code == 200
 
@@ -238,9 +238,7 @@ async def test_an_assistant_turn_may_have_no_text(serve: Any, content: dict[str,
         assert answer.json()["usage"]["prompt_tokens"] == 5
 
 
-async def test_more_tokens_than_there_is_room_for_are_as_many_as_fit(
-    serve: Any, scripted: Any
-) -> None:
+async def test_max_tokens_is_capped_by_the_context(serve: Any, scripted: Any) -> None:
     with serve(scripted("abcdefghij", context_length=9)) as live:
         answer = (await live.chat(max_tokens=32_000)).json()
     assert answer["choices"][0]["finish_reason"] == "length"
@@ -289,7 +287,7 @@ HASHES = ("a" * 16, "b" * 16)
 async def test_a_caller_does_not_wait_for_all_of_anothers_requests(
     serve: Any, scripted: Any, until: Any
 ) -> None:
-    """Twenty of one caller wait when another one comes."""
+    """Twenty requests of one caller wait when another caller sends one."""
     gate = threading.Semaphore(0)
     with serve(scripted(gate=gate, max_concurrent=1)) as live:
 
@@ -330,7 +328,7 @@ async def test_unknown_fields_are_ignored_and_counted(serve: Any) -> None:
         assert live.gauge("modelfleet_ignored_fields_total") == 2
 
 
-async def test_bodies_that_are_no_request(serve: Any) -> None:
+async def test_invalid_bodies_are_refused(serve: Any) -> None:
     with serve() as live:
         for raw in (b"", b"{", b"[]", b"\xff", b'{"model": "scripted"', b"null"):
             answer = await live.ask("POST", "/v1/chat/completions", content=raw)

@@ -1,4 +1,4 @@
-"""Chat answers as a stream of events, over a real socket."""
+"""Chat responses as a stream of events, over a real socket."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_no_event_splits_a_character(serve: Any, scripted: Any) -> None:
     assert not any("\ufffd" in piece for piece in pieces)
 
 
-async def test_usage_comes_last_when_asked_for(serve: Any) -> None:
+async def test_usage_is_the_last_chunk_when_requested(serve: Any) -> None:
     with serve() as live:
         *chunks, last, end = await collect(live, stream_options={"include_usage": True})
     assert end == "[DONE]"
@@ -69,7 +69,7 @@ async def test_usage_comes_last_when_asked_for(serve: Any) -> None:
     assert all(chunk["usage"] is None for chunk in chunks)
 
 
-async def test_a_stop_string_across_tokens_is_never_shown(serve: Any) -> None:
+async def test_a_stop_string_across_tokens_is_never_sent(serve: Any) -> None:
     with serve() as live:
         events = await collect(live, stop=["lo, wör"])
         await live.idle()
@@ -78,7 +78,7 @@ async def test_a_stop_string_across_tokens_is_never_shown(serve: Any) -> None:
     assert events[-2]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_what_might_have_been_a_stop_string_is_shown_at_the_end(serve: Any) -> None:
+async def test_a_partial_stop_string_is_sent_at_the_end(serve: Any) -> None:
     with serve() as live:
         events = await collect(live, stop=["d!!"], max_tokens=14)
     pieces = [e["choices"][0]["delta"].get("content", "") for e in events[:-1]]
@@ -86,7 +86,7 @@ async def test_what_might_have_been_a_stop_string_is_shown_at_the_end(serve: Any
     assert events[-2]["choices"][0]["finish_reason"] == "length"
 
 
-async def test_a_refusal_is_no_stream(serve: Any) -> None:
+async def test_a_refusal_is_not_streamed(serve: Any) -> None:
     with serve() as live:
         error = await live.refused(stream=True, temperature=9)
     assert error["param"] == "temperature"
@@ -102,7 +102,9 @@ async def test_a_failure_before_the_first_token_is_a_500(serve: Any, scripted: A
         await live.idle()
 
 
-async def test_a_failure_half_way_is_an_event_without_end_mark(serve: Any, scripted: Any) -> None:
+async def test_a_failure_during_a_stream_is_an_event_without_end_mark(
+    serve: Any, scripted: Any
+) -> None:
     gate = threading.Semaphore(1)
     with serve(scripted(gate=gate, fail_after=3)) as live:
         stream = live.events()
@@ -116,7 +118,7 @@ async def test_a_failure_half_way_is_an_event_without_end_mark(serve: Any, scrip
     assert "[DONE]" not in events
 
 
-async def test_a_client_that_leaves_a_stream_frees_the_engine(serve: Any, scripted: Any) -> None:
+async def test_a_disconnect_from_a_stream_frees_the_engine(serve: Any, scripted: Any) -> None:
     gate = threading.Semaphore(1)
     with serve(scripted("a" * 500, gate=gate)) as live:
         async with (
@@ -133,7 +135,7 @@ async def test_a_client_that_leaves_a_stream_frees_the_engine(serve: Any, script
         assert await asyncio.to_thread(live.model.running[0].cancelled.wait, 5)
 
 
-async def test_a_client_that_leaves_a_whole_answer_frees_the_engine(
+async def test_a_disconnect_before_a_complete_response_frees_the_engine(
     serve: Any, scripted: Any, until: Any
 ) -> None:
     with serve(scripted(gate=threading.Semaphore(0))) as live:
@@ -145,7 +147,7 @@ async def test_a_client_that_leaves_a_whole_answer_frees_the_engine(
         await live.idle()
 
 
-async def test_a_client_that_stops_reading_is_given_up(
+async def test_a_client_that_stops_reading_is_disconnected(
     serve: Any, scripted: Any, until: Any
 ) -> None:
     class Loud(scripted):
@@ -170,7 +172,7 @@ async def test_a_client_that_stops_reading_is_given_up(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_answer_that_takes_too_long_is_ended(
+async def test_a_stream_above_the_request_timeout_is_ended(
     serve: Any, scripted: Any, stream: bool
 ) -> None:
     gate = threading.Semaphore(3)
@@ -243,7 +245,7 @@ async def test_an_error_of_an_open_stream_is_an_event(serve: Any, scripted: Any)
         assert last["error"]["code"] == "timeout"
 
 
-async def test_a_client_that_leaves_an_open_stream_frees_everything(
+async def test_a_disconnect_from_an_open_stream_frees_everything(
     serve: Any, scripted: Any, until: Any
 ) -> None:
     gate = threading.Semaphore(0)

@@ -1,4 +1,4 @@
-"""The chat model with known answers, asked to go on from texts."""
+"""The scripted chat model behind the completions route."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /v1/completions: prompts in all their forms, answers whole and as streams."""
+"""POST /v1/completions: all forms of prompts, complete and streamed responses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def collect(live: Any, **fields: Any) -> list[Any]:
     return [event async for event in live.events(**fields)]
 
 
-async def test_the_answer_has_openais_shape(serve: Any) -> None:
+async def test_the_response_has_openais_shape(serve: Any) -> None:
     with serve() as live:
         answer = await live.chat(user="me", logprobs=None, suffix=None, best_of=1, n=1)
     assert answer.status_code == 200
@@ -80,7 +80,7 @@ async def test_an_echo_comes_before_the_text(serve: Any, prompt: Any, echoed: st
     assert text_of(events[0]) == echoed
 
 
-async def test_sixteen_tokens_unless_told_otherwise(serve: Any, scripted: Any) -> None:
+async def test_the_default_is_sixteen_tokens(serve: Any, scripted: Any) -> None:
     with serve(scripted("x" * 40), defaults={"maxTokens": 30}) as live:
         assert text_of((await live.chat()).json()) == "x" * 16
         assert text_of((await live.chat(max_tokens=20)).json()) == "x" * 20
@@ -107,7 +107,7 @@ async def test_parameters_reach_the_engine(serve: Any) -> None:
     assert (second.presence_penalty, second.frequency_penalty) == (-1, 0.5)
 
 
-async def test_stop_strings_are_looked_for_in_what_is_written_only(serve: Any) -> None:
+async def test_stop_strings_are_searched_in_generated_text_only(serve: Any) -> None:
     with serve() as live:
         body = (await live.chat(prompt="wör", echo=True, stop="wör")).json()
         assert text_of(body) == "wörHello, "
@@ -130,7 +130,7 @@ async def test_the_stream_has_openais_shape(serve: Any) -> None:
     assert "".join(map(text_of, chunks)) == "Hello, wörld!"
 
 
-async def test_usage_comes_last_when_asked_for(serve: Any) -> None:
+async def test_usage_is_the_last_chunk_when_requested(serve: Any) -> None:
     with serve() as live:
         *chunks, last, end = await collect(live, stream_options={"include_usage": True})
     assert end == "[DONE]"
@@ -139,7 +139,7 @@ async def test_usage_comes_last_when_asked_for(serve: Any) -> None:
     assert all(chunk["usage"] is None for chunk in chunks)
 
 
-async def test_the_router_is_told_the_usage_in_a_comment(serve: Any) -> None:
+async def test_the_usage_is_sent_to_the_router_in_a_comment(serve: Any) -> None:
     body = {"prompt": "hello", "stream": True, "max_tokens": 3}
     with serve() as live:
         answer = await live.ask(
@@ -202,7 +202,7 @@ async def test_the_space_before_the_first_word_is_kept(serve: Any, scripted: Any
         ({"response_format": {"type": "json_object"}}, "response_format"),
     ],
 )
-async def test_what_is_wrong_is_named(serve: Any, fields: dict[str, Any], param: str) -> None:
+async def test_errors_name_the_field(serve: Any, fields: dict[str, Any], param: str) -> None:
     with serve() as live:
         error = await live.refused(**fields)
         assert live.model.asked == []
@@ -220,7 +220,7 @@ async def test_a_prompt_is_needed(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("prompts", [["a", "b"], [[1], [2]], [[1], []]])
-async def test_many_prompts_are_told_to_come_one_by_one(serve: Any, prompts: Any) -> None:
+async def test_several_prompts_in_one_request_are_refused(serve: Any, prompts: Any) -> None:
     with serve() as live:
         error = await live.refused(prompt=prompts)
     assert error["code"] == "unsupported_parameter"
@@ -229,7 +229,9 @@ async def test_many_prompts_are_told_to_come_one_by_one(serve: Any, prompts: Any
 
 
 @pytest.mark.parametrize("prompt", ["x" * 12, [5] * 13])
-async def test_too_long_has_both_numbers(serve: Any, scripted: Any, prompt: Any) -> None:
+async def test_the_error_for_long_prompts_has_length_and_limit(
+    serve: Any, scripted: Any, prompt: Any
+) -> None:
     with serve(scripted(context_length=13)) as live:
         error = await live.refused(prompt=prompt)
         assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
@@ -265,7 +267,7 @@ async def test_an_engine_may_refuse_tokens(serve: Any, scripted: Any) -> None:
 
 async def test_a_model_that_can_only_chat_names_the_path(serve: Any, scripted: Any) -> None:
     class Chats:
-        """A handler of one's own with a ChatModel's methods alone."""
+        """A custom handler that has only the methods of ChatModel."""
 
         def __init__(self) -> None:
             self._inner = scripted()
@@ -310,7 +312,9 @@ async def test_a_full_queue_is_a_429(serve: Any, scripted: Any, until: Any) -> N
         await live.idle()
 
 
-async def test_a_failure_half_way_is_an_event_without_end_mark(serve: Any, scripted: Any) -> None:
+async def test_a_failure_during_a_stream_is_an_event_without_end_mark(
+    serve: Any, scripted: Any
+) -> None:
     gate = threading.Semaphore(1)
     with serve(scripted(gate=gate, fail_after=3)) as live:
         stream = live.events()
@@ -325,7 +329,7 @@ async def test_a_failure_half_way_is_an_event_without_end_mark(serve: Any, scrip
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_frees_the_engine(
+async def test_a_disconnect_frees_the_engine(
     serve: Any, scripted: Any, until: Any, stream: bool
 ) -> None:
     with serve(scripted("a" * 500, gate=threading.Semaphore(stream))) as live:

@@ -1,4 +1,4 @@
-"""The real app around a tiny random encoder, spoken to without a socket."""
+"""The real app around a tiny random encoder, called without a socket."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ def vector(value: float) -> np.ndarray:
     return np.full(3, value, dtype=np.float32)
 
 
-def test_the_least_recently_used_goes() -> None:
+def test_the_least_recently_used_entry_is_evicted() -> None:
     cache = VectorCache(2)
     cache.put("a", vector(1), 5)
     cache.put("b", vector(2), 6)

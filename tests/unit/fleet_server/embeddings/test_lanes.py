@@ -1,4 +1,4 @@
-"""The batcher before a model with lanes: who gets all cores, and how work is dealt out."""
+"""The batcher before a model with lanes: assignment of cores, and distribution of inputs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_an_input_alone_gets_all_cores(make: Make, model: Model) -> None:
     assert (model.alone, model.in_lanes) == ([1] * 5, [])
 
 
-async def test_what_waited_is_dealt_out(make: Make, model: Model) -> None:
+async def test_waiting_inputs_are_distributed_over_the_lanes(make: Make, model: Model) -> None:
     batcher = make()
     model.gate.clear()
     tasks = [asyncio.create_task(batcher.run([[0]]))]
@@ -117,7 +117,7 @@ async def test_one_big_request_uses_all_lanes(make: Make, model: Model) -> None:
     assert (await task).ravel().tolist() == list(range(16))
 
 
-async def test_lanes_that_are_not_there_yet_are_not_used(make: Make, model: Model) -> None:
+async def test_lanes_are_not_used_before_they_are_ready(make: Make, model: Model) -> None:
     model.lanes = 1
     batcher = make(max_items=100)
     await batcher.run([[number] for number in range(6)])

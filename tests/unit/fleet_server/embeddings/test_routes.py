@@ -1,4 +1,4 @@
-"""The embedding routes: answers, formats, limits, the cache, and every refusal."""
+"""The embedding routes: responses, formats, limits, the cache, and every refusal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows(body: dict[str, Any]) -> np.ndarray:
     return np.array([item["embedding"] for item in body["data"]], dtype=np.float32)
 
 
-async def test_the_answer_has_openais_shape(serve: Any) -> None:
+async def test_the_response_has_openais_shape(serve: Any) -> None:
     async with serve() as client:
         body = await embed(client, TEXTS, user="me", unheard_of=1)
         assert body["object"] == "list"
@@ -128,7 +128,7 @@ async def test_matryoshka_sizes_are_cut_and_of_length_one(serve: Any) -> None:
         await refused(client, {"dimensions": 5}, "dimensions", "4, 8, 16")
 
 
-async def test_long_inputs_are_cut_when_asked(serve: Any) -> None:
+async def test_long_inputs_are_truncated_on_request(serve: Any) -> None:
     long = " ".join(["w7"] * 40)
     async with serve() as client:
         await refused(client, {"input": ["w1", long]}, "input", "42 tokens", "at most 24")

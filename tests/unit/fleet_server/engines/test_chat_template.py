@@ -55,12 +55,12 @@ def test_the_date_is_todays() -> None:
      "{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ missing() }}",
      "{% for _ in range(1000000) %}{% endfor %}"],
 )  # fmt: skip
-def test_what_fails_within_a_template_is_a_refusal(source: str) -> None:
+def test_errors_in_a_template_are_refusals(source: str) -> None:
     with pytest.raises(TemplateRefusal):
         ChatTemplate(source, {}).render(MESSAGES)
 
 
-def test_a_template_that_is_no_jinja_names_the_line() -> None:
+def test_the_error_for_invalid_jinja_names_the_line() -> None:
     with pytest.raises(LoadError, match="line 2"):
         ChatTemplate("a\n{% if %}", {})
 
@@ -73,7 +73,7 @@ def put(folder: Path, **files: Any) -> Path:
     return folder
 
 
-def test_the_places_of_a_template_in_order(tmp_path: Path) -> None:
+def test_files_with_a_template_in_order_of_precedence(tmp_path: Path) -> None:
     assert chat_template.read(tmp_path) is None
     put(tmp_path, chat_template_json={"chat_template": "third"})
     assert rendered(tmp_path) == "third"

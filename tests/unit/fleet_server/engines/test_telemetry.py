@@ -1,4 +1,4 @@
-"""Engine libraries are told to send nothing; that nothing is sent, tests/local watches."""
+"""Telemetry of engine libraries is disabled; tests/local checks that nothing is sent."""
 
 from __future__ import annotations
 

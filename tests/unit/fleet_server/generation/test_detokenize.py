@@ -42,7 +42,7 @@ def test_spaces_between_words_survive() -> None:
     assert "".join([*(stream.feed([i]) for i in range(5)), stream.flush()]) == "w0 w1 w2 w3 w4"
 
 
-def test_the_text_goes_on_from_a_tail() -> None:
+def test_the_text_continues_after_a_tail() -> None:
     stream = TextStream(decode_words, tail=[7, 8])
     assert "".join([*(stream.feed([i]) for i in range(3)), stream.flush()]) == " w0 w1 w2"
     stopping = TextStream(decode_words, ["w8", " w1"], tail=[7, 8])
@@ -69,13 +69,13 @@ def test_a_tail_may_end_within_a_character() -> None:
         ("xabc", ("abc", "b"), "xa"),
     ],
 )
-def test_stop_strings_are_never_shown(text: str, stop: tuple[str, ...], shown: str) -> None:
+def test_stop_strings_are_never_emitted(text: str, stop: tuple[str, ...], shown: str) -> None:
     pieces, stopped = run(text, stop)
     assert "".join(pieces) == shown
     assert stopped is (shown != text)
 
 
-def test_what_is_shown_is_never_taken_back() -> None:
+def test_emitted_text_is_never_retracted() -> None:
     rng = random.Random(7)
     for _ in range(500):
         text = "".join(rng.choice("ab€") for _ in range(rng.randrange(12)))
@@ -87,12 +87,12 @@ def test_what_is_shown_is_never_taken_back() -> None:
 
 
 def first_stop(text: str, stop: tuple[str, ...]) -> int | None:
-    """Where the stop string that is complete first begins, found the slow way."""
+    """Start of the stop string that is complete first, by a naive search."""
     found = [(text.index(word) + len(word), text.index(word)) for word in stop if word in text]
     return min(found)[1] if found else None
 
 
-def test_what_was_held_is_there_when_an_answer_breaks_off() -> None:
+def test_held_text_is_available_when_generation_is_interrupted() -> None:
     stream = TextStream(decode_bytes, ("END",))
     assert stream.feed(list(b"almost EN")) == "almost "
     assert stream.rest() == "EN"

@@ -1,4 +1,4 @@
-"""Stop strings in a growing text, against looking for them the slow way."""
+"""Stop strings in a growing text, compared with a naive search."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def beginning(text: str, stop: list[str]) -> int:
 
 
 @given(stop=words, pieces=texts)
-def test_it_finds_what_the_slow_way_finds(stop: list[str], pieces: list[str]) -> None:
+def test_matches_equal_those_of_the_naive_search(stop: list[str], pieces: list[str]) -> None:
     stops, so_far = Stops(stop), ""
     for piece in pieces:
         found = stops.feed(piece)
@@ -51,7 +51,7 @@ def test_without_stop_strings_nothing_is_held() -> None:
 
 
 def lines_run(stop: str, text: str) -> int:
-    """How many lines of `stop_strings.py` it takes."""
+    """Number of executed lines of `stop_strings.py`."""
     number = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -71,6 +71,6 @@ def lines_run(stop: str, text: str) -> int:
 
 
 def test_four_times_the_length_takes_four_times_the_work() -> None:
-    """A text that is ever so nearly the stop string, letter by letter as tokens come."""
+    """A text that is almost the stop string, one character for each token."""
     short, long = (lines_run("a" * n + "b", "a" * (2 * n)) for n in (200, 800))
     assert long < 5 * short

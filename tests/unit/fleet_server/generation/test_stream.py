@@ -1,4 +1,4 @@
-"""Steps that reach the event loop together: what was produced comes before what went wrong."""
+"""Steps that reach the event loop together: text is delivered before a later error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROKEN = RuntimeError("the secret text of an engine")
 
 
 class AtOnce:
-    """A model that emits all its steps before the event loop looks."""
+    """A model that emits all its steps in one turn of the event loop."""
 
     def __init__(self, *steps: Step) -> None:
         self._steps = steps
@@ -39,7 +39,7 @@ def started(*steps: Step, stop: Sequence[str] = ()) -> TokenStream:
 
 
 async def fill(made: TokenStream, seen: list[TextUpdate]) -> None:
-    """Read the answer; what came before an error stays in `seen`."""
+    """Read the stream; updates before an error stay in `seen`."""
     try:
         async for update in made.updates():
             seen.append(update)
@@ -57,7 +57,7 @@ async def test_text_before_an_error_is_delivered() -> None:
     assert made.completion_tokens == 5
 
 
-async def test_so_is_what_was_held_for_a_stop_string() -> None:
+async def test_text_held_for_a_stop_string_is_delivered_before_an_error() -> None:
     seen: list[TextUpdate] = []
     made = started(Step(b"almost EN"), Step((), error=BROKEN), stop=["END"])
     with pytest.raises(InternalError):
@@ -65,7 +65,7 @@ async def test_so_is_what_was_held_for_a_stop_string() -> None:
     assert seen == [TextUpdate("almost EN")]
 
 
-async def test_an_error_that_clients_may_read_is_told_as_it_is() -> None:
+async def test_a_public_error_is_raised_unchanged() -> None:
     error = NotReady("Restarting.")
     seen: list[TextUpdate] = []
     made = started(Step((), error=error))
@@ -83,7 +83,7 @@ async def test_an_error_that_clients_may_read_is_told_as_it_is() -> None:
         ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], TextUpdate("so EN", Finish.STOP)),
     ],
 )
-async def test_an_error_after_the_end_is_none(
+async def test_an_error_after_the_end_is_ignored(
     steps: list[Step], stop: list[str], expected: TextUpdate
 ) -> None:
     seen: list[TextUpdate] = []

@@ -1,4 +1,4 @@
-"""Small image files, made here; also a decompression bomb. `pictures` hands out the makers."""
+"""Small image files and a decompression bomb; `pictures` has the functions that create them."""
 
 from __future__ import annotations
 

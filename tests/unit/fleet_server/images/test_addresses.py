@@ -1,4 +1,4 @@
-"""What counts as the public internet."""
+"""Public and other addresses."""
 
 from __future__ import annotations
 

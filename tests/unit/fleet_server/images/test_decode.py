@@ -1,4 +1,4 @@
-"""From bytes to an upright RGB picture, or a 400."""
+"""Decoding of bytes to an upright RGB image, or a 400."""
 
 from __future__ import annotations
 

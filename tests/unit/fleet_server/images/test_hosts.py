@@ -54,7 +54,7 @@ def test_a_host_and_its_address(
 @pytest.mark.parametrize(
     "host", ["", "http://a", "a/b", "10.0.0.1/8", "10.0.0.0/33", "a_b", "-a", "300.1.1.1", "a b"]
 )
-def test_what_is_no_host_is_refused(host: str) -> None:
+def test_invalid_hosts_are_refused(host: str) -> None:
     with pytest.raises(ValidationError):
         ImageInputs(allowed_hosts=[host])
 

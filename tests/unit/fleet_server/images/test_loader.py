@@ -46,7 +46,7 @@ def only(*allowed: str) -> Callable[[IpAddress], bool]:
 
 @asynccontextmanager
 async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[Served]:
-    """A bare HTTP server; gives its address and the paths asked for."""
+    """A bare HTTP server; yields its address and the requested paths."""
     paths: list[str] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,13 +65,13 @@ async def serving(handler: Handler, host: str = "127.0.0.1") -> AsyncIterator[Se
         yield f"http://{host}:{server.sockets[0].getsockname()[1]}", paths
 
 
-def answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+def http_response(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
     lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status}\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def picture(path: str, writer: asyncio.StreamWriter) -> None:
-    writer.write(answer(PICTURE, content_type="image/png"))
+    writer.write(http_response(PICTURE, content_type="image/png"))
 
 
 async def refusal(work: Awaitable[Any]) -> FleetError:
@@ -85,7 +85,7 @@ async def test_a_data_url() -> None:
     assert (await loader(allowRemote=False).load(url)).size == (8, 4)
 
 
-async def test_the_place_is_named() -> None:
+async def test_errors_name_the_field() -> None:
     error = await refusal(loader().load("data:image/png;base64,AAAA", "messages[1].content[2]"))
     assert isinstance(error, BadRequest)
     assert error.param == "messages[1].content[2]"
@@ -98,7 +98,7 @@ async def test_other_schemes(url: str) -> None:
     assert "data: URL" in (await refusal(loader().load(url))).message
 
 
-async def test_remote_is_off_by_default_and_says_how_to_switch_it_on() -> None:
+async def test_remote_images_are_disabled_and_the_error_names_the_setting() -> None:
     async with serving(picture) as (url, paths):
         spec = ModelSpec(model="m", vision=True)
         error = await refusal(ImageLoader(spec, only("127.0.0.1")).load(url))
@@ -148,7 +148,9 @@ async def test_the_loopback_is_reached_through_a_listed_block() -> None:
 
 async def test_a_listed_host_may_not_redirect_to_another() -> None:
     async def away(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(b"", "302 Found", location=f"http://other.internal:{port}/secret"))
+        writer.write(
+            http_response(b"", "302 Found", location=f"http://other.internal:{port}/secret")
+        )
 
     async with serving(away) as (url, paths):
         port = url.rpartition(":")[2]
@@ -185,7 +187,7 @@ async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> No
         assert paths == []
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
+async def test_the_connection_uses_the_address_that_was_checked() -> None:
     """A name that resolves to something else the second time (DNS rebinding) gains nothing."""
     asked: list[str] = []
 
@@ -204,9 +206,9 @@ def redirecting(*targets: str) -> Handler:
     async def handler(path: str, writer: asyncio.StreamWriter) -> None:
         hop = int(path.strip("/") or 0)
         if hop < len(targets):
-            writer.write(answer(b"", "302 Found", location=targets[hop]))
+            writer.write(http_response(b"", "302 Found", location=targets[hop]))
         else:
-            writer.write(answer(PICTURE))
+            writer.write(http_response(PICTURE))
 
     return handler
 
@@ -238,7 +240,7 @@ async def test_a_redirect_to_no_plain_http_address(target: str) -> None:
 
 async def test_a_redirect_without_a_location() -> None:
     async def handler(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(b"", "302 Found"))
+        writer.write(http_response(b"", "302 Found"))
 
     async with serving(handler) as (url, _):
         assert "without a location" in (await refusal(loader().load(url))).message
@@ -247,7 +249,7 @@ async def test_a_redirect_without_a_location() -> None:
 @pytest.mark.parametrize(
     "url", ["http://u:p@127.0.0.1/", "http:///x", "http://h:99999/", "http://[::1/"]
 )
-async def test_addresses_that_are_none(url: str) -> None:
+async def test_invalid_addresses_are_refused(url: str) -> None:
     assert (await refusal(loader().load(url))).status == 400
 
 
@@ -258,7 +260,7 @@ async def test_too_long_an_address() -> None:
 
 async def test_other_statuses() -> None:
     async def handler(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(b"secret", "404 Not Found"))
+        writer.write(http_response(b"secret", "404 Not Found"))
 
     async with serving(handler) as (url, _):
         error = await refusal(loader().load(url))
@@ -286,7 +288,7 @@ async def test_too_many_bytes_are_not_read(declared: bool) -> None:
 
 
 @pytest.mark.parametrize("where", ["head", "body", "drip"])
-async def test_a_slow_server_is_given_up_on(where: str) -> None:
+async def test_a_slow_server_is_a_timeout(where: str) -> None:
     hanging = asyncio.Event()
 
     async def handler(path: str, writer: asyncio.StreamWriter) -> None:
@@ -304,7 +306,7 @@ async def test_a_slow_server_is_given_up_on(where: str) -> None:
         hanging.set()
 
 
-async def test_nobody_there() -> None:
+async def test_an_address_without_a_server_is_refused() -> None:
     async with serving(picture) as (url, _):
         pass
     assert "cannot be reached" in (await refusal(loader().load(url))).message
@@ -322,16 +324,16 @@ async def test_a_remote_bomb(pictures: SimpleNamespace) -> None:
     content = pictures.bomb(8000, 8000)
 
     async def handler(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(content))
+        writer.write(http_response(content))
 
     async with serving(handler) as (url, _):
         error = await refusal(loader().load(url, "messages[0]"))
         assert (error.code, error.param) == ("image_too_large", "messages[0]")
 
 
-async def test_a_compressed_body_is_no_image() -> None:
+async def test_a_compressed_body_is_refused() -> None:
     async def handler(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(gzip.compress(PICTURE), content_encoding="gzip"))
+        writer.write(http_response(gzip.compress(PICTURE), content_encoding="gzip"))
 
     async with serving(handler) as (url, _):
         assert "cannot be decoded" in (await refusal(loader().load(url))).message

@@ -1,4 +1,4 @@
-"""The real app around a tiny random cross-encoder, spoken to without a socket."""
+"""The real app around a tiny random cross-encoder, called without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rerank routes: both answer shapes, scores, order, limits, and every refusal."""
+"""The rerank routes: both response formats, scores, order, limits, and every refusal."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_options_of_the_common_shape(serve: Any) -> None:
         assert len(answer.json()["results"]) == 4
 
 
-async def test_texts_are_answered_as_a_bare_list(serve: Any) -> None:
+async def test_texts_are_ranked_as_a_plain_list(serve: Any) -> None:
     async with serve() as client:
         raw = logits(client)
         order = np.argsort(-raw).tolist()

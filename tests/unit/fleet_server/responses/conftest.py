@@ -1,4 +1,4 @@
-"""The chat model with known answers, asked for responses."""
+"""The scripted chat model behind the responses route."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ async def collect(client: openai.AsyncOpenAI, **fields: Any) -> list[Any]:
     return events
 
 
-async def test_the_answer_has_openais_shape(serve: Any) -> None:
+async def test_the_response_has_openais_shape(serve: Any) -> None:
     with serve() as live:
         answer = await live.chat(store=True, metadata={"a": "b"}, user="me", temperature=0.5)
     assert answer.status_code == 200
@@ -200,7 +200,7 @@ async def test_conversations_reach_the_engine(serve: Any, scripted: Any) -> None
         ({"top_k": 5}, "top_k"),
     ],
 )  # fmt: skip
-async def test_what_is_wrong_is_named(serve: Any, fields: dict[str, Any], param: str) -> None:
+async def test_errors_name_the_field(serve: Any, fields: dict[str, Any], param: str) -> None:
     with serve() as live:
         error = await live.refused(**fields)
         assert live.model.asked == []
@@ -215,7 +215,7 @@ async def test_a_template_that_refuses_is_the_inputs_fault(serve: Any) -> None:
     assert (error["param"], "template" in error["message"]) == ("input", True)
 
 
-async def test_too_long_has_both_numbers(serve: Any, scripted: Any) -> None:
+async def test_the_error_for_long_inputs_has_length_and_limit(serve: Any, scripted: Any) -> None:
     with serve(scripted(context_length=6)) as live:
         error = await live.refused(input="hello!")
         assert (error["code"], error["param"]) == ("context_length_exceeded", "input")
@@ -232,7 +232,7 @@ async def test_too_long_has_both_numbers(serve: Any, scripted: Any) -> None:
      {"text": {"format": {"type": "text"}}, "truncation": "disabled", "store": False},
      {"service_tier": "auto", "metadata": None, "parallel_tool_calls": True, "include": []}],
 )  # fmt: skip
-async def test_what_asks_for_nothing_is_taken(serve: Any, fields: dict[str, Any]) -> None:
+async def test_no_op_fields_are_accepted(serve: Any, fields: dict[str, Any]) -> None:
     with serve() as live:
         assert (await live.chat(**fields)).status_code == 200
         assert live.gauge("modelfleet_ignored_fields_total") == 0
@@ -240,7 +240,7 @@ async def test_what_asks_for_nothing_is_taken(serve: Any, fields: dict[str, Any]
         assert live.gauge("modelfleet_ignored_fields_total") == 1
 
 
-async def test_a_failure_half_way_is_an_event_of_its_own(
+async def test_a_failure_during_a_stream_is_a_separate_event(
     serve: Any, scripted: Any, client_of: Any
 ) -> None:
     gate = threading.Semaphore(9)
@@ -262,7 +262,7 @@ async def test_a_failure_before_the_first_token_is_a_500(serve: Any, scripted: A
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_frees_the_engine(
+async def test_a_disconnect_frees_the_engine(
     serve: Any, scripted: Any, until: Any, stream: bool
 ) -> None:
     with serve(scripted("a" * 500, gate=threading.Semaphore(stream))) as live:
@@ -294,7 +294,7 @@ async def test_an_engines_refusal_keeps_its_code(serve: Any, scripted: Any) -> N
         {"stream_options": {"include_obfuscation": None}}, {"max_output_tokens": 10**6},
     ],
 )  # fmt: skip
-async def test_members_that_ask_for_nothing_are_taken(serve: Any, fields: dict[str, Any]) -> None:
+async def test_no_op_members_are_accepted(serve: Any, fields: dict[str, Any]) -> None:
     with serve() as live:
         assert (await live.chat(**fields)).status_code == 200
 
@@ -302,7 +302,7 @@ async def test_members_that_ask_for_nothing_are_taken(serve: Any, fields: dict[s
 @pytest.mark.parametrize(
     "fields", [{"reasoning": {"effort": "low"}}, {"text": {"verbosity": "low"}}]
 )
-async def test_what_asks_for_something_is_refused(serve: Any, fields: dict[str, Any]) -> None:
+async def test_unsupported_members_are_refused(serve: Any, fields: dict[str, Any]) -> None:
     with serve() as live:
         assert (await live.refused(**fields))["param"] == next(iter(fields))
 

@@ -1,4 +1,4 @@
-"""A model that is loaded while the web app is imported, and what is left to its proper stage."""
+"""A model that is loaded while the web app is imported; errors are left to later stages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def begun(folder: Path, **environ: str) -> HeadStart:
     return made
 
 
-def test_the_model_is_there_when_it_is_wanted(tiny_encoder: Callable[..., Path]) -> None:
+def test_the_model_is_loaded_in_advance(tiny_encoder: Callable[..., Path]) -> None:
     folder = tiny_encoder()
     loaded = begun(folder).take(folder)
     assert loaded is not None
@@ -32,13 +32,13 @@ def test_the_model_is_there_when_it_is_wanted(tiny_encoder: Callable[..., Path])
     loaded.model.close()
 
 
-def test_other_weights_are_not_taken_for_it(
+def test_a_model_of_other_weights_is_not_used(
     tiny_encoder: Callable[..., Path], tmp_path: Path
 ) -> None:
     assert begun(tiny_encoder()).take(tmp_path / "other") is None
 
 
-def test_what_is_wrong_with_the_weights_is_raised(
+def test_invalid_weights_raise_a_load_error(
     tiny_encoder: Callable[..., Path],
 ) -> None:
     folder = tiny_encoder()
@@ -50,14 +50,14 @@ def test_what_is_wrong_with_the_weights_is_raised(
 @pytest.mark.parametrize(
     "environ", [{"MODELFLEET_THREADS": "none"}, {"MODELFLEET_SPEC": "{"}, {"MODELFLEET_SPEC": ""}]
 )
-def test_bad_settings_are_left_to_those_who_tell_of_them(
+def test_invalid_settings_load_nothing(
     tiny_encoder: Callable[..., Path], environ: dict[str, str]
 ) -> None:
     folder = tiny_encoder()
     assert begun(folder, **environ).take(folder) is None
 
 
-def test_missing_weights_are_left_to_the_stage_that_fetches(tmp_path: Path) -> None:
+def test_missing_weights_load_nothing(tmp_path: Path) -> None:
     spec: Any = ModelSpec.model_validate({"model": "acme/tiny", "source": "hf://acme/tiny"})
     head_start = HeadStart({**encode(spec), "MODELS_DIR": str(tmp_path)})
     head_start.begin()

@@ -1,4 +1,4 @@
-"""What a server's log says about its settings, and the warm-up of every pass."""
+"""The logged configuration of a server, and the warm-up of every pass."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_pass_is_warmed(passes: int, caplog: pytest.LogCaptureFixture) -> 
     assert (fields["steps"], fields["batch_size"]) == (2, 4)
 
 
-def test_none_is_as_good_as_no_event(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disabled_warm_up_runs_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     model = Encoder(1)
     warmup.warm(spec(warmup={"enabled": False}), model)
@@ -71,7 +71,7 @@ def test_an_encoders_settings() -> None:
     assert {"cache", "warmup"} <= set(found)
 
 
-def test_a_chat_models_passes_are_its_engines_business() -> None:
+def test_passes_of_a_chat_model_are_not_reported() -> None:
     class Chat:
         max_concurrent = 8
 

@@ -34,7 +34,7 @@ def client(tiny_encoder: Callable[..., Path], listen: Any) -> Iterator[httpx.Cli
     server.close()
 
 
-def test_there_and_back(client: httpx.Client) -> None:
+def test_tokens_of_a_text_and_back(client: httpx.Client) -> None:
     answer = client.post("/tokenize", json={"model": "tiny", "content": "w1 w2"})
     assert answer.json() == {"tokens": [5, 6]}
     body = {"content": "w1 w2", "add_special": True}
@@ -50,7 +50,7 @@ def test_pieces(client: httpx.Client) -> None:
     assert answer.json() == {"tokens": [{"id": 5, "piece": "w1"}, {"id": 3, "piece": "[SEP]"}]}
 
 
-def test_nothing_gives_nothing(client: httpx.Client) -> None:
+def test_empty_inputs_give_empty_results(client: httpx.Client) -> None:
     assert client.post("/tokenize", json={"content": ""}).json() == {"tokens": []}
     assert client.post("/detokenize", json={"tokens": []}).json() == {"content": ""}
 
@@ -74,7 +74,7 @@ def test_nothing_gives_nothing(client: httpx.Client) -> None:
         ("/detokenize", {"tokens": [1] * 1_000_001}, None),  # too many values for any body
     ],
 )
-def test_what_is_wrong_is_named(
+def test_errors_name_the_field(
     client: httpx.Client, path: str, body: Any, param: str | None
 ) -> None:
     answer = client.post(path, json=body)
@@ -88,7 +88,7 @@ def test_another_model_is_a_404(client: httpx.Client) -> None:
 
 
 class GatedVocabulary:
-    """Encodes nothing until its gate opens, and notes how many calls run at once."""
+    """Encodes nothing until its gate opens, and records how many calls run at once."""
 
     size = 64
 
@@ -156,7 +156,7 @@ async def test_one_request_runs_at_a_time_and_the_rest_is_bounded(
     assert gated.asked.index("b") == 1
 
 
-async def test_a_client_that_leaves_keeps_its_place_until_the_thread_is_free(
+async def test_a_disconnected_request_keeps_its_slot_until_the_thread_is_free(
     gated: GatedVocabulary, gated_client: httpx.AsyncClient
 ) -> None:
     first = asyncio.create_task(gated_client.post("/tokenize", json={"content": "a"}))

@@ -61,7 +61,7 @@ def test_it_is_valid_and_has_the_contents_of_the_operations() -> None:
     assert "retry-after" not in document["components"]["responses"]["Error400"]["headers"]
 
 
-def test_a_probe_that_is_not_ready_has_a_shape_of_its_own() -> None:
+def test_a_failed_probe_has_its_own_schema() -> None:
     responses = built()["paths"]["/v1/{model_id}"]["get"]["responses"]
     content = responses["503"]["content"][JSON]
     assert content["schema"] == {"$ref": "#/components/schemas/Told"}

@@ -1,4 +1,4 @@
-"""Bytes that request bodies may take at once, of all callers and of one."""
+"""The bytes of concurrent request bodies, of all callers and of one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_single_request_may_be_larger_than_the_share() -> None:
     assert second.try_acquire(90)
 
 
-def test_callers_without_requests_are_forgotten() -> None:
+def test_callers_without_requests_are_removed() -> None:
     memory = ByteBudget(100)
     for number in range(1000):
         memory.reserve(str(number)).release()

@@ -1,4 +1,4 @@
-"""Compressed bodies, however they are cut into pieces."""
+"""Compressed bodies, split into chunks of any size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_it_is_decoded_in_bounded_steps(coding: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("coding", ENCODED)
-def test_what_is_incomplete_or_something_else_is_a_400(coding: str) -> None:
+def test_incomplete_and_invalid_data_is_a_400(coding: str) -> None:
     for data in (ENCODED[coding][:-3], b"", b'{"a": 1}', ENCODED[coding] + b'{"a": 1}'):
         with pytest.raises(BadRequest, match="is not valid"):
             list(decode(coding, data))

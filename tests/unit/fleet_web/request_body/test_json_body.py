@@ -1,4 +1,4 @@
-"""Limits of JSON before it is parsed, and the errors for what is no JSON."""
+"""Limits of JSON before it is parsed, and the errors for invalid JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def values_in(value: Any) -> int:
         {"ids": [[1, 2, 3]] * 1000},
     ],
 )
-def test_at_least_the_values_are_counted_and_a_text_is_one(body: dict[str, Any]) -> None:
+def test_values_are_not_undercounted_and_a_text_counts_once(body: dict[str, Any]) -> None:
     raw = json.dumps(body, separators=(",", ":")).encode()
     exact = values_in(body)
     found = count_values(raw)
@@ -104,7 +104,7 @@ def test_a_request_of_openais_size_is_accepted() -> None:
         (b"[1]", "must be a JSON object"),
     ],
 )
-def test_an_error_names_what_is_wrong(raw: bytes, message: str) -> None:
+def test_errors_describe_the_defect(raw: bytes, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         parse_json(raw)
 

@@ -1,4 +1,4 @@
-"""Which connections without a complete head are given up."""
+"""Which connections without a complete head are closed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Clock:
         return self.now
 
 
-def test_the_oldest_of_a_peer_makes_room_for_its_next() -> None:
+def test_the_oldest_connection_of_a_peer_is_evicted() -> None:
     clock = Clock()
     heads: Heads[int] = Heads(clock)
     assert heads.add("other", -1) is None
@@ -30,7 +30,7 @@ def test_young_connections_are_kept() -> None:
     assert {heads.add("a", number) for number in range(2 * MAX_HEADS)} == {None}
 
 
-def test_many_peers_have_a_bound_together() -> None:
+def test_the_connections_of_all_peers_are_bounded() -> None:
     clock = Clock()
     heads: Heads[int] = Heads(clock)
     for number in range(MAX_HEADS):
@@ -39,7 +39,7 @@ def test_many_peers_have_a_bound_together() -> None:
     assert heads.add("new", -1) == 0
 
 
-def test_what_was_removed_does_not_count() -> None:
+def test_removed_connections_do_not_count() -> None:
     clock = Clock()
     heads: Heads[int] = Heads(clock)
     for number in range(3 * MAX_HEADS):

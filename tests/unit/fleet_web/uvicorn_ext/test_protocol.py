@@ -24,9 +24,9 @@ async def test_a_head_without_progress_is_a_408(
     with listen(app, read_timeout=0.2) as port:
         async with wire(port) as bare:
             await bare.send(start)
-            answer = await bare.answer()
-            assert answer.status == 408
-            assert answer.error["code"] == "request_timeout"
+            response = await bare.answer()
+            assert response.status == 408
+            assert response.error["code"] == "request_timeout"
             assert await bare.closed()
 
 
@@ -41,7 +41,9 @@ async def test_the_second_request_of_a_connection_is_timed_too(
             assert (await bare.answer()).status == 408
 
 
-async def test_an_idle_connection_is_kept_after_an_answer(app: Any, listen: Any, wire: Any) -> None:
+async def test_an_idle_connection_is_kept_after_a_response(
+    app: Any, listen: Any, wire: Any
+) -> None:
     with listen(app, read_timeout=0.1) as port:
         async with wire(port) as bare, wire(port) as clock:
             await bare.send(GET)
@@ -55,15 +57,15 @@ async def test_a_head_without_end_is_refused(app: Any, listen: Any, wire: Any) -
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send(b"GET /id HTTP/1.1\r\nHost: x\r\n")
-            answer = None
+            response = None
             for _ in range(200):
                 try:
                     await bare.send(b"X-Padding: " + b"x" * 4000 + b"\r\n")
                 except ConnectionError:
                     break
-            answer = await bare.answer()
-            assert answer.status == 431
-            assert answer.error["code"] == "headers_too_large"
+            response = await bare.answer()
+            assert response.status == 431
+            assert response.error["code"] == "headers_too_large"
 
 
 @pytest.mark.parametrize(
@@ -76,9 +78,9 @@ async def test_invalid_http_is_a_400(app: Any, listen: Any, wire: Any, raw: byte
     with listen(app) as port:
         async with wire(port) as bare:
             await bare.send(raw)
-            answer = await bare.answer()
-            assert answer.status == 400
-            assert answer.error["code"] == "invalid_http"
+            response = await bare.answer()
+            assert response.status == 400
+            assert response.error["code"] == "invalid_http"
             assert await bare.closed()
 
 
@@ -157,13 +159,13 @@ async def test_framing_without_end_is_refused(
         async with wire(port) as bare:
             await bare.send(CHUNKED.replace(b"/json", b"/size") + start)
             sent = asyncio.create_task(send_until_closed(bare, piece, 100_000_000))
-            answer = await bare.answer()
-            assert answer.status == 431
-            assert answer.error["code"] == "headers_too_large"
+            response = await bare.answer()
+            assert response.status == 431
+            assert response.error["code"] == "headers_too_large"
             assert await sent < 50_000_000
 
 
-async def test_trailers_after_an_answer_end_the_connection(
+async def test_trailers_after_a_response_close_the_connection(
     app: Any, listen: Any, wire: Any
 ) -> None:
     with listen(app) as port:
@@ -206,7 +208,7 @@ async def test_trailers_do_not_become_headers(app: Any, listen: Any, wire: Any) 
         (CHUNKED[:-2] + b"Connection: close\r\nContent-Encoding: br\r\n\r\n", 415),
     ],
 )
-async def test_a_client_that_sends_all_before_it_reads_gets_its_answer(
+async def test_a_client_that_sends_everything_before_it_reads_gets_its_response(
     app: Any, listen: Any, wire: Any, head: bytes, status: int
 ) -> None:
     with listen(app) as port:
@@ -229,7 +231,7 @@ async def test_a_connection_is_reused_once_the_body_has_ended(
             assert (await bare.answer()).status == 200
 
 
-async def test_a_body_that_goes_on_after_its_answer_ends(
+async def test_a_body_that_continues_after_its_response_is_cut_off(
     app: Any, listen: Any, wire: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
@@ -252,15 +254,15 @@ async def until_closed(bare: Any, seconds: float) -> bool:
         return True
 
 
-async def test_a_head_has_a_deadline_even_if_it_moves(app: Any, listen: Any, wire: Any) -> None:
+async def test_a_head_has_a_deadline_even_with_progress(app: Any, listen: Any, wire: Any) -> None:
     with listen(app, read_timeout=0.3) as port:
         async with wire(port) as bare:
             await bare.send(b"GET /id HTTP/1.1\r\n")
-            answer = asyncio.create_task(bare.answer())
-            while not answer.done():
+            response = asyncio.create_task(bare.answer())
+            while not response.done():
                 await bare.send(b"X-Padding: x\r\n")
                 await asyncio.sleep(0.05)
-            assert (await answer).status == 408
+            assert (await response).status == 408
 
 
 async def test_empty_lines_do_not_keep_a_connection(app: Any, listen: Any, wire: Any) -> None:
@@ -272,7 +274,7 @@ async def test_empty_lines_do_not_keep_a_connection(app: Any, listen: Any, wire:
                 await bare.send(b"\r\n")
 
 
-async def test_a_half_head_behind_a_running_request_does_not_disturb_its_answer(
+async def test_an_incomplete_head_does_not_affect_the_running_request(
     app: Any, listen: Any, wire: Any
 ) -> None:
     go_on = threading.Event()
@@ -292,10 +294,10 @@ async def test_a_half_head_behind_a_running_request_does_not_disturb_its_answer(
             assert await bare.closed()
 
 
-async def test_a_connection_serves_on_after_an_upgrade_that_is_not_supported(
+async def test_a_connection_stays_usable_after_an_unsupported_upgrade(
     app: Any, listen: Any, wire: Any
 ) -> None:
-    """Java's client asks for HTTP/2 in its first request."""
+    """Java's client requests HTTP/2 in its first request."""
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
     with listen(app) as port:
         async with wire(port) as bare:

@@ -31,14 +31,14 @@ async def joined() -> tuple[Any, list[Any]]:
     return CoalescingTransport(below, asyncio.get_running_loop()), below.calls
 
 
-def answering() -> Any:
+def responding() -> Any:
     return SimpleNamespace(response_started=True)
 
 
 async def test_a_head_is_written_with_what_follows(joined: Any) -> None:
     transport, calls = joined
     transport.write(b"HTTP/1.1 100 Continue")
-    transport.expect_response(answering())
+    transport.expect_response(responding())
     transport.write(b"head ")
     assert transport._head == b"head "
     transport.write(b"body")
@@ -51,13 +51,13 @@ async def test_a_head_is_written_with_what_follows(joined: Any) -> None:
 
 async def test_a_head_without_a_body_is_written_in_the_same_turn(joined: Any) -> None:
     transport, calls = joined
-    transport.expect_response(answering())
+    transport.expect_response(responding())
     transport.write(b"head")
     assert calls == []
     await asyncio.sleep(0)
     assert calls == [("write", b"head")]
     transport.write(b"body")
-    transport.expect_response(answering())
+    transport.expect_response(responding())
     transport.write(b"second head")
     transport.write(b" and body")
     assert calls[1:] == [("write", b"body"), ("write", b"second head and body")]
@@ -66,7 +66,7 @@ async def test_a_head_without_a_body_is_written_in_the_same_turn(joined: Any) ->
 @pytest.mark.parametrize("end", ["close", "write_eof"])
 async def test_a_kept_head_is_written_before_the_end(joined: Any, end: str) -> None:
     transport, calls = joined
-    transport.expect_response(answering())
+    transport.expect_response(responding())
     transport.write(b"head")
     getattr(transport, end)()
     await asyncio.sleep(0)
@@ -77,7 +77,7 @@ async def test_a_kept_head_is_written_before_the_end(joined: Any, end: str) -> N
 
 async def test_a_head_is_dropped_when_the_client_is_gone(joined: Any) -> None:
     transport, calls = joined
-    transport.expect_response(answering())
+    transport.expect_response(responding())
     transport.write(b"head")
     transport._transport.closing = True
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Models in caches of the hub's own library: where they are looked for, never written to."""
+"""Models in caches of the hub's own library: they are searched, but never written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_where_the_hubs_library_keeps_its_cache(environ: dict[str, str], found: 
 
 
 @pytest.mark.parametrize("cache", ["models", "models/hub", "home/.cache/huggingface/hub"])
-def test_every_place_is_looked_at(spec: ModelSpec, tmp_path: Path, cache: str) -> None:
+def test_every_location_of_a_cache_is_searched(spec: ModelSpec, tmp_path: Path, cache: str) -> None:
     """`models` is the folder of Simple Inference Server."""
     snapshot = put(tmp_path / cache)
     store = Store.of({"MODELS_DIR": str(tmp_path / "models"), "HOME": str(tmp_path / "home")})
@@ -89,27 +89,29 @@ def test_one_gguf_of_many_and_a_folder(tmp_path: Path) -> None:
     assert found("/onnx/config.json") is None
 
 
-def test_what_was_checked_by_nobody_is_fetched(spec: ModelSpec, tmp_path: Path) -> None:
-    """A spec with a hash names bytes that the cache does not vouch for."""
+def test_a_file_with_a_checksum_is_not_taken_from_the_cache(
+    spec: ModelSpec, tmp_path: Path
+) -> None:
+    """A spec with a hash names bytes that the cache does not verify."""
     put(tmp_path, {"a.gguf": b"a"})
     pinned = spec.model_copy(update={"source": f"{spec.source}/a.gguf", "sha256": "0" * 64})
     assert hub_cache.find(pinned, (tmp_path,)) is None
 
 
-def test_a_broken_cache_is_as_none(spec: ModelSpec, tmp_path: Path) -> None:
+def test_a_broken_cache_is_ignored(spec: ModelSpec, tmp_path: Path) -> None:
     snapshot = put(tmp_path)
     (snapshot.parents[1] / "refs/main").write_text("../../../elsewhere")
     with pytest.raises(WeightsError, match="not in"):
         locate(spec, Store(tmp_path))
 
 
-def test_what_lies_in_a_snapshot() -> None:
+def test_paths_inside_a_snapshot() -> None:
     assert hub_cache.is_inside(Path("/m/models--a--b/snapshots/c/x/model.gguf"))
     assert not hub_cache.is_inside(Path("/m/a--b-0123456789/model.gguf"))
     assert not hub_cache.is_inside(Path("/snapshots/model.gguf"))
 
 
-def test_a_handler_that_brings_its_weights_needs_none(tmp_path: Path) -> None:
+def test_a_handler_without_a_source_needs_no_weights(tmp_path: Path) -> None:
     store = Store(tmp_path)
     spec = ModelSpec(model="acme/own", handler="acme.Model")
     assert is_there(spec, store)

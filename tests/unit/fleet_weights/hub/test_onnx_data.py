@@ -47,7 +47,7 @@ def names(tmp_path: Path) -> Callable[[onnx.ModelProto], list[str]]:
 
 
 def test_initializers_and_attributes_of_nodes(names: Callable[..., list[str]]) -> None:
-    """What BAAI/bge-m3 has; a name that several tensors share is given once."""
+    """As in BAAI/bge-m3; a name that several tensors share is given once."""
     inline = numpy_helper.from_array(np.ones((50, 50), np.float32), "inline")
     value = external("", "Constant_7_attr__value")
     tensors = [external("a", "model.onnx_data"), inline, external("b", "./model.onnx_data")]
@@ -93,7 +93,7 @@ def test_a_pickle_is_refused(location: str, names: Callable[..., list[str]]) -> 
         names(model([], [external("a", location)]))
 
 
-def test_bytes_that_are_no_graph(tmp_path: Path) -> None:
+def test_invalid_graphs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     whole = model([], [external("a", "model.onnx_data")]).SerializeToString()
     for broken in (b"", b"\xff" * 40, whole[:-3], b"\x3a\x80\x80\x01abc", b"version https://git"):
@@ -102,7 +102,7 @@ def test_bytes_that_are_no_graph(tmp_path: Path) -> None:
             external_files(path)
 
 
-def test_a_name_that_is_too_long_or_no_text(tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_or_not_text(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     for location in ("n" * 256, "name"):
         raw = model([], [external("a", location)]).SerializeToString()

@@ -1,4 +1,4 @@
-"""Whole fetches from a server that speaks the hub's API."""
+"""Complete fetches from a server with the API of the hub."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def test_one_file_of_a_repository(server: Any, pull: Callable[..., Path]) -> Non
     assert (folder / "a.gguf").read_bytes() == b"GGUF eight"
 
 
-def test_one_file_that_is_not_what_the_spec_pins(server: Any, pull: Callable[..., Path]) -> None:
+def test_one_file_with_another_checksum_than_the_spec(
+    server: Any, pull: Callable[..., Path]
+) -> None:
     server.put_repository("acme/gguf", {"a.gguf": b"GGUF"})
     with pytest.raises(WeightsError, match="0000"):
         pull(spec("hf://acme/gguf@main/a.gguf", sha256="0" * 64))
@@ -103,7 +105,7 @@ def test_a_folder_of_a_repository(server: Any, pull: Callable[..., Path]) -> Non
     assert (folder / "model.safetensors").read_bytes() == b"B"
 
 
-def test_a_failed_fetch_goes_on_later(
+def test_a_failed_fetch_is_resumed_later(
     server: Any, pull: Callable[..., Path], tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     server.put_repository("acme/encoder", FILES)
@@ -117,7 +119,7 @@ def test_a_failed_fetch_goes_on_later(
     assert server.headers(path)[-1]["range"].startswith("bytes=")
 
 
-def test_pickles_are_never_asked_for(server: Any, pull: Callable[..., Path]) -> None:
+def test_pickles_are_never_requested(server: Any, pull: Callable[..., Path]) -> None:
     server.put_repository("acme/old", {"config.json": b"{}", "pytorch_model.bin": b"\x80"})
     with pytest.raises(WeightsError, match="no weights"):
         pull(spec("hf://acme/old"))
@@ -135,7 +137,9 @@ def test_a_listing_that_leads_outside_is_refused(
 
 
 @pytest.mark.parametrize("listing", [b"[]", b"{}", b'{"siblings": [{}]}', b"<html>", b'"x"'])
-def test_something_that_is_no_hub(server: Any, pull: Callable[..., Path], listing: bytes) -> None:
+def test_an_invalid_listing_of_the_hub(
+    server: Any, pull: Callable[..., Path], listing: bytes
+) -> None:
     server.put("/api/models/acme/encoder/revision/main", listing)
     with pytest.raises(WeightsError) as caught:
         pull(spec())
@@ -152,7 +156,7 @@ def test_something_that_is_no_hub(server: Any, pull: Callable[..., Path], listin
         (404, "RepoNotFound", TOKEN, "repository's name"),
     ],
 )
-def test_refusals_say_what_to_do(
+def test_refusals_have_a_hint(
     server: Any, pull: Callable[..., Path], status: int, code: str, token: str, words: str
 ) -> None:
     server.put(
@@ -166,7 +170,7 @@ def test_refusals_say_what_to_do(
     assert len(server.seen) == 1
 
 
-def test_the_token_goes_to_the_hub_and_nowhere_else(
+def test_the_token_is_sent_to_the_hub_only(
     server: Any, new_server: Callable[[], Any], pull: Callable[..., Path],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -199,7 +203,7 @@ def test_the_stored_token_of_a_login_is_used(
     assert {headers["authorization"] for _, headers in server.seen} == {"Bearer hf_other"}
 
 
-def test_storage_that_fails_does_not_give_its_signature_away(
+def test_errors_of_the_storage_do_not_contain_its_signature(
     server: Any, new_server: Callable[[], Any], pull: Callable[..., Path]
 ) -> None:
     storage = new_server()
@@ -242,7 +246,7 @@ def test_a_snapshot_of_the_hub_cache_is_used(tmp_path: Path) -> None:
 
 
 def onnx_graph(*locations: str) -> bytes:
-    """A graph of initialisers that lie in these files."""
+    """A graph of initialisers whose data is in these files."""
     tensors = []
     for number, location in enumerate(locations):
         tensor = TensorProto(name=f"t{number}", data_type=TensorProto.FLOAT, dims=[1])
@@ -294,7 +298,7 @@ def test_external_data_is_checked_like_any_file(server: Any, pull: Callable[...,
         pull(spec())
 
 
-def test_external_data_that_is_not_there(server: Any, pull: Callable[..., Path]) -> None:
+def test_missing_external_data(server: Any, pull: Callable[..., Path]) -> None:
     files = {path: body for path, body in ONNX_FILES.items() if "Constant" not in path}
     server.put_repository("acme/encoder", files)
     with pytest.raises(WeightsError, match="does not hold onnx/Constant_7_attr__value"):

@@ -35,7 +35,7 @@ def test_a_whole_file_wins_over_shards_and_variants() -> None:
     ) == {*TOKENIZER, "model.safetensors"}  # fmt: skip
 
 
-def test_modules_of_sentence_transformers_come_along() -> None:
+def test_modules_of_sentence_transformers_are_included() -> None:
     paths = [
         *TOKENIZER, "model.safetensors", "modules.json", "1_Pooling/config.json",
         "2_Dense/config.json", "2_Dense/model.safetensors",
@@ -44,7 +44,7 @@ def test_modules_of_sentence_transformers_come_along() -> None:
 
 
 def test_onnx_where_the_rest_is_pickled() -> None:
-    """What BAAI/bge-m3 holds."""
+    """The files of BAAI/bge-m3."""
     assert chosen(
         *TOKENIZER, "pytorch_model.bin", "colbert_linear.pt", "sparse_linear.pt",
         "onnx/model.onnx", "onnx/model.onnx_data", "onnx/model_quantized.onnx",
@@ -68,13 +68,13 @@ def test_ctranslate2() -> None:
     assert chosen(*paths, "README.md") == set(paths)
 
 
-def test_several_ggufs_must_be_told_apart() -> None:
+def test_several_ggufs_are_ambiguous() -> None:
     with pytest.raises(WeightsError, match="2 GGUF files") as caught:
         chosen("a.Q4.gguf", "a.Q8.gguf")
     assert "a.Q4.gguf" in caught.value.hint
 
 
-def test_pickles_only_says_what_to_do() -> None:
+def test_the_error_for_pickles_only_has_a_hint() -> None:
     with pytest.raises(WeightsError) as caught:
         chosen(*TOKENIZER, "pytorch_model.bin")
     assert "pickles only" in caught.value.hint

@@ -64,17 +64,17 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_whole(tmp_path: Path, kind: str) -> None:
+def test_complete_snapshots(tmp_path: Path, kind: str) -> None:
     assert is_complete(write(tmp_path, WHOLE[kind]))
 
 
 @pytest.mark.parametrize(("kind", "lacking"), LACKING)
-def test_a_part_is_lacking(tmp_path: Path, kind: str, lacking: str) -> None:
+def test_snapshots_without_a_required_file(tmp_path: Path, kind: str, lacking: str) -> None:
     left = {name: content for name, content in WHOLE[kind].items() if name != lacking}
     assert not is_complete(write(tmp_path, left))
 
 
-def test_a_file_that_was_not_linked_yet_is_not_there(tmp_path: Path) -> None:
+def test_a_file_without_its_link_is_missing(tmp_path: Path) -> None:
     folder = write(tmp_path, WHOLE["safetensors"])
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(tmp_path / "blobs/none")

@@ -1,4 +1,4 @@
-"""Downloads over real sockets: whole, broken off, resumed, changed, refused, too slow."""
+"""Downloads over real sockets: complete, interrupted, resumed, changed, refused, too slow."""
 
 from __future__ import annotations
 
@@ -32,15 +32,17 @@ def part(url: str, folder: Path) -> Path:
 
 def test_a_whole_file(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY)
-    told: list[tuple[int, int | None]] = []
-    with Downloader({}, ProgressTracker(lambda *now: told.append(now)), fast_retries) as downloader:
+    reports: list[tuple[int, int | None]] = []
+    with Downloader(
+        {}, ProgressTracker(lambda *now: reports.append(now)), fast_retries
+    ) as downloader:
         path = downloader.get(FilePart(Web(url), SHA), tmp_path)
     assert path.read_bytes() == BODY
-    assert told[-1] == (len(BODY), len(BODY))
+    assert reports[-1] == (len(BODY), len(BODY))
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_goes_on_where_the_connection_broke(
+def test_resumes_after_a_broken_connection(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY, etag='"v1"', break_after=300_000)
@@ -52,7 +54,7 @@ def test_goes_on_where_the_connection_broke(
     assert second["if-range"] == '"v1"'
 
 
-def test_goes_on_in_another_process(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
+def test_resumes_in_another_process(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY, etag='"v1"')
     beginning = part(url, tmp_path)
     beginning.write_bytes(BODY[:1000])
@@ -61,7 +63,7 @@ def test_goes_on_in_another_process(server: Any, tmp_path: Path, fast_retries: R
     assert server.headers("/a.gguf")[0]["range"] == "bytes=1000-"
 
 
-def test_begins_anew_when_the_file_changed(
+def test_restarts_when_the_file_changed(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY, etag='"v2"')
@@ -71,9 +73,7 @@ def test_begins_anew_when_the_file_changed(
     assert get(url, tmp_path, fast_retries).read_bytes() == BODY
 
 
-def test_begins_anew_without_a_way_to_tell_versions_apart(
-    server: Any, tmp_path: Path, fast_retries: RetryPolicy
-) -> None:
+def test_restarts_without_an_etag(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY)
     part(url, tmp_path).write_bytes(b"who knows")
     assert get(url, tmp_path, fast_retries).read_bytes() == BODY
@@ -99,7 +99,7 @@ def test_a_server_without_ranges(server: Any, tmp_path: Path, fast_retries: Retr
     assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
 
 
-def test_a_beginning_that_is_whole_already(
+def test_a_partial_file_that_is_complete(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY)
@@ -107,7 +107,7 @@ def test_a_beginning_that_is_whole_already(
     assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
 
 
-def test_a_beginning_longer_than_the_file(
+def test_a_partial_file_longer_than_the_file(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY)
@@ -115,7 +115,7 @@ def test_a_beginning_longer_than_the_file(
     assert get(url, tmp_path, fast_retries, sha256=SHA).read_bytes() == BODY
 
 
-def test_a_wrong_checksum_is_thrown_away(
+def test_a_file_with_a_wrong_checksum_is_deleted(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY)
@@ -125,7 +125,7 @@ def test_a_wrong_checksum_is_thrown_away(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_git_blob_is_thrown_away(
+def test_a_file_with_a_wrong_git_hash_is_deleted(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/config.json", b"{}")
@@ -135,7 +135,7 @@ def test_a_wrong_git_blob_is_thrown_away(
     assert get(url, tmp_path, fast_retries, blob=blob).read_bytes() == b"{}"
 
 
-def test_a_missing_file_is_not_asked_for_again(
+def test_a_missing_file_is_not_retried(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     with pytest.raises(WeightsError, match="404") as caught:
@@ -153,13 +153,15 @@ def test_gives_up_after_a_bounded_number_of_tries(
     assert len(server.seen) == fast_retries.attempts
 
 
-def test_nobody_there(tmp_path: Path, fast_retries: RetryPolicy, new_server: Any) -> None:
+def test_an_unreachable_server(tmp_path: Path, fast_retries: RetryPolicy, new_server: Any) -> None:
     with pytest.raises(WeightsError, match="could not be reached") as caught:
         get("http://127.0.0.1:1/a.gguf", tmp_path, fast_retries)
     assert "HF_ENDPOINT" in caught.value.hint
 
 
-def test_a_server_that_falls_silent(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
+def test_a_read_timeout_resumes_the_download(
+    server: Any, tmp_path: Path, fast_retries: RetryPolicy
+) -> None:
     silence = threading.Event()
     url = server.put("/a.gguf", BODY, break_after=1000, wait=silence, etag='"v1"')
     short_timeout = replace(fast_retries, read_seconds=0.2)
@@ -170,7 +172,7 @@ def test_a_server_that_falls_silent(server: Any, tmp_path: Path, fast_retries: R
     assert len(server.seen) == 2
 
 
-def test_too_slow_a_server_is_given_up(
+def test_too_slow_a_server_is_an_error(
     server: Any, tmp_path: Path, fast_retries: RetryPolicy
 ) -> None:
     url = server.put("/a.gguf", BODY)
@@ -179,9 +181,9 @@ def test_too_slow_a_server_is_given_up(
         get(url, tmp_path, never_enough)
 
 
-def test_more_than_announced(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
+def test_more_bytes_than_announced(server: Any, tmp_path: Path, fast_retries: RetryPolicy) -> None:
     url = server.put("/a.gguf", BODY, announce=10)
-    # HTTP itself ends the body where it was announced to end; the checksum then says no.
+    # HTTP itself ends the body where it was announced to end; the checksum then fails.
     with pytest.raises(WeightsError):
         get(url, tmp_path, fast_retries, sha256=SHA)
 

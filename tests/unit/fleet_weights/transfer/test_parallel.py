@@ -1,4 +1,4 @@
-"""Jobs side by side: all of them, a few at a time, and no longer than the first failure."""
+"""Concurrent jobs: all of them, a few at a time, until the first failure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_failure_ends_the_others_and_is_raised() -> None:
     assert ended[0] == "waits"
 
 
-def test_a_silent_job_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_does_not_end_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "GRACE_SECONDS", 0.05)
     for_ever = threading.Event()
 

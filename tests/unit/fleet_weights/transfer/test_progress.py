@@ -1,4 +1,4 @@
-"""Bytes of downloads that run side by side."""
+"""Bytes of concurrent downloads."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_the_sum_is_unknown_until_every_size_is_known() -> None:
     assert (tracker.done, tracker.total) == (3, 40)
 
 
-def test_a_finished_download_is_always_told() -> None:
-    told: list[tuple[int, int | None]] = []
-    tracker = ProgressTracker(lambda done, total: told.append((done, total)))
+def test_a_finished_download_is_always_reported() -> None:
+    reports: list[tuple[int, int | None]] = []
+    tracker = ProgressTracker(lambda done, total: reports.append((done, total)))
     for done in range(0, 101):
         tracker.update("a", done, 100)
-    assert told[-1] == (100, 100)
-    assert len(told) < 101
+    assert reports[-1] == (100, 100)
+    assert len(reports) < 101
 
 
 def test_stop_and_failure_end_the_others() -> None:

@@ -1,4 +1,4 @@
-"""Agreement of answers: small cases by hand, and word error rates beside jiwer's."""
+"""Agreement of responses: small cases, and word error rates compared with jiwer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts about two sides' answers."""
+"""Facts about the responses of two sides."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_rows_of_a_chat() -> None:
     assert (first.a.median, first.b.median, first.ratio) == (250, 100, 2.5)
 
 
-def test_a_figure_one_side_lacks_is_left_out() -> None:
+def test_a_figure_that_one_side_lacks_is_left_out() -> None:
     whole = summarise(Run([Sample(1, ResponseStats(tokens=5))], 1))
     names = [row.name for row in rows([chat_round(1, 0.5, 5)], [whole])]
     assert names == ["tokens generated", "latency, p50"]

@@ -1,4 +1,4 @@
-"""What is printed and written."""
+"""The printed table and the written files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_markdown_has_every_cell_and_regular_tables(outcomes: list[Outcome]) -> 
 @pytest.mark.parametrize(
     ("value", "text"), [(1234.5, "1,234"), (99.96, "100.0"), (12.34, "12.3"), (0.456, "0.46")]
 )
-def test_short(value: float, text: str) -> None:
+def test_short_formats_of_numbers(value: float, text: str) -> None:
     assert short(value) == text
 
 

@@ -1,4 +1,4 @@
-"""Memory of a process tree: the sum by hand, and a real child that takes some."""
+"""Memory of a process tree: the sum of fixed values, and of a real child process."""
 
 from __future__ import annotations
 

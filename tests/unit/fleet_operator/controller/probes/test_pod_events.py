@@ -30,7 +30,7 @@ CREATING = {"waiting": ("ContainerCreating", "")}
         (pod(labels={"modelfleet.dev/inferencemodel": ""}, **CREATING), False),
     ],
 )
-def test_hanging(raw: dict[str, Any], hanging: bool) -> None:
+def test_pods_without_progress_are_detected(raw: dict[str, Any], hanging: bool) -> None:
     view = PodView.parse(raw)
     assert is_hanging(view, NOW) is hanging
     assert not is_hanging(view, NOW - 50)  # scheduled 9 s before
@@ -56,7 +56,7 @@ def test_the_newest_warning(events: list[dict[str, Any]], hint: str) -> None:
     assert last_warning(events) == hint
 
 
-async def test_each_pod_is_asked_for_now_and_then(
+async def test_events_of_each_pod_are_listed_periodically(
     settings: OperatorSettings, sources: Sources
 ) -> None:
     asked: list[str] = []

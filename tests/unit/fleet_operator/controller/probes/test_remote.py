@@ -1,4 +1,4 @@
-"""Addresses elsewhere: who is asked, how often, and what their answers come to."""
+"""Probes of remote addresses: which, how often, and how responses are evaluated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.operator_objects import model
 
 
 class Elsewhere:
-    """A server on the loopback that answers with `status`, and is asked `asked` times."""
+    """A server on the loopback that responds with `status`; `asked` counts its requests."""
 
     status = 200
     asked = 0
@@ -65,28 +65,28 @@ def add(cache: ClusterCache, address: str, generation: int = 1) -> None:
 @pytest.mark.parametrize(
     ("status", "answers"), [(200, True), (302, True), (401, True), (404, True), (503, False)]
 )
-async def test_what_counts_as_an_answer(
+async def test_reachability_by_status(
     cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere, status: int, answers: bool
 ) -> None:
     elsewhere.status = status
     add(cache, elsewhere.address)
     await prober.probe_all()
     report = cache.remotes["uid-m"]
-    said = "answers." if answers else "answers with status 503."
-    assert (report.reachable, report.message) == (answers, f"{elsewhere.address} {said}")
+    result = "answers." if answers else "answers with status 503."
+    assert (report.reachable, report.message) == (answers, f"{elsewhere.address} {result}")
 
 
-async def test_nobody_there(
+async def test_an_address_without_a_server_is_unreachable(
     cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
-    address = elsewhere.address.replace("/base", "0/base")  # a port nobody can have
+    address = elsewhere.address.replace("/base", "0/base")  # not a valid port
     add(cache, address)
     await prober.probe_all()
     assert not cache.remotes["uid-m"].reachable
     assert cache.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
 
 
-async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
+async def test_a_reachable_address_is_probed_less_often_and_retried(
     cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
     add(cache, elsewhere.address)
@@ -106,7 +106,7 @@ async def test_who_answered_is_asked_now_and_then_and_given_a_second_chance(
     assert cache.remotes["uid-m"].reachable
 
 
-async def test_a_new_address_is_asked_at_once_and_a_model_that_is_gone_is_forgotten(
+async def test_a_new_address_is_probed_at_once_and_a_deleted_model_is_removed(
     cache: ClusterCache, prober: RemoteProber, elsewhere: Elsewhere
 ) -> None:
     add(cache, "http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""The look at all routers: who is asked, and which models hear of it."""
+"""Scrapes of all routers, and which models are queued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUTER = {
 
 
 class Router:
-    """What the router on the loopback answers, and how often it was asked."""
+    """The response of the router on the loopback, and the number of its requests."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -81,7 +81,9 @@ async def fleet(sources: Sources, router: Router) -> AsyncIterator[Fleet]:
         yield Fleet(sources, router, http)
 
 
-async def test_models_that_scale_hear_of_a_change_only(fleet: Fleet, router: Router) -> None:
+async def test_autoscaled_models_are_queued_when_their_load_changes(
+    fleet: Fleet, router: Router
+) -> None:
     fleet.add_router()
     fleet.add_model(targetInFlight=2)
     await fleet.scraper.scrape()
@@ -95,14 +97,16 @@ async def test_models_that_scale_hear_of_a_change_only(fleet: Fleet, router: Rou
     assert fleet.queue.depth == 1
 
 
-async def test_nobody_is_asked_where_no_model_scales(fleet: Fleet, router: Router) -> None:
+async def test_routers_are_not_scraped_without_autoscaled_models(
+    fleet: Fleet, router: Router
+) -> None:
     fleet.add_router()
     fleet.add_model()
     await fleet.scraper.scrape()
     assert (router.asked, fleet.load) == (0, None)
 
 
-async def test_a_router_that_fails_is_counted_as_silent(fleet: Fleet, router: Router) -> None:
+async def test_a_failing_router_makes_the_load_incomplete(fleet: Fleet, router: Router) -> None:
     fleet.add_router()
     fleet.add_model(scaleToZeroAfter=5)
     router.status = 500

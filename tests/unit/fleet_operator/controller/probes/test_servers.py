@@ -1,4 +1,4 @@
-"""Which servers are asked how they are, and what bad answers come to."""
+"""Which servers are probed, and how invalid responses are handled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ READY = {"uid-m-1": ServerReport("ready")}
         (pod(), READY, {}, True),
     ],
 )
-def test_who_is_asked(
+def test_which_servers_are_probed(
     raw: dict[str, Any], reports: dict[str, ServerReport], tries: dict[str, int], asked: bool
 ) -> None:
     assert bool(list(due([PodView.parse(raw)], reports, tries))) is asked
@@ -43,11 +43,11 @@ def test_who_is_asked(
 
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
-    """A server on the loopback whose answer the test gives, as a pod."""
-    answer: dict[str, Any] = {}
+    """A server on the loopback whose response the test sets, as a pod."""
+    response: dict[str, Any] = {}
 
     async def ready(_: web.Request) -> web.Response:
-        return web.Response(**answer)
+        return web.Response(**response)
 
     app = web.Application()
     app.router.add_get("/readyz", ready)
@@ -56,12 +56,12 @@ async def server() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    yield answer, replace(PodView.parse(pod()), ip="127.0.0.1", port=port)
+    yield response, replace(PodView.parse(pod()), ip="127.0.0.1", port=port)
     await runner.cleanup()
 
 
 @pytest.mark.parametrize(
-    ("answer", "report"),
+    ("response", "report"),
     [
         ({"text": '{"status": "loading"}', "status": 503}, ServerReport("loading")),
         ({"text": '{"status": "ready", "device": "cuda:0"}'}, ServerReport("ready", "", "cuda:0")),
@@ -72,16 +72,16 @@ async def server() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
         ({"text": '{"status": "ready", "x": "' + "x" * 100_000 + '"}'}, None),
     ],
 )
-async def test_answers(
-    server: tuple[dict[str, Any], PodView], answer: dict[str, Any], report: ServerReport | None
+async def test_responses_are_parsed_or_ignored(
+    server: tuple[dict[str, Any], PodView], response: dict[str, Any], report: ServerReport | None
 ) -> None:
     given, view = server
-    given.update(answer)
+    given.update(response)
     async with aiohttp.ClientSession() as http:
         assert await fetch(http, view) == report
 
 
-async def test_a_server_that_is_not_there() -> None:
+async def test_an_unreachable_server_has_no_report() -> None:
     listener = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     listener.close()

@@ -10,7 +10,7 @@ from fleet_server.engines.ctranslate2.decoder import MAX_PROMPT, MAX_PROMPT_CHAR
 
 
 class Words:
-    """A token for each word, its length; notes how much is encoded."""
+    """A token for each word, its length; records how much is encoded."""
 
     eot = 1000
 

@@ -67,14 +67,14 @@ def test_a_small_model_has_a_lane_for_each_thread(threads: int, lanes: int, each
         ("cuda", 4, 3, 3, 4),
     ],
 )
-def test_the_passes_asked_for(
+def test_the_configured_number_of_passes_is_used(
     device: str, threads: int, passes: int, lanes: int, each: int
 ) -> None:
     placement = place(device, threads, "int8", SMALL_MODEL, None, passes)
     assert (placement.lanes, placement.threads) == (lanes, each)
 
 
-def test_a_named_gpu_and_a_batch_of_ones_own() -> None:
+def test_a_named_gpu_and_a_configured_batch_size() -> None:
     placement = place("cuda:3", 2, "float16", SMALL_MODEL, 5)
     assert (placement.device, placement.index, placement.lanes, placement.batch) == (
         "cuda",

@@ -1,4 +1,4 @@
-"""Which answers of the model are trusted."""
+"""Which results of the model are accepted."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ GOOD = DecodingResult(
 )
 
 
-def test_a_likely_answer_is_trusted() -> None:
+def test_a_likely_result_is_accepted() -> None:
     assert not GOOD.is_doubtful
     assert not GOOD.is_silence
 
 
-def test_repetition_and_doubt_are_not() -> None:
+def test_repetition_and_low_probability_are_doubtful() -> None:
     assert replace(GOOD, compression_ratio=2.5).is_doubtful
     assert replace(GOOD, avg_logprob=-1.1).is_doubtful
 
 
-def test_silence_is_not_tried_again() -> None:
+def test_silence_is_not_retried() -> None:
     silence = replace(GOOD, avg_logprob=-1.1, no_speech_prob=0.7)
     assert silence.is_silence
     assert not silence.is_doubtful
     assert not replace(silence, avg_logprob=-0.5).is_silence
 
 
-def test_the_best_of_doubtful_answers_does_not_repeat_itself() -> None:
+def test_the_best_doubtful_result_has_no_repetition() -> None:
     loop = replace(GOOD, compression_ratio=9.0, avg_logprob=-0.1)
     unsure = replace(GOOD, avg_logprob=-1.5)
     less_sure = replace(GOOD, avg_logprob=-2.5)

@@ -42,14 +42,14 @@ def test_a_broken_config_is_named(folder: Path, content: str) -> None:
         check(folder)
 
 
-def test_weights_that_are_none_are_a_load_error(folder: Path) -> None:
+def test_invalid_weights_are_a_load_error(folder: Path) -> None:
     spec = ModelSpec.model_validate({"model": "m", "task": "speech", "device": "cpu"})
     with pytest.raises(LoadError, match="could not be loaded") as caught:
         SpeechEngine(spec, folder, 1)
     assert caught.value.hint
 
 
-def test_a_device_it_does_not_know(folder: Path) -> None:
+def test_an_unknown_device_is_a_load_error(folder: Path) -> None:
     spec = ModelSpec.model_validate({"model": "m", "task": "speech", "device": "mps"})
     with pytest.raises(LoadError, match="mps"):
         SpeechEngine(spec, folder, 1)

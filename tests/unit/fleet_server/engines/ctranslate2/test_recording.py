@@ -40,7 +40,7 @@ def test_a_clients_temperature_is_the_only_attempt_and_filled_up() -> None:
     assert not one.can_retry(WINDOW)
 
 
-def test_a_window_is_taken_by_what_its_pass_is_for() -> None:
+def test_a_window_is_taken_by_the_key_of_its_pass() -> None:
     first, long, last = (
         WINDOW,
         Window((Span(9 * RATE, 30 * RATE),)),

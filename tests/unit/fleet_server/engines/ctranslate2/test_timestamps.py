@@ -24,7 +24,7 @@ def test_an_open_end_lasts_until_the_window_does() -> None:
     assert split(tokens, BEGIN, 9.5, truncated=False)[-1] == TimedTokens(2, 9.5, (at(2), 6))
 
 
-def test_an_answer_cut_short_leaves_its_open_end_for_the_next_pass() -> None:
+def test_a_truncated_result_leaves_its_open_end_for_the_next_pass() -> None:
     tokens = [at(0), 5, at(2), at(2), 6]
     assert split(tokens, BEGIN, 9.5, truncated=True) == [TimedTokens(0, 2, (at(0), 5, at(2)))]
 
@@ -49,6 +49,6 @@ def test_times_stay_inside_the_window_and_run_forwards() -> None:
     assert [(piece.start, piece.end) for piece in found] == [(0, 12), (12, 12)]
 
 
-def test_nothing_but_timestamps_is_nothing() -> None:
+def test_timestamps_without_text_are_dropped() -> None:
     assert split([], BEGIN, 5, truncated=False) == []
     assert split([at(0), at(1), at(2)], BEGIN, 5, truncated=False) == []

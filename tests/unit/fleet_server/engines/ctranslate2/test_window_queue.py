@@ -49,7 +49,7 @@ def segment(second: float, text: str = " a") -> Segment:
     return Segment(second, second + 0.5, text)
 
 
-def test_a_short_request_rides_in_the_next_pass_of_a_long_one() -> None:
+def test_a_short_request_joins_the_next_pass_of_a_long_one() -> None:
     queue = WindowQueue(4)
     long, short = recording(100), recording(1)
     queue.put(long)
@@ -84,7 +84,7 @@ def test_windows_of_a_request_come_in_order() -> None:
     assert [window.start // RATE for _, window in taken(queue)] == [0, 1, 2]
 
 
-def test_only_what_may_share_a_pass_does() -> None:
+def test_only_compatible_windows_share_a_pass() -> None:
     plain, same, prompted, warm = (
         recording(1),
         recording(1),
@@ -180,7 +180,7 @@ def test_an_unknown_language_waits_for_the_first_window() -> None:
     assert recordings_of(taken(queue)) == [unknown]
 
 
-def test_a_doubtful_window_comes_back_alone_and_first() -> None:
+def test_a_doubtful_window_is_retried_alone_and_first() -> None:
     queue = WindowQueue(4)
     one = recording(6)
     queue.put(one)
@@ -210,7 +210,7 @@ def test_segments_are_emitted_when_nothing_before_them_is_open() -> None:
     assert one.done.is_set()
 
 
-def test_a_listener_that_fails_fails_its_recording_only() -> None:
+def test_a_failing_callback_fails_its_recording_only() -> None:
     def deaf(segment: Segment) -> None:
         raise ValueError("no")
 
@@ -259,7 +259,7 @@ def test_closing_ends_everything() -> None:
         queue.put(recording(1))
 
 
-def test_words_never_run_backwards_across_segments() -> None:
+def test_times_of_words_increase_across_segments() -> None:
     one = recording(1, word_timestamps=True)
     one.segments = [
         Segment(2, 4, " c", words=[Word(" c", 1.8, 2.5)]),

@@ -1,4 +1,4 @@
-"""Recordings are cut in silences, and what the model left out is decoded again."""
+"""Recordings are split at silences, and skipped speech is decoded again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_speech_after_the_text_ended_is_read_again() -> None:
     assert bounds([inside]) == [(12, 20)]
 
 
-def test_a_little_rest_and_no_progress_are_left_alone() -> None:
+def test_a_short_rest_or_no_progress_gives_no_new_window() -> None:
     window = Window(tuple(spans((10, 14), (16, 20))))
     assert window.rest(decoded=9.2) is None
     assert window.rest(decoded=10.0) is None
@@ -57,7 +57,7 @@ def test_short_windows_hold_fifteen_seconds_or_one_span() -> None:
     assert bounds(found) == [(0, 14), (14, 40), (40, 45)]
 
 
-def test_a_window_remembers_the_best_answer_refused_and_the_attempts() -> None:
+def test_a_window_keeps_the_best_rejected_result_and_the_attempts() -> None:
     window = Window(tuple(spans((0, 5))))
     better = DecodingResult(
         (1,), avg_logprob=-1.2, no_speech_prob=0, compression_ratio=1, temperature=0

@@ -1,4 +1,4 @@
-"""Schemas become masks; what cannot be followed or takes too long is refused."""
+"""Schemas become masks; unsupported and slow schemas are refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_white_space_is_short(compiler: GrammarCompiler) -> None:
         "nonsense", '{"minimum": 1e999}',
     ],
 )  # fmt: skip
-def test_what_cannot_be_followed_is_refused(compiler: GrammarCompiler, schema: Any) -> None:
+def test_unsupported_schemas_are_refused(compiler: GrammarCompiler, schema: Any) -> None:
     for _ in range(2):  # the second time from the cache
         with pytest.raises(BadRequest) as caught:
             compiler.compile(wanted(schema))
@@ -98,7 +98,7 @@ def test_what_cannot_be_followed_is_refused(compiler: GrammarCompiler, schema: A
         assert "\n" not in caught.value.message
 
 
-def test_a_schema_is_compiled_once_and_the_oldest_is_forgotten(compiler: GrammarCompiler) -> None:
+def test_a_schema_is_compiled_once_and_the_oldest_is_evicted(compiler: GrammarCompiler) -> None:
     first = compiler.compile(wanted({"const": 0}))
     assert compiler.compile(wanted({"const": 0})) is first
     for number in range(1, CACHED + 1):

@@ -1,4 +1,4 @@
-"""What masks cost is measured, and a sequence whose masks cost too much leaves."""
+"""The cost of masks is measured, and a sequence above the limit is ended."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_average_of_a_step_is_allowed(masks: Masks, costs: list[float]) -> N
     assert masks.error is None
 
 
-def test_more_ends_the_text(masks: Masks, costs: list[float]) -> None:
+def test_a_text_above_the_cost_limit_ends(masks: Masks, costs: list[float]) -> None:
     costs.append(BURST_SECONDS + 2 * STEP_SECONDS)
     masks.apply(row())
     assert masks.error is not None

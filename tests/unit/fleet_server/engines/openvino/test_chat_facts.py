@@ -1,4 +1,4 @@
-"""What a chat model's files say about its context and cache."""
+"""Facts about context and cache in the files of a chat model."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_exported_ir(tmp_path: Path, wrap: Any) -> None:
     assert chat_facts.read(tmp_path).cache == CacheShape(4, 2, 128)
 
 
-def test_files_that_do_not_say(tmp_path: Path) -> None:
+def test_files_without_facts(tmp_path: Path) -> None:
     assert chat_facts.read(ir(tmp_path)) == ChatFacts(None, None)
     assert chat_facts.read(gguf(tmp_path / "model.gguf")) == ChatFacts(None, None)
     (tmp_path / "config.json").write_text('{"max_position_embeddings": "many"}')

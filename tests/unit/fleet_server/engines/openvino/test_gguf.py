@@ -25,7 +25,7 @@ def write(path: Path, architecture: str = "llama") -> Path:
     return path
 
 
-def test_scalars_are_read_and_lists_passed_over(tmp_path: Path) -> None:
+def test_scalars_are_read_and_lists_skipped(tmp_path: Path) -> None:
     found = gguf_head.metadata(write(tmp_path / "model.gguf"))
     assert found == {
         "general.architecture": "llama",
@@ -36,14 +36,14 @@ def test_scalars_are_read_and_lists_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 23, 30, 60, 90])
-def test_a_cut_file_is_none(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file_is_none(tmp_path: Path, length: int) -> None:
     whole = write(tmp_path / "model.gguf").read_bytes()
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(whole[:length])
     assert gguf_head.metadata(cut) is None
 
 
-def test_what_is_no_gguf_is_none(tmp_path: Path) -> None:
+def test_other_files_are_none(tmp_path: Path) -> None:
     assert gguf_head.metadata(tmp_path / "missing.gguf") is None
     (tmp_path / "other.gguf").write_bytes(b"PK\3\4" + b"\0" * 100)
     assert gguf_head.metadata(tmp_path / "other.gguf") is None

@@ -1,4 +1,4 @@
-"""How many answers share a pass of the torch engine."""
+"""The number of sequences in a pass of the torch engine."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Model:
         self.at_once = 0
 
     def forward(self) -> None:
-        """What arguments the model takes is read from here."""
+        """The arguments of the model are read from this signature."""
 
     def __call__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         self.running.release()

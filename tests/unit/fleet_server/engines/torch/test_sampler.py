@@ -54,7 +54,7 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_it(top_p: float, allowed: int)
     assert set(draws(600, top_p=top_p)) == set(range(allowed))
 
 
-def test_a_seed_repeats_whoever_shares_the_batch() -> None:
+def test_a_seed_is_reproducible_in_any_batch() -> None:
     random = torch.Generator().manual_seed(3)
     logits = [torch.randn(50, generator=random) for _ in range(20)]
 
@@ -70,11 +70,11 @@ def test_a_seed_repeats_whoever_shares_the_batch() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, -1, 2**63 - 1, -(2**63)])
-def test_every_seed_openai_knows_works(seed: int) -> None:
+def test_every_seed_of_openais_range_is_accepted(seed: int) -> None:
     assert sample(torch.tensor([LOGITS]), [sampler(seed=seed)])[0] in range(5)
 
 
-def test_without_a_seed_answers_differ() -> None:
+def test_without_a_seed_results_differ() -> None:
     shared = torch.Generator()
     shared.seed()
     flat = torch.zeros(1, 100_000)
@@ -96,7 +96,7 @@ def test_penalties() -> None:
     assert logits.tolist() == [[1.0, 0.5, 0.0]]
 
 
-def test_penalties_are_each_answers_own() -> None:
+def test_penalties_are_those_of_each_sequence() -> None:
     one, other = (sampler(temperature=0, presence_penalty=2) for _ in range(2))
     one.saw(0)
     assert sample(torch.tensor([[1.0, 0.5], [1.0, 0.5]]), [one, other]) == [1, 0]

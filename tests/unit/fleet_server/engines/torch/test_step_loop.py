@@ -58,7 +58,7 @@ def start(model: LlamaForCausalLM) -> Iterator[Start]:
 
 
 class Answer:
-    """Collects the steps of one answer; `reached(n)` waits for n tokens or the end."""
+    """Collects the steps of one sequence; `reached(n)` waits for n tokens or the end."""
 
     def __init__(self, loop: StepLoop, prompt: int = 8, max_tokens: int = 10) -> None:
         self._changed = threading.Condition()
@@ -88,7 +88,7 @@ class Answer:
 
 
 class Failing(Forward):
-    """Raises `error` in the pass that `when` says."""
+    """Raises `error` in the pass that `when` selects."""
 
     def __init__(self, model: Any, error: Exception, when: Callable[[str, int], bool]) -> None:
         super().__init__(model)
@@ -108,7 +108,7 @@ class Failing(Forward):
         return super().step(batch)
 
 
-def test_a_thousand_random_cancels_leave_nothing_behind(start: Start) -> None:
+def test_a_thousand_random_cancellations_release_everything(start: Start) -> None:
     loop = start(bounds=Bounds(rows=16, prefill=256, kv_tokens=10_000, images_share=False))
     chance = random.Random(4)
     process = psutil.Process()
@@ -147,7 +147,7 @@ def test_cancel_stops_at_the_next_step_and_frees_the_place(start: Start) -> None
 
 
 def test_a_long_prompt_does_not_stall_the_others(start: Start) -> None:
-    """While 1,600 tokens are read 16 at a time, a running answer goes on."""
+    """While 1,600 tokens are read 16 at a time, a running sequence continues."""
     loop = start()
     running = Answer(loop, 4, 2000)
     running.reached(1)
@@ -186,7 +186,7 @@ def test_a_prompt_that_does_not_fit_fails_alone(
     assert not loop.broken
 
 
-def test_a_step_that_does_not_fit_drops_the_newest_and_the_others_stay_right(
+def test_a_step_without_enough_memory_fails_the_newest_sequence_only(
     start: Start, model: LlamaForCausalLM
 ) -> None:
     alone = Answer(start(), 8, 30)
@@ -202,7 +202,7 @@ def test_a_step_that_does_not_fit_drops_the_newest_and_the_others_stay_right(
     assert not loop.broken
 
 
-def test_any_other_failure_ends_every_answer(start: Start, model: LlamaForCausalLM) -> None:
+def test_any_other_failure_ends_every_sequence(start: Start, model: LlamaForCausalLM) -> None:
     error = RuntimeError("device-side assert")
     loop = start(Failing(model, error, lambda kind, rows: kind == "step" and rows == 2))
     answers = [Answer(loop, 8, 300) for _ in range(8)]
@@ -212,7 +212,7 @@ def test_any_other_failure_ends_every_answer(start: Start, model: LlamaForCausal
         Answer(loop)
 
 
-def test_close_ends_every_answer(start: Start) -> None:
+def test_close_ends_every_sequence(start: Start) -> None:
     loop = start()
     answers = [Answer(loop, 8, 3000) for _ in range(6)]
     answers[0].reached(2)
@@ -223,7 +223,7 @@ def test_close_ends_every_answer(start: Start) -> None:
         Answer(loop)
 
 
-def test_a_receiver_that_raises_harms_nobody(start: Start) -> None:
+def test_a_failing_receiver_does_not_affect_others(start: Start) -> None:
     loop = start()
 
     def broken(step: Step) -> None:
@@ -235,7 +235,7 @@ def test_a_receiver_that_raises_harms_nobody(start: Start) -> None:
     assert not loop.broken
 
 
-def test_the_cache_bounds_how_many_share_a_pass(start: Start, model: LlamaForCausalLM) -> None:
+def test_the_cache_limits_the_sequences_of_a_pass(start: Start, model: LlamaForCausalLM) -> None:
     sizes: list[int] = []
 
     class Watching(Forward):
@@ -249,7 +249,7 @@ def test_the_cache_bounds_how_many_share_a_pass(start: Start, model: LlamaForCau
     assert max(sizes) == 2
 
 
-def test_nan_fails_one_answer(start: Start, model: LlamaForCausalLM) -> None:
+def test_nan_fails_one_sequence(start: Start, model: LlamaForCausalLM) -> None:
     class Poisoned(Forward):
         def prefill(self, row: Sequence, number: int) -> torch.Tensor:
             logits = super().prefill(row, number)

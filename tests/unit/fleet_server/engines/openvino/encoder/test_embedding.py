@@ -36,7 +36,7 @@ def vectors(folder: Path, texts: list[str], **fields: Any) -> np.ndarray:
 TEXTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10 w11 w12 w13 w14", "w1 w2 w4"]
 
 
-def test_it_is_an_embedding_model_that_states_its_sizes(tiny_encoder: Write) -> None:
+def test_it_is_an_embedding_model_with_known_sizes(tiny_encoder: Write) -> None:
     engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     assert isinstance(engine, EmbeddingModel)
     assert (engine.dimensions, engine.max_tokens, engine.vocab_size) == (16, 24, 64)
@@ -234,14 +234,16 @@ def test_one_thread_and_large_models_have_one_lane(
         large.embed_concurrent([[2, 5, 3]])
 
 
-def test_a_closed_engine_says_so(tiny_encoder: Write) -> None:
+def test_a_closed_engine_raises_an_error(tiny_encoder: Write) -> None:
     engine = EmbeddingEngine(spec(), tiny_encoder(), 1)
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
         engine.embed([[2, 3]])
 
 
-def test_what_is_missing_or_unknown_is_named(tiny_encoder: Write, encoder_tensors: Tensors) -> None:
+def test_errors_name_missing_and_unknown_parts(
+    tiny_encoder: Write, encoder_tensors: Tensors
+) -> None:
     name = "encoder.layer.1.output.dense.weight"
     lacking = {key: array for key, array in encoder_tensors().items() if key != name}
     refuses(tiny_encoder(lacking), name)

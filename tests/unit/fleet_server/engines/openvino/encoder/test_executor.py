@@ -1,4 +1,4 @@
-"""Padding: how far, with what, and what else a graph may ask for."""
+"""Padding and the extra inputs of graphs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_padding_is_on_the_right() -> None:
     assert mask.tolist() == [[1, 1, 0, 0], [1, 0, 0, 0]]
 
 
-def test_fills() -> None:
+def test_values_of_extra_inputs() -> None:
     ids, mask = pad([[2, 5, 3, 6, 3], [2, 3, 3]], 6, pad_id=0)
     assert pair_types(3)(ids, mask).tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 1, 0, 0, 0]]
     assert pair_types(None)(ids, mask).tolist() == [[0] * 6, [0] * 6]

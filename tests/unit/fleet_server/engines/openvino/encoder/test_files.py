@@ -54,7 +54,7 @@ def is_refused(folder: Path) -> bool:
     return False
 
 
-def test_what_cannot_be_served(tiny_encoder: Write, tmp_path: Path) -> None:
+def test_models_that_cannot_be_served_are_refused(tiny_encoder: Write, tmp_path: Path) -> None:
     assert is_refused(tmp_path / "nowhere")
     folder = tiny_encoder(is_decoder=True)
     assert is_refused(folder)
@@ -72,7 +72,7 @@ def test_what_cannot_be_served(tiny_encoder: Write, tmp_path: Path) -> None:
         assert is_refused(folder) == (broken != "[]")
 
 
-def test_the_transformer_may_lie_in_a_subfolder(tiny_encoder: Write) -> None:
+def test_the_transformer_may_be_in_a_subfolder(tiny_encoder: Write) -> None:
     folder = tiny_encoder()
     inner = folder / "0_Transformer"
     inner.mkdir()
