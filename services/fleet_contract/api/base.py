@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,20 @@ LARGEST = 2**53 - 1
 NO_OP_DESCRIPTION = "Accepted only with its no-op value; other engines may support it."
 
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+
+
+def no_op_schema(values: Sequence[Any]) -> dict[str, Any]:
+    """The schema of a parameter that is accepted only with `values`, which have no effect. In
+    objects, null members and an `effort` of `none` have none either."""
+    objects = [value for value in values if isinstance(value, dict)]
+    if not objects:
+        return {"description": NO_OP_DESCRIPTION, "enum": list(values)}
+    members = {"effort": {"enum": [None, "none"]}}
+    for each in objects:
+        members |= {key: {"enum": [None, value]} for key, value in each.items()}
+    scalars = [value for value in values if not isinstance(value, dict)]
+    form = {"type": "object", "properties": members, "additionalProperties": {"type": "null"}}
+    return {"description": NO_OP_DESCRIPTION, "anyOf": [{"enum": scalars}, form]}
 
 
 class Body(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import NO_OP_DESCRIPTION, Body, Positive
+from fleet_contract.api.base import Body, Positive, no_op_schema
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Role = Literal["system", "developer", "user", "assistant"]
@@ -35,10 +35,17 @@ class ImagePart(TypedDict):
 
 
 class Message(TypedDict):
-    """One message. `developer` is treated as `system`."""
+    """A message to the model. `developer` is treated as `system`."""
 
-    role: Role
+    role: Literal["system", "developer", "user"]
     content: str | Annotated[list[TextPart | ImagePart], Field(min_length=1)]
+
+
+class ModelMessage(TypedDict):
+    """An earlier message of the model; without `content` its text is empty."""
+
+    role: Literal["assistant"]
+    content: NotRequired[str | list[TextPart | ImagePart] | None]
 
 
 class NamedSchema(Body):
@@ -98,10 +105,7 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
     for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = {
-            "description": NO_OP_DESCRIPTION,
-            "enum": list(values),
-        }
+        schema["properties"][name] = no_op_schema(values)
     schema["properties"]["n"]["enum"] = [None, 1]
 
 
@@ -111,7 +115,7 @@ class ChatBody(GenerationBody):
     model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
     # Each is checked by the server, whose errors name its position.
-    messages: list[SkipValidation[Message]] = Field(
+    messages: list[SkipValidation[Message | ModelMessage]] = Field(
         min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
     )
     """The conversation."""

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import NO_OP_DESCRIPTION, Body, Positive
-from fleet_contract.api.chat import Role
+from fleet_contract.api.base import Body, Positive, no_op_schema
 
 Text = Annotated[str, Field(min_length=1)]
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
@@ -23,12 +22,22 @@ class InputText(TypedDict):
 
 
 class InputMessage(TypedDict):
-    """One message. `developer` is treated as `system`."""
+    """A message to the model. `developer` is treated as `system`."""
 
     type: NotRequired[Literal["message"]]
-    role: Role
+    role: Literal["system", "developer", "user"]
     content: str | Annotated[list[InputText], Field(min_length=1)]
 
+
+class ModelMessage(TypedDict):
+    """An earlier message of the model; without `content` its text is empty."""
+
+    type: NotRequired[Literal["message"]]
+    role: Literal["assistant"]
+    content: NotRequired[str | list[InputText] | None]
+
+
+Messages = Annotated[list[InputMessage | ModelMessage], Field(min_length=1)]
 
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (None,),
@@ -50,10 +59,7 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
     for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = {
-            "description": NO_OP_DESCRIPTION,
-            "enum": list(values),
-        }
+        schema["properties"][name] = no_op_schema(values)
 
 
 class ResponsesBody(Body):
@@ -63,9 +69,9 @@ class ResponsesBody(Body):
 
     model: str | None = None
     """Id or alias. Optional if only one model serves chat."""
-    input: SkipValidation[Text | Annotated[list[InputMessage], Field(min_length=1)]] = Field(
-        examples=["Name a colour."]
-    )
+    input: SkipValidation[
+        Text | Annotated[list[InputMessage | ModelMessage], Field(min_length=1)]
+    ] = Field(examples=["Name a colour."])
     """A user message, or the conversation."""
     instructions: str | None = None
     """A system message before the conversation."""
