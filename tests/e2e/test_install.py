@@ -91,7 +91,9 @@ def test_api_keys(fleet: Fleet) -> None:
     key = secrets.token_hex(16)
     fleet.kubectl("create", "secret", "generic", "test-key", f"--from-literal=API_KEY={key}")
     keys = [{"name": "test", "sha256": hashlib.sha256(key.encode()).hexdigest()}]
+    open_routers = names(fleet.pods(ROUTERS))
     fleet.upgrade({"apiKeys.keys": keys, "test.apiKeySecret": "test-key"})
+    fleet.wait_for_pods(ROUTERS, 2, without=open_routers)
     assert models(fleet).status_code == 401
     fleet.helm("test", "--timeout=600s")
 

@@ -141,7 +141,7 @@ async def test_concurrent_requests_get_their_own_text(client: openai.AsyncOpenAI
         ({"suffix": "."}, "suffix"),
         ({"n": 2}, "n"),
         ({"best_of": 2}, "best_of"),
-        ({"max_tokens": 10**6}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
     ],
 )
 async def test_invalid_fields_are_named(
