@@ -15,7 +15,7 @@ from hostile.target import CHAT, EMBEDDING, JSON, Target
 
 ROUNDS = 2
 ROUNDS_SECONDS = 120.0
-PASS_SECONDS = 10.0
+PASS_SECONDS = 30.0
 """Two passes that are full of the longest inputs, on two cores; all of the crowd takes minutes."""
 
 

@@ -117,7 +117,7 @@ def attack(
 ATTACKS = (
     attack("streams that nobody reads", unread_streams),
     attack("large uploads that stop halfway", held_uploads, mib=96),
-    attack("bodies of 7 MiB that stop halfway", held_bodies, mib=192),
+    attack("bodies of 7 MiB that stop halfway", held_bodies, mib=256),
     attack("300 heads that drip", slow_heads),
     attack("100 bodies that drip", slow_bodies),
 )
