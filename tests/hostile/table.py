@@ -23,7 +23,6 @@ _ON_A_NODE = frozenset({
     "five hours in 55 kB",
     "texts of 900 kB to tokenise",
     "15 MiB of inputs",
-    "200 chats",
     "schema: the same in an object",
     "schema: 126 short texts",
     "bodies of 7 MiB that stop halfway",
