@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +16,13 @@ NO_OP_DESCRIPTION = "Accepted only with its no-op value; other engines may suppo
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 
 
-def no_op_schema(values: Sequence[Any]) -> dict[str, Any]:
+def add_no_ops(schema: dict[str, Any], no_ops: Mapping[str, Sequence[Any]]) -> None:
+    """Add the parameters of `no_ops`, with the values that have no effect, to a body's schema."""
+    for name, values in no_ops.items():
+        schema["properties"][name] = _no_op(values)
+
+
+def _no_op(values: Sequence[Any]) -> dict[str, Any]:
     """The schema of a parameter that is accepted only with `values`, which have no effect. In
     objects, null members and an `effort` of `none` have none either."""
     objects = [value for value in values if isinstance(value, dict)]

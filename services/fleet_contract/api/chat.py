@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, no_op_schema
+from fleet_contract.api.base import Body, Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Role = Literal["system", "developer", "user", "assistant"]
@@ -104,8 +104,7 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
-    for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = no_op_schema(values)
+    add_no_ops(schema, NO_OP_VALUES)
     schema["properties"]["n"]["enum"] = [None, 1]
 
 

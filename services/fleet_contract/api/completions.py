@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import NO_OP_DESCRIPTION, Positive
+from fleet_contract.api.base import Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Text = Annotated[str, Field(min_length=1)]
@@ -36,11 +36,7 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
-    for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = {
-            "description": NO_OP_DESCRIPTION,
-            "enum": list(values),
-        }
+    add_no_ops(schema, NO_OP_VALUES)
     for name in ("n", "best_of"):
         schema["properties"][name]["enum"] = [None, 1]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import LARGEST, NO_OP_DESCRIPTION, Body, Positive, Usage, one_of
+from fleet_contract.api.base import LARGEST, Body, Positive, Usage, add_no_ops, one_of
 
 Text = Annotated[str, Field(min_length=1)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -36,8 +36,7 @@ PROMPT_FIELDS = ("input_type", "task", "instruction")
 
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
-    for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = {"description": NO_OP_DESCRIPTION, "enum": list(values)}
+    add_no_ops(schema, NO_OP_VALUES)
 
 
 class EmbeddingBody(Body):

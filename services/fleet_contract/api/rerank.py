@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import NO_OP_DESCRIPTION, Body, Positive, Usage, one_of
+from fleet_contract.api.base import Body, Positive, Usage, add_no_ops, one_of
 
 
 class Document(TypedDict):
@@ -33,8 +33,7 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 def _extend(schema: dict[str, Any]) -> None:
     schema["oneOf"] = one_of("documents", "texts")
-    for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = {"description": NO_OP_DESCRIPTION, "enum": list(values)}
+    add_no_ops(schema, NO_OP_VALUES)
 
 
 class RerankBody(Body):

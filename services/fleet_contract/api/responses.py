@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, no_op_schema
+from fleet_contract.api.base import Body, Positive, add_no_ops
 
 Text = Annotated[str, Field(min_length=1)]
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
@@ -58,8 +58,7 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
-    for name, values in NO_OP_VALUES.items():
-        schema["properties"][name] = no_op_schema(values)
+    add_no_ops(schema, NO_OP_VALUES)
 
 
 class ResponsesBody(Body):
@@ -69,9 +68,7 @@ class ResponsesBody(Body):
 
     model: str | None = None
     """Id or alias. Optional if only one model serves chat."""
-    input: SkipValidation[
-        Text | Annotated[list[InputMessage | ModelMessage], Field(min_length=1)]
-    ] = Field(examples=["Name a colour."])
+    input: SkipValidation[Text | Messages] = Field(examples=["Name a colour."])
     """A user message, or the conversation."""
     instructions: str | None = None
     """A system message before the conversation."""
