@@ -98,7 +98,7 @@ MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
-FOREIGN = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
+MAY_READ_IMAGES = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
 """Engines that may read images without `vision` in the spec."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
@@ -246,7 +246,7 @@ class ModelSpec(SpecPart):
         """Largest JSON body in bytes."""
         if self.limits.max_body_bytes is not None:
             return self.limits.max_body_bytes
-        may_read_images = self.task is Task.CHAT and (self.vision or self.engine in FOREIGN)
+        may_read_images = self.task is Task.CHAT and (self.vision or self.engine in MAY_READ_IMAGES)
         return MAX_IMAGE_BODY_BYTES if may_read_images else MAX_TEXT_BODY_BYTES
 
     @property
