@@ -64,17 +64,24 @@ class Slot:
 class Admission:
     """At most `max_concurrent` requests run and `max_queue` wait.
 
-    `timeout` limits the wait, in seconds; `share` is between 0 and 1.
+    `timeout` limits the wait, in seconds; `share` is between 0 and 1. Of one caller at most
+    `caller_slots` requests run, by default as many as of all.
     """
 
     def __init__(
-        self, max_concurrent: int, max_queue: int, timeout: float, share: float = 1.0
+        self,
+        max_concurrent: int,
+        max_queue: int,
+        timeout: float,
+        share: float = 1.0,
+        caller_slots: int | None = None,
     ) -> None:
         self.max_concurrent = max_concurrent
         self.max_queue = max_queue
         self.timeout = timeout
         self.running = 0
         self._share = max(1, int(max_queue * share))
+        self._caller_slots = caller_slots or max_concurrent
         self._mean_seconds = FIRST_GUESS_SECONDS
         self._running_of: Counter[str] = Counter()
         self._waiting_of: dict[str, deque[asyncio.Future[None]]] = {}
@@ -94,7 +101,8 @@ class Admission:
         """
         caller = current_caller() if caller is None else caller
         started = time.monotonic()
-        if self.running < self.max_concurrent and not self._waiting_of:
+        # A caller that waits beside a free slot has all of its slots.
+        if self.running < self.max_concurrent and self._may_start(caller):
             self._start(caller)
         else:
             await self._wait(caller)
@@ -165,15 +173,22 @@ class Admission:
         self._running_of[caller] -= 1
         if not self._running_of[caller]:
             del self._running_of[caller]
-        while self._waiting_of and self.running < self.max_concurrent:
+        while self.running < self.max_concurrent:
             following = min(
-                self._waiting_of, key=lambda each: (self._running_of[each], self._last(each))
+                filter(self._may_start, self._waiting_of),
+                key=lambda each: (self._running_of[each], self._last(each)),
+                default=None,
             )
+            if following is None:
+                return
             waiting = self._waiting_of[following][0]
             self._forget(following, waiting)
             if not waiting.done():  # it may have been cancelled in this turn of the loop
                 self._start(following)
                 waiting.set_result(None)
+
+    def _may_start(self, caller: str) -> bool:
+        return self._running_of[caller] < self._caller_slots
 
     def _last(self, caller: str) -> int:
         return self._turns.get(caller, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -37,7 +38,11 @@ class ServerState:
         self.transfer: Transfer | None = None
         self._model: Any = None
         self._admission: Admission | None = None
-        self._pool = WorkerPool(workers, spec.limits.request_timeout)
+        # Calls are those of admitted requests, which bounds their number. One thread is kept for
+        # other callers.
+        self._pool = WorkerPool(
+            Admission(workers + 1, sys.maxsize, spec.limits.request_timeout, caller_slots=workers)
+        )
         self.metrics.gauge(
             "modelfleet_in_flight", "Requests running",
             lambda: self._admission.running if self._admission else 0,

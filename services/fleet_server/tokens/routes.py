@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +17,7 @@ from fleet_server.protocols import Vocabulary
 from fleet_server.state import ServerState
 from fleet_server.tokens.request import check_tokens, parse_detokenize, parse_tokenize
 from fleet_server.unknown_fields import count_ignored
+from fleet_server.worker_pool import WorkerPool
 from fleet_web.body import read_json
 from fleet_web.client import run_while_connected
 from fleet_web.responses import json_response
@@ -63,10 +62,9 @@ class TokenService:
     def __init__(self, server: ServerState) -> None:
         limits = server.spec.limits
         self._server = server
-        self._admission = Admission(
-            1, limits.max_queue_size, limits.request_timeout, limits.queue_share
+        self._pool = WorkerPool(
+            Admission(1, limits.max_queue_size, limits.request_timeout, limits.queue_share)
         )
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
     async def respond(
         self, request: Request, known: type[Body], checked: Callable[[dict[str, Any]], Work]
@@ -86,21 +84,11 @@ class TokenService:
         work = partial(checked(raw), vocabulary)
         count_ignored(raw, known, server.metrics)
         del raw  # a body may be large, and the request may wait
-        return await run_while_connected(request, self._admitted(work))
+        return await run_while_connected(request, self._pool.run(work))
 
     def close(self) -> None:
         """Stop the thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _admitted(self, work: Callable[[], Response]) -> Response:
-        async with self._admission.slot():
-            loop = asyncio.get_running_loop()
-            running = loop.run_in_executor(self._thread, work)
-            try:
-                return await asyncio.shield(running)
-            finally:
-                # The slot is kept until the thread is free, also when the client has left.
-                await asyncio.wait([running])
+        self._pool.close()
 
 
 def _tokenized(parsed: TokenizeBody, vocabulary: Vocabulary) -> Response:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fleet_contract.errors import Timeout
+from fleet_server.admission import Admission
 from fleet_server.caller import set_caller
 from fleet_server.worker_pool import WorkerPool
 
@@ -27,7 +28,7 @@ async def call(pool: WorkerPool, caller: str, free: threading.Event | None = Non
 
 
 async def test_a_caller_with_many_calls_leaves_a_thread_for_others(free: threading.Event) -> None:
-    pool = WorkerPool(2, 30)
+    pool = WorkerPool(Admission(3, 99, 30, caller_slots=2))
     many = [asyncio.ensure_future(call(pool, "many", free)) for _ in range(20)]
     for caller in ("one", "two"):
         assert await asyncio.wait_for(asyncio.ensure_future(call(pool, caller)), 10)
@@ -38,7 +39,7 @@ async def test_a_caller_with_many_calls_leaves_a_thread_for_others(free: threadi
 
 
 async def test_a_cancelled_call_keeps_its_thread_until_it_ends(free: threading.Event) -> None:
-    pool = WorkerPool(1, 0.05)
+    pool = WorkerPool(Admission(2, 99, 0.05, caller_slots=1))
     left = asyncio.ensure_future(call(pool, "one", free))
     await asyncio.sleep(0)
     left.cancel()
