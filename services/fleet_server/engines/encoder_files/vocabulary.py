@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
 from fleet_server.engines.special_text import SpecialText
 
 UNFINISHED = "\ufffd"
+
+
+def encode_parts(tokenizer: Any, parts: Sequence[str], add_special: bool) -> list[int]:
+    """Token ids of a text whose parts are tokenised one by one; `add_special` adds the special
+    tokens around it. `tokenizer` is a `tokenizers.Tokenizer`."""
+    # Only the methods for batches release the interpreter lock.
+    if len(parts) == 1:
+        encoded = tokenizer.encode_batch_fast(list(parts), add_special_tokens=add_special)[0]
+    else:
+        pieces = tokenizer.encode_batch_fast(list(parts), add_special_tokens=False)
+        merged = Encoding.merge(pieces, growing_offsets=True)
+        encoded = tokenizer.post_process(merged, add_special_tokens=add_special)
+    ids: list[int] = encoded.ids
+    return ids
 
 
 class LibraryVocabulary:
@@ -22,15 +37,7 @@ class LibraryVocabulary:
 
     def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
         parts = [text] if parse_special else self._words.parts(text)
-        # Only the methods for batches release the interpreter lock.
-        if len(parts) == 1:
-            encoded = self._tokenizer.encode_batch_fast(parts, add_special_tokens=add_special)[0]
-        else:
-            pieces = self._tokenizer.encode_batch_fast(parts, add_special_tokens=False)
-            merged = Encoding.merge(pieces, growing_offsets=True)
-            encoded = self._tokenizer.post_process(merged, add_special_tokens=add_special)
-        ids: list[int] = encoded.ids
-        return ids
+        return encode_parts(self._tokenizer, parts, add_special)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         texts: list[str] = self._tokenizer.decode_batch(

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from fleet_prepare.chat import vocabulary
 from fleet_server.engines import chat_template
 from fleet_server.engines.chat_template import TemplateRefusal
+from fleet_server.engines.encoder_files.vocabulary import encode_parts
 from fleet_server.engines.special_text import SpecialText
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Vocabulary
@@ -62,15 +63,6 @@ class HfTokenizer:
         return b"".join(self._pieces.get(i, b"") for i in token_ids).decode("utf-8", "replace")
 
 
-def encode_parts(tokenizer: Any, parts: Sequence[str], add_special: bool) -> list[int]:
-    """Token ids of parts of a text, each tokenised by itself."""
-    ids: list[int] = []
-    for number, part in enumerate(parts):
-        first = add_special and number == 0
-        ids.extend(tokenizer.encode(part, add_special_tokens=first).ids)
-    return ids
-
-
 class HfVocabulary:
     """A Vocabulary (fleet_server.protocols) over a `tokenizers.Tokenizer`."""
 
@@ -83,9 +75,8 @@ class HfVocabulary:
         self.size = size
 
     def encode(self, text: str, add_special: bool, parse_special: bool = True) -> list[int]:
-        if parse_special:
-            return list(self._tokenizer.encode(text, add_special_tokens=add_special).ids)
-        return encode_parts(self._tokenizer, self._words.parts(text), add_special)
+        parts = [text] if parse_special else self._words.parts(text)
+        return encode_parts(self._tokenizer, parts, add_special)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
