@@ -131,6 +131,16 @@ def invalid_model() -> BadRequest:
     )
 
 
+def second_model() -> BadRequest:
+    """The error for a second field `model`."""
+    return BadRequest("The field 'model' is given more than once.", param="model")
+
+
+def misspelled_model(name: str) -> BadRequest:
+    """The error for a field whose name is `model` except for its case."""
+    return BadRequest(f"Unknown field {name!r}; its name is 'model'.", param=name)
+
+
 def scalar(raw: Raw | UnsetType) -> Any:
     """The value of a number or boolean; None for anything else."""
     if raw is UNSET or len(memoryview(raw)) > SMALL_BYTES:
@@ -150,6 +160,6 @@ def with_model(data: Data, model: str) -> bytes:
 def _check_names(data: Data) -> None:
     twins = [name for name in top_level_names(data) if name.lower() == "model"]
     if len(twins) > 1:
-        raise BadRequest("The field 'model' is given more than once.", param="model")
+        raise second_model()
     if twins and twins[0] != "model":
-        raise BadRequest(f"Unknown field {twins[0]!r}; its name is 'model'.", param=twins[0])
+        raise misspelled_model(twins[0])

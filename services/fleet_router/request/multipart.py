@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from fleet_contract.errors import BadRequest
+from fleet_router.request.fields import misspelled_model, second_model
 from fleet_web.multipart import FormParser
 
 MAX_FIELD_BYTES = 1024
@@ -45,10 +46,9 @@ class ModelFinder:
         """Implements PartHandler."""
         self._inside = name is not None and name.lower() == b"model"
         if self._inside and self._found:
-            raise BadRequest("The field 'model' is given more than once.", param="model")
+            raise second_model()
         if self._inside and name != b"model":
-            wrong = name.decode("latin-1") if name else ""
-            raise BadRequest(f"Unknown field {wrong!r}; its name is 'model'.", param=wrong)
+            raise misspelled_model(name.decode("latin-1") if name else "")
         self._found |= self._inside
 
     def data(self, chunk: memoryview, offset: int, /) -> None:
