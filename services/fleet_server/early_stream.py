@@ -16,9 +16,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import FleetError, InternalError
 from fleet_server.held_stream import HeldStream
@@ -56,55 +54,32 @@ async def stream_events(
         raise
     if starting.done():
         return await starting
-    return EarlyStream(starting, failure, headers, seconds)
+    held = AsyncExitStack()
+    held.push_async_callback(_abandon, starting)
+    pieces = _pieces(starting, failure, seconds, held)
+    return HeldStream(pieces, held, media_type=EVENT_STREAM, headers=headers)
 
 
-class EarlyStream(Response):
-    """Sends a comment every `seconds` until `starting` is done, then its events."""
-
-    def __init__(
-        self,
-        starting: asyncio.Task[HeldStream],
-        failure: Failure,
-        headers: dict[str, str],
-        seconds: float,
-    ) -> None:
-        super().__init__(None, headers=headers, media_type=EVENT_STREAM)
-        del self.headers["content-length"]
-        self._starting = starting
-        self._failure = failure
-        self._seconds = seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with AsyncExitStack() as held:
-            held.push_async_callback(_abandon, self._starting)
-            with contextlib.suppress(ClientDisconnect):
-                await run_while_connected(Request(scope, receive), self._send_all(send, held))
-
-    async def _send_all(self, send: Send, held: AsyncExitStack) -> None:
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        async for piece in self._pieces(held):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _pieces(self, held: AsyncExitStack) -> AsyncIterator[bytes]:
-        while not self._starting.done():
-            yield COMMENT
-            await asyncio.wait([self._starting], timeout=self._seconds)
-        try:
-            started = await self._starting
-        except FleetError as error:
-            yield self._failure(error)
-            return
-        except Exception:
-            logger.exception("a stream could not start")
-            yield self._failure(InternalError("The engine failed while answering this request."))
-            return
-        held.push_async_callback(started.held.aclose)
-        async for piece in started.pieces:
-            yield piece
+async def _pieces(
+    starting: asyncio.Task[HeldStream], failure: Failure, seconds: float, held: AsyncExitStack
+) -> AsyncIterator[bytes]:
+    """A comment every `seconds` until `starting` is done, then its events; `held` also closes what
+    it holds."""
+    while not starting.done():
+        yield COMMENT
+        await asyncio.wait([starting], timeout=seconds)
+    try:
+        started = await starting
+    except FleetError as error:
+        yield failure(error)
+        return
+    except Exception:
+        logger.exception("a stream could not start")
+        yield failure(InternalError("The engine failed while answering this request."))
+        return
+    held.push_async_callback(started.held.aclose)
+    async for piece in started.pieces:
+        yield piece
 
 
 async def _abandon(starting: asyncio.Task[HeldStream]) -> None:
