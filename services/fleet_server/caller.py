@@ -1,16 +1,12 @@
-"""The caller of the current request: the router's hash of its key or address, else the peer."""
+"""The caller of the current request."""
 
 from __future__ import annotations
 
-import re
 from contextvars import ContextVar
 
 from starlette.types import Scope
 
-from fleet_contract.server_protocol import CALLER_HEADER
-
-NAME = CALLER_HEADER.encode()
-HASH = re.compile(rb"[0-9a-f]{16}")
+from fleet_web.request_body.caller import caller_of
 
 _current: ContextVar[str] = ContextVar("caller", default="")
 
@@ -23,12 +19,3 @@ def current_caller() -> str:
 def set_caller(scope: Scope) -> None:
     """Make the caller of an ASGI request the current one."""
     _current.set(caller_of(scope))
-
-
-def caller_of(scope: Scope) -> str:
-    """The caller of an ASGI request."""
-    for name, value in scope["headers"]:
-        if name == NAME and HASH.fullmatch(value):
-            return str(value.decode())
-    client = scope.get("client")
-    return str(client[0]) if client else ""

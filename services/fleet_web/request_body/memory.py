@@ -5,21 +5,11 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from fleet_contract.server_protocol import CALLER_HEADER
 from fleet_web.request_body.byte_budget import SERVER_SHARE, ByteBudget, Reservation, memory_limit
+from fleet_web.request_body.caller import caller_of
 
 KEY = "modelfleet.body_memory"
 """Where in a request's scope its reservation is."""
-_CALLER = CALLER_HEADER.encode()
-
-
-def caller_of(scope: Scope) -> str:
-    """The caller as the router identifies it, else the address of the peer."""
-    for name, value in scope["headers"]:
-        if name == _CALLER:
-            return str(value, "latin-1")[:64]
-    client = scope.get("client")
-    return str(client[0]) if client else ""
 
 
 def reserve(app: FastAPI, scope: Scope) -> Reservation:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet_server.caller import caller_of
+from fleet_web.request_body.caller import caller_of
 
 HASH = b"0123456789abcdef"
 
