@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
-
-import orjson
-from pydantic import BaseModel
 
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.metrics import Metrics
@@ -21,19 +18,13 @@ MAX_UNKNOWN = 100
 MAX_NAME = 100
 
 
-def count_ignored(
-    body: Mapping[str, Any],
-    known: type[BaseModel],
-    metrics: Metrics,
-    no_ops: Mapping[str, tuple[Any, ...]] | None = None,
-) -> None:
-    """Count the fields of `body` that neither `known` nor `no_ops` has.
+def count_ignored(body: Mapping[str, Any], known: Collection[str], metrics: Metrics) -> None:
+    """Count the fields of `body` that are not in `known`.
 
     Raises UnsupportedParameter for one that is another spelling of such a field, which would be
     lost, and BadRequest for more than `MAX_UNKNOWN`.
     """
-    names = known.model_fields.keys() | (no_ops or {}).keys()
-    unknown = body.keys() - names
+    unknown = body.keys() - set(known)
     if not unknown:
         return
     if len(unknown) > MAX_UNKNOWN:
@@ -41,22 +32,9 @@ def count_ignored(
             f"The body has {len(unknown)} unknown fields; at most {MAX_UNKNOWN} are accepted."
         )
     for name in unknown:
-        check_spelling(name, names)
+        check_spelling(name, known)
     metrics.ignored_fields(len(unknown))
     event(logger, "ignored_fields", number=len(unknown))
-
-
-def refuse_unsupported(body: Mapping[str, Any], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raises UnsupportedParameter for a field of `no_ops` with a value that would have an effect:
-    one that is not among the field's values."""
-    for name, accepted in no_ops.items():
-        if name in body and not any(
-            body[name] == value and type(body[name]) is type(value) for value in accepted
-        ):
-            values = " or ".join(orjson.dumps(value).decode() for value in accepted)
-            raise UnsupportedParameter(
-                f"{name!r} is not supported; the only accepted value is {values}.", param=name
-            )
 
 
 def check_spelling(name: str, known: Iterable[str]) -> None:

@@ -20,8 +20,8 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
 from fleet_server.batching.totals import check_total
 from fleet_server.embeddings.prompts import SHOWN, apply_prompt
+from fleet_server.no_ops import refuse_unsupported
 from fleet_server.protocols import EmbeddingModel
-from fleet_server.unknown_fields import refuse_unsupported
 from fleet_web.errors import from_validation
 
 Inputs = Sequence[str | list[int]]

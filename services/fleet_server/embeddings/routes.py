@@ -16,6 +16,9 @@ from fleet_server.protocols import EmbeddingModel, Float32
 from fleet_server.state import ServerState
 from fleet_server.unknown_fields import count_ignored
 
+_KNOWN = EmbeddingBody.model_fields.keys() | NO_OP_VALUES.keys()
+_KNOWN_NATIVE = NativeBody.model_fields.keys() | NO_OP_VALUES.keys()
+
 
 def router(server: ServerState) -> APIRouter:
     """The embedding routes of `server`."""
@@ -31,13 +34,13 @@ def router(server: ServerState) -> APIRouter:
     def parse_openai(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
         parsed = parse(body, spec, model)
-        count_ignored(body, EmbeddingBody, server.metrics, NO_OP_VALUES)
+        count_ignored(body, _KNOWN, server.metrics)
         return parsed
 
     def parse_llamacpp(body: Mapping[str, Any], model: EmbeddingModel) -> EmbeddingRequest:
         server.check_model_of(body)
         parsed = parse_native(body, spec, model)
-        count_ignored(body, NativeBody, server.metrics, NO_OP_VALUES)
+        count_ignored(body, _KNOWN_NATIVE, server.metrics)
         return parsed
 
     def write_openai(vectors: Float32, parsed: EmbeddingRequest, tokens: int) -> bytes:

@@ -13,8 +13,8 @@ from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Limits
 from fleet_server.batching.totals import check_total
+from fleet_server.no_ops import refuse_unsupported
 from fleet_server.protocols import RerankModel
-from fleet_server.unknown_fields import refuse_unsupported
 from fleet_web.errors import from_validation
 
 

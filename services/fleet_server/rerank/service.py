@@ -25,6 +25,8 @@ from fleet_web.responses import json_response
 
 logger = logging.getLogger(__name__)
 
+_KNOWN = RerankBody.model_fields.keys() | NO_OP_VALUES.keys()
+
 
 class RerankService:
     """Created with the routes; its batcher starts with the first request to the loaded model."""
@@ -44,7 +46,7 @@ class RerankService:
         server.check_model_of(body)
         parsed = parse(body, server.spec, cohere=cohere)
         check_document_tokens(parsed, model)
-        count_ignored(body, RerankBody, server.metrics, NO_OP_VALUES)
+        count_ignored(body, _KNOWN, server.metrics)
         return await run_while_connected(request, self._admitted(parsed, model))
 
     def close(self) -> None:

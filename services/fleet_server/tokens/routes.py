@@ -82,7 +82,7 @@ class TokenService:
                 f"The engine of {server.spec.model!r} does not expose its tokenizer.", param="model"
             )
         work = partial(checked(raw), vocabulary)
-        count_ignored(raw, known, server.metrics)
+        count_ignored(raw, known.model_fields, server.metrics)
         del raw  # a body may be large, and the request may wait
         return await run_while_connected(request, self._pool.run(work))
 

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.errors import BadRequest, TooLarge
+from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.request import parse
 from fleet_server.generation.parameters import CHAT
+from fleet_server.metrics import Metrics
 
 SPEC = ModelSpec.model_validate(
     {
@@ -151,4 +152,12 @@ def test_the_error_names_other_engines_that_support_the_field() -> None:
 
 
 def test_unknown_fields_are_counted_not_refused() -> None:
-    assert CHAT.unknown(body(foo=1, bar=2, user="u")) == ["bar", "foo"]
+    metrics = Metrics("m")
+    CHAT.check(body(foo=1, bar=2, user="u"), frozenset(), metrics)
+    assert b'modelfleet_ignored_fields_total{model="m"} 2.0' in metrics.render()
+
+
+@pytest.mark.parametrize("name", ["maxTokens", "max-tokens", "responseFormat", "Messages"])
+def test_other_spellings_of_parameters_are_refused(name: str) -> None:
+    with pytest.raises(UnsupportedParameter, match=f"Unknown field '{name}'; use '"):
+        CHAT.check(body(**{name: 1}), frozenset(), Metrics("m"))
