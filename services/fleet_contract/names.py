@@ -19,6 +19,8 @@ HEADER_ENDPOINT = "x-modelfleet-endpoint"
 HEADER_QUEUE_MS = "x-modelfleet-queue-ms"
 HEADER_COLD = "x-modelfleet-cold"
 
+HEADER_SESSION = "x-modelfleet-session"
+"""On a request: requests with the same value go to the same member of a traffic group."""
 HEADER_FALLBACK = "x-modelfleet-fallback"
 HEADER_USAGE = "x-modelfleet-usage"
 """Between router and server only. On a request: report the usage. On a response: OpenAI's usage

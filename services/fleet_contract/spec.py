@@ -110,6 +110,36 @@ def _no_duplicates(values: list[str]) -> list[str]:
     return values
 
 
+class TrafficRise(SpecPart):
+    """A weight that rises by itself while the model does no worse than the primary of its group.
+
+    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) are more
+    frequent or the first byte of responses comes later than at the primary.
+    """
+
+    step: int = Field(default=10, ge=1, le=100)
+    """Percent by which the weight rises."""
+    interval_seconds: int = Field(default=300, ge=1)
+    """Shortest time at one weight."""
+    min_requests: int = Field(default=50, ge=1)
+    """Fewest requests of this model at one weight before it is compared and rises."""
+
+
+class Traffic(SpecPart):
+    """A share of the requests of a group of models, such as a canary's.
+
+    A group is served under an id or alias of one of its members, the primary. All members name the
+    group and are in one namespace.
+    """
+
+    group: ModelId
+    """Id that clients send; an id or alias of the primary."""
+    weight: int = Field(default=0, ge=0, le=100)
+    """Percent of the group's requests for this model; the primary gets the rest."""
+    rise: TrafficRise | None = None
+    """Raises the weight by itself, beginning with `weight`."""
+
+
 class ModelSpec(SpecPart):
     """What a model is, how it is run and how it may be used."""
 
@@ -186,6 +216,8 @@ class ModelSpec(SpecPart):
     """Seconds the load must stay low before servers are removed; 60 by default."""
     routing: Routing = Field(default_factory=Routing)
     """How the router chooses among the servers of this model."""
+    traffic: Traffic | None = None
+    """Share of the requests of a group of models, chosen by session or caller."""
     fallback: ModelId | None = None
     """Model that serves requests while this one cannot."""
 

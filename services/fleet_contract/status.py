@@ -19,6 +19,8 @@ DUPLICATE_MODEL = "DuplicateModel"
 """Reason of a model whose id belongs to another resource."""
 INVALID_SPEC = "InvalidSpec"
 """Reason of a model whose completed spec is not valid."""
+UNOBSERVED = -1
+"""observedGeneration of a resource that no operator has seen yet."""
 
 
 class Phase(StrEnum):
@@ -38,8 +40,8 @@ class Condition(SpecPart):
     """A condition as in the Kubernetes API conventions."""
 
     type: str = Field(max_length=316)
-    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated or
-    AliasesServed."""
+    """Ready, Available, Progressing, Reconciling, Stalled, Paused, Scheduled, WeightsReady, Loaded,
+    RolloutStrategy, Traffic, Accelerated or AliasesServed."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -119,6 +121,23 @@ class Rollout(SpecPart):
     """Why it was rolled back."""
 
 
+class TrafficShare(SpecPart):
+    """The present weight of a model whose weight rises by itself."""
+
+    weight: int
+    """Percent of the group's requests."""
+    start: int
+    """The weight in the spec with which it began."""
+    version: str
+    """Digest of the pod template it refers to."""
+    reason: str
+    """Rising, WaitingForServers, Complete or TakenBack."""
+    message: str = ""
+    """Why it was taken back."""
+    since: Time
+    """When the weight or the reason last changed."""
+
+
 class ModelStatus(SpecPart):
     """The state of the model as last observed by the operator."""
 
@@ -152,7 +171,9 @@ class ModelStatus(SpecPart):
     """State of built-in autoscaling."""
     rollout: Rollout | None = None
     """State of the last rollouts."""
-    conditions: list[Condition] = Field(default_factory=list, max_length=16)
+    traffic: TrafficShare | None = None
+    """Present weight in the traffic group, where it rises by itself."""
+    conditions: list[Condition] = Field(default_factory=list, max_length=32)
     """Conditions of the model."""
     resolved: dict[str, Any] | None = None
     """The spec completed from catalog and profile, without `files`."""

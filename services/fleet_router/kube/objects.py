@@ -60,6 +60,7 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
     # The server reports an invalid override and does not start; the route exists either way.
     with suppress(ValueError):
         spec = spec and override(spec, {**environ, **spec.env})
+    spec = spec and _with_present_weight(spec, _mapping(status.get("traffic")))
     cold = _mapping(status.get("coldStart")).get("totalSeconds")
     return ModelView(
         namespace=meta.get("namespace", ""),
@@ -72,6 +73,19 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
         cold_seconds=float(cold) if isinstance(cold, int | float) and cold > 0 else None,
         wake_at=_mapping(meta.get("annotations")).get(ANNOTATION_WAKE, ""),
     )
+
+
+def _with_present_weight(spec: ModelSpec, present: Json) -> ModelSpec:
+    """With the weight of a traffic share that rises by itself, unless its start was edited since.
+
+    Until the operator has seen the model, its weight is 0: its servers have passed no check yet.
+    """
+    traffic = spec.traffic
+    if traffic is None or traffic.rise is None:
+        return spec
+    weight = present.get("weight") if present.get("start") == traffic.weight else 0
+    weight = weight if isinstance(weight, int) and 0 <= weight <= 100 else 0
+    return spec.model_copy(update={"traffic": traffic.model_copy(update={"weight": weight})})
 
 
 def spec_of(own: Json, resolved: Json, known: catalog.Catalog) -> tuple[ModelSpec | None, str]:

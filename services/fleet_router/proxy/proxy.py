@@ -8,6 +8,7 @@ from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
 from fleet_contract.errors import NotReady, TooLarge
+from fleet_contract.names import HEADER_SESSION
 from fleet_router.callers.auth import Auth
 from fleet_router.callers.identity import caller_id
 from fleet_router.callers.request_record import RequestRecord, record_of
@@ -23,6 +24,7 @@ from fleet_router.request.envelope import (
     body_limit,
     open_envelope,
 )
+from fleet_router.routing.groups import member_for
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import allow_all, select_route
 from fleet_router.routing.table import LiveRoutes, Route
@@ -80,12 +82,14 @@ class Proxy:
         try:
             may_use = quota.key.may_use if quota is not None else allow_all
             route = select_route(table, rule, envelope.model, may_use)
-            record.model = route.model
-            _check_size(route, rule, envelope.body.length)
+            session = request.headers.get(HEADER_SESSION) or record.caller
+            member = member_for(table, route, envelope.model, session)
+            record.model = member.model
+            _check_size(member, rule, envelope.body.length)
             record.prompt_bytes = envelope.cost.prompt_bytes
             with self._auth.admitted(quota, route.model, envelope.cost.images, record):
                 record.images = envelope.cost.images
-                await self._forward(request, route, envelope, send, record, may_use)
+                await self._forward(request, member, envelope, send, record, may_use)
         finally:
             await envelope.body.close()
 

@@ -198,3 +198,31 @@ def test_settings_override_and_a_bad_override_is_left_to_the_server() -> None:
     found = table(models, MAX_BODY_BYTES="7")
     assert found.by_id["a"].spec.limits.max_body_bytes == 5
     assert found.by_id["b"].spec == ModelSpec(model="b", env={"MAX_BODY_BYTES": "many"})
+
+
+@pytest.mark.parametrize(
+    ("status", "weight"),
+    [
+        ({}, 0),
+        ({"traffic": {"weight": 40, "start": 10}}, 40),
+        ({"traffic": {"weight": 0, "start": 10}}, 0),
+        ({"traffic": {"weight": 40, "start": 5}}, 0),  # edited since
+        ({"traffic": {"weight": "all", "start": 10}}, 0),
+        ({"traffic": "all"}, 0),
+    ],
+)
+def test_a_weight_that_rises_is_that_of_the_status(status: Json, weight: int) -> None:
+    traffic = {"group": "a/b", "weight": 10, "rise": {}}
+    view = read_model(resource("m", {"model": "c/d", "traffic": traffic}, status=status), KNOWN, {})
+    assert view.spec is not None
+    assert view.spec.traffic is not None
+    assert view.spec.traffic.weight == weight
+
+
+def test_a_weight_that_does_not_rise_is_that_of_the_spec() -> None:
+    spec = {"model": "c/d", "traffic": {"group": "a/b", "weight": 10}}
+    status = {"traffic": {"weight": 40, "start": 10}}
+    view = read_model(resource("m", spec, status=status), KNOWN, {})
+    assert view.spec is not None
+    assert view.spec.traffic is not None
+    assert view.spec.traffic.weight == 10

@@ -130,7 +130,8 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
-    """`async with start(...) as router`: its chat, speech and remote model are at `upstream`."""
+    """`async with start(...) as router`: its models are at `upstream`; half of
+    `acme/grouped` goes to `acme/canary`."""
 
     @asynccontextmanager
     async def started(
@@ -139,11 +140,17 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
         url = f"http://127.0.0.1:{upstream.port}"
         endpoint = Endpoint.parse("one", url)
         remote = {"address": url, "model": "gpt"}
+        group = {"group": "acme/grouped"}
         routes = LiveRoutes()
         routes.table = RouteTable.build(
             [
                 Route(ModelSpec.model_validate({"model": "acme/chat"}), (endpoint,)),
                 Route(ModelSpec.model_validate({"model": "acme/speech", "task": "speech"}),
+                      (endpoint,)),
+                Route(ModelSpec.model_validate({"model": "acme/grouped", "traffic": group}),
+                      (endpoint,)),
+                Route(ModelSpec.model_validate({"model": "acme/canary",
+                                                "traffic": {**group, "weight": 50}}),
                       (endpoint,)),
                 Route(ModelSpec.model_validate({"model": "acme/far", "engine": "remote",
                                                 "remote": remote}),

@@ -251,3 +251,45 @@ async def test_head_is_get_without_the_body(start: Any, path: str) -> None:
         assert head.content == b""
         assert (await router.client.get("/livez")).status_code == 200  # on the same connection
         assert (await router.client.head("/v1/chat/completions")).status_code == 405
+
+
+async def test_a_traffic_group_is_divided_by_session(start: Any, upstream: Any) -> None:
+    async with start() as router:
+        served = {}
+        for session in map(str, range(20)):
+            for _ in range(2):
+                sent = await router.client.post(
+                    "/v1/chat/completions", json={"model": "acme/grouped", "messages": []},
+                    headers={"x-modelfleet-session": session},
+                )  # fmt: skip
+                member = json.loads(upstream.seen[-1].body)["model"]
+                assert sent.headers["x-modelfleet-model"] == member
+                assert served.setdefault(session, member) == member
+        counted = await router.metric("modelfleet_router_requests_total", model="acme/canary")
+    assert set(served.values()) == {"acme/grouped", "acme/canary"}
+    assert counted == 2 * list(served.values()).count("acme/canary")
+
+
+async def test_a_caller_without_a_session_stays_with_a_member(start: Any, upstream: Any) -> None:
+    async with start() as router:
+        for _ in range(8):
+            await router.chat("acme/grouped")
+    assert len({json.loads(request.body)["model"] for request in upstream.seen}) == 1
+
+
+async def test_a_key_for_the_group_reaches_all_members(
+    start: Any, upstream: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "group.yaml"
+    key = {"name": "k", "sha256": hashlib.sha256(b"k").hexdigest(), "models": ["acme/grouped"]}
+    path.write_text(yaml.safe_dump({"keys": [key]}))
+    async with start(keys=path) as router:
+        for session in map(str, range(20)):
+            headers = {"authorization": "Bearer k", "x-modelfleet-session": session}
+            body = {"model": "acme/grouped", "messages": []}
+            sent = await router.client.post("/v1/chat/completions", json=body, headers=headers)
+            assert sent.status_code == 200
+        body = {"model": "acme/canary", "messages": []}
+        sent = await router.client.post("/v1/chat/completions", json=body, headers=headers)
+        assert sent.status_code == 403
+    assert len({json.loads(request.body)["model"] for request in upstream.seen}) == 2
