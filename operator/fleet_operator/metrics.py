@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fleet_contract.status import Phase
+from fleet_operator.condition_metrics import ConditionSeries
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """No metric is labelled by model: in a fleet of thousands that would be too many series."""
+    """Only the conditions are labelled by model: in a fleet of thousands every other metric would
+    be too many series."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own = self.registry
+        self._conditions: Callable[[], bytes] = bytes
+        Gauge(
+            "modelfleet_operator_start_time_seconds", "Unix time at which the operator started",
+            registry=own,
+        ).set(time.time())  # fmt: skip
         self._reconciles = Counter(
             "modelfleet_operator_reconciles", "Reconciled models", ["result"], registry=own
         )
@@ -59,6 +68,11 @@ class Metrics:
         """Models by phase, counted at every scrape."""
         self.registry.register(_Phases(read))
 
+    def conditions(self, read: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        """The conditions of each of these models, read at every scrape."""
+        found = ConditionSeries()
+        self._conditions = lambda: found.render(read())
+
     def ages(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Seconds since each kind's watch was last up to date, read at every scrape."""
         self.registry.register(_Ages(read))
@@ -89,7 +103,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """Prometheus text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + self._conditions()
 
 
 class _Ages(Collector):

@@ -72,6 +72,8 @@ async def _run(
     metrics.ages(resync.ages)
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in cache.models.values()])  # fmt: skip
+    if settings.model_metrics:
+        metrics.conditions(lambda: list(cache.models.values()))
     logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = watches.registry(cache, queue, metrics, settings, sees_nodes, connection)
     prober = Prober(cache, queue, http, PodEvents(cache, api))

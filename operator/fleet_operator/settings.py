@@ -38,6 +38,7 @@ class OperatorSettings:
     resync_interval: float
     workers: int
     port: int
+    model_metrics: bool
     log_level: str
     log_format: str
 
@@ -80,6 +81,7 @@ class OperatorSettings:
             resync_interval=positive("RESYNC_INTERVAL"),
             workers=positive("WORKERS"),
             port=positive("OPERATOR_PORT"),
+            model_metrics=value("MODEL_METRICS"),
             log_level=value("LOG_LEVEL"),
             log_format=value("LOG_FORMAT"),
         )

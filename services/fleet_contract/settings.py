@@ -249,6 +249,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WORKERS", "models reconciled concurrently", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),
+    Setting("MODEL_METRICS", "/metrics of the operator has the conditions of each model, about 25"
+            " series for each", "1", parse_bool, where="operator"),
 )  # fmt: skip
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 

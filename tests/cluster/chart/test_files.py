@@ -90,6 +90,7 @@ def test_every_alert_is_documented(chart: Path) -> None:
 
 def served() -> dict[str, frozenset[str]]:
     """Names and labels of the samples of operator, router and server, and Prometheus' `up`."""
+    from fleet_operator import condition_metrics
     from fleet_operator.metrics import Metrics as OperatorMetrics
     from fleet_router.metrics import RouterMetrics
     from fleet_server.metrics import Metrics as ServerMetrics
@@ -98,7 +99,8 @@ def served() -> dict[str, frozenset[str]]:
     operator.gauge("modelfleet_operator_queue_depth", "", lambda: 0)
     operator.gauge("modelfleet_operator_queue_oldest_seconds", "", lambda: 0)
     operator.phases(lambda: ["Ready"])
-    found: dict[str, frozenset[str]] = {"up": frozenset()}
+    labels = frozenset({"namespace", "inferencemodel", "condition", "status"})
+    found: dict[str, frozenset[str]] = {"up": frozenset(), condition_metrics.NAME: labels}
     for registry in (operator.registry, RouterMetrics().registry, ServerMetrics("m").registry):
         for name, collector in registry._names_to_collectors.items():
             found[name] = frozenset(getattr(collector, "_labelnames", ()))
