@@ -13,6 +13,10 @@ ANNOTATION_APPLIED = f"{GROUP}/applied"
 """On every child: digest of what was last applied, to detect removed fields."""
 LABEL_TEMPLATE = f"{GROUP}/template"
 """On pods and on their Deployment: digest of the pod template, the version of a model."""
+ANNOTATION_PAUSED = f"{GROUP}/paused"
+"""On an InferenceModel: the operator does not change its objects."""
+ANNOTATION_RESTARTED = f"{GROUP}/restarted-at"
+"""On an InferenceModel and, copied from it, on its pods: a new value replaces the servers."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}
 
 SERVER_CONTAINER = "server"

@@ -25,6 +25,7 @@ from fleet_operator.controller.probes.pod_events import PodEvents
 from fleet_operator.controller.probes.remote import RemoteProber
 from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
+from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE
@@ -82,6 +83,7 @@ async def _run(
         "reconcile": partial(Controller(cache, queue, api, metrics).run, settings.workers),
         "servers": partial(prober.run, settings.probe_interval),
         "routers": Scraper(cache, queue, resolver, http, settings).run,
+        "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
         "initial_sync": InitialSync(cache, queue, api, settings.namespaces, sees_nodes).run,
         "resync": partial(resync.run, settings.resync_interval),

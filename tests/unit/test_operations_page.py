@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet_contract import status
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 OPERATOR = ROOT / "operator" / "fleet_operator"
@@ -15,12 +17,30 @@ REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "RolloutChoice": 1, "Problem": 
 """Where the constructors of decisions take their reason."""
 
 
+SHARED = tuple(
+    value
+    for name, value in vars(status).items()
+    if name.isupper() and isinstance(value, str) and value.isalpha()
+)
+"""The reasons of fleet_contract.status."""
+
+
+def rows(heading: str) -> str:
+    """The table rows of a section."""
+    body = PAGE.split(f"# {heading}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    return "\n".join(line for line in body.splitlines() if line.startswith("|"))
+
+
 def reasons() -> Iterator[str]:
-    from fleet_contract import status
+    from fleet_operator.decide import canary
     from fleet_operator.decide.diagnosis import PHASES
+    from fleet_operator.decide.pause import PAUSED
     from fleet_operator.decide.server_set import TRANSIENT
 
     yield from TRANSIENT
+    yield from SHARED
+    yield from canary.REASONS
+    yield PAUSED
     yield from (reason for _, reason, _ in PHASES.values())
     for path in sorted(OPERATOR.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -42,4 +62,16 @@ def test_reasons_are_found() -> None:
 
 @pytest.mark.parametrize("reason", FOUND)
 def test_a_reason_is_explained(reason: str) -> None:
-    assert f"`{reason}`" in PAGE
+    """Once: with what to do, or as one that resolves itself, or as that of a strategy."""
+    tables = ("When something breaks", "Reasons that resolve themselves",
+              "Rollout strategies (`RolloutStrategy`)")  # fmt: skip
+    assert [f"`{reason}`" in rows(table) for table in tables].count(True) == 1
+
+
+@pytest.mark.parametrize("reason", SHARED)
+def test_a_reason_of_the_contract_is_explained_with_what_to_do(reason: str) -> None:
+    assert f"`{reason}`" in rows("When something breaks")
+
+
+def test_the_reasons_of_the_contract_are_found() -> None:
+    assert {"DuplicateModel", "InvalidSpec"} <= set(SHARED)

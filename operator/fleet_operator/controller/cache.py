@@ -14,7 +14,7 @@ from typing import Any
 from fleet_contract.claims import Claim, owners
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.observed import Comparison, Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.quantity import add
 from fleet_operator.resources.resolve import Resolver
@@ -42,6 +42,7 @@ class ClusterCache:
         self.reports: dict[str, ServerReport] = {}
         self.hints: dict[str, str] = {}
         self.remotes: dict[str, RemoteReport] = {}
+        self.comparisons: dict[Key, Comparison] = {}
         self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
         self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
@@ -194,6 +195,7 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
+            comparison=self.comparisons.get(key),
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
         )
 

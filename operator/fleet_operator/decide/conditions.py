@@ -1,12 +1,21 @@
-"""The conditions of an InferenceModel, following the Kubernetes API conventions. Pure."""
+"""The conditions of an InferenceModel, following the Kubernetes API conventions. Pure.
+
+`Ready` holds if the model is as its spec demands: the current version serves, or has no servers
+because it is idle or stopped. `Available` holds while any server of any version is ready.
+`Reconciling` and `Stalled` are present only while they hold (kstatus: github.com/kubernetes-sigs/
+cli-utils, pkg/kstatus/README.md), so that tools which know no InferenceModel can wait for one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from fleet_contract.status import Condition
+from fleet_contract.spec import Traffic
+from fleet_contract.status import DUPLICATE_MODEL, Condition, Phase, TrafficShare
+from fleet_operator.decide import canary
 from fleet_operator.decide.diagnosis import Diagnosis, Stage
+from fleet_operator.decide.pause import PAUSED, Pause
 from fleet_operator.decide.phase import REMOTE_REASONS, PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, RolloutChoice
 from fleet_operator.decide.server_set import ServerSet
@@ -18,6 +27,9 @@ MESSAGE_CHARS = 2000
 ROLLOUT = "RolloutStrategy"
 ACCELERATED = "Accelerated"
 ALIASES = "AliasesServed"
+AVAILABLE = "Available"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 Conditions = Sequence[Mapping[str, Any]]
@@ -32,20 +44,39 @@ class ConditionState(NamedTuple):
     message: str
 
 
+class Extra(NamedTuple):
+    """What only some models have. With a `problem` the servers are not those of the current spec,
+    with a `flaw` they are; `share` is that of a traffic group."""
+
+    problem: Problem | None = None
+    flaw: Problem | None = None
+    pause: Pause | None = None
+    share: TrafficShare | None = None
+
+
 def of(
     servers: ServerSet,
     decision: PhaseDecision,
     choice: RolloutChoice | None,
     before: Conditions,
     report: ServerReport,
-    flaw: Problem | None,
+    extra: Extra,
+    traffic: Traffic | None,
 ) -> list[ConditionState]:
     """All current conditions, in the order of the status.
 
     `choice` is the rollout strategy chosen in this reconcile; without one the condition in `before`
     is kept.
     """
-    found = [_ready(servers, decision), _progressing(decision)]
+    pause, flaw = extra.pause, extra.flaw
+    found = [
+        _ready(servers, decision, extra.problem or flaw, pause),
+        _available(servers, decision),
+        _progressing(decision),
+        *_abnormal(decision),
+    ]
+    if pause is not None:
+        found.append(ConditionState(PAUSED, "True", PAUSED, pause.message))
     if decision.reason not in REMOTE_REASONS:
         found += [
             _scheduled(servers, decision),
@@ -53,6 +84,10 @@ def of(
             _loaded(servers, decision),
             *_rollout(choice, before),
         ]
+    if extra.share is not None and traffic is not None:
+        status: ConditionStatus = "False" if extra.share.reason == canary.TAKEN_BACK else "True"
+        message = canary.describe(traffic, extra.share)
+        found.append(ConditionState(canary.TRAFFIC, status, extra.share.reason, message))
     found += _accelerated(servers, report)
     if flaw is not None:
         found.append(ConditionState(ALIASES, "False", flaw.reason, flaw.message))
@@ -81,15 +116,39 @@ def render_all(
     ]
 
 
-def _ready(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
-    serving = decision.phase.value == "Ready" or (servers.ready > 0 and servers.wanted > 0)
-    if not serving:
-        return ConditionState("Ready", "False", decision.reason, decision.message)
-    message = f"{servers.ready} of {servers.wanted} servers are ready."
+def _ready(
+    servers: ServerSet, decision: PhaseDecision, problem: Problem | None, pause: Pause | None
+) -> ConditionState:
+    if pause is not None and pause.pending:
+        return ConditionState("Ready", "False", PAUSED, pause.message)
+    if decision.settled and not decision.failed:
+        return ConditionState("Ready", "True", decision.reason, decision.message)
+    if problem is None and servers.current_ready and servers.wanted and not servers.old:
+        return ConditionState("Ready", "True", "Serving", _count(servers))
+    return ConditionState("Ready", "False", decision.reason, decision.message)
+
+
+def _available(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
     if decision.reason in REMOTE_REASONS:
-        message = decision.message
-    reason = decision.reason if decision.settled and not decision.failed else "Serving"
-    return ConditionState("Ready", "True", reason, message)
+        reachable = decision.phase is Phase.READY
+        status: ConditionStatus = "True" if reachable else "False"
+        return ConditionState(AVAILABLE, status, decision.reason, decision.message)
+    if servers.ready and servers.wanted and decision.reason != DUPLICATE_MODEL:
+        return ConditionState(AVAILABLE, "True", "Serving", _count(servers))
+    return ConditionState(AVAILABLE, "False", decision.reason, decision.message)
+
+
+def _count(servers: ServerSet) -> str:
+    return f"{min(servers.ready, servers.wanted)} of {servers.wanted} servers are ready."
+
+
+def _abnormal(decision: PhaseDecision) -> list[ConditionState]:
+    """`Reconciling` or `Stalled`, or none of them."""
+    if decision.failed:
+        return [ConditionState(STALLED, "True", decision.reason, decision.message)]
+    if not decision.settled:
+        return [ConditionState(RECONCILING, "True", decision.reason, decision.message)]
+    return []
 
 
 def _progressing(decision: PhaseDecision) -> ConditionState:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Phase
+from fleet_operator.decide.canary import TAKEN_BACK
+from fleet_operator.decide.pause import PAUSED
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, RolloutChoice
 
@@ -36,15 +38,31 @@ def events(
     slow = _of(after, "CpuFallback")
     if slow is not None and _of(before, "CpuFallback") is None:
         found.append(Event("Warning", "CpuFallback", slow))
+    found += _traffic(before, after)
+    paused = _of(after, PAUSED)
+    if paused is not None and _of(before, PAUSED) is None:
+        found.append(Event("Normal", PAUSED, paused))
+    if paused is None and _of(before, PAUSED) is not None:
+        found.append(Event("Normal", "Resumed", "The model is no longer paused."))
     if before.get("reason") == decision.reason and before.get("phase") == decision.phase:
         return tuple(found)
     if decision.failed or decision.reason == "Unschedulable":
         found.append(Event("Warning", decision.reason, decision.message))
     elif decision.phase is Phase.READY:
         found.append(Event("Normal", "Ready", decision.message))
-    elif decision.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED):
+    elif decision.phase in (Phase.SCALED_TO_ZERO, Phase.STOPPED) and decision.reason != PAUSED:
         found.append(Event("Normal", decision.reason, decision.message))
     return tuple(found)
+
+
+def _traffic(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event]:
+    """The event of a change of the weight in a traffic group."""
+    old, new = before.get("traffic") or {}, after.get("traffic") or {}
+    if not new or old.get("weight") == new["weight"]:
+        return []
+    back = new["reason"] == TAKEN_BACK
+    message = _of(after, new["reason"]) or f"{new['weight']}%"
+    return [Event("Warning", TAKEN_BACK, message) if back else Event("Normal", "Shifted", message)]
 
 
 def _of(status: Mapping[str, Any], reason: str) -> str | None:

@@ -38,13 +38,39 @@ class RemoteReport:
     message: str
 
 
+class Tally(NamedTuple):
+    """Requests of one model; `first_byte_seconds` is the sum over `first_bytes` responses."""
+
+    requests: int = 0
+    errors: int = 0
+    first_byte_seconds: float = 0.0
+    first_bytes: int = 0
+
+    @property
+    def error_share(self) -> float:
+        return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def mean_first_byte(self) -> float:
+        return self.first_byte_seconds / self.first_bytes if self.first_bytes else 0.0
+
+
+class Comparison(NamedTuple):
+    """The requests of a model and of the primary since `since`, as in the status."""
+
+    since: str
+    own: Tally
+    primary: Tally
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """`children` are the model's own, `foreign` other objects with the name of a child.
 
     `rival` owns the model's id, those in `lost` own aliases of it.
     `errors` are the API server's errors for children in this reconcile.
-    `remote` is the last probe of a remote server.
+    `remote` is the last probe of a remote server, `comparison` the requests since the weight in
+    the traffic group last changed.
     `stable_template` is the pod template of the last version that became ready, where requested.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
@@ -63,6 +89,7 @@ class Observed:
     remote: RemoteReport | None = None
     cluster: Cluster | None = None
     load: Load | None = None
+    comparison: Comparison | None = None
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
 

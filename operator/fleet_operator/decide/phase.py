@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_contract.status import DUPLICATE_MODEL, Phase
+from fleet_contract.status import DUPLICATE_MODEL, UNOBSERVED, Phase
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
+from fleet_operator.decide.pause import PAUSED
 from fleet_operator.decide.server_set import TRANSIENT, ServerSet
+from fleet_operator.names import ANNOTATION_PAUSED
 from fleet_operator.resources.images import Problem
 
 STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
-PERSISTED = ("scaling", "rollout")
+PERSISTED = ("scaling", "rollout", "traffic")
 CONFLICTS = frozenset({DUPLICATE_MODEL, "NameTaken"})
 REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
 """Reasons of models served outside the cluster."""
@@ -72,8 +74,8 @@ def is_passing(
     """
     under_way = decision.phase in STARTING and before.get("phase") in STARTING
     same = all((before.get(part) or {}) == (after.get(part) or {}) for part in PERSISTED)
-    generation = before.get("observedGeneration", after["observedGeneration"])
-    return under_way and same and generation == after["observedGeneration"]
+    generation = before.get("observedGeneration", UNOBSERVED)
+    return under_way and same and generation in (UNOBSERVED, after["observedGeneration"])
 
 
 def _remote(remote: RemoteReport | None) -> PhaseDecision:
@@ -96,6 +98,9 @@ def _wrong(servers: ServerSet, reason: str, message: str) -> PhaseDecision:
 
 
 def _resting(target: Target) -> PhaseDecision:
+    if target.reason == PAUSED:
+        message = f"There are no servers, and the annotation {ANNOTATION_PAUSED} keeps it so."
+        return PhaseDecision(Phase.STOPPED, "Paused", message, settled=True)
     if target.reason == "Stopped":
         return PhaseDecision(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
     message = "The model has been idle; the next request starts a server."

@@ -10,17 +10,19 @@ from typing import Any
 
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
-from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
-from fleet_operator.decide import autoscale, status
+from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling, TrafficShare
+from fleet_operator.decide import autoscale, canary, status
+from fleet_operator.decide.conditions import Extra
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.decide.phase import decide_phase, is_passing
-from fleet_operator.decide.rollout import Step, next_step
+from fleet_operator.decide.pause import PAUSED, Pause, is_paused
+from fleet_operator.decide.phase import PhaseDecision, decide_phase, is_passing
+from fleet_operator.decide.rollout import Step, next_step, version_of
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
-from fleet_operator.names import LABEL_TEMPLATE
+from fleet_operator.names import ANNOTATION_RESTARTED, LABEL_TEMPLATE
 from fleet_operator.resources import children
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
@@ -41,7 +43,8 @@ def reconcile(observed: Observed) -> Decision:
     template = None if problem is not None else _template(observed, target)
     if isinstance(template, Problem):
         problem, template = template, None
-    step = _step(observed, template)
+    pause = _pause(observed, template)
+    step = None if pause is not None else _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
     wanted = target.replicas if problem is None else _present_replicas(observed)
     servers = ServerSet.read(observed, version, wanted)
@@ -52,13 +55,17 @@ def reconcile(observed: Observed) -> Decision:
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
-    after = status.build(observed, servers, target, decision, choice, rollout, flaw)
+    # With a problem the servers are not those of this spec, and a pause keeps everything.
+    kept = problem is not None or flaw is not None or pause is not None
+    share = _past_share(observed) if kept else _share(observed, servers, decision)
+    extra = Extra(problem, flaw, pause, share)
+    after = status.build(observed, servers, target, decision, choice, rollout, extra)
     scaled = _scaled(observed, objects, target)
     new_events = events(observed.status, after, decision, scaled, choice)
     return Decision(
         status=after,
         objects=objects,
-        delete=_unwanted(observed, objects, problem),
+        delete=() if pause is not None else _unwanted(observed, objects, problem),
         events=new_events,
         passing=not new_events and is_passing(observed.status, after, decision),
         requeue_after=_soonest(
@@ -73,6 +80,8 @@ def _target(observed: Observed) -> autoscale.Target:
     meta, past = observed.model["metadata"], read_part(Scaling, observed.status.get("scaling"))
     if spec is None:
         return autoscale.Target(_present_replicas(observed), "Fixed", past)
+    if is_paused(observed.model) and spec.engine is not Engine.REMOTE:
+        return autoscale.Target(_present_replicas(observed), PAUSED, past)
     return autoscale.target(
         spec,
         observed.load,
@@ -160,11 +169,40 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
 def _template(observed: Observed, target: autoscale.Target) -> Object | Problem | None:
     if target.reason == "Remote":
         return None
-    return pod_template(observed.name, observed.resolution, observed.settings)
+    annotations = observed.model["metadata"].get("annotations") or {}
+    return pod_template(
+        observed.name,
+        observed.resolution,
+        observed.settings,
+        restarted_at=str(annotations.get(ANNOTATION_RESTARTED) or ""),
+    )
 
 
 def _step(observed: Observed, template: Object | None) -> Step | None:
     return None if template is None else next_step(observed, template, _rollout(observed))
+
+
+def _pause(observed: Observed, template: Object | None) -> Pause | None:
+    if not is_paused(observed.model):
+        return None
+    spec = observed.resolution.spec
+    if template is None or spec is None:
+        return Pause(pending=False)
+    requested = 1 if spec.replicas is None else spec.replicas
+    scaled = not autoscale.is_on(spec) and requested != _present_replicas(observed)
+    return Pause(scaled or version_of(template) != _present_version(observed))
+
+
+def _past_share(observed: Observed) -> TrafficShare | None:
+    return read_part(TrafficShare, observed.status.get("traffic"))
+
+
+def _share(observed: Observed, servers: ServerSet, decision: PhaseDecision) -> TrafficShare | None:
+    spec = observed.resolution.spec
+    past = _past_share(observed)
+    if spec is None:
+        return past
+    return canary.share(spec.traffic, past, servers, decision, observed.comparison, observed.now)
 
 
 def _rollout(observed: Observed) -> Rollout | None:

@@ -14,12 +14,12 @@ from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgre
 from fleet_operator.decide import conditions
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.cold_start import cold_start
+from fleet_operator.decide.conditions import Extra
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import RolloutChoice
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.resources.children import address
-from fleet_operator.resources.images import Problem
 from fleet_operator.server_report import ServerReport
 
 Part = TypeVar("Part", bound=SpecPart)
@@ -32,7 +32,7 @@ def build(
     decision: PhaseDecision,
     choice: RolloutChoice | None,
     rollout: Rollout | None,
-    flaw: Problem | None = None,
+    extra: Extra,
 ) -> dict[str, Any]:
     """The status in wire form. `choice` is a strategy chosen now; None keeps its condition."""
     meta, before = observed.model["metadata"], observed.status
@@ -55,8 +55,17 @@ def build(
         cold_start=_cold_start(observed, servers),
         scaling=target.scaling,
         rollout=rollout,
+        traffic=extra.share,
         conditions=conditions.render_all(
-            conditions.of(servers, decision, choice, before.get("conditions") or (), report, flaw),
+            conditions.of(
+                servers,
+                decision,
+                choice,
+                before.get("conditions") or (),
+                report,
+                extra,
+                spec.traffic if spec is not None else None,
+            ),
             before.get("conditions") or (),
             generation,
             observed.now,

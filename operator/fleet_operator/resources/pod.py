@@ -9,7 +9,13 @@ from typing import Any
 from fleet_contract.completion import CATALOG
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
-from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
+from fleet_operator.names import (
+    ANNOTATION_RESTARTED,
+    LABEL_TEMPLATE,
+    USER,
+    model_labels,
+    selector_labels,
+)
 from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
@@ -24,8 +30,13 @@ EXIT_SECONDS = 15
 """Time for a server to exit after its last request."""
 
 
-def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Object | Problem:
-    """The template of the InferenceModel `name`'s pods, with its digest as a label."""
+def pod_template(
+    name: str, found: Resolution, settings: OperatorSettings, *, restarted_at: str = ""
+) -> Object | Problem:
+    """The template of the InferenceModel `name`'s pods, with its digest as a label.
+
+    `restarted_at` is the value of the resource's annotation, "" for none.
+    """
     spec, profile = found.spec, found.profile
     if spec is None:
         return Problem(INVALID_SPEC, found.problem or "the spec is not valid")
@@ -58,8 +69,11 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     if settings.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
     metadata: Object = {"labels": model_labels(name)}
-    if disks.annotations:
-        metadata["annotations"] = disks.annotations
+    annotations = dict(disks.annotations or {})
+    if restarted_at:
+        annotations[ANNOTATION_RESTARTED] = restarted_at
+    if annotations:
+        metadata["annotations"] = annotations
     template = {"metadata": metadata, "spec": pod}
     if spec.pod_template is not None:
         try:

@@ -10,51 +10,16 @@ from typing import Any
 import pytest
 
 from fleet_contract.server_protocol import LOAD_FAILED_EVENT
-from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.reconcile import reconcile
-from fleet_operator.resources.pod import pod_template
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
 from support.operator_objects import NOW, model, pod
+from support.operator_states import again, condition_of, settled, version, with_uid
 
 Observe = Callable[..., Observed]
 TIME = render(NOW)
-
-
-def version(observed: Observed) -> str:
-    """Digest of the pod template the spec requests."""
-    template = pod_template(observed.name, observed.resolution, observed.settings)
-    assert isinstance(template, dict)
-    return str(template["metadata"]["labels"]["modelfleet.dev/template"])
-
-
-def settled(
-    observe: Observe, raw: dict[str, Any], *fares: dict[str, Any], **fields: Any
-) -> Observed:
-    """A model whose children exist; `fares` are the fields of its current pods."""
-    bare = observe(raw, **fields)
-    decision = reconcile(bare)
-    children = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
-                for child in decision.objects}  # fmt: skip
-    pods = [pod(f"m-{i}", **{"template": version(bare), **fare}) for i, fare in enumerate(fares)]
-    return observe(raw, pods, children=children, **fields)
-
-
-def with_uid(child: dict[str, Any]) -> dict[str, Any]:
-    meta = {**child["metadata"], "uid": f"uid-{child['kind']}", "resourceVersion": "1"}
-    return {**child, "metadata": meta}
-
-
-def again(observed: Observed, decision: Decision, now: float = NOW + 60) -> Observed:
-    """The next reconciliation, after the status was written."""
-    return replace(observed, model={**observed.model, "status": decision.status}, now=now)
-
-
-def condition_of(decision: Decision, kind: str) -> tuple[str, str, str]:
-    (found,) = [one for one in decision.status["conditions"] if one["type"] == kind]
-    return found["status"], found["reason"], found["message"]
 
 
 def test_the_first_reconciliation_of_a_model(observe: Observe) -> None:
@@ -89,7 +54,9 @@ def test_the_first_reconciliation_of_a_model(observe: Observe) -> None:
         "rollout": {},
         "conditions": [
             condition("Ready", "False", *creating),
+            condition("Available", "False", *creating),
             condition("Progressing", "True", *creating),
+            condition("Reconciling", "True", *creating),
             condition("Scheduled", "Unknown", "CreatingPods", "There are no pods."),
             condition("WeightsReady", "Unknown", "CreatingPods",
                       "No server has started to fetch its weights yet."),
@@ -177,7 +144,8 @@ def test_stopped(observe: Observe) -> None:
     decision = reconcile(settled(observe, model(replicas=0)))
     assert (decision.status["phase"], decision.status["ready"]) == ("Stopped", "0/0")
     assert decision.objects[0]["spec"]["replicas"] == 0
-    assert condition_of(decision, "Ready")[:2] == ("False", "Stopped")
+    assert condition_of(decision, "Ready")[:2] == ("True", "Stopped")
+    assert condition_of(decision, "Available")[:2] == ("False", "Stopped")
     assert condition_of(decision, "Progressing")[:2] == ("False", "Complete")
 
 
@@ -219,7 +187,7 @@ def test_a_model_that_loses_an_alias_is_served_without_it(observe: Observe) -> N
     decision = reconcile(replace(observed, lost=(Rival("other", "b"),)))
     assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "DuplicateAlias")
     assert decision.delete == ()
-    assert condition_of(decision, "Ready")[0] == "True"
+    assert condition_of(decision, "Available")[0] == "True"
     message = (
         "'b' belongs to the InferenceModel 'other'. This model is served without these aliases."
     )
@@ -240,7 +208,7 @@ def test_other_problems_do_not_delete_the_servers(
     observed = replace(settled(observe, model(), {"ready": True}), **fields)
     decision = reconcile(observed)
     assert (decision.status["reason"], decision.objects, decision.delete) == (reason, (), ())
-    assert condition_of(decision, "Ready")[0] == "True"
+    assert condition_of(decision, "Available")[0] == "True"
     assert decision.status["ready"] == "1/1"
 
 
@@ -254,7 +222,9 @@ def test_a_remote_model_has_no_children(observe: Observe) -> None:
     bare = reconcile(observe(model(**remote)))
     assert bare.objects == ()
     assert (bare.status["phase"], bare.status["url"]) == ("Progressing", "http://far")
-    assert [one["type"] for one in bare.status["conditions"]] == ["Ready", "Progressing"]
+    assert [one["type"] for one in bare.status["conditions"]] == [
+        "Ready", "Available", "Progressing", "Reconciling",
+    ]  # fmt: skip
     had = settled(observe, model(), {"ready": True})
     changed = replace(had, model=model(**remote), resolution=observe(model(**remote)).resolution)
     assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))

@@ -1,0 +1,109 @@
+"""The weight of a model in its traffic group, where it rises by itself. Pure.
+
+It rises by a step while errors are no more frequent and first bytes come no later than at the
+primary of the group, and is set to 0 otherwise, or when a server fails. A model whose weight was
+taken back gets requests again after a change of its servers or of `traffic.weight`.
+"""
+
+from __future__ import annotations
+
+from fleet_contract.spec import Traffic
+from fleet_contract.status import TrafficShare
+from fleet_operator.decide.observed import Comparison
+from fleet_operator.decide.phase import PhaseDecision
+from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.timestamps import parse, render
+
+TRAFFIC = "Traffic"
+"""Type of the condition."""
+RISING = "Rising"
+WAITING = "WaitingForServers"
+COMPLETE = "Complete"
+TAKEN_BACK = "TakenBack"
+REASONS = (RISING, WAITING, COMPLETE, TAKEN_BACK)
+WHOLE = 100
+ERROR_MARGIN = 0.01
+"""By how much the share of errors may exceed that of the primary."""
+FEW_ERRORS = 2
+"""So many errors may be chance, whatever their share."""
+SLOWER = 1.25
+SLOWER_SECONDS = 0.1
+"""Mean time to the first byte that counts as slower: SLOWER times that of the primary, and this."""
+
+
+def share(
+    traffic: Traffic | None,
+    past: TrafficShare | None,
+    servers: ServerSet,
+    decision: PhaseDecision,
+    comparison: Comparison | None,
+    now: float,
+) -> TrafficShare | None:
+    """The share from now on; None if it does not rise by itself."""
+    if traffic is None or traffic.rise is None:
+        return None
+    serving = bool(servers.current_ready) or decision.reason == "Remote"
+    began = TrafficShare(
+        weight=traffic.weight,
+        start=traffic.weight,
+        version=servers.version,
+        reason=RISING if serving else WAITING,
+        since=render(now),
+    )
+    if past is None or (past.version, past.start) != (servers.version, traffic.weight):
+        past = began
+    if past.reason == TAKEN_BACK:
+        return past
+    if decision.failed:
+        return _taken_back(past, f"{decision.reason}: {decision.message}", now)
+    if not serving:
+        return past if past.reason == WAITING else _changed(past, WAITING, past.weight, now)
+    if past.reason == WAITING:
+        return _changed(past, COMPLETE if past.weight == WHOLE else RISING, past.weight, now)
+    if comparison is None or comparison.since != past.since:
+        return past
+    if comparison.own.requests < traffic.rise.min_requests:
+        return past
+    worse = why_worse(comparison, traffic.rise.min_requests)
+    if worse:
+        return _taken_back(past, worse, now)
+    if past.weight == WHOLE:
+        return past if past.reason == COMPLETE else _changed(past, COMPLETE, WHOLE, now)
+    if now - (parse(past.since) or now) < traffic.rise.interval_seconds:
+        return past
+    weight = min(WHOLE, past.weight + traffic.rise.step)
+    return _changed(past, COMPLETE if weight == WHOLE else RISING, weight, now)
+
+
+def why_worse(comparison: Comparison, few: int) -> str:
+    """How the model does worse than the primary, "" if it does not.
+
+    With fewer than `few` requests of the primary, errors are compared with none.
+    """
+    own, primary = comparison.own, comparison.primary
+    expected = primary.error_share if primary.requests >= few else 0.0
+    if own.errors > FEW_ERRORS and own.error_share > expected + ERROR_MARGIN:
+        return f"{own.error_share:.1%} of its requests fail, {expected:.1%} of the primary's."
+    if min(own.first_bytes, primary.first_bytes) < few:
+        return ""
+    if own.mean_first_byte > primary.mean_first_byte * SLOWER + SLOWER_SECONDS:
+        return (
+            f"The first byte of its responses takes {own.mean_first_byte:.2f} s on average, of the"
+            f" primary's {primary.mean_first_byte:.2f} s."
+        )
+    return ""
+
+
+def describe(traffic: Traffic, found: TrafficShare) -> str:
+    """The share for people."""
+    text = f"{found.weight}% of the requests for {traffic.group!r}."
+    return f"{text} {found.message}".strip()
+
+
+def _changed(past: TrafficShare, reason: str, weight: int, now: float) -> TrafficShare:
+    return past.model_copy(update={"reason": reason, "weight": weight, "since": render(now)})
+
+
+def _taken_back(past: TrafficShare, message: str, now: float) -> TrafficShare:
+    back = _changed(past, TAKEN_BACK, 0, now)
+    return back.model_copy(update={"message": message[:1000]})
