@@ -124,12 +124,26 @@ class Controller:
         return None
 
     def _store(self, observed: Observed, written: dict[str, Any]) -> None:
-        """Cache a written model, since the watch delivers it a little later."""
-        self._cache.put_model(written)
+        """Cache a written model, since the watch delivers it a little later.
+
+        It may contain a change that was made meanwhile. The watch's event of that change is then
+        older than the cache, so the model is queued here.
+        """
+        affected = set(self._cache.put_model(written))
+        if _desired(written) == _desired(observed.model):
+            affected.discard((observed.namespace, observed.name))
+        self._queue.add(affected)
         start = (written.get("status") or {}).get("coldStart")
         if start and start != observed.status.get("coldStart"):
             task = (written["status"] or {}).get("task", "")
             self._metrics.cold_start(task, start["totalSeconds"])
+
+
+def _desired(model: dict[str, Any]) -> tuple[Any, ...]:
+    """What of a resource others write."""
+    meta = model["metadata"]
+    fields = ("generation", "annotations", "labels", "deletionTimestamp")
+    return tuple(meta.get(field) for field in fields)
 
 
 def stable_template(replica_set: dict[str, Any]) -> dict[str, Any]:

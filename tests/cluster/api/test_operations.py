@@ -138,6 +138,7 @@ def test_metrics(put: Put, operator: OperatorProcess) -> None:
         'modelfleet_operator_api_calls_total{code="201",method="PATCH",resource="deployments"}',
         "modelfleet_operator_queue_depth",
         "modelfleet_operator_reconcile_seconds_bucket",
+        'inferencemodel="measured",condition="Ready",status="true"} 1',
     ):
         assert line in text
 

@@ -70,7 +70,8 @@ def test_a_failed_surge_keeps_the_old_version(
     new_version(tenant, made)
     found = wait(tenant, "beside", reason("LoadFailed"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
-    assert condition(found, "Ready")["status"] == "True"
+    assert condition(found, "Ready")["status"] == "False"
+    assert condition(found, "Available")["status"] == "True"
     progressing = condition(found, "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("False", "LoadFailed")
     ready = [pod for pod in tenant.items("v1", "Pod") if "'ready': True" in str(pod["status"])]
@@ -89,7 +90,8 @@ def test_a_failed_hand_over_is_rolled_back(
     new_version(tenant, made)
     found = wait(tenant, "back", lambda m: reason("RolledBack")(m) and "'1/1'" in str(m))
     assert found["status"]["phase"] == "Degraded"
-    assert condition(found, "Ready")["status"] == "True"
+    assert condition(found, "Ready")["status"] == "False"
+    assert condition(found, "Available")["status"] == "True"
     progressing = condition(found, "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("False", "RolledBack")
     assert "OutOfMemory: The server exceeded" in progressing["message"]
@@ -114,7 +116,7 @@ def test_an_unschedulable_version_keeps_the_old_one(tenant: Tenant, put: Put) ->
     found = wait(tenant, "greedy", reason("Unschedulable"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
     assert condition(found, "RolloutStrategy")["reason"] == "FitsNowhere"
-    assert condition(found, "Ready")["status"] == "True"
+    assert condition(found, "Available")["status"] == "True"
 
 
 def test_a_surge_without_capacity_becomes_a_hand_over(tenant: Tenant, put: Put) -> None:

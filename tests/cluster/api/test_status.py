@@ -234,7 +234,7 @@ def test_an_invalid_change_keeps_the_servers(
     tenant.api.patch(made, {"spec": {"engine": "llamacpp"}})
     found = wait(tenant, "once", reason("EngineUnavailable"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
-    assert condition(found, "Ready")["status"] == "True"
+    assert condition(found, "Available")["status"] == "True"
     assert len(tenant.items("v1", "Pod")) == 1
 
 
@@ -334,7 +334,7 @@ def test_models_are_served_without_duplicate_aliases(
     ):
         found = wait(tenant, name, lambda m: reason("DuplicateAlias")(m) and "'1/1'" in str(m))
         assert found["status"]["phase"] == "Degraded"
-        assert condition(found, "Ready")["status"] == "True"
+        assert condition(found, "Available")["status"] == "True"
         aliases = condition(found, "AliasesServed")
         assert (aliases["status"], aliases["reason"]) == ("False", "DuplicateAlias")
         assert aliases["message"].startswith(message)

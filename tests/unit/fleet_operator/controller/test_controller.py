@@ -109,6 +109,31 @@ async def test_state_that_must_persist_is_written_at_once(
     assert statuses(api) == ["CreatingPods"]
 
 
+@pytest.mark.parametrize(
+    ("edit", "queued"),
+    [
+        ({}, False),
+        ({"generation": 3}, True),
+        ({"annotations": {"modelfleet.dev/paused": "true"}}, True),
+    ],
+)
+async def test_a_change_that_arrives_with_the_response_of_a_write_is_reconciled(
+    controller: Controller, cache: ClusterCache, api: Api200, queue: WorkQueue, clock: Clock,
+    monkeypatch: pytest.MonkeyPatch, edit: dict[str, Any], queued: bool,
+) -> None:  # fmt: skip
+    """The watch delivers it later, but then the cache has it already."""
+    written = api.patch_status
+
+    async def edited(*arguments: Any) -> dict[str, Any]:
+        raw = await written(*arguments)
+        return {**raw, "metadata": {**raw["metadata"], **edit}}
+
+    monkeypatch.setattr(api, "patch_status", edited)
+    cache.put_model(model(scaleToZeroAfter=60))
+    await controller.reconcile_one(KEY)
+    assert (KEY in queue._ready) is queued
+
+
 async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
     controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
