@@ -99,3 +99,26 @@ def test_an_annotation_restarts_the_servers(tenant: Tenant, put: Put) -> None:
     )  # fmt: skip
     assert after["metadata"]["annotations"]["modelfleet.dev/restarted-at"] == "2026-01-01"
     wait(tenant, "again", phase("Ready"))
+
+
+def test_a_canary_that_fails_a_golden_check_gets_no_more_requests(
+    tenant: Tenant, kubelet: FakeKubelet, put: Put
+) -> None:
+    put("old", traffic={"group": "test/old"})
+    made = put("new", traffic={"group": "test/old", "weight": 10, "rise": {}})
+    found = wait(tenant, "new", lambda m: condition(m, "Traffic").get("reason") == "Rising")
+    assert found["status"]["traffic"]["weight"] == 10
+    failed = '{"event": "load_failed", "stage": "golden", "message": "4 is not 5"}'
+    kubelet.set_behaviour(
+        lambda pod, ip: (
+            pod_states.terminated(pod, ip, exit_code=3, reason="Error", message=failed)
+            if '"maxItems":7' in str(pod["spec"])
+            else pod_states.running(pod, ip)
+        )
+    )
+    tenant.api.patch(made, {"spec": {"limits": {"maxItems": 7}}})
+    found = wait(tenant, "new", lambda m: condition(m, "Traffic").get("reason") == "TakenBack")
+    assert found["status"]["traffic"]["weight"] == 0
+    message = "0% of the requests for 'test/old'. GoldenCheckFailed: 4 is not 5"
+    assert condition(found, "Traffic")["message"] == message
+    tenant.wait_list("v1", "Event", bool, fieldSelector="reason=TakenBack")

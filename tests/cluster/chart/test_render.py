@@ -73,6 +73,20 @@ def test_only_the_upgrade_hook_has_cluster_roles(renderer: Helm) -> None:
     assert {item["metadata"]["annotations"]["helm.sh/hook"] for item in wide} == {"pre-upgrade"}
 
 
+def test_the_documents_list_what_is_installed_cluster_wide(renderer: Helm) -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    section = page.split("### What is installed cluster-wide\n")[1].split("\n### ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    for values in CASES.values():
+        for item in renderer.template(values):
+            meta = item["metadata"]
+            if "namespace" in meta:
+                continue
+            name = f"-{meta['name'].rpartition('-')[2]}`"
+            listed = [row for row in rows if item["kind"] in row and name in row]
+            assert listed, f"{item['kind']} {meta['name']} is not in docs/operations.md"
+
+
 def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
     for case in ("defaults", "everything", "whole cluster"):
         objects = renderer.template(CASES[case])
