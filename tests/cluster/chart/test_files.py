@@ -88,6 +88,13 @@ def test_every_alert_is_documented(chart: Path) -> None:
         assert rule["annotations"]["summary"]
 
 
+def test_an_alert_on_what_a_restart_resets_looks_back(chart: Path) -> None:
+    """/livez fails within a minute of a stale watch, and the restarted operator begins with 0."""
+    (rule,) = [rule for rule in alerts(chart) if "watch_stale" in rule["expr"]]
+    assert "for" not in rule
+    assert re.search(r"max_over_time\(modelfleet_operator_watch_stale\[\d+m\]\)", rule["expr"])
+
+
 def served() -> dict[str, frozenset[str]]:
     """Names and labels of the samples of operator, router and server, and Prometheus' `up`."""
     from fleet_operator import condition_metrics
