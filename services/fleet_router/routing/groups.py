@@ -10,15 +10,23 @@ from __future__ import annotations
 import hashlib
 
 from fleet_contract.status import Phase
-from fleet_router.routing.table import Route, RouteTable
+from fleet_router.routing.table import Route, RouteTable, group_key
 
 WHOLE = 100.0
 
 
 def member_for(table: RouteTable, route: Route, model: str | None, session: str) -> Route:
     """The member for a request that named `model`, which is an id of `route`."""
-    members = table.groups.get(model) if model is not None else None
-    return route if not members or model is None else choose(route, members, model, session)
+    key = group_key(route)
+    if key is None or model != key[1]:
+        return route
+    others = [
+        member
+        for member in table.groups.get(key, ())
+        if member.model != route.model and member.spec.task is route.spec.task
+    ]
+    ordered = tuple(sorted(others, key=lambda member: member.model))
+    return choose(route, ordered, model, session)
 
 
 def choose(primary: Route, others: tuple[Route, ...], group: str, session: str) -> Route:

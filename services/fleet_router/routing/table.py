@@ -85,8 +85,8 @@ class RouteTable:
     """Whether any model is routed by the leading texts of requests."""
     refused: tuple[Route, ...] = ()
     """Models that are not served because of a conflict; only their aliases are known."""
-    groups: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
-    """Members of each traffic group besides the primary, whose route `by_id` has, by group."""
+    groups: Mapping[tuple[str, str], tuple[Route, ...]] = field(default_factory=dict)
+    """The members of each traffic group, by `group_key`."""
 
     @classmethod
     def build(cls, routes: Iterable[Route], refused: Iterable[Route] = ()) -> RouteTable:
@@ -106,7 +106,11 @@ class RouteTable:
         uses_prefix_hash = any(
             each.spec.routing.strategy is RoutingStrategy.PREFIX_HASH for each in listed
         )
-        groups = _groups(listed, by_id)
+        groups: dict[tuple[str, str], tuple[Route, ...]] = {}
+        for route in listed:
+            key = group_key(route)
+            if key is not None:
+                groups[key] = (*groups.get(key, ()), route)
         return cls(listed, MappingProxyType(by_id), uses_prefix_hash, others, groups)
 
     def of_task(self, task: Task | None) -> tuple[Route, ...]:
@@ -118,23 +122,13 @@ class RouteTable:
         return frozenset(endpoint for route in self.routes for endpoint in route.endpoints)
 
 
-def _groups(routes: Iterable[Route], by_id: Mapping[str, Route]) -> Mapping[str, tuple[Route, ...]]:
-    """Only members in the primary's namespace count: elsewhere, anyone could take its requests."""
-    groups: dict[str, list[Route]] = {}
-    for route in routes:
-        traffic = route.spec.traffic
-        primary = by_id.get(traffic.group) if traffic is not None else None
-        if traffic is None or primary is None or primary is route:
-            continue
-        named = primary.spec.traffic is not None and primary.spec.traffic.group == traffic.group
-        same_task = primary.spec.task is route.spec.task
-        if named and same_task and _namespace(primary) == _namespace(route):
-            groups.setdefault(traffic.group, []).append(route)
-    return MappingProxyType({group: tuple(members) for group, members in groups.items()})
-
-
-def _namespace(route: Route) -> str:
-    return route.origin.namespace if route.origin is not None else ""
+def group_key(route: Route) -> tuple[str, str] | None:
+    """Namespace and traffic group of a route; None without a group. The namespace is part of it:
+    anyone could take the requests of a model in another one."""
+    if route.spec.traffic is None:
+        return None
+    namespace = route.origin.namespace if route.origin is not None else ""
+    return namespace, route.spec.traffic.group
 
 
 class LiveRoutes:
