@@ -20,6 +20,9 @@ DUPLICATE_MODEL = "DuplicateModel"
 INVALID_SPEC = "InvalidSpec"
 """Reason of a model whose completed spec is not valid."""
 
+REMOTE_KEY_REFUSED = "RemoteKeyRefused"
+"""Reason of a remote model whose API key may not be sent to its address."""
+
 
 class Phase(StrEnum):
     """The state of a model in one word."""
