@@ -16,6 +16,8 @@ LABEL_TEMPLATE = f"{GROUP}/template"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}
 
 SERVER_CONTAINER = "server"
+SERVER_COMMAND = ["modelfleet", "server"]
+"""Command of the server's container, except for engines of other projects."""
 PORT_NAME = "http"
 MODELS_MOUNT = "/models"
 USER = 65532

@@ -21,7 +21,7 @@ from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.resources import children
+from fleet_operator.resources import children, permissions
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
@@ -101,6 +101,9 @@ def _problem(observed: Observed) -> Problem | None:
         return Problem(DUPLICATE_MODEL, _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:
         return Problem(INVALID_SPEC, observed.resolution.problem or "the spec is not valid")
+    refused = permissions.refusal(observed.model, observed.resolution, observed.settings)
+    if refused is not None:
+        return refused
     if observed.resolution.spec.engine is Engine.REMOTE:
         return None
     taken = sorted(observed.foreign & _wanted_refs(observed))

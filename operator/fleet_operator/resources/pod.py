@@ -55,6 +55,8 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
         ],
         **_placement(spec.to_wire()),
     }
+    if settings.service_account:
+        pod["serviceAccountName"] = settings.service_account
     if settings.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
     metadata: Object = {"labels": model_labels(name)}

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from fleet_contract import launch
 from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_CONTAINER
+from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
@@ -77,7 +77,7 @@ def _command(spec: ModelSpec) -> Object:
         served = ["--served-model-name", *spec.ids]
         return {"command": ["vllm", "serve"],
                 "args": [*vllm_source(spec), *served, *listen, *extra]}  # fmt: skip
-    return {"command": ["modelfleet", "server"], "args": listen}
+    return {"command": list(SERVER_COMMAND), "args": listen}
 
 
 def vllm_source(spec: ModelSpec) -> list[str]:

@@ -17,7 +17,7 @@ from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
-from support.operator_objects import NOW, model, pod
+from support.operator_objects import NOW, model, pod, settings_of
 
 Observe = Callable[..., Observed]
 TIME = render(NOW)
@@ -482,3 +482,21 @@ def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
         f"Surge: {unknown}",
     )
     assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)
+
+
+def test_a_refused_template_changes_nothing_and_keeps_the_servers(observe: Observe) -> None:
+    """As after an upgrade to an operator that restricts templates."""
+    good = settled(observe, model(), {"ready": True})
+    bad = model(podTemplate={"spec": {"serviceAccountName": "operator"}})
+    decision = reconcile(observe(bad, [pod("m-0", ready=True)], children=good.children))
+    assert (decision.objects, decision.delete) == ((), ())
+    assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "InvalidSpec")
+    assert "serviceAccountName is not allowed" in condition_of(decision, "Progressing")[2]
+
+
+def test_a_remote_model_whose_key_is_refused(observe: Observe) -> None:
+    remote = {"address": "https://far.test", "apiKeyEnv": "KEY"}
+    decision = reconcile(
+        observe(model(engine="remote", remote=remote), settings=settings_of(REMOTE_KEYS="OTHER"))
+    )
+    assert (decision.status["phase"], decision.status["reason"]) == ("Failed", "RemoteKeyRefused")

@@ -27,6 +27,16 @@ def template(
     return pod_template("m", found, settings_of(**(environ or {})))
 
 
+def test_servers_have_a_service_account_where_one_is_set(sources: Sources) -> None:
+    assert "serviceAccountName" not in template(sources)["spec"]
+    pod = template(sources, environ={"SERVER_SERVICE_ACCOUNT": "models"})["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("models", False)
+    mounted = Profile.model_validate(
+        {"podTemplate": {"spec": {"automountServiceAccountToken": True}}}
+    )
+    assert template(sources, mounted)["spec"]["automountServiceAccountToken"] is True
+
+
 def test_a_small_model_whole(sources: Sources) -> None:
     probe = {"httpGet": {"path": "/livez", "port": "http", "scheme": "HTTP"}}
     found = template(sources, task="embedding", replicas=3)
