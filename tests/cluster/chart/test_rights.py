@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fleet_contract.spec import ModelSpec
 from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
 from harness.helm import CHART, Helm, set_arguments
@@ -205,3 +206,31 @@ def test_a_release_restricts_its_own_namespaces_only(
     wait_for_policy(api, models.namespace)
     with Tenant(api, "elsewhere") as elsewhere:
         assert refusal(api, model(elsewhere.namespace, podTemplate=BAD)) == ""
+
+
+@pytest.mark.skipif("env_from" not in ModelSpec.model_fields, reason="no envFrom in the spec yet")
+def test_models_may_not_refer_to_secrets_of_the_platform(
+    upgrade: Callable[..., None], api: Api, models: Tenant, restricted: Tenant, kinds: list[Json]
+) -> None:
+    upgrade()
+    wait_for_policy(api, models.namespace)
+
+    def variable(name: str) -> Json:
+        reference = {"valueFrom": {"secretKeyRef": {"name": name, "key": "k"}}}
+        return {"env": {"PLAIN": "text", "A": reference}}
+
+    def variables(name: str) -> Json:
+        return {"envFrom": [{"secretRef": {"name": name}}]}
+
+    config = {
+        "env": {"A": {"valueFrom": {"configMapKeyRef": {"name": "hub", "key": "k"}}}},
+        "envFrom": [{"configMapRef": {"name": "hub"}}],
+    }
+    for namespace in (models.namespace, restricted.namespace):
+        assert refusal(api, model(namespace, env={"A": "b"})) == ""
+        assert refusal(api, model(namespace, **config)) == ""
+        for given in (variable("hub"), variables("hub")):
+            assert "may not refer to Secrets" in refusal(api, model(namespace, **given))
+    for given in (variable("own"), variables("own")):
+        assert refusal(api, model(models.namespace, **given)) == ""
+        assert "may not refer to Secrets" in refusal(api, model(restricted.namespace, **given))

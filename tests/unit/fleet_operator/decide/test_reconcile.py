@@ -500,3 +500,7 @@ def test_a_remote_model_whose_key_is_refused(observe: Observe) -> None:
         observe(model(engine="remote", remote=remote), settings=settings_of(REMOTE_KEYS="OTHER"))
     )
     assert (decision.status["phase"], decision.status["reason"]) == ("Failed", "RemoteKeyRefused")
+    assert {one["type"] for one in decision.status["conditions"]} == {"Ready", "Progressing"}
+    assert condition_of(decision, "Ready") == (
+        "False", "RemoteKeyRefused", "the key KEY is not one of remoteKeys",
+    )  # fmt: skip
