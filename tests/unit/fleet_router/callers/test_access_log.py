@@ -124,3 +124,16 @@ async def test_a_logged_path_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = caplog.records
     assert "x" * (LOGGED_PATH - 1) in line.getMessage() + str(line.__dict__)
     assert "x" * LOGGED_PATH not in line.getMessage() + str(line.__dict__)
+
+
+async def test_the_mean_time_between_chunks_is_observed() -> None:
+    fields = {"model": "m", "path": "/v1/x", "first_chunk_at": 10.0, "last_chunk_at": 16.0}
+    for chunks, observed in ((2, 0), (3, 1)):
+        client = Client(**fields, chunks=chunks)
+        await client.get()
+        labels = {"model": "m", "path": "/v1/x"}
+        total = client.metrics.registry.get_sample_value
+        assert total("modelfleet_router_first_byte_seconds_count", labels) == 1
+        name = "modelfleet_router_between_pieces_seconds"
+        assert (total(f"{name}_count", labels) or 0) == observed
+    assert total(f"{name}_sum", labels) == 3.0
