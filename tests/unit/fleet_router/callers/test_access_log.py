@@ -137,3 +137,9 @@ async def test_the_mean_time_between_chunks_is_observed() -> None:
         name = "modelfleet_router_between_pieces_seconds"
         assert (total(f"{name}_count", labels) or 0) == observed
     assert total(f"{name}_sum", labels) == 3.0
+
+
+async def test_the_limits_of_a_key_are_headers_even_without_a_model() -> None:
+    limits = [(b"x-ratelimit-limit-requests", b"10")]
+    headers = (await Client(429, limit_headers=limits).get()).headers
+    assert headers["x-ratelimit-limit-requests"] == "10"
