@@ -230,11 +230,6 @@ SETTINGS: tuple[Setting, ...] = (
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
             " its servers", "", where="operator"),
-    Setting("SERVER_SERVICE_ACCOUNT", "ServiceAccount of model servers in their namespace, without"
-            " a token", "the namespace's default", where="operator"),
-    Setting("POD_TEMPLATES", "fields that `podTemplate` of an InferenceModel may set: `restricted`"
-            " to those without power beyond the pod, or `full`", pod_templates.RESTRICTED,
-            pod_templates.parse_mode, where="operator"),
     Setting("MEMORY_LIMIT_FACTOR", "memory limit of servers without one, as a multiple of their"
             " estimated memory; 0 sets none", "2", float, where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",
@@ -248,6 +243,11 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is stopped",
             "120", int, where="operator"),
+    Setting("SERVER_SERVICE_ACCOUNT", "ServiceAccount of model servers in their namespace, without"
+            " a token", "the namespace's default", where="operator"),
+    Setting("POD_TEMPLATES", "fields that `podTemplate` of an InferenceModel may set: `restricted`"
+            " to those without power beyond the pod, or `full`", pod_templates.RESTRICTED,
+            pod_templates.parse_mode, where="operator"),
     Setting("START_SECONDS", "seconds a new version has to become ready", "3600", int,
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",
