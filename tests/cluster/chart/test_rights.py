@@ -182,8 +182,8 @@ def test_pod_templates_are_restricted(
 
     # A resource that is older than the policy can be changed elsewhere, and mended.
     author.patch(old, {"metadata": {"labels": {"team": "a"}}, "spec": {"replicas": 2}})
+    changed = {"serviceAccountName": None, "nodeName": "a"}
     with pytest.raises(ApiError, match="nodeName is not allowed"):
-        changed = {"serviceAccountName": None, "nodeName": "a"}
         author.patch(old, {"spec": {"podTemplate": {"spec": changed}}})
     author.patch(old, {"spec": {"podTemplate": None}})
     with pytest.raises(ApiError, match="serviceAccountName is not allowed"):
