@@ -23,6 +23,7 @@ from fleet_operator.decide.status import read_part
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources import children
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.ownership import may_delete
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.views import PodView
@@ -194,9 +195,13 @@ def _unwanted(
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
-    if problem is not None:  # keeps the fetched weights in case the model is served later
-        kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}
-    return tuple(sorted(set(observed.children) - kept - observed.foreign))
+    return tuple(
+        sorted(
+            ref
+            for ref, raw in observed.children.items()
+            if ref not in kept and may_delete(ref.kind, raw, observed.model)
+        )
+    )
 
 
 def _present_version(observed: Observed) -> str:

@@ -24,7 +24,7 @@ class ModelCache(SpecPart):
     claim: str | None = None
     """Claim shared by all models of the profile; its volume must be mountable on their nodes."""
     size: Quantity | None = None
-    """Size of the claim created for each model and deleted with it."""
+    """Size of the claim created for each model and deleted only with the InferenceModel."""
     storage_class_name: str | None = None
     """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
