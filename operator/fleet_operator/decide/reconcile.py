@@ -11,7 +11,7 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
-from fleet_operator.decide import autoscale, status
+from fleet_operator.decide import autoscale, profile_state, status
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
@@ -161,6 +161,8 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
 def _template(observed: Observed, target: autoscale.Target) -> Object | Problem | None:
     if target.reason == "Remote":
         return None
+    if profile_state.is_held(observed):
+        return profile_state.present_template(observed)
     return pod_template(observed.name, observed.resolution, observed.settings)
 
 
@@ -181,7 +183,12 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     made = [
         claim,
         children.deployment(
-            model, step.template, target.replicas, step.strategy, observed.settings
+            model,
+            step.template,
+            target.replicas,
+            step.strategy,
+            observed.settings,
+            profile_state.profile_in_use(observed),
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
