@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.server_protocol import ServerPhase
+from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
@@ -23,6 +24,9 @@ from fleet_operator.resources.images import Problem
 from fleet_operator.server_report import ServerReport
 
 Part = TypeVar("Part", bound=SpecPart)
+
+NOT_IN_STATUS = ("files", "env", "envFrom", "podTemplate")
+"""Fields of the spec that `resolved` leaves out."""
 
 
 def build(
@@ -107,9 +111,17 @@ def _cold_start(observed: Observed, servers: ServerSet) -> ColdStart | None:
 
 
 def _resolved(spec: ModelSpec) -> dict[str, Any]:
-    wire = spec.to_wire()
-    wire.pop("files", None)
-    return wire
+    """The wire form without what may hold secrets of a profile or takes much room.
+
+    Of `env`, settings that override fields of the spec are kept: routers need the same limits.
+    """
+    wire = {name: value for name, value in spec.to_wire().items() if name not in NOT_IN_STATUS}
+    settings = {
+        name: value
+        for name, value in spec.plain_env.items()
+        if name in BY_NAME and BY_NAME[name].field is not None
+    }
+    return {**wire, "env": settings} if settings else wire
 
 
 def read_part(kind: type[Part], raw: Any) -> Part | None:

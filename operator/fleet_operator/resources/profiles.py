@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import PodPart, Quantity, Resources
+from fleet_contract.spec_parts import EnvFrom, EnvValue, PodPart, Quantity, Resources
 
 DEFAULT = "default"
 
@@ -42,7 +42,8 @@ class Profile(SpecPart):
     affinity: PodPart | None = None
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None

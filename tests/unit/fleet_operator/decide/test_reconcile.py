@@ -384,6 +384,27 @@ def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
     assert decision.status["resolved"] == {"model": "org/m", "replicas": 1}
 
 
+def test_values_of_variables_are_not_copied_into_the_status(
+    observe: Observe, sources: Sources
+) -> None:
+    """A profile is in another namespace, where its readers may not be those of the model."""
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    profile = Profile.model_validate({
+        "env": {"PASSWORD": "hidden-1", "MAX_QUEUE_SIZE": "7", "TOKEN": secret},
+        "envFrom": [{"secretRef": {"name": "s"}}],
+        "podTemplate": {"spec": {"containers": [
+            {"name": "server", "env": [{"name": "B", "value": "hidden-2"}]}
+        ]}},
+    })  # fmt: skip
+    decision = reconcile(observe(model(), sources=replace(sources, profiles={"default": profile})))
+    assert "hidden-1" in str(decision.objects)
+    assert "hidden-2" in str(decision.objects)
+    assert "hidden" not in str(decision.status)
+    assert decision.status["resolved"] == {
+        "model": "org/m", "replicas": 1, "env": {"MAX_QUEUE_SIZE": "7"},
+    }  # fmt: skip
+
+
 def ready_at(raw: dict[str, Any], time: str) -> dict[str, Any]:
     """The pod with another time at which it became ready."""
     conditions = [{**one, "lastTransitionTime": time} if one["type"] == "Ready" else one
