@@ -39,7 +39,9 @@ def profiles(api: Api, operator: OperatorProcess) -> Iterator[Callable[[dict[str
     operator.stop()
 
 
-def test_objects_with_copied_labels_are_kept(tenant: Tenant, put: Put) -> None:
+def test_objects_with_copied_labels_are_kept(
+    tenant: Tenant, operator: OperatorProcess, put: Put
+) -> None:
     """`kubectl expose` copies the labels of the Deployment, a restored backup those of a claim."""
     put("mine")
     tenant.kubectl("expose", "deployment/mine", "--name=public", "--port=80")
@@ -71,7 +73,9 @@ def test_objects_with_copied_labels_are_kept(tenant: Tenant, put: Put) -> None:
         assert found["metadata"].get("ownerReferences") == kept["metadata"].get("ownerReferences")
 
 
-def test_a_label_that_was_removed_is_restored(tenant: Tenant, put: Put) -> None:
+def test_a_label_that_was_removed_is_restored(
+    tenant: Tenant, operator: OperatorProcess, put: Put
+) -> None:
     put("labelled")
     before = tenant.get("v1", "Service", "labelled")
     tenant.kubectl("label", "service/labelled", "modelfleet.dev/inferencemodel-")
