@@ -78,7 +78,7 @@ def _profile(text: str) -> Profile:
         raw = yaml.safe_load(text)
         return Profile.model_validate({} if raw is None else raw)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ProfileError(f"not valid YAML: {error}") from error
+        raise ProfileError(f"not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])

@@ -119,32 +119,33 @@ def test_without_their_config_map_the_last_profiles_stay_in_use(
     profiles: Callable[[dict[str, str]], None],
 ) -> None:
     add_node("zoned", labels={"zone": "a"})
-    default = {"default": "nodeSelector: {zone: a}\nmodelCache: {size: 1Gi}\n"}
+    default = {"default": "nodeSelector: {zone: a}\n"}
     profiles(default)
-    tenant.create(model("cached"))
-    tenant.wait(*CACHE, bool)
-    wait(tenant, "cached", phase("Ready"))
-    before = tenant.get(APPS, "Deployment", "cached")
+    operator.stop()
+    operator.start()
+    tenant.create(model("zoned"))
+    wait(tenant, "zoned", phase("Ready"))
+    before = tenant.get(APPS, "Deployment", "zoned")
+    assert before["spec"]["template"]["spec"]["nodeSelector"] == {"zone": "a"}
 
     def shows(why: str | None) -> Callable[[Json | None], bool]:
         return lambda found: condition(found, "ProfileCurrent").get("reason") == why
 
     api.delete(config_map({}))
-    wait(tenant, "cached", shows("ProfilesMissing"))
+    wait(tenant, "zoned", shows("ProfilesMissing"))
     operator.stop()
     operator.start()
     api.apply(config_map({"default": "nodeSelector: ["}))
-    found = wait(tenant, "cached", shows("ProfileInvalid"))
+    found = wait(tenant, "zoned", shows("ProfileInvalid"))
     assert phase("Ready")(found)
-    tenant.kubectl("scale", "im/cached", "--replicas=2")
-    wait(tenant, "cached", lambda m: phase("Ready")(m) and "'2/2'" in str(m))
-    after = tenant.get(APPS, "Deployment", "cached")
+    tenant.kubectl("scale", "im/zoned", "--replicas=2")
+    wait(tenant, "zoned", lambda m: phase("Ready")(m) and "'2/2'" in str(m))
+    after = tenant.get(APPS, "Deployment", "zoned")
     assert after["spec"]["template"] == before["spec"]["template"]
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    assert "deletionTimestamp" not in tenant.get(*CACHE)["metadata"]
     api.apply(config_map(default))
-    wait(tenant, "cached", shows(None))
-    final = tenant.get(APPS, "Deployment", "cached")
+    wait(tenant, "zoned", shows(None))
+    final = tenant.get(APPS, "Deployment", "zoned")
     assert final["spec"]["template"] == before["spec"]["template"]
     assert len(tenant.items(APPS, "ReplicaSet")) == 1
 
