@@ -229,7 +229,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CATALOG", "file whose entries are added to the built-in catalog", "",
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
-            " its servers", "", where="operator"),
+            " Modelfleet's own servers", "", where="operator"),
     Setting("MEMORY_LIMIT_FACTOR", "memory limit of servers without one, as a multiple of their"
             " estimated memory; 0 sets none", "2", float, where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",

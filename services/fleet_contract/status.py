@@ -41,8 +41,8 @@ class Condition(SpecPart):
     """A condition as in the Kubernetes API conventions."""
 
     type: str = Field(max_length=316)
-    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated or
-    AliasesServed."""
+    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated,
+    AliasesServed or ProfileCurrent."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -158,4 +158,5 @@ class ModelStatus(SpecPart):
     conditions: list[Condition] = Field(default_factory=list, max_length=16)
     """Conditions of the model."""
     resolved: dict[str, Any] | None = None
-    """The spec completed from catalog and profile, without `files`."""
+    """The spec completed from catalog and profile, without `files`, `envFrom`, `podTemplate` and
+    variables of `env` other than settings of the model."""

@@ -11,7 +11,7 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
-from fleet_operator.decide import autoscale, status
+from fleet_operator.decide import autoscale, profile_state, status
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
@@ -23,6 +23,7 @@ from fleet_operator.decide.status import read_part
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources import children, permissions
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.ownership import may_delete
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.views import PodView
@@ -163,6 +164,8 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
 def _template(observed: Observed, target: autoscale.Target) -> Object | Problem | None:
     if target.reason == "Remote":
         return None
+    if profile_state.is_held(observed):
+        return profile_state.present_template(observed)
     return pod_template(observed.name, observed.resolution, observed.settings)
 
 
@@ -183,7 +186,12 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     made = [
         claim,
         children.deployment(
-            model, step.template, target.replicas, step.strategy, observed.settings
+            model,
+            step.template,
+            target.replicas,
+            step.strategy,
+            observed.settings,
+            profile_state.profile_in_use(observed),
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
@@ -197,9 +205,13 @@ def _unwanted(
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
-    if problem is not None:  # keeps the fetched weights in case the model is served later
-        kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}
-    return tuple(sorted(set(observed.children) - kept - observed.foreign))
+    return tuple(
+        sorted(
+            ref
+            for ref, raw in observed.children.items()
+            if ref not in kept and may_delete(ref.kind, raw, observed.model)
+        )
+    )
 
 
 def _present_version(observed: Observed) -> str:

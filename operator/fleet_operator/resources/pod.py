@@ -29,6 +29,8 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     spec, profile = found.spec, found.profile
     if spec is None:
         return Problem(INVALID_SPEC, found.problem or "the spec is not valid")
+    if found.obstacle is not None:
+        return found.obstacle
     image = choose_image(spec, settings)
     if isinstance(image, Problem):
         return image

@@ -14,7 +14,10 @@ from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.resources import children
 from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.profiles import ModelCache, Profile
+from fleet_operator.resources.resolve import Sources
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
 from support.operator_objects import NOW, model, pod, settings_of
@@ -36,15 +39,23 @@ def settled(
     """A model whose children exist; `fares` are the fields of its current pods."""
     bare = observe(raw, **fields)
     decision = reconcile(bare)
-    children = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
-                for child in decision.objects}  # fmt: skip
+    made = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
+            for child in decision.objects}  # fmt: skip
     pods = [pod(f"m-{i}", **{"template": version(bare), **fare}) for i, fare in enumerate(fares)]
-    return observe(raw, pods, children=children, **fields)
+    return observe(raw, pods, children=made, **fields)
 
 
 def with_uid(child: dict[str, Any]) -> dict[str, Any]:
     meta = {**child["metadata"], "uid": f"uid-{child['kind']}", "resourceVersion": "1"}
     return {**child, "metadata": meta}
+
+
+def with_cache(observed: Observed) -> Observed:
+    """The same model, with the claim of its own cache."""
+    claim = children.cache_claim(model(), ModelCache(size="1Gi"), None)
+    assert claim is not None
+    ref = Ref("PersistentVolumeClaim", "m-cache")
+    return replace(observed, children={**observed.children, ref: with_uid(claim)})
 
 
 def again(observed: Observed, decision: Decision, now: float = NOW + 60) -> Observed:
@@ -197,9 +208,7 @@ def test_scaling_emits_an_event(observe: Observe) -> None:
 
 def test_the_younger_duplicate_loses_its_servers_but_not_its_cache(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
-    claim = Ref("PersistentVolumeClaim", "m-cache")
-    children = {**observed.children, claim: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    decision = reconcile(replace(observed, children=children, rival=Rival("older", "org/m")))
+    decision = reconcile(replace(with_cache(observed), rival=Rival("older", "org/m")))
     assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
     assert decision.objects == ()
     assert decision.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
@@ -375,6 +384,27 @@ def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
     assert decision.status["resolved"] == {"model": "org/m", "replicas": 1}
 
 
+def test_values_of_variables_are_not_copied_into_the_status(
+    observe: Observe, sources: Sources
+) -> None:
+    """A profile is in another namespace, where its readers may not be those of the model."""
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    profile = Profile.model_validate({
+        "env": {"PASSWORD": "hidden-1", "MAX_QUEUE_SIZE": "7", "TOKEN": secret},
+        "envFrom": [{"secretRef": {"name": "s"}}],
+        "podTemplate": {"spec": {"containers": [
+            {"name": "server", "env": [{"name": "B", "value": "hidden-2"}]}
+        ]}},
+    })  # fmt: skip
+    decision = reconcile(observe(model(), sources=replace(sources, profiles={"default": profile})))
+    assert "hidden-1" in str(decision.objects)
+    assert "hidden-2" in str(decision.objects)
+    assert "hidden" not in str(decision.status)
+    assert decision.status["resolved"] == {
+        "model": "org/m", "replicas": 1, "env": {"MAX_QUEUE_SIZE": "7"},
+    }  # fmt: skip
+
+
 def ready_at(raw: dict[str, Any], time: str) -> dict[str, Any]:
     """The pod with another time at which it became ready."""
     conditions = [{**one, "lastTransitionTime": time} if one["type"] == "Ready" else one
@@ -410,12 +440,39 @@ def test_a_surge_does_not_show_more_ready_servers_than_wanted(observe: Observe) 
 def test_a_child_that_another_controller_owns_is_not_deleted(observe: Observe) -> None:
     ref = Ref("PodDisruptionBudget", "m")
     observed = settled(observe, model(), {"ready": True})
-    children = {**observed.children, ref: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    own = replace(observed, children=children)
+    made = with_uid(children.budget(model()))
+    own = replace(observed, children={**observed.children, ref: made})
     assert reconcile(own).delete == (ref,)
-    assert reconcile(replace(own, foreign=frozenset({ref}))).delete == ()
-    rival = replace(own, foreign=frozenset({ref}), rival=Rival("older", "org/m"))
-    assert reconcile(rival).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+    rival = Rival("older", "org/m")
+    servers = (Ref("Deployment", "m"), Ref("Service", "m"))
+    assert reconcile(replace(own, rival=rival)).delete == (*servers[:1], ref, *servers[1:])
+    for change in (
+        {"ownerReferences": [{"kind": "Gateway", "uid": "other", "controller": True}]},
+        {"ownerReferences": []},
+        {"annotations": {}},
+        {"name": "other"},
+    ):
+        other = {**made, "metadata": {**made["metadata"], **change}}
+        changed = replace(own, children={**own.children, ref: other})
+        assert reconcile(changed).delete == ()
+        assert reconcile(replace(changed, rival=rival)).delete == servers
+
+
+@pytest.mark.parametrize("profile", [Profile(), Profile(model_cache=ModelCache(claim="shared"))])
+def test_a_cache_that_the_profile_no_longer_has_is_kept(
+    observe: Observe, sources: Sources, profile: Profile
+) -> None:
+    observed = with_cache(settled(observe, model(), {"ready": True}))
+    changed = replace(sources, profiles={"default": profile})
+    without = replace(observed, resolution=observe(model(), sources=changed).resolution)
+    assert reconcile(without).delete == ()
+
+
+def test_a_model_that_becomes_remote_keeps_its_cache(observe: Observe) -> None:
+    remote = model(engine="remote", remote={"address": "http://far"})
+    observed = with_cache(settled(observe, model(), {"ready": True}))
+    changed = replace(observed, model=remote, resolution=observe(remote).resolution)
+    assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
 
 
 def test_the_first_ready_report_counts(observe: Observe) -> None:
