@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleet_contract.policy.remote_keys import RemoteKeys
 from fleet_contract.settings import BY_NAME, parse_list
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -26,6 +27,10 @@ class OperatorSettings:
     profiles_configmap: str
     catalog: Path | None
     hf_token_secret: str
+    service_account: str
+    pod_templates: str
+    remote_keys: RemoteKeys | None
+    """None: unknown to the operator, the routers decide."""
     memory_limit_factor: float
     router_selector: Mapping[str, str]
     router_port: int
@@ -69,6 +74,9 @@ class OperatorSettings:
             profiles_configmap=value("PROFILES_CONFIGMAP"),
             catalog=Path(named) if (named := text("CATALOG")) else None,
             hf_token_secret=text("HF_TOKEN_SECRET"),
+            service_account=text("SERVER_SERVICE_ACCOUNT"),
+            pod_templates=value("POD_TEMPLATES"),
+            remote_keys=BY_NAME["REMOTE_KEYS"].read(environ, None),
             memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),

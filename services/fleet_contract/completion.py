@@ -1,7 +1,7 @@
 """Completes a short spec, such as `{model: BAAI/bge-m3}`, and records the origin of each field.
 
 Pure. A field is taken from the first layer that has it: nested blocks are merged field by field,
-lists and scalars are taken whole.
+lists, scalars and sources of variables (`valueFrom`) are taken whole.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _lay_under(
 ) -> None:
     for key, value in fields.items():
         where = f"{path}.{key}" if path else key
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != "valueFrom":
             block = above.setdefault(key, {})
             if isinstance(block, dict):
                 _lay_under(block, value, name, where, origins)

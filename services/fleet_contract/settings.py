@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet_contract.policy import pod_templates, remote_keys
 from fleet_contract.spec import ModelSpec, Task
 
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -144,7 +145,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
     Setting("TLS_KEY", "private key of TLS_CERT", "none", where="router"),
     Setting("REMOTE_KEYS", "environment variables that models of `engine: remote` may use as API"
-            " key, comma-separated", "none", where="router"),
+            " key: a JSON list of `{name, addresses, namespaces}`, or names, comma-separated, for"
+            " every https address", "none", remote_keys.parse,
+            where="router, operator"),
     Setting("MAX_BODY_BYTES", "largest JSON body in bytes",
             "8388608; 67108864 where it may contain images", int, "limits.max_body_bytes"),
     Setting("MAX_AUDIO_BYTES", "largest uploaded recording in bytes", "26214400", int,
@@ -226,7 +229,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CATALOG", "file whose entries are added to the built-in catalog", "",
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
-            " its servers", "", where="operator"),
+            " Modelfleet's own servers", "", where="operator"),
     Setting("MEMORY_LIMIT_FACTOR", "memory limit of servers without one, as a multiple of their"
             " estimated memory; 0 sets none", "2", float, where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",
@@ -240,6 +243,11 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is stopped",
             "120", int, where="operator"),
+    Setting("SERVER_SERVICE_ACCOUNT", "ServiceAccount of model servers in their namespace, without"
+            " a token", "the namespace's default", where="operator"),
+    Setting("POD_TEMPLATES", "fields that `podTemplate` of an InferenceModel may set: `restricted`"
+            " to those without power beyond the pod, or `full`", pod_templates.RESTRICTED,
+            pod_templates.parse_mode, where="operator"),
     Setting("START_SECONDS", "seconds a new version has to become ready", "3600", int,
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",

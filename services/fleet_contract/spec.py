@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fleet_contract.names import ENV_SPEC
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
@@ -20,6 +21,8 @@ from fleet_contract.spec_parts import (
     Cache,
     Container,
     Defaults,
+    EnvFrom,
+    EnvValue,
     GoldenCheck,
     ImageInputs,
     Limits,
@@ -237,8 +240,11 @@ class ModelSpec(SpecPart):
     """PriorityClass of the pod."""
     runtime_class_name: str | None = None
     """RuntimeClass of the pod, such as `nvidia`."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of the server; see docs/settings.md."""
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    """Environment variables of the server by name: strings, or `valueFrom` with a `secretKeyRef` or
+    `configMapKeyRef` as in a container spec; see docs/settings.md."""
+    env_from: list[EnvFrom] = Field(default_factory=list, max_length=32)
+    """Secrets and ConfigMaps whose keys become environment variables; `env` takes precedence."""
     files: list[MountedFile] = Field(default_factory=list, max_length=32)
     """Small files mounted into the server's container."""
     pod_template: PodPart | None = None
@@ -261,12 +267,19 @@ class ModelSpec(SpecPart):
             raise ValueError("minReplicas must not exceed maxReplicas")
         if self.vision and self.task is not Task.CHAT:
             raise ValueError("vision: only a chat model reads images")
+        if ENV_SPEC in self.env:
+            raise ValueError(f"env: {ENV_SPEC} is set by Modelfleet itself")
         return self
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Every id a client may send for this model: `model`, then the aliases."""
         return (self.model, *self.aliases)
+
+    @property
+    def plain_env(self) -> dict[str, str]:
+        """The variables of `env` whose values are in the spec."""
+        return {name: value for name, value in self.env.items() if isinstance(value, str)}
 
     @property
     def pass_size(self) -> int:

@@ -22,6 +22,9 @@ INVALID_SPEC = "InvalidSpec"
 UNOBSERVED = -1
 """observedGeneration of a resource that no operator has seen yet."""
 
+REMOTE_KEY_REFUSED = "RemoteKeyRefused"
+"""Reason of a remote model whose API key may not be sent to its address."""
+
 
 class Phase(StrEnum):
     """The state of a model in one word."""
@@ -41,7 +44,7 @@ class Condition(SpecPart):
 
     type: str = Field(max_length=316)
     """Ready, Available, Progressing, Reconciling, Stalled, Paused, Scheduled, WeightsReady, Loaded,
-    RolloutStrategy, Traffic, Accelerated or AliasesServed."""
+    RolloutStrategy, Traffic, Accelerated, AliasesServed or ProfileCurrent."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -176,4 +179,5 @@ class ModelStatus(SpecPart):
     conditions: list[Condition] = Field(default_factory=list, max_length=32)
     """Conditions of the model."""
     resolved: dict[str, Any] | None = None
-    """The spec completed from catalog and profile, without `files`."""
+    """The spec completed from catalog and profile, without `files`, `envFrom`, `podTemplate` and
+    variables of `env` other than settings of the model."""

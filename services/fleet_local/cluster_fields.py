@@ -48,6 +48,12 @@ def check(spec: ModelSpec) -> None:
             "`modelfleet up` runs processes only; serve it on a cluster, or start its image"
             " yourself and name its address with engine: remote.",
         )
+    if spec.env_from or len(spec.plain_env) < len(spec.env):
+        raise StartError(
+            f"{spec.model} reads environment variables from Secrets or ConfigMaps.",
+            "Set the variables in the environment of `modelfleet up` and leave `envFrom` and"
+            " `valueFrom` out, or serve it on a cluster.",
+        )
     if spec.files:
         paths = ", ".join(file.path for file in spec.files)
         raise StartError(

@@ -37,7 +37,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
             | {"safe_text"}
         ),
         frozenset({"spec_base"}),
-        frozenset({"errors", "spec_parts", "status"}),
+        frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
         frozenset({"catalog", "crd", "endpoints", "settings"}),
         frozenset({"completion", "launch"}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -139,7 +140,7 @@ class Controller:
             self._metrics.cold_start(task, start["totalSeconds"])
 
 
-def _desired(model: dict[str, Any]) -> tuple[Any, ...]:
+def _desired(model: Mapping[str, Any]) -> tuple[Any, ...]:
     """What of a resource others write."""
     meta = model["metadata"]
     fields = ("generation", "annotations", "labels", "deletionTimestamp")

@@ -65,7 +65,8 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`children` are the model's own, `foreign` other objects with the name of a child.
+    """`children` are the objects that the model controls and those that it adopts, `foreign` other
+    objects with the name of a child.
 
     `rival` owns the model's id, those in `lost` own aliases of it.
     `errors` are the API server's errors for children in this reconcile.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_contract.status import DUPLICATE_MODEL, UNOBSERVED, Phase
+from fleet_contract.status import DUPLICATE_MODEL, REMOTE_KEY_REFUSED, UNOBSERVED, Phase
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
@@ -18,7 +18,7 @@ from fleet_operator.resources.images import Problem
 STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
 PERSISTED = ("scaling", "rollout", "traffic")
 CONFLICTS = frozenset({DUPLICATE_MODEL, "NameTaken"})
-REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
+REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote", REMOTE_KEY_REFUSED})
 """Reasons of models served outside the cluster."""
 
 

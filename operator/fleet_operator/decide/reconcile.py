@@ -11,7 +11,7 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling, TrafficShare
-from fleet_operator.decide import autoscale, canary, status
+from fleet_operator.decide import autoscale, canary, profile_state, status
 from fleet_operator.decide.conditions import Extra
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
@@ -23,8 +23,9 @@ from fleet_operator.decide.rollout import Step, next_step, version_of
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
 from fleet_operator.names import ANNOTATION_RESTARTED, LABEL_TEMPLATE
-from fleet_operator.resources import children
+from fleet_operator.resources import children, permissions
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.ownership import may_delete
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.views import PodView
@@ -110,6 +111,9 @@ def _problem(observed: Observed) -> Problem | None:
         return Problem(DUPLICATE_MODEL, _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:
         return Problem(INVALID_SPEC, observed.resolution.problem or "the spec is not valid")
+    refused = permissions.refusal(observed.model, observed.resolution, observed.settings)
+    if refused is not None:
+        return refused
     if observed.resolution.spec.engine is Engine.REMOTE:
         return None
     taken = sorted(observed.foreign & _wanted_refs(observed))
@@ -169,6 +173,8 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
 def _template(observed: Observed, target: autoscale.Target) -> Object | Problem | None:
     if target.reason == "Remote":
         return None
+    if profile_state.is_held(observed):
+        return profile_state.present_template(observed)
     annotations = observed.model["metadata"].get("annotations") or {}
     return pod_template(
         observed.name,
@@ -218,7 +224,12 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     made = [
         claim,
         children.deployment(
-            model, step.template, target.replicas, step.strategy, observed.settings
+            model,
+            step.template,
+            target.replicas,
+            step.strategy,
+            observed.settings,
+            profile_state.profile_in_use(observed),
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
@@ -232,9 +243,13 @@ def _unwanted(
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
-    if problem is not None:  # keeps the fetched weights in case the model is served later
-        kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}
-    return tuple(sorted(set(observed.children) - kept - observed.foreign))
+    return tuple(
+        sorted(
+            ref
+            for ref, raw in observed.children.items()
+            if ref not in kept and may_delete(ref.kind, raw, observed.model)
+        )
+    )
 
 
 def _present_version(observed: Observed) -> str:

@@ -40,6 +40,8 @@ def pod_template(
     spec, profile = found.spec, found.profile
     if spec is None:
         return Problem(INVALID_SPEC, found.problem or "the spec is not valid")
+    if found.obstacle is not None:
+        return found.obstacle
     image = choose_image(spec, settings)
     if isinstance(image, Problem):
         return image
@@ -66,6 +68,8 @@ def pod_template(
         ],
         **_placement(spec.to_wire()),
     }
+    if settings.service_account:
+        pod["serviceAccountName"] = settings.service_account
     if settings.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
     metadata: Object = {"labels": model_labels(name)}

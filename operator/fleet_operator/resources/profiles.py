@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import PodPart, Quantity, Resources
+from fleet_contract.spec_parts import EnvFrom, EnvValue, PodPart, Quantity, Resources
 
 DEFAULT = "default"
 
@@ -24,7 +24,7 @@ class ModelCache(SpecPart):
     claim: str | None = None
     """Claim shared by all models of the profile; its volume must be mountable on their nodes."""
     size: Quantity | None = None
-    """Size of the claim created for each model and deleted with it."""
+    """Size of the claim created for each model and deleted only with the InferenceModel."""
     storage_class_name: str | None = None
     """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
@@ -42,7 +42,8 @@ class Profile(SpecPart):
     affinity: PodPart | None = None
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
@@ -77,7 +78,7 @@ def _profile(text: str) -> Profile:
         raw = yaml.safe_load(text)
         return Profile.model_validate({} if raw is None else raw)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ProfileError(f"not valid YAML: {error}") from error
+        raise ProfileError(f"not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])

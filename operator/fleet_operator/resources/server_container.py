@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from fleet_contract import launch
 from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_CONTAINER
+from fleet_contract.spec_parts import EnvValue
+from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
@@ -23,7 +24,7 @@ UNUSED_BY_SERVERS = (
     "replicas", "min_replicas", "max_replicas", "scale_to_zero_after", "target_in_flight",
     "scale_down_delay", "routing", "traffic", "fallback", "profile", "image", "resources",
     "node_selector", "tolerations", "affinity", "priority_class_name", "runtime_class_name", "env",
-    "files", "pod_template", "remote", "container",
+    "env_from", "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
@@ -32,7 +33,10 @@ UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVE
 def server_container(
     spec: ModelSpec, image: str, storage: Storage, secret: str, settings: OperatorSettings
 ) -> Object:
-    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none."""
+    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none.
+
+    Only our own servers get the token.
+    """
     port = container_port(spec)
     own = spec.engine not in FOREIGN
     container: Object = {
@@ -52,8 +56,11 @@ def server_container(
         },
         "volumeMounts": list(storage.mounts),
     }
-    resources = spec.resources.to_wire()
-    return {**container, **({"resources": resources} if resources else {})}
+    if spec.env_from:
+        container["envFrom"] = [source.to_wire() for source in spec.env_from]
+    if resources := spec.resources.to_wire():
+        container["resources"] = resources
+    return container
 
 
 def container_port(spec: ModelSpec) -> int:
@@ -77,7 +84,7 @@ def _command(spec: ModelSpec) -> Object:
         served = ["--served-model-name", *spec.ids]
         return {"command": ["vllm", "serve"],
                 "args": [*vllm_source(spec), *served, *listen, *extra]}  # fmt: skip
-    return {"command": ["modelfleet", "server"], "args": listen}
+    return {"command": list(SERVER_COMMAND), "args": listen}
 
 
 def vllm_source(spec: ModelSpec) -> list[str]:
@@ -94,7 +101,7 @@ def vllm_source(spec: ModelSpec) -> list[str]:
 def _environment(
     spec: ModelSpec, own: bool, secret: str, settings: OperatorSettings
 ) -> list[Object]:
-    values = {"HOME": "/tmp"}  # noqa: S108  (a path in the pod; the root is read-only)
+    values: dict[str, EnvValue] = {"HOME": "/tmp"}  # noqa: S108  (the root is read-only)
     if own:
         values["MODELS_DIR"] = MODELS_MOUNT
         values["DRAIN_TIMEOUT"] = str(settings.drain_seconds)
@@ -102,11 +109,16 @@ def _environment(
     else:
         values["HF_HOME"] = MODELS_MOUNT
     values.update(spec.env)
-    listed: list[Object] = [{"name": name, "value": values[name]} for name in sorted(values)]
-    if secret and "HF_TOKEN" not in values:
+    listed = [_variable(name, values[name]) for name in sorted(values)]
+    # Our own server drops the token once the weights are fetched; other images are not trusted.
+    if own and secret and "HF_TOKEN" not in values:
         reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
         listed.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
     return listed
+
+
+def _variable(name: str, value: EnvValue) -> Object:
+    return {"name": name, **({"value": value} if isinstance(value, str) else value.to_wire())}
 
 
 def _own_probes() -> Object:

@@ -23,6 +23,7 @@ from fleet_operator.resources.profiles import ModelCache
 FILES_BYTES = 200_000
 """Limit of all `files` together; Kubernetes allows 256 KiB of annotations."""
 CLAIM_SCHEME = "pvc://"
+CACHE_SUFFIX = "-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,12 @@ def addresses(spec: ModelSpec) -> Iterator[str]:
 
 def cache_claim_name(name: str) -> str:
     """Name of the cache claim of the InferenceModel `name`."""
-    return f"{name}-cache"
+    return f"{name}{CACHE_SUFFIX}"
+
+
+def model_of_claim(claim: str) -> str | None:
+    """Name of the InferenceModel whose cache claim has this name; None if none can have it."""
+    return claim.removesuffix(CACHE_SUFFIX) if claim.endswith(CACHE_SUFFIX) else None
 
 
 def _models(name: str, cache: ModelCache | None, size: int) -> dict[str, Any]:

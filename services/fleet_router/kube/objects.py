@@ -59,7 +59,7 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
     spec, problem = spec_of(_mapping(item.get("spec")), _mapping(status.get("resolved")), known)
     # The server reports an invalid override and does not start; the route exists either way.
     with suppress(ValueError):
-        spec = spec and override(spec, {**environ, **spec.env})
+        spec = spec and override(spec, {**environ, **spec.plain_env})
     spec = spec and _with_present_weight(spec, _mapping(status.get("traffic")))
     cold = _mapping(status.get("coldStart")).get("totalSeconds")
     return ModelView(

@@ -114,7 +114,8 @@ class Wait:
         """
         if route.spec.engine is Engine.REMOTE:
             raise NotReady(
-                f"{route.model!r} cannot be reached.", retry_after=TERMINAL_RETRY_SECONDS
+                f"{route.model!r} cannot be reached{_reason(route)}.",
+                retry_after=TERMINAL_RETRY_SECONDS,
             )
         phase = _phase(route)
         if phase in TERMINAL and not route.endpoints:

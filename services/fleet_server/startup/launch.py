@@ -33,6 +33,7 @@ from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
 from fleet_server.stages import Transfer
 from fleet_server.startup import golden, warmup
+from fleet_server.startup.erase_variable import erase
 from fleet_server.startup.head_start import HeadStart
 from fleet_server.startup.load import Loaded, load
 from fleet_server.startup.runtime_config import runtime_config, without_effect
@@ -95,7 +96,7 @@ def _parts(
     state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use the token: from here on no other code of the process can leak it.
-    os.environ.pop("HF_TOKEN", None)
+    erase("HF_TOKEN")
     return state, Launcher(state, settings.threads, weights, head_start)
 
 

@@ -55,6 +55,13 @@ def test_specs_that_cannot_run_are_explained(sources: Sources, settings: Operato
     assert "It cannot be run: no server image contains engine llamacpp" in render(found)
 
 
+def test_a_refused_template_is_explained(sources: Sources, settings: OperatorSettings) -> None:
+    raw = model(podTemplate={"spec": {"hostNetwork": True}})
+    assert "podTemplate.spec.hostNetwork may be false only" in render(
+        explain(raw, sources, settings, None)
+    )
+
+
 def test_a_remote_model(sources: Sources, settings: OperatorSettings) -> None:
     raw = model(engine="remote", remote={"address": "http://far"})
     assert "without a pod" in render(explain(raw, sources, settings, None))

@@ -33,7 +33,10 @@ def child(name: str = "m", owner: str | None = "uid-m", label: str | None = "m")
     if label:
         meta["labels"] = {"modelfleet.dev/inferencemodel": label}
     if owner:
-        meta["ownerReferences"] = [{"uid": owner, "controller": True}]
+        meta["ownerReferences"] = [
+            {"apiVersion": "modelfleet.dev/v1alpha1", "kind": "InferenceModel", "name": "m",
+             "uid": owner, "controller": True}
+        ]  # fmt: skip
     return {"metadata": meta, "spec": {}}
 
 
@@ -176,7 +179,7 @@ def test_names_that_are_taken(cache: ClusterCache, raw: dict[str, Any], foreign:
     assert (Ref("Deployment", "m") in observed.foreign) is foreign
 
 
-def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
+def test_a_label_that_was_taken_away_is_noticed_and_the_child_kept(cache: ClusterCache) -> None:
     cache.put_model(model())
     cache.put_child("Service", child())
     stripped = child(label=None)
@@ -184,7 +187,7 @@ def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
     assert set(cache.put_child("Service", stripped)) == {KEY}
     observed = cache.observe(KEY)
     assert observed is not None
-    assert observed.children == {}
+    assert observed.children == {Ref("Service", "m"): stripped}
     assert set(cache.drop_child("Service", stripped)) == {KEY}
 
 

@@ -13,13 +13,24 @@ from fleet_contract.server_protocol import LOAD_FAILED_EVENT
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.resources import children
+from fleet_operator.resources.profiles import ModelCache, Profile
+from fleet_operator.resources.resolve import Sources
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
-from support.operator_objects import NOW, model, pod
+from support.operator_objects import NOW, model, pod, settings_of
 from support.operator_states import again, condition_of, settled, version, with_uid
 
 Observe = Callable[..., Observed]
 TIME = render(NOW)
+
+
+def with_cache(observed: Observed) -> Observed:
+    """The same model, with the claim of its own cache."""
+    claim = children.cache_claim(model(), ModelCache(size="1Gi"), None)
+    assert claim is not None
+    ref = Ref("PersistentVolumeClaim", "m-cache")
+    return replace(observed, children={**observed.children, ref: with_uid(claim)})
 
 
 def test_the_first_reconciliation_of_a_model(observe: Observe) -> None:
@@ -165,9 +176,7 @@ def test_scaling_emits_an_event(observe: Observe) -> None:
 
 def test_the_younger_duplicate_loses_its_servers_but_not_its_cache(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
-    claim = Ref("PersistentVolumeClaim", "m-cache")
-    children = {**observed.children, claim: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    decision = reconcile(replace(observed, children=children, rival=Rival("older", "org/m")))
+    decision = reconcile(replace(with_cache(observed), rival=Rival("older", "org/m")))
     assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
     assert decision.objects == ()
     assert decision.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
@@ -345,6 +354,27 @@ def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
     assert decision.status["resolved"] == {"model": "org/m", "replicas": 1}
 
 
+def test_values_of_variables_are_not_copied_into_the_status(
+    observe: Observe, sources: Sources
+) -> None:
+    """A profile is in another namespace, where its readers may not be those of the model."""
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    profile = Profile.model_validate({
+        "env": {"PASSWORD": "hidden-1", "MAX_QUEUE_SIZE": "7", "TOKEN": secret},
+        "envFrom": [{"secretRef": {"name": "s"}}],
+        "podTemplate": {"spec": {"containers": [
+            {"name": "server", "env": [{"name": "B", "value": "hidden-2"}]}
+        ]}},
+    })  # fmt: skip
+    decision = reconcile(observe(model(), sources=replace(sources, profiles={"default": profile})))
+    assert "hidden-1" in str(decision.objects)
+    assert "hidden-2" in str(decision.objects)
+    assert "hidden" not in str(decision.status)
+    assert decision.status["resolved"] == {
+        "model": "org/m", "replicas": 1, "env": {"MAX_QUEUE_SIZE": "7"},
+    }  # fmt: skip
+
+
 def ready_at(raw: dict[str, Any], time: str) -> dict[str, Any]:
     """The pod with another time at which it became ready."""
     conditions = [{**one, "lastTransitionTime": time} if one["type"] == "Ready" else one
@@ -380,12 +410,39 @@ def test_a_surge_does_not_show_more_ready_servers_than_wanted(observe: Observe) 
 def test_a_child_that_another_controller_owns_is_not_deleted(observe: Observe) -> None:
     ref = Ref("PodDisruptionBudget", "m")
     observed = settled(observe, model(), {"ready": True})
-    children = {**observed.children, ref: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    own = replace(observed, children=children)
+    made = with_uid(children.budget(model()))
+    own = replace(observed, children={**observed.children, ref: made})
     assert reconcile(own).delete == (ref,)
-    assert reconcile(replace(own, foreign=frozenset({ref}))).delete == ()
-    rival = replace(own, foreign=frozenset({ref}), rival=Rival("older", "org/m"))
-    assert reconcile(rival).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+    rival = Rival("older", "org/m")
+    servers = (Ref("Deployment", "m"), Ref("Service", "m"))
+    assert reconcile(replace(own, rival=rival)).delete == (*servers[:1], ref, *servers[1:])
+    for change in (
+        {"ownerReferences": [{"kind": "Gateway", "uid": "other", "controller": True}]},
+        {"ownerReferences": []},
+        {"annotations": {}},
+        {"name": "other"},
+    ):
+        other = {**made, "metadata": {**made["metadata"], **change}}
+        changed = replace(own, children={**own.children, ref: other})
+        assert reconcile(changed).delete == ()
+        assert reconcile(replace(changed, rival=rival)).delete == servers
+
+
+@pytest.mark.parametrize("profile", [Profile(), Profile(model_cache=ModelCache(claim="shared"))])
+def test_a_cache_that_the_profile_no_longer_has_is_kept(
+    observe: Observe, sources: Sources, profile: Profile
+) -> None:
+    observed = with_cache(settled(observe, model(), {"ready": True}))
+    changed = replace(sources, profiles={"default": profile})
+    without = replace(observed, resolution=observe(model(), sources=changed).resolution)
+    assert reconcile(without).delete == ()
+
+
+def test_a_model_that_becomes_remote_keeps_its_cache(observe: Observe) -> None:
+    remote = model(engine="remote", remote={"address": "http://far"})
+    observed = with_cache(settled(observe, model(), {"ready": True}))
+    changed = replace(observed, model=remote, resolution=observe(remote).resolution)
+    assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
 
 
 def test_the_first_ready_report_counts(observe: Observe) -> None:
@@ -452,3 +509,27 @@ def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
         f"Surge: {unknown}",
     )
     assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)
+
+
+def test_a_refused_template_changes_nothing_and_keeps_the_servers(observe: Observe) -> None:
+    """As after an upgrade to an operator that restricts templates."""
+    good = settled(observe, model(), {"ready": True})
+    bad = model(podTemplate={"spec": {"serviceAccountName": "operator"}})
+    decision = reconcile(observe(bad, [pod("m-0", ready=True)], children=good.children))
+    assert (decision.objects, decision.delete) == ((), ())
+    assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "InvalidSpec")
+    assert "serviceAccountName is not allowed" in condition_of(decision, "Progressing")[2]
+
+
+def test_a_remote_model_whose_key_is_refused(observe: Observe) -> None:
+    remote = {"address": "https://far.test", "apiKeyEnv": "KEY"}
+    decision = reconcile(
+        observe(model(engine="remote", remote=remote), settings=settings_of(REMOTE_KEYS="OTHER"))
+    )
+    assert (decision.status["phase"], decision.status["reason"]) == ("Failed", "RemoteKeyRefused")
+    assert {one["type"] for one in decision.status["conditions"]} == {
+        "Ready", "Available", "Progressing", "Stalled",
+    }  # fmt: skip
+    assert condition_of(decision, "Ready") == (
+        "False", "RemoteKeyRefused", "the key KEY is not one of remoteKeys",
+    )  # fmt: skip

@@ -27,6 +27,16 @@ def template(
     return pod_template("m", found, settings_of(**(environ or {})))
 
 
+def test_servers_have_a_service_account_where_one_is_set(sources: Sources) -> None:
+    assert "serviceAccountName" not in template(sources)["spec"]
+    pod = template(sources, environ={"SERVER_SERVICE_ACCOUNT": "models"})["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("models", False)
+    mounted = Profile.model_validate(
+        {"podTemplate": {"spec": {"automountServiceAccountToken": True}}}
+    )
+    assert template(sources, mounted)["spec"]["automountServiceAccountToken"] is True
+
+
 def test_a_small_model_whole(sources: Sources) -> None:
     probe = {"httpGet": {"path": "/livez", "port": "http", "scheme": "HTTP"}}
     found = template(sources, task="embedding", replicas=3)
@@ -304,6 +314,51 @@ def test_the_hub_token_is_a_reference(
         "name": "HF_TOKEN",
         "valueFrom": {"secretKeyRef": {"name": secret, "key": "HF_TOKEN", "optional": True}},
     }
+
+
+@pytest.mark.parametrize("engine", ["container", "vllm"])
+def test_images_of_other_projects_do_not_get_the_hub_token(sources: Sources, engine: str) -> None:
+    """Unless the resource itself passes it on."""
+    environ = {"HF_TOKEN_SECRET": "hub"}
+    container = {"image": "other:1"}
+    found = template(sources, None, environ, engine=engine, container=container)
+    assert "HF_TOKEN" not in str(found)
+    source = {"valueFrom": {"secretKeyRef": {"name": "mine", "key": "token"}}}
+    found = template(
+        sources, None, environ, engine=engine, container=container, env={"HF_TOKEN": source}
+    )
+    (server,) = found["spec"]["containers"]
+    assert {"name": "HF_TOKEN", **source} in server["env"]
+
+
+def test_variables_of_secrets_and_config_maps(sources: Sources) -> None:
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a", "optional": True}}}
+    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
+    every = [{"secretRef": {"name": "s"}, "prefix": "S_"}, {"configMapRef": {"name": "c"}}]
+    profile = Profile.model_validate(
+        {"env": {"A": "plain", "B": config, "MAX_ITEMS": "7"}, "envFrom": every}
+    )
+    (server,) = template(sources, profile, env={"A": secret})["spec"]["containers"]
+    variables = {one["name"]: one for one in server["env"]}
+    assert variables["A"] == {"name": "A", **secret}
+    assert variables["B"] == {"name": "B", **config}
+    assert variables["MAX_ITEMS"] == {"name": "MAX_ITEMS", "value": "7"}
+    assert server["envFrom"] == every
+    own = [{"secretRef": {"name": "own", "optional": True}}]
+    (server,) = template(sources, profile, envFrom=own)["spec"]["containers"]
+    assert server["envFrom"] == own
+    served = json.loads(variables["MODELFLEET_SPEC"]["value"])
+    assert not {"env", "envFrom"} & set(served)
+
+
+def test_a_source_of_a_variable_replaces_that_of_the_profile(sources: Sources) -> None:
+    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a"}}}
+    profile = Profile.model_validate({"env": {"A": config, "B": config}})
+    (server,) = template(sources, profile, env={"A": secret, "B": "plain"})["spec"]["containers"]
+    variables = {one["name"]: one for one in server["env"]}
+    assert variables["A"] == {"name": "A", **secret}
+    assert variables["B"] == {"name": "B", "value": "plain"}
 
 
 def test_a_custom_image_keeps_its_user_and_writable_root(sources: Sources) -> None:
