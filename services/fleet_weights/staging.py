@@ -17,6 +17,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_weights.address import Hub, Package, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.errors import WeightsError
+from fleet_weights.eviction import make_room
 from fleet_weights.hub import repository
 from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import FetchPlan, File, FilePart
@@ -46,6 +47,7 @@ class Staging:
     ) -> None:
         self._spec = spec
         self._plan = plan
+        self._store = store
         self._final = store.folder(spec)
         self._root = store.staging(spec)
         self._tracker = tracker
@@ -124,6 +126,7 @@ class Staging:
 
     def _check_space(self, needed: int) -> None:
         """Raises WeightsError if the disk has less than `needed` bytes left."""
+        make_room(self._store, needed, self._spec)
         free = shutil.disk_usage(self._root).free
         if needed > free:
             raise WeightsError(
