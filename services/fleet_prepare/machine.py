@@ -25,15 +25,22 @@ NVIDIA_FILES = (
 """Device files of NVIDIA's drivers for Linux, Jetson's among them; its library under WSL 2."""
 HIDDEN = frozenset({"", "-1", "none", "nodevfiles"})
 """Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
-_TORCH_CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
+AMD_FILE = Path("/dev/kfd")
+"""Device file of AMD's driver for computing."""
+INTEL = {"gpu": ("drm/renderD*", "dri"), "npu": ("accel/accel*", "accel")}
+"""Where Linux lists GPUs and NPUs, below /sys/class, and their device files, below /dev."""
+INTEL_VENDOR = "0x8086"
+_TORCH_CUDA = re.compile(r"^(?:cuda|hip)\b[^=\n]*=\s*['\"]([\w.-]+)['\"]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`accelerator` is `cuda`, `mps` or `cpu`: the hardware, whether or not a library uses it.
+    """`accelerator` is `cuda`, `mps` or `cpu`: the hardware, whether or not a library uses it. An
+    AMD GPU is `cuda` where torch is a ROCm build, which calls it so.
 
-    `torch_cuda`: torch is a CUDA build. `has_cublas`: CTranslate2 finds the cuBLAS it needs on a
-    GPU.
+    `torch_cuda`: torch is a CUDA or ROCm build. `has_cublas`: CTranslate2 finds the cuBLAS it needs
+    on a GPU. `intel`: `gpu` and `npu`, if this machine has them; they are used only where the spec
+    names them, since most Intel GPUs are part of a CPU.
     """
 
     accelerator: str
@@ -42,6 +49,7 @@ class Machine:
     has_openvino: bool = True
     has_ctranslate2: bool = True
     has_cublas: bool = True
+    intel: frozenset[str] = frozenset()
 
     def torch_uses(self, device: str) -> bool:
         """Whether torch computes on `device` (`cpu`, `mps`, `cuda` or `cuda:N`)."""
@@ -64,6 +72,7 @@ def here(environ: Mapping[str, str] | None = None) -> Machine:
         has_openvino=_installed("openvino"),
         has_ctranslate2=_installed("ctranslate2"),
         has_cublas=on_cuda and cublas.is_there(),
+        intel=intel_devices(),
     )
 
 
@@ -72,8 +81,25 @@ def _accelerator(environ: Mapping[str, str]) -> str:
     hidden = visible is not None and visible.strip().lower() in HIDDEN
     if not hidden and any(path.exists() for path in NVIDIA_FILES):
         return "cuda"
+    if not hidden and AMD_FILE.exists() and _torch_has_cuda():
+        return "cuda"
     # Every Mac with Apple's own processor has Metal, and torch has builds for those only.
     return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
+
+
+def intel_devices(root: Path = Path("/")) -> frozenset[str]:
+    """`gpu` and `npu`, as far as this process may open them. In a container /sys lists all devices
+    of the node, and /dev those of the container."""
+    found = set()
+    for kind, (listed, folder) in INTEL.items():
+        for path in (root / "sys/class").glob(listed):
+            try:
+                vendor = (path / "device/vendor").read_text(encoding="ascii").strip()
+            except (OSError, UnicodeDecodeError):
+                continue
+            if vendor == INTEL_VENDOR and (root / "dev" / folder / path.name).exists():
+                found.add(kind)
+    return frozenset(found)
 
 
 def _installed(package: str) -> bool:
