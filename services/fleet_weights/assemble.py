@@ -140,6 +140,8 @@ def shown(file_part: FilePart) -> str:
             return f"file://{path}"
         case Claim() as claim:
             return f"pvc://{claim.claim}/{claim.path}"
+        case Image() as image:
+            return f"oci://{image.reference}/{image.path}"
 
 
 def _member(wheel: zipfile.ZipFile, package: Package) -> IO[bytes]:

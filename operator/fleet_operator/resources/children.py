@@ -75,7 +75,7 @@ def deployment(
         "selector": {"matchLabels": selector_labels(name)},
         "template": template,
     }
-    labels = {**inherited.labels(model["metadata"], settings), LABEL_TEMPLATE: version}
+    labels = {**inherited.pod_labels(model["metadata"], settings), LABEL_TEMPLATE: version}
     return _child(model, "apps/v1", "Deployment", name, spec, labels)
 
 

@@ -21,12 +21,12 @@ OF_TOOLS = (
 """Prefixes that no pattern matches: our own, and those by which tools recognize their objects."""
 
 
-def labels(meta: Mapping[str, Any], settings: OperatorSettings) -> dict[str, str]:
+def pod_labels(meta: Mapping[str, Any], settings: OperatorSettings) -> dict[str, str]:
     """The inherited labels of a resource with this metadata."""
     return _matching(meta.get("labels"), settings.inherited_labels)
 
 
-def annotations(meta: Mapping[str, Any], settings: OperatorSettings) -> dict[str, str]:
+def pod_annotations(meta: Mapping[str, Any], settings: OperatorSettings) -> dict[str, str]:
     """The inherited annotations of a resource with this metadata."""
     return _matching(meta.get("annotations"), settings.inherited_annotations)
 

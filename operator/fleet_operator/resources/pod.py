@@ -80,8 +80,8 @@ def pod_template(
         pod["initContainers"] = [node_cache.permissions(image, settings.pull_policy)]
     if settings.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
-    metadata: Object = {"labels": {**inherited.labels(meta, settings), **model_labels(name)}}
-    annotations = {**inherited.annotations(meta, settings), **disks.annotations}
+    metadata: Object = {"labels": {**inherited.pod_labels(meta, settings), **model_labels(name)}}
+    annotations = {**inherited.pod_annotations(meta, settings), **disks.annotations}
     if annotations:
         metadata["annotations"] = annotations
     template = {"metadata": metadata, "spec": with_devices(pod, name, spec.devices)}

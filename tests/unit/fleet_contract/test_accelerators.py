@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 
 from fleet_contract import catalog
-from fleet_contract.accelerators import Vendor, device, is_accelerator, requested, vendor
-from fleet_contract.completion import Completed, Layer, complete
+from fleet_contract.accelerators import (
+    Layer,
+    Vendor,
+    device,
+    is_accelerator,
+    requested,
+    vendor,
+)  # fmt: skip
+from fleet_contract.completion import Completed, complete
 from fleet_contract.spec import ModelSpec
 
 GPU = {"limits": {"nvidia.com/gpu": "1"}}

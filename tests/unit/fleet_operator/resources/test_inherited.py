@@ -24,17 +24,17 @@ META = {
 
 def test_those_of_schedulers_are_inherited_by_default() -> None:
     settings = settings_of()
-    assert inherited.labels(META, settings) == {"kueue.x-k8s.io/queue-name": "team"}
-    assert inherited.annotations(META, settings) == {"kueue.x-k8s.io/pod-group-name": "g"}
+    assert inherited.pod_labels(META, settings) == {"kueue.x-k8s.io/queue-name": "team"}
+    assert inherited.pod_annotations(META, settings) == {"kueue.x-k8s.io/pod-group-name": "g"}
 
 
 def test_patterns_choose_others_but_never_our_own_and_those_of_tools() -> None:
     settings = settings_of(INHERITED_LABELS="*", INHERITED_ANNOTATIONS="example.com/own*")
-    assert inherited.labels(META, settings) == {
+    assert inherited.pod_labels(META, settings) == {
         "kueue.x-k8s.io/queue-name": "team", "example.com/cost-center": "7",
     }  # fmt: skip
-    assert inherited.annotations(META, settings) == {"example.com/owner": "a"}
+    assert inherited.pod_annotations(META, settings) == {"example.com/owner": "a"}
 
 
 def test_a_resource_without_any() -> None:
-    assert inherited.labels({}, settings_of()) == {}
+    assert inherited.pod_labels({}, settings_of()) == {}
