@@ -15,7 +15,6 @@ from fleet_operator.settings import OperatorSettings
 
 FOREIGN = frozenset({Engine.VLLM, Engine.CONTAINER})
 """Engines that run in images of other projects."""
-UNAVAILABLE = "EngineUnavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
     if spec.engine is Engine.VLLM:
         return _vllm(spec, settings)
     if spec.engine is Engine.LLAMACPP:
-        return Problem(UNAVAILABLE, "no server image contains engine llamacpp: set `image`")
+        return Problem("EngineUnavailable", "no server image contains engine llamacpp: set `image`")
     if spec.device == "mps":
-        return Problem(UNAVAILABLE, "device mps is not available in pods")
+        return Problem("EngineUnavailable", "device mps is not available in pods")
     found = needs_accelerator(spec)
     if found is not None:
         return _of_vendor(*found, settings)
@@ -77,7 +76,7 @@ def _vllm(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
     images = {Vendor.AMD: settings.image_vllm_rocm, Vendor.INTEL: settings.image_vllm_intel}
     image = images.get(found[0]) if found is not None else None
     return image or settings.image_vllm or Problem(
-        UNAVAILABLE, "engine vllm needs container.image: VLLM_IMAGE is not set"
+        "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"
     )  # fmt: skip
 
 
@@ -88,5 +87,6 @@ def _of_vendor(vendor: Vendor, reason: str, settings: OperatorSettings) -> str |
         Vendor.INTEL: (settings.image_intel, "Intel's drivers", "SERVER_IMAGE_INTEL"),
     }[vendor]
     return image or Problem(
-        UNAVAILABLE, f"{reason} needs the server image with {content}: {setting} is not set"
-    )  # fmt: skip
+        "EngineUnavailable",
+        f"{reason} needs the server image with {content}: {setting} is not set",
+    )

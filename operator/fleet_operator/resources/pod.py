@@ -22,7 +22,6 @@ from fleet_operator.settings import OperatorSettings
 DISK = "resources.requests.ephemeral-storage"
 NO_METADATA: Raw = {}
 NO_FEATURES = Features()
-DEVICES_UNAVAILABLE = "DevicesUnavailable"
 NO_DEVICE_CLAIMS = (
     "devices need ResourceClaimTemplates of resource.k8s.io/v1 (Kubernetes 1.34): the cluster does "
     "not serve them, or the operator may not manage them."
@@ -50,7 +49,7 @@ def pod_template(
     if isinstance(image, Problem):
         return image
     if spec.devices and not features.device_claims:
-        return Problem(DEVICES_UNAVAILABLE, NO_DEVICE_CLAIMS)
+        return Problem("DevicesUnavailable", NO_DEVICE_CLAIMS)
     disks = storage(
         name, spec, profile.model_cache, meta.get("namespace", ""), features, settings.pull_policy
     )
