@@ -139,7 +139,7 @@ class ModelSpec(SpecPart):
 
     source: str | None = Field(default=None, max_length=2000)
     """Address of the weights: `hf://org/repo@revision`, `pvc://claim/path`,
-    `oci://registry/repository:tag/path`, `file:///path`, `https://...` or
+    `oci://registry/repository:tag/path`, `s3://bucket/prefix`, `file:///path`, `https://...` or
     `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""

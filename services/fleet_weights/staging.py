@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Hub, Package, Web
+from fleet_weights import buckets
+from fleet_weights.address import Bucket, Hub, Package, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.errors import WeightsError
 from fleet_weights.eviction import make_room
@@ -67,6 +68,10 @@ class Staging:
             if isinstance(source, Hub):
                 sha256 = self._plan.source_sha256
                 listed = repository.files(source, downloader, sha256, parts_folder, self._kind)
+                named = {file.path for file in self._files}
+                self._files += [file for file in listed if file.path not in named]
+            if isinstance(source, Bucket):
+                listed = buckets.files(source, self._environ, self._plan.source_sha256, self._kind)
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             packages, web = _units(self._files, source)
@@ -148,7 +153,7 @@ class Staging:
 
 
 def _units(
-    files: list[File], source: Hub | Package | None
+    files: list[File], source: Hub | Package | Bucket | None
 ) -> tuple[dict[str, Package], dict[str, FilePart]]:
     """Downloads without duplicates: packages by requirement, other files by URL."""
     parts = [file_part for file in files for file_part in file.parts]

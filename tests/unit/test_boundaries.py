@@ -53,7 +53,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"address", "plan", "assemble"}),
         frozenset({"transfer"}),
         frozenset({"hub"}),
-        frozenset({"store", "lock", "staging", "eviction"}),
+        frozenset({"store", "lock", "staging", "eviction", "buckets"}),
         frozenset({"fetch"}),
     ),
     "fleet_prepare": (

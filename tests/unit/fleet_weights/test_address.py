@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_weights.address import Address, Claim, Hub, Image, LocalFile, Package, Web, parse
+from fleet_weights.address import Address, Bucket, Claim, Hub, Image, LocalFile, Package, Web, parse
 from fleet_weights.errors import WeightsError
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -26,6 +26,8 @@ DIGEST = f"sha256:{'0' * 64}"
         ("pypi://llm-x==0.1.2", Package("llm-x", "0.1.2", "")),
         ("pvc://weights/a/b", Claim("weights", "a/b")),
         ("pvc://weights", Claim("weights", "")),
+        ("s3://bucket", Bucket("bucket", "")),
+        ("s3://my.bucket/a/b", Bucket("my.bucket", "a/b")),
         ("oci://ghcr.io/org/m:1", Image("ghcr.io/org/m:1", "")),
         ("oci://host:5000/a/b:v1/models/x", Image("host:5000/a/b:v1", "models/x")),
         (f"oci://ghcr.io/org/m@{DIGEST}/x", Image(f"ghcr.io/org/m@{DIGEST}", "x")),
@@ -39,7 +41,9 @@ def test_parses(text: str, address: Address) -> None:
     "text",
     [
         "models/x",
-        "s3://bucket/x",
+        "s3://",
+        "s3://Bucket/x",
+        "s3://bucket/../x",
         "http://h.example/a.gguf",
         "hf://",
         "hf://a/b/../../c",
