@@ -14,12 +14,12 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights.store import STAGING, Store, folder_name
@@ -106,10 +106,12 @@ def _evict(store: Store, name: str, folders: list[Path]) -> bool:
             return False
         # Renamed under the lock and deleted after it: deletion of large files takes seconds.
         (store.root / STAGING).mkdir(exist_ok=True)
-        grave = Path(tempfile.mkdtemp(prefix=EVICTED, dir=store.root / STAGING))
-        for i, folder in enumerate(folders):
-            folder.rename(grave / str(i))
-    shutil.rmtree(grave, ignore_errors=True)
+        moved = [store.root / STAGING / f"{EVICTED}{uuid4().hex}" for _ in folders]
+        for folder, target in zip(folders, moved, strict=True):
+            with suppress(FileNotFoundError):  # a finished download has left the staging area
+                folder.rename(target)
+    for target in moved:
+        shutil.rmtree(target, ignore_errors=True)
     return True
 
 
@@ -134,11 +136,24 @@ def _last_use(store: Store, name: str, folders: list[Path]) -> float:
     try:
         return (store.root / USE / name).stat().st_mtime
     except FileNotFoundError:
-        return max((folder.stat().st_mtime for folder in folders), default=0.0)
+        return max((_changed(folder) for folder in folders), default=0.0)
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """Bytes of all files; other processes may delete some meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name), follow_symlinks=False).st_size
+    return total
 
 
 def _clear_evicted(store: Store) -> None:
