@@ -30,7 +30,7 @@ AMD_FILE = Path("/dev/kfd")
 INTEL = {"gpu": ("drm/renderD*", "dri"), "npu": ("accel/accel*", "accel")}
 """Where Linux lists GPUs and NPUs, below /sys/class, and their device files, below /dev."""
 INTEL_VENDOR = "0x8086"
-_TORCH_CUDA = re.compile(r"^(?:cuda|hip)\b[^=\n]*=\s*['\"]([\w.-]+)['\"]", re.MULTILINE)
+_TORCH_BUILD = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"][\w.-]+['\"]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +63,23 @@ class Machine:
 
 def here(environ: Mapping[str, str] | None = None) -> Machine:
     """This machine, as this process sees it."""
-    accelerator = _accelerator(os.environ if environ is None else environ)
-    on_cuda = accelerator == "cuda"
+    settings = os.environ if environ is None else environ
+    visible = settings.get("CUDA_VISIBLE_DEVICES")
+    hidden = visible is not None and visible.strip().lower() in HIDDEN
+    nvidia = not hidden and any(path.exists() for path in NVIDIA_FILES)
+    amd = not hidden and not nvidia and AMD_FILE.exists() and "hip" in _torch_builds()
     return Machine(
-        accelerator=accelerator,
+        accelerator="cuda" if nvidia or amd else _without_cuda(),
         has_torch=_installed("torch"),
-        torch_cuda=on_cuda and _torch_has_cuda(),
+        torch_cuda=amd or (nvidia and "cuda" in _torch_builds()),
         has_openvino=_installed("openvino"),
         has_ctranslate2=_installed("ctranslate2"),
-        has_cublas=on_cuda and cublas.is_there(),
+        has_cublas=nvidia and cublas.is_there(),
         intel=intel_devices(),
     )
 
 
-def _accelerator(environ: Mapping[str, str]) -> str:
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    hidden = visible is not None and visible.strip().lower() in HIDDEN
-    if not hidden and any(path.exists() for path in NVIDIA_FILES):
-        return "cuda"
-    if not hidden and AMD_FILE.exists() and _torch_has_cuda():
-        return "cuda"
+def _without_cuda() -> str:
     # Every Mac with Apple's own processor has Metal, and torch has builds for those only.
     return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
 
@@ -109,13 +106,13 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _torch_has_cuda() -> bool:
-    """Read from torch/version.py: importing torch takes seconds."""
+def _torch_builds() -> frozenset[str]:
+    """`cuda` or `hip`, read from torch/version.py: importing torch takes seconds."""
     found = find_spec("torch") if _installed("torch") else None
     if found is None or found.origin is None:
-        return False
+        return frozenset()
     try:
         text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return _TORCH_CUDA.search(text) is not None
+        return frozenset()
+    return frozenset(match[1] for match in _TORCH_BUILD.finditer(text))

@@ -66,7 +66,7 @@ def files(
 def _store(source: Bucket, environ: Mapping[str, str]) -> Any:
     from obstore.store import S3Store
 
-    given = {name.lower(): environ[name] for name in VARIABLES if environ.get(name)}
+    given: Any = {name.lower(): environ[name] for name in VARIABLES if environ.get(name)}
     plain = environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     return S3Store(source.bucket, config=given, client_options={"allow_http": plain})
 

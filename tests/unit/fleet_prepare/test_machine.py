@@ -101,7 +101,7 @@ def test_cublas_is_found_in_its_package(packages: Path, monkeypatch: pytest.Monk
     [
         ("cuda: Optional[str] = None\nhip: Optional[str] = '6.4.43482-0f2d60242'", ("cuda", True)),
         ("cuda = None\nhip = None", ("cpu", False)),
-        ("cuda = '13.0'\nhip = None", ("cuda", True)),
+        ("cuda = '13.0'\nhip = None", ("cpu", False)),
     ],
 )
 def test_an_amd_gpu_is_cuda_where_torch_uses_it(
@@ -111,6 +111,7 @@ def test_an_amd_gpu_is_cuda_where_torch_uses_it(
     monkeypatch.setattr(machine, "NVIDIA_FILES", ())
     monkeypatch.setattr(machine, "AMD_FILE", tmp_path / "kfd")
     (tmp_path / "kfd").touch()
+    monkeypatch.setattr(cublas, "is_there", lambda: True)
     install(packages, "torch", version + "\n")
     here = machine.here({})
     assert (here.accelerator, here.torch_cuda) == expected
