@@ -20,9 +20,9 @@ from fleet_operator.names import (
     selector_labels,
 )
 from fleet_operator.quantity import thousandths
-from fleet_operator.resources import inherited
-from fleet_operator.resources.devices import claim_spec, template_name
 from fleet_operator.resources.digests import digest
+from fleet_operator.resources.pod_parts import inherited
+from fleet_operator.resources.pod_parts.devices import claim_spec, template_name
 from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.volumes import cache_claim_name

@@ -7,11 +7,12 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
 from fleet_operator.features import Features
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
-from fleet_operator.resources import estimate, inherited, node_cache, strategic_merge
-from fleet_operator.resources.devices import with_devices
+from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.digests import digest
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
+from fleet_operator.resources.pod_parts import inherited, node_cache
+from fleet_operator.resources.pod_parts.devices import with_devices
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
 from fleet_operator.resources.tolerations import with_accelerators

@@ -9,8 +9,8 @@ from fleet_contract import accelerators, launch
 from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_CONTAINER
-from fleet_operator.resources import image_source, node_cache
 from fleet_operator.resources.images import FOREIGN
+from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
 

@@ -17,8 +17,9 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
 from fleet_operator.features import Features
 from fleet_operator.names import MODELS_MOUNT
-from fleet_operator.resources import estimate, image_source, node_cache
+from fleet_operator.resources import estimate
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.profiles import ModelCache
 
 FILES_BYTES = 200_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_operator.resources.image_source import path, reference
+from fleet_operator.resources.pod_parts.image_source import path, reference
 
 DIGEST = f"sha256:{'0' * 64}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet_operator.resources import inherited
+from fleet_operator.resources.pod_parts import inherited
 from support.operator_objects import settings_of
 
 META = {

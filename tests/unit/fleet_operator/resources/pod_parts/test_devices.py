@@ -6,7 +6,11 @@ from typing import Any
 
 from fleet_contract.spec_parts import DeviceRequest
 from fleet_operator.resources.children import claim_template
-from fleet_operator.resources.devices import template_name, with_devices
+from fleet_operator.resources.pod_parts.devices import (
+    model_of_template,
+    template_name,
+    with_devices,
+)
 from support.operator_objects import model
 
 GPUS = [
@@ -46,6 +50,12 @@ def test_each_content_has_a_name_of_its_own() -> None:
     other = [DeviceRequest.model_validate({"class": "gpu.nvidia.com"})]
     assert template_name("m", GPUS) != template_name("m", other)
     assert template_name("m", GPUS) == template_name("m", list(GPUS))
+
+
+def test_the_model_of_a_template() -> None:
+    assert model_of_template(template_name("a-devices-b", GPUS)) == "a-devices-b"
+    assert model_of_template("m-devices") is None
+    assert model_of_template("m") is None
 
 
 def test_only_the_container_of_the_server_claims_them() -> None:

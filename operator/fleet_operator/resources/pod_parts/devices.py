@@ -5,6 +5,7 @@ Source: kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from fleet_operator.resources.views import Raw
 
 CLAIM = "devices"
 """Name of the claim in the pod."""
+_TEMPLATE_NAME = re.compile(r"(?P<model>.+)-devices-[0-9a-f]{12}")
 
 
 def template_name(name: str, requests: Sequence[DeviceRequest]) -> str:
@@ -23,6 +25,12 @@ def template_name(name: str, requests: Sequence[DeviceRequest]) -> str:
     Its spec is immutable, so each content has a name of its own.
     """
     return f"{name}-devices-{digest(claim_spec(requests))}"
+
+
+def model_of_template(name: str) -> str | None:
+    """Name of the InferenceModel that may have a ResourceClaimTemplate of this name."""
+    found = _TEMPLATE_NAME.fullmatch(name)
+    return found["model"] if found is not None else None
 
 
 def claim_spec(requests: Sequence[DeviceRequest]) -> dict[str, Any]:
