@@ -21,9 +21,16 @@ class OperatorSettings:
     own_namespace: str
     image_cpu: str
     image_cuda: str
+    image_rocm: str
+    image_intel: str
     image_vllm: str
+    image_vllm_rocm: str
+    image_vllm_intel: str
     pull_policy: str
     pull_secrets: tuple[str, ...]
+    image_volumes: bool | None
+    inherited_labels: tuple[str, ...]
+    inherited_annotations: tuple[str, ...]
     profiles_configmap: str
     catalog: Path | None
     hf_token_secret: str
@@ -67,9 +74,16 @@ class OperatorSettings:
             own_namespace=text("POD_NAMESPACE") or account_namespace(),
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
+            image_rocm=text("SERVER_IMAGE_ROCM"),
+            image_intel=text("SERVER_IMAGE_INTEL"),
             image_vllm=text("VLLM_IMAGE"),
+            image_vllm_rocm=text("VLLM_IMAGE_ROCM"),
+            image_vllm_intel=text("VLLM_IMAGE_INTEL"),
             pull_policy=value("IMAGE_PULL_POLICY"),
             pull_secrets=tuple(parse_list(text("IMAGE_PULL_SECRETS"))),
+            image_volumes=value("IMAGE_VOLUMES"),
+            inherited_labels=tuple(value("INHERITED_LABELS")),
+            inherited_annotations=tuple(value("INHERITED_ANNOTATIONS")),
             profiles_configmap=value("PROFILES_CONFIGMAP"),
             catalog=Path(named) if (named := text("CATALOG")) else None,
             hf_token_secret=text("HF_TOKEN_SECRET"),

@@ -29,6 +29,19 @@ def parse_bool(text: str) -> bool:
     raise ValueError(f"{text!r} is neither true (1, true, yes, on) nor false (0, false, no, off)")
 
 
+def parse_switch(text: str) -> bool | None:
+    """As `parse_bool`, or None for `auto`."""
+    return None if text.strip().lower() == "auto" else parse_bool(text)
+
+
+def parse_size(text: str) -> float:
+    """A number of bytes, or of `N%` the share, which is below 1. Raises ValueError."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    if not number.isdecimal() or not 0 < int(number) < (100 if percent else 1 << 60):
+        raise ValueError(f"{text!r} is neither a number of bytes nor a share such as 80%")
+    return int(number) / 100 if percent else int(number)
+
+
 def parse_list(text: str) -> list[str]:
     """Comma-separated entries, stripped and without duplicates."""
     return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
@@ -76,14 +89,18 @@ SPEECH = frozenset({Task.SPEECH})
 SETTINGS: tuple[Setting, ...] = (
     Setting("MODELS", "ids or aliases of the catalog models to serve, comma-separated",
             "the three demo models", where="up, pull"),
-    Setting("MODEL_DEVICE", "`auto`, `cpu`, `mps`, `cuda` or `cuda:N`", "auto", field="device",
-            where="up, server"),
+    Setting("MODEL_DEVICE", "`auto`, `cpu`, `mps`, `cuda`, `cuda:N`, and Intel's `gpu`, `gpu:N` and"
+            " `npu`", "auto", field="device", where="up, server"),
     Setting("QUANTIZATION", "number format weights are converted to: `auto`, `none`, `int8` or"
             " `int4`", "int8 for chat and speech on a CPU", field="quantization",
             tasks=CHAT | SPEECH, where="up, pull, server"),
     Setting("AUTO_DOWNLOAD_MODELS", "fetch missing weights at start; 0 requires them on disk", "1",
             parse_bool, where="up, server"),
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
+    Setting("MODELS_DIR_LIMIT", "most bytes in MODELS_DIR, or the share of its disk that may be"
+            " used, such as `80%`; before a download or a conversion, the least recently used"
+            " models that no process uses are deleted", "none", parse_size,
+            where="up, pull, server"),
     Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
             where="up, pull, server"),
     Setting("HF_HUB_CACHE", "cache of the hub's own library; complete models in it are used,"
@@ -218,11 +235,28 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("SERVER_IMAGE_CPU", "image of model servers on CPUs", "modelfleet-server:cpu",
             where="operator"),
-    Setting("SERVER_IMAGE_CUDA", "image of model servers with torch", "none", where="operator"),
+    Setting("SERVER_IMAGE_CUDA", "image of model servers with torch and CUDA", "none",
+            where="operator"),
+    Setting("SERVER_IMAGE_ROCM", "image of model servers with torch and ROCm, for AMD GPUs", "none",
+            where="operator"),
+    Setting("SERVER_IMAGE_INTEL", "image of model servers with the drivers of Intel GPUs and NPUs",
+            "none", where="operator"),
     Setting("VLLM_IMAGE", "image of `engine: vllm` where the spec names none", "none",
             where="operator"),
+    Setting("VLLM_IMAGE_ROCM", "the same on AMD GPUs", "VLLM_IMAGE", where="operator"),
+    Setting("VLLM_IMAGE_INTEL", "the same on Intel GPUs", "VLLM_IMAGE", where="operator"),
     Setting("IMAGE_PULL_POLICY", "pull policy of model servers", "IfNotPresent", where="operator"),
     Setting("IMAGE_PULL_SECRETS", "pull secrets of model servers, comma-separated", "",
+            where="operator"),
+    Setting("IMAGE_VOLUMES", "mount `oci://` sources as image volumes instead of downloading them:"
+            " `1`, `0` or `auto`, which is `1` from Kubernetes 1.35", "auto",
+            parse_switch, where="operator"),
+    Setting("INHERITED_LABELS", "labels of an InferenceModel that its Deployment and pods get:"
+            " names or patterns such as `example.com/*`, comma-separated",
+            "kueue.x-k8s.io/*,yunikorn.apache.org/*,scheduling.x-k8s.io/*", parse_list,
+            where="operator"),
+    Setting("INHERITED_ANNOTATIONS", "annotations that they get, in the same way",
+            "kueue.x-k8s.io/*,yunikorn.apache.org/*,scheduling.x-k8s.io/*", parse_list,
             where="operator"),
     Setting("PROFILES_CONFIGMAP", "ConfigMap of the profiles, in the operator's namespace",
             "modelfleet-profiles", where="operator"),

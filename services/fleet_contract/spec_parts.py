@@ -326,6 +326,21 @@ class EnvFrom(SpecPart):
         return self
 
 
+class DeviceRequest(SpecPart):
+    """Devices of one class, allocated dynamically (DRA, resource.k8s.io/v1)."""
+
+    device_class: str = Field(
+        alias="class", max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+    )
+    """Name of the DeviceClass, such as `gpu.nvidia.com`."""
+    count: int = Field(default=1, ge=1, le=32)
+    """Number of devices."""
+    selectors: list[Annotated[str, Field(min_length=1, max_length=10_240)]] = Field(
+        default_factory=list, max_length=32
+    )
+    """CEL expressions on `device` that a device must fulfil."""
+
+
 class MountedFile(SpecPart):
     """A small file mounted into the server's container."""
 

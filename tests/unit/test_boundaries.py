@@ -39,7 +39,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"spec_base"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
-        frozenset({"catalog", "crd", "endpoints", "settings"}),
+        frozenset({"accelerators", "catalog", "crd", "endpoints", "settings"}),
         frozenset({"completion", "launch"}),
         frozenset({"manifests"}),
     ),
@@ -53,7 +53,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"address", "plan", "assemble"}),
         frozenset({"transfer"}),
         frozenset({"hub"}),
-        frozenset({"store", "lock", "staging"}),
+        frozenset({"store", "lock", "staging", "eviction", "buckets"}),
         frozenset({"fetch"}),
     ),
     "fleet_prepare": (
@@ -99,7 +99,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_operator": (
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
-            | {"server_report"}
+            | {"server_report", "features"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

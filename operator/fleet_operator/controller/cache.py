@@ -15,6 +15,7 @@ from fleet_operator.controller.child_cache import ChildCache, is_known, slim
 from fleet_operator.decide.load import FleetLoad
 from fleet_operator.decide.observed import Observed, RemoteReport, Rival
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.features import Features
 from fleet_operator.quantity import add
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import NodeView, PodView, Raw
@@ -24,15 +25,23 @@ from fleet_operator.settings import OperatorSettings
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
+NO_FEATURES = Features()
 
 
 class ClusterCache:
     """The observed state. `sees_nodes` is False if the operator may not list nodes."""
 
-    def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        resolver: Resolver,
+        sees_nodes: bool,
+        features: Features = NO_FEATURES,
+    ) -> None:
         self._settings = settings
         self._resolver = resolver
         self._sees_nodes = sees_nodes
+        self._features = features
         self.models: dict[Key, Raw] = {}
         self.pods: dict[str, PodView] = {}
         self.load = FleetLoad()
@@ -70,7 +79,7 @@ class ClusterCache:
             self._claim(key)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
-        """Store a Deployment, Service, PodDisruptionBudget or PersistentVolumeClaim.
+        """Store a child, such as a Deployment.
 
         Objects that belong to no model are kept as names that are taken.
         """
@@ -166,6 +175,7 @@ class ClusterCache:
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            features=self._features,
         )
 
     def _count(self, pod: PodView | None, sign: int) -> None:

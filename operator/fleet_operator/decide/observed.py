@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fleet_operator.decide.autoscale import Load
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.features import Features
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.views import PodView, Raw
 from fleet_operator.server_report import ServerReport
@@ -47,6 +48,7 @@ class Observed:
     `errors` are the API server's errors for children in this reconcile.
     `remote` is the last probe of a remote server.
     `stable_template` is the pod template of the last version that became ready, where requested.
+    `features` are those of the cluster.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
 
@@ -66,6 +68,7 @@ class Observed:
     load: Load | None = None
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
-from fleet_operator.decide import autoscale, profile_state, status
+from fleet_operator.decide import autoscale, device_claims, profile_state, status
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
@@ -59,7 +59,9 @@ def reconcile(observed: Observed) -> Decision:
     return Decision(
         status=after,
         objects=objects,
-        delete=_unwanted(observed, objects, problem),
+        delete=_unwanted(
+            observed, objects, problem, device_claims.needed(observed, version, rollout)
+        ),
         events=new_events,
         passing=not new_events and is_passing(observed.status, after, decision),
         requeue_after=_soonest(
@@ -156,7 +158,7 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
     name = observed.name
     refs = {Ref("Deployment", name), Ref("Service", name)}
     cache = observed.resolution.profile.model_cache
-    if cache is not None and cache.size is not None:
+    if cache is not None and cache.makes_claim:
         refs.add(Ref("PersistentVolumeClaim", cache_claim_name(name)))
     return frozenset(refs)
 
@@ -166,7 +168,13 @@ def _template(observed: Observed, target: autoscale.Target) -> Object | Problem 
         return None
     if profile_state.is_held(observed):
         return profile_state.present_template(observed)
-    return pod_template(observed.name, observed.resolution, observed.settings)
+    return pod_template(
+        observed.name,
+        observed.resolution,
+        observed.settings,
+        meta=observed.model["metadata"],
+        features=observed.features,
+    )
 
 
 def _step(observed: Observed, template: Object | None) -> Step | None:
@@ -183,8 +191,10 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     model, cache = observed.model, observed.resolution.profile.model_cache
     claim_ref = Ref("PersistentVolumeClaim", cache_claim_name(observed.name))
     claim = children.cache_claim(model, cache, observed.children.get(claim_ref))
+    spec = observed.resolution.spec
     made = [
         claim,
+        children.claim_template(model, spec.devices) if spec is not None else None,
         children.deployment(
             model,
             step.template,
@@ -200,11 +210,16 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
 
 
 def _unwanted(
-    observed: Observed, objects: tuple[Object, ...], problem: Problem | None
+    observed: Observed,
+    objects: tuple[Object, ...],
+    problem: Problem | None,
+    needed: frozenset[Ref],
 ) -> tuple[Ref, ...]:
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
+    if problem is None:
+        kept |= needed
     return tuple(
         sorted(
             ref

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from fleet_contract import catalog
-from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.accelerators import Layer
+from fleet_contract.completion import complete, merge
 from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, KIND, LABEL_MODEL, PLURAL
 from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
