@@ -8,17 +8,22 @@ from typing import Any
 
 import pytest
 
+from fleet_contract.spec_parts import DeviceRequest
 from fleet_contract.status import Rollout
 from fleet_operator.decide.device_claims import needed
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.features import Features
+from fleet_operator.resources import children
 from support.operator_objects import model, pod, settings_of
 
 Observe = Callable[..., Observed]
 KIND = "ResourceClaimTemplate"
-OLD = Ref(KIND, "m-devices-0")
 RAW = model(devices=[{"class": "gpu.nvidia.com"}])
+OLD_TEMPLATE = children.claim_template(RAW, [DeviceRequest.model_validate({"class": "old.com"})])
+assert OLD_TEMPLATE is not None
+OLD_TEMPLATE["metadata"]["uid"] = "u"
+OLD = Ref(KIND, OLD_TEMPLATE["metadata"]["name"])
 
 
 def claiming(observe: Observe, raw: dict[str, Any] = RAW, **fields: Any) -> Observed:
@@ -63,11 +68,10 @@ def test_an_old_template_is_kept_until_the_new_version_is_stable_and_alone(
 
 
 def test_an_old_template_is_deleted_at_last(observe: Observe) -> None:
-    old = {"metadata": {"name": OLD.name, "uid": "u"}}
     bare = claiming(observe)
-    decision = reconcile(replace(bare, children={OLD: old}))
+    decision = reconcile(replace(bare, children={OLD: OLD_TEMPLATE}))
     assert OLD not in decision.delete
-    children = {
+    present = {
         Ref(one["kind"], one["metadata"]["name"]): {
             **one, "metadata": {**one["metadata"], "uid": one["kind"], "resourceVersion": "1"},
         }
@@ -75,16 +79,16 @@ def test_an_old_template_is_deleted_at_last(observe: Observe) -> None:
     }  # fmt: skip
     template = decision.objects[1]["spec"]["template"]["metadata"]["labels"]
     ready = pod(template=template["modelfleet.dev/template"], ready=True)
-    done = reconcile(claiming(observe, pods=[ready], children={**children, OLD: old}))
+    done = reconcile(claiming(observe, pods=[ready], children={**present, OLD: OLD_TEMPLATE}))
     assert done.delete == (OLD,)
 
 
 def test_templates_go_with_the_servers(observe: Observe) -> None:
     plain = model()
-    bare = observe(plain, children={OLD: {"metadata": {"name": OLD.name, "uid": "u"}}})
+    bare = observe(plain, children={OLD: OLD_TEMPLATE})
     (deployment,) = [one for one in reconcile(bare).objects if one["kind"] == "Deployment"]
     version = deployment["metadata"]["labels"]["modelfleet.dev/template"]
     ready = [pod(template=version, ready=True)]
     present = {**deployment, "metadata": {**deployment["metadata"], "uid": "d"}}
-    children = {**bare.children, Ref("Deployment", "m"): present}
-    assert OLD in reconcile(observe(plain, ready, children=children)).delete
+    kept = {**bare.children, Ref("Deployment", "m"): present}
+    assert OLD in reconcile(observe(plain, ready, children=kept)).delete
