@@ -7,14 +7,15 @@ that it affects.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fleet_contract.claims import Claim, owners
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.observed import Observed, Ref, RemoteReport, ReplicaWrite, Rival
+from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.quantity import add
 from fleet_operator.resources.resolve import Resolver
@@ -26,6 +27,8 @@ from fleet_operator.settings import OperatorSettings
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
+REPLICA_WRITES = 16
+"""Writes of replicas by others that are remembered for each model."""
 CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
 
 
@@ -47,6 +50,7 @@ class ClusterCache:
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
+        self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
         self._claims: dict[Key, Claim] = {}
         self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
 
@@ -55,6 +59,7 @@ class ClusterCache:
         key = _key(raw)
         if _is_known(self.models.get(key), raw):
             return NO_KEYS
+        self._note_replicas(MODEL, key, self.models.get(key), raw)
         self.models[key] = _slim(raw)
         return {key, *self._claim(key)}
 
@@ -65,6 +70,7 @@ class ClusterCache:
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del self.models[key]
+        self._replica_writes.pop(key, None)
         self._resolver.forget(raw["metadata"]["uid"])
         return self._release(key) - {key}
 
@@ -88,6 +94,8 @@ class ClusterCache:
         key = (meta["namespace"], owner)
         if _is_known(self._children[key].get(ref), raw):
             return NO_KEYS
+        if kind == DEPLOYMENT:
+            self._note_replicas(kind, key, self._children[key].get(ref), raw)
         self._children[key][ref] = _slim(raw)
         return (key,)
 
@@ -194,7 +202,8 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
-            load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            replica_writes=tuple(self._replica_writes.get(key, ())),
+            load=self.load.of(self._resolver.resolve(model).ids[0]),
         )
 
     def _taken(self, key: Key) -> frozenset[Ref]:
@@ -212,6 +221,15 @@ class ClusterCache:
             for owner in raw["metadata"].get("ownerReferences") or ()
             if owner.get("controller") and owner.get("uid") != uid
         )
+
+    def _note_replicas(self, kind: str, key: Key, known: Raw | None, raw: Raw) -> None:
+        """Record a change of replicas by another field manager."""
+        if known is None or key not in self.models:
+            return
+        old, new = (one.get("spec", {}).get("replicas") for one in (known, raw))
+        if old != new and (manager := writer(raw)):
+            writes = self._replica_writes.setdefault(key, deque(maxlen=REPLICA_WRITES))
+            writes.append(ReplicaWrite(kind, manager, time.time()))
 
     def _forget_child(self, namespace: str, ref: Ref) -> Iterable[Key]:
         """Remove a child that has lost its label."""

@@ -39,6 +39,16 @@ class RemoteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaWrite:
+    """A change of replicas by another field manager. `kind` is that of the changed object, `at` is
+    Unix time."""
+
+    kind: str
+    manager: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """`children` are the model's own, `foreign` other objects with the name of a child.
 
@@ -46,6 +56,7 @@ class Observed:
     `errors` are the API server's errors for children in this reconcile.
     `remote` is the last probe of a remote server.
     `stable_template` is the pod template of the last version that became ready, where requested.
+    `replica_writes` are those of other field managers, the oldest first.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
 
@@ -65,6 +76,7 @@ class Observed:
     load: Load | None = None
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    replica_writes: tuple[ReplicaWrite, ...] = ()
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from fleet_contract.server_protocol import ServerPhase
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
-from fleet_operator.decide import conditions
+from fleet_operator.decide import conditions, replica_writers
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.cold_start import cold_start
 from fleet_operator.decide.observed import Observed
@@ -56,7 +56,12 @@ def build(
         scaling=target.scaling,
         rollout=rollout,
         conditions=conditions.render_all(
-            conditions.of(servers, decision, choice, before.get("conditions") or (), report, flaw),
+            [
+                *conditions.of(
+                    servers, decision, choice, before.get("conditions") or (), report, flaw
+                ),
+                *replica_writers.conditions(observed),
+            ],
             before.get("conditions") or (),
             generation,
             observed.now,
