@@ -252,3 +252,16 @@ def test_only_the_own_namespace_is_served(
         tenant.create(model("seen"))
         router.wait_until(lambda: "test/seen" in router.states())
         assert set(router.states()) == {"test/seen"}
+
+
+def test_a_namespace_that_cannot_be_read_is_empty(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    tenant.create(model("chat"))
+    router = make_router(WATCH_NAMESPACES=f"{tenant.namespace},deleted-namespace")
+    assert CHAT in router.states()
+    metrics = router.get("/metrics").text
+    for namespace, value in ((tenant.namespace, 0), ("deleted-namespace", 1)):
+        for kind in ("EndpointSlice", "InferenceModel"):
+            labels = f'kind="{kind}",namespace="{namespace}"'
+            assert f"modelfleet_router_namespace_unreadable{{{labels}}} {value}.0" in metrics
