@@ -34,7 +34,7 @@ DISK_BYTES = 1024 * 1024 * 1024
 
 
 class Proxy:
-    """Raises FleetError and ClientDisconnect; each request uses one snapshot of the routes."""
+    """Raises FleetError and ClientDisconnect; a request uses the route that it found first."""
 
     def __init__(
         self,

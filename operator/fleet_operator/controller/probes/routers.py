@@ -18,7 +18,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide import autoscale
-from fleet_operator.decide.load import Report
+from fleet_operator.decide.load import FleetLoad, Report
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import PodView
@@ -58,6 +58,7 @@ class Scraper:
         """Request the report of every router once."""
         scaled = self._scaled()
         if not scaled:
+            self._cache.load = FleetLoad()
             return
         routers = [pod for pod in self._cache.pods.values() if self._counts(pod)]
         reports = await asyncio.gather(*(self._report(pod) for pod in routers))
