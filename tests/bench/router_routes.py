@@ -164,7 +164,8 @@ class Stream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._last = 0.0
-        self._transport.write(self._request.data)  # type: ignore[attr-defined]
+        if not self._transport.is_closing():
+            self._transport.write(self._request.data)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         self._transport.close()
