@@ -195,9 +195,7 @@ def _terminal_reason(route: Route, phase: Phase) -> str:
 
 
 def _phase(route: Route) -> Phase | None:
-    """The current phase: `stopped` has its effect before the status reports it. Local mode has no
-    phases, and starts no server of a model with `replicas: 0`."""
-    stopped = route.spec.stopped or (route.origin is None and route.spec.replicas == 0)
-    if stopped:
+    """The current phase: `stopped` has its effect before the status reports it."""
+    if route.stopped:
         return Phase.STOPPED
     return None if route.phase is Phase.STOPPED else route.phase

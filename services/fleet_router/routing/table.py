@@ -81,6 +81,12 @@ class Route:
         return self.spec.model
 
     @property
+    def stopped(self) -> bool:
+        """Whether the model has no servers on purpose, whatever its phase. Without a cluster
+        nothing would raise `replicas: 0`."""
+        return self.spec.stopped or (self.origin is None and self.spec.replicas == 0)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The ids and aliases that lead to this route."""
         return self.spec.ids if self.served else tuple(self.spec.aliases)

@@ -100,7 +100,7 @@ def state_of(route: Route, default: str) -> str:
     if route.endpoints:
         return default
     if route.phase is None:
-        return STATES[Phase.STOPPED] if route.spec.replicas == 0 else default
+        return STATES[Phase.STOPPED] if route.stopped else default
     return STATES.get(route.phase, default)
 
 
