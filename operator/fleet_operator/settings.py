@@ -41,7 +41,7 @@ class OperatorSettings:
     memory_limit_factor: float
     router_selector: Mapping[str, str]
     router_port: int
-    router_metrics_path: str
+    router_namespace: str
     autoscale_interval: float
     scale_down_delay: float
     drain_seconds: int
@@ -69,9 +69,10 @@ class OperatorSettings:
                 raise ValueError(f"{name}={number}: must be greater than 0")
             return number
 
+        own_namespace = text("POD_NAMESPACE") or account_namespace()
         return cls(
             namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
-            own_namespace=text("POD_NAMESPACE") or account_namespace(),
+            own_namespace=own_namespace,
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
             image_rocm=text("SERVER_IMAGE_ROCM"),
@@ -93,7 +94,7 @@ class OperatorSettings:
             memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
-            router_metrics_path=value("ROUTER_METRICS_PATH"),
+            router_namespace=text("ROUTER_NAMESPACE") or own_namespace,
             autoscale_interval=positive("AUTOSCALE_INTERVAL"),
             scale_down_delay=value("SCALE_DOWN_DELAY"),
             drain_seconds=positive("POD_DRAIN_SECONDS"),

@@ -151,8 +151,8 @@ SETTINGS: tuple[Setting, ...] = (
             parse_bool, where="up, router"),
     Setting("ALLOWED_HOSTS", "names accepted in `Host` besides localhost on a loopback address"
             " without API keys, comma-separated; `*` for all", "none", where="router"),
-    Setting("METRICS_PORT", "second port of the router, for `/metrics` and `/health` without a"
-            " key; `/metrics` is then not on PORT", "none", int, where="router"),
+    Setting("METRICS_PORT", "second port of the router, for `/metrics`, `/load` and `/health`"
+            " without a key; the first two are then not on PORT", "none", int, where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
     Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
@@ -270,8 +270,9 @@ SETTINGS: tuple[Setting, ...] = (
             "app.kubernetes.io/name=modelfleet,app.kubernetes.io/component=router",
             where="operator"),
     Setting("ROUTER_PORT", "port of the router's pods", "8000", int, where="operator"),
-    Setting("ROUTER_METRICS_PATH", "path of the router's metrics", "/metrics", where="operator"),
-    Setting("AUTOSCALE_INTERVAL", "seconds between two scrapes of the routers' load", "2", float,
+    Setting("ROUTER_NAMESPACE", "namespace of the router's pods; the operator's own by default", "",
+            where="operator"),
+    Setting("AUTOSCALE_INTERVAL", "seconds between two requests for the routers' load", "2", float,
             where="operator"),
     Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are removed", "60", float,
             where="operator"),

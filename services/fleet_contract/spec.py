@@ -181,7 +181,10 @@ class ModelSpec(SpecPart):
     """Checks with known results that must pass before the server reports ready."""
 
     replicas: int | None = Field(default=None, ge=0)
-    """Number of servers without autoscaling; 0 stops the model."""
+    """Number of servers without autoscaling. With 0, requests wait until it is raised, such as by
+    KEDA."""
+    stopped: bool = False
+    """Run no servers and refuse requests, whatever the other fields and autoscalers want."""
     min_replicas: int | None = Field(default=None, ge=0)
     """Fewest servers autoscaling keeps while the model is in use."""
     max_replicas: int | None = Field(default=None, ge=1)

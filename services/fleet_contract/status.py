@@ -102,9 +102,7 @@ class Scaling(SpecPart):
     reason: str = ""
     """Load or Idle; RoutersUnknown or RouterSilent, while servers are not removed."""
     last_active_time: Time | None = None
-    """When the last request was seen."""
-    requests_seen: int | None = None
-    """Sum of the routers' request counters at that time."""
+    """When the model was last used, with scaleToZeroAfter; updated after a quarter of that time."""
     low_since: Time | None = None
     """Since when fewer servers would suffice."""
     low_peak: int | None = None

@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_contract": (
         frozenset(
             {"names", "server_protocol", "claims", "cpus", "yaml_text", "api", "installation"}
-            | {"safe_text"}
+            | {"safe_text", "load_report"}
         ),
         frozenset({"spec_base"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),
@@ -88,7 +88,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"command"}),
     ),
     "fleet_router": (
-        frozenset({"metrics", "routing"}),
+        frozenset({"load", "metrics", "routing"}),
         frozenset({"kube", "request"}),
         frozenset({"upstream"}),
         frozenset({"callers"}),

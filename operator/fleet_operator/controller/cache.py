@@ -7,13 +7,14 @@ that it affects.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from fleet_contract.claims import Claim, owners
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Observed, RemoteReport, Rival
+from fleet_operator.decide.observed import Observed, RemoteReport, ReplicaWrite, Rival
+from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.features import Features
 from fleet_operator.quantity import add
@@ -26,6 +27,8 @@ Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
 NO_FEATURES = Features()
+REPLICA_WRITES = 16
+"""Writes of replicas by others that are remembered for each model."""
 
 
 class ClusterCache:
@@ -52,6 +55,7 @@ class ClusterCache:
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
+        self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
         self._claims: dict[Key, Claim] = {}
         self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
 
@@ -60,6 +64,7 @@ class ClusterCache:
         key = _key(raw)
         if is_known(self.models.get(key), raw):
             return NO_KEYS
+        self._note_replicas(MODEL, key, self.models.get(key), raw)
         self.models[key] = slim(raw)
         return {key, *self._claim(key)}
 
@@ -70,6 +75,7 @@ class ClusterCache:
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del self.models[key]
+        self._replica_writes.pop(key, None)
         self._resolver.forget(raw["metadata"]["uid"])
         return self._release(key) - {key}
 
@@ -83,7 +89,11 @@ class ClusterCache:
 
         Objects that belong to no model are kept as names that are taken.
         """
-        return _affected(self._children.put(kind, raw))
+        known = self._children.current(kind, raw)
+        key = self._children.put(kind, raw)
+        if key is not None and kind == DEPLOYMENT:
+            self._note_replicas(kind, key, known, raw)
+        return _affected(key)
 
     def drop_child(self, kind: str, raw: Raw) -> Iterable[Key]:
         """Remove a child or a taken name; affects the model of that name."""
@@ -174,9 +184,19 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
-            load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            load=self.load.of(self._resolver.resolve(model).ids[0]),
+            replica_writes=tuple(self._replica_writes.get(key, ())),
             features=self._features,
         )
+
+    def _note_replicas(self, kind: str, key: Key, known: Raw | None, raw: Raw) -> None:
+        """Record a change of replicas by another field manager."""
+        if known is None or key not in self.models:
+            return
+        old, new = (one.get("spec", {}).get("replicas") for one in (known, raw))
+        if old != new and (manager := writer(raw)):
+            writes = self._replica_writes.setdefault(key, deque(maxlen=REPLICA_WRITES))
+            writes.append(ReplicaWrite(kind, manager, time.time()))
 
     def _count(self, pod: PodView | None, sign: int) -> None:
         if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):

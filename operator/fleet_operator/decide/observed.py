@@ -40,6 +40,16 @@ class RemoteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaWrite:
+    """A change of replicas by another field manager. `kind` is that of the changed object, `at` is
+    Unix time."""
+
+    kind: str
+    manager: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """`children` are the objects that the model controls and those that it adopts, `foreign` other
     objects with the name of a child.
@@ -49,6 +59,7 @@ class Observed:
     `remote` is the last probe of a remote server.
     `stable_template` is the pod template of the last version that became ready, where requested.
     `features` are those of the cluster.
+    `replica_writes` are those of other field managers, the oldest first.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
 
@@ -69,6 +80,7 @@ class Observed:
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
     features: Features = field(default_factory=Features)
+    replica_writes: tuple[ReplicaWrite, ...] = ()
 
     @property
     def name(self) -> str:

@@ -97,7 +97,10 @@ def _wrong(servers: ServerSet, reason: str, message: str) -> PhaseDecision:
 
 def _resting(target: Target) -> PhaseDecision:
     if target.reason == "Stopped":
-        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
+        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.stopped is true.", settled=True)
+    if target.reason == "Zero":
+        message = "spec.replicas is 0: requests wait until an autoscaler or a user raises it."
+        return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
     message = "The model has been idle; the next request starts a server."
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 

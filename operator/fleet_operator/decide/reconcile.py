@@ -11,7 +11,13 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
-from fleet_operator.decide import autoscale, device_claims, profile_state, status
+from fleet_operator.decide import (
+    autoscale,
+    device_claims,
+    profile_state,
+    replica_writers,
+    status,
+)
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
@@ -65,7 +71,9 @@ def reconcile(observed: Observed) -> Decision:
         events=new_events,
         passing=not new_events and is_passing(observed.status, after, decision),
         requeue_after=_soonest(
-            target.requeue_after, step.requeue_after if step is not None else None
+            target.requeue_after,
+            step.requeue_after if step is not None else None,
+            replica_writers.requeue_after(observed),
         ),
         wants_stable_template=step.wants_stable_template if step is not None else None,
     )

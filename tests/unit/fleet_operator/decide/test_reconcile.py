@@ -184,8 +184,15 @@ def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
     assert (weights["status"], weights["lastTransitionTime"]) == ("True", render(NOW + 60))
 
 
-def test_stopped(observe: Observe) -> None:
+def test_zero_replicas_are_asleep(observe: Observe) -> None:
     decision = reconcile(settled(observe, model(replicas=0)))
+    assert (decision.status["phase"], decision.status["ready"]) == ("ScaledToZero", "0/0")
+    assert decision.objects[0]["spec"]["replicas"] == 0
+    assert "requests wait" in condition_of(decision, "Ready")[2]
+
+
+def test_stopped(observe: Observe) -> None:
+    decision = reconcile(settled(observe, model(replicas=2, stopped=True)))
     assert (decision.status["phase"], decision.status["ready"]) == ("Stopped", "0/0")
     assert decision.objects[0]["spec"]["replicas"] == 0
     assert condition_of(decision, "Ready")[:2] == ("False", "Stopped")
@@ -333,7 +340,7 @@ def test_scale_to_zero_requeues_the_model(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
-    decision = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
+    decision = reconcile(observe(model(**spec), load=Load(0, None, complete=True)))
     assert decision.requeue_after == 3600
     assert decision.status["scaling"] == {
         "desiredReplicas": 1, "reason": "Load", "lastActiveTime": render(NOW - 3600),
@@ -369,7 +376,7 @@ def test_an_unused_accelerator_is_reported(
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
-    raw, load = model(scaleToZeroAfter=30), Load(0, 0, complete=True)
+    raw, load = model(scaleToZeroAfter=30), Load(0, None, complete=True)
     for fare, phase in (
         ({}, "Progressing"),
         ({"ready": True}, "ScaledToZero"),  # since 50 s
@@ -489,7 +496,7 @@ def test_the_first_ready_report_counts(observe: Observe) -> None:
 def test_a_server_that_became_ready_recently_is_not_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
-    load = Load(0, 0, complete=True)
+    load = Load(0, None, complete=True)
     for after, phase in ((51, "Ready"), (50, "ScaledToZero")):  # ready since 50 s
         observed = settled(observe, model(scaleToZeroAfter=after), {"ready": True}, load=load)
         assert reconcile(observed).status["phase"] == phase
