@@ -14,7 +14,12 @@ from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.resolve import Resolution
-from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
+from fleet_operator.resources.server_container import (
+    ENDPOINT_SECONDS,
+    Object,
+    drain_seconds,
+    server_container,
+)
 from fleet_operator.resources.tolerations import with_accelerators
 from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
@@ -44,7 +49,9 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
         "securityContext": _security(own=spec.engine not in FOREIGN),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": ENDPOINT_SECONDS + settings.drain_seconds + EXIT_SECONDS,
+        "terminationGracePeriodSeconds": ENDPOINT_SECONDS
+        + drain_seconds(spec, settings)
+        + EXIT_SECONDS,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,9 +22,9 @@ OPEN_SECONDS = 120
 """Time for a server to open its port, which it does before it loads its model."""
 UNUSED_BY_SERVERS = (
     "replicas", "min_replicas", "max_replicas", "scale_to_zero_after", "target_in_flight",
-    "scale_down_delay", "routing", "fallback", "profile", "image", "resources", "node_selector",
-    "tolerations", "affinity", "priority_class_name", "runtime_class_name", "env", "files",
-    "pod_template", "remote", "container",
+    "scale_down_delay", "routing", "rollout", "fallback", "profile", "image", "resources",
+    "node_selector", "tolerations", "affinity", "priority_class_name", "runtime_class_name",
+    "env", "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
@@ -54,6 +55,11 @@ def server_container(
     }
     resources = spec.resources.to_wire()
     return {**container, **({"resources": resources} if resources else {})}
+
+
+def drain_seconds(spec: ModelSpec, settings: OperatorSettings) -> int:
+    """Seconds running requests have when a server is stopped: as long as one may take."""
+    return max(settings.drain_seconds, ceil(spec.limits.request_timeout))
 
 
 def container_port(spec: ModelSpec) -> int:
@@ -97,7 +103,7 @@ def _environment(
     values = {"HOME": "/tmp"}  # noqa: S108  (a path in the pod; the root is read-only)
     if own:
         values["MODELS_DIR"] = MODELS_MOUNT
-        values["DRAIN_TIMEOUT"] = str(settings.drain_seconds)
+        values["DRAIN_TIMEOUT"] = str(drain_seconds(spec, settings))
         values.update(launch.encode(server_spec(spec)))
     else:
         values["HF_HOME"] = MODELS_MOUNT
