@@ -89,9 +89,15 @@ def service(model: Mapping[str, Any]) -> Object:
 
 
 def budget(model: Mapping[str, Any]) -> Object:
-    """The PodDisruptionBudget: draining nodes stops one server at a time."""
+    """The PodDisruptionBudget: draining nodes stops one server at a time. Servers that do not work
+    may always be evicted, or one that never becomes ready would keep its node from being drained.
+    """
     name = model["metadata"]["name"]
-    spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector_labels(name)}}
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": selector_labels(name)},
+    }
     return _child(model, "policy/v1", "PodDisruptionBudget", name, spec)
 
 

@@ -69,7 +69,11 @@ def test_service_and_budget() -> None:
     }
     budget = children.budget(model())
     assert budget["apiVersion"] == "policy/v1"
-    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": selector},
+    }
 
 
 def test_a_claim_keeps_immutable_fields_and_never_shrinks() -> None:
