@@ -238,8 +238,12 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are removed", "60", float,
             where="operator"),
-    Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is stopped",
-            "120", int, where="operator"),
+    Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is "
+            "stopped; at least limits.requestTimeout of the model", "120", int, where="operator"),
+    Setting("MAX_ROLLOUTS", "rollouts of models with accelerators at the same time, as a number "
+            "or a percentage of these models (25%); 0 for no limit", "1", where="operator"),
+    Setting("MAX_ROLLOUTS_CPU", "the same for models without accelerators", "0",
+            where="operator"),
     Setting("START_SECONDS", "seconds a new version has to become ready", "3600", int,
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",

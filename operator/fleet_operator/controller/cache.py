@@ -19,6 +19,7 @@ from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.quantity import add
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import NodeView, PodView, Raw
+from fleet_operator.resources.volume_access import modes_of
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
@@ -33,7 +34,7 @@ class ClusterCache:
     """The observed state. `sees_nodes` is False if the operator may not list nodes."""
 
     def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:
-        self._settings = settings
+        self.settings = settings
         self._resolver = resolver
         self._sees_nodes = sees_nodes
         self.models: dict[Key, Raw] = {}
@@ -44,6 +45,7 @@ class ClusterCache:
         self.remotes: dict[str, RemoteReport] = {}
         self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
         self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
+        self._access_modes: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
@@ -81,6 +83,8 @@ class ClusterCache:
         meta = raw["metadata"]
         owner = (meta.get("labels") or {}).get(LABEL_MODEL)
         ref = Ref(kind, meta["name"])
+        if kind == "PersistentVolumeClaim":
+            self._access_modes[meta["namespace"]][meta["name"]] = modes_of(raw)
         if owner is None:
             self._foreign[meta["namespace"]][ref] = meta["uid"]
             return self._forget_child(meta["namespace"], ref)
@@ -95,6 +99,8 @@ class ClusterCache:
         """Remove a child or a taken name; affects the model of that name."""
         meta = raw["metadata"]
         ref = Ref(kind, meta["name"])
+        if kind == "PersistentVolumeClaim":
+            self._access_modes[meta["namespace"]].pop(meta["name"], None)
         if self._foreign[meta["namespace"]].pop(ref, None) is not None:
             return ((meta["namespace"], meta["name"]),)
         owner = (meta.get("labels") or {}).get(LABEL_MODEL)
@@ -183,7 +189,7 @@ class ClusterCache:
         return Observed(
             model=model,
             resolution=self._resolver.resolve(model),
-            settings=self._settings,
+            settings=self.settings,
             now=time.time(),
             children=dict(self._children.get(key, {})),
             foreign=self._taken(key) | self._controlled_by_others(key, uid),
@@ -194,6 +200,7 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
+            access_modes=self._access_modes.get(key[0], {}),
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
         )
 

@@ -8,6 +8,10 @@ from typing import Any, Literal, NamedTuple
 from fleet_contract.status import Phase
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, RolloutChoice
+from fleet_operator.decide.server_set import QUOTA
+
+WARNED = frozenset({"Unschedulable", QUOTA})
+"""Reasons that are no failures, but need someone's attention if they last."""
 
 
 class Event(NamedTuple):
@@ -38,7 +42,7 @@ def events(
         found.append(Event("Warning", "CpuFallback", slow))
     if before.get("reason") == decision.reason and before.get("phase") == decision.phase:
         return tuple(found)
-    if decision.failed or decision.reason == "Unschedulable":
+    if decision.failed or decision.reason in WARNED:
         found.append(Event("Warning", decision.reason, decision.message))
     elif decision.phase is Phase.READY:
         found.append(Event("Normal", "Ready", decision.message))
