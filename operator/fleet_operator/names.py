@@ -11,6 +11,8 @@ FIELD_MANAGER = "modelfleet-operator"
 """Field manager of what the operator applies."""
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 """On every child: digest of what was last applied, to detect removed fields."""
+ANNOTATION_RETRY = f"{GROUP}/retried-at"
+"""On a Deployment whose pods a quota refused; copied to its ReplicaSet, which then tries again."""
 LABEL_TEMPLATE = f"{GROUP}/template"
 """On pods and on their Deployment: digest of the pod template, the version of a model."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}

@@ -221,7 +221,7 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
         claim,
         _unchanged_deployment(observed, step, target)
         or children.deployment(
-            model, step.template, target.replicas, step.strategy, observed.settings
+            model, step.template, target.replicas, step.strategy, observed.settings, step.retry
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,

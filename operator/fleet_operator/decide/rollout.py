@@ -26,7 +26,7 @@ from fleet_operator.decide.rollout_strategy import (
 )
 from fleet_operator.decide.server_set import ServerSet, applied_version
 from fleet_operator.decide.status import read_part
-from fleet_operator.decide.surge import blockage
+from fleet_operator.decide.surge import Blockage, blockage
 from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources.children import RolloutStrategy
 from fleet_operator.resources.images import Problem
@@ -42,6 +42,12 @@ STUCK_SECONDS = 60.0
 BLOCKED_SECONDS = 60.0
 """Time after which a surge gives way although a node seems to have room: the scheduler knows more
 than `capacity`, such as volumes, devices and anti-affinity."""
+TURN_SECONDS = 300.0
+"""Time after which a version that waits for its turn is looked at again, without an event: a
+rollout that fails for long stops keeping others back."""
+RETRY_SECONDS = 5.0
+"""Time after which a pod that a quota refused is tried again, once the old ones are gone. The
+ReplicaSet controller by itself waits as long again as the old servers took to drain."""
 UNPLACED_SECONDS = 60.0
 """Time without any server after which a successor that no node takes is rolled back."""
 
@@ -51,7 +57,8 @@ class Step:
     """`choice` is set when the strategy is chosen now; `requeue_after` is in seconds.
 
     `begins`: the version is applied now, and servers that work are replaced by it. `waits_for`:
-    models whose rollouts come first; `template` is the present one until then.
+    models whose rollouts come first; `template` is the present one until then. `retry` is an
+    annotation of the Deployment whose change makes its controllers look at it again.
     """
 
     template: Object
@@ -63,6 +70,7 @@ class Step:
     wants_stable_template: str | None = None
     begins: bool = False
     waits_for: tuple[str, ...] = ()
+    retry: str | None = None
 
     @property
     def version(self) -> str:
@@ -137,7 +145,8 @@ def _begun(
     serves = any(pod.ready for pod in observed.pods if pod.active)
     ahead = observed.turn.waits_for(template["spec"]) if serves else ()
     if ahead and observed.deployment is not None:
-        return Step(template_of(observed.deployment), strategy, rollout, waits_for=ahead)
+        present = template_of(observed.deployment)
+        return Step(present, strategy, rollout, waits_for=ahead, requeue_after=TURN_SECONDS)
     choice = _choice(observed, template, _serving(observed))
     return Step(template, choice.strategy, rollout, choice, requeue_after=PATIENCE_SECONDS,
                 begins=serves)  # fmt: skip
@@ -153,13 +162,13 @@ def _continued(
     """Choose the strategy again while a surge is blocked: another pod may have taken its place, a
     node may be gone, or only the scheduler knows why the new pod fits nowhere."""
     mode = _mode(observed)
+    blocked = blockage(servers, observed.now)
     if mode is not RolloutMode.AUTO:
         choice = _choice(observed, template, servers.old)
         changed = choice if strategy != choice.strategy else None
-        return _placed_later(observed, template, choice.strategy, rollout, changed)
-    blocked = blockage(servers, observed.now)
+        return _placed_later(observed, blocked, template, choice.strategy, rollout, changed)
     if strategy != SURGE or blocked is None or not servers.old:
-        return _placed_later(observed, template, strategy, rollout)
+        return _placed_later(observed, blocked, template, strategy, rollout)
     waited = observed.now - blocked.since
     if waited < PATIENCE_SECONDS:
         return Step(template, strategy, rollout, requeue_after=PATIENCE_SECONDS - waited)
@@ -202,6 +211,7 @@ def _with_unplaced(observed: Observed, servers: ServerSet, rollout: Rollout) -> 
 
 def _placed_later(
     observed: Observed,
+    blocked: Blockage | None,
     template: Object,
     strategy: RolloutStrategy,
     rollout: Rollout,
@@ -209,17 +219,21 @@ def _placed_later(
 ) -> Step:
     """Go on; look again when a successor without a node has waited long enough."""
     since = parse(rollout.unplaced_since)
-    if since is None or rollout.stable_hash in (None, version_of(template)):
+    if since is None:
         return Step(template, strategy, rollout, choice)
     left = since + UNPLACED_SECONDS - observed.now
-    unknown = left <= 0 and observed.stable_template is None
+    replaced = rollout.stable_hash not in (None, version_of(template))
+    unknown = replaced and left <= 0 and observed.stable_template is None
+    again = left if left > 0 else UNPLACED_SECONDS
+    by_quota = blocked is not None and not blocked.has_pod
     return Step(
         template,
         strategy,
         rollout,
         choice,
-        requeue_after=left if left > 0 else UNPLACED_SECONDS,
+        requeue_after=min(again, RETRY_SECONDS) if by_quota else again,
         wants_stable_template=rollout.stable_hash if unknown else None,
+        retry=render(observed.now // RETRY_SECONDS * RETRY_SECONDS) if by_quota else None,
     )
 
 

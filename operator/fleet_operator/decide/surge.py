@@ -16,12 +16,13 @@ class Blockage:
     """Why new servers cannot be placed, and since when (Unix time).
 
     `by_nodes`: no node takes them, which free nodes may change; quotas and volumes are independent
-    of free nodes.
+    of free nodes. `has_pod` is False where a quota refuses to create them.
     """
 
     since: float
     message: str
     by_nodes: bool = False
+    has_pod: bool = True
 
 
 def blockage(servers: ServerSet, now: float) -> Blockage | None:
@@ -41,4 +42,5 @@ def blockage(servers: ServerSet, now: float) -> Blockage | None:
         for condition in ((servers.deployment or {}).get("status") or {}).get("conditions") or ()
         if condition["type"] == "ReplicaFailure"
     ]
-    return Blockage(next((at for at in since if at is not None), now), refused.message)
+    began = next((at for at in since if at is not None), now)
+    return Blockage(began, refused.message, has_pod=False)

@@ -12,6 +12,7 @@ from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
 from fleet_contract.spec import ModelSpec
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
+    ANNOTATION_RETRY,
     LABEL_TEMPLATE,
     PORT_NAME,
     model_labels,
@@ -53,8 +54,9 @@ def deployment(
     replicas: int,
     strategy: RolloutStrategy,
     settings: OperatorSettings,
+    retry: str | None = None,
 ) -> Object:
-    """The Deployment of pods with `template`."""
+    """The Deployment of pods with `template`; a changed `retry` makes its controllers try again."""
     name = model["metadata"]["name"]
     version = template["metadata"]["labels"][LABEL_TEMPLATE]
     spec = {
@@ -71,7 +73,10 @@ def deployment(
         "selector": {"matchLabels": selector_labels(name)},
         "template": template,
     }
-    return _child(model, "apps/v1", "Deployment", name, spec, {LABEL_TEMPLATE: version})
+    annotations = {ANNOTATION_RETRY: retry} if retry is not None else {}
+    return _child(
+        model, "apps/v1", "Deployment", name, spec, {LABEL_TEMPLATE: version}, annotations
+    )
 
 
 def service(model: Mapping[str, Any]) -> Object:
@@ -140,6 +145,7 @@ def _child(
     name: str,
     spec: Object,
     labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Object:
     meta = model["metadata"]
     child: Object = {
@@ -153,5 +159,8 @@ def _child(
         },
         "spec": spec,
     }
-    child["metadata"]["annotations"] = {ANNOTATION_APPLIED: digest(child)}
+    if annotations:
+        child["metadata"]["annotations"] = dict(annotations)
+    applied = {ANNOTATION_APPLIED: digest(child)}
+    child["metadata"]["annotations"] = {**(annotations or {}), **applied}
     return child

@@ -13,7 +13,7 @@ from fleet_operator.decide.rollout import Step, is_rolling, next_step
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster
 from fleet_operator.decide.turn import Turn
 from fleet_operator.resources.children import RolloutStrategy, deployment
-from support.operator_objects import model, node, pod
+from support.operator_objects import NOW, model, node, pod
 
 Observe = Callable[..., Observed]
 CRASHED = {"ended": {"exitCode": 137, "reason": "OOMKilled"}}
@@ -428,6 +428,7 @@ def test_a_new_version_waits_for_its_turn(step: Callable[..., Step]) -> None:
     found = step(OLD, applied="old", cluster=ROOMY, turn=AHEAD)
     assert (found.version, found.strategy, found.choice) == ("old", HAND_OVER, None)
     assert (found.waits_for, found.begins) == (("ns/b", "ns/c"), False)
+    assert found.requeue_after == 300.0
     for claim in ({"resourceClaims": [{"name": "gpu"}]}, GPU_POD):
         found = step(OLD, applied="old", cluster=ROOMY, turn=AHEAD, template_spec=claim)
         assert found.waits_for == ("ns/a",)
@@ -481,3 +482,14 @@ def test_what_counts_as_a_rollout(
         made = deployment(raw, template(applied), replicas, SURGE, observe(raw).settings)
         children[Ref("Deployment", "m")] = made
     assert is_rolling(observe(raw, raws, children=children)) is rolling
+
+
+def test_a_pod_that_a_quota_refuses_is_tried_again_once_no_server_is_left(
+    step: Callable[..., Step],
+) -> None:
+    conditions = refused(QUOTA)
+    found = step(cluster=ROOMY, conditions=conditions, now=NOW + 7)
+    assert (found.retry, found.requeue_after) == ("2026-01-01T12:00:05Z", 5.0)
+    leaving = ("old", {"ready": True, "deleting": True})
+    assert step(leaving, cluster=ROOMY, conditions=conditions).retry is None
+    assert step(("new", at("59:50")), cluster=ROOMY).retry is None

@@ -50,6 +50,20 @@ def test_deployment(settings: OperatorSettings) -> None:
     }
 
 
+def test_a_retry_changes_the_deployment_but_not_its_pods(settings: OperatorSettings) -> None:
+    template = {"metadata": {"labels": {"modelfleet.dev/template": "abc"}}, "spec": {}}
+    strategy = children.RolloutStrategy(0, 1)
+    plain = children.deployment(model(), template, 2, strategy, settings)
+    made = children.deployment(model(), template, 2, strategy, settings, "2026-01-01T12:00:05Z")
+    annotations = made["metadata"]["annotations"]
+    assert annotations["modelfleet.dev/retried-at"] == "2026-01-01T12:00:05Z"
+    assert (
+        annotations["modelfleet.dev/applied"]
+        != plain["metadata"]["annotations"]["modelfleet.dev/applied"]
+    )
+    assert made["spec"] == plain["spec"]
+
+
 def test_service_and_budget() -> None:
     selector = {"modelfleet.dev/inferencemodel": "m"}
     service = children.service(model())
