@@ -13,6 +13,8 @@ ANNOTATION_APPLIED = f"{GROUP}/applied"
 """On every child: digest of what was last applied, to detect removed fields."""
 ANNOTATION_PROFILE = f"{GROUP}/profile"
 """On Deployments: name of the profile that their pods are made with."""
+ANNOTATION_RETRY = f"{GROUP}/retried-at"
+"""On a Deployment whose pods a quota refused; copied to its ReplicaSet, which then tries again."""
 LABEL_TEMPLATE = f"{GROUP}/template"
 """On pods and on their Deployment: digest of the pod template, the version of a model."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}

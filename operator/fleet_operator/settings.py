@@ -9,6 +9,7 @@ from typing import Any
 
 from fleet_contract.policy.remote_keys import RemoteKeys
 from fleet_contract.settings import BY_NAME, parse_list
+from fleet_operator.rollout_limit import Limit
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -45,6 +46,8 @@ class OperatorSettings:
     autoscale_interval: float
     scale_down_delay: float
     drain_seconds: int
+    max_rollouts: Limit
+    max_rollouts_cpu: Limit
     start_seconds: int
     probe_interval: float
     resync_interval: float
@@ -68,6 +71,12 @@ class OperatorSettings:
             if not 0 < number < 1e9:
                 raise ValueError(f"{name}={number}: must be greater than 0")
             return number
+
+        def limit(name: str) -> Limit:
+            try:
+                return Limit.parse(value(name))
+            except ValueError as error:
+                raise ValueError(f"{name}={error}") from None
 
         own_namespace = text("POD_NAMESPACE") or account_namespace()
         return cls(
@@ -98,6 +107,8 @@ class OperatorSettings:
             autoscale_interval=positive("AUTOSCALE_INTERVAL"),
             scale_down_delay=value("SCALE_DOWN_DELAY"),
             drain_seconds=positive("POD_DRAIN_SECONDS"),
+            max_rollouts=limit("MAX_ROLLOUTS"),
+            max_rollouts_cpu=limit("MAX_ROLLOUTS_CPU"),
             start_seconds=positive("START_SECONDS"),
             probe_interval=positive("PROBE_INTERVAL"),
             resync_interval=positive("RESYNC_INTERVAL"),

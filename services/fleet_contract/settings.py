@@ -276,8 +276,12 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are removed", "60", float,
             where="operator"),
-    Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is stopped",
-            "120", int, where="operator"),
+    Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is "
+            "stopped; at least limits.requestTimeout of the model", "120", int, where="operator"),
+    Setting("MAX_ROLLOUTS", "rollouts of models with accelerators at the same time, as a number "
+            "or a percentage of these models (25%); 0 for no limit", "1", where="operator"),
+    Setting("MAX_ROLLOUTS_CPU", "the same for models without accelerators", "0",
+            where="operator"),
     Setting("SERVER_SERVICE_ACCOUNT", "ServiceAccount of model servers in their namespace, without"
             " a token", "the namespace's default", where="operator"),
     Setting("POD_TEMPLATES", "fields that `podTemplate` of an InferenceModel may set: `restricted`"

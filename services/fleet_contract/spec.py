@@ -31,6 +31,7 @@ from fleet_contract.spec_parts import (
     PodPart,
     Remote,
     Resources,
+    RolloutPolicy,
     Routing,
     Warmup,
     WeightFile,
@@ -197,6 +198,8 @@ class ModelSpec(SpecPart):
     """Seconds the load must stay low before servers are removed; 60 by default."""
     routing: Routing = Field(default_factory=Routing)
     """How the router chooses among the servers of this model."""
+    rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
+    """How a new version replaces the servers of the old one."""
     fallback: ModelId | None = None
     """Model that serves requests while this one cannot."""
 

@@ -204,6 +204,22 @@ class Routing(SpecPart):
     """Requests that may wait for a server; more get a 429. The router's setting by default."""
 
 
+class RolloutMode(StrEnum):
+    """How servers are replaced: `Auto` lets the operator choose for each version."""
+
+    AUTO = "Auto"
+    SURGE = "Surge"
+    HAND_OVER = "HandOver"
+
+
+class RolloutPolicy(SpecPart):
+    """How a new version replaces the servers of the old one."""
+
+    strategy: RolloutMode = RolloutMode.AUTO
+    """`Surge`: a new server is ready before an old one stops, however long that takes. `HandOver`:
+    an old server stops first. `Auto`: surge, or hand-over where there is no room for both."""
+
+
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
     """`value` if it is nested at most MAX_NESTING deep. Raises ValueError."""
     level: list[Any] = [value]

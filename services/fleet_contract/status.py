@@ -42,7 +42,7 @@ class Condition(SpecPart):
 
     type: str = Field(max_length=316)
     """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated,
-    AliasesServed or ProfileCurrent."""
+    AliasesServed, ProfileCurrent or ReplicasLimited."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -118,6 +118,8 @@ class Rollout(SpecPart):
     """Digest of the pod template that was rolled back."""
     failed_message: str | None = None
     """Why it was rolled back."""
+    unplaced_since: Time | None = None
+    """Since when no server is left and its successor has no node."""
 
 
 class ModelStatus(SpecPart):

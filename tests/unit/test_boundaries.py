@@ -99,7 +99,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_operator": (
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
-            | {"server_report", "features"}
+            | {"server_report", "features", "rollout_limit", "quota"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

@@ -18,8 +18,10 @@ from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.features import Features
 from fleet_operator.quantity import add
+from fleet_operator.resources.ownership import CLAIM
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import NodeView, PodView, Raw
+from fleet_operator.resources.volume_access import modes_of
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
 
@@ -41,7 +43,7 @@ class ClusterCache:
         sees_nodes: bool,
         features: Features = NO_FEATURES,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._resolver = resolver
         self._sees_nodes = sees_nodes
         self._features = features
@@ -52,6 +54,7 @@ class ClusterCache:
         self.hints: dict[str, str] = {}
         self.remotes: dict[str, RemoteReport] = {}
         self._children = ChildCache()
+        self._access_modes: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
@@ -89,6 +92,9 @@ class ClusterCache:
 
         Objects that belong to no model are kept as names that are taken.
         """
+        if kind == CLAIM:
+            meta = raw["metadata"]
+            self._access_modes[meta["namespace"]][meta["name"]] = modes_of(raw)
         known = self._children.current(kind, raw)
         key = self._children.put(kind, raw)
         if key is not None and kind == DEPLOYMENT:
@@ -97,6 +103,9 @@ class ClusterCache:
 
     def drop_child(self, kind: str, raw: Raw) -> Iterable[Key]:
         """Remove a child or a taken name; affects the model of that name."""
+        if kind == CLAIM:
+            meta = raw["metadata"]
+            self._access_modes[meta["namespace"]].pop(meta["name"], None)
         return _affected(self._children.drop(kind, raw))
 
     def put_pod(self, raw: Raw) -> Iterable[Key]:
@@ -173,7 +182,7 @@ class ClusterCache:
         return Observed(
             model=model,
             resolution=self._resolver.resolve(model),
-            settings=self._settings,
+            settings=self.settings,
             now=time.time(),
             children=children,
             foreign=foreign,
@@ -184,6 +193,7 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
+            access_modes=self._access_modes.get(key[0], {}),
             load=self.load.of(self._resolver.resolve(model).ids[0]),
             replica_writes=tuple(self._replica_writes.get(key, ())),
             features=self._features,

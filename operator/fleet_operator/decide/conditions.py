@@ -11,6 +11,7 @@ from fleet_operator.decide.phase import REMOTE_REASONS, PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, RolloutChoice
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.volume_access import REPLICAS_LIMITED
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
 
@@ -38,7 +39,7 @@ def of(
     choice: RolloutChoice | None,
     before: Conditions,
     report: ServerReport,
-    flaw: Problem | None,
+    flaws: Sequence[Problem],
 ) -> list[ConditionState]:
     """All current conditions, in the order of the status.
 
@@ -54,9 +55,13 @@ def of(
             *_rollout(choice, before),
         ]
     found += _accelerated(servers, report)
-    if flaw is not None:
-        found.append(ConditionState(ALIASES, "False", flaw.reason, flaw.message))
-    return found
+    return found + [_flaw(flaw) for flaw in flaws]
+
+
+def _flaw(flaw: Problem) -> ConditionState:
+    if flaw.reason == REPLICAS_LIMITED:
+        return ConditionState(REPLICAS_LIMITED, "True", "SingleNodeVolume", flaw.message)
+    return ConditionState(ALIASES, "False", flaw.reason, flaw.message)
 
 
 def render_all(

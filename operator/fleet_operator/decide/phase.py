@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from fleet_contract.status import DUPLICATE_MODEL, REMOTE_KEY_REFUSED, Phase
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
-from fleet_operator.decide.server_set import TRANSIENT, ServerSet
+from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.decide.turn import waiting_message
 from fleet_operator.resources.images import Problem
 
 STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
@@ -35,13 +36,14 @@ def decide_phase(
     servers: ServerSet,
     target: Target,
     problem: Problem | None,
-    flaw: Problem | None = None,
+    flaws: Sequence[Problem] = (),
     remote: RemoteReport | None = None,
+    waits_for: tuple[str, ...] = (),
 ) -> PhaseDecision:
     """Errors take precedence over progress, and progress over Ready.
 
-    A `flaw` is a problem with which the model is served all the same. `remote` is the last probe of
-    a remote server.
+    `flaws` are problems with which the model is served all the same. `remote` is the last probe of
+    a remote server, `waits_for` models whose rollouts come before this one's.
     """
     if problem is not None:
         return _wrong(servers, problem.reason, problem.message)
@@ -50,12 +52,15 @@ def decide_phase(
     if servers.wanted == 0:
         return _resting(target)
     trouble = servers.deployment_trouble() or servers.trouble
-    if trouble is not None and trouble.reason in TRANSIENT:
+    if trouble is not None and not trouble.failed:
         phase = Phase.DEGRADED if servers.ready else Phase.PENDING
         return PhaseDecision(phase, trouble.reason, trouble.message)
     if trouble is not None:
         return _wrong(servers, trouble.reason, trouble.message)
-    if servers.is_complete and flaw is not None:
+    if servers.is_complete and waits_for:
+        return PhaseDecision(Phase.PROGRESSING, "WaitingForTurn", waiting_message(waits_for))
+    if servers.is_complete and flaws:
+        flaw = flaws[0]
         return PhaseDecision(Phase.DEGRADED, flaw.reason, flaw.message, failed=True, settled=True)
     if servers.is_complete:
         message = f"{servers.ready} of {servers.wanted} servers are ready."

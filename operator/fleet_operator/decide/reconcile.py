@@ -6,6 +6,7 @@ that outlives it is in the status.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fleet_contract.names import ANNOTATION_WAKE
@@ -18,21 +19,23 @@ from fleet_operator.decide import (
     replica_writers,
     status,
 )
-from fleet_operator.decide.decision import Decision
+from fleet_operator.decide.decision import Beginning, Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.phase import decide_phase, is_passing
 from fleet_operator.decide.rollout import Step, next_step
+from fleet_operator.decide.rollout_strategy import HAND_OVER
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
-from fleet_operator.names import LABEL_TEMPLATE
+from fleet_operator.names import ANNOTATION_APPLIED, LABEL_TEMPLATE
 from fleet_operator.resources import children, permissions
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.ownership import may_delete
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
-from fleet_operator.resources.views import PodView
+from fleet_operator.resources.views import PodView, is_accelerated, pod_requests
+from fleet_operator.resources.volume_access import ReplicaLimit, limit_replicas, pinned
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.timestamps import parse
 
@@ -42,24 +45,29 @@ DELETES_SERVERS = frozenset({DUPLICATE_MODEL})
 
 def reconcile(observed: Observed) -> Decision:
     """Children, status and events for what was observed."""
+    observed = _with_own_claim(observed)
     target = _target(observed)
     # A problem stops changes to the pods, but the status still reports on those that exist.
     problem = _problem(observed)
     template = None if problem is not None else _template(observed, target)
     if isinstance(template, Problem):
         problem, template = template, None
+    limit = None if template is None else _limit(observed, template, target)
+    if limit is not None:
+        target = replace(target, replicas=limit.replicas)
     step = _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
     wanted = target.replicas if problem is None else _present_replicas(observed)
     servers = ServerSet.read(observed, version, wanted)
     if problem is None and step is not None:
         problem = step.problem
-    flaw = _flaw(observed)
-    decision = decide_phase(servers, target, problem, flaw, _remote(observed))
+    flaws = _flaws(observed, limit)
+    ahead = step.waits_for if step is not None else ()
+    decision = decide_phase(servers, target, problem, flaws, _remote(observed), ahead)
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
-    after = status.build(observed, servers, target, decision, choice, rollout, flaw)
+    after = status.build(observed, servers, target, decision, choice, rollout, flaws)
     scaled = _scaled(observed, objects, target)
     new_events = events(observed.status, after, decision, scaled, choice)
     return Decision(
@@ -76,6 +84,9 @@ def reconcile(observed: Observed) -> Decision:
             replica_writers.requeue_after(observed),
         ),
         wants_stable_template=step.wants_stable_template if step is not None else None,
+        removes=scaled is not None and 0 < scaled[1] < scaled[0],
+        begins=_beginning(step),
+        waits=is_accelerated(template["spec"]) if ahead and template is not None else None,
     )
 
 
@@ -136,8 +147,13 @@ def _duplicate(observed: Observed, rival: Rival) -> str:
     return f"{first}; this one is not served, nor are its aliases ({', '.join(own)})."
 
 
-def _flaw(observed: Observed) -> Problem | None:
-    """A problem with which the model is served all the same."""
+def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...]:
+    """Problems with which the model is served all the same."""
+    found = (limit.problem if limit is not None else None, _lost_aliases(observed))
+    return tuple(flaw for flaw in found if flaw is not None)
+
+
+def _lost_aliases(observed: Observed) -> Problem | None:
     if not observed.lost:
         return None
     whose = (f"{one.identifier!r} belongs to the InferenceModel {one.name!r}"
@@ -185,6 +201,30 @@ def _template(observed: Observed, target: autoscale.Target) -> Object | Problem 
     )
 
 
+def _with_own_claim(observed: Observed) -> Observed:
+    """With the access mode of the model's cache, also before its claim exists."""
+    cache, name = observed.resolution.profile.model_cache, cache_claim_name(observed.name)
+    if cache is None or cache.size is None or cache.claim is not None:
+        return observed
+    modes = {name: frozenset({cache.access_mode}), **observed.access_modes}
+    return replace(observed, access_modes=modes)
+
+
+def _limit(observed: Observed, template: Object, target: autoscale.Target) -> ReplicaLimit | None:
+    volume = pinned(template["spec"], observed.access_modes)
+    ready = sum(pod.ready for pod in observed.pods if pod.active)
+    return None if volume is None else limit_replicas(volume, target.replicas, ready)
+
+
+def _beginning(step: Step | None) -> Beginning | None:
+    if step is None or not step.begins or step.choice is None:
+        return None
+    pod = step.template["spec"]
+    return Beginning(
+        is_accelerated(pod), step.choice.node, pod_requests(pod), step.strategy == HAND_OVER
+    )
+
+
 def _step(observed: Observed, template: Object | None) -> Step | None:
     return None if template is None else next_step(observed, template, _rollout(observed))
 
@@ -203,18 +243,32 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     made = [
         claim,
         children.claim_template(model, spec.devices) if spec is not None else None,
-        children.deployment(
+        _unchanged_deployment(observed, step, target)
+        or children.deployment(
             model,
             step.template,
             target.replicas,
             step.strategy,
             observed.settings,
             profile_state.profile_in_use(observed),
+            step.retry,
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
     ]
     return tuple(child for child in made if child is not None)
+
+
+def _unchanged_deployment(
+    observed: Observed, step: Step, target: autoscale.Target
+) -> Object | None:
+    """The existing Deployment while a new version waits for its turn, unless it must be scaled:
+    applying its template again would be a write for each model that waits."""
+    found = observed.deployment
+    if not step.waits_for or found is None or _present_replicas(observed) != target.replicas:
+        return None
+    applied = ANNOTATION_APPLIED in (found["metadata"].get("annotations") or {})
+    return dict(found) if applied else None
 
 
 def _unwanted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -36,7 +37,7 @@ def build(
     decision: PhaseDecision,
     choice: RolloutChoice | None,
     rollout: Rollout | None,
-    flaw: Problem | None = None,
+    flaws: Sequence[Problem] = (),
 ) -> dict[str, Any]:
     """The status in wire form. `choice` is a strategy chosen now; None keeps its condition."""
     meta, before = observed.model["metadata"], observed.status
@@ -62,7 +63,7 @@ def build(
         conditions=conditions.render_all(
             [
                 *conditions.of(
-                    servers, decision, choice, before.get("conditions") or (), report, flaw
+                    servers, decision, choice, before.get("conditions") or (), report, flaws
                 ),
                 *profile_state.conditions(observed),
                 *replica_writers.conditions(observed),

@@ -15,6 +15,7 @@ from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
     ANNOTATION_PROFILE,
+    ANNOTATION_RETRY,
     LABEL_TEMPLATE,
     PORT_NAME,
     model_labels,
@@ -59,8 +60,10 @@ def deployment(
     strategy: RolloutStrategy,
     settings: OperatorSettings,
     profile: str = "",
+    retry: str | None = None,
 ) -> Object:
-    """The Deployment of pods with `template`, made with the profile of that name."""
+    """The Deployment of pods with `template`, made with the profile of that name; a changed `retry`
+    makes its controllers try again."""
     name = model["metadata"]["name"]
     version = template["metadata"]["labels"][LABEL_TEMPLATE]
     spec = {
@@ -78,7 +81,11 @@ def deployment(
         "template": template,
     }
     labels = {**inherited.pod_labels(model["metadata"], settings), LABEL_TEMPLATE: version}
-    annotations = {ANNOTATION_PROFILE: profile} if profile else {}
+    annotations = {}
+    if profile:
+        annotations[ANNOTATION_PROFILE] = profile
+    if retry is not None:
+        annotations[ANNOTATION_RETRY] = retry
     return _child(model, "apps/v1", "Deployment", name, spec, labels, annotations)
 
 
@@ -97,9 +104,15 @@ def service(model: Mapping[str, Any]) -> Object:
 
 
 def budget(model: Mapping[str, Any]) -> Object:
-    """The PodDisruptionBudget: draining nodes stops one server at a time."""
+    """The PodDisruptionBudget: draining nodes stops one server at a time. Servers that do not work
+    may always be evicted, or one that never becomes ready would keep its node from being drained.
+    """
     name = model["metadata"]["name"]
-    spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector_labels(name)}}
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": selector_labels(name)},
+    }
     return _child(model, "policy/v1", "PodDisruptionBudget", name, spec)
 
 

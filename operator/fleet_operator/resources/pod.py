@@ -14,7 +14,12 @@ from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.pod_parts import inherited, node_cache
 from fleet_operator.resources.pod_parts.devices import with_devices
 from fleet_operator.resources.resolve import Resolution
-from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
+from fleet_operator.resources.server_container import (
+    ENDPOINT_SECONDS,
+    Object,
+    drain_seconds,
+    server_container,
+)
 from fleet_operator.resources.tolerations import with_accelerators
 from fleet_operator.resources.views import Raw
 from fleet_operator.resources.volumes import storage
@@ -67,7 +72,9 @@ def pod_template(
         "securityContext": _security(own=spec.engine not in FOREIGN),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": ENDPOINT_SECONDS + settings.drain_seconds + EXIT_SECONDS,
+        "terminationGracePeriodSeconds": ENDPOINT_SECONDS
+        + drain_seconds(spec, settings)
+        + EXIT_SECONDS,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ OPEN_SECONDS = 120
 """Time for a server to open its port, which it does before it loads its model."""
 UNUSED_BY_SERVERS = (
     "replicas", "stopped", "min_replicas", "max_replicas", "scale_to_zero_after",
-    "target_in_flight", "scale_down_delay", "routing", "fallback", "profile", "image",
+    "target_in_flight", "scale_down_delay", "routing", "rollout", "fallback", "profile", "image",
     "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
     "runtime_class_name", "scheduler_name", "devices", "env", "env_from", "files",
     "pod_template", "remote", "container",
@@ -63,6 +64,11 @@ def server_container(
     if resources := spec.resources.to_wire():
         container["resources"] = resources
     return container
+
+
+def drain_seconds(spec: ModelSpec, settings: OperatorSettings) -> int:
+    """Seconds running requests have when a server is stopped: as long as one may take."""
+    return max(settings.drain_seconds, ceil(spec.limits.request_timeout))
 
 
 def container_port(spec: ModelSpec) -> int:
@@ -110,7 +116,7 @@ def _environment(
         values["MODELS_DIR"] = MODELS_MOUNT
         if storage.node_cache is not None:
             values["MODELS_DIR_LIMIT"] = node_cache.limit(storage.node_cache)
-        values["DRAIN_TIMEOUT"] = str(settings.drain_seconds)
+        values["DRAIN_TIMEOUT"] = str(drain_seconds(spec, settings))
         values.update(launch.encode(server_spec(spec)))
     else:
         values["HF_HOME"] = MODELS_MOUNT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -250,3 +251,35 @@ def test_waking_with_a_failing_pod(
 
 def now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+def test_the_idle_servers_are_removed_first(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    """By their deletion cost. Without it, the newest pod would be removed, or any of them."""
+    add_node("shrinking")
+    made = tenant.create(model("shrinking", replicas=1))
+    wait(tenant, "shrinking", phase("Ready"))
+    (idle,) = pods_of(tenant, "shrinking")
+    tenant.api.patch(made, {"spec": {"replicas": 2}})
+    wait(tenant, "shrinking", lambda m: phase("Ready")(m) and servers(2)(m))
+    (busy,) = (pod for pod in pods_of(tenant, "shrinking")
+               if pod["metadata"]["uid"] != idle["metadata"]["uid"])  # fmt: skip
+    loads = ((idle, 0), (busy, 3))
+    with ExitStack() as stack:
+        for pod, load in loads:
+            metrics = f'modelfleet_in_flight{{model="test/shrinking"}} {load}.0\n'
+            stub = HttpStub(kubelet.address(pod), 8000, {"/metrics": (200, metrics)})
+            stack.enter_context(stub)
+        tenant.api.patch(made, {"spec": {"replicas": 1}})
+        wait(tenant, "shrinking", lambda m: phase("Ready")(m) and servers(1)(m))
+    (left,) = pods_of(tenant, "shrinking")
+    assert left["metadata"]["uid"] == busy["metadata"]["uid"]
+    cost = left["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"]
+    assert cost == "3"
+
+
+def pods_of(tenant: Tenant, name: str) -> list[Json]:
+    """The pods of a model that are not being deleted."""
+    pods = tenant.items("v1", "Pod", labelSelector=f"modelfleet.dev/inferencemodel={name}")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]

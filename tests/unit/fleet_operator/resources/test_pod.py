@@ -59,7 +59,7 @@ def test_a_small_model_whole(sources: Sources) -> None:
                     "command": ["modelfleet", "server"],
                     "args": ["--host", "0.0.0.0", "--port", "8000"],
                     "env": [
-                        {"name": "DRAIN_TIMEOUT", "value": "120"},
+                        {"name": "DRAIN_TIMEOUT", "value": "600"},
                         {"name": "HOME", "value": "/tmp"},
                         {
                             "name": "MODELFLEET_SPEC",
@@ -117,7 +117,7 @@ def test_a_small_model_whole(sources: Sources) -> None:
             },
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": 138,
+            "terminationGracePeriodSeconds": 618,
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
