@@ -14,13 +14,15 @@ import kopf
 import uvloop
 from aiohttp import web
 
-from fleet_kube.client import KubeClient
+from fleet_kube.client import UNAUTHORIZED, KubeClient
 from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.cluster_features import features_of
 from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
+from fleet_operator.controller.probes.deletion_costs import DeletionCosts
 from fleet_operator.controller.probes.pod_events import PodEvents
 from fleet_operator.controller.probes.remote import RemoteProber
 from fleet_operator.controller.probes.routers import Scraper
@@ -28,7 +30,7 @@ from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import MODEL, NODE
+from fleet_operator.kinds import MODEL, NODE, children
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -64,10 +66,12 @@ async def _run(
     await _definition(api)
     reader = sources.SourceReader(api, settings)
     resolver = Resolver(await _first_sources(reader))
-    sees_nodes = await _sees_nodes(api, settings)
-    cache = ClusterCache(settings, resolver, sees_nodes)
+    with_nodes = await sees_nodes(api, settings)
+    features = await features_of(api, settings)
+    kinds = children(features)
+    cache = ClusterCache(settings, resolver, with_nodes, features)
     queue = WorkQueue(asyncio.get_running_loop().time)
-    resync = Resync(cache, queue, api, metrics, settings.namespaces)
+    resync = Resync(cache, queue, api, metrics, settings.namespaces, kinds)
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
     metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
     metrics.ages(resync.ages)
@@ -76,21 +80,23 @@ async def _run(
     if settings.model_metrics:
         metrics.conditions(lambda: list(cache.models.values()))
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    registry = watches.registry(cache, queue, metrics, settings, sees_nodes, connection)
+    registry = watches.registry(cache, queue, metrics, settings, with_nodes, connection, kinds)
     prober = Prober(cache, queue, http, PodEvents(cache, api))
     remotes = RemoteProber(cache, queue, resolver, http)
+    controller = Controller(cache, queue, api, metrics, DeletionCosts(api, http))
     loops: dict[str, Callable[[], Awaitable[None]]] = {
-        "reconcile": partial(Controller(cache, queue, api, metrics).run, settings.workers),
+        "reconcile": partial(controller.run, settings.workers),
         "servers": partial(prober.run, settings.probe_interval),
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
-        "initial_sync": InitialSync(cache, queue, api, settings.namespaces, sees_nodes).run,
+        "initial_sync": InitialSync(cache, queue, api, settings.namespaces, with_nodes, kinds).run,
         "resync": partial(resync.run, settings.resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
     async with _served(health.application(metrics, resync, queue), settings.port):
-        log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,
+        log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
+            device_claims=features.device_claims, image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
         await _together(
             kopf.operator(
@@ -156,16 +162,28 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
-    """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are."""
+async def sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
+    """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are.
+
+    Waits for an answer: throttling or an unavailable API server at the start does not decide it.
+    """
     if settings.namespaces:
         return False
-    try:
-        await api.items(NODE, None, metadata_only=True)
-    except ApiError as error:
-        log(logger, "nodes_unseen", level=logging.WARNING, error=str(error))
-        return False
-    return True
+    while True:
+        seconds = RETRY_SECONDS
+        try:
+            await api.items(NODE, None, metadata_only=True)
+        except ApiError as error:
+            if not error.is_transient and error.status != UNAUTHORIZED:
+                log(logger, "nodes_unseen", level=logging.WARNING, error=str(error))
+                return False
+            seconds = max(seconds, error.retry_after)
+            log(logger, "nodes_not_listed", level=logging.WARNING, error=str(error))
+        except ApiUnreachable as error:
+            log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
+        else:
+            return True
+        await asyncio.sleep(seconds)
 
 
 @asynccontextmanager

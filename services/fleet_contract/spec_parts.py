@@ -204,6 +204,22 @@ class Routing(SpecPart):
     """Requests that may wait for a server; more get a 429. The router's setting by default."""
 
 
+class RolloutMode(StrEnum):
+    """How servers are replaced: `Auto` lets the operator choose for each version."""
+
+    AUTO = "Auto"
+    SURGE = "Surge"
+    HAND_OVER = "HandOver"
+
+
+class RolloutPolicy(SpecPart):
+    """How a new version replaces the servers of the old one."""
+
+    strategy: RolloutMode = RolloutMode.AUTO
+    """`Surge`: a new server is ready before an old one stops, however long that takes. `HandOver`:
+    an old server stops first. `Auto`: surge, or hand-over where there is no room for both."""
+
+
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
     """`value` if it is nested at most MAX_NESTING deep. Raises ValueError."""
     level: list[Any] = [value]
@@ -324,6 +340,21 @@ class EnvFrom(SpecPart):
         if (self.secret_ref is None) == (self.config_map_ref is None):
             raise ValueError("must have either secretRef or configMapRef")
         return self
+
+
+class DeviceRequest(SpecPart):
+    """Devices of one class, allocated dynamically (DRA, resource.k8s.io/v1)."""
+
+    device_class: str = Field(
+        alias="class", max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+    )
+    """Name of the DeviceClass, such as `gpu.nvidia.com`."""
+    count: int = Field(default=1, ge=1, le=32)
+    """Number of devices."""
+    selectors: list[Annotated[str, Field(min_length=1, max_length=10_240)]] = Field(
+        default_factory=list, max_length=32
+    )
+    """CEL expressions on `device` that a device must fulfil."""
 
 
 class MountedFile(SpecPart):

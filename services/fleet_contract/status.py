@@ -44,7 +44,7 @@ class Condition(SpecPart):
 
     type: str = Field(max_length=316)
     """Ready, Available, Progressing, Reconciling, Stalled, Paused, Scheduled, WeightsReady, Loaded,
-    RolloutStrategy, Traffic, Accelerated, AliasesServed or ProfileCurrent."""
+    RolloutStrategy, Traffic, Accelerated, AliasesServed, ProfileCurrent or ReplicasLimited."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -104,9 +104,7 @@ class Scaling(SpecPart):
     reason: str = ""
     """Load or Idle; RoutersUnknown or RouterSilent, while servers are not removed."""
     last_active_time: Time | None = None
-    """When the last request was seen."""
-    requests_seen: int | None = None
-    """Sum of the routers' request counters at that time."""
+    """When the model was last used, with scaleToZeroAfter; updated after a quarter of that time."""
     low_since: Time | None = None
     """Since when fewer servers would suffice."""
     low_peak: int | None = None
@@ -122,6 +120,8 @@ class Rollout(SpecPart):
     """Digest of the pod template that was rolled back."""
     failed_message: str | None = None
     """Why it was rolled back."""
+    unplaced_since: Time | None = None
+    """Since when no server is left and its successor has no node."""
 
 
 class TrafficShare(SpecPart):

@@ -27,3 +27,9 @@ class ApiError(KubeError):
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later: timeouts, conflicts, throttling, and errors
+        of the API server or of a webhook that did not respond."""
+        return self.status in (408, 409, 429) or self.status >= 500

@@ -7,32 +7,52 @@ that it affects.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 
 from fleet_contract.claims import Claim, owners
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, Rival
+from fleet_operator.decide.observed import (
+    Comparison,
+    Observed,
+    RemoteReport,
+    ReplicaWrite,
+    Rival,
+)
+from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.features import Features
 from fleet_operator.quantity import add
+from fleet_operator.resources.ownership import CLAIM
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import NodeView, PodView, Raw
+from fleet_operator.resources.volume_access import modes_of
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
 
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
+NO_FEATURES = Features()
+REPLICA_WRITES = 16
+"""Writes of replicas by others that are remembered for each model."""
 
 
 class ClusterCache:
     """The observed state. `sees_nodes` is False if the operator may not list nodes."""
 
-    def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        resolver: Resolver,
+        sees_nodes: bool,
+        features: Features = NO_FEATURES,
+    ) -> None:
+        self.settings = settings
         self._resolver = resolver
         self._sees_nodes = sees_nodes
+        self._features = features
         self.models: dict[Key, Raw] = {}
         self.pods: dict[str, PodView] = {}
         self.load = FleetLoad()
@@ -41,9 +61,11 @@ class ClusterCache:
         self.remotes: dict[str, RemoteReport] = {}
         self.comparisons: dict[Key, Comparison] = {}
         self._children = ChildCache()
+        self._access_modes: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
+        self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
         self._claims: dict[Key, Claim] = {}
         self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
 
@@ -52,6 +74,7 @@ class ClusterCache:
         key = _key(raw)
         if is_known(self.models.get(key), raw):
             return NO_KEYS
+        self._note_replicas(MODEL, key, self.models.get(key), raw)
         self.models[key] = slim(raw)
         return {key, *self._claim(key)}
 
@@ -62,6 +85,7 @@ class ClusterCache:
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del self.models[key]
+        self._replica_writes.pop(key, None)
         self._resolver.forget(raw["metadata"]["uid"])
         return self._release(key) - {key}
 
@@ -71,14 +95,24 @@ class ClusterCache:
             self._claim(key)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
-        """Store a Deployment, Service, PodDisruptionBudget or PersistentVolumeClaim.
+        """Store a child, such as a Deployment.
 
         Objects that belong to no model are kept as names that are taken.
         """
-        return _affected(self._children.put(kind, raw))
+        if kind == CLAIM:
+            meta = raw["metadata"]
+            self._access_modes[meta["namespace"]][meta["name"]] = modes_of(raw)
+        known = self._children.current(kind, raw)
+        key = self._children.put(kind, raw)
+        if key is not None and kind == DEPLOYMENT:
+            self._note_replicas(kind, key, known, raw)
+        return _affected(key)
 
     def drop_child(self, kind: str, raw: Raw) -> Iterable[Key]:
         """Remove a child or a taken name; affects the model of that name."""
+        if kind == CLAIM:
+            meta = raw["metadata"]
+            self._access_modes[meta["namespace"]].pop(meta["name"], None)
         return _affected(self._children.drop(kind, raw))
 
     def put_pod(self, raw: Raw) -> Iterable[Key]:
@@ -155,7 +189,7 @@ class ClusterCache:
         return Observed(
             model=model,
             resolution=self._resolver.resolve(model),
-            settings=self._settings,
+            settings=self.settings,
             now=time.time(),
             children=children,
             foreign=foreign,
@@ -166,9 +200,21 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
+            access_modes=self._access_modes.get(key[0], {}),
             comparison=self.comparisons.get(key),
-            load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            load=self.load.of(self._resolver.resolve(model).ids[0]),
+            replica_writes=tuple(self._replica_writes.get(key, ())),
+            features=self._features,
         )
+
+    def _note_replicas(self, kind: str, key: Key, known: Raw | None, raw: Raw) -> None:
+        """Record a change of replicas by another field manager."""
+        if known is None or key not in self.models:
+            return
+        old, new = (one.get("spec", {}).get("replicas") for one in (known, raw))
+        if old != new and (manager := writer(raw)):
+            writes = self._replica_writes.setdefault(key, deque(maxlen=REPLICA_WRITES))
+            writes.append(ReplicaWrite(kind, manager, time.time()))
 
     def _count(self, pod: PodView | None, sign: int) -> None:
         if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):

@@ -50,6 +50,12 @@ class ChildCache:
             return None
         return key
 
+    def current(self, kind: str, raw: Raw) -> Raw | None:
+        """The cached version of a child with the name of this object."""
+        key = _model_key(kind, raw)
+        objects = self._related.get(key, {}) if key is not None else {}
+        return objects.get(Ref(kind, raw["metadata"]["name"]))
+
     def drop(self, kind: str, raw: Raw) -> ModelKey | None:
         """Remove an object, unless a newer one has its name."""
         meta = raw["metadata"]

@@ -10,13 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import KubeError
+from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.execute import Executor
+from fleet_operator.controller.generations import Generations
+from fleet_operator.controller.probes.deletion_costs import DeletionCosts
+from fleet_operator.controller.turns import Turns
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.decide.rollout import template_of
+from fleet_operator.decide.server_set import has_generations
 from fleet_operator.kinds import REPLICA_SET
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
@@ -28,17 +33,37 @@ PASSING_SECONDS = 0.5
 """Shortest time between two writes of a status that only reports progress."""
 
 
+class Delayed(Exception):
+    """The API server could not process a write now; to be retried after `seconds`, 0 if it named
+    no time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"to be retried after {seconds:g} s")
+        self.seconds = seconds
+
+
 class Controller:
     """Reconciles models from the queue; a model is never reconciled twice at a time."""
 
     def __init__(
-        self, cache: ClusterCache, queue: WorkQueue, api: KubeClient, metrics: Metrics
+        self,
+        cache: ClusterCache,
+        queue: WorkQueue,
+        api: KubeClient,
+        metrics: Metrics,
+        costs: DeletionCosts | None = None,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._api = api
         self._executor = Executor(api, cache)
+        self._generations = Generations(api)
+        limits = {True: cache.settings.max_rollouts, False: cache.settings.max_rollouts_cpu}
+        self._turns = Turns(cache, limits, queue.add)
+        metrics.gauge("modelfleet_operator_rollouts_waiting", "Models that wait for their turn",
+                      lambda: self._turns.waiting)  # fmt: skip
         self._metrics = metrics
+        self._costs = costs
         self._held: dict[Key, float] = {}
 
     async def run(self, workers: int) -> None:
@@ -51,30 +76,49 @@ class Controller:
         while True:
             key = await self._queue.take()
             began = time.perf_counter()
-            result = "error"
+            result, after = "error", 0.0
             try:
                 result = await self.reconcile_one(key)
+            except Delayed as delayed:
+                after = delayed.seconds
             except KubeError as error:
+                after = error.retry_after if isinstance(error, ApiError) else 0.0
                 log(logger, "reconcile_failed", level=logging.WARNING, model="/".join(key),
                     error=str(error))  # fmt: skip
             except Exception:
                 logger.exception("reconcile_broken", extra={"fields": {"model": "/".join(key)}})
             finally:
                 self._metrics.reconciled(result, time.perf_counter() - began)
-                self._queue.done(key, succeeded=result != "error")
+                self._queue.done(key, succeeded=result != "error", after=after)
 
     async def reconcile_one(self, key: Key) -> str:
-        """Reconcile one model; returns `unchanged`, `changed` or `error` (to be retried)."""
+        """Reconcile one model; returns `unchanged`, `changed` or `error` (to be retried).
+
+        Raises KubeError, and Delayed where a write of a child failed for a transient reason: the
+        status is kept, since nothing is wrong with the model.
+        """
+        try:
+            return await self._reconcile(key)
+        finally:
+            self._turns.update(key)
+
+    async def _reconcile(self, key: Key) -> str:
         observed = self._cache.observe(key)
         if observed is None:
             self._queue.forget(key)
             self._executor.forget(key)
+            self._generations.forget(key)
             self._held.pop(key, None)
             return "unchanged"
         if observed.model["metadata"].get("deletionTimestamp"):
             return "unchanged"
-        observed, plan = await self._decide(observed)
-        writes, refused = await self._executor.children(observed, plan)
+        observed, plan = await self._decide(key, observed)
+        if plan.removes and self._costs is not None:
+            await self._costs.write(observed.pods)
+        outcome = await self._executor.children(observed, plan)
+        if outcome.delayed is not None and not outcome.refused:
+            raise Delayed(outcome.delayed)
+        writes, refused = outcome.writes, outcome.refused
         if refused:
             observed = replace(observed, errors=refused)
             plan = reconcile(observed)
@@ -103,15 +147,27 @@ class Controller:
         del self._held[key]
         return False
 
-    async def _decide(self, observed: Observed) -> tuple[Observed, Decision]:
-        plan = reconcile(observed)
+    async def _decide(self, key: Key, found: Observed) -> tuple[Observed, Decision]:
+        if has_generations(found):
+            found = replace(found, replica_set=await self._generations.newest(key, found))
+        observed, plan = self._decide_now(key, found)
         if plan.wants_stable_template is None:
             return observed, plan
         template = await self._stable_template(observed, plan.wants_stable_template)
         if template is None:
             return observed, plan
-        observed = replace(observed, stable_template=template)
-        return observed, reconcile(observed)
+        return self._decide_now(key, replace(found, stable_template=template))
+
+    def _decide_now(self, key: Key, observed: Observed) -> tuple[Observed, Decision]:
+        """Without an await between the look at other rollouts and the record of the decision."""
+        observed = replace(
+            observed,
+            turn=self._turns.of(key),
+            cluster=self._turns.cluster(key, observed.cluster),
+        )
+        plan = reconcile(observed)
+        self._turns.decided(key, plan)
+        return observed, plan
 
     async def _stable_template(self, observed: Observed, version: str) -> dict[str, Any] | None:
         """Pod template of an earlier version, from its ReplicaSet; None if that is gone."""
@@ -121,7 +177,7 @@ class Controller:
         for item in found:
             owners = {owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()}
             if owners & own:
-                return stable_template(item)
+                return template_of(item)
         return None
 
     def _store(self, observed: Observed, written: dict[str, Any]) -> None:
@@ -145,15 +201,3 @@ def _desired(model: Mapping[str, Any]) -> tuple[Any, ...]:
     meta = model["metadata"]
     fields = ("generation", "annotations", "labels", "deletionTimestamp")
     return tuple(meta.get(field) for field in fields)
-
-
-def stable_template(replica_set: dict[str, Any]) -> dict[str, Any]:
-    """The template as in the Deployment, without what its controller added."""
-    template = replica_set["spec"]["template"]
-    meta = {key: value for key, value in template["metadata"].items() if value is not None}
-    labels = {
-        name: value
-        for name, value in (meta.get("labels") or {}).items()
-        if name != "pod-template-hash"
-    }
-    return {"metadata": {**meta, "labels": labels}, "spec": template["spec"]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.kinds import BY_NAME, EVENT, MODEL
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
-from fleet_operator.resources.pod import digest
+from fleet_operator.resources.digests import digest
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,23 @@ logger = logging.getLogger(__name__)
 Applied = dict[Ref, tuple[str, str]]
 """Digest and resulting resourceVersion of the last apply of each child. It keeps an object that the
 API server normalises from being applied again and again."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a plan's children.
+
+    `refused` has the API server's message for each child that it rejects. `delayed` is set where a
+    request failed for a transient reason, to the seconds the API server asked to wait, 0 for none.
+    """
+
+    writes: int = 0
+    refused: dict[Ref, str] = field(default_factory=dict)
+    delayed: float | None = None
+
+    def delay(self, error: ApiError) -> None:
+        """Record a transient error; the longest wait counts."""
+        self.delayed = max(self.delayed or 0.0, error.retry_after)
 
 
 class Executor:
@@ -39,12 +57,9 @@ class Executor:
         self._cache = cache
         self._applied: dict[Key, Applied] = defaultdict(dict)
 
-    async def children(self, observed: Observed, plan: Decision) -> tuple[int, dict[Ref, str]]:
-        """Apply and delete children; returns the number of writes and the refusals, with messages.
-
-        Raises ApiUnreachable.
-        """
-        writes, refused = 0, {}
+    async def children(self, observed: Observed, plan: Decision) -> Outcome:
+        """Apply and delete children. Raises ApiUnreachable; ApiError if a deletion is refused."""
+        outcome = Outcome()
         for wanted in plan.objects:
             ref = Ref(wanted["kind"], wanted["metadata"]["name"])
             if ref in observed.foreign or _is_leaving(observed.children.get(ref)):
@@ -53,20 +68,23 @@ class Executor:
                 continue
             try:
                 await self._apply(observed, ref, wanted)
-                writes += 1
+                outcome.writes += 1
             except ApiError as error:
-                refused[ref] = error.message
-                log(logger, "apply_refused", level=logging.WARNING, kind=ref.kind,
-                    namespace=observed.namespace, object=ref.name, status=error.status,
-                    error=error.message)  # fmt: skip
+                if error.is_transient:
+                    outcome.delay(error)
+                else:
+                    outcome.refused[ref] = error.message
+                log(logger, "apply_delayed" if error.is_transient else "apply_refused",
+                    level=logging.WARNING, kind=ref.kind, namespace=observed.namespace,
+                    object=ref.name, status=error.status, error=error.message)  # fmt: skip
         for ref in plan.delete:
             found = observed.children[ref]
             if not _is_leaving(found):
                 uid = found["metadata"]["uid"]
                 await self._api.delete(BY_NAME[ref.kind], observed.namespace, ref.name, uid)
                 log(logger, "deleted", kind=ref.kind, namespace=observed.namespace, object=ref.name)
-                writes += 1
-        return writes, refused
+                outcome.writes += 1
+        return outcome
 
     async def status(self, observed: Observed, plan: Decision) -> dict[str, Any] | None:
         """Patch the status if it changed; returns the new resource, None if nothing was written."""

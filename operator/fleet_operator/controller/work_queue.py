@@ -81,17 +81,22 @@ class WorkQueue:
             except TimeoutError:
                 continue
 
-    def done(self, key: Key, succeeded: bool) -> None:
-        """Finish a reconcile; a failed one is requeued with backoff."""
+    def done(self, key: Key, succeeded: bool, after: float = 0.0) -> None:
+        """Finish a reconcile; a failed one is requeued with backoff, `after` seconds at least.
+
+        A change of the model meanwhile does not cut `after` short: it is the API server's wait.
+        """
         del self._working[key]
         if succeeded:
             self._failures.pop(key, None)
         else:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            self.add_later(key, min(2.0 ** min(failures - 1, 10), MAX_BACKOFF))
+            backoff = min(2.0 ** min(failures - 1, 10), MAX_BACKOFF)
+            self.add_later(key, max(backoff, min(after, MAX_BACKOFF)))
         if key in self._again:
             self._again.discard(key)
-            self.add([key])
+            if after <= 0:
+                self.add([key])
 
     def forget(self, key: Key) -> None:
         """Drop failures and delays of a deleted model."""

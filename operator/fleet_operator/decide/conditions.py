@@ -13,13 +13,14 @@ from typing import Any, Literal, NamedTuple
 
 from fleet_contract.spec import Traffic
 from fleet_contract.status import DUPLICATE_MODEL, Condition, Phase, TrafficShare
-from fleet_operator.decide import canary
 from fleet_operator.decide.diagnosis import Diagnosis, Stage
-from fleet_operator.decide.pause import PAUSED, Pause
 from fleet_operator.decide.phase import REMOTE_REASONS, PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, RolloutChoice
 from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.decide.traffic import canary
+from fleet_operator.pause import PAUSED, Pause
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.volume_access import REPLICAS_LIMITED
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
 
@@ -46,10 +47,10 @@ class ConditionState(NamedTuple):
 
 class Extra(NamedTuple):
     """What only some models have. With a `problem` the servers are not those of the current spec,
-    with a `flaw` they are; `share` is that of a traffic group."""
+    with `flaws` they are; `share` is that of a traffic group."""
 
     problem: Problem | None = None
-    flaw: Problem | None = None
+    flaws: Sequence[Problem] = ()
     pause: Pause | None = None
     share: TrafficShare | None = None
 
@@ -68,9 +69,10 @@ def of(
     `choice` is the rollout strategy chosen in this reconcile; without one the condition in `before`
     is kept.
     """
-    pause, flaw = extra.pause, extra.flaw
+    pause = extra.pause
+    problem = extra.problem or next(iter(extra.flaws), None)
     found = [
-        _ready(servers, decision, extra.problem or flaw, pause),
+        _ready(servers, decision, problem, pause),
         _available(servers, decision),
         _progressing(decision),
         *_abnormal(decision),
@@ -89,9 +91,13 @@ def of(
         message = canary.describe(traffic, extra.share)
         found.append(ConditionState(canary.TRAFFIC, status, extra.share.reason, message))
     found += _accelerated(servers, report)
-    if flaw is not None:
-        found.append(ConditionState(ALIASES, "False", flaw.reason, flaw.message))
-    return found
+    return found + [_flaw(flaw) for flaw in extra.flaws]
+
+
+def _flaw(flaw: Problem) -> ConditionState:
+    if flaw.reason == REPLICAS_LIMITED:
+        return ConditionState(REPLICAS_LIMITED, "True", "SingleNodeVolume", flaw.message)
+    return ConditionState(ALIASES, "False", flaw.reason, flaw.message)
 
 
 def render_all(

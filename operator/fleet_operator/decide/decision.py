@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Ref
+from fleet_operator.quantity import Amounts
+
+
+class Beginning(NamedTuple):
+    """A rollout that begins. The new pod's `requests` (thousandths) fit on `node`, "" if unknown;
+    with `hands_over`, in place of an old one."""
+
+    accelerated: bool
+    node: str
+    requests: Amounts
+    hands_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +26,9 @@ class Decision:
 
     `delete` are existing children that should not. `requeue_after` is in seconds.
     `wants_stable_template` is the digest of a pod template needed for the next decision.
+    `begins` is set where servers that work are replaced from now on. `waits` is set where that
+    comes after the rollouts of other models, to whether the new version has accelerators.
+    `removes`: some of the servers are removed, others stay.
     `passing`: the status only reports progress and may be written a little later.
     """
 
@@ -25,3 +39,6 @@ class Decision:
     requeue_after: float | None = None
     wants_stable_template: str | None = None
     passing: bool = False
+    removes: bool = False
+    begins: Beginning | None = None
+    waits: bool | None = None

@@ -59,6 +59,8 @@ CREATE_REASONS = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
     "PreCreateHookError", "PreStartHookError", "PostStartHookError",
 })  # fmt: skip
+ATTACH_FAILED = "FailedAttachVolume: Multi-Attach error"
+"""Beginning of the warning where a volume for one node is still attached to another."""
 PHASES: dict[str, tuple[Stage, str, str]] = {
     ServerPhase.STARTING: (Stage.STARTING, "Starting", "The server is starting."),
     ServerPhase.FETCHING: (
@@ -96,6 +98,8 @@ def diagnose(pod: PodView, report: ServerReport | None, hint: str = "") -> Diagn
     ended = pod.ended or pod.last_ended
     if ended is not None and (ended.exit_code != 0 or pod.ended is None):
         return _crashed(pod, ended)
+    if (reason or pod.started is None) and hint.startswith(ATTACH_FAILED):
+        return Diagnosis(Stage.CREATING, "VolumeInUse", hint)
     if reason:
         text = hint or message or "The container is being created."
         return Diagnosis(Stage.CREATING, "CreatingContainer", text)

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from fleet_contract.status import Phase
-from fleet_operator.decide.canary import TAKEN_BACK
-from fleet_operator.decide.pause import PAUSED
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, RolloutChoice
+from fleet_operator.decide.server_set import QUOTA
+from fleet_operator.decide.traffic.canary import TAKEN_BACK
+from fleet_operator.pause import PAUSED
 from fleet_operator.resources.resolve import PROFILE_INVALID, PROFILES_MISSING
 
 WARNINGS = ("CpuFallback", PROFILES_MISSING, PROFILE_INVALID)
 """Reasons of conditions that are Events too, whatever the phase is."""
+WARNED = frozenset({"Unschedulable", QUOTA})
+"""Reasons that are no failures, but need someone's attention if they last."""
 
 
 class Event(NamedTuple):
@@ -51,7 +54,7 @@ def events(
         found.append(Event("Normal", "Resumed", "The model is no longer paused."))
     if before.get("reason") == decision.reason and before.get("phase") == decision.phase:
         return tuple(found)
-    if decision.failed or decision.reason == "Unschedulable":
+    if decision.failed or decision.reason in WARNED:
         found.append(Event("Warning", decision.reason, decision.message))
     elif decision.phase is Phase.READY:
         found.append(Event("Normal", "Ready", decision.message))

@@ -8,10 +8,15 @@ from typing import Any, NamedTuple
 
 from fleet_operator.decide.autoscale import Load
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.decide.turn import Turn
+from fleet_operator.features import Features
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.views import PodView, Raw
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
+
+NO_TURN = Turn()
+"""No other rollout comes first."""
 
 
 class Ref(NamedTuple):
@@ -64,15 +69,30 @@ class Comparison(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaWrite:
+    """A change of replicas by another field manager. `kind` is that of the changed object, `at` is
+    Unix time."""
+
+    kind: str
+    manager: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """`children` are the objects that the model controls and those that it adopts, `foreign` other
     objects with the name of a child.
 
     `rival` owns the model's id, those in `lost` own aliases of it.
     `errors` are the API server's errors for children in this reconcile.
+    `turn` has the models whose rollouts come before this one's.
     `remote` is the last probe of a remote server, `comparison` the requests since the weight in
     the traffic group last changed.
+    `replica_set` is the hash of the Deployment's current ReplicaSet, "" if it does not matter.
+    `access_modes` are those of the namespace's volume claims, by name.
     `stable_template` is the pod template of the last version that became ready, where requested.
+    `features` are those of the cluster.
+    `replica_writes` are those of other field managers, the oldest first.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
 
@@ -89,10 +109,15 @@ class Observed:
     lost: tuple[Rival, ...] = ()
     remote: RemoteReport | None = None
     cluster: Cluster | None = None
+    turn: Turn = NO_TURN
     load: Load | None = None
     comparison: Comparison | None = None
+    replica_set: str = ""
+    access_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
+    replica_writes: tuple[ReplicaWrite, ...] = ()
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from fleet_contract.status import DUPLICATE_MODEL, REMOTE_KEY_REFUSED, UNOBSERVE
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
-from fleet_operator.decide.pause import PAUSED
-from fleet_operator.decide.server_set import TRANSIENT, ServerSet
+from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.decide.turn import waiting_message
 from fleet_operator.names import ANNOTATION_PAUSED
+from fleet_operator.pause import PAUSED
 from fleet_operator.resources.images import Problem
 
 STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
@@ -37,13 +38,14 @@ def decide_phase(
     servers: ServerSet,
     target: Target,
     problem: Problem | None,
-    flaw: Problem | None = None,
+    flaws: Sequence[Problem] = (),
     remote: RemoteReport | None = None,
+    waits_for: tuple[str, ...] = (),
 ) -> PhaseDecision:
     """Errors take precedence over progress, and progress over Ready.
 
-    A `flaw` is a problem with which the model is served all the same. `remote` is the last probe of
-    a remote server.
+    `flaws` are problems with which the model is served all the same. `remote` is the last probe of
+    a remote server, `waits_for` models whose rollouts come before this one's.
     """
     if problem is not None:
         return _wrong(servers, problem.reason, problem.message)
@@ -52,12 +54,15 @@ def decide_phase(
     if servers.wanted == 0:
         return _resting(target)
     trouble = servers.deployment_trouble() or servers.trouble
-    if trouble is not None and trouble.reason in TRANSIENT:
+    if trouble is not None and not trouble.failed:
         phase = Phase.DEGRADED if servers.ready else Phase.PENDING
         return PhaseDecision(phase, trouble.reason, trouble.message)
     if trouble is not None:
         return _wrong(servers, trouble.reason, trouble.message)
-    if servers.is_complete and flaw is not None:
+    if servers.is_complete and waits_for:
+        return PhaseDecision(Phase.PROGRESSING, "WaitingForTurn", waiting_message(waits_for))
+    if servers.is_complete and flaws:
+        flaw = flaws[0]
         return PhaseDecision(Phase.DEGRADED, flaw.reason, flaw.message, failed=True, settled=True)
     if servers.is_complete:
         message = f"{servers.ready} of {servers.wanted} servers are ready."
@@ -102,7 +107,10 @@ def _resting(target: Target) -> PhaseDecision:
         message = f"There are no servers, and the annotation {ANNOTATION_PAUSED} keeps it so."
         return PhaseDecision(Phase.STOPPED, "Paused", message, settled=True)
     if target.reason == "Stopped":
-        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
+        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.stopped is true.", settled=True)
+    if target.reason == "Zero":
+        message = "spec.replicas is 0: requests wait until an autoscaler or a user raises it."
+        return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
     message = "The model has been idle; the next request starts a server."
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 

@@ -6,29 +6,39 @@ that outlives it is in the status.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling, TrafficShare
-from fleet_operator.decide import autoscale, canary, profile_state, status
+from fleet_operator.decide import (
+    autoscale,
+    device_claims,
+    profile_state,
+    replica_writers,
+    status,
+)
 from fleet_operator.decide.conditions import Extra
-from fleet_operator.decide.decision import Decision
+from fleet_operator.decide.decision import Beginning, Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
-from fleet_operator.decide.pause import PAUSED, Pause, is_paused
 from fleet_operator.decide.phase import PhaseDecision, decide_phase, is_passing
 from fleet_operator.decide.rollout import Step, next_step, version_of
+from fleet_operator.decide.rollout_strategy import HAND_OVER
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
-from fleet_operator.names import ANNOTATION_RESTARTED, LABEL_TEMPLATE
+from fleet_operator.decide.traffic import canary
+from fleet_operator.names import ANNOTATION_APPLIED, LABEL_TEMPLATE
+from fleet_operator.pause import PAUSED, Pause, is_paused
 from fleet_operator.resources import children, permissions
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.ownership import may_delete
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
-from fleet_operator.resources.views import PodView
+from fleet_operator.resources.views import PodView, is_accelerated, pod_requests
+from fleet_operator.resources.volume_access import ReplicaLimit, limit_replicas, pinned
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.timestamps import parse
 
@@ -38,41 +48,55 @@ DELETES_SERVERS = frozenset({DUPLICATE_MODEL})
 
 def reconcile(observed: Observed) -> Decision:
     """Children, status and events for what was observed."""
+    observed = _with_own_claim(observed)
     target = _target(observed)
     # A problem stops changes to the pods, but the status still reports on those that exist.
     problem = _problem(observed)
     template = None if problem is not None else _template(observed, target)
     if isinstance(template, Problem):
         problem, template = template, None
-    pause = _pause(observed, template)
+    limit = None if template is None else _limit(observed, template, target)
+    pause = _pause(observed, template, limit)
+    if limit is not None and pause is None:
+        target = replace(target, replicas=limit.replicas)
     step = None if pause is not None else _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
     wanted = target.replicas if problem is None else _present_replicas(observed)
     servers = ServerSet.read(observed, version, wanted)
     if problem is None and step is not None:
         problem = step.problem
-    flaw = _flaw(observed)
-    decision = decide_phase(servers, target, problem, flaw, _remote(observed))
+    flaws = _flaws(observed, limit)
+    ahead = step.waits_for if step is not None else ()
+    decision = decide_phase(servers, target, problem, flaws, _remote(observed), ahead)
     choice = step.choice if step is not None else None
     objects = _objects(observed, step, target)
     rollout = step.rollout if step is not None else _rollout(observed)
     # With a problem the servers are not those of this spec, and a pause keeps everything.
-    kept = problem is not None or flaw is not None or pause is not None
+    kept = problem is not None or bool(flaws) or pause is not None
     share = _past_share(observed) if kept else _share(observed, servers, decision)
-    extra = Extra(problem, flaw, pause, share)
+    extra = Extra(problem, flaws, pause, share)
     after = status.build(observed, servers, target, decision, choice, rollout, extra)
     scaled = _scaled(observed, objects, target)
     new_events = events(observed.status, after, decision, scaled, choice)
     return Decision(
         status=after,
         objects=objects,
-        delete=() if pause is not None else _unwanted(observed, objects, problem),
+        delete=()
+        if pause is not None
+        else _unwanted(
+            observed, objects, problem, device_claims.needed(observed, version, rollout)
+        ),
         events=new_events,
         passing=not new_events and is_passing(observed.status, after, decision),
         requeue_after=_soonest(
-            target.requeue_after, step.requeue_after if step is not None else None
+            target.requeue_after,
+            step.requeue_after if step is not None else None,
+            replica_writers.requeue_after(observed),
         ),
         wants_stable_template=step.wants_stable_template if step is not None else None,
+        removes=scaled is not None and 0 < scaled[1] < scaled[0],
+        begins=_beginning(step),
+        waits=is_accelerated(template["spec"]) if ahead and template is not None else None,
     )
 
 
@@ -135,8 +159,13 @@ def _duplicate(observed: Observed, rival: Rival) -> str:
     return f"{first}; this one is not served, nor are its aliases ({', '.join(own)})."
 
 
-def _flaw(observed: Observed) -> Problem | None:
-    """A problem with which the model is served all the same."""
+def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...]:
+    """Problems with which the model is served all the same."""
+    found = (limit.problem if limit is not None else None, _lost_aliases(observed))
+    return tuple(flaw for flaw in found if flaw is not None)
+
+
+def _lost_aliases(observed: Observed) -> Problem | None:
     if not observed.lost:
         return None
     whose = (f"{one.identifier!r} belongs to the InferenceModel {one.name!r}"
@@ -165,7 +194,7 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
     name = observed.name
     refs = {Ref("Deployment", name), Ref("Service", name)}
     cache = observed.resolution.profile.model_cache
-    if cache is not None and cache.size is not None:
+    if cache is not None and cache.makes_claim:
         refs.add(Ref("PersistentVolumeClaim", cache_claim_name(name)))
     return frozenset(refs)
 
@@ -175,12 +204,36 @@ def _template(observed: Observed, target: autoscale.Target) -> Object | Problem 
         return None
     if profile_state.is_held(observed):
         return profile_state.present_template(observed)
-    annotations = observed.model["metadata"].get("annotations") or {}
     return pod_template(
         observed.name,
         observed.resolution,
         observed.settings,
-        restarted_at=str(annotations.get(ANNOTATION_RESTARTED) or ""),
+        meta=observed.model["metadata"],
+        features=observed.features,
+    )
+
+
+def _with_own_claim(observed: Observed) -> Observed:
+    """With the access mode of the model's cache, also before its claim exists."""
+    cache, name = observed.resolution.profile.model_cache, cache_claim_name(observed.name)
+    if cache is None or cache.size is None or cache.claim is not None:
+        return observed
+    modes = {name: frozenset({cache.access_mode}), **observed.access_modes}
+    return replace(observed, access_modes=modes)
+
+
+def _limit(observed: Observed, template: Object, target: autoscale.Target) -> ReplicaLimit | None:
+    volume = pinned(template["spec"], observed.access_modes)
+    ready = sum(pod.ready for pod in observed.pods if pod.active)
+    return None if volume is None else limit_replicas(volume, target.replicas, ready)
+
+
+def _beginning(step: Step | None) -> Beginning | None:
+    if step is None or not step.begins or step.choice is None:
+        return None
+    pod = step.template["spec"]
+    return Beginning(
+        is_accelerated(pod), step.choice.node, pod_requests(pod), step.strategy == HAND_OVER
     )
 
 
@@ -188,14 +241,17 @@ def _step(observed: Observed, template: Object | None) -> Step | None:
     return None if template is None else next_step(observed, template, _rollout(observed))
 
 
-def _pause(observed: Observed, template: Object | None) -> Pause | None:
+def _pause(observed: Observed, template: Object | None, limit: ReplicaLimit | None) -> Pause | None:
     if not is_paused(observed.model):
         return None
     spec = observed.resolution.spec
     if template is None or spec is None:
         return Pause(pending=False)
     requested = 1 if spec.replicas is None else spec.replicas
-    scaled = not autoscale.is_on(spec) and requested != _present_replicas(observed)
+    requested = 0 if spec.stopped else requested
+    scaled = requested != _present_replicas(observed)
+    if limit is not None or (autoscale.is_on(spec) and not spec.stopped):
+        scaled = False
     return Pause(scaled or version_of(template) != _present_version(observed))
 
 
@@ -221,15 +277,19 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     model, cache = observed.model, observed.resolution.profile.model_cache
     claim_ref = Ref("PersistentVolumeClaim", cache_claim_name(observed.name))
     claim = children.cache_claim(model, cache, observed.children.get(claim_ref))
+    spec = observed.resolution.spec
     made = [
         claim,
-        children.deployment(
+        children.claim_template(model, spec.devices) if spec is not None else None,
+        _unchanged_deployment(observed, step, target)
+        or children.deployment(
             model,
             step.template,
             target.replicas,
             step.strategy,
             observed.settings,
             profile_state.profile_in_use(observed),
+            step.retry,
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
@@ -237,12 +297,29 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     return tuple(child for child in made if child is not None)
 
 
+def _unchanged_deployment(
+    observed: Observed, step: Step, target: autoscale.Target
+) -> Object | None:
+    """The existing Deployment while a new version waits for its turn, unless it must be scaled:
+    applying its template again would be a write for each model that waits."""
+    found = observed.deployment
+    if not step.waits_for or found is None or _present_replicas(observed) != target.replicas:
+        return None
+    applied = ANNOTATION_APPLIED in (found["metadata"].get("annotations") or {})
+    return dict(found) if applied else None
+
+
 def _unwanted(
-    observed: Observed, objects: tuple[Object, ...], problem: Problem | None
+    observed: Observed,
+    objects: tuple[Object, ...],
+    problem: Problem | None,
+    needed: frozenset[Ref],
 ) -> tuple[Ref, ...]:
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
+    if problem is None:
+        kept |= needed
     return tuple(
         sorted(
             ref

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet_operator import quota
 from fleet_operator.decide.diagnosis import Diagnosis, Stage, diagnose
 from fleet_operator.decide.observed import Observed
+from fleet_operator.names import LABEL_TEMPLATE
 from fleet_operator.resources.views import PodView, Raw
 
-TRANSIENT = frozenset({"Unschedulable", "SchedulingGated"})
+QUOTA = "QuotaExceeded"
+TRANSIENT = frozenset({"Unschedulable", "SchedulingGated", QUOTA})
 """Reasons that resolve themselves once there is capacity."""
+PASSING_ERRORS = (
+    "Internal error occurred", "failed calling webhook", "context deadline exceeded", "Timeout:",
+    "too many requests", "currently unable to handle the request", "etcdserver:",
+)  # fmt: skip
+"""Parts of messages of errors after which the same pod may be created later."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSet:
     """`version` is the digest of the desired pod template; `current` pods have it, `old` do not.
 
+    Pods of another ReplicaSet than the Deployment's current one are old as well: its template can
+    be changed without ours, as by `kubectl rollout restart`.
     `wanted` is the desired number of servers.
     """
 
@@ -28,15 +38,20 @@ class ServerSet:
     @classmethod
     def read(cls, observed: Observed, version: str, wanted: int) -> ServerSet:
         active = [pod for pod in observed.pods if pod.active]
+        newest = observed.replica_set if applied_version(observed.deployment) == version else ""
+
+        def is_current(pod: PodView) -> bool:
+            return pod.template == version and (not newest or pod.replica_set == newest)
+
         return cls(
             version=version,
             wanted=wanted,
             current=tuple(
                 (pod, diagnose(pod, observed.reports.get(pod.uid), observed.hints.get(pod.uid, "")))
                 for pod in active
-                if pod.template == version
+                if is_current(pod)
             ),
-            old=tuple(pod for pod in active if pod.template != version),
+            old=tuple(pod for pod in active if not is_current(pod)),
             deployment=observed.deployment,
         )
 
@@ -56,7 +71,7 @@ class ServerSet:
 
     @property
     def trouble(self) -> Diagnosis | None:
-        """The diagnosis of a current pod that failed or cannot be scheduled."""
+        """The diagnosis of a current pod that failed, or else cannot be scheduled."""
         failed = [diagnosis for _, diagnosis in self.current if diagnosis.failed]
         waiting = [diagnosis for _, diagnosis in self.current if diagnosis.reason in TRANSIENT]
         return next(iter(failed + waiting), None)
@@ -67,13 +82,36 @@ class ServerSet:
         return min((one for _, one in self.current), key=lambda one: one.stage, default=None)
 
     def deployment_trouble(self) -> Diagnosis | None:
-        """Failures the Deployment reports: pods refused by quota or policy, deadline exceeded."""
+        """What the Deployment reports: pods refused by quota or policy, deadline exceeded."""
         status = (self.deployment or {}).get("status") or {}
         for condition in status.get("conditions") or ():
             kind, holds = condition["type"], condition["status"]
             message = condition.get("message", "")
             if kind == "ReplicaFailure" and holds == "True":
-                return Diagnosis(Stage.SCHEDULING, "PodsNotCreated", message, failed=True)
+                if quota.is_used_up(message):
+                    return Diagnosis(Stage.SCHEDULING, QUOTA, message)
+                lasts = not any(part in message for part in PASSING_ERRORS)
+                return Diagnosis(Stage.SCHEDULING, "PodsNotCreated", message, failed=lasts)
             if kind == "Progressing" and holds == "False" and not self.is_complete:
                 return Diagnosis(Stage.SCHEDULING, "DeadlineExceeded", message, failed=True)
         return None
+
+
+def applied_version(deployment: Raw | None) -> str:
+    """The digest of the pod template in a Deployment, "" if there is none."""
+    template = (deployment or {}).get("spec", {}).get("template", {})
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    return str(labels.get(LABEL_TEMPLATE, ""))
+
+
+def has_generations(observed: Observed) -> bool:
+    """Whether pods of the applied version may belong to several ReplicaSets, so that the
+    Deployment's current one has to be known: there are several, or its own has no pod yet."""
+    deployment = observed.deployment
+    if deployment is None:
+        return False
+    version, status = applied_version(deployment), deployment.get("status") or {}
+    sets = {pod.replica_set for pod in observed.pods if pod.active and pod.template == version}
+    seen = status.get("observedGeneration") == deployment["metadata"].get("generation")
+    empty = bool(status.get("replicas")) and not status.get("updatedReplicas")
+    return len(sets) > 1 or (bool(sets) and seen and empty)

@@ -12,7 +12,7 @@ from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
-from fleet_operator.decide import conditions, profile_state
+from fleet_operator.decide import conditions, profile_state, replica_writers
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.cold_start import cold_start
 from fleet_operator.decide.conditions import Extra
@@ -72,6 +72,7 @@ def build(
                     spec.traffic if spec is not None else None,
                 ),
                 *profile_state.conditions(observed),
+                *replica_writers.conditions(observed),
             ],
             before.get("conditions") or (),
             generation,

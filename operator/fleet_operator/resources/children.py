@@ -1,25 +1,30 @@
-"""The child objects of an InferenceModel: Deployment, Service, disruption budget, volume claim.
+"""The child objects of an InferenceModel: Deployment, Service, disruption budget, claims.
 
 Each has an owner reference and a digest of what was applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
 from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import DeviceRequest
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
     ANNOTATION_PROFILE,
+    ANNOTATION_RETRY,
     LABEL_TEMPLATE,
     PORT_NAME,
     model_labels,
     selector_labels,
 )
 from fleet_operator.quantity import thousandths
-from fleet_operator.resources.pod import digest
+from fleet_operator.resources.digests import digest
+from fleet_operator.resources.pod_parts import inherited
+from fleet_operator.resources.pod_parts.devices import claim_spec, template_name
 from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.volumes import cache_claim_name
@@ -55,8 +60,10 @@ def deployment(
     strategy: RolloutStrategy,
     settings: OperatorSettings,
     profile: str = "",
+    retry: str | None = None,
 ) -> Object:
-    """The Deployment of pods with `template`, made with the profile of that name."""
+    """The Deployment of pods with `template`, made with the profile of that name; a changed `retry`
+    makes its controllers try again."""
     name = model["metadata"]["name"]
     version = template["metadata"]["labels"][LABEL_TEMPLATE]
     spec = {
@@ -73,10 +80,13 @@ def deployment(
         "selector": {"matchLabels": selector_labels(name)},
         "template": template,
     }
-    annotations = {ANNOTATION_PROFILE: profile} if profile else {}
-    return _child(
-        model, "apps/v1", "Deployment", name, spec, {LABEL_TEMPLATE: version}, annotations
-    )
+    labels = {**inherited.pod_labels(model["metadata"], settings), LABEL_TEMPLATE: version}
+    annotations = {}
+    if profile:
+        annotations[ANNOTATION_PROFILE] = profile
+    if retry is not None:
+        annotations[ANNOTATION_RETRY] = retry
+    return _child(model, "apps/v1", "Deployment", name, spec, labels, annotations)
 
 
 def service(model: Mapping[str, Any]) -> Object:
@@ -94,9 +104,15 @@ def service(model: Mapping[str, Any]) -> Object:
 
 
 def budget(model: Mapping[str, Any]) -> Object:
-    """The PodDisruptionBudget: draining nodes stops one server at a time."""
+    """The PodDisruptionBudget: draining nodes stops one server at a time. Servers that do not work
+    may always be evicted, or one that never becomes ready would keep its node from being drained.
+    """
     name = model["metadata"]["name"]
-    spec = {"maxUnavailable": 1, "selector": {"matchLabels": selector_labels(name)}}
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": selector_labels(name)},
+    }
     return _child(model, "policy/v1", "PodDisruptionBudget", name, spec)
 
 
@@ -107,7 +123,7 @@ def cache_claim(
 
     Only the size of an existing claim can change, and it can only grow.
     """
-    if cache is None or cache.claim is not None or cache.size is None:
+    if cache is None or not cache.makes_claim or cache.size is None:
         return None
     name, size = cache_claim_name(model["metadata"]["name"]), cache.size
     spec: Object = {"accessModes": [cache.access_mode]}
@@ -122,6 +138,15 @@ def cache_claim(
         size = max(size, old_size, key=thousandths)
     spec["resources"] = {"requests": {"storage": size}}
     return _child(model, "v1", "PersistentVolumeClaim", name, spec)
+
+
+def claim_template(model: Mapping[str, Any], requests: Sequence[DeviceRequest]) -> Object | None:
+    """The ResourceClaimTemplate of the servers' devices; None if they request none."""
+    if not requests:
+        return None
+    name = template_name(model["metadata"]["name"], requests)
+    api_version, kind = DEVICE_CLAIM_TEMPLATE.api_version, DEVICE_CLAIM_TEMPLATE.kind
+    return _child(model, api_version, kind, name, claim_spec(requests))
 
 
 def address(model: Mapping[str, Any], spec: ModelSpec) -> str:
@@ -148,7 +173,7 @@ def _child(
         "metadata": {
             "name": name,
             "namespace": meta["namespace"],
-            "labels": {**model_labels(meta["name"]), **(labels or {})},
+            "labels": {**(labels or {}), **model_labels(meta["name"])},
             "ownerReferences": [owner_reference(model)],
         },
         "spec": spec,

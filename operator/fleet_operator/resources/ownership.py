@@ -9,23 +9,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet_contract.names import API_VERSION, KIND, LABEL_MODEL
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
 from fleet_operator.names import ANNOTATION_APPLIED
+from fleet_operator.resources.pod_parts.devices import model_of_template
 from fleet_operator.resources.volumes import cache_claim_name, model_of_claim
 
 CLAIM = "PersistentVolumeClaim"
 NAMED_LIKE_THE_MODEL = ("Deployment", "Service", "PodDisruptionBudget")
-"""Kinds of children that are also the only ones the operator deletes: a claim is deleted by the
-garbage collector, with its InferenceModel."""
+DELETED = (*NAMED_LIKE_THE_MODEL, DEVICE_CLAIM_TEMPLATE.kind)
+"""Kinds of children that the operator deletes: a PersistentVolumeClaim is deleted by the garbage
+collector, with its InferenceModel."""
 
 
 def child_names(model: str) -> tuple[tuple[str, str], ...]:
-    """Kind and name of every child that the InferenceModel `model` may have."""
+    """Kind and name of every child that the InferenceModel `model` may have, without
+    ResourceClaimTemplates: their names are made from their content and are never taken."""
     return (*((kind, model) for kind in NAMED_LIKE_THE_MODEL), (CLAIM, cache_claim_name(model)))
 
 
 def model_of(kind: str, name: str) -> str | None:
     """Name of the InferenceModel that may have a child of this kind and name; None for no name."""
-    return model_of_claim(name) if kind == CLAIM else name
+    if kind == CLAIM:
+        return model_of_claim(name)
+    return model_of_template(name) if kind == DEVICE_CLAIM_TEMPLATE.kind else name
 
 
 def refers_to_its_model(kind: str, raw: Mapping[str, Any]) -> bool:
@@ -61,7 +67,7 @@ def may_delete(kind: str, raw: Mapping[str, Any], model: Mapping[str, Any]) -> b
     data."""
     meta = raw["metadata"]
     return (
-        kind in NAMED_LIKE_THE_MODEL
+        kind in DELETED
         and model_of(kind, meta["name"]) == model["metadata"]["name"]
         and ANNOTATION_APPLIED in (meta.get("annotations") or {})
         and is_controlled_by(raw, model["metadata"]["uid"])

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract import catalog
-from fleet_contract.completion import Layer, complete
+from fleet_contract.accelerators import Layer
+from fleet_contract.completion import complete
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
 from fleet_operator.resources.images import Problem

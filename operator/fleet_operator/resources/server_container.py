@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
-from fleet_contract import launch
+from fleet_contract import accelerators, launch
 from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
+from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
 
@@ -21,10 +23,11 @@ ENDPOINT_SECONDS = 3
 OPEN_SECONDS = 120
 """Time for a server to open its port, which it does before it loads its model."""
 UNUSED_BY_SERVERS = (
-    "replicas", "min_replicas", "max_replicas", "scale_to_zero_after", "target_in_flight",
-    "scale_down_delay", "routing", "traffic", "fallback", "profile", "image", "resources",
-    "node_selector", "tolerations", "affinity", "priority_class_name", "runtime_class_name", "env",
-    "env_from", "files", "pod_template", "remote", "container",
+    "replicas", "stopped", "min_replicas", "max_replicas", "scale_to_zero_after",
+    "target_in_flight", "scale_down_delay", "routing", "rollout", "traffic", "fallback", "profile",
+    "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
+    "runtime_class_name", "scheduler_name", "devices", "env", "env_from", "files",
+    "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
@@ -44,7 +47,7 @@ def server_container(
         "image": image,
         "imagePullPolicy": settings.pull_policy,
         **_command(spec),
-        "env": _environment(spec, own, secret, settings),
+        "env": _environment(spec, own, storage, secret, settings),
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
@@ -63,6 +66,11 @@ def server_container(
     return container
 
 
+def drain_seconds(spec: ModelSpec, settings: OperatorSettings) -> int:
+    """Seconds running requests have when a server is stopped: as long as one may take."""
+    return max(settings.drain_seconds, ceil(spec.limits.request_timeout))
+
+
 def container_port(spec: ModelSpec) -> int:
     """Port the server listens on."""
     if spec.engine in FOREIGN and spec.container is not None:
@@ -71,8 +79,8 @@ def container_port(spec: ModelSpec) -> int:
 
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
-    """`spec` without fields that only operator and router use."""
-    return spec.model_copy(update=UNSET)
+    """`spec` without fields that only operator and router use, with the device it requests."""
+    return spec.model_copy(update={**UNSET, "device": accelerators.device(spec)})
 
 
 def _command(spec: ModelSpec) -> Object:
@@ -92,6 +100,8 @@ def vllm_source(spec: ModelSpec) -> list[str]:
     source = spec.source or f"hf://{spec.model}"
     if source.startswith("pvc://"):
         return [f"{PVC_MOUNT}/{source.removeprefix('pvc://').partition('/')[2]}"]
+    if source.startswith(image_source.SCHEME):
+        return [image_source.path(source)]
     if source.startswith("hf://"):
         repository, _, revision = source.removeprefix("hf://").partition("@")
         return [repository, *(["--revision", revision] if revision else [])]
@@ -99,12 +109,14 @@ def vllm_source(spec: ModelSpec) -> list[str]:
 
 
 def _environment(
-    spec: ModelSpec, own: bool, secret: str, settings: OperatorSettings
+    spec: ModelSpec, own: bool, storage: Storage, secret: str, settings: OperatorSettings
 ) -> list[Object]:
     values: dict[str, EnvValue] = {"HOME": "/tmp"}  # noqa: S108  (the root is read-only)
     if own:
         values["MODELS_DIR"] = MODELS_MOUNT
-        values["DRAIN_TIMEOUT"] = str(settings.drain_seconds)
+        if storage.node_cache is not None:
+            values["MODELS_DIR_LIMIT"] = node_cache.limit(storage.node_cache)
+        values["DRAIN_TIMEOUT"] = str(drain_seconds(spec, settings))
         values.update(launch.encode(server_spec(spec)))
     else:
         values["HF_HOME"] = MODELS_MOUNT

@@ -18,6 +18,12 @@ from fleet_operator.quantity import add, amounts
 from fleet_operator.timestamps import parse
 
 Raw = Mapping[str, Any]
+LABEL_REPLICA_SET = "pod-template-hash"
+"""Label that the Deployment controller adds to ReplicaSets and their pods."""
+
+
+ANNOTATION_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""On pods: of those that are equally ready, a ReplicaSet removes the one with the lowest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +81,17 @@ class PodView:
     memory_limit: str
     own_server: bool
     """Whether the container runs this project's server, whose log events have known fields."""
+    deletion_cost: str
 
     @property
     def active(self) -> bool:
         """Whether it counts as a server: neither terminated nor being deleted."""
         return not self.deleting and self.phase not in ("Succeeded", "Failed")
+
+    @property
+    def replica_set(self) -> str:
+        """Hash of the pod's ReplicaSet, which differs for each pod template of a Deployment."""
+        return self.labels.get(LABEL_REPLICA_SET, "")
 
     @classmethod
     def parse(cls, raw: Raw) -> PodView:
@@ -127,6 +139,7 @@ class PodView:
             last_ended=Termination.parse(state.get("lastState", {}).get("terminated")),
             memory_limit=container.get("resources", {}).get("limits", {}).get("memory", ""),
             own_server=container.get("command") == SERVER_COMMAND,
+            deletion_cost=(meta.get("annotations") or {}).get(ANNOTATION_DELETION_COST, "0"),
         )
 
 
@@ -160,6 +173,16 @@ class NodeView:
 def accelerators(pod: Raw) -> dict[str, int]:
     """The extended resources a pod requests, such as `nvidia.com/gpu`."""
     return {name: amount for name, amount in pod_requests(pod).items() if "/" in name}
+
+
+def device_claims(pod: Raw) -> list[str]:
+    """Names of the claims of devices (resource.k8s.io) in a PodSpec."""
+    return [str(claim["name"]) for claim in pod.get("resourceClaims") or ()]
+
+
+def is_accelerated(pod: Raw) -> bool:
+    """Whether a PodSpec requests accelerators, as extended resources or as claims of devices."""
+    return bool(accelerators(pod)) or bool(device_claims(pod))
 
 
 def pod_requests(spec: Raw) -> dict[str, int]:

@@ -22,7 +22,7 @@ def member_for(table: RouteTable, route: Route, model: str | None, session: str)
         return route
     others = [
         member
-        for member in table.groups.get(key, ())
+        for member in table.members(key)
         if member.model != route.model and member.spec.task is route.spec.task
     ]
     ordered = tuple(sorted(others, key=lambda member: member.model))

@@ -42,6 +42,7 @@ from fleet_server.state import ServerState
 from fleet_web import serve
 from fleet_web.exposure import is_loopback
 from fleet_web.logs import event
+from fleet_weights import buckets
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
 
@@ -97,6 +98,9 @@ def _parts(
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use the token: from here on no other code of the process can leak it.
     erase("HF_TOKEN")
+    if (spec.source or "").startswith("s3://"):
+        for name in buckets.SECRETS:
+            erase(name)
     return state, Launcher(state, settings.threads, weights, head_start)
 
 

@@ -66,7 +66,7 @@ def test_helm_waits_for_the_version_it_applies(
     found = wait(tenant, "waited", reason("OutOfMemory"))
     assert condition(found, "Available")["status"] == "True"
     assert condition(found, "Stalled")["reason"] == "OutOfMemory"
-    manifest["spec"] |= {"limits": {"maxItems": 8}, "replicas": 0}
+    manifest["spec"] |= {"limits": {"maxItems": 8}, "stopped": True}
     install(manifest, "90s")
     found = tenant.get(API, KIND, "waited")
     assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Stopped", "True")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from harness import pod_states
-from harness.api import Json
+from harness.api import ApiError, Json
 from harness.fake_kubelet import Behaviour, FakeKubelet
-from harness.models import APPS, condition, model, phase, reason, wait
+from harness.models import API, APPS, KIND, condition, model, phase, reason, wait
 from harness.nodes import GPU, on_node
 from harness.operator_process import OperatorProcess
 from harness.tenant import Tenant
+from support.waiting import until
 
 Put = Callable[..., Json]
 
@@ -137,3 +138,101 @@ def test_a_surge_without_capacity_becomes_a_hand_over(tenant: Tenant, put: Put) 
     assert condition(found, "RolloutStrategy")["reason"] == "NoFreeCapacity"
     left = {pod["metadata"]["name"] for pod in tenant.items("v1", "Pod")}
     assert left == {"blocker", new["metadata"]["name"]}
+
+
+def test_a_surge_that_a_quota_refuses_becomes_a_hand_over(tenant: Tenant, put: Put) -> None:
+    """There is no pod that could be unschedulable; requests are held, not refused."""
+    made = put("counted")
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}}
+    tenant.create({**quota, "spec": {"hard": {"pods": "1"}}})
+    tenant.wait("v1", "ResourceQuota", "one",
+                lambda q: q and q.get("status", {}).get("used") == {"pods": "1"})  # fmt: skip
+    new_version(tenant, made)
+    found = wait(tenant, "counted", reason("QuotaExceeded"))
+    assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
+    found = wait(tenant, "counted", phase("Ready"), timeout=150)
+    strategy = condition(found, "RolloutStrategy")
+    assert (strategy["status"], strategy["reason"]) == ("False", "SurgeBlocked")
+    assert "exceeded quota: one" in strategy["message"]
+    assert all(map(of_new_version, tenant.items("v1", "Pod")))
+
+
+def test_a_restart_by_kubectl_without_a_free_gpu(tenant: Tenant, put: Put) -> None:
+    """The new pod has the same version as the old one."""
+    put("restarted", gpus=1)
+    (before,) = tenant.items("v1", "Pod")
+    deployment = tenant.get(APPS, "Deployment", "restarted")
+    now = {"kubectl.kubernetes.io/restartedAt": "2026-01-01T12:00:00Z"}
+    tenant.api.patch(deployment, {"spec": {"template": {"metadata": {"annotations": now}}}})
+
+    def replaced(found: Json | None) -> bool:
+        pods = tenant.items("v1", "Pod")
+        gone = all(pod["metadata"]["uid"] != before["metadata"]["uid"] for pod in pods)
+        return gone and phase("Ready")(found)
+
+    found = wait(tenant, "restarted", replaced, timeout=120)
+    assert condition(found, "RolloutStrategy")["reason"] == "NoFreeCapacity"
+
+
+def test_models_with_gpus_are_rolled_out_one_at_a_time(
+    tenant: Tenant, kubelet: FakeKubelet, put: Put
+) -> None:
+    made = [put(name, gpus=1) for name in ("first", "second", "third")]
+    kubelet.set_behaviour(new_version_reports(
+        lambda pod, ip: pod_states.running(pod, ip, ready=False)))  # fmt: skip
+    for each in made:
+        new_version(tenant, each)
+        wait(tenant, each["metadata"]["name"], lambda m: m["status"]["phase"] == "Progressing")
+    tenant.wait_list("v1", "Pod", lambda pods: any(map(of_new_version, pods)))
+    for name in ("second", "third"):
+        found = wait(tenant, name, lambda m: reason("WaitingForTurn")(m)
+                     and f"{tenant.namespace}/first" in str(m))  # fmt: skip
+        assert condition(found, "Ready")["status"] == "True"
+    new = [pod["metadata"]["name"] for pod in tenant.items("v1", "Pod") if of_new_version(pod)]
+    assert [name.partition("-")[0] for name in new] == ["first"]
+    kubelet.set_behaviour(lambda pod, ip: pod_states.running(pod, ip))
+    for each in made:
+        wait(tenant, each["metadata"]["name"], phase("Ready"))
+    assert all(map(of_new_version, tenant.items("v1", "Pod")))
+
+
+def test_a_webhook_that_does_not_respond_is_no_failure(tenant: Tenant, put: Put) -> None:
+    made = put("patient")
+    hook = {
+        "name": "silent.example.test",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                   "resources": ["deployments"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": tenant.namespace}},
+        "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 1,
+    }  # fmt: skip
+    webhook = tenant.api.create({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": tenant.namespace}, "webhooks": [hook],
+    })  # fmt: skip
+    try:
+        refused = {"spec": {"template": {"metadata": {"annotations": {"test/try": "1"}}}}}
+        deployment = tenant.get(APPS, "Deployment", "patient")
+        until(lambda: _is_refused(tenant, deployment, refused))
+        new_version(tenant, made)
+        # A model that is decided later in the same queue shows that this one was tried.
+        put("sentinel")
+        put("sentinel-2")
+        found = tenant.get(API, KIND, "patient")
+        assert (found["status"]["phase"], found["status"]["ready"]) == ("Ready", "1/1")
+    finally:
+        tenant.api.delete(webhook)
+    wait(tenant, "patient", phase("Ready"))
+    assert all(map(of_new_version, pods_of(tenant, "patient")))
+
+
+def _is_refused(tenant: Tenant, target: Json, change: Json) -> bool:
+    try:
+        tenant.api.patch(target, change)
+    except ApiError as error:
+        return "failed calling webhook" in str(error)
+    return False
+
+
+def pods_of(tenant: Tenant, name: str) -> list[Json]:
+    return tenant.items("v1", "Pod", labelSelector=f"modelfleet.dev/inferencemodel={name}")

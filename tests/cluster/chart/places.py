@@ -372,7 +372,7 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
             Place("HorizontalPodAutoscaler/ spec minReplicas", 4),
             Place("HorizontalPodAutoscaler/ spec maxReplicas", 14),
             Place(
-                "HorizontalPodAutoscaler/ spec metrics 0 resource target averageUtilization", 44
+                "HorizontalPodAutoscaler/ spec metrics 0 resource target averageValue", "440m"
             ),
         ],
     ),

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.spec import ModelSpec
 from harness.api import Api, ApiError, Json
 from harness.control_plane import ControlPlane
 from harness.helm import CHART, Helm, set_arguments
@@ -209,7 +208,6 @@ def test_a_release_restricts_its_own_namespaces_only(
         assert refusal(api, model(elsewhere.namespace, podTemplate=BAD)) == ""
 
 
-@pytest.mark.skipif("env_from" not in ModelSpec.model_fields, reason="no envFrom in the spec yet")
 def test_models_may_not_refer_to_secrets_of_the_platform(
     upgrade: Callable[..., None], api: Api, models: Tenant, restricted: Tenant, kinds: list[Json]
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fleet_contract import catalog
-from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.accelerators import Layer
+from fleet_contract.completion import complete, merge
 from fleet_contract.spec import Engine, ModelSpec, Task
 
 KNOWN = catalog.parse(

@@ -66,7 +66,7 @@ def test_a_spec_is_frozen() -> None:
         ({"task": "dance"}, "task"),
         ({"engine": "steam"}, "engine"),
         ({"device": "cuda:x"}, "device"),
-        ({"device": "gpu"}, "device"),
+        ({"device": "tpu"}, "device"),
         ({"aliases": ["a", "a"]}, "aliases"),
         ({"aliases": ["m"]}, "the model id itself"),
         ({"handler": "not a path"}, "handler"),

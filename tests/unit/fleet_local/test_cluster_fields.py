@@ -18,7 +18,7 @@ HONOURED = frozenset({
     "model", "aliases", "task", "engine", "handler", "device", "dtype", "source", "sha256",
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
-    "replicas", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
+    "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
     "prompts",
 })  # fmt: skip
 REFUSED = frozenset({"files", "container", "env_from"})
@@ -69,4 +69,6 @@ def test_fields_that_would_change_results_are_refused(
 def test_a_fleet_of_stopped_models_is_refused(spec: Spec) -> None:
     with pytest.raises(StartError, match="stopped"):
         check([spec("a", replicas=0)])
+    with pytest.raises(StartError, match="stopped"):
+        check([spec("a", stopped=True)])
     check([spec("a", replicas=0), spec("b")])

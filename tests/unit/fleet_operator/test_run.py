@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any, cast
 
 import pytest
 
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
+from fleet_operator import run
 from fleet_operator.metrics import Metrics
-from fleet_operator.run import supervised
+from fleet_operator.run import sees_nodes, supervised
+from fleet_operator.settings import OperatorSettings
+from support.operator_objects import settings_of
 
 
 @pytest.mark.parametrize("error", [RecursionError("too deep"), None], ids=["raises", "returns"])
@@ -40,3 +46,49 @@ async def test_a_loop_that_ends_is_counted_and_the_others_continue(
                if line.startswith("modelfleet_operator_loop_restarts_total")]  # fmt: skip
     assert counted == ['modelfleet_operator_loop_restarts_total{loop="ends"} 1.0']
     assert "loop_ended" in [record.getMessage() for record in caplog.records]
+
+
+class Nodes:
+    """Answers each list of nodes with the next of `answers`."""
+
+    def __init__(self, *answers: KubeError | None) -> None:
+        self._answers = list(answers)
+
+    async def items(self, *_: Any, **__: Any) -> list[Any]:
+        answer = self._answers.pop(0)
+        if answer is not None:
+            raise answer
+        return []
+
+
+@pytest.mark.parametrize(
+    ("answers", "seen", "waits"),
+    [
+        ((None,), True, []),
+        ((ApiError(403, "Forbidden", "no"),), False, []),
+        ((ApiError(429, "TooManyRequests", "", 7.0), None), True, [7.0]),
+        ((ApiError(500, "", "webhook"), ApiError(429, "", ""), None), True, [2.0, 2.0]),
+        ((ApiUnreachable("refused"), ApiError(403, "Forbidden", "no")), False, [2.0]),
+        ((ApiError(401, "Unauthorized", "expired"), None), True, [2.0]),
+    ],
+)
+async def test_only_a_refusal_leaves_the_capacity_unknown(
+    answers: tuple[KubeError | None, ...],
+    seen: bool,
+    waits: list[float],
+    settings: OperatorSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(run.asyncio, "sleep", sleep)
+    assert await sees_nodes(cast(KubeClient, Nodes(*answers)), settings) is seen
+    assert slept == waits
+
+
+async def test_with_watched_namespaces_nodes_are_not_listed() -> None:
+    some = settings_of(WATCH_NAMESPACES="a,b")
+    assert not await sees_nodes(cast(KubeClient, Nodes()), some)

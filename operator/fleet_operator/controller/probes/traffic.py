@@ -18,9 +18,9 @@ from fleet_contract.server_protocol import ROUTER_REQUESTS
 from fleet_contract.status import TrafficShare
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.decide.canary import COMPLETE, RISING
 from fleet_operator.decide.observed import Comparison, Tally
 from fleet_operator.decide.status import read_part
+from fleet_operator.decide.traffic.canary import COMPLETE, RISING
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import PodView

@@ -231,3 +231,33 @@ def test_versions_are_those_of_models_own_objects(cache: ClusterCache) -> None:
         assert found is not None
         assert found["metadata"]["uid"] == uid
         assert cache.by_uid(kind, "none") is None
+
+
+def test_changes_of_replicas_by_others_are_noted(cache: ClusterCache) -> None:
+    own = {"manager": "modelfleet-operator", "operation": "Apply"}
+    other = {
+        "manager": "hpa",
+        "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }
+    cache.put_model(model())
+    for version, (replicas, managers) in enumerate(
+        [(1, [own]), (5, [own, other]), (5, [own, other]), (1, [own]), (4, [own, other])]
+    ):
+        raw = at(child(), resourceVersion=str(version), managedFields=managers)
+        cache.put_child("Deployment", {**raw, "spec": {"replicas": replicas}})
+    observed = cache.observe(("ns", "m"))
+    assert observed is not None
+    assert [(one.kind, one.manager) for one in observed.replica_writes] == [
+        ("Deployment", "hpa"), ("Deployment", "hpa")
+    ]  # fmt: skip
+    raw = at(model(replicas=3), resourceVersion="6", managedFields=[other])
+    cache.put_model(raw)
+    observed = cache.observe(("ns", "m"))
+    assert observed is not None
+    assert observed.replica_writes[-1].kind == "InferenceModel"
+    cache.drop_model(raw)
+    cache.put_model(raw)
+    observed = cache.observe(("ns", "m"))
+    assert observed is not None
+    assert observed.replica_writes == ()

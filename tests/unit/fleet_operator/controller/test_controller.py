@@ -11,7 +11,7 @@ from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
 from fleet_operator.controller import controller as looping
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.controller import PASSING_SECONDS, Controller
+from fleet_operator.controller.controller import PASSING_SECONDS, Controller, Delayed
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import LABEL_TEMPLATE
@@ -145,6 +145,52 @@ async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
     assert api.asked.count(("apply", "Deployment", False)) == 2
     del api.refuse["Deployment"]
     assert await controller.reconcile_one(KEY) == "changed"
+
+
+READY_STATUS = {"phase": "Ready", "reason": "Ready", "observedGeneration": 1}
+
+
+@pytest.mark.parametrize("status", [409, 429, 500, 504])
+async def test_a_transient_error_keeps_the_status(
+    controller: Controller, cache: ClusterCache, api: Api200, clock: Clock, status: int
+) -> None:
+    """For one, a webhook that does not respond in time: 500, `failed calling webhook`."""
+    api.refuse["Deployment"] = ApiError(status, "InternalError", "try again", 5.0)
+    cache.put_model({**model(), "status": READY_STATUS})
+    for _ in range(2):
+        with pytest.raises(Delayed) as delayed:
+            await controller.reconcile_one(KEY)
+        assert delayed.value.seconds == 5.0
+    assert statuses(api) == []
+    del api.refuse["Deployment"]
+    assert await controller.reconcile_one(KEY) == "changed"
+
+
+async def test_a_worker_waits_as_long_as_the_api_server_demands(
+    cache: ClusterCache, api: Api200, clock: Clock
+) -> None:
+    now = [0.0]
+    queue = WorkQueue(lambda: now[0])
+    api.refuse["Deployment"] = ApiError(429, "TooManyRequests", "", 30.0)
+    cache.put_model(model())
+    queue.add([KEY])
+    queue.open()
+    controller = Controller(cache, queue, cast(KubeClient, api), Metrics())
+    working = asyncio.create_task(controller.run(1))
+
+    async def applied() -> int:
+        queue.add([("ns", "another")])  # wakes the worker up
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return api.asked.count(("apply", "Deployment", False))
+
+    assert await applied() == 1
+    now[0] += 29
+    assert await applied() == 1
+    now[0] += 1
+    assert await applied() == 2
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_a_worker_retries_rejected_writes(

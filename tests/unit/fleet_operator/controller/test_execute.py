@@ -11,7 +11,7 @@ import pytest
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.execute import Executor, manifest, merge_patch
+from fleet_operator.controller.execute import Executor, Outcome, manifest, merge_patch
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
@@ -48,11 +48,11 @@ async def test_missing_children_are_applied_once_without_force(
     api: Recorder, cache: ClusterCache, executor: Executor
 ) -> None:
     observed = observe(cache)
-    assert await executor.children(observed, reconcile(observed)) == (2, {})
+    assert await executor.children(observed, reconcile(observed)) == Outcome(2)
     assert api.asked == [("apply", "Deployment", False), ("apply", "Service", False)]
     observed = observe(cache)
     assert set(observed.children) == {Ref("Deployment", "m"), Ref("Service", "m")}
-    assert await executor.children(observed, reconcile(observed)) == (0, {})
+    assert await executor.children(observed, reconcile(observed)) == Outcome()
 
 
 async def test_edited_children_are_applied_with_force(
@@ -67,7 +67,7 @@ async def test_edited_children_are_applied_with_force(
     cache.put_child("Deployment", edited)
     api.version = 100
     observed = observe(cache)
-    assert await executor.children(observed, reconcile(observed)) == (1, {})
+    assert await executor.children(observed, reconcile(observed)) == Outcome(1)
     assert api.asked == [("apply", "Deployment", True)]
 
 
@@ -81,7 +81,7 @@ async def test_values_normalized_by_the_api_server_are_not_applied_again(
     odd = {**found, "spec": {**found["spec"], "type": "clusterip"}}
     observed = observe(cache)
     observed = replace(observed, children={**observed.children, Ref("Service", "m"): odd})
-    assert await executor.children(observed, plan) == (0, {})
+    assert await executor.children(observed, plan) == Outcome()
 
 
 async def test_rejected_objects_are_reported_and_the_others_applied(
@@ -89,8 +89,22 @@ async def test_rejected_objects_are_reported_and_the_others_applied(
 ) -> None:
     api.refuse["Deployment"] = ApiError(422, "Invalid", "spec.x: wrong")
     observed = observe(cache)
-    writes, refused = await executor.children(observed, reconcile(observed))
-    assert (writes, refused) == (1, {Ref("Deployment", "m"): "spec.x: wrong"})
+    outcome = await executor.children(observed, reconcile(observed))
+    assert outcome == Outcome(1, {Ref("Deployment", "m"): "spec.x: wrong"})
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
+async def test_transient_errors_delay_and_the_other_objects_are_applied(
+    api: Recorder, cache: ClusterCache, executor: Executor, status: int
+) -> None:
+    api.refuse["Deployment"] = ApiError(status, "", "try again", 7.0)
+    observed = observe(cache)
+    assert await executor.children(observed, reconcile(observed)) == Outcome(1, {}, 7.0)
+    api.refuse["Service"] = ApiError(429, "TooManyRequests", "", 3.0)
+    api.refuse["Deployment"] = ApiError(status, "", "try again")
+    fresh = Executor(cast(KubeClient, api), cache)
+    observed = replace(observe(cache), children={})
+    assert await fresh.children(observed, reconcile(observed)) == Outcome(0, {}, 3.0)
 
 
 async def test_terminating_and_foreign_objects_are_not_changed(
@@ -104,7 +118,7 @@ async def test_terminating_and_foreign_objects_are_not_changed(
         foreign=frozenset({Ref("Service", "m")}),
     )
     plan = replace(plan, delete=(Ref("Deployment", "m"),))
-    assert await executor.children(observed, plan) == (0, {})
+    assert await executor.children(observed, plan) == Outcome()
     assert api.asked == []
 
 
@@ -115,7 +129,7 @@ async def test_deletion_has_the_uid_as_precondition(
     api.asked.clear()
     observed = observe(cache)
     plan = replace(reconcile(observed), objects=(), delete=(Ref("Service", "m"),))
-    assert await executor.children(observed, plan) == (1, {})
+    assert await executor.children(observed, plan) == Outcome(1)
     assert api.asked == [("delete", "Service", "ns", "m", "Service")]
 
 

@@ -138,3 +138,17 @@ async def test_a_delay_that_ends_while_the_key_is_worked_on_is_not_lost(
     assert await asyncio.wait_for(queue.take(), 5) == A
     queue.done(A, succeeded=True)
     assert await empty(queue)
+
+
+async def test_a_failure_with_a_wait_is_not_retried_earlier(queue: WorkQueue, clock: Clock) -> None:
+    queue.add([A])
+    await queue.take()
+    queue.add([A])  # changed meanwhile
+    queue.done(A, succeeded=False, after=20.0)
+    clock.now += 19
+    assert await empty(queue)
+    clock.now += 1
+    assert await queue.take() == A
+    queue.done(A, succeeded=False, after=1000.0)  # bounded
+    clock.now += 60
+    assert await queue.take() == A

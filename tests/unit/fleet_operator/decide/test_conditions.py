@@ -79,7 +79,7 @@ CASES: dict[str, tuple[State, str, str, str, str]] = {
     "one of two fails": (lambda o: settled(o, model(replicas=2), {"ready": True}, OOM),
                          "True Serving", "True", "Stalled", "Failed"),
     "asleep": (asleep, "True ScaledToZero", "False", "", "Current"),
-    "stopped": (lambda o: settled(o, model(replicas=0)),
+    "stopped": (lambda o: settled(o, model(stopped=True)),
                 "True Stopped", "False", "", "Current"),
     "failed": (lambda o: settled(o, model(), OOM),
                "False OutOfMemory", "False", "Stalled", "Failed"),

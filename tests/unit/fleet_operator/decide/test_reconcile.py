@@ -13,6 +13,7 @@ from fleet_contract.server_protocol import LOAD_FAILED_EVENT
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.decide.turn import Turn
 from fleet_operator.resources import children
 from fleet_operator.resources.profiles import ModelCache, Profile
 from fleet_operator.resources.resolve import Sources
@@ -151,8 +152,15 @@ def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
     assert (weights["status"], weights["lastTransitionTime"]) == ("True", render(NOW + 60))
 
 
-def test_stopped(observe: Observe) -> None:
+def test_zero_replicas_are_asleep(observe: Observe) -> None:
     decision = reconcile(settled(observe, model(replicas=0)))
+    assert (decision.status["phase"], decision.status["ready"]) == ("ScaledToZero", "0/0")
+    assert decision.objects[0]["spec"]["replicas"] == 0
+    assert "requests wait" in condition_of(decision, "Ready")[2]
+
+
+def test_stopped(observe: Observe) -> None:
+    decision = reconcile(settled(observe, model(replicas=2, stopped=True)))
     assert (decision.status["phase"], decision.status["ready"]) == ("Stopped", "0/0")
     assert decision.objects[0]["spec"]["replicas"] == 0
     assert condition_of(decision, "Ready")[:2] == ("True", "Stopped")
@@ -303,7 +311,7 @@ def test_scale_to_zero_requeues_the_model(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
-    decision = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
+    decision = reconcile(observe(model(**spec), load=Load(0, None, complete=True)))
     assert decision.requeue_after == 3600
     assert decision.status["scaling"] == {
         "desiredReplicas": 1, "reason": "Load", "lastActiveTime": render(NOW - 3600),
@@ -339,7 +347,7 @@ def test_an_unused_accelerator_is_reported(
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
-    raw, load = model(scaleToZeroAfter=30), Load(0, 0, complete=True)
+    raw, load = model(scaleToZeroAfter=30), Load(0, None, complete=True)
     for fare, phase in (
         ({}, "Progressing"),
         ({"ready": True}, "ScaledToZero"),  # since 50 s
@@ -459,7 +467,7 @@ def test_the_first_ready_report_counts(observe: Observe) -> None:
 def test_a_server_that_became_ready_recently_is_not_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
-    load = Load(0, 0, complete=True)
+    load = Load(0, None, complete=True)
     for after, phase in ((51, "Ready"), (50, "ScaledToZero")):  # ready since 50 s
         observed = settled(observe, model(scaleToZeroAfter=after), {"ready": True}, load=load)
         assert reconcile(observed).status["phase"] == phase
@@ -533,3 +541,91 @@ def test_a_remote_model_whose_key_is_refused(observe: Observe) -> None:
     assert condition_of(decision, "Ready") == (
         "False", "RemoteKeyRefused", "the key KEY is not one of remoteKeys",
     )  # fmt: skip
+
+
+CACHED = {"default": Profile(model_cache=ModelCache(size="1Gi"))}
+
+
+def test_more_servers_than_a_volume_for_one_node_allows(observe: Observe, sources: Sources) -> None:
+    with_cache = replace(sources, profiles=CACHED)
+    first = reconcile(observe(model(replicas=3), sources=with_cache))
+    (made,) = (child for child in first.objects if child["kind"] == "Deployment")
+    assert made["spec"]["replicas"] == 1
+    assert [child["kind"] for child in first.objects] == [
+        "PersistentVolumeClaim", "Deployment", "Service",
+    ]  # fmt: skip
+    ready = settled(observe, model(replicas=3), {"ready": True}, sources=with_cache)
+    decision = reconcile(ready)
+    assert (decision.status["phase"], decision.status["ready"]) == ("Degraded", "1/1")
+    status, reason, message = condition_of(decision, "ReplicasLimited")
+    assert (status, reason) == ("True", "SingleNodeVolume")
+    assert "3 servers are wanted, but the volume of claim m-cache is ReadWriteOnce" in message
+    shared = {"default": Profile(model_cache=ModelCache(size="1Gi", access_mode="ReadWriteMany"))}
+    found = reconcile(observe(model(replicas=3), sources=replace(sources, profiles=shared)))
+    assert found.objects[1]["spec"]["replicas"] == 3
+
+
+def test_servers_that_mount_such_a_volume_together_are_kept(
+    observe: Observe, sources: Sources
+) -> None:
+    """They are on one node. The claim may be any that the pod mounts."""
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+    raw = model(replicas=3, podTemplate={"spec": {"volumes": [volume]}})
+    modes = {"c": frozenset({"ReadWriteOnce"})}
+    observed = settled(observe, raw, {"ready": True}, {"ready": True}, access_modes=modes)
+    decision = reconcile(observed)
+    (made,) = (child for child in decision.objects if child["kind"] == "Deployment")
+    assert made["spec"]["replicas"] == 2
+    assert condition_of(decision, "ReplicasLimited")[0] == "True"
+
+
+def test_a_new_version_waits_while_the_present_one_serves(observe: Observe) -> None:
+    before = settled(observe, model(), {"ready": True})
+    changed = replace(
+        observe(model(limits={"maxItems": 7}), turn=Turn(others=("ns/a",))),
+        children=before.children, pods=before.pods,
+    )  # fmt: skip
+    decision = reconcile(changed)
+    status = decision.status
+    assert (status["phase"], status["reason"]) == ("Progressing", "WaitingForTurn")
+    assert status["ready"] == "1/1"
+    assert condition_of(decision, "Ready")[:2] == ("True", "Serving")
+    assert "after those of ns/a" in condition_of(decision, "Progressing")[2]
+    assert (decision.waits, decision.begins) == (False, None)
+    # Nothing is written but the status.
+    deployment = before.children[Ref("Deployment", "m")]
+    assert decision.objects[0] == deployment
+    # It is scaled all the same, with the present template.
+    more = replace(
+        observe(model(limits={"maxItems": 7}, replicas=2), turn=Turn(others=("ns/a",))),
+        children=before.children, pods=before.pods,
+    )  # fmt: skip
+    scaled = reconcile(more).objects[0]
+    assert scaled["spec"]["replicas"] == 2
+    assert scaled["spec"]["template"] == deployment["spec"]["template"]
+    begun = reconcile(replace(changed, turn=Turn()))
+    assert begun.begins is not None
+    assert (begun.waits, begun.begins.accelerated) == (None, False)
+    assert begun.objects[0]["spec"]["template"] != deployment["spec"]["template"]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "removes"), [(3, False), (2, True), (1, True), (0, False), (4, False)]
+)
+def test_whether_some_servers_are_removed(observe: Observe, replicas: int, removes: bool) -> None:
+    before = settled(observe, model(replicas=3), *[{"ready": True}] * 3)
+    changed = replace(observe(model(replicas=replicas)), children=before.children, pods=before.pods)
+    assert reconcile(changed).removes is removes
+
+
+def test_a_quota_that_is_used_up_is_no_failure(observe: Observe) -> None:
+    message = "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"
+    condition = {"type": "ReplicaFailure", "status": "True", "message": message}
+    observed = settled(observe, model())
+    made = observed.children[Ref("Deployment", "m")]
+    stuck = {**made, "status": {"conditions": [condition]}}
+    decision = reconcile(
+        replace(observed, children={**observed.children, Ref("Deployment", "m"): stuck})
+    )
+    assert (decision.status["phase"], decision.status["reason"]) == ("Pending", "QuotaExceeded")
+    assert decision.events == (Event("Warning", "QuotaExceeded", message),)

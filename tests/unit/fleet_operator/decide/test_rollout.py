@@ -9,10 +9,11 @@ import pytest
 
 from fleet_contract.status import Rollout
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.decide.rollout import Step, next_step
+from fleet_operator.decide.rollout import Step, is_rolling, next_step
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster
+from fleet_operator.decide.turn import Turn
 from fleet_operator.resources.children import RolloutStrategy, deployment
-from support.operator_objects import model, node, pod
+from support.operator_objects import NOW, model, node, pod
 
 Observe = Callable[..., Observed]
 CRASHED = {"ended": {"exitCode": 137, "reason": "OOMKilled"}}
@@ -39,12 +40,15 @@ def step(observe: Observe) -> Callable[..., Step]:
         applied: str | None = "new",
         strategy: RolloutStrategy = HAND_OVER,
         rollout: Rollout | None = BEFORE,
-        cluster: Cluster = FULL,
+        cluster: Cluster | None = FULL,
         stable: str | None = None,
         conditions: Any = (),
         now: float | None = None,
+        mode: str = "Auto",
+        template_spec: dict[str, Any] | None = None,
+        **seen: Any,
     ) -> Step:
-        raw = model()
+        raw = model(rollout={"strategy": mode})
         raws = [pod(f"p{i}", template=which, requests={"cpu": "2"}, **fields)
                 for i, (which, fields) in enumerate(pods)]  # fmt: skip
         bare = observe(raw)
@@ -55,9 +59,10 @@ def step(observe: Observe) -> Callable[..., Step]:
         observed = observe(
             raw, raws, children=children, cluster=cluster,
             stable_template=template(stable) if stable else None,
-            **({"now": now} if now is not None else {}),
+            **({"now": now} if now is not None else {}), **seen,
         )  # fmt: skip
-        return next_step(observed, template(), rollout)
+        wanted = template()
+        return next_step(observed, {**wanted, "spec": template_spec or wanted["spec"]}, rollout)
 
     return take
 
@@ -242,3 +247,249 @@ def test_the_message_of_a_failure_is_kept_with_its_reason(step: Callable[..., St
     found = step(("new", {}), conditions=late)
     assert found.rollout is not None
     assert len(found.rollout.failed_message or "") == 1000
+
+
+OLD = ("old", {"ready": True})
+
+
+def at(clock: str, **fields: Any) -> dict[str, Any]:
+    return {"unschedulable": "0/2 nodes: volume node affinity conflict",
+            "created": f"2026-01-01T11:{clock}Z", **fields}  # fmt: skip
+
+
+def test_a_surge_that_the_scheduler_keeps_refusing_gives_way(step: Callable[..., Step]) -> None:
+    """Although a node seems to have room: anti-affinity, zonal volumes, devices."""
+    found = step(OLD, ("new", at("59:01")), strategy=SURGE, cluster=ROOMY)
+    assert (found.strategy, found.choice, found.requeue_after) == (SURGE, None, 20.0)
+    found = step(OLD, ("new", at("59:00")), strategy=SURGE, cluster=ROOMY)
+    assert found.strategy == HAND_OVER
+    assert found.choice is not None
+    assert found.choice.reason == "SurgeBlocked"
+    assert "volume node affinity conflict" in found.choice.message
+
+
+def test_a_surge_gives_way_where_nodes_are_unknown(step: Callable[..., Step]) -> None:
+    found = step(OLD, ("new", at("59:40")), strategy=SURGE, cluster=None)
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "SurgeBlocked")
+
+
+def test_a_surge_of_a_version_that_fits_nowhere_never_gives_way(step: Callable[..., Step]) -> None:
+    greedy = {"containers": [{"name": "server", "resources": {"requests": {"cpu": "3"}}}]}
+    waiting = ("new", at("00:00"))
+    found = step(OLD, waiting, strategy=SURGE, cluster=FULL, template_spec=greedy)
+    assert (found.strategy, found.choice) == (SURGE, None)
+
+
+def test_a_volume_on_another_node_blocks_a_surge(step: Callable[..., Step]) -> None:
+    hint = 'FailedAttachVolume: Multi-Attach error for volume "pvc-1": already used by pod p0'
+    stuck = ("new", {"waiting": ("ContainerCreating", ""), "running": False,
+                     "created": "2026-01-01T11:59:40Z"})  # fmt: skip
+    found = step(OLD, stuck, strategy=SURGE, cluster=ROOMY, hints={"uid-p1": hint})
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "SurgeBlocked")
+    assert "Multi-Attach error" in found.choice.message
+    other = step(OLD, stuck, strategy=SURGE, cluster=ROOMY, hints={"uid-p1": "FailedMount: slow"})
+    assert other.strategy == SURGE
+
+
+def refused(message: str, since: str = "2026-01-01T11:59:40Z") -> list[dict[str, str]]:
+    return [{"type": "ReplicaFailure", "status": "True", "message": message,
+             "lastTransitionTime": since}]  # fmt: skip
+
+
+QUOTA = ('pods "m-x" is forbidden: exceeded quota: q, requested: requests.cpu=2, '
+         "used: requests.cpu=2, limited: requests.cpu=3")  # fmt: skip
+
+
+def test_a_quota_that_is_used_up_blocks_a_surge(step: Callable[..., Step]) -> None:
+    """There is no pod to look at."""
+    found = step(OLD, strategy=SURGE, cluster=ROOMY, conditions=refused(QUOTA))
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "SurgeBlocked")
+    assert "exceeded quota: q" in found.choice.message
+    soon = refused(QUOTA, "2026-01-01T11:59:50Z")
+    found = step(OLD, strategy=SURGE, cluster=ROOMY, conditions=soon)
+    assert (found.strategy, found.requeue_after) == (SURGE, 10.0)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'violates PodSecurity "restricted"',
+        QUOTA.replace("limited: requests.cpu=3", "limited: requests.cpu=1"),  # never fits
+        "Internal error occurred: failed calling webhook",
+    ],
+)
+def test_other_refusals_do_not_stop_the_old_servers(
+    step: Callable[..., Step], message: str
+) -> None:
+    found = step(OLD, strategy=SURGE, cluster=ROOMY, conditions=refused(message))
+    assert (found.strategy, found.choice) == (SURGE, None)
+
+
+RESTARTED = {"pod-template-hash": "2"}
+BEFORE_RESTART = ("new", {"ready": True, "labels": {"pod-template-hash": "1"}})
+
+
+def test_a_restart_by_kubectl_gives_way_as_well(step: Callable[..., Step]) -> None:
+    """`kubectl rollout restart` on a full cluster: both pods have the same version."""
+    waiting = ("new", at("59:30", labels=RESTARTED))
+    found = step(BEFORE_RESTART, waiting, strategy=SURGE, replica_set="2")
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "NoFreeCapacity")
+
+
+def test_a_restart_refused_by_a_quota_gives_way(step: Callable[..., Step]) -> None:
+    conditions = refused(QUOTA)
+    found = step(BEFORE_RESTART, strategy=SURGE, replica_set="2", conditions=conditions)
+    assert found.strategy == HAND_OVER
+
+
+def test_a_requested_surge_never_gives_way(step: Callable[..., Step]) -> None:
+    found = step(OLD, applied="old", mode="Surge")
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (SURGE, "Requested")
+    found = step(OLD, ("new", at("00:00")), strategy=SURGE, mode="Surge")
+    assert (found.strategy, found.choice) == (SURGE, None)
+
+
+def test_a_requested_hand_over(step: Callable[..., Step]) -> None:
+    found = step(OLD, applied="old", mode="HandOver", cluster=ROOMY)
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "Requested")
+    # Requested while a surge is under way.
+    found = step(OLD, ("new", {}), strategy=SURGE, mode="HandOver", cluster=ROOMY)
+    assert found.choice is not None
+    assert (found.strategy, found.choice.reason) == (HAND_OVER, "Requested")
+    first = step(applied=None, mode="HandOver", rollout=None)
+    assert (first.strategy, first.choice and first.choice.reason) == (HAND_OVER, "FirstVersion")
+
+
+UNPLACED = Rollout(stable_hash="old", unplaced_since="2026-01-01T11:59:00Z")
+
+
+def test_a_successor_without_a_node_is_rolled_back(step: Callable[..., Step]) -> None:
+    """A hand-over that was a mistake: nothing serves, and the old version would have a node."""
+    alone = ("new", at("50:00"))
+    first = step(alone, cluster=ROOMY)
+    assert first.rollout is not None
+    assert first.rollout.unplaced_since == "2026-01-01T12:00:00Z"
+    assert first.requeue_after == 60.0
+    soon = UNPLACED.model_copy(update={"unplaced_since": "2026-01-01T11:59:01Z"})
+    patient = step(alone, rollout=soon, cluster=ROOMY, stable="old")
+    assert (patient.version, patient.requeue_after) == ("new", 1.0)
+    asks = step(alone, rollout=UNPLACED, cluster=ROOMY)
+    assert (asks.version, asks.wants_stable_template) == ("new", "old")
+    for cluster in (ROOMY, None):
+        found = step(alone, rollout=UNPLACED, cluster=cluster, stable="old")
+        assert found.rollout is not None
+        assert (found.version, found.rollout.failed_hash) == ("old", "new")
+        assert found.rollout.unplaced_since is None
+        assert "volume node affinity conflict" in (found.rollout.failed_message or "")
+
+
+def test_a_successor_is_not_rolled_back_where_the_old_version_fits_no_better(
+    step: Callable[..., Step],
+) -> None:
+    found = step(("new", at("50:00")), rollout=UNPLACED, cluster=FULL, stable="old")
+    assert found.rollout is not None
+    assert (found.version, found.rollout.failed_hash) == ("new", None)
+    assert found.requeue_after == 60.0
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        [("new", at("50:00")), ("old", {"ready": True, "deleting": True})],  # still leaving
+        [("new", at("50:00")), ("new", {"ready": True})],
+        [("new", {})],
+    ],
+)
+def test_a_successor_is_unplaced_only_while_it_is_alone_without_a_node(
+    step: Callable[..., Step], pods: list[Any]
+) -> None:
+    found = step(*pods, rollout=UNPLACED, cluster=ROOMY)
+    assert found.rollout is not None
+    assert found.rollout.unplaced_since is None
+
+
+def test_a_successor_that_a_quota_refuses_is_rolled_back(step: Callable[..., Step]) -> None:
+    conditions = refused(QUOTA)
+    found = step(rollout=UNPLACED, cluster=ROOMY, stable="old", conditions=conditions)
+    assert found.rollout is not None
+    assert found.rollout.failed_hash == "new"
+
+
+AHEAD = Turn(accelerated=("ns/a",), others=("ns/b", "ns/c"))
+
+
+def test_a_new_version_waits_for_its_turn(step: Callable[..., Step]) -> None:
+    found = step(OLD, applied="old", cluster=ROOMY, turn=AHEAD)
+    assert (found.version, found.strategy, found.choice) == ("old", HAND_OVER, None)
+    assert (found.waits_for, found.begins) == (("ns/b", "ns/c"), False)
+    assert found.requeue_after == 300.0
+    for claim in ({"resourceClaims": [{"name": "gpu"}]}, GPU_POD):
+        found = step(OLD, applied="old", cluster=ROOMY, turn=AHEAD, template_spec=claim)
+        assert found.waits_for == ("ns/a",)
+    begun = step(OLD, applied="old", cluster=ROOMY, turn=Turn(accelerated=("ns/a",)))
+    assert (begun.version, begun.waits_for, begun.begins) == ("new", (), True)
+
+
+GPU_POD = {"containers": [{"name": "server", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
+
+
+@pytest.mark.parametrize("pods", [[], [("old", {})], [("old", {"ready": True, "deleting": True})]])
+def test_a_model_that_does_not_serve_does_not_wait(
+    step: Callable[..., Step], pods: list[Any]
+) -> None:
+    found = step(*pods, applied="old", cluster=ROOMY, turn=AHEAD)
+    assert (found.version, found.waits_for, found.begins) == ("new", (), False)
+
+
+def test_neither_a_rollout_under_way_nor_a_rollback_waits(step: Callable[..., Step]) -> None:
+    found = step(OLD, ("new", {}), turn=AHEAD)
+    assert (found.version, found.waits_for) == ("new", ())
+    found = step(("new", CRASHED), rollout=FAILED, stable="old", turn=AHEAD)
+    assert (found.version, found.waits_for) == ("old", ())
+
+
+@pytest.mark.parametrize(
+    ("applied", "pods", "replicas", "stable", "rolling"),
+    [
+        ("new", [("new", {"ready": True})], 1, "new", False),
+        ("new", [("new", {}), OLD], 1, "old", True),
+        ("new", [("new", {"ready": True}), OLD], 1, "new", True),
+        ("new", [("new", {})], 1, "old", True),  # handed over, not ready yet
+        ("new", [("new", {})], 1, None, False),  # its first version
+        ("new", [], 0, "old", False),  # asleep
+        ("new", [("new", {"ready": True}), ("old", {"deleting": True})], 1, "new", False),
+        (None, [], 1, "old", False),
+    ],
+)
+def test_what_counts_as_a_rollout(
+    observe: Observe,
+    applied: str | None,
+    pods: list[tuple[str, dict[str, Any]]],
+    replicas: int,
+    stable: str | None,
+    rolling: bool,
+) -> None:
+    raw = {**model(), "status": {"rollout": {"stableHash": stable} if stable else {}}}
+    raws = [pod(f"p{i}", template=which, **fields) for i, (which, fields) in enumerate(pods)]
+    children = {}
+    if applied is not None:
+        made = deployment(raw, template(applied), replicas, SURGE, observe(raw).settings)
+        children[Ref("Deployment", "m")] = made
+    assert is_rolling(observe(raw, raws, children=children)) is rolling
+
+
+def test_a_pod_that_a_quota_refuses_is_tried_again_once_no_server_is_left(
+    step: Callable[..., Step],
+) -> None:
+    conditions = refused(QUOTA)
+    found = step(cluster=ROOMY, conditions=conditions, now=NOW + 7)
+    assert (found.retry, found.requeue_after) == ("2026-01-01T12:00:05Z", 5.0)
+    leaving = ("old", {"ready": True, "deleting": True})
+    assert step(leaving, cluster=ROOMY, conditions=conditions).retry is None
+    assert step(("new", at("59:50")), cluster=ROOMY).retry is None

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from fleet_contract.spec_parts import RolloutMode
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster, choose
 from fleet_operator.resources.views import PodView
+from fleet_operator.resources.volume_access import Pinned
 from support.operator_objects import node, pod
 
 GPU = "nvidia.com/gpu"
@@ -77,3 +79,50 @@ def test_any_of_the_old_servers_may_make_room() -> None:
     nodes = [node("a", **{GPU: "2"}), node("b", labels=spec["nodeSelector"], **{GPU: "1"})]
     found = choose(spec, [old("a"), old("b")], Cluster(nodes, where.used))
     assert found.reason == "NoFreeCapacity"
+
+
+CLAIM = {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]}
+
+
+def test_claims_of_devices_count_as_accelerators() -> None:
+    found = choose(requesting(0, **CLAIM), [old()], None)
+    assert (found.strategy, found.reason) == (HAND_OVER, "CapacityUnknown")
+    found = choose(requesting(0, **CLAIM), [old()], cluster(0))
+    assert (found.strategy, found.reason, found.node) == (SURGE, "CapacityUnknown", "a")
+    full = Cluster([node("a", pods="1", **{GPU: "1"})], {"a": {GPU: 1000, "pods": 1000}})
+    assert choose(requesting(0, **CLAIM), [old()], full).reason == "NoFreeCapacity"
+
+
+@pytest.mark.parametrize("where", [cluster(0), cluster(1), None])
+def test_a_requested_strategy_is_used_whatever_the_capacity(where: Cluster | None) -> None:
+    for mode, strategy in ((RolloutMode.SURGE, SURGE), (RolloutMode.HAND_OVER, HAND_OVER)):
+        found = choose(requesting(), [old()], where, mode)
+        assert (found.strategy, found.reason) == (strategy, "Requested")
+        assert mode.value in found.message
+
+
+ONE_NODE, ONE_POD = Pinned("c", to_one_pod=False), Pinned("c", to_one_pod=True)
+
+
+@pytest.mark.parametrize(
+    ("volume", "where", "strategy", "reason"),
+    [
+        (ONE_NODE, cluster(1), SURGE, "FreeCapacity"),  # only the node that has the volume
+        (ONE_NODE, cluster(1, b=1), HAND_OVER, "VolumeInUse"),
+        (ONE_NODE, cluster(0, b=1), HAND_OVER, "VolumeInUse"),
+        (ONE_NODE, cluster(0), HAND_OVER, "NoFreeCapacity"),
+        (ONE_POD, cluster(1), HAND_OVER, "VolumeInUse"),
+        (ONE_POD, None, HAND_OVER, "VolumeInUse"),
+    ],
+)
+def test_a_volume_for_one_node(
+    volume: Pinned, where: Cluster | None, strategy: Any, reason: str
+) -> None:
+    found = choose(requesting(), [old()], where, pinned=volume)
+    assert (found.strategy, found.reason) == (strategy, reason)
+    assert choose(requesting(0), [old()], None, pinned=ONE_NODE).strategy == SURGE
+
+
+def test_the_choice_names_the_node_that_it_counts_on() -> None:
+    assert choose(requesting(), [old()], cluster(0, b=1)).node == "b"
+    assert choose(requesting(), [old()], cluster(0)).node == "a"

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.decide.server_set import ServerSet, has_generations
 from support.operator_objects import model, pod
 
 Observe = Callable[..., Observed]
@@ -108,3 +108,69 @@ def test_conditions_of_the_deployment(
     assert (trouble.reason if trouble is not None else None) == reason
     if trouble is not None:
         assert (trouble.stage, trouble.message, trouble.failed) == (Stage.SCHEDULING, "why", True)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "failed"),
+    [
+        ('violates PodSecurity "restricted:latest"', "PodsNotCreated", True),
+        ("exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2", "QuotaExceeded",
+         False),
+        ("exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0", "PodsNotCreated",
+         True),
+        ('Internal error occurred: failed calling webhook "x": context deadline exceeded',
+         "PodsNotCreated", False),
+        ("Timeout: request did not complete within requested timeout", "PodsNotCreated", False),
+        ('admission webhook "x" denied the request', "PodsNotCreated", True),
+    ],
+)  # fmt: skip
+def test_refused_pods(observe: Observe, message: str, reason: str, failed: bool) -> None:
+    """A quota that is used up and a webhook that does not respond are no failures of the model."""
+    conditions = [{"type": "ReplicaFailure", "status": "True", "message": message}]
+    found = servers(observe, conditions=conditions).deployment_trouble()
+    assert found is not None
+    assert (found.reason, found.failed, found.message) == (reason, failed, message)
+
+
+def deployment(version: str = "new", generation: int = 2, **status: Any) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"modelfleet.dev/template": version}}}
+    return {"metadata": {"generation": generation}, "spec": {"template": template},
+            "status": {"observedGeneration": 2, **status}}  # fmt: skip
+
+
+def of(replica_set: str, **fields: Any) -> dict[str, Any]:
+    return {**READY, "labels": {"pod-template-hash": replica_set}, **fields}
+
+
+@pytest.mark.parametrize(
+    ("applied", "newest", "current", "old"),
+    [("new", "", 2, 0), ("new", "b", 1, 1), ("new", "c", 0, 2), ("other", "b", 2, 0)],
+)
+def test_pods_of_another_replica_set_are_old(
+    observe: Observe, applied: str, newest: str, current: int, old: int
+) -> None:
+    raws = [pod("p1", **of("a")), pod("p2", **of("b"))]
+    children = {Ref("Deployment", "m"): deployment(applied)}
+    observed = observe(model(), raws, children=children, replica_set=newest)
+    found = ServerSet.read(observed, "new", 1)
+    assert (len(found.current), len(found.old)) == (current, old)
+
+
+@pytest.mark.parametrize(
+    ("pods", "made", "several"),
+    [
+        ([of("a")], deployment(replicas=1, updatedReplicas=1), False),
+        ([of("a"), of("b")], deployment(replicas=2, updatedReplicas=1), True),
+        ([of("a"), of("b", deleting=True)], deployment(replicas=1, updatedReplicas=1), False),
+        ([of("a")], deployment(replicas=1), True),  # none of the new one, as with a full quota
+        ([of("a")], deployment(generation=3, replicas=1), False),  # not seen yet
+        ([of("a", template="old")], deployment(replicas=1), False),
+        ([of("a")], None, False),
+    ],
+)
+def test_has_generations(
+    observe: Observe, pods: list[dict[str, Any]], made: dict[str, Any] | None, several: bool
+) -> None:
+    raws = [pod(f"p{i}", **fields) for i, fields in enumerate(pods)]
+    children = {Ref("Deployment", "m"): made} if made is not None else {}
+    assert has_generations(observe(model(), raws, children=children)) is several

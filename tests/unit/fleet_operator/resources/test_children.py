@@ -65,6 +65,22 @@ def test_the_profile_of_a_deployment_is_part_of_what_was_applied(
     assert len(digests) == 3
 
 
+def test_a_retry_changes_the_deployment_but_not_its_pods(settings: OperatorSettings) -> None:
+    template = {"metadata": {"labels": {"modelfleet.dev/template": "abc"}}, "spec": {}}
+    strategy = children.RolloutStrategy(0, 1)
+    plain = children.deployment(model(), template, 2, strategy, settings)
+    made = children.deployment(
+        model(), template, 2, strategy, settings, retry="2026-01-01T12:00:05Z"
+    )
+    annotations = made["metadata"]["annotations"]
+    assert annotations["modelfleet.dev/retried-at"] == "2026-01-01T12:00:05Z"
+    assert (
+        annotations["modelfleet.dev/applied"]
+        != plain["metadata"]["annotations"]["modelfleet.dev/applied"]
+    )
+    assert made["spec"] == plain["spec"]
+
+
 def test_service_and_budget() -> None:
     selector = {"modelfleet.dev/inferencemodel": "m"}
     service = children.service(model())
@@ -84,7 +100,11 @@ def test_service_and_budget() -> None:
     }
     budget = children.budget(model())
     assert budget["apiVersion"] == "policy/v1"
-    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": selector}}
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": selector},
+    }
 
 
 def test_a_claim_keeps_immutable_fields_and_never_shrinks() -> None:

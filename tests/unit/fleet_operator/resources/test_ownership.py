@@ -49,6 +49,8 @@ def test_names_of_children_and_of_their_model() -> None:
         ("PersistentVolumeClaim", bare("m-cache", labels=LABELS), True),
         ("PersistentVolumeClaim", bare("m", labels=LABELS), False),
         ("PersistentVolumeClaim", bare("copy-of-m-cache", labels=LABELS), False),
+        ("ResourceClaimTemplate", bare("m-devices-0123456789ab", labels=LABELS), True),
+        ("ResourceClaimTemplate", bare("m", labels=LABELS), False),
     ],
 )
 def test_copied_labels_make_no_child(kind: str, raw: dict[str, Any], refers: bool) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fleet_operator.names import ANNOTATION_PAUSED
-from fleet_operator.resources.views import Raw
 
 PAUSED = "Paused"
 """Condition and reason of a paused model."""
@@ -23,7 +23,7 @@ class Pause(NamedTuple):
         return f"{text}; the spec has changes that are not applied." if self.pending else f"{text}."
 
 
-def is_paused(model: Raw) -> bool:
+def is_paused(model: Mapping[str, Any]) -> bool:
     """Whether the annotation is set, to anything but `false`: a typo must not end a pause."""
     annotations: dict[str, Any] = model["metadata"].get("annotations") or {}
     value = annotations.get(ANNOTATION_PAUSED)

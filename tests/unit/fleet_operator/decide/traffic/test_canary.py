@@ -10,10 +10,10 @@ import pytest
 
 from fleet_contract.spec import Traffic
 from fleet_contract.status import TrafficShare
-from fleet_operator.decide import canary
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, Tally
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.decide.traffic import canary
 from fleet_operator.timestamps import render
 from support.operator_objects import NOW, model
 from support.operator_states import again, condition_of, settled

@@ -1,0 +1,46 @@
+"""Whether a surge is blocked: its pods have no node, or are not even created. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet_operator.decide.server_set import QUOTA, ServerSet
+from fleet_operator.timestamps import parse
+
+WAITING = frozenset({"Unschedulable", "VolumeInUse"})
+"""Reasons of pods that may start once an old one has left: its node, its devices or its volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blockage:
+    """Why new servers cannot be placed, and since when (Unix time).
+
+    `by_nodes`: no node takes them, which free nodes may change; quotas and volumes are independent
+    of free nodes. `has_pod` is False where a quota refuses to create them.
+    """
+
+    since: float
+    message: str
+    by_nodes: bool = False
+    has_pod: bool = True
+
+
+def blockage(servers: ServerSet, now: float) -> Blockage | None:
+    """What keeps the current version's pods from being placed; None if nothing does."""
+    waiting = [
+        Blockage(pod.created, one.message, one.reason == "Unschedulable")
+        for pod, one in servers.current
+        if one.reason in WAITING
+    ]
+    if waiting:
+        return min(waiting, key=lambda one: one.since)
+    refused = servers.deployment_trouble()
+    if refused is None or refused.reason != QUOTA:
+        return None
+    since = [
+        parse(condition.get("lastTransitionTime"))
+        for condition in ((servers.deployment or {}).get("status") or {}).get("conditions") or ()
+        if condition["type"] == "ReplicaFailure"
+    ]
+    began = next((at for at in since if at is not None), now)
+    return Blockage(began, refused.message, has_pod=False)

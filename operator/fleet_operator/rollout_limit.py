@@ -1,0 +1,38 @@
+"""The most rollouts at a time: a number, or a percentage of the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Most rollouts at a time: `count`, or `percent` (0 to 1) of the models, at least one.
+
+    Neither is no limit.
+    """
+
+    count: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """`3`, `25%`, or `0` for no limit. Raises ValueError."""
+        number = text.strip().removesuffix("%")
+        if not number.isascii() or not number.isdigit():
+            raise ValueError(f"{text!r} is neither a number nor a percentage")
+        if text.strip().endswith("%"):
+            if not 0 < int(number) <= 100:
+                raise ValueError(f"{text!r} is not between 1% and 100%")
+            return cls(percent=int(number) / 100)
+        return cls(count=int(number) or None)
+
+    @property
+    def is_none(self) -> bool:
+        return self.count is None and self.percent is None
+
+    def of(self, models: int) -> int:
+        """The limit for so many models, all of them without one."""
+        if self.percent is not None:
+            return max(1, int(models * self.percent))
+        return models if self.count is None else self.count
