@@ -78,3 +78,15 @@ def test_a_spec_that_is_nested_too_deeply_is_read_every_time(reads: list[str]) -
     for _ in range(2):
         assert reader.read(item({"model": "org/m", "podTemplate": deep})).spec is not None
     assert len(reads) == 2
+
+
+def test_a_weight_that_rises_is_read_from_the_status(reads: list[str]) -> None:
+    reader = ModelReader(KNOWN, {})
+    spec = {"model": "org/m", "traffic": {"group": "org/old", "weight": 5, "rise": {}}}
+    weights = []
+    for weight in (5, 15):
+        view = reader.read(item(spec, traffic={"weight": weight, "start": 5}))
+        assert view.spec is not None
+        assert view.spec.traffic is not None
+        weights.append(view.spec.traffic.weight)
+    assert weights == [5, 15]
