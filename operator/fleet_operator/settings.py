@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fleet_contract.settings import BY_NAME, parse_list
+from fleet_operator.shard import Shard
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -18,6 +20,8 @@ class OperatorSettings:
 
     namespaces: tuple[str, ...]
     own_namespace: str
+    pod_name: str
+    shard: Shard
     image_cpu: str
     image_cuda: str
     image_vllm: str
@@ -36,6 +40,8 @@ class OperatorSettings:
     start_seconds: int
     probe_interval: float
     resync_interval: float
+    full_resync_interval: float
+    api_requests_per_second: float
     workers: int
     port: int
     log_level: str
@@ -60,6 +66,8 @@ class OperatorSettings:
         return cls(
             namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
             own_namespace=text("POD_NAMESPACE") or account_namespace(),
+            pod_name=text("POD_NAME") or socket.gethostname(),
+            shard=Shard.parse(text("SHARD")),
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
             image_vllm=text("VLLM_IMAGE"),
@@ -78,6 +86,8 @@ class OperatorSettings:
             start_seconds=positive("START_SECONDS"),
             probe_interval=positive("PROBE_INTERVAL"),
             resync_interval=positive("RESYNC_INTERVAL"),
+            full_resync_interval=positive("FULL_RESYNC_INTERVAL"),
+            api_requests_per_second=positive("API_REQUESTS_PER_SECOND"),
             workers=positive("WORKERS"),
             port=positive("OPERATOR_PORT"),
             log_level=value("LOG_LEVEL"),

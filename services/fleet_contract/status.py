@@ -38,8 +38,8 @@ class Condition(SpecPart):
     """A condition as in the Kubernetes API conventions."""
 
     type: str = Field(max_length=316)
-    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated or
-    AliasesServed."""
+    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated,
+    AliasesServed or NamespaceContested."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")

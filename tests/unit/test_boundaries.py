@@ -99,7 +99,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_operator": (
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
-            | {"server_report"}
+            | {"server_report", "shard"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from fleet_contract.claims import Claim, owners
+from fleet_contract.claims import Claim
 from fleet_contract.names import LABEL_MODEL
+from fleet_operator.controller.claimants import Claimants
+from fleet_operator.controller.claimants import Key as Key
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.observed import Observed, Ref, RemoteReport
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.quantity import add
 from fleet_operator.resources.resolve import Resolver
-from fleet_operator.resources.views import NodeView, PodView, Raw
+from fleet_operator.resources.views import NodeView, PodView, Raw, Usage
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
 
-Key = tuple[str, str]
-"""Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
 CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
 
@@ -45,33 +45,41 @@ class ClusterCache:
         self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
         self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
+        self._foreign_pods: dict[str, Usage] = {}
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
-        self._claims: dict[Key, Claim] = {}
-        self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._claimants = Claimants()
+        self._other_shards: dict[Key, Raw] = {}
+        self.contender: Callable[[str], str] = lambda _: ""
+        """Another release that also tries to serve a namespace, "" for none."""
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
-        """Store an InferenceModel; affects it and all models that share an id with it."""
+        """Store an InferenceModel; affects it and all models that share an id with it.
+
+        Of one that another shard serves, only the claims matter.
+        """
         key = _key(raw)
-        if _is_known(self.models.get(key), raw):
+        models = self._models_of(key[0])
+        if _is_known(models.get(key), raw):
             return NO_KEYS
-        self.models[key] = _slim(raw)
-        return {key, *self._claim(key)}
+        models[key] = _slim(raw)
+        return {key, *self._claim(models[key])}
 
     def drop_model(self, raw: Raw) -> Iterable[Key]:
         """Remove an InferenceModel; affects the models that shared an id with it."""
         key = _key(raw)
-        known = self.models.get(key)
+        models = self._models_of(key[0])
+        known = models.get(key)
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
-        del self.models[key]
+        del models[key]
         self._resolver.forget(raw["metadata"]["uid"])
-        return self._release(key) - {key}
+        return self._claimants.release(key) - {key}
 
     def reclaim(self) -> None:
         """Resolve the ids of all models again, after a change of the catalog or a profile."""
-        for key in self.models:
-            self._claim(key)
+        for raw in (*self.models.values(), *self._other_shards.values()):
+            self._claim(raw)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
         """Store a Deployment, Service, PodDisruptionBudget or PersistentVolumeClaim.
@@ -79,6 +87,8 @@ class ClusterCache:
         Objects that belong to no model are kept as names that are taken.
         """
         meta = raw["metadata"]
+        if not self._settings.shard.owns(meta["namespace"]):
+            return NO_KEYS
         owner = (meta.get("labels") or {}).get(LABEL_MODEL)
         ref = Ref(kind, meta["name"])
         if owner is None:
@@ -96,7 +106,7 @@ class ClusterCache:
         meta = raw["metadata"]
         ref = Ref(kind, meta["name"])
         if self._foreign[meta["namespace"]].pop(ref, None) is not None:
-            return ((meta["namespace"], meta["name"]),)
+            return _users(meta["namespace"], ref)
         owner = (meta.get("labels") or {}).get(LABEL_MODEL)
         key = (meta["namespace"], owner or "")
         known = self._children.get(key, {}).get(ref)
@@ -106,10 +116,21 @@ class ClusterCache:
         return (key,)
 
     def put_pod(self, raw: Raw) -> Iterable[Key]:
-        """Store a pod: of a model for its state, of others for the resources it requests."""
-        pod = PodView.parse(raw)
-        self._count(self.pods.get(pod.uid), -1)
-        self._count(pod, 1)
+        """Store a pod: of a model for its state, a router's for its address, of others only the
+        resources they request."""
+        meta = raw["metadata"]
+        labels = meta.get("labels") or {}
+        owned = bool(labels.get(LABEL_MODEL)) and self._settings.shard.owns(meta["namespace"])
+        if not owned and not self._settings.router_selector.items() <= labels.items():
+            affected = self.drop_pod(raw)
+            usage = Usage.parse(raw)
+            self._foreign_pods[meta["uid"]] = usage
+            self._count(usage, 1)
+            return affected
+        self._count(self._foreign_pods.pop(meta["uid"], None), -1)
+        pod = PodView.parse(raw) if owned else replace(PodView.parse(raw), model="")
+        self._count(_usage(self.pods.get(pod.uid)), -1)
+        self._count(_usage(pod), 1)
         self.pods[pod.uid] = pod
         if not pod.model:
             return NO_KEYS
@@ -118,10 +139,12 @@ class ClusterCache:
 
     def drop_pod(self, raw: Raw) -> Iterable[Key]:
         """Remove a pod and what was probed of it."""
-        pod = self.pods.pop(raw["metadata"]["uid"], None)
+        uid = raw["metadata"]["uid"]
+        self._count(self._foreign_pods.pop(uid, None), -1)
+        pod = self.pods.pop(uid, None)
         if pod is None:
             return NO_KEYS
-        self._count(pod, -1)
+        self._count(_usage(pod), -1)
         self.reports.pop(pod.uid, None)
         self.hints.pop(pod.uid, None)
         key = (pod.namespace, pod.model)
@@ -133,12 +156,12 @@ class ClusterCache:
         self._nodes[raw["metadata"]["name"]] = NodeView.parse(raw)
 
     def drop_node(self, raw: Raw) -> None:
-        self._nodes.pop(raw["metadata"]["name"], None)
+        self.drop("Node", raw["metadata"].get("uid", ""))
 
     def versions(self, kind: str) -> dict[str, str]:
         """uid to resourceVersion of all cached objects of a kind that belong to models."""
         if kind == "InferenceModel":
-            raws = list(self.models.values())
+            raws = [*self.models.values(), *self._other_shards.values()]
         elif kind == "Pod":
             return {pod.uid: pod.version for pod in self.pods.values() if pod.model}
         else:
@@ -147,26 +170,40 @@ class ClusterCache:
         return {raw["metadata"]["uid"]: raw["metadata"]["resourceVersion"] for raw in raws}
 
     def seen(self, kind: str) -> set[str]:
-        """Uids of all cached objects of a kind, foreign ones included; names for nodes."""
+        """Uids of all cached objects of a kind, foreign ones included."""
         if kind == "Node":
-            return set(self._nodes)
+            return {node.uid for node in self._nodes.values()}
         if kind == "Pod":
-            return set(self.pods)
+            return {*self.pods, *self._foreign_pods}
         if kind == "InferenceModel":
             return set(self.versions(kind))
         others = (uid for foreign in self._foreign.values()
                   for ref, uid in foreign.items() if ref.kind == kind)  # fmt: skip
         return {*self.versions(kind), *others}
 
-    def by_uid(self, kind: str, uid: str) -> Raw | None:
-        """A cached object, with as much of it as removing it takes."""
+    def drop(self, kind: str, uid: str) -> Iterable[Key]:
+        """Remove an object of any kind, foreign ones included, by its uid."""
         if kind == "Pod":
-            return {"metadata": {"uid": uid}} if uid in self.pods else None
-        groups: Iterable[Mapping[Any, Raw]] = (
-            [self.models] if kind == "InferenceModel" else self._children.values()
-        )
-        found = (raw for group in groups for raw in group.values() if raw["metadata"]["uid"] == uid)
-        return next(found, None)
+            return self.drop_pod({"metadata": {"uid": uid}})
+        if kind == "Node":
+            self._nodes = {name: one for name, one in self._nodes.items() if one.uid != uid}
+            return NO_KEYS
+        if kind == "InferenceModel":
+            for models in (self.models, self._other_shards):
+                for raw in models.values():
+                    if raw["metadata"]["uid"] == uid:
+                        return self.drop_model(raw)
+            return NO_KEYS
+        for children in self._children.values():
+            for raw in children.values():
+                if raw["metadata"]["uid"] == uid:
+                    return self.drop_child(kind, raw)
+        for namespace, foreign in self._foreign.items():
+            for ref, known in foreign.items():
+                if (ref.kind, known) == (kind, uid):
+                    del foreign[ref]
+                    return _users(namespace, ref)
+        return NO_KEYS
 
     def model_pods(self, key: Key) -> list[PodView]:
         """All pods of a model, in no order."""
@@ -178,7 +215,6 @@ class ClusterCache:
         if model is None:
             return None
         uid = model["metadata"]["uid"]
-        rivals = self._rivals(key)
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         return Observed(
             model=model,
@@ -190,8 +226,9 @@ class ClusterCache:
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
-            rival=rivals.get(self._claims[key].ids[0]),
-            lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
+            rival=self._claimants.rival(key),
+            lost=self._claimants.lost(key),
+            contender=self.contender(key[0]),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
@@ -221,63 +258,33 @@ class ClusterCache:
                 return ((namespace, name),)
         return NO_KEYS
 
-    def _count(self, pod: PodView | None, sign: int) -> None:
-        if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):
-            add(self._used[pod.node], {"pods": 1000, **pod.requests}, sign)
+    def _count(self, usage: Usage | None, sign: int) -> None:
+        if usage is not None and usage.node:
+            add(self._used[usage.node], {"pods": 1000, **usage.requests}, sign)
 
-    def _claim(self, key: Key) -> set[Key]:
+    def _models_of(self, namespace: str) -> dict[Key, Raw]:
+        return self.models if self._settings.shard.owns(namespace) else self._other_shards
+
+    def _claim(self, model: Raw) -> set[Key]:
         """Record what a model claims now; every model whose names may change owner by that."""
-        model = self.models[key]
         created = model["metadata"].get("creationTimestamp") or ""
-        claim = Claim(created, *key, self._resolver.resolve(model).ids)
-        if self._claims.get(key) == claim:
-            return set()
-        affected = self._release(key)
-        self._claims[key] = claim
-        for identifier in claim.ids:
-            self._claimants[key[0], identifier].add(key)
-        return affected | self._contenders(key)
-
-    def _release(self, key: Key) -> set[Key]:
-        affected = self._contenders(key)
-        claim = self._claims.pop(key, None)
-        for identifier in claim.ids if claim is not None else ():
-            claimants = self._claimants[key[0], identifier]
-            claimants.discard(key)
-            if not claimants:
-                del self._claimants[key[0], identifier]
-        return affected
-
-    def _contenders(self, key: Key) -> set[Key]:
-        """All that claim a name of this model, and all that claim a name of one of those.
-
-        The second step matters: whether one of the first has lost its own id decides whether it
-        may keep an alias.
-        """
-        found = {key}
-        for _ in range(2):
-            for other in list(found):
-                claim = self._claims.get(other)
-                for identifier in claim.ids if claim is not None else ():
-                    found |= self._claimants[key[0], identifier]
-        return found
-
-    def _rivals(self, key: Key) -> dict[str, Rival]:
-        """The owners of the model's id and aliases that another model owns."""
-        contenders = self._contenders(key)
-        if len(contenders) == 1:
-            return {}
-        owner = owners(self._claims[other] for other in contenders)
-        claim = self._claims[key]
-        return {
-            identifier: Rival(owner[identifier].name, identifier)
-            for identifier in claim.ids
-            if owner[identifier] is not claim
-        }
+        return self._claimants.put(Claim(created, *_key(model), self._resolver.resolve(model).ids))
 
 
 def _key(raw: Raw) -> Key:
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
+
+
+def _usage(pod: PodView | None) -> Usage | None:
+    if pod is None or pod.phase in ("Succeeded", "Failed"):
+        return None
+    return Usage(pod.node, pod.requests)
+
+
+def _users(namespace: str, ref: Ref) -> tuple[Key, ...]:
+    """The models that may have been waiting for a name to become free."""
+    names = {ref.name, ref.name.removesuffix("-cache")}
+    return tuple((namespace, name) for name in sorted(names))
 
 
 def _is_known(known: Raw | None, raw: Raw) -> bool:

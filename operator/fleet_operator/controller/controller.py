@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,13 +32,19 @@ class Controller:
     """Reconciles models from the queue; a model is never reconciled twice at a time."""
 
     def __init__(
-        self, cache: ClusterCache, queue: WorkQueue, api: KubeClient, metrics: Metrics
+        self,
+        cache: ClusterCache,
+        queue: WorkQueue,
+        api: KubeClient,
+        metrics: Metrics,
+        may_write: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._api = api
         self._executor = Executor(api, cache)
         self._metrics = metrics
+        self._may_write = may_write
         self._held: dict[Key, float] = {}
 
     async def run(self, workers: int) -> None:
@@ -63,14 +70,17 @@ class Controller:
                 self._queue.done(key, succeeded=result != "error")
 
     async def reconcile_one(self, key: Key) -> str:
-        """Reconcile one model; returns `unchanged`, `changed` or `error` (to be retried)."""
+        """Reconcile one model; returns `unchanged`, `changed` or `error` (to be retried).
+
+        One in a namespace that this process may not write to is left alone.
+        """
         observed = self._cache.observe(key)
         if observed is None:
             self._queue.forget(key)
             self._executor.forget(key)
             self._held.pop(key, None)
             return "unchanged"
-        if observed.model["metadata"].get("deletionTimestamp"):
+        if observed.model["metadata"].get("deletionTimestamp") or not self._may_write(key[0]):
             return "unchanged"
         observed, plan = await self._decide(observed)
         writes, refused = await self._executor.children(observed, plan)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from fleet_kube.client import KubeClient
 from fleet_kube.errors import KubeError
 from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_web.logs import event as log
@@ -27,24 +27,19 @@ class InitialSync:
     """Lists the metadata of all objects and waits until the watches have delivered them."""
 
     def __init__(
-        self,
-        cache: ClusterCache,
-        queue: WorkQueue,
-        api: KubeClient,
-        namespaces: tuple[str, ...],
-        nodes: bool,
+        self, cache: ClusterCache, queue: WorkQueue, listing: Listing, nodes: bool
     ) -> None:
         self._cache = cache
         self._queue = queue
-        self._api = api
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._listing = listing
         self._kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
 
     async def run(self) -> None:
         """Wait, open the queue, then sleep for ever.
 
-        Objects missing for two rounds in a row are given up: one object that cannot be read must
-        not keep all models from being reconciled. `resync` detects a stuck watch.
+        Objects missing for two rounds in a row, in which nothing else was delivered either, are
+        given up: one object that cannot be read must not keep all models from being reconciled.
+        `resync` detects a stuck watch.
         """
         before: dict[Kind, set[str]] = {}
         while not self._queue.is_open:
@@ -66,13 +61,7 @@ class InitialSync:
         return {kind: await self._ids(kind) for kind in self._kinds}
 
     async def _ids(self, kind: Kind) -> set[str]:
-        where = self._namespaces if kind.namespaced else (None,)
-        field = "uid" if kind.namespaced else "name"
-        return {
-            item["metadata"][field]
-            for namespace in where
-            for item in await self._api.items(kind, namespace, metadata_only=True)
-        }
+        return {meta["uid"] async for meta in self._listing.metadata(kind)}
 
     async def _await(self, listed: dict[Kind, set[str]]) -> dict[Kind, set[str]]:
         """Wait until all listed objects are cached, for `CHECKS` checks; returns the others."""

@@ -19,6 +19,8 @@ ROLLOUT = "RolloutStrategy"
 ACCELERATED = "Accelerated"
 ALIASES = "AliasesServed"
 
+CONTESTED = "NamespaceContested"
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 Conditions = Sequence[Mapping[str, Any]]
 
@@ -57,6 +59,18 @@ def of(
     if flaw is not None:
         found.append(ConditionState(ALIASES, "False", flaw.reason, flaw.message))
     return found
+
+
+def contested(namespace: str, contender: str) -> list[ConditionState]:
+    """Whether a second release tries to serve the namespace; empty without one."""
+    if not contender:
+        return []
+    message = (
+        f"The operator of release namespace {contender!r} also watches namespace {namespace!r}. It"
+        " changes nothing here as long as this operator holds the namespace's Lease. Remove the"
+        " namespace from the watchNamespaces of one of them."
+    )
+    return [ConditionState(CONTESTED, "True", "SeveralReleases", message)]
 
 
 def render_all(

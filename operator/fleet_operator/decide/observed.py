@@ -27,6 +27,7 @@ class Rival:
 
     name: str
     identifier: str
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Observed:
     `rival` owns the model's id, those in `lost` own aliases of it.
     `errors` are the API server's errors for children in this reconcile.
     `remote` is the last probe of a remote server.
+    `contender` is another release that also tries to serve the namespace.
     `stable_template` is the pod template of the last version that became ready, where requested.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
@@ -65,6 +67,7 @@ class Observed:
     load: Load | None = None
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    contender: str = ""
 
     @property
     def name(self) -> str:

@@ -115,18 +115,26 @@ def _problem(observed: Observed) -> Problem | None:
 
 
 def _duplicate(observed: Observed, rival: Rival) -> str:
-    first = f"The older InferenceModel {rival.name!r} already serves {rival.identifier!r}"
+    first = (
+        f"The older InferenceModel {_named(observed, rival)} already serves {rival.identifier!r}"
+    )
     own = observed.resolution.ids[1:]
     if not own:
         return f"{first}."
     return f"{first}; this one is not served, nor are its aliases ({', '.join(own)})."
 
 
+def _named(observed: Observed, rival: Rival) -> str:
+    """The name of another model, with its namespace if that is another one."""
+    elsewhere = rival.namespace not in ("", observed.namespace)
+    return repr(f"{rival.namespace}/{rival.name}" if elsewhere else rival.name)
+
+
 def _flaw(observed: Observed) -> Problem | None:
     """A problem with which the model is served all the same."""
     if not observed.lost:
         return None
-    whose = (f"{one.identifier!r} belongs to the InferenceModel {one.name!r}"
+    whose = (f"{one.identifier!r} belongs to the InferenceModel {_named(observed, one)}"
              for one in observed.lost)  # fmt: skip
     return Problem(
         "DuplicateAlias", f"{'; '.join(whose)}. This model is served without these aliases."
@@ -193,6 +201,8 @@ def _unwanted(
 ) -> tuple[Ref, ...]:
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
+    if observed.rival is not None and observed.rival.namespace not in ("", observed.namespace):
+        return ()  # another team must not be able to delete servers here
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
     if problem is not None:  # keeps the fetched weights in case the model is served later
         kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}

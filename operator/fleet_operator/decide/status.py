@@ -56,7 +56,12 @@ def build(
         scaling=target.scaling,
         rollout=rollout,
         conditions=conditions.render_all(
-            conditions.of(servers, decision, choice, before.get("conditions") or (), report, flaw),
+            [
+                *conditions.of(
+                    servers, decision, choice, before.get("conditions") or (), report, flaw
+                ),
+                *conditions.contested(observed.namespace, observed.contender),
+            ],
             before.get("conditions") or (),
             generation,
             observed.now,
