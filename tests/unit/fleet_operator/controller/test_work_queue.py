@@ -138,3 +138,29 @@ async def test_a_delay_that_ends_while_the_key_is_worked_on_is_not_lost(
     assert await asyncio.wait_for(queue.take(), 5) == A
     queue.done(A, succeeded=True)
     assert await empty(queue)
+
+
+async def test_a_backlog_that_shrinks_is_no_stall(clock: Clock) -> None:
+    queue = WorkQueue(clock)
+    queue.add([("ns", str(number)) for number in range(10)])
+    clock.now += 1000
+    assert queue.stalled == 0.0  # still syncing
+    queue.open()
+    for _ in range(9):
+        key = await queue.take()
+        clock.now += 100
+        assert queue.stalled == 100.0
+        queue.done(key, succeeded=True)
+        assert queue.stalled == 0.0
+    assert queue.oldest > 1000
+    clock.now += 300
+    assert queue.stalled == 300.0  # nothing takes the last key
+    key = await queue.take()
+    assert queue.stalled == 0.0
+    clock.now += 200
+    queue.add([("ns", "x")])
+    assert queue.stalled == 200.0  # one reconcile does not end
+    queue.done(key, succeeded=True)
+    await queue.take()
+    queue.done(("ns", "x"), succeeded=True)
+    assert queue.stalled == 0.0
