@@ -22,6 +22,7 @@ class OperatorSettings:
     own_namespace: str
     pod_name: str
     shard: Shard
+    id_prefixes: Mapping[str, str]
     image_cpu: str
     image_cuda: str
     image_vllm: str
@@ -68,6 +69,7 @@ class OperatorSettings:
             own_namespace=text("POD_NAMESPACE") or account_namespace(),
             pod_name=text("POD_NAME") or socket.gethostname(),
             shard=Shard.parse(text("SHARD")),
+            id_prefixes=value("ID_PREFIXES"),
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
             image_vllm=text("VLLM_IMAGE"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet_contract.claims import read_prefixes
 from fleet_contract.spec import ModelSpec, Task
 
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -211,6 +212,9 @@ SETTINGS: tuple[Setting, ...] = (
             " addresses", "every public host", parse_list, "images.allowed_hosts", CHAT),
     Setting("WATCH_NAMESPACES", "namespaces to serve, comma-separated; a router's default is its"
             " own, `*` means all", "all of the cluster", where="operator, router"),
+    Setting("ID_PREFIXES", "prefixes of the ids of all models of a namespace, such as"
+            " `team-a=team-a/,team-b=b-`; clients send the ids with them", "", read_prefixes,
+            where="operator, router"),
     Setting("POD_NAMESPACE", "namespace of the operator itself", "that of its service account",
             where="operator"),
     Setting("POD_NAME", "name of the operator's pod, by which its replicas elect a leader",

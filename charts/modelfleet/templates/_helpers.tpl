@@ -139,6 +139,13 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{- /* ID_PREFIXES of operator and router. */}}
+{{- define "modelfleet.idPrefixes" -}}
+{{- $pairs := list }}
+{{- range $namespace, $prefix := .Values.idPrefixes }}{{ $pairs = append $pairs (printf "%s=%s" $namespace $prefix) }}{{ end }}
+{{- join "," $pairs }}
+{{- end }}
+
 {{- /* Placement of pods that leave a lost node after 20 s, instead of Kubernetes' 300, unless they have
        other tolerations of these taints. */}}
 {{- define "modelfleet.evictable" -}}

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fleet_contract.claims import Claim
+from fleet_contract.claims import Claim, prefixed
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.controller.claimants import Claimants
 from fleet_operator.controller.claimants import Key as Key
@@ -231,7 +231,7 @@ class ClusterCache:
             contender=self.contender(key[0]),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
-            load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            load=self.load.of(key[0], self._ids(model)[0]),
         )
 
     def _taken(self, key: Key) -> frozenset[Ref]:
@@ -268,7 +268,12 @@ class ClusterCache:
     def _claim(self, model: Raw) -> set[Key]:
         """Record what a model claims now; every model whose names may change owner by that."""
         created = model["metadata"].get("creationTimestamp") or ""
-        return self._claimants.put(Claim(created, *_key(model), self._resolver.resolve(model).ids))
+        return self._claimants.put(Claim(created, *_key(model), self._ids(model)))
+
+    def _ids(self, model: Raw) -> tuple[str, ...]:
+        """Id and aliases as clients send them."""
+        prefix = self._settings.id_prefixes.get(model["metadata"]["namespace"], "")
+        return prefixed(self._resolver.resolve(model).ids, prefix)
 
 
 def _key(raw: Raw) -> Key:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from fleet_contract import catalog
 from fleet_contract.names import LABEL_MODEL
+from fleet_contract.settings import BY_NAME
 from fleet_kube.client import Json, KubeClient
 from fleet_router.kube.build_table import build
 from fleet_router.kube.informer import Informer
@@ -31,7 +32,10 @@ LOGGED = 20
 
 
 class KubeSource:
-    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them."""
+    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them.
+
+    Raises ValueError for invalid ID_PREFIXES.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class KubeSource:
     ) -> None:
         self._routes = routes
         self._environ = environ
+        self._prefixes: dict[str, str] = BY_NAME["ID_PREFIXES"].read(environ)
         self._catalog = catalog.load()
         self._dirty = asyncio.Event()
         self._ready_probe = ReadyProbe()
@@ -112,6 +117,7 @@ class KubeSource:
                 for view in each.objects.values()
             ),
             self._environ,
+            self._prefixes,
         )
         old = self._routes.table
         if old is not None and (old.routes, old.refused) == (table.routes, table.refused):

@@ -102,6 +102,13 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
             Place(f"{ROUTER} env:WATCH_NAMESPACES", "fleet,second"),
         ],
     ),
+    "idPrefixes": (
+        {"a": "a/", "b": "b-"},
+        [
+            Place(f"{OPERATOR} env:ID_PREFIXES", "a=a/,b=b-"),
+            Place(f"{ROUTER} env:ID_PREFIXES", "a=a/,b=b-"),
+        ],
+    ),
     "image.registry": ("registry.test", []),
     "image.prefix": ("pre-", []),
     "image.tag": (

@@ -209,6 +209,21 @@ def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
     assert set(cache.drop_child("Service", stripped)) == {KEY}
 
 
+def test_prefixes_keep_the_ids_of_namespaces_apart(sources: Sources) -> None:
+    cache = ClusterCache(
+        settings_of(ID_PREFIXES="team-a=team-a/"), Resolver(sources), sees_nodes=False
+    )
+    cache.put_model(model())
+    cache.put_model(at(model(uid="uid-a"), namespace="team-a"))
+    prefixed = cache.observe(("team-a", "m"))
+    assert prefixed is not None
+    assert (rival(cache), prefixed.rival) == (None, None)
+    cache.put_model(at(model("x", "uid-x", model="team-a/org/m"), namespace="zzz"))
+    squatter = cache.observe(("zzz", "x"))
+    assert squatter is not None
+    assert squatter.rival == Rival("m", "team-a/org/m", "team-a")
+
+
 def test_other_shards_models_only_claim_names_and_use_capacity(sources: Sources) -> None:
     shard = next(f"{i}/2" for i in range(2) if Shard.parse(f"{i}/2").owns("ns"))
     cache = ClusterCache(settings_of(SHARD=shard), Resolver(sources), sees_nodes=True)
