@@ -84,6 +84,8 @@ class Reflector:
                 version = listed_at
                 for item in items:
                     listed.add(item["metadata"]["uid"])
+                    # Items of a list lack both, objects of watch events have them.
+                    item["apiVersion"], item["kind"] = self._kind.api_version, self._kind.kind
                     self._deliver(self._put, item)
                 await asyncio.sleep(0)  # a long list must not hold up all other tasks
         for uid in self._uids - listed:

@@ -58,11 +58,13 @@ class Seen:
     def __init__(self) -> None:
         self.now: set[str] = set()
         self.gone: list[str] = []
+        self.kinds: list[tuple[Any, Any]] = []
 
     def put(self, raw: Json) -> None:
         if raw["metadata"]["uid"] == "broken":
             raise KeyError("spec")
         self.now.add(raw["metadata"]["uid"])
+        self.kinds.append((raw.get("apiVersion"), raw.get("kind")))
 
     def drop(self, raw: Json) -> None:
         self.now.remove(raw["metadata"]["uid"])
@@ -151,3 +153,10 @@ async def test_an_object_that_cannot_be_read_is_left_out() -> None:
     seen = Seen()
     await follow(Script([[item("broken"), item("a")]], [("MODIFIED", item("broken", 12))]), seen)
     assert seen.now == {"a"}
+
+
+async def test_listed_objects_have_a_kind_as_watched_ones_have() -> None:
+    """Without it, every child would differ from what the operator applied."""
+    seen = Seen()
+    await follow(Script([[item("a")]]), seen)
+    assert seen.kinds == [("v1", "Pod")]
