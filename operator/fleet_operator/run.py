@@ -20,6 +20,7 @@ from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.rate_limit import RateLimit
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.cluster_features import features_of
 from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.leader_client import LeaderClient
@@ -31,7 +32,7 @@ from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import MODEL, NODE
+from fleet_operator.kinds import MODEL, NODE, children
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -72,10 +73,12 @@ async def _run(
     reader = sources.SourceReader(api, settings)
     resolver = Resolver(await _first_sources(reader))
     sees_nodes = await _sees_nodes(api, settings)
-    cache = ClusterCache(settings, resolver, sees_nodes)
+    features = await features_of(api, settings)
+    kinds = children(features)
+    cache = ClusterCache(settings, resolver, sees_nodes, features)
     queue = WorkQueue(asyncio.get_running_loop().time)
     listing = Listing(api, settings.namespaces, settings.shard)
-    resync = Resync(cache, queue, listing, metrics, sees_nodes)
+    resync = Resync(cache, queue, listing, metrics, sees_nodes, kinds)
 
     def reconcile_all(namespace: str) -> None:
         queue.add([key for key in cache.models if key[0] == namespace])
@@ -100,7 +103,9 @@ async def _run(
                             for raw in cache.models.values()])  # fmt: skip
     logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = watches.registry(cache, queue, metrics, connection)
-    reflectors = watches.reflectors(api, cache, queue, metrics, settings.namespaces, sees_nodes)
+    reflectors = watches.reflectors(
+        api, cache, queue, metrics, settings.namespaces, sees_nodes, kinds
+    )
     prober = Prober(cache, queue, http, PodEvents(cache, api))
     remotes = RemoteProber(cache, queue, resolver, http)
     controller = Controller(cache, queue, api, metrics, leadership.may_write)
@@ -111,12 +116,13 @@ async def _run(
         "servers": partial(prober.run, settings.probe_interval),
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
-        "initial_sync": InitialSync(cache, queue, listing, sees_nodes).run,
+        "initial_sync": InitialSync(cache, queue, listing, sees_nodes, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
     async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,
+            device_claims=features.device_claims, image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
         try:
             await _together(

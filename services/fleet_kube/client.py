@@ -6,6 +6,7 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
@@ -41,6 +42,8 @@ UNAUTHORIZED = 401
 TRIES = 4
 """Times that a request is sent which the API server sheds (429, or 503 with Retry-After)."""
 LONGEST_PAUSE = 30.0
+VERSION = Kind("v1", "Info", "version", namespaced=False)
+"""Not a resource; its plural names the request in metrics."""
 
 
 class KubeClient:
@@ -208,6 +211,12 @@ class KubeClient:
         except ApiError:
             return False
         return any(item["name"] == kind.plural for item in found.get("resources", ()))
+
+    async def version(self) -> tuple[int, int]:
+        """Major and minor version of the API server."""
+        found = await self._request("GET", VERSION, "/version")
+        # Some providers append a sign, as in `36+`.
+        return int(found["major"]), int(re.sub(r"\D.*", "", found["minor"]))
 
     async def _merge_patch(self, kind: Kind, path: str, body: Mapping[str, Any]) -> Json:
         query = {"fieldManager": self._manager}

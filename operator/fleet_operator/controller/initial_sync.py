@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from fleet_kube.errors import KubeError
 from fleet_kube.kind import Kind
@@ -27,12 +28,17 @@ class InitialSync:
     """Lists the metadata of all objects and waits until the watches have delivered them."""
 
     def __init__(
-        self, cache: ClusterCache, queue: WorkQueue, listing: Listing, nodes: bool
+        self,
+        cache: ClusterCache,
+        queue: WorkQueue,
+        listing: Listing,
+        nodes: bool,
+        children: Sequence[Kind] = CHILDREN,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._listing = listing
-        self._kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
+        self._kinds = (MODEL, *children, POD, *([NODE] if nodes else []))
 
     async def run(self) -> None:
         """Wait, open the queue, then sleep for ever.

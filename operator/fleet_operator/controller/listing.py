@@ -14,7 +14,7 @@ from contextlib import aclosing
 from fleet_kube.client import Json, KubeClient
 from fleet_kube.errors import ApiError
 from fleet_kube.kind import Kind
-from fleet_operator.kinds import CHILDREN
+from fleet_operator.kinds import MODEL, NODE, POD
 from fleet_operator.shard import Shard
 from fleet_web.logs import event as log
 
@@ -77,7 +77,7 @@ class Listing:
 
     def _concerns(self, kind: Kind, selector: str, meta: Json) -> bool:
         """Objects of models of other shards are not cached, but their claims and requests are."""
-        if kind in CHILDREN or selector:
+        if kind not in (MODEL, POD, NODE) or selector:
             return self._shard.owns(meta["namespace"])
         return True
 

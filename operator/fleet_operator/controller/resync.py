@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Sequence
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_kube.errors import KubeError
@@ -46,12 +47,14 @@ class Resync:
         listing: Listing,
         metrics: Metrics,
         nodes: bool,
+        children: Sequence[Kind] = CHILDREN,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._listing = listing
         self._metrics = metrics
-        self._all_kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
+        self._kinds = (MODEL, *children, POD)
+        self._all_kinds = (*self._kinds, *([NODE] if nodes else []))
         self._behind: dict[str, Versions] = {}
         self._rounds: dict[str, int] = {}
         self._delivered: dict[str, int] = {}
@@ -71,7 +74,7 @@ class Resync:
     async def compare(self) -> None:
         """Compare the objects of models once."""
         try:
-            for kind in (MODEL, *CHILDREN, POD):
+            for kind in self._kinds:
                 await self._compare(kind)
             self.reachable = True
         except KubeError as error:

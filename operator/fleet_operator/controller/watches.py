@@ -142,10 +142,11 @@ def reflectors(
     metrics: Metrics,
     namespaces: tuple[str, ...],
     sees_nodes: bool,
+    children: Iterable[Kind] = CHILDREN,
 ) -> list[Reflector]:
     """Deliver all objects except InferenceModels to the cache; most of them may be foreign."""
     made = []
-    for kind in (*CHILDREN, POD, *([NODE] if sees_nodes else [])):
+    for kind in (*children, POD, *([NODE] if sees_nodes else [])):
         handler = _Handlers(queue, metrics, kind, gather=kind is not NODE)
         put, drop = _changes(cache, kind)
         gone = handler(partial(cache.drop, kind.kind))

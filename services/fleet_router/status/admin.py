@@ -7,8 +7,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from fleet_contract import load_report
 from fleet_contract.errors import Forbidden, NotReady
-from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
+from fleet_contract.names import (
+    PATH_HEALTH,
+    PATH_LIVE,
+    PATH_LOAD,
+    PATH_METRICS,
+    PATH_OPENAPI,
+    PATH_READY,
+)
 from fleet_contract.server_protocol import ServerPhase
 from fleet_router.callers.auth import Auth, has_key
 from fleet_router.callers.quota import Quota
@@ -16,7 +24,7 @@ from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
 from fleet_router.routing.table import LiveRoutes, RouteTable
 from fleet_router.status.merged_metrics import render, scrape
-from fleet_router.status.models import READY, Models
+from fleet_router.status.models import AS_WANTED, Models
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
 from fleet_web.instance import probe_headers
@@ -66,6 +74,7 @@ class Admin:
         router.add_api_route(PATH_OPENAPI, self.openapi, methods=["GET"])
         if with_metrics:
             router.add_api_route(PATH_METRICS, self.metrics, methods=["GET"])
+            router.add_api_route(PATH_LOAD, self.load, methods=["GET"])
         return router
 
     def private_router(self) -> APIRouter:
@@ -75,6 +84,7 @@ class Admin:
         router.add_api_route(PATH_READY, self.readyz, methods=["GET"])
         router.add_api_route(PATH_HEALTH, self.whole_health, methods=["GET"])
         router.add_api_route(PATH_METRICS, self.all_metrics, methods=["GET"])
+        router.add_api_route(PATH_LOAD, self.whole_load, methods=["GET"])
         return router
 
     async def livez(self) -> Response:
@@ -89,8 +99,9 @@ class Admin:
         return json_response({"status": "ok"}, headers=probe_headers())
 
     async def health(self, request: Request) -> Response:
-        """200 if every model is ready. The states of the models need a key where one is required,
-        and are those that the caller may use. Raises Unauthorized for an invalid key."""
+        """200 if every model is ready, scaled to zero or stopped. The states of the models need a
+        key where one is required, and are those that the caller may use. Raises Unauthorized for
+        an invalid key."""
         headers = request.scope["headers"]
         if not self._auth.required:
             return await self.whole_health()
@@ -98,7 +109,7 @@ class Admin:
         return await self._health(quota, detailed=quota is not None)
 
     async def whole_health(self) -> Response:
-        """200 if every model is ready, with the state of each."""
+        """200 if every model is ready, scaled to zero or stopped, with the state of each."""
         return await self._health(None, detailed=True)
 
     async def _health(self, quota: Quota | None, *, detailed: bool) -> Response:
@@ -106,7 +117,7 @@ class Admin:
         entries = await self._models.recent(table, HEALTH_SECONDS) if table is not None else []
         may_use = quota.key.may_use if quota is not None else allow_all
         states = {each["id"]: each["state"] for each in entries if may_use(each["id"])}
-        ready = not self.draining and all(state == READY for state in states.values())
+        ready = not self.draining and AS_WANTED.issuperset(states.values())
         status = "ok" if ready else "not_ready"
         body: dict[str, Any] = {"status": status if table else ServerPhase.STARTING.value}
         if detailed:
@@ -141,6 +152,20 @@ class Admin:
 
     async def metrics(self, request: Request) -> Response:
         """As `all_metrics`, for keys that may read them. Raises Unauthorized, Forbidden."""
+        self._check_metrics_key(request)
+        return await self.all_metrics()
+
+    async def load(self, request: Request) -> Response:
+        """As `whole_load`, for keys that may read metrics. Raises Unauthorized, Forbidden."""
+        self._check_metrics_key(request)
+        return await self.whole_load()
+
+    async def whole_load(self) -> Response:
+        """The load report of this router."""
+        content = load_report.render(self._metrics.load.loads())
+        return Response(content, media_type="application/json")
+
+    def _check_metrics_key(self, request: Request) -> None:
         quota = self._auth.identify(request.scope["headers"])
         if quota is not None and not quota.key.metrics:
             raise Forbidden(
@@ -148,7 +173,6 @@ class Admin:
                 " METRICS_PORT for a port without keys.",
                 code="metrics_not_allowed",
             )
-        return await self.all_metrics()
 
     async def all_metrics(self) -> Response:
         """The metrics of the router and, if it scrapes them, of every server; concurrent requests

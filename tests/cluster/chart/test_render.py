@@ -69,8 +69,43 @@ def test_other_components_have_no_rights(renderer: Helm) -> None:
 
 
 def test_only_the_upgrade_hook_has_cluster_roles(renderer: Helm) -> None:
+    """Besides those that are bound to nobody, but add to roles of the cluster."""
     wide = [item for item in renderer.template() if item["kind"].startswith("ClusterRole")]
-    assert {item["metadata"]["annotations"]["helm.sh/hook"] for item in wide} == {"pre-upgrade"}
+    added = [item for item in wide if item["metadata"]["name"].endswith(("-view", "-edit"))]
+    assert len(added) == 2
+    hooks = [item["metadata"]["annotations"]["helm.sh/hook"] for item in wide if item not in added]
+    assert set(hooks) == {"pre-upgrade"}
+
+
+def test_models_have_a_namespace_of_their_own(renderer: Helm) -> None:
+    own = {"modelNamespace": {"name": "models", "create": True}, "watchNamespaces": ["team-a"],
+           "models": {"a": {"model": "x/y"}}, "modelCache.enabled": True,
+           "hfToken.token": "t"}  # fmt: skip
+    objects = renderer.template(own)
+    namespace = find(objects, "Namespace", "models")["metadata"]
+    assert namespace["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert find(objects, "InferenceModel")["metadata"]["namespace"] == "models"
+    served = ["fleet", "models", "team-a"]
+    for kind, name in (("Role", "operator-watched"), ("PersistentVolumeClaim", "models"),
+                       ("Secret", "hf-token"), ("NetworkPolicy", "-models")):  # fmt: skip
+        found = [item["metadata"] for item in objects if item["kind"] == kind]
+        assert sorted(m["namespace"] for m in found if m["name"].endswith(name)) == served, kind
+    everywhere = renderer.template({**own, "watchNamespaces": ["*"], "modelCache.enabled": False})
+    secrets = [item["metadata"] for item in everywhere if item["kind"] == "Secret"]
+    assert sorted(m["namespace"] for m in secrets) == ["fleet", "models"]
+
+
+def test_the_policy_knows_the_secrets_of_the_platform(renderer: Helm) -> None:
+    values = {"image.pullSecrets": ["pull"], "hfToken.existingSecret": "hub",
+              "profiles.own": {"hfTokenSecret": "mine"}}  # fmt: skip
+    policy = find(renderer.template(values), "ValidatingAdmissionPolicy", "-pod-templates")["spec"]
+    known = {one["name"]: one["expression"] for one in policy["variables"]}
+    assert known["platformSecrets"] == "['pull','hub','mine']"
+    assert known["inRelease"] == "request.namespace == 'fleet'"
+    for off in ({"podTemplates": "full"}, {"podTemplatePolicy": False}):
+        names = [item["metadata"]["name"] for item in renderer.template(off)]
+        assert not [name for name in names if name.endswith("-pod-templates")]
 
 
 def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
