@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from fleet_contract.policy.remote_keys import RemoteKeys
 from fleet_contract.settings import BY_NAME, parse_list
 from fleet_operator.rollout_limit import Limit
+from fleet_operator.shard import Shard
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -20,6 +22,9 @@ class OperatorSettings:
 
     namespaces: tuple[str, ...]
     own_namespace: str
+    pod_name: str
+    shard: Shard
+    id_prefixes: Mapping[str, str]
     image_cpu: str
     image_cuda: str
     image_rocm: str
@@ -51,6 +56,8 @@ class OperatorSettings:
     start_seconds: int
     probe_interval: float
     resync_interval: float
+    full_resync_interval: float
+    api_requests_per_second: float
     workers: int
     port: int
     log_level: str
@@ -82,6 +89,9 @@ class OperatorSettings:
         return cls(
             namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
             own_namespace=own_namespace,
+            pod_name=text("POD_NAME") or socket.gethostname(),
+            shard=Shard.parse(text("SHARD")),
+            id_prefixes=value("ID_PREFIXES"),
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
             image_rocm=text("SERVER_IMAGE_ROCM"),
@@ -112,6 +122,8 @@ class OperatorSettings:
             start_seconds=positive("START_SECONDS"),
             probe_interval=positive("PROBE_INTERVAL"),
             resync_interval=positive("RESYNC_INTERVAL"),
+            full_resync_interval=positive("FULL_RESYNC_INTERVAL"),
+            api_requests_per_second=positive("API_REQUESTS_PER_SECOND"),
             workers=positive("WORKERS"),
             port=positive("OPERATOR_PORT"),
             log_level=value("LOG_LEVEL"),

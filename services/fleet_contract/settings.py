@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet_contract.claims import read_prefixes
 from fleet_contract.policy import pod_templates, remote_keys
 from fleet_contract.spec import ModelSpec, Task
 
@@ -231,8 +232,13 @@ SETTINGS: tuple[Setting, ...] = (
             " addresses", "every public host", parse_list, "images.allowed_hosts", CHAT),
     Setting("WATCH_NAMESPACES", "namespaces to serve, comma-separated; a router's default is its"
             " own, `*` means all", "all of the cluster", where="operator, router"),
+    Setting("ID_PREFIXES", "prefixes of the ids of all models of a namespace, such as"
+            " `team-a=team-a/,team-b=b-`; clients send the ids with them", "", read_prefixes,
+            where="operator, router"),
     Setting("POD_NAMESPACE", "namespace of the operator itself", "that of its service account",
             where="operator"),
+    Setting("POD_NAME", "name of the operator's pod, by which its replicas elect a leader",
+            "the host name", where="operator"),
     Setting("SERVER_IMAGE_CPU", "image of model servers on CPUs", "modelfleet-server:cpu",
             where="operator"),
     Setting("SERVER_IMAGE_CUDA", "image of model servers with torch and CUDA", "none",
@@ -293,6 +299,13 @@ SETTINGS: tuple[Setting, ...] = (
             float, where="operator"),
     Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server",
             "30", float, where="operator"),
+    Setting("FULL_RESYNC_INTERVAL", "seconds between two comparisons of all objects, foreign ones"
+            " included, after which every model is reconciled; varies by a tenth", "600", float,
+            where="operator"),
+    Setting("API_REQUESTS_PER_SECOND", "most requests per second to the API server, watches and"
+            " Leases excepted; twice as many at once", "100", float, where="operator"),
+    Setting("SHARD", "the namespaces that this operator serves of those of its release, by the hash"
+            " of their names: `INDEX/TOTAL`, from `0/2`", "all", str, where="operator"),
     Setting("WORKERS", "models reconciled concurrently", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),

@@ -42,7 +42,7 @@ class Condition(SpecPart):
 
     type: str = Field(max_length=316)
     """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated,
-    AliasesServed, ProfileCurrent or ReplicasLimited."""
+    AliasesServed, ProfileCurrent, ReplicasLimited or NamespaceContested."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")

@@ -99,7 +99,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_operator": (
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
-            | {"server_report", "features", "rollout_limit", "quota"}
+            | {"server_report", "features", "rollout_limit", "quota", "shard"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

@@ -142,6 +142,29 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
 
+{{- /* ID_PREFIXES of operator and router. */}}
+{{- define "modelfleet.idPrefixes" -}}
+{{- $pairs := list }}
+{{- range $namespace, $prefix := .Values.idPrefixes }}{{ $pairs = append $pairs (printf "%s=%s" $namespace $prefix) }}{{ end }}
+{{- join "," $pairs }}
+{{- end }}
+
+{{- /* Placement of pods that leave a lost node after 20 s, instead of Kubernetes' 300, unless they have
+       other tolerations of these taints. */}}
+{{- define "modelfleet.evictable" -}}
+{{- $placement := . }}
+{{- $all := .tolerations | default list }}
+{{- range $taint := tuple "not-ready" "unreachable" }}
+{{- $key := printf "node.kubernetes.io/%s" $taint }}
+{{- $known := false }}
+{{- range $placement.tolerations }}{{ if eq (toString .key) $key }}{{ $known = true }}{{ end }}{{ end }}
+{{- if not $known }}
+{{- $all = append $all (dict "key" $key "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" 20) }}
+{{- end }}
+{{- end }}
+{{- include "modelfleet.placement" (merge (dict "tolerations" $all) $placement) }}
+{{- end }}
+
 {{- /* JSON: placement of the CRD's upgrade; that of the operator where it has none of its own. */}}
 {{- define "modelfleet.crds.placement" -}}
 {{- $found := dict }}

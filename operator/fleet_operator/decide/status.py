@@ -65,6 +65,7 @@ def build(
                 *conditions.of(
                     servers, decision, choice, before.get("conditions") or (), report, flaws
                 ),
+                *conditions.contested(observed.namespace, observed.contender),
                 *profile_state.conditions(observed),
                 *replica_writers.conditions(observed),
             ],

@@ -29,6 +29,16 @@ def _toleration(key: str) -> list[dict[str, str]]:
     return [{"key": key, "operator": "Exists"}]
 
 
+def _evicted(values: str) -> list[dict[str, Any]]:
+    """Operator and routers leave a lost node after 20 s."""
+    return [
+        {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute",
+         "tolerationSeconds": 20}
+        for taint in ("not-ready", "unreachable")
+        if values in ("operator", "router")
+    ]  # fmt: skip
+
+
 def _affinity(name: str) -> dict[str, Any]:
     term = {"matchExpressions": [{"key": name, "operator": "Exists"}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
@@ -46,7 +56,10 @@ def _placement(values: str, pod: str, name: str, number: int) -> dict[str, tuple
     """The values that all pods of the chart have."""
     return {
         f"{values}.nodeSelector": ({"node": name}, [Place(f"{pod} spec nodeSelector")]),
-        f"{values}.tolerations": (_toleration(name), [Place(f"{pod} spec tolerations")]),
+        f"{values}.tolerations": (
+            _toleration(name),
+            [Place(f"{pod} spec tolerations", [*_toleration(name), *_evicted(values)])],
+        ),
         f"{values}.affinity": (_affinity(name), [Place(f"{pod} spec affinity")]),
         f"{values}.priorityClassName": (name, [Place(f"{pod} spec priorityClassName")]),
         f"{values}.resources": (
@@ -87,6 +100,13 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [
             Place(f"{OPERATOR} env:WATCH_NAMESPACES", "fleet,second"),
             Place(f"{ROUTER} env:WATCH_NAMESPACES", "fleet,second"),
+        ],
+    ),
+    "idPrefixes": (
+        {"a": "a/", "b": "b-"},
+        [
+            Place(f"{OPERATOR} env:ID_PREFIXES", "a=a/,b=b-"),
+            Place(f"{ROUTER} env:ID_PREFIXES", "a=a/,b=b-"),
         ],
     ),
     "modelNamespace.name": ("second", [Place("InferenceModel/ metadata namespace", "second")]),
@@ -328,6 +348,13 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "monitoring.dashboards.annotations": (
         {"folder": "fleet"},
         [Place("ConfigMap/-dashboard-models metadata annotations")],
+    ),
+    "operator.replicas": (
+        2,
+        [
+            Place("Deployment/-operator spec replicas"),
+            Place("Deployment/-operator spec strategy type", "RollingUpdate"),
+        ],
     ),
     "crds.upgrade": (True, []),
     **_placement("crds", JOB, "crds", 130),

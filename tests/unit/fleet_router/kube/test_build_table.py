@@ -202,3 +202,25 @@ def test_settings_override_and_a_bad_override_is_left_to_the_server() -> None:
     found = table(models, MAX_BODY_BYTES="7")
     assert found.by_id["a"].spec.limits.max_body_bytes == 5
     assert found.by_id["b"].spec == ModelSpec(model="b", env={"MAX_BODY_BYTES": "many"})
+
+
+def test_ids_get_the_prefix_of_their_namespace() -> None:
+    models = [
+        resource("m", {"model": "org/m", "aliases": ["m", "team-a/own"]}, namespace="team-a"),
+        resource("m", {"model": "org/m"}, namespace="team-b"),
+        resource("r", {"model": "r", "engine": "remote",
+                       "remote": {"address": "http://10.9.9.9:80"}}, namespace="team-a"),
+        resource("s", {"model": "s", "engine": "remote",
+                       "remote": {"address": "http://10.9.9.9:80", "model": "theirs"}},
+                 namespace="team-a"),
+    ]  # fmt: skip
+    views = [read_model(each, KNOWN, {}) for each in models]
+    found = build(views, [], {"ID_PREFIXES": "team-a=team-a/"})
+    assert {name: (route.model, route.upstream_model) for name, route in found.by_id.items()} == {
+        "team-a/org/m": ("team-a/org/m", "org/m"),
+        "team-a/m": ("team-a/org/m", "org/m"),
+        "team-a/own": ("team-a/org/m", "org/m"),
+        "org/m": ("org/m", ""),
+        "team-a/r": ("team-a/r", "r"),
+        "team-a/s": ("team-a/s", "theirs"),
+    }
