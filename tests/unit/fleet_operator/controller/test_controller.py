@@ -199,7 +199,9 @@ async def test_a_namespace_without_the_lease_is_left_alone(
     cache: ClusterCache, api: Api200, queue: WorkQueue
 ) -> None:
     mine: set[str] = set()
-    controller = Controller(cache, queue, cast(KubeClient, api), Metrics(), mine.__contains__)
+    controller = Controller(
+        cache, queue, cast(KubeClient, api), Metrics(), may_write=mine.__contains__
+    )
     cache.put_model(model())
     assert await controller.reconcile_one(KEY) == "unchanged"
     assert api.asked == []
