@@ -13,10 +13,19 @@ from dataclasses import replace
 
 from fleet_contract import catalog
 from fleet_contract.names import LABEL_MODEL
+from fleet_contract.settings import BY_NAME, SERVICES
 from fleet_kube.client import Json, KubeClient
 from fleet_router.kube.build_table import build
 from fleet_router.kube.informer import Informer
-from fleet_router.kube.objects import MODEL, SLICE, ModelView, SliceView, read_model, read_slice
+from fleet_router.kube.objects import (
+    MODEL,
+    SLICE,
+    ModelView,
+    SliceView,
+    read_model,
+    read_slice,
+    read_slice_of_service,
+)
 from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
 from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, RouteTable
 from fleet_web.logs import event
@@ -31,7 +40,10 @@ LOGGED = 20
 
 
 class KubeSource:
-    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them."""
+    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them.
+
+    Raises ValueError for an invalid UPSTREAMS in `environ`.
+    """
 
     def __init__(
         self,
@@ -52,8 +64,10 @@ class KubeSource:
         self._models = [
             Informer[ModelView](client, MODEL, place, self._read_model, changed) for place in places
         ]
+        by_service = BY_NAME["UPSTREAMS"].read(environ) == SERVICES
+        read = read_slice_of_service if by_service else read_slice
         self._slices = [
-            Informer[SliceView](client, SLICE, place, read_slice, changed, LABEL_MODEL)
+            Informer[SliceView](client, SLICE, place, read, changed, LABEL_MODEL)
             for place in places
         ]
 
