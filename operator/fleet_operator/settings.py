@@ -27,6 +27,14 @@ class OperatorSettings:
     catalog: Path | None
     hf_token_secret: str
     memory_limit_factor: float
+    server_host: str
+    """Address that model servers listen on."""
+    user_ids: bool
+    """Whether pods of own images get user and group ids."""
+    architectures: tuple[str, ...]
+    """Of own images; empty for all nodes."""
+    ca_configmap: str
+    ca_key: str
     router_selector: Mapping[str, str]
     router_port: int
     router_metrics_path: str
@@ -69,6 +77,11 @@ class OperatorSettings:
             catalog=Path(named) if (named := text("CATALOG")) else None,
             hf_token_secret=text("HF_TOKEN_SECRET"),
             memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
+            server_host="::" if ":" in text("POD_IP") else "0.0.0.0",  # noqa: S104
+            user_ids=value("SERVER_USER_IDS"),
+            architectures=tuple(parse_list(text("SERVER_ARCHITECTURES"))),
+            ca_configmap=text("CA_BUNDLE_CONFIGMAP"),
+            ca_key=value("CA_BUNDLE_KEY"),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
             router_metrics_path=value("ROUTER_METRICS_PATH"),

@@ -11,6 +11,8 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
 from fleet_operator.resources import estimate, strategic_merge
+from fleet_operator.resources.architectures import with_architectures
+from fleet_operator.resources.ca_bundle import with_ca_bundle
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.resolve import Resolution
@@ -41,7 +43,7 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     pod: Object = {
         "containers": [server_container(spec, image, disks, secret, settings)],
         "volumes": list(disks.volumes),
-        "securityContext": _security(own=spec.engine not in FOREIGN),
+        "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": ENDPOINT_SECONDS + settings.drain_seconds + EXIT_SECONDS,
@@ -69,7 +71,9 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     needed = estimate.memory(estimate.as_served(spec))
     try:
         limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
-        template = {**template, "spec": with_accelerators(limited)}
+        placed = with_architectures(limited, _architectures(spec, settings))
+        trusting = with_ca_bundle(placed, settings.ca_configmap, settings.ca_key)
+        template = {**template, "spec": with_accelerators(trusting)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Problem(INVALID_SPEC, f"podTemplate does not result in a valid PodSpec: {error}")
     return _labelled(name, template)
@@ -101,15 +105,20 @@ def _placement(wire: Object) -> Object:
     return {field: wire[field] for field in fields if field in wire}
 
 
-def _security(own: bool) -> Object:
+def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ...]:
+    """Those of the operator's own images; another image may be built for others."""
+    is_own = spec.engine not in FOREIGN and not spec.image
+    return settings.architectures if is_own else ()
+
+
+def _security(own: bool, with_ids: bool) -> Object:
     profile: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
     if not own:
         return profile
+    ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
+        **(ids if with_ids else {}),
         "fsGroupChangePolicy": "OnRootMismatch",
         **profile,
     }
