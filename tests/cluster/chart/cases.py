@@ -48,7 +48,14 @@ EVERYTHING: dict[str, Any] = {
     "commonLabels": {"team": "platform"},
     "commonAnnotations": {"example.com/owner": "platform"},
     "extraObjects": [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra-{{ .Release.Name }}"}}
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "extra-{{ .Release.Name }}",
+                "namespace": "{{ .Release.Namespace }}",
+            },
+        }
     ],
     "image.architectures": ["amd64", "arm64"],
     "caBundle.configMap": "authorities",
