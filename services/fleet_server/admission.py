@@ -7,7 +7,8 @@ parts of requests.
 
 One caller may use the whole queue while it is alone. While there are others it may hold `share` of
 it, and in a full queue a caller takes a place from the one with the most: that caller's newest
-waiting request is refused.
+waiting request is refused. For `OTHERS_SECONDS` after another caller's request it may not take the
+last quarter of the slots: without it, one who returns would wait until a long request ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ FIRST_GUESS_SECONDS = 1.0
 SMOOTHING = 0.2
 MOST_REMEMBERED = 4096
 """Callers whose last turn is remembered."""
+OTHERS_SECONDS = 60.0
+"""How long slots are kept free for a caller after its last request started."""
 
 
 def passes_at_once(spec: ModelSpec, model: Any) -> int:
@@ -61,6 +64,14 @@ class Slot:
     caller: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The last start of a caller's request: its number, and the clock's seconds."""
+
+    number: int
+    started: float
+
+
 class Admission:
     """At most `max_concurrent` requests run and `max_queue` wait.
 
@@ -75,6 +86,7 @@ class Admission:
         timeout: float,
         share: float = 1.0,
         caller_slots: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_concurrent = max_concurrent
         self.max_queue = max_queue
@@ -85,8 +97,9 @@ class Admission:
         self._mean_seconds = FIRST_GUESS_SECONDS
         self._running_of: Counter[str] = Counter()
         self._waiting_of: dict[str, deque[asyncio.Future[None]]] = {}
-        self._turns: OrderedDict[str, int] = OrderedDict()
+        self._turns: OrderedDict[str, _Turn] = OrderedDict()
         self._turn = 0
+        self._clock = clock
 
     @property
     def waiting(self) -> int:
@@ -101,7 +114,7 @@ class Admission:
         """
         caller = current_caller() if caller is None else caller
         started = time.monotonic()
-        # A caller that waits beside a free slot has all of its slots.
+        # A caller that waits beside a free slot may not have more slots.
         if self.running < self.max_concurrent and self._may_start(caller):
             self._start(caller)
         else:
@@ -163,7 +176,7 @@ class Admission:
         self.running += 1
         self._running_of[caller] += 1
         self._turn += 1
-        self._turns[caller] = self._turn
+        self._turns[caller] = _Turn(self._turn, self._clock())
         self._turns.move_to_end(caller)
         if len(self._turns) > MOST_REMEMBERED:
             self._turns.popitem(last=False)
@@ -188,10 +201,20 @@ class Admission:
                 waiting.set_result(None)
 
     def _may_start(self, caller: str) -> bool:
-        return self._running_of[caller] < self._caller_slots
+        most = self._caller_slots
+        if self._has_others(caller):
+            most = min(most, self.max_concurrent - self.max_concurrent // 4)
+        return self._running_of[caller] < most
+
+    def _has_others(self, caller: str) -> bool:
+        """Whether a request of another caller runs or started within `OTHERS_SECONDS`."""
+        if self._running_of[caller] < self.running:
+            return True
+        last = next((turn for each, turn in reversed(self._turns.items()) if each != caller), None)
+        return last is not None and self._clock() - last.started < OTHERS_SECONDS
 
     def _last(self, caller: str) -> int:
-        return self._turns.get(caller, 0)
+        return self._turns[caller].number if caller in self._turns else 0
 
     def _forget(self, caller: str, waiting: asyncio.Future[None]) -> None:
         queue = self._waiting_of.get(caller)

@@ -60,6 +60,7 @@ def build(
         port=port,
         loop="uvloop",
         http=protocol,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

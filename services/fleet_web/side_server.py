@@ -39,7 +39,7 @@ async def serve(app: ASGIApp, listener: socket.socket) -> None:
     _, protocol = implementation(READ_SECONDS)
     server = _SideServer(
         uvicorn.Config(
-            app, http=protocol, lifespan="off", log_config=None, access_log=False,
+            app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
             server_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
         )
     )  # fmt: skip

@@ -181,7 +181,7 @@ class Client(asyncio.Protocol):
 
 def post(path: str, body: bytes) -> bytes:
     """A response request."""
-    head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     return (head + f"content-length: {len(body)}\r\n\r\n").encode() + body
 
 

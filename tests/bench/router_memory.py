@@ -96,7 +96,7 @@ async def upload(url: str, size: int, *, model_first: bool) -> None:
     length = len(before) + size + len(after)
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
     writer.write(
-        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: bench\r\ncontent-length: %d\r\n"
+        b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n"
         b"content-type: multipart/form-data; boundary=edge\r\n\r\n%b" % (length, before)
     )
     piece = b"x" * PIECE

@@ -126,6 +126,8 @@ async def test_a_stopped_model_is_listed_and_rejected(http: httpx.AsyncClient) -
     assert {each["id"] for each in listed} == {MODEL, "acme/stopped"}
     answer = await http.post("/v1/embeddings", json={"model": "acme/stopped", "input": "a"})
     assert answer.status_code == 503
+    health = await http.get("/health")
+    assert (health.status_code, health.json()["models"]["acme/stopped"]) == (200, "stopped")
 
 
 async def test_the_others_respond_while_one_restarts(

@@ -16,7 +16,7 @@ from fleet_router.metrics import RouterMetrics
 from fleet_router.routing.select import allow_all, model_not_found
 from fleet_router.routing.table import LiveRoutes, RouteTable
 from fleet_router.status.merged_metrics import render, scrape
-from fleet_router.status.models import READY, Models
+from fleet_router.status.models import AS_WANTED, Models
 from fleet_router.status.openapi import document
 from fleet_router.upstream.pool import PoolManager
 from fleet_web.instance import probe_headers
@@ -89,8 +89,9 @@ class Admin:
         return json_response({"status": "ok"}, headers=probe_headers())
 
     async def health(self, request: Request) -> Response:
-        """200 if every model is ready. The states of the models need a key where one is required,
-        and are those that the caller may use. Raises Unauthorized for an invalid key."""
+        """200 if every model is ready, scaled to zero or stopped. The states of the models need a
+        key where one is required, and are those that the caller may use. Raises Unauthorized for
+        an invalid key."""
         headers = request.scope["headers"]
         if not self._auth.required:
             return await self.whole_health()
@@ -98,7 +99,7 @@ class Admin:
         return await self._health(quota, detailed=quota is not None)
 
     async def whole_health(self) -> Response:
-        """200 if every model is ready, with the state of each."""
+        """200 if every model is ready, scaled to zero or stopped, with the state of each."""
         return await self._health(None, detailed=True)
 
     async def _health(self, quota: Quota | None, *, detailed: bool) -> Response:
@@ -106,7 +107,7 @@ class Admin:
         entries = await self._models.recent(table, HEALTH_SECONDS) if table is not None else []
         may_use = quota.key.may_use if quota is not None else allow_all
         states = {each["id"]: each["state"] for each in entries if may_use(each["id"])}
-        ready = not self.draining and all(state == READY for state in states.values())
+        ready = not self.draining and AS_WANTED.issuperset(states.values())
         status = "ok" if ready else "not_ready"
         body: dict[str, Any] = {"status": status if table else ServerPhase.STARTING.value}
         if detailed:

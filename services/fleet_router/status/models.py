@@ -34,6 +34,8 @@ STATES = {
     Phase.FAILED: ServerPhase.FAILED.value,
     Phase.CONFLICT: "conflict",
 }
+AS_WANTED = frozenset({READY, STATES[Phase.SCALED_TO_ZERO], STATES[Phase.STOPPED]})
+"""States of models that are as their specs want them."""
 LIVE_FIELDS = (
     "engine",
     "engine_reason",
@@ -92,8 +94,10 @@ def entry_in(raw: bytes | None, model: str) -> Entry | None:
 
 def state_of(route: Route, default: str) -> str:
     """The state of a model without a responding server: by its phase on the cluster, if any."""
-    if route.endpoints or route.phase is None:
+    if route.endpoints:
         return default
+    if route.phase is None:
+        return STATES[Phase.STOPPED] if route.spec.replicas == 0 else default
     return STATES.get(route.phase, default)
 
 

@@ -19,6 +19,7 @@ from fleet_web.client import KEY
 from fleet_web.errors import HeadTooLarge
 from fleet_web.uvicorn_ext.client import ConnectionClient
 from fleet_web.uvicorn_ext.heads import Heads
+from fleet_web.uvicorn_ext.request_parser import RequestParser
 from fleet_web.uvicorn_ext.transport import CoalescingTransport
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -72,6 +73,7 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
             """Of requests without a complete response, in order; several when pipelined."""
             self._coalescing = CoalescingTransport(transport, self.loop, self._lingers)
             super().connection_made(cast(asyncio.Transport, self._coalescing))
+            self.parser = cast(Any, RequestParser(self))
             self._peer = self.client[0] if self.client else ""
             self._start_head_timer()
 
@@ -140,14 +142,12 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
             self._in_head, self._begun, self._fresh = False, False, True
             self._body_bytes = 0
             self._stop_head_timer()
-            before = self.cycle
             super().on_headers_complete()
             self.headers = []  # of trailers, which must not become headers of the request
-            if self.cycle is not before:  # an upgrade request gets no cycle
-                self._coalescing.expect_response(self.cycle)
-                client = ConnectionClient(self.cycle)
-                self._clients.append(client)
-                cast(dict[str, Any], self.cycle.scope)[KEY] = client
+            self._coalescing.expect_response(self.cycle)
+            client = ConnectionClient(self.cycle)
+            self._clients.append(client)
+            cast(dict[str, Any], self.cycle.scope)[KEY] = client
 
         def on_body(self, body: bytes) -> None:
             self._body_bytes += len(body)

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_contract.errors import QueueFull, Timeout
 from fleet_contract.spec import ModelSpec
-from fleet_server.admission import Admission, passes_at_once, places
+from fleet_server.admission import OTHERS_SECONDS, Admission, passes_at_once, places
 from support.waiting import until_async
 
 
@@ -126,11 +126,22 @@ async def test_retry_after_follows_the_service_times() -> None:
     assert admission.retry_after() == 60.0
 
 
+class Clock:
+    """A clock that stands still unless it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def read(self) -> float:
+        return self.now
+
+
 class Requests:
     """Requests that hold their slot until released; `started` lists them in order."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, clock: Clock) -> None:
         self.admission = admission
+        self.clock = clock
         self.started: list[str] = []
         self._release: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -173,7 +184,8 @@ class Requests:
 @pytest.fixture
 async def requests(request: pytest.FixtureRequest) -> AsyncIterator[Requests]:
     size, queue, share = getattr(request, "param", (1, 100, 0.5))
-    made = Requests(Admission(size, queue, 5, share))
+    clock = Clock()
+    made = Requests(Admission(size, queue, 5, share, clock=clock.read), clock)
     yield made
     await made.close()
 
@@ -247,3 +259,37 @@ async def test_a_request_that_is_cancelled_as_it_starts_passes_its_slot_on(
     await requests.end("a0")
     await asyncio.sleep(0)
     assert requests.started == ["a0", "c0"]
+
+
+@pytest.mark.parametrize("requests", [(4, 100, 0.5)], indirect=True)
+async def test_a_quarter_of_the_slots_is_kept_for_other_callers(requests: Requests) -> None:
+    await requests.send("b0")
+    await requests.end("b0")
+    for name in ("a0", "a1", "a2", "a3"):
+        await requests.send(name)
+    assert requests.started == ["b0", "a0", "a1", "a2"]
+    requests.clock.now = OTHERS_SECONDS - 1
+    await requests.send("b1")
+    assert requests.started[-1] == "b1"
+    await requests.end("a0")
+    await asyncio.sleep(0)
+    assert requests.started[-1] == "a3"
+
+
+@pytest.mark.parametrize("requests", [(4, 100, 0.5)], indirect=True)
+async def test_a_caller_that_is_alone_again_uses_all_slots(requests: Requests) -> None:
+    await requests.send("b0")
+    await requests.end("b0")
+    for name in ("a0", "a1", "a2", "a3", "a4"):
+        await requests.send(name)
+    requests.clock.now = OTHERS_SECONDS
+    await requests.end("a0")
+    await asyncio.sleep(0)
+    assert requests.started == ["b0", "a0", "a1", "a2", "a3", "a4"]
+
+
+@pytest.mark.parametrize("requests", [(4, 100, 0.5)], indirect=True)
+async def test_no_slot_is_kept_for_a_caller_without_others(requests: Requests) -> None:
+    for name in ("a0", "a1", "a2", "a3"):
+        await requests.send(name)
+    assert len(requests.started) == 4

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,8 +65,12 @@ def reported(log: UsageLog, number: int) -> None:
     log.report(RequestRecord(model="m", path="/v1/x", key=str(number)), 200, 0.1)
 
 
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def keys(path: Path) -> list[int]:
-    return [int(json.loads(line)["key"]) for line in path.read_text().splitlines()]
+    return [int(line["key"]) for line in lines(path)]
 
 
 async def test_lines_are_written_while_requests_continue(
@@ -118,3 +123,14 @@ async def test_the_last_lines_are_written_at_the_end(path: Path, disk: Disk) -> 
     log.close()
     log.close()
     assert keys(path) == [0, 1, 2]
+
+
+async def test_a_line_names_what_was_estimated_and_requested(log: UsageLog, path: Path) -> None:
+    log.report(RequestRecord(model="m", path="/v1/x"), 200, 0.1)
+    record = RequestRecord(model="m", path="/v1/x", estimated=True, fallback_for="n")
+    log.report(record, 504, 0.1)
+    await until_async(lambda: len(lines(path)) == 2)
+    plain, other = lines(path)
+    assert (plain["status"], plain["ms"]) == (200, 100.0)
+    assert not {"estimated", "fallback_for"} & plain.keys()
+    assert (other["estimated"], other["fallback_for"]) == (True, "n")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 from fleet_router.app import create_app
 from fleet_router.callers.auth import Auth
 from fleet_router.routing.table import LiveRoutes, Route, RouteTable
@@ -82,6 +83,27 @@ async def test_a_fleet_without_keys_shows_all_and_its_warning(routes: LiveRoutes
     assert health["warnings"] == [WARNING]
     assert (await get(app, "/metrics")).status_code == 200
     assert "warnings" not in (await get(create_app(routes).web, "/health")).json()
+
+
+@pytest.mark.parametrize(
+    ("replicas", "phase", "status", "state"),
+    [
+        (0, None, 200, "stopped"),
+        (0, Phase.STOPPED, 200, "stopped"),
+        (None, Phase.SCALED_TO_ZERO, 200, "scaled_to_zero"),
+        (None, Phase.FAILED, 503, "failed"),
+        (None, Phase.CONFLICT, 503, "conflict"),
+        (1, None, 503, "starting"),
+    ],
+)
+async def test_models_that_are_off_on_purpose_do_not_make_a_fleet_unhealthy(
+    replicas: int | None, phase: Phase | None, status: int, state: str
+) -> None:
+    live = LiveRoutes()
+    spec = ModelSpec(model="acme/chat", task="chat", replicas=replicas)
+    live.swap(RouteTable.build([Route(spec, phase=phase)]))
+    got = await get(create_app(live).web, "/health")
+    assert (got.status_code, got.json()["models"]) == (status, {"acme/chat": state})
 
 
 async def test_web_pages_are_refused_where_no_key_is_needed(routes: LiveRoutes, auth: Auth) -> None:
