@@ -105,7 +105,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mesh": {"router.upstreams": "services"},
     "dual stack": {
         "router.service.ipFamilyPolicy": "PreferDualStack",
-        "router.service.ipFamilies": ["IPv4", "IPv6"],
+        "router.service.ipFamilies": ["IPv4"],
     },
     "values of an earlier chart": {
         "crds": {"upgrade": True, "resources": {"requests": {"cpu": "10m"}}, "tolerations": []},
