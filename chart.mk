@@ -5,6 +5,9 @@ CHART := charts/modelfleet
 .PHONY: chart install-yaml
 chart: env-dev ## Copy shared files into charts/modelfleet, generate its README and schema
 	cp crds/inferencemodels.modelfleet.dev.yaml $(CHART)/files/
+	@mkdir -p build
+	$(BIN)/modelfleet crd --policy > build/pod-templates.yaml
+	mv build/pod-templates.yaml $(CHART)/files/pod-templates.yaml
 	cp operator/rbac.yaml $(CHART)/files/operator-rbac.yaml
 	cp services/fleet_router/rbac.yaml $(CHART)/files/router-rbac.yaml
 	cp docs/samples/english.ogg $(CHART)/files/english.ogg

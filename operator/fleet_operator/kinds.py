@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleet_contract.names import API_VERSION, KIND, PLURAL
 from fleet_kube.kind import Kind
+from fleet_operator.features import Features
 
 MODEL = Kind(API_VERSION, KIND, PLURAL)
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
@@ -11,10 +12,18 @@ REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets")
 SERVICE = Kind("v1", "Service", "services")
 BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+DEVICE_CLAIM_TEMPLATE = Kind(
+    "resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates"
+)
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT = Kind("v1", "Event", "events")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 
 CHILDREN = (DEPLOYMENT, SERVICE, BUDGET, CLAIM)
-BY_NAME = {kind.kind: kind for kind in (*CHILDREN, MODEL, POD)}
+BY_NAME = {kind.kind: kind for kind in (*CHILDREN, DEVICE_CLAIM_TEMPLATE, MODEL, POD)}
+
+
+def children(features: Features) -> tuple[Kind, ...]:
+    """The kinds of a model's children in a cluster with these features."""
+    return (*CHILDREN, DEVICE_CLAIM_TEMPLATE) if features.device_claims else CHILDREN

@@ -11,11 +11,15 @@ FIELD_MANAGER = "modelfleet-operator"
 """Field manager of what the operator applies."""
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 """On every child: digest of what was last applied, to detect removed fields."""
+ANNOTATION_PROFILE = f"{GROUP}/profile"
+"""On Deployments: name of the profile that their pods are made with."""
 LABEL_TEMPLATE = f"{GROUP}/template"
 """On pods and on their Deployment: digest of the pod template, the version of a model."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}
 
 SERVER_CONTAINER = "server"
+SERVER_COMMAND = ["modelfleet", "server"]
+"""Command of the server's container, except for engines of other projects."""
 PORT_NAME = "http"
 MODELS_MOUNT = "/models"
 USER = 65532

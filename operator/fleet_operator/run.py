@@ -19,6 +19,7 @@ from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.cluster_features import features_of
 from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.probes.pod_events import PodEvents
@@ -27,7 +28,7 @@ from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import MODEL, NODE
+from fleet_operator.kinds import MODEL, NODE, children
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -64,16 +65,18 @@ async def _run(
     reader = sources.SourceReader(api, settings)
     resolver = Resolver(await _first_sources(reader))
     sees_nodes = await _sees_nodes(api, settings)
-    cache = ClusterCache(settings, resolver, sees_nodes)
+    features = await features_of(api, settings)
+    kinds = children(features)
+    cache = ClusterCache(settings, resolver, sees_nodes, features)
     queue = WorkQueue(asyncio.get_running_loop().time)
-    resync = Resync(cache, queue, api, metrics, settings.namespaces)
+    resync = Resync(cache, queue, api, metrics, settings.namespaces, kinds)
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
     metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
     metrics.ages(resync.ages)
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in cache.models.values()])  # fmt: skip
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    registry = watches.registry(cache, queue, metrics, settings, sees_nodes, connection)
+    registry = watches.registry(cache, queue, metrics, settings, sees_nodes, connection, kinds)
     prober = Prober(cache, queue, http, PodEvents(cache, api))
     remotes = RemoteProber(cache, queue, resolver, http)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
@@ -81,12 +84,13 @@ async def _run(
         "servers": partial(prober.run, settings.probe_interval),
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
-        "initial_sync": InitialSync(cache, queue, api, settings.namespaces, sees_nodes).run,
+        "initial_sync": InitialSync(cache, queue, api, settings.namespaces, sees_nodes, kinds).run,
         "resync": partial(resync.run, settings.resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
     async with _served(health.application(metrics, resync, queue), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=sees_nodes,
+            device_claims=features.device_claims, image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
         await _together(
             kopf.operator(

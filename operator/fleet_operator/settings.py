@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleet_contract.policy.remote_keys import RemoteKeys
 from fleet_contract.settings import BY_NAME, parse_list
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -20,12 +21,23 @@ class OperatorSettings:
     own_namespace: str
     image_cpu: str
     image_cuda: str
+    image_rocm: str
+    image_intel: str
     image_vllm: str
+    image_vllm_rocm: str
+    image_vllm_intel: str
     pull_policy: str
     pull_secrets: tuple[str, ...]
+    image_volumes: bool | None
+    inherited_labels: tuple[str, ...]
+    inherited_annotations: tuple[str, ...]
     profiles_configmap: str
     catalog: Path | None
     hf_token_secret: str
+    service_account: str
+    pod_templates: str
+    remote_keys: RemoteKeys | None
+    """None: unknown to the operator, the routers decide."""
     memory_limit_factor: float
     server_host: str
     """Address that model servers listen on."""
@@ -37,7 +49,7 @@ class OperatorSettings:
     ca_key: str
     router_selector: Mapping[str, str]
     router_port: int
-    router_metrics_path: str
+    router_namespace: str
     autoscale_interval: float
     scale_down_delay: float
     drain_seconds: int
@@ -65,17 +77,28 @@ class OperatorSettings:
                 raise ValueError(f"{name}={number}: must be greater than 0")
             return number
 
+        own_namespace = text("POD_NAMESPACE") or account_namespace()
         return cls(
             namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
-            own_namespace=text("POD_NAMESPACE") or account_namespace(),
+            own_namespace=own_namespace,
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
+            image_rocm=text("SERVER_IMAGE_ROCM"),
+            image_intel=text("SERVER_IMAGE_INTEL"),
             image_vllm=text("VLLM_IMAGE"),
+            image_vllm_rocm=text("VLLM_IMAGE_ROCM"),
+            image_vllm_intel=text("VLLM_IMAGE_INTEL"),
             pull_policy=value("IMAGE_PULL_POLICY"),
             pull_secrets=tuple(parse_list(text("IMAGE_PULL_SECRETS"))),
+            image_volumes=value("IMAGE_VOLUMES"),
+            inherited_labels=tuple(value("INHERITED_LABELS")),
+            inherited_annotations=tuple(value("INHERITED_ANNOTATIONS")),
             profiles_configmap=value("PROFILES_CONFIGMAP"),
             catalog=Path(named) if (named := text("CATALOG")) else None,
             hf_token_secret=text("HF_TOKEN_SECRET"),
+            service_account=text("SERVER_SERVICE_ACCOUNT"),
+            pod_templates=value("POD_TEMPLATES"),
+            remote_keys=BY_NAME["REMOTE_KEYS"].read(environ, None),
             memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
             server_host="::" if ":" in text("POD_IP") else "0.0.0.0",  # noqa: S104
             user_ids=value("SERVER_USER_IDS"),
@@ -84,7 +107,7 @@ class OperatorSettings:
             ca_key=value("CA_BUNDLE_KEY"),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
-            router_metrics_path=value("ROUTER_METRICS_PATH"),
+            router_namespace=text("ROUTER_NAMESPACE") or own_namespace,
             autoscale_interval=positive("AUTOSCALE_INTERVAL"),
             scale_down_delay=value("SCALE_DOWN_DELAY"),
             drain_seconds=positive("POD_DRAIN_SECONDS"),

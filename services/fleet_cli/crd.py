@@ -18,9 +18,17 @@ def crd(
     ] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the file.")] = False,
     folder: Annotated[Path, typer.Option(help="Folder of the file.")] = Path("crds"),
+    policy: Annotated[
+        bool, typer.Option("--policy", help="Print the rules of the chart's admission policy.")
+    ] = False,
 ) -> None:
     """Print the definition of InferenceModel; `modelfleet crd | kubectl apply -f -` installs it."""
     from fleet_contract.crd.definition import FILE, render
+    from fleet_contract.policy import admission
+
+    if policy:
+        print(admission.render(), end="")
+        return
 
     text, path = render(), folder / FILE
     if check:

@@ -58,10 +58,10 @@ def pull(
             specs = chosen(models or [], environ, catalog_file)
         given = {name: environ[name] for name in SPEC_SETTINGS if name in environ}
         specs = [override(spec, given) for spec in specs]
+        store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
     from fleet_cli.pull_report import pull_all
 
     try:
-        store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
         failed = pull_all(specs, store, environ, force=force, convert=convert)
     except KeyboardInterrupt:
         print("modelfleet pull: interrupted; run it again to resume.", file=sys.stderr)

@@ -1,7 +1,9 @@
 """Completes a short spec, such as `{model: BAAI/bge-m3}`, and records the origin of each field.
 
 Pure. A field is taken from the first layer that has it: nested blocks are merged field by field,
-lists and scalars are taken whole.
+lists, scalars and sources of variables (`valueFrom`) are taken whole. Accelerators are one unit,
+taken from one layer; those of a layer below the catalog precede the catalog's, which does not know
+the nodes.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet_contract.accelerators import Layer, one_unit
 from fleet_contract.catalog import Catalog, find, first_problem
 from fleet_contract.spec import ModelSpec
 
@@ -22,14 +25,6 @@ DEFAULT = "default"
 OF_THE_FILES = ("source", "sha256", "weights", "engine", "dtype", "quantization")
 """Fields of a catalog entry that describe the entry's own files."""
 GPU = "nvidia.com/gpu"
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Fields in camelCase, as on the wire, and the name of their origin."""
-
-    name: str
-    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,10 @@ def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] =
         fields, left_out = _applicable(entry, given)
         layers.append(Layer(CATALOG, fields))
         notes += left_out
-    merged, origins = merge([*layers, *below])
+    ranks = [0, *range(len(layers), len(layers) + len(below)), *range(1, len(layers))]
+    one, left_out = one_unit([*layers, *below], ranks)
+    notes += left_out
+    merged, origins = merge(one)
     try:
         whole = ModelSpec.model_validate(merged)
     except ValidationError as error:
@@ -86,7 +84,7 @@ def _lay_under(
 ) -> None:
     for key, value in fields.items():
         where = f"{path}.{key}" if path else key
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != "valueFrom":
             block = above.setdefault(key, {})
             if isinstance(block, dict):
                 _lay_under(block, value, name, where, origins)
@@ -106,12 +104,6 @@ def _applicable(entry: ModelSpec, given: Mapping[str, Any]) -> tuple[dict[str, A
             notes.append(
                 f"{', '.join(dropped)} of the catalog left out: the manifest names other weights"
             )
-    device = given.get("device")
-    limits = fields.get("resources", {}).get("limits", {})
-    if isinstance(device, str) and device in ("cpu", "mps") and GPU in limits:
-        kept = {key: value for key, value in limits.items() if key != GPU}
-        fields["resources"] = {**fields["resources"], "limits": kept}
-        notes.append(f"{GPU} of the catalog left out: the manifest asks for device {device}")
     return fields, notes
 
 

@@ -16,8 +16,8 @@ from fleet_contract.spec import ModelSpec
 
 
 def encode(spec: ModelSpec) -> dict[str, str]:
-    """Environment variables of a server for `spec`, the spec's own `env` included."""
-    return {**spec.env, ENV_SPEC: json.dumps(spec.to_wire(), separators=(",", ":"))}
+    """Environment variables of a server for `spec`, with the plain values of its `env`."""
+    return {**spec.plain_env, ENV_SPEC: json.dumps(spec.to_wire(), separators=(",", ":"))}
 
 
 def decode(environ: Mapping[str, str]) -> ModelSpec:

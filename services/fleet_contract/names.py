@@ -31,6 +31,8 @@ HEADER_HOPS = "x-modelfleet-hops"
 
 PVC_MOUNT = "/weights"
 """Where the operator mounts the claim of a `pvc://claim/path` source, read-only."""
+IMAGE_MOUNT = "/modelfleet-image"
+"""Where the operator mounts the image of an `oci://` source, read-only."""
 SERVER_PORT = 8000
 """Port of a model server in its pod."""
 
@@ -45,4 +47,6 @@ PATH_LIVE = "/livez"
 PATH_READY = "/readyz"
 PATH_HEALTH = "/health"
 PATH_METRICS = "/metrics"
+PATH_LOAD = "/load"
+"""Load report of a router."""
 PATH_OPENAPI = "/openapi.json"

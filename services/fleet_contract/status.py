@@ -20,6 +20,9 @@ DUPLICATE_MODEL = "DuplicateModel"
 INVALID_SPEC = "InvalidSpec"
 """Reason of a model whose completed spec is not valid."""
 
+REMOTE_KEY_REFUSED = "RemoteKeyRefused"
+"""Reason of a remote model whose API key may not be sent to its address."""
+
 
 class Phase(StrEnum):
     """The state of a model in one word."""
@@ -38,8 +41,8 @@ class Condition(SpecPart):
     """A condition as in the Kubernetes API conventions."""
 
     type: str = Field(max_length=316)
-    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated or
-    AliasesServed."""
+    """Ready, Progressing, Scheduled, WeightsReady, Loaded, RolloutStrategy, Accelerated,
+    AliasesServed or ProfileCurrent."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -99,9 +102,7 @@ class Scaling(SpecPart):
     reason: str = ""
     """Load or Idle; RoutersUnknown or RouterSilent, while servers are not removed."""
     last_active_time: Time | None = None
-    """When the last request was seen."""
-    requests_seen: int | None = None
-    """Sum of the routers' request counters at that time."""
+    """When the model was last used, with scaleToZeroAfter; updated after a quarter of that time."""
     low_since: Time | None = None
     """Since when fewer servers would suffice."""
     low_peak: int | None = None
@@ -155,4 +156,5 @@ class ModelStatus(SpecPart):
     conditions: list[Condition] = Field(default_factory=list, max_length=16)
     """Conditions of the model."""
     resolved: dict[str, Any] | None = None
-    """The spec completed from catalog and profile, without `files`."""
+    """The spec completed from catalog and profile, without `files`, `envFrom`, `podTemplate` and
+    variables of `env` other than settings of the model."""

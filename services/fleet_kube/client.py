@@ -6,6 +6,7 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
@@ -37,6 +38,8 @@ GONE = 410
 RECURSION_LIMIT = 12_000
 """The API server accepts and sends objects of 10,000 levels."""
 UNAUTHORIZED = 401
+VERSION = Kind("v1", "Info", "version", namespaced=False)
+"""Not a resource; its plural names the request in metrics."""
 
 
 class KubeClient:
@@ -182,6 +185,12 @@ class KubeClient:
         except ApiError:
             return False
         return any(item["name"] == kind.plural for item in found.get("resources", ()))
+
+    async def version(self) -> tuple[int, int]:
+        """Major and minor version of the API server."""
+        found = await self._request("GET", VERSION, "/version")
+        # Some providers append a sign, as in `36+`.
+        return int(found["major"]), int(re.sub(r"\D.*", "", found["minor"]))
 
     async def _merge_patch(self, kind: Kind, path: str, body: Mapping[str, Any]) -> Json:
         query = {"fieldManager": self._manager}

@@ -16,7 +16,7 @@ from fleet_local.errors import StartError
 IGNORED = (
     "max_replicas", "scale_to_zero_after", "target_in_flight", "scale_down_delay", "profile",
     "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
-    "runtime_class_name", "pod_template",
+    "runtime_class_name", "scheduler_name", "devices", "pod_template",
 )  # fmt: skip
 IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 
@@ -47,6 +47,12 @@ def check(spec: ModelSpec) -> None:
             f"{spec.model} runs in a container (engine {spec.engine.value}).",
             "`modelfleet up` runs processes only; serve it on a cluster, or start its image"
             " yourself and name its address with engine: remote.",
+        )
+    if spec.env_from or len(spec.plain_env) < len(spec.env):
+        raise StartError(
+            f"{spec.model} reads environment variables from Secrets or ConfigMaps.",
+            "Set the variables in the environment of `modelfleet up` and leave `envFrom` and"
+            " `valueFrom` out, or serve it on a cluster.",
         )
     if spec.files:
         paths = ", ".join(file.path for file in spec.files)

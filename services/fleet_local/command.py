@@ -23,7 +23,7 @@ def up(
         typer.Option("--file", "-f", help="YAML file of InferenceModel manifests; repeatable."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N (MODEL_DEVICE).")
+        str | None, typer.Option(help="auto, cpu, mps, cuda, gpu (Intel), npu (MODEL_DEVICE).")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address the router listens on (HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port the router listens on (PORT).")] = None,

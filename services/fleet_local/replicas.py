@@ -19,9 +19,10 @@ THREADS = "MODELFLEET_THREADS"
 def number(spec: ModelSpec) -> int:
     """Servers of a model: `replicas`, within `minReplicas` and `maxReplicas`, without scaling.
 
-    0 is a model that is listed and stopped. Raises StartError above MOST.
+    0 is a model that is listed and stopped: nothing would start it later. Raises StartError above
+    MOST.
     """
-    if spec.remote is not None or spec.replicas == 0:
+    if spec.remote is not None or spec.stopped or spec.replicas == 0:
         return 0
     requested = 1 if spec.replicas is None else spec.replicas
     wanted = max(spec.min_replicas or 1, min(requested, spec.max_replicas or requested))

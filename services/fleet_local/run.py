@@ -72,7 +72,10 @@ class Up:
         port = ports.reserve(settings.host, settings.port)
         self._exit.callback(port.release)
         self._exit.enter_context(run_lock.locked(settings.folder))
-        store = Store.of(self._environ)
+        try:
+            store = Store.of(self._environ)
+        except ValueError as error:
+            raise StartError(str(error)) from error
         await pull.pull(
             [self._as_served(spec, store) for spec in specs if replicas.number(spec)],
             store, self._environ, download=settings.download, console=console,

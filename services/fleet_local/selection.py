@@ -50,4 +50,7 @@ def check(specs: Sequence[ModelSpec]) -> None:
             taken[name] = spec.model
         cluster_fields.check(spec)
     if not any(replicas.number(spec) or spec.remote is not None for spec in specs):
-        raise StartError("Every model is stopped.", "Set `replicas` of one to 1 or more.")
+        raise StartError(
+            "Every model is stopped.",
+            "Remove `stopped: true` of one, and set its `replicas` to 1 or more.",
+        )

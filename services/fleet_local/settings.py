@@ -11,7 +11,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from fleet_contract.settings import BY_NAME
-from fleet_contract.spec import DEVICE_PATTERN
+from fleet_contract.spec import DEVICE_PATTERN, DEVICES
 from fleet_local.errors import StartError
 from fleet_web import exposure
 
@@ -122,5 +122,5 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _device(text: str) -> str:
     if not re.match(DEVICE_PATTERN, text):
-        raise StartError(f"Device {text!r}: must be auto, cpu, mps, cuda or cuda:N.")
+        raise StartError(f"Device {text!r}: must be {DEVICES}.")
     return text

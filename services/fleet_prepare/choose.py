@@ -37,6 +37,8 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
 }
 
 CONVERTED = (Quantization.INT8, Quantization.INT4)
+INTEL = ("gpu", "npu")
+"""Kinds of devices that only OpenVINO uses."""
 CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2)
 
 
@@ -71,6 +73,7 @@ def choose(
         device = machine.accelerator if spec.device == "auto" else spec.device
         return EngineChoice(Engine.CUSTOM, spec.handler, device, "the spec names a handler")
     decision.check_device()
+    decision.check_intel()
     choice = decision.automatic() if spec.engine is Engine.AUTO else decision.named()
     if choice.conversion is None and spec.quantization in CONVERTED:
         raise CannotServe(
@@ -98,20 +101,56 @@ class _Decision:
         self._device = machine.accelerator if spec.device == "auto" else spec.device
 
     def check_device(self) -> None:
-        """Raises CannotServe if the spec names a GPU that this machine does not have."""
-        wanted, present = self._spec.device, self._machine.accelerator
-        if wanted in ("auto", "cpu") or wanted.partition(":")[0] == present:
+        """Raises CannotServe if the spec names a device that this machine does not have."""
+        wanted = self._spec.device
+        kind = wanted.partition(":")[0]
+        if kind in ("auto", "cpu", self._machine.accelerator) or kind in self._machine.intel:
             return
-        name = "no Metal" if wanted == "mps" else "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it"
+        name = {
+            "mps": "no Metal",
+            "gpu": "no Intel GPU that this process may open (NVIDIA's are `cuda`)",
+            "npu": "no Intel NPU that this process may open",
+        }.get(kind, "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it")
         raise CannotServe(
             f"{self._spec.model} asks for device {wanted}; this machine has {name}.",
             "Set device (or MODEL_DEVICE) to auto or cpu.",
         )
 
+    def check_intel(self) -> None:
+        """Raises CannotServe if the spec names an Intel device that its engine cannot use."""
+        spec = self._spec
+        if not self._on_intel:
+            return
+        if spec.engine not in (Engine.AUTO, Engine.OPENVINO):
+            why = f"the {spec.engine.value} engine does not use it"
+        elif (Engine.OPENVINO, spec.task) not in FACTORIES:
+            why = f"the openvino engine does not serve task {spec.task.value}"
+        elif spec.device == "npu" and spec.task is Task.CHAT:
+            why = "OpenVINO GenAI does not batch chats on an NPU"
+        else:
+            return
+        raise CannotServe(
+            f"{spec.model} asks for device {spec.device}: {why}.",
+            "Set device (or MODEL_DEVICE) to auto or cpu.",
+        )
+
+    @property
+    def _on_intel(self) -> bool:
+        return self._device.partition(":")[0] in INTEL
+
     def automatic(self) -> EngineChoice:
         """The first that fits of: an engine on the GPU, a CPU engine, torch on the CPU."""
         spec, device = self._spec, self._device
         note = ""
+        if self._on_intel:
+            chosen = self._by(Engine.OPENVINO, device, f"device {device}")
+            if chosen is None:
+                raise CannotServe(
+                    f"{spec.model} asks for device {device}: the openvino engine reads none of its "
+                    f"files ({self._some_names()}).",
+                    "Set device (or MODEL_DEVICE) to auto or cpu.",
+                )
+            return chosen
         if device != "cpu":
             if (chosen := self._on_gpu()) is not None:
                 return chosen
@@ -155,7 +194,7 @@ class _Decision:
                 SERVER_HINT,
             )
         elif engine is Engine.OPENVINO or device == "mps":
-            device = "cpu"
+            device = device if self._on_intel else "cpu"
         elif device != "cpu" and not self._machine.has_cublas:
             if spec.device != "auto":
                 raise CannotServe(

@@ -24,6 +24,7 @@ from fleet_weights import record
 from fleet_weights.allowed import is_allowed
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
+from fleet_weights.eviction import make_room
 from fleet_weights.lock import locked
 from fleet_weights.record import is_intact
 from fleet_weights.staging import publish
@@ -76,7 +77,7 @@ def convert_once(
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
-            _check_space(spec, plan, source, staging)
+            _check_space(spec, plan, source, staging, store)
             child_process.run(
                 spec.model, plan, source, staging, environ,
                 lambda done, total: tracker.update("conversion", done, total), tracker.check,
@@ -109,7 +110,9 @@ def _one_conversion(tracker: ProgressTracker) -> Iterator[None]:
         _one_at_a_time.release()
 
 
-def _check_space(spec: ModelSpec, plan: ConversionPlan, source: Path, staging: Path) -> None:
+def _check_space(
+    spec: ModelSpec, plan: ConversionPlan, source: Path, staging: Path, store: Store
+) -> None:
     """Raises WeightsError if the converted weights would not fit, by an estimate."""
     from fleet_prepare.safetensors_file import open_tensors
 
@@ -119,6 +122,7 @@ def _check_space(spec: ModelSpec, plan: ConversionPlan, source: Path, staging: P
     except WeightsError:
         return  # the conversion itself reports what is wrong with the files
     needed = weights * BYTES_PER_WEIGHT.get(plan.quantization, 4.0) + SPARE_BYTES
+    make_room(store, int(needed), spec)
     free = shutil.disk_usage(staging).free
     if needed > free:
         raise WeightsError(

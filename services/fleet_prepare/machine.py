@@ -25,15 +25,22 @@ NVIDIA_FILES = (
 """Device files of NVIDIA's drivers for Linux, Jetson's among them; its library under WSL 2."""
 HIDDEN = frozenset({"", "-1", "none", "nodevfiles"})
 """Values of CUDA_VISIBLE_DEVICES that hide every GPU."""
-_TORCH_CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
+AMD_FILE = Path("/dev/kfd")
+"""Device file of AMD's driver for computing."""
+INTEL = {"gpu": ("drm/renderD*", "dri"), "npu": ("accel/accel*", "accel")}
+"""Where Linux lists GPUs and NPUs, below /sys/class, and their device files, below /dev."""
+INTEL_VENDOR = "0x8086"
+_TORCH_BUILD = re.compile(r"^(cuda|hip)\b[^=\n]*=\s*['\"][\w.-]+['\"]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`accelerator` is `cuda`, `mps` or `cpu`: the hardware, whether or not a library uses it.
+    """`accelerator` is `cuda`, `mps` or `cpu`: the hardware, whether or not a library uses it. An
+    AMD GPU is `cuda` where torch is a ROCm build, which calls it so.
 
-    `torch_cuda`: torch is a CUDA build. `has_cublas`: CTranslate2 finds the cuBLAS it needs on a
-    GPU.
+    `torch_cuda`: torch is a CUDA or ROCm build. `has_cublas`: CTranslate2 finds the cuBLAS it needs
+    on a GPU. `intel`: `gpu` and `npu`, if this machine has them; they are used only where the spec
+    names them, since most Intel GPUs are part of a CPU.
     """
 
     accelerator: str
@@ -42,6 +49,7 @@ class Machine:
     has_openvino: bool = True
     has_ctranslate2: bool = True
     has_cublas: bool = True
+    intel: frozenset[str] = frozenset()
 
     def torch_uses(self, device: str) -> bool:
         """Whether torch computes on `device` (`cpu`, `mps`, `cuda` or `cuda:N`)."""
@@ -55,25 +63,40 @@ class Machine:
 
 def here(environ: Mapping[str, str] | None = None) -> Machine:
     """This machine, as this process sees it."""
-    accelerator = _accelerator(os.environ if environ is None else environ)
-    on_cuda = accelerator == "cuda"
+    settings = os.environ if environ is None else environ
+    visible = settings.get("CUDA_VISIBLE_DEVICES")
+    hidden = visible is not None and visible.strip().lower() in HIDDEN
+    nvidia = not hidden and any(path.exists() for path in NVIDIA_FILES)
+    amd = not hidden and not nvidia and AMD_FILE.exists() and "hip" in _torch_builds()
     return Machine(
-        accelerator=accelerator,
+        accelerator="cuda" if nvidia or amd else _without_cuda(),
         has_torch=_installed("torch"),
-        torch_cuda=on_cuda and _torch_has_cuda(),
+        torch_cuda=amd or (nvidia and "cuda" in _torch_builds()),
         has_openvino=_installed("openvino"),
         has_ctranslate2=_installed("ctranslate2"),
-        has_cublas=on_cuda and cublas.is_there(),
+        has_cublas=nvidia and cublas.is_there(),
+        intel=intel_devices(),
     )
 
 
-def _accelerator(environ: Mapping[str, str]) -> str:
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    hidden = visible is not None and visible.strip().lower() in HIDDEN
-    if not hidden and any(path.exists() for path in NVIDIA_FILES):
-        return "cuda"
+def _without_cuda() -> str:
     # Every Mac with Apple's own processor has Metal, and torch has builds for those only.
     return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
+
+
+def intel_devices(root: Path = Path("/")) -> frozenset[str]:
+    """`gpu` and `npu`, as far as this process may open them. In a container /sys lists all devices
+    of the node, and /dev those of the container."""
+    found = set()
+    for kind, (listed, folder) in INTEL.items():
+        for path in (root / "sys/class").glob(listed):
+            try:
+                vendor = (path / "device/vendor").read_text(encoding="ascii").strip()
+            except (OSError, UnicodeDecodeError):
+                continue
+            if vendor == INTEL_VENDOR and (root / "dev" / folder / path.name).exists():
+                found.add(kind)
+    return frozenset(found)
 
 
 def _installed(package: str) -> bool:
@@ -83,13 +106,13 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _torch_has_cuda() -> bool:
-    """Read from torch/version.py: importing torch takes seconds."""
+def _torch_builds() -> frozenset[str]:
+    """`cuda` or `hip`, read from torch/version.py: importing torch takes seconds."""
     found = find_spec("torch") if _installed("torch") else None
     if found is None or found.origin is None:
-        return False
+        return frozenset()
     try:
         text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return _TORCH_CUDA.search(text) is not None
+        return frozenset()
+    return frozenset(match[1] for match in _TORCH_BUILD.finditer(text))

@@ -20,6 +20,7 @@ from fleet_prepare.converters import ConversionPlan
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.stage import Report, Stage
+from fleet_weights import eviction
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.plan import needs_none
 from fleet_weights.record import is_intact
@@ -38,6 +39,7 @@ class Prepared:
 
 def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
     """What is complete on disk, or None. Raises CannotServe and WeightsError."""
+    eviction.hold(spec, store)
     if needs_none(spec):
         return Prepared(store.root, choose(spec, ModelFiles(frozenset()), machine))
     if not is_there(spec, store):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +38,7 @@ from fleet_router.proxy.attempt import Attempts
 from fleet_router.proxy.proxy import Proxy
 from fleet_router.proxy.waiting import WaitingRoom, WaitSettings
 from fleet_router.routing.paths import PATHS
-from fleet_router.routing.table import LiveRoutes, Origin, RouteTable
+from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
 from fleet_router.status.admin import Admin
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.picker import EndpointPicker
@@ -75,13 +75,15 @@ class Source:
 
     `watch` updates them until it is cancelled, `wake` requests a server of a resource, `close`
     frees what the source uses. `age` is the time in seconds since the last sign of life of what is
-    watched. With `scrapes`, the servers' metrics are merged into the router's.
+    watched, `unreadable` has namespace and kind of each watch and whether it is refused. With
+    `scrapes`, the servers' metrics are merged into the router's.
     """
 
     watch: Callable[[], Awaitable[None]] | None = None
     wake: Callable[[Origin], None] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     age: Callable[[], float] | None = None
+    unreadable: Callable[[], Iterable[tuple[str, str, bool]]] | None = None
     scrapes: bool = True
 
 
@@ -114,23 +116,31 @@ def create_app(
     metrics = RouterMetrics()
     if source.age is not None:
         metrics.watch_age(source.age)
+    if source.unreadable is not None:
+        metrics.unreadable(source.unreadable)
     auth = auth or Auth()
     usage = UsageLog(metrics, usage_log, usage_log_max_bytes)
     admin = Admin(routes, pools, metrics, auth, scrapes=source.scrapes, warning=warning)
-    picker = EndpointPicker(pools, Outliers())
-    attempts = Attempts(pools, picker, metrics)
+    outliers = Outliers()
+    attempts = Attempts(pools, EndpointPicker(pools, outliers), metrics)
     waiting_room = WaitingRoom(routes, wait_settings or WaitSettings(), metrics, source.wake)
 
-    def apply_table(table: RouteTable) -> None:
-        pools.retain(table.endpoints())
-        picker.retain(table)
-        models = frozenset(route.model for route in table.routes)
-        attempts.retain(models)
-        waiting_room.retain(models)
+    def apply(change: Change) -> None:
+        for route in change.added:
+            outliers.add(route.endpoints)
+        table = routes.table or RouteTable()
+        listed = table.endpoints()
+        gone = {one for route in change.removed for one in route.endpoints if one not in listed}
+        pools.forget(gone)
+        pools.sweep(listed)
+        outliers.forget(gone)
+        models = {route.model for route in change.removed if not table.serves(route.model)}
+        attempts.forget(models)
+        waiting_room.forget(models)
 
-    routes.on_swap = apply_table
+    routes.on_change = apply
     if routes.table is not None:
-        apply_table(routes.table)
+        apply(Change((), routes.table.routes))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

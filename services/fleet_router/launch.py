@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import resource
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 MAX_FILES = 65_536
+SWITCH_SECONDS = 0.0005
+"""Time after which a thread that renders metrics gives way to the streams."""
 GC_THRESHOLD = 10_000
 """New objects between two collections of the youngest generation."""
 FILE_SECONDS = 10.0
@@ -74,6 +77,7 @@ def run(path: Path | None, environ: Mapping[str, str]) -> None:
     gc.freeze()
     # Every collection delays requests, and requests leave few cycles.
     gc.set_threshold(GC_THRESHOLD, 20, 20)
+    sys.setswitchinterval(SWITCH_SECONDS)
     serve.build(
         router.web, settings.host, settings.port,
         drain_timeout=settings.drain_timeout, read_timeout=settings.read_timeout,
@@ -152,7 +156,7 @@ def from_cluster(
         await kube.close()
         await client.close()
 
-    return Source(kube.watch, wake, close, kube.age, scrapes=False)
+    return Source(kube.watch, wake, close, kube.age, kube.unreadable, scrapes=False)
 
 
 def raise_file_limit() -> None:

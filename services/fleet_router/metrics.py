@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from prometheus_client import (
@@ -12,9 +12,12 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from fleet_contract.server_protocol import ROUTER_IN_FLIGHT, ROUTER_REQUESTS
+from fleet_router.load import LoadTracker
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -45,6 +48,7 @@ class RouterMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.load = LoadTracker()
         self.requests = Series(
             Counter(
                 ROUTER_REQUESTS,
@@ -189,3 +193,22 @@ class RouterMetrics:
             registry=self.registry,
         )
         gauge.set_function(read)
+
+    def unreadable(self, read: Callable[[], Iterable[tuple[str, str, bool]]]) -> None:
+        """Add a gauge of the namespaces that cannot be read, read at every scrape."""
+        self.registry.register(_Unreadable(read))
+
+
+class _Unreadable(Collector):
+    def __init__(self, read: Callable[[], Iterable[tuple[str, str, bool]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "modelfleet_router_namespace_unreadable",
+            "1 for a watched namespace that does not exist or may not be read.",
+            labels=["namespace", "kind"],
+        )
+        for namespace, kind, unreadable in self._read():
+            family.add_metric([namespace, kind], float(unreadable))
+        yield family

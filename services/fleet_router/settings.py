@@ -70,6 +70,7 @@ class RouterSettings:
             tls_key=_path("TLS_KEY", environ),
             namespaces=_names(environ.get("WATCH_NAMESPACES", "")),
         )
+        BY_NAME["REMOTE_KEYS"].read(environ, default=())  # checked here, used for each route
         if not 0 <= settings.port <= 65535:
             raise ValueError(f"PORT={settings.port}: must be between 0 and 65535")
         if settings.metrics_port is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(add_completion=False)
 
@@ -30,6 +33,7 @@ def server(
 ) -> None:
     """Serve one model over HTTP; MODELFLEET_SPEC holds its ModelSpec as JSON."""
     from fleet_contract.names import ENV_SPEC
+    from fleet_contract.server_protocol import START_FAILED_EVENT
     from fleet_web import logs
 
     environ = dict(os.environ)
@@ -37,6 +41,10 @@ def server(
         logs.configure(
             "server", environ.get("LOG_LEVEL", "info"), environ.get("LOG_FORMAT", "json")
         )
+    except ValueError as error:
+        print(f"modelfleet server: {error}", file=sys.stderr)
+        sys.exit(2)
+    try:
         if spec is not None:
             environ[ENV_SPEC] = spec.read_text()
         if once:
@@ -51,7 +59,8 @@ def server(
 
         sys.exit(run(host, port, environ, head_start))
     except (ValueError, OSError) as error:
-        print(f"modelfleet server: {error}", file=sys.stderr)
+        # An event, since the operator copies nothing else from a log into the status of a model.
+        logs.event(logger, START_FAILED_EVENT, level=logging.ERROR, message=str(error))
         sys.exit(2)
 
 

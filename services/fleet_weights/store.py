@@ -4,6 +4,7 @@
     <root>/<the same name>.<conversion>/  weights converted from them
     <root>/.staging/<the same name>/      being fetched or converted
     <root>/.staging/<the same name>.lock  lock of the process that does this
+    <root>/.use/<the same name>           see `eviction`
 
 The fingerprint is a hash of the sources: another revision or source gets another folder, and no
 file of a running server is ever replaced.
@@ -17,6 +18,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_weights.hub import cache
 
@@ -25,17 +27,22 @@ DEFAULT_FOLDER = "models"
 
 
 class Store:
-    """Paths of weights under `root`."""
+    """Paths of weights under `root`. `limit` bounds its size: in bytes, or below 1 as the share of
+    the disk that may be used."""
 
-    def __init__(self, root: Path, hub_caches: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, root: Path, hub_caches: tuple[Path, ...] = (), limit: float | None = None
+    ) -> None:
         self.root = root
+        self.limit = limit
         self.hub_caches = (root / "hub", root, *hub_caches)
         """Caches of huggingface_hub to look for models in; they are only read."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Store:
-        """The store and the hub caches of the environment."""
-        return cls(default_root(environ), cache.folders(environ))
+        """The store and the hub caches of the environment. Raises ValueError for a bad setting."""
+        limit = BY_NAME["MODELS_DIR_LIMIT"].read(environ, None)
+        return cls(default_root(environ), cache.folders(environ), limit)
 
     def folder(self, spec: ModelSpec, suffix: str = "") -> Path:
         """The folder of complete weights, or with `suffix` of a conversion."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,14 @@ def manifests(port: int, remote: str) -> str:
     ])  # fmt: skip
 
 
+def remote_keys(port: int, remote: str) -> str:
+    """Rules for the keys of these models."""
+    return json.dumps([
+        {"name": "PROVIDER_KEY", "addresses": [remote]},
+        {"name": "LOOP_KEY", "addresses": [f"http://127.0.0.1:{port}"]},
+    ])  # fmt: skip
+
+
 @contextmanager
 def hostile_fleet(models: Path, folder: Path) -> Iterator[tuple[Target, Fleet]]:
     """The fleet, ready, with its processes in the target's extras by name."""
@@ -67,7 +76,7 @@ def hostile_fleet(models: Path, folder: Path) -> Iterator[tuple[Target, Fleet]]:
         with running_fleet(
             models, folder, "-f", "elsewhere.yaml", "--models", ",".join((CHAT, EMBEDDING, SPEECH)),
             port=port, KEYS_FILE=str(keys), USAGE_LOG=str(usage), LOG_FORMAT="text",
-            READ_TIMEOUT="2", REMOTE_KEYS="PROVIDER_KEY,LOOP_KEY", PROVIDER_KEY=PROVIDER_KEY,
+            READ_TIMEOUT="2", REMOTE_KEYS=remote_keys(port, remote.url), PROVIDER_KEY=PROVIDER_KEY,
             LOOP_KEY=KEYS["attacker"], AUTO_DOWNLOAD_MODELS="0",
         ) as fleet:  # fmt: skip
             fleet.wait_for(READY, START_SECONDS)

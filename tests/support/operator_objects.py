@@ -76,6 +76,7 @@ def pod(
     phase: str = "",
     requests: dict[str, str] | None = None,
     labels: dict[str, str] | None = None,
+    command: tuple[str, ...] = ("modelfleet", "server"),
 ) -> dict[str, Any]:
     """A Pod of model `m` as the API server returns it."""
     state: dict[str, Any] = {"running": {"startedAt": "2026-01-01T11:59:04Z"}} if running else {}
@@ -97,6 +98,7 @@ def pod(
                            "lastTransitionTime": "2026-01-01T11:59:10Z"})  # fmt: skip
     container: dict[str, Any] = {
         "name": "server",
+        "command": list(command),
         "ports": [{"name": "http", "containerPort": 8000}],
         "resources": {"requests": requests or {}, "limits": {"memory": "1Gi"}},
     }

@@ -34,12 +34,12 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_contract": (
         frozenset(
             {"names", "server_protocol", "claims", "cpus", "yaml_text", "api", "installation"}
-            | {"safe_text"}
+            | {"safe_text", "load_report"}
         ),
         frozenset({"spec_base"}),
-        frozenset({"errors", "spec_parts", "status"}),
+        frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
-        frozenset({"catalog", "crd", "endpoints", "settings"}),
+        frozenset({"accelerators", "catalog", "crd", "endpoints", "settings"}),
         frozenset({"completion", "launch"}),
         frozenset({"manifests"}),
     ),
@@ -53,7 +53,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"address", "plan", "assemble"}),
         frozenset({"transfer"}),
         frozenset({"hub"}),
-        frozenset({"store", "lock", "staging"}),
+        frozenset({"store", "lock", "staging", "eviction", "buckets"}),
         frozenset({"fetch"}),
     ),
     "fleet_prepare": (
@@ -88,7 +88,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"command"}),
     ),
     "fleet_router": (
-        frozenset({"metrics", "routing"}),
+        frozenset({"load", "metrics", "routing"}),
         frozenset({"kube", "request"}),
         frozenset({"upstream"}),
         frozenset({"callers"}),
@@ -99,7 +99,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_operator": (
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
-            | {"server_report"}
+            | {"server_report", "features"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

@@ -65,13 +65,16 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if gt (len .Values.watchNamespaces) 1 }}{{ fail "watchNamespaces: \"*\" must be the only entry" }}{{ end }}
 {{- list "*" | toJson }}
 {{- else }}
-{{- prepend .Values.watchNamespaces .Release.Namespace | uniq | toJson }}
+{{- $own := list .Release.Namespace }}
+{{- with .Values.modelNamespace.name }}{{ $own = append $own . }}{{ end }}
+{{- concat $own .Values.watchNamespaces | uniq | toJson }}
 {{- end }}
 {{- end }}
 
 {{- /* JSON: the known namespaces, for objects that models' pods use. */}}
 {{- define "modelfleet.modelNamespaces" -}}
-{{- if has "*" .Values.watchNamespaces }}{{ list .Release.Namespace | toJson }}
+{{- if has "*" .Values.watchNamespaces }}
+{{- list .Release.Namespace (include "modelfleet.modelNamespace" .) | uniq | toJson }}
 {{- else }}{{ include "modelfleet.namespaces" . }}{{ end }}
 {{- end }}
 

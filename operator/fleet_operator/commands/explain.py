@@ -14,6 +14,8 @@ import yaml
 from fleet_contract.safe_text import printable
 from fleet_operator.decide.capacity import why_not
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.features import Features
+from fleet_operator.resources import permissions
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.resolve import Resolution, Sources, resolve
@@ -21,6 +23,8 @@ from fleet_operator.resources.views import Raw
 from fleet_operator.settings import OperatorSettings
 
 VALUE_CHARS = 60
+EVERY_FEATURE = Features(device_claims=True, image_volumes=True)
+"""Whether the cluster has them is shown by the conditions of the resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,10 @@ def explain(
     """Explain one InferenceModel, applied or not."""
     name = str(model["metadata"]["name"])
     found = resolve(model.get("spec") or {}, sources)
-    template = pod_template(name, found, settings)
+    refused = permissions.refusal(model, found, settings) if found.spec is not None else None
+    template = refused or pod_template(
+        name, found, settings, meta=model["metadata"], features=EVERY_FEATURE
+    )
     remote = found.spec is not None and found.spec.remote is not None
     problem = template.message if isinstance(template, Problem) else None
     pod = None if isinstance(template, Problem) or remote else template

@@ -7,55 +7,65 @@ that it affects.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import defaultdict, deque
+from collections.abc import Iterable
 
 from fleet_contract.claims import Claim, owners
-from fleet_contract.names import LABEL_MODEL
+from fleet_operator.controller.child_cache import ChildCache, is_known, slim
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.observed import Observed, RemoteReport, ReplicaWrite, Rival
+from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.features import Features
 from fleet_operator.quantity import add
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import NodeView, PodView, Raw
-from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
 
 Key = tuple[str, str]
 """Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
-CHILD_KINDS = ("Deployment", "Service", "PodDisruptionBudget", "PersistentVolumeClaim")
+NO_FEATURES = Features()
+REPLICA_WRITES = 16
+"""Writes of replicas by others that are remembered for each model."""
 
 
 class ClusterCache:
     """The observed state. `sees_nodes` is False if the operator may not list nodes."""
 
-    def __init__(self, settings: OperatorSettings, resolver: Resolver, sees_nodes: bool) -> None:
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        resolver: Resolver,
+        sees_nodes: bool,
+        features: Features = NO_FEATURES,
+    ) -> None:
         self._settings = settings
         self._resolver = resolver
         self._sees_nodes = sees_nodes
+        self._features = features
         self.models: dict[Key, Raw] = {}
         self.pods: dict[str, PodView] = {}
         self.load = FleetLoad()
         self.reports: dict[str, ServerReport] = {}
         self.hints: dict[str, str] = {}
         self.remotes: dict[str, RemoteReport] = {}
-        self._children: dict[Key, dict[Ref, Raw]] = defaultdict(dict)
-        self._foreign: dict[str, dict[Ref, str]] = defaultdict(dict)
+        self._children = ChildCache()
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
+        self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
         self._claims: dict[Key, Claim] = {}
         self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
         """Store an InferenceModel; affects it and all models that share an id with it."""
         key = _key(raw)
-        if _is_known(self.models.get(key), raw):
+        if is_known(self.models.get(key), raw):
             return NO_KEYS
-        self.models[key] = _slim(raw)
+        self._note_replicas(MODEL, key, self.models.get(key), raw)
+        self.models[key] = slim(raw)
         return {key, *self._claim(key)}
 
     def drop_model(self, raw: Raw) -> Iterable[Key]:
@@ -65,6 +75,7 @@ class ClusterCache:
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del self.models[key]
+        self._replica_writes.pop(key, None)
         self._resolver.forget(raw["metadata"]["uid"])
         return self._release(key) - {key}
 
@@ -74,36 +85,19 @@ class ClusterCache:
             self._claim(key)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
-        """Store a Deployment, Service, PodDisruptionBudget or PersistentVolumeClaim.
+        """Store a child, such as a Deployment.
 
         Objects that belong to no model are kept as names that are taken.
         """
-        meta = raw["metadata"]
-        owner = (meta.get("labels") or {}).get(LABEL_MODEL)
-        ref = Ref(kind, meta["name"])
-        if owner is None:
-            self._foreign[meta["namespace"]][ref] = meta["uid"]
-            return self._forget_child(meta["namespace"], ref)
-        self._foreign[meta["namespace"]].pop(ref, None)
-        key = (meta["namespace"], owner)
-        if _is_known(self._children[key].get(ref), raw):
-            return NO_KEYS
-        self._children[key][ref] = _slim(raw)
-        return (key,)
+        known = self._children.current(kind, raw)
+        key = self._children.put(kind, raw)
+        if key is not None and kind == DEPLOYMENT:
+            self._note_replicas(kind, key, known, raw)
+        return _affected(key)
 
     def drop_child(self, kind: str, raw: Raw) -> Iterable[Key]:
         """Remove a child or a taken name; affects the model of that name."""
-        meta = raw["metadata"]
-        ref = Ref(kind, meta["name"])
-        if self._foreign[meta["namespace"]].pop(ref, None) is not None:
-            return ((meta["namespace"], meta["name"]),)
-        owner = (meta.get("labels") or {}).get(LABEL_MODEL)
-        key = (meta["namespace"], owner or "")
-        known = self._children.get(key, {}).get(ref)
-        if known is None or known["metadata"]["uid"] != meta["uid"]:
-            return NO_KEYS
-        del self._children[key][ref]
-        return (key,)
+        return _affected(self._children.drop(kind, raw))
 
     def put_pod(self, raw: Raw) -> Iterable[Key]:
         """Store a pod: of a model for its state, of others for the resources it requests."""
@@ -136,15 +130,13 @@ class ClusterCache:
         self._nodes.pop(raw["metadata"]["name"], None)
 
     def versions(self, kind: str) -> dict[str, str]:
-        """uid to resourceVersion of all cached objects of a kind that belong to models."""
-        if kind == "InferenceModel":
-            raws = list(self.models.values())
-        elif kind == "Pod":
+        """uid to resourceVersion of all cached objects of a kind that have the label of a model."""
+        if kind == "Pod":
             return {pod.uid: pod.version for pod in self.pods.values() if pod.model}
-        else:
-            raws = [raw for children in self._children.values()
-                    for ref, raw in children.items() if ref.kind == kind]  # fmt: skip
-        return {raw["metadata"]["uid"]: raw["metadata"]["resourceVersion"] for raw in raws}
+        if kind != "InferenceModel":
+            return self._children.versions(kind)
+        metas = (raw["metadata"] for raw in self.models.values())
+        return {meta["uid"]: meta["resourceVersion"] for meta in metas}
 
     def seen(self, kind: str) -> set[str]:
         """Uids of all cached objects of a kind, foreign ones included; names for nodes."""
@@ -154,18 +146,15 @@ class ClusterCache:
             return set(self.pods)
         if kind == "InferenceModel":
             return set(self.versions(kind))
-        others = (uid for foreign in self._foreign.values()
-                  for ref, uid in foreign.items() if ref.kind == kind)  # fmt: skip
-        return {*self.versions(kind), *others}
+        return self._children.uids(kind)
 
     def by_uid(self, kind: str, uid: str) -> Raw | None:
         """A cached object, with as much of it as removing it takes."""
         if kind == "Pod":
             return {"metadata": {"uid": uid}} if uid in self.pods else None
-        groups: Iterable[Mapping[Any, Raw]] = (
-            [self.models] if kind == "InferenceModel" else self._children.values()
-        )
-        found = (raw for group in groups for raw in group.values() if raw["metadata"]["uid"] == uid)
+        if kind != "InferenceModel":
+            return self._children.by_uid(kind, uid)
+        found = (raw for raw in self.models.values() if raw["metadata"]["uid"] == uid)
         return next(found, None)
 
     def model_pods(self, key: Key) -> list[PodView]:
@@ -179,14 +168,15 @@ class ClusterCache:
             return None
         uid = model["metadata"]["uid"]
         rivals = self._rivals(key)
+        children, foreign = self._children.of(key, uid)
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         return Observed(
             model=model,
             resolution=self._resolver.resolve(model),
             settings=self._settings,
             now=time.time(),
-            children=dict(self._children.get(key, {})),
-            foreign=self._taken(key) | self._controlled_by_others(key, uid),
+            children=children,
+            foreign=foreign,
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
@@ -194,32 +184,19 @@ class ClusterCache:
             lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
-            load=self.load.of(key[0], self._resolver.resolve(model).ids[0]),
+            load=self.load.of(self._resolver.resolve(model).ids[0]),
+            replica_writes=tuple(self._replica_writes.get(key, ())),
+            features=self._features,
         )
 
-    def _taken(self, key: Key) -> frozenset[Ref]:
-        """Names of children that are taken by foreign objects."""
-        names = (key[1], cache_claim_name(key[1]))
-        foreign = self._foreign.get(key[0], {})
-        refs = (Ref(kind, name) for kind in CHILD_KINDS for name in names)
-        return frozenset(ref for ref in refs if ref in foreign)
-
-    def _controlled_by_others(self, key: Key, uid: str) -> frozenset[Ref]:
-        """Children with the model's label and another controller; ones without are adopted."""
-        return frozenset(
-            ref
-            for ref, raw in self._children.get(key, {}).items()
-            for owner in raw["metadata"].get("ownerReferences") or ()
-            if owner.get("controller") and owner.get("uid") != uid
-        )
-
-    def _forget_child(self, namespace: str, ref: Ref) -> Iterable[Key]:
-        """Remove a child that has lost its label."""
-        for name in (ref.name, ref.name.removesuffix("-cache")):
-            children = self._children.get((namespace, name))
-            if children is not None and children.pop(ref, None) is not None:
-                return ((namespace, name),)
-        return NO_KEYS
+    def _note_replicas(self, kind: str, key: Key, known: Raw | None, raw: Raw) -> None:
+        """Record a change of replicas by another field manager."""
+        if known is None or key not in self.models:
+            return
+        old, new = (one.get("spec", {}).get("replicas") for one in (known, raw))
+        if old != new and (manager := writer(raw)):
+            writes = self._replica_writes.setdefault(key, deque(maxlen=REPLICA_WRITES))
+            writes.append(ReplicaWrite(kind, manager, time.time()))
 
     def _count(self, pod: PodView | None, sign: int) -> None:
         if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):
@@ -280,19 +257,5 @@ def _key(raw: Raw) -> Key:
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
 
 
-def _is_known(known: Raw | None, raw: Raw) -> bool:
-    """Whether `raw` is not newer than the cached version of the same object.
-
-    Own writes are cached before the watch delivers them. resourceVersions are comparable since 1.35
-    (kubernetes.io/docs/reference/using-api/api-concepts).
-    """
-    if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
-        return False
-    old, new = known["metadata"]["resourceVersion"], raw["metadata"]["resourceVersion"]
-    return int(new) <= int(old) if new.isdigit() and old.isdigit() else bool(new == old)
-
-
-def _slim(raw: Raw) -> Raw:
-    """The object without managedFields, often its largest field and never read."""
-    meta = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-    return {**raw, "metadata": meta}
+def _affected(key: Key | None) -> Iterable[Key]:
+    return NO_KEYS if key is None else (key,)

@@ -21,7 +21,7 @@ from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.kinds import BY_NAME, EVENT, MODEL
 from fleet_operator.names import ANNOTATION_APPLIED, FIELD_MANAGER
-from fleet_operator.resources.pod import digest
+from fleet_operator.resources.digests import digest
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)

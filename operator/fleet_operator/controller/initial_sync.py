@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import KubeError
@@ -33,12 +34,13 @@ class InitialSync:
         api: KubeClient,
         namespaces: tuple[str, ...],
         nodes: bool,
+        children: Sequence[Kind] = CHILDREN,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._api = api
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
-        self._kinds = (MODEL, *CHILDREN, POD, *([NODE] if nodes else []))
+        self._kinds = (MODEL, *children, POD, *([NODE] if nodes else []))
 
     async def run(self) -> None:
         """Wait, open the queue, then sleep for ever.

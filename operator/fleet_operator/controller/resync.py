@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_kube.client import KubeClient
@@ -38,12 +39,14 @@ class Resync:
         api: KubeClient,
         metrics: Metrics,
         namespaces: tuple[str, ...],
+        children: Sequence[Kind] = CHILDREN,
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._api = api
         self._metrics = metrics
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._kinds = (MODEL, *children, POD)
         self._behind: dict[str, Versions] = {}
         self._ghosts: dict[str, set[str]] = {}
         self._in_step: dict[str, float] = {}
@@ -59,7 +62,7 @@ class Resync:
     async def compare(self) -> None:
         """Compare all kinds once."""
         try:
-            for kind in (MODEL, *CHILDREN, POD):
+            for kind in self._kinds:
                 await self._compare(kind)
             self.reachable = True
         except KubeError as error:

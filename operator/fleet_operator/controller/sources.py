@@ -1,6 +1,7 @@
 """Reads catalog and profiles and follows their changes.
 
-A change enqueues every model. If the catalog cannot be read, the last good one stays in use.
+A change enqueues every model. What cannot be read stays as it was read last: the catalog, the
+profiles if their ConfigMap is missing, and a profile that is not valid.
 """
 
 from __future__ import annotations
@@ -41,11 +42,16 @@ class SourceReader:
         Raises CatalogError if the first catalog is invalid, ApiError and ApiUnreachable.
         """
         entries = self._read_catalog(known)
-        found = await self._api.get(
-            CONFIG_MAP, self._settings.own_namespace, self._settings.profiles_configmap
-        )
-        read, problems = profiles.parse((found or {}).get("data") or {})
-        return Sources(entries, read, problems)
+        namespace, name = self._settings.own_namespace, self._settings.profiles_configmap
+        found = await self._api.get(CONFIG_MAP, namespace, name)
+        last = known.profiles if known is not None else {}
+        if found is None:
+            problems = known.problems if known is not None else {}
+            missing = f"The ConfigMap {name!r} in namespace {namespace!r} does not exist."
+            return Sources(entries, last, problems, missing)
+        read, problems = profiles.parse(found.get("data") or {})
+        kept = {name: last[name] for name in problems if name in last}
+        return Sources(entries, {**read, **kept}, problems)
 
     def _read_catalog(self, known: Sources | None) -> Mapping[str, ModelSpec]:
         path = self._settings.catalog
@@ -77,6 +83,8 @@ async def follow(
             cache.reclaim()
             queue.add(list(cache.models))
             log(logger, "sources_changed", models=len(fresh.catalog), profiles=len(fresh.profiles))
+            for problem in filter(None, (fresh.missing, *fresh.problems.values())):
+                log(logger, "profiles_not_current", level=logging.WARNING, error=problem)
 
 
 def _modified(path: Path | None) -> float:

@@ -46,13 +46,14 @@ def registry(
     settings: OperatorSettings,
     sees_nodes: bool,
     connection: Connection,
+    children: Iterable[Kind] = CHILDREN,
 ) -> kopf.OperatorRegistry:
     """The login handler and the event handlers of all watched kinds."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(login(connection))
     watch = _Watch(made, queue, metrics)
     watch.kind(MODEL, cache.put_model, cache.drop_model)
-    for kind in CHILDREN:
+    for kind in children:
         watch.kind(kind, _child(cache.put_child, kind), _child(cache.drop_child, kind), gather=True)
     watch.kind(POD, cache.put_pod, cache.drop_pod, gather=True)
     if sees_nodes:

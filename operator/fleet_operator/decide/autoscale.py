@@ -1,8 +1,9 @@
 """The desired number of servers: a pure function of the spec, the load and the last status.
 
 The operator is the only writer of a Deployment's replicas. `spec.replicas` is for people, HPA and
-KEDA; built-in autoscaling is on where `targetInFlight` or `scaleToZeroAfter` is set, and then
-`spec.replicas` only matters where it is 0: the model is stopped. The state of autoscaling is kept
+KEDA; where it is 0, requests wait until one of them raises it. Built-in autoscaling is on where
+`targetInFlight` or `scaleToZeroAfter` is set; then `spec.replicas` 0 only means that the model
+starts without servers. `spec.stopped` comes before all of these. The state of autoscaling is kept
 in the status, so that a restarted operator continues from it.
 """
 
@@ -10,25 +11,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.status import Scaling
 from fleet_operator.timestamps import parse, render
 
-REMEMBER_SECONDS = 15
-"""Interval at which the time of the last request is updated in the status."""
+NOTED_SECONDS = 300.0
+NOTED_SHARE = 0.25
+"""The time of the last request in the status is at most this old while there are requests: a share
+of `scaleToZeroAfter`, within a bound in seconds."""
+WAKE_SECONDS = 300.0
+"""How long a request starts servers of a model that has none and is never scaled to zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """A model's load summed over the routers at one moment.
 
-    `requests` is the sum of their counters; `complete` is False when a router did not respond.
+    `last_request` is the Unix time at which a request last began or ended, None if no router
+    reports one; `complete` is False when a router did not respond.
     """
 
-    in_flight: float
-    requests: int
+    in_flight: int
+    last_request: float | None
     complete: bool
 
 
@@ -48,7 +53,7 @@ class Target:
 def is_on(spec: ModelSpec) -> bool:
     """Whether built-in autoscaling is on."""
     wanted = spec.target_in_flight is not None or spec.scale_to_zero_after is not None
-    return wanted and spec.engine is not Engine.REMOTE
+    return wanted and not spec.stopped and spec.engine is not Engine.REMOTE
 
 
 def target(
@@ -66,21 +71,28 @@ def target(
     `wake` is the routers' annotation, `created` when the resource was created or a server last
     became ready, `delay` the operator's scale-down delay in seconds. `starting` is whether a server
     is starting: one that takes longer to load than the model may be idle is not stopped for that.
-    Servers are removed only when every router has been scraped.
+    Servers are removed only when every router has responded.
     """
     requested = 1 if spec.replicas is None else spec.replicas
     if spec.engine is Engine.REMOTE:
         return Target(0, "Remote")
-    if requested == 0:
+    if spec.stopped:
         return Target(0, "Stopped")
     if not is_on(spec):
-        return Target(requested, "Fixed")
+        return Target(requested, "Fixed" if requested else "Zero")
     low, high = _bounds(spec, requested)
-    current = past.desired_replicas if past is not None else max(low, min(requested, high))
-    activity = _activity(spec, load, past, wake, created, now)
+    if past is not None:
+        current = past.desired_replicas
+    else:
+        current = max(low, min(requested, high)) if requested else 0
+    if current == 0 and requested == 0:
+        created = 0.0  # only a request starts a server
+    after: float = spec.scale_to_zero_after or (math.inf if current else WAKE_SECONDS)
+    activity = _activity(spec, load, past, wake, created, now, after)
     complete = load is not None and load.complete
     if activity.idle and (current == 0 or (complete and not starting)):
-        return Target(0, "Idle", Scaling(desired_replicas=0, reason="Idle", **activity.state()))
+        scaling = Scaling(desired_replicas=0, reason="Idle", last_active_time=activity.noted)
+        return Target(0, "Idle", scaling)
     wanted, since, peak = max(low, 1, current), None, None
     if spec.scale_down_delay is not None:
         delay = spec.scale_down_delay
@@ -94,40 +106,59 @@ def target(
         reason=_reason(load),
         low_since=render(since) if since is not None else None,
         low_peak=peak,
-        **activity.state(),
+        last_active_time=activity.noted,
     )
-    return Target(wanted, "Load", scaling, _requeue_after(spec, activity.active, since, delay, now))
+    return Target(wanted, "Load", scaling, _requeue_after(spec, activity, since, delay, now))
+
+
+def is_news(spec: ModelSpec, before: Load | None, after: Load | None) -> bool:
+    """Whether a change of the load may change the target at once.
+
+    The time of the last request is also read whenever the model is reconciled; it is news only
+    if it may wake the model.
+    """
+    if before is None or after is None:
+        return before is not after
+    if before.complete != after.complete:
+        return True
+    if spec.target_in_flight is not None and before.in_flight != after.in_flight:
+        return True
+    if (before.in_flight > 0) != (after.in_flight > 0):
+        return True
+    old, new = before.last_request or 0.0, after.last_request or 0.0
+    return new - old >= _noted_seconds(spec)
 
 
 @dataclass(frozen=True, slots=True)
 class _Activity:
-    """Time of the last request, the counters at that time, and whether the model is idle."""
+    """When the model was last used, that time as noted in the status, and whether it is idle."""
 
     active: float
-    seen: int | None
+    noted: str | None
     idle: bool
-
-    def state(self) -> dict[str, Any]:
-        return {"last_active_time": render(self.active), "requests_seen": self.seen}
 
 
 def _activity(
     spec: ModelSpec, load: Load | None, past: Scaling | None, wake: str | None,
-    created: float, now: float,
+    created: float, now: float, after: float,
 ) -> _Activity:  # fmt: skip
-    """Counters reveal requests that came and went between two scrapes, or without a scrape."""
-    after = spec.scale_to_zero_after or float("inf")
     known = parse(past.last_active_time) if past is not None else None
-    seen = past.requests_seen if past is not None else None
-    active = max(known or 0.0, created, min(parse(wake) or 0.0, now))
-    counted = load.requests if load is not None and load.complete else None
-    if counted is not None and seen is not None and counted < seen:
-        seen = counted  # a router restarted: its counters began at zero
-    moved = counted is not None and counted > (seen or 0)
-    busy = moved or (load is not None and load.in_flight > 0)
-    if busy and now - active >= min(REMEMBER_SECONDS, after / 3):
-        active, seen = now, counted if counted is not None else seen
-    return _Activity(active, seen, idle=not busy and now - active >= after)
+    moments = [known or 0.0, created, min(parse(wake) or 0.0, now)]
+    if load is not None:
+        moments.append(now if load.in_flight > 0 else load.last_request or 0.0)
+    active = max(moments)
+    idle = now - active >= after
+    if spec.scale_to_zero_after is None:
+        return _Activity(active, None, idle)  # no write of the status for a time nobody needs
+    noted = past.last_active_time if past is not None else None
+    if known is None or active - known >= (2.0 if idle else _noted_seconds(spec)):
+        noted = render(active)
+    return _Activity(active, noted, idle)
+
+
+def _noted_seconds(spec: ModelSpec) -> float:
+    after = spec.scale_to_zero_after or math.inf
+    return min(after * NOTED_SHARE, NOTED_SECONDS)
 
 
 def _reason(load: Load | None) -> str:
@@ -166,10 +197,12 @@ def _steady(
 
 
 def _requeue_after(
-    spec: ModelSpec, active: float, since: float | None, delay: float, now: float
+    spec: ModelSpec, activity: _Activity, since: float | None, delay: float, now: float
 ) -> float | None:
     moments = [since + delay] if since is not None else []
     if spec.scale_to_zero_after is not None:
-        moments.append(active + spec.scale_to_zero_after)
+        moments.append(activity.active + spec.scale_to_zero_after)
+        if activity.active > (parse(activity.noted) or 0.0) + 1.0:
+            moments.append(now + _noted_seconds(spec))
     ahead = [moment - now for moment in moments if moment > now]
     return min(ahead) if ahead else None

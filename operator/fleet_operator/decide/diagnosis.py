@@ -1,18 +1,21 @@
 """Diagnoses one pod from its status and its server's report. Pure.
 
-Reasons are those of the model's status; messages come from scheduler, kubelet and server.
+Reasons are those of the model's status; messages come from scheduler, kubelet and server. From a
+log only the failure events of this project's server are copied: other lines can hold anything that
+the container could read, and readers of an InferenceModel need not be readers of logs.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 from fleet_contract.server_protocol import (
     LOAD_FAILED_EVENT,
     LOAD_FAILED_STATUS,
+    START_FAILED_EVENT,
     ServerPhase,
     StartStage,
 )
@@ -21,6 +24,8 @@ from fleet_operator.resources.views import PodView, Termination
 from fleet_operator.server_report import ServerReport
 
 LOG_CHARS = 1000
+FAILURE_EVENTS = (LOAD_FAILED_EVENT, START_FAILED_EVENT)
+SEE_LOG = "The log of the pod has the cause."
 
 
 class Stage(IntEnum):
@@ -125,15 +130,16 @@ def _scheduling(pod: PodView) -> Diagnosis:
 
 
 def _crashed(pod: PodView, ended: Termination) -> Diagnosis:
-    entry = last_line(ended.message)
-    message = entry.get("message", "")
     if ended.reason == "OOMKilled":
         limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
         text = f"The server exceeded its memory limit{limit}."
         return Diagnosis(Stage.LOADING, "OutOfMemory", text, failed=True)
-    if ended.exit_code == LOAD_FAILED_STATUS or entry.get("event") == LOAD_FAILED_EVENT:
-        return _load_failure(entry, message)
-    text = message or ended.reason or "no message"
+    entry = failure_event(ended.message) if pod.own_server else {}
+    if pod.own_server and (
+        ended.exit_code == LOAD_FAILED_STATUS or entry.get("event") == LOAD_FAILED_EVENT
+    ):
+        return _load_failure(entry)
+    text = entry.get("message") or f"{ended.reason or 'unknown reason'}. {SEE_LOG}"
     return Diagnosis(
         Stage.STARTING,
         "CrashLoopBackOff",
@@ -142,26 +148,25 @@ def _crashed(pod: PodView, ended: Termination) -> Diagnosis:
     )
 
 
-def _load_failure(entry: dict[str, Any], message: str) -> Diagnosis:
-    if message.startswith("Golden check failed") or entry.get("stage") == StartStage.GOLDEN:
+def _load_failure(entry: Mapping[str, str]) -> Diagnosis:
+    message, stage = entry.get("message") or SEE_LOG, entry.get("stage")
+    if message.startswith("Golden check failed") or stage == StartStage.GOLDEN:
         return Diagnosis(Stage.WARMING, "GoldenCheckFailed", message, failed=True)
-    if entry.get("stage") in (StartStage.FETCH, StartStage.CONVERT):
+    if stage in (StartStage.FETCH, StartStage.CONVERT):
         return Diagnosis(Stage.FETCHING, "WeightsFailed", message, failed=True)
     return Diagnosis(Stage.LOADING, "LoadFailed", message, failed=True)
 
 
-def last_line(log: str) -> dict[str, Any]:
-    """The last log line with content: a JSON event, or `{"message": line}` for plain text."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    for line in reversed(lines):
-        if line.startswith("{"):
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(entry, dict) and ("message" in entry or "event" in entry):
-                text = str(entry.get("message") or entry.get("event"))[:LOG_CHARS]
-                return {**entry, "message": text}
-        else:
-            return {"message": line[:LOG_CHARS]}
+def failure_event(log: str) -> dict[str, str]:
+    """`event`, `stage` and `message` of the last failure event in a log; empty without one."""
+    for line in reversed(log.splitlines()):
+        if not line.lstrip().startswith("{"):
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and entry.get("event") in FAILURE_EVENTS:
+            fields = {name: str(entry.get(name) or "") for name in ("event", "stage", "message")}
+            return {**fields, "message": fields["message"][:LOG_CHARS]}
     return {}

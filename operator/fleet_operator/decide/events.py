@@ -8,6 +8,10 @@ from typing import Any, Literal, NamedTuple
 from fleet_contract.status import Phase
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, RolloutChoice
+from fleet_operator.resources.resolve import PROFILE_INVALID, PROFILES_MISSING
+
+WARNINGS = ("CpuFallback", PROFILES_MISSING, PROFILE_INVALID)
+"""Reasons of conditions that are Events too, whatever the phase is."""
 
 
 class Event(NamedTuple):
@@ -33,9 +37,10 @@ def events(
     if scaled is not None:
         old, new, why = scaled
         found.append(Event("Normal", "Scaled", f"From {old} to {new} servers: {why}."))
-    slow = _of(after, "CpuFallback")
-    if slow is not None and _of(before, "CpuFallback") is None:
-        found.append(Event("Warning", "CpuFallback", slow))
+    for reason in WARNINGS:
+        message = _of(after, reason)
+        if message is not None and _of(before, reason) is None:
+            found.append(Event("Warning", reason, message))
     if before.get("reason") == decision.reason and before.get("phase") == decision.phase:
         return tuple(found)
     if decision.failed or decision.reason == "Unschedulable":

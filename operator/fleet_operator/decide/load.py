@@ -1,72 +1,78 @@
-"""The load of every model, summed over the metrics of the routers. Pure.
+"""The load of every model, combined from the reports of the routers. Pure.
 
-Routers in a model's own namespace count; where there are none, all routers do.
+A router that does not respond keeps its last report for `FORGET_SECONDS`, during which the load is
+incomplete. After that it does not count any more.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fleet_contract.server_protocol import ROUTER_IN_FLIGHT, ROUTER_REQUESTS
+from fleet_contract.load_report import REPORTED_SECONDS, ModelLoad
 from fleet_operator.decide.autoscale import Load
 
-REQUESTS = f"{ROUTER_REQUESTS}_total"
-_LINE = re.compile(rf"^({ROUTER_IN_FLIGHT}|{REQUESTS})\{{(.*)\}} (\S+)")
-_MODEL = re.compile(r'(?:^|,)model="((?:[^"\\]|\\.)*)"')
+FORGET_SECONDS = 60.0
+RESOLUTION_SECONDS = 0.5
+"""Smallest change of the time of a last request: two reports of it differ by the network's delay.
+"""
+
+Report = Mapping[str, ModelLoad]
 
 
 @dataclass(frozen=True, slots=True)
-class RouterReport:
-    """One router's metrics; `models` maps model ids to (in flight, requests), None if unknown."""
+class RouterLoad:
+    """The last report of a router and when it arrived, or when the first was requested. It is
+    `silent` if it did not respond since, and does not count if it is `forgotten`."""
 
-    namespace: str
-    name: str
-    models: Mapping[str, tuple[float, int]] | None
-
-
-@dataclass(slots=True)
-class _Sum:
-    in_flight: float = 0.0
-    requests: int = 0
+    report: Report
+    at: float
+    silent: bool = False
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FleetLoad:
-    """The last scrape of all routers."""
+    """The reports of all routers by pod uid, and the Unix time of each model's last request."""
 
-    reports: tuple[RouterReport, ...] = field(default=())
+    routers: Mapping[str, RouterLoad] = field(default_factory=dict)
+    last_requests: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, namespace: str, model: str) -> Load | None:
-        """The load of a model; None where no router is known."""
-        near = [report for report in self.reports if report.namespace == namespace]
-        reports = near or list(self.reports)
-        if not reports:
+    def of(self, model: str) -> Load | None:
+        """The load of a model; None if no router counts."""
+        counted = [router for router in self.routers.values() if not router.forgotten]
+        if not counted:
             return None
-        total = _Sum()
-        for report in reports:
-            if report.models is not None and model in report.models:
-                in_flight, requests = report.models[model]
-                total.in_flight += in_flight
-                total.requests += requests
-        complete = all(report.models is not None for report in reports)
-        return Load(total.in_flight, total.requests, complete)
+        return Load(
+            in_flight=sum(one.report[model].in_flight for one in counted if model in one.report),
+            last_request=self.last_requests.get(model),
+            complete=not any(router.silent for router in counted),
+        )
 
+    def updated(self, reports: Mapping[str, Report | None], now: float) -> FleetLoad:
+        """With new reports by pod uid, None for a router that did not respond. Routers that are not
+        in `reports` are gone."""
+        routers = {uid: self._router(uid, report, now) for uid, report in reports.items()}
+        return FleetLoad(routers, self._last_requests(reports, now))
 
-def parse_metrics(lines: Iterable[str]) -> dict[str, tuple[float, int]]:
-    """Model id to (in flight, requests) from the Prometheus text of one router."""
-    sums: dict[str, _Sum] = {}
-    for line in lines:
-        if not line.startswith((ROUTER_IN_FLIGHT, REQUESTS)):
-            continue
-        found = _LINE.match(line)
-        model = _MODEL.search(found[2]) if found else None
-        if found is None or model is None:
-            continue
-        one = sums.setdefault(re.sub(r"\\(.)", r"\1", model[1]), _Sum())
-        if found[1] == ROUTER_IN_FLIGHT:
-            one.in_flight += float(found[3])
-        else:
-            one.requests += int(float(found[3]))
-    return {model: (one.in_flight, one.requests) for model, one in sums.items()}
+    def forgotten(self) -> frozenset[str]:
+        """Uids of the routers that do not count."""
+        return frozenset(uid for uid, router in self.routers.items() if router.forgotten)
+
+    def _router(self, uid: str, report: Report | None, now: float) -> RouterLoad:
+        if report is not None:
+            return RouterLoad(report, now)
+        known = self.routers.get(uid) or RouterLoad({}, now)
+        forgotten = now - known.at >= FORGET_SECONDS
+        return RouterLoad({} if forgotten else known.report, known.at, True, forgotten)
+
+    def _last_requests(self, reports: Mapping[str, Report | None], now: float) -> dict[str, float]:
+        last = {
+            model: at for model, at in self.last_requests.items() if now - at < REPORTED_SECONDS
+        }
+        for report in reports.values():
+            for model, load in (report or {}).items():
+                at = now - load.idle_seconds
+                if at >= last.get(model, 0.0) + RESOLUTION_SECONDS:
+                    last[model] = at
+        return last

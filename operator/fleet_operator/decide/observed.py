@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fleet_operator.decide.autoscale import Load
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.features import Features
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.views import PodView, Raw
 from fleet_operator.server_report import ServerReport
@@ -39,13 +40,26 @@ class RemoteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaWrite:
+    """A change of replicas by another field manager. `kind` is that of the changed object, `at` is
+    Unix time."""
+
+    kind: str
+    manager: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
-    """`children` are the model's own, `foreign` other objects with the name of a child.
+    """`children` are the objects that the model controls and those that it adopts, `foreign` other
+    objects with the name of a child.
 
     `rival` owns the model's id, those in `lost` own aliases of it.
     `errors` are the API server's errors for children in this reconcile.
     `remote` is the last probe of a remote server.
     `stable_template` is the pod template of the last version that became ready, where requested.
+    `features` are those of the cluster.
+    `replica_writes` are those of other field managers, the oldest first.
     `reports` (of servers) and `hints` (of warning events) are by pod uid. `now` is Unix time.
     """
 
@@ -65,6 +79,8 @@ class Observed:
     load: Load | None = None
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
+    replica_writes: tuple[ReplicaWrite, ...] = ()
 
     @property
     def name(self) -> str:

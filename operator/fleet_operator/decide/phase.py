@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_contract.status import DUPLICATE_MODEL, Phase
+from fleet_contract.status import DUPLICATE_MODEL, REMOTE_KEY_REFUSED, Phase
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
@@ -16,7 +16,7 @@ from fleet_operator.resources.images import Problem
 STARTING = frozenset({None, Phase.PENDING, Phase.PROGRESSING})
 PERSISTED = ("scaling", "rollout")
 CONFLICTS = frozenset({DUPLICATE_MODEL, "NameTaken"})
-REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote"})
+REMOTE_REASONS = frozenset({"Remote", "RemoteUnreachable", "ProbingRemote", REMOTE_KEY_REFUSED})
 """Reasons of models served outside the cluster."""
 
 
@@ -97,7 +97,10 @@ def _wrong(servers: ServerSet, reason: str, message: str) -> PhaseDecision:
 
 def _resting(target: Target) -> PhaseDecision:
     if target.reason == "Stopped":
-        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.replicas is 0.", settled=True)
+        return PhaseDecision(Phase.STOPPED, "Stopped", "spec.stopped is true.", settled=True)
+    if target.reason == "Zero":
+        message = "spec.replicas is 0: requests wait until an autoscaler or a user raises it."
+        return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
     message = "The model has been idle; the next request starts a server."
     return PhaseDecision(Phase.SCALED_TO_ZERO, "ScaledToZero", message, settled=True)
 

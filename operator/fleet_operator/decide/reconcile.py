@@ -11,7 +11,13 @@ from typing import Any
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling
-from fleet_operator.decide import autoscale, status
+from fleet_operator.decide import (
+    autoscale,
+    device_claims,
+    profile_state,
+    replica_writers,
+    status,
+)
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
@@ -21,8 +27,9 @@ from fleet_operator.decide.rollout import Step, next_step
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
 from fleet_operator.names import LABEL_TEMPLATE
-from fleet_operator.resources import children
+from fleet_operator.resources import children, permissions
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.ownership import may_delete
 from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.views import PodView
@@ -58,11 +65,15 @@ def reconcile(observed: Observed) -> Decision:
     return Decision(
         status=after,
         objects=objects,
-        delete=_unwanted(observed, objects, problem),
+        delete=_unwanted(
+            observed, objects, problem, device_claims.needed(observed, version, rollout)
+        ),
         events=new_events,
         passing=not new_events and is_passing(observed.status, after, decision),
         requeue_after=_soonest(
-            target.requeue_after, step.requeue_after if step is not None else None
+            target.requeue_after,
+            step.requeue_after if step is not None else None,
+            replica_writers.requeue_after(observed),
         ),
         wants_stable_template=step.wants_stable_template if step is not None else None,
     )
@@ -101,6 +112,9 @@ def _problem(observed: Observed) -> Problem | None:
         return Problem(DUPLICATE_MODEL, _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:
         return Problem(INVALID_SPEC, observed.resolution.problem or "the spec is not valid")
+    refused = permissions.refusal(observed.model, observed.resolution, observed.settings)
+    if refused is not None:
+        return refused
     if observed.resolution.spec.engine is Engine.REMOTE:
         return None
     taken = sorted(observed.foreign & _wanted_refs(observed))
@@ -152,7 +166,7 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
     name = observed.name
     refs = {Ref("Deployment", name), Ref("Service", name)}
     cache = observed.resolution.profile.model_cache
-    if cache is not None and cache.size is not None:
+    if cache is not None and cache.makes_claim:
         refs.add(Ref("PersistentVolumeClaim", cache_claim_name(name)))
     return frozenset(refs)
 
@@ -160,7 +174,15 @@ def _wanted_refs(observed: Observed) -> frozenset[Ref]:
 def _template(observed: Observed, target: autoscale.Target) -> Object | Problem | None:
     if target.reason == "Remote":
         return None
-    return pod_template(observed.name, observed.resolution, observed.settings)
+    if profile_state.is_held(observed):
+        return profile_state.present_template(observed)
+    return pod_template(
+        observed.name,
+        observed.resolution,
+        observed.settings,
+        meta=observed.model["metadata"],
+        features=observed.features,
+    )
 
 
 def _step(observed: Observed, template: Object | None) -> Step | None:
@@ -177,10 +199,17 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     model, cache = observed.model, observed.resolution.profile.model_cache
     claim_ref = Ref("PersistentVolumeClaim", cache_claim_name(observed.name))
     claim = children.cache_claim(model, cache, observed.children.get(claim_ref))
+    spec = observed.resolution.spec
     made = [
         claim,
+        children.claim_template(model, spec.devices) if spec is not None else None,
         children.deployment(
-            model, step.template, target.replicas, step.strategy, observed.settings
+            model,
+            step.template,
+            target.replicas,
+            step.strategy,
+            observed.settings,
+            profile_state.profile_in_use(observed),
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
@@ -189,14 +218,23 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
 
 
 def _unwanted(
-    observed: Observed, objects: tuple[Object, ...], problem: Problem | None
+    observed: Observed,
+    objects: tuple[Object, ...],
+    problem: Problem | None,
+    needed: frozenset[Ref],
 ) -> tuple[Ref, ...]:
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
-    if problem is not None:  # keeps the fetched weights in case the model is served later
-        kept |= {ref for ref in observed.children if ref.kind == "PersistentVolumeClaim"}
-    return tuple(sorted(set(observed.children) - kept - observed.foreign))
+    if problem is None:
+        kept |= needed
+    return tuple(
+        sorted(
+            ref
+            for ref, raw in observed.children.items()
+            if ref not in kept and may_delete(ref.kind, raw, observed.model)
+        )
+    )
 
 
 def _present_version(observed: Observed) -> str:

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.server_protocol import ServerPhase
+from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
-from fleet_operator.decide import conditions
+from fleet_operator.decide import conditions, profile_state, replica_writers
 from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.cold_start import cold_start
 from fleet_operator.decide.observed import Observed
@@ -23,6 +24,9 @@ from fleet_operator.resources.images import Problem
 from fleet_operator.server_report import ServerReport
 
 Part = TypeVar("Part", bound=SpecPart)
+
+NOT_IN_STATUS = ("files", "env", "envFrom", "podTemplate")
+"""Fields of the spec that `resolved` leaves out."""
 
 
 def build(
@@ -56,7 +60,13 @@ def build(
         scaling=target.scaling,
         rollout=rollout,
         conditions=conditions.render_all(
-            conditions.of(servers, decision, choice, before.get("conditions") or (), report, flaw),
+            [
+                *conditions.of(
+                    servers, decision, choice, before.get("conditions") or (), report, flaw
+                ),
+                *profile_state.conditions(observed),
+                *replica_writers.conditions(observed),
+            ],
             before.get("conditions") or (),
             generation,
             observed.now,
@@ -102,9 +112,17 @@ def _cold_start(observed: Observed, servers: ServerSet) -> ColdStart | None:
 
 
 def _resolved(spec: ModelSpec) -> dict[str, Any]:
-    wire = spec.to_wire()
-    wire.pop("files", None)
-    return wire
+    """The wire form without what may hold secrets of a profile or takes much room.
+
+    Of `env`, settings that override fields of the spec are kept: routers need the same limits.
+    """
+    wire = {name: value for name, value in spec.to_wire().items() if name not in NOT_IN_STATUS}
+    settings = {
+        name: value
+        for name, value in spec.plain_env.items()
+        if name in BY_NAME and BY_NAME[name].field is not None
+    }
+    return {**wire, "env": settings} if settings else wire
 
 
 def read_part(kind: type[Part], raw: Any) -> Part | None:

@@ -1,24 +1,29 @@
-"""The child objects of an InferenceModel: Deployment, Service, disruption budget, volume claim.
+"""The child objects of an InferenceModel: Deployment, Service, disruption budget, claims.
 
 Each has an owner reference and a digest of what was applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
 from fleet_contract.spec import ModelSpec
+from fleet_contract.spec_parts import DeviceRequest
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
+    ANNOTATION_PROFILE,
     LABEL_TEMPLATE,
     PORT_NAME,
     model_labels,
     selector_labels,
 )
 from fleet_operator.quantity import thousandths
-from fleet_operator.resources.pod import digest
+from fleet_operator.resources.digests import digest
+from fleet_operator.resources.pod_parts import inherited
+from fleet_operator.resources.pod_parts.devices import claim_spec, template_name
 from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.resources.server_container import Object
 from fleet_operator.resources.volumes import cache_claim_name
@@ -53,8 +58,9 @@ def deployment(
     replicas: int,
     strategy: RolloutStrategy,
     settings: OperatorSettings,
+    profile: str = "",
 ) -> Object:
-    """The Deployment of pods with `template`."""
+    """The Deployment of pods with `template`, made with the profile of that name."""
     name = model["metadata"]["name"]
     version = template["metadata"]["labels"][LABEL_TEMPLATE]
     spec = {
@@ -71,7 +77,9 @@ def deployment(
         "selector": {"matchLabels": selector_labels(name)},
         "template": template,
     }
-    return _child(model, "apps/v1", "Deployment", name, spec, {LABEL_TEMPLATE: version})
+    labels = {**inherited.pod_labels(model["metadata"], settings), LABEL_TEMPLATE: version}
+    annotations = {ANNOTATION_PROFILE: profile} if profile else {}
+    return _child(model, "apps/v1", "Deployment", name, spec, labels, annotations)
 
 
 def service(model: Mapping[str, Any]) -> Object:
@@ -102,7 +110,7 @@ def cache_claim(
 
     Only the size of an existing claim can change, and it can only grow.
     """
-    if cache is None or cache.claim is not None or cache.size is None:
+    if cache is None or not cache.makes_claim or cache.size is None:
         return None
     name, size = cache_claim_name(model["metadata"]["name"]), cache.size
     spec: Object = {"accessModes": [cache.access_mode]}
@@ -117,6 +125,15 @@ def cache_claim(
         size = max(size, old_size, key=thousandths)
     spec["resources"] = {"requests": {"storage": size}}
     return _child(model, "v1", "PersistentVolumeClaim", name, spec)
+
+
+def claim_template(model: Mapping[str, Any], requests: Sequence[DeviceRequest]) -> Object | None:
+    """The ResourceClaimTemplate of the servers' devices; None if they request none."""
+    if not requests:
+        return None
+    name = template_name(model["metadata"]["name"], requests)
+    api_version, kind = DEVICE_CLAIM_TEMPLATE.api_version, DEVICE_CLAIM_TEMPLATE.kind
+    return _child(model, api_version, kind, name, claim_spec(requests))
 
 
 def address(model: Mapping[str, Any], spec: ModelSpec) -> str:
@@ -134,6 +151,7 @@ def _child(
     name: str,
     spec: Object,
     labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Object:
     meta = model["metadata"]
     child: Object = {
@@ -142,10 +160,13 @@ def _child(
         "metadata": {
             "name": name,
             "namespace": meta["namespace"],
-            "labels": {**model_labels(meta["name"]), **(labels or {})},
+            "labels": {**(labels or {}), **model_labels(meta["name"])},
             "ownerReferences": [owner_reference(model)],
         },
         "spec": spec,
     }
-    child["metadata"]["annotations"] = {ANNOTATION_APPLIED: digest(child)}
+    if annotations:
+        child["metadata"]["annotations"] = dict(annotations)
+    applied = {ANNOTATION_APPLIED: digest(child)}
+    child["metadata"]["annotations"] = {**(annotations or {}), **applied}
     return child

@@ -36,7 +36,7 @@ _SCALE = {"m": 10**6, "b": 10**9}
 def as_served(spec: ModelSpec) -> ModelSpec:
     """`spec` with the settings in its own `env`; without those that its server will refuse."""
     try:
-        return override(spec, spec.env) if spec.env else spec
+        return override(spec, spec.plain_env) if spec.env else spec
     except ValueError:
         return spec
 

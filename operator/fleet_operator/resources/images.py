@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet_contract import accelerators
+from fleet_contract.accelerators import Vendor
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.status import INVALID_SPEC
 from fleet_operator.settings import OperatorSettings
@@ -32,32 +34,59 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
     if spec.engine is Engine.CONTAINER:
         return Problem(INVALID_SPEC, "engine container needs container.image")
     if spec.engine is Engine.VLLM:
-        return settings.image_vllm or Problem(
-            "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"
-        )
+        return _vllm(spec, settings)
     if spec.engine is Engine.LLAMACPP:
         return Problem("EngineUnavailable", "no server image contains engine llamacpp: set `image`")
     if spec.device == "mps":
         return Problem("EngineUnavailable", "device mps is not available in pods")
-    reason = needs_cuda_image(spec)
+    found = needs_accelerator(spec)
+    if found is not None:
+        return _of_vendor(*found, settings)
+    reason = needs_torch(spec)
     if reason is None:
         return settings.image_cpu
-    return settings.image_cuda or Problem(
-        "EngineUnavailable", f"{reason} needs the server image with torch: "
-        "SERVER_IMAGE_CUDA is not set",
-    )  # fmt: skip
+    return _of_vendor(Vendor.NVIDIA, reason, settings)
 
 
-def needs_cuda_image(spec: ModelSpec) -> str | None:
-    """What requires the image with torch and CUDA; None if the small image suffices."""
+def needs_accelerator(spec: ModelSpec) -> tuple[Vendor, str] | None:
+    """The vendor whose image the spec requires, and what requires it."""
+    for name in accelerators.requested(spec):
+        vendor = accelerators.vendor(name)
+        if vendor is not None:
+            kind = "resource" if "/" in name else "device class"
+            return vendor, f"the {kind} {name}"
+    if spec.device.startswith("cuda"):
+        return Vendor.NVIDIA, f"device {spec.device}"
+    if Vendor.INTEL in accelerators.DEVICE_VENDORS.get(spec.device.partition(":")[0], ()):
+        return Vendor.INTEL, f"device {spec.device}"
+    return None
+
+
+def needs_torch(spec: ModelSpec) -> str | None:
+    """What requires torch on a CPU; None if the small image suffices."""
     if spec.engine is Engine.TORCH:
         return "engine torch"
-    if spec.device.startswith("cuda"):
-        return f"device {spec.device}"
-    requested = {**spec.resources.limits, **spec.resources.requests}
-    gpu = next((name for name in requested if name.startswith(("nvidia.com/", "amd.com/"))), None)
-    if gpu is not None:
-        return f"the resource {gpu}"
     if spec.vision and spec.engine is Engine.AUTO:
         return "vision"
     return None
+
+
+def _vllm(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
+    found = needs_accelerator(spec)
+    images = {Vendor.AMD: settings.image_vllm_rocm, Vendor.INTEL: settings.image_vllm_intel}
+    image = images.get(found[0]) if found is not None else None
+    return image or settings.image_vllm or Problem(
+        "EngineUnavailable", "engine vllm needs container.image: VLLM_IMAGE is not set"
+    )  # fmt: skip
+
+
+def _of_vendor(vendor: Vendor, reason: str, settings: OperatorSettings) -> str | Problem:
+    image, content, setting = {
+        Vendor.NVIDIA: (settings.image_cuda, "torch", "SERVER_IMAGE_CUDA"),
+        Vendor.AMD: (settings.image_rocm, "torch and ROCm", "SERVER_IMAGE_ROCM"),
+        Vendor.INTEL: (settings.image_intel, "Intel's drivers", "SERVER_IMAGE_INTEL"),
+    }[vendor]
+    return image or Problem(
+        "EngineUnavailable",
+        f"{reason} needs the server image with {content}: {setting} is not set",
+    )

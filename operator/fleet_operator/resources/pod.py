@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any
-
 from fleet_contract.completion import CATALOG
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
+from fleet_operator.features import Features
 from fleet_operator.names import LABEL_TEMPLATE, USER, model_labels, selector_labels
 from fleet_operator.resources import estimate, strategic_merge
 from fleet_operator.resources.architectures import with_architectures
 from fleet_operator.resources.ca_bundle import with_ca_bundle
+from fleet_operator.resources.digests import digest
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
+from fleet_operator.resources.pod_parts import inherited, node_cache
+from fleet_operator.resources.pod_parts.devices import with_devices
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import ENDPOINT_SECONDS, Object, server_container
 from fleet_operator.resources.tolerations import with_accelerators
+from fleet_operator.resources.views import Raw
 from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
 
 DISK = "resources.requests.ephemeral-storage"
+NO_METADATA: Raw = {}
+NO_FEATURES = Features()
+NO_DEVICE_CLAIMS = (
+    "devices need ResourceClaimTemplates of resource.k8s.io/v1 (Kubernetes 1.34): the cluster does "
+    "not serve them, or the operator may not manage them."
+)
 EXIT_SECONDS = 15
 """Time for a server to exit after its last request."""
 
 
-def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Object | Problem:
-    """The template of the InferenceModel `name`'s pods, with its digest as a label."""
+def pod_template(
+    name: str,
+    found: Resolution,
+    settings: OperatorSettings,
+    *,
+    meta: Raw = NO_METADATA,
+    features: Features = NO_FEATURES,
+) -> Object | Problem:
+    """The template of the InferenceModel `name`'s pods, with its digest as a label.
+
+    `meta` is the metadata of the resource.
+    """
     spec, profile = found.spec, found.profile
     if spec is None:
         return Problem(INVALID_SPEC, found.problem or "the spec is not valid")
+    if found.obstacle is not None:
+        return found.obstacle
     image = choose_image(spec, settings)
     if isinstance(image, Problem):
         return image
-    disks = storage(name, spec, profile.model_cache)
+    if spec.devices and not features.device_claims:
+        return Problem("DevicesUnavailable", NO_DEVICE_CLAIMS)
+    disks = storage(
+        name, spec, profile.model_cache, meta.get("namespace", ""), features, settings.pull_policy
+    )
     if isinstance(disks, Problem):
         return disks
-    if disks.fetches_to_claim and found.origins.get(DISK) == CATALOG:
+    if disks.outlives_pod and found.origins.get(DISK) == CATALOG:
         spec = _without_disk(spec)
     secret = profile.hf_token_secret or settings.hf_token_secret
     pod: Object = {
@@ -57,12 +80,17 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
         ],
         **_placement(spec.to_wire()),
     }
+    if settings.service_account:
+        pod["serviceAccountName"] = settings.service_account
+    if disks.node_cache is not None:
+        pod["initContainers"] = [node_cache.permissions(image, settings.pull_policy)]
     if settings.pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
-    metadata: Object = {"labels": model_labels(name)}
-    if disks.annotations:
-        metadata["annotations"] = disks.annotations
-    template = {"metadata": metadata, "spec": pod}
+    metadata: Object = {"labels": {**inherited.pod_labels(meta, settings), **model_labels(name)}}
+    annotations = {**inherited.pod_annotations(meta, settings), **disks.annotations}
+    if annotations:
+        metadata["annotations"] = annotations
+    template = {"metadata": metadata, "spec": with_devices(pod, name, spec.devices)}
     if spec.pod_template is not None:
         try:
             template = strategic_merge.merge(template, spec.pod_template)
@@ -71,26 +99,21 @@ def pod_template(name: str, found: Resolution, settings: OperatorSettings) -> Ob
     needed = estimate.memory(estimate.as_served(spec))
     try:
         limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
+        classes = [one.device_class for one in spec.devices]
         placed = with_architectures(limited, _architectures(spec, settings))
         trusting = with_ca_bundle(placed, settings.ca_configmap, settings.ca_key)
-        template = {**template, "spec": with_accelerators(trusting)}
+        template = {**template, "spec": with_accelerators(trusting, classes)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Problem(INVALID_SPEC, f"podTemplate does not result in a valid PodSpec: {error}")
     return _labelled(name, template)
 
 
 def _without_disk(spec: ModelSpec) -> ModelSpec:
-    """Without the catalog's request for ephemeral storage, since weights are stored on a claim."""
+    """Without the catalog's request for ephemeral storage, since weights are stored elsewhere."""
     requests = dict(spec.resources.requests)
     requests.pop("ephemeral-storage", None)
     resources = spec.resources.model_copy(update={"requests": requests})
     return spec.model_copy(update={"resources": resources})
-
-
-def digest(value: Any) -> str:
-    """Digest of JSON types: 12 hex digits, independent of key order."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _labelled(name: str, template: Object) -> Object:
@@ -101,7 +124,8 @@ def _labelled(name: str, template: Object) -> Object:
 
 
 def _placement(wire: Object) -> Object:
-    fields = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName")
+    fields = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName",
+              "schedulerName")  # fmt: skip
     return {field: wire[field] for field in fields if field in wire}
 
 

@@ -7,28 +7,56 @@ name none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import PodPart, Quantity, Resources
+from fleet_contract.spec_parts import (
+    DeviceRequest,
+    EnvFrom,
+    EnvValue,
+    PodPart,
+    Quantity,
+    Resources,
+)
 
 DEFAULT = "default"
 
 
 class ModelCache(SpecPart):
-    """Storage of fetched weights: an existing claim, or one created for each model."""
+    """Storage of fetched weights: an existing claim, one created for each model, or a folder of
+    each node."""
 
     claim: str | None = None
     """Claim shared by all models of the profile; its volume must be mountable on their nodes."""
+    node: bool = False
+    """Whether weights are stored in a folder of the node, which all models of a namespace share and
+    which survives their pods. It is a hostPath volume, so the namespace must allow these."""
+    path: str = Field(default="/var/lib/modelfleet", pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9_-]$")
+    """That folder; each namespace has a folder in it."""
     size: Quantity | None = None
-    """Size of the claim created for each model and deleted with it."""
+    """Size of the claim created for each model and deleted only with the InferenceModel. With
+    `node`, most bytes that the models of a namespace may take on a node: the least recently used
+    are deleted before. By default they may fill 80% of the node's disk."""
     storage_class_name: str | None = None
     """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
     """Access mode of that claim."""
+
+    @property
+    def makes_claim(self) -> bool:
+        """Whether a claim is created for each model."""
+        return not self.node and self.claim is None and self.size is not None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.node and self.claim is not None:
+            raise ValueError("modelCache has either node or claim")
+        if ".." in self.path.split("/"):
+            raise ValueError("modelCache.path must not contain ..")
+        return self
 
 
 class Profile(SpecPart):
@@ -37,12 +65,15 @@ class Profile(SpecPart):
     device: str | None = None
     image: str | None = None
     resources: Resources = Field(default_factory=Resources)
+    devices: list[DeviceRequest] = Field(default_factory=list)
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[PodPart] = Field(default_factory=list)
     affinity: PodPart | None = None
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
+    scheduler_name: str | None = None
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
@@ -77,7 +108,7 @@ def _profile(text: str) -> Profile:
         raw = yaml.safe_load(text)
         return Profile.model_validate({} if raw is None else raw)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ProfileError(f"not valid YAML: {error}") from error
+        raise ProfileError(f"not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])

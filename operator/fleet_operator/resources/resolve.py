@@ -10,18 +10,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract import catalog
-from fleet_contract.completion import Layer, complete
+from fleet_contract.accelerators import Layer
+from fleet_contract.completion import complete
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import INVALID_SPEC
+from fleet_operator.resources.images import Problem
 from fleet_operator.resources.profiles import DEFAULT, Profile
 
 NO_PROFILE = Profile()
+PROFILE_INVALID = "ProfileInvalid"
+PROFILES_MISSING = "ProfilesMissing"
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """A complete spec, or None and the `problem` with the resource.
 
-    `origins` and `notes` are those of fleet_contract.completion.
+    `origins` and `notes` are those of fleet_contract.completion. `profile_name` is that of the
+    profile that was applied, "" for none. `profile_flaw` is why the current version of the profile
+    is not known; if no earlier one is known either, the spec is complete without a profile.
     """
 
     ids: tuple[str, ...]
@@ -30,30 +37,59 @@ class Resolution:
     origins: Mapping[str, str]
     notes: tuple[str, ...]
     problem: str | None = None
+    profile_name: str = ""
+    profile_flaw: Problem | None = None
+
+    @property
+    def profile_unknown(self) -> bool:
+        """Whether neither the current nor an earlier version of the profile is known."""
+        return self.profile_flaw is not None and not self.profile_name
+
+    @property
+    def obstacle(self) -> Problem | None:
+        """Why there can be no new pod: the model needs a profile that is unknown. A model that
+        names none needs the profile `default` only if there is one."""
+        if self.profile_flaw is None or self.spec is None or not self.profile_unknown:
+            return None
+        if self.spec.profile is None and self.profile_flaw.reason == PROFILES_MISSING:
+            return None
+        return Problem(INVALID_SPEC, self.profile_flaw.message)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Catalog and profiles; `problems` are those of profiles that cannot be parsed, by name."""
+    """Catalog and profiles.
+
+    `problems` are those of profiles that cannot be parsed, by name; one of these that is in
+    `profiles` too is an earlier version. `missing` is why no profiles can be read, "" if they can;
+    `profiles` are then those that were read last, if there are any.
+    """
 
     catalog: Mapping[str, ModelSpec]
     profiles: Mapping[str, Profile]
     problems: Mapping[str, str]
+    missing: str = ""
 
 
 def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
     """Complete the `spec` of a resource. Never raises: problems are part of the result."""
     ids = (str(wire.get("model")), *map(str, wire.get("aliases") or ()))
     named = wire.get("profile") or _profile_of_entry(wire, sources)
-    profile, problem = _profile(named, sources)
-    if profile is None:
+    profile, flaw = _profile(named or DEFAULT, sources)
+    if profile is None and flaw is None and named is not None:
+        known = ", ".join(sorted(sources.profiles)) or "none"
+        problem = f"profile {named!r} does not exist; known: {known}"
         return Resolution(ids, None, NO_PROFILE, {}, (), problem)
+    name = "" if profile is None else named or DEFAULT
+    profile = profile or NO_PROFILE
     below = [Layer(f"profile {named or DEFAULT}", profile.layer())]
     try:
         whole = complete(wire, sources.catalog, below)
     except ValueError as error:
-        return Resolution(ids, None, profile, {}, (), str(error))
-    return Resolution(whole.spec.ids, whole.spec, profile, whole.origins, whole.notes)
+        return Resolution(ids, None, profile, {}, (), str(error), name, flaw)
+    return Resolution(
+        whole.spec.ids, whole.spec, profile, whole.origins, whole.notes, None, name, flaw
+    )
 
 
 def _profile_of_entry(wire: Mapping[str, Any], sources: Sources) -> str | None:
@@ -61,15 +97,14 @@ def _profile_of_entry(wire: Mapping[str, Any], sources: Sources) -> str | None:
     return entry.profile if entry is not None else None
 
 
-def _profile(name: str | None, sources: Sources) -> tuple[Profile | None, str | None]:
-    wanted = name or DEFAULT
-    if wanted in sources.problems:
-        return None, sources.problems[wanted]
-    profile = sources.profiles.get(wanted)
-    if profile is None and name is not None:
-        known = ", ".join(sorted(sources.profiles)) or "none"
-        return None, f"profile {name!r} does not exist; known: {known}"
-    return profile or NO_PROFILE, None
+def _profile(name: str, sources: Sources) -> tuple[Profile | None, Problem | None]:
+    """The profile of that name, and why its current version is not known."""
+    profile = sources.profiles.get(name)
+    if name in sources.problems:
+        return profile, Problem(PROFILE_INVALID, sources.problems[name])
+    if sources.missing:
+        return profile, Problem(PROFILES_MISSING, sources.missing)
+    return profile, None
 
 
 class Resolver:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from fleet_contract import launch
+from fleet_contract import accelerators, launch
 from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_CONTAINER
+from fleet_contract.spec_parts import EnvValue
+from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
+from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
 
@@ -20,9 +22,10 @@ ENDPOINT_SECONDS = 3
 OPEN_SECONDS = 120
 """Time for a server to open its port, which it does before it loads its model."""
 UNUSED_BY_SERVERS = (
-    "replicas", "min_replicas", "max_replicas", "scale_to_zero_after", "target_in_flight",
-    "scale_down_delay", "routing", "fallback", "profile", "image", "resources", "node_selector",
-    "tolerations", "affinity", "priority_class_name", "runtime_class_name", "env", "files",
+    "replicas", "stopped", "min_replicas", "max_replicas", "scale_to_zero_after",
+    "target_in_flight", "scale_down_delay", "routing", "fallback", "profile", "image",
+    "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
+    "runtime_class_name", "scheduler_name", "devices", "env", "env_from", "files",
     "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
@@ -32,7 +35,10 @@ UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVE
 def server_container(
     spec: ModelSpec, image: str, storage: Storage, secret: str, settings: OperatorSettings
 ) -> Object:
-    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none."""
+    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none.
+
+    Only our own servers get the token.
+    """
     port = container_port(spec)
     own = spec.engine not in FOREIGN
     container: Object = {
@@ -40,7 +46,7 @@ def server_container(
         "image": image,
         "imagePullPolicy": settings.pull_policy,
         **_command(spec, settings.server_host),
-        "env": _environment(spec, own, secret, settings),
+        "env": _environment(spec, own, storage, secret, settings),
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
@@ -52,8 +58,11 @@ def server_container(
         },
         "volumeMounts": list(storage.mounts),
     }
-    resources = spec.resources.to_wire()
-    return {**container, **({"resources": resources} if resources else {})}
+    if spec.env_from:
+        container["envFrom"] = [source.to_wire() for source in spec.env_from]
+    if resources := spec.resources.to_wire():
+        container["resources"] = resources
+    return container
 
 
 def container_port(spec: ModelSpec) -> int:
@@ -64,8 +73,8 @@ def container_port(spec: ModelSpec) -> int:
 
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
-    """`spec` without fields that only operator and router use."""
-    return spec.model_copy(update=UNSET)
+    """`spec` without fields that only operator and router use, with the device it requests."""
+    return spec.model_copy(update={**UNSET, "device": accelerators.device(spec)})
 
 
 def _command(spec: ModelSpec, host: str) -> Object:
@@ -77,7 +86,7 @@ def _command(spec: ModelSpec, host: str) -> Object:
         served = ["--served-model-name", *spec.ids]
         return {"command": ["vllm", "serve"],
                 "args": [*vllm_source(spec), *served, *listen, *extra]}  # fmt: skip
-    return {"command": ["modelfleet", "server"], "args": listen}
+    return {"command": list(SERVER_COMMAND), "args": listen}
 
 
 def vllm_source(spec: ModelSpec) -> list[str]:
@@ -85,6 +94,8 @@ def vllm_source(spec: ModelSpec) -> list[str]:
     source = spec.source or f"hf://{spec.model}"
     if source.startswith("pvc://"):
         return [f"{PVC_MOUNT}/{source.removeprefix('pvc://').partition('/')[2]}"]
+    if source.startswith(image_source.SCHEME):
+        return [image_source.path(source)]
     if source.startswith("hf://"):
         repository, _, revision = source.removeprefix("hf://").partition("@")
         return [repository, *(["--revision", revision] if revision else [])]
@@ -92,21 +103,28 @@ def vllm_source(spec: ModelSpec) -> list[str]:
 
 
 def _environment(
-    spec: ModelSpec, own: bool, secret: str, settings: OperatorSettings
+    spec: ModelSpec, own: bool, storage: Storage, secret: str, settings: OperatorSettings
 ) -> list[Object]:
-    values = {"HOME": "/tmp"}  # noqa: S108  (a path in the pod; the root is read-only)
+    values: dict[str, EnvValue] = {"HOME": "/tmp"}  # noqa: S108  (the root is read-only)
     if own:
         values["MODELS_DIR"] = MODELS_MOUNT
+        if storage.node_cache is not None:
+            values["MODELS_DIR_LIMIT"] = node_cache.limit(storage.node_cache)
         values["DRAIN_TIMEOUT"] = str(settings.drain_seconds)
         values.update(launch.encode(server_spec(spec)))
     else:
         values["HF_HOME"] = MODELS_MOUNT
     values.update(spec.env)
-    listed: list[Object] = [{"name": name, "value": values[name]} for name in sorted(values)]
-    if secret and "HF_TOKEN" not in values:
+    listed = [_variable(name, values[name]) for name in sorted(values)]
+    # Our own server drops the token once the weights are fetched; other images are not trusted.
+    if own and secret and "HF_TOKEN" not in values:
         reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
         listed.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
     return listed
+
+
+def _variable(name: str, value: EnvValue) -> Object:
+    return {"name": name, **({"value": value} if isinstance(value, str) else value.to_wire())}
 
 
 def _own_probes() -> Object:

@@ -8,7 +8,12 @@ from sys import intern
 from typing import Any
 
 from fleet_contract.names import LABEL_MODEL
-from fleet_operator.names import LABEL_TEMPLATE, PORT_NAME, SERVER_CONTAINER
+from fleet_operator.names import (
+    LABEL_TEMPLATE,
+    PORT_NAME,
+    SERVER_COMMAND,
+    SERVER_CONTAINER,
+)
 from fleet_operator.quantity import add, amounts
 from fleet_operator.timestamps import parse
 
@@ -68,6 +73,8 @@ class PodView:
     ended: Termination | None
     last_ended: Termination | None
     memory_limit: str
+    own_server: bool
+    """Whether the container runs this project's server, whose log events have known fields."""
 
     @property
     def active(self) -> bool:
@@ -119,6 +126,7 @@ class PodView:
             ended=Termination.parse(state.get("state", {}).get("terminated")),
             last_ended=Termination.parse(state.get("lastState", {}).get("terminated")),
             memory_limit=container.get("resources", {}).get("limits", {}).get("memory", ""),
+            own_server=container.get("command") == SERVER_COMMAND,
         )
 
 

@@ -12,41 +12,69 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_contract.names import GROUP, PVC_MOUNT
+from fleet_contract.names import GROUP, IMAGE_MOUNT, PVC_MOUNT
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
+from fleet_operator.features import Features
 from fleet_operator.names import MODELS_MOUNT
 from fleet_operator.resources import estimate
 from fleet_operator.resources.images import Problem
+from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.profiles import ModelCache
 
 FILES_BYTES = 200_000
 """Limit of all `files` together; Kubernetes allows 256 KiB of annotations."""
 CLAIM_SCHEME = "pvc://"
+CACHE_SUFFIX = "-cache"
+IMAGE_FORM = "oci://registry/repository:tag@digest/path, with a tag or a digest"
+NO_FEATURES = Features()
+NO_IMAGE_VOLUMES = (
+    "oci:// sources need image volumes, which Kubernetes has from 1.35 on (IMAGE_VOLUMES)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
     """Volumes and annotations of the pod, and mounts of its server.
 
-    `fetches_to_claim`: fetched and converted weights are stored on a claim instead of the node.
+    `outlives_pod`: fetched and converted weights are stored on a claim or in a folder of the node,
+    and not in the pod's own storage. `node_cache` is the cache that has that folder.
     """
 
     volumes: tuple[dict[str, Any], ...]
     mounts: tuple[dict[str, Any], ...]
     annotations: dict[str, str]
-    fetches_to_claim: bool
+    outlives_pod: bool
+    node_cache: ModelCache | None = None
 
 
-def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | Problem:
-    """The storage of a server of the InferenceModel `name`."""
+def storage(
+    name: str,
+    spec: ModelSpec,
+    cache: ModelCache | None,
+    namespace: str = "",
+    features: Features = NO_FEATURES,
+    pull_policy: str = "IfNotPresent",
+) -> Storage | Problem:
+    """The storage of a server of the InferenceModel `name` in `namespace`."""
     claims = source_claims(spec)
     if len(claims) > 1:
         return Problem(INVALID_SPEC, f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
     served = estimate.as_served(spec)
-    models = _models(name, cache, estimate.files(served))
+    images = source_images(spec)
+    if None in images:
+        return Problem(INVALID_SPEC, f"{spec.source} is not of the form {IMAGE_FORM}")
+    if len(images) > 1:
+        return Problem(INVALID_SPEC, f"weights must be in one image, not in {len(images)}")
+    if images and not features.image_volumes:
+        return Problem("ImageVolumesUnavailable", NO_IMAGE_VOLUMES)
+    node_cache_used = node_cache.on_node(spec, cache)
+    if node_cache_used is not None:
+        models = node_cache.volume(node_cache_used, namespace)
+    else:
+        models = _models(name, cache, estimate.files(served))
     volumes: list[dict[str, Any]] = [_empty("tmp", estimate.scratch(served)), models]
     mounts: list[dict[str, Any]] = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  (a path in the pod)
@@ -57,6 +85,9 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
             {"name": "weights", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
         )
         mounts.append({"name": "weights", "mountPath": PVC_MOUNT, "readOnly": True})
+    for image in images:
+        volumes.append({"name": "image", "image": {"reference": image, "pullPolicy": pull_policy}})
+        mounts.append({"name": "image", "mountPath": IMAGE_MOUNT, "readOnly": True})
     annotations = {f"{GROUP}/file-{i}": file.content for i, file in enumerate(spec.files)}
     if spec.files:
         items = [
@@ -68,8 +99,8 @@ def storage(name: str, spec: ModelSpec, cache: ModelCache | None) -> Storage | P
         mounts.append(
             {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}
         )
-    to_claim = "persistentVolumeClaim" in models
-    return Storage(tuple(volumes), tuple(mounts), annotations, to_claim)
+    kept = "emptyDir" not in models
+    return Storage(tuple(volumes), tuple(mounts), annotations, kept, node_cache_used)
 
 
 def source_claims(spec: ModelSpec) -> list[str]:
@@ -82,6 +113,12 @@ def source_claims(spec: ModelSpec) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def source_images(spec: ModelSpec) -> list[str | None]:
+    """References of the images that hold weights; None for one that is not valid."""
+    found = [address for address in addresses(spec) if address.startswith(image_source.SCHEME)]
+    return list(dict.fromkeys(map(image_source.reference, found)))
+
+
 def addresses(spec: ModelSpec) -> Iterator[str]:
     """All source addresses of the weights."""
     if spec.source:
@@ -92,11 +129,16 @@ def addresses(spec: ModelSpec) -> Iterator[str]:
 
 def cache_claim_name(name: str) -> str:
     """Name of the cache claim of the InferenceModel `name`."""
-    return f"{name}-cache"
+    return f"{name}{CACHE_SUFFIX}"
+
+
+def model_of_claim(claim: str) -> str | None:
+    """Name of the InferenceModel whose cache claim has this name; None if none can have it."""
+    return claim.removesuffix(CACHE_SUFFIX) if claim.endswith(CACHE_SUFFIX) else None
 
 
 def _models(name: str, cache: ModelCache | None, size: int) -> dict[str, Any]:
-    if cache is None or (cache.claim is None and cache.size is None):
+    if cache is None or cache.node or (cache.claim is None and cache.size is None):
         return _empty("models", size)
     claim = cache.claim or cache_claim_name(name)
     return {"name": "models", "persistentVolumeClaim": {"claimName": claim}}

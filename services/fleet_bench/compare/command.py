@@ -137,7 +137,7 @@ def compare(
     from fleet_bench.compare.results.report import table
     from fleet_bench.compare.sides.environment import install
     from fleet_bench.compare.sides.machine import machine
-    from fleet_contract.spec import DEVICE_PATTERN
+    from fleet_contract.spec import DEVICE_PATTERN, DEVICES
 
     sides: Addresses | LocalServers = LocalServers(reference, device, dtype)
     if (a is None) != (b is None):
@@ -162,7 +162,7 @@ def compare(
         if value not in known:
             raise typer.BadParameter(f"must be one of {', '.join(known)}", param_hint=option)
     if not re.match(DEVICE_PATTERN, device):
-        raise typer.BadParameter("must be auto, cpu, mps, cuda or cuda:N", param_hint="--device")
+        raise typer.BadParameter(f"must be {DEVICES}", param_hint="--device")
     clients = min(concurrency, n_requests)
     if clients < concurrency:
         print(f"{clients} clients, one for each request of a round.", file=sys.stderr)

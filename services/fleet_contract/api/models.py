@@ -73,3 +73,18 @@ class FleetHealth(TypedDict):
     status: str
     models: NotRequired[dict[str, str]]
     warnings: NotRequired[list[str]]
+
+
+class ModelLoad(TypedDict):
+    """The load of one model at one router."""
+
+    in_flight: int
+    """Requests whose response is not complete, waiting ones included."""
+    idle_seconds: float
+    """Seconds since the last request began or ended; 0 while one is in flight."""
+
+
+class LoadReport(TypedDict):
+    """Models with requests in the last hour, by id."""
+
+    models: dict[str, ModelLoad]

@@ -67,6 +67,8 @@ class _Generator:
                 schema[f"exclusive{bound}"] = True
         if schema.get("x-kubernetes-int-or-string"):  # must have no type of its own
             del schema["type"]
+        elif "type" not in raw:
+            return self._describe(schema, outer | raw, in_list)
         elif raw["type"] == "integer":
             schema.setdefault("format", "int64")
         elif raw["type"] == "array":
@@ -90,11 +92,11 @@ class _Generator:
                    and not key.startswith("x-kubernetes-")]  # fmt: skip
         if unknown:
             raise CrdError(f"{path}: {unknown[0]!r} cannot be expressed")
-        if "type" not in raw:
+        if "type" not in raw and not raw.get("x-kubernetes-preserve-unknown-fields"):
             raise CrdError(f"{path}: has no type")
         if _NOT_RE2.search(raw.get("pattern", "")):
             raise CrdError(f"{path}: the pattern {raw['pattern']!r} is not RE2")
-        if raw["type"] == "array" and not isinstance(raw.get("items"), dict):
+        if raw.get("type") == "array" and not isinstance(raw.get("items"), dict):
             raise CrdError(f"{path}: a list needs items of one type")
 
     def _object(self, raw: Schema, path: str, in_list: bool) -> Schema:
@@ -104,7 +106,7 @@ class _Generator:
                 name: self.convert(field, f"{path}.{name}", in_list)
                 for name, field in raw["properties"].items()
             }
-            required = {"required": raw["required"]} if raw.get("required") else {}
+            required = {"required": list(raw["required"])} if raw.get("required") else {}
             return {"properties": properties, **required}
         if isinstance(extra, dict) and extra:
             values = self.convert(extra, f"{path}.*", in_list=True)

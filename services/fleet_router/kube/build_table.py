@@ -1,63 +1,24 @@
-"""Builds the route table from InferenceModels and EndpointSlices. Pure.
-
-A model is served without the aliases that another model owns (see fleet_contract.claims). A model
-whose id another owns is not served; the aliases it does own lead to a refusal with the reason.
-"""
+"""Builds the route table of given InferenceModels and EndpointSlices at once. Pure."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from fleet_contract.claims import Claim, owners
-from fleet_contract.spec import ModelSpec
-from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
 from fleet_router.kube.objects import ModelView, SliceView
-from fleet_router.routing.remote import with_remote
-from fleet_router.routing.table import Endpoint, Origin, Route, RouteTable
+from fleet_router.kube.table_index import TableIndex
+from fleet_router.routing.table import RouteTable
 
 
 def build(
     models: Iterable[ModelView], slices: Iterable[SliceView], environ: Mapping[str, str]
 ) -> RouteTable:
     """The route table; `environ` holds the API keys of remote models."""
-    servers: dict[tuple[str, str], dict[Endpoint, None]] = defaultdict(dict)
-    for each in slices:
-        servers[each.namespace, each.model].update(dict.fromkeys(each.endpoints))
-    views = [(_claim(view, view.spec), view, view.spec) for view in models if view.spec is not None]
-    owner = owners(claim for claim, _, _ in views)
-    routes, refused = [], []
-    for claim, view, spec in views:
-        owned = _with_owned_aliases(claim, spec, owner)
-        if owner[spec.model] is claim:
-            endpoints = tuple(sorted(servers[view.namespace, view.name], key=lambda one: one.name))
-            routes.append(_route(view, owned, endpoints, environ))
-        elif owned.aliases:
-            origin = Origin(view.namespace, view.name)
-            refused.append(
-                Route(owned, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE_MODEL)
-            )
-    return RouteTable.build(sorted(routes, key=lambda route: route.model), refused)
-
-
-def _claim(view: ModelView, spec: ModelSpec) -> Claim:
-    return Claim(view.created, view.namespace, view.name, spec.ids)
-
-
-def _with_owned_aliases(claim: Claim, spec: ModelSpec, owner: Mapping[str, Claim]) -> ModelSpec:
-    aliases = [alias for alias in spec.aliases if owner[alias] is claim]
-    return spec if aliases == spec.aliases else spec.model_copy(update={"aliases": aliases})
-
-
-def _route(
-    view: ModelView, spec: ModelSpec, endpoints: tuple[Endpoint, ...], environ: Mapping[str, str]
-) -> Route:
-    route = Route(
-        spec=spec,
-        endpoints=endpoints,
-        origin=Origin(view.namespace, view.name, view.wake_at),
-        phase=view.phase,
-        reason=view.reason or (INVALID_SPEC if view.problem else ""),
-        cold_seconds=view.cold_seconds,
-    )
-    return with_remote(route, environ)
+    index = TableIndex(environ)
+    for view in models:
+        index.put_model((view.namespace, view.name), view)
+    for number, each in enumerate(slices):
+        index.put_slice((each.namespace, str(number)), each)
+    table = RouteTable(ordered=True)
+    while index.stale:
+        table.apply(index.update(1000))
+    return table

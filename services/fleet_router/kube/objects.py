@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from fleet_contract import catalog
-from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.accelerators import Layer
+from fleet_contract.completion import complete, merge
 from fleet_contract.names import (
     ANNOTATION_WAKE,
     API_VERSION,
@@ -62,18 +63,23 @@ def read_model(item: Json, known: catalog.Catalog, environ: Mapping[str, str]) -
 
     Settings in `environ` override limits, as they do in the servers.
     """
-    meta, status = item["metadata"], _mapping(item.get("status"))
+    status = _mapping(item.get("status"))
     spec, problem = spec_of(_mapping(item.get("spec")), _mapping(status.get("resolved")), known)
     # The server reports an invalid override and does not start; the route exists either way.
     with suppress(ValueError):
-        spec = spec and override(spec, {**environ, **spec.env})
+        spec = spec and override(spec, {**environ, **spec.plain_env})
+    return replace(read_status(item), spec=spec, problem=problem)
+
+
+def read_status(item: Json) -> ModelView:
+    """View of an InferenceModel without its spec."""
+    meta, status = item["metadata"], _mapping(item.get("status"))
     cold = _mapping(status.get("coldStart")).get("totalSeconds")
     return ModelView(
         namespace=meta.get("namespace", ""),
         name=meta["name"],
         created=meta.get("creationTimestamp") or "",
-        spec=spec,
-        problem=problem,
+        spec=None,
         phase=_phase(status.get("phase")),
         reason=str(status.get("reason") or ""),
         cold_seconds=float(cold) if isinstance(cold, int | float) and cold > 0 else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 
 import aiohttp
 import orjson
@@ -17,6 +17,7 @@ from fleet_contract.names import PATH_READY
 from fleet_contract.server_protocol import ServerPhase
 from fleet_router.kube.objects import SliceView
 from fleet_router.routing.table import Endpoint
+from fleet_web.read_bounded import read_bounded
 
 Key = tuple[str, str]
 Probe = Callable[[Endpoint], Awaitable[bool]]
@@ -31,13 +32,14 @@ RESPONSE_BYTES = 64 * 1024
 
 
 class EarlyServers:
-    """Servers found ready ahead of their EndpointSlice; `changed` is called when they change."""
+    """Servers found ready ahead of their EndpointSlice; `changed` is called with the resources
+    whose servers change."""
 
-    def __init__(self, probe: Probe, changed: Callable[[], None]) -> None:
+    def __init__(self, probe: Probe, changed: Callable[[Iterable[Key]], None]) -> None:
         self._probe = probe
         self._changed = changed
         self._expected: dict[Key, float] = {}
-        self._found: dict[Endpoint, float] = {}
+        self._found: dict[Endpoint, tuple[float, Key]] = {}
         self._wake = asyncio.Event()
 
     def expect(self, key: Key) -> None:
@@ -49,30 +51,37 @@ class EarlyServers:
         """Servers of a slice that are ready but not yet listed as such."""
         return tuple(one for one in view.starting if one in self._found)
 
-    async def run(self, starting: Callable[[], Mapping[Key, tuple[Endpoint, ...]]]) -> None:
-        """Probe for ever; `starting` returns the servers that are not ready, by resource."""
+    async def run(self, starting: Callable[[Key], Iterable[Endpoint]]) -> None:
+        """Probe for ever; `starting` returns the servers of a resource that are not ready."""
         while True:
             await self._wake.wait()
-            await self.probe_once(starting())
+            await self.probe_once(starting)
             if not self._expected and not self._found:
                 self._wake.clear()
             else:
                 await asyncio.sleep(EVERY_SECONDS)
 
-    async def probe_once(self, starting: Mapping[Key, tuple[Endpoint, ...]]) -> None:
+    async def probe_once(self, starting: Callable[[Key], Iterable[Endpoint]]) -> None:
         """Probe all starting servers of expected resources."""
         now = time.monotonic()
         self._expected = {key: until for key, until in self._expected.items() if until > now}
-        trusted = {one: until for one, until in self._found.items() if until > now}
-        probed = [one for key in self._expected for one in starting.get(key, ())
-                 if one not in trusted]  # fmt: skip
-        ready = await asyncio.gather(*(self._probe(one) for one in probed))
+        trusted = {one: found for one, found in self._found.items() if found[0] > now}
+        probed = [(one, key) for key in self._expected for one in starting(key)
+                  if one not in trusted]  # fmt: skip
+        ready = await asyncio.gather(*(self._probe(one) for one, _ in probed))
         trusted |= {
-            one: now + TRUSTED_SECONDS for one, yes in zip(probed, ready, strict=True) if yes
+            one: (now + TRUSTED_SECONDS, key)
+            for (one, key), yes in zip(probed, ready, strict=True)
+            if yes
         }
-        if trusted.keys() != self._found.keys():
-            self._found = trusted
-            self._changed()
+        changed = {
+            key
+            for one, (_, key) in (*trusted.items(), *self._found.items())
+            if (one in trusted) != (one in self._found)
+        }
+        self._found = trusted
+        if changed:
+            self._changed(changed)
 
 
 class ReadyProbe:
@@ -95,7 +104,7 @@ class ReadyProbe:
         try:
             url = f"http://{endpoint.authority}{PATH_READY}"
             async with self._http.get(url, allow_redirects=False) as response:
-                content = await response.content.read(RESPONSE_BYTES)
+                content = await read_bounded(response, RESPONSE_BYTES)
                 return response.status == 200 and _is_ready(content)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return False

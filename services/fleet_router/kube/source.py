@@ -1,39 +1,42 @@
 """The route table of a cluster, kept current from watched InferenceModels and EndpointSlices.
 
-The first table is published once every informer has synced, so that no existing model is unknown.
+The first table is published once every informer has synced, so that no existing model is unknown. A
+namespace that cannot be read counts as empty, unless none can.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet_contract import catalog
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.settings import BY_NAME, SERVICES
-from fleet_kube.client import Json, KubeClient
-from fleet_router.kube.build_table import build
+from fleet_kube.client import KubeClient
 from fleet_router.kube.informer import Informer
+from fleet_router.kube.model_reader import ModelReader
 from fleet_router.kube.objects import (
     MODEL,
     SLICE,
     ModelView,
     SliceView,
-    read_model,
     read_slice,
     read_slice_of_service,
 )
 from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
-from fleet_router.routing.table import Endpoint, LiveRoutes, Origin, RouteTable
+from fleet_router.kube.table_index import Key, TableIndex
+from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.02
-"""Changes within this time are built into one table."""
+"""Changes within this time are applied together."""
+BATCH = 100
+"""Routes that are computed before other tasks run."""
 ALL = "*"
 LOGGED = 20
 """Most models named in one log line."""
@@ -53,21 +56,21 @@ class KubeSource:
         environ: Mapping[str, str],
     ) -> None:
         self._routes = routes
-        self._environ = environ
-        self._catalog = catalog.load()
+        self._table = RouteTable(ordered=True)
+        self._reader = ModelReader(catalog.load(), environ)
         self._dirty = asyncio.Event()
         self._ready_probe = ReadyProbe()
-        self._early = EarlyServers(self._ready_probe, self._dirty.set)
-        self._problems: dict[tuple[str, str], str] = {}
+        self._early = EarlyServers(self._ready_probe, self._touch)
+        self._index = TableIndex(environ, self._early.of)
         places = [None if name == ALL else name for name in namespaces]
-        changed = self._dirty.set
         self._models = [
-            Informer[ModelView](client, MODEL, place, self._read_model, changed) for place in places
+            Informer[ModelView](client, MODEL, place, self._reader.read, self._put_model)
+            for place in places
         ]
         by_service = BY_NAME["UPSTREAMS"].read(environ) == SERVICES
         read = read_slice_of_service if by_service else read_slice
         self._slices = [
-            Informer[SliceView](client, SLICE, place, read, changed, LABEL_MODEL)
+            Informer[SliceView](client, SLICE, place, read, self._put_slice, LABEL_MODEL)
             for place in places
         ]
 
@@ -83,6 +86,11 @@ class KubeSource:
         """Seconds since the last response to the informer that has waited longest for one."""
         return time.monotonic() - min(each.last_response for each in self._informers)
 
+    def unreadable(self) -> Iterator[tuple[str, str, bool]]:
+        """Namespace and kind of every informer, and whether it may not read them."""
+        for each in self._informers:
+            yield each.namespace or ALL, each.kind.kind, each.unreadable
+
     @property
     def _informers(self) -> list[Informer[ModelView] | Informer[SliceView]]:
         return [*self._models, *self._slices]
@@ -93,64 +101,65 @@ class KubeSource:
             for informer in self._informers:
                 group.create_task(informer.follow())
             group.create_task(self._keep_table())
-            group.create_task(self._early.run(self._starting))
+            group.create_task(self._early.run(self._index.starting))
 
-    def _starting(self) -> dict[tuple[str, str], tuple[Endpoint, ...]]:
-        found: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
-        for each in self._slices:
-            for view in each.objects.values():
-                key = view.namespace, view.model
-                found[key] = found.get(key, ()) + view.starting
-        return found
+    def _put_model(self, key: Key | None, view: ModelView | None) -> None:
+        if key is not None:
+            self._index.put_model(key, view)
+            if view is None:
+                self._reader.forget(key)
+        self._dirty.set()
+
+    def _put_slice(self, key: Key | None, view: SliceView | None) -> None:
+        if key is not None:
+            self._index.put_slice(key, view)
+        self._dirty.set()
+
+    def _touch(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._index.touch(key)
+        self._dirty.set()
 
     async def _keep_table(self) -> None:
         while True:
             await self._dirty.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._dirty.clear()
-            if all(each.synced for each in self._informers):
-                started = time.perf_counter()
-                try:
-                    self._swap()
-                except Exception as error:
-                    logger.error("the route table could not be built", exc_info=error)
-                # At most a fifth of the time goes into tables, however fast changes come.
-                await asyncio.sleep(4 * (time.perf_counter() - started))
+            if self._is_complete():
+                await self._update()
 
-    def _swap(self) -> None:
-        table = build(
-            (view for each in self._models for view in each.objects.values()),
-            (
-                replace(view, endpoints=view.endpoints + self._early.of(view))
-                for each in self._slices
-                for view in each.objects.values()
-            ),
-            self._environ,
-        )
-        old = self._routes.table
-        if old is not None and (old.routes, old.refused) == (table.routes, table.refused):
-            return
-        self._routes.swap(table)
-        before, now = _servers(old), _servers(table)
-        changed = sorted(model for model in before | now if before.get(model) != now.get(model))
-        if changed or old is None:
-            event(logger, "routes_loaded", models=len(now), servers=sum(now.values()),
-                  changed={model: now.get(model) for model in changed[:LOGGED]})  # fmt: skip
+    def _is_complete(self) -> bool:
+        """Whether everything that can be read was read, and anything can."""
+        groups = (self._models, self._slices)
+        settled = all(each.settled for each in self._informers)
+        return settled and all(any(each.synced for each in group) for group in groups)
 
-    def _read_model(self, item: Json) -> ModelView:
-        view = read_model(item, self._catalog, self._environ)
-        key = view.namespace, view.name
-        if view.problem and self._problems.get(key) != view.problem:
-            event(logger, "model_unreadable", level=logging.ERROR, namespace=view.namespace,
-                  resource=view.name, error=view.problem)  # fmt: skip
-        if view.problem:
-            self._problems[key] = view.problem
+    async def _update(self) -> None:
+        changes = []
+        while self._index.stale:
+            started = time.perf_counter()
+            change = self._index.update(BATCH)
+            changes.append(change)
+            if self._routes.table is None:
+                self._table.apply(change)
+            else:
+                self._routes.apply(change)
+            # At most a fifth of the time goes into the table, however fast changes come.
+            await asyncio.sleep(4 * (time.perf_counter() - started))
+        if self._routes.table is None:
+            gc.collect()
+            gc.freeze()  # the collector need not examine thousands of routes again and again
+            self._routes.swap(self._table)
+            event(logger, "routes_loaded", models=len(self._table.routes))
         else:
-            self._problems.pop(key, None)
-        return view
+            _log(changes)
 
 
-def _servers(table: RouteTable | None) -> dict[str, int]:
-    """Number of servers by model id."""
-    routes = table.routes if table is not None else ()
-    return {route.model: len(route.endpoints) for route in routes}
+def _log(changes: Sequence[Change]) -> None:
+    """Log which models have another number of servers."""
+    before = {one.model: len(one.endpoints) for each in changes for one in each.removed}
+    now = {one.model: len(one.endpoints) for each in changes for one in each.added}
+    changed = sorted(model for model in before | now if before.get(model) != now.get(model))
+    if changed:
+        event(logger, "routes_changed", models=len(changed),
+              servers={model: now.get(model) for model in changed[:LOGGED]})  # fmt: skip

@@ -8,6 +8,7 @@ once on the same server when a reused connection turned out to be closed.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -214,10 +215,10 @@ class Attempts:
             budget = self._budgets[route.model] = RetryBudget()
         return budget
 
-    def retain(self, models: frozenset[str]) -> None:
-        """Drop the budgets of all other models."""
-        for model in self._budgets.keys() - models:
-            del self._budgets[model]
+    def forget(self, models: Iterable[str]) -> None:
+        """Drop the retry budgets of these models."""
+        for model in models:
+            self._budgets.pop(model, None)
 
 
 def read_timeout(route: Route) -> float:

@@ -19,9 +19,9 @@ from fleet_router.proxy.waiting import Wait, WaitingRoom
 from fleet_router.request.envelope import (
     Budgets,
     Envelope,
-    PathLimits,
     body_limit,
     open_envelope,
+    path_limit,
 )
 from fleet_router.routing.paths import PATHS, PathRule
 from fleet_router.routing.select import allow_all, select_route
@@ -34,7 +34,7 @@ DISK_BYTES = 1024 * 1024 * 1024
 
 
 class Proxy:
-    """Raises FleetError and ClientDisconnect; each request uses one snapshot of the routes."""
+    """Raises FleetError and ClientDisconnect; a request uses the route that it found first."""
 
     def __init__(
         self,
@@ -50,7 +50,6 @@ class Proxy:
         self._waiting_room = waiting_room
         self._metrics = metrics
         self._budgets = Budgets(ByteBudget(memory_limit(ROUTER_SHARE)), ByteBudget(DISK_BYTES))
-        self._limits = PathLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
@@ -73,7 +72,7 @@ class Proxy:
         table = self._routes.table
         if table is None:
             raise NotReady("The router has not loaded its models yet.", retry_after=1)
-        limit = self._limits.of(table, rule)
+        limit = path_limit(table, rule)
         envelope = await open_envelope(
             request, rule, limit, self._budgets, record.caller, prefix=table.uses_prefix_hash
         )
@@ -101,6 +100,7 @@ class Proxy:
         metrics = self._metrics
         in_flight = metrics.in_flight.of(route.model)
         in_flight.inc()
+        metrics.load.started(route.model)
         try:
             metrics.last_request.of(route.model).set_to_current_time()
             forward = Forward(
@@ -110,6 +110,7 @@ class Proxy:
             await forward.run(route)
         finally:
             in_flight.dec()
+            metrics.load.ended(route.model)
 
 
 def _check_size(route: Route, rule: PathRule, length: int | None) -> None:

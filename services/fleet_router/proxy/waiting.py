@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fleet_contract.errors import ModelNotFound, NotReady, QueueFull
@@ -24,7 +24,7 @@ WAKE_SECONDS = 10.0
 DEFAULT_START_SECONDS = 10.0
 """Estimate for a model whose start was never measured."""
 TERMINAL = {
-    Phase.STOPPED: "is stopped (replicas: 0)",
+    Phase.STOPPED: "is stopped",
     Phase.FAILED: "has failed",
     Phase.CONFLICT: "conflicts with another model",
 }
@@ -80,10 +80,10 @@ class WaitingRoom:
         self.ends_at = time.monotonic() + seconds
         self.routes.notify()  # waits that are in progress compute their deadline again
 
-    def retain(self, models: frozenset[str]) -> None:
-        """Drop the measurements of all other models."""
-        for model in self.start_seconds.keys() - models:
-            del self.start_seconds[model]
+    def forget(self, models: Iterable[str]) -> None:
+        """Drop the measurements of these models."""
+        for model in models:
+            self.start_seconds.pop(model, None)
 
 
 class Wait:
@@ -114,12 +114,13 @@ class Wait:
         """
         if route.spec.engine is Engine.REMOTE:
             raise NotReady(
-                f"{route.model!r} cannot be reached.", retry_after=TERMINAL_RETRY_SECONDS
+                f"{route.model!r} cannot be reached{_reason(route)}.",
+                retry_after=TERMINAL_RETRY_SECONDS,
             )
         phase = _phase(route)
         if phase in TERMINAL and not route.endpoints:
             raise NotReady(
-                f"{route.model!r} {TERMINAL[phase]}{_reason(route)}.",
+                f"{route.model!r} {TERMINAL[phase]}{_terminal_reason(route, phase)}.",
                 retry_after=TERMINAL_RETRY_SECONDS,
             )
         if self._started is None:
@@ -135,7 +136,9 @@ class Wait:
         pause = RETRY_SECONDS if route.endpoints else WAKE_SECONDS
         if max_seconds is not None:
             pause = max(0.0, min(pause, max_seconds))
-        await self._room.routes.wait_for_change(min(left, pause))
+        fallback = route.spec.fallback
+        names = (self._model,) if fallback is None else (self._model, fallback)
+        await self._room.routes.wait_for_change(min(left, pause), names)
         table = self._room.routes.table
         current = table.by_id.get(self._model) if table is not None else None
         if current is None:
@@ -186,6 +189,14 @@ def _reason(route: Route) -> str:
     return f" ({route.reason})" if route.reason else ""
 
 
+def _terminal_reason(route: Route, phase: Phase) -> str:
+    if phase is not Phase.STOPPED:
+        return _reason(route)
+    return " (stopped: true)" if route.spec.stopped else " (replicas: 0)"
+
+
 def _phase(route: Route) -> Phase | None:
-    """The current phase: `replicas: 0` takes effect before the status reports it."""
-    return Phase.STOPPED if route.spec.replicas == 0 else route.phase
+    """The current phase: `stopped` has its effect before the status reports it."""
+    if route.stopped:
+        return Phase.STOPPED
+    return None if route.phase is Phase.STOPPED else route.phase

@@ -52,25 +52,12 @@ def body_limit(spec: ModelSpec, kind: BodyKind) -> int:
 
 def path_limit(table: RouteTable, rule: PathRule) -> int:
     """Bytes to read before the model is known: the largest limit of any model of the path."""
-    candidates = [route.spec for route in table.of_task(rule.task)] or [DEFAULT_SPEC]
-    return max(body_limit(spec, rule.kind) for spec in candidates)
-
-
-class PathLimits:
-    """`path_limit` of every path, computed once for each table, since a fleet may be large."""
-
-    def __init__(self) -> None:
-        self._table: RouteTable | None = None
-        self._limits: dict[str, int] = {}
-
-    def of(self, table: RouteTable, rule: PathRule) -> int:
-        """The limit of a path."""
-        if table is not self._table:
-            self._table, self._limits = table, {}
-        limit = self._limits.get(rule.path)
-        if limit is None:
-            limit = self._limits[rule.path] = path_limit(table, rule)
-        return limit
+    limits = table.body_limits(rule.task)
+    if not limits:
+        return body_limit(DEFAULT_SPEC, rule.kind)
+    if rule.kind is BodyKind.MULTIPART:
+        return max(each.audio for each in limits) + FORM_BYTES
+    return max(each.body for each in limits)
 
 
 class Budgets(NamedTuple):

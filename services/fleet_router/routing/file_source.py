@@ -56,7 +56,7 @@ def parse(text: str | bytes, environ: Mapping[str, str]) -> RouteTable:
     return RouteTable.build(
         with_remote(
             Route(
-                override(entry.spec, {**environ, **entry.spec.env}),
+                override(entry.spec, {**environ, **entry.spec.plain_env}),
                 tuple(Endpoint.parse(each.name, each.url) for each in entry.endpoints),
             ),
             environ,

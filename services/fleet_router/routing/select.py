@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from fleet_contract.endpoints import wrong_task
 from fleet_contract.errors import BadRequest, ModelNotFound
@@ -33,7 +33,7 @@ def select_route(
         candidates = [each for each in table.of_task(rule.task) if may_use(each.model)]
         if len(candidates) == 1:
             return candidates[0]
-        names = join_names(route.model for route in candidates)
+        names = join_names([route.model for route in candidates])
         hint = f"choose one of {names}" if candidates else f"no model supports {rule.path}"
         raise BadRequest(
             f"Missing required parameter: 'model'; {hint}.", param="model", code="missing"
@@ -50,16 +50,16 @@ def model_not_found(
     table: RouteTable, model: str, may_use: Callable[[str], bool] = allow_all
 ) -> ModelNotFound:
     """The error, with the names of existing models."""
-    known = join_names(route.model for route in table.routes if may_use(route.model))
+    known = join_names([route.model for route in table.of_task(None) if may_use(route.model)])
     return ModelNotFound(
         f"The model {model[:200]!r} does not exist; this fleet has {known}.", param="model"
     )
 
 
-def join_names(names: Iterable[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """`'a', 'b' and 3 more`: at most 20 names; `no models` if empty."""
-    quoted = [repr(name) for name in names]
-    if not quoted:
+    if not names:
         return "no models"
-    more = len(quoted) - MAX_NAMES
-    return ", ".join(quoted[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES
+    quoted = ", ".join(repr(name) for name in names[:MAX_NAMES])
+    return quoted + (f" and {more} more" if more > 0 else "")

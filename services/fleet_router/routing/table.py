@@ -1,19 +1,23 @@
-"""The models and the endpoints of their servers, as an immutable snapshot.
+"""The models and the endpoints of their servers.
 
-Sources build a new RouteTable for every change; a request uses one snapshot until its end.
+Routes are immutable: a request uses the one it found until its end. The table is updated route by
+route, so that a change costs the same in a fleet of ten models and of ten thousand.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, KeysView
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from fleet_contract.spec import ModelSpec, Task
 from fleet_contract.spec_parts import RoutingStrategy
 from fleet_contract.status import Phase
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class Route:
     """A model and its servers; without servers, requests have to wait.
 
     `upstream_model` is the model's id at its servers, if different. Only on a cluster: `phase` and
-    `reason` of the resource, and `cold_seconds`, the duration of the last start.
+    `reason` of the resource, and `cold_seconds`, the duration of the last start. A model that is
+    not `served`, because another has its id, is known by its aliases only.
     """
 
     spec: ModelSpec
@@ -69,79 +74,194 @@ class Route:
     phase: Phase | None = None
     reason: str = ""
     cold_seconds: float | None = None
+    served: bool = True
 
     @property
     def model(self) -> str:
         return self.spec.model
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the model has no servers on purpose, whatever its phase. Without a cluster
+        nothing would raise `replicas: 0`."""
+        return self.spec.stopped or (self.origin is None and self.spec.replicas == 0)
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids and aliases that lead to this route."""
+        return self.spec.ids if self.served else tuple(self.spec.aliases)
+
+
+class BodyLimits(NamedTuple):
+    """Bytes that a model accepts: in a JSON body, and as a recording."""
+
+    body: int
+    audio: int
+
+
+class Change(NamedTuple):
+    """Routes that leave a table, and routes that enter it; a changed route is in both."""
+
+    removed: Collection[Route]
+    added: Collection[Route]
+
+
 class RouteTable:
-    """Every model in order, and the route of every id and alias."""
+    """`by_id` has the route of every id and alias; `version` grows with each change."""
 
-    routes: tuple[Route, ...]
-    by_id: Mapping[str, Route]
-    uses_prefix_hash: bool = False
-    """Whether any model is routed by the leading texts of requests."""
-    refused: tuple[Route, ...] = ()
-    """Models that are not served because of a conflict; only their aliases are known."""
+    def __init__(self, *, ordered: bool = False) -> None:
+        """With `ordered`, models are listed by id, else in the order in which they were added."""
+        self.by_id: dict[str, Route] = {}
+        self.version = 0
+        self._ordered = ordered
+        self._served: dict[str, Route] = {}
+        self._of_task: dict[Task, dict[str, Route]] = defaultdict(dict)
+        self._limits: dict[Task, Counter[BodyLimits]] = defaultdict(Counter)
+        self._endpoints: Counter[Endpoint] = Counter()
+        self._prefix_hashed = 0
+        self._listed: tuple[Route, ...] | None = None
 
     @classmethod
-    def build(cls, routes: Iterable[Route], refused: Iterable[Route] = ()) -> RouteTable:
-        """Raises ValueError when two models of `routes` claim one id or alias."""
-        listed = tuple(routes)
-        by_id: dict[str, Route] = {}
+    def build(cls, routes: Iterable[Route]) -> RouteTable:
+        """A table in the order of `routes`. Raises ValueError when two claim one id or alias."""
+        table = cls()
+        listed = list(routes)
+        owner: dict[str, Route] = {}
         for route in listed:
-            for name in route.spec.ids:
-                if name in by_id:
+            for name in route.names:
+                if name in owner:
                     raise ValueError(
-                        f"{name!r} names both {by_id[name].model!r} and {route.model!r}"
+                        f"{name!r} names both {owner[name].model!r} and {route.model!r}"
                     )
-                by_id[name] = route
-        others = tuple(refused)
-        for route in others:
-            by_id.update({alias: route for alias in route.spec.aliases if alias not in by_id})
-        uses_prefix_hash = any(
-            each.spec.routing.strategy is RoutingStrategy.PREFIX_HASH for each in listed
-        )
-        return cls(listed, MappingProxyType(by_id), uses_prefix_hash, others)
+                owner[name] = route
+        table.apply(Change((), listed))
+        return table
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every served model."""
+        if self._listed is None:
+            values = self._served.values()
+            in_order = sorted(values, key=lambda one: one.model) if self._ordered else values
+            self._listed = tuple(in_order)
+        return self._listed
+
+    @property
+    def uses_prefix_hash(self) -> bool:
+        """Whether any model is routed by the leading texts of requests."""
+        return self._prefix_hashed > 0
 
     def of_task(self, task: Task | None) -> tuple[Route, ...]:
-        """The models with `task`; all models if None."""
-        return tuple(route for route in self.routes if task is None or route.spec.task is task)
+        """The served models with `task`, in no order; all of them if None."""
+        return tuple((self._served if task is None else self._of_task[task]).values())
 
-    def endpoints(self) -> frozenset[Endpoint]:
+    def body_limits(self, task: Task | None) -> Collection[BodyLimits]:
+        """The different limits of the models with `task`; of all models if None."""
+        if task is not None:
+            return self._limits[task].keys()
+        return {limits for counter in self._limits.values() for limits in counter}
+
+    def serves(self, model: str) -> bool:
+        """Whether `model` is the id of a served model."""
+        return model in self._served
+
+    def endpoints(self) -> KeysView[Endpoint]:
         """Every server of every model."""
-        return frozenset(endpoint for route in self.routes for endpoint in route.endpoints)
+        return self._endpoints.keys()
+
+    def apply(self, change: Change) -> None:
+        """Remove and add routes."""
+        for route in change.removed:
+            self._remove(route)
+        for route in change.added:
+            self._add(route)
+        self._listed = None
+        self.version += 1
+
+    def _remove(self, route: Route) -> None:
+        for name in route.names:
+            if self.by_id.get(name) is route:
+                del self.by_id[name]
+        if route.served:
+            for routes in (self._served, self._of_task[route.spec.task]):
+                if routes.get(route.model) is route:
+                    del routes[route.model]
+            self._count(route, -1)
+
+    def _add(self, route: Route) -> None:
+        for name in route.names:
+            self.by_id[name] = route
+        if route.served:
+            self._served[route.model] = route
+            self._of_task[route.spec.task][route.model] = route
+            self._count(route, 1)
+
+    def _count(self, route: Route, sign: int) -> None:
+        spec = route.spec
+        self._prefix_hashed += sign * (spec.routing.strategy is RoutingStrategy.PREFIX_HASH)
+        limits = BodyLimits(spec.max_body_bytes, spec.limits.max_audio_bytes)
+        _add(self._limits[spec.task], limits, sign)
+        for endpoint in route.endpoints:
+            _add(self._endpoints, endpoint, sign)
 
 
 class LiveRoutes:
-    """The current table; `on_swap` is called with each new one."""
+    """The current table, None until it is known; `on_change` is called after each change."""
 
     def __init__(self) -> None:
         self.table: RouteTable | None = None
-        self.on_swap: Callable[[RouteTable], None] = lambda table: None
-        self._changed: asyncio.Event | None = None
+        self.on_change: Callable[[Change], None] = lambda change: None
+        self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def swap(self, table: RouteTable) -> None:
         """Make `table` the current one."""
+        old = self.table
         self.table = table
-        self.on_swap(table)
-        self.notify()
+        removed = old.by_id.values() if old is not None else ()
+        self._changed(Change(tuple(removed), tuple(table.by_id.values())))
+
+    def apply(self, change: Change) -> None:
+        """Change the current table, if there is one."""
+        if self.table is not None:
+            self.table.apply(change)
+            self._changed(change)
+
+    def _changed(self, change: Change) -> None:
+        self.on_change(change)
+        for routes in change:
+            for route in routes:
+                for name in route.names:
+                    self._wake(self._waiting.get(name, ()))
 
     def notify(self) -> None:
-        """Wake all `wait_for_change`."""
-        if self._changed is not None:
-            # A new event for the next change: clearing this one could hide it from a slow waiter.
-            self._changed.set()
-            self._changed = None
+        """End every `wait_for_change`."""
+        for events in self._waiting.values():
+            self._wake(events)
 
-    async def wait_for_change(self, seconds: float) -> None:
-        """Wait for the next table, at most `seconds`."""
-        if self._changed is None:
-            self._changed = asyncio.Event()
+    @staticmethod
+    def _wake(events: Iterable[asyncio.Event]) -> None:
+        for event in events:
+            event.set()
+
+    async def wait_for_change(self, seconds: float, names: Collection[str]) -> None:
+        """Wait until a route of one of these ids or aliases changes, at most `seconds`."""
+        event = asyncio.Event()
+        for name in names:
+            self._waiting.setdefault(name, set()).add(event)
         try:
             async with asyncio.timeout(seconds):
-                await self._changed.wait()
+                await event.wait()
         except TimeoutError:
             return
+        finally:
+            for name in names:
+                self._waiting[name].discard(event)
+                if not self._waiting[name]:
+                    del self._waiting[name]
+
+
+def _add(counter: Counter[T], key: T, sign: int) -> None:
+    """Count a key; one that is counted to zero is removed."""
+    counter[key] += sign
+    if not counter[key]:
+        del counter[key]

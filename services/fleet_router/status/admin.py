@@ -7,8 +7,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from fleet_contract import load_report
 from fleet_contract.errors import Forbidden, NotReady
-from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
+from fleet_contract.names import (
+    PATH_HEALTH,
+    PATH_LIVE,
+    PATH_LOAD,
+    PATH_METRICS,
+    PATH_OPENAPI,
+    PATH_READY,
+)
 from fleet_contract.server_protocol import ServerPhase
 from fleet_router.callers.auth import Auth, has_key
 from fleet_router.callers.quota import Quota
@@ -66,6 +74,7 @@ class Admin:
         router.add_api_route(PATH_OPENAPI, self.openapi, methods=["GET"])
         if with_metrics:
             router.add_api_route(PATH_METRICS, self.metrics, methods=["GET"])
+            router.add_api_route(PATH_LOAD, self.load, methods=["GET"])
         return router
 
     def private_router(self) -> APIRouter:
@@ -75,6 +84,7 @@ class Admin:
         router.add_api_route(PATH_READY, self.readyz, methods=["GET"])
         router.add_api_route(PATH_HEALTH, self.whole_health, methods=["GET"])
         router.add_api_route(PATH_METRICS, self.all_metrics, methods=["GET"])
+        router.add_api_route(PATH_LOAD, self.whole_load, methods=["GET"])
         return router
 
     async def livez(self) -> Response:
@@ -142,6 +152,20 @@ class Admin:
 
     async def metrics(self, request: Request) -> Response:
         """As `all_metrics`, for keys that may read them. Raises Unauthorized, Forbidden."""
+        self._check_metrics_key(request)
+        return await self.all_metrics()
+
+    async def load(self, request: Request) -> Response:
+        """As `whole_load`, for keys that may read metrics. Raises Unauthorized, Forbidden."""
+        self._check_metrics_key(request)
+        return await self.whole_load()
+
+    async def whole_load(self) -> Response:
+        """The load report of this router."""
+        content = load_report.render(self._metrics.load.loads())
+        return Response(content, media_type="application/json")
+
+    def _check_metrics_key(self, request: Request) -> None:
         quota = self._auth.identify(request.scope["headers"])
         if quota is not None and not quota.key.metrics:
             raise Forbidden(
@@ -149,7 +173,6 @@ class Admin:
                 " METRICS_PORT for a port without keys.",
                 code="metrics_not_allowed",
             )
-        return await self.all_metrics()
 
     async def all_metrics(self) -> Response:
         """The metrics of the router and, if it scrapes them, of every server; concurrent requests

@@ -20,11 +20,14 @@ from fleet_router.upstream.fetch import fetch
 from fleet_router.upstream.pool import PoolManager
 
 Entry = dict[str, Any]
+Version = tuple[RouteTable, int]
 
 QUERY_TIMEOUT = 1.0
 RESPONSE_BYTES = 1024 * 1024
 MAX_CONCURRENT = 64
 """Servers queried at the same time; a fleet may have hundreds."""
+BATCH = 4 * MAX_CONCURRENT
+"""Models queried before the next ones are."""
 READY = ServerPhase.READY.value
 STARTING = ServerPhase.STARTING.value
 UNAVAILABLE = "unavailable"
@@ -97,7 +100,7 @@ def state_of(route: Route, default: str) -> str:
     if route.endpoints:
         return default
     if route.phase is None:
-        return STATES[Phase.STOPPED] if route.spec.replicas == 0 else default
+        return STATES[Phase.STOPPED] if route.stopped else default
     return STATES.get(route.phase, default)
 
 
@@ -110,13 +113,13 @@ class Models:
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._responded: set[Endpoint] = set()
         self._last: tuple[RouteTable, float, list[Entry]] | None = None
-        self._listing: tuple[RouteTable, asyncio.Task[list[Entry]]] | None = None
+        self._listing: tuple[Version, asyncio.Task[list[Entry]]] | None = None
 
     async def listing(self, table: RouteTable) -> list[Entry]:
         """Every model in the table's order."""
-        running = self._listing
-        if running is None or running[0] is not table or running[1].done():
-            self._listing = running = (table, asyncio.create_task(self._query(table)))
+        running, version = self._listing, (table, table.version)
+        if running is None or running[0] != version or running[1].done():
+            self._listing = running = (version, asyncio.create_task(self._query(table)))
         return await asyncio.shield(running[1])
 
     async def recent(self, table: RouteTable, seconds: float) -> list[Entry]:
@@ -130,7 +133,13 @@ class Models:
 
     async def _query(self, table: RouteTable) -> list[Entry]:
         self._responded &= table.endpoints()
-        return await asyncio.gather(*(self.entry(route) for route in table.routes))
+        entries: list[Entry] = []
+        routes = table.routes
+        # Not all at once: creating thousands of tasks would delay the streams in progress.
+        for first in range(0, len(routes), BATCH):
+            batch = routes[first : first + BATCH]
+            entries += await asyncio.gather(*(self.entry(route) for route in batch))
+        return entries
 
     async def _query_server(self, endpoint: Endpoint) -> bytes | None:
         async with self._slots:

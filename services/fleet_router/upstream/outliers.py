@@ -8,7 +8,7 @@ share of the load, which grows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from fleet_router.routing.table import Endpoint
@@ -39,15 +39,18 @@ class Outliers:
         self._states: dict[Endpoint, _State] = {}
         self._clock = clock
 
-    def retain(self, endpoints: Collection[Endpoint], *, alone: Collection[Endpoint] = ()) -> None:
-        """Drop servers not in `endpoints` and add new ones. Those `alone`, the only servers of
-        their model, get no slow start: no other server could take the rest of the load."""
+    def add(self, endpoints: Collection[Endpoint]) -> None:
+        """Add the servers of a model, except those that are known. A single one gets no slow start:
+        no other server could take the rest of the load."""
         now = self._clock()
-        for endpoint in [known for known in self._states if known not in endpoints]:
-            del self._states[endpoint]
         for endpoint in endpoints:
             if endpoint not in self._states:
-                self._states[endpoint] = _State(now, warm=endpoint in alone)
+                self._states[endpoint] = _State(now, warm=len(endpoints) == 1)
+
+    def forget(self, endpoints: Iterable[Endpoint]) -> None:
+        """Drop the state of these servers."""
+        for endpoint in endpoints:
+            self._states.pop(endpoint, None)
 
     def usable(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
         """The endpoints that are not ejected; all of them if every one is."""

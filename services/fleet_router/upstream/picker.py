@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from fleet_contract.spec_parts import RoutingStrategy
 from fleet_router.request.cost import RequestCost
-from fleet_router.routing.table import Endpoint, Route, RouteTable
+from fleet_router.routing.table import Endpoint, Route
 from fleet_router.upstream.balance import least_load, prefix_hash
 from fleet_router.upstream.outliers import Outliers
 from fleet_router.upstream.pool import PoolManager
@@ -31,11 +31,6 @@ class EndpointPicker:
         if cost.prefix and route.spec.routing.strategy is RoutingStrategy.PREFIX_HASH:
             return prefix_hash(usable, self._pools.load, cost.prefix, cost.units)
         return least_load(usable, self._weighted_load, rotation)
-
-    def retain(self, table: RouteTable) -> None:
-        """Keep the state of the servers in `table` only."""
-        alone = {route.endpoints[0] for route in table.routes if len(route.endpoints) == 1}
-        self.outliers.retain(table.endpoints(), alone=alone)
 
     def _weighted_load(self, endpoint: Endpoint) -> float:
         share = self.outliers.share(endpoint)

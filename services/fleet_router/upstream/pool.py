@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from fleet_contract.errors import QueueFull
 from fleet_router.routing.table import Endpoint
@@ -15,6 +15,8 @@ MAX_PER_ENDPOINT = 2048
 MAX_IDLE = 256
 IDLE_SECONDS = 30.0
 """Shorter than the 75 s after which this project's servers close an idle connection."""
+
+SPARE_POOLS = 64
 
 
 class Pool:
@@ -101,11 +103,19 @@ class PoolManager:
         pool = self._pools.get(endpoint)
         return pool.load if pool is not None else 0.0
 
-    def retain(self, endpoints: Collection[Endpoint]) -> None:
-        """Retire the pools of all other servers; running requests complete."""
-        for endpoint in [known for known in self._pools if known not in endpoints]:
-            self._pools.pop(endpoint).retire()
+    def forget(self, endpoints: Iterable[Endpoint]) -> None:
+        """Retire the pools of these servers; running requests complete."""
+        for endpoint in endpoints:
+            pool = self._pools.pop(endpoint, None)
+            if pool is not None:
+                pool.retire()
+
+    def sweep(self, endpoints: Collection[Endpoint]) -> None:
+        """Retire the pools of servers not in `endpoints` once they are many: a request that began
+        before its server was removed may have opened one."""
+        if len(self._pools) > len(endpoints) + SPARE_POOLS:
+            self.forget([known for known in self._pools if known not in endpoints])
 
     def close(self) -> None:
         """Close every idle connection."""
-        self.retain(())
+        self.forget(list(self._pools))

@@ -33,6 +33,7 @@ from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
 from fleet_server.stages import Transfer
 from fleet_server.startup import golden, warmup
+from fleet_server.startup.erase_variable import erase
 from fleet_server.startup.head_start import HeadStart
 from fleet_server.startup.load import Loaded, load
 from fleet_server.startup.runtime_config import runtime_config, without_effect
@@ -41,6 +42,7 @@ from fleet_server.state import ServerState
 from fleet_web import serve
 from fleet_web.exposure import is_loopback
 from fleet_web.logs import event
+from fleet_weights import buckets
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
 
@@ -95,7 +97,10 @@ def _parts(
     state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use the token: from here on no other code of the process can leak it.
-    os.environ.pop("HF_TOKEN", None)
+    erase("HF_TOKEN")
+    if (spec.source or "").startswith("s3://"):
+        for name in buckets.SECRETS:
+            erase(name)
     return state, Launcher(state, settings.threads, weights, head_start)
 
 

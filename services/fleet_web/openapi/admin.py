@@ -6,8 +6,22 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from fleet_contract.api.models import FleetHealth, ModelList, ModelObject, ServerHealth, Status
-from fleet_contract.names import PATH_HEALTH, PATH_LIVE, PATH_METRICS, PATH_OPENAPI, PATH_READY
+from fleet_contract.api.models import (
+    FleetHealth,
+    LoadReport,
+    ModelList,
+    ModelObject,
+    ServerHealth,
+    Status,
+)
+from fleet_contract.names import (
+    PATH_HEALTH,
+    PATH_LIVE,
+    PATH_LOAD,
+    PATH_METRICS,
+    PATH_OPENAPI,
+    PATH_READY,
+)
 from fleet_web.openapi.operation import COMMON_ERRORS, JSON, TEXT, Content, Operation
 
 MODELS = "/v1/models"
@@ -40,11 +54,14 @@ def router_operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operatio
         description="Without a key, where one is required, only `status`." if guarded else "",
         responses=(Content(JSON, FleetHealth),), not_ready=FleetHealth,
     )  # fmt: skip
+    metrics_errors = frozenset({401, 403}) if guarded else frozenset()
+    if with_metrics:
+        yield Operation(
+            PATH_LOAD, "get", "probes", "Requests in flight and idle time of each model.",
+            responses=(Content(JSON, LoadReport),), errors=metrics_errors,
+        )  # fmt: skip
     yield from _models(errors | {503})
-    yield from _texts(
-        with_metrics=with_metrics, errors=errors,
-        metrics_errors=frozenset({401, 403}) if guarded else frozenset(),
-    )  # fmt: skip
+    yield from _texts(with_metrics=with_metrics, errors=errors, metrics_errors=metrics_errors)
 
 
 def _models(errors: frozenset[int]) -> Iterable[Operation]:

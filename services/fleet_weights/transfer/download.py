@@ -28,6 +28,7 @@ from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 from fleet_weights.transfer.web_client import Retry, WebClient
 
 T = TypeVar("T")
+SIGNATURE = "X-Amz-Signature="
 
 
 class Downloader:
@@ -175,7 +176,12 @@ class Downloader:
 
 
 def file_name(url: str) -> str:
-    """A file name for a URL: a hash and the end of its path."""
+    """A file name for a URL: a hash and the end of its path.
+
+    Without the signature of a signed URL, which differs each time.
+    """
+    if SIGNATURE in url:
+        url = url.partition("?")[0]
     tail = re.sub(r"[^A-Za-z0-9._-]", "-", url.partition("?")[0].rpartition("/")[2])[-80:]
     return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{tail}"
 

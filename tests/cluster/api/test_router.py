@@ -208,16 +208,39 @@ def test_a_stopped_model_is_rejected_and_can_be_restarted(
     router = make_router(HOLD_SECONDS="600")
     tenant.create(model("chat", scaleToZeroAfter=3600))
     router.wait_until(ready(router, CHAT))
-    tenant.kubectl("scale", "inferencemodel/chat", "--replicas=0")
+    made = tenant.get(API, KIND, "chat")
+    tenant.api.patch(made, {"spec": {"stopped": True}})
     router.wait_until(lambda: router.chat(CHAT).status_code == 503)
     wait(tenant, "chat", phase("Stopped"))
     router.wait_until(lambda: router.states()[CHAT] == "stopped")
     answer = router.chat(CHAT)
     assert answer.status_code == 503
-    assert "is stopped (replicas: 0)" in answer.json()["error"]["message"]
+    assert "is stopped (stopped: true)" in answer.json()["error"]["message"]
     assert "wake-at" not in str(tenant.get(API, KIND, "chat")["metadata"].get("annotations"))
-    tenant.kubectl("scale", "inferencemodel/chat", "--replicas=1")
+    tenant.api.patch(made, {"spec": {"stopped": False}})
     router.wait_until(lambda: router.chat(CHAT).status_code == 200)
+
+
+def test_a_request_for_zero_replicas_is_held_until_a_scale_write(
+    tenant: Tenant,
+    kubelet: FakeKubelet,
+    add_node: Callable[..., Json],
+    operator: OperatorProcess,
+    make_router: Callable[..., RouterProcess],
+) -> None:
+    """As with KEDA: it reads the metric of held requests and writes the scale subresource."""
+    add_node("router-d")
+    router = make_router(HOLD_SECONDS="60")
+    tenant.create(model("chat", replicas=0))
+    wait(tenant, "chat", phase("ScaledToZero"))
+    router.wait_until(lambda: router.states().get(CHAT) == "scaled_to_zero")
+    with ThreadPoolExecutor(1) as clients:
+        answer = clients.submit(router.chat, CHAT)
+        held = f'modelfleet_router_held{{model="{CHAT}"}} 1.0'
+        router.wait_until(lambda: held in router.get("/metrics").text)
+        tenant.kubectl("scale", "inferencemodel/chat", "--replicas=1")
+        assert answer.result().status_code == 200
+    assert answer.result().headers["x-modelfleet-cold"] == "true"
 
 
 def test_only_the_own_namespace_is_served(
@@ -229,3 +252,16 @@ def test_only_the_own_namespace_is_served(
         tenant.create(model("seen"))
         router.wait_until(lambda: "test/seen" in router.states())
         assert set(router.states()) == {"test/seen"}
+
+
+def test_a_namespace_that_cannot_be_read_is_empty(
+    tenant: Tenant, make_router: Callable[..., RouterProcess]
+) -> None:
+    tenant.create(model("chat"))
+    router = make_router(WATCH_NAMESPACES=f"{tenant.namespace},deleted-namespace")
+    assert CHAT in router.states()
+    metrics = router.get("/metrics").text
+    for namespace, value in ((tenant.namespace, 0), ("deleted-namespace", 1)):
+        for kind in ("EndpointSlice", "InferenceModel"):
+            labels = f'kind="{kind}",namespace="{namespace}"'
+            assert f"modelfleet_router_namespace_unreadable{{{labels}}} {value}.0" in metrics

@@ -39,21 +39,18 @@ class Routers:
         self._stubs[name] = stub
         self.set_load(name)
 
-    def set_load(
-        self, name: str, model_id: str = "", in_flight: int = 0, requests: int = 0
-    ) -> None:
-        labels = f'code="200",model="{model_id}",path="/p"'
-        lines = [
-            f'modelfleet_router_in_flight{{model="{model_id}"}} {in_flight}.0',
-            f"modelfleet_router_requests_total{{{labels}}} {requests}.0",
-        ]
-        self._stubs[name].responses["/metrics"] = (200, "\n".join(lines) + "\n")
+    def set_load(self, name: str, model_id: str = "", in_flight: int = 0) -> None:
+        """Report `in_flight` requests of a model."""
+        loads = {}
+        if in_flight:
+            loads[model_id] = {"in_flight": in_flight, "idle_seconds": 0.0}
+        self._stubs[name].responses["/load"] = (200, {"models": loads})
 
     def fail(self, name: str) -> None:
-        self._stubs[name].responses["/metrics"] = (500, "")
+        self._stubs[name].responses["/load"] = (500, "")
 
     def scrapes(self, name: str) -> int:
-        """How often the operator has scraped the router."""
+        """How often the operator has requested the load of the router."""
         return len(self._stubs[name].requested_paths)
 
     def close(self) -> None:
@@ -73,6 +70,14 @@ def routers(
     tenant.wait_list("v1", "Pod", lambda pods: all(p["status"]["phase"] == "Running" for p in pods))
     yield made
     made.close()
+
+
+@pytest.fixture
+def router_operator(
+    tenant: Tenant, another_operator: Callable[..., OperatorProcess]
+) -> OperatorProcess:
+    """An operator whose routers are those of the test's namespace."""
+    return another_operator(ROUTER_NAMESPACE=tenant.namespace)
 
 
 def servers(number: int) -> Callable[[Json | None], bool]:
@@ -96,11 +101,42 @@ def test_kubectl_scale(
         budget = tenant.api.items("policy/v1", "PodDisruptionBudget", tenant.namespace)
         assert len(budget) == int(number > 1)
     tenant.kubectl("scale", "im/hand", "--replicas=0")
-    found = wait(tenant, "hand", scaled_down("Stopped"))
-    assert condition(found, "Ready")["reason"] == "Stopped"
+    found = wait(tenant, "hand", scaled_down("ScaledToZero"))
+    assert condition(found, "Ready")["reason"] == "ScaledToZero"
     tenant.api.patch(found, {"metadata": {"annotations": {"modelfleet.dev/wake-at": now()}}})
     tenant.kubectl("scale", "im/hand", "--replicas=1")
     wait(tenant, "hand", phase("Ready"))
+
+
+def test_a_stopped_model_stays_stopped_whoever_scales_it(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("halted")
+    made = tenant.create(model("halted"))
+    wait(tenant, "halted", phase("Ready"))
+    tenant.api.patch(made, {"spec": {"stopped": True}})
+    found = wait(tenant, "halted", scaled_down("Stopped"))
+    assert condition(found, "Ready")["reason"] == "Stopped"
+    tenant.kubectl("scale", "im/halted", "--replicas=2")
+    wait(tenant, "halted", lambda m: m["status"]["observedGeneration"] == 3)
+    assert tenant.get(APPS, "Deployment", "halted")["spec"]["replicas"] == 0
+    tenant.api.patch(made, {"spec": {"stopped": None}})
+    wait(tenant, "halted", servers(2))
+
+
+def test_a_writer_of_the_deployments_replicas_is_named(
+    tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
+) -> None:
+    add_node("fought-over")
+    tenant.create(model("fought"))
+    wait(tenant, "fought", phase("Ready"))
+    for _ in range(3):
+        tenant.kubectl("scale", "deployment/fought", "--replicas=2")
+        tenant.wait(APPS, "Deployment", "fought", lambda d: d["spec"]["replicas"] == 1)
+    found = wait(tenant, "fought", lambda m: condition(m, "ReplicasOverwritten") != {})
+    named = condition(found, "ReplicasOverwritten")
+    assert (named["status"], named["reason"]) == ("True", "DeploymentScaled")
+    assert "kubectl" in named["message"]
 
 
 def test_the_hpa_uses_the_scale_subresource(
@@ -130,31 +166,31 @@ def test_the_hpa_uses_the_scale_subresource(
 
 
 def test_load_of_all_routers_scales_up_and_down(
-    tenant: Tenant, routers: Routers, operator: OperatorProcess
+    tenant: Tenant, routers: Routers, router_operator: OperatorProcess
 ) -> None:
     scaling = {"targetInFlight": 4, "minReplicas": 1, "maxReplicas": 3, "scaleDownDelay": 1}
     tenant.create(model("busy", **scaling))
     wait(tenant, "busy", servers(1))
-    routers.set_load("router-a", "test/busy", in_flight=4, requests=1)
+    routers.set_load("router-a", "test/busy", in_flight=4)
     routers.set_load("router-b", "test/busy", in_flight=3)
     found = wait(tenant, "busy", servers(2))
     assert found["status"]["scaling"]["desiredReplicas"] == 2
-    routers.set_load("router-a", "test/busy", in_flight=400, requests=1)
+    routers.set_load("router-a", "test/busy", in_flight=400)
     wait(tenant, "busy", servers(3))
 
     routers.fail("router-b")
-    routers.set_load("router-a", "test/busy", in_flight=1, requests=500)
+    routers.set_load("router-a", "test/busy", in_flight=1)
     before = routers.scrapes("router-a")
     until(lambda: routers.scrapes("router-a") > before + 10)
     deployment = tenant.get(APPS, "Deployment", "busy")
-    assert deployment["spec"]["replicas"] == 3, "a router without metrics may be busy"
+    assert deployment["spec"]["replicas"] == 3, "a silent router may be busy"
     routers.set_load("router-b", "test/busy")
     wait(tenant, "busy", servers(1))
     assert tenant.get(API, KIND, "busy")["spec"]["replicas"] == 1
 
 
 def test_idle_models_scale_to_zero_and_wake(
-    tenant: Tenant, routers: Routers, operator: OperatorProcess
+    tenant: Tenant, routers: Routers, router_operator: OperatorProcess
 ) -> None:
     made = tenant.create(model("sleepy", scaleToZeroAfter=2))
     wait(tenant, "sleepy", phase("Ready"))
@@ -169,12 +205,12 @@ def test_idle_models_scale_to_zero_and_wake(
     before = routers.scrapes("router-a")
     until(lambda: routers.scrapes("router-a") > before + 20)
     assert tenant.get(API, KIND, "sleepy")["status"]["phase"] == "Ready"
-    routers.set_load("router-a", "test/sleepy", in_flight=0, requests=1)
+    routers.set_load("router-a")
     wait(tenant, "sleepy", phase("ScaledToZero"))
 
 
 def test_scaling_state_survives_operator_restarts(
-    tenant: Tenant, routers: Routers, operator: OperatorProcess
+    tenant: Tenant, routers: Routers, router_operator: OperatorProcess
 ) -> None:
     scaling = {"targetInFlight": 1, "maxReplicas": 3, "scaleDownDelay": 3600}
     tenant.create(model("kept", **scaling))
@@ -185,8 +221,8 @@ def test_scaling_state_survives_operator_restarts(
     routers.set_load("router-a")
     wait(tenant, "asleep", phase("ScaledToZero"))
     wait(tenant, "kept", lambda m: m and "lowSince" in m["status"]["scaling"])
-    operator.kill()
-    operator.start()
+    router_operator.kill()
+    router_operator.start(ROUTER_NAMESPACE=tenant.namespace)
     tenant.create(model("sentinel"))
     wait(tenant, "sentinel", phase("Ready"))
     before = routers.scrapes("router-a")
@@ -196,7 +232,7 @@ def test_scaling_state_survives_operator_restarts(
 
 
 def test_waking_with_a_failing_pod(
-    tenant: Tenant, routers: Routers, kubelet: FakeKubelet, operator: OperatorProcess
+    tenant: Tenant, routers: Routers, kubelet: FakeKubelet, router_operator: OperatorProcess
 ) -> None:
     made = tenant.create(model("heavy", scaleToZeroAfter=1))
     wait(tenant, "heavy", phase("ScaledToZero"))

@@ -26,7 +26,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"model": "a/b", "fallback": "a/b"}, "fallback must name another model"),
     ({"source": "ftp://host/file"}, "source must begin with hf://"),
     ({"source": "https://host/file"}, "a source of https:// needs sha256"),
-    ({"env": {"MODELFLEET_SPEC": "{}"}}, "MODELFLEET_SPEC is set by the operator"),
+    ({"envFrom": [{"prefix": "A_"}]}, "envFrom needs either secretRef or configMapRef"),
+    ({"envFrom": [{"secretRef": {}}]}, "spec.envFrom[0].secretRef.name: Required value"),
     ({"golden": [{"prompt": "x"}]}, "a golden check with a prompt needs contains"),
     ({"golden": [{}]}, "either prompt and contains, or similar"),
     ({"golden": [{"similar": ["a"]}]}, "similar needs two texts"),
@@ -81,6 +82,16 @@ def test_only_the_model_id_is_immutable(tenant: Tenant) -> None:
 def test_kubectl_apply_reports_unknown_fields(tenant: Tenant) -> None:
     with pytest.raises(KubectlError, match=r'unknown field "(spec\.)?temprature"'):
         tenant.kubectl.apply(model("m", temprature=1))
+
+
+def test_variables_are_strings_or_sources(tenant: Tenant) -> None:
+    env = {
+        "A": "plain",
+        "B": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        "C": {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}},
+    }
+    made = tenant.create(model("m", env=env, envFrom=[{"secretRef": {"name": "s"}}]))
+    assert made["spec"]["env"] == env
 
 
 def test_pod_patches_keep_undeclared_fields(tenant: Tenant) -> None:

@@ -111,7 +111,8 @@ FAILURES: list[tuple[str, Callable[[Json, str], Json], str, str, str]] = [
             pod, ip, exit_code=1, reason="Error", message="Traceback\nValueError: bad thing"
         ),
         "CrashLoopBackOff",
-        "The server exited with status 1, 3 restarts: ValueError: bad thing", "Scheduled",
+        "The server exited with status 1, 3 restarts: Error. The log of the pod has the cause.",
+        "Scheduled",
     ),
 ]  # fmt: skip
 

@@ -28,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
         "smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"},
         "encoder": {"model": "acme/encoder", "minReplicas": 1, "maxReplicas": 4},
     },
+    "server.serviceAccount": {"create": True, "annotations": {"example.com/role": "models"}},
     "modelCache": {"enabled": True, "storageClassName": "fast"},
     "hfToken.token": "example",
     "apiKeys.keys": [{"name": "team-a", "sha256": SHA, "limits": {"requestsPerMinute": 60}}],
@@ -66,6 +67,16 @@ CASES: dict[str, dict[str, Any]] = {
     "everything": EVERYTHING,
     "whole cluster": {"watchNamespaces": ["*"], "monitoring.podMonitor.enabled": True},
     "other namespace": {"watchNamespaces": ["other-team"], "modelCache.enabled": True},
+    "a namespace of models": {
+        "modelNamespace.name": "other-team",
+        "models": {"a": {"model": "x/y"}},
+        "server.serviceAccount.create": True,
+        "router.remoteKeys": {
+            "existingSecret": "remote",
+            "names": ["OLD_KEY"],
+            "rules": [{"name": "CLOUD_KEY", "addresses": ["https://api.example.com"]}],
+        },
+    },
     "existing secrets": {
         "hfToken.existingSecret": "hf",
         "apiKeys.existingSecret": "keys",
@@ -143,6 +154,16 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
         "apiKeys/keys/0/sha256",
     ),
     "names of keys without a Secret": ({"router.remoteKeys.names": ["A"]}, "remoteKeys"),
+    "rules of keys without a Secret": (
+        {"router.remoteKeys.rules": [{"name": "A", "addresses": ["https://a.test"]}]},
+        "remoteKeys",
+    ),
+    "a rule of a key without addresses": (
+        {"router.remoteKeys": {"existingSecret": "s", "rules": [{"name": "A"}]}},
+        "remoteKeys/rules/0",
+    ),
+    "pod templates that are half open": ({"podTemplates": "half"}, "podTemplates"),
+    "a second release namespace": ({"modelNamespace.create": True}, "modelNamespace.create"),
     "an empty catalog": ({"catalog.replace": True}, "catalog/models"),
     "a task that is none": ({"test.require": ["vision"]}, "test/require"),
     "star and names": ({"watchNamespaces": ["*", "a"]}, "must be the only entry"),

@@ -175,6 +175,16 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
             Place(f"{ROUTER} env:WATCH_NAMESPACES", "fleet,second"),
         ],
     ),
+    "modelNamespace.name": ("second", [Place("InferenceModel/ metadata namespace", "second")]),
+    "podTemplates": ("full", [Place(f"{OPERATOR} env:POD_TEMPLATES", "full")]),
+    "server.serviceAccount": (
+        {"create": True, "name": "models", "annotations": {"role": "server"}},
+        [
+            Place(f"{OPERATOR} env:SERVER_SERVICE_ACCOUNT", "models"),
+            Place("ServiceAccount/models metadata annotations role", "server"),
+            Place("ServiceAccount/models automountServiceAccountToken", False),
+        ],
+    ),
     "image.registry": ("registry.test", []),
     "image.prefix": ("pre-", []),
     "image.tag": (
@@ -483,6 +493,10 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
 }  # fmt: skip
 """All in one release."""
 
+REMOTE_RULES = (
+    '[{"addresses":["https://a.test"],"name":"NEW","namespaces":["b"]},'
+    '{"addresses":["https://"],"name":"OLD"}]'
+)
 OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
     (
         {"router.allowUnauthenticated": True, "router.service.type": "NodePort"},
@@ -509,6 +523,26 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
             Place("Secret/-remote-keys stringData A_KEY", "a"),
             Place(f"{ROUTER} env:REMOTE_KEYS", "A_KEY"),
             Place(f"{ROUTER} from:A_KEY secretKeyRef name", "fleet-modelfleet-remote-keys"),
+        ],
+    ),
+    (
+        {
+            "router.remoteKeys": {
+                "existingSecret": "remote", "names": ["OLD"],
+                "rules": [{"name": "NEW", "addresses": ["https://a.test"], "namespaces": ["b"]}],
+            }
+        },
+        [
+            *(Place(f"{pod} env:REMOTE_KEYS", REMOTE_RULES) for pod in (ROUTER, OPERATOR)),
+            Place(f"{ROUTER} from:NEW secretKeyRef name", "remote"),
+            Place(f"{ROUTER} from:OLD secretKeyRef name", "remote"),
+        ],
+    ),
+    (
+        {"modelNamespace": {"name": "models", "create": True, "labels": {"a": "b"}}},
+        [
+            Place("Namespace/models metadata labels a", "b"),
+            Place(f"{OPERATOR} env:WATCH_NAMESPACES", "fleet,models"),
         ],
     ),
     (
@@ -585,6 +619,8 @@ OFF: dict[str, str] = {
     "operator.podDisruptionBudget.enabled": "PodDisruptionBudget/-operator spec",
     "router.podDisruptionBudget.enabled": "PodDisruptionBudget/-router spec",
     "router.admissionPolicy": "ValidatingAdmissionPolicy/-router spec",
+    "podTemplatePolicy": "ValidatingAdmissionPolicy/-pod-templates spec",
+    "rbac.aggregate": "ClusterRole/-models-edit rules",
     "crds.enabled": "CustomResourceDefinition/ spec",
 }
 """Values that are true by default, and a place that there is not without."""

@@ -85,6 +85,37 @@ def is_extra(item: Json) -> bool:
     return str(item["metadata"]["name"]).startswith("extra-")
 
 
+def test_models_have_a_namespace_of_their_own(renderer: Helm) -> None:
+    own = {"modelNamespace": {"name": "models", "create": True}, "watchNamespaces": ["team-a"],
+           "models": {"a": {"model": "x/y"}}, "modelCache.enabled": True,
+           "hfToken.token": "t"}  # fmt: skip
+    objects = renderer.template(own)
+    namespace = find(objects, "Namespace", "models")["metadata"]
+    assert namespace["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert find(objects, "InferenceModel")["metadata"]["namespace"] == "models"
+    served = ["fleet", "models", "team-a"]
+    for kind, name in (("Role", "operator-watched"), ("PersistentVolumeClaim", "models"),
+                       ("Secret", "hf-token"), ("NetworkPolicy", "-models")):  # fmt: skip
+        found = [item["metadata"] for item in objects if item["kind"] == kind]
+        assert sorted(m["namespace"] for m in found if m["name"].endswith(name)) == served, kind
+    everywhere = renderer.template({**own, "watchNamespaces": ["*"], "modelCache.enabled": False})
+    secrets = [item["metadata"] for item in everywhere if item["kind"] == "Secret"]
+    assert sorted(m["namespace"] for m in secrets) == ["fleet", "models"]
+
+
+def test_the_policy_knows_the_secrets_of_the_platform(renderer: Helm) -> None:
+    values = {"image.pullSecrets": ["pull"], "hfToken.existingSecret": "hub",
+              "profiles.own": {"hfTokenSecret": "mine"}}  # fmt: skip
+    policy = find(renderer.template(values), "ValidatingAdmissionPolicy", "-pod-templates")["spec"]
+    known = {one["name"]: one["expression"] for one in policy["variables"]}
+    assert known["platformSecrets"] == "['pull','hub','mine']"
+    assert known["inRelease"] == "request.namespace == 'fleet'"
+    for off in ({"podTemplates": "full"}, {"podTemplatePolicy": False}):
+        names = [item["metadata"]["name"] for item in renderer.template(off)]
+        assert not [name for name in names if name.endswith("-pod-templates")]
+
+
 def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
     for case in ("defaults", "everything", "whole cluster"):
         objects = renderer.template(CASES[case])
@@ -232,4 +263,5 @@ def test_values_in_the_documentation_are_valid(renderer: Helm) -> None:
     assert len(shown) >= 3
     for text in shown:
         values = yaml.safe_load(textwrap.dedent(text))
-        assert renderer.template(values), text
+        if "kind" not in values:  # a manifest
+            assert renderer.template(values), text

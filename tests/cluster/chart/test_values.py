@@ -84,9 +84,14 @@ def test_every_pod_is_bounded_and_protected(renderer: Helm, case: str) -> None:
          "WARNING: an Ingress may expose the router", "every pod"),
         ({"router.service.type": "NodePort", "router.allowUnauthenticated": True},
          "WARNING: a Service of type NodePort may expose", "every pod"),
+        ({"router.remoteKeys": {"existingSecret": "s", "names": ["A"], "rules": []}},
+         "can send A to any https address", "never"),
+        ({"router.remoteKeys": {"existingSecret": "s", "names": ["A"],
+                                "rules": [{"name": "A", "addresses": ["https://a.test"]}]}},
+         "Test every task", "any https address"),
     ],
 )  # fmt: skip
-def test_the_notes_warn_of_an_open_router(
+def test_the_notes_warn_of_what_is_open(
     renderer: Helm, values: dict[str, Any], expected: str, missing: str
 ) -> None:
     notes = renderer.notes(values)

@@ -79,7 +79,9 @@ def test_more_memory_than_the_limit(tenant: Tenant, apply: Callable[..., None]) 
 def test_crash_loop(tenant: Tenant, apply: Callable[..., None]) -> None:
     server = {"name": "server", "command": ["python", "-c", "raise SystemExit('no luck')"]}
     apply(podTemplate={"spec": {"containers": [server]}})
-    assert "no luck" in wait_for_message(tenant, "CrashLoopBackOff")
+    message = wait_for_message(tenant, "CrashLoopBackOff")
+    assert "status 1" in message
+    assert "no luck" not in message, "the log of another program stays out of the status"
 
 
 def test_a_golden_check_that_fails(tenant: Tenant, apply: Callable[..., None]) -> None:

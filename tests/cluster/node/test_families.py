@@ -6,6 +6,7 @@ local hub under the same names. All run in the CPU image, which does not contain
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ import openai
 import pytest
 
 from harness import families, volumes
-from harness.api import Json
+from harness.api import Api, Json
 from harness.families import BGE_M3, CHAT, ENGINES, GEMMA, NAMES, SPEECH
 from harness.models import model, phase, wait
 from harness.netns import Namespace
+from harness.operator_process import NAMESPACE
 from harness.tenant import Tenant
 from support.hub import Hub
 
@@ -113,6 +115,52 @@ def test_a_claim_caches_fetched_and_converted_weights(
         assert hub.requested_files == before
     finally:
         tenant.api.delete(created)
+
+
+PROFILES: Json = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "modelfleet-profiles", "namespace": NAMESPACE},
+}
+
+
+@pytest.fixture
+def cache_on_node(api: Api, operator: None, tmp_path: Path) -> Iterator[Path]:
+    """The folder of the profile `cached`, below which each namespace has its own."""
+    folder = tmp_path / "cache"
+    profile = {"modelCache": {"node": True, "path": str(folder), "size": "1Gi"}}
+    api.apply({**PROFILES, "data": {"cached": json.dumps(profile)}})
+    yield folder
+    api.delete(PROFILES)
+
+
+def test_a_cache_on_the_node_serves_the_next_pod(
+    api: Api, hub: Hub, cache_on_node: Path, request: pytest.FixtureRequest
+) -> None:
+    """It downloads and converts nothing, also after all earlier pods are gone."""
+    with Tenant(api, request.node.name, fake_pods=False) as tenant:
+        name = apply(tenant, hub, SPEECH, profile="cached")
+        wait(tenant, name, phase("Ready"), TIMEOUT)
+        before, folder = list(hub.requested_files), cache_on_node / tenant.namespace
+        kept = sorted(path.name for path in folder.iterdir())
+        assert len([one for one in kept if not one.startswith(".")]) == 2
+        for replicas in (2, 0, 1):
+            apply(tenant, hub, SPEECH, profile="cached", replicas=replicas)
+            wait(tenant, name, has_ready(replicas), TIMEOUT)
+        assert hub.requested_files == before
+        assert sorted(path.name for path in folder.iterdir()) == kept
+
+
+def has_ready(servers: int) -> Callable[[Json | None], bool]:
+    """Predicate: the status is current and counts so many servers, all of them ready."""
+    current = phase("Ready" if servers else "Stopped")
+
+    def holds(found: Json | None) -> bool:
+        status = (found or {}).get("status", {})
+        counts = (status.get("replicas", 0), status.get("readyReplicas", 0))
+        return current(found) and counts == (servers, servers)
+
+    return holds
 
 
 def servers(tenant: Tenant) -> list[Json]:

@@ -124,7 +124,7 @@ def test_at_most_one_client_per_request(target: Any) -> None:
         ["compare", "--a", "one", "--b", "two"],
         ["compare", "--reference", "magic"],
         ["compare", "--dtype", "float17"],
-        ["compare", "--device", "gpu"],
+        ["compare", "--device", "tpu"],
         ["compare", "--task", "rerank"],
     ],
 )

@@ -195,3 +195,9 @@ def test_models_can_be_fetched_for_another_machine(
     assert ("this machine cannot serve it" in ended.stderr) is (option == "--force")
     folder = next((tmp_path / "models").glob("acme--torch_model-*"))
     assert (folder / "model.safetensors").read_bytes() == b"numbers"
+
+
+def test_an_invalid_limit_is_named(modelfleet: Any, known: Path) -> None:
+    ended = modelfleet("pull", "one", "--catalog", str(known), MODELS_DIR_LIMIT="much")
+    assert ended.returncode == 2
+    assert "MODELS_DIR_LIMIT='much'" in ended.stderr

@@ -82,7 +82,8 @@ def test_a_remote_address_gets_its_own_key_and_model_id(
 ) -> None:
     remote = {"address": f"http://127.0.0.1:{stub.port}/base", "model": "big", "apiKeyEnv": "K"}
     models = [entry("cloud", "chat", engine="remote", remote=remote)]
-    environ = {"K": KEY, "REMOTE_KEYS": "K"}
+    rule = {"name": "K", "addresses": [f"http://127.0.0.1:{stub.port}/base"]}
+    environ = {"K": KEY, "REMOTE_KEYS": json.dumps([rule])}
     with start_router(tmp_path, models, environ) as fleet:
         answer = httpx.post(
             f"{fleet.url}/v1/chat/completions", json={"model": "cloud", "n": 1.5},

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fleet_contract import catalog
-from fleet_contract.completion import Layer, complete, merge
+from fleet_contract.accelerators import Layer
+from fleet_contract.completion import complete, merge
 from fleet_contract.spec import Engine, ModelSpec, Task
 
 KNOWN = catalog.parse(
@@ -115,6 +116,20 @@ def test_lists_and_values_are_taken_whole() -> None:
     )
     assert merged == {"x": [1], "y": {"z": 1}, "w": 3}
     assert origins == {"x": "a", "y.z": "a", "w": "b"}
+
+
+def test_sources_of_variables_are_taken_whole() -> None:
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
+    merged, origins = merge(
+        [
+            Layer("a", {"env": {"X": secret, "Y": "1"}}),
+            Layer("b", {"env": {"X": config, "Y": config, "Z": config}}),
+            Layer("c", {"env": {"X": "2", "Z": "2"}}),
+        ]
+    )
+    assert merged == {"env": {"X": secret, "Y": "1", "Z": config}}
+    assert origins == {"env.X.valueFrom": "a", "env.Y": "a", "env.Z.valueFrom": "b"}
 
 
 @pytest.mark.parametrize(

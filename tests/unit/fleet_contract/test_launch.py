@@ -25,6 +25,13 @@ def test_the_environment_holds_the_specs_own_variables_and_the_spec() -> None:
     assert launch.decode(environ).limits.max_stop == 2
 
 
+def test_values_of_secrets_are_not_in_the_environment_of_a_process() -> None:
+    source = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    spec = ModelSpec.model_validate({"model": "m", "env": {"A": source, "B": "1"}})
+    assert set(launch.encode(spec)) == {"B", ENV_SPEC}
+    assert spec.plain_env == {"B": "1"}
+
+
 def test_the_environment_overrides_single_fields() -> None:
     spec = ModelSpec.model_validate({"model": "m", "limits": {"maxQueueSize": 9}})
     environ = launch.encode(spec) | {"MAX_QUEUE_SIZE": "3"}

@@ -24,7 +24,12 @@ FULL: dict[str, Any] = {
     "resources": {"requests": {"cpu": "2"}},
     "nodeSelector": {"kubernetes.io/arch": "amd64"},
     "golden": [{"similar": ["a", "b"], "minCosine": 0.9}],
-    "env": {"KEY": "value"},
+    "env": {
+        "KEY": "value",
+        "TOKEN": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
+        "MODE": {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+    },
+    "envFrom": [{"secretRef": {"name": "s"}, "prefix": "S_"}, {"configMapRef": {"name": "c"}}],
 }
 
 
@@ -61,7 +66,7 @@ def test_a_spec_is_frozen() -> None:
         ({"task": "dance"}, "task"),
         ({"engine": "steam"}, "engine"),
         ({"device": "cuda:x"}, "device"),
-        ({"device": "gpu"}, "device"),
+        ({"device": "tpu"}, "device"),
         ({"aliases": ["a", "a"]}, "aliases"),
         ({"aliases": ["m"]}, "the model id itself"),
         ({"handler": "not a path"}, "handler"),
@@ -78,6 +83,14 @@ def test_a_spec_is_frozen() -> None:
         ({"weights": [{"path": "../up", "parts": [{"url": "file:///x"}]}]}, "path"),
         ({"weights": [{"path": "x", "parts": []}]}, "parts"),
         ({"remote": {"address": "ftp://x"}}, "address"),
+        ({"env": {"A": 1}}, "must be a string, or valueFrom"),
+        ({"env": {"A": {}}}, "valueFrom"),
+        ({"env": {"A": {"valueFrom": {}}}}, "either secretKeyRef or configMapKeyRef"),
+        ({"env": {"A": {"valueFrom": {"fieldRef": {}}}}}, "fieldRef"),
+        ({"env": {"A": {"valueFrom": {"secretKeyRef": {"name": "s"}}}}}, "key"),
+        ({"env": {"MODELFLEET_SPEC": "{}"}}, "MODELFLEET_SPEC is set by Modelfleet"),
+        ({"envFrom": [{}]}, "either secretRef or configMapRef"),
+        ({"envFrom": [{"secretRef": {"name": "s"}, "configMapRef": {"name": "c"}}]}, "either"),
     ],
 )
 def test_errors_for_invalid_values_name_the_field(fields: dict[str, Any], place: str) -> None:

@@ -185,3 +185,10 @@ async def test_an_unreachable_server_is_an_error() -> None:
         await api.get(NODE, None, "x")
     await api.close()
     assert calls == [("GET", "nodes", 0)]
+
+
+@pytest.mark.parametrize("minor", ["36", "36+", "36-gke.1"])
+async def test_the_version_of_the_server(api: KubeClient, server: Server, minor: str) -> None:
+    server.responses = [(200, {"major": "1", "minor": minor})]
+    assert await api.version() == (1, 36)
+    assert server.asked[0].path == "/version"

@@ -18,10 +18,10 @@ HONOURED = frozenset({
     "model", "aliases", "task", "engine", "handler", "device", "dtype", "source", "sha256",
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
-    "replicas", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
+    "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
     "prompts",
 })  # fmt: skip
-REFUSED = frozenset({"files", "container"})
+REFUSED = frozenset({"files", "container", "env_from"})
 
 
 def test_every_field_is_supported_ignored_or_refused() -> None:
@@ -54,6 +54,8 @@ def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:
         ({"engine": "vllm"}, "container"),
         ({"engine": "container", "container": {"image": "x"}}, "container"),
         ({"files": [{"path": "/etc/prompt", "content": "x"}]}, "/etc/prompt"),
+        ({"envFrom": [{"secretRef": {"name": "s"}}]}, "Secrets"),
+        ({"env": {"A": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}}}, "Secrets"),
     ],
 )
 def test_fields_that_would_change_results_are_refused(
@@ -67,4 +69,6 @@ def test_fields_that_would_change_results_are_refused(
 def test_a_fleet_of_stopped_models_is_refused(spec: Spec) -> None:
     with pytest.raises(StartError, match="stopped"):
         check([spec("a", replicas=0)])
+    with pytest.raises(StartError, match="stopped"):
+        check([spec("a", stopped=True)])
     check([spec("a", replicas=0), spec("b")])

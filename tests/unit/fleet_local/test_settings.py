@@ -68,9 +68,9 @@ def test_a_bad_value_is_refused_by_name(name: str, text: str) -> None:
         UpSettings.read({name: text})
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU"])
+@pytest.mark.parametrize("device", ["tpu", "gpu:", "cuda:", "cuda:x", "CPU"])
 def test_a_bad_device_is_refused(device: str) -> None:
-    with pytest.raises(StartError, match="must be auto, cpu, mps, cuda or cuda:N"):
+    with pytest.raises(StartError, match="must be auto, cpu, mps, cuda, cuda:N, gpu"):
         UpSettings.read({}, device=device)
 
 

@@ -14,6 +14,8 @@ def test_defaults() -> None:
     assert settings.namespaces == ()
     assert (settings.image_cpu, settings.image_cuda) == ("modelfleet-server:cpu", "")
     assert settings.catalog is None
+    assert (settings.pod_templates, settings.remote_keys) == ("restricted", None)
+    assert settings.service_account == ""
     assert settings.router_selector == {
         "app.kubernetes.io/name": "modelfleet", "app.kubernetes.io/component": "router",
     }  # fmt: skip
@@ -45,6 +47,8 @@ def test_the_factor_of_memory_limits(text: str, factor: float) -> None:
         ({"MEMORY_LIMIT_FACTOR": "0.5"}, "MEMORY_LIMIT_FACTOR=0.5: must be 0, or 1 to 100"),
         ({"MEMORY_LIMIT_FACTOR": "nan"}, "MEMORY_LIMIT_FACTOR=nan: must be"),
         ({"MEMORY_LIMIT_FACTOR": "101"}, "MEMORY_LIMIT_FACTOR=101.0: must be"),
+        ({"POD_TEMPLATES": "open"}, "POD_TEMPLATES='open': must be restricted or full"),
+        ({"REMOTE_KEYS": '[{"name": "A"}]'}, "REMOTE_KEYS=.*0.addresses"),
         ({"ROUTER_SELECTOR": "router"}, "ROUTER_SELECTOR='router': must be key=value"),
     ],
 )

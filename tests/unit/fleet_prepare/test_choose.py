@@ -137,6 +137,43 @@ def test_a_device_that_cannot_be_used_is_refused(
         pick(gguf(tmp_path, "llama"), machine, device=device, engine=engine)
 
 
+INTEL = Machine("cpu", has_torch=True, intel=frozenset({"gpu", "npu"}))
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_openvino_serves_intel_devices_that_the_spec_names(tmp_path: Path, engine: str) -> None:
+    folder = gguf(tmp_path, "llama")
+    assert pick(folder, INTEL, engine=engine).device == "cpu"
+    choice = pick(folder, INTEL, engine=engine, device="gpu:1")
+    assert (choice.engine, choice.device) == (Engine.OPENVINO, "gpu:1")
+
+
+@pytest.mark.parametrize("device", ["gpu", "npu"])
+def test_encoders_run_on_intel_devices(tmp_path: Path, device: str) -> None:
+    folder = safetensors(tmp_path, model_type="bert")
+    choice = pick(folder, INTEL, task="embedding", device=device)
+    assert (choice.engine, choice.device) == (Engine.OPENVINO, device)
+
+
+@pytest.mark.parametrize(
+    ("machine", "fields", "words"),
+    [
+        (CPU, {"device": "gpu"}, "no Intel GPU that this process may open"),
+        (CUDA, {"device": "gpu"}, "NVIDIA's are `cuda`"),
+        (CPU, {"device": "npu"}, "no Intel NPU"),
+        (INTEL, {"device": "gpu", "engine": "torch"}, "the torch engine does not use it"),
+        (INTEL, {"device": "npu"}, "does not batch chats on an NPU"),
+        (INTEL, {"device": "gpu", "task": "speech"}, "does not serve task speech"),
+        (INTEL, {"device": "gpu", "task": "embedding"}, "reads none of its files"),
+    ],
+)
+def test_intel_devices_that_cannot_be_used(
+    tmp_path: Path, machine: Machine, fields: dict[str, str], words: str
+) -> None:
+    with pytest.raises(CannotServe, match=words):
+        pick(gguf(tmp_path, "llama"), machine, **fields)
+
+
 def test_speech_on_a_gpu_needs_cublas(tmp_path: Path) -> None:
     folder, machine = whisper(tmp_path), Machine("cuda", has_torch=True, has_cublas=False)
     for engine in ("auto", "ctranslate2"):

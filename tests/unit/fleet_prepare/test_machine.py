@@ -94,3 +94,48 @@ def test_cublas_is_found_in_its_package(packages: Path, monkeypatch: pytest.Monk
     library.touch()
     assert cublas.packaged() == library
     assert machine.here({}).has_cublas
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = '6.4.43482-0f2d60242'", ("cuda", True)),
+        ("cuda = None\nhip = None", ("cpu", False)),
+        ("cuda = '13.0'\nhip = None", ("cpu", False)),
+    ],
+)
+def test_an_amd_gpu_is_cuda_where_torch_uses_it(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str,
+    expected: tuple[str, bool],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(machine, "NVIDIA_FILES", ())
+    monkeypatch.setattr(machine, "AMD_FILE", tmp_path / "kfd")
+    (tmp_path / "kfd").touch()
+    monkeypatch.setattr(cublas, "is_there", lambda: True)
+    install(packages, "torch", version + "\n")
+    here = machine.here({})
+    assert (here.accelerator, here.torch_cuda) == expected
+    assert not here.has_cublas
+    assert machine.here({"CUDA_VISIBLE_DEVICES": "-1"}).accelerator == "cpu"
+
+
+def device(root: Path, listed: str, vendor: str, node: str | None) -> None:
+    """A device in /sys, and its file in /dev unless `node` is None."""
+    folder = root / "sys/class" / listed / "device"
+    folder.mkdir(parents=True)
+    (folder / "vendor").write_text(f"{vendor}\n")
+    if node is not None:
+        file = root / "dev" / node
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def test_intel_devices_that_this_process_may_open(tmp_path: Path) -> None:
+    assert machine.intel_devices(tmp_path) == frozenset()
+    device(tmp_path, "drm/renderD128", "0x10de", "dri/renderD128")
+    device(tmp_path, "drm/renderD129", "0x8086", None)
+    assert machine.intel_devices(tmp_path) == frozenset()
+    device(tmp_path, "drm/renderD130", "0x8086", "dri/renderD130")
+    assert machine.intel_devices(tmp_path) == frozenset({"gpu"})
+    device(tmp_path, "accel/accel0", "0x8086", "accel/accel0")
+    assert machine.intel_devices(tmp_path) == frozenset({"gpu", "npu"})

@@ -20,7 +20,7 @@ def test_defaults_and_values() -> None:
     ("name", "value"),
     [("PORT", "x"), ("PORT", "70000"), ("DRAIN_TIMEOUT", "0"), ("READ_TIMEOUT", "inf"),
      ("ENABLE_METRICS", "maybe"), ("READ_RATE", "-1"), ("BODY_TIMEOUT", "0"),
-     ("KEEP_ALIVE_SECONDS", "0")],
+     ("KEEP_ALIVE_SECONDS", "0"), ("REMOTE_KEYS", "[{}]")],
 )  # fmt: skip
 def test_a_bad_value_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_weights.address import Address, Claim, Hub, LocalFile, Package, Web, parse
+from fleet_weights.address import Address, Bucket, Claim, Hub, Image, LocalFile, Package, Web, parse
 from fleet_weights.errors import WeightsError
+
+DIGEST = f"sha256:{'0' * 64}"
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,11 @@ from fleet_weights.errors import WeightsError
         ("pypi://llm-x==0.1.2", Package("llm-x", "0.1.2", "")),
         ("pvc://weights/a/b", Claim("weights", "a/b")),
         ("pvc://weights", Claim("weights", "")),
+        ("s3://bucket", Bucket("bucket", "")),
+        ("s3://my.bucket/a/b", Bucket("my.bucket", "a/b")),
+        ("oci://ghcr.io/org/m:1", Image("ghcr.io/org/m:1", "")),
+        ("oci://host:5000/a/b:v1/models/x", Image("host:5000/a/b:v1", "models/x")),
+        (f"oci://ghcr.io/org/m@{DIGEST}/x", Image(f"ghcr.io/org/m@{DIGEST}", "x")),
     ],
 )
 def test_parses(text: str, address: Address) -> None:
@@ -34,7 +41,9 @@ def test_parses(text: str, address: Address) -> None:
     "text",
     [
         "models/x",
-        "s3://bucket/x",
+        "s3://",
+        "s3://Bucket/x",
+        "s3://bucket/../x",
         "http://h.example/a.gguf",
         "hf://",
         "hf://a/b/../../c",
@@ -51,6 +60,9 @@ def test_parses(text: str, address: Address) -> None:
         "pypi://x==1//etc/passwd",
         "pvc://UPPER/x",
         "pvc://a/../b",
+        "oci://ghcr.io/org/m",
+        "oci://host:5000/m",
+        "oci://ghcr.io/org/m:1/../x",
     ],
 )
 def test_refuses(text: str) -> None:

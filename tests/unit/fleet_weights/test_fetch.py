@@ -13,7 +13,8 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import WeightFile, WeightPart
-from fleet_weights.assemble import claim_path
+from fleet_weights.address import Image
+from fleet_weights.assemble import claim_path, image_path
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
 from fleet_weights.store import Store
@@ -47,6 +48,17 @@ def test_a_local_file_with_its_checksum(tmp_path: Path) -> None:
 def test_a_missing_local_folder(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         fetch(spec(source=f"file://{tmp_path}/nothing"), Store(tmp_path))
+
+
+def test_an_image_is_searched_at_its_mount_path(tmp_path: Path) -> None:
+    """In its folder `models`, if it has one and the address names none."""
+    assert image_path(Image("r/m:1", ""), str(tmp_path)) == tmp_path
+    assert image_path(Image("r/m:1", "x"), str(tmp_path)) == tmp_path / "x"
+    (tmp_path / "models").mkdir()
+    assert image_path(Image("r/m:1", ""), str(tmp_path)) == tmp_path / "models"
+    with pytest.raises(WeightsError, match="does not exist") as caught:
+        locate(spec(source="oci://r/m:1"), Store(tmp_path))
+    assert "in pods" in caught.value.hint
 
 
 def test_a_claim_is_searched_at_its_mount_path(tmp_path: Path) -> None:

@@ -1,34 +1,40 @@
-"""Scrapes the metrics of all routers for the load of models that scale by it.
+"""Requests the load reports of all routers, for models that scale by load.
 
 Loads go into the cache, and models whose load changed into the queue. If no model scales by load,
-nothing is scraped.
+nothing is requested.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import aiohttp
 
+from fleet_contract import load_report
+from fleet_contract.names import PATH_LOAD
+from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide import autoscale
-from fleet_operator.decide.load import FleetLoad, RouterReport, parse_metrics
+from fleet_operator.decide.load import FleetLoad, Report
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import PodView
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
+from fleet_web.read_bounded import read_bounded
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 3.0
-METRICS_BYTES = 16 * 1024 * 1024
+REPORT_BYTES = 4 * 1024 * 1024
+"""Some 50,000 models."""
 
 
 class Scraper:
-    """Scrapes all routers with one HTTP session."""
+    """Requests the reports of all routers with one HTTP session."""
 
     def __init__(
         self,
@@ -45,51 +51,67 @@ class Scraper:
         self._settings = settings
 
     async def run(self) -> None:
-        """Scrape at the autoscaling interval, for ever."""
+        """Request reports at the autoscaling interval, for ever."""
         await repeat(self.scrape, self._settings.autoscale_interval, logger, "scraping_failed")
 
     async def scrape(self) -> None:
-        """Scrape every router once."""
+        """Request the report of every router once."""
         scaled = self._scaled()
         if not scaled:
+            self._cache.load = FleetLoad()
             return
-        routers = [pod for pod in self._cache.pods.values() if self._is_router(pod)]
-        reports = await asyncio.gather(*(self._scrape(pod) for pod in routers))
-        before, self._cache.load = self._cache.load, FleetLoad(tuple(reports))
-        changed = [
+        routers = [pod for pod in self._cache.pods.values() if self._counts(pod)]
+        reports = await asyncio.gather(*(self._report(pod) for pod in routers))
+        before = self._cache.load
+        after = before.updated(
+            {pod.uid: report for pod, report in zip(routers, reports, strict=True)}, time.time()
+        )
+        self._cache.load = after
+        for pod in routers:
+            if pod.uid in after.forgotten() - before.forgotten():
+                log(logger, "router_forgotten", level=logging.ERROR, router=pod.name,
+                    hint="its load does not count until it responds")  # fmt: skip
+        self._queue.add(
             key
-            for key, model in scaled.items()
-            if before.of(key[0], model) != self._cache.load.of(key[0], model)
-        ]
-        self._queue.add(changed)
+            for key, spec in scaled.items()
+            if autoscale.is_news(spec, before.of(spec.model), after.of(spec.model))
+        )
 
-    def _scaled(self) -> dict[Key, str]:
-        """Ids of the models that scale by load, by key."""
-        found: dict[Key, str] = {}
+    def _scaled(self) -> dict[Key, ModelSpec]:
+        """Specs of the models that scale by load, by key."""
+        found: dict[Key, ModelSpec] = {}
         for key, raw in self._cache.models.items():
             spec = self._resolver.resolve(raw).spec
             if spec is not None and autoscale.is_on(spec):
-                found[key] = spec.model
+                found[key] = spec
         return found
 
-    def _is_router(self, pod: PodView) -> bool:
-        """Whether a pod is a running router, draining ones included."""
-        selector = self._settings.router_selector
-        running = bool(pod.ip) and pod.phase == "Running"
-        return running and all(pod.labels.get(key) == value for key, value in selector.items())
+    def _counts(self, pod: PodView) -> bool:
+        """Whether a pod is a router of this release that serves requests: ready, or draining.
 
-    async def _scrape(self, pod: PodView) -> RouterReport:
+        Pods of other namespaces do not count: with the right labels, anyone who may create a pod
+        could report any load.
+        """
+        if pod.namespace != self._settings.router_namespace:
+            return False
+        if not pod.ip or pod.phase != "Running" or not (pod.ready or pod.deleting):
+            return False
+        selector = self._settings.router_selector
+        return all(pod.labels.get(key) == value for key, value in selector.items())
+
+    async def _report(self, pod: PodView) -> Report | None:
+        """The router's report; None if it does not respond with a complete one."""
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        url = f"http://{host}:{self._settings.router_port}{self._settings.router_metrics_path}"
+        url = f"http://{host}:{self._settings.router_port}{PATH_LOAD}"
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
                 self._http.get(url, allow_redirects=False) as response,
             ):
                 response.raise_for_status()
-                content = await response.content.read(METRICS_BYTES)
-            models = parse_metrics(content.decode("utf-8", "replace").splitlines())
+                return load_report.parse(await read_bounded(response, REPORT_BYTES))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log(logger, "router_silent", level=logging.WARNING, router=pod.name, error=repr(error))
-            return RouterReport(pod.namespace, pod.name, None)
-        return RouterReport(pod.namespace, pod.name, models)
+            if pod.uid not in self._cache.load.forgotten():
+                log(logger, "router_silent", level=logging.WARNING, router=pod.name,
+                    error=repr(error))  # fmt: skip
+            return None

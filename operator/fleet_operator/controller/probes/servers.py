@@ -21,6 +21,7 @@ from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
+from fleet_web.read_bounded import read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +93,8 @@ async def fetch(http: aiohttp.ClientSession, pod: PodView) -> ServerReport | Non
             asyncio.timeout(TIMEOUT_SECONDS),
             http.get(f"http://{host}:{pod.port}{PATH_READY}", allow_redirects=False) as response,
         ):
-            content = await response.content.read(RESPONSE_BYTES)
-    except (aiohttp.ClientError, TimeoutError, OSError):
+            content = await read_bounded(response, RESPONSE_BYTES)
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return None
     try:
         return ServerReport.parse(orjson.loads(content))

@@ -1,4 +1,4 @@
-"""Chat on a CPU through OpenVINO GenAI's continuous-batching pipeline, from GGUF or OpenVINO IR.
+"""Chat on a CPU or Intel GPU through OpenVINO GenAI's continuous batching, from GGUF or IR.
 
 Sequences join and leave the running batch at every step; equal prompt prefixes share their cache.
 """
@@ -32,7 +32,7 @@ from fleet_server.engines.openvino import (
 )
 from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.kv_cache import KvCache
-from fleet_server.engines.openvino.properties import compile_properties
+from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Generation, Message, OutputFormat, Prompt, Sampling, Step
@@ -50,12 +50,15 @@ class OpenVinoChat:
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         self.max_concurrent = sequences(spec)
-        self.device = "cpu"
+        self.device = shown_device(spec.device)
         source = chat_files.find(folder)
         facts = chat_facts.read(source)
         cache = _cache(spec, facts)
-        properties = compile_properties(spec.dtype, threads, cpu_has_bf16())
-        self._pipeline = _open(source, _scheduler(spec, self.max_concurrent, cache), properties)
+        properties = compile_properties(spec.dtype, threads, cpu_has_bf16(), self.device)
+        # On a GPU the size of a block is GenAI's choice, so the cache is bounded in bytes.
+        blocks = cache if self.device == "cpu" else None
+        scheduler = _scheduler(spec, self.max_concurrent, blocks)
+        self._pipeline = _open(source, scheduler, plugin(self.device), properties)
         self.context_length = _context(spec, facts, cache)
         self._tokenizer = chat_tokenizer.choose(source, self._pipeline.get_tokenizer())
         self.decode = self._tokenizer.decode
@@ -187,17 +190,17 @@ def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> A
     return config
 
 
-def _open(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
+def _open(source: Path, scheduler: Any, device: str, properties: dict[str, str]) -> Any:
     try:
         if source.is_dir():
-            return _pipeline(source, scheduler, properties)
+            return _pipeline(source, scheduler, device, properties)
         writer = chat_files.IrWriter.create(source)
         if writer is None:
-            return _pipeline(source, scheduler, properties)
+            return _pipeline(source, scheduler, device, properties)
         try:
             tokenizer = openvino_genai.Tokenizer(writer.gguf, enable_save_ov_model=True)
             pipeline = openvino_genai.ContinuousBatchingPipeline(
-                writer.gguf, tokenizer, scheduler, "CPU", **properties, enable_save_ov_model=True
+                writer.gguf, tokenizer, scheduler, device, **properties, enable_save_ov_model=True
             )
             writer.commit()
         finally:
@@ -232,8 +235,8 @@ def _unreadable_ir(folder: Path, reason: str) -> LoadError:
     return LoadError(message, f"Delete the folder; {again}")
 
 
-def _pipeline(source: Path, scheduler: Any, properties: dict[str, str]) -> Any:
-    return openvino_genai.ContinuousBatchingPipeline(source, scheduler, "CPU", properties)
+def _pipeline(source: Path, scheduler: Any, device: str, properties: dict[str, str]) -> Any:
+    return openvino_genai.ContinuousBatchingPipeline(source, scheduler, device, properties)
 
 
 def _text(content: str | list[dict[str, Any]]) -> str:

@@ -91,14 +91,17 @@ def test_too_many_waiting_are_a_429_and_the_deadline_is_a_503(
         assert fleet.metric("modelfleet_router_held", model="acme/cold") == 0
 
 
+@pytest.mark.parametrize(
+    ("fields", "why"), [({"stopped": True}, "stopped: true"), ({"replicas": 0}, "replicas: 0")]
+)
 def test_requests_do_not_wait_for_a_stopped_model(
-    start_router: Any, entry: Any, tmp_path: Any
+    start_router: Any, entry: Any, tmp_path: Any, fields: dict[str, Any], why: str
 ) -> None:
-    models = [entry("acme/cold", "chat", replicas=0)]
+    models = [entry("acme/cold", "chat", **fields)]
     with start_router(tmp_path, models, {"HOLD_SECONDS": "600"}) as fleet:
         answer = fleet.chat("acme/cold")
         assert answer.status_code == 503
-        assert "is stopped (replicas: 0)" in answer.json()["error"]["message"]
+        assert f"is stopped ({why})" in answer.json()["error"]["message"]
         assert fleet.metric("modelfleet_router_held_seconds_count", model="acme/cold") == 0
 
 

@@ -141,6 +141,8 @@ def test_fetch_and_start(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> 
         assert body["progress"]["total_bytes"] > body["progress"]["done_bytes"]
         assert body["model"] == "acme/tiny"
         assert list(body["stages"]) == ["start", "fetch"]
+        environment = Path(f"/proc/{server.process.pid}/environ")
+        assert not environment.exists() or TOKEN not in environment.read_text()
         refused = httpx.post(
             f"http://127.0.0.1:{server.port}/v1/embeddings",
             json={"model": "acme/tiny", "input": "w1"},

@@ -14,6 +14,7 @@ from fleet_contract.crd.rules import RULES
 from fleet_contract.crd.schema import CrdError, structural
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
+from fleet_contract.spec_parts import EnvValue
 
 ROOT = Path(__file__).parents[4]
 
@@ -49,6 +50,8 @@ class Outer(SpecPart):
     """Labels."""
     anything: dict[str, Any] | None = None
     """A patch."""
+    env: dict[str, EnvValue] = Field(default_factory=dict)
+    """Variables."""
 
 
 def test_schema_of_a_class_compared_whole() -> None:
@@ -109,6 +112,11 @@ def test_schema_of_a_class_compared_whole() -> None:
                 "description": "A patch.",
                 "type": "object",
                 "x-kubernetes-preserve-unknown-fields": True,
+            },
+            "env": {
+                "description": "Variables.",
+                "type": "object",
+                "additionalProperties": {"x-kubernetes-preserve-unknown-fields": True},
             },
         },
     }

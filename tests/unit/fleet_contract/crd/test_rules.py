@@ -69,7 +69,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"source": "file:///a"},
     {"source": "pypi://a==1/b"},
     {"source": "https://h/f", "sha256": SHA},
-    {"env": {"LOG_LEVEL": "debug"}},
+    {"envFrom": [{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c"}}]},
     {"golden": [{"prompt": "x", "contains": "y"}, {"similar": ["a", "b"]}]},
     {"golden": [{"prompt": "x", "contains": "y", "similar": []}]},
 ]
@@ -97,7 +97,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"source": "hf://"}, "source must begin with"),
     ({"source": "x hf://a"}, "source must begin with"),
     ({"source": "https://h/f"}, "a source of https:// needs sha256"),
-    ({"env": {"MODELFLEET_SPEC": ""}}, "MODELFLEET_SPEC is set by the operator"),
+    ({"envFrom": [{"prefix": "A_"}]}, "envFrom needs either secretRef or configMapRef"),
     ({"golden": [{"prompt": "x", "contains": "y", "similar": ["a", "b"]}]}, "a golden check has"),
     ({"golden": [{"prompt": "x"}]}, "a golden check with a prompt needs contains"),
     ({"golden": [{"similar": ["a"]}]}, "similar needs two texts"),

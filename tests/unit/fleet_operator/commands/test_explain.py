@@ -13,7 +13,7 @@ from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources
 from fleet_operator.settings import OperatorSettings
-from support.operator_objects import model, node
+from support.operator_objects import model, node, settings_of
 
 L4 = Profile(node_selector={"modelfleet.test/gpu": "l4"})
 
@@ -53,6 +53,13 @@ def test_values_cannot_control_the_terminal(sources: Sources, settings: Operator
 def test_specs_that_cannot_run_are_explained(sources: Sources, settings: OperatorSettings) -> None:
     found = explain(model(engine="llamacpp"), sources, settings, None)
     assert "It cannot be run: no server image contains engine llamacpp" in render(found)
+
+
+def test_a_refused_template_is_explained(sources: Sources, settings: OperatorSettings) -> None:
+    raw = model(podTemplate={"spec": {"hostNetwork": True}})
+    assert "podTemplate.spec.hostNetwork may be false only" in render(
+        explain(raw, sources, settings, None)
+    )
 
 
 def test_a_remote_model(sources: Sources, settings: OperatorSettings) -> None:
@@ -102,3 +109,15 @@ def test_settings_are_those_of_the_operators_deployment() -> None:
     }
     assert operator_environment({"items": [item]}) == ({"SERVER_IMAGE_CPU": "x:1"}, "fleet")
     assert operator_environment({}) == ({}, None)
+
+
+def test_the_pod_is_that_of_the_resource(sources: Sources) -> None:
+    """With inherited labels, claimed devices and mounted images."""
+    raw = model(devices=[{"class": "gpu.nvidia.com"}], source="oci://ghcr.io/org/m:1")
+    raw["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "team"}
+    found = explain(raw, sources, settings_of(SERVER_IMAGE_CUDA="cuda"), None)
+    assert found.problem is None
+    assert found.pod is not None
+    assert found.pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert "resourceClaims" in found.pod["spec"]
+    assert "image" in found.pod["spec"]["volumes"][-1]

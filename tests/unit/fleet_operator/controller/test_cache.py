@@ -33,7 +33,10 @@ def child(name: str = "m", owner: str | None = "uid-m", label: str | None = "m")
     if label:
         meta["labels"] = {"modelfleet.dev/inferencemodel": label}
     if owner:
-        meta["ownerReferences"] = [{"uid": owner, "controller": True}]
+        meta["ownerReferences"] = [
+            {"apiVersion": "modelfleet.dev/v1alpha1", "kind": "InferenceModel", "name": "m",
+             "uid": owner, "controller": True}
+        ]  # fmt: skip
     return {"metadata": meta, "spec": {}}
 
 
@@ -176,7 +179,7 @@ def test_names_that_are_taken(cache: ClusterCache, raw: dict[str, Any], foreign:
     assert (Ref("Deployment", "m") in observed.foreign) is foreign
 
 
-def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
+def test_a_label_that_was_taken_away_is_noticed_and_the_child_kept(cache: ClusterCache) -> None:
     cache.put_model(model())
     cache.put_child("Service", child())
     stripped = child(label=None)
@@ -184,7 +187,7 @@ def test_a_label_that_was_taken_away(cache: ClusterCache) -> None:
     assert set(cache.put_child("Service", stripped)) == {KEY}
     observed = cache.observe(KEY)
     assert observed is not None
-    assert observed.children == {}
+    assert observed.children == {Ref("Service", "m"): stripped}
     assert set(cache.drop_child("Service", stripped)) == {KEY}
 
 
@@ -228,3 +231,33 @@ def test_versions_are_those_of_models_own_objects(cache: ClusterCache) -> None:
         assert found is not None
         assert found["metadata"]["uid"] == uid
         assert cache.by_uid(kind, "none") is None
+
+
+def test_changes_of_replicas_by_others_are_noted(cache: ClusterCache) -> None:
+    own = {"manager": "modelfleet-operator", "operation": "Apply"}
+    other = {
+        "manager": "hpa",
+        "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }
+    cache.put_model(model())
+    for version, (replicas, managers) in enumerate(
+        [(1, [own]), (5, [own, other]), (5, [own, other]), (1, [own]), (4, [own, other])]
+    ):
+        raw = at(child(), resourceVersion=str(version), managedFields=managers)
+        cache.put_child("Deployment", {**raw, "spec": {"replicas": replicas}})
+    observed = cache.observe(("ns", "m"))
+    assert observed is not None
+    assert [(one.kind, one.manager) for one in observed.replica_writes] == [
+        ("Deployment", "hpa"), ("Deployment", "hpa")
+    ]  # fmt: skip
+    raw = at(model(replicas=3), resourceVersion="6", managedFields=[other])
+    cache.put_model(raw)
+    observed = cache.observe(("ns", "m"))
+    assert observed is not None
+    assert observed.replica_writes[-1].kind == "InferenceModel"
+    cache.drop_model(raw)
+    cache.put_model(raw)
+    observed = cache.observe(("ns", "m"))
+    assert observed is not None
+    assert observed.replica_writes == ()

@@ -11,6 +11,7 @@ import pytest
 from fleet_contract.catalog import CatalogError
 from fleet_kube.client import KubeClient
 from fleet_operator.controller.sources import SourceReader
+from fleet_operator.resources.profiles import Profile
 from support.operator_objects import settings_of
 
 
@@ -44,6 +45,26 @@ async def test_profiles_are_added_and_removed() -> None:
     assert second.catalog is first.catalog
     maps.data = {}
     assert (await reader.read(second)).profiles == {}
+
+
+async def test_profiles_that_cannot_be_read_stay_as_they_were() -> None:
+    maps = ConfigMaps()
+    reader = SourceReader(cast(KubeClient, maps), settings_of())
+    maps.data = {"fast": "device: cpu", "slow": "device: mps"}
+    first = await reader.read(None)
+    maps.data = {"fast": "device: {", "slow": "device: auto", "new": "{"}
+    second = await reader.read(first)
+    assert second.profiles == {"fast": first.profiles["fast"], "slow": Profile(device="auto")}
+    assert (set(second.problems), second.missing) == ({"fast", "new"}, "")
+    maps.data = None
+    third = await reader.read(second)
+    assert (third.profiles, third.problems) == (second.profiles, second.problems)
+    assert third.missing == (
+        "The ConfigMap 'modelfleet-profiles' in namespace 'system' does not exist."
+    )
+    maps.data = {"slow": "device: auto"}
+    fourth = await reader.read(third)
+    assert (list(fourth.profiles), fourth.problems, fourth.missing) == (["slow"], {}, "")
 
 
 async def test_changes_of_a_custom_catalog_are_read(tmp_path: Path) -> None:

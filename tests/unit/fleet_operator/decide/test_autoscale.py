@@ -8,11 +8,11 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Scaling
-from fleet_operator.decide.autoscale import Load, Target, target
+from fleet_operator.decide.autoscale import NOTED_SECONDS, Load, Target, is_news, target
 from fleet_operator.timestamps import render
 from support.operator_objects import NOW
 
-QUIET = Load(0, 0, complete=True)
+QUIET = Load(0, None, complete=True)
 CREATED = NOW - 3600
 
 
@@ -27,16 +27,16 @@ def decide(
     return target(whole, load, past, wake, created, NOW, delay=60)
 
 
-def was(desired: int, active: float = 3600, seen: int | None = None, **fields: Any) -> Scaling:
+def used(seconds_ago: float, in_flight: int = 0, *, complete: bool = True) -> Load:
+    """A load whose last request was some time ago."""
+    return Load(in_flight, NOW - seconds_ago, complete)
+
+
+def was(desired: int, active: float = 3600, **fields: Any) -> Scaling:
     """A previous state; `active` and `low` in seconds ago."""
     if (low := fields.pop("low", None)) is not None:
         fields["low_since"] = render(NOW - low)
-    return Scaling(
-        desired_replicas=desired,
-        last_active_time=render(NOW - active),
-        requests_seen=seen,
-        **fields,
-    )
+    return Scaling(desired_replicas=desired, last_active_time=render(NOW - active), **fields)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,18 @@ def was(desired: int, active: float = 3600, seen: int | None = None, **fields: A
         ({}, 1, "Fixed"),
         ({"replicas": 3}, 3, "Fixed"),
         ({"replicas": 3, "minReplicas": 5}, 3, "Fixed"),
-        ({"replicas": 0}, 0, "Stopped"),
-        ({"replicas": 0, "targetInFlight": 1, "maxReplicas": 3}, 0, "Stopped"),
+        ({"replicas": 0}, 0, "Zero"),
+        ({"stopped": True}, 0, "Stopped"),
+        ({"stopped": True, "replicas": 3}, 0, "Stopped"),
+        ({"stopped": True, "targetInFlight": 1, "maxReplicas": 3}, 0, "Stopped"),
+        ({"stopped": True, "scaleToZeroAfter": 1}, 0, "Stopped"),
         ({"engine": "remote", "remote": {"address": "http://x"}, "replicas": 3}, 0, "Remote"),
     ],
 )
 def test_without_autoscaling_the_spec_decides(
     spec: dict[str, Any], replicas: int, reason: str
 ) -> None:
-    found = decide(spec, load=Load(100, 100, complete=True), wake=render(NOW))
+    found = decide(spec, load=used(0, 100), wake=render(NOW))
     assert (found.replicas, found.reason, found.scaling) == (replicas, reason, None)
 
 
@@ -71,7 +74,7 @@ AIM = {"targetInFlight": 4, "minReplicas": 1, "maxReplicas": 5}
 def test_scaling_up_is_immediate_and_bounded(
     spec: dict[str, Any], in_flight: int, present: int, replicas: int
 ) -> None:
-    found = decide(spec, Load(in_flight, 0, complete=True), was(present))
+    found = decide(spec, used(0, in_flight), was(present))
     assert (found.replicas, found.reason) == (replicas, "Load")
 
 
@@ -89,7 +92,7 @@ def test_scaling_up_is_immediate_and_bounded(
 def test_scaling_down_is_delayed(
     past: Scaling, in_flight: int, replicas: int, low_peak: int | None
 ) -> None:
-    found = decide(AIM, Load(in_flight, 0, complete=True), past)
+    found = decide(AIM, used(0, in_flight), past)
     assert found.scaling is not None
     assert (found.replicas, found.scaling.low_peak) == (replicas, low_peak)
 
@@ -102,7 +105,7 @@ def test_the_spec_may_set_the_delay() -> None:
 
 @pytest.mark.parametrize(
     ("load", "replicas"),
-    [(None, 4), (Load(0, 0, complete=False), 4), (Load(20, 0, complete=False), 5)],
+    [(None, 4), (used(900, complete=False), 4), (used(0, 20, complete=False), 5)],
 )
 def test_nothing_is_scaled_down_while_a_router_does_not_respond(
     load: Load | None, replicas: int
@@ -122,18 +125,20 @@ IDLE = {"scaleToZeroAfter": 300}
         (QUIET, None, None, 0),  # made an hour ago, never used
         (QUIET, was(1, active=299), None, 1),
         (QUIET, was(1, active=300), None, 0),
-        (Load(1, 7, complete=True), was(1, active=300, seen=7), None, 1),
-        (Load(0, 8, complete=True), was(1, active=300, seen=7), None, 1),  # came and went
-        (Load(0, 2, complete=True), was(1, active=300, seen=7), None, 0),  # a router restarted
-        (Load(0, 2, complete=True), was(0, active=900, seen=7), None, 0),  # and wakes nobody
-        (Load(0, 9, complete=False), was(1, active=300, seen=7), None, 1),  # who knows
+        (used(0, 1), was(1, active=300), None, 1),
+        (used(2), was(1, active=300), None, 1),  # came and went
+        (used(299), was(1, active=900), None, 1),
+        (used(300), was(1, active=900), None, 0),
+        (used(300), was(0, active=900), None, 0),
+        (used(2), was(0, active=900), None, 1),
+        (Load(0, None, complete=False), was(1, active=300), None, 1),  # who knows
         (None, was(1, active=300), None, 1),
         (None, was(0, active=300), None, 0),
         (QUIET, was(0, active=9000), render(NOW - 299), 1),
         (QUIET, was(0, active=9000), render(NOW - 300), 0),
         (QUIET, was(0, active=9000), "soon", 0),
         (QUIET, was(0, active=9000), render(NOW + 9999), 1),  # a router's clock is ahead
-        (Load(1, 0, complete=False), was(0, active=9000), None, 1),  # a request is held
+        (used(0, 1, complete=False), was(0, active=9000), None, 1),  # a request is held
     ],
 )
 def test_scaling_to_zero_and_back(
@@ -178,17 +183,75 @@ def test_an_hpa_may_own_the_replicas_of_an_active_model() -> None:
     assert decide({**IDLE, "replicas": 4}, QUIET, was(1, active=10)).replicas == 4
 
 
-def test_activity_is_recorded_periodically() -> None:
-    busy = Load(3, 9, complete=True)
-    recent = decide(IDLE, busy, was(1, active=14, seen=5)).scaling
-    assert recent is not None
-    assert (recent.last_active_time, recent.requests_seen) == (render(NOW - 14), 5)
-    later = decide(IDLE, busy, was(1, active=15, seen=5)).scaling
-    assert later is not None
-    assert (later.last_active_time, later.requests_seen) == (render(NOW), 9)
-    eager = decide({"scaleToZeroAfter": 3}, busy, was(1, active=1, seen=5)).scaling
-    assert eager is not None
-    assert eager.last_active_time == render(NOW)
+@pytest.mark.parametrize(
+    ("after", "active", "noted"),
+    [
+        (300, 74, 74), (300, 75, 0), (12, 2, 2), (12, 3, 0),
+        (86400, NOTED_SECONDS - 1, NOTED_SECONDS - 1), (86400, NOTED_SECONDS, 0),
+    ],
+)  # fmt: skip
+def test_activity_is_written_after_a_quarter_of_the_idle_time(
+    after: int, active: float, noted: float
+) -> None:
+    for load in (used(0, 3), used(0)):
+        found = decide({"scaleToZeroAfter": after}, load, was(1, active=active))
+        assert found.scaling is not None
+        assert found.scaling.last_active_time == render(NOW - noted)
+        if noted:
+            assert found.requeue_after == min(after * 0.25, NOTED_SECONDS)
+
+
+def test_activity_is_not_written_where_nothing_reads_it() -> None:
+    for load in (QUIET, used(0, 3)):
+        found = decide(AIM, load, was(1))
+        assert found.scaling is not None
+        assert found.scaling.last_active_time is None
+
+
+def test_a_busy_model_changes_its_status_only_when_activity_is_noted() -> None:
+    past = was(1, active=0)
+    for second in range(1, 75):
+        whole = ModelSpec.model_validate({"model": "m", **IDLE})
+        load = Load(second % 2, NOW + second, complete=True)
+        found = target(whole, load, past, None, CREATED, NOW + second, 60)
+        assert found.scaling is not None
+        assert found.scaling.last_active_time == past.last_active_time
+
+
+@pytest.mark.parametrize(
+    ("spec", "load", "wake", "replicas"),
+    [
+        (IDLE, QUIET, None, 0), (IDLE, None, None, 0), (IDLE, used(0, 1), None, 1),
+        (IDLE, used(2), None, 1), (IDLE, QUIET, render(NOW - 2), 1),
+        (AIM, QUIET, None, 0), (AIM, used(0, 1), None, 1), (AIM, QUIET, render(NOW - 2), 1),
+        (AIM, QUIET, render(NOW - 86400), 0), (AIM, used(900), None, 0),
+    ],
+)  # fmt: skip
+def test_autoscaling_of_a_model_with_zero_replicas_starts_with_a_request(
+    spec: dict[str, Any], load: Load | None, wake: str | None, replicas: int
+) -> None:
+    for past in (None, was(0)):
+        found = decide({**spec, "replicas": 0}, load, past, wake, created=NOW - 1)
+        assert (found.replicas, found.reason) == (replicas, "Load" if replicas else "Idle")
+    woken = decide({**AIM, "replicas": 0}, QUIET, was(1))
+    assert woken.replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "before", "after", "news"),
+    [
+        (AIM, None, QUIET, True), (AIM, QUIET, None, True), (AIM, None, None, False),
+        (AIM, QUIET, QUIET, False), (AIM, used(0, 3), used(0, 4), True),
+        (AIM, used(0, 3), used(0, 3, complete=False), True), (IDLE, used(0, 3), used(0, 4), False),
+        (IDLE, used(5), used(0, 1), True), (IDLE, used(0, 1), used(0), True),
+        (IDLE, used(5), used(1), False), (IDLE, used(80), used(1), True),
+        (IDLE, QUIET, used(1), True),
+    ],
+)  # fmt: skip
+def test_which_changes_of_the_load_are_news(
+    spec: dict[str, Any], before: Load | None, after: Load | None, news: bool
+) -> None:
+    assert is_news(ModelSpec.model_validate({"model": "m", **spec}), before, after) is news
 
 
 def test_requeue_times() -> None:
@@ -198,34 +261,10 @@ def test_requeue_times() -> None:
     assert decide(IDLE, QUIET, was(0)).requeue_after is None
 
 
-def test_activity_after_a_router_restart_is_compared_with_the_new_counter() -> None:
-    restarted = decide(IDLE, Load(0, 2, complete=True), was(1, active=10, seen=7)).scaling
-    assert restarted is not None
-    assert restarted.requests_seen == 2
-    # A request that came and went since is activity, although 3 is less than 7.
-    past = was(1, active=300, seen=restarted.requests_seen)
-    assert decide(IDLE, Load(0, 3, complete=True), past).replicas == 1
-
-
-def test_the_counter_is_not_lowered_by_a_scrape_without_all_routers() -> None:
-    partial = decide(IDLE, Load(0, 2, complete=False), was(1, active=10, seen=7)).scaling
-    assert partial is not None
-    assert partial.requests_seen == 7
-
-
-def test_activity_is_recorded_after_a_third_of_the_idle_time() -> None:
-    busy = Load(1, 9, complete=True)
-    for active, noted in ((3, NOW - 3), (4, NOW)):
-        scaling = decide({"scaleToZeroAfter": 12}, busy, was(1, active=active, seen=9)).scaling
-        assert scaling is not None
-        assert scaling.last_active_time == render(noted)
-
-
 def test_a_time_that_has_passed_is_not_requeued() -> None:
-    assert (
-        decide(IDLE, Load(0, 9, complete=False), was(1, active=300, seen=9)).requeue_after is None
-    )
-    assert decide(IDLE, Load(0, 9, complete=False), was(1, active=299, seen=9)).requeue_after == 1
+    unknown = Load(0, None, complete=False)
+    assert decide(IDLE, unknown, was(1, active=300)).requeue_after is None
+    assert decide(IDLE, unknown, was(1, active=299)).requeue_after == 1
 
 
 def test_the_earlier_of_two_requeue_times_is_used() -> None:
@@ -238,7 +277,7 @@ def test_a_low_load_without_a_known_peak() -> None:
     found = decide(AIM, QUIET, was(5, low=59))
     assert found.scaling is not None
     assert (found.replicas, found.scaling.low_peak) == (5, 1)
-    assert decide(AIM, Load(8, 0, complete=True), was(5, low=60)).replicas == 2
+    assert decide(AIM, used(0, 8), was(5, low=60)).replicas == 2
 
 
 @pytest.mark.parametrize(
@@ -260,12 +299,12 @@ def test_the_first_number_is_the_specs_within_bounds(spec: dict[str, Any], repli
 
 
 def test_the_state_while_the_load_is_low() -> None:
-    scaling = decide(AIM, Load(8, 0, complete=True), was(5)).scaling
+    scaling = decide(AIM, used(0, 8), was(5)).scaling
     assert scaling is not None
     assert (scaling.low_since, scaling.low_peak) == (render(NOW), 2)
-    later = decide(AIM, Load(4, 0, complete=True), was(5, low=30, low_peak=2)).scaling
+    later = decide(AIM, used(0, 4), was(5, low=30, low_peak=2)).scaling
     assert later is not None
     assert (later.low_since, later.low_peak) == (render(NOW - 30), 2)
-    down = decide(AIM, Load(4, 0, complete=True), was(5, low=60, low_peak=3)).scaling
+    down = decide(AIM, used(0, 4), was(5, low=60, low_peak=3)).scaling
     assert down is not None
     assert (down.desired_replicas, down.low_since, down.low_peak) == (3, render(NOW), 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.status import WeightsProgress
-from fleet_operator.decide.diagnosis import Stage, diagnose, last_line
+from fleet_operator.decide.diagnosis import Stage, diagnose, failure_event
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
 from support.operator_objects import pod
@@ -53,13 +53,19 @@ def failed(message: str, **fields: Any) -> dict[str, Any]:
         (pod(ended=failed("no revision", stage="fetch")), Stage.FETCHING, "WeightsFailed",
          "no revision", True),
         (pod(ended={"exitCode": 3, "reason": "Error", "message": ""}), Stage.LOADING,
-         "LoadFailed", "", True),
+         "LoadFailed", "The log of the pod has the cause.", True),
         (pod(waiting=("CrashLoopBackOff", ""), restarts=5,
              last_ended={"exitCode": 1, "reason": "Error", "message": "Traceback\nValueError: x"}),
          Stage.STARTING, "CrashLoopBackOff",
-         "The server exited with status 1, 5 restarts: ValueError: x", True),
+         "The server exited with status 1, 5 restarts: Error. The log of the pod has the cause.",
+         True),
+        (pod(ended={"exitCode": 2, "reason": "Error",
+                    "message": '{"event": "start_failed", "message": "PORT=x"}'}),
+         Stage.STARTING, "CrashLoopBackOff", "The server exited with status 2, 0 restarts: PORT=x",
+         True),
         (pod(last_ended={"exitCode": 0, "reason": "Completed"}, restarts=1), Stage.STARTING,
-         "CrashLoopBackOff", "The server exited with status 0, 1 restarts: Completed", True),
+         "CrashLoopBackOff", "The server exited with status 0, 1 restarts: Completed. The log of"
+         " the pod has the cause.", True),
         (pod(phase="Failed"), Stage.CREATING, "PodFailed", "The pod has failed.", True),
     ],
 )  # fmt: skip
@@ -112,20 +118,37 @@ def test_progress_of_the_weights(progress: dict[str, int], text: str) -> None:
     assert (found.message, found.progress) == (text, report.progress)
 
 
+@pytest.mark.parametrize("command", [(), ("vllm", "serve"), ("sh", "-c", "cat /secret")])
+def test_nothing_is_copied_from_the_log_of_another_program(command: tuple[str, ...]) -> None:
+    ended = {**failed("the secret"), "message": "the secret\n" + failed("the secret")["message"]}
+    found = diagnose(PodView.parse(pod(ended=ended, command=command)), None)
+    assert (found.reason, found.message) == (
+        "CrashLoopBackOff",
+        "The server exited with status 3, 0 restarts: Error. The log of the pod has the cause.",
+    )
+
+
+FAILURE = {"event": "load_failed", "stage": "fetch", "message": "b"}
+
+
 @pytest.mark.parametrize(
     ("log", "expected"),
     [
         ("", {}),
-        ("one\ntwo\n\n", {"message": "two"}),
-        ('{"event": "a", "message": "b"}\n{"cut', {"event": "a", "message": "b"}),
-        ('{"event": "load_failed"}', {"event": "load_failed", "message": "load_failed"}),
-        ("x" * 5000, {"message": "x" * 1000}),
-        ("{}", {}),
-        ('before\n{"message":' + "[" * 4000, {"message": "before"}),
+        ("one\nthe secret\n\n", {}),
+        ('{"message": "the secret"}', {}),
+        ('{"event": "loaded", "message": "the secret"}', {}),
+        (f'{json.dumps(FAILURE)}\n{{"event": "x"}}\n{{"cut', FAILURE),
+        (f"{json.dumps(FAILURE)}\nthe secret", FAILURE),
+        ('{"event": "start_failed"}', {"event": "start_failed", "stage": "", "message": ""}),
+        (json.dumps({**FAILURE, "message": "x" * 5000, "path": "/a"}),
+         {**FAILURE, "message": "x" * 1000}),
+        ('["load_failed"]', {}),
+        ('{"message":' + "[" * 4000, {}),
     ],
-)
-def test_the_last_line_of_a_log(log: str, expected: dict[str, Any]) -> None:
-    assert last_line(log) == expected
+)  # fmt: skip
+def test_only_failure_events_are_read_from_a_log(log: str, expected: dict[str, str]) -> None:
+    assert failure_event(log) == expected
 
 
 def test_the_stages_are_in_order() -> None:

@@ -1,62 +1,61 @@
-"""The load of models from the metrics of routers."""
+"""The load of models from the reports of routers."""
 
 from __future__ import annotations
 
+from fleet_contract.load_report import ModelLoad
 from fleet_operator.decide.autoscale import Load
-from fleet_operator.decide.load import FleetLoad, RouterReport, parse_metrics
+from fleet_operator.decide.load import FORGET_SECONDS, FleetLoad
+from support.operator_objects import NOW
 
-TEXT = """\
-# HELP modelfleet_router_in_flight Requests whose model is known.
-# TYPE modelfleet_router_in_flight gauge
-modelfleet_router_in_flight{model="a/b"} 3.0
-modelfleet_router_in_flight{model="say \\"x\\""} 1.0
-modelfleet_router_requests_total{code="200",model="a/b",path="/v1/chat/completions"} 10.0
-modelfleet_router_requests_total{code="429",model="a/b",path="/v1/chat/completions"} 2.0
-modelfleet_router_request_seconds_count{model="a/b",path="/p"} 12.0
-modelfleet_router_in_flight 7.0
-other{model="a/b"} 5.0
-"""
+BUSY = {"m": ModelLoad(3, 0.0)}
 
 
-def test_metrics_of_one_router() -> None:
-    assert parse_metrics(TEXT.splitlines()) == {"a/b": (3.0, 12), 'say "x"': (1.0, 0)}
-
-
-def test_metrics_written_by_the_router_are_parsed() -> None:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-
-    registry = CollectorRegistry()
-    Gauge("modelfleet_router_in_flight", "x", ["model"], registry=registry).labels("m").set(2)
-    labels = ["model", "path", "code"]
-    requests = Counter("modelfleet_router_requests", "x", labels, registry=registry)
-    requests.labels("m", "/p", "200").inc(5)
-    assert parse_metrics(generate_latest(registry).decode().splitlines()) == {"m": (2.0, 5)}
-
-
-def test_routers_are_summed() -> None:
-    fleet = FleetLoad((
-        RouterReport("ns", "r1", {"m": (1, 10)}),
-        RouterReport("ns", "r2", {"m": (2, 20), "n": (5, 5)}),
-        RouterReport("other", "r3", {"m": (100, 100)}),
-    ))  # fmt: skip
-    assert fleet.of("ns", "m") == Load(3, 30, complete=True)
-    assert fleet.of("ns", "unused") == Load(0, 0, complete=True)
-    assert fleet.of("far", "m") == Load(103, 130, complete=True)
-
-
-def test_one_unreachable_router_makes_the_sum_incomplete() -> None:
-    fleet = FleetLoad((RouterReport("ns", "r1", {"m": (1, 10)}), RouterReport("ns", "r2", None)))
-    assert fleet.of("ns", "m") == Load(1, 10, complete=False)
+def test_routers_are_summed_and_the_last_request_of_any_counts() -> None:
+    fleet = FleetLoad().updated(
+        {"r1": {"m": ModelLoad(1, 0.0)}, "r2": {"m": ModelLoad(2, 0.0), "n": ModelLoad(0, 40.0)},
+         "r3": {"n": ModelLoad(0, 9.0)}}, NOW
+    )  # fmt: skip
+    assert fleet.of("m") == Load(3, NOW, complete=True)
+    assert fleet.of("n") == Load(0, NOW - 9, complete=True)
+    assert fleet.of("unused") == Load(0, None, complete=True)
 
 
 def test_without_routers_the_load_is_unknown() -> None:
-    assert FleetLoad().of("ns", "m") is None
+    assert FleetLoad().of("m") is None
+    assert FleetLoad().updated({"r1": BUSY}, NOW).updated({}, NOW + 1).of("m") is None
 
 
-def test_lines_without_a_sample_of_a_model_are_skipped() -> None:
-    lines = [
-        "modelfleet_router_in_flight 7",
-        'modelfleet_router_in_flight{other="x"} 7',
-        'modelfleet_router_in_flight{model="m"} 2.0',
-    ]
-    assert parse_metrics(lines) == {"m": (2.0, 0)}
+def test_a_silent_router_keeps_its_last_load_and_is_forgotten_after_a_minute() -> None:
+    fleet = FleetLoad().updated({"r1": BUSY, "r2": {}}, NOW)
+    for second in (1, FORGET_SECONDS - 1):
+        fleet = fleet.updated({"r1": None, "r2": {}}, NOW + second)
+        assert fleet.of("m") == Load(3, NOW, complete=False)
+    for second in (FORGET_SECONDS, 10 * FORGET_SECONDS):
+        fleet = fleet.updated({"r1": None, "r2": {}}, NOW + second)
+        assert fleet.of("m") == Load(0, NOW, complete=True)
+        assert fleet.forgotten() == {"r1"}
+    assert fleet.updated({"r1": BUSY, "r2": {}}, NOW + 700).of("m") == Load(3, NOW + 700, True)
+
+
+def test_a_router_that_never_responded_is_forgotten_too() -> None:
+    fleet = FleetLoad().updated({"r1": None, "r2": {}}, NOW)
+    assert fleet.of("m") == Load(0, None, complete=False)
+    fleet = fleet.updated({"r1": None, "r2": {}}, NOW + FORGET_SECONDS)
+    assert fleet.of("m") == Load(0, None, complete=True)
+
+
+def test_the_load_is_unknown_once_every_router_is_forgotten() -> None:
+    fleet = FleetLoad().updated({"r1": BUSY}, NOW).updated({"r1": None}, NOW + FORGET_SECONDS)
+    assert fleet.of("m") is None
+
+
+def test_the_last_request_survives_the_router_that_reported_it() -> None:
+    fleet = FleetLoad().updated({"r1": {"m": ModelLoad(0, 5.0)}}, NOW)
+    fleet = fleet.updated({"r2": {}}, NOW + 100)
+    assert fleet.of("m") == Load(0, NOW - 5, complete=True)
+
+
+def test_the_same_request_reported_again_has_the_same_time() -> None:
+    fleet = FleetLoad().updated({"r1": {"m": ModelLoad(0, 5.0)}}, NOW)
+    again = fleet.updated({"r1": {"m": ModelLoad(0, 6.8)}}, NOW + 2)
+    assert again.of("m") == fleet.of("m")

@@ -14,10 +14,13 @@ from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.resources import children
 from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.profiles import ModelCache, Profile
+from fleet_operator.resources.resolve import Sources
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
-from support.operator_objects import NOW, model, pod
+from support.operator_objects import NOW, model, pod, settings_of
 
 Observe = Callable[..., Observed]
 TIME = render(NOW)
@@ -36,15 +39,23 @@ def settled(
     """A model whose children exist; `fares` are the fields of its current pods."""
     bare = observe(raw, **fields)
     decision = reconcile(bare)
-    children = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
-                for child in decision.objects}  # fmt: skip
+    made = {Ref(child["kind"], child["metadata"]["name"]): with_uid(child)
+            for child in decision.objects}  # fmt: skip
     pods = [pod(f"m-{i}", **{"template": version(bare), **fare}) for i, fare in enumerate(fares)]
-    return observe(raw, pods, children=children, **fields)
+    return observe(raw, pods, children=made, **fields)
 
 
 def with_uid(child: dict[str, Any]) -> dict[str, Any]:
     meta = {**child["metadata"], "uid": f"uid-{child['kind']}", "resourceVersion": "1"}
     return {**child, "metadata": meta}
+
+
+def with_cache(observed: Observed) -> Observed:
+    """The same model, with the claim of its own cache."""
+    claim = children.cache_claim(model(), ModelCache(size="1Gi"), None)
+    assert claim is not None
+    ref = Ref("PersistentVolumeClaim", "m-cache")
+    return replace(observed, children={**observed.children, ref: with_uid(claim)})
 
 
 def again(observed: Observed, decision: Decision, now: float = NOW + 60) -> Observed:
@@ -173,8 +184,15 @@ def test_transition_times_change_with_the_status_only(observe: Observe) -> None:
     assert (weights["status"], weights["lastTransitionTime"]) == ("True", render(NOW + 60))
 
 
-def test_stopped(observe: Observe) -> None:
+def test_zero_replicas_are_asleep(observe: Observe) -> None:
     decision = reconcile(settled(observe, model(replicas=0)))
+    assert (decision.status["phase"], decision.status["ready"]) == ("ScaledToZero", "0/0")
+    assert decision.objects[0]["spec"]["replicas"] == 0
+    assert "requests wait" in condition_of(decision, "Ready")[2]
+
+
+def test_stopped(observe: Observe) -> None:
+    decision = reconcile(settled(observe, model(replicas=2, stopped=True)))
     assert (decision.status["phase"], decision.status["ready"]) == ("Stopped", "0/0")
     assert decision.objects[0]["spec"]["replicas"] == 0
     assert condition_of(decision, "Ready")[:2] == ("False", "Stopped")
@@ -197,9 +215,7 @@ def test_scaling_emits_an_event(observe: Observe) -> None:
 
 def test_the_younger_duplicate_loses_its_servers_but_not_its_cache(observe: Observe) -> None:
     observed = settled(observe, model(), {"ready": True})
-    claim = Ref("PersistentVolumeClaim", "m-cache")
-    children = {**observed.children, claim: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    decision = reconcile(replace(observed, children=children, rival=Rival("older", "org/m")))
+    decision = reconcile(replace(with_cache(observed), rival=Rival("older", "org/m")))
     assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
     assert decision.objects == ()
     assert decision.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
@@ -324,7 +340,7 @@ def test_scale_to_zero_requeues_the_model(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
-    decision = reconcile(observe(model(**spec), load=Load(0, 0, complete=True)))
+    decision = reconcile(observe(model(**spec), load=Load(0, None, complete=True)))
     assert decision.requeue_after == 3600
     assert decision.status["scaling"] == {
         "desiredReplicas": 1, "reason": "Load", "lastActiveTime": render(NOW - 3600),
@@ -360,7 +376,7 @@ def test_an_unused_accelerator_is_reported(
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
-    raw, load = model(scaleToZeroAfter=30), Load(0, 0, complete=True)
+    raw, load = model(scaleToZeroAfter=30), Load(0, None, complete=True)
     for fare, phase in (
         ({}, "Progressing"),
         ({"ready": True}, "ScaledToZero"),  # since 50 s
@@ -373,6 +389,27 @@ def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
 def test_files_are_not_repeated_in_the_status(observe: Observe) -> None:
     decision = reconcile(observe(model(files=[{"path": "/x", "content": "y"}])))
     assert decision.status["resolved"] == {"model": "org/m", "replicas": 1}
+
+
+def test_values_of_variables_are_not_copied_into_the_status(
+    observe: Observe, sources: Sources
+) -> None:
+    """A profile is in another namespace, where its readers may not be those of the model."""
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    profile = Profile.model_validate({
+        "env": {"PASSWORD": "hidden-1", "MAX_QUEUE_SIZE": "7", "TOKEN": secret},
+        "envFrom": [{"secretRef": {"name": "s"}}],
+        "podTemplate": {"spec": {"containers": [
+            {"name": "server", "env": [{"name": "B", "value": "hidden-2"}]}
+        ]}},
+    })  # fmt: skip
+    decision = reconcile(observe(model(), sources=replace(sources, profiles={"default": profile})))
+    assert "hidden-1" in str(decision.objects)
+    assert "hidden-2" in str(decision.objects)
+    assert "hidden" not in str(decision.status)
+    assert decision.status["resolved"] == {
+        "model": "org/m", "replicas": 1, "env": {"MAX_QUEUE_SIZE": "7"},
+    }  # fmt: skip
 
 
 def ready_at(raw: dict[str, Any], time: str) -> dict[str, Any]:
@@ -410,12 +447,39 @@ def test_a_surge_does_not_show_more_ready_servers_than_wanted(observe: Observe) 
 def test_a_child_that_another_controller_owns_is_not_deleted(observe: Observe) -> None:
     ref = Ref("PodDisruptionBudget", "m")
     observed = settled(observe, model(), {"ready": True})
-    children = {**observed.children, ref: {"metadata": {"uid": "u", "resourceVersion": "1"}}}
-    own = replace(observed, children=children)
+    made = with_uid(children.budget(model()))
+    own = replace(observed, children={**observed.children, ref: made})
     assert reconcile(own).delete == (ref,)
-    assert reconcile(replace(own, foreign=frozenset({ref}))).delete == ()
-    rival = replace(own, foreign=frozenset({ref}), rival=Rival("older", "org/m"))
-    assert reconcile(rival).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
+    rival = Rival("older", "org/m")
+    servers = (Ref("Deployment", "m"), Ref("Service", "m"))
+    assert reconcile(replace(own, rival=rival)).delete == (*servers[:1], ref, *servers[1:])
+    for change in (
+        {"ownerReferences": [{"kind": "Gateway", "uid": "other", "controller": True}]},
+        {"ownerReferences": []},
+        {"annotations": {}},
+        {"name": "other"},
+    ):
+        other = {**made, "metadata": {**made["metadata"], **change}}
+        changed = replace(own, children={**own.children, ref: other})
+        assert reconcile(changed).delete == ()
+        assert reconcile(replace(changed, rival=rival)).delete == servers
+
+
+@pytest.mark.parametrize("profile", [Profile(), Profile(model_cache=ModelCache(claim="shared"))])
+def test_a_cache_that_the_profile_no_longer_has_is_kept(
+    observe: Observe, sources: Sources, profile: Profile
+) -> None:
+    observed = with_cache(settled(observe, model(), {"ready": True}))
+    changed = replace(sources, profiles={"default": profile})
+    without = replace(observed, resolution=observe(model(), sources=changed).resolution)
+    assert reconcile(without).delete == ()
+
+
+def test_a_model_that_becomes_remote_keeps_its_cache(observe: Observe) -> None:
+    remote = model(engine="remote", remote={"address": "http://far"})
+    observed = with_cache(settled(observe, model(), {"ready": True}))
+    changed = replace(observed, model=remote, resolution=observe(remote).resolution)
+    assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
 
 
 def test_the_first_ready_report_counts(observe: Observe) -> None:
@@ -432,7 +496,7 @@ def test_the_first_ready_report_counts(observe: Observe) -> None:
 def test_a_server_that_became_ready_recently_is_not_idle(observe: Observe) -> None:
     from fleet_operator.decide.autoscale import Load
 
-    load = Load(0, 0, complete=True)
+    load = Load(0, None, complete=True)
     for after, phase in ((51, "Ready"), (50, "ScaledToZero")):  # ready since 50 s
         observed = settled(observe, model(scaleToZeroAfter=after), {"ready": True}, load=load)
         assert reconcile(observed).status["phase"] == phase
@@ -482,3 +546,25 @@ def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
         f"Surge: {unknown}",
     )
     assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)
+
+
+def test_a_refused_template_changes_nothing_and_keeps_the_servers(observe: Observe) -> None:
+    """As after an upgrade to an operator that restricts templates."""
+    good = settled(observe, model(), {"ready": True})
+    bad = model(podTemplate={"spec": {"serviceAccountName": "operator"}})
+    decision = reconcile(observe(bad, [pod("m-0", ready=True)], children=good.children))
+    assert (decision.objects, decision.delete) == ((), ())
+    assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "InvalidSpec")
+    assert "serviceAccountName is not allowed" in condition_of(decision, "Progressing")[2]
+
+
+def test_a_remote_model_whose_key_is_refused(observe: Observe) -> None:
+    remote = {"address": "https://far.test", "apiKeyEnv": "KEY"}
+    decision = reconcile(
+        observe(model(engine="remote", remote=remote), settings=settings_of(REMOTE_KEYS="OTHER"))
+    )
+    assert (decision.status["phase"], decision.status["reason"]) == ("Failed", "RemoteKeyRefused")
+    assert {one["type"] for one in decision.status["conditions"]} == {"Ready", "Progressing"}
+    assert condition_of(decision, "Ready") == (
+        "False", "RemoteKeyRefused", "the key KEY is not one of remoteKeys",
+    )  # fmt: skip

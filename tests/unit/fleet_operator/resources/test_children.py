@@ -50,6 +50,21 @@ def test_deployment(settings: OperatorSettings) -> None:
     }
 
 
+def test_the_profile_of_a_deployment_is_part_of_what_was_applied(
+    settings: OperatorSettings,
+) -> None:
+    template = {"metadata": {"labels": {"modelfleet.dev/template": "abc"}}, "spec": {}}
+    strategy = children.RolloutStrategy(0, 1)
+
+    def annotations(profile: str) -> dict[str, str]:
+        made = children.deployment(model(), template, 2, strategy, settings, profile)
+        return dict(made["metadata"]["annotations"])
+
+    assert annotations("l4")["modelfleet.dev/profile"] == "l4"
+    digests = {annotations(name)["modelfleet.dev/applied"] for name in ("", "l4", "h100")}
+    assert len(digests) == 3
+
+
 def test_service_and_budget() -> None:
     selector = {"modelfleet.dev/inferencemodel": "m"}
     service = children.service(model())

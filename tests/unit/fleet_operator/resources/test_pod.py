@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fleet_contract import launch
+from fleet_operator.features import Features
 from fleet_operator.resources.images import Problem
-from fleet_operator.resources.pod import digest, pod_template
+from fleet_operator.resources.pod import pod_template
 from fleet_operator.resources.profiles import ModelCache, Profile
 from fleet_operator.resources.resolve import Sources, resolve
 from support.operator_objects import settings_of
@@ -25,6 +26,16 @@ def template(
     known = Sources(sources.catalog, {"default": default} if default else {}, {})
     found = resolve({"model": "org/m", **spec}, known)
     return pod_template("m", found, settings_of(**(environ or {})))
+
+
+def test_servers_have_a_service_account_where_one_is_set(sources: Sources) -> None:
+    assert "serviceAccountName" not in template(sources)["spec"]
+    pod = template(sources, environ={"SERVER_SERVICE_ACCOUNT": "models"})["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("models", False)
+    mounted = Profile.model_validate(
+        {"podTemplate": {"spec": {"automountServiceAccountToken": True}}}
+    )
+    assert template(sources, mounted)["spec"]["automountServiceAccountToken"] is True
 
 
 def test_a_small_model_whole(sources: Sources) -> None:
@@ -306,6 +317,51 @@ def test_the_hub_token_is_a_reference(
     }
 
 
+@pytest.mark.parametrize("engine", ["container", "vllm"])
+def test_images_of_other_projects_do_not_get_the_hub_token(sources: Sources, engine: str) -> None:
+    """Unless the resource itself passes it on."""
+    environ = {"HF_TOKEN_SECRET": "hub"}
+    container = {"image": "other:1"}
+    found = template(sources, None, environ, engine=engine, container=container)
+    assert "HF_TOKEN" not in str(found)
+    source = {"valueFrom": {"secretKeyRef": {"name": "mine", "key": "token"}}}
+    found = template(
+        sources, None, environ, engine=engine, container=container, env={"HF_TOKEN": source}
+    )
+    (server,) = found["spec"]["containers"]
+    assert {"name": "HF_TOKEN", **source} in server["env"]
+
+
+def test_variables_of_secrets_and_config_maps(sources: Sources) -> None:
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a", "optional": True}}}
+    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
+    every = [{"secretRef": {"name": "s"}, "prefix": "S_"}, {"configMapRef": {"name": "c"}}]
+    profile = Profile.model_validate(
+        {"env": {"A": "plain", "B": config, "MAX_ITEMS": "7"}, "envFrom": every}
+    )
+    (server,) = template(sources, profile, env={"A": secret})["spec"]["containers"]
+    variables = {one["name"]: one for one in server["env"]}
+    assert variables["A"] == {"name": "A", **secret}
+    assert variables["B"] == {"name": "B", **config}
+    assert variables["MAX_ITEMS"] == {"name": "MAX_ITEMS", "value": "7"}
+    assert server["envFrom"] == every
+    own = [{"secretRef": {"name": "own", "optional": True}}]
+    (server,) = template(sources, profile, envFrom=own)["spec"]["containers"]
+    assert server["envFrom"] == own
+    served = json.loads(variables["MODELFLEET_SPEC"]["value"])
+    assert not {"env", "envFrom"} & set(served)
+
+
+def test_a_source_of_a_variable_replaces_that_of_the_profile(sources: Sources) -> None:
+    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
+    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a"}}}
+    profile = Profile.model_validate({"env": {"A": config, "B": config}})
+    (server,) = template(sources, profile, env={"A": secret, "B": "plain"})["spec"]["containers"]
+    variables = {one["name"]: one for one in server["env"]}
+    assert variables["A"] == {"name": "A", **secret}
+    assert variables["B"] == {"name": "B", "value": "plain"}
+
+
 def test_a_custom_image_keeps_its_user_and_writable_root(sources: Sources) -> None:
     container = {"image": "llama:1", "args": ["-m", "x"], "port": 9000, "readyPath": "/ok"}
     found = template(sources, engine="container", container=container)["spec"]
@@ -388,10 +444,6 @@ def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
     assert found["spec"]["containers"][0]["image"] == "mine:1"
 
 
-def test_digests_do_not_depend_on_order() -> None:
-    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1})
-
-
 def test_ids_are_left_to_a_platform_that_assigns_them(sources: Sources) -> None:
     found = template(sources, environ={"SERVER_USER_IDS": "0"})["spec"]["securityContext"]
     assert found["runAsNonRoot"] is True
@@ -423,3 +475,119 @@ def test_a_ca_bundle_is_a_part_of_the_version(sources: Sources) -> None:
     found = template(sources, environ={"CA_BUNDLE_CONFIGMAP": "authorities"})
     assert found["metadata"]["labels"] != before["metadata"]["labels"]
     assert found["spec"]["volumes"][-1]["configMap"]["name"] == "authorities"
+
+
+def test_labels_and_annotations_of_the_resource_reach_the_pods(sources: Sources) -> None:
+    """Kueue admits pods by the label of their queue."""
+    meta = {
+        "namespace": "ns",
+        "labels": {"kueue.x-k8s.io/queue-name": "team", "unrelated": "x"},
+        "annotations": {"kueue.x-k8s.io/note": "n"},
+    }
+    spec = {"model": "org/m", "files": [{"path": "/a", "content": "A"}]}
+    found = pod_template("m", resolve(spec, sources), settings_of(), meta=meta)
+    assert not isinstance(found, Problem)
+    labels = found["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "team"
+    assert "unrelated" not in labels
+    assert found["metadata"]["annotations"] == {
+        "kueue.x-k8s.io/note": "n", "modelfleet.dev/file-0": "A",
+    }  # fmt: skip
+
+
+def test_metadata_that_is_not_inherited_keeps_the_version(sources: Sources) -> None:
+    meta = {"namespace": "ns", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    found = resolve({"model": "org/m"}, sources)
+    assert pod_template("m", found, settings_of(), meta=meta) == template(sources)
+
+
+def test_devices_are_claimed_where_the_cluster_has_them(sources: Sources) -> None:
+    spec = {"model": "org/m", "devices": [{"class": "gpu.nvidia.com"}]}
+    settings, found = settings_of(SERVER_IMAGE_CUDA="cuda"), resolve(spec, sources)
+    refused = pod_template("m", found, settings)
+    assert isinstance(refused, Problem)
+    assert refused.reason == "DevicesUnavailable"
+    made = pod_template("m", found, settings, features=Features(device_claims=True))
+    assert not isinstance(made, Problem)
+    (server,) = made["spec"]["containers"]
+    assert server["resources"]["claims"] == [{"name": "devices"}]
+    assert made["spec"]["resourceClaims"][0]["name"] == "devices"
+    assert made["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    environ = {item["name"]: item.get("value") for item in server["env"]}
+    assert "devices" not in json.loads(str(environ["MODELFLEET_SPEC"]))
+
+
+def test_a_server_uses_the_intel_gpu_that_it_requests(sources: Sources) -> None:
+    resources = {"limits": {"gpu.intel.com/xe": "1"}}
+    found = template(sources, environ={"SERVER_IMAGE_INTEL": "intel"}, resources=resources)
+    (server,) = found["spec"]["containers"]
+    assert server["image"] == "intel"
+    environ = {item["name"]: item.get("value") for item in server["env"]}
+    assert json.loads(str(environ["MODELFLEET_SPEC"]))["device"] == "gpu"
+
+
+def test_the_scheduler_of_spec_or_profile(sources: Sources) -> None:
+    assert template(sources, schedulerName="volcano")["spec"]["schedulerName"] == "volcano"
+    profile = Profile(scheduler_name="kai")
+    assert template(sources, profile)["spec"]["schedulerName"] == "kai"
+
+
+def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
+    spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/models"}
+    refused = pod_template("m", resolve(spec, sources), settings_of())
+    assert isinstance(refused, Problem)
+    assert refused.reason == "ImageVolumesUnavailable"
+    features = Features(image_volumes=True)
+    made = pod_template("m", resolve(spec, sources), settings_of(), features=features)
+    assert not isinstance(made, Problem)
+    assert made["spec"]["volumes"][-1] == {
+        "name": "image", "image": {"reference": "ghcr.io/org/m:1", "pullPolicy": "IfNotPresent"},
+    }  # fmt: skip
+    assert made["spec"]["containers"][0]["volumeMounts"][-1] == {
+        "name": "image", "mountPath": "/modelfleet-image", "readOnly": True,
+    }  # fmt: skip
+    wrong = resolve({**spec, "source": "oci://ghcr.io/org/m"}, sources)
+    refused = pod_template("m", wrong, settings_of(), features=features)
+    assert isinstance(refused, Problem)
+    assert "tag or a digest" in refused.message
+
+
+def test_vllm_reads_the_mounted_image(sources: Sources) -> None:
+    spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/x", "engine": "vllm",
+            "container": {"image": "vllm:1"}}  # fmt: skip
+    features = Features(image_volumes=True)
+    made = pod_template("m", resolve(spec, sources), settings_of(), features=features)
+    assert not isinstance(made, Problem)
+    assert made["spec"]["containers"][0]["args"][0] == "/modelfleet-image/x"
+
+
+def on_node(sources: Sources, **spec: Any) -> Any:
+    """The PodSpec with a cache on the node, of a model in the namespace `ns`."""
+    profile = Profile(model_cache=ModelCache(node=True, size="50Gi"))
+    known = Sources(sources.catalog, {"default": profile}, {})
+    found = resolve({"model": "org/m", **spec}, known)
+    made = pod_template("m", found, settings_of(), meta={"namespace": "ns"})
+    assert not isinstance(made, Problem)
+    return made["spec"]
+
+
+def test_a_cache_on_the_node(sources: Sources) -> None:
+    pod = on_node(sources)
+    assert pod["volumes"][1] == {
+        "name": "models",
+        "hostPath": {"path": "/var/lib/modelfleet/ns", "type": "DirectoryOrCreate"},
+    }
+    (first,) = pod["initContainers"]
+    assert first["command"] == ["chown", "65532:65532", "/models"]
+    assert first["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
+    (server,) = pod["containers"]
+    environ = {item["name"]: item.get("value") for item in server["env"]}
+    assert environ["MODELS_DIR_LIMIT"] == str(50 * 1024**3)
+    catalog_entry = on_node(sources, model="BAAI/bge-m3")["containers"][0]
+    assert "ephemeral-storage" not in catalog_entry["resources"]["requests"]
+
+
+def test_images_of_other_projects_do_not_share_the_cache_on_the_node(sources: Sources) -> None:
+    pod = on_node(sources, engine="container", container={"image": "x"})
+    assert "emptyDir" in pod["volumes"][1]
+    assert "initContainers" not in pod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,8 +65,6 @@ def test_catalog_then_profile_fill_what_the_resource_leaves_out(known: Sources) 
     ("wire", "problem"),
     [
         ({"model": "m", "profile": "none"}, "profile 'none' does not exist; known: empty, l4"),
-        ({"model": "m", "profile": "bad"}, "profile 'bad': nodeSelector: Input should be"),
-        ({"model": "m", "profile": "odd"}, "profile 'odd': not valid YAML"),
         ({"model": "m", "engine": "remote"}, "remote: engine 'remote' needs an address"),
         ({"model": MINILM, "vision": True}, "vision: only a chat model reads images"),
         ({"model": "-"}, "model: "),
@@ -76,6 +75,40 @@ def test_problems_are_returned(known: Sources, wire: dict[str, Any], problem: st
     assert found.spec is None
     assert problem in (found.problem or "")
     assert found.ids[0] == wire["model"]
+
+
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        ("bad", "profile 'bad': nodeSelector: Input should be"),
+        ("odd", "profile 'odd': not valid YAML"),
+    ],
+)
+def test_a_profile_that_is_not_valid_prevents_new_pods(
+    known: Sources, named: str, problem: str
+) -> None:
+    found = resolve({"model": "m", "profile": named}, known)
+    assert found.profile_unknown
+    assert found.obstacle is not None
+    assert (found.obstacle.reason, problem in found.obstacle.message) == ("InvalidSpec", True)
+    earlier = replace(known, profiles={**known.profiles, named: Profile(device="cpu")})
+    found = resolve({"model": "m", "profile": named}, earlier)
+    assert (found.profile_name, found.profile_unknown, found.obstacle) == (named, False, None)
+    assert found.profile_flaw is not None
+    assert found.spec is not None
+    assert found.spec.device == "cpu"
+
+
+def test_a_default_profile_that_is_not_valid_concerns_models_that_name_none(
+    sources: Sources,
+) -> None:
+    broken = Sources(sources.catalog, {}, {"default": "profile 'default': wrong"})
+    found = resolve({"model": "m"}, broken)
+    assert found.obstacle is not None
+    assert found.obstacle.message == "profile 'default': wrong"
+    missing = Sources(sources.catalog, {}, {}, "missing")
+    assert resolve({"model": "m"}, missing).obstacle is None
+    assert resolve({"model": "m", "profile": "a"}, missing).obstacle is not None
 
 
 def test_a_profile_that_is_nested_too_deeply_is_a_problem_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -187,7 +188,10 @@ def test_a_remote_model_is_routed_to_its_address_with_an_allowed_key() -> None:
     assert allowed.endpoints[0].prefix == "/base"
     assert "secret" not in repr(allowed)
     refused = table([resource("r", spec)], KEY="secret", REMOTE_KEYS="OTHER").by_id["gpt"]
-    assert refused.endpoints[0].key == ""
+    assert (refused.endpoints, refused.reason) == ((), "RemoteKeyRefused")
+    rules = [{"name": "KEY", "addresses": ["https://api.example.com"], "namespaces": ["other"]}]
+    elsewhere = table([resource("r", spec)], KEY="secret", REMOTE_KEYS=json.dumps(rules))
+    assert elsewhere.by_id["gpt"].endpoints == ()
 
 
 def test_settings_override_and_a_bad_override_is_left_to_the_server() -> None:

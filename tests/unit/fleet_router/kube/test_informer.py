@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -124,23 +125,35 @@ def names(collection: Informer[str]) -> set[str]:
     return {name for _, name in collection.objects}
 
 
-def made(client: KubeClient, changed: Callable[[], None] = lambda: None) -> Informer[str]:
+Changed = Callable[[tuple[str, str] | None, str | None], None]
+
+
+def ignore(key: tuple[str, str] | None, name: str | None) -> None:
+    """Ignores a change."""
+
+
+def made(client: KubeClient, changed: Changed = ignore) -> Informer[str]:
     return Informer(client, THING, None, lambda item: item["metadata"]["name"], changed, "x=y")
 
 
 async def test_pages_are_put_together_and_events_applied() -> None:
-    changes: list[int] = []
+    changes: list[tuple[str, str | None] | None] = []
+
+    def changed(key: tuple[str, str] | None, name: str | None) -> None:
+        changes.append((key[1], name) if key is not None else None)
+
     async with scripted(
         listed(5, "a", "b", more="next"),
         listed(5, "c"),
         [event("ADDED", "d", 6), event("DELETED", "a", 7), event("BOOKMARK", "", 9)],
     ) as (script, client):
-        collection = made(client, lambda: changes.append(1))
+        collection = made(client, changed)
         assert not collection.synced
         await follow(script, collection)
         assert collection.synced
         assert names(collection) == {"b", "c", "d"}
-        assert len(changes) == 3
+        listing = [("a", "a"), ("b", "b"), ("c", "c"), None]
+        assert changes == [*listing, ("d", "d"), ("a", None)]
         queries = [query for _, query, _ in script.asked]
         assert queries[1]["continue"] == "next"
         assert all(query["labelSelector"] == "x=y" for query in queries)
@@ -166,12 +179,21 @@ async def test_the_watch_resumes_after_an_error(trouble: Any) -> None:
 async def test_an_expired_version_is_listed_again_while_the_old_objects_are_kept(
     gone: Any,
 ) -> None:
-    async with scripted(listed(5, "a", "b"), gone, 500, listed(9, "b", "c")) as (script, client):
-        collection = made(client)
-        seen: list[set[str]] = []
-        collection._changed = lambda: seen.append(names(collection))
+    again = {**listed(9, "c"), "items": [thing("b", 5), thing("c", 9)]}
+    async with scripted(listed(5, "a", "b"), gone, 500, again) as (script, client):
+        seen: list[tuple[str | None, set[str]]] = []
+
+        def changed(key: tuple[str, str] | None, _: str | None) -> None:
+            seen.append((key[1] if key is not None else None, names(collection)))
+
+        collection = made(client, changed)
         await follow(script, collection)
-        assert seen == [{"a", "b"}, {"b", "c"}]
+        assert seen[2:] == [
+            (None, {"a", "b"}),
+            ("c", {"a", "b", "c"}),
+            ("a", {"b", "c"}),
+            (None, {"b", "c"}),
+        ], "b has the same version, and is not read again"
         assert collection.synced
 
 
@@ -194,9 +216,66 @@ async def test_an_object_that_cannot_be_read_hides_no_other() -> None:
         listed(5, "a", "bad"), [event("ADDED", "bad", 6), event("ADDED", "b", 7)],
         [{"type": "ADDED", "object": {}}], listed(9, "a", "b", "c"),
     ) as (script, client):  # fmt: skip
-        collection = Informer(client, THING, None, read, lambda: None)
+        collection = Informer(client, THING, None, read, ignore)
         await follow(script, collection)
         assert names(collection) == {"a", "b", "c"}
+
+
+@pytest.fixture
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of the informer, which do not take place."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(informer, "asyncio", SimpleNamespace(sleep=pause))
+    return pauses
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_an_unreadable_namespace_is_empty_and_retried_slowly(
+    no_sleep: list[float], status: int
+) -> None:
+    async with scripted(status, status, status, status) as (script, client):
+        collection = made(client)
+        await follow(script, collection)
+        assert (collection.unreadable, collection.synced, collection.settled) == (True, False, True)
+        assert collection.last_response > 0
+        assert max(no_sleep[:2]) < 1, "rights take effect with a delay"
+        assert min(no_sleep[2:]) >= informer.SLOW_DELAY / 2
+
+
+async def test_rights_that_take_effect_late_are_no_unreadable_namespace(
+    no_sleep: list[float],
+) -> None:
+    seen: list[bool] = []
+    async with scripted(403, 403, listed(5, "a")) as (script, client):
+        collection = made(client, lambda *_: seen.append(collection.unreadable))
+        await follow(script, collection)
+        assert names(collection) == {"a"}
+        assert seen == [False, False]
+
+
+async def test_objects_of_a_namespace_are_kept_for_some_time(
+    no_sleep: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(listed(5, "a"), *[403] * 5, listed(9, "b")) as (script, client):
+        seen: list[tuple[bool, set[str]]] = []
+        collection = made(
+            client, lambda *_: seen.append((collection.unreadable, names(collection)))
+        )
+        await follow(script, collection)
+        assert (True, {"a"}) in seen, "a mistake in a role must not end the service"
+        assert (collection.unreadable, names(collection)) == (False, {"b"})
+
+    monkeypatch.setattr(informer, "KEPT_SECONDS", 0.0)
+    async with scripted(listed(5, "a"), *[403] * 5) as (script, client):
+        collection = made(client)
+        await follow(script, collection)
+        assert (collection.unreadable, names(collection)) == (True, set())
 
 
 def test_backoff_grows_and_is_jittered() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
@@ -16,6 +16,10 @@ KEY, OTHER = ("ns", "m"), ("ns", "other")
 ONE, TWO = Endpoint("one", "10.0.0.1", 8000), Endpoint("two", "10.0.0.2", 8000)
 SLICE = SliceView("ns", "m", (), (ONE, TWO))
 STARTING = {KEY: (ONE, TWO), OTHER: (Endpoint("three", "10.0.0.3", 8000),)}
+
+
+def starting(key: tuple[str, str]) -> tuple[Endpoint, ...]:
+    return STARTING.get(key, ())
 
 
 class Cluster:
@@ -38,7 +42,8 @@ class Cluster:
         for _ in range(times):
             await self._probes.acquire()
 
-    def changed(self) -> None:
+    def changed(self, keys: Iterable[tuple[str, str]]) -> None:
+        assert set(keys) == {KEY}
         self.changes += 1
         self.heard.set()
 
@@ -62,14 +67,14 @@ async def test_only_servers_with_waiting_requests_are_probed(
     cluster: Cluster, early: EarlyServers
 ) -> None:
     cluster.ready = {ONE}
-    await early.probe_once(STARTING)
+    await early.probe_once(starting)
     assert cluster.probed == []
     early.expect(KEY)
-    await early.probe_once(STARTING)
+    await early.probe_once(starting)
     assert cluster.probed == [ONE, TWO]
     assert early.of(SLICE) == (ONE,)
     assert cluster.changes == 1
-    await early.probe_once(STARTING)
+    await early.probe_once(starting)
     assert cluster.probed == [ONE, TWO, TWO]
     assert cluster.changes == 1
 
@@ -79,10 +84,10 @@ async def test_an_early_server_expires_unless_the_cluster_confirms_it(
 ) -> None:
     early.expect(KEY)
     cluster.ready = {ONE}
-    await early.probe_once(STARTING)
+    await early.probe_once(starting)
     cluster.ready = set()
     cluster.now += ready_probe.TRUSTED_SECONDS
-    await early.probe_once(STARTING)
+    await early.probe_once(starting)
     assert early.of(SLICE) == ()
     assert cluster.changes == 2
 
@@ -92,7 +97,7 @@ async def test_probing_ends_some_time_after_the_last_waiting_request(
 ) -> None:
     early.expect(KEY)
     cluster.now += ready_probe.EXPECTED_SECONDS
-    await early.probe_once(STARTING)
+    await early.probe_once(starting)
     assert cluster.probed == []
 
 
@@ -100,7 +105,7 @@ async def test_it_probes_until_the_server_is_ready(
     cluster: Cluster, early: EarlyServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ready_probe, "EVERY_SECONDS", 0.0)
-    task = asyncio.create_task(early.run(lambda: STARTING))
+    task = asyncio.create_task(early.run(starting))
     early.expect(KEY)
     async with asyncio.timeout(10):
         await cluster.until_probed(3)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from fleet_contract.errors import NotReady
 from fleet_contract.spec import ModelSpec
+from fleet_contract.status import Phase
 from fleet_router.metrics import RouterMetrics
 from fleet_router.proxy import waiting
 from fleet_router.proxy.waiting import Wait, WaitingRoom, WaitSettings
-from fleet_router.routing.table import LiveRoutes, Route, RouteTable
+from fleet_router.routing.table import LiveRoutes, Origin, Route, RouteTable
+
+ORIGIN = Origin("ns", "cold")
 
 
 class Clock:
@@ -51,3 +57,29 @@ async def test_the_time_of_a_wait_ends_with_its_last_request(clock: Clock) -> No
     assert room.start_seconds["acme/cold"] == 10
     assert not room.since
     assert not room.waiting
+
+
+@pytest.mark.parametrize(
+    ("spec", "phase", "origin", "refused"),
+    [
+        ({"stopped": True}, None, ORIGIN, True),
+        ({"stopped": True, "replicas": 2}, Phase.READY, ORIGIN, True),
+        ({"replicas": 0}, Phase.SCALED_TO_ZERO, ORIGIN, False),
+        ({"replicas": 0}, Phase.STOPPED, ORIGIN, False),  # as an older operator calls it
+        ({}, Phase.STOPPED, ORIGIN, False),  # started again, which the status does not say yet
+        ({"replicas": 0}, None, None, True),  # local mode: nothing raises it
+    ],
+)
+async def test_only_stopped_models_refuse_requests(
+    spec: dict[str, Any], phase: Phase | None, origin: Origin | None, refused: bool
+) -> None:
+    parsed = ModelSpec.model_validate({"model": "acme/cold", **spec})
+    route = Route(parsed, origin=origin, phase=phase)
+    routes = LiveRoutes()
+    routes.table = RouteTable.build([route])
+    wait = Wait(WaitingRoom(routes, WaitSettings(seconds=600), RouterMetrics()), route)
+    if refused:
+        with pytest.raises(NotReady, match="is stopped"):
+            await wait.wait(route, 0.0)
+    else:
+        assert await wait.wait(route, 0.0) is route

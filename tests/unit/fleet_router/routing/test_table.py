@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from fleet_contract.spec import ModelSpec, Task
 from fleet_router.routing import file_source
 from fleet_router.routing.file_source import FileSource, parse
-from fleet_router.routing.table import Endpoint, LiveRoutes, Route, RouteTable
+from fleet_router.routing.table import Change, Endpoint, LiveRoutes, Route, RouteTable
 
 
 def text(*models: dict[str, Any]) -> str:
@@ -93,7 +94,7 @@ def test_a_broken_change_keeps_the_table(tmp_path: Path) -> None:
     path.write_text(text({"spec": {"model": "a"}}))
     swaps: list[RouteTable] = []
     routes = LiveRoutes()
-    routes.on_swap = swaps.append
+    routes.on_change = lambda _: swaps.append(routes.table)
     source = FileSource(path, routes, {})
     source.load()
     source.refresh()
@@ -109,14 +110,47 @@ def test_a_broken_change_keeps_the_table(tmp_path: Path) -> None:
     assert [route.model for route in swaps[-1].routes] == ["b"]
 
 
-def test_aliases_of_refused_models_are_known_unless_another_has_them() -> None:
+def test_a_model_that_is_not_served_is_known_by_its_aliases() -> None:
     served = Route(ModelSpec(model="a", aliases=["x"]))
-    refused = Route(ModelSpec(model="a", aliases=["x", "y"]))
-    table = RouteTable.build([served], [refused])
-    assert table.by_id["x"] is served
-    assert table.by_id["a"] is served
-    assert table.by_id["y"] is refused
-    assert (table.routes, table.refused) == ((served,), (refused,))
+    refused = Route(ModelSpec(model="a", aliases=["y"]), served=False)
+    table = RouteTable.build([served, refused])
+    assert table.by_id == {"a": served, "x": served, "y": refused}
+    assert table.routes == (served,)
+
+
+def test_a_change_leaves_the_same_table_as_a_new_one() -> None:
+    one, two = Endpoint("a-0", "h", 1), Endpoint("b-0", "h", 2)
+    hashed = {"model": "b", "aliases": ["x"], "routing": {"strategy": "PrefixHash"}}
+    old = [
+        Route(ModelSpec(model="a", aliases=["y"]), (one,)),
+        Route(ModelSpec.model_validate(hashed), (one, two)),
+        Route(ModelSpec(model="z", aliases=["v"]), served=False),
+    ]
+    new = [
+        Route(ModelSpec(model="a", aliases=["x"], task=Task.EMBEDDING), (one,)),
+        Route(ModelSpec(model="c", aliases=["y"])),
+        Route(ModelSpec(model="z", aliases=["v"])),
+    ]
+    table, fresh = RouteTable.build(old), RouteTable.build(new)
+    version = table.version
+    table.apply(Change(old, new))
+    assert table.version > version
+    assert table.by_id == fresh.by_id
+    assert table.routes == fresh.routes
+    assert table.endpoints() == fresh.endpoints() == {one}
+    assert (table.uses_prefix_hash, table.serves("b"), table.serves("c")) == (False, False, True)
+    for task in (None, *Task):
+        assert table.of_task(task) == fresh.of_task(task)
+        assert set(table.body_limits(task)) == set(fresh.body_limits(task))
+
+
+def test_an_ordered_table_lists_models_by_id() -> None:
+    routes = [Route(ModelSpec(model=name)) for name in "cab"]
+    table = RouteTable(ordered=True)
+    table.apply(Change((), routes))
+    assert [route.model for route in table.routes] == ["a", "b", "c"]
+    table.apply(Change(routes[:1], ()))
+    assert [route.model for route in table.routes] == ["a", "b"]
 
 
 def test_prefixes_matter_if_any_model_is_routed_by_them() -> None:
@@ -138,25 +172,33 @@ def test_a_key_is_not_shown() -> None:
     assert "secret" not in repr(Endpoint("e", "h", 1, key="secret"))
 
 
-async def test_a_waiter_wakes_up_after_the_next_change() -> None:
-    routes, table = LiveRoutes(), RouteTable.build([])
-    waiting = [asyncio.create_task(routes.wait_for_change(60)) for _ in range(2)]
+async def test_a_waiter_wakes_up_after_the_next_change_of_its_models() -> None:
+    route, other = Route(ModelSpec(model="a", aliases=["x"])), Route(ModelSpec(model="b"))
+    routes, table = LiveRoutes(), RouteTable.build([route, other])
+    waiting = [
+        asyncio.create_task(routes.wait_for_change(60, names))
+        for names in (("a",), ("n", "x"), ("b",))
+    ]
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     routes.swap(table)
     async with asyncio.timeout(5):
         await asyncio.gather(*waiting)
     assert routes.table is table
-    later = asyncio.create_task(routes.wait_for_change(60))
+    later = [asyncio.create_task(routes.wait_for_change(60, (name,))) for name in ("x", "b", "n")]
     await asyncio.sleep(0)
-    assert not later.done()
+    routes.apply(Change([route], [replace(route, reason="new")]))
+    await asyncio.wait_for(later[0], 5)
+    assert not later[1].done()
     routes.notify()
-    await asyncio.wait_for(later, 5)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*later)
+    assert not routes._waiting
 
 
 async def test_waiting_for_a_change_has_a_timeout() -> None:
     async with asyncio.timeout(5):
-        await LiveRoutes().wait_for_change(0)
+        await LiveRoutes().wait_for_change(0, ("a",))
 
 
 async def test_the_file_is_reloaded_automatically(
@@ -171,7 +213,7 @@ async def test_the_file_is_reloaded_automatically(
     watching = asyncio.create_task(source.watch())
     path.write_text(text({"spec": {"model": "another"}}))
     async with asyncio.timeout(5):
-        await routes.wait_for_change(5)
+        await routes.wait_for_change(5, ("another",))
     watching.cancel()
     assert routes.table is not None
     assert [route.model for route in routes.table.routes] == ["another"]

@@ -74,6 +74,9 @@ async def test_metrics_need_a_key_that_may_read_them(routes: LiveRoutes, auth: A
     refused = await get(app, "/metrics", "some")
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "metrics_not_allowed")
     assert (await get(app, "/metrics", "monitor")).status_code == 200
+    assert (await get(app, "/load")).status_code == 401
+    assert (await get(app, "/load", "some")).status_code == 403
+    assert (await get(app, "/load", "monitor")).json() == {"models": {}}
 
 
 async def test_a_fleet_without_keys_shows_all_and_its_warning(routes: LiveRoutes) -> None:

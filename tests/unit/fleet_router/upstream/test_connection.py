@@ -230,7 +230,7 @@ async def test_a_removed_endpoint_completes_its_running_requests() -> None:
         await record(pool)
         connection, _ = await pool.acquire()
         assert pools.in_flight(endpoint) == 1
-        pools.retain(())
+        pools.forget((endpoint,))
         await connection.write(ASK)
         connection.request_sent = True
         assert (await connection.read_head(5)).status == 200

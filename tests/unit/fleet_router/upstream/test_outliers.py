@@ -19,7 +19,8 @@ class Clock:
 def made() -> tuple[Outliers, Clock]:
     clock = Clock()
     health = Outliers(clock)
-    health.retain((A, B), alone=(A, B))
+    health.add((A,))
+    health.add((B,))
     return health, clock
 
 
@@ -75,7 +76,7 @@ def test_a_failed_probe_ejects_for_longer_and_one_without_result_is_repeated() -
 def test_the_share_of_a_new_server_grows_gradually() -> None:
     health, clock = made()
     fresh = Endpoint("c", "10.0.0.3", 1)
-    health.retain((A, B, fresh))
+    health.add((A, B, fresh))
     assert health.share(A) == 1.0
     shares = []
     for _ in range(5):
@@ -89,8 +90,8 @@ def test_the_share_of_a_new_server_grows_gradually() -> None:
 def test_removed_endpoints_are_dropped() -> None:
     health, _ = made()
     health.failed(A, at_once=True)
-    health.retain((B,))
-    health.retain((A, B), alone=(A,))
+    health.forget((A,))
+    health.add((A,))
     assert health.usable((A, B)) == [A, B]
     assert not health.failed(Endpoint("x", "10.0.0.9", 1))
 

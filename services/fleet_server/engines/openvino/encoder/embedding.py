@@ -17,6 +17,7 @@ from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.parts import check_all_used
 from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.properties import shown_device
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
 
@@ -24,12 +25,11 @@ SHORTEST = np.float32(1e-12)
 
 
 class EmbeddingEngine:
-    """Unit vectors of texts on a CPU. Raises LoadError for files it cannot serve."""
-
-    device = "cpu"
+    """Unit vectors of texts. Raises LoadError for files it cannot serve."""
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         loading = Loading.start(spec, folder, threads)
+        self.device = shown_device(spec.device)
         files = loading.files
         fills = loading.fills(no_types)
         tensors = None

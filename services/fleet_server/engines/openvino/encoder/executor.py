@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fleet_contract.spec import Dtype
 from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.encoder_files.extra_inputs import Fill
-from fleet_server.engines.openvino.properties import compile_properties
+from fleet_server.engines.openvino.properties import CPU, compile_properties, plugin
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
 
@@ -52,6 +52,30 @@ def pad(
     return ids, mask
 
 
+Ports = Sequence[tuple[str, Any]]
+"""Name and numpy type of each input of a graph."""
+
+
+def ports_of(compiled: Any) -> Ports:
+    """The inputs of a compiled graph, in its order."""
+    return [(port.get_any_name(), port.get_element_type().to_dtype()) for port in compiled.inputs]
+
+
+def inputs_of(
+    batch: Sequence[Sequence[int]],
+    length: int,
+    pad_id: int,
+    fills: Mapping[str, Fill],
+    ports: Ports,
+) -> list[NDArray[Any]]:
+    """The inputs of a graph for a batch, padded to `length`."""
+    ids, mask = pad(batch, length, pad_id)
+    made = {"input_ids": ids, "attention_mask": mask}
+    for name, fill in fills.items():
+        made[name] = fill(ids, mask)
+    return [made[name].astype(kind, copy=False) for name, kind in ports]
+
+
 class Executor:
     """One compiled graph with one output. Calls of `run` are serialised; each uses all threads.
 
@@ -64,26 +88,29 @@ class Executor:
     def __init__(
         self, model: ov.Model, threads: int, dtype: Dtype, pad_id: int, longest: int,
         fills: Mapping[str, Fill], *, memory: object = None, lanes: bool = False,
+        device: str = "cpu",
     ) -> None:  # fmt: skip
         self._pad_id = pad_id
         self._longest = longest
         self._fills = dict(fills)
         self._memory = memory
         self._lock = threading.Lock()
-        properties = compile_properties(dtype, threads, cpu_has_bf16()) | {
-            "NUM_STREAMS": "1",
-            "ENABLE_CPU_PINNING": "NO",
-            "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE_ENTRIES,
-        }
+        self._plugin = plugin(device)
+        properties = compile_properties(dtype, threads, cpu_has_bf16(), device)
+        if self._plugin == CPU:
+            properties |= {
+                "NUM_STREAMS": "1",
+                "ENABLE_CPU_PINNING": "NO",
+                "CPU_RUNTIME_CACHE_CAPACITY": KERNEL_CACHE_ENTRIES,
+            }
         self.precision = properties["INFERENCE_PRECISION_HINT"]
         try:
-            compiled = ov.Core().compile_model(model, "CPU", properties)
+            compiled = ov.Core().compile_model(model, self._plugin, properties)
         except RuntimeError as error:
             raise LoadError(f"OpenVINO cannot compile the graph: {error}") from error
-        self._names = [port.get_any_name() for port in compiled.inputs]
-        self._types = [port.get_element_type().to_dtype() for port in compiled.inputs]
+        self._ports = ports_of(compiled)
         self._request: Any = compiled.create_infer_request()
-        small = lanes and weight_bytes(model) <= LANES_BELOW_BYTES
+        small = lanes and self._plugin == CPU and weight_bytes(model) <= LANES_BELOW_BYTES
         self.most_lanes = min(MOST_LANES, threads) if small else 1
         self.lanes = 1
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -97,7 +124,7 @@ class Executor:
         """Compile and warm up the lanes, in the background so that the server is ready sooner."""
         properties = properties | {"NUM_STREAMS": str(self.most_lanes)}
         try:
-            compiled = ov.Core().compile_model(model, "CPU", properties)
+            compiled = ov.Core().compile_model(model, self._plugin, properties)
             requests = [compiled.create_infer_request() for _ in range(self.most_lanes)]
             self._warm(requests)
         except RuntimeError as error:
@@ -137,14 +164,7 @@ class Executor:
 
     def _inputs(self, batch: Sequence[Sequence[int]]) -> list[NDArray[Any]]:
         length = padded_length(max(map(len, batch)), self._longest)
-        ids, mask = pad(batch, length, self._pad_id)
-        made = {"input_ids": ids, "attention_mask": mask}
-        for name, fill in self._fills.items():
-            made[name] = fill(ids, mask)
-        return [
-            made[name].astype(kind, copy=False)
-            for name, kind in zip(self._names, self._types, strict=True)
-        ]
+        return inputs_of(batch, length, self._pad_id, self._fills, self._ports)
 
     def _infer(self, request: Any, inputs: list[NDArray[Any]]) -> Float32:
         if request is None:

@@ -13,6 +13,8 @@ from fleet_server.engines.encoder_files.extra_inputs import Fill, positions_from
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
 from fleet_server.engines.openvino.encoder.executor import Executor
 from fleet_server.engines.openvino.encoder.files import ModelFiles, find
+from fleet_server.engines.openvino.encoder.static_executor import StaticExecutor
+from fleet_server.engines.openvino.properties import compile_properties, plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +47,21 @@ class Loading:
 
     def compile(
         self, model: ov.Model, fills: dict[str, Fill], memory: object, *, lanes: bool = False
-    ) -> Executor:
-        """An executor of `model`, with several lanes if `lanes`. Raises LoadError.
+    ) -> Executor | StaticExecutor:
+        """An executor of `model`, with several lanes if `lanes` and on a CPU. Raises LoadError.
 
         `memory` owns the memory of constants that hold no reference to it.
         """
         inputs = {port.get_any_name() for port in model.inputs}
+        pad_id = self.files.config.get("pad_token_id") or 0
+        used = {name: fill for name, fill in fills.items() if name in inputs}
+        device, dtype = self.spec.device, self.spec.dtype
+        if plugin(device) == "NPU":
+            properties = compile_properties(dtype, self.threads, False, device)
+            return StaticExecutor(
+                model, "NPU", properties, pad_id, self.max_tokens, used, memory=memory
+            )
         return Executor(
-            model,
-            self.threads,
-            self.spec.dtype,
-            pad_id=self.files.config.get("pad_token_id") or 0,
-            longest=self.max_tokens,
-            fills={name: fill for name, fill in fills.items() if name in inputs},
-            memory=memory,
-            lanes=lanes,
-        )
+            model, self.threads, dtype, pad_id, self.max_tokens, used, memory=memory, lanes=lanes,
+            device=device,
+        )  # fmt: skip

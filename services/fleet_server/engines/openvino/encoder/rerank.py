@@ -15,16 +15,16 @@ from fleet_server.engines.openvino.encoder.files import ModelFiles
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.parts import check_all_used
 from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.properties import shown_device
 from fleet_server.protocols import Float32
 
 
 class RerankEngine:
-    """A cross-encoder on a CPU. Raises LoadError for files it cannot serve."""
-
-    device = "cpu"
+    """A cross-encoder. Raises LoadError for files it cannot serve."""
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         loading = Loading.start(spec, folder, threads)
+        self.device = shown_device(spec.device)
         files = loading.files
         boundary = loading.tokenizer.pair_boundary
         fills = loading.fills(pair_types(boundary))

@@ -1,0 +1,1 @@
+"""Parts of a pod template that only some models have: devices, image volumes, node caches."""

@@ -1,0 +1,1 @@
+"""What the platform permits to authors of InferenceModels: pod templates and keys."""

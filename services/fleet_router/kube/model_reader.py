@@ -1,0 +1,62 @@
+"""Reads InferenceModels into views, and only once what did not change.
+
+Most changes of a resource are of its status. Completing and validating a spec again would take most
+of the time of such a change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+import orjson
+
+from fleet_contract.catalog import Catalog
+from fleet_kube.client import Json
+from fleet_router.kube.objects import ModelView, read_model, read_status
+from fleet_web.logs import event
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+
+
+class ModelReader:
+    """`environ` overrides limits as in `read_model`. Problems are logged when they change."""
+
+    def __init__(self, catalog: Catalog, environ: Mapping[str, str]) -> None:
+        self._catalog = catalog
+        self._environ = environ
+        self._known: dict[Key, tuple[bytes, ModelView]] = {}
+
+    def read(self, item: Json) -> ModelView:
+        """View of an InferenceModel."""
+        meta, status = item["metadata"], item.get("status")
+        key = meta.get("namespace", ""), meta["name"]
+        resolved = status.get("resolved") if isinstance(status, dict) else None
+        digest = _digest([item.get("spec"), resolved])
+        known = self._known.get(key)
+        if known is not None and digest and known[0] == digest:
+            old = known[1]
+            view = replace(read_status(item), spec=old.spec, problem=old.problem)
+        else:
+            view = read_model(item, self._catalog, self._environ)
+            if view.problem and (known is None or known[1].problem != view.problem):
+                event(logger, "model_unreadable", level=logging.ERROR, namespace=view.namespace,
+                      resource=view.name, error=view.problem)  # fmt: skip
+        self._known[key] = digest, view
+        return view
+
+    def forget(self, key: Key) -> None:
+        """Drop a resource that was deleted."""
+        self._known.pop(key, None)
+
+
+def _digest(value: object) -> bytes:
+    """A digest of JSON data; empty if it is nested too deeply to be written."""
+    try:
+        return hashlib.blake2b(orjson.dumps(value), digest_size=16).digest()
+    except orjson.JSONEncodeError:
+        return b""

@@ -1,0 +1,37 @@
+"""The load report: written by a router, read by the operator."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleet_contract.load_report import ModelLoad, parse, render
+
+
+def test_a_report_is_read_as_it_was_written() -> None:
+    loads = {"org/a": ModelLoad(3, 0.0), 'say "x"': ModelLoad(0, 12.34)}
+    assert parse(render(loads)) == {**loads, 'say "x"': ModelLoad(0, 12.3)}
+    assert parse(b'{"models": {}, "more": 1}') == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"{}", b"null", b'{"models": []}', b'{"models": {"a": 1}}',
+        b'{"models": {"a": {"in_flight": 1}}}',
+        b'{"models": {"a": {"in_flight": "x", "idle_seconds": 0}}}',
+        b'{"models": {"a": {"in_flight": -1, "idle_seconds": 0}}}',
+        b'{"models": {"a": {"in_flight": 1, "idle_seconds": -1}}}',
+        b'{"models": {"a": {"in_flight": 1, "idle_seconds": "inf"}}}',
+        b'{"models": {"a": {"in_flight": 1, "idle_seconds": "nan"}}}',
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse(content)
+
+
+def test_a_report_that_was_cut_off_is_refused() -> None:
+    whole = render({f"org/{n}": ModelLoad(n, 0.0) for n in range(20)})
+    for end in range(len(whole)):
+        with pytest.raises(ValueError, match=r"."):
+            parse(whole[:end])

@@ -1,0 +1,72 @@
+"""The image of a server, by engine and by the vendor of its accelerator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_contract.spec import ModelSpec
+from fleet_operator.resources.images import Problem, choose_image
+from support.operator_objects import settings_of
+
+IMAGES = {
+    "SERVER_IMAGE_CPU": "cpu", "SERVER_IMAGE_CUDA": "cuda", "SERVER_IMAGE_ROCM": "rocm",
+    "SERVER_IMAGE_INTEL": "intel", "VLLM_IMAGE": "vllm", "VLLM_IMAGE_ROCM": "vllm-rocm",
+}  # fmt: skip
+
+
+def image(environ: dict[str, str], **fields: Any) -> str | Problem:
+    spec = ModelSpec.model_validate({"model": "org/m", **fields})
+    return choose_image(spec, settings_of(**environ))
+
+
+def limits(resource: str, amount: int = 1) -> dict[str, Any]:
+    return {"resources": {"limits": {resource: amount}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "cpu"),
+        ({"device": "cpu"}, "cpu"),
+        (limits("nvidia.com/gpu"), "cuda"),
+        (limits("nvidia.com/mig-1g.10gb"), "cuda"),
+        (limits("nvidia.com/gpu", 0), "cpu"),
+        (limits("example.com/fpga"), "cpu"),
+        (limits("amd.com/gpu"), "rocm"),
+        ({"device": "cuda", **limits("amd.com/gpu")}, "rocm"),
+        ({"engine": "torch", **limits("amd.com/gpu")}, "rocm"),
+        (limits("gpu.intel.com/xe"), "intel"),
+        ({"device": "gpu"}, "intel"),
+        ({"device": "npu"}, "intel"),
+        ({"devices": [{"class": "gpu.nvidia.com"}]}, "cuda"),
+        ({"devices": [{"class": "gpu.amd.com"}]}, "rocm"),
+        ({"device": "cuda:1"}, "cuda"),
+        ({"engine": "torch"}, "cuda"),
+        ({"vision": True}, "cuda"),
+        ({"engine": "vllm", **limits("nvidia.com/gpu")}, "vllm"),
+        ({"engine": "vllm", **limits("amd.com/gpu")}, "vllm-rocm"),
+        ({"engine": "vllm", **limits("gpu.intel.com/xe")}, "vllm"),
+        ({"image": "mine", **limits("amd.com/gpu")}, "mine"),
+    ],
+)
+def test_one_image_for_each_vendor(fields: dict[str, Any], expected: str) -> None:
+    assert image(IMAGES, **fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (limits("amd.com/gpu"), "the resource amd.com/gpu needs the server image with torch and "
+                                "ROCm: SERVER_IMAGE_ROCM is not set"),
+        ({"devices": [{"class": "gpu.intel.com"}]}, "the device class gpu.intel.com needs the "
+         "server image with Intel's drivers: SERVER_IMAGE_INTEL is not set"),
+        ({"device": "gpu:1"}, "device gpu:1 needs the server image with Intel's drivers"),
+    ],
+)  # fmt: skip
+def test_the_image_of_another_vendor_is_not_used(fields: dict[str, Any], message: str) -> None:
+    found = image({"SERVER_IMAGE_CUDA": "cuda"}, **fields)
+    assert isinstance(found, Problem)
+    assert found.reason == "EngineUnavailable"
+    assert message in found.message
