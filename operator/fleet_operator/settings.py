@@ -45,6 +45,14 @@ class OperatorSettings:
     remote_keys: RemoteKeys | None
     """None: unknown to the operator, the routers decide."""
     memory_limit_factor: float
+    server_host: str
+    """Address that model servers listen on."""
+    user_ids: bool
+    """Whether pods of own images get user and group ids."""
+    architectures: tuple[str, ...]
+    """Of own images; empty for all nodes."""
+    ca_configmap: str
+    ca_key: str
     router_selector: Mapping[str, str]
     router_port: int
     router_namespace: str
@@ -111,6 +119,11 @@ class OperatorSettings:
             pod_templates=value("POD_TEMPLATES"),
             remote_keys=BY_NAME["REMOTE_KEYS"].read(environ, None),
             memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
+            server_host="::" if ":" in text("POD_IP") else "0.0.0.0",  # noqa: S104
+            user_ids=value("SERVER_USER_IDS"),
+            architectures=tuple(parse_list(text("SERVER_ARCHITECTURES"))),
+            ca_configmap=text("CA_BUNDLE_CONFIGMAP"),
+            ca_key=value("CA_BUNDLE_KEY"),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
             router_namespace=text("ROUTER_NAMESPACE") or own_namespace,

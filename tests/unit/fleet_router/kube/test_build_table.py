@@ -12,7 +12,7 @@ from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
 from fleet_contract.spec import ModelSpec, Task
 from fleet_contract.status import Phase
 from fleet_router.kube.build_table import build
-from fleet_router.kube.objects import read_model, read_slice
+from fleet_router.kube.objects import read_model, read_slice, read_slice_of_service
 from fleet_router.routing.table import Endpoint, Origin, RouteTable
 from fleet_router.status.models import state_of
 
@@ -224,3 +224,13 @@ def test_ids_get_the_prefix_of_their_namespace() -> None:
         "team-a/r": ("team-a/r", "r"),
         "team-a/s": ("team-a/s", "theirs"),
     }
+
+
+def test_a_service_stands_for_its_ready_servers() -> None:
+    view = read_slice_of_service(
+        endpoint_slice("m", ready("10.0.0.1"), ready("10.0.0.2"), ready("10.0.0.3", ready=False))
+    )
+    assert view.endpoints == (Endpoint("m", "m.default.svc", 8000),)
+    assert view.starting == ()
+    sleeping = read_slice_of_service(endpoint_slice("m", ready("10.0.0.3", ready=False)))
+    assert sleeping.endpoints == ()
