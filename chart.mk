@@ -2,11 +2,19 @@
 
 CHART := charts/modelfleet
 
-.PHONY: chart
-chart: ## Copy shared files into charts/modelfleet (a test compares them)
-	cp crds/inferencemodels.modelfleet.dev.yaml $(CHART)/crds/
+.PHONY: chart install-yaml
+chart: env-dev ## Copy shared files into charts/modelfleet, generate its README and schema
+	cp crds/inferencemodels.modelfleet.dev.yaml $(CHART)/files/
+	@mkdir -p build
 	$(BIN)/modelfleet crd --policy > build/pod-templates.yaml
 	mv build/pod-templates.yaml $(CHART)/files/pod-templates.yaml
 	cp operator/rbac.yaml $(CHART)/files/operator-rbac.yaml
 	cp services/fleet_router/rbac.yaml $(CHART)/files/router-rbac.yaml
 	cp docs/samples/english.ogg $(CHART)/files/english.ogg
+	PYTHONPATH=tests $(BIN)/python -m support.chart_schema
+	@mkdir -p build
+	PYTHONPATH=tests $(BIN)/python -m support.chart_readme > build/chart.md && mv build/chart.md $(CHART)/README.md
+
+# With the helm of tests/cluster, which is built with Go if it is missing.
+install-yaml: chart ## Render charts/install.yaml
+	PYTHONPATH=tests/cluster:tests $(BIN)/python -m harness.install_file

@@ -19,6 +19,7 @@ POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT = Kind("v1", "Event", "events")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 CHILDREN = (DEPLOYMENT, SERVICE, BUDGET, CLAIM)
 BY_NAME = {kind.kind: kind for kind in (*CHILDREN, DEVICE_CLAIM_TEMPLATE, MODEL, POD)}

@@ -23,6 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._delivered: Tally[str] = Tally()
         own = self.registry
         self._conditions: Callable[[], bytes] = bytes
         Gauge(
@@ -86,7 +87,13 @@ class Metrics:
         self._calls.labels(method, resource, str(code)).inc()
 
     def seen(self, kind: str) -> None:
+        """Count a watch event."""
+        self._delivered[kind] += 1
         self._events.labels(kind).inc()
+
+    def delivered(self, kind: str) -> int:
+        """Watch events of a kind so far."""
+        return self._delivered[kind]
 
     def repaired(self, kind: str) -> None:
         self._repairs.labels(kind).inc()

@@ -17,11 +17,15 @@ from aiohttp import web
 from fleet_kube.client import UNAUTHORIZED, KubeClient
 from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
+from fleet_kube.rate_limit import RateLimit
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.cluster_features import features_of
 from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
+from fleet_operator.controller.leader_client import LeaderClient
+from fleet_operator.controller.leadership import Leadership
+from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.probes.deletion_costs import DeletionCosts
 from fleet_operator.controller.probes.pod_events import PodEvents
 from fleet_operator.controller.probes.remote import RemoteProber
@@ -47,11 +51,14 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
     """Run the operator. Raises ConfigError, CatalogError and OSError (port taken)."""
     metrics = Metrics()
     connection = await connect(environ)
-    api = KubeClient(connection, FIELD_MANAGER, metrics.api_call)
+    limit = RateLimit(settings.api_requests_per_second, 2 * settings.api_requests_per_second)
+    api = LeaderClient(connection, FIELD_MANAGER, metrics.api_call, limit)
+    # A backlog of other requests must not delay the renewal of a Lease.
+    leases = KubeClient(connection, FIELD_MANAGER, metrics.api_call)
     timeout = aiohttp.ClientTimeout(total=5, connect=2)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            await _run(settings, metrics, connection, api, http)
+            await _run(settings, metrics, connection, api, leases, http)
     finally:
         await api.close()
 
@@ -60,7 +67,8 @@ async def _run(
     settings: OperatorSettings,
     metrics: Metrics,
     connection: Connection,
-    api: KubeClient,
+    api: LeaderClient,
+    leases: KubeClient,
     http: aiohttp.ClientSession,
 ) -> None:
     await _definition(api)
@@ -71,43 +79,71 @@ async def _run(
     kinds = children(features)
     cache = ClusterCache(settings, resolver, with_nodes, features)
     queue = WorkQueue(asyncio.get_running_loop().time)
-    resync = Resync(cache, queue, api, metrics, settings.namespaces, kinds)
+    listing = Listing(api, settings.namespaces, settings.shard)
+    resync = Resync(cache, queue, listing, metrics, with_nodes, kinds)
+
+    def reconcile_all(namespace: str) -> None:
+        queue.add([key for key in cache.models if key[0] == namespace])
+
+    leadership = Leadership(
+        leases, settings.own_namespace, settings.pod_name, settings.shard,
+        lambda: {namespace for namespace, _ in cache.models}, reconcile_all,
+    )  # fmt: skip
+    api.may_write, cache.contender = leadership.may_write, leadership.contender
     metrics.gauge("modelfleet_operator_queue_depth", "Models waiting", lambda: queue.depth)
     metrics.gauge("modelfleet_operator_queue_oldest_seconds", "Longest wait", lambda: queue.oldest)
+    metrics.gauge("modelfleet_operator_leader", "Whether this replica is the leader",
+                  lambda: float(leadership.leads))  # fmt: skip
+    metrics.gauge("modelfleet_operator_namespaces_refused",
+                  "Namespaces with models that another release serves",
+                  lambda: len(leadership.refused))  # fmt: skip
+    metrics.gauge("modelfleet_operator_namespaces_unreadable",
+                  "Watched namespaces that were deleted or are forbidden",
+                  lambda: len(listing.unreadable))  # fmt: skip
     metrics.ages(resync.ages)
     metrics.phases(lambda: [(raw.get("status") or {}).get("phase", "Pending")
                             for raw in cache.models.values()])  # fmt: skip
     if settings.model_metrics:
         metrics.conditions(lambda: list(cache.models.values()))
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    registry = watches.registry(cache, queue, metrics, settings, with_nodes, connection, kinds)
+    registry = watches.registry(cache, queue, metrics, connection)
+    reflectors = watches.reflectors(
+        api, cache, queue, metrics, settings.namespaces, with_nodes, kinds
+    )
     prober = Prober(cache, queue, http, PodEvents(cache, api))
     remotes = RemoteProber(cache, queue, resolver, http)
-    controller = Controller(cache, queue, api, metrics, DeletionCosts(api, http))
+    controller = Controller(
+        cache, queue, api, metrics, DeletionCosts(api, http), leadership.may_write
+    )
     loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "watches": partial(watches.follow, reflectors),
+        "leadership": leadership.run,
         "reconcile": partial(controller.run, settings.workers),
         "servers": partial(prober.run, settings.probe_interval),
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
-        "initial_sync": InitialSync(cache, queue, api, settings.namespaces, with_nodes, kinds).run,
-        "resync": partial(resync.run, settings.resync_interval),
+        "initial_sync": InitialSync(cache, queue, listing, with_nodes, kinds).run,
+        "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
-    async with _served(health.application(metrics, resync, queue), settings.port):
+    async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
             device_claims=features.device_claims, image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
-        await _together(
-            kopf.operator(
-                registry=registry,
-                settings=watches.kopf_settings(),
-                standalone=True,
-                clusterwide=not settings.namespaces,
-                namespaces=settings.namespaces,
-            ),
-            supervised(loops, metrics),
-        )
+        try:
+            await _together(
+                kopf.operator(
+                    registry=registry,
+                    settings=watches.kopf_settings(),
+                    standalone=True,
+                    clusterwide=not settings.namespaces,
+                    namespaces=settings.namespaces,
+                ),
+                supervised(loops, metrics),
+            )
+        finally:  # no writer runs any more
+            await leadership.release()
     log(logger, "stopped")
 
 

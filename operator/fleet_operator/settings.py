@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from fleet_contract.policy.remote_keys import RemoteKeys
 from fleet_contract.settings import BY_NAME, parse_list
 from fleet_operator.rollout_limit import Limit
+from fleet_operator.shard import Shard
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -20,6 +22,9 @@ class OperatorSettings:
 
     namespaces: tuple[str, ...]
     own_namespace: str
+    pod_name: str
+    shard: Shard
+    id_prefixes: Mapping[str, str]
     image_cpu: str
     image_cuda: str
     image_rocm: str
@@ -40,6 +45,14 @@ class OperatorSettings:
     remote_keys: RemoteKeys | None
     """None: unknown to the operator, the routers decide."""
     memory_limit_factor: float
+    server_host: str
+    """Address that model servers listen on."""
+    user_ids: bool
+    """Whether pods of own images get user and group ids."""
+    architectures: tuple[str, ...]
+    """Of own images; empty for all nodes."""
+    ca_configmap: str
+    ca_key: str
     router_selector: Mapping[str, str]
     router_port: int
     router_namespace: str
@@ -51,6 +64,8 @@ class OperatorSettings:
     start_seconds: int
     probe_interval: float
     resync_interval: float
+    full_resync_interval: float
+    api_requests_per_second: float
     workers: int
     port: int
     model_metrics: bool
@@ -83,6 +98,9 @@ class OperatorSettings:
         return cls(
             namespaces=tuple(parse_list(text("WATCH_NAMESPACES"))),
             own_namespace=own_namespace,
+            pod_name=text("POD_NAME") or socket.gethostname(),
+            shard=Shard.parse(text("SHARD")),
+            id_prefixes=value("ID_PREFIXES"),
             image_cpu=value("SERVER_IMAGE_CPU"),
             image_cuda=text("SERVER_IMAGE_CUDA"),
             image_rocm=text("SERVER_IMAGE_ROCM"),
@@ -102,6 +120,11 @@ class OperatorSettings:
             pod_templates=value("POD_TEMPLATES"),
             remote_keys=BY_NAME["REMOTE_KEYS"].read(environ, None),
             memory_limit_factor=_factor(value("MEMORY_LIMIT_FACTOR")),
+            server_host="::" if ":" in text("POD_IP") else "0.0.0.0",  # noqa: S104
+            user_ids=value("SERVER_USER_IDS"),
+            architectures=tuple(parse_list(text("SERVER_ARCHITECTURES"))),
+            ca_configmap=text("CA_BUNDLE_CONFIGMAP"),
+            ca_key=value("CA_BUNDLE_KEY"),
             router_selector=labels("ROUTER_SELECTOR", value("ROUTER_SELECTOR")),
             router_port=positive("ROUTER_PORT"),
             router_namespace=text("ROUTER_NAMESPACE") or own_namespace,
@@ -113,6 +136,8 @@ class OperatorSettings:
             start_seconds=positive("START_SECONDS"),
             probe_interval=positive("PROBE_INTERVAL"),
             resync_interval=positive("RESYNC_INTERVAL"),
+            full_resync_interval=positive("FULL_RESYNC_INTERVAL"),
+            api_requests_per_second=positive("API_REQUESTS_PER_SECOND"),
             workers=positive("WORKERS"),
             port=positive("OPERATOR_PORT"),
             model_metrics=value("MODEL_METRICS"),

@@ -36,11 +36,6 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "bench": Subcommand("fleet_bench.command:app", "measure an OpenAI-compatible address"),
     "settings": Subcommand("fleet_cli.settings:app", "list the environment variables"),
     "crd": Subcommand("fleet_cli.crd:app", "print the custom resource definition"),
-    "install-crd": Subcommand(
-        "fleet_operator.commands.install_crd:app",
-        "apply the CRD to a cluster",
-        "operator",
-    ),
     "server": Subcommand("fleet_server.command:app", "serve one model", "server"),
     "router": Subcommand("fleet_router.command:app", "serve many models on one address", "router"),
     "operator": Subcommand("fleet_operator.command:app", "run the Kubernetes operator", "operator"),

@@ -6,8 +6,12 @@ claims the older resource wins. A model that lost its id is not served; its alia
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
+
+PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+"""What an id may begin with."""
 
 
 class Claim(NamedTuple):
@@ -20,6 +24,23 @@ class Claim(NamedTuple):
     namespace: str
     name: str
     ids: tuple[str, ...]
+
+
+def read_prefixes(text: str) -> dict[str, str]:
+    """Prefixes of ids by namespace, from `namespace=prefix,namespace=prefix`. Raises ValueError."""
+    found: dict[str, str] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        namespace, sign, prefix = part.partition("=")
+        if not sign or not namespace or PREFIX.fullmatch(prefix) is None:
+            raise ValueError("must be namespace=prefix, comma-separated, such as team-a=team-a/")
+        found[namespace] = prefix
+    return found
+
+
+def prefixed(ids: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """The ids as clients send them: each with the prefix, unless it has that already."""
+    found = (each if each.startswith(prefix) else prefix + each for each in ids)
+    return tuple(dict.fromkeys(found))
 
 
 def owners(claims: Iterable[Claim]) -> dict[str, Claim]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fleet_contract.claims import read_prefixes
 from fleet_contract.policy import pod_templates, remote_keys
 from fleet_contract.spec import ModelSpec, Task
 
@@ -45,6 +46,16 @@ def parse_size(text: str) -> float:
 def parse_list(text: str) -> list[str]:
     """Comma-separated entries, stripped and without duplicates."""
     return list(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+
+
+PODS, SERVICES = "pods", "services"
+"""Values of UPSTREAMS."""
+
+
+def _upstreams(text: str) -> str:
+    if text not in (PODS, SERVICES):
+        raise ValueError(f"must be {PODS} or {SERVICES}")
+    return text
 
 
 _OWN: Any = object()
@@ -121,8 +132,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("N_REQUESTS", "total number of requests", "chosen by the benchmark", int,
             where="bench"),
     Setting("CONCURRENCY", "concurrent requests", "chosen by the benchmark", where="bench"),
-    Setting("HOST", "address the router listens on", "127.0.0.1", where="up, router"),
+    Setting("HOST", "address the router listens on; `::` for all addresses, of IPv6 and IPv4",
+            "127.0.0.1", where="up, router"),
     Setting("PORT", "port the router listens on", "8000", int, where="up, router"),
+    Setting("SSL_CERT_FILE", "file of certificate authorities to trust instead of the public ones;"
+            " read by OpenSSL", "those of the system", where="all"),
     Setting("LOG_LEVEL", "`debug`, `info`, `warning` or `error`", "info", where="all"),
     Setting("LOG_FORMAT", "`json` or `text`", "json", where="all"),
     Setting("ENABLE_METRICS", "serve `/metrics`", "1", parse_bool, where="server, router"),
@@ -165,6 +179,9 @@ SETTINGS: tuple[Setting, ...] = (
             " key: a JSON list of `{name, addresses, namespaces}`, or names, comma-separated, for"
             " every https address", "none", remote_keys.parse,
             where="router, operator"),
+    Setting("UPSTREAMS", "on a cluster, `pods`: requests go to the address of the least loaded"
+            " server; `services`: to the Service of the model, for meshes that encrypt only that"
+            " traffic", PODS, _upstreams, where="router"),
     Setting("MAX_BODY_BYTES", "largest JSON body in bytes",
             "8388608; 67108864 where it may contain images", int, "limits.max_body_bytes"),
     Setting("MAX_AUDIO_BYTES", "largest uploaded recording in bytes", "26214400", int,
@@ -231,8 +248,22 @@ SETTINGS: tuple[Setting, ...] = (
             " addresses", "every public host", parse_list, "images.allowed_hosts", CHAT),
     Setting("WATCH_NAMESPACES", "namespaces to serve, comma-separated; a router's default is its"
             " own, `*` means all", "all of the cluster", where="operator, router"),
+    Setting("ID_PREFIXES", "prefixes of the ids of all models of a namespace, such as"
+            " `team-a=team-a/,team-b=b-`; clients send the ids with them", "", read_prefixes,
+            where="operator, router"),
     Setting("POD_NAMESPACE", "namespace of the operator itself", "that of its service account",
             where="operator"),
+    Setting("POD_NAME", "name of the operator's pod, by which its replicas elect a leader",
+            "the host name", where="operator"),
+    Setting("POD_IP", "address of the operator's pod; with one of IPv6, model servers listen on"
+            " `::`", "none", where="operator"),
+    Setting("SERVER_USER_IDS", "give pods of own images user and group ids; 0 where the platform"
+            " assigns them", "1", parse_bool, where="operator"),
+    Setting("SERVER_ARCHITECTURES", "architectures of own images, such as `amd64,arm64`: their pods"
+            " run on such nodes only", "all", where="operator"),
+    Setting("CA_BUNDLE_CONFIGMAP", "ConfigMap in the model's namespace with the certificate"
+            " authorities that its servers trust", "none", where="operator"),
+    Setting("CA_BUNDLE_KEY", "key of CA_BUNDLE_CONFIGMAP", "ca.crt", where="operator"),
     Setting("SERVER_IMAGE_CPU", "image of model servers on CPUs", "modelfleet-server:cpu",
             where="operator"),
     Setting("SERVER_IMAGE_CUDA", "image of model servers with torch and CUDA", "none",
@@ -293,6 +324,13 @@ SETTINGS: tuple[Setting, ...] = (
             float, where="operator"),
     Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server",
             "30", float, where="operator"),
+    Setting("FULL_RESYNC_INTERVAL", "seconds between two comparisons of all objects, foreign ones"
+            " included, after which every model is reconciled; varies by a tenth", "600", float,
+            where="operator"),
+    Setting("API_REQUESTS_PER_SECOND", "most requests per second to the API server, watches and"
+            " Leases excepted; twice as many at once", "100", float, where="operator"),
+    Setting("SHARD", "the namespaces that this operator serves of those of its release, by the hash"
+            " of their names: `INDEX/TOTAL`, from `0/2`", "all", str, where="operator"),
     Setting("WORKERS", "models reconciled concurrently", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),

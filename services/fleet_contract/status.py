@@ -44,7 +44,8 @@ class Condition(SpecPart):
 
     type: str = Field(max_length=316)
     """Ready, Available, Progressing, Reconciling, Stalled, Paused, Scheduled, WeightsReady, Loaded,
-    RolloutStrategy, Traffic, Accelerated, AliasesServed, ProfileCurrent or ReplicasLimited."""
+    RolloutStrategy, Traffic, Accelerated, AliasesServed, ProfileCurrent, ReplicasLimited or
+    NamespaceContested."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")

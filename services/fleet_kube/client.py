@@ -18,6 +18,7 @@ import orjson
 from fleet_kube.connection import Connection
 from fleet_kube.errors import ApiError, ApiUnreachable, ConfigError
 from fleet_kube.kind import Kind
+from fleet_kube.rate_limit import RateLimit
 
 Json = dict[str, Any]
 Observe = Callable[[str, str, int], None]
@@ -38,6 +39,9 @@ GONE = 410
 RECURSION_LIMIT = 12_000
 """The API server accepts and sends objects of 10,000 levels."""
 UNAUTHORIZED = 401
+TRIES = 4
+"""Times that a request is sent which the API server sheds (429, or 503 with Retry-After)."""
+LONGEST_PAUSE = 30.0
 VERSION = Kind("v1", "Info", "version", namespaced=False)
 """Not a resource; its plural names the request in metrics."""
 
@@ -45,15 +49,21 @@ VERSION = Kind("v1", "Info", "version", namespaced=False)
 class KubeClient:
     """One connection; `manager` is the field manager of every write and the User-Agent.
 
-    All methods raise ApiError and ApiUnreachable.
+    With a `limit`, requests that the API server sheds are sent again after their Retry-After, and
+    all others wait as well. All methods raise ApiError and ApiUnreachable.
     """
 
     def __init__(
-        self, connection: Connection, manager: str, observe: Observe = lambda *_: None
+        self,
+        connection: Connection,
+        manager: str,
+        observe: Observe = lambda *_: None,
+        limit: RateLimit | None = None,
     ) -> None:
         self._connection = connection
         self._manager = manager
         self._observe = observe
+        self._limit = limit
         # For `json`, also where kopf reads watches with it.
         sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
@@ -95,6 +105,22 @@ class KubeClient:
         Status 410 means that the list took too long and must start again.
         """
         found: list[Json] = []
+        version = ""
+        pages = self.pages(kind, namespace, selector, metadata_only, field_selector)
+        async for items, listed_at in pages:
+            found += items
+            version = listed_at
+        return found, version
+
+    async def pages(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str = "",
+        metadata_only: bool = False,
+        field_selector: str = "",
+    ) -> AsyncGenerator[tuple[list[Json], str], None]:
+        """The objects of a kind page by page, each with the resourceVersion of the whole list."""
         query = {"limit": str(METADATA_PAGE if metadata_only else PAGE)}
         if selector:
             query["labelSelector"] = selector
@@ -105,10 +131,10 @@ class KubeClient:
             page = await self._request(
                 "GET", kind, kind.path(namespace), query=query, accept=accept
             )
-            found += page.get("items") or ()
             meta = page.get("metadata") or {}
+            yield page.get("items") or [], str(meta.get("resourceVersion", ""))
             if not meta.get("continue"):
-                return found, str(meta.get("resourceVersion", ""))
+                return
             query["continue"] = meta["continue"]
 
     async def watch(
@@ -226,9 +252,32 @@ class KubeClient:
         accept: str,
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        """The response of one request; after a 401, of a second with renewed credentials."""
+        """The response of one request; within a rate limit, of its last try."""
         url = self._connection.server + path + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": self._manager}
+        for number in range(1, TRIES + 1):
+            if self._limit is not None:
+                await self._limit.wait()
+            response = await self._authorized(method, kind, path, url, headers, body, limits)
+            after = _retry_after(response)
+            shed = response.status == 429 or (response.status == 503 and after > 0)
+            if self._limit is None or not shed or number == TRIES:
+                break
+            self._limit.pause(min(max(after, 1.0), LONGEST_PAUSE))
+            response.close()
+        return response
+
+    async def _authorized(
+        self,
+        method: str,
+        kind: Kind,
+        path: str,
+        url: str,
+        headers: dict[str, str],
+        body: Any,
+        limits: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """The response of one request; after a 401, of a second with renewed credentials."""
         for renewed in (False, True):
             try:
                 if authorization := await self._connection.authorization():
@@ -288,10 +337,15 @@ def _checked(response: aiohttp.ClientResponse, content: bytes) -> Json:
     if response.status < 300 and isinstance(found, dict):
         return found
     status = found if isinstance(found, dict) else {"message": found}
-    after = response.headers.get("retry-after", "")
     raise ApiError(
         response.status,
         str(status.get("reason", "")),
         str(status.get("message") or response.reason or ""),
-        float(after) if after.isdigit() else 0.0,
+        _retry_after(response),
     )
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    """Seconds of the Retry-After header, 0 if absent."""
+    after = response.headers.get("retry-after", "")
+    return float(after) if after.isdigit() else 0.0

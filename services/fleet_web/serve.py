@@ -18,6 +18,7 @@ from fleet_web.uvicorn_ext import versions
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 75
+ALL_ADDRESSES = "::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,14 @@ def build(
     seconds, and on average `read_rate` bytes a second in every `read_timeout` seconds. A head has
     `read_timeout` seconds, and the reading of a response as many without progress, except with a
     version of uvicorn that `uvicorn_ext` was not tested with. Idle connections are closed after
-    `keep_alive` seconds.
+    `keep_alive` seconds. `host` `::` stands for all addresses, of IPv6 and IPv4.
     """
     app.state.pace = Pace(read_timeout, read_rate, body_timeout)
     kind, protocol = implementation(read_timeout)
     config = uvicorn.Config(
         app,
-        host=host,
+        # Event loops listen on `::` for IPv6 only, and on no name for both, as far as there are.
+        host="" if host == ALL_ADDRESSES else host,
         port=port,
         loop="uvloop",
         http=protocol,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from fleet_web.serve import implementation
+from fleet_web.serve import ALL_ADDRESSES, implementation
 
 BACKLOG = 128
 READ_SECONDS = 30.0
@@ -18,10 +18,18 @@ READ_SECONDS = 30.0
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError with the address where it is not available."""
+    """A listening socket; on `::` one of both families, or of IPv4 where there is no IPv6.
+
+    Raises OSError with the address where it is not available.
+    """
+    is_dual = host == ALL_ADDRESSES
+    if is_dual and not socket.has_dualstack_ipv6():
+        host, is_dual = "0.0.0.0", False  # noqa: S104  (the same, of IPv4)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual
+        )
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
 

@@ -2,13 +2,16 @@
 
     python tests/bench/operator_scale.py 100 500 1000
     python tests/bench/operator_scale.py 1000 --bare --requests-per-second 500
+    python tests/bench/operator_scale.py 3000 --foreign-pods 10000 --nodes 200
 
 Pods exist in the API only and are ready as soon as they are scheduled (the simulated kubelet of
 tests/cluster), so the measurement covers the control plane and the operator on this machine.
 `--bare` creates the same Deployments and Services again without InferenceModels and operator, to
 measure the control plane alone. Kubernetes' controllers send at most 20 requests per second to the
-API server, the scheduler 50; `--requests-per-second` raises this limit. Needs root or `unshare
---user --map-root-user`, like the API tier of tests/cluster.
+API server, the scheduler 50; `--requests-per-second` raises this limit. `--foreign-pods` first
+creates pods of others, of 8 kB each, on `--nodes` nodes with GPUs, and measures the start of an
+operator for the whole cluster. Needs root or `unshare --user --map-root-user`, like the API tier of
+tests/cluster.
 """
 
 from __future__ import annotations
@@ -138,6 +141,41 @@ def measure_bare(plane: ControlPlane, api: Api, objects: list[Json]) -> None:
             api.delete(item)
 
 
+def measure_start(run: Run, plane: ControlPlane, api: Api, pods: int, number: int) -> None:
+    """Measure the start of an operator among foreign pods."""
+    operator = OperatorProcess(run, plane, api)
+    operator.start(**STANDARD)
+    empty = psutil.Process(operator.pid).memory_info().rss / 2**20
+    operator.stop()
+    for index in range(number):
+        api.create(nodes.node(f"foreign-{index}", gpus=8))
+    crowd = Tenant(api, "foreign")
+    crowd.__enter__()  # its pods stay until the end of the run
+    create(crowd, (foreign_pod(index, number) for index in range(pods)))
+    began = time.monotonic()
+    operator.start(**STANDARD)
+    seconds, process = time.monotonic() - began, psutil.Process(operator.pid)
+    after = process.memory_info().rss / 2**20
+    cpu = sum(process.cpu_times()[:2])
+    operator.stop()
+    print(f"{pods} foreign pods on {number} nodes: synced in {seconds:.1f} s ({cpu:.1f} s of CPU),"
+          f" {after:.0f} MiB (without them {empty:.0f} MiB)", flush=True)  # fmt: skip
+
+
+def foreign_pod(index: int, number: int) -> Json:
+    """A pod of someone else that takes a GPU, on one of `number` nodes."""
+    resources = {"requests": {"cpu": "100m"}, "limits": {nodes.GPU: "0"}}
+    variables = [{"name": f"VARIABLE_{i}", "value": "x" * 60} for i in range(80)]
+    container = {"name": "main", "image": "other", "resources": resources, "env": variables}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"foreign-{index}", "labels": {"app": f"app-{index % 100}"}},
+        "spec": {"nodeName": f"foreign-{index % number}", "containers": [container],
+                 "tolerations": [{"operator": "Exists"}]},
+    }  # fmt: skip
+
+
 def create(tenant: Tenant, manifests: Iterable[Json]) -> None:
     """Create the manifests, a few at a time."""
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -210,6 +248,8 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=int)
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--requests-per-second", type=int)
+    parser.add_argument("--foreign-pods", type=int, default=0)
+    parser.add_argument("--nodes", type=int, default=200)
     options = parser.parse_args()
     leftovers.sweep()
     for name in CONTROL_PLANE:
@@ -225,6 +265,8 @@ def main() -> None:
             operator_process.install(api)
             operator_process.grant(api)
             add_nodes(api, 2 * max(options.models))
+            if options.foreign_pods:
+                measure_start(run, plane, api, options.foreign_pods, options.nodes)
             for number in options.models:
                 measure(run, plane, api, number, options.bare)
     finally:

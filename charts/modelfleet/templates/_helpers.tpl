@@ -24,11 +24,27 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{- /* Labels of an object; `commonLabels` never replace those of the chart. */}}
 {{- define "modelfleet.labels" -}}
-{{ include "modelfleet.selector" . }}
-app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
-helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | replace "+" "_" }}
+{{ include "modelfleet.podLabels" (list (index . 0) (index . 1) dict) }}
+{{- end }}
+
+{{- /* The same, for pods. Arguments: root context, component, labels that take precedence over `commonLabels`. */}}
+{{- define "modelfleet.podLabels" -}}
+{{- $root := index . 0 }}
+{{- $own := include "modelfleet.selector" . | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/version" $root.Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" $root.Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_")) }}
+{{- merge $own (index . 2 | default dict) ($root.Values.commonLabels | default dict) | toYaml }}
+{{- end }}
+
+{{- /* `annotations:` of an object or pod on a line of its own; nothing if there are none. Arguments:
+       root context, annotations that take precedence over `commonAnnotations`, indentation. */}}
+{{- define "modelfleet.annotations" -}}
+{{- with merge (dict) (index . 1 | default dict) ((index . 0).Values.commonAnnotations | default dict) }}
+{{- dict "annotations" . | toYaml | nindent (index $ 2) }}
+{{- end }}
 {{- end }}
 
 {{- /* An image: the full reference, or one built from `image`. Arguments: root, reference, kind, suffix of the tag. */}}
@@ -101,20 +117,23 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version | repla
 {{- $env | toJson }}
 {{- end }}
 
+{{- /* Security contexts of a component: those of all pods, overlaid with its own, of which null removes
+       a field. Arguments: root context, values of the component. */}}
 {{- define "modelfleet.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{- include "modelfleet.overlay" (list (index . 0).Values.podSecurityContext (index . 1).podSecurityContext) }}
 {{- end }}
 
 {{- define "modelfleet.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- include "modelfleet.overlay" (list (index . 0).Values.containerSecurityContext (index . 1).containerSecurityContext) }}
+{{- end }}
+
+{{- /* YAML: the first mapping with the fields of the second; `mergeOverwrite` would ignore `false`. */}}
+{{- define "modelfleet.overlay" -}}
+{{- $all := deepCopy (index . 0) }}
+{{- range $name, $value := index . 1 }}
+{{- if kindIs "invalid" $value }}{{ $_ := unset $all $name }}{{ else }}{{ $_ := set $all $name $value }}{{ end }}
+{{- end }}
+{{- toYaml $all }}
 {{- end }}
 
 {{- define "modelfleet.pullSecrets" -}}
@@ -126,29 +145,80 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{- /* Scheduling of a component's pods. Argument: its values. */}}
+{{- /* Scheduling of a component's pods. Arguments: root context, values of the component. */}}
 {{- define "modelfleet.placement" -}}
+{{- $architectures := (index . 0).Values.image.architectures }}
+{{- with index . 1 }}
 {{- with .nodeSelector }}
 nodeSelector: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- with .tolerations }}
 tolerations: {{ toYaml . | nindent 2 }}
 {{- end }}
-{{- with .affinity }}
+{{- with include "modelfleet.affinity" (list .affinity $architectures) | fromJson }}
 affinity: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- with .priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end }}
-
-{{- /* JSON: placement of the CRD's upgrade; that of the operator where it has none of its own. */}}
-{{- define "modelfleet.crds.placement" -}}
-{{- $found := dict }}
-{{- range tuple "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
-{{- $_ := set $found . (default (get $.Values.operator .) (get $.Values.crds .)) }}
 {{- end }}
-{{- $found | toJson }}
+
+{{- /* ID_PREFIXES of operator and router. */}}
+{{- define "modelfleet.idPrefixes" -}}
+{{- $pairs := list }}
+{{- range $namespace, $prefix := .Values.idPrefixes }}{{ $pairs = append $pairs (printf "%s=%s" $namespace $prefix) }}{{ end }}
+{{- join "," $pairs }}
+{{- end }}
+
+{{- /* As modelfleet.placement, for pods that leave a lost node after 20 s, instead of Kubernetes' 300,
+       unless they have other tolerations of these taints. */}}
+{{- define "modelfleet.evictable" -}}
+{{- $values := index . 1 }}
+{{- $all := $values.tolerations | default list }}
+{{- range $taint := tuple "not-ready" "unreachable" }}
+{{- $key := printf "node.kubernetes.io/%s" $taint }}
+{{- $known := false }}
+{{- range $values.tolerations }}{{ if eq (toString .key) $key }}{{ $known = true }}{{ end }}{{ end }}
+{{- if not $known }}
+{{- $all = append $all (dict "key" $key "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" 20) }}
+{{- end }}
+{{- end }}
+{{- include "modelfleet.placement" (list (index . 0) (merge (dict "tolerations" $all) $values)) }}
+{{- end }}
+
+{{- /* JSON: an affinity that only accepts nodes of the architectures; the terms of a node affinity are
+       alternatives, so each of them gets the requirement. Arguments: affinity, architectures. */}}
+{{- define "modelfleet.affinity" -}}
+{{- $affinity := deepCopy (index . 0 | default dict) }}
+{{- with index . 1 }}
+{{- $wanted := dict "key" "kubernetes.io/arch" "operator" "In" "values" . }}
+{{- $node := $affinity.nodeAffinity | default dict }}
+{{- $required := $node.requiredDuringSchedulingIgnoredDuringExecution | default dict }}
+{{- $terms := list }}
+{{- range $required.nodeSelectorTerms | default (list dict) }}
+{{- $terms = append $terms (set . "matchExpressions" (append (.matchExpressions | default list) $wanted)) }}
+{{- end }}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) }}
+{{- $_ := set $affinity "nodeAffinity" $node }}
+{{- end }}
+{{- $affinity | toJson }}
+{{- end }}
+
+{{- /* File and mount of the bundle of certificate authorities. */}}
+{{- define "modelfleet.caBundle.volume" -}}
+{{- with .Values.caBundle }}
+{{- if .configMap }}
+- name: ca-bundle
+  configMap: {name: {{ .configMap }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "modelfleet.caBundle.mount" -}}
+{{- if .Values.caBundle.configMap }}
+- {name: ca-bundle, mountPath: /etc/modelfleet-ca, readOnly: true}
+{{- end }}
 {{- end }}
 
 {{- /* Settings as environment variables: defaults overlaid with the user's. Arguments: defaults, settings. */}}

@@ -5,7 +5,7 @@ initContainers:
     image: {{ index . 1 | quote }}
     imagePullPolicy: {{ (index . 0).Values.image.pullPolicy }}
     command: [cp, -r, /opt/modelfleet/., /sources]
-    securityContext: {{ include "modelfleet.containerSecurity" (index . 0) | nindent 6 }}
+    securityContext: {{ include "modelfleet.containerSecurity" (list (index . 0) dict) | nindent 6 }}
     resources:
       requests: {cpu: 10m, memory: 32Mi}
       limits: {memory: 256Mi}

@@ -1,8 +1,10 @@
 {{- /* Rules that several NetworkPolicies share. */}}
 {{- define "modelfleet.policy.dns" }}
 - ports:
-    - {protocol: UDP, port: 53}
-    - {protocol: TCP, port: 53}
+    {{- range .Values.networkPolicy.dnsPorts }}
+    - {protocol: UDP, port: {{ . }}}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
 {{- end }}
 {{- define "modelfleet.policy.ports" }}
 {{- if . }}

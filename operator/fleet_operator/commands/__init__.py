@@ -1,1 +1,1 @@
-"""One-shot subcommands: explain, install-crd."""
+"""One-shot subcommands: explain."""

@@ -8,31 +8,27 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from fleet_contract.claims import Claim, owners
+from fleet_contract.claims import Claim, prefixed
+from fleet_contract.names import LABEL_MODEL
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
+from fleet_operator.controller.claimants import Claimants
+from fleet_operator.controller.claimants import Key as Key
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import (
-    Comparison,
-    Observed,
-    RemoteReport,
-    ReplicaWrite,
-    Rival,
-)
+from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, ReplicaWrite
 from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.features import Features
 from fleet_operator.quantity import add
 from fleet_operator.resources.ownership import CLAIM
 from fleet_operator.resources.resolve import Resolver
-from fleet_operator.resources.views import NodeView, PodView, Raw
+from fleet_operator.resources.views import NodeView, PodView, Raw, Usage
 from fleet_operator.resources.volume_access import modes_of
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
 
-Key = tuple[str, str]
-"""Namespace and name of an InferenceModel."""
 NO_KEYS: frozenset[Key] = frozenset()
 NO_FEATURES = Features()
 REPLICA_WRITES = 16
@@ -63,42 +59,52 @@ class ClusterCache:
         self._children = ChildCache()
         self._access_modes: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
+        self._foreign_pods: dict[str, Usage] = {}
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
         self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
-        self._claims: dict[Key, Claim] = {}
-        self._claimants: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._claimants = Claimants()
+        self._other_shards: dict[Key, Raw] = {}
+        self.contender: Callable[[str], str] = lambda _: ""
+        """Another release that also tries to serve a namespace, "" for none."""
 
     def put_model(self, raw: Raw) -> Iterable[Key]:
-        """Store an InferenceModel; affects it and all models that share an id with it."""
+        """Store an InferenceModel; affects it and all models that share an id with it.
+
+        Of one that another shard serves, only the claims matter.
+        """
         key = _key(raw)
-        if is_known(self.models.get(key), raw):
+        models = self._models_of(key[0])
+        if is_known(models.get(key), raw):
             return NO_KEYS
-        self._note_replicas(MODEL, key, self.models.get(key), raw)
-        self.models[key] = slim(raw)
-        return {key, *self._claim(key)}
+        self._note_replicas(MODEL, key, models.get(key), raw)
+        models[key] = slim(raw)
+        return {key, *self._claim(models[key])}
 
     def drop_model(self, raw: Raw) -> Iterable[Key]:
         """Remove an InferenceModel; affects the models that shared an id with it."""
         key = _key(raw)
-        known = self.models.get(key)
+        models = self._models_of(key[0])
+        known = models.get(key)
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
-        del self.models[key]
+        del models[key]
         self._replica_writes.pop(key, None)
         self._resolver.forget(raw["metadata"]["uid"])
-        return self._release(key) - {key}
+        return self._claimants.release(key) - {key}
 
     def reclaim(self) -> None:
         """Resolve the ids of all models again, after a change of the catalog or a profile."""
-        for key in self.models:
-            self._claim(key)
+        for raw in (*self.models.values(), *self._other_shards.values()):
+            self._claim(raw)
 
     def put_child(self, kind: str, raw: Raw) -> Iterable[Key]:
         """Store a child, such as a Deployment.
 
         Objects that belong to no model are kept as names that are taken.
         """
+        if not self.settings.shard.owns(raw["metadata"]["namespace"]):
+            return NO_KEYS
         if kind == CLAIM:
             meta = raw["metadata"]
             self._access_modes[meta["namespace"]][meta["name"]] = modes_of(raw)
@@ -116,10 +122,21 @@ class ClusterCache:
         return _affected(self._children.drop(kind, raw))
 
     def put_pod(self, raw: Raw) -> Iterable[Key]:
-        """Store a pod: of a model for its state, of others for the resources it requests."""
-        pod = PodView.parse(raw)
-        self._count(self.pods.get(pod.uid), -1)
-        self._count(pod, 1)
+        """Store a pod: of a model for its state, a router's for its address, of others only the
+        resources they request."""
+        meta = raw["metadata"]
+        labels = meta.get("labels") or {}
+        owned = bool(labels.get(LABEL_MODEL)) and self.settings.shard.owns(meta["namespace"])
+        if not owned and not self.settings.router_selector.items() <= labels.items():
+            affected = self.drop_pod(raw)
+            usage = Usage.parse(raw)
+            self._foreign_pods[meta["uid"]] = usage
+            self._count(usage, 1)
+            return affected
+        self._count(self._foreign_pods.pop(meta["uid"], None), -1)
+        pod = PodView.parse(raw) if owned else replace(PodView.parse(raw), model="")
+        self._count(_usage(self.pods.get(pod.uid)), -1)
+        self._count(_usage(pod), 1)
         self.pods[pod.uid] = pod
         if not pod.model:
             return NO_KEYS
@@ -128,10 +145,12 @@ class ClusterCache:
 
     def drop_pod(self, raw: Raw) -> Iterable[Key]:
         """Remove a pod and what was probed of it."""
-        pod = self.pods.pop(raw["metadata"]["uid"], None)
+        uid = raw["metadata"]["uid"]
+        self._count(self._foreign_pods.pop(uid, None), -1)
+        pod = self.pods.pop(uid, None)
         if pod is None:
             return NO_KEYS
-        self._count(pod, -1)
+        self._count(_usage(pod), -1)
         self.reports.pop(pod.uid, None)
         self.hints.pop(pod.uid, None)
         key = (pod.namespace, pod.model)
@@ -143,7 +162,7 @@ class ClusterCache:
         self._nodes[raw["metadata"]["name"]] = NodeView.parse(raw)
 
     def drop_node(self, raw: Raw) -> None:
-        self._nodes.pop(raw["metadata"]["name"], None)
+        self.drop("Node", raw["metadata"].get("uid", ""))
 
     def versions(self, kind: str) -> dict[str, str]:
         """uid to resourceVersion of all cached objects of a kind that have the label of a model."""
@@ -151,27 +170,34 @@ class ClusterCache:
             return {pod.uid: pod.version for pod in self.pods.values() if pod.model}
         if kind != "InferenceModel":
             return self._children.versions(kind)
-        metas = (raw["metadata"] for raw in self.models.values())
+        metas = (raw["metadata"] for raw in (*self.models.values(), *self._other_shards.values()))
         return {meta["uid"]: meta["resourceVersion"] for meta in metas}
 
     def seen(self, kind: str) -> set[str]:
-        """Uids of all cached objects of a kind, foreign ones included; names for nodes."""
+        """Uids of all cached objects of a kind, foreign ones included."""
         if kind == "Node":
-            return set(self._nodes)
+            return {node.uid for node in self._nodes.values()}
         if kind == "Pod":
-            return set(self.pods)
+            return {*self.pods, *self._foreign_pods}
         if kind == "InferenceModel":
             return set(self.versions(kind))
         return self._children.uids(kind)
 
-    def by_uid(self, kind: str, uid: str) -> Raw | None:
-        """A cached object, with as much of it as removing it takes."""
+    def drop(self, kind: str, uid: str) -> Iterable[Key]:
+        """Remove an object of any kind, foreign ones included, by its uid."""
         if kind == "Pod":
-            return {"metadata": {"uid": uid}} if uid in self.pods else None
-        if kind != "InferenceModel":
-            return self._children.by_uid(kind, uid)
-        found = (raw for raw in self.models.values() if raw["metadata"]["uid"] == uid)
-        return next(found, None)
+            return self.drop_pod({"metadata": {"uid": uid}})
+        if kind == "Node":
+            self._nodes = {name: one for name, one in self._nodes.items() if one.uid != uid}
+            return NO_KEYS
+        if kind == "InferenceModel":
+            for models in (self.models, self._other_shards):
+                for raw in models.values():
+                    if raw["metadata"]["uid"] == uid:
+                        return self.drop_model(raw)
+            return NO_KEYS
+        found = self._children.by_uid(kind, uid)
+        return NO_KEYS if found is None else self.drop_child(kind, found)
 
     def model_pods(self, key: Key) -> list[PodView]:
         """All pods of a model, in no order."""
@@ -183,7 +209,6 @@ class ClusterCache:
         if model is None:
             return None
         uid = model["metadata"]["uid"]
-        rivals = self._rivals(key)
         children, foreign = self._children.of(key, uid)
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         return Observed(
@@ -196,13 +221,14 @@ class ClusterCache:
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
-            rival=rivals.get(self._claims[key].ids[0]),
-            lost=tuple(rivals[alias] for alias in self._claims[key].ids[1:] if alias in rivals),
+            rival=self._claimants.rival(key),
+            lost=self._claimants.lost(key),
+            contender=self.contender(key[0]),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,
             access_modes=self._access_modes.get(key[0], {}),
             comparison=self.comparisons.get(key),
-            load=self.load.of(self._resolver.resolve(model).ids[0]),
+            load=self.load.of(self.ids(model)[0]),
             replica_writes=tuple(self._replica_writes.get(key, ())),
             features=self._features,
         )
@@ -216,63 +242,32 @@ class ClusterCache:
             writes = self._replica_writes.setdefault(key, deque(maxlen=REPLICA_WRITES))
             writes.append(ReplicaWrite(kind, manager, time.time()))
 
-    def _count(self, pod: PodView | None, sign: int) -> None:
-        if pod is not None and pod.node and pod.phase not in ("Succeeded", "Failed"):
-            add(self._used[pod.node], {"pods": 1000, **pod.requests}, sign)
+    def _count(self, usage: Usage | None, sign: int) -> None:
+        if usage is not None and usage.node:
+            add(self._used[usage.node], {"pods": 1000, **usage.requests}, sign)
 
-    def _claim(self, key: Key) -> set[Key]:
+    def _models_of(self, namespace: str) -> dict[Key, Raw]:
+        return self.models if self.settings.shard.owns(namespace) else self._other_shards
+
+    def _claim(self, model: Raw) -> set[Key]:
         """Record what a model claims now; every model whose names may change owner by that."""
-        model = self.models[key]
         created = model["metadata"].get("creationTimestamp") or ""
-        claim = Claim(created, *key, self._resolver.resolve(model).ids)
-        if self._claims.get(key) == claim:
-            return set()
-        affected = self._release(key)
-        self._claims[key] = claim
-        for identifier in claim.ids:
-            self._claimants[key[0], identifier].add(key)
-        return affected | self._contenders(key)
+        return self._claimants.put(Claim(created, *_key(model), self.ids(model)))
 
-    def _release(self, key: Key) -> set[Key]:
-        affected = self._contenders(key)
-        claim = self._claims.pop(key, None)
-        for identifier in claim.ids if claim is not None else ():
-            claimants = self._claimants[key[0], identifier]
-            claimants.discard(key)
-            if not claimants:
-                del self._claimants[key[0], identifier]
-        return affected
-
-    def _contenders(self, key: Key) -> set[Key]:
-        """All that claim a name of this model, and all that claim a name of one of those.
-
-        The second step matters: whether one of the first has lost its own id decides whether it
-        may keep an alias.
-        """
-        found = {key}
-        for _ in range(2):
-            for other in list(found):
-                claim = self._claims.get(other)
-                for identifier in claim.ids if claim is not None else ():
-                    found |= self._claimants[key[0], identifier]
-        return found
-
-    def _rivals(self, key: Key) -> dict[str, Rival]:
-        """The owners of the model's id and aliases that another model owns."""
-        contenders = self._contenders(key)
-        if len(contenders) == 1:
-            return {}
-        owner = owners(self._claims[other] for other in contenders)
-        claim = self._claims[key]
-        return {
-            identifier: Rival(owner[identifier].name, identifier)
-            for identifier in claim.ids
-            if owner[identifier] is not claim
-        }
+    def ids(self, model: Raw) -> tuple[str, ...]:
+        """Id and aliases as clients send them."""
+        prefix = self.settings.id_prefixes.get(model["metadata"]["namespace"], "")
+        return prefixed(self._resolver.resolve(model).ids, prefix)
 
 
 def _key(raw: Raw) -> Key:
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
+
+
+def _usage(pod: PodView | None) -> Usage | None:
+    if pod is None or pod.phase in ("Succeeded", "Failed"):
+        return None
+    return Usage(pod.node, pod.requests)
 
 
 def _affected(key: Key | None) -> Iterable[Key]:

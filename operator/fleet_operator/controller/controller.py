@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,7 @@ class Controller:
         api: KubeClient,
         metrics: Metrics,
         costs: DeletionCosts | None = None,
+        may_write: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._cache = cache
         self._queue = queue
@@ -64,6 +65,7 @@ class Controller:
                       lambda: self._turns.waiting)  # fmt: skip
         self._metrics = metrics
         self._costs = costs
+        self._may_write = may_write
         self._held: dict[Key, float] = {}
 
     async def run(self, workers: int) -> None:
@@ -94,8 +96,9 @@ class Controller:
     async def reconcile_one(self, key: Key) -> str:
         """Reconcile one model; returns `unchanged`, `changed` or `error` (to be retried).
 
-        Raises KubeError, and Delayed where a write of a child failed for a transient reason: the
-        status is kept, since nothing is wrong with the model.
+        One in a namespace that this process may not write to is left alone. Raises KubeError, and
+        Delayed where a write of a child failed for a transient reason: the status is kept, since
+        nothing is wrong with the model.
         """
         try:
             return await self._reconcile(key)
@@ -110,7 +113,7 @@ class Controller:
             self._generations.forget(key)
             self._held.pop(key, None)
             return "unchanged"
-        if observed.model["metadata"].get("deletionTimestamp"):
+        if observed.model["metadata"].get("deletionTimestamp") or not self._may_write(key[0]):
             return "unchanged"
         observed, plan = await self._decide(key, observed)
         if plan.removes and self._costs is not None:

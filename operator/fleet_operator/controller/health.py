@@ -1,7 +1,8 @@
 """The operator's own /livez, /healthz, /readyz and /metrics.
 
-/healthz fails only if a restart would help: a stuck watch, a reconcile that does not end. An
-unreachable API server fails /readyz.
+/healthz fails only if a restart would help: a stuck watch, a reconcile that does not end, a queue
+that does not move. Progress counts, not the age of a backlog. An unreachable API server fails
+/readyz. A replica that waits to become the leader is ready.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from fleet_contract.names import PATH_LIVE, PATH_METRICS, PATH_READY
+from fleet_operator.controller.leadership import Leadership
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 
 STUCK_SECONDS = 180.0
-"""Longest time of a reconcile or of the wait for one; every request in it has a timeout."""
+"""Longest time of a reconcile, in which every request has a timeout, and of a queue in which no
+reconcile ends."""
 PATH_HEALTHZ = "/healthz"
 
 
@@ -22,26 +25,30 @@ def unhealthy(resync: Resync, queue: WorkQueue) -> str | None:
     """Why the operator should be restarted, or None."""
     if resync.stale:
         return f"watches are stuck: {', '.join(sorted(resync.stale))}"
-    if queue.oldest > STUCK_SECONDS:
-        return f"a model has waited for {queue.oldest:.0f} s"
+    if queue.stalled > STUCK_SECONDS:
+        return f"no progress for {queue.stalled:.0f} s"
     return None
 
 
-def unready(resync: Resync, queue: WorkQueue) -> str | None:
+def unready(resync: Resync, queue: WorkQueue, leadership: Leadership) -> str | None:
     """Why the operator cannot work at present, or None."""
     if not queue.is_open:
         return "the watches have not synced yet"
-    return None if resync.reachable else "the API server is unreachable"
+    if not resync.reachable:
+        return "the API server is unreachable"
+    return f"no leader can be elected: {leadership.problem}" if leadership.problem else None
 
 
-def application(metrics: Metrics, resync: Resync, queue: WorkQueue) -> web.Application:
+def application(
+    metrics: Metrics, resync: Resync, queue: WorkQueue, leadership: Leadership
+) -> web.Application:
     """The web application that serves them."""
 
     async def live(_: web.Request) -> web.Response:
         return _response(unhealthy(resync, queue))
 
     async def ready(_: web.Request) -> web.Response:
-        return _response(unhealthy(resync, queue) or unready(resync, queue))
+        return _response(unhealthy(resync, queue) or unready(resync, queue, leadership))
 
     async def numbers(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), content_type="text/plain", charset="utf-8")

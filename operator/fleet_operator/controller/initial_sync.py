@@ -9,10 +9,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from fleet_kube.client import KubeClient
 from fleet_kube.errors import KubeError
 from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_web.logs import event as log
@@ -31,22 +31,21 @@ class InitialSync:
         self,
         cache: ClusterCache,
         queue: WorkQueue,
-        api: KubeClient,
-        namespaces: tuple[str, ...],
+        listing: Listing,
         nodes: bool,
         children: Sequence[Kind] = CHILDREN,
     ) -> None:
         self._cache = cache
         self._queue = queue
-        self._api = api
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._listing = listing
         self._kinds = (MODEL, *children, POD, *([NODE] if nodes else []))
 
     async def run(self) -> None:
         """Wait, open the queue, then sleep for ever.
 
-        Objects missing for two rounds in a row are given up: one object that cannot be read must
-        not keep all models from being reconciled. `resync` detects a stuck watch.
+        Objects missing for two rounds in a row, in which nothing else was delivered either, are
+        given up: one object that cannot be read must not keep all models from being reconciled.
+        `resync` detects a stuck watch.
         """
         before: dict[Kind, set[str]] = {}
         while not self._queue.is_open:
@@ -68,13 +67,7 @@ class InitialSync:
         return {kind: await self._ids(kind) for kind in self._kinds}
 
     async def _ids(self, kind: Kind) -> set[str]:
-        where = self._namespaces if kind.namespaced else (None,)
-        field = "uid" if kind.namespaced else "name"
-        return {
-            item["metadata"][field]
-            for namespace in where
-            for item in await self._api.items(kind, namespace, metadata_only=True)
-        }
+        return {meta["uid"] async for meta in self._listing.metadata(kind)}
 
     async def _await(self, listed: dict[Kind, set[str]]) -> dict[Kind, set[str]]:
         """Wait until all listed objects are cached, for `CHECKS` checks; returns the others."""

@@ -1,25 +1,27 @@
 """Compares the cache with the API server and detects stuck watches, for /healthz.
 
-A watch can die silently, and a relist does not report deletions. At an interval the metadata of all
-objects of models is listed, one cheap request for each kind. Objects that are gone are dropped from
-the cache. If an object is still older than the version listed one round ago, its watch is stuck:
-/healthz fails, and the kubelet restarts the operator.
+A watch can die silently, and a relist does not report deletions. At a short interval the metadata
+of all objects of models is listed, at a long one that of all objects, foreign ones included. Those
+that are gone are dropped from the cache. If an object of a model is still older than the version
+listed one round ago, and its watch has delivered nothing since then, the watch is stuck: /healthz
+fails, and the kubelet restarts the operator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Sequence
 
 from fleet_contract.names import LABEL_MODEL
-from fleet_kube.client import KubeClient
 from fleet_kube.errors import KubeError
 from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, POD
+from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_operator.metrics import Metrics
 from fleet_web.logs import event as log
 
@@ -27,6 +29,12 @@ logger = logging.getLogger(__name__)
 
 Versions = dict[str, str]
 """uid to resourceVersion."""
+JITTER = 0.1
+"""Intervals of full comparisons vary by this part, so that operators do not list at once."""
+SPREAD_SECONDS = 60.0
+"""The reconciles after a full comparison are spread over so long."""
+MOST_ROUNDS = 20
+"""Rounds in which a watch may lag behind although it delivers events."""
 
 
 class Resync:
@@ -36,31 +44,35 @@ class Resync:
         self,
         cache: ClusterCache,
         queue: WorkQueue,
-        api: KubeClient,
+        listing: Listing,
         metrics: Metrics,
-        namespaces: tuple[str, ...],
+        nodes: bool,
         children: Sequence[Kind] = CHILDREN,
     ) -> None:
         self._cache = cache
         self._queue = queue
-        self._api = api
+        self._listing = listing
         self._metrics = metrics
-        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._kinds = (MODEL, *children, POD)
+        self._all_kinds = (*self._kinds, *([NODE] if nodes else []))
         self._behind: dict[str, Versions] = {}
-        self._ghosts: dict[str, set[str]] = {}
+        self._rounds: dict[str, int] = {}
+        self._delivered: dict[str, int] = {}
         self._in_step: dict[str, float] = {}
         self.stale: set[str] = set()
         self.reachable = True
 
-    async def run(self, interval: float) -> None:
-        """Compare at an interval, in seconds, for ever."""
+    async def run(self, interval: float, full_interval: float) -> None:
+        """Compare at intervals, in seconds, for ever."""
+        due = time.monotonic() + _jittered(full_interval)
         while True:
             await asyncio.sleep(interval)
             await self.compare()
+            if time.monotonic() >= due and await self.compare_all():
+                due = time.monotonic() + _jittered(full_interval)
 
     async def compare(self) -> None:
-        """Compare all kinds once."""
+        """Compare the objects of models once."""
         try:
             for kind in self._kinds:
                 await self._compare(kind)
@@ -69,6 +81,23 @@ class Resync:
             self.reachable = False
             log(logger, "resync_failed", level=logging.WARNING, error=str(error))
 
+    async def compare_all(self) -> bool:
+        """Drop all objects that are gone, whoever they belong to, and reconcile every model.
+
+        Returns whether everything could be listed.
+        """
+        try:
+            for kind in self._all_kinds:
+                cached = self._cache.seen(kind.kind)
+                real = {meta["uid"] async for meta in self._listing.metadata(kind)}
+                self._drop(kind, cached - real)
+        except KubeError as error:
+            log(logger, "resync_failed", level=logging.WARNING, error=str(error))
+            return False
+        for key in list(self._cache.models):
+            self._queue.add_later(key, random.uniform(0, SPREAD_SECONDS))  # noqa: S311 (jitter)
+        return True
+
     def ages(self) -> dict[str, float]:
         """Seconds since each kind's cache last matched the API server."""
         now = time.monotonic()
@@ -76,42 +105,48 @@ class Resync:
 
     async def _compare(self, kind: Kind) -> None:
         selector = "" if kind is MODEL else LABEL_MODEL
-        real: Versions = {}
-        for namespace in self._namespaces:
-            for item in await self._api.items(kind, namespace, selector, metadata_only=True):
-                real[item["metadata"]["uid"]] = item["metadata"]["resourceVersion"]
+        cached = set(self._cache.versions(kind.kind))
+        real: Versions = {
+            meta["uid"]: meta["resourceVersion"]
+            async for meta in self._listing.metadata(kind, selector)
+        }
+        self._drop(kind, cached - set(real))
         seen = self._cache.versions(kind.kind)
-        self._drop_ghosts(kind, set(seen) - set(real))
         before = self._behind.get(kind.kind, {})
         self._behind[kind.kind] = behind(real, seen)
-        if not self._behind[kind.kind]:
-            self._in_step[kind.kind] = time.monotonic()
         stuck = [
             uid
             for uid, version in before.items()
             if uid in real and is_stuck(version, real[uid], seen.get(uid))
         ]
-        (self.stale.add if stuck else self.stale.discard)(kind.kind)
-        self._metrics.stale(kind.kind, bool(stuck))
-        if stuck:
-            log(logger, "watch_stuck", level=logging.ERROR, kind=kind.kind, objects=len(stuck))
+        self._judge(kind.kind, stuck)
 
-    def _drop_ghosts(self, kind: Kind, missing: set[str]) -> None:
-        """Drop objects that were missing from two lists in a row."""
-        for uid in missing & self._ghosts.get(kind.kind, set()):
-            raw = self._cache.by_uid(kind.kind, uid)
-            if raw is None:
-                continue
-            if kind is MODEL:
-                keys = self._cache.drop_model(raw)
-            elif kind is POD:
-                keys = self._cache.drop_pod(raw)
-            else:
-                keys = self._cache.drop_child(kind.kind, raw)
-            self._queue.add(keys)
+    def _judge(self, kind: str, stuck: list[str]) -> None:
+        """Decide whether the watch of a kind is stuck or only late."""
+        delivered = self._metrics.delivered(kind)
+        idle = delivered == self._delivered.get(kind, 0)
+        self._delivered[kind] = delivered
+        if not self._behind[kind]:
+            self._in_step[kind] = time.monotonic()
+        self._rounds[kind] = self._rounds.get(kind, 0) + 1 if stuck else 0
+        stale = bool(stuck) and (idle or self._rounds[kind] > MOST_ROUNDS)
+        (self.stale.add if stale else self.stale.discard)(kind)
+        self._metrics.stale(kind, stale)
+        if stale:
+            log(logger, "watch_stuck", level=logging.ERROR, kind=kind, objects=len(stuck))
+
+    def _drop(self, kind: Kind, gone: set[str]) -> None:
+        """Drop objects that were cached before a list began that does not contain them."""
+        if self._listing.in_doubt:
+            return
+        for uid in gone & self._cache.seen(kind.kind):
+            self._queue.add(self._cache.drop(kind.kind, uid))
             self._metrics.repaired(kind.kind)
             log(logger, "deletion_was_missed", kind=kind.kind, uid=uid)
-        self._ghosts[kind.kind] = missing
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (jitter)
 
 
 def behind(real: Versions, seen: Versions) -> Versions:

@@ -1,29 +1,44 @@
-"""kopf's watches, which feed the cache and the work queue.
+"""Watches that feed cache and work queue: InferenceModels by kopf, the rest by reflectors.
 
-Only event handlers are registered, since they add no finalizers or annotations to objects. kopf's
+Of kopf only event handlers are used, since they add no finalizers or annotations to objects. Its
 indices are not used: while they fill, each object's task is woken for every other object, which
-takes most of the start with a thousand models. `initial_sync` opens the queue instead.
+takes most of the start with a thousand models. `initial_sync` opens the queue instead. kopf keeps
+a task and about 35 kB for each object, too much for the pods of a large cluster, and does not
+report deletions that a watch missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import kopf
 
+from fleet_kube.client import KubeClient
 from fleet_kube.connection import Connection
 from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.reflector import Reflector
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_operator.metrics import Metrics
-from fleet_operator.settings import OperatorSettings
 
-OUTAGE_TRIES = 1000
-"""The process exits, to be restarted, after so many failed requests in a row, 5 s apart."""
+FIRST_BACKOFFS = (0.5, 1.0, 2.0, 3.0, *([5.0] * 60))
+LATER_BACKOFF = 30.0
+"""Seconds between the tries of a failed request, for ever: the API server may be away for hours, a
+watched namespace may have been deleted for good."""
 
 Put = Callable[[Any], Iterable[Key]]
+
+
+class Backoffs:
+    """The backoffs of one request; kopf iterates over them anew for each."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain(FIRST_BACKOFFS, itertools.repeat(LATER_BACKOFF))
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -40,24 +55,19 @@ class NoDiffs(kopf.DiffBaseStorage):
 
 
 def registry(
-    cache: ClusterCache,
-    queue: WorkQueue,
-    metrics: Metrics,
-    settings: OperatorSettings,
-    sees_nodes: bool,
-    connection: Connection,
-    children: Iterable[Kind] = CHILDREN,
+    cache: ClusterCache, queue: WorkQueue, metrics: Metrics, connection: Connection
 ) -> kopf.OperatorRegistry:
-    """The login handler and the event handlers of all watched kinds."""
+    """The login handler and the event handler of InferenceModels."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made, errors=kopf.ErrorsMode.PERMANENT)(login(connection))
-    watch = _Watch(made, queue, metrics)
-    watch.kind(MODEL, cache.put_model, cache.drop_model)
-    for kind in children:
-        watch.kind(kind, _child(cache.put_child, kind), _child(cache.drop_child, kind), gather=True)
-    watch.kind(POD, cache.put_pod, cache.drop_pod, gather=True)
-    if sees_nodes:
-        watch.kind(NODE, _without_keys(cache.put_node), _without_keys(cache.drop_node))
+    handler = _Handlers(queue, metrics, MODEL, gather=False)
+    put, drop = handler(cache.put_model), handler(cache.drop_model)
+
+    async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+        (drop if type == "DELETED" else put)(_plain(body))
+
+    group, _, version = MODEL.api_version.rpartition("/")
+    kopf.on.event(group, version, MODEL.plural, id="see-models", registry=made)(seen)
     return made
 
 
@@ -90,12 +100,13 @@ def login(connection: Connection) -> Callable[..., Awaitable[kopf.ConnectionInfo
 def kopf_settings() -> kopf.OperatorSettings:
     """kopf's settings: bounded watches and requests, no peering, no Events of its own."""
     settings = kopf.OperatorSettings()
+    settings.watching.chunk_size = 250
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    settings.networking.error_backoffs = (0.5, 1, 2, 3, *([5.0] * OUTAGE_TRIES))
+    settings.networking.error_backoffs = Backoffs()
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
@@ -107,32 +118,61 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-class _Watch:
-    def __init__(self, made: kopf.OperatorRegistry, queue: WorkQueue, metrics: Metrics) -> None:
-        self._registry = made
-        self._queue = queue
+class _Handlers:
+    """Pass objects to the cache and what they affect to the work queue."""
+
+    def __init__(self, queue: WorkQueue, metrics: Metrics, kind: Kind, gather: bool) -> None:
+        """With `gather`, changes in quick succession lead to one reconcile."""
+        self._add = queue.add_soon if gather else queue.add
         self._metrics = metrics
+        self._kind = kind.kind
 
-    def kind(self, kind: Kind, put: Put, drop: Put, gather: bool = False) -> None:
-        """Watch one kind; with `gather`, changes in quick succession lead to one reconcile."""
-        add = self._queue.add_soon if gather else self._queue.add
-        group, _, version = kind.api_version.rpartition("/")
-        where = (group, version, kind.plural)
+    def __call__(self, change: Callable[[Any], Iterable[Key]]) -> Callable[[Any], None]:
+        def seen(raw: Any) -> None:
+            self._metrics.seen(self._kind)
+            self._add(change(raw))
 
-        async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-            add((drop if type == "DELETED" else put)(_plain(body)))
-            self._metrics.seen(kind.kind)
+        return seen
 
-        kopf.on.event(*where, id=f"see-{kind.plural}", registry=self._registry)(seen)
+
+def reflectors(
+    api: KubeClient,
+    cache: ClusterCache,
+    queue: WorkQueue,
+    metrics: Metrics,
+    namespaces: tuple[str, ...],
+    sees_nodes: bool,
+    children: Iterable[Kind] = CHILDREN,
+) -> list[Reflector]:
+    """Deliver all objects except InferenceModels to the cache; most of them may be foreign."""
+    made = []
+    for kind in (*children, POD, *([NODE] if sees_nodes else [])):
+        handler = _Handlers(queue, metrics, kind, gather=kind is not NODE)
+        put, drop = _changes(cache, kind)
+        gone = handler(partial(cache.drop, kind.kind))
+        for namespace in (namespaces or (None,)) if kind.namespaced else (None,):
+            made.append(Reflector(api, kind, namespace, handler(put), handler(drop), gone))
+    return made
+
+
+async def follow(made: list[Reflector]) -> None:
+    """Run all reflectors, for ever."""
+    async with asyncio.TaskGroup() as group:
+        for each in made:
+            group.create_task(each.follow())
+
+
+def _changes(cache: ClusterCache, kind: Kind) -> tuple[Put, Put]:
+    if kind is POD:
+        return cache.put_pod, cache.drop_pod
+    if kind is NODE:
+        return _without_keys(cache.put_node), _without_keys(cache.drop_node)
+    return partial(cache.put_child, kind.kind), partial(cache.drop_child, kind.kind)
 
 
 def _plain(body: kopf.Body) -> dict[str, Any]:
     """A shallow copy of kopf's view; the values are shared."""
     return dict(body)
-
-
-def _child(function: Callable[[str, Any], Iterable[Key]], kind: Kind) -> Put:
-    return lambda raw: function(kind.kind, raw)
 
 
 def _without_keys(function: Callable[[Any], None]) -> Put:

@@ -27,11 +27,13 @@ class WorkQueue:
         self._later: list[tuple[float, Key]] = []
         self._due: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
+        self._progressed = clock()
         self._wake = asyncio.Event()
         self._opened = asyncio.Event()
 
     def open(self) -> None:
         """Let `take` return keys, once the cache is complete."""
+        self._progressed = self._clock()
         self._opened.set()
 
     @property
@@ -87,6 +89,7 @@ class WorkQueue:
         A change of the model meanwhile does not cut `after` short: it is the API server's wait.
         """
         del self._working[key]
+        self._progressed = self._clock()
         if succeeded:
             self._failures.pop(key, None)
         else:
@@ -113,6 +116,16 @@ class WorkQueue:
         """Seconds of the longest reconcile or wait so far."""
         moments = [*self._working.values(), *list(self._ready.values())[:1]]
         return self._clock() - min(moments) if moments else 0.0
+
+    @property
+    def stalled(self) -> float:
+        """Seconds of the longest reconcile so far, or since the last one ended while keys wait."""
+        if not self.is_open:
+            return 0.0
+        begun = [*self._working.values()]
+        for since in list(self._ready.values())[:1]:
+            begun.append(max(since, self._progressed))
+        return self._clock() - min(begun) if begun else 0.0
 
     def _promote(self) -> None:
         now = self._clock()

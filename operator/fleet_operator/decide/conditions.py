@@ -32,6 +32,8 @@ AVAILABLE = "Available"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 
+CONTESTED = "NamespaceContested"
+
 ConditionStatus = Literal["True", "False", "Unknown"]
 Conditions = Sequence[Mapping[str, Any]]
 
@@ -98,6 +100,18 @@ def _flaw(flaw: Problem) -> ConditionState:
     if flaw.reason == REPLICAS_LIMITED:
         return ConditionState(REPLICAS_LIMITED, "True", "SingleNodeVolume", flaw.message)
     return ConditionState(ALIASES, "False", flaw.reason, flaw.message)
+
+
+def contested(namespace: str, contender: str) -> list[ConditionState]:
+    """Whether a second release tries to serve the namespace; empty without one."""
+    if not contender:
+        return []
+    message = (
+        f"The operator of release namespace {contender!r} also watches namespace {namespace!r}. It"
+        " changes nothing here as long as this operator holds the namespace's Lease. Remove the"
+        " namespace from the watchNamespaces of one of them."
+    )
+    return [ConditionState(CONTESTED, "True", "SeveralReleases", message)]
 
 
 def render_all(

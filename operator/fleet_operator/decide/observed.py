@@ -32,6 +32,7 @@ class Rival:
 
     name: str
     identifier: str
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Observed:
     the traffic group last changed.
     `replica_set` is the hash of the Deployment's current ReplicaSet, "" if it does not matter.
     `access_modes` are those of the namespace's volume claims, by name.
+    `contender` is another release that also tries to serve the namespace.
     `stable_template` is the pod template of the last version that became ready, where requested.
     `features` are those of the cluster.
     `replica_writes` are those of other field managers, the oldest first.
@@ -116,6 +118,7 @@ class Observed:
     access_modes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stable_template: dict[str, Any] | None = None
     errors: Mapping[Ref, str] = field(default_factory=dict)
+    contender: str = ""
     features: Features = field(default_factory=Features)
     replica_writes: tuple[ReplicaWrite, ...] = ()
 

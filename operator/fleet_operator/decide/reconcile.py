@@ -152,7 +152,9 @@ def _problem(observed: Observed) -> Problem | None:
 
 
 def _duplicate(observed: Observed, rival: Rival) -> str:
-    first = f"The older InferenceModel {rival.name!r} already serves {rival.identifier!r}"
+    first = (
+        f"The older InferenceModel {_named(observed, rival)} already serves {rival.identifier!r}"
+    )
     own = observed.resolution.ids[1:]
     if not own:
         return f"{first}."
@@ -165,10 +167,16 @@ def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...
     return tuple(flaw for flaw in found if flaw is not None)
 
 
+def _named(observed: Observed, rival: Rival) -> str:
+    """The name of another model, with its namespace if that is another one."""
+    elsewhere = rival.namespace not in ("", observed.namespace)
+    return repr(f"{rival.namespace}/{rival.name}" if elsewhere else rival.name)
+
+
 def _lost_aliases(observed: Observed) -> Problem | None:
     if not observed.lost:
         return None
-    whose = (f"{one.identifier!r} belongs to the InferenceModel {one.name!r}"
+    whose = (f"{one.identifier!r} belongs to the InferenceModel {_named(observed, one)}"
              for one in observed.lost)  # fmt: skip
     return Problem(
         "DuplicateAlias", f"{'; '.join(whose)}. This model is served without these aliases."
@@ -317,6 +325,8 @@ def _unwanted(
 ) -> tuple[Ref, ...]:
     if problem is not None and problem.reason not in DELETES_SERVERS:
         return ()
+    if observed.rival is not None and observed.rival.namespace not in ("", observed.namespace):
+        return ()  # another team must not be able to delete servers here
     kept = {Ref(child["kind"], child["metadata"]["name"]) for child in objects}
     if problem is None:
         kept |= needed

@@ -71,6 +71,7 @@ def build(
                     extra,
                     spec.traffic if spec is not None else None,
                 ),
+                *conditions.contested(observed.namespace, observed.contender),
                 *profile_state.conditions(observed),
                 *replica_writers.conditions(observed),
             ],

@@ -14,6 +14,8 @@ from fleet_operator.names import (
     selector_labels,
 )
 from fleet_operator.resources import estimate, strategic_merge
+from fleet_operator.resources.architectures import with_architectures
+from fleet_operator.resources.ca_bundle import with_ca_bundle
 from fleet_operator.resources.digests import digest
 from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
@@ -75,7 +77,7 @@ def pod_template(
     pod: Object = {
         "containers": [server_container(spec, image, disks, secret, settings)],
         "volumes": list(disks.volumes),
-        "securityContext": _security(own=spec.engine not in FOREIGN),
+        "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": ENDPOINT_SECONDS
@@ -114,7 +116,9 @@ def pod_template(
     try:
         limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
         classes = [one.device_class for one in spec.devices]
-        template = {**template, "spec": with_accelerators(limited, classes)}
+        placed = with_architectures(limited, _architectures(spec, settings))
+        trusting = with_ca_bundle(placed, settings.ca_configmap, settings.ca_key)
+        template = {**template, "spec": with_accelerators(trusting, classes)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Problem(INVALID_SPEC, f"podTemplate does not result in a valid PodSpec: {error}")
     return _labelled(name, template)
@@ -141,15 +145,20 @@ def _placement(wire: Object) -> Object:
     return {field: wire[field] for field in fields if field in wire}
 
 
-def _security(own: bool) -> Object:
+def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ...]:
+    """Those of the operator's own images; another image may be built for others."""
+    is_own = spec.engine not in FOREIGN and not spec.image
+    return settings.architectures if is_own else ()
+
+
+def _security(own: bool, with_ids: bool) -> Object:
     profile: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
     if not own:
         return profile
+    ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
+        **(ids if with_ids else {}),
         "fsGroupChangePolicy": "OnRootMismatch",
         **profile,
     }

@@ -46,7 +46,7 @@ def server_container(
         "name": SERVER_CONTAINER,
         "image": image,
         "imagePullPolicy": settings.pull_policy,
-        **_command(spec),
+        **_command(spec, settings.server_host),
         "env": _environment(spec, own, storage, secret, settings),
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
@@ -83,8 +83,8 @@ def server_spec(spec: ModelSpec) -> ModelSpec:
     return spec.model_copy(update={**UNSET, "device": accelerators.device(spec)})
 
 
-def _command(spec: ModelSpec) -> Object:
-    listen = ["--host", "0.0.0.0", "--port", str(container_port(spec))]  # noqa: S104
+def _command(spec: ModelSpec, host: str) -> Object:
+    listen = ["--host", host, "--port", str(container_port(spec))]
     extra = list(spec.container.args) if spec.container is not None else []
     if spec.engine is Engine.CONTAINER:
         return {"args": extra} if extra else {}

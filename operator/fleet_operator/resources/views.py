@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.names import (
@@ -143,6 +143,22 @@ class PodView:
         )
 
 
+class Usage(NamedTuple):
+    """What a pod takes of its node, in thousandths; without a node, nothing."""
+
+    node: str
+    requests: Mapping[str, int]
+
+    @classmethod
+    def parse(cls, raw: Raw) -> Usage:
+        """From a Pod object; one that has ended takes nothing."""
+        spec = raw.get("spec", {})
+        node = spec.get("nodeName", "")
+        if not node or raw.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            return cls("", {})
+        return cls(intern(node), {intern(name): n for name, n in pod_requests(spec).items()})
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """A node; `allocatable` in thousandths."""
@@ -152,6 +168,7 @@ class NodeView:
     taints: tuple[Raw, ...]
     allocatable: Mapping[str, int]
     usable: bool
+    uid: str = ""
 
     @classmethod
     def parse(cls, raw: Raw) -> NodeView:
@@ -167,6 +184,7 @@ class NodeView:
             taints=tuple(spec.get("taints") or ()),
             allocatable=amounts(status.get("allocatable")),
             usable=ready and not spec.get("unschedulable", False),
+            uid=meta.get("uid", ""),
         )
 
 

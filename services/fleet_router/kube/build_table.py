@@ -10,9 +10,11 @@ from fleet_router.routing.table import RouteTable
 
 
 def build(
-    models: Iterable[ModelView], slices: Iterable[SliceView], environ: Mapping[str, str]
+    models: Iterable[ModelView],
+    slices: Iterable[SliceView],
+    environ: Mapping[str, str],
 ) -> RouteTable:
-    """The route table; `environ` holds the API keys of remote models."""
+    """The route table; `environ` holds the API keys of remote models, and ID_PREFIXES."""
     index = TableIndex(environ)
     for view in models:
         index.put_model((view.namespace, view.name), view)

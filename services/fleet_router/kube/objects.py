@@ -12,7 +12,14 @@ from pydantic import ValidationError
 from fleet_contract import catalog
 from fleet_contract.accelerators import Layer
 from fleet_contract.completion import complete, merge
-from fleet_contract.names import ANNOTATION_WAKE, API_VERSION, KIND, LABEL_MODEL, PLURAL
+from fleet_contract.names import (
+    ANNOTATION_WAKE,
+    API_VERSION,
+    KIND,
+    LABEL_MODEL,
+    PLURAL,
+    SERVER_PORT,
+)
 from fleet_contract.settings import override
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
@@ -151,6 +158,18 @@ def read_slice(item: Json) -> SliceView:
             listed.append(Endpoint(name, one["addresses"][0], port))
     model = labels.get(LABEL_MODEL) or labels.get(SERVICE_LABEL, "")
     return SliceView(meta.get("namespace", ""), model, tuple(endpoints), tuple(starting))
+
+
+def read_slice_of_service(item: Json) -> SliceView:
+    """View of an EndpointSlice with its Service as the only server, while any server is ready.
+
+    For service meshes, which encrypt traffic to the names of Services only.
+    """
+    view, meta = read_slice(item), item["metadata"]
+    name = _mapping(meta.get("labels")).get(SERVICE_LABEL) or view.model
+    host = f"{name}.{view.namespace}.svc"
+    endpoints = (Endpoint(name, host, SERVER_PORT),) if view.endpoints else ()
+    return SliceView(view.namespace, view.model, endpoints)
 
 
 def _port(ports: list[Json]) -> int:

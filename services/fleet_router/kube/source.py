@@ -14,10 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet_contract import catalog
 from fleet_contract.names import LABEL_MODEL
+from fleet_contract.settings import BY_NAME, SERVICES
 from fleet_kube.client import KubeClient
 from fleet_router.kube.informer import Informer
 from fleet_router.kube.model_reader import ModelReader
-from fleet_router.kube.objects import MODEL, SLICE, ModelView, SliceView, read_slice
+from fleet_router.kube.objects import (
+    MODEL,
+    SLICE,
+    ModelView,
+    SliceView,
+    read_slice,
+    read_slice_of_service,
+)
 from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
 from fleet_router.kube.table_index import Key, TableIndex
 from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
@@ -35,7 +43,10 @@ LOGGED = 20
 
 
 class KubeSource:
-    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them."""
+    """`namespaces` as in WATCH_NAMESPACES: names, or `*` alone for all of them.
+
+    Raises ValueError for an invalid UPSTREAMS in `environ`.
+    """
 
     def __init__(
         self,
@@ -56,8 +67,10 @@ class KubeSource:
             Informer[ModelView](client, MODEL, place, self._reader.read, self._put_model)
             for place in places
         ]
+        by_service = BY_NAME["UPSTREAMS"].read(environ) == SERVICES
+        read = read_slice_of_service if by_service else read_slice
         self._slices = [
-            Informer[SliceView](client, SLICE, place, read_slice, self._put_slice, LABEL_MODEL)
+            Informer[SliceView](client, SLICE, place, read, self._put_slice, LABEL_MODEL)
             for place in places
         ]
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 
-from fleet_contract.claims import Claim, owners
+from fleet_contract.claims import Claim, owners, prefixed
+from fleet_contract.settings import BY_NAME
+from fleet_contract.spec import ModelSpec
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
 from fleet_router.kube.objects import ModelView, SliceView
 from fleet_router.routing.remote import with_remote
@@ -27,12 +30,14 @@ EarlyEndpoints = Callable[[SliceView], tuple[Endpoint, ...]]
 class TableIndex:
     """The resources by key, and the route that each of them has in the table.
 
-    `environ` holds the API keys of remote models. `early` returns servers of a slice that are ready
-    but not yet listed as such.
+    `environ` holds the API keys of remote models, and ID_PREFIXES: servers know their models
+    without the prefix of the namespace. Raises ValueError for invalid ones. `early` returns servers
+    of a slice that are ready but not yet listed as such.
     """
 
     def __init__(self, environ: Mapping[str, str], early: EarlyEndpoints = lambda view: ()) -> None:
         self._environ = environ
+        self._prefixes: dict[str, str] = BY_NAME["ID_PREFIXES"].read(environ)
         self._early = early
         self._models: dict[Key, ModelView] = {}
         self._slices: dict[Key, SliceView] = {}
@@ -109,7 +114,7 @@ class TableIndex:
         view, known = self._models.get(key), self._claims.get(key)
         claim = None
         if view is not None and view.spec is not None:
-            claim = Claim(view.created, view.namespace, view.name, view.spec.ids)
+            claim = Claim(view.created, view.namespace, view.name, self._ids(view, view.spec))
         if claim == known:
             return {key}
         affected = self._contenders(key)
@@ -124,6 +129,10 @@ class TableIndex:
             for name in claim.ids:
                 self._claimants[name].add(key)
         return affected | self._contenders(key)
+
+    def _ids(self, view: ModelView, spec: ModelSpec) -> tuple[str, ...]:
+        """Id and aliases as clients send them."""
+        return prefixed(spec.ids, self._prefixes.get(view.namespace, ""))
 
     def _contenders(self, key: Key) -> set[Key]:
         """All that claim a name of this model, and all that claim a name of one of those: whether
@@ -141,6 +150,13 @@ class TableIndex:
         if view is None or view.spec is None or claim is None:
             return None
         spec, contenders = view.spec, self._contenders(key)
+        model, *aliases = claim.ids
+        if model != spec.model or aliases != spec.aliases:
+            spec = spec.model_copy(update={"model": model, "aliases": aliases})
+        if spec.traffic is not None and (prefix := self._prefixes.get(view.namespace)):
+            (group,) = prefixed([spec.traffic.group], prefix)
+            traffic = spec.traffic.model_copy(update={"group": group})
+            spec = spec.model_copy(update={"traffic": traffic})
         owned = spec.aliases
         if len(contenders) > 1:
             owner = owners(self._claims[other] for other in contenders)
@@ -159,7 +175,11 @@ class TableIndex:
             reason=view.reason or (INVALID_SPEC if view.problem else ""),
             cold_seconds=view.cold_seconds,
         )
-        return with_remote(route, self._environ)
+        route = with_remote(route, self._environ)
+        if spec.model == view.spec.model:
+            return route
+        remote = spec.remote.model if spec.remote is not None else None
+        return replace(route, upstream_model=remote or view.spec.model)
 
     def _endpoints(self, key: Key) -> tuple[Endpoint, ...]:
         if key not in self._of_model:

@@ -29,7 +29,7 @@ EVERYTHING: dict[str, Any] = {
         "encoder": {"model": "acme/encoder", "minReplicas": 1, "maxReplicas": 4},
     },
     "server.serviceAccount": {"create": True, "annotations": {"example.com/role": "models"}},
-    "modelCache": {"enabled": True, "storageClassName": "fast", "keep": True},
+    "modelCache": {"enabled": True, "storageClassName": "fast"},
     "hfToken.token": "example",
     "apiKeys.keys": [{"name": "team-a", "sha256": SHA, "limits": {"requestsPerMinute": 60}}],
     "ingress": {"enabled": True, "host": "models.example.com", "className": "nginx"},
@@ -46,6 +46,20 @@ EVERYTHING: dict[str, Any] = {
     "monitoring.dashboards.enabled": True,
     "test.require": ["chat"],
     "test.apiKeySecret": "key",
+    "commonLabels": {"team": "platform"},
+    "commonAnnotations": {"example.com/owner": "platform"},
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "extra-{{ .Release.Name }}",
+                "namespace": "{{ .Release.Namespace }}",
+            },
+        }
+    ],
+    "image.architectures": ["amd64", "arm64"],
+    "caBundle.configMap": "authorities",
 }
 
 CASES: dict[str, dict[str, Any]] = {
@@ -80,7 +94,8 @@ CASES: dict[str, dict[str, Any]] = {
     "nothing is fetched": {"server.fetchWeights": False},
     "bare": {
         "networkPolicy.enabled": False,
-        "crds.upgrade": False,
+        "crds.enabled": False,
+        "operator.podDisruptionBudget.enabled": False,
         "router.podDisruptionBudget.enabled": False,
         "router.topologySpread": [],
         "router.replicas": 1,
@@ -98,6 +113,15 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "names": {"nameOverride": "mf", "fullnameOverride": "fleet-a"},
     "live reload": {"liveReload": True},
+    "mesh": {"router.upstreams": "services"},
+    "dual stack": {
+        "router.service.ipFamilyPolicy": "PreferDualStack",
+        "router.service.ipFamilies": ["IPv4"],
+    },
+    "values of an earlier chart": {
+        "crds": {"upgrade": True, "resources": {"requests": {"cpu": "10m"}}, "tolerations": []},
+        "modelCache": {"enabled": True, "keep": False},
+    },
     "only own clients": {
         "networkPolicy.clients": [{"podSelector": {"matchLabels": {"app": "shop"}}}],
         "networkPolicy.metrics": [],
@@ -106,6 +130,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt value": ({"router.replica": 3}, "replica"),
+    "a misspelt setting": ({"router.settings": {"HOLD_SECOND": 3}}, "HOLD_SECOND"),
+    "a setting of the router": ({"operator.settings": {"HOLD_SECONDS": 3}}, "HOLD_SECONDS"),
+    "an unknown Ingress controller": ({"ingress.controller": "nginx2"}, "ingress/controller"),
+    "no security context": ({"podSecurityContext": None}, "podSecurityContext"),
     "an open Ingress": ({"ingress.enabled": True}, "no API key is required"),
     "an open load balancer": ({"router.service.type": "LoadBalancer"}, "no API key is required"),
     "an open node port": ({"router.service.type": "NodePort"}, "no API key is required"),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from chart.release import Definition, Release
 from harness import definitions, operator_process
 from harness.api import Api, Json
+from harness.fake_kubelet import FakeKubelet
 from harness.helm import Helm
 from harness.run import Run
 from harness.tenant import Tenant
@@ -45,6 +47,30 @@ def restricted(api: Api, request: pytest.FixtureRequest) -> Iterator[Tenant]:
     """A namespace that enforces Pod Security "restricted"."""
     with Tenant(api, request.node.name, RESTRICTED) as mine:
         yield mine
+
+
+@pytest.fixture
+def release(
+    helm: Helm, kinds: list[Json], restricted: Tenant, add_node: Callable[..., Json]
+) -> Release:
+    """The release `fleet`, not installed yet, with a node for its pods."""
+    add_node("chart-node", cpu="8")
+    return Release(helm, restricted)
+
+
+@pytest.fixture
+def kubelet(api: Api, restricted: Tenant) -> Iterator[None]:
+    """Pods of the release become ready."""
+    with FakeKubelet(api, restricted.namespace):
+        yield
+
+
+@pytest.fixture
+def definition(api: Api, kinds: list[Json]) -> Iterator[Definition]:
+    """The definition, restored at the end."""
+    found = Definition(api)
+    yield found
+    found.restore()
 
 
 @pytest.fixture(scope="session")

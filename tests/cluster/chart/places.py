@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 OPERATOR = "Deployment/-operator spec template"
 ROUTER = "Deployment/-router spec template"
-TEST, JOB = "Pod/-test", "Job/-crd spec template"
+TEST = "Pod/-test"
 PROFILES = "ConfigMap/modelfleet-profiles data"
 AFFINITY = "nodeAffinity"
 
@@ -29,16 +29,34 @@ def _toleration(key: str) -> list[dict[str, str]]:
     return [{"key": key, "operator": "Exists"}]
 
 
-def _affinity(name: str) -> dict[str, Any]:
-    term = {"matchExpressions": [{"key": name, "operator": "Exists"}]}
+def _evicted(values: str) -> list[dict[str, Any]]:
+    """Operator and routers leave a lost node after 20 s."""
+    return [
+        {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute",
+         "tolerationSeconds": 20}
+        for taint in ("not-ready", "unreachable")
+        if values in ("operator", "router")
+    ]  # fmt: skip
+
+
+def _affinity(name: str, *architectures: str) -> dict[str, Any]:
+    term: dict[str, Any] = {"matchExpressions": [{"key": name, "operator": "Exists"}]}
+    if architectures:
+        values = list(architectures)
+        arch = {"key": "kubernetes.io/arch", "operator": "In", "values": values}
+        term["matchExpressions"].append(arch)
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
     return {AFFINITY: required}
 
 
 def _resources(number: int) -> dict[str, Any]:
     return {
-        "requests": {"cpu": f"{number}m", "memory": f"{number}Mi"},
-        "limits": {"memory": f"{number + 1}Mi"},
+        "requests": {
+            "cpu": f"{number}m",
+            "memory": f"{number}Mi",
+            "ephemeral-storage": f"{number + 2}Mi",
+        },
+        "limits": {"cpu": f"{number + 3}m", "memory": f"{number + 1}Mi"},
     }
 
 
@@ -46,12 +64,46 @@ def _placement(values: str, pod: str, name: str, number: int) -> dict[str, tuple
     """The values that all pods of the chart have."""
     return {
         f"{values}.nodeSelector": ({"node": name}, [Place(f"{pod} spec nodeSelector")]),
-        f"{values}.tolerations": (_toleration(name), [Place(f"{pod} spec tolerations")]),
-        f"{values}.affinity": (_affinity(name), [Place(f"{pod} spec affinity")]),
+        f"{values}.tolerations": (
+            _toleration(name),
+            [Place(f"{pod} spec tolerations", [*_toleration(name), *_evicted(values)])],
+        ),
+        f"{values}.affinity": (
+            _affinity(name),
+            [Place(f"{pod} spec affinity", _affinity(name, "arm64"))],
+        ),
         f"{values}.priorityClassName": (name, [Place(f"{pod} spec priorityClassName")]),
         f"{values}.resources": (
             _resources(number),
             [Place(f"{pod} spec containers 0 resources")],
+        ),
+        f"{values}.podSecurityContext": (
+            {"fsGroupChangePolicy": name},
+            [
+                Place(f"{pod} spec securityContext fsGroupChangePolicy", name),
+                Place(f"{pod} spec securityContext runAsUser", 1234),
+            ],
+        ),
+        f"{values}.containerSecurityContext": (
+            {"readOnlyRootFilesystem": False},
+            [
+                Place(f"{pod} spec containers 0 securityContext readOnlyRootFilesystem", False),
+                Place(f"{pod} spec containers 0 securityContext privileged", False),
+            ],
+        ),
+        f"{values}.podAnnotations": (
+            {"note": name},
+            [
+                Place(f"{pod} metadata annotations note", name),
+                Place(f"{pod} metadata annotations owner", "platform"),
+            ],
+        ),
+        f"{values}.podLabels": (
+            {"team": name},
+            [
+                Place(f"{pod} metadata labels team", name),
+                Place(f"{pod} metadata labels cost-center", "7"),
+            ],
         ),
     }
 
@@ -61,11 +113,22 @@ def _component(values: str, pod: str, name: str, number: int) -> dict[str, tuple
     return {
         **_placement(values, pod, name, number),
         f"{values}.image": (f"{name}:image", [Place(f"{pod} spec containers 0 image")]),
-        f"{values}.podAnnotations": (
-            {"note": name},
-            [Place(f"{pod} metadata annotations note", name)],
+        f"{values}.extraEnv": (
+            [{"name": "HTTPS_PROXY", "value": name}],
+            [Place(f"{pod} env:HTTPS_PROXY", name)],
         ),
-        f"{values}.podLabels": ({"team": name}, [Place(f"{pod} metadata labels team", name)]),
+        f"{values}.extraArgs": (
+            ["--extra"],
+            [Place(f"{pod} spec containers 0 args -1", "--extra")],
+        ),
+        f"{values}.extraVolumes": (
+            [{"name": "more", "emptyDir": {"sizeLimit": "1Mi"}}],
+            [Place(f"{pod} spec volumes -1 name", "more")],
+        ),
+        f"{values}.extraVolumeMounts": (
+            [{"name": "more", "mountPath": "/more"}],
+            [Place(f"{pod} spec containers 0 volumeMounts -1 mountPath", "/more")],
+        ),
         f"{values}.serviceAccount.annotations": (
             {"role": name},
             [Place(f"ServiceAccount/-{name} metadata annotations role", name)],
@@ -82,11 +145,54 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         "whole-name",
         [Place(f"{ROUTER} spec serviceAccountName", "whole-name-router")],
     ),
+    "commonLabels": (
+        {"cost-center": "7", "app.kubernetes.io/name": "other"},
+        [
+            Place("Service/-router metadata labels cost-center", "7"),
+            Place("Service/-router metadata labels app.kubernetes.io/name", "fleetname"),
+        ],
+    ),
+    "commonAnnotations": (
+        {"owner": "platform"},
+        [Place("Service/-router metadata annotations owner", "platform")],
+    ),
+    "extraObjects": (
+        [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mapping"}},
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: text-{{ .Release.Name }}}}",
+        ],
+        [Place(f"ConfigMap/{name} kind", "ConfigMap") for name in ("mapping", "text-fleet")],
+    ),
+    "podSecurityContext": ({"runAsUser": 1234}, []),
+    "containerSecurityContext": ({"privileged": False}, []),
+    "caBundle.configMap": (
+        "authorities",
+        [
+            Place(f"{OPERATOR} env:CA_BUNDLE_CONFIGMAP", "authorities"),
+            *(Place(f"{pod} env:SSL_CERT_FILE", "/etc/modelfleet-ca/ca.crt")
+              for pod in (OPERATOR, ROUTER)),
+        ],
+    ),
+    "caBundle.key": (
+        "bundle.pem",
+        [
+            Place(f"{OPERATOR} env:CA_BUNDLE_KEY"),
+            *(Place(f"{pod} spec volumes -2 configMap items 0 key") for pod in (OPERATOR, ROUTER)),
+        ],
+    ),
+    "image.architectures": (["arm64"], [Place(f"{OPERATOR} env:SERVER_ARCHITECTURES", "arm64")]),
     "watchNamespaces": (
         ["second"],
         [
             Place(f"{OPERATOR} env:WATCH_NAMESPACES", "fleet,second"),
             Place(f"{ROUTER} env:WATCH_NAMESPACES", "fleet,second"),
+        ],
+    ),
+    "idPrefixes": (
+        {"a": "a/", "b": "b-"},
+        [
+            Place(f"{OPERATOR} env:ID_PREFIXES", "a=a/,b=b-"),
+            Place(f"{ROUTER} env:ID_PREFIXES", "a=a/,b=b-"),
         ],
     ),
     "modelNamespace.name": ("second", [Place("InferenceModel/ metadata namespace", "second")]),
@@ -112,7 +218,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         "Always",
         [
             *(Place(f"{pod} spec containers 0 imagePullPolicy")
-              for pod in (OPERATOR, ROUTER, TEST, JOB)),
+              for pod in (OPERATOR, ROUTER, TEST)),
             Place(f"{OPERATOR} env:IMAGE_PULL_POLICY"),
         ],
     ),
@@ -120,15 +226,29 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         ["pull-1"],
         [
             *(Place(f"{pod} spec imagePullSecrets", [{"name": "pull-1"}])
-              for pod in (OPERATOR, ROUTER, TEST, JOB)),
+              for pod in (OPERATOR, ROUTER, TEST)),
             Place(f"{OPERATOR} env:IMAGE_PULL_SECRETS", "pull-1"),
         ],
     ),
     **_component("operator", OPERATOR, "operator", 110),
+    "operator.replicas": (5, [Place("Deployment/-operator spec replicas")]),
+    "operator.strategy": (
+        {"type": "RollingUpdate"},
+        [Place("Deployment/-operator spec strategy type", "RollingUpdate")],
+    ),
+    "operator.podDisruptionBudget.maxUnavailable": (
+        4,
+        [Place("PodDisruptionBudget/-operator spec maxUnavailable")],
+    ),
     "operator.settings": ({"WORKERS": 11}, [Place(f"{OPERATOR} env:WORKERS", "11")]),
     "operator.drainSeconds": (111, [Place(f"{OPERATOR} env:POD_DRAIN_SECONDS", "111")]),
     **_component("router", ROUTER, "router", 120),
     "router.replicas": (3, [Place("Deployment/-router spec replicas")]),
+    "router.strategy": (
+        {"rollingUpdate": {"maxSurge": 2, "maxUnavailable": 1}},
+        [Place("Deployment/-router spec strategy")],
+    ),
+    "router.upstreams": ("services", [Place(f"{ROUTER} env:UPSTREAMS", "services")]),
     "router.settings": ({"HOLD_SECONDS": 12}, [Place(f"{ROUTER} env:HOLD_SECONDS", "12")]),
     "router.drainSeconds": (
         122,
@@ -163,8 +283,17 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     ),
     "router.service.annotations": (
         {"lb": "x"},
-        [Place("Service/-router metadata annotations")],
+        [Place("Service/-router metadata annotations lb", "x")],
     ),
+    "router.service.ipFamilyPolicy": (
+        "PreferDualStack",
+        [Place("Service/-router spec ipFamilyPolicy")],
+    ),
+    "router.service.ipFamilies": (
+        ["IPv6", "IPv4"],
+        [Place("Service/-router spec ipFamilies")],
+    ),
+    "server.userIds": (False, [Place(f"{OPERATOR} env:SERVER_USER_IDS", "0")]),
     "server.cpuImage": ("cpu:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_CPU")]),
     "server.cuda.enabled": (True, []),
     "server.vllmImage": ("vllm:image", [Place(f"{OPERATOR} env:VLLM_IMAGE")]),
@@ -222,8 +351,8 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [Place("PersistentVolumeClaim/ spec accessModes", ["ReadWriteOnce"])],
     ),
     "modelCache.keep": (
-        True,
-        [Place("PersistentVolumeClaim/ metadata annotations helm.sh/resource-policy", "keep")],
+        False,
+        [Place("PersistentVolumeClaim/ metadata annotations helm.sh/resource-policy", None)],
     ),
     "hfToken.existingSecret": ("hf-secret", [Place(f"{OPERATOR} env:HF_TOKEN_SECRET")]),
     "apiKeys.existingSecret": (
@@ -238,6 +367,15 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "ingress.host": ("in.test", [Place("Ingress/whole-name spec rules 0 host")]),
     "ingress.paths": (["/in"], [Place("Ingress/whole-name spec rules 0 http paths 0 path", "/in")]),
     "ingress.tls": ([{"secretName": "tls-secret"}], [Place("Ingress/whole-name spec tls")]),
+    "ingress.controller": (
+        "openshift",
+        [
+            Place(
+                "Ingress/whole-name metadata annotations haproxy.router.openshift.io/timeout",
+                "3600s",
+            )
+        ],
+    ),
     "ingress.annotations": (
         {"in": "x"},
         [Place("Ingress/whole-name metadata annotations in", "x")],
@@ -249,9 +387,17 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         ["/route"],
         [Place("HTTPRoute/whole-name spec rules 0 matches 0 path value", "/route")],
     ),
+    "httpRoute.filters": (
+        [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-a"]}}],
+        [Place("HTTPRoute/whole-name spec rules 0 filters")],
+    ),
+    "httpRoute.timeouts": (
+        {"request": "5m", "backendRequest": "4m"},
+        [Place("HTTPRoute/whole-name spec rules 0 timeouts")],
+    ),
     "httpRoute.annotations": (
         {"route": "x"},
-        [Place("HTTPRoute/whole-name metadata annotations")],
+        [Place("HTTPRoute/whole-name metadata annotations route", "x")],
     ),
     "networkPolicy.clients": (
         [{"podSelector": {"matchLabels": {"who": "client"}}}],
@@ -276,7 +422,14 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [6111],
         [
             Place(f"NetworkPolicy/-{name} spec egress 1 ports 0 port", 6111)
-            for name in ("operator", "router", "crd")
+            for name in ("operator", "router")
+        ],
+    ),
+    "networkPolicy.dnsPorts": (
+        [5353],
+        [
+            Place(f"NetworkPolicy/-{name} spec egress 0 ports 0 port", 5353)
+            for name in ("operator", "router", "models", "test")
         ],
     ),
     "networkPolicy.weightsPorts": (
@@ -327,10 +480,18 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     ),
     "monitoring.dashboards.annotations": (
         {"folder": "fleet"},
-        [Place("ConfigMap/-dashboard-models metadata annotations")],
+        [Place("ConfigMap/-dashboard-models metadata annotations folder", "fleet")],
     ),
-    "crds.upgrade": (True, []),
-    **_placement("crds", JOB, "crds", 130),
+    "crds.enabled": (True, []),
+    "crds.keep": (
+        False,
+        [
+            Place(
+                "CustomResourceDefinition/ metadata annotations helm.sh/resource-policy", None
+            )
+        ],
+    ),
+    "crds.adopt": (True, [Place("CustomResourceDefinition/ spec group", "modelfleet.dev")]),
     **_placement("test", TEST, "test", 140),
     "test.image": ("", []),
     "test.models.chat": (
@@ -435,15 +596,34 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
     ),
     ({"test.image": "client:image"}, [Place(f"{TEST} spec containers 0 image", "client:image")]),
     (
-        {"operator.nodeSelector": {"node": "o"}, "operator.priorityClassName": "o",
-         "operator.tolerations": _toleration("o"), "operator.affinity": _affinity("o")},
+        {"modelCache.enabled": True},
         [
-            Place(f"{JOB} spec nodeSelector", {"node": "o"}),
-            Place(f"{JOB} spec priorityClassName", "o"),
-            Place(f"{JOB} spec tolerations", _toleration("o")),
-            Place(f"{JOB} spec affinity", _affinity("o")),
-            Place(f"{TEST} spec nodeSelector", None),
+            Place("PersistentVolumeClaim/ metadata annotations helm.sh/resource-policy", "keep"),
+            Place("CustomResourceDefinition/ metadata annotations helm.sh/resource-policy", "keep"),
+            Place(f"{ROUTER} spec affinity", None),
         ],
+    ),
+    (
+        {"image.architectures": ["amd64"]},
+        [
+            Place(
+                f"{ROUTER} spec affinity {AFFINITY} requiredDuringSchedulingIgnoredDuringExecution",
+                {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
+                ]}]},
+            ),
+        ],
+    ),
+    (
+        {"operator.containerSecurityContext": {"capabilities": None}},
+        [
+            Place(f"{OPERATOR} spec containers 0 securityContext capabilities", None),
+            Place(f"{ROUTER} spec containers 0 securityContext capabilities", {"drop": ["ALL"]}),
+        ],
+    ),
+    (
+        {"extraObjects": []},
+        [Place(f"{ROUTER} metadata annotations", None)],
     ),
     (
         {"liveReload": True},
@@ -455,12 +635,12 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
 ]  # fmt: skip
 """Values that exclude others, each in a release of its own."""
 OFF: dict[str, str] = {
-    "networkPolicy.enabled": "NetworkPolicy",
-    "router.podDisruptionBudget.enabled": "PodDisruptionBudget",
-    "router.admissionPolicy": "ValidatingAdmissionPolicy/-router",
-    "podTemplatePolicy": "ValidatingAdmissionPolicy/-pod-templates",
-    "rbac.aggregate": "ClusterRole/-models-edit",
-    "crds.upgrade": "Job",
+    "networkPolicy.enabled": "NetworkPolicy/-router spec",
+    "operator.podDisruptionBudget.enabled": "PodDisruptionBudget/-operator spec",
+    "router.podDisruptionBudget.enabled": "PodDisruptionBudget/-router spec",
+    "router.admissionPolicy": "ValidatingAdmissionPolicy/-router spec",
+    "podTemplatePolicy": "ValidatingAdmissionPolicy/-pod-templates spec",
+    "rbac.aggregate": "ClusterRole/-models-edit rules",
+    "crds.enabled": "CustomResourceDefinition/ spec",
 }
-"""Values that are true by default, and an object that is left out without: its kind, with the end
-of its name if there are others."""
+"""Values that are true by default, and a place that there is not without."""

@@ -15,7 +15,7 @@ import yaml
 from harness.paths import REPOSITORY
 
 COPIES = {
-    "crds/inferencemodels.modelfleet.dev.yaml": "crds/inferencemodels.modelfleet.dev.yaml",
+    "files/inferencemodels.modelfleet.dev.yaml": "crds/inferencemodels.modelfleet.dev.yaml",
     "files/operator-rbac.yaml": "operator/rbac.yaml",
     "files/router-rbac.yaml": "services/fleet_router/rbac.yaml",
     "files/english.ogg": "docs/samples/english.ogg",

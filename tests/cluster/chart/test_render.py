@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import yaml
 
 from chart.cases import CASES, EVERYTHING, INVALID
-from harness import edge
-from harness.helm import Helm, HelmError, find, pod_specs
+from harness import edge, install_file
+from harness.api import Json
+from harness.helm import CHART, Helm, HelmError, find, pod_specs
 from harness.paths import REPOSITORY
 
 
@@ -52,29 +54,35 @@ def test_other_components_have_no_rights(renderer: Helm) -> None:
     objects = renderer.template(EVERYTHING)
     kinds = ("RoleBinding", "ClusterRoleBinding")
     bound = {s["name"] for item in objects if item["kind"] in kinds for s in item["subjects"]}
-    assert bound == {f"fleet-modelfleet-{name}" for name in ("operator", "router", "crd")}
+    assert bound == {f"fleet-modelfleet-{name}" for name in ("operator", "router")}
     with_token = {
         name for name, spec in pod_specs(objects).items() if spec["automountServiceAccountToken"]
     }
-    assert {name.rsplit("-", 1)[1] for name in with_token} == {"operator", "router", "crd"}
-    crd = find(objects, "ClusterRole", "-crd")["rules"]
-    assert crd == [
-        {
-            "apiGroups": ["apiextensions.k8s.io"],
-            "resources": ["customresourcedefinitions"],
-            "resourceNames": ["inferencemodels.modelfleet.dev"],
-            "verbs": ["get", "patch"],
-        }
-    ]
+    assert {name.rsplit("-", 1)[1] for name in with_token} == {"operator", "router"}
 
 
-def test_only_the_upgrade_hook_has_cluster_roles(renderer: Helm) -> None:
-    """Besides those that are bound to nobody, but add to roles of the cluster."""
-    wide = [item for item in renderer.template() if item["kind"].startswith("ClusterRole")]
-    added = [item for item in wide if item["metadata"]["name"].endswith(("-view", "-edit"))]
-    assert len(added) == 2
-    hooks = [item["metadata"]["annotations"]["helm.sh/hook"] for item in wide if item not in added]
-    assert set(hooks) == {"pre-upgrade"}
+def test_without_star_nothing_is_bound_in_the_whole_cluster(renderer: Helm) -> None:
+    assert not [item for item in renderer.template() if item["kind"] == "ClusterRoleBinding"]
+
+
+def test_the_definition_is_the_generated_one(renderer: Helm) -> None:
+    generated = yaml.safe_load(
+        (REPOSITORY / "crds/inferencemodels.modelfleet.dev.yaml").read_text()
+    )
+    assert find(renderer.template(), "CustomResourceDefinition")["spec"] == generated["spec"]
+
+
+def test_common_labels_and_annotations_are_everywhere(renderer: Helm) -> None:
+    objects = [one for one in renderer.template(EVERYTHING) if not is_extra(one)]
+    templates = [one["spec"]["template"] for one in objects if one["kind"] == "Deployment"]
+    for item in [*objects, *templates]:
+        metadata = item["metadata"]
+        assert metadata["labels"]["team"] == "platform", metadata
+        assert metadata["annotations"]["example.com/owner"] == "platform", metadata
+
+
+def is_extra(item: Json) -> bool:
+    return str(item["metadata"]["name"]).startswith("extra-")
 
 
 def test_models_have_a_namespace_of_their_own(renderer: Helm) -> None:
@@ -131,7 +139,7 @@ def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
             for policy in policies
             if "matchLabels" in policy["podSelector"]
         }
-        assert components == {"operator", "router", "test", "crd"}
+        assert components == {"operator", "router", "test"}
         models = [one for one in policies if "matchExpressions" in one["podSelector"]]
         assert models
         assert all(set(one["policyTypes"]) == {"Ingress", "Egress"} for one in policies)
@@ -231,10 +239,43 @@ def test_every_annotation_has_a_directive(renderer: Helm) -> None:
         edge.directives(ingress)
 
 
+def test_every_controller_has_annotations(renderer: Helm) -> None:
+    known = yaml.safe_load((CHART / "files" / "ingress-annotations.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]["ingress"]["properties"]["controller"]["enum"]) == set(known)
+    for controller, expected in known.items():
+        values = {**CASES["open"], "ingress.controller": controller}
+        found = find(renderer.template(values), "Ingress")["metadata"]
+        assert found.get("annotations", {}) == expected
+
+
+@pytest.mark.parametrize("path", sorted((CHART / "presets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_presets_render(renderer: Helm, path: Path) -> None:
+    assert renderer.template(files=[path])
+
+
+def test_on_openshift_the_platform_assigns_ids(renderer: Helm) -> None:
+    objects = renderer.template(files=[CHART / "presets" / "openshift.yaml"])
+    for name, spec in pod_specs(objects).items():
+        assert spec["securityContext"] == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }, name
+    operator = find(objects, "Deployment", "operator")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "SERVER_USER_IDS", "value": "0"} in operator["env"]
+    for policy in (item for item in objects if item["kind"] == "NetworkPolicy"):
+        assert {"protocol": "UDP", "port": 5353} in policy["spec"]["egress"][0]["ports"]
+
+
+def test_the_file_for_kubectl_is_fresh(renderer: Helm) -> None:
+    assert install_file.FILE.read_text() == install_file.render(renderer), "make install-yaml"
+
+
 def test_values_in_the_documentation_are_valid(renderer: Helm) -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text()
     shown = re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
     assert len(shown) >= 3
     for text in shown:
         values = yaml.safe_load(textwrap.dedent(text))
-        assert renderer.template(values), text
+        if "kind" not in values:  # a manifest
+            assert renderer.template(values), text

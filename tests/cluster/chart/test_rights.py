@@ -62,7 +62,7 @@ def upgrade(helm: Helm, restricted: Tenant, models: Tenant) -> Iterator[Callable
     values = {
         "modelNamespace.name": models.namespace,
         "hfToken.existingSecret": "hub",
-        "crds.upgrade": False,
+        "crds.enabled": False,
     }
 
     def apply(**more: Any) -> None:

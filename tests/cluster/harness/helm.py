@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,20 @@ class Helm:
         """Run `helm lint --strict`. Raises HelmError."""
         return self("lint", "--strict", str(CHART), *set_arguments(values))
 
-    def template(self, values: Json | None = None, namespace: str = "fleet") -> list[Json]:
-        """Render the objects of a release named `fleet`, with hooks. Raises HelmError."""
-        text = self("template", "fleet", str(CHART), "-n", namespace, *set_arguments(values))
+    def template(
+        self,
+        values: Json | None = None,
+        namespace: str = "fleet",
+        files: Sequence[Path] = (),
+    ) -> list[Json]:
+        """Render the objects of a release named `fleet`, with hooks. Raises HelmError.
+
+        `files` are files of values.
+        """
+        given = [f"--values={path}" for path in files]
+        text = self(
+            "template", "fleet", str(CHART), "-n", namespace, *given, *set_arguments(values)
+        )
         return [document for document in yaml.safe_load_all(text) if document]
 
     def notes(self, values: Json | None = None) -> str:

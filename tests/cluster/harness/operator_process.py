@@ -48,13 +48,18 @@ def install(api: Api) -> None:
              established)  # fmt: skip
 
 
-def grant(api: Api, namespaces: tuple[str, ...] = (), account: str = ACCOUNT) -> None:
-    """Create a ServiceAccount with the operator's rights, in the whole cluster or `namespaces`."""
+def grant(
+    api: Api, namespaces: tuple[str, ...] = (), account: str = ACCOUNT, own: str = NAMESPACE
+) -> None:
+    """Create a ServiceAccount with the operator's rights, in the whole cluster or `namespaces`.
+
+    `own` is the namespace of the operator itself, as in POD_NAMESPACE.
+    """
     rules = yaml.safe_load(RULES.read_text())
     subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     api.apply(_object("v1", "ServiceAccount", account, NAMESPACE))
-    _role(api, account, NAMESPACE, rules["own"], subject)
+    _role(api, account, own, rules["own"], subject)
     for namespace in namespaces:
         _role(api, f"{account}-watched", namespace, rules["watched"], subject)
     if not namespaces:
@@ -89,6 +94,7 @@ class OperatorProcess:
             run.path("kubeconfig", f"{account}-{next(_numbers)}"),
             server or plane.server, plane.authority, token, NAMESPACE,
         )  # fmt: skip
+        self._pod_name = self._config.stem
         self._process: Process | None = None
         self.port = 0
 
@@ -99,6 +105,7 @@ class OperatorProcess:
             **SHORT_INTERVALS,
             "KUBECONFIG": str(self._config),
             "POD_NAMESPACE": NAMESPACE,
+            "POD_NAME": self._pod_name,
             "OPERATOR_PORT": str(self.port),
             **settings,
         }

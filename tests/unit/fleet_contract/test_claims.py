@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from fleet_contract.claims import Claim, owners
+from fleet_contract.claims import Claim, owners, prefixed, read_prefixes
 
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
@@ -40,3 +40,13 @@ def test_every_name_has_one_owner_in_any_order(
 def test_equal_creation_times_are_ordered_by_namespace_and_name() -> None:
     first, second = Claim(OLD, "a", "z", ("x",)), Claim(OLD, "b", "a", ("x",))
     assert owners([second, first])["x"] is first
+
+
+def test_prefixes() -> None:
+    assert read_prefixes("team-a=team-a/, b=b-,") == {"team-a": "team-a/", "b": "b-"}
+    assert read_prefixes("") == {}
+    for text in ("team-a", "=x", "a=", "a=/x", "a=x y"):
+        with pytest.raises(ValueError, match="namespace=prefix"):
+            read_prefixes(text)
+    assert prefixed(("org/m", "p/x", "p/org/m"), "p/") == ("p/org/m", "p/x")
+    assert prefixed(("m",), "") == ("m",)

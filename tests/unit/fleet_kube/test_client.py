@@ -15,11 +15,20 @@ from fleet_kube.client import KubeClient, _event
 from fleet_kube.connection import TOKEN, Connection, Loaded
 from fleet_kube.errors import ApiError, ApiUnreachable
 from fleet_kube.kind import Kind
+from fleet_kube.rate_limit import RateLimit
+from support.lease_api import Clock
 
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 MODEL = Kind("modelfleet.dev/v1alpha1", "InferenceModel", "inferencemodels")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 POD = Kind("v1", "Pod", "pods")
+
+
+class Time(Clock):
+    """A clock that only its own waits move."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class Server:
@@ -30,12 +39,14 @@ class Server:
         self.asked: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.url = ""
+        self.retry_after = ""
 
     async def respond(self, request: web.Request) -> web.Response:
         self.asked.append(request)
         self.bodies.append(await request.read())
         status, body = self.responses.pop(0)
-        return web.json_response(body, status=status)
+        headers = {"Retry-After": self.retry_after} if self.retry_after else None
+        return web.json_response(body, status=status, headers=headers)
 
 
 @pytest.fixture
@@ -104,6 +115,28 @@ async def test_a_rejected_token_is_reloaded_once(api: KubeClient, server: Server
     server.responses = [(401, {"message": "no", "reason": "Unauthorized"})] * 2
     with pytest.raises(ApiError, match="401 Unauthorized: no"):
         await api.get(NODE, None, "x")
+
+
+async def test_within_a_rate_limit_shed_requests_are_sent_again(server: Server) -> None:
+    time = Time()
+    limit = RateLimit(100, 100, time, time.sleep)
+    api = KubeClient(connection(server.url), "modelfleet-operator", limit=limit)
+    busy = (429, {"reason": "TooManyRequests", "message": "later"})
+    server.retry_after = "3"
+    server.responses = [busy, (503, {"message": "starting"}), (200, {"metadata": {"name": "x"}})]
+    began = time.now
+    assert await api.get(NODE, None, "x") == {"metadata": {"name": "x"}}
+    assert 6.0 <= time.now - began < 6.1
+    server.responses = [busy] * 4
+    with pytest.raises(ApiError) as caught:
+        await api.get(NODE, None, "x")
+    assert (caught.value.status, caught.value.retry_after) == (429, 3.0)
+    assert server.responses == []
+    server.retry_after = ""
+    server.responses = [(503, {"message": "no leader"})]  # it may have been executed
+    with pytest.raises(ApiError, match="no leader"):
+        await api.get(NODE, None, "x")
+    await api.close()
 
 
 async def test_a_missing_object_is_none_and_other_statuses_are_errors(

@@ -22,6 +22,7 @@ from fleet_web import serve
 from fleet_web.server import Server
 from fleet_web.uvicorn_ext import server as server_module
 from fleet_web.uvicorn_ext import versions
+from support.ports import free_port
 from support.waiting import until_async
 
 Run = Callable[..., AbstractContextManager[Any]]
@@ -178,3 +179,20 @@ def test_no_release_after_the_tested_ones_is_installed() -> None:
     )
     newest = max(int(prefix.split(".")[1]) for prefix in versions.CHECKED)
     assert needed.endswith(f",<0.{newest + 1}")
+
+
+async def test_all_addresses_are_those_of_both_families(app: FastAPI) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6")
+    port = free_port()
+    server = serve.build(app, "::", port)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        await until_async(lambda: server.started)
+        for host in ("127.0.0.1", "::1"):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+    finally:
+        server.should_exit = True
+        thread.join(30)

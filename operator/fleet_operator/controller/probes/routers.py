@@ -74,7 +74,9 @@ class Scraper:
         self._queue.add(
             key
             for key, spec in scaled.items()
-            if autoscale.is_news(spec, before.of(spec.model), after.of(spec.model))
+            if (model := self._cache.models.get(key)) is not None
+            for name in self._cache.ids(model)[:1]
+            if autoscale.is_news(spec, before.of(name), after.of(name))
         )
 
     def _scaled(self) -> dict[Key, ModelSpec]:

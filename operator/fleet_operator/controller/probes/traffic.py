@@ -95,22 +95,24 @@ class TrafficProber:
             if spec is None or spec.traffic is None or spec.traffic.rise is None or past is None:
                 continue
             primary = self._primary(key[0], spec.traffic.group)
-            if past.reason in (RISING, COMPLETE) and primary not in (None, spec.model):
-                found[key] = (past.since, spec.model, str(primary))
+            own = self._cache.ids(raw)[0]
+            if past.reason in (RISING, COMPLETE) and primary not in (None, own):
+                found[key] = (past.since, own, str(primary))
         return found
 
     def _primary(self, namespace: str, group: str) -> str | None:
+        """The primary's id as clients send it."""
         for key, raw in self._cache.models.items():
             if key[0] == namespace:
                 spec = self._resolver.resolve(raw).spec
                 if spec is not None and group in spec.ids:
-                    return spec.model
+                    return self._cache.ids(raw)[0]
         return None
 
     def _is_router(self, pod: PodView) -> bool:
         """Whether a pod is a ready router of this release."""
         selector = self._settings.router_selector
-        own = pod.namespace == self._settings.own_namespace and pod.ready and bool(pod.ip)
+        own = pod.namespace == self._settings.router_namespace and pod.ready and bool(pod.ip)
         return own and all(pod.labels.get(key) == value for key, value in selector.items())
 
     async def _tallies(self, pod: PodView) -> Tallies | None:

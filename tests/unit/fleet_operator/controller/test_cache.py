@@ -11,9 +11,10 @@ from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.decide.observed import Ref, Rival
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from fleet_operator.shard import Shard
 from fleet_router.kube.build_table import build
 from fleet_router.kube.objects import read_model
-from support.operator_objects import model, pod
+from support.operator_objects import model, pod, settings_of
 
 KEY = ("ns", "m")
 
@@ -90,31 +91,44 @@ def test_older_claims_win_and_later_ones_follow(cache: ClusterCache) -> None:
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
     concerned = cache.put_model(model("m", model="org/m", aliases=["short"]))
     assert set(concerned) == {KEY, ("ns", "b")}
-    assert (lost(cache), lost(cache, "b")) == ((Rival("b", "short"),), ())
-    elsewhere = at(model("m", "uid-e", aliases=["short"]), namespace="elsewhere")
-    assert set(cache.put_model(elsewhere)) == {("elsewhere", "m")}
+    assert (lost(cache), lost(cache, "b")) == ((Rival("b", "short", "ns"),), ())
     gone = cache.drop_model(cache.models["ns", "b"])
     assert set(gone) == {KEY}
     assert lost(cache) == ()
+
+
+def test_an_id_has_one_owner_in_all_namespaces(cache: ClusterCache) -> None:
+    """The router serves all of them under one address."""
+    cache.put_model(model())
+    younger = at(model("m", "uid-e"), namespace="elsewhere",
+                 creationTimestamp="2026-01-01T11:30:00Z")  # fmt: skip
+    assert set(cache.put_model(younger)) == {KEY, ("elsewhere", "m")}
+    observed = cache.observe(("elsewhere", "m"))
+    assert observed is not None
+    assert (rival(cache), observed.rival) == (None, Rival("m", "org/m", "ns"))
+    assert set(cache.drop_model(cache.models[KEY])) == {("elsewhere", "m")}
+    observed = cache.observe(("elsewhere", "m"))
+    assert observed is not None
+    assert observed.rival is None
 
 
 def test_an_id_comes_before_an_older_alias(cache: ClusterCache) -> None:
     cache.put_model(at(model("b", "uid-b", model="x/y", aliases=["org/m"]),
                        creationTimestamp="2026-01-01T10:00:00Z"))  # fmt: skip
     cache.put_model(model("m", model="org/m"))
-    assert (rival(cache), lost(cache, "b")) == (None, (Rival("m", "org/m"),))
+    assert (rival(cache), lost(cache, "b")) == (None, (Rival("m", "org/m", "ns"),))
 
 
 def test_equal_creation_times_are_ordered_by_name(cache: ClusterCache) -> None:
     cache.put_model(model("b", "uid-1"))
     cache.put_model(model("a", "uid-2"))
-    assert (rival(cache, "a"), rival(cache, "b")) == (None, Rival("a", "org/m"))
+    assert (rival(cache, "a"), rival(cache, "b")) == (None, Rival("a", "org/m", "ns"))
 
 
 def test_a_released_alias_passes_to_the_next_model(cache: ClusterCache) -> None:
     cache.put_model(model("a", "uid-a", aliases=["short"], model="x/a"))
     cache.put_model(model("b", "uid-b", aliases=["short"], model="x/b"))
-    assert lost(cache, "b") == (Rival("a", "short"),)
+    assert lost(cache, "b") == (Rival("a", "short", "ns"),)
     changed = at(model("a", "uid-a", model="x/a"), generation=3, resourceVersion="6")
     assert set(cache.put_model(changed)) == {("ns", "a"), ("ns", "b")}
     assert lost(cache, "b") == ()
@@ -124,21 +138,25 @@ def test_a_model_that_is_not_served_keeps_no_alias_of_one_that_is(cache: Cluster
     cache.put_model(model("a", "uid-a", model="x/a"))
     cache.put_model(model("b", "uid-b", model="x/b", aliases=["short"]))
     cache.put_model(model("c", "uid-c", model="x/c", aliases=["short"]))
-    assert lost(cache, "c") == (Rival("b", "short"),)
+    assert lost(cache, "c") == (Rival("b", "short", "ns"),)
     changed = at(model("b", "uid-b", model="x/a", aliases=["short"]), generation=3,
                  resourceVersion="6")  # fmt: skip
     assert set(cache.put_model(changed)) == {("ns", name) for name in "abc"}
-    assert (rival(cache, "b"), lost(cache, "b")) == (Rival("a", "x/a"), (Rival("c", "short"),))
+    assert (rival(cache, "b"), lost(cache, "b")) == (
+        Rival("a", "x/a", "ns"),
+        (Rival("c", "short", "ns"),),
+    )
     assert lost(cache, "c") == ()
     assert set(cache.drop_model(cache.models["ns", "a"])) == {("ns", "b"), ("ns", "c")}
-    assert (rival(cache, "b"), lost(cache, "c")) == (None, (Rival("b", "short"),))
+    assert (rival(cache, "b"), lost(cache, "c")) == (None, (Rival("b", "short", "ns"),))
 
 
 def test_operator_and_router_agree_on_the_owner_of_every_name(cache: ClusterCache) -> None:
     chance = random.Random(7)
     for version in range(1, 300):
-        name, (own, *aliases) = chance.choice("abcde"), chance.sample("uvwxyz", 3)
-        known = cache.models.get(("ns", name))
+        key = chance.choice(("ns", "other")), chance.choice("abcde")
+        own, *aliases = chance.sample("uvwxyz", 3)
+        known = cache.models.get(key)
         if known is not None and chance.random() < 0.2:
             cache.drop_model(known)
             continue
@@ -146,18 +164,21 @@ def test_operator_and_router_agree_on_the_owner_of_every_name(cache: ClusterCach
         changed = {"resourceVersion": str(version), "generation": version}
         if known is None:
             changed["creationTimestamp"] = created
-            changed["uid"] = f"uid-{name}-{version}"
-        raw = known or model(name)
+            changed["uid"] = f"uid-{version}"
+            changed["namespace"] = key[0]
+        raw = known or model(key[1])
         cache.put_model(at({**raw, "spec": {"model": own, "aliases": aliases}}, **changed))
         routes = build((read_model(raw, {}, {}) for raw in cache.models.values()), (), {})
         for identifier, route in routes.by_id.items():
             assert route.origin is not None
-            owner = route.origin.name
+            owner = (route.origin.namespace, route.origin.name)
             for claimant, raw in cache.models.items():
                 if identifier not in (raw["spec"]["model"], *raw["spec"]["aliases"]):
                     continue
-                known_rivals = (rival(cache, claimant[1]), *lost(cache, claimant[1]))
-                expected = None if claimant[1] == owner else Rival(owner, identifier)
+                observed = cache.observe(claimant)
+                assert observed is not None
+                known_rivals = (observed.rival, *observed.lost)
+                expected = None if claimant == owner else Rival(owner[1], identifier, owner[0])
                 found = [one for one in known_rivals if one and one.identifier == identifier]
                 assert found == ([expected] if expected else []), (identifier, cache.models)
 
@@ -189,6 +210,42 @@ def test_a_label_that_was_taken_away_is_noticed_and_the_child_kept(cache: Cluste
     assert observed is not None
     assert observed.children == {Ref("Service", "m"): stripped}
     assert set(cache.drop_child("Service", stripped)) == {KEY}
+
+
+def test_prefixes_keep_the_ids_of_namespaces_apart(sources: Sources) -> None:
+    cache = ClusterCache(
+        settings_of(ID_PREFIXES="team-a=team-a/"), Resolver(sources), sees_nodes=False
+    )
+    cache.put_model(model())
+    cache.put_model(at(model(uid="uid-a"), namespace="team-a"))
+    prefixed = cache.observe(("team-a", "m"))
+    assert prefixed is not None
+    assert (rival(cache), prefixed.rival) == (None, None)
+    cache.put_model(at(model("x", "uid-x", model="team-a/org/m"), namespace="zzz"))
+    squatter = cache.observe(("zzz", "x"))
+    assert squatter is not None
+    assert squatter.rival == Rival("m", "team-a/org/m", "team-a")
+
+
+def test_other_shards_models_only_claim_names_and_use_capacity(sources: Sources) -> None:
+    shard = next(f"{i}/2" for i in range(2) if Shard.parse(f"{i}/2").owns("ns"))
+    cache = ClusterCache(settings_of(SHARD=shard), Resolver(sources), sees_nodes=True)
+    theirs = next(name for name in map(str, range(99)) if not Shard.parse(shard).owns(name))
+    older = at(model(uid="uid-o"), namespace=theirs, creationTimestamp="2026-01-01T10:00:00Z")
+    cache.put_model(older)
+    cache.put_model(model())
+    assert set(cache.models) == {KEY}
+    assert rival(cache) == Rival("m", "org/m", theirs)
+    assert cache.seen("InferenceModel") == {"uid-o", "uid-m"}
+    cache.put_child("Service", at(child(), namespace=theirs))
+    cache.put_pod(at(pod(requests={"cpu": "2"}), namespace=theirs))
+    assert (cache.seen("Service"), cache.model_pods((theirs, "m"))) == (set(), [])
+    observed = cache.observe(KEY)
+    assert observed is not None
+    assert observed.cluster is not None
+    assert observed.cluster.used["node-a"]["cpu"] == 2000
+    assert set(cache.drop_model(older)) == {KEY}
+    assert rival(cache) is None
 
 
 def test_requests_of_pods_are_summed_by_node(cache: ClusterCache) -> None:
@@ -226,11 +283,16 @@ def test_versions_are_those_of_models_own_objects(cache: ClusterCache) -> None:
     assert cache.versions("InferenceModel") == {"uid-m": "5"}
     assert cache.versions("Service") == {"uid-m-child": "3"}
     assert cache.versions("Pod") == {"uid-m-1": "9"}
-    for kind, uid in (("InferenceModel", "uid-m"), ("Service", "uid-m-child"), ("Pod", "uid-m-1")):
-        found = cache.by_uid(kind, uid)
-        assert found is not None
-        assert found["metadata"]["uid"] == uid
-        assert cache.by_uid(kind, "none") is None
+    for kind, uid, keys in (
+        ("Service", "uid-m-child", {KEY}),
+        ("Service", "uid-other-child", {("ns", "other")}),
+        ("Pod", "uid-m-1", {KEY}),
+        ("InferenceModel", "uid-m", set()),
+    ):
+        assert uid in cache.seen(kind)
+        assert set(cache.drop(kind, uid)) == keys
+        assert uid not in cache.seen(kind)
+        assert set(cache.drop(kind, uid)) == set()
 
 
 def test_changes_of_replicas_by_others_are_noted(cache: ClusterCache) -> None:

@@ -218,3 +218,17 @@ async def test_a_worker_retries_rejected_writes(
     assert await applied(2)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_namespace_without_the_lease_is_left_alone(
+    cache: ClusterCache, api: Api200, queue: WorkQueue
+) -> None:
+    mine: set[str] = set()
+    controller = Controller(
+        cache, queue, cast(KubeClient, api), Metrics(), may_write=mine.__contains__
+    )
+    cache.put_model(model())
+    assert await controller.reconcile_one(KEY) == "unchanged"
+    assert api.asked == []
+    mine.add("ns")
+    assert await controller.reconcile_one(KEY) == "changed"

@@ -14,8 +14,12 @@ def resync(stale: set[str] | None = None, reachable: bool = True) -> Any:
     return cast(Any, SimpleNamespace(stale=stale or set(), reachable=reachable))
 
 
-def queue(oldest: float = 0.0, is_open: bool = True) -> Any:
-    return cast(Any, SimpleNamespace(oldest=oldest, is_open=is_open))
+def queue(stalled: float = 0.0, is_open: bool = True) -> Any:
+    return cast(Any, SimpleNamespace(stalled=stalled, is_open=is_open))
+
+
+def leadership(problem: str = "") -> Any:
+    return cast(Any, SimpleNamespace(problem=problem))
 
 
 @pytest.mark.parametrize(
@@ -24,7 +28,7 @@ def queue(oldest: float = 0.0, is_open: bool = True) -> Any:
         (resync(), STUCK_SECONDS, None),
         (resync(reachable=False), 0.0, None),  # no restart brings the API server back
         (resync({"Pod", "Deployment"}), 0.0, "watches are stuck: Deployment, Pod"),
-        (resync(), STUCK_SECONDS + 1, "a model has waited for 181 s"),
+        (resync(), STUCK_SECONDS + 1, "no progress for 181 s"),
     ],
 )
 def test_liveness_fails_for_what_a_restart_repairs(
@@ -34,14 +38,15 @@ def test_liveness_fails_for_what_a_restart_repairs(
 
 
 @pytest.mark.parametrize(
-    ("found", "started", "problem"),
+    ("found", "started", "election", "problem"),
     [
-        (resync(), True, None),
-        (resync(), False, "the watches have not synced yet"),
-        (resync(reachable=False), True, "the API server is unreachable"),
+        (resync(), True, "", None),  # a replica that is not the leader is ready
+        (resync(), False, "", "the watches have not synced yet"),
+        (resync(reachable=False), True, "", "the API server is unreachable"),
+        (resync(), True, "403 Forbidden", "no leader can be elected: 403 Forbidden"),
     ],
 )
 def test_readiness_follows_the_current_state(
-    found: Any, started: bool, problem: str | None
+    found: Any, started: bool, election: str, problem: str | None
 ) -> None:
-    assert unready(found, queue(is_open=started)) == problem
+    assert unready(found, queue(is_open=started), leadership(election)) == problem

@@ -9,14 +9,16 @@ from typing import Any, cast
 import pytest
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiUnreachable
+from fleet_kube.errors import ApiError, ApiUnreachable
 from fleet_kube.kind import Kind
 from fleet_operator.controller import initial_sync
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.initial_sync import InitialSync
+from fleet_operator.controller.listing import Listing as NamespaceListing
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from fleet_operator.shard import Shard
 from support.operator_objects import model, pod
 
 SERVICE = {"name": "s", "namespace": "ns", "uid": "uid-s", "resourceVersion": "1"}
@@ -29,18 +31,21 @@ class Listing:
     def __init__(self) -> None:
         self.has: dict[str, list[dict[str, Any]]] | None = {}
         self.asked: list[str] = []
+        self.forbidden: set[str | None] = set()
         self.all_asked = asyncio.Event()
 
-    async def items(
-        self, kind: Kind, namespace: str | None, metadata_only: bool
-    ) -> list[dict[str, Any]]:
+    async def pages(
+        self, kind: Kind, namespace: str | None, selector: str, metadata_only: bool
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         assert metadata_only
+        if namespace in self.forbidden:
+            raise ApiError(403, "Forbidden", "no")
         self.asked.append(kind.kind)
         if kind.kind == "Node" or self.has is None:
             self.all_asked.set()
         if self.has is None:
             raise ApiUnreachable("gone")
-        return [{"metadata": raw["metadata"]} for raw in self.has.get(kind.kind, [])]
+        yield [{"metadata": raw["metadata"]} for raw in self.has.get(kind.kind, [])], "1"
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
     return ClusterCache(settings, Resolver(sources), sees_nodes=True)
 
 
-Begin = Callable[[], WorkQueue]
+Begin = Callable[..., WorkQueue]
 
 
 @pytest.fixture
@@ -64,9 +69,10 @@ async def begin(
     monkeypatch.setattr(initial_sync, "EVERY_SECONDS", 0.0)
     tasks = []
 
-    def start() -> WorkQueue:
+    def start(*namespaces: str) -> WorkQueue:
         queue = WorkQueue(asyncio.get_running_loop().time)
-        sight = InitialSync(cache, queue, cast(KubeClient, listing), (), nodes=True)
+        listed = NamespaceListing(cast(KubeClient, listing), namespaces, Shard())
+        sight = InitialSync(cache, queue, listed, nodes=True)
         tasks.append(asyncio.create_task(sight.run()))
         return queue
 
@@ -140,4 +146,16 @@ async def test_an_unavailable_api_server_is_retried(begin: Begin, listing: Listi
     await listing.all_asked.wait()
     assert not queue.is_open
     listing.has = {}
+    await opened(queue)
+
+
+async def test_a_deleted_namespace_is_an_empty_one(
+    begin: Begin, listing: Listing, cache: ClusterCache
+) -> None:
+    listing.forbidden = {"deleted"}
+    listing.has = {"InferenceModel": [model()]}
+    queue = begin("deleted", "ns")
+    await listing.all_asked.wait()
+    assert not queue.is_open
+    cache.put_model(model())
     await opened(queue)

@@ -1,46 +1,74 @@
-"""kopf: watched kinds, and no finalizers or annotations on objects."""
+"""What kopf and the reflectors watch; no finalizers or annotations on objects."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterable
+from typing import cast
 
 import kopf
+import pytest
 from kubernetes.aio.client import Configuration
 
+from fleet_kube.client import KubeClient
 from fleet_kube.connection import TOKEN, Connection, Loaded
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.watches import NoDiffs, kopf_settings, login, registry
+from fleet_operator.controller.watches import NoDiffs, kopf_settings, login, reflectors, registry
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.operator_objects import model, pod
 
-WATCHED = {
-    "inferencemodels", "deployments", "services", "poddisruptionbudgets",
-    "persistentvolumeclaims", "pods",
-}  # fmt: skip
+WATCHED = [
+    "deployments", "services", "poddisruptionbudgets", "persistentvolumeclaims", "pods",
+]  # fmt: skip
 
 
-async def made(
-    settings: OperatorSettings, sources: Sources, sees_nodes: bool
-) -> kopf.OperatorRegistry:
-    cache = ClusterCache(settings, Resolver(sources), sees_nodes)
+@pytest.fixture
+def cache(settings: OperatorSettings, sources: Sources) -> ClusterCache:
+    return ClusterCache(settings, Resolver(sources), sees_nodes=True)
+
+
+async def made(cache: ClusterCache) -> kopf.OperatorRegistry:
     queue = WorkQueue(asyncio.get_running_loop().time)
-    connection = Connection(Configuration(host="http://127.0.0.1:1"))
-    return registry(cache, queue, Metrics(), settings, sees_nodes, connection)
+    return registry(cache, queue, Metrics(), Connection(Configuration(host="http://127.0.0.1:1")))
 
 
-async def test_kinds(settings: OperatorSettings, sources: Sources) -> None:
-    for sees_nodes, kinds in ((False, WATCHED), (True, WATCHED | {"nodes"})):
-        found = await made(settings, sources, sees_nodes)
-        assert {one.any_name for one in found._watching.get_all_selectors()} == kinds
-        assert not found._indexing.get_all_selectors()
-
-
-async def test_only_handlers_without_finalizers(
-    settings: OperatorSettings, sources: Sources
+@pytest.mark.parametrize(
+    ("namespaces", "nodes", "paths"),
+    [
+        ((), True, [f"{plural}" for plural in (*WATCHED, "nodes")]),
+        (("a", "b"), False, [f"{name}/{plural}" for plural in WATCHED for name in "ab"]),
+    ],
+)
+async def test_what_reflectors_watch(
+    cache: ClusterCache, namespaces: tuple[str, ...], nodes: bool, paths: list[str]
 ) -> None:
-    found = await made(settings, sources, sees_nodes=True)
+    queue, api = WorkQueue(asyncio.get_running_loop().time), cast(KubeClient, None)
+    found = [one._path for one in reflectors(api, cache, queue, Metrics(), namespaces, nodes)]
+    assert [path.partition("/namespaces/")[2] or path.rpartition("/")[2] for path in found] == paths
+
+
+async def test_events_reach_cache_queue_and_metrics(cache: ClusterCache) -> None:
+    queue, metrics = WorkQueue(asyncio.get_running_loop().time), Metrics()
+    made = reflectors(cast(KubeClient, None), cache, queue, metrics, (), True)
+    pods = next(one for one in made if one._path.endswith("/pods"))
+    cache.put_model(model())
+    pods._put(pod())
+    assert set(cache.pods) == {"uid-m-1"}
+    assert metrics.delivered("Pod") == 1
+    queue.open()
+    assert await queue.take() == ("ns", "m")
+    pods._gone("uid-m-1")
+    assert cache.pods == {}
+
+
+async def test_only_handlers_without_finalizers(cache: ClusterCache) -> None:
+    found = await made(cache)
+    assert {one.any_name for one in found._watching.get_all_selectors()} == {"inferencemodels"}
+    assert not found._indexing.get_all_selectors()
     assert not found._changing.get_all_handlers()
     assert not found._spawning.get_all_handlers()
 
@@ -51,7 +79,12 @@ def test_watches_time_out_and_outages_are_retried() -> None:
     assert settings.watching.client_timeout
     assert settings.watching.client_timeout > settings.watching.server_timeout
     backoffs = settings.networking.error_backoffs
-    assert sum(backoffs) > 3600  # type: ignore[arg-type]
+    assert isinstance(backoffs, Iterable)
+    for _ in range(2):  # each request begins anew
+        first = list(itertools.islice(backoffs, 200))
+        assert first[0] < 1
+        assert first == sorted(first)
+        assert sum(first) > 3600
     assert not settings.posting.enabled
     assert settings.scanning.disabled
     assert settings.peering.standalone

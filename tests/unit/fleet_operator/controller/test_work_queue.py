@@ -152,3 +152,29 @@ async def test_a_failure_with_a_wait_is_not_retried_earlier(queue: WorkQueue, cl
     queue.done(A, succeeded=False, after=1000.0)  # bounded
     clock.now += 60
     assert await queue.take() == A
+
+
+async def test_a_backlog_that_shrinks_is_no_stall(clock: Clock) -> None:
+    queue = WorkQueue(clock)
+    queue.add([("ns", str(number)) for number in range(10)])
+    clock.now += 1000
+    assert queue.stalled == 0.0  # still syncing
+    queue.open()
+    for _ in range(9):
+        key = await queue.take()
+        clock.now += 100
+        assert queue.stalled == 100.0
+        queue.done(key, succeeded=True)
+        assert queue.stalled == 0.0
+    assert queue.oldest > 1000
+    clock.now += 300
+    assert queue.stalled == 300.0  # nothing takes the last key
+    key = await queue.take()
+    assert queue.stalled == 0.0
+    clock.now += 200
+    queue.add([("ns", "x")])
+    assert queue.stalled == 200.0  # one reconcile does not end
+    queue.done(key, succeeded=True)
+    await queue.take()
+    queue.done(("ns", "x"), succeeded=True)
+    assert queue.stalled == 0.0

@@ -192,6 +192,28 @@ def test_the_younger_duplicate_loses_its_servers_but_not_its_cache(observe: Obse
     assert decision.events == (Event("Warning", "DuplicateModel", message),)
 
 
+def test_a_duplicate_of_another_namespace_keeps_its_servers(observe: Observe) -> None:
+    """They get no traffic from the router, but nobody elsewhere can delete them."""
+    observed = settled(observe, model(), {"ready": True})
+    decision = reconcile(replace(observed, rival=Rival("older", "org/m", "elsewhere")))
+    assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
+    assert (decision.objects, decision.delete) == ((), ())
+    message = "The older InferenceModel 'elsewhere/older' already serves 'org/m'."
+    assert decision.events == (Event("Warning", "DuplicateModel", message),)
+
+
+def test_a_second_release_that_wants_the_namespace_is_reported(observe: Observe) -> None:
+    observed = settled(observe, model(), {"ready": True})
+    before = reconcile(observed)
+    decision = reconcile(replace(again(observed, before), contender="other-fleet"))
+    status, reason, message = condition_of(decision, "NamespaceContested")
+    assert (status, reason) == ("True", "SeveralReleases")
+    assert "'other-fleet'" in message
+    assert decision.status["phase"] == before.status["phase"] == "Ready"
+    after = reconcile(again(observed, decision))
+    assert after.status["conditions"] == before.status["conditions"]
+
+
 def test_lost_aliases_of_the_younger_duplicate_are_reported(observe: Observe) -> None:
     observed = observe(model(aliases=["a", "b"]), rival=Rival("older", "org/m"))
     assert condition_of(reconcile(observed), "Ready")[2].endswith(

@@ -444,6 +444,39 @@ def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
     assert found["spec"]["containers"][0]["image"] == "mine:1"
 
 
+def test_ids_are_left_to_a_platform_that_assigns_them(sources: Sources) -> None:
+    found = template(sources, environ={"SERVER_USER_IDS": "0"})["spec"]["securityContext"]
+    assert found["runAsNonRoot"] is True
+    assert not found.keys() & {"runAsUser", "runAsGroup", "fsGroup"}
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("", "0.0.0.0"), ("10.0.0.7", "0.0.0.0"), ("fd00::7", "::")]
+)
+def test_servers_listen_on_the_addresses_of_the_cluster(
+    sources: Sources, address: str, host: str
+) -> None:
+    (server,) = template(sources, environ={"POD_IP": address})["spec"]["containers"]
+    assert server["args"][:2] == ["--host", host]
+
+
+@pytest.mark.parametrize(
+    ("spec", "restricted"), [({}, True), ({"image": "acme/server:1"}, False)], ids=["own", "other"]
+)
+def test_only_own_images_have_known_architectures(
+    sources: Sources, spec: dict[str, Any], restricted: bool
+) -> None:
+    found = template(sources, environ={"SERVER_ARCHITECTURES": "amd64"}, **spec)["spec"]
+    assert ("affinity" in found) is restricted
+
+
+def test_a_ca_bundle_is_a_part_of_the_version(sources: Sources) -> None:
+    before = template(sources)
+    found = template(sources, environ={"CA_BUNDLE_CONFIGMAP": "authorities"})
+    assert found["metadata"]["labels"] != before["metadata"]["labels"]
+    assert found["spec"]["volumes"][-1]["configMap"]["name"] == "authorities"
+
+
 def test_labels_and_annotations_of_the_resource_reach_the_pods(sources: Sources) -> None:
     """Kueue admits pods by the label of their queue."""
     meta = {

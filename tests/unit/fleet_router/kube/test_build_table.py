@@ -12,7 +12,7 @@ from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
 from fleet_contract.spec import ModelSpec, Task
 from fleet_contract.status import Phase
 from fleet_router.kube.build_table import build
-from fleet_router.kube.objects import read_model, read_slice
+from fleet_router.kube.objects import read_model, read_slice, read_slice_of_service
 from fleet_router.routing.table import Endpoint, Origin, RouteTable
 from fleet_router.status.models import state_of
 
@@ -230,3 +230,46 @@ def test_a_weight_that_does_not_rise_is_that_of_the_spec() -> None:
     assert view.spec is not None
     assert view.spec.traffic is not None
     assert view.spec.traffic.weight == 10
+
+
+def test_ids_get_the_prefix_of_their_namespace() -> None:
+    models = [
+        resource("m", {"model": "org/m", "aliases": ["m", "team-a/own"]}, namespace="team-a"),
+        resource("m", {"model": "org/m"}, namespace="team-b"),
+        resource("r", {"model": "r", "engine": "remote",
+                       "remote": {"address": "http://10.9.9.9:80"}}, namespace="team-a"),
+        resource("s", {"model": "s", "engine": "remote",
+                       "remote": {"address": "http://10.9.9.9:80", "model": "theirs"}},
+                 namespace="team-a"),
+    ]  # fmt: skip
+    views = [read_model(each, KNOWN, {}) for each in models]
+    found = build(views, [], {"ID_PREFIXES": "team-a=team-a/"})
+    assert {name: (route.model, route.upstream_model) for name, route in found.by_id.items()} == {
+        "team-a/org/m": ("team-a/org/m", "org/m"),
+        "team-a/m": ("team-a/org/m", "org/m"),
+        "team-a/own": ("team-a/org/m", "org/m"),
+        "org/m": ("org/m", ""),
+        "team-a/r": ("team-a/r", "r"),
+        "team-a/s": ("team-a/s", "theirs"),
+    }
+
+
+def test_a_service_stands_for_its_ready_servers() -> None:
+    view = read_slice_of_service(
+        endpoint_slice("m", ready("10.0.0.1"), ready("10.0.0.2"), ready("10.0.0.3", ready=False))
+    )
+    assert view.endpoints == (Endpoint("m", "m.default.svc", 8000),)
+    assert view.starting == ()
+    sleeping = read_slice_of_service(endpoint_slice("m", ready("10.0.0.3", ready=False)))
+    assert sleeping.endpoints == ()
+
+
+def test_a_traffic_group_gets_the_prefix_of_its_namespace() -> None:
+    models = [
+        resource("m", {"model": "org/m", "traffic": {"group": "org/m"}}, namespace="team-a"),
+        resource("n", {"model": "org/n", "traffic": {"group": "org/m"}}, namespace="team-a"),
+    ]
+    views = [read_model(each, KNOWN, {}) for each in models]
+    found = build(views, [], {"ID_PREFIXES": "team-a=team-a/"})
+    members = found.members(("team-a", "team-a/org/m"))
+    assert {route.model for route in members} == {"team-a/org/m", "team-a/org/n"}

@@ -1,0 +1,206 @@
+"""Which namespaces this process may write to: leader election, and one owner per namespace.
+
+One Lease in the operator's own namespace elects the leader of its replicas. The leader holds a
+second Lease in every namespace with models, in the name of its release, so that a second release
+that watches the same namespace changes nothing there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiError, KubeError
+from fleet_operator.controller.lease import Lease, Terms
+from fleet_operator.shard import Shard
+from fleet_web.logs import event as log
+
+logger = logging.getLogger(__name__)
+
+ELECTION_LEASE = "modelfleet-operator"
+NAMESPACE_LEASE = "modelfleet-namespace"
+ELECTION = Terms(expires=12.0, deadline=8.0)
+"""A replica takes over at most 16 s after the last sign of a leader that disappeared."""
+NAMESPACE = Terms(expires=120.0, deadline=80.0)
+"""Long, since there may be thousands; replicas of one release do not wait for it."""
+ELECTION_SECONDS = 2.0
+REQUEST_SECONDS = 5.0
+CHECK_SECONDS = 1.0
+RENEW_SECONDS = 40.0
+REFUSED_SECONDS = 30.0
+UNREADABLE_SECONDS = 60.0
+ERROR_SECONDS = 2.0
+"""Seconds between two requests for a Lease: of the election; of a namespace that is held, held by
+another release, forbidden or deleted, or after another error."""
+CONCURRENT = 10
+
+
+class Leadership:
+    """`served` returns the namespaces with models; `changed` is called with each namespace that
+    became writable, or whose contender changed."""
+
+    def __init__(
+        self,
+        api: KubeClient,
+        own_namespace: str,
+        pod: str,
+        shard: Shard,
+        served: Callable[[], set[str]],
+        changed: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._holder = own_namespace + shard.suffix
+        self._election = Lease(
+            api, own_namespace, ELECTION_LEASE + shard.suffix, pod, ELECTION, clock
+        )
+        self._served = served
+        self._changed = changed
+        self._leases: dict[str, Lease] = {}
+        self._due: dict[str, float] = {}
+        self._contenders: dict[str, str] = {}
+        self._wake = asyncio.Event()
+        self._led = False
+        self._logged: dict[str, str] = {}
+        self.problem = ""
+        """Why the election cannot be held, such as a missing permission; "" if it can."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the leader among its replicas."""
+        return self._election.held
+
+    @property
+    def refused(self) -> set[str]:
+        """Namespaces with models that another release holds."""
+        return {name for name, lease in self._leases.items() if lease.other and not lease.held}
+
+    def may_write(self, namespace: str) -> bool:
+        """Whether objects in a namespace may be changed now."""
+        lease = self._leases.get(namespace)
+        if lease is None:
+            self._wake.set()
+        return self.leads and lease is not None and lease.held
+
+    def contender(self, namespace: str) -> str:
+        """Another release that tried to serve a namespace that this one holds, or ""."""
+        lease = self._leases.get(namespace)
+        return lease.contender if lease is not None and lease.held else ""
+
+    async def run(self) -> None:
+        """Hold the Leases, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_election())
+            group.create_task(self._run_namespaces())
+
+    async def release(self) -> None:
+        """Let another replica lead at once."""
+        await self._release(self._election)
+
+    async def elect(self) -> None:
+        """Try to become or stay the leader once."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._election.renew()
+            self.problem = ""
+        except (KubeError, TimeoutError) as error:
+            problem = str(error) or "timeout"
+            if isinstance(error, ApiError) and problem != self.problem:
+                log(logger, "lease_refused", level=logging.ERROR, lease=ELECTION_LEASE,
+                    error=problem)  # fmt: skip
+            self.problem = problem
+        if self.leads != self._led:
+            self._led = self.leads
+            log(logger, "leading" if self._led else "not_leading", holder=self._election.other)
+            if self._led:
+                for namespace, lease in self._leases.items():
+                    if lease.held:
+                        self._changed(namespace)
+                self._wake.set()
+
+    async def hold_namespaces(self) -> None:
+        """Acquire or renew the Leases that are due."""
+        wanted = self._served()
+        for namespace in self._leases.keys() - wanted:
+            await self._forget(namespace)
+        now = self._clock()
+        due = [name for name in wanted if self._due.get(name, 0.0) <= now]
+        free = asyncio.Semaphore(CONCURRENT)
+
+        async def hold(namespace: str) -> None:
+            async with free:
+                self._due[namespace] = self._clock() + await self._hold(namespace)
+
+        async with asyncio.TaskGroup() as group:
+            for namespace in due:
+                group.create_task(hold(namespace))
+
+    async def _run_election(self) -> None:
+        while True:
+            await self.elect()
+            await asyncio.sleep(ELECTION_SECONDS)
+
+    async def _run_namespaces(self) -> None:
+        while True:
+            self._wake.clear()
+            if self.leads:
+                await self.hold_namespaces()
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _forget(self, namespace: str) -> None:
+        """Give up a namespace that has no more models."""
+        lease = self._leases.pop(namespace)
+        for known in (self._due, self._contenders, self._logged):
+            known.pop(namespace, None)
+        await self._release(lease)
+
+    async def _release(self, lease: Lease) -> None:
+        """Give up a Lease; errors are logged only, since it expires."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await lease.release()
+        except (KubeError, TimeoutError) as error:
+            log(logger, "lease_kept", level=logging.WARNING, namespace=lease.namespace,
+                error=str(error))  # fmt: skip
+
+    async def _hold(self, namespace: str) -> float:
+        """Acquire or renew one Lease; returns the seconds until the next time."""
+        lease = self._leases.get(namespace)
+        if lease is None:
+            lease = self._leases[namespace] = Lease(
+                self._api, namespace, NAMESPACE_LEASE, self._holder, NAMESPACE, self._clock
+            )
+        had = lease.held
+        try:
+            held = await lease.renew(contend=True)
+        except ApiError as error:
+            self._log(namespace, "namespace_lease_failed", error=str(error))
+            return UNREADABLE_SECONDS if error.status in (403, 404) else ERROR_SECONDS
+        except KubeError as error:
+            self._log(namespace, "namespace_lease_failed", error=str(error))
+            return ERROR_SECONDS
+        if not held:
+            if not lease.other:  # lost a race to create it
+                return 0.0
+            self._log(namespace, "namespace_refused", holder=lease.other,
+                      hint="another release serves this namespace")  # fmt: skip
+            return REFUSED_SECONDS
+        self._logged.pop(namespace, None)
+        if not had or self._contenders.get(namespace, "") != lease.contender:
+            self._contenders[namespace] = lease.contender
+            self._changed(namespace)
+        return RENEW_SECONDS
+
+    def _log(self, namespace: str, what: str, **fields: str) -> None:
+        """Log a problem of a namespace once, until it changes."""
+        if self._logged.get(namespace) != f"{what} {fields}":
+            self._logged[namespace] = f"{what} {fields}"
+            log(logger, what, level=logging.WARNING, namespace=namespace, **fields)

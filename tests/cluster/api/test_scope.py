@@ -1,0 +1,157 @@
+"""Several replicas, releases and shards of the operator, and namespaces that come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness import operator_process
+from harness.api import Api
+from harness.fake_kubelet import FakeKubelet
+from harness.models import API, APPS, KIND, condition, model, phase, reason, wait
+from harness.operator_process import NAMESPACE, OperatorProcess
+from harness.tenant import Tenant
+from support.waiting import until
+
+Another = Callable[..., OperatorProcess]
+LEASES = "coordination.k8s.io/v1"
+
+
+@pytest.fixture
+def elsewhere(api: Api) -> Iterator[Tenant]:
+    """A second namespace."""
+    with Tenant(api, "elsewhere") as other:
+        yield other
+
+
+def holder(tenant: Tenant) -> str:
+    """The release that serves a namespace."""
+    lease = tenant.get(LEASES, "Lease", "modelfleet-namespace")
+    return str(lease["spec"]["holderIdentity"])
+
+
+def test_another_replica_takes_over_when_the_leader_is_lost(
+    tenant: Tenant,
+    kubelet: FakeKubelet,
+    another_operator: Another,
+    api: Api,
+    add_node: Callable[..., object],
+) -> None:
+    add_node("lost-leader")
+    operator_process.grant(api)
+    leader, standby = another_operator(), another_operator()
+    tenant.create(model("before"))
+    wait(tenant, "before", phase("Ready"))
+    assert "modelfleet_operator_leader 1.0" in leader.metrics()
+    assert "modelfleet_operator_leader 0.0" in standby.metrics()
+    leader.kill()
+    began = time.monotonic()
+    tenant.create(model("after"))
+    until(lambda: "modelfleet_operator_leader 1.0" in standby.metrics(), 60)
+    wait(tenant, "after", phase("Ready"))
+    print(f"The other replica served after {time.monotonic() - began:.1f} s.")
+    # One that is stopped hands over at once, and nothing is left behind.
+    third = another_operator()
+    standby.stop()
+    until(lambda: "modelfleet_operator_leader 1.0" in third.metrics(), 60)
+    third.stop()
+    assert "modelfleet-operator" not in {
+        lease["metadata"]["name"] for lease in api.items(LEASES, "Lease", NAMESPACE)
+    }
+
+
+def test_a_second_release_is_refused_with_a_condition(
+    tenant: Tenant,
+    elsewhere: Tenant,
+    kubelet: FakeKubelet,
+    another_operator: Another,
+    api: Api,
+    add_node: Callable[..., object],
+) -> None:
+    add_node("shared")
+    operator_process.grant(api)
+    operator_process.grant(api, account="second", own=elsewhere.namespace)
+    another_operator()
+    tenant.create(model("wanted"))
+    wait(tenant, "wanted", phase("Ready"))
+    assert holder(tenant) == NAMESPACE
+    second = another_operator("second", POD_NAMESPACE=elsewhere.namespace)
+    until(lambda: "modelfleet_operator_namespaces_refused 1.0" in second.metrics())
+    assert holder(tenant) == NAMESPACE
+    found = wait(tenant, "wanted", lambda m: condition(m, "NamespaceContested"), timeout=120)
+    assert elsewhere.namespace in condition(found, "NamespaceContested")["message"]
+    assert "namespace_refused" in second.log()
+    # Where the first serves nothing, the second does.
+    tenant.kubectl("delete", "inferencemodel/wanted")
+    until(lambda: not tenant.items(LEASES, "Lease"))
+
+
+def test_a_deleted_namespace_does_not_stop_the_others(
+    tenant: Tenant,
+    kubelet: FakeKubelet,
+    another_operator: Another,
+    api: Api,
+    add_node: Callable[..., object],
+) -> None:
+    """A new operator starts although one of its namespaces and the Role in it are gone."""
+    add_node("left")
+    with Tenant(api, "deleted") as deleted:
+        names = tenant.namespace, deleted.namespace
+        operator_process.grant(api, names, account="two-namespaces")
+    api.wait("v1", "Namespace", None, names[1], lambda found: found is None)
+    single = another_operator("two-namespaces", WATCH_NAMESPACES=",".join(names))
+    tenant.create(model("left"))
+    wait(tenant, "left", phase("Ready"))
+    assert single.is_ok("/readyz")
+    assert "modelfleet_operator_namespaces_unreadable 1.0" in single.metrics()
+    assert "namespace_unreadable" in single.log()
+
+
+def test_the_older_of_two_models_keeps_its_id_in_all_namespaces(
+    api: Api,
+    tenant: Tenant,
+    elsewhere: Tenant,
+    operator: OperatorProcess,
+    add_node: Callable[..., object],
+) -> None:
+    """Of two made in the same second, the first by namespace counts as older: `elsewhere`."""
+    add_node("claimed")
+    with FakeKubelet(api, elsewhere.namespace):
+        elsewhere.create(model("first", model="test/claimed"))
+        wait(elsewhere, "first", phase("Ready"))
+        tenant.create(model("second", model="test/claimed"))
+        found = wait(tenant, "second", reason("DuplicateModel"))
+        assert found["status"]["phase"] == "Conflict"
+        assert f"{elsewhere.namespace}/first" in condition(found, "Ready")["message"]
+        assert tenant.items(APPS, "Deployment") == []
+        assert elsewhere.get(API, KIND, "first")["status"]["phase"] == "Ready"
+        elsewhere.kubectl("delete", "inferencemodel/first")
+        tenant.wait(APPS, "Deployment", "second", bool)
+
+
+def test_two_shards_serve_all_namespaces_between_them(
+    api: Api, another_operator: Another, add_node: Callable[..., object]
+) -> None:
+    add_node("sharded")
+    operator_process.grant(api)
+    shards = [another_operator(SHARD=f"{index}/2") for index in range(2)]
+    served: list[list[str]] = [[], []]
+    with Tenant(api, "a") as a, Tenant(api, "b") as b, Tenant(api, "c") as c, Tenant(api, "d") as d:
+        for each in (a, b, c, d):
+            each.create(model("m", model=f"test/{each.namespace}"))
+        for each in (a, b, c, d):
+            each.wait(APPS, "Deployment", "m", bool)
+            name, _, index = holder(each).partition("-system-")
+            assert name == "modelfleet"
+            served[int(index[0])].append(each.namespace)
+        for index, shard in enumerate(shards):
+            text = shard.metrics()
+            assert "modelfleet_operator_leader 1.0" in text
+            models = sum(
+                float(line.rpartition(" ")[2])
+                for line in text.splitlines()
+                if line.startswith("modelfleet_operator_models{")
+            )
+            assert models == len(served[index])

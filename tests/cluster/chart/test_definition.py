@@ -1,0 +1,95 @@
+"""The custom resource definition of releases, earlier charts and kubectl; no model is lost."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from chart.release import Definition, Release
+from harness import install_file
+from harness.api import Api
+from harness.helm import CHART, Helm, HelmError
+from harness.kubectl import Kubectl
+from harness.tenant import Tenant
+
+MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
+MODEL = ("modelfleet.dev/v1alpha1", "InferenceModel")
+
+
+def test_on_a_new_cluster_it_belongs_to_the_release(
+    release: Release, definition: Definition, helm: Helm, api: Api
+) -> None:
+    definition.delete()
+    with pytest.raises(HelmError, match="Install without `models` first"):
+        release("install", values={"models": MODELS})
+    release("install")
+    assert definition.owner() == "fleet"
+    release("upgrade", values={"models": MODELS})
+    (model,) = release.tenant.items(*MODEL)
+
+    with Tenant(api, "second") as other:
+        notes = helm("install", "second", str(CHART), "-n", other.namespace)
+        assert f"belongs to the release {release.tenant.namespace}/fleet" in notes
+        helm("uninstall", "second", "-n", other.namespace)
+    definition.age()
+    release("upgrade", values={"models": MODELS})
+    assert definition.is_fresh()
+
+    release("upgrade", values={"crds.enabled": False, "models": MODELS})
+    assert release.tenant.items(*MODEL)[0]["metadata"]["uid"] == model["metadata"]["uid"]
+    release("uninstall", "--wait", "--timeout=60s")
+    assert definition.is_fresh()
+
+
+def test_one_that_is_not_kept_is_deleted(release: Release, definition: Definition) -> None:
+    definition.delete()
+    release("install", values={"crds.keep": False})
+    release("uninstall", "--wait", "--timeout=60s")
+    definition.delete()  # which only waits
+
+
+def test_an_older_one_without_an_owner_stops_the_upgrade_and_is_taken_over(
+    release: Release, definition: Definition
+) -> None:
+    """As earlier charts left it; the error has the commands."""
+    release("install", values={"models": MODELS})
+    assert definition.owner() is None
+    (model,) = release.tenant.items(*MODEL)
+    definition.age()
+    with pytest.raises(HelmError, match="differs from that of this chart") as refused:
+        release("upgrade", values={"models": MODELS, "image.tag": "9.9.9"})
+    assert release.image("router") == "modelfleet-router:0.1.0"
+    commands = re.search(r"run `(.*)`\. No InferenceModel", str(refused.value))
+    assert commands is not None
+    for command in commands[1].split(" && "):
+        release.tenant.kubectl(*shlex.split(command)[1:])
+    release("upgrade", values={"models": MODELS, "image.tag": "9.9.9"})
+    assert definition.is_fresh()
+    assert release.tenant.items(*MODEL)[0]["metadata"]["uid"] == model["metadata"]["uid"]
+    release("uninstall", "--wait", "--timeout=60s")
+    assert definition.is_fresh()
+
+
+def test_helm_takes_over_one_of_another_release(release: Release, definition: Definition) -> None:
+    release("install")
+    definition.age()
+    release("upgrade", "--take-ownership", values={"crds.adopt": True})
+    assert definition.owner() == "fleet"
+    assert definition.is_fresh()
+    release("uninstall", "--wait", "--timeout=60s")
+
+
+def test_kubectl_applies_the_file_to_a_new_cluster(
+    api: Api, definition: Definition, kinds: object
+) -> None:
+    definition.delete()
+    kubectl = Kubectl(api.kubeconfig, install_file.NAMESPACE)
+    try:
+        kubectl("apply", "--server-side", "-f", str(install_file.FILE))
+        assert definition.is_fresh()
+        assert "modelfleet-operator" in kubectl("get", "deployments", "-o", "name")
+        kubectl("apply", "--server-side", "-f", str(install_file.FILE))
+    finally:
+        kubectl("delete", "namespace", install_file.NAMESPACE, "--wait=false")

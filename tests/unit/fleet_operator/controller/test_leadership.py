@@ -1,0 +1,166 @@
+"""The leader of several replicas, and the release that serves a namespace."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiUnreachable
+from fleet_operator.controller.leadership import (
+    ELECTION_LEASE,
+    ELECTION_SECONDS,
+    NAMESPACE,
+    NAMESPACE_LEASE,
+    Leadership,
+)
+from fleet_operator.shard import Shard
+from support.lease_api import Clock, LeaseApi
+
+WHOLE = Shard()
+
+
+class Replica:
+    """One operator process."""
+
+    def __init__(
+        self, api: LeaseApi, clock: Clock, own: str, pod: str, shard: Shard = WHOLE
+    ) -> None:
+        self.served = {"team-a"}
+        self.changed: list[str] = []
+        self.leadership = Leadership(
+            cast(KubeClient, api), own, pod, shard, lambda: self.served, self.changed.append, clock
+        )
+
+    async def step(self) -> None:
+        await self.leadership.elect()
+        if self.leadership.leads:
+            await self.leadership.hold_namespaces()
+
+    def writes(self, namespace: str = "team-a") -> bool:
+        return self.leadership.may_write(namespace)
+
+
+@pytest.fixture
+def api() -> LeaseApi:
+    return LeaseApi()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def test_a_standby_takes_over_in_less_than_20_seconds(api: LeaseApi, clock: Clock) -> None:
+    first, second = (Replica(api, clock, "fleet", pod) for pod in ("p-1", "p-2"))
+    for _ in range(10):
+        await first.step()
+        await second.step()
+        assert (first.writes(), second.writes()) == (True, False)
+        clock.now += ELECTION_SECONDS
+    assert first.changed == ["team-a"]
+    began = clock.now - ELECTION_SECONDS
+    second.changed.clear()
+    while not second.writes():  # the first is gone
+        clock.now += ELECTION_SECONDS
+        await second.step()
+    assert clock.now - began < 20
+    assert not first.writes()
+    assert second.changed == ["team-a"]
+
+
+async def test_a_stopped_leader_hands_over_at_once(api: LeaseApi, clock: Clock) -> None:
+    first, second = (Replica(api, clock, "fleet", pod) for pod in ("p-1", "p-2"))
+    await first.step()
+    await second.step()
+    await first.leadership.release()
+    await second.step()
+    assert (first.writes(), second.writes()) == (False, True)
+
+
+async def test_a_second_release_is_refused_and_the_first_knows(api: LeaseApi, clock: Clock) -> None:
+    first, second = Replica(api, clock, "one", "p"), Replica(api, clock, "two", "p")
+    second.served = {"team-a", "team-b"}
+    await first.step()
+    await second.step()
+    assert (first.writes(), second.writes(), second.writes("team-b")) == (True, False, True)
+    assert second.leadership.refused == {"team-a"}
+    assert first.leadership.refused == set()
+    first.changed.clear()
+    clock.now += 41
+    await first.step()
+    assert first.leadership.contender("team-a") == "two"
+    assert second.leadership.contender("team-b") == ""
+    assert first.changed.count("team-a") >= 1
+
+
+async def test_a_second_release_takes_over_once_the_first_is_gone(
+    api: LeaseApi, clock: Clock
+) -> None:
+    first, second = Replica(api, clock, "one", "p"), Replica(api, clock, "two", "p")
+    await first.step()
+    await second.step()
+    began = clock.now
+    while not second.writes():
+        assert clock.now - began < 2 * NAMESPACE.expires
+        clock.now += ELECTION_SECONDS
+        await second.step()
+    assert clock.now - began >= NAMESPACE.expires
+    assert second.leadership.refused == set()
+
+
+async def test_shards_elect_leaders_of_their_own(api: LeaseApi, clock: Clock) -> None:
+    both = [Replica(api, clock, "fleet", "p", Shard(index, 2)) for index in range(2)]
+    both[0].served, both[1].served = {"team-a"}, {"team-b"}
+    for one in both:
+        await one.step()
+    assert [one.leadership.leads for one in both] == [True, True]
+    assert both[0].writes("team-a")
+    assert both[1].writes("team-b")
+    assert {name for _, name in api.objects} == {
+        f"{ELECTION_LEASE}-0-of-2", f"{ELECTION_LEASE}-1-of-2", NAMESPACE_LEASE,
+    }  # fmt: skip
+
+
+async def test_an_outage_ends_the_leadership_and_everything_is_reconciled_after_it(
+    api: LeaseApi, clock: Clock
+) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    one.changed.clear()
+    api.error = ApiUnreachable("outage")
+    clock.now += 9
+    await one.step()
+    assert not one.writes()
+    assert one.leadership.problem
+    api.error = None
+    await one.step()
+    assert one.writes()
+    assert one.changed == ["team-a"]
+    assert one.leadership.problem == ""
+
+
+async def test_a_forbidden_namespace_does_not_hold_up_the_others(
+    api: LeaseApi, clock: Clock
+) -> None:
+    api.forbidden = {"team-a"}
+    one = Replica(api, clock, "fleet", "p")
+    one.served = {"team-a", "team-b"}
+    await one.step()
+    assert (one.writes("team-a"), one.writes("team-b")) == (False, True)
+    before = len(api.calls)
+    clock.now += ELECTION_SECONDS
+    await one.step()
+    asked = [namespace for _, namespace, _ in api.calls[before:]]
+    assert "team-a" not in asked  # tried again after a minute
+
+
+async def test_a_namespace_without_models_is_given_up(api: LeaseApi, clock: Clock) -> None:
+    one = Replica(api, clock, "fleet", "p")
+    await one.step()
+    assert api.holder("team-a", NAMESPACE_LEASE) == "fleet"
+    one.served = set()
+    await one.step()
+    assert api.holder("team-a", NAMESPACE_LEASE) is None
+    assert not one.writes()

@@ -1,0 +1,123 @@
+"""One Lease and several processes that want it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from fleet_kube.client import KubeClient
+from fleet_kube.errors import ApiUnreachable
+from fleet_operator.controller.lease import Lease, Terms
+from support.lease_api import Clock, LeaseApi
+
+TERMS = Terms(expires=12.0, deadline=8.0, contention=90.0)
+
+
+@pytest.fixture
+def api() -> LeaseApi:
+    return LeaseApi()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def lease(api: LeaseApi, clock: Clock, holder: str) -> Lease:
+    return Lease(cast(KubeClient, api), "ns", "lease", holder, TERMS, clock)
+
+
+async def test_the_first_holds_it_until_the_deadline(api: LeaseApi, clock: Clock) -> None:
+    first = lease(api, clock, "a")
+    assert await first.renew()
+    assert api.holder("ns", "lease") == "a"
+    clock.now += 7.9
+    assert first.held
+    clock.now += 0.2
+    assert not first.held  # no renewal succeeded since
+
+
+async def test_renewals_take_one_request(api: LeaseApi, clock: Clock) -> None:
+    first = lease(api, clock, "a")
+    await first.renew()
+    api.calls.clear()
+    for _ in range(3):
+        clock.now += 2
+        assert await first.renew()
+    assert [verb for verb, *_ in api.calls] == ["patch"] * 3
+
+
+async def test_another_waits_until_it_has_expired(api: LeaseApi, clock: Clock) -> None:
+    first, second = lease(api, clock, "a"), lease(api, clock, "b")
+    await first.renew()
+    assert not await second.renew()
+    assert second.other == "a"
+    for _ in range(5):
+        clock.now += 2
+        await first.renew()
+        assert not await second.renew()
+    for _ in range(5):  # the first is gone
+        clock.now += 2
+        assert not await second.renew()
+    clock.now += 2
+    assert await second.renew()
+    assert not first.held
+    assert not await first.renew()
+    assert (first.other, second.other) == ("b", "")
+
+
+async def test_there_are_never_two_holders(api: LeaseApi, clock: Clock) -> None:
+    both = [lease(api, clock, "a"), lease(api, clock, "b")]
+    for step in range(60):
+        api.error = ApiUnreachable("outage") if 20 <= step < 40 else None
+        for one in both if step % 2 else reversed(both):
+            if api.error is None:
+                await one.renew()
+            else:
+                with pytest.raises(ApiUnreachable):
+                    await one.renew()
+            assert sum(each.held for each in both) <= 1
+        clock.now += 1
+    assert sum(each.held for each in both) == 1
+
+
+async def test_a_restarted_holder_does_not_wait(api: LeaseApi, clock: Clock) -> None:
+    await lease(api, clock, "a").renew()
+    assert await lease(api, clock, "a").renew()
+
+
+async def test_a_released_lease_is_gone_and_free(api: LeaseApi, clock: Clock) -> None:
+    first, second = lease(api, clock, "a"), lease(api, clock, "b")
+    await first.renew()
+    await second.renew()
+    await second.release()  # does not hold it
+    assert api.holder("ns", "lease") == "a"
+    await first.release()
+    assert api.holder("ns", "lease") is None
+    assert not first.held
+    assert await second.renew()
+
+
+async def test_a_deleted_lease_is_made_again(api: LeaseApi, clock: Clock) -> None:
+    first = lease(api, clock, "a")
+    await first.renew()
+    api.objects.clear()
+    assert await first.renew()
+    assert api.holder("ns", "lease") == "a"
+
+
+async def test_the_holder_learns_of_a_contender(api: LeaseApi, clock: Clock) -> None:
+    first, second = lease(api, clock, "a"), lease(api, clock, "b")
+    await first.renew()
+    assert first.contender == ""
+    assert not await second.renew(contend=True)
+    assert await first.renew()
+    assert first.contender == "b"
+    clock.now += 5
+    assert await first.renew()
+    assert first.contender == "b"
+    for _ in range(20):
+        clock.now += 5
+        await first.renew()
+    assert first.contender == ""  # the contender has given up
