@@ -77,7 +77,7 @@ def hostile_fleet(models: Path, folder: Path) -> Iterator[tuple[Target, Fleet]]:
             models, folder, "-f", "elsewhere.yaml", "--models", ",".join((CHAT, EMBEDDING, SPEECH)),
             port=port, KEYS_FILE=str(keys), USAGE_LOG=str(usage), LOG_FORMAT="text",
             READ_TIMEOUT="2", REMOTE_KEYS=remote_keys(port, remote.url), PROVIDER_KEY=PROVIDER_KEY,
-            LOOP_KEY=KEYS["attacker"], AUTO_DOWNLOAD_MODELS="0",
+            LOOP_KEY=KEYS["attacker"], AUTO_DOWNLOAD_MODELS="0", MAX_NEW_TOKENS="64",
         ) as fleet:  # fmt: skip
             fleet.wait_for(READY, START_SECONDS)
             extras = {

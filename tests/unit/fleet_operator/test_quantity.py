@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from fleet_contract.crd import definition
@@ -19,6 +20,7 @@ from fleet_operator.resources import profiles
 CHART = Path(__file__).parents[3] / "charts" / "modelfleet"
 REQUESTS = definition.at(definition.schema(), "spec.resources.requests")
 VALUES = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,11 @@ def test_invalid_quantities_are_refused(value: Any) -> None:
 def in_chart(value: Any) -> bool:
     """Whether a profile of the chart and the chart's own pods accept the value."""
     resources = {"requests": {"cpu": value}}
-    values = ({"profiles": {"a": {"resources": resources}}}, {"router": {"resources": resources}},
-              {"modelCache": {"size": value}})  # fmt: skip
+    values = (
+        {**DEFAULTS, "profiles": {"a": {"resources": resources}}},
+        {**DEFAULTS, "router": {**DEFAULTS["router"], "resources": resources}},
+        {**DEFAULTS, "modelCache": {**DEFAULTS["modelCache"], "size": value}},
+    )
     (accepted,) = {jsonschema_rs.is_valid(VALUES, one) for one in values}
     return accepted
 
