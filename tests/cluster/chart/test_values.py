@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from chart.cases import CASES
-from chart.places import OFF, OTHERS, PLACES, Place
+from chart.places.apart import OFF, OTHERS
+from chart.places.place import Place
+from chart.places.together import PLACES
 from harness.api import Json
 from harness.helm import CHART, Helm, pod_specs
 

@@ -1,140 +1,10 @@
-"""Every value of the chart with a value of its own, and where it appears in the objects.
-
-A place is `KIND/NAME PATH`: the end of an object's name, and a path of keys separated by blanks, in
-which `env:NAME` is an environment variable of the first container, and `yaml` parses a string.
-"""
+"""Values that can be set together, in one release."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from chart.cases import SHA
-
-
-class Place(NamedTuple):
-    """`found` is what stands there, the value itself by default."""
-
-    at: str
-    found: Any = ...
-
-
-OPERATOR = "Deployment/-operator spec template"
-ROUTER = "Deployment/-router spec template"
-TEST = "Pod/-test"
-PROFILES = "ConfigMap/modelfleet-profiles data"
-AFFINITY = "nodeAffinity"
-
-
-def _toleration(key: str) -> list[dict[str, str]]:
-    return [{"key": key, "operator": "Exists"}]
-
-
-def _evicted(values: str) -> list[dict[str, Any]]:
-    """Operator and routers leave a lost node after 20 s."""
-    return [
-        {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute",
-         "tolerationSeconds": 20}
-        for taint in ("not-ready", "unreachable")
-        if values in ("operator", "router")
-    ]  # fmt: skip
-
-
-def _affinity(name: str, *architectures: str) -> dict[str, Any]:
-    term: dict[str, Any] = {"matchExpressions": [{"key": name, "operator": "Exists"}]}
-    if architectures:
-        values = list(architectures)
-        arch = {"key": "kubernetes.io/arch", "operator": "In", "values": values}
-        term["matchExpressions"].append(arch)
-    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
-    return {AFFINITY: required}
-
-
-def _resources(number: int) -> dict[str, Any]:
-    return {
-        "requests": {
-            "cpu": f"{number}m",
-            "memory": f"{number}Mi",
-            "ephemeral-storage": f"{number + 2}Mi",
-        },
-        "limits": {"cpu": f"{number + 3}m", "memory": f"{number + 1}Mi"},
-    }
-
-
-def _placement(values: str, pod: str, name: str, number: int) -> dict[str, tuple[Any, list[Place]]]:
-    """The values that all pods of the chart have."""
-    return {
-        f"{values}.nodeSelector": ({"node": name}, [Place(f"{pod} spec nodeSelector")]),
-        f"{values}.tolerations": (
-            _toleration(name),
-            [Place(f"{pod} spec tolerations", [*_toleration(name), *_evicted(values)])],
-        ),
-        f"{values}.affinity": (
-            _affinity(name),
-            [Place(f"{pod} spec affinity", _affinity(name, "arm64"))],
-        ),
-        f"{values}.priorityClassName": (name, [Place(f"{pod} spec priorityClassName")]),
-        f"{values}.resources": (
-            _resources(number),
-            [Place(f"{pod} spec containers 0 resources")],
-        ),
-        f"{values}.podSecurityContext": (
-            {"fsGroupChangePolicy": name},
-            [
-                Place(f"{pod} spec securityContext fsGroupChangePolicy", name),
-                Place(f"{pod} spec securityContext runAsUser", 1234),
-            ],
-        ),
-        f"{values}.containerSecurityContext": (
-            {"readOnlyRootFilesystem": False},
-            [
-                Place(f"{pod} spec containers 0 securityContext readOnlyRootFilesystem", False),
-                Place(f"{pod} spec containers 0 securityContext privileged", False),
-            ],
-        ),
-        f"{values}.podAnnotations": (
-            {"note": name},
-            [
-                Place(f"{pod} metadata annotations note", name),
-                Place(f"{pod} metadata annotations owner", "platform"),
-            ],
-        ),
-        f"{values}.podLabels": (
-            {"team": name},
-            [
-                Place(f"{pod} metadata labels team", name),
-                Place(f"{pod} metadata labels cost-center", "7"),
-            ],
-        ),
-    }
-
-
-def _component(values: str, pod: str, name: str, number: int) -> dict[str, tuple[Any, list[Place]]]:
-    """The values of operator and router."""
-    return {
-        **_placement(values, pod, name, number),
-        f"{values}.image": (f"{name}:image", [Place(f"{pod} spec containers 0 image")]),
-        f"{values}.extraEnv": (
-            [{"name": "HTTPS_PROXY", "value": name}],
-            [Place(f"{pod} env:HTTPS_PROXY", name)],
-        ),
-        f"{values}.extraArgs": (
-            ["--extra"],
-            [Place(f"{pod} spec containers 0 args -1", "--extra")],
-        ),
-        f"{values}.extraVolumes": (
-            [{"name": "more", "emptyDir": {"sizeLimit": "1Mi"}}],
-            [Place(f"{pod} spec volumes -1 name", "more")],
-        ),
-        f"{values}.extraVolumeMounts": (
-            [{"name": "more", "mountPath": "/more"}],
-            [Place(f"{pod} spec containers 0 volumeMounts -1 mountPath", "/more")],
-        ),
-        f"{values}.serviceAccount.annotations": (
-            {"role": name},
-            [Place(f"ServiceAccount/-{name} metadata annotations role", name)],
-        ),
-    }
-
+from chart.places.place import OPERATOR, PROFILES, ROUTER, TEST, Place, component, placement
 
 PLACES: dict[str, tuple[Any, list[Place]]] = {
     "nameOverride": (
@@ -230,7 +100,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
             Place(f"{OPERATOR} env:IMAGE_PULL_SECRETS", "pull-1"),
         ],
     ),
-    **_component("operator", OPERATOR, "operator", 110),
+    **component("operator", OPERATOR, "operator", 110),
     "operator.replicas": (5, [Place("Deployment/-operator spec replicas")]),
     "operator.strategy": (
         {"type": "RollingUpdate"},
@@ -242,7 +112,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     ),
     "operator.settings": ({"WORKERS": 11}, [Place(f"{OPERATOR} env:WORKERS", "11")]),
     "operator.drainSeconds": (111, [Place(f"{OPERATOR} env:POD_DRAIN_SECONDS", "111")]),
-    **_component("router", ROUTER, "router", 120),
+    **component("router", ROUTER, "router", 120),
     "router.replicas": (3, [Place("Deployment/-router spec replicas")]),
     "router.strategy": (
         {"rollingUpdate": {"maxSurge": 2, "maxUnavailable": 1}},
@@ -492,7 +362,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         ],
     ),
     "crds.adopt": (True, [Place("CustomResourceDefinition/ spec group", "modelfleet.dev")]),
-    **_placement("test", TEST, "test", 140),
+    **placement("test", TEST, "test", 140),
     "test.image": ("", []),
     "test.models.chat": (
         "c",
@@ -511,136 +381,3 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "test.apiKeySecret": ("test-secret", [Place(f"{TEST} from:API_KEY secretKeyRef name")]),
     "liveReload": (False, []),
 }  # fmt: skip
-"""All in one release."""
-
-REMOTE_RULES = (
-    '[{"addresses":["https://a.test"],"name":"NEW","namespaces":["b"]},'
-    '{"addresses":["https://"],"name":"OLD"}]'
-)
-OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
-    (
-        {"router.allowUnauthenticated": True, "router.service.type": "NodePort"},
-        [Place(f"{ROUTER} env:ALLOW_UNAUTHENTICATED", "1")],
-    ),
-    (
-        {
-            "router.autoscaling": {
-                "enabled": True, "minReplicas": 4, "maxReplicas": 14, "targetCPU": 44,
-            }
-        },
-        [
-            Place("Deployment/-router spec replicas", None),
-            Place("HorizontalPodAutoscaler/ spec minReplicas", 4),
-            Place("HorizontalPodAutoscaler/ spec maxReplicas", 14),
-            Place(
-                "HorizontalPodAutoscaler/ spec metrics 0 resource target averageValue", "440m"
-            ),
-        ],
-    ),
-    (
-        {"router.remoteKeys": {"existingSecret": "", "names": [], "values": {"A_KEY": "a"}}},
-        [
-            Place("Secret/-remote-keys stringData A_KEY", "a"),
-            Place(f"{ROUTER} env:REMOTE_KEYS", "A_KEY"),
-            Place(f"{ROUTER} from:A_KEY secretKeyRef name", "fleet-modelfleet-remote-keys"),
-        ],
-    ),
-    (
-        {
-            "router.remoteKeys": {
-                "existingSecret": "remote", "names": ["OLD"],
-                "rules": [{"name": "NEW", "addresses": ["https://a.test"], "namespaces": ["b"]}],
-            }
-        },
-        [
-            *(Place(f"{pod} env:REMOTE_KEYS", REMOTE_RULES) for pod in (ROUTER, OPERATOR)),
-            Place(f"{ROUTER} from:NEW secretKeyRef name", "remote"),
-            Place(f"{ROUTER} from:OLD secretKeyRef name", "remote"),
-        ],
-    ),
-    (
-        {"modelNamespace": {"name": "models", "create": True, "labels": {"a": "b"}}},
-        [
-            Place("Namespace/models metadata labels a", "b"),
-            Place(f"{OPERATOR} env:WATCH_NAMESPACES", "fleet,models"),
-        ],
-    ),
-    (
-        {"hfToken.token": "hub-token"},
-        [
-            Place("Secret/-hf-token stringData HF_TOKEN", "hub-token"),
-            Place(f"{OPERATOR} env:HF_TOKEN_SECRET", "fleet-modelfleet-hf-token"),
-        ],
-    ),
-    (
-        {"apiKeys.keys": [{"name": "a", "sha256": SHA}]},
-        [
-            Place(
-                "Secret/-api-keys stringData keys.yaml yaml keys", [{"name": "a", "sha256": SHA}]
-            ),
-            Place(f"{ROUTER} spec volumes 1 secret secretName", "fleet-modelfleet-api-keys"),
-            Place(f"{ROUTER} env:ALLOW_UNAUTHENTICATED", None),
-        ],
-    ),
-    (
-        {"modelCache": {"enabled": True, "existingClaim": "weights"}},
-        [Place(f"{PROFILES} default yaml modelCache claim", "weights")],
-    ),
-    (
-        {"server.cuda": {"enabled": True, "image": "cuda:image"}},
-        [Place(f"{OPERATOR} env:SERVER_IMAGE_CUDA", "cuda:image")],
-    ),
-    (
-        {"networkPolicy.weightsPorts": [6222]},
-        [Place("NetworkPolicy/-models spec egress 1 ports 0 port", 6222)],
-    ),
-    ({"test.image": "client:image"}, [Place(f"{TEST} spec containers 0 image", "client:image")]),
-    (
-        {"modelCache.enabled": True},
-        [
-            Place("PersistentVolumeClaim/ metadata annotations helm.sh/resource-policy", "keep"),
-            Place("CustomResourceDefinition/ metadata annotations helm.sh/resource-policy", "keep"),
-            Place(f"{ROUTER} spec affinity", None),
-        ],
-    ),
-    (
-        {"image.architectures": ["amd64"]},
-        [
-            Place(
-                f"{ROUTER} spec affinity {AFFINITY} requiredDuringSchedulingIgnoredDuringExecution",
-                {"nodeSelectorTerms": [{"matchExpressions": [
-                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
-                ]}]},
-            ),
-        ],
-    ),
-    (
-        {"operator.containerSecurityContext": {"capabilities": None}},
-        [
-            Place(f"{OPERATOR} spec containers 0 securityContext capabilities", None),
-            Place(f"{ROUTER} spec containers 0 securityContext capabilities", {"drop": ["ALL"]}),
-        ],
-    ),
-    (
-        {"extraObjects": []},
-        [Place(f"{ROUTER} metadata annotations", None)],
-    ),
-    (
-        {"liveReload": True},
-        [
-            Place(f"{OPERATOR} spec volumes 1 emptyDir sizeLimit", "1Gi"),
-            Place(f"{ROUTER} spec initContainers 0 resources limits memory", "256Mi"),
-        ],
-    ),
-]  # fmt: skip
-"""Values that exclude others, each in a release of its own."""
-OFF: dict[str, str] = {
-    "networkPolicy.enabled": "NetworkPolicy/-router spec",
-    "operator.podDisruptionBudget.enabled": "PodDisruptionBudget/-operator spec",
-    "router.podDisruptionBudget.enabled": "PodDisruptionBudget/-router spec",
-    "router.admissionPolicy": "ValidatingAdmissionPolicy/-router spec",
-    "podTemplatePolicy": "ValidatingAdmissionPolicy/-pod-templates spec",
-    "rbac.aggregate": "ClusterRole/-models-edit rules",
-    "crds.enabled": "CustomResourceDefinition/ spec",
-}
-"""Values that are true by default, and a place that there is not without."""
