@@ -9,8 +9,10 @@ from typing import Any
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.resources import children
 from fleet_operator.resources.pod import pod_template
-from support.operator_objects import NOW, pod
+from fleet_operator.resources.profiles import ModelCache
+from support.operator_objects import NOW, model, pod
 
 Observe = Callable[..., Observed]
 
@@ -47,3 +49,11 @@ def again(observed: Observed, decision: Decision, now: float = NOW + 60) -> Obse
 def condition_of(decision: Decision, kind: str) -> tuple[str, str, str]:
     (found,) = [one for one in decision.status["conditions"] if one["type"] == kind]
     return found["status"], found["reason"], found["message"]
+
+
+def with_cache(observed: Observed) -> Observed:
+    """The same model, with the claim of its own cache."""
+    claim = children.cache_claim(model(), ModelCache(size="1Gi"), None)
+    assert claim is not None
+    ref = Ref("PersistentVolumeClaim", "m-cache")
+    return replace(observed, children={**observed.children, ref: with_uid(claim)})

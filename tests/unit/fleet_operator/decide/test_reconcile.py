@@ -11,27 +11,17 @@ import pytest
 
 from fleet_contract.server_protocol import LOAD_FAILED_EVENT
 from fleet_operator.decide.events import Event
-from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
+from fleet_operator.decide.observed import Observed, Ref
 from fleet_operator.decide.reconcile import reconcile
-from fleet_operator.decide.turn import Turn
-from fleet_operator.resources import children
-from fleet_operator.resources.profiles import ModelCache, Profile
+from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources
 from fleet_operator.server_report import ServerReport
 from fleet_operator.timestamps import render
-from support.operator_objects import NOW, model, pod, settings_of
+from support.operator_objects import NOW, model, pod
 from support.operator_states import again, condition_of, settled, version, with_uid
 
 Observe = Callable[..., Observed]
 TIME = render(NOW)
-
-
-def with_cache(observed: Observed) -> Observed:
-    """The same model, with the claim of its own cache."""
-    claim = children.cache_claim(model(), ModelCache(size="1Gi"), None)
-    assert claim is not None
-    ref = Ref("PersistentVolumeClaim", "m-cache")
-    return replace(observed, children={**observed.children, ref: with_uid(claim)})
 
 
 def test_the_first_reconciliation_of_a_model(observe: Observe) -> None:
@@ -182,58 +172,6 @@ def test_scaling_emits_an_event(observe: Observe) -> None:
     assert back.delete == (Ref("PodDisruptionBudget", "m"),)
 
 
-def test_the_younger_duplicate_loses_its_servers_but_not_its_cache(observe: Observe) -> None:
-    observed = settled(observe, model(), {"ready": True})
-    decision = reconcile(replace(with_cache(observed), rival=Rival("older", "org/m")))
-    assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
-    assert decision.objects == ()
-    assert decision.delete == (Ref("Deployment", "m"), Ref("Service", "m"))
-    message = "The older InferenceModel 'older' already serves 'org/m'."
-    assert decision.events == (Event("Warning", "DuplicateModel", message),)
-
-
-def test_a_duplicate_of_another_namespace_keeps_its_servers(observe: Observe) -> None:
-    """They get no traffic from the router, but nobody elsewhere can delete them."""
-    observed = settled(observe, model(), {"ready": True})
-    decision = reconcile(replace(observed, rival=Rival("older", "org/m", "elsewhere")))
-    assert (decision.status["phase"], decision.status["reason"]) == ("Conflict", "DuplicateModel")
-    assert (decision.objects, decision.delete) == ((), ())
-    message = "The older InferenceModel 'elsewhere/older' already serves 'org/m'."
-    assert decision.events == (Event("Warning", "DuplicateModel", message),)
-
-
-def test_a_second_release_that_wants_the_namespace_is_reported(observe: Observe) -> None:
-    observed = settled(observe, model(), {"ready": True})
-    before = reconcile(observed)
-    decision = reconcile(replace(again(observed, before), contender="other-fleet"))
-    status, reason, message = condition_of(decision, "NamespaceContested")
-    assert (status, reason) == ("True", "SeveralReleases")
-    assert "'other-fleet'" in message
-    assert decision.status["phase"] == before.status["phase"] == "Ready"
-    after = reconcile(again(observed, decision))
-    assert after.status["conditions"] == before.status["conditions"]
-
-
-def test_lost_aliases_of_the_younger_duplicate_are_reported(observe: Observe) -> None:
-    observed = observe(model(aliases=["a", "b"]), rival=Rival("older", "org/m"))
-    assert condition_of(reconcile(observed), "Ready")[2].endswith(
-        "; this one is not served, nor are its aliases (a, b)."
-    )
-
-
-def test_a_model_that_loses_an_alias_is_served_without_it(observe: Observe) -> None:
-    observed = settled(observe, model(aliases=["a", "b"]), {"ready": True})
-    decision = reconcile(replace(observed, lost=(Rival("other", "b"),)))
-    assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "DuplicateAlias")
-    assert decision.delete == ()
-    assert condition_of(decision, "Available")[0] == "True"
-    message = (
-        "'b' belongs to the InferenceModel 'other'. This model is served without these aliases."
-    )
-    assert condition_of(decision, "AliasesServed") == ("False", "DuplicateAlias", message)
-    assert decision.events == (Event("Warning", "DuplicateAlias", message),)
-
-
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -249,41 +187,6 @@ def test_other_problems_do_not_delete_the_servers(
     assert (decision.status["reason"], decision.objects, decision.delete) == (reason, (), ())
     assert condition_of(decision, "Available")[0] == "True"
     assert decision.status["ready"] == "1/1"
-
-
-def test_foreign_objects_with_unused_names_are_allowed(observe: Observe) -> None:
-    foreign = frozenset({Ref("PersistentVolumeClaim", "m-cache"), Ref("PodDisruptionBudget", "m")})
-    assert reconcile(observe(model(), foreign=foreign)).status["reason"] == "CreatingPods"
-
-
-def test_a_remote_model_has_no_children(observe: Observe) -> None:
-    remote = {"engine": "remote", "remote": {"address": "http://far"}}
-    bare = reconcile(observe(model(**remote)))
-    assert bare.objects == ()
-    assert (bare.status["phase"], bare.status["url"]) == ("Progressing", "http://far")
-    assert [one["type"] for one in bare.status["conditions"]] == [
-        "Ready", "Available", "Progressing", "Reconciling",
-    ]  # fmt: skip
-    had = settled(observe, model(), {"ready": True})
-    changed = replace(had, model=model(**remote), resolution=observe(model(**remote)).resolution)
-    assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
-
-
-def test_a_remote_model_is_ready_while_its_address_is_reachable(observe: Observe) -> None:
-    remote = {"engine": "remote", "remote": {"address": "http://far"}}
-    observed = observe(model(**remote), remote=RemoteReport("http://far", True, "It answers."))
-    decision = reconcile(observed)
-    assert (decision.status["phase"], decision.status["reason"]) == ("Ready", "Remote")
-    assert condition_of(decision, "Ready") == ("True", "Remote", "It answers.")
-    restarted = reconcile(again(replace(observed, remote=None), decision))
-    assert restarted.status == decision.status
-    away = RemoteReport("http://far", False, "No.")
-    gone = reconcile(again(replace(observed, remote=away), decision))
-    assert (gone.status["phase"], condition_of(gone, "Ready")) == (
-        "Failed", ("False", "RemoteUnreachable", "No."),
-    )  # fmt: skip
-    moved = replace(observed, remote=RemoteReport("http://old", True, "It answers."))
-    assert reconcile(moved).status["reason"] == "ProbingRemote"
 
 
 def test_conditions_of_the_deployment_are_reported_without_a_failed_pod(observe: Observe) -> None:
@@ -428,53 +331,6 @@ def test_the_newest_cold_start_is_reported(observe: Observe, order: tuple[int, i
     assert reconcile(replace(observed, model=before)).status["coldStart"]["at"] == kept["at"]
 
 
-def test_a_surge_does_not_show_more_ready_servers_than_wanted(observe: Observe) -> None:
-    bare = settled(observe, model())
-    pods = [pod("m-0", template="old", ready=True), pod("m-1", template=version(bare), ready=True)]
-    decision = reconcile(observe(model(), pods, children=bare.children))
-    status = decision.status
-    assert (status["ready"], status["replicas"], status["readyReplicas"]) == ("1/1", 2, 2)
-    assert (status["phase"], status["reason"]) == ("Progressing", "RollingOut")
-
-
-def test_a_child_that_another_controller_owns_is_not_deleted(observe: Observe) -> None:
-    ref = Ref("PodDisruptionBudget", "m")
-    observed = settled(observe, model(), {"ready": True})
-    made = with_uid(children.budget(model()))
-    own = replace(observed, children={**observed.children, ref: made})
-    assert reconcile(own).delete == (ref,)
-    rival = Rival("older", "org/m")
-    servers = (Ref("Deployment", "m"), Ref("Service", "m"))
-    assert reconcile(replace(own, rival=rival)).delete == (*servers[:1], ref, *servers[1:])
-    for change in (
-        {"ownerReferences": [{"kind": "Gateway", "uid": "other", "controller": True}]},
-        {"ownerReferences": []},
-        {"annotations": {}},
-        {"name": "other"},
-    ):
-        other = {**made, "metadata": {**made["metadata"], **change}}
-        changed = replace(own, children={**own.children, ref: other})
-        assert reconcile(changed).delete == ()
-        assert reconcile(replace(changed, rival=rival)).delete == servers
-
-
-@pytest.mark.parametrize("profile", [Profile(), Profile(model_cache=ModelCache(claim="shared"))])
-def test_a_cache_that_the_profile_no_longer_has_is_kept(
-    observe: Observe, sources: Sources, profile: Profile
-) -> None:
-    observed = with_cache(settled(observe, model(), {"ready": True}))
-    changed = replace(sources, profiles={"default": profile})
-    without = replace(observed, resolution=observe(model(), sources=changed).resolution)
-    assert reconcile(without).delete == ()
-
-
-def test_a_model_that_becomes_remote_keeps_its_cache(observe: Observe) -> None:
-    remote = model(engine="remote", remote={"address": "http://far"})
-    observed = with_cache(settled(observe, model(), {"ready": True}))
-    changed = replace(observed, model=remote, resolution=observe(remote).resolution)
-    assert reconcile(changed).delete == (Ref("Deployment", "m"), Ref("Service", "m"))
-
-
 def test_the_first_ready_report_counts(observe: Observe) -> None:
     raw = model(replicas=3)
     ready = [{"ready": True}] * 3
@@ -525,129 +381,3 @@ def test_the_engine_is_the_specs_or_the_one_that_was_reported(observe: Observe) 
     assert reconcile(observe(before)).status["engine"] == "ctranslate2"
     changed = {**model(engine="openvino"), "status": {"engine": "ctranslate2"}}
     assert reconcile(observe(changed)).status["engine"] == "openvino"
-
-
-def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:
-    old = settled(observe, model(), {"ready": True})
-    changed = model(env={"LOG_LEVEL": "debug"})
-    observed = replace(old, model=changed, resolution=observe(changed).resolution)
-    unknown = "The operator may not read nodes."
-    decision = reconcile(observed)
-    assert condition_of(decision, "RolloutStrategy") == (
-        "True",
-        "CapacityUnknown",
-        f"Surge: {unknown}",
-    )
-    assert decision.events == (Event("Normal", "RollingOut", f"CapacityUnknown: {unknown}"),)
-
-
-def test_a_refused_template_changes_nothing_and_keeps_the_servers(observe: Observe) -> None:
-    """As after an upgrade to an operator that restricts templates."""
-    good = settled(observe, model(), {"ready": True})
-    bad = model(podTemplate={"spec": {"serviceAccountName": "operator"}})
-    decision = reconcile(observe(bad, [pod("m-0", ready=True)], children=good.children))
-    assert (decision.objects, decision.delete) == ((), ())
-    assert (decision.status["phase"], decision.status["reason"]) == ("Degraded", "InvalidSpec")
-    assert "serviceAccountName is not allowed" in condition_of(decision, "Progressing")[2]
-
-
-def test_a_remote_model_whose_key_is_refused(observe: Observe) -> None:
-    remote = {"address": "https://far.test", "apiKeyEnv": "KEY"}
-    decision = reconcile(
-        observe(model(engine="remote", remote=remote), settings=settings_of(REMOTE_KEYS="OTHER"))
-    )
-    assert (decision.status["phase"], decision.status["reason"]) == ("Failed", "RemoteKeyRefused")
-    assert {one["type"] for one in decision.status["conditions"]} == {
-        "Ready", "Available", "Progressing", "Stalled",
-    }  # fmt: skip
-    assert condition_of(decision, "Ready") == (
-        "False", "RemoteKeyRefused", "the key KEY is not one of remoteKeys",
-    )  # fmt: skip
-
-
-CACHED = {"default": Profile(model_cache=ModelCache(size="1Gi"))}
-
-
-def test_more_servers_than_a_volume_for_one_node_allows(observe: Observe, sources: Sources) -> None:
-    with_cache = replace(sources, profiles=CACHED)
-    first = reconcile(observe(model(replicas=3), sources=with_cache))
-    (made,) = (child for child in first.objects if child["kind"] == "Deployment")
-    assert made["spec"]["replicas"] == 1
-    assert [child["kind"] for child in first.objects] == [
-        "PersistentVolumeClaim", "Deployment", "Service",
-    ]  # fmt: skip
-    ready = settled(observe, model(replicas=3), {"ready": True}, sources=with_cache)
-    decision = reconcile(ready)
-    assert (decision.status["phase"], decision.status["ready"]) == ("Degraded", "1/1")
-    status, reason, message = condition_of(decision, "ReplicasLimited")
-    assert (status, reason) == ("True", "SingleNodeVolume")
-    assert "3 servers are wanted, but the volume of claim m-cache is ReadWriteOnce" in message
-    shared = {"default": Profile(model_cache=ModelCache(size="1Gi", access_mode="ReadWriteMany"))}
-    found = reconcile(observe(model(replicas=3), sources=replace(sources, profiles=shared)))
-    assert found.objects[1]["spec"]["replicas"] == 3
-
-
-def test_servers_that_mount_such_a_volume_together_are_kept(
-    observe: Observe, sources: Sources
-) -> None:
-    """They are on one node. The claim may be any that the pod mounts."""
-    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
-    raw = model(replicas=3, podTemplate={"spec": {"volumes": [volume]}})
-    modes = {"c": frozenset({"ReadWriteOnce"})}
-    observed = settled(observe, raw, {"ready": True}, {"ready": True}, access_modes=modes)
-    decision = reconcile(observed)
-    (made,) = (child for child in decision.objects if child["kind"] == "Deployment")
-    assert made["spec"]["replicas"] == 2
-    assert condition_of(decision, "ReplicasLimited")[0] == "True"
-
-
-def test_a_new_version_waits_while_the_present_one_serves(observe: Observe) -> None:
-    before = settled(observe, model(), {"ready": True})
-    changed = replace(
-        observe(model(limits={"maxItems": 7}), turn=Turn(others=("ns/a",))),
-        children=before.children, pods=before.pods,
-    )  # fmt: skip
-    decision = reconcile(changed)
-    status = decision.status
-    assert (status["phase"], status["reason"]) == ("Progressing", "WaitingForTurn")
-    assert status["ready"] == "1/1"
-    assert condition_of(decision, "Ready")[:2] == ("True", "Serving")
-    assert "after those of ns/a" in condition_of(decision, "Progressing")[2]
-    assert (decision.waits, decision.begins) == (False, None)
-    # Nothing is written but the status.
-    deployment = before.children[Ref("Deployment", "m")]
-    assert decision.objects[0] == deployment
-    # It is scaled all the same, with the present template.
-    more = replace(
-        observe(model(limits={"maxItems": 7}, replicas=2), turn=Turn(others=("ns/a",))),
-        children=before.children, pods=before.pods,
-    )  # fmt: skip
-    scaled = reconcile(more).objects[0]
-    assert scaled["spec"]["replicas"] == 2
-    assert scaled["spec"]["template"] == deployment["spec"]["template"]
-    begun = reconcile(replace(changed, turn=Turn()))
-    assert begun.begins is not None
-    assert (begun.waits, begun.begins.accelerated) == (None, False)
-    assert begun.objects[0]["spec"]["template"] != deployment["spec"]["template"]
-
-
-@pytest.mark.parametrize(
-    ("replicas", "removes"), [(3, False), (2, True), (1, True), (0, False), (4, False)]
-)
-def test_whether_some_servers_are_removed(observe: Observe, replicas: int, removes: bool) -> None:
-    before = settled(observe, model(replicas=3), *[{"ready": True}] * 3)
-    changed = replace(observe(model(replicas=replicas)), children=before.children, pods=before.pods)
-    assert reconcile(changed).removes is removes
-
-
-def test_a_quota_that_is_used_up_is_no_failure(observe: Observe) -> None:
-    message = "exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2"
-    condition = {"type": "ReplicaFailure", "status": "True", "message": message}
-    observed = settled(observe, model())
-    made = observed.children[Ref("Deployment", "m")]
-    stuck = {**made, "status": {"conditions": [condition]}}
-    decision = reconcile(
-        replace(observed, children={**observed.children, Ref("Deployment", "m"): stuck})
-    )
-    assert (decision.status["phase"], decision.status["reason"]) == ("Pending", "QuotaExceeded")
-    assert decision.events == (Event("Warning", "QuotaExceeded", message),)
