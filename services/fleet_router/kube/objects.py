@@ -140,7 +140,8 @@ def _over_resolved(own: Json, resolved: Json) -> Json | None:
 
 
 def read_slice(item: Json) -> SliceView:
-    """View of an EndpointSlice without terminating endpoints.
+    """View of an EndpointSlice without terminating endpoints; one of a Service with another name
+    than the model's is of no model.
 
     Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices (a missing `ready` means
     ready; addresses of one endpoint are interchangeable).
@@ -156,7 +157,10 @@ def read_slice(item: Json) -> SliceView:
             name = _mapping(one.get("targetRef")).get("name") or one["addresses"][0]
             listed = endpoints if conditions.get("ready") is not False else starting
             listed.append(Endpoint(name, one["addresses"][0], port))
-    model = labels.get(LABEL_MODEL) or labels.get(SERVICE_LABEL, "")
+    service = labels.get(SERVICE_LABEL, "")
+    model = labels.get(LABEL_MODEL) or service
+    if service and service != model:  # `kubectl expose` copies the label to a Service of its own
+        model = ""
     return SliceView(meta.get("namespace", ""), model, tuple(endpoints), tuple(starting))
 
 

@@ -273,3 +273,12 @@ def test_a_traffic_group_gets_the_prefix_of_its_namespace() -> None:
     found = build(views, [], {"ID_PREFIXES": "team-a=team-a/"})
     members = found.members(("team-a", "team-a/org/m"))
     assert {route.model for route in members} == {"team-a/org/m", "team-a/org/n"}
+
+
+def test_a_service_with_a_copied_label_adds_no_servers() -> None:
+    """`kubectl expose deployment m --name=public` copies the labels of the Deployment."""
+    own, public = endpoint_slice("m", ready("10.0.0.1")), endpoint_slice("m", ready("10.0.0.2"))
+    own["metadata"]["labels"]["kubernetes.io/service-name"] = "m"
+    public["metadata"]["labels"]["kubernetes.io/service-name"] = "public"
+    found = table([resource("m", {"model": "org/m"})], [own, public])
+    assert [each.host for each in found.by_id["org/m"].endpoints] == ["10.0.0.1"]
