@@ -159,7 +159,7 @@ def test_health_fails_only_while_watches_are_dead(
         tenant.create(model("unseen", **on_node("seen")))
         until(lambda: 'watch_stale{kind="InferenceModel"} 1.0' in proxied.metrics())
         assert not proxied.is_ok("/healthz")
-        assert "status" not in tenant.get(API, KIND, "unseen")
+        assert tenant.get(API, KIND, "unseen")["status"]["observedGeneration"] == -1  # the default
         proxy.close_frozen()
         wait(tenant, "unseen", phase("Ready"), timeout=60)
         proxied.wait_for_status("/healthz", 200)
