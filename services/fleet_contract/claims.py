@@ -7,9 +7,12 @@ claims the older resource wins. A model that lost its id is not served; its alia
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+Key = tuple[str, str]
+"""Namespace and name of an InferenceModel."""
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 """What an id may begin with."""
 
@@ -55,3 +58,60 @@ def owners(claims: Iterable[Claim]) -> dict[str, Claim]:
         for alias in claim.ids[1:]:
             owner.setdefault(alias, claim)
     return owner
+
+
+class Claimants:
+    """The claims of all models. Changes return the models whose names may change owner by them."""
+
+    def __init__(self) -> None:
+        self._claims: dict[Key, Claim] = {}
+        self._of_id: dict[str, set[Key]] = defaultdict(set)
+
+    def get(self, key: Key) -> Claim | None:
+        """What a model claims."""
+        return self._claims.get(key)
+
+    def put(self, claim: Claim) -> set[Key]:
+        """Record what a model claims now."""
+        key = claim.namespace, claim.name
+        if self._claims.get(key) == claim:
+            return set()
+        affected = self.release(key)
+        self._claims[key] = claim
+        for identifier in claim.ids:
+            self._of_id[identifier].add(key)
+        return affected | self._contenders(key)
+
+    def release(self, key: Key) -> set[Key]:
+        """Remove the claims of a model."""
+        affected = self._contenders(key)
+        claim = self._claims.pop(key, None)
+        for identifier in claim.ids if claim is not None else ():
+            claimants = self._of_id[identifier]
+            claimants.discard(key)
+            if not claimants:
+                del self._of_id[identifier]
+        return affected
+
+    def lost(self, key: Key) -> dict[str, Claim]:
+        """The names of a model that other models own, and the claims of their owners."""
+        contenders = self._contenders(key)
+        if len(contenders) == 1:
+            return {}
+        owner = owners(self._claims[other] for other in contenders)
+        claim = self._claims[key]
+        return {name: owner[name] for name in claim.ids if owner[name] is not claim}
+
+    def _contenders(self, key: Key) -> set[Key]:
+        """All that claim a name of this model, and all that claim a name of one of those.
+
+        The second step matters: whether one of the first has lost its own id decides whether it
+        may keep an alias.
+        """
+        found = {key}
+        for _ in range(2):
+            for other in list(found):
+                claim = self._claims.get(other)
+                for identifier in claim.ids if claim is not None else ():
+                    found |= self._of_id[identifier]
+        return found

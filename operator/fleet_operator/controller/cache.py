@@ -11,13 +11,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fleet_contract.claims import Claim, prefixed
+from fleet_contract.claims import Claim, Claimants, prefixed
+from fleet_contract.claims import Key as Key
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
-from fleet_operator.controller.claimants import Claimants
-from fleet_operator.controller.claimants import Key as Key
 from fleet_operator.decide.load import FleetLoad
-from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, ReplicaWrite
+from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, ReplicaWrite, Rival
 from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
 from fleet_operator.features import Features
@@ -211,6 +210,12 @@ class ClusterCache:
         uid = model["metadata"]["uid"]
         children, foreign = self._children.of(key, uid)
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
+        claim = self._claimants.get(key)
+        names = claim.ids if claim is not None else self.ids(model)
+        rivals = {
+            name: Rival(owner.name, name, owner.namespace)
+            for name, owner in self._claimants.lost(key).items()
+        }
         return Observed(
             model=model,
             resolution=self._resolver.resolve(model),
@@ -221,8 +226,8 @@ class ClusterCache:
             pods=tuple(pods),
             reports={pod.uid: self.reports[pod.uid] for pod in pods if pod.uid in self.reports},
             hints={pod.uid: self.hints[pod.uid] for pod in pods if pod.uid in self.hints},
-            rival=self._claimants.rival(key),
-            lost=self._claimants.lost(key),
+            rival=rivals.get(names[0]),
+            lost=tuple(rivals[alias] for alias in names[1:] if alias in rivals),
             contender=self.contender(key[0]),
             remote=self.remotes.get(uid),
             cluster=Cluster(list(self._nodes.values()), self._used) if self._sees_nodes else None,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet_contract import catalog
+from fleet_contract.claims import Key
 from fleet_contract.names import LABEL_MODEL
 from fleet_contract.settings import BY_NAME, SERVICES
 from fleet_kube.client import KubeClient
@@ -27,7 +28,7 @@ from fleet_router.kube.objects import (
     read_slice_of_service,
 )
 from fleet_router.kube.ready_probe import EarlyServers, ReadyProbe
-from fleet_router.kube.table_index import Key, TableIndex
+from fleet_router.kube.table_index import TableIndex
 from fleet_router.routing.table import Change, LiveRoutes, Origin, RouteTable
 from fleet_web.logs import event
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from fleet_contract.claims import Claim, owners, prefixed
+from fleet_contract.claims import Claim, Claimants, Key, prefixed
 from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
@@ -22,8 +22,6 @@ from fleet_router.routing.table import Change, Endpoint, Origin, Route
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[str, str]
-"""Namespace and name of an object."""
 EarlyEndpoints = Callable[[SliceView], tuple[Endpoint, ...]]
 
 
@@ -42,8 +40,7 @@ class TableIndex:
         self._models: dict[Key, ModelView] = {}
         self._slices: dict[Key, SliceView] = {}
         self._of_model: dict[Key, dict[Key, SliceView]] = defaultdict(dict)
-        self._claims: dict[Key, Claim] = {}
-        self._claimants: dict[str, set[Key]] = defaultdict(set)
+        self._claimants = Claimants()
         self._routes: dict[Key, Route] = {}
         self._stale: dict[Key, set[Key]] = {}
         """With each the resources that a change of names affects together with it."""
@@ -110,46 +107,23 @@ class TableIndex:
         return Change(removed, added)
 
     def _claim(self, key: Key) -> set[Key]:
-        """Record what a resource claims now; returns all whose names may change owner by that."""
-        view, known = self._models.get(key), self._claims.get(key)
-        claim = None
-        if view is not None and view.spec is not None:
-            claim = Claim(view.created, view.namespace, view.name, self._ids(view, view.spec))
-        if claim == known:
-            return {key}
-        affected = self._contenders(key)
-        if known is not None:
-            del self._claims[key]
-            for name in known.ids:
-                self._claimants[name].discard(key)
-                if not self._claimants[name]:
-                    del self._claimants[name]
-        if claim is not None:
-            self._claims[key] = claim
-            for name in claim.ids:
-                self._claimants[name].add(key)
-        return affected | self._contenders(key)
+        """Record what a resource claims now; returns it and all whose names may change owner by
+        that."""
+        view = self._models.get(key)
+        if view is None or view.spec is None:
+            return {key, *self._claimants.release(key)}
+        ids = self._ids(view, view.spec)
+        return {key, *self._claimants.put(Claim(view.created, view.namespace, view.name, ids))}
 
     def _ids(self, view: ModelView, spec: ModelSpec) -> tuple[str, ...]:
         """Id and aliases as clients send them."""
         return prefixed(spec.ids, self._prefixes.get(view.namespace, ""))
 
-    def _contenders(self, key: Key) -> set[Key]:
-        """All that claim a name of this model, and all that claim a name of one of those: whether
-        one of the first has lost its own id decides whether it may keep an alias."""
-        found = {key}
-        for _ in range(2):
-            for other in list(found):
-                claim = self._claims.get(other)
-                for name in claim.ids if claim is not None else ():
-                    found |= self._claimants[name]
-        return found
-
     def _route(self, key: Key) -> Route | None:
-        view, claim = self._models.get(key), self._claims.get(key)
+        view, claim = self._models.get(key), self._claimants.get(key)
         if view is None or view.spec is None or claim is None:
             return None
-        spec, contenders = view.spec, self._contenders(key)
+        spec, lost = view.spec, self._claimants.lost(key)
         model, *aliases = claim.ids
         if model != spec.model or aliases != spec.aliases:
             spec = spec.model_copy(update={"model": model, "aliases": aliases})
@@ -157,13 +131,10 @@ class TableIndex:
             (group,) = prefixed([spec.traffic.group], prefix)
             traffic = spec.traffic.model_copy(update={"group": group})
             spec = spec.model_copy(update={"traffic": traffic})
-        owned = spec.aliases
-        if len(contenders) > 1:
-            owner = owners(self._claims[other] for other in contenders)
-            owned = [alias for alias in spec.aliases if owner[alias] == claim]
-            if owned != spec.aliases:
-                spec = spec.model_copy(update={"aliases": owned})
-            if owner[spec.model] != claim:
+        if lost:
+            owned = [alias for alias in spec.aliases if alias not in lost]
+            spec = spec.model_copy(update={"aliases": owned})
+            if spec.model in lost:
                 origin = Origin(view.namespace, view.name)
                 return Route(spec, origin=origin, phase=Phase.CONFLICT, reason=DUPLICATE_MODEL,
                              served=False) if owned else None  # fmt: skip

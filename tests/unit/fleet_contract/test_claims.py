@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from fleet_contract.claims import Claim, owners, prefixed, read_prefixes
+from fleet_contract.claims import Claim, Claimants, owners, prefixed, read_prefixes
 
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
@@ -50,3 +50,27 @@ def test_prefixes() -> None:
             read_prefixes(text)
     assert prefixed(("org/m", "p/x", "p/org/m"), "p/") == ("p/org/m", "p/x")
     assert prefixed(("m",), "") == ("m",)
+
+
+def test_a_change_affects_all_whose_names_may_change_owner() -> None:
+    claims = Claimants()
+    assert claims.put(claim("a", OLD, "x")) == {("ns", "a")}
+    assert claims.put(claim("b", NEW, "x", "s")) == {("ns", "a"), ("ns", "b")}
+    assert claims.put(claim("c", NEWEST, "y", "s")) == {("ns", name) for name in "abc"}
+    assert claims.put(claim("d", NEWEST, "z")) == {("ns", "d")}
+    assert claims.put(claim("d", NEWEST, "z")) == set()
+    assert claims.release(("ns", "a")) == {("ns", name) for name in "abc"}
+    assert claims.release(("ns", "a")) == {("ns", "a")}
+    assert claims.get(("ns", "a")) is None
+
+
+def test_lost_names_have_the_claims_of_their_owners() -> None:
+    claims = Claimants()
+    a, b, c = claim("a", OLD, "x"), claim("b", NEW, "x", "s", "t"), claim("c", NEWEST, "y", "s")
+    for each in (a, b, c):
+        claims.put(each)
+    assert claims.lost(("ns", "a")) == {}
+    assert claims.lost(("ns", "b")) == {"x": a, "s": c}
+    assert claims.lost(("ns", "c")) == {}
+    claims.release(("ns", "a"))
+    assert (claims.lost(("ns", "b")), claims.lost(("ns", "c"))) == ({}, {"s": b})
