@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fleet_contract.names import PATH_METRICS
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import KubeError
+from fleet_operator.controller.probes import pod_request
 from fleet_operator.kinds import POD
 from fleet_operator.resources.views import ANNOTATION_DELETION_COST, PodView
 from fleet_web.logs import event as log
@@ -62,20 +63,12 @@ class DeletionCosts:
 
 async def fetch(http: aiohttp.ClientSession, pod: PodView) -> int | None:
     """Requests that run and wait at a server; None if its metrics cannot be read whole."""
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-    content = bytearray()
     try:
-        async with (
-            asyncio.timeout(TIMEOUT_SECONDS),
-            http.get(f"http://{host}:{pod.port}{PATH_METRICS}", allow_redirects=False) as response,
-        ):
-            response.raise_for_status()
-            async for chunk in response.content.iter_any():
-                content += chunk
-                if len(content) > METRICS_BYTES:
-                    return None
+        content = await pod_request.get(
+            http, pod, pod.port, PATH_METRICS, TIMEOUT_SECONDS, METRICS_BYTES
+        )
         return load_of(content.decode())
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+    except pod_request.FAILURES:
         return None
 
 

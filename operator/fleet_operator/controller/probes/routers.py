@@ -16,6 +16,7 @@ from fleet_contract import load_report
 from fleet_contract.names import PATH_LOAD
 from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.probes import pod_request
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide import autoscale
 from fleet_operator.decide.load import FleetLoad, Report
@@ -24,7 +25,6 @@ from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import PodView
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
-from fleet_web.read_bounded import read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -89,30 +89,20 @@ class Scraper:
         return found
 
     def _counts(self, pod: PodView) -> bool:
-        """Whether a pod is a router of this release that serves requests: ready, or draining.
-
-        Pods of other namespaces do not count: with the right labels, anyone who may create a pod
-        could report any load.
-        """
-        if pod.namespace != self._settings.router_namespace:
-            return False
-        if not pod.ip or pod.phase != "Running" or not (pod.ready or pod.deleting):
-            return False
-        selector = self._settings.router_selector
-        return all(pod.labels.get(key) == value for key, value in selector.items())
+        """Whether a pod is a router that serves requests: ready, or draining."""
+        serves = pod.phase == "Running" and (pod.ready or pod.deleting)
+        return serves and pod_request.is_router(pod, self._settings)
 
     async def _report(self, pod: PodView) -> Report | None:
         """The router's report; None if it does not respond with a complete one."""
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        url = f"http://{host}:{self._settings.router_port}{PATH_LOAD}"
+        port = self._settings.router_port
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_SECONDS),
-                self._http.get(url, allow_redirects=False) as response,
-            ):
-                response.raise_for_status()
-                return load_report.parse(await read_bounded(response, REPORT_BYTES))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            return load_report.parse(
+                await pod_request.get(
+                    self._http, pod, port, PATH_LOAD, TIMEOUT_SECONDS, REPORT_BYTES
+                )
+            )
+        except pod_request.FAILURES as error:
             if pod.uid not in self._cache.load.forgotten():
                 log(logger, "router_silent", level=logging.WARNING, router=pod.name,
                     error=repr(error))  # fmt: skip

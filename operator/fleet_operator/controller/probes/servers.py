@@ -16,12 +16,12 @@ import orjson
 from fleet_contract.names import PATH_READY
 from fleet_contract.server_protocol import ServerPhase
 from fleet_operator.controller.cache import ClusterCache
+from fleet_operator.controller.probes import pod_request
 from fleet_operator.controller.probes.pod_events import PodEvents
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
-from fleet_web.read_bounded import read_bounded
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +87,11 @@ def due(
 
 async def fetch(http: aiohttp.ClientSession, pod: PodView) -> ServerReport | None:
     """A server's report; None if it cannot be read."""
-    host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
     try:
-        async with (
-            asyncio.timeout(TIMEOUT_SECONDS),
-            http.get(f"http://{host}:{pod.port}{PATH_READY}", allow_redirects=False) as response,
-        ):
-            content = await read_bounded(response, RESPONSE_BYTES)
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        return None
-    try:
+        # A server that is not ready reports why with a 503.
+        content = await pod_request.get(
+            http, pod, pod.port, PATH_READY, TIMEOUT_SECONDS, RESPONSE_BYTES, any_status=True
+        )
         return ServerReport.parse(orjson.loads(content))
-    except ValueError:
+    except pod_request.FAILURES:
         return None

@@ -17,6 +17,7 @@ from fleet_contract.names import PATH_METRICS
 from fleet_contract.server_protocol import ROUTER_REQUESTS
 from fleet_contract.status import TrafficShare
 from fleet_operator.controller.cache import ClusterCache, Key
+from fleet_operator.controller.probes import pod_request
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.observed import Comparison, Tally
 from fleet_operator.decide.status import read_part
@@ -30,6 +31,7 @@ from fleet_web.logs import event as log
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
+METRICS_BYTES = 64 * 1024 * 1024
 REQUESTS = f"{ROUTER_REQUESTS}_total"
 FIRST_BYTE = "modelfleet_router_first_byte_seconds"
 NAMES = (REQUESTS, f"{FIRST_BYTE}_sum", f"{FIRST_BYTE}_count")
@@ -71,7 +73,11 @@ class TrafficProber:
         }
         if not rising:
             return
-        routers = [pod for pod in self._cache.pods.values() if self._is_router(pod)]
+        routers = [
+            pod
+            for pod in self._cache.pods.values()
+            if pod.ready and pod_request.is_router(pod, self._settings)
+        ]
         read = await asyncio.gather(*(self._tallies(pod) for pod in routers))
         if not routers or None in read:  # silence is no evidence
             return
@@ -109,23 +115,14 @@ class TrafficProber:
                     return self._cache.ids(raw)[0]
         return None
 
-    def _is_router(self, pod: PodView) -> bool:
-        """Whether a pod is a ready router of this release."""
-        selector = self._settings.router_selector
-        own = pod.namespace == self._settings.router_namespace and pod.ready and bool(pod.ip)
-        return own and all(pod.labels.get(key) == value for key, value in selector.items())
-
     async def _tallies(self, pod: PodView) -> Tallies | None:
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        url = f"http://{host}:{self._settings.router_port}{PATH_METRICS}"
+        port = self._settings.router_port
         try:
-            async with (
-                asyncio.timeout(TIMEOUT_SECONDS),
-                self._http.get(url, allow_redirects=False) as response,
-            ):
-                response.raise_for_status()
-                return tallies((await response.text()).splitlines())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            content = await pod_request.get(
+                self._http, pod, port, PATH_METRICS, TIMEOUT_SECONDS, METRICS_BYTES
+            )
+            return tallies(content.decode().splitlines())
+        except pod_request.FAILURES as error:
             log(logger, "router_silent", level=logging.WARNING, router=pod.name, error=repr(error))
             return None
 
