@@ -16,6 +16,7 @@ from fleet_kube.connection import TOKEN, Connection, Loaded
 from fleet_kube.errors import ApiError, ApiUnreachable
 from fleet_kube.kind import Kind
 from fleet_kube.rate_limit import RateLimit
+from support.aiohttp_server import served
 from support.lease_api import Clock
 
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
@@ -52,14 +53,9 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     made = Server()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", made.respond)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with served(made.respond) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
 
 
 async def renewed(configuration: Configuration) -> Loaded:

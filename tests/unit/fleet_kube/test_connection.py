@@ -23,6 +23,7 @@ from fleet_kube.client import KubeClient
 from fleet_kube.connection import Connection, connect
 from fleet_kube.errors import ConfigError
 from fleet_kube.kind import Kind
+from support.aiohttp_server import served
 from support.required import require_program
 
 AUTHORITY = Path(certifi.where()).read_bytes()
@@ -262,17 +263,12 @@ async def test_requests_carry_the_token_of_an_exec_plugin(tmp_path: Path) -> Non
         seen.append(request.headers.get("Authorization"))
         return web.json_response({"kind": "Node"}, status=401 if len(seen) == 1 else 200)
 
-    app = web.Application()
-    app.router.add_get("/api/v1/nodes/x", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
-    found = await from_kubeconfig(config(tmp_path, server, plugin(tmp_path, token="t")))
-    client = KubeClient(found, "test")
-    try:
-        assert await client.get(Kind("v1", "Node", "nodes", namespaced=False), None, "x")
-    finally:
-        await client.close()
-        await runner.cleanup()
+    async with served(answer, "/api/v1/nodes/x") as port:
+        server = {"server": f"http://127.0.0.1:{port}"}
+        found = await from_kubeconfig(config(tmp_path, server, plugin(tmp_path, token="t")))
+        client = KubeClient(found, "test")
+        try:
+            assert await client.get(Kind("v1", "Node", "nodes", namespaced=False), None, "x")
+        finally:
+            await client.close()
     assert seen == ["Bearer t-me-1", "Bearer t-me-2"]

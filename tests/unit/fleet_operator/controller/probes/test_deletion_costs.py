@@ -14,6 +14,7 @@ from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError
 from fleet_operator.controller.probes.deletion_costs import METRICS_BYTES, DeletionCosts, load_of
 from fleet_operator.resources.views import PodView
+from support.aiohttp_server import served
 from support.operator_objects import pod
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -32,21 +33,16 @@ class Patches:
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
+async def server() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
     """The response of a ready server, which the test sets, and its pod."""
     response: dict[str, Any] = {}
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(**response)
 
-    app = web.Application()
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     ready = PodView.parse(pod(ready=True))
-    yield response, replace(ready, ip="127.0.0.1", port=runner.addresses[0][1])
-    await runner.cleanup()
+    async with served(metrics, "/metrics") as port:
+        yield response, replace(ready, ip="127.0.0.1", port=port)
 
 
 BUSY = 'modelfleet_in_flight{model="a"} 3.0\nmodelfleet_queue_depth{model="a"} 2.0\n'
@@ -67,9 +63,9 @@ BUSY = 'modelfleet_in_flight{model="a"} 3.0\nmodelfleet_queue_depth{model="a"} 2
     ],
 )
 async def test_the_cost_is_the_load(
-    served: tuple[dict[str, Any], PodView], response: Any, before: str, cost: str | None
+    server: tuple[dict[str, Any], PodView], response: Any, before: str, cost: str | None
 ) -> None:
-    given, ready = served
+    given, ready = server
     given.update(response)
     api = Patches()
     async with aiohttp.ClientSession() as http:
@@ -80,9 +76,9 @@ async def test_the_cost_is_the_load(
 
 
 async def test_other_pods_are_left_alone_and_errors_do_not_matter(
-    served: tuple[dict[str, Any], PodView],
+    server: tuple[dict[str, Any], PodView],
 ) -> None:
-    given, ready = served
+    given, ready = server
     given["text"] = BUSY
     api = Patches()
     api.error = ApiError(404, "NotFound", "gone")

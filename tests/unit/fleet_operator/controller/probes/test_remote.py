@@ -14,6 +14,7 @@ from fleet_operator.controller.probes.remote import PATIENCE, ROUNDS, RemoteProb
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
+from support.aiohttp_server import served
 from support.operator_objects import model
 
 
@@ -32,14 +33,10 @@ class Elsewhere:
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[Elsewhere]:
-    made, app = Elsewhere(), web.Application()
-    app.router.add_get("/base/v1/models", made.models)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.address = f"http://127.0.0.1:{runner.addresses[0][1]}/base"
-    yield made
-    await runner.cleanup()
+    made = Elsewhere()
+    async with served(made.models, "/base/v1/models") as port:
+        made.address = f"http://127.0.0.1:{port}/base"
+        yield made
 
 
 @pytest.fixture

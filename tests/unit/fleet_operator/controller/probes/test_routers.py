@@ -16,6 +16,7 @@ from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.autoscale import Load
 from fleet_operator.resources.resolve import Resolver, Sources
+from support.aiohttp_server import served
 from support.operator_objects import model, pod, settings_of
 
 ROUTER = {
@@ -51,14 +52,8 @@ class Router:
 @pytest.fixture
 async def router() -> AsyncIterator[Router]:
     made = Router()
-    app = web.Application()
-    app.router.add_get("/load", made.load)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.port = runner.addresses[0][1]
-    yield made
-    await runner.cleanup()
+    async with served(made.load, "/load") as made.port:
+        yield made
 
 
 class Fleet:

@@ -14,6 +14,7 @@ from aiohttp import web
 from fleet_operator.controller.probes.servers import TRIES, due, fetch
 from fleet_operator.resources.views import PodView
 from fleet_operator.server_report import ServerReport
+from support.aiohttp_server import served
 from support.operator_objects import pod
 
 READY = {"uid-m-1": ServerReport("ready")}
@@ -49,15 +50,8 @@ async def server() -> AsyncIterator[tuple[dict[str, Any], PodView]]:
     async def ready(_: web.Request) -> web.Response:
         return web.Response(**response)
 
-    app = web.Application()
-    app.router.add_get("/readyz", ready)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    yield response, replace(PodView.parse(pod()), ip="127.0.0.1", port=port)
-    await runner.cleanup()
+    async with served(ready, "/readyz") as port:
+        yield response, replace(PodView.parse(pod()), ip="127.0.0.1", port=port)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from fleet_operator.controller.probes.traffic import NAMES, TrafficProber, growt
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.observed import Comparison, Tally
 from fleet_operator.resources.resolve import Resolver, Sources
+from support.aiohttp_server import served
 from support.operator_objects import model, pod, settings_of
 
 ROUTER = {"app.kubernetes.io/name": "modelfleet", "app.kubernetes.io/component": "router",
@@ -92,14 +93,8 @@ class Stub:
 @pytest.fixture
 async def stub() -> AsyncIterator[Stub]:
     made = Stub()
-    app = web.Application()
-    app.router.add_get("/metrics", made.metrics)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.port = runner.addresses[0][1]
-    yield made
-    await runner.cleanup()
+    async with served(made.metrics, "/metrics") as made.port:
+        yield made
 
 
 @pytest.fixture
