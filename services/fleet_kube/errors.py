@@ -33,3 +33,9 @@ class ApiError(KubeError):
         """Whether the same request may succeed later: timeouts, conflicts, throttling, and errors
         of the API server or of a webhook that did not respond."""
         return self.status in (408, 409, 429) or self.status >= 500
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Of a list or watch: whether its namespace was deleted or must not be read. With rights in
+        single namespaces a deleted one is a 403, since its Role is gone too."""
+        return self.status in (403, 404)

@@ -1,7 +1,6 @@
 """Lists what exists in the watched namespaces; one that was deleted or is forbidden is empty.
 
-With rights in single namespaces, a list in a deleted one is refused with 403, since its Role is
-gone too. Such a namespace is tried again at intervals.
+Such a namespace is tried again at intervals.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 60.0
 LOST_SECONDS = 300.0
 """A namespace unreadable for so long is taken for deleted; before, its roles may be changing."""
-UNREADABLE = (403, 404)
 
 
 class Listing:
@@ -69,7 +67,7 @@ class Listing:
                             if self._concerns(kind, selector, item["metadata"]):
                                 yield item["metadata"]
             except ApiError as error:
-                if namespace is None or error.status not in UNREADABLE:
+                if namespace is None or not error.is_unreadable:
                     raise
                 self._failed(namespace, error)
             else:

@@ -13,10 +13,11 @@ import random
 from collections.abc import Callable
 from contextlib import aclosing
 
+from fleet_kube.backoff import delay
 from fleet_kube.client import GONE, Json, KubeClient
 from fleet_kube.errors import ApiError, KubeError
 from fleet_kube.kind import Kind
-from fleet_operator.controller.listing import RETRY_SECONDS, UNREADABLE
+from fleet_operator.controller.listing import RETRY_SECONDS
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Reflector:
             except ApiError as error:
                 if error.status == GONE:
                     self._version = ""
-                elif self._namespace is not None and error.status in UNREADABLE:
+                elif self._namespace is not None and error.is_unreadable:
                     self._version = ""  # the namespace may be another one when it is back
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
@@ -119,8 +120,7 @@ class Reflector:
 
     async def _back_off(self, why: str, at_least: float = 0.0) -> None:
         self._failures += 1
-        whole = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 16))
-        seconds = max(whole * (0.5 + random.random() / 2), at_least)  # noqa: S311 (jitter)
+        seconds = max(delay(self._failures, FIRST_DELAY, LONGEST_DELAY), at_least)
         log(logger, "watch_failed", level=logging.WARNING, path=self._path, error=why,
             retry_in=round(seconds, 2))  # fmt: skip
         await asyncio.sleep(seconds)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
+from fleet_kube.backoff import delay
 from fleet_kube.client import GONE, Json, KubeClient
 from fleet_kube.errors import ApiError, KubeError
 from fleet_kube.kind import Kind
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Key = tuple[str, str]
 
-REFUSED = (403, 404)
-"""Statuses of a namespace that was deleted or must not be read."""
 WATCH_SECONDS = (120, 180)
 """Bounds of a watch's length: a connection that died unnoticed is replaced by then."""
 FIRST_DELAY = 0.25
@@ -91,17 +90,16 @@ class Informer(Generic[T]):
                 if not self._version:
                     await self._list()
                 await self._watch()
-            except KubeError as error:
-                status, retry_after = 0, 0.0
-                if isinstance(error, ApiError):
-                    status, retry_after = error.status, error.retry_after
-                if status == GONE:
+            except ApiError as error:
+                if error.status == GONE:
                     self._version = ""
                     event(logger, "watch_expired", path=self._path)
-                elif status in REFUSED:
-                    await self._refused(str(error), retry_after)
+                elif error.is_unreadable:
+                    await self._refused(str(error), error.retry_after)
                 else:
-                    await self._back_off(str(error), retry_after)
+                    await self._back_off(str(error), error.retry_after)
+            except KubeError as error:
+                await self._back_off(str(error))
             except Exception as error:
                 # Without this task the objects would go stale, so no response may end it.
                 logger.error("unexpected error on %s", self._path, exc_info=error)
@@ -129,7 +127,7 @@ class Informer(Generic[T]):
 
     async def _back_off(self, why: str, at_least: float = 0.0) -> None:
         self._failures += 1
-        seconds = max(delay(self._failures), at_least)
+        seconds = max(delay(self._failures, FIRST_DELAY, LONGEST_DELAY), at_least)
         event(logger, "watch_failed", level=logging.WARNING, path=self._path, error=why,
               retry_in=round(seconds, 2))  # fmt: skip
         await asyncio.sleep(seconds)
@@ -196,12 +194,6 @@ class Informer(Generic[T]):
         self._refused_at = 0.0
         self.unreadable = False
         self.last_response = time.monotonic()
-
-
-def delay(failures: int) -> float:
-    """Seconds to wait after `failures` in a row: exponential, with jitter of up to a half."""
-    whole = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 16))
-    return whole * (0.5 + random.random() / 2)  # noqa: S311 (spreads load, not a secret)
 
 
 def _key(item: Json) -> Key:

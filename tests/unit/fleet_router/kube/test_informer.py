@@ -19,7 +19,7 @@ from fleet_kube.connection import Connection
 from fleet_kube.errors import KubeError
 from fleet_kube.kind import Kind
 from fleet_router.kube import informer
-from fleet_router.kube.informer import Informer, delay
+from fleet_router.kube.informer import Informer
 from fleet_router.kube.wake import EVERY_SECONDS, Waker
 from fleet_router.routing.table import Origin
 
@@ -276,13 +276,6 @@ async def test_objects_of_a_namespace_are_kept_for_some_time(
         collection = made(client)
         await follow(script, collection)
         assert (collection.unreadable, names(collection)) == (True, set())
-
-
-def test_backoff_grows_and_is_jittered() -> None:
-    assert max(delay(1) for _ in range(50)) <= informer.FIRST_DELAY
-    assert min(delay(30) for _ in range(50)) >= informer.LONGEST_DELAY / 2
-    assert delay(1000) <= informer.LONGEST_DELAY
-    assert len({delay(5) for _ in range(10)}) > 1
 
 
 async def test_an_invalid_event_is_an_error() -> None:
