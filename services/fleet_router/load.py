@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleet_contract.load_report import REPORTED_SECONDS, ModelLoad
+from fleet_contract.api.load_report import REPORTED_SECONDS, ModelLoad
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "fleet_contract": (
         frozenset(
             {"names", "server_protocol", "claims", "cpus", "yaml_text", "api", "installation"}
-            | {"safe_text", "load_report"}
+            | {"safe_text"}
         ),
         frozenset({"spec_base"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),

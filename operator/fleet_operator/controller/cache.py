@@ -15,10 +15,10 @@ from fleet_contract.claims import Claim, Claimants, prefixed
 from fleet_contract.claims import Key as Key
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
-from fleet_operator.decide.load import FleetLoad
 from fleet_operator.decide.observed import Comparison, Observed, RemoteReport, ReplicaWrite, Rival
 from fleet_operator.decide.replica_writers import DEPLOYMENT, MODEL, writer
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.decide.scaling.load import FleetLoad
 from fleet_operator.features import Features
 from fleet_operator.quantity import add
 from fleet_operator.resources.ownership import CLAIM

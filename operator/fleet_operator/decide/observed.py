@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fleet_operator.decide.autoscale import Load
 from fleet_operator.decide.rollout_strategy import Cluster
+from fleet_operator.decide.scaling.autoscale import Load
 from fleet_operator.decide.turn import Turn
 from fleet_operator.features import Features
 from fleet_operator.resources.resolve import Resolution

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract.status import DUPLICATE_MODEL, REMOTE_KEY_REFUSED, UNOBSERVED, Phase
-from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.diagnosis import Stage
 from fleet_operator.decide.observed import RemoteReport
+from fleet_operator.decide.scaling.autoscale import Target
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.turn import waiting_message
 from fleet_operator.names import ANNOTATION_PAUSED

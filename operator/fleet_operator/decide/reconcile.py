@@ -13,7 +13,6 @@ from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling, TrafficShare
 from fleet_operator.decide import (
-    autoscale,
     device_claims,
     profile_state,
     replica_writers,
@@ -27,6 +26,7 @@ from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.phase import PhaseDecision, decide_phase, is_passing
 from fleet_operator.decide.rollout import Step, next_step, version_of
 from fleet_operator.decide.rollout_strategy import HAND_OVER
+from fleet_operator.decide.scaling import autoscale
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.decide.status import read_part
 from fleet_operator.decide.traffic import canary

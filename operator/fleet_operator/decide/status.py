@@ -13,12 +13,12 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
 from fleet_operator.decide import conditions, profile_state, replica_writers
-from fleet_operator.decide.autoscale import Target
 from fleet_operator.decide.cold_start import cold_start
 from fleet_operator.decide.conditions import Extra
 from fleet_operator.decide.observed import Observed
 from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import RolloutChoice
+from fleet_operator.decide.scaling.autoscale import Target
 from fleet_operator.decide.server_set import ServerSet
 from fleet_operator.resources.children import address
 from fleet_operator.server_report import ServerReport

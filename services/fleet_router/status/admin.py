@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_contract import load_report
+from fleet_contract.api import load_report
 from fleet_contract.errors import Forbidden, NotReady
 from fleet_contract.names import (
     PATH_HEALTH,

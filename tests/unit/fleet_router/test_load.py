@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_contract.load_report import REPORTED_SECONDS, ModelLoad
+from fleet_contract.api.load_report import REPORTED_SECONDS, ModelLoad
 from fleet_router.load import LoadTracker
 
 

@@ -12,14 +12,14 @@ import time
 
 import aiohttp
 
-from fleet_contract import load_report
+from fleet_contract.api import load_report
 from fleet_contract.names import PATH_LOAD
 from fleet_contract.spec import ModelSpec
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.probes import pod_request
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.decide import autoscale
-from fleet_operator.decide.load import FleetLoad, Report
+from fleet_operator.decide.scaling import autoscale
+from fleet_operator.decide.scaling.load import FleetLoad, Report
 from fleet_operator.periodic import repeat
 from fleet_operator.resources.resolve import Resolver
 from fleet_operator.resources.views import PodView

@@ -11,10 +11,10 @@ import pytest
 from lupa.lua51 import LuaRuntime
 
 from fleet_contract.crd.definition import schema
-from fleet_operator.decide.autoscale import Load
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.reconcile import reconcile
 from fleet_operator.decide.rollout_strategy import HAND_OVER
+from fleet_operator.decide.scaling.autoscale import Load
 from fleet_operator.names import ANNOTATION_PAUSED
 from fleet_operator.resources.children import deployment
 from fleet_operator.resources.pod import pod_template

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from fleet_operator.controller.diff import differs
-from fleet_operator.decide.autoscale import Load
 from fleet_operator.decide.observed import Observed, Ref, Rival
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.decide.scaling.autoscale import Load
 from fleet_operator.names import ANNOTATION_PAUSED, ANNOTATION_RESTARTED
 from fleet_operator.pause import is_paused
 from support.operator_objects import model

@@ -233,7 +233,7 @@ def test_the_cold_start_outlives_its_pod(observe: Observe) -> None:
 
 
 def test_scale_to_zero_requeues_the_model(observe: Observe) -> None:
-    from fleet_operator.decide.autoscale import Load
+    from fleet_operator.decide.scaling.autoscale import Load
 
     spec = {"scaleToZeroAfter": 7200}
     decision = reconcile(observe(model(**spec), load=Load(0, None, complete=True)))
@@ -270,7 +270,7 @@ def test_an_unused_accelerator_is_reported(
 
 
 def test_only_a_server_that_is_ready_can_be_idle(observe: Observe) -> None:
-    from fleet_operator.decide.autoscale import Load
+    from fleet_operator.decide.scaling.autoscale import Load
 
     raw, load = model(scaleToZeroAfter=30), Load(0, None, complete=True)
     for fare, phase in (
@@ -343,7 +343,7 @@ def test_the_first_ready_report_counts(observe: Observe) -> None:
 
 
 def test_a_server_that_became_ready_recently_is_not_idle(observe: Observe) -> None:
-    from fleet_operator.decide.autoscale import Load
+    from fleet_operator.decide.scaling.autoscale import Load
 
     load = Load(0, None, complete=True)
     for after, phase in ((51, "Ready"), (50, "ScaledToZero")):  # ready since 50 s

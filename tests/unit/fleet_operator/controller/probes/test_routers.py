@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fleet_contract.load_report import ModelLoad, render
+from fleet_contract.api.load_report import ModelLoad, render
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.decide.autoscale import Load
+from fleet_operator.decide.scaling.autoscale import Load
 from fleet_operator.resources.resolve import Resolver, Sources
 from support.aiohttp_server import served
 from support.operator_objects import model, pod, settings_of

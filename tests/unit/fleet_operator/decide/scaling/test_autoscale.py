@@ -8,7 +8,7 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Scaling
-from fleet_operator.decide.autoscale import NOTED_SECONDS, Load, Target, is_news, target
+from fleet_operator.decide.scaling.autoscale import NOTED_SECONDS, Load, Target, is_news, target
 from fleet_operator.timestamps import render
 from support.operator_objects import NOW
 

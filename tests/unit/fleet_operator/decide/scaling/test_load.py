@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fleet_contract.load_report import ModelLoad
-from fleet_operator.decide.autoscale import Load
-from fleet_operator.decide.load import FORGET_SECONDS, FleetLoad
+from fleet_contract.api.load_report import ModelLoad
+from fleet_operator.decide.scaling.autoscale import Load
+from fleet_operator.decide.scaling.load import FORGET_SECONDS, FleetLoad
 from support.operator_objects import NOW
 
 BUSY = {"m": ModelLoad(3, 0.0)}

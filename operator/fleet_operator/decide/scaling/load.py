@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fleet_contract.load_report import REPORTED_SECONDS, ModelLoad
-from fleet_operator.decide.autoscale import Load
+from fleet_contract.api.load_report import REPORTED_SECONDS, ModelLoad
+from fleet_operator.decide.scaling.autoscale import Load
 
 FORGET_SECONDS = 60.0
 RESOLUTION_SECONDS = 0.5

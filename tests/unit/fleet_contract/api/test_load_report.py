@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_contract.load_report import ModelLoad, parse, render
+from fleet_contract.api.load_report import ModelLoad, parse, render
 
 
 def test_a_report_is_read_as_it_was_written() -> None:

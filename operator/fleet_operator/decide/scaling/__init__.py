@@ -1,0 +1,1 @@
+"""The number of servers that a model needs, from its load."""
