@@ -61,7 +61,7 @@ def test_objects_with_copied_labels_are_kept(
     )  # fmt: skip
     # Each change below leads to a reconcile that would have deleted them.
     tenant.api.patch(tenant.namespaced(model("mine")), {"spec": {"replicas": 0}})
-    wait(tenant, "mine", phase("Stopped"))
+    wait(tenant, "mine", phase("ScaledToZero"))
     remote = {"engine": "remote", "remote": {"address": "http://far.example.test"}}
     tenant.api.patch(tenant.namespaced(model("mine")), {"spec": remote})
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):

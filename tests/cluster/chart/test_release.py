@@ -21,25 +21,45 @@ MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
 def test_install_upgrade_rollback_uninstall(
     release: Release, kubelet: None, definition: Definition
 ) -> None:
-    wait = ("--wait", "--timeout=120s")
-    notes = release("install", *wait, values={"models": MODELS})
+    # Helm does not wait: an operator need not run here, so that the model may never become ready.
+    notes = release("install", values={"models": MODELS})
+    wait_for_deployments(release)
     assert "wait --for=condition=Ready" in notes
     (model,) = release.tenant.items("modelfleet.dev/v1alpha1", "InferenceModel")
     assert MODELS["smollm2"].items() <= model["spec"].items()
 
     changed = {"image.tag": "9.9.9", "router.replicas": 3, "models": MODELS}
-    release("upgrade", *wait, values=changed)
+    release("upgrade", values=changed)
+    wait_for_deployments(release)
     assert release.image("router") == "modelfleet-router:9.9.9"
 
-    release("rollback", "1", *wait)
+    release("rollback", "1")
+    wait_for_deployments(release)
     assert release.image("router") == "modelfleet-router:0.1.0"
     replicas = release.tenant.get("apps/v1", "Deployment", "fleet-modelfleet-router")
     assert replicas["spec"]["replicas"] == 2
 
-    release("uninstall", *wait)
+    release("uninstall", "--wait", "--timeout=120s")
     release.tenant.wait_list("apps/v1", "ReplicaSet", lambda items: not items)
     assert release.objects() == []
     assert definition.is_fresh(), "uninstalling keeps the definition and all models"
+
+
+def wait_for_deployments(release: Release) -> None:
+    """Wait until every pod of operator and router is of the current version and available."""
+
+    def complete(items: list[Json]) -> bool:
+        return len(items) == 2 and all(
+            one["status"].get("observedGeneration") == one["metadata"]["generation"]
+            and one["spec"]["replicas"]
+            == one["status"].get("updatedReplicas")
+            == one["status"].get("replicas")
+            == one["status"].get("availableReplicas")
+            for one in items
+        )
+
+    selector = "app.kubernetes.io/instance=fleet"
+    release.tenant.wait_list("apps/v1", "Deployment", complete, timeout=120, labelSelector=selector)
 
 
 def test_a_second_release_in_a_namespace_is_rejected(release: Release, helm: Helm) -> None:

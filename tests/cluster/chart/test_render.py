@@ -125,7 +125,8 @@ def test_the_documents_list_what_is_installed_cluster_wide(renderer: Helm) -> No
             meta = item["metadata"]
             if "namespace" in meta:
                 continue
-            name = "" if item["kind"] == "Namespace" else f"-{meta['name'].rpartition('-')[2]}`"
+            _, before, last = meta["name"].rpartition("-")
+            name = "" if item["kind"] == "Namespace" else f"{before or '`'}{last}`"
             listed = [row for row in rows if item["kind"] in row and name in row]
             assert listed, f"{item['kind']} {meta['name']} is not in docs/operations.md"
 

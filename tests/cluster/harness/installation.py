@@ -23,7 +23,9 @@ _RBAC = "rbac.authorization.k8s.io"
 _ROUTER_RULES = REPOSITORY / "services" / "fleet_router" / "rbac.yaml"
 
 
-def install_operator(api: Api, image: str, server_image: str, labels: dict[str, str]) -> None:
+def install_operator(
+    api: Api, image: str, server_image: str, labels: dict[str, str], **settings: str
+) -> None:
     """Deploy the operator for the whole cluster and wait until it is ready."""
     operator_process.install(api)
     operator_process.grant(api)
@@ -34,6 +36,7 @@ def install_operator(api: Api, image: str, server_image: str, labels: dict[str, 
         "IMAGE_PULL_POLICY": "IfNotPresent",
         "AUTOSCALE_INTERVAL": "1",
         "POD_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        **settings,
     }
     manifest = pods.deployment(
         OPERATOR,
@@ -103,10 +106,13 @@ def paused_operator(api: Api) -> Iterator[None]:
 
 
 def available(count: int) -> Callable[[Json | None], bool]:
-    """Predicate: a Deployment has `count` available replicas."""
+    """Predicate: a Deployment has `count` available replicas, all of its current version."""
 
     def holds(item: Json | None) -> bool:
-        return bool(item and item["status"].get("availableReplicas", 0) == count)
+        if not item or item["status"].get("observedGeneration") != item["metadata"]["generation"]:
+            return False
+        found = [item["status"].get(f"{kind}Replicas", 0) for kind in ("available", "updated")]
+        return found == [count, count]
 
     return holds
 

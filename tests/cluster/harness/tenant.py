@@ -7,11 +7,13 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
-from harness.api import Api, Json
+from harness.api import Api, ApiError, Json
 from harness.kubectl import Kubectl
 
+MODELS = "/apis/modelfleet.dev/v1alpha1/namespaces/{}/inferencemodels"
 _numbers = itertools.count(1)
 
 
@@ -39,6 +41,9 @@ class Tenant:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Ids have one owner in all namespaces, and a namespace takes a while to be deleted.
+        with suppress(ApiError):  # there may be no definition
+            self.api.request("DELETE", MODELS.format(self.namespace))
         self.api.delete(self._manifest)
         if not self._fake_pods:
             self.wait_list("v1", "Pod", lambda pods: not pods, timeout=90)

@@ -14,10 +14,9 @@ import pytest
 from harness import installation, volumes
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
+from harness.fleet import RESTRICTED
 from harness.netns import Namespace
 from harness.tenant import Tenant
-
-RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 
 @pytest.fixture(scope="session")

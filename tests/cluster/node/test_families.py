@@ -153,7 +153,7 @@ def test_a_cache_on_the_node_serves_the_next_pod(
 
 def has_ready(servers: int) -> Callable[[Json | None], bool]:
     """Predicate: the status is current and counts so many servers, all of them ready."""
-    current = phase("Ready" if servers else "Stopped")
+    current = phase("Ready" if servers else "ScaledToZero")
 
     def holds(found: Json | None) -> bool:
         status = (found or {}).get("status", {})

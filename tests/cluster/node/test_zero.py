@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
 import pytest
 
-from harness.api import Json
+from harness import installation
+from harness.api import Api, Json
+from harness.fleet import RESTRICTED
 from harness.models import model, phase, wait
 from harness.tenant import Tenant
 from harness.wake_times import WakeTimes, now
@@ -33,6 +35,18 @@ def send_request(client: openai.OpenAI, model_id: str, speech_wav: bytes) -> boo
         model=CHAT, messages=messages, max_tokens=8, stream=True
     ) as stream:
         return any(chunk.choices and chunk.choices[0].delta.content for chunk in stream)
+
+
+@pytest.fixture
+def client(
+    api: Api, tenant: Tenant, client: openai.OpenAI, image: Callable[[str], str]
+) -> Iterator[openai.OpenAI]:
+    """The client of the tenant's router, whose load the operator reads."""
+    images = image("operator"), image("server")
+    namespace = {"ROUTER_NAMESPACE": tenant.namespace}
+    installation.install_operator(api, *images, RESTRICTED, **namespace)
+    yield client
+    installation.install_operator(api, *images, RESTRICTED)
 
 
 @pytest.mark.parametrize("model_id", [EMBEDDING, CHAT, SPEECH], ids=["embed", "chat", "speech"])
