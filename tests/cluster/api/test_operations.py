@@ -155,7 +155,7 @@ def test_health_fails_only_while_watches_are_dead(
         put("seen")
         assert proxied.is_ok("/healthz")
         # Synced watches send nothing; aiohttp closes other idle connections within 30 s.
-        until(lambda: proxy.freeze(quiet_for=31) >= 7)
+        until(lambda: proxy.freeze(quiet_for=31) >= 8)
         tenant.create(model("unseen", **on_node("seen")))
         until(lambda: 'watch_stale{kind="InferenceModel"} 1.0' in proxied.metrics())
         assert not proxied.is_ok("/healthz")
