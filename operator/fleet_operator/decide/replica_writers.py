@@ -38,18 +38,16 @@ def writer(raw: Mapping[str, Any]) -> str:
 
 def conditions(observed: Observed) -> Iterator[ConditionState]:
     """The condition that names a writer which keeps writing, if any."""
-    if _latest(observed, DEPLOYMENT):
-        manager = _latest(observed, DEPLOYMENT)[-1].manager
+    if writes := _latest(observed, DEPLOYMENT):
         message = (
-            f"{manager!r} keeps writing the replicas of the Deployment {observed.name!r}; the"
-            " operator sets them back. Scale the InferenceModel instead."
+            f"{writes[-1].manager!r} keeps writing the replicas of the Deployment"
+            f" {observed.name!r}; the operator sets them back. Scale the InferenceModel instead."
         )
         yield ConditionState(OVERWRITTEN, "True", "DeploymentScaled", message)
-    elif _latest(observed, MODEL):
-        manager = _latest(observed, MODEL)[-1].manager
+    elif writes := _latest(observed, MODEL):
         message = (
-            f"{manager!r} keeps writing spec.replicas, which has no effect with targetInFlight."
-            " Remove one of the two."
+            f"{writes[-1].manager!r} keeps writing spec.replicas, which has no effect with"
+            " targetInFlight. Remove one of the two."
         )
         yield ConditionState(OVERWRITTEN, "True", "AutoscalingOn", message)
 
