@@ -95,7 +95,7 @@ class Turns:
             self._wake_next()
 
     def update(self, key: Key) -> None:
-        """Look at a model again after a reconcile."""
+        """Update what is known of a model after a reconcile."""
         observed = self._cache.observe(key)
         if observed is None:
             self.forget(key)
