@@ -114,7 +114,7 @@ class Admission:
         """
         caller = current_caller() if caller is None else caller
         started = time.monotonic()
-        # A caller that waits beside a free slot may not have more slots.
+        # A caller that waits while a slot is free may not have more slots.
         if self.running < self.max_concurrent and self._may_start(caller):
             self._start(caller)
         else:

@@ -81,6 +81,7 @@ class Executor:
             found = observed.children[ref]
             if not _is_leaving(found):
                 uid = found["metadata"]["uid"]
+                # By uid, so that a new object of the name is not deleted.
                 await self._api.delete(BY_NAME[ref.kind], observed.namespace, ref.name, uid)
                 log(logger, "deleted", kind=ref.kind, namespace=observed.namespace, object=ref.name)
                 outcome.writes += 1
@@ -92,6 +93,7 @@ class Executor:
         if not change:
             return None
         uid = observed.model["metadata"]["uid"]
+        # With the uid a patch fails (409) if the resource was deleted and created again.
         body = {"metadata": {"uid": uid}, "status": change}
         try:
             return await self._api.patch_status(MODEL, observed.namespace, observed.name, body)
@@ -130,6 +132,7 @@ class Executor:
             wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
             result["metadata"]["resourceVersion"],
         )
+        # Before the watch delivers it: the next reconcile must not apply it again.
         self._cache.put_child(ref.kind, result)
         log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
             created=not known)  # fmt: skip

@@ -61,6 +61,7 @@ class InitialSync:
                 log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
                 await asyncio.sleep(1)
         log(logger, "synced", models=len(self._cache.models), pods=len(self._cache.pods))
+        # A task that returns would be started again by its supervisor.
         await asyncio.Event().wait()
 
     async def _listed(self) -> dict[Kind, set[str]]:

@@ -111,6 +111,7 @@ class Resync:
             async for meta in self._listing.metadata(kind, selector)
         }
         self._drop(kind, cached - set(real))
+        # Read after the list, so that what the watch delivered meanwhile is not taken for late.
         seen = self._cache.versions(kind.kind)
         before = self._behind.get(kind.kind, {})
         self._behind[kind.kind] = behind(real, seen)

@@ -107,7 +107,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()
+    # kopf would create Events for its own log messages.
     settings.posting.enabled = False
+    # kopf would watch definitions and namespaces, which needs cluster-wide rights.
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffs()

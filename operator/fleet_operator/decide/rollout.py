@@ -233,6 +233,7 @@ def _placed_later(
         choice,
         requeue_after=min(again, RETRY_SECONDS) if by_quota else again,
         wants_stable_template=rollout.stable_hash if unknown else None,
+        # Rounded: within one interval every reconcile writes the same value.
         retry=render(observed.now // RETRY_SECONDS * RETRY_SECONDS) if by_quota else None,
     )
 

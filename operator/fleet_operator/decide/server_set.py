@@ -90,6 +90,7 @@ class ServerSet:
             if kind == "ReplicaFailure" and holds == "True":
                 if quota.is_used_up(message):
                     return Diagnosis(Stage.SCHEDULING, QUOTA, message)
+                # The condition has no code, only the API server's text.
                 lasts = not any(part in message for part in PASSING_ERRORS)
                 return Diagnosis(Stage.SCHEDULING, "PodsNotCreated", message, failed=lasts)
             if kind == "Progressing" and holds == "False" and not self.is_complete:

@@ -39,6 +39,7 @@ async def relay(
     try:
         await _relay(response, writer, record, metrics, meter)
     finally:
+        # Also when the client disconnects: what was generated until then is charged.
         meter.close(complete=connection.at_end)
 
 

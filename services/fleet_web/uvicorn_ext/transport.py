@@ -44,6 +44,7 @@ class CoalescingTransport:
             data, self._head = self._head + data, b""
         elif self._cycle is not None and self._cycle.response_started:
             self._cycle, self._head = None, data
+            # A head without a body in this turn, as of a stream, must not wait for its first chunk.
             self._loop.call_soon(self._flush)
             return
         self._transport.write(data)

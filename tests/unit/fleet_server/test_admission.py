@@ -221,7 +221,7 @@ async def test_a_single_caller_uses_the_whole_queue(requests: Requests) -> None:
 
 
 @pytest.mark.parametrize("requests", [(1, 4, 0.5)], indirect=True)
-async def test_beside_others_a_caller_has_its_share(requests: Requests) -> None:
+async def test_among_others_a_caller_has_its_share(requests: Requests) -> None:
     for name in ("b0", "a0", "a1", "a2"):
         await requests.send(name)
     assert requests.admission.waiting == 2
