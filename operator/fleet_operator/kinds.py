@@ -28,3 +28,8 @@ BY_NAME = {kind.kind: kind for kind in (*CHILDREN, DEVICE_CLAIM_TEMPLATE, MODEL,
 def children(features: Features) -> tuple[Kind, ...]:
     """The kinds of a model's children in a cluster with these features."""
     return (*CHILDREN, DEVICE_CLAIM_TEMPLATE) if features.device_claims else CHILDREN
+
+
+def cached_kinds(features: Features, sees_nodes: bool) -> tuple[Kind, ...]:
+    """The kinds of all objects that the operator keeps in its cache."""
+    return (MODEL, *children(features), POD, *((NODE,) if sees_nodes else ()))

@@ -34,7 +34,7 @@ from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import MODEL, NODE, children
+from fleet_operator.kinds import MODEL, NODE, cached_kinds
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -76,11 +76,11 @@ async def _run(
     resolver = Resolver(await _first_sources(reader))
     with_nodes = await sees_nodes(api, settings)
     features = await features_of(api, settings)
-    kinds = children(features)
+    kinds = cached_kinds(features, with_nodes)
     cache = ClusterCache(settings, resolver, with_nodes, features)
     queue = WorkQueue(asyncio.get_running_loop().time)
     listing = Listing(api, settings.namespaces, settings.shard)
-    resync = Resync(cache, queue, listing, metrics, with_nodes, kinds)
+    resync = Resync(cache, queue, listing, metrics, kinds)
 
     def reconcile_all(namespace: str) -> None:
         queue.add([key for key in cache.models if key[0] == namespace])
@@ -107,9 +107,7 @@ async def _run(
         metrics.conditions(lambda: list(cache.models.values()))
     logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = watches.registry(cache, queue, metrics, connection)
-    reflectors = watches.reflectors(
-        api, cache, queue, metrics, settings.namespaces, with_nodes, kinds
-    )
+    reflectors = watches.reflectors(api, cache, queue, metrics, settings.namespaces, kinds)
     prober = Prober(cache, queue, http, PodEvents(cache, api))
     remotes = RemoteProber(cache, queue, resolver, http)
     controller = Controller(
@@ -123,7 +121,7 @@ async def _run(
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
-        "initial_sync": InitialSync(cache, queue, listing, with_nodes, kinds).run,
+        "initial_sync": InitialSync(cache, queue, listing, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
