@@ -20,7 +20,7 @@ from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.rate_limit import RateLimit
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.cluster_features import features_of
+from fleet_operator.controller.cluster_features import features_of, until_changed
 from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.leader_client import LeaderClient
@@ -127,7 +127,8 @@ async def _run(
     }
     async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
-            device_claims=features.device_claims, image_volumes=features.image_volumes,
+            device_claims=features.device_claims, inference_pools=features.inference_pools,
+            image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
         try:
             await _together(
@@ -138,7 +139,10 @@ async def _run(
                     clusterwide=not settings.namespaces,
                     namespaces=settings.namespaces,
                 ),
-                supervised(loops, metrics),
+                [
+                    *supervised(loops, metrics),
+                    until_changed(api, settings, features, settings.resync_interval),
+                ],
             )
         finally:  # no writer runs any more
             await leadership.release()
