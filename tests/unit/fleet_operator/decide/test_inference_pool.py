@@ -13,6 +13,7 @@ from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.events import Event
 from fleet_operator.decide.observed import Observed, Ref, Rival
 from fleet_operator.decide.reconcile import reconcile
+from fleet_operator.decide.turn import Turn
 from fleet_operator.features import Features
 from fleet_operator.resources import children
 from support.operator_objects import model
@@ -195,3 +196,25 @@ def test_reports_on_an_earlier_generation_do_not_count(observe: Observe) -> None
     parents = [gateway("a", Accepted="False")]
     decision = reported(ready(observe), *parents, generation=4)
     assert condition_of(decision, "InferencePool")[:2] == ("True", "Created")
+
+
+def test_while_a_version_waits_the_port_is_that_of_the_present_one(observe: Observe) -> None:
+    container = {"engine": "container", "container": {"image": "server:1", "port": 9000}}
+    present = settled(observe, model(inferencePool=WANTED, **container), {"ready": True},
+                      features=SERVED)  # fmt: skip
+    container["container"] = {"image": "server:2", "port": 9001}
+    changed = model(inferencePool=WANTED, **container)
+    waiting = replace(
+        present,
+        model=changed,
+        resolution=observe(changed).resolution,
+        turn=Turn(others=("ns/first",)),
+    )
+    decision = reconcile(waiting)
+    assert decision.status["reason"] == "WaitingForTurn"
+    made = pool_of(decision)
+    assert made is not None
+    assert made["spec"]["targetPorts"] == [{"number": 9000}]
+    begun = pool_of(reconcile(replace(waiting, turn=Turn())))
+    assert begun is not None
+    assert begun["spec"]["targetPorts"] == [{"number": 9001}]
