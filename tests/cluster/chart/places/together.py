@@ -310,7 +310,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [{"namespaceSelector": {"matchLabels": {"gateway": "chosen"}}}],
         [
             Place(
-                "NetworkPolicy/-models spec ingress 0 from 2 namespaceSelector matchLabels gateway",
+                "NetworkPolicy/-models spec ingress 0 from 3 namespaceSelector matchLabels gateway",
                 "chosen",
             )
         ],
