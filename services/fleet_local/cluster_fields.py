@@ -17,6 +17,7 @@ IGNORED = (
     "max_replicas", "scale_to_zero_after", "target_in_flight", "scale_down_delay", "profile",
     "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
     "runtime_class_name", "scheduler_name", "devices", "pod_template", "rollout",
+    "inference_pool",
 )  # fmt: skip
 IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 

@@ -23,7 +23,7 @@ from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.reflector import Reflector
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
+from fleet_operator.kinds import MODEL, NODE, POD
 from fleet_operator.metrics import Metrics
 
 FIRST_BACKOFFS = (0.5, 1.0, 2.0, 3.0, *([5.0] * 60))
@@ -143,12 +143,13 @@ def reflectors(
     queue: WorkQueue,
     metrics: Metrics,
     namespaces: tuple[str, ...],
-    sees_nodes: bool,
-    children: Iterable[Kind] = CHILDREN,
+    kinds: Iterable[Kind],
 ) -> list[Reflector]:
-    """Deliver all objects except InferenceModels to the cache; most of them may be foreign."""
+    """Deliver all objects of `kinds` except InferenceModels to the cache; most may be foreign."""
     made = []
-    for kind in (*children, POD, *([NODE] if sees_nodes else [])):
+    for kind in kinds:
+        if kind is MODEL:
+            continue
         handler = _Handlers(queue, metrics, kind, gather=kind is not NODE)
         put, drop = _changes(cache, kind)
         gone = handler(partial(cache.drop, kind.kind))

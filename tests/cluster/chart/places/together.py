@@ -306,6 +306,15 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [6222],
         [],  # without `server.fetchWeights` there is no such rule
     ),
+    "networkPolicy.modelClients": (
+        [{"namespaceSelector": {"matchLabels": {"gateway": "chosen"}}}],
+        [
+            Place(
+                "NetworkPolicy/-models spec ingress 0 from 3 namespaceSelector matchLabels gateway",
+                "chosen",
+            )
+        ],
+    ),
     "networkPolicy.routerEgress": (
         [{"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}],
         [
