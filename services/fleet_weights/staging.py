@@ -71,7 +71,9 @@ class Staging:
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             if isinstance(source, Bucket):
-                listed = buckets.files(source, self._environ, self._plan.source_sha256, self._kind)
+                listed = buckets.files(
+                    source, self._environ, self._plan.source_sha256, self._kind, self._spec.s3
+                )
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             packages, web = _units(self._files, source)

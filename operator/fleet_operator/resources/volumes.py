@@ -18,7 +18,7 @@ from fleet_contract.status import INVALID_SPEC
 from fleet_operator.features import Features
 from fleet_operator.names import MODELS_MOUNT
 from fleet_operator.resources import estimate
-from fleet_operator.resources.images import Problem
+from fleet_operator.resources.images import FOREIGN, Problem
 from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.profiles import ModelCache
 
@@ -27,6 +27,10 @@ FILES_BYTES = 200_000
 CLAIM_SCHEME = "pvc://"
 CACHE_SUFFIX = "-cache"
 IMAGE_FORM = "oci://registry/repository:tag@digest/path, with a tag or a digest"
+FOREIGN_BUCKET = (
+    "s3: the image of engine {engine} reads buckets by itself, if it does: leave `s3` out and set "
+    "the variables of its client in `env`"
+)
 NO_FEATURES = Features()
 NO_IMAGE_VOLUMES = (
     "oci:// sources need image volumes, which Kubernetes has from 1.35 on (IMAGE_VOLUMES)"
@@ -62,6 +66,8 @@ def storage(
         return Problem(INVALID_SPEC, f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
+    if spec.engine in FOREIGN and spec.s3 is not None and (spec.source or "").startswith("s3://"):
+        return Problem(INVALID_SPEC, FOREIGN_BUCKET.format(engine=spec.engine.value))
     served = estimate.as_served(spec)
     images = source_images(spec)
     if None in images:

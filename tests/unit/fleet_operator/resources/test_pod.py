@@ -332,6 +332,53 @@ def test_images_of_other_projects_do_not_get_the_hub_token(sources: Sources, eng
     assert {"name": "HF_TOKEN", **source} in server["env"]
 
 
+S3 = {"endpoint": "https://s3.example.com", "region": "eu-1", "secretRef": {"name": "keys"}}
+
+
+def test_the_keys_of_a_bucket_are_references(sources: Sources) -> None:
+    found = template(sources, source="s3://weights/m", s3=S3)
+    (server,) = found["spec"]["containers"]
+    keys = {one["name"]: one["valueFrom"]["secretKeyRef"]
+            for one in server["env"] if one["name"].startswith("AWS_")}  # fmt: skip
+    assert keys == {
+        "AWS_ACCESS_KEY_ID": {"name": "keys", "key": "AWS_ACCESS_KEY_ID"},
+        "AWS_SECRET_ACCESS_KEY": {"name": "keys", "key": "AWS_SECRET_ACCESS_KEY"},
+        "AWS_SESSION_TOKEN": {"name": "keys", "key": "AWS_SESSION_TOKEN", "optional": True},
+    }
+    environ = {one["name"]: one["value"] for one in server["env"] if "value" in one}
+    served = launch.decode(environ).s3
+    assert served is not None
+    assert served.secret_ref is None
+    assert (served.endpoint, served.region) == ("https://s3.example.com", "eu-1")
+
+
+def test_the_store_of_a_profile_changes_only_pods_whose_source_is_in_a_bucket(
+    sources: Sources,
+) -> None:
+    profile = Profile.model_validate({"s3": S3})
+    assert template(sources, profile) == template(sources)
+    assert "keys" in str(template(sources, profile, source="s3://weights/m"))
+    other = {"endpoint": "https://elsewhere.example.com"}
+    assert "keys" not in str(template(sources, profile, source="s3://weights/m", s3=other))
+
+
+def test_own_keys_of_a_bucket_replace_those_of_the_secret(sources: Sources) -> None:
+    env = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "x"}
+    (server,) = template(sources, source="s3://weights/m", s3=S3, env=env)["spec"]["containers"]
+    assert "secretKeyRef" not in str(server)
+
+
+@pytest.mark.parametrize("engine", ["container", "vllm"])
+def test_images_of_other_projects_do_not_get_the_keys_of_a_bucket(
+    sources: Sources, engine: str
+) -> None:
+    other = {"engine": engine, "container": {"image": "other:1"}}
+    refused = template(sources, source="s3://weights/m", s3=S3, **other)
+    assert isinstance(refused, Problem)
+    assert "env" in refused.message
+    assert "keys" not in str(template(sources, source="hf://org/m", s3=S3, **other))
+
+
 def test_variables_of_secrets_and_config_maps(sources: Sources) -> None:
     secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a", "optional": True}}}
     config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
