@@ -79,13 +79,15 @@ class Profile(SpecPart):
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
+    registry_secret: str | None = None
+    """Pull secret that servers download images of weights with, where these cannot be mounted."""
 
     def layer(self) -> dict[str, Any]:
         """The profile's spec fields in wire form."""
         return {
             name: value
             for name, value in self.to_wire().items()
-            if name not in ("modelCache", "hfTokenSecret")
+            if name not in ("modelCache", "hfTokenSecret", "registrySecret")
         }
 
 

@@ -7,7 +7,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fleet_contract import accelerators, launch
-from fleet_contract.names import BUCKET_KEYS, PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
+from fleet_contract.names import (
+    BUCKET_KEYS,
+    PATH_LIVE,
+    PATH_READY,
+    PVC_MOUNT,
+    REGISTRY_LOGINS,
+    SERVER_PORT,
+)
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.spec_parts import Bucket, EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
@@ -30,6 +37,8 @@ UNUSED_BY_SERVERS = (
     "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
+DOCKER_CONFIG = ".dockerconfigjson"
+"""Key of pull secrets."""
 NEEDED_KEYS = BUCKET_KEYS[:2]
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
 
@@ -134,6 +143,8 @@ def _environment(
     # Our own server drops the token once the weights are fetched; other images are not trusted.
     if own and secret and "HF_TOKEN" not in values:
         listed.append(_from_secret("HF_TOKEN", secret, "HF_TOKEN"))
+    if storage.downloads_image and storage.registry_secret and REGISTRY_LOGINS not in values:
+        listed.append(_from_secret(REGISTRY_LOGINS, storage.registry_secret, DOCKER_CONFIG))
     store = s3_of(spec)
     if own and store is not None and store.secret_ref is not None:
         keys = store.secret_ref

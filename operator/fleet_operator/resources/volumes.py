@@ -33,7 +33,8 @@ FOREIGN_BUCKET = (
 )
 NO_FEATURES = Features()
 NO_IMAGE_VOLUMES = (
-    "oci:// sources need image volumes, which Kubernetes has from 1.35 on (IMAGE_VOLUMES)"
+    "engine {engine} and lists of weights read oci:// addresses from image volumes only, which "
+    "Kubernetes has from 1.35 on (IMAGE_VOLUMES)"
 )
 
 
@@ -43,6 +44,8 @@ class Storage:
 
     `outlives_pod`: fetched and converted weights are stored on a claim or in a folder of the node,
     and not in the pod's own storage. `node_cache` is the cache that has that folder.
+    `downloads_image`: the server downloads the image of an `oci://` source, which is not mounted,
+    with the login in the Secret `registry_secret`.
     """
 
     volumes: tuple[dict[str, Any], ...]
@@ -50,6 +53,8 @@ class Storage:
     annotations: dict[str, str]
     outlives_pod: bool
     node_cache: ModelCache | None = None
+    downloads_image: bool = False
+    registry_secret: str = ""
 
 
 def storage(
@@ -74,8 +79,12 @@ def storage(
         return Problem(INVALID_SPEC, f"{spec.source} is not of the form {IMAGE_FORM}")
     if len(images) > 1:
         return Problem(INVALID_SPEC, f"weights must be in one image, not in {len(images)}")
-    if images and not features.image_volumes:
-        return Problem("ImageVolumesUnavailable", NO_IMAGE_VOLUMES)
+    downloads_image = bool(images) and not features.image_volumes
+    if downloads_image:
+        if spec.engine in FOREIGN or not (spec.source or "").startswith(image_source.SCHEME):
+            message = NO_IMAGE_VOLUMES.format(engine=spec.engine.value)
+            return Problem("ImageVolumesUnavailable", message)
+        images = []
     node_cache_used = node_cache.on_node(spec, cache)
     if node_cache_used is not None:
         models = node_cache.volume(node_cache_used, namespace)
@@ -106,7 +115,9 @@ def storage(
             {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}
         )
     kept = "emptyDir" not in models
-    return Storage(tuple(volumes), tuple(mounts), annotations, kept, node_cache_used)
+    return Storage(
+        tuple(volumes), tuple(mounts), annotations, kept, node_cache_used, downloads_image
+    )
 
 
 def source_claims(spec: ModelSpec) -> list[str]:

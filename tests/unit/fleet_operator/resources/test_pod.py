@@ -581,9 +581,6 @@ def test_the_scheduler_of_spec_or_profile(sources: Sources) -> None:
 
 def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
     spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/models"}
-    refused = pod_template("m", resolve(spec, sources), settings_of())
-    assert isinstance(refused, Problem)
-    assert refused.reason == "ImageVolumesUnavailable"
     features = Features(image_volumes=True)
     made = pod_template("m", resolve(spec, sources), settings_of(), features=features)
     assert not isinstance(made, Problem)
@@ -597,6 +594,36 @@ def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
     refused = pod_template("m", wrong, settings_of(), features=features)
     assert isinstance(refused, Problem)
     assert "tag or a digest" in refused.message
+
+
+def test_an_image_is_downloaded_where_it_cannot_be_mounted(sources: Sources) -> None:
+    profile = Profile(registry_secret="pull")
+    address = "oci://ghcr.io/org/m:1/models"
+    made = template(sources, profile, {"IMAGE_PULL_SECRETS": "other"}, source=address)
+    (server,) = made["spec"]["containers"]
+    assert {volume["name"] for volume in made["spec"]["volumes"]} == {"tmp", "models"}
+    assert "other" not in str(server)
+    reference = {"name": "pull", "key": ".dockerconfigjson", "optional": True}
+    assert server["env"][-1] == {
+        "name": "DOCKER_AUTH_CONFIG", "valueFrom": {"secretKeyRef": reference},
+    }  # fmt: skip
+    assert "DOCKER_AUTH_CONFIG" not in str(template(sources, source=address))
+    assert template(sources, profile) == template(sources)
+    own = template(sources, profile, source=address, env={"DOCKER_AUTH_CONFIG": "{}"})
+    assert "secretKeyRef" not in str(own)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"source": "oci://r/m:1", "engine": "vllm", "container": {"image": "vllm:1"}},
+        {"weights": [{"path": "m.gguf", "parts": [{"url": "oci://r/m:1/m.gguf"}]}]},
+    ],
+)
+def test_what_needs_image_volumes(sources: Sources, spec: dict[str, Any]) -> None:
+    refused = template(sources, Profile(registry_secret="pull"), **spec)
+    assert isinstance(refused, Problem)
+    assert refused.reason == "ImageVolumesUnavailable"
 
 
 def test_vllm_reads_the_mounted_image(sources: Sources) -> None:
