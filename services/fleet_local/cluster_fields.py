@@ -55,6 +55,12 @@ def check(spec: ModelSpec) -> None:
             "Set the variables in the environment of `modelfleet up` and leave `envFrom` and"
             " `valueFrom` out, or serve it on a cluster.",
         )
+    if spec.s3 is not None and spec.s3.secret_ref is not None:
+        raise StartError(
+            f"{spec.model} reads the keys of its bucket from the Secret {spec.s3.secret_ref.name}.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment and leave"
+            " `s3.secretRef` out, or serve it on a cluster.",
+        )
     if spec.files:
         paths = ", ".join(file.path for file in spec.files)
         raise StartError(

@@ -15,13 +15,16 @@ from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights import buckets
-from fleet_weights.address import Bucket, Hub, Package, Web
+from fleet_weights.address import Bucket, Hub, Image, Package, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.errors import WeightsError
 from fleet_weights.eviction import make_room
 from fleet_weights.hub import repository
 from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import FetchPlan, File, FilePart
+from fleet_weights.registry import image, image_files
+from fleet_weights.registry.archive import Archive
+from fleet_weights.registry.image import Layer
 from fleet_weights.store import Store
 from fleet_weights.transfer import wheel
 from fleet_weights.transfer.download import Downloader
@@ -58,6 +61,7 @@ class Staging:
         self._files = list(plan.files)
         self._wheels: dict[str, Path] = {}
         self._downloads: dict[str, Path] = {}
+        self._layers: list[Layer] = []
 
     def download(self) -> None:
         """Download every part into `parts`. Raises WeightsError."""
@@ -71,10 +75,20 @@ class Staging:
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
             if isinstance(source, Bucket):
-                listed = buckets.files(source, self._environ, self._plan.source_sha256, self._kind)
+                listed = buckets.files(
+                    source, self._environ, self._plan.source_sha256, self._kind, self._spec.s3
+                )
                 named = {file.path for file in self._files}
                 self._files += [file for file in listed if file.path not in named]
+            if isinstance(source, Image):
+                found = image.layers(source, downloader, self._environ)
+                files, self._layers = image_files.downloads(
+                    found, source, self._plan.source_sha256, self._kind
+                )
+                named = {file.path for file in self._files}
+                self._files += [file for file in files if file.path not in named]
             packages, web = _units(self._files, source)
+            web |= {layer.url: image_files.file_part(layer) for layer in self._layers}
             for package in packages.values():
                 self._tracker.expect(package.requirement)
             for url, file_part in web.items():
@@ -97,6 +111,8 @@ class Staging:
         source = self._plan.source
         if isinstance(source, Package):
             self._files += self._members(source)
+        if isinstance(source, Image) and self._layers:
+            self._files += self._unpacked(source)
         self._check_space(self._unpacked_bytes())
         assembler = Assembler(files, self._wheels, self._downloads, self._tracker.check)
         for file in self._files:
@@ -129,6 +145,20 @@ class Staging:
             if path not in named
         ]
 
+    def _unpacked(self, source: Image) -> list[File]:
+        named = {file.path for file in self._files}
+        unpacked = image_files.unpack(
+            [Archive(self._downloads[one.url], one.compression or "") for one in self._layers],
+            source, self._plan.source_sha256, self._kind, self._root / "parts",
+            self._tracker.check, self._check_space,
+        )  # fmt: skip
+        kept = [(file, path) for file, path in unpacked if file.path not in named]
+        for file, path in kept:
+            address = file.parts[0].address
+            assert isinstance(address, Web)  # noqa: S101  (made by image_files)
+            self._downloads[address.url] = path
+        return [file for file, _ in kept]
+
     def _check_space(self, needed: int) -> None:
         """Raises WeightsError if the disk has less than `needed` bytes left."""
         make_room(self._store, needed, self._spec)
@@ -153,7 +183,7 @@ class Staging:
 
 
 def _units(
-    files: list[File], source: Hub | Package | Bucket | None
+    files: list[File], source: Hub | Package | Bucket | Image | None
 ) -> tuple[dict[str, Package], dict[str, FilePart]]:
     """Downloads without duplicates: packages by requirement, other files by URL."""
     parts = [file_part for file in files for file_part in file.parts]

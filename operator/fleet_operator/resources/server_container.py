@@ -7,9 +7,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fleet_contract import accelerators, launch
-from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
+from fleet_contract.names import (
+    BUCKET_KEYS,
+    PATH_LIVE,
+    PATH_READY,
+    PVC_MOUNT,
+    REGISTRY_LOGINS,
+    SERVER_PORT,
+)
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_contract.spec_parts import EnvValue
+from fleet_contract.spec_parts import Bucket, EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
@@ -30,6 +37,9 @@ UNUSED_BY_SERVERS = (
     "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
+DOCKER_CONFIG = ".dockerconfigjson"
+"""Key of pull secrets."""
+NEEDED_KEYS = BUCKET_KEYS[:2]
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
 
 
@@ -80,7 +90,15 @@ def container_port(spec: ModelSpec) -> int:
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
     """`spec` without fields that only operator and router use, with the device it requests."""
-    return spec.model_copy(update={**UNSET, "device": accelerators.device(spec)})
+    kept = s3_of(spec)
+    store = kept.model_copy(update={"secret_ref": None}) if kept is not None else None
+    changed = {**UNSET, "device": accelerators.device(spec), "s3": store}
+    return spec.model_copy(update=changed)
+
+
+def s3_of(spec: ModelSpec) -> Bucket | None:
+    """`s3` of a spec whose source is in a bucket; a profile may have it for other models."""
+    return spec.s3 if (spec.source or "").startswith("s3://") else None
 
 
 def _command(spec: ModelSpec, host: str) -> Object:
@@ -124,9 +142,21 @@ def _environment(
     listed = [_variable(name, values[name]) for name in sorted(values)]
     # Our own server drops the token once the weights are fetched; other images are not trusted.
     if own and secret and "HF_TOKEN" not in values:
-        reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
-        listed.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+        listed.append(_from_secret("HF_TOKEN", secret, "HF_TOKEN"))
+    if storage.downloads_image and storage.registry_secret and REGISTRY_LOGINS not in values:
+        listed.append(_from_secret(REGISTRY_LOGINS, storage.registry_secret, DOCKER_CONFIG))
+    store = s3_of(spec)
+    if own and store is not None and store.secret_ref is not None:
+        keys = store.secret_ref
+        if not any(name in values for name in BUCKET_KEYS):
+            listed += [_from_secret(name, keys.name, name, keys.optional or name not in NEEDED_KEYS)
+                       for name in BUCKET_KEYS]  # fmt: skip
     return listed
+
+
+def _from_secret(variable: str, secret: str, key: str, optional: bool = True) -> Object:
+    reference = {"name": secret, "key": key, **({"optional": True} if optional else {})}
+    return {"name": variable, "valueFrom": {"secretKeyRef": reference}}
 
 
 def _variable(name: str, value: EnvValue) -> Object:

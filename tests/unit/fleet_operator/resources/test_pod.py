@@ -332,6 +332,53 @@ def test_images_of_other_projects_do_not_get_the_hub_token(sources: Sources, eng
     assert {"name": "HF_TOKEN", **source} in server["env"]
 
 
+S3 = {"endpoint": "https://s3.example.com", "region": "eu-1", "secretRef": {"name": "keys"}}
+
+
+def test_the_keys_of_a_bucket_are_references(sources: Sources) -> None:
+    found = template(sources, source="s3://weights/m", s3=S3)
+    (server,) = found["spec"]["containers"]
+    keys = {one["name"]: one["valueFrom"]["secretKeyRef"]
+            for one in server["env"] if one["name"].startswith("AWS_")}  # fmt: skip
+    assert keys == {
+        "AWS_ACCESS_KEY_ID": {"name": "keys", "key": "AWS_ACCESS_KEY_ID"},
+        "AWS_SECRET_ACCESS_KEY": {"name": "keys", "key": "AWS_SECRET_ACCESS_KEY"},
+        "AWS_SESSION_TOKEN": {"name": "keys", "key": "AWS_SESSION_TOKEN", "optional": True},
+    }
+    environ = {one["name"]: one["value"] for one in server["env"] if "value" in one}
+    served = launch.decode(environ).s3
+    assert served is not None
+    assert served.secret_ref is None
+    assert (served.endpoint, served.region) == ("https://s3.example.com", "eu-1")
+
+
+def test_the_store_of_a_profile_changes_only_pods_whose_source_is_in_a_bucket(
+    sources: Sources,
+) -> None:
+    profile = Profile.model_validate({"s3": S3})
+    assert template(sources, profile) == template(sources)
+    assert "keys" in str(template(sources, profile, source="s3://weights/m"))
+    other = {"endpoint": "https://elsewhere.example.com"}
+    assert "keys" not in str(template(sources, profile, source="s3://weights/m", s3=other))
+
+
+def test_own_keys_of_a_bucket_replace_those_of_the_secret(sources: Sources) -> None:
+    env = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "x"}
+    (server,) = template(sources, source="s3://weights/m", s3=S3, env=env)["spec"]["containers"]
+    assert "secretKeyRef" not in str(server)
+
+
+@pytest.mark.parametrize("engine", ["container", "vllm"])
+def test_images_of_other_projects_do_not_get_the_keys_of_a_bucket(
+    sources: Sources, engine: str
+) -> None:
+    other = {"engine": engine, "container": {"image": "other:1"}}
+    refused = template(sources, source="s3://weights/m", s3=S3, **other)
+    assert isinstance(refused, Problem)
+    assert "env" in refused.message
+    assert "keys" not in str(template(sources, source="hf://org/m", s3=S3, **other))
+
+
 def test_variables_of_secrets_and_config_maps(sources: Sources) -> None:
     secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a", "optional": True}}}
     config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
@@ -534,9 +581,6 @@ def test_the_scheduler_of_spec_or_profile(sources: Sources) -> None:
 
 def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
     spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/models"}
-    refused = pod_template("m", resolve(spec, sources), settings_of())
-    assert isinstance(refused, Problem)
-    assert refused.reason == "ImageVolumesUnavailable"
     features = Features(image_volumes=True)
     made = pod_template("m", resolve(spec, sources), settings_of(), features=features)
     assert not isinstance(made, Problem)
@@ -550,6 +594,36 @@ def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
     refused = pod_template("m", wrong, settings_of(), features=features)
     assert isinstance(refused, Problem)
     assert "tag or a digest" in refused.message
+
+
+def test_an_image_is_downloaded_where_it_cannot_be_mounted(sources: Sources) -> None:
+    profile = Profile(registry_secret="pull")
+    address = "oci://ghcr.io/org/m:1/models"
+    made = template(sources, profile, {"IMAGE_PULL_SECRETS": "other"}, source=address)
+    (server,) = made["spec"]["containers"]
+    assert {volume["name"] for volume in made["spec"]["volumes"]} == {"tmp", "models"}
+    assert "other" not in str(server)
+    reference = {"name": "pull", "key": ".dockerconfigjson", "optional": True}
+    assert server["env"][-1] == {
+        "name": "DOCKER_AUTH_CONFIG", "valueFrom": {"secretKeyRef": reference},
+    }  # fmt: skip
+    assert "DOCKER_AUTH_CONFIG" not in str(template(sources, source=address))
+    assert template(sources, profile) == template(sources)
+    own = template(sources, profile, source=address, env={"DOCKER_AUTH_CONFIG": "{}"})
+    assert "secretKeyRef" not in str(own)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"source": "oci://r/m:1", "engine": "vllm", "container": {"image": "vllm:1"}},
+        {"weights": [{"path": "m.gguf", "parts": [{"url": "oci://r/m:1/m.gguf"}]}]},
+    ],
+)
+def test_what_needs_image_volumes(sources: Sources, spec: dict[str, Any]) -> None:
+    refused = template(sources, Profile(registry_secret="pull"), **spec)
+    assert isinstance(refused, Problem)
+    assert refused.reason == "ImageVolumesUnavailable"
 
 
 def test_vllm_reads_the_mounted_image(sources: Sources) -> None:
