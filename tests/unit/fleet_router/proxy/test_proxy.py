@@ -229,6 +229,20 @@ async def test_a_stream_stays_open_while_its_server_sends_no_head(
             assert text.endswith(expected)
 
 
+async def test_an_error_after_a_heartbeat_is_counted_as_an_error(start: Any, upstream: Any) -> None:
+    async def fails(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}")
+
+    upstream.script.append(fails)
+    body = {"model": "acme/chat", "messages": [], "stream": True}
+    async with start(heartbeat=0.05) as router:
+        sent = await router.client.post("/v1/chat/completions", json=body)
+        assert sent.status_code == 200
+        text = (await router.client.get("/metrics")).text
+    assert 'modelfleet_router_requests_total{code="500"' in text
+
+
 async def test_a_response_that_is_not_streamed_keeps_its_status(start: Any, upstream: Any) -> None:
     async def later(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.2)
