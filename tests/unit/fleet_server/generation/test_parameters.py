@@ -8,6 +8,7 @@ import pytest
 
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES
+from fleet_server.metrics import Metrics
 
 ALL = frozenset({*SUPPORTING_ENGINES, "json_schema"})
 NONE: frozenset[str] = frozenset()
@@ -57,3 +58,13 @@ def test_what_no_engine_supports(body: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         CHAT.refuse_unsupported(body, ALL)
     assert caught.value.param in body
+
+
+@pytest.mark.parametrize("more", [{}, {"other": 1}, {"other": 1, "another": 2}])
+def test_only_unknown_fields_are_counted(more: dict[str, int]) -> None:
+    known = {"messages": [], "store": True, "metadata": {}, "tools": [], "top_k": None}
+    metrics = Metrics("m")
+    CHAT.check({**known, **more}, ALL, metrics)
+    counted = b'modelfleet_ignored_fields_total{model="m"} %.1f' % len(more)
+    assert (counted in metrics.render()) is bool(more)
+    assert (b"ignored_fields_total{" in metrics.render()) is bool(more)
