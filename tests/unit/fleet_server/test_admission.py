@@ -307,6 +307,7 @@ async def test_the_estimated_wait_follows_the_duration_of_requests() -> None:
 
 async def test_a_slot_has_the_time_it_was_waited_for() -> None:
     clock = Clock()
+    clock.now = 100.0
     admission = Admission(1, 1, timeout=5, clock=clock.read)
     async with admission.slot() as slot:
         assert slot.queue_ms == 0
