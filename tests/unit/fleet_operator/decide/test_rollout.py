@@ -414,6 +414,16 @@ def test_a_successor_is_unplaced_only_while_it_is_alone_without_a_node(
     assert found.rollout.unplaced_since is None
 
 
+@pytest.mark.parametrize("applied", ["new", "old"])
+def test_only_a_hand_over_under_way_has_an_unplaced_successor(
+    step: Callable[..., Step], applied: str
+) -> None:
+    strategy = SURGE if applied == "new" else HAND_OVER
+    found = step(("new", at("50:00")), applied=applied, strategy=strategy, rollout=UNPLACED)
+    assert found.rollout is not None
+    assert found.rollout.unplaced_since is None
+
+
 def test_a_successor_that_a_quota_refuses_is_rolled_back(step: Callable[..., Step]) -> None:
     conditions = refused(QUOTA)
     found = step(rollout=UNPLACED, cluster=ROOMY, stable="old", conditions=conditions)
