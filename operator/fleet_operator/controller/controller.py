@@ -120,6 +120,8 @@ class Controller:
         if plan.removes and self._costs is not None:
             await self._costs.write(observed.pods)
         outcome = await self._executor.children(observed, plan)
+        if outcome.has_news:
+            self._queue.add([key])
         if outcome.delayed is not None and not outcome.refused:
             raise Delayed(outcome.delayed)
         writes, refused = outcome.writes, outcome.refused

@@ -38,11 +38,13 @@ class Outcome:
 
     `refused` has the API server's message for each child that it rejects. `delayed` is set where a
     request failed for a transient reason, to the seconds the API server asked to wait, 0 for none.
+    `has_news`: a child was changed by others meanwhile, which only the next reconcile can see.
     """
 
     writes: int = 0
     refused: dict[Ref, str] = field(default_factory=dict)
     delayed: float | None = None
+    has_news: bool = False
 
     def delay(self, error: ApiError) -> None:
         """Record a transient error; the longest wait counts."""
@@ -67,7 +69,7 @@ class Executor:
             if not self._must_apply(observed, ref, wanted):
                 continue
             try:
-                await self._apply(observed, ref, wanted)
+                outcome.has_news |= await self._apply(observed, ref, wanted)
                 outcome.writes += 1
             except ApiError as error:
                 if error.is_transient:
@@ -124,8 +126,12 @@ class Executor:
         last = self._applied[observed.namespace, observed.name].get(ref)
         return last != (digest_wanted, found["metadata"]["resourceVersion"])
 
-    async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> None:
-        """Apply a child, by force only if it is known: an unknown object must not be taken over."""
+    async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> bool:
+        """Apply a child, by force only if it is known: an unknown object must not be taken over.
+
+        Returns whether its status is newer than the observed one. The watch's event of that change
+        is then older than the cache, so it enqueues nothing.
+        """
         known = ref in observed.children
         result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
         self._applied[observed.namespace, observed.name][ref] = (
@@ -136,6 +142,8 @@ class Executor:
         self._cache.put_child(ref.kind, result)
         log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
             created=not known)  # fmt: skip
+        before = observed.children.get(ref)
+        return before is not None and (result.get("status") or {}) != (before.get("status") or {})
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

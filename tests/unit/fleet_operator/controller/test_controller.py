@@ -134,6 +134,29 @@ async def test_a_change_that_arrives_with_the_response_of_a_write_is_reconciled(
     assert (KEY in queue._ready) is queued
 
 
+async def test_a_change_that_arrives_with_the_response_of_an_apply_is_reconciled(
+    controller: Controller, cache: ClusterCache, api: Api200, queue: WorkQueue, clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    applied = api.apply
+
+    async def overtaken(*arguments: Any, **options: Any) -> dict[str, Any]:
+        return {**await applied(*arguments, **options), "status": {"readyReplicas": 1}}
+
+    cache.put_model(model())
+    await controller.reconcile_one(KEY)
+    found = next(iter(cache.observe(KEY).children.values()))  # type: ignore[union-attr]
+    newer = {**found["metadata"], "resourceVersion": "1000"}
+    cache.put_child(
+        "Deployment", {**found, "metadata": newer, "spec": {**found["spec"], "replicas": 9}}
+    )
+    assert KEY not in queue._ready
+    api.version = 1000
+    monkeypatch.setattr(api, "apply", overtaken)
+    await controller.reconcile_one(KEY)
+    assert KEY in queue._ready
+
+
 async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
     controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:
