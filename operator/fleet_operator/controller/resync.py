@@ -119,10 +119,10 @@ class Resync:
             for uid, version in before.items()
             if uid in real and is_stuck(version, real[uid], seen.get(uid))
         ]
-        self._judge(kind.kind, stuck)
+        self._note_staleness(kind.kind, stuck)
 
-    def _judge(self, kind: str, stuck: list[str]) -> None:
-        """Decide whether the watch of a kind is stuck or only late."""
+    def _note_staleness(self, kind: str, stuck: list[str]) -> None:
+        """Record whether the watch of a kind is stuck or only late."""
         delivered = self._metrics.delivered(kind)
         idle = delivered == self._delivered.get(kind, 0)
         self._delivered[kind] = delivered

@@ -245,10 +245,10 @@ def _marked_failed(
     if servers.ready or rollout.stable_hash in (None, version):
         return rollout
     for pod, one in servers.current:
-        hopeless = pod.restarts >= RESTARTS or observed.now - pod.created >= STUCK_SECONDS
-        if one.failed and hopeless:
+        is_stuck = pod.restarts >= RESTARTS or observed.now - pod.created >= STUCK_SECONDS
+        if one.failed and is_stuck:
             return _failed(rollout, version, f"{one.reason}: {one.message}")
-    late = servers.deployment_trouble()
+    late = servers.deployment_problem()
     if late is not None and late.reason == "DeadlineExceeded":
         return _failed(rollout, version, late.message)
     blocked = blockage(servers, observed.now)

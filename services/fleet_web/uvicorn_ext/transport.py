@@ -24,7 +24,7 @@ class CoalescingTransport:
         loop: asyncio.AbstractEventLoop,
         lingers: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`lingers` tells at `close` whether the connection has to stay open for a while; then it
+        """`lingers` returns at `close` whether the connection has to stay open for a while; then it
         is closed by another call."""
         self._transport = transport
         self._lingers = lingers
