@@ -120,7 +120,7 @@ class Controller:
         if plan.removes and self._costs is not None:
             await self._costs.write(observed.pods)
         outcome = await self._executor.children(observed, plan)
-        if outcome.has_news:
+        if outcome.changed:
             self._queue.add([key])
         if outcome.delayed is not None and not outcome.refused:
             raise Delayed(outcome.delayed)

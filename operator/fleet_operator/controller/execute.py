@@ -38,13 +38,13 @@ class Outcome:
 
     `refused` has the API server's message for each child that it rejects. `delayed` is set where a
     request failed for a transient reason, to the seconds the API server asked to wait, 0 for none.
-    `has_news`: a child was changed by others meanwhile, which only the next reconcile can see.
+    `changed`: a known child has another version now, from which another status may follow.
     """
 
     writes: int = 0
     refused: dict[Ref, str] = field(default_factory=dict)
     delayed: float | None = None
-    has_news: bool = False
+    changed: bool = False
 
     def delay(self, error: ApiError) -> None:
         """Record a transient error; the longest wait counts."""
@@ -69,7 +69,7 @@ class Executor:
             if not self._must_apply(observed, ref, wanted):
                 continue
             try:
-                outcome.has_news |= await self._apply(observed, ref, wanted)
+                outcome.changed |= await self._apply(observed, ref, wanted)
                 outcome.writes += 1
             except ApiError as error:
                 if error.is_transient:
@@ -129,8 +129,9 @@ class Executor:
     async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> bool:
         """Apply a child, by force only if it is known: an unknown object must not be taken over.
 
-        Returns whether its status is newer than the observed one. The watch's event of that change
-        is then older than the cache, so it enqueues nothing.
+        Returns whether a known child has another version now, also by changes that others made
+        meanwhile. The watch's events of these are not newer than the cache, so they enqueue
+        nothing.
         """
         known = ref in observed.children
         result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
@@ -143,7 +144,7 @@ class Executor:
         log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
             created=not known)  # fmt: skip
         before = observed.children.get(ref)
-        return before is not None and (result.get("status") or {}) != (before.get("status") or {})
+        return before is not None and _version(before) != _version(result)
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +189,10 @@ def manifest(observed: Observed, event: Event) -> dict[str, Any]:
         "lastTimestamp": f"{moment[:19]}Z",
         "count": 1,
     }
+
+
+def _version(raw: Mapping[str, Any]) -> str:
+    return str(raw["metadata"]["resourceVersion"])
 
 
 def _is_leaving(found: Mapping[str, Any] | None) -> bool:

@@ -67,28 +67,8 @@ async def test_edited_children_are_applied_with_force(
     cache.put_child("Deployment", edited)
     api.version = 100
     observed = observe(cache)
-    assert await executor.children(observed, reconcile(observed)) == Outcome(1)
+    assert await executor.children(observed, reconcile(observed)) == Outcome(1, changed=True)
     assert api.asked == [("apply", "Deployment", True)]
-
-
-async def test_a_status_that_arrives_with_the_response_of_an_apply_is_news(
-    api: Recorder, cache: ClusterCache, executor: Executor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The watch delivers it later, but then the cache has it already."""
-    await executor.children(observe(cache), reconcile(observe(cache)))
-    found = observe(cache).children[Ref("Deployment", "m")]
-    edited = {**found, "spec": {**found["spec"], "replicas": 9},
-              "metadata": {**found["metadata"], "resourceVersion": "99"}}  # fmt: skip
-    cache.put_child("Deployment", edited)
-    api.version = 100
-    applied = api.apply
-
-    async def overtaken(*arguments: Any, **options: Any) -> dict[str, Any]:
-        return {**await applied(*arguments, **options), "status": {"readyReplicas": 1}}
-
-    monkeypatch.setattr(api, "apply", overtaken)
-    observed = observe(cache)
-    assert await executor.children(observed, reconcile(observed)) == Outcome(1, has_news=True)
 
 
 async def test_values_normalized_by_the_api_server_are_not_applied_again(
