@@ -334,6 +334,11 @@ class ModelSpec(SpecPart):
         return self
 
     @property
+    def bucket(self) -> Bucket | None:
+        """`s3`, if the source is in a bucket; a profile may have it for other models."""
+        return self.s3 if (self.source or "").startswith("s3://") else None
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Every id a client may send for this model: `model`, then the aliases."""
         return (self.model, *self.aliases)

@@ -77,6 +77,6 @@ def fingerprint(spec: ModelSpec) -> str:
         "sha256": spec.sha256,
         "weights": [file.to_wire() for file in spec.weights],
     }
-    if spec.s3 is not None and spec.s3.endpoint and (spec.source or "").startswith("s3://"):
-        made_from["endpoint"] = spec.s3.endpoint  # another store may have a bucket of this name
+    if spec.bucket is not None and spec.bucket.endpoint:
+        made_from["endpoint"] = spec.bucket.endpoint  # another store may have a bucket of this name
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:10]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fleet_contract.completion import CATALOG
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
@@ -73,12 +71,10 @@ def pod_template(
     )
     if isinstance(disks, Problem):
         return disks
-    disks = replace(disks, registry_secret=profile.registry_secret or "")
     if disks.outlives_pod and found.origins.get(DISK) == CATALOG:
         spec = _without_disk(spec)
-    secret = profile.hf_token_secret or settings.hf_token_secret
     pod: Object = {
-        "containers": [server_container(spec, image, disks, secret, settings)],
+        "containers": [server_container(spec, image, disks, profile, settings)],
         "volumes": list(disks.volumes),
         "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
         "automountServiceAccountToken": False,

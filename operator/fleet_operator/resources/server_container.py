@@ -16,10 +16,11 @@ from fleet_contract.names import (
     SERVER_PORT,
 )
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_contract.spec_parts import Bucket, EnvValue
+from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
+from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
 
@@ -44,11 +45,11 @@ UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVE
 
 
 def server_container(
-    spec: ModelSpec, image: str, storage: Storage, secret: str, settings: OperatorSettings
+    spec: ModelSpec, image: str, storage: Storage, profile: Profile, settings: OperatorSettings
 ) -> Object:
-    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none.
+    """The container that serves `spec`.
 
-    Only our own servers get the token.
+    Only our own servers get the Secrets of `profile` and `settings`.
     """
     port = container_port(spec)
     own = spec.engine not in FOREIGN
@@ -57,7 +58,7 @@ def server_container(
         "image": image,
         "imagePullPolicy": settings.pull_policy,
         **_command(spec, settings.server_host),
-        "env": _environment(spec, own, storage, secret, settings),
+        "env": _environment(spec, own, storage, profile, settings),
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
@@ -90,15 +91,10 @@ def container_port(spec: ModelSpec) -> int:
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
     """`spec` without fields that only operator and router use, with the device it requests."""
-    kept = s3_of(spec)
+    kept = spec.bucket
     store = kept.model_copy(update={"secret_ref": None}) if kept is not None else None
     changed = {**UNSET, "device": accelerators.device(spec), "s3": store}
     return spec.model_copy(update=changed)
-
-
-def s3_of(spec: ModelSpec) -> Bucket | None:
-    """`s3` of a spec whose source is in a bucket; a profile may have it for other models."""
-    return spec.s3 if (spec.source or "").startswith("s3://") else None
 
 
 def _command(spec: ModelSpec, host: str) -> Object:
@@ -127,7 +123,7 @@ def vllm_source(spec: ModelSpec) -> list[str]:
 
 
 def _environment(
-    spec: ModelSpec, own: bool, storage: Storage, secret: str, settings: OperatorSettings
+    spec: ModelSpec, own: bool, storage: Storage, profile: Profile, settings: OperatorSettings
 ) -> list[Object]:
     values: dict[str, EnvValue] = {"HOME": "/tmp"}  # noqa: S108  (the root is read-only)
     if own:
@@ -141,16 +137,15 @@ def _environment(
     values.update(spec.env)
     listed = [_variable(name, values[name]) for name in sorted(values)]
     # Our own server drops the token once the weights are fetched; other images are not trusted.
+    secret = profile.hf_token_secret or settings.hf_token_secret
     if own and secret and "HF_TOKEN" not in values:
         listed.append(_from_secret("HF_TOKEN", secret, "HF_TOKEN"))
-    if storage.downloads_image and storage.registry_secret and REGISTRY_LOGINS not in values:
-        listed.append(_from_secret(REGISTRY_LOGINS, storage.registry_secret, DOCKER_CONFIG))
-    store = s3_of(spec)
-    if own and store is not None and store.secret_ref is not None:
-        keys = store.secret_ref
-        if not any(name in values for name in BUCKET_KEYS):
-            listed += [_from_secret(name, keys.name, name, keys.optional or name not in NEEDED_KEYS)
-                       for name in BUCKET_KEYS]  # fmt: skip
+    if storage.downloads_image and profile.registry_secret and REGISTRY_LOGINS not in values:
+        listed.append(_from_secret(REGISTRY_LOGINS, profile.registry_secret, DOCKER_CONFIG))
+    keys = spec.bucket.secret_ref if spec.bucket is not None else None
+    if own and keys is not None and not any(name in values for name in BUCKET_KEYS):
+        listed += [_from_secret(name, keys.name, name, keys.optional or name not in NEEDED_KEYS)
+                   for name in BUCKET_KEYS]  # fmt: skip
     return listed
 
 

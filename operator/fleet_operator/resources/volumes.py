@@ -44,8 +44,7 @@ class Storage:
 
     `outlives_pod`: fetched and converted weights are stored on a claim or in a folder of the node,
     and not in the pod's own storage. `node_cache` is the cache that has that folder.
-    `downloads_image`: the server downloads the image of an `oci://` source, which is not mounted,
-    with the login in the Secret `registry_secret`.
+    `downloads_image`: the server downloads the image of an `oci://` source, which is not mounted.
     """
 
     volumes: tuple[dict[str, Any], ...]
@@ -54,7 +53,6 @@ class Storage:
     outlives_pod: bool
     node_cache: ModelCache | None = None
     downloads_image: bool = False
-    registry_secret: str = ""
 
 
 def storage(
@@ -71,7 +69,7 @@ def storage(
         return Problem(INVALID_SPEC, f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
-    if spec.engine in FOREIGN and spec.s3 is not None and (spec.source or "").startswith("s3://"):
+    if spec.engine in FOREIGN and spec.bucket is not None:
         return Problem(INVALID_SPEC, FOREIGN_BUCKET.format(engine=spec.engine.value))
     served = estimate.as_served(spec)
     images = source_images(spec)
