@@ -135,16 +135,16 @@ class Executor:
         """
         known = ref in observed.children
         result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
+        version = result["metadata"]["resourceVersion"]
         self._applied[observed.namespace, observed.name][ref] = (
             wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
-            result["metadata"]["resourceVersion"],
+            version,
         )
         # Before the watch delivers it: the next reconcile must not apply it again.
         self._cache.put_child(ref.kind, result)
         log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
             created=not known)  # fmt: skip
-        before = observed.children.get(ref)
-        return before is not None and _version(before) != _version(result)
+        return known and observed.children[ref]["metadata"]["resourceVersion"] != version
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,10 +189,6 @@ def manifest(observed: Observed, event: Event) -> dict[str, Any]:
         "lastTimestamp": f"{moment[:19]}Z",
         "count": 1,
     }
-
-
-def _version(raw: Mapping[str, Any]) -> str:
-    return str(raw["metadata"]["resourceVersion"])
 
 
 def _is_leaving(found: Mapping[str, Any] | None) -> bool:

@@ -27,6 +27,7 @@ from fleet_operator.resources.pod_parts import inherited
 from fleet_operator.resources.pod_parts.devices import claim_spec, template_name
 from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.resources.server_container import Object
+from fleet_operator.resources.views import served_port
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.settings import OperatorSettings
 
@@ -177,14 +178,8 @@ def address(model: Mapping[str, Any], spec: ModelSpec) -> str:
 
 
 def _server_port(template: Object) -> int:
-    """The port that the Service's `targetPort` names."""
-    ports = (
-        port
-        for container in template["spec"]["containers"]
-        for port in container.get("ports") or ()
-        if port.get("name") == PORT_NAME
-    )
-    return next((int(port["containerPort"]) for port in ports), SERVER_PORT)
+    ports = map(served_port, template["spec"]["containers"])
+    return next(filter(None, ports), SERVER_PORT)
 
 
 def _child(

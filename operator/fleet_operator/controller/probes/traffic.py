@@ -163,18 +163,10 @@ def growth(now: Mapping[str, Tallies], began: Mapping[str, Tallies], model: str)
 
     The counters of a router that has restarted count from zero.
     """
-    sums = [0.0] * len(Tally._fields)
+    total = Tally()
     for router, models in now.items():
         after, before = models.get(model, Tally()), began.get(router, {}).get(model, Tally())
         if after.requests < before.requests:
             before = Tally()
-        sums = [total + new - old for total, new, old in zip(sums, after, before, strict=True)]
-    counts = dict(zip(Tally._fields, sums, strict=True))
-    return Tally(
-        requests=int(counts["requests"]),
-        errors=int(counts["errors"]),
-        first_byte_seconds=counts["first_byte_seconds"],
-        first_bytes=int(counts["first_bytes"]),
-        abandoned=int(counts["abandoned"]),
-        held_seconds=counts["held_seconds"],
-    )
+        total = Tally._make(a + b - c for a, b, c in zip(total, after, before, strict=True))
+    return total
