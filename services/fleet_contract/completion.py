@@ -2,9 +2,8 @@
 
 Pure. A field is taken from the first layer that has it: nested blocks are merged field by field,
 lists, scalars, sources of variables (`valueFrom`) and `s3` are taken whole: the keys of one store
-are not sent to another. Accelerators are one unit,
-taken from one layer; those of a layer below the catalog precede the catalog's, which does not know
-the nodes.
+are not sent to another. Accelerators are one unit, taken from one layer; those of a layer below the
+catalog precede the catalog's, which does not know the nodes.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 class Images:
-    """What the registry holds; `private` images need a token, of which each serves `uses` requests.
+    """What the registry holds; `private` images need tokens; each is valid for `uses` requests.
 
     The first response for a blob in `cut` ends after that many bytes.
     """

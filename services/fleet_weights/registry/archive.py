@@ -1,6 +1,6 @@
 """Reads the layers of an image without unpacking more than the files that are wanted.
 
-Layers are tar archives, of which an upper one replaces files of a lower one or removes them by
+Layers are tar archives. An upper layer replaces files of the layers below it, or removes them by
 whiteouts (github.com/opencontainers/image-spec, layer.md). Links are followed within the image.
 """
 
