@@ -130,6 +130,16 @@ async def test_a_logged_path_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     assert "x" * LOGGED_PATH not in line.getMessage() + str(line.__dict__)
 
 
+async def test_a_line_has_what_is_known_of_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fleet_router.callers.access_log")
+    fields = {"model": "m", "endpoint": "e", "key": "k", "held_ms": 12.345, "path": "/v1/x"}
+    await Client(503, **fields).get("/v1/x")
+    (line,) = caplog.records
+    shown = dict(line.__dict__["fields"])
+    assert shown.pop("ms") >= 0
+    assert shown == {**fields, "held_ms": 12.3, "method": "GET", "status": 503}
+
+
 async def test_the_mean_time_between_chunks_is_observed() -> None:
     fields = {"model": "m", "path": "/v1/x", "first_chunk_at": 10.0, "last_chunk_at": 16.0}
     for chunks, observed in ((2, 0), (3, 1)):

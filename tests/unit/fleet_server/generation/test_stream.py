@@ -135,7 +135,7 @@ async def test_a_generation_is_cancelled_at_its_stop_string() -> None:
 async def test_a_generation_that_takes_too_long_ends() -> None:
     model: Any = Later()
     made = TokenStream(model, Prompt(1, None), Sampling(99), (), 0.001)
-    with pytest.raises(Timeout, match="longer than 0[.]001 seconds"):
+    with pytest.raises(Timeout, match=r"longer than 0\.001 seconds"):
         await anext(made.updates())
     made.cancel()
 
