@@ -70,7 +70,7 @@ def test_units(body: dict[str, Any], units: float) -> None:
 )
 def test_units_of_an_upload(length: int | None, units: float) -> None:
     """One more for each half minute of compressed audio."""
-    assert of_upload(length).units == units
+    assert of_upload(length) == RequestCost(False, units, b"", 0, 0)
 
 
 def test_the_bytes_of_an_image_are_not_read_as_text() -> None:
