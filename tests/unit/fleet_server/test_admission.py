@@ -9,6 +9,7 @@ import pytest
 
 from fleet_contract.errors import QueueFull, Timeout
 from fleet_contract.spec import ModelSpec
+from fleet_server import admission as admission_module
 from fleet_server.admission import OTHERS_SECONDS, Admission, passes_at_once, places
 from support.waiting import until_async
 
@@ -317,6 +318,42 @@ async def test_a_slot_has_the_time_it_was_waited_for() -> None:
         await until_async(lambda: admission.waiting == 1)
         clock.now += 0.25
     assert await waiting == 250
+
+
+async def test_a_caller_has_at_most_its_own_slots() -> None:
+    clock = Clock()
+    requests = Requests(Admission(4, 10, 5, caller_slots=2, clock=clock.read), clock)
+    for name in ("a0", "a1", "a2", "b0"):
+        await requests.send(name)
+    assert requests.started == ["a0", "a1", "b0"]
+    await requests.end("a1")
+    await asyncio.sleep(0)
+    assert requests.started == ["a0", "a1", "b0", "a2"]
+    await requests.close()
+
+
+async def test_the_callers_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "MOST_REMEMBERED", 3)
+    admission = Admission(1, 0, timeout=5)
+    for caller in "abcda":
+        async with admission.slot(caller):
+            assert len(admission._turns) <= 3
+    assert list(admission._turns) == ["c", "d", "a"]
+
+
+async def test_errors_have_the_numbers_and_the_estimated_wait() -> None:
+    admission = Admission(1, 1, timeout=0.001)
+    admission._mean_seconds = 5.0
+    async with admission.slot("a"):
+        with pytest.raises(Timeout, match=r"within 0\.001 seconds"):
+            await run(admission, "b")
+        admission.timeout = 60
+        waiting = asyncio.create_task(run(admission, "b"))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="1 requests are running and 1 are waiting") as caught:
+            await run(admission, "c")
+        assert caught.value.retry_after == 10.0
+    await waiting
 
 
 async def test_a_share_is_at_least_one_request() -> None:
