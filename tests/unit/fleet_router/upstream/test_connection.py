@@ -244,6 +244,30 @@ async def test_a_whole_request_is_sent_and_counted(size: int) -> None:
         connection.close()
 
 
+async def test_writing_waits_while_the_server_does_not_read() -> None:
+    size = 20_000_000  # more than the buffers of both sockets
+    read_on, received = asyncio.Event(), 0
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await read_on.wait()
+        while received < size:
+            received += len(await reader.read(1_000_000))
+        writer.write(OK)
+
+    async with serving(late) as endpoint, asyncio.timeout(30):
+        connection = await connect(endpoint, 5)
+        writing = asyncio.create_task(connection.write(b"x" * size))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not writing.done()
+        read_on.set()
+        await writing
+        await connection.read_head(5)
+        assert received == size
+        connection.close()
+
+
 async def test_bytes_sent_in_parts_are_added_up() -> None:
     async with serving(respond_to_all) as endpoint:
         connection = await connect(endpoint, 5)
