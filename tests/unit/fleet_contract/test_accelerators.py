@@ -183,9 +183,16 @@ def test_a_device_leaves_out_accelerators_of_later_layers_only() -> None:
         f"{name} left out: the profile cpu requires device cpu"
         for name in ("nvidia.com/gpu of the catalog", "amd.com/gpu of the profile amd")
     )
+    assert requested(completed({"device": "cpu"}, resources=GPU).spec) == ["nvidia.com/gpu"]
     # For accelerators the catalog is the last layer.
     done = completed(dict(amd.fields), "acme/cpu")
     assert (requested(done.spec), done.spec.device) == (["amd.com/gpu"], "cpu")
+
+
+def test_other_resources_of_a_layer_stay_without_its_accelerators() -> None:
+    fpga = {"limits": {"example.com/fpga": "1", "amd.com/gpu": "1", "cpu": "2"}}
+    done = completed({"resources": fpga}, "acme/small", device="cpu")
+    assert done.spec.resources.limits == {"cpu": "2", "example.com/fpga": "1", "memory": "1Gi"}
 
 
 @pytest.mark.parametrize(

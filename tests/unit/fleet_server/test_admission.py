@@ -131,7 +131,7 @@ class Clock:
     """A clock that stands still unless it is set."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 1000.0
 
     def read(self) -> float:
         return self.now
@@ -262,6 +262,18 @@ async def test_a_request_that_is_cancelled_as_it_starts_passes_its_slot_on(
     assert requests.started == ["a0", "c0"]
 
 
+@pytest.mark.parametrize("requests", [(1, 2, 0.5)], indirect=True)
+async def test_a_request_that_is_cancelled_as_it_is_refused_only_leaves(requests: Requests) -> None:
+    for name in ("a0", "a1", "a2", "b0"):
+        await requests.send(name)
+    assert requests.admission.waiting == 2  # a1 and b0; a2 is refused, but has not run yet
+    await requests.cancel("a2")
+    assert requests._tasks["a2"].cancelled()
+    await requests.end("a0")
+    await asyncio.sleep(0)
+    assert requests.started == ["a0", "b0"]
+
+
 @pytest.mark.parametrize("requests", [(4, 100, 0.5)], indirect=True)
 async def test_a_quarter_of_the_slots_is_kept_for_other_callers(requests: Requests) -> None:
     await requests.send("b0")
@@ -269,7 +281,7 @@ async def test_a_quarter_of_the_slots_is_kept_for_other_callers(requests: Reques
     for name in ("a0", "a1", "a2", "a3"):
         await requests.send(name)
     assert requests.started == ["b0", "a0", "a1", "a2"]
-    requests.clock.now = OTHERS_SECONDS - 1
+    requests.clock.now += OTHERS_SECONDS - 1
     await requests.send("b1")
     assert requests.started[-1] == "b1"
     await requests.end("a0")
@@ -283,7 +295,7 @@ async def test_a_caller_that_is_alone_again_uses_all_slots(requests: Requests) -
     await requests.end("b0")
     for name in ("a0", "a1", "a2", "a3", "a4"):
         await requests.send(name)
-    requests.clock.now = OTHERS_SECONDS
+    requests.clock.now += OTHERS_SECONDS
     await requests.end("a0")
     await asyncio.sleep(0)
     assert requests.started == ["b0", "a0", "a1", "a2", "a3", "a4"]
@@ -308,7 +320,6 @@ async def test_the_estimated_wait_follows_the_duration_of_requests() -> None:
 
 async def test_a_slot_has_the_time_it_was_waited_for() -> None:
     clock = Clock()
-    clock.now = 100.0
     admission = Admission(1, 1, timeout=5, clock=clock.read)
     async with admission.slot() as slot:
         assert slot.queue_ms == 0

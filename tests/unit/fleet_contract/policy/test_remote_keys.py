@@ -23,6 +23,8 @@ from fleet_contract.policy.remote_keys import covers, parse, refusal
         ("https://", "https://any.test:9/path"),
         ("http://intern.test:8000", "http://intern.test:8000/v1"),
         ("http://", "http://intern.test"),
+        ("http://intern.test", "http://intern.test:80/v1"),
+        ("https://api.test:443", "https://api.test"),
     ],
 )
 def test_a_prefix_covers(allowed: str, address: str) -> None:

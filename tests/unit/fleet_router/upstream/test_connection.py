@@ -246,13 +246,14 @@ async def test_a_whole_request_is_sent_and_counted(size: int) -> None:
 
 async def test_writing_waits_while_the_server_does_not_read() -> None:
     size = 20_000_000  # more than the buffers of both sockets
-    read_on, received = asyncio.Event(), 0
+    read_on, respond, received = asyncio.Event(), asyncio.Event(), 0
 
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal received
         await read_on.wait()
         while received < size:
             received += len(await reader.read(1_000_000))
+        await respond.wait()
         writer.write(OK)
 
     async with serving(late) as endpoint, asyncio.timeout(30):
@@ -263,6 +264,7 @@ async def test_writing_waits_while_the_server_does_not_read() -> None:
         assert not writing.done()
         read_on.set()
         await writing
+        respond.set()
         await connection.read_head(5)
         assert received == size
         connection.close()
