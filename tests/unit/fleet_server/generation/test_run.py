@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from starlette.responses import Response
 from fleet_contract.errors import InternalError, PromptTooLong
 from fleet_contract.names import HEADER_MODEL, HEADER_USAGE
 from fleet_contract.spec import ModelSpec
+from fleet_server.generation import run, stream
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.render import Renderer, sse
 from fleet_server.generation.run import MOST_CHARS_PER_TOKEN, Generator, wants_usage_comment
@@ -219,6 +222,24 @@ async def test_tokens_and_times_are_counted() -> None:
     assert 0 <= served.value("time_to_first_token_seconds_sum") <= taken
     assert served.value("queue_seconds_count") == 1
     assert 0 <= served.value("queue_seconds_sum") <= taken
+
+
+async def test_the_log_has_counts_and_times(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, run.__name__)
+    times = iter((100.0, 102.00004))
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: 101.23456))
+    served = Served(AtOnce())
+    await served.respond()
+    (line,) = [record.__dict__ for record in caplog.records]
+    assert line["msg"] == "test"
+    assert line["fields"].pop("queue_ms") >= 0
+    assert line["fields"] == {
+        "prompt_tokens": 5, "completion_tokens": 5, "first_token_ms": 1234.6, "ms": 2000.0,
+    }  # fmt: skip
+    assert served.value("time_to_first_token_seconds_sum") == pytest.approx(1.23456)
 
 
 async def test_a_response_without_tokens_has_no_time_to_the_first() -> None:
