@@ -99,6 +99,7 @@ async def test_lines_are_kept_while_the_disk_is_full(log: UsageLog, path: Path, 
 async def test_kept_lines_are_bounded_and_dropped_ones_counted(
     log: UsageLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert usage_log.MAX_PENDING == 100_000  # docs/router.md
     monkeypatch.setattr(usage_log, "MAX_PENDING", 3)
     monkeypatch.setattr(usage_log, "BATCH", 2)
     disk.full = True

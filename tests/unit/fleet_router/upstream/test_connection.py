@@ -291,6 +291,7 @@ async def test_a_refused_connection_is_connect_failed() -> None:
 async def test_requests_to_one_server_are_bounded() -> None:
     async with serving(respond_to_all) as endpoint:
         pool = Pool(endpoint)
+        assert MAX_PER_ENDPOINT == 2048  # docs/router.md
         pool.in_flight = MAX_PER_ENDPOINT
         with pytest.raises(QueueFull):
             await pool.acquire()
