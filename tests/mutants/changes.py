@@ -92,7 +92,8 @@ def _star(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[Span]:
     given = node.args
     if not given.kwonlyargs or given.vararg is not None:
         return []
-    ends = [_span(part)[1] for part in (*given.posonlyargs, *given.args, *given.defaults)]
+    before: list[ast.expr | ast.arg] = [*given.posonlyargs, *given.args, *given.defaults]
+    ends = [_span(part)[1] for part in before]
     first = given.kwonlyargs[0]
     return [(max(ends, default=(node.lineno, 0)), (first.lineno, first.col_offset))]
 
