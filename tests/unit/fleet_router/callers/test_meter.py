@@ -155,8 +155,9 @@ def test_audio_is_charged_in_seconds() -> None:
 
 @pytest.mark.parametrize(("status", "tokens"), [(400, 0), (429, 0), (500, 0), (503, 0), (504, 100)])
 def test_of_errors_only_timeouts_are_charged(status: int, tokens: int) -> None:
-    record = metered(CHAT, b'{"error": {}}', complete=True, status=status, headers=(JSON,))
-    assert record.usage.prompt_tokens == tokens
+    for complete in (True, False):
+        record = metered(CHAT, b'{"error": {}}', complete=complete, status=status, headers=(JSON,))
+        assert record.usage.prompt_tokens == tokens
 
 
 def test_a_complete_response_without_usage_is_free() -> None:
