@@ -12,16 +12,10 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fleet_contract.pod.container import EnvFrom, EnvValue, PodPart
+from fleet_contract.pod.resources import DeviceRequest, Quantity, Resources
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import (
-    Bucket,
-    DeviceRequest,
-    EnvFrom,
-    EnvValue,
-    PodPart,
-    Quantity,
-    Resources,
-)
+from fleet_contract.spec_parts import Bucket
 
 DEFAULT = "default"
 

@@ -15,8 +15,8 @@ from fleet_contract.names import (
     REGISTRY_LOGINS,
     SERVER_PORT,
 )
+from fleet_contract.pod.container import EnvValue
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache

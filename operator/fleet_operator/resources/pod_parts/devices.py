@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fleet_contract.spec_parts import DeviceRequest
+from fleet_contract.pod.resources import DeviceRequest
 from fleet_operator.names import SERVER_CONTAINER
 from fleet_operator.resources.digests import digest
 from fleet_operator.resources.views import Raw
