@@ -54,6 +54,7 @@ def hold(spec: ModelSpec, store: Store) -> None:
         fcntl.flock(file, fcntl.LOCK_SH)
         os.utime(file)
         _held[path] = file
+        # The last use is the end of the process, not its start.
         atexit.register(_touch, file)
 
 

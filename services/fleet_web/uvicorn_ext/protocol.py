@@ -2,7 +2,7 @@
 
 uvicorn times only idle keep-alive connections: a client that opens a connection and sends half a
 head, or that stops reading its response, would keep it for ever. A head or a trailer without end
-would fill the memory, and a request that was answered could go on for ever.
+would fill the memory, and a request whose response is complete could go on for ever.
 """
 
 from __future__ import annotations

@@ -146,8 +146,8 @@ class OpenVinoChat:
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most sequences in the batch. `limits.maxConcurrent` counts passes, and all sequences share
-    one."""
+    """Maximum number of sequences in the batch. `limits.maxConcurrent` counts passes, and all
+    sequences share one."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
@@ -169,7 +169,7 @@ def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
 
 
 def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
-    """Most tokens of prompt and generated text: the model's context, within the cache."""
+    """Maximum tokens of prompt and generated text: the model's context, within the cache."""
     length = spec.context_length or facts.context_length
     if length is None:
         raise LoadError("The model's files give no context length.", "Set `contextLength`.")

@@ -26,7 +26,7 @@ ROWS = {"cpu": 8}
 MORE_ROWS = 32
 PREFILL = {"cpu": 512}
 MORE_PREFILL = 2048
-"""Most prompt tokens prefilled between two tokens of the running sequences, which wait for them."""
+"""Maximum prompt tokens prefilled between two tokens of the running sequences, which wait."""
 FREE_SHARE = 0.4
 """Share of the GPU's free memory after loading that the key/value cache may use."""
 GIB = 1 << 30
