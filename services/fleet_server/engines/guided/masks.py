@@ -38,6 +38,7 @@ class Masks:
 
         `sequences` is the number of guided sequences that share a step.
         """
+        # Processor time: waiting for other threads does not count against the schema.
         started = time.thread_time()
         if self.error is None:
             self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)

@@ -41,6 +41,7 @@ from fleet_weights import record
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
+"""Sequences in the batch unless `batching.maxSize` is set."""
 SAMPLING = frozenset({"seed", "presence_penalty", "frequency_penalty"})
 GUIDED = frozenset({"response_format", "json_schema"})
 
@@ -132,6 +133,7 @@ class OpenVinoChat:
         if config.do_sample:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
+            # GenAI's default is always 0: all requests would sample the same way.
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
@@ -190,6 +192,7 @@ def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> A
         config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
     config.enable_prefix_caching = spec.cache.prefix
+    # Long prompts are prefilled in parts, between the tokens of running sequences.
     config.dynamic_split_fuse = True
     return config
 

@@ -24,6 +24,7 @@ from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, 
 
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
+"""Sequences in the batch unless `batching.maxSize` is set; MORE_ROWS on other devices."""
 PREFILL = {"cpu": 512}
 MORE_PREFILL = 2048
 """Maximum prompt tokens prefilled between two tokens of the running sequences, which wait."""
