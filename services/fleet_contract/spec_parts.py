@@ -342,7 +342,7 @@ class EnvFrom(SpecPart):
         return self
 
 
-class Bucket(SpecPart):
+class S3Access(SpecPart):
     """The store that holds the bucket of an `s3://` source, and the keys to read it."""
 
     endpoint: str | None = Field(

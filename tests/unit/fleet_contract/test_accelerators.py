@@ -8,7 +8,7 @@ import pytest
 
 from fleet_contract import catalog
 from fleet_contract.accelerators import (
-    Layer,
+    SpecLayer,
     Vendor,
     device,
     is_accelerator,
@@ -34,7 +34,7 @@ models:
 
 
 def completed(profile: dict[str, Any], model: str = "acme/gpu", **spec: Any) -> Completed:
-    return complete({"model": model, **spec}, KNOWN, [Layer("profile p", profile)])
+    return complete({"model": model, **spec}, KNOWN, [SpecLayer("profile p", profile)])
 
 
 @pytest.mark.parametrize(

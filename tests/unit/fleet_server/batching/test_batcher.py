@@ -15,7 +15,7 @@ import pytest
 
 from fleet_contract.errors import NotReady, QueueFull
 from fleet_server.batching.batcher import Batcher
-from fleet_server.batching.planner import Bounds
+from fleet_server.batching.planner import BatchLimits
 from support.waiting import until_async
 
 Batch = list[Sequence[int]]
@@ -60,7 +60,7 @@ def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
         max_items: int = 8, max_requests: int | None = None, waiting: int = 100,
         window: float = 0, concurrent: int = 1,
     ) -> Batcher:  # fmt: skip
-        bounds = Bounds(max_items, 10_000, max_requests)
+        bounds = BatchLimits(max_items, 10_000, max_requests)
         made.append(
             Batcher(passes, bounds, max_waiting=waiting, window=window, concurrent=concurrent)
         )
