@@ -325,8 +325,8 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",
             float, where="operator"),
-    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server",
-            "30", float, where="operator"),
+    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server;"
+            " longer where one takes more than a tenth of the time", "30", float, where="operator"),
     Setting("FULL_RESYNC_INTERVAL", "seconds between two comparisons of all objects, foreign ones"
             " included, after which every model is reconciled; varies by a tenth", "600", float,
             where="operator"),
