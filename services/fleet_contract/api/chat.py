@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, add_no_ops
+from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 
 Role = Literal["system", "developer", "user", "assistant"]
@@ -48,7 +48,7 @@ class ModelMessage(TypedDict):
     content: NotRequired[str | list[TextPart | ImagePart] | None]
 
 
-class NamedSchema(Body):
+class NamedSchema(JsonBody):
     """A JSON Schema that the response must follow."""
 
     name: str | None = None
@@ -72,7 +72,7 @@ def _schema_with_its_type(schema: dict[str, Any]) -> None:
     ]
 
 
-class ResponseFormat(Body):
+class ResponseFormat(JsonBody):
     """The format of the response."""
 
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
