@@ -131,6 +131,7 @@ async def _run(
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
+    # Before the watches: /healthz must respond while the cache fills.
     async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
             device_claims=features.device_claims, inference_pools=features.inference_pools,
@@ -209,7 +210,7 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
 async def sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
     """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are.
 
-    Waits for an answer: throttling or an unavailable API server at the start does not decide it.
+    Tries again after throttling and while the API server is unavailable, since the result is kept.
     """
     if settings.namespaces:
         return False

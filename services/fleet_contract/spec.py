@@ -14,23 +14,18 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from fleet_contract.names import ENV_SPEC
+from fleet_contract.pod.container import Container, EnvFrom, EnvValue, MountedFile, PodPart
+from fleet_contract.pod.resources import DeviceRequest, Resources
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
     Batching,
     Cache,
-    Container,
     Defaults,
-    DeviceRequest,
-    EnvFrom,
-    EnvValue,
     GoldenCheck,
     ImageInputs,
     Limits,
-    MountedFile,
-    PodPart,
     Remote,
-    Resources,
     RolloutPolicy,
     Routing,
     S3Access,
@@ -128,9 +123,9 @@ class TrafficRise(SpecPart):
     step: int = Field(default=10, ge=1, le=100)
     """Percent by which the weight rises."""
     interval_seconds: int = Field(default=300, ge=1)
-    """Shortest time at one weight."""
+    """Minimum number of seconds at one weight."""
     min_requests: int = Field(default=50, ge=1)
-    """Fewest requests of this model at one weight before it is compared and rises."""
+    """Minimum number of requests of this model at one weight before it is compared and rises."""
 
 
 class Traffic(SpecPart):
@@ -220,7 +215,7 @@ class ModelSpec(SpecPart):
     """Prompts by name, prepended to inputs of requests that name one as `prompt_name`; in addition
     to those in the model's files."""
     context_length: int | None = Field(default=None, ge=1)
-    """Most tokens of context; read from the model's files by default."""
+    """Maximum number of tokens of context; read from the model's files by default."""
     vision: bool = False
     """Whether a chat model accepts images."""
     multilingual: bool | None = None
@@ -247,9 +242,9 @@ class ModelSpec(SpecPart):
     stopped: bool = False
     """Run no servers and refuse requests, whatever the other fields and autoscalers want."""
     min_replicas: int | None = Field(default=None, ge=0)
-    """Fewest servers autoscaling keeps while the model is in use."""
+    """Minimum number of servers that autoscaling keeps while the model is in use."""
     max_replicas: int | None = Field(default=None, ge=1)
-    """Most servers autoscaling may start."""
+    """Maximum number of servers that autoscaling may start."""
     scale_to_zero_after: int | None = Field(default=None, ge=1)
     """Seconds without a request after which the last server is stopped; never by default."""
     target_in_flight: int | None = Field(default=None, ge=1)
@@ -350,7 +345,7 @@ class ModelSpec(SpecPart):
 
     @property
     def pass_size(self) -> int:
-        """Most embedding or rerank items in one forward pass."""
+        """Maximum number of embedding or rerank items in one forward pass."""
         return self.batching.pass_size or self.limits.max_batch_size or DEFAULT_PASS_SIZE
 
     @property

@@ -29,7 +29,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 DEFAULT_NAMESPACE = "default"
 TOKEN = "BearerToken"  # noqa: S105 (the package's name of the setting)
 FILE_SECONDS = 60.0
-"""Token files are read again after so long: they are replaced well before a token expires."""
+"""Seconds until token files are read again; they are replaced well before a token expires."""
 LIFETIME_USED = 0.8
 """Tokens of exec plugins are renewed after this part of their lifetime."""
 
@@ -119,7 +119,7 @@ class Connection:
             return
         loaded = await self._load(self.configuration)
         self._due = time.monotonic() + loaded.seconds
-        # A renewed client certificate counts for new connections.
+        # New connections use the renewed client certificate; open ones stay.
         found = (self.configuration.cert_file, self.configuration.key_file)
         if found != self._certificate and found[0]:
             try:

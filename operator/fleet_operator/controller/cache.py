@@ -70,7 +70,7 @@ class ClusterCache:
     def put_model(self, raw: Raw) -> Iterable[Key]:
         """Store an InferenceModel; affects it and all models that share an id with it.
 
-        Of one that another shard serves, only the claims matter.
+        Of a model that another shard serves, only the claims are used.
         """
         key = _key(raw)
         models = self._models_of(key[0])
@@ -85,7 +85,7 @@ class ClusterCache:
         key = _key(raw)
         models = self._models_of(key[0])
         known = models.get(key)
-        # A late deletion of an earlier object of this name.
+        # A late deletion event of an earlier object with this name changes nothing.
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del models[key]
@@ -257,7 +257,7 @@ class ClusterCache:
         return self.models if self.settings.shard.owns(namespace) else self._other_shards
 
     def _claim(self, model: Raw) -> set[Key]:
-        """Record what a model claims now; every model whose names may change owner by that."""
+        """Record what a model claims now; returns all models whose names may change owner."""
         created = model["metadata"].get("creationTimestamp") or ""
         return self._claimants.put(NameClaim(created, *_key(model), self.ids(model)))
 

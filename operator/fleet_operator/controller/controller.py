@@ -30,7 +30,7 @@ from fleet_web.logs import event as log
 logger = logging.getLogger(__name__)
 
 PASSING_SECONDS = 0.5
-"""Shortest time between two writes of a status that only reports progress."""
+"""Minimum time between two writes of a status that only reports progress."""
 
 
 class Delayed(Exception):
@@ -167,7 +167,7 @@ class Controller:
         return self._decide_now(key, replace(found, stable_template=template))
 
     def _decide_now(self, key: Key, observed: Observed) -> tuple[Observed, Decision]:
-        """Without an await between the look at other rollouts and the record of the decision."""
+        """Decide without an await between reading other rollouts and recording the decision."""
         observed = replace(
             observed,
             turn=self._turns.of(key),
@@ -205,7 +205,7 @@ class Controller:
 
 
 def _desired(model: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What of a resource others write."""
+    """The fields of a resource that others write."""
     meta = model["metadata"]
     fields = ("generation", "annotations", "labels", "deletionTimestamp")
     return tuple(meta.get(field) for field in fields)

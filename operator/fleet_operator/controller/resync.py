@@ -34,9 +34,9 @@ LARGEST_SHARE = 0.1
 JITTER = 0.1
 """Intervals of full comparisons vary by this part, so that operators do not list at once."""
 SPREAD_SECONDS = 60.0
-"""The reconciles after a full comparison are spread over so long."""
+"""The reconciles after a full comparison are spread over this time."""
 MOST_ROUNDS = 20
-"""Rounds in which a watch may lag behind although it delivers events."""
+"""Maximum number of rounds in which a watch that delivers events may lag behind."""
 
 
 class Resync:

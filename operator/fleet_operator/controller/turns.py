@@ -25,7 +25,7 @@ FAILING_SECONDS = 600.0
 """Time after which a rollout that fails no longer keeps others from beginning."""
 FAILING_PHASES = frozenset({"Failed", "Degraded"})
 SHOWN = 10
-"""Most models passed to a decision, which names a few."""
+"""Maximum number of models passed to a decision, which names a few."""
 
 
 @dataclass(frozen=True, slots=True)

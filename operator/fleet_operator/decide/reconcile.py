@@ -172,7 +172,7 @@ def _duplicate(observed: Observed, rival: Rival) -> str:
 
 
 def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...]:
-    """Problems with which the model is served all the same."""
+    """Problems despite which the model is served."""
     found = (
         limit.problem if limit is not None else None,
         _lost_aliases(observed),

@@ -40,14 +40,14 @@ RESTARTS = 2
 STUCK_SECONDS = 60.0
 """Time after which a container that cannot be created counts as failed."""
 BLOCKED_SECONDS = 60.0
-"""Time after which a surge gives way although a node seems to have room: the scheduler knows more
-than `capacity`, such as volumes, devices and anti-affinity."""
+"""Time after which a surge becomes a hand-over although a node seems to have room: the scheduler
+considers more than `capacity`, such as volumes, devices and anti-affinity."""
 TURN_SECONDS = 300.0
-"""Time after which a version that waits for its turn is looked at again, without an event: a
-rollout that fails for long stops keeping others back."""
+"""Time after which a version that waits for its turn is checked again without an event: a rollout
+that has been failing for long no longer blocks others."""
 RETRY_SECONDS = 5.0
-"""Time after which a pod that a quota refused is tried again, once the old ones are gone. The
-ReplicaSet controller by itself waits as long again as the old servers took to drain."""
+"""Time after which a pod that a quota refused is tried again, once the old ones are gone. Without
+this, the backoff of the ReplicaSet controller is as long as the old servers took to drain."""
 UNPLACED_SECONDS = 60.0
 """Time without any server after which a successor that no node takes is rolled back."""
 
@@ -58,7 +58,7 @@ class RolloutStep:
 
     `begins`: the version is applied now, and servers that work are replaced by it. `waits_for`:
     models whose rollouts come first; `template` is the present one until then. `retry` is an
-    annotation of the Deployment whose change makes its controllers look at it again.
+    annotation of the Deployment whose change makes its controllers reconcile it again.
     """
 
     template: Object
@@ -217,7 +217,7 @@ def _placed_later(
     rollout: Rollout,
     choice: RolloutChoice | None = None,
 ) -> RolloutStep:
-    """Go on; look again when a successor without a node has waited long enough."""
+    """Continue; check again when a successor without a node has waited long enough."""
     since = parse(rollout.unplaced_since)
     if since is None:
         return RolloutStep(template, strategy, rollout, choice)

@@ -12,16 +12,10 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fleet_contract.pod.container import EnvFrom, EnvValue, PodPart
+from fleet_contract.pod.resources import DeviceRequest, Quantity, Resources
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import (
-    DeviceRequest,
-    EnvFrom,
-    EnvValue,
-    PodPart,
-    Quantity,
-    Resources,
-    S3Access,
-)
+from fleet_contract.spec_parts import S3Access
 
 DEFAULT = "default"
 
@@ -39,8 +33,8 @@ class ModelCache(SpecPart):
     """That folder; each namespace has a folder in it."""
     size: Quantity | None = None
     """Size of the claim created for each model and deleted only with the InferenceModel. With
-    `node`, most bytes that the models of a namespace may take on a node: the least recently used
-    are deleted before. By default they may fill 80% of the node's disk."""
+    `node`, maximum bytes that the models of a namespace may take on a node; the least recently used
+    are deleted first. By default they may fill 80% of the node's disk."""
     storage_class_name: str | None = None
     """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
@@ -80,7 +74,7 @@ class Profile(SpecPart):
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
     registry_secret: str | None = None
-    """Pull secret that servers download images of weights with, where these cannot be mounted."""
+    """Pull secret with which servers download images of weights that cannot be mounted."""
 
     def layer(self) -> dict[str, Any]:
         """The profile's spec fields in wire form."""

@@ -15,8 +15,8 @@ from fleet_contract.names import (
     REGISTRY_LOGINS,
     SERVER_PORT,
 )
+from fleet_contract.pod.container import EnvValue
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
@@ -62,10 +62,12 @@ def server_container(
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
+        # The last lines of the log have the reason of a failed start.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
+            # Images of other projects may write to their root.
             **({"readOnlyRootFilesystem": True} if own else {}),
         },
         "volumeMounts": list(storage.mounts),
@@ -135,6 +137,7 @@ def _environment(
     else:
         values["HF_HOME"] = MODELS_MOUNT
     values.update(spec.env)
+    # Sorted: another order in the spec is not another version.
     listed = [_variable(name, values[name]) for name in sorted(values)]
     # Our own server drops the token once the weights are fetched; other images are not trusted.
     secret = profile.hf_token_secret or settings.hf_token_secret
@@ -159,6 +162,7 @@ def _variable(name: str, value: EnvValue) -> Object:
 
 
 def _own_probes() -> Object:
+    # Every second: the delay until a probe succeeds is part of each cold start.
     return {
         "startupProbe": _probe(PATH_LIVE, period=1, failures=OPEN_SECONDS),
         "readinessProbe": _probe(PATH_READY, period=1, failures=2),
@@ -168,6 +172,7 @@ def _own_probes() -> Object:
 
 def _foreign_probes(spec: ModelSpec, settings: OperatorSettings) -> Object:
     path = spec.container.ready_path if spec.container is not None else "/health"
+    # These may open their port only once the model is loaded, so startup has the whole time.
     return {
         "startupProbe": _probe(path, period=5, failures=max(1, settings.start_seconds // 5)),
         "readinessProbe": _probe(path, period=2, failures=2),

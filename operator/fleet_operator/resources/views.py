@@ -214,7 +214,7 @@ def pod_requests(spec: Raw) -> dict[str, int]:
         add(total, requests(container))
     largest: dict[str, int] = {}
     for container in spec.get("initContainers") or ():
-        if container.get("restartPolicy") == "Always":
+        if container.get("restartPolicy") == "Always":  # a sidecar, which keeps running
             add(total, requests(container))
             continue
         for name, amount in requests(container).items():

@@ -121,7 +121,7 @@ class ChatBody(GenerationBody):
     max_tokens: Positive | None = None
     """Older name of `max_completion_tokens`."""
     max_completion_tokens: Positive | None = None
-    """Most new tokens."""
+    """Maximum number of new tokens."""
     response_format: ResponseFormat | None = None
 
 

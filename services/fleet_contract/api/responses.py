@@ -73,7 +73,7 @@ class ResponsesBody(JsonBody):
     instructions: str | None = None
     """A system message before the conversation."""
     max_output_tokens: Positive | None = None
-    """Most new tokens."""
+    """Maximum number of new tokens."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0 is greedy."""
     top_p: float | None = Field(default=None, gt=0, le=1)

@@ -80,7 +80,8 @@ class Quota:
                 code="concurrency_limit_exceeded",
                 retry_after=1.0,
             )
-        # All are checked before any is charged: a refused request must cost nothing.
+        # All are checked before any is charged: a refused request must cost nothing. Tokens and
+        # audio are not known yet; 1 is enough to admit it.
         for bucket, what, amount in (
             (self.requests, "requests", 1.0),
             (self.images, "images", float(images)),

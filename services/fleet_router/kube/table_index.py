@@ -1,7 +1,8 @@
 """Computes the routes of a cluster from its resources, only those that a change affects. Pure.
 
 A model is served without the aliases that another model owns (see fleet_contract.claims). A model
-whose id another owns is not served; the aliases it does own lead to a refusal with the reason.
+whose id belongs to another model is not served; requests for its own aliases are refused with the
+reason.
 """
 
 from __future__ import annotations
