@@ -110,6 +110,18 @@ def test_a_layer_below_the_catalog() -> None:
     assert done.origin("resources.requests.memory") == "profile large"
 
 
+def test_layers_below_have_precedence_in_their_order() -> None:
+    below = [
+        SpecLayer("profile large", {"limits": {"maxQueueSize": 5, "maxPromptTokens": 9}}),
+        SpecLayer("defaults", {"limits": {"maxQueueSize": 6, "maxStop": 2}}),
+    ]
+    done = complete({"model": "acme/chat"}, KNOWN, below)
+    limits = done.spec.limits
+    assert (limits.max_prompt_tokens, limits.max_queue_size, limits.max_stop) == (100, 5, 2)
+    origins = [done.origin(f"limits.{n}") for n in ("maxPromptTokens", "maxQueueSize", "maxStop")]
+    assert origins == ["catalog", "profile large", "defaults"]
+
+
 def test_lists_and_values_are_taken_whole() -> None:
     merged, origins = merge(
         [SpecLayer("a", {"x": [1], "y": {"z": 1}}), SpecLayer("b", {"x": [2, 3], "y": 2, "w": 3})]

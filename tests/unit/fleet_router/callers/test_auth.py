@@ -238,6 +238,25 @@ async def test_a_changed_file_is_read_again(
     assert identified(auth, "another").key.name == "another"
 
 
+def test_a_broken_file_leaves_the_keys_as_they_were(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys.yaml"
+    auth = loaded(path, entry_of("a"))
+    path.write_text("keys: [")
+    auth.refresh()
+    auth.refresh()  # the same content is not an error again
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    path.unlink()
+    auth.refresh()
+    assert identified(auth, "a").key.name == "a"
+    written(path, entry_of("other"))
+    auth.refresh()
+    assert identified(auth, "other").key.name == "other"
+    with pytest.raises(Unauthorized):
+        identified(auth, "a")
+
+
 @pytest.mark.parametrize("name", [field.alias for field in KeyLimits.model_fields.values()])
 def test_a_limit_is_at_least_one(tmp_path: Path, name: str) -> None:
     for number in (1, 0):

@@ -141,7 +141,7 @@ async def test_an_error_ends_those_of_its_pass_only(make: Make, model: Model) ->
     assert [rows.tolist() for rows in found] == [[[number]] for number in range(10)]
 
 
-@pytest.mark.parametrize("most", [2, 4])
+@pytest.mark.parametrize("most", [1, 2, 4])
 async def test_results_come_in_the_order_of_the_inputs(make: Make, model: Model, most: int) -> None:
     model.lanes = most
     batcher = make(max_items=3, most=most)
