@@ -118,7 +118,11 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 # After the parser: most heads arrive whole, and only an incomplete one needs it.
                 if self._head_timer is None:
                     self._start_head_timer()
-            elif idle_timer is not None and self.timeout_keep_alive_task is None:
+            elif (
+                idle_timer is not None
+                and self.timeout_keep_alive_task is None
+                and not self._clients
+            ):
                 # uvicorn stopped it, but empty lines begin no request.
                 self.timeout_keep_alive_task = self.loop.call_at(
                     idle_timer.when(), self.timeout_keep_alive_handler

@@ -274,6 +274,28 @@ async def test_empty_lines_do_not_keep_a_connection(app: Any, listen: Any, wire:
                 await bare.send(b"\r\n")
 
 
+@pytest.mark.parametrize("after", [b"", b"\r\n"])
+async def test_a_request_may_run_for_longer_than_idle_connections_are_kept(
+    app: Any, listen: Any, wire: Any, after: bytes
+) -> None:
+    go_on = threading.Event()
+
+    @app.get("/later")
+    async def later() -> Any:
+        await asyncio.to_thread(go_on.wait)
+        return json_response({"status": "done"})
+
+    with listen(app, keep_alive=1) as port:
+        async with wire(port) as bare, wire(port) as clock:
+            for each in (bare, clock):
+                await each.send(GET)
+                assert (await each.answer()).status == 200
+            await bare.send(GET.replace(b"/id", b"/later") + after)  # in one segment
+            assert await clock.closed()
+            go_on.set()
+            assert (await bare.answer()).status == 200
+
+
 async def test_an_incomplete_head_does_not_affect_the_running_request(
     app: Any, listen: Any, wire: Any
 ) -> None:
