@@ -32,7 +32,7 @@ class UnsupportedEncoding(FleetError):
     default_code = "unsupported_content_encoding"
 
 
-class Decoder(Protocol):
+class ContentDecoder(Protocol):
     """Decodes one body."""
 
     def steps(self, data: bytes) -> Iterator[bytes]:
@@ -43,7 +43,7 @@ class Decoder(Protocol):
         """End of the body. Raises BadRequest if it is incomplete."""
 
 
-def decoder_of(headers: Iterable[tuple[bytes, bytes]]) -> Decoder | None:
+def decoder_of(headers: Iterable[tuple[bytes, bytes]]) -> ContentDecoder | None:
     """The decoder of a body, None if it is not encoded. Raises UnsupportedEncoding."""
     listed = b",".join(value for name, value in headers if name == b"content-encoding")
     if not listed:
