@@ -21,6 +21,7 @@ from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.pod_parts import inherited, node_cache
 from fleet_operator.resources.pod_parts.devices import with_devices
+from fleet_operator.resources.pod_parts.fetch_secrets import fetch_secrets
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import (
     ENDPOINT_SECONDS,
@@ -73,8 +74,9 @@ def pod_template(
         return disks
     if disks.outlives_pod and found.origins.get(DISK) == CATALOG:
         spec = _without_disk(spec)
+    secrets = fetch_secrets(found, settings, disks.downloads_image).variables
     pod: Object = {
-        "containers": [server_container(spec, image, disks, profile, settings)],
+        "containers": [server_container(spec, image, disks, secrets, settings)],
         "volumes": list(disks.volumes),
         "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
         "automountServiceAccountToken": False,
