@@ -35,6 +35,11 @@ from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
 
 DISK = "resources.requests.ephemeral-storage"
+PLACEMENT = (
+    "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName",
+    "schedulerName",
+)  # fmt: skip
+"""Fields of the spec that are fields of the PodSpec."""
 NO_METADATA: Raw = {}
 NO_FEATURES = Features()
 NO_DEVICE_CLAIMS = (
@@ -78,7 +83,7 @@ def pod_template(
     pod: Object = {
         "containers": [server_container(spec, image, disks, secrets, settings)],
         "volumes": list(disks.volumes),
-        "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
+        "securityContext": security_context(spec.engine not in FOREIGN, settings.user_ids),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": ENDPOINT_SECONDS
@@ -141,9 +146,7 @@ def _labelled(name: str, template: Object) -> Object:
 
 
 def _placement(wire: Object) -> Object:
-    fields = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName",
-              "schedulerName")  # fmt: skip
-    return {field: wire[field] for field in fields if field in wire}
+    return {field: wire[field] for field in PLACEMENT if field in wire}
 
 
 def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ...]:
@@ -152,7 +155,8 @@ def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ..
     return settings.architectures if is_own else ()
 
 
-def _security(own: bool, with_ids: bool) -> Object:
+def security_context(own: bool, with_ids: bool) -> Object:
+    """Of a pod of our own images, or of another one."""
     profile: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
     if not own:
         return profile

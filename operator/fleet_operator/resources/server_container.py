@@ -31,6 +31,9 @@ UNUSED_BY_SERVERS = (
     "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
+SECURITY: Object = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+OWN_SECURITY: Object = {**SECURITY, "readOnlyRootFilesystem": True}
+"""Of containers with our own images."""
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
 
 
@@ -54,11 +57,7 @@ def server_container(
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            **({"readOnlyRootFilesystem": True} if own else {}),
-        },
+        "securityContext": OWN_SECURITY if own else SECURITY,
         "volumeMounts": list(storage.mounts),
     }
     if spec.env_from:
@@ -126,7 +125,7 @@ def _environment(
     else:
         values["HF_HOME"] = MODELS_MOUNT
     values.update(spec.env)
-    return [_variable(name, values[name]) for name in sorted(values)]
+    return [variable(name, values[name]) for name in sorted(values)]
 
 
 def _literal(text: str) -> str:
@@ -134,7 +133,8 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
-def _variable(name: str, value: EnvValue) -> Object:
+def variable(name: str, value: EnvValue) -> Object:
+    """A variable of a container."""
     return {"name": name, **({"value": value} if isinstance(value, str) else value.to_wire())}
 
 
