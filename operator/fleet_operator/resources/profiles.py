@@ -14,13 +14,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
-    Bucket,
     DeviceRequest,
     EnvFrom,
     EnvValue,
     PodPart,
     Quantity,
     Resources,
+    S3Access,
 )
 
 DEFAULT = "default"
@@ -78,7 +78,7 @@ class Profile(SpecPart):
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
     scheduler_name: str | None = None
-    s3: Bucket | None = None
+    s3: S3Access | None = None
     env: dict[str, EnvValue] = Field(default_factory=dict)
     env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
