@@ -34,6 +34,7 @@ from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
+from fleet_operator.controller.weights.prefetcher import Prefetcher
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE, cached_kinds
 from fleet_operator.metrics import Metrics
@@ -119,6 +120,8 @@ async def _run(
     controller = Controller(
         cache, queue, api, metrics, DeletionCosts(api, http), leadership.may_write
     )
+    prefetcher = Prefetcher(cache, resolver, api, leadership.may_write, lambda: queue.is_open)
+    metrics.prefetched(lambda: prefetcher.progress)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
         "watches": partial(watches.follow, reflectors),
         "leadership": leadership.run,
@@ -127,6 +130,7 @@ async def _run(
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
+        "prefetch": partial(prefetcher.run, settings.resync_interval),
         "initial_sync": InitialSync(cache, queue, listing, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),

@@ -27,7 +27,8 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
 from fleet_prepare.prepare import find, prepare
 from fleet_prepare.stage import PrepareStage, Report
-from fleet_weights.errors import WeightsError
+from fleet_weights.errors import NoRoom, WeightsError
+from fleet_weights.eviction import release
 from fleet_weights.fetch import fetch, is_there
 from fleet_weights.store import Store
 
@@ -51,7 +52,8 @@ def pull_all(
     """Pull every model, and convert weights that no engine of this machine can load directly.
 
     A model that this machine cannot serve fails before it is fetched; with `force` it is fetched
-    without conversion. Prints progress and errors; the ids of models that failed.
+    without conversion. One that does not fit into a store that evicts nothing is skipped. Prints
+    progress and errors; the ids of models that failed.
     """
     console = Console()
     here = machine.here(environ)
@@ -66,9 +68,15 @@ def pull_all(
                 one.prepare(here, force=force)
             else:
                 one.fetch()
+        except NoRoom as error:
+            console.print(f"{spec.model}: skipped. {error}", soft_wrap=True, highlight=False,
+                          markup=False)  # fmt: skip
         except (CannotServe, WeightsError) as error:
             failed.append(spec.model)
             _print_error(spec, error)
+        finally:
+            if not store.evicts:  # a server may need its room while the others are pulled
+                release(spec, store)
     return failed
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet_contract.names import FETCH_SECRETS
+from fleet_weights.secrets import without_secrets
 
 if TYPE_CHECKING:
     from fleet_prepare.prepare import PreparedModel
@@ -28,9 +28,8 @@ class HeadStart:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._prepared: Future[PreparedModel | None] = Future()
         self._loaded: Future[LoadedModel | Exception | None] = Future()
-        known = {name: value for name, value in environ.items() if name not in FETCH_SECRETS}
         self._thread = threading.Thread(
-            target=self._run, args=(known,), name="head-start", daemon=True
+            target=self._run, args=(without_secrets(environ),), name="head-start", daemon=True
         )
 
     def begin(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
-from fleet_contract.names import BUCKET_KEYS, REGISTRY_LOGINS
+from fleet_contract.names import BUCKET_KEYS, HUB_TOKENS, REGISTRY_LOGINS
 from fleet_contract.server_protocol import (
     LOAD_FAILED_EVENT,
     LOAD_FAILED_STATUS,
@@ -97,7 +97,7 @@ def _parts(
     state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use them: from here on no other code of the process can leak them.
-    for name in ("HF_TOKEN", REGISTRY_LOGINS):
+    for name in (*HUB_TOKENS, REGISTRY_LOGINS):
         erase(name)
     if (spec.source or "").startswith("s3://"):  # else they may be for a handler
         for name in BUCKET_KEYS:
