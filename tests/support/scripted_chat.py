@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from fleet_contract.errors import BadRequest
@@ -244,3 +245,13 @@ def scripted() -> type[ScriptedChat]:
 @pytest.fixture
 def until() -> Any:
     return until_async
+
+
+@pytest.fixture
+def client_of() -> Callable[[Any], openai.AsyncOpenAI]:
+    """The official client of a served model."""
+
+    def make(live: Any) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=0)
+
+    return make
