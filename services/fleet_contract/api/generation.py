@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody, Usage
 
@@ -40,7 +41,14 @@ class GenerationBody(JsonBody):
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
 
 
+class CompletionTokens(TypedDict):
+    """How many of the completion's tokens are reasoning."""
+
+    reasoning_tokens: int
+
+
 class GenerationUsage(Usage):
-    """Prompt and completion tokens."""
+    """Prompt and completion tokens; the details are those of chats with models that reason."""
 
     completion_tokens: int
+    completion_tokens_details: NotRequired[CompletionTokens]

@@ -20,7 +20,16 @@ from fleet_server.engines.torch.sampler import Sampler
 from fleet_server.engines.torch.scheduler import StepLimits
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, Vocabulary
+from fleet_server.protocols import (
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+    Vocabulary,
+)
 
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
@@ -35,7 +44,7 @@ GIB = 1 << 30
 class TorchChat:
     """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
-    supports = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+    supports = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         checkpoint = ModelFolder.find(folder)
@@ -47,6 +56,7 @@ class TorchChat:
         )
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
+        self.chat_template = self._conversation.chat_template
         self.vocabulary = _vocabulary(self._conversation.tokenizer)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
         self.vocab_size = _vocab_size(self.vocabulary, model)
@@ -60,9 +70,14 @@ class TorchChat:
         self._random.seed()
         self._loop = StepLoop(forward, runtime, bounds, self._stop_ids(model))
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
-        return self._conversation.prompt(messages, images)
+        return self._conversation.prompt(messages, images, arguments)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""

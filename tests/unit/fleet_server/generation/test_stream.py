@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import InternalError, NotReady, Timeout
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.pieces import Text
+from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.protocols import Finish, Prompt, Sampling, Step
 
 BROKEN = RuntimeError("the secret text of an engine")
+
+
+def update(text: str, finish: Finish | None = None) -> Update:
+    return Update((Text(text),), finish)
 
 
 class AtOnce:
@@ -40,7 +45,7 @@ def started(*steps: Step, stop: Sequence[str] = ()) -> TokenStream:
     return TokenStream(model, Prompt(1, None), Sampling(99), stop, 60)
 
 
-async def fill(made: TokenStream, seen: list[TextUpdate]) -> None:
+async def fill(made: TokenStream, seen: list[Update]) -> None:
     """Read the stream; updates before an error stay in `seen`."""
     try:
         async for update in made.updates():
@@ -50,26 +55,26 @@ async def fill(made: TokenStream, seen: list[TextUpdate]) -> None:
 
 
 async def test_text_before_an_error_is_delivered() -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step(b"Hel"), Step(b"lo"), Step((), error=BROKEN))
     with pytest.raises(InternalError) as caught:
         await fill(made, seen)
     assert caught.value.__cause__ is BROKEN
-    assert seen == [TextUpdate("Hello")]
+    assert seen == [update("Hello")]
     assert made.completion_tokens == 5
 
 
 async def test_text_held_for_a_stop_string_is_delivered_before_an_error() -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step(b"almost EN"), Step((), error=BROKEN), stop=["END"])
     with pytest.raises(InternalError):
         await fill(made, seen)
-    assert seen == [TextUpdate("almost EN")]
+    assert seen == [update("almost EN")]
 
 
 async def test_a_public_error_is_raised_unchanged() -> None:
     error = NotReady("Restarting.")
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step((), error=error))
     with pytest.raises(NotReady) as caught:
         await fill(made, seen)
@@ -80,15 +85,15 @@ async def test_a_public_error_is_raised_unchanged() -> None:
 @pytest.mark.parametrize(
     ("steps", "stop", "expected"),
     [
-        ([Step(b"yes", Finish.LENGTH)], [], TextUpdate("yes", Finish.LENGTH)),
-        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], TextUpdate("one ", Finish.STOP)),
-        ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], TextUpdate("so EN", Finish.STOP)),
+        ([Step(b"yes", Finish.LENGTH)], [], update("yes", Finish.LENGTH)),
+        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], update("one ", Finish.STOP)),
+        ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], update("so EN", Finish.STOP)),
     ],
 )
 async def test_an_error_after_the_end_is_ignored(
-    steps: list[Step], stop: list[str], expected: TextUpdate
+    steps: list[Step], stop: list[str], expected: Update
 ) -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(*steps, Step((), error=BROKEN), stop=stop)
     await fill(made, seen)
     assert seen == [expected]
@@ -128,7 +133,7 @@ async def test_the_first_token_is_that_of_the_first_step_with_tokens() -> None:
 async def test_a_generation_is_cancelled_at_its_stop_string() -> None:
     model: Any = AtOnce(Step(b"one"), Step(b" two"))
     made = TokenStream(model, Prompt(1, None), Sampling(99), ["two"], 60)
-    assert [update async for update in made.updates()] == [TextUpdate("one ", Finish.STOP)]
+    assert [one async for one in made.updates()] == [update("one ", Finish.STOP)]
     assert model.cancelled == 1
 
 
