@@ -116,8 +116,9 @@ def _no_duplicates(values: list[str]) -> list[str]:
 class TrafficRise(SpecPart):
     """A weight that rises by itself while the model does no worse than the primary of its group.
 
-    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) are more
-    frequent or the first byte of responses comes later than at the primary.
+    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) or
+    rejected requests (4xx) are more frequent or the first byte of responses comes later than at the
+    primary.
     """
 
     step: int = Field(default=10, ge=1, le=100)
