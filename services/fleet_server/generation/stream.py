@@ -58,10 +58,14 @@ class TokenStream:
                 error, finish = step.error, step.finish
                 if error is not None:
                     break
-                if step.token_ids and self.first_token_at is None:
+                number = len(step.token_ids) if step.delta is None else step.delta.num_tokens
+                if number and self.first_token_at is None:
                     self.first_token_at = time.monotonic()
-                self.completion_tokens += len(step.token_ids)
-                text += self._text.feed(step.token_ids)
+                self.completion_tokens += number
+                if step.delta is None:
+                    text += self._text.feed(step.token_ids)
+                else:
+                    text += self._text.feed_text(step.delta.text)
                 if finish is not None:
                     text += self._text.flush()
                     break

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fleet_contract.installation import install_command
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import EngineChoice
+from fleet_prepare.choose import EXTRAS, EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -82,7 +82,7 @@ def _factory(choice: EngineChoice) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        extra = "torch" if choice.engine.value == "torch" else "server"
+        extra = EXTRAS.get(choice.engine, "server")
         raise LoadError(
             f"The {choice.engine.value} engine cannot be imported: {error}.",
             f"Install it with `{install_command(extra)}`.",

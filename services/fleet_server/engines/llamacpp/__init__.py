@@ -1,0 +1,1 @@
+"""llama.cpp in this process, through xllamacpp: every GGUF architecture it knows, on the CPU."""
