@@ -15,6 +15,7 @@ CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 DEVICE_CLAIM_TEMPLATE = Kind(
     "resource.k8s.io/v1", "ResourceClaimTemplate", "resourceclaimtemplates"
 )
+INFERENCE_POOL = Kind("inference.networking.k8s.io/v1", "InferencePool", "inferencepools")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT = Kind("v1", "Event", "events")
@@ -22,9 +23,24 @@ CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 CHILDREN = (DEPLOYMENT, SERVICE, BUDGET, CLAIM)
-BY_NAME = {kind.kind: kind for kind in (*CHILDREN, DEVICE_CLAIM_TEMPLATE, MODEL, POD)}
+BY_NAME = {
+    kind.kind: kind for kind in (*CHILDREN, DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL, MODEL, POD)
+}
+
+
+def optional_kinds(features: Features) -> tuple[tuple[Kind, bool], ...]:
+    """The kinds that not every cluster has, each with whether one with these features has it."""
+    return (
+        (DEVICE_CLAIM_TEMPLATE, features.device_claims),
+        (INFERENCE_POOL, features.inference_pools),
+    )
 
 
 def children(features: Features) -> tuple[Kind, ...]:
     """The kinds of a model's children in a cluster with these features."""
-    return (*CHILDREN, DEVICE_CLAIM_TEMPLATE) if features.device_claims else CHILDREN
+    return (*CHILDREN, *(kind for kind, served in optional_kinds(features) if served))
+
+
+def cached_kinds(features: Features, sees_nodes: bool) -> tuple[Kind, ...]:
+    """The kinds of all objects that the operator keeps in its cache."""
+    return (MODEL, *children(features), POD, *((NODE,) if sees_nodes else ()))

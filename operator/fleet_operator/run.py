@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from fleet_kube.errors import ApiError, ApiUnreachable, KubeError
 from fleet_kube.rate_limit import RateLimit
 from fleet_operator.controller import health, sources, watches
 from fleet_operator.controller.cache import ClusterCache
-from fleet_operator.controller.cluster_features import features_of
+from fleet_operator.controller.cluster_features import features_of, until_changed
 from fleet_operator.controller.controller import Controller
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.leader_client import LeaderClient
@@ -34,7 +35,7 @@ from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import MODEL, NODE, children
+from fleet_operator.kinds import MODEL, NODE, cached_kinds
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
 from fleet_operator.resources.resolve import Resolver, Sources
@@ -45,10 +46,15 @@ from fleet_web.supervise import keep_running
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
+GC_THRESHOLD = 20_000
+"""New objects between two collections of the youngest generation: parsed JSON is most of them, and
+has no cycles."""
 
 
 async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
     """Run the operator. Raises ConfigError, CatalogError and OSError (port taken)."""
+    gc.freeze()  # what is imported lives as long as the process
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
     metrics = Metrics()
     connection = await connect(environ)
     limit = RateLimit(settings.api_requests_per_second, 2 * settings.api_requests_per_second)
@@ -76,11 +82,11 @@ async def _run(
     resolver = Resolver(await _first_sources(reader))
     with_nodes = await sees_nodes(api, settings)
     features = await features_of(api, settings)
-    kinds = children(features)
+    kinds = cached_kinds(features, with_nodes)
     cache = ClusterCache(settings, resolver, with_nodes, features)
     queue = WorkQueue(asyncio.get_running_loop().time)
     listing = Listing(api, settings.namespaces, settings.shard)
-    resync = Resync(cache, queue, listing, metrics, with_nodes, kinds)
+    resync = Resync(cache, queue, listing, metrics, kinds)
 
     def reconcile_all(namespace: str) -> None:
         queue.add([key for key in cache.models if key[0] == namespace])
@@ -107,9 +113,7 @@ async def _run(
         metrics.conditions(lambda: list(cache.models.values()))
     logging.getLogger("kopf").setLevel(logging.WARNING)
     registry = watches.registry(cache, queue, metrics, connection)
-    reflectors = watches.reflectors(
-        api, cache, queue, metrics, settings.namespaces, with_nodes, kinds
-    )
+    reflectors = watches.reflectors(api, cache, queue, metrics, settings.namespaces, kinds)
     prober = Prober(cache, queue, http, PodEvents(cache, api))
     remotes = RemoteProber(cache, queue, resolver, http)
     controller = Controller(
@@ -123,13 +127,14 @@ async def _run(
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
-        "initial_sync": InitialSync(cache, queue, listing, with_nodes, kinds).run,
+        "initial_sync": InitialSync(cache, queue, listing, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
     async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
-            device_claims=features.device_claims, image_volumes=features.image_volumes,
+            device_claims=features.device_claims, inference_pools=features.inference_pools,
+            image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
         try:
             await _together(
@@ -140,7 +145,10 @@ async def _run(
                     clusterwide=not settings.namespaces,
                     namespaces=settings.namespaces,
                 ),
-                supervised(loops, metrics),
+                [
+                    *supervised(loops, metrics),
+                    until_changed(api, settings, features, settings.resync_interval),
+                ],
             )
         finally:  # no writer runs any more
             await leadership.release()

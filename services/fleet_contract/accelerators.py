@@ -137,7 +137,7 @@ def _unusable(
     able = DEVICE_VENDORS.get(wanted.partition(":")[0])
     if able is None:
         return {}
-    why = f"the {layers[chosen].name} asks for device {wanted}"
+    why = f"the {layers[chosen].name} requires device {wanted}"
     lower = ranks[list(ranks).index(chosen) + 1 :]
     return {i: why for i in lower if any(vendor(name) not in able for name in units[i])}
 

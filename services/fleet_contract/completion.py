@@ -1,9 +1,9 @@
 """Completes a short spec, such as `{model: BAAI/bge-m3}`, and records the origin of each field.
 
 Pure. A field is taken from the first layer that has it: nested blocks are merged field by field,
-lists, scalars and sources of variables (`valueFrom`) are taken whole. Accelerators are one unit,
-taken from one layer; those of a layer below the catalog precede the catalog's, which does not know
-the nodes.
+lists, scalars, sources of variables (`valueFrom`) and `s3` are taken whole: the keys of one store
+are not sent to another. Accelerators are one unit, taken from one layer; those of a layer below the
+catalog precede the catalog's, which does not know the nodes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ DEFAULT = "default"
 OF_THE_FILES = ("source", "sha256", "weights", "engine", "dtype", "quantization")
 """Fields of a catalog entry that describe the entry's own files."""
 GPU = "nvidia.com/gpu"
+TAKEN_WHOLE = frozenset({"valueFrom", "s3"})
+"""Blocks that are not merged field by field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def _lay_under(
 ) -> None:
     for key, value in fields.items():
         where = f"{path}.{key}" if path else key
-        if isinstance(value, Mapping) and key != "valueFrom":
+        if isinstance(value, Mapping) and key not in TAKEN_WHOLE:
             block = above.setdefault(key, {})
             if isinstance(block, dict):
                 _lay_under(block, value, name, where, origins)

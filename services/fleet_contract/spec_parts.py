@@ -342,6 +342,22 @@ class EnvFrom(SpecPart):
         return self
 
 
+class Bucket(SpecPart):
+    """The store that holds the bucket of an `s3://` source, and the keys to read it."""
+
+    endpoint: str | None = Field(
+        default=None, max_length=2000, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$"
+    )
+    """Address of a store that is compatible with S3; that of AWS in the region by default."""
+    region: str | None = Field(default=None, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")
+    """Region of the bucket."""
+    virtual_hosted: bool | None = None
+    """Whether the name of the bucket is part of the host; by default only at AWS itself."""
+    secret_ref: ObjectRef | None = None
+    """Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if
+    the store needs one. Only Modelfleet's own servers get it, and only to fetch the weights."""
+
+
 class DeviceRequest(SpecPart):
     """Devices of one class, allocated dynamically (DRA, resource.k8s.io/v1)."""
 

@@ -17,6 +17,8 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 DUPLICATE_MODEL = "DuplicateModel"
 """Reason of a model whose id belongs to another resource."""
+DUPLICATE_ALIAS = "DuplicateAlias"
+"""Reason of a model one of whose aliases belongs to another resource."""
 INVALID_SPEC = "InvalidSpec"
 """Reason of a model whose completed spec is not valid."""
 UNOBSERVED = -1
@@ -44,8 +46,8 @@ class Condition(SpecPart):
 
     type: str = Field(max_length=316)
     """Ready, Available, Progressing, Reconciling, Stalled, Paused, Scheduled, WeightsReady, Loaded,
-    RolloutStrategy, Traffic, Accelerated, AliasesServed, ProfileCurrent, ReplicasLimited or
-    NamespaceContested."""
+    RolloutStrategy, Traffic, Accelerated, AliasesServed, ProfileCurrent, ReplicasLimited,
+    InferencePool or NamespaceContested."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")

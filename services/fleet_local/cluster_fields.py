@@ -17,6 +17,7 @@ IGNORED = (
     "max_replicas", "scale_to_zero_after", "target_in_flight", "scale_down_delay", "profile",
     "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
     "runtime_class_name", "scheduler_name", "devices", "pod_template", "rollout",
+    "inference_pool",
 )  # fmt: skip
 IN_CONTAINERS = (Engine.VLLM, Engine.CONTAINER)
 
@@ -53,6 +54,12 @@ def check(spec: ModelSpec) -> None:
             f"{spec.model} reads environment variables from Secrets or ConfigMaps.",
             "Set the variables in the environment of `modelfleet up` and leave `envFrom` and"
             " `valueFrom` out, or serve it on a cluster.",
+        )
+    if spec.s3 is not None and spec.s3.secret_ref is not None:
+        raise StartError(
+            f"{spec.model} reads the keys of its bucket from the Secret {spec.s3.secret_ref.name}.",
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment and leave"
+            " `s3.secretRef` out, or serve it on a cluster.",
         )
     if spec.files:
         paths = ", ".join(file.path for file in spec.files)

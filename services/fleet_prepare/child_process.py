@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from fleet_contract.names import HUB_TOKENS
+from fleet_contract.names import FETCH_SECRETS
 from fleet_prepare.converters import ConversionPlan
 from fleet_weights.errors import WeightsError
 
@@ -39,7 +39,7 @@ def run(
     `check` is called several times a second and cancels the conversion by raising. Raises
     WeightsError with the converter's reason, and OSError for errors of the file system.
     """
-    kept = {name: text for name, text in environ.items() if name not in HUB_TOKENS}
+    kept = {name: text for name, text in environ.items() if name not in FETCH_SECRETS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "fleet_prepare.child"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -115,7 +115,7 @@ class _Decision:
             "npu": "no Intel NPU that this process may open",
         }.get(kind, "no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it")
         raise CannotServe(
-            f"{self._spec.model} asks for device {wanted}; this machine has {name}.",
+            f"{self._spec.model} requires device {wanted}; this machine has {name}.",
             "Set device (or MODEL_DEVICE) to auto or cpu.",
         )
 
@@ -133,7 +133,7 @@ class _Decision:
         else:
             return
         raise CannotServe(
-            f"{spec.model} asks for device {spec.device}: {why}.",
+            f"{spec.model} requires device {spec.device}: {why}.",
             "Set device (or MODEL_DEVICE) to auto or cpu.",
         )
 
@@ -149,7 +149,7 @@ class _Decision:
             chosen = self._by(Engine.OPENVINO, device, f"device {device}")
             if chosen is None:
                 raise CannotServe(
-                    f"{spec.model} asks for device {device}: the openvino engine reads none of its "
+                    f"{spec.model} requires device {device}: the openvino engine reads none of its "
                     f"files ({self._some_names()}).",
                     "Set device (or MODEL_DEVICE) to auto or cpu.",
                 )
@@ -159,7 +159,7 @@ class _Decision:
                 return chosen
             note = self._why_not_the_gpu()
             if spec.device != "auto" and not (device == "mps" and spec.task is Task.SPEECH):
-                raise CannotServe(f"{spec.model} asks for device {device}: {note}.", CUDA_HINT)
+                raise CannotServe(f"{spec.model} requires device {device}: {note}.", CUDA_HINT)
         for engine in CPU_ENGINES:
             if (chosen := self._by(engine, "cpu", note or "on a CPU")) is not None:
                 return chosen
@@ -188,7 +188,7 @@ class _Decision:
             if not self._machine.torch_uses(device):
                 if spec.device != "auto":
                     raise CannotServe(
-                        f"{spec.model} asks for device {device}: torch has no CUDA.", CUDA_HINT
+                        f"{spec.model} requires device {device}: torch has no CUDA.", CUDA_HINT
                     )
                 device, note = "cpu", f"{note}; torch has no CUDA"
         elif not self._has(engine):
@@ -209,7 +209,7 @@ class _Decision:
         elif device != "cpu" and not self._machine.has_cublas:
             if spec.device != "auto":
                 raise CannotServe(
-                    f"{spec.model} asks for device {device}: {_no_cublas()}.", CUDA_HINT
+                    f"{spec.model} requires device {device}: {_no_cublas()}.", CUDA_HINT
                 )
             device, note = "cpu", f"{note}; {_no_cublas()}"
         chosen = self._by(engine, device, note)

@@ -113,18 +113,18 @@ class Admission:
         Raises QueueFull and Timeout.
         """
         caller = current_caller() if caller is None else caller
-        started = time.monotonic()
-        # A caller that waits beside a free slot may not have more slots.
+        started = self._clock()
+        # A caller that waits while a slot is free may not have more slots.
         if self.running < self.max_concurrent and self._may_start(caller):
             self._start(caller)
         else:
             await self._wait(caller)
-        admitted = time.monotonic()
+        admitted = self._clock()
         try:
             yield Slot((admitted - started) * 1000, caller)
         finally:
             self._end(caller)
-            self._learn(time.monotonic() - admitted)
+            self._learn(self._clock() - admitted)
 
     async def _wait(self, caller: str) -> None:
         self._check_room(caller)

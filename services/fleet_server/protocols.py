@@ -3,8 +3,8 @@
 The HTTP layer uses nothing else of a model. Methods are called from worker threads unless stated
 otherwise and must be thread-safe. Constructors take `(spec: ModelSpec, folder: Path, threads:
 int)`, load everything and raise `LoadError` (fleet_server.load_error). Besides the members of its
-protocol, a model may have `device: str`, the device it runs on, and `healthy: bool`, which turns
-False when only a restart helps.
+protocol, a model may have `device: str`, the device it runs on, `healthy: bool`, which turns False
+when only a restart helps, and `cache_usage: float`, the share of its key/value cache in use (0..1).
 """
 
 from __future__ import annotations

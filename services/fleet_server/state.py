@@ -52,6 +52,11 @@ class ServerState:
             lambda: self._admission.waiting if self._admission else 0,
         )  # fmt: skip
 
+        self.metrics.gauge(
+            "modelfleet_kv_cache_usage_ratio", "Share of the key/value cache in use, 0 without one",
+            lambda: float(getattr(self._model, "cache_usage", 0.0)),
+        )  # fmt: skip
+
     def set_ready(self, model: Any) -> None:
         """Accept requests for `model`; on the event loop."""
         limits = self.spec.limits

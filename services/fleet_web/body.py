@@ -112,6 +112,7 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
         body = load_object(raw)
     else:
         body = await asyncio.to_thread(load_object, raw)
+    # `raw` is dropped on return; the parsed body stays until the end of the request.
     held.free(len(raw))
     return body
 

@@ -110,6 +110,7 @@ async def run_while_connected(request: Request, work: Awaitable[T]) -> T:
     try:
         return await work
     except asyncio.CancelledError:
+        # Above 0: the task was cancelled from elsewhere too, which takes precedence.
         if left and task.uncancel() == 0:
             raise ClientDisconnect from None
         raise

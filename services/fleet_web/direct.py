@@ -29,6 +29,7 @@ class DirectAPI(FastAPI):
         """Serve POSTs to `paths` with `app` inside `middleware`, outermost first; errors become
         the same responses as on routes."""
         app = ErrorMiddleware(app)
+        # In reverse, because each wraps the one before.
         for each in reversed(middleware):
             app = each.cls(app, *each.args, **each.kwargs)
         self.direct_paths, self._direct_app = paths, app

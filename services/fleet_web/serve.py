@@ -64,8 +64,10 @@ def build(
         log_config=None,
         access_log=False,
         server_header=False,
+        # X-Forwarded-For is not trusted: limits count by peer.
         proxy_headers=False,
         timeout_keep_alive=keep_alive,
+        # Whole seconds; 0 would cancel running requests at once.
         timeout_graceful_shutdown=max(1, round(drain_timeout)),
         backlog=2048,
         ssl_certfile=tls.chain if tls else None,

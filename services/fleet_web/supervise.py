@@ -36,6 +36,7 @@ async def keep_running(
         error: Exception | None = None
         try:
             await work()
+        # Not CancelledError, which ends the loop.
         except Exception as raised:
             error = raised
         failures = 1 if clock() - started >= STEADY_SECONDS else failures + 1

@@ -1,8 +1,9 @@
 """Weights in buckets of S3 and stores that are compatible with it: `s3://bucket/prefix`.
 
 obstore lists the objects and signs their URLs, which are downloaded like other files. It reads
-address, region and credentials from the variables of the AWS SDKs (AWS_ENDPOINT_URL, AWS_REGION,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), a web identity or an instance role.
+credentials from the variables of the AWS SDKs (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN), a web identity or an instance role, and address and region from the spec, else
+from AWS_ENDPOINT_URL and AWS_REGION.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from fleet_contract import spec_parts
 from fleet_contract.installation import install_command
 from fleet_weights.address import Bucket, Web
 from fleet_weights.allowed import check_name, check_path
@@ -27,15 +29,19 @@ VARIABLES = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 )  # fmt: skip
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def files(
-    source: Bucket, environ: Mapping[str, str], sha256: str | None, kind: Kind | None = None
+    source: Bucket,
+    environ: Mapping[str, str],
+    sha256: str | None,
+    kind: Kind | None = None,
+    where_kept: spec_parts.Bucket | None = None,
 ) -> list[File]:
     """The files to download for `source`, with signed URLs. Raises WeightsError.
 
-    `sha256` is that of the spec, for an address of one object; `kind` is the format to take.
+    `sha256` is that of the spec, for an address of one object; `kind` is the format to take;
+    `where_kept` is `s3` of the spec.
     """
     try:
         import obstore
@@ -47,7 +53,7 @@ def files(
         ) from error
     where = f"s3://{source.bucket}/{source.path}"
     try:
-        store = _store(source, environ)
+        store = _store(source, _settings(environ, where_kept))
         sizes = _sizes(store, source)
         wanted = _wanted(source, sizes, where, sha256, kind)
         urls = obstore.sign(store, "GET", list(wanted.values()), VALID)
@@ -55,7 +61,7 @@ def files(
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WeightsError(
             f"{where} cannot be listed: {reason}",
-            "Check the address, AWS_ENDPOINT_URL, AWS_REGION and the credentials.",
+            "Check the address, the endpoint and region in `s3`, and the credentials.",
         ) from error
     return [
         File(path, (FilePart(Web(url), sha256, sizes[key]),), sha256)
@@ -63,11 +69,25 @@ def files(
     ]
 
 
-def _store(source: Bucket, environ: Mapping[str, str]) -> Any:
+def _settings(environ: Mapping[str, str], where_kept: spec_parts.Bucket | None) -> dict[str, str]:
+    """The variables of `environ` that obstore reads; those of the spec take precedence."""
+    found = {name: environ[name] for name in VARIABLES if environ.get(name)}
+    if where_kept is None:
+        return found
+    if where_kept.endpoint:
+        found["AWS_ENDPOINT_URL"] = where_kept.endpoint
+    if where_kept.region:
+        found["AWS_REGION"] = where_kept.region
+    if where_kept.virtual_hosted is not None:
+        found["AWS_VIRTUAL_HOSTED_STYLE_REQUEST"] = str(where_kept.virtual_hosted).lower()
+    return found
+
+
+def _store(source: Bucket, settings: Mapping[str, str]) -> Any:
     from obstore.store import S3Store
 
-    given: Any = {name.lower(): environ[name] for name in VARIABLES if environ.get(name)}
-    plain = environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    given: Any = {name.lower(): value for name, value in settings.items()}
+    plain = settings.get("AWS_ENDPOINT_URL", "").startswith("http://")
     return S3Store(source.bucket, config=given, client_options={"allow_http": plain})
 
 

@@ -101,7 +101,7 @@ def _checked(spec: ModelSpec, address: LocalFile | Claim | Image) -> Path:
     if not path.exists():
         hint = "Correct `source`."
         if isinstance(address, Image):
-            hint = "oci:// addresses work only in pods, into which the operator mounts the image."
+            hint = "Correct the path in `source`: the image has no such file or folder."
         if isinstance(address, Claim):
             hint = "pvc:// addresses work only in pods, into which the operator mounts the claim."
         raise WeightsError(f"{spec.source} of {spec.model}: {path} does not exist.", hint)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from fleet_contract.names import IMAGE_MOUNT
 from fleet_contract.spec import ModelSpec
 from fleet_weights.address import Address, Bucket, Claim, Hub, Image, LocalFile, Package, Web, parse
 from fleet_weights.allowed import check_name
@@ -38,7 +40,7 @@ class File:
 class FetchPlan:
     """`source` must be listed or downloaded to know its files; `files` are known already."""
 
-    source: Hub | Package | Bucket | None
+    source: Hub | Package | Bucket | Image | None
     source_sha256: str | None
     files: tuple[File, ...]
 
@@ -53,6 +55,8 @@ def in_place(spec: ModelSpec) -> LocalFile | Claim | Image | None:
     address = parse(spec.source) if spec.source is not None else None
     if not isinstance(address, LocalFile | Claim | Image):
         return None
+    if isinstance(address, Image) and not image_is_mounted():
+        return None
     if spec.weights:
         raise WeightsError(
             f"{spec.model} has both the source {spec.source} and a list of weights.",
@@ -61,11 +65,16 @@ def in_place(spec: ModelSpec) -> LocalFile | Claim | Image | None:
     return address
 
 
+def image_is_mounted() -> bool:
+    """Whether the operator has mounted the image of an `oci://` source into this pod."""
+    return Path(IMAGE_MOUNT).is_dir()
+
+
 def plan(spec: ModelSpec) -> FetchPlan:
     """The plan of a spec. Raises WeightsError for addresses that cannot be fetched."""
     address = parse(spec.source) if spec.source is not None else None
     files: dict[str, File] = {}
-    source: Hub | Package | Bucket | None = None
+    source: Hub | Package | Bucket | Image | None = None
     match address:
         case None:
             if not spec.weights:
@@ -76,9 +85,9 @@ def plan(spec: ModelSpec) -> FetchPlan:
         case Web():
             name = address.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
             files[name] = File(name, (_file_part(address, spec.sha256),), spec.sha256)
-        case Hub() | Package() | Bucket():
+        case Hub() | Package() | Bucket() | Image():
             source = address
-        case LocalFile() | Claim() | Image():
+        case LocalFile() | Claim():
             raise WeightsError(f"{spec.source} is used in place.")
     for file in spec.weights:
         parts = tuple(_file_part(parse(part.url), part.sha256, spec.model) for part in file.parts)
@@ -100,6 +109,11 @@ def _file_part(address: Address, sha256: str | None, model: str = "") -> FilePar
         raise WeightsError(
             f"{model}: s3://{address.bucket} cannot be a part of a file.",
             "Name the bucket in `source`.",
+        )
+    if isinstance(address, Image) and not image_is_mounted():
+        raise WeightsError(
+            f"{model}: oci://{address.reference} is not mounted, and cannot be a part of a file.",
+            "Name the image in `source`, which is downloaded where it is not mounted.",
         )
     if isinstance(address, Web) and sha256 is None:
         raise WeightsError(

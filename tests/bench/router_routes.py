@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -92,6 +92,10 @@ class ApiServer:
         self._watches: dict[bool, list[asyncio.StreamWriter]] = {True: [], False: []}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client left
+            await self._serve(reader, writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             target = urlsplit(head.split()[1].decode())
             query = {key: values[0] for key, values in parse_qs(target.query).items()}
@@ -134,7 +138,9 @@ class ApiServer:
                     else endpoint_slice(number, self._version, self._port)
                 )
                 line = orjson.dumps({"type": "MODIFIED", "object": item}) + b"\n"
-                for writer in self._watches[of_models]:
+                watches = self._watches[of_models]
+                watches[:] = [writer for writer in watches if not writer.is_closing()]
+                for writer in watches:
                     writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
 

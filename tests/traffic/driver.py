@@ -88,7 +88,8 @@ class Driver:
         """Start no more requests and wait for the running ones; idempotent."""
         with self._changed:
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._stop.set)
+                with suppress(RuntimeError):  # the loop was closed a moment ago: all has ended
+                    self._loop.call_soon_threadsafe(self._stop.set)
             elif not self._done:
                 self._stop.set()  # the event loop does not run yet
         self._thread.join()

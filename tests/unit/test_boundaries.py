@@ -53,6 +53,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"address", "plan", "assemble"}),
         frozenset({"transfer"}),
         frozenset({"hub"}),
+        frozenset({"registry"}),
         frozenset({"store", "lock", "staging", "eviction", "buckets"}),
         frozenset({"fetch"}),
     ),

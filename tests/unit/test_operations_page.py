@@ -13,7 +13,9 @@ from fleet_contract import status
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 OPERATOR = ROOT / "operator" / "fleet_operator"
-REASON_AT = {"Diagnosis": 1, "PhaseDecision": 1, "RolloutChoice": 1, "Problem": 0}
+REASON_AT = {
+    "Diagnosis": 1, "PhaseDecision": 1, "RolloutChoice": 1, "Problem": 0, "ConditionState": 2,
+}  # fmt: skip
 """Where the constructors of decisions take their reason."""
 
 

@@ -23,7 +23,7 @@ from fleet_operator.resources.views import Raw
 from fleet_operator.settings import OperatorSettings
 
 VALUE_CHARS = 60
-EVERY_FEATURE = Features(device_claims=True, image_volumes=True)
+EVERY_FEATURE = Features(device_claims=True, inference_pools=True, image_volumes=True)
 """Whether the cluster has them is shown by the conditions of the resource."""
 
 

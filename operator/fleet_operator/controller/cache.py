@@ -85,6 +85,7 @@ class ClusterCache:
         key = _key(raw)
         models = self._models_of(key[0])
         known = models.get(key)
+        # A late deletion of an earlier object of this name.
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del models[key]
@@ -132,6 +133,7 @@ class ClusterCache:
             self._foreign_pods[meta["uid"]] = usage
             self._count(usage, 1)
             return affected
+        # Before the new counts: a pod may have gained the labels of a model or router.
         self._count(self._foreign_pods.pop(meta["uid"], None), -1)
         pod = PodView.parse(raw) if owned else replace(PodView.parse(raw), model="")
         self._count(_usage(self.pods.get(pod.uid)), -1)

@@ -1,13 +1,17 @@
-"""Finds out which optional features the cluster has, once at the start."""
+"""Finds out which optional features the cluster has, and when that changes."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
+from contextlib import aclosing
 
 from fleet_kube.client import KubeClient
-from fleet_kube.errors import ApiError
+from fleet_kube.errors import ApiError, ApiUnreachable
+from fleet_kube.kind import Kind
 from fleet_operator.features import Features
-from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL, MODEL, optional_kinds
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
 
@@ -16,24 +20,67 @@ logger = logging.getLogger(__name__)
 IMAGE_VOLUMES_SINCE = (1, 35)
 """From this version on, image volumes are enabled by default
 (kubernetes.io/docs/tasks/configure-pod-container/image-volumes)."""
+NOT_FOUND = 404
 
 
 async def features_of(api: KubeClient, settings: OperatorSettings) -> Features:
     """The features of the cluster, as far as the operator may use them. Raises ApiUnreachable."""
     return Features(
-        device_claims=await _device_claims(api, settings),
+        device_claims=await _is_available(api, settings, DEVICE_CLAIM_TEMPLATE),
+        inference_pools=await _is_available(api, settings, INFERENCE_POOL),
         image_volumes=await _image_volumes(api, settings),
     )
 
 
-async def _device_claims(api: KubeClient, settings: OperatorSettings) -> bool:
+async def until_changed(
+    api: KubeClient, settings: OperatorSettings, features: Features, interval: float
+) -> None:
+    """Return once an optional kind becomes available, or its definition is deleted.
+
+    The kinds of caches and watches are fixed, so the operator has to start again.
+    """
+    while True:
+        await asyncio.sleep(interval * random.uniform(1, 2))  # noqa: S311 (jitter)
+        try:
+            for kind, served in optional_kinds(features):
+                if await (_is_deleted if served else _is_available)(api, settings, kind):
+                    log(logger, "kind_deleted" if served else "kind_added", kind=kind.kind)
+                    return
+        except ApiUnreachable:
+            continue
+
+
+async def _is_available(api: KubeClient, settings: OperatorSettings, kind: Kind) -> bool:
+    """Whether the kind can be listed in every namespace in which models can be."""
+    found = False
+    for namespace in settings.namespaces or (None,):
+        if (error := await _refusal(api, kind, namespace)) is None:
+            found = True
+        elif namespace is None or await _refusal(api, MODEL, namespace) is None:
+            log(logger, "kind_unavailable", level=logging.DEBUG, kind=kind.kind,
+                status=error.status, error=error.message)  # fmt: skip
+            return False
+    return found
+
+
+async def _is_deleted(api: KubeClient, settings: OperatorSettings, kind: Kind) -> bool:
+    """Whether the API server does not know the kind; other errors may pass."""
+    for namespace in settings.namespaces or (None,):
+        error = await _refusal(api, kind, namespace)
+        if error is not None and error.status == NOT_FOUND:
+            return True
+    return False
+
+
+async def _refusal(api: KubeClient, kind: Kind, namespace: str | None) -> ApiError | None:
+    """The error of a list, None if it succeeds."""
     try:
-        for namespace in settings.namespaces or (None,):
-            await api.items(DEVICE_CLAIM_TEMPLATE, namespace, metadata_only=True)
+        async with aclosing(api.pages(kind, namespace, metadata_only=True)) as pages:
+            async for _ in pages:
+                break
     except ApiError as error:
-        log(logger, "no_device_claims", status=error.status, error=error.message)
-        return False
-    return True
+        return error
+    return None
 
 
 async def _image_volumes(api: KubeClient, settings: OperatorSettings) -> bool:

@@ -103,6 +103,7 @@ class Controller:
         try:
             return await self._reconcile(key)
         finally:
+            # After errors as well: a model that is gone must not keep its turn.
             self._turns.update(key)
 
     async def _reconcile(self, key: Key) -> str:
@@ -119,12 +120,16 @@ class Controller:
         if plan.removes and self._costs is not None:
             await self._costs.write(observed.pods)
         outcome = await self._executor.children(observed, plan)
+        if outcome.changed:
+            self._queue.add([key])
         if outcome.delayed is not None and not outcome.refused:
             raise Delayed(outcome.delayed)
         writes, refused = outcome.writes, outcome.refused
         if refused:
+            # Decided again, so that the status has the refusal.
             observed = replace(observed, errors=refused)
             plan = reconcile(observed)
+        # Even if nothing was written: deadlines pass without any event.
         if plan.requeue_after is not None:
             self._queue.add_later(key, plan.requeue_after)
         if self._may_defer(key, plan):

@@ -38,11 +38,13 @@ class Outcome:
 
     `refused` has the API server's message for each child that it rejects. `delayed` is set where a
     request failed for a transient reason, to the seconds the API server asked to wait, 0 for none.
+    `changed`: a known child has another version now, from which another status may follow.
     """
 
     writes: int = 0
     refused: dict[Ref, str] = field(default_factory=dict)
     delayed: float | None = None
+    changed: bool = False
 
     def delay(self, error: ApiError) -> None:
         """Record a transient error; the longest wait counts."""
@@ -67,7 +69,7 @@ class Executor:
             if not self._must_apply(observed, ref, wanted):
                 continue
             try:
-                await self._apply(observed, ref, wanted)
+                outcome.changed |= await self._apply(observed, ref, wanted)
                 outcome.writes += 1
             except ApiError as error:
                 if error.is_transient:
@@ -81,6 +83,7 @@ class Executor:
             found = observed.children[ref]
             if not _is_leaving(found):
                 uid = found["metadata"]["uid"]
+                # By uid, so that a new object of the name is not deleted.
                 await self._api.delete(BY_NAME[ref.kind], observed.namespace, ref.name, uid)
                 log(logger, "deleted", kind=ref.kind, namespace=observed.namespace, object=ref.name)
                 outcome.writes += 1
@@ -92,6 +95,7 @@ class Executor:
         if not change:
             return None
         uid = observed.model["metadata"]["uid"]
+        # With the uid a patch fails (409) if the resource was deleted and created again.
         body = {"metadata": {"uid": uid}, "status": change}
         try:
             return await self._api.patch_status(MODEL, observed.namespace, observed.name, body)
@@ -122,17 +126,25 @@ class Executor:
         last = self._applied[observed.namespace, observed.name].get(ref)
         return last != (digest_wanted, found["metadata"]["resourceVersion"])
 
-    async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> None:
-        """Apply a child, by force only if it is known: an unknown object must not be taken over."""
+    async def _apply(self, observed: Observed, ref: Ref, wanted: Mapping[str, Any]) -> bool:
+        """Apply a child, by force only if it is known: an unknown object must not be taken over.
+
+        Returns whether a known child has another version now, also by changes that others made
+        meanwhile. The watch's events of these are not newer than the cache, so they enqueue
+        nothing.
+        """
         known = ref in observed.children
         result = await self._api.apply(BY_NAME[ref.kind], wanted, force=known)
+        version = result["metadata"]["resourceVersion"]
         self._applied[observed.namespace, observed.name][ref] = (
             wanted["metadata"]["annotations"][ANNOTATION_APPLIED],
-            result["metadata"]["resourceVersion"],
+            version,
         )
+        # Before the watch delivers it: the next reconcile must not apply it again.
         self._cache.put_child(ref.kind, result)
         log(logger, "applied", kind=ref.kind, namespace=observed.namespace, object=ref.name,
             created=not known)  # fmt: skip
+        return known and observed.children[ref]["metadata"]["resourceVersion"] != version
 
 
 def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -32,13 +31,12 @@ class InitialSync:
         cache: ClusterCache,
         queue: WorkQueue,
         listing: Listing,
-        nodes: bool,
-        children: Sequence[Kind] = CHILDREN,
+        kinds: Sequence[Kind],
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._listing = listing
-        self._kinds = (MODEL, *children, POD, *([NODE] if nodes else []))
+        self._kinds = kinds
 
     async def run(self) -> None:
         """Wait, open the queue, then sleep for ever.
@@ -61,6 +59,7 @@ class InitialSync:
                 log(logger, "first_list_failed", level=logging.WARNING, error=str(error))
                 await asyncio.sleep(1)
         log(logger, "synced", models=len(self._cache.models), pods=len(self._cache.pods))
+        # A task that returns would be started again by its supervisor.
         await asyncio.Event().wait()
 
     async def _listed(self) -> dict[Kind, set[str]]:

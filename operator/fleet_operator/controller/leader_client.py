@@ -18,7 +18,7 @@ class NotLeader(KubeError):
 
 
 class LeaderClient(KubeClient):
-    """`may_write` is asked before every write, with the namespace. Writes raise NotLeader."""
+    """`may_write` is called before every write, with the namespace. Writes raise NotLeader."""
 
     may_write: Callable[[str], bool] = staticmethod(lambda _: True)
 

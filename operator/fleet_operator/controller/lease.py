@@ -88,6 +88,7 @@ class Lease:
         """
         if self.held:
             self._held_until = 0.0
+            # With the uid: another holder may have deleted and created it meanwhile.
             await self._api.delete(LEASE, self.namespace, self._name, self._uid)
 
     async def _acquire(self, began: float, contend: bool) -> None:
@@ -98,6 +99,7 @@ class Lease:
         spec, meta = found.get("spec") or {}, found["metadata"]
         holder = str(spec.get("holderIdentity") or "")
         record = (holder, str(spec.get("renewTime") or ""))
+        # Only that the record changes counts: renewTime is from the clock of another node.
         if record != self._record:
             self._record, self._changed = record, self._clock()
         value = (meta.get("annotations") or {}).get(ANNOTATION_CONTENDER, "")
@@ -150,6 +152,7 @@ class Lease:
     def _hold(self, began: float, written: dict[str, Any]) -> None:
         self._version = written["metadata"]["resourceVersion"]
         self._uid = written["metadata"]["uid"]
+        # From before the request: the API server may have stored it at once.
         self._held_until = began + self._terms.deadline
         self.other = ""
 
@@ -160,6 +163,7 @@ class Lease:
             "leaseDurationSeconds": int(self._terms.expires),
             "renewTime": now,
         }
+        # A merge patch keeps the old acquireTime of a renewal.
         return {**spec, "acquireTime": now} if took_over else spec
 
 

@@ -92,6 +92,7 @@ class Reflector:
         for uid in self._uids - listed:
             self._gone(uid)
         self._uids = listed
+        # Set last: a list that fails in between starts over.
         self._version = version
         self._failures = 0
 

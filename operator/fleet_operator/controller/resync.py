@@ -21,7 +21,7 @@ from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.listing import Listing
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
+from fleet_operator.kinds import MODEL
 from fleet_operator.metrics import Metrics
 from fleet_web.logs import event as log
 
@@ -46,15 +46,13 @@ class Resync:
         queue: WorkQueue,
         listing: Listing,
         metrics: Metrics,
-        nodes: bool,
-        children: Sequence[Kind] = CHILDREN,
+        kinds: Sequence[Kind],
     ) -> None:
         self._cache = cache
         self._queue = queue
         self._listing = listing
         self._metrics = metrics
-        self._kinds = (MODEL, *children, POD)
-        self._all_kinds = (*self._kinds, *([NODE] if nodes else []))
+        self._kinds = kinds
         self._behind: dict[str, Versions] = {}
         self._rounds: dict[str, int] = {}
         self._delivered: dict[str, int] = {}
@@ -75,7 +73,8 @@ class Resync:
         """Compare the objects of models once."""
         try:
             for kind in self._kinds:
-                await self._compare(kind)
+                if kind.namespaced:  # nodes belong to no model
+                    await self._compare(kind)
             self.reachable = True
         except KubeError as error:
             self.reachable = False
@@ -87,7 +86,7 @@ class Resync:
         Returns whether everything could be listed.
         """
         try:
-            for kind in self._all_kinds:
+            for kind in self._kinds:
                 cached = self._cache.seen(kind.kind)
                 real = {meta["uid"] async for meta in self._listing.metadata(kind)}
                 self._drop(kind, cached - real)
@@ -111,6 +110,7 @@ class Resync:
             async for meta in self._listing.metadata(kind, selector)
         }
         self._drop(kind, cached - set(real))
+        # Read after the list, so that what the watch delivered meanwhile is not taken for late.
         seen = self._cache.versions(kind.kind)
         before = self._behind.get(kind.kind, {})
         self._behind[kind.kind] = behind(real, seen)
@@ -119,10 +119,10 @@ class Resync:
             for uid, version in before.items()
             if uid in real and is_stuck(version, real[uid], seen.get(uid))
         ]
-        self._judge(kind.kind, stuck)
+        self._note_staleness(kind.kind, stuck)
 
-    def _judge(self, kind: str, stuck: list[str]) -> None:
-        """Decide whether the watch of a kind is stuck or only late."""
+    def _note_staleness(self, kind: str, stuck: list[str]) -> None:
+        """Record whether the watch of a kind is stuck or only late."""
         delivered = self._metrics.delivered(kind)
         idle = delivered == self._delivered.get(kind, 0)
         self._delivered[kind] = delivered

@@ -64,6 +64,7 @@ class SourceReader:
             if known is None:
                 raise
             log(logger, "catalog_unreadable", level=logging.ERROR, error=str(error))
+            # With the time of the broken file: it is logged once, and read again when it changes.
             self._catalog = (changed, known.catalog)
         return self._catalog[1]
 
@@ -80,6 +81,7 @@ async def follow(
             log(logger, "profiles_unreadable", level=logging.WARNING, error=str(error))
             continue
         if resolver.use(fresh):
+            # Ids and aliases may come from the catalog.
             cache.reclaim()
             queue.add(list(cache.models))
             log(logger, "sources_changed", models=len(fresh.catalog), profiles=len(fresh.profiles))

@@ -64,6 +64,7 @@ class Turns:
         """The models whose rollouts come before that of `key`."""
         if not self._seeded:
             self._seeded = True
+            # After a restart, rollouts in progress must count before the first decision.
             for other in list(self._cache.models):
                 self.update(other)
         return Turn(self._ahead(key, True), self._ahead(key, False))
@@ -82,6 +83,7 @@ class Turns:
     def decided(self, key: Key, plan: Decision) -> None:
         """Record what was decided for a model, before another is decided."""
         if plan.waits is not None:
+            # Keeps the place of a model that already waits: the dict is the queue.
             self._waiting.setdefault(key, plan.waits)
             return
         waited = self._waiting.pop(key, None)
@@ -93,7 +95,7 @@ class Turns:
             self._wake_next()
 
     def update(self, key: Key) -> None:
-        """Look at a model again after a reconcile."""
+        """Update what is known of a model after a reconcile."""
         observed = self._cache.observe(key)
         if observed is None:
             self.forget(key)

@@ -23,7 +23,7 @@ from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.reflector import Reflector
 from fleet_operator.controller.work_queue import WorkQueue
-from fleet_operator.kinds import CHILDREN, MODEL, NODE, POD
+from fleet_operator.kinds import MODEL, NODE, POD
 from fleet_operator.metrics import Metrics
 
 FIRST_BACKOFFS = (0.5, 1.0, 2.0, 3.0, *([5.0] * 60))
@@ -107,7 +107,9 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = Backoffs()
+    # kopf would create Events for its own log messages.
     settings.posting.enabled = False
+    # kopf would watch definitions and namespaces, which needs cluster-wide rights.
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffs()
@@ -141,12 +143,13 @@ def reflectors(
     queue: WorkQueue,
     metrics: Metrics,
     namespaces: tuple[str, ...],
-    sees_nodes: bool,
-    children: Iterable[Kind] = CHILDREN,
+    kinds: Iterable[Kind],
 ) -> list[Reflector]:
-    """Deliver all objects except InferenceModels to the cache; most of them may be foreign."""
+    """Deliver all objects of `kinds` except InferenceModels to the cache; most may be foreign."""
     made = []
-    for kind in (*children, POD, *([NODE] if sees_nodes else [])):
+    for kind in kinds:
+        if kind is MODEL:
+            continue
         handler = _Handlers(queue, metrics, kind, gather=kind is not NODE)
         put, drop = _changes(cache, kind)
         gone = handler(partial(cache.drop, kind.kind))

@@ -62,6 +62,7 @@ class WorkQueue:
         due = self._clock() + seconds
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
+            # An older entry of the key stays in the heap; `_promote` skips it.
             heapq.heappush(self._later, (due, key))
             self._wake.set()
 
@@ -71,6 +72,7 @@ class WorkQueue:
         while True:
             self._promote()
             if self._ready:
+                # A dict keeps the order of insertion: a queue without duplicates.
                 key = next(iter(self._ready))
                 del self._ready[key]
                 self._working[key] = self._clock()

@@ -65,7 +65,9 @@ def _tolerated(taint: Raw, pod: Raw) -> bool:
 
 def _term(term: Raw, node: NodeView) -> bool:
     rules = [(rule, node.labels) for rule in term.get("matchExpressions") or ()]
+    # The only field that Kubernetes supports there.
     rules += [(rule, {"metadata.name": node.name}) for rule in term.get("matchFields") or ()]
+    # An empty term matches no node, as in the scheduler.
     return bool(rules) and all(_matches(rule, labels) for rule, labels in rules)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from fleet_contract.spec import Traffic
-from fleet_contract.status import DUPLICATE_MODEL, Condition, Phase, TrafficShare
+from fleet_contract.status import DUPLICATE_ALIAS, DUPLICATE_MODEL, Condition, Phase, TrafficShare
 from fleet_operator.decide.diagnosis import Diagnosis, Stage
 from fleet_operator.decide.phase import REMOTE_REASONS, PhaseDecision
 from fleet_operator.decide.rollout_strategy import FIRST_VERSION, SURGE, RolloutChoice
@@ -93,13 +93,16 @@ def of(
         message = canary.describe(traffic, extra.share)
         found.append(ConditionState(canary.TRAFFIC, status, extra.share.reason, message))
     found += _accelerated(servers, report)
-    return found + [_flaw(flaw) for flaw in extra.flaws]
+    return found + [state for flaw in extra.flaws for state in _flaw(flaw)]
 
 
-def _flaw(flaw: Problem) -> ConditionState:
+def _flaw(flaw: Problem) -> list[ConditionState]:
+    """Empty for a flaw of an object with a condition of its own."""
     if flaw.reason == REPLICAS_LIMITED:
-        return ConditionState(REPLICAS_LIMITED, "True", "SingleNodeVolume", flaw.message)
-    return ConditionState(ALIASES, "False", flaw.reason, flaw.message)
+        return [ConditionState(REPLICAS_LIMITED, "True", "SingleNodeVolume", flaw.message)]
+    if flaw.reason == DUPLICATE_ALIAS:
+        return [ConditionState(ALIASES, "False", flaw.reason, flaw.message)]
+    return []
 
 
 def contested(namespace: str, contender: str) -> list[ConditionState]:

@@ -45,28 +45,44 @@ class RemoteReport:
 
 
 class Tally(NamedTuple):
-    """Requests of one model; `first_byte_seconds` is the sum over `first_bytes` responses."""
+    """Requests of one model.
+
+    `errors` are those with a 5xx, `abandoned` those whose client disconnected; `first_byte_seconds`
+    is the sum over `first_bytes` responses, `held_seconds` the part of it in which requests waited
+    for a server.
+    """
 
     requests: int = 0
     errors: int = 0
     first_byte_seconds: float = 0.0
     first_bytes: int = 0
+    abandoned: int = 0
+    held_seconds: float = 0.0
 
     @property
     def error_share(self) -> float:
         return self.errors / self.requests if self.requests else 0.0
 
     @property
+    def abandoned_share(self) -> float:
+        return self.abandoned / self.requests if self.requests else 0.0
+
+    @property
     def mean_first_byte(self) -> float:
-        return self.first_byte_seconds / self.first_bytes if self.first_bytes else 0.0
+        seconds = max(0.0, self.first_byte_seconds - self.held_seconds)
+        return seconds / self.first_bytes if self.first_bytes else 0.0
 
 
 class Comparison(NamedTuple):
-    """The requests of a model and of the primary since `since`, as in the status."""
+    """The requests of a model and of the primary since `since`, as in the status.
+
+    `complete` is False if a router could not be read.
+    """
 
     since: str
     own: Tally
     primary: Tally
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

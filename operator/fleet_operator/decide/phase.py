@@ -53,12 +53,12 @@ def decide_phase(
         return _remote(remote)
     if servers.wanted == 0:
         return _resting(target)
-    trouble = servers.deployment_trouble() or servers.trouble
-    if trouble is not None and not trouble.failed:
+    diagnosis = servers.deployment_problem() or servers.pod_problem
+    if diagnosis is not None and not diagnosis.failed:
         phase = Phase.DEGRADED if servers.ready else Phase.PENDING
-        return PhaseDecision(phase, trouble.reason, trouble.message)
-    if trouble is not None:
-        return _wrong(servers, trouble.reason, trouble.message)
+        return PhaseDecision(phase, diagnosis.reason, diagnosis.message)
+    if diagnosis is not None:
+        return _wrong(servers, diagnosis.reason, diagnosis.message)
     if servers.is_complete and waits_for:
         return PhaseDecision(Phase.PROGRESSING, "WaitingForTurn", waiting_message(waits_for))
     if servers.is_complete and flaws:

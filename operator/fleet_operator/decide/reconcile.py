@@ -11,9 +11,17 @@ from typing import Any
 
 from fleet_contract.names import ANNOTATION_WAKE
 from fleet_contract.spec import Engine
-from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Rollout, Scaling, TrafficShare
+from fleet_contract.status import (
+    DUPLICATE_ALIAS,
+    DUPLICATE_MODEL,
+    INVALID_SPEC,
+    Rollout,
+    Scaling,
+    TrafficShare,
+)
 from fleet_operator.decide import (
     device_claims,
+    inference_pool,
     profile_state,
     replica_writers,
     status,
@@ -147,6 +155,8 @@ def _problem(observed: Observed) -> Problem | None:
             "NameTaken", f"A {kind} {name!r} exists that does not belong to this InferenceModel."
         )
     for ref, message in sorted(observed.errors.items()):
+        if ref == inference_pool.ref(observed):
+            continue  # routers do not need it
         return Problem("ApplyFailed", f"{ref.kind} {ref.name}: {message}")
     return None
 
@@ -163,7 +173,11 @@ def _duplicate(observed: Observed, rival: Rival) -> str:
 
 def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...]:
     """Problems with which the model is served all the same."""
-    found = (limit.problem if limit is not None else None, _lost_aliases(observed))
+    found = (
+        limit.problem if limit is not None else None,
+        _lost_aliases(observed),
+        inference_pool.problem(observed),
+    )
     return tuple(flaw for flaw in found if flaw is not None)
 
 
@@ -179,7 +193,7 @@ def _lost_aliases(observed: Observed) -> Problem | None:
     whose = (f"{one.identifier!r} belongs to the InferenceModel {_named(observed, one)}"
              for one in observed.lost)  # fmt: skip
     return Problem(
-        "DuplicateAlias", f"{'; '.join(whose)}. This model is served without these aliases."
+        DUPLICATE_ALIAS, f"{'; '.join(whose)}. This model is served without these aliases."
     )
 
 
@@ -301,8 +315,16 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
         ),
         children.service(model),
         children.budget(model) if target.replicas > 1 else None,
+        _pool(observed, step),
     ]
     return tuple(child for child in made if child is not None)
+
+
+def _pool(observed: Observed, step: Step) -> Object | None:
+    spec = observed.resolution.spec
+    if spec is None or not observed.features.inference_pools:
+        return None
+    return children.inference_pool(observed.model, spec.inference_pool, step.template)
 
 
 def _unchanged_deployment(

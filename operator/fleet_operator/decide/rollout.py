@@ -233,6 +233,7 @@ def _placed_later(
         choice,
         requeue_after=min(again, RETRY_SECONDS) if by_quota else again,
         wants_stable_template=rollout.stable_hash if unknown else None,
+        # Rounded: within one interval every reconcile writes the same value.
         retry=render(observed.now // RETRY_SECONDS * RETRY_SECONDS) if by_quota else None,
     )
 
@@ -244,10 +245,10 @@ def _marked_failed(
     if servers.ready or rollout.stable_hash in (None, version):
         return rollout
     for pod, one in servers.current:
-        hopeless = pod.restarts >= RESTARTS or observed.now - pod.created >= STUCK_SECONDS
-        if one.failed and hopeless:
+        is_stuck = pod.restarts >= RESTARTS or observed.now - pod.created >= STUCK_SECONDS
+        if one.failed and is_stuck:
             return _failed(rollout, version, f"{one.reason}: {one.message}")
-    late = servers.deployment_trouble()
+    late = servers.deployment_problem()
     if late is not None and late.reason == "DeadlineExceeded":
         return _failed(rollout, version, late.message)
     blocked = blockage(servers, observed.now)

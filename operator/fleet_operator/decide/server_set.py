@@ -70,7 +70,7 @@ class ServerSet:
         return not self.old and len(self.current) == self.wanted == self.current_ready
 
     @property
-    def trouble(self) -> Diagnosis | None:
+    def pod_problem(self) -> Diagnosis | None:
         """The diagnosis of a current pod that failed, or else cannot be scheduled."""
         failed = [diagnosis for _, diagnosis in self.current if diagnosis.failed]
         waiting = [diagnosis for _, diagnosis in self.current if diagnosis.reason in TRANSIENT]
@@ -81,7 +81,7 @@ class ServerSet:
         """The current pod at the earliest stage."""
         return min((one for _, one in self.current), key=lambda one: one.stage, default=None)
 
-    def deployment_trouble(self) -> Diagnosis | None:
+    def deployment_problem(self) -> Diagnosis | None:
         """What the Deployment reports: pods refused by quota or policy, deadline exceeded."""
         status = (self.deployment or {}).get("status") or {}
         for condition in status.get("conditions") or ():
@@ -90,6 +90,7 @@ class ServerSet:
             if kind == "ReplicaFailure" and holds == "True":
                 if quota.is_used_up(message):
                     return Diagnosis(Stage.SCHEDULING, QUOTA, message)
+                # The condition has no code, only the API server's text.
                 lasts = not any(part in message for part in PASSING_ERRORS)
                 return Diagnosis(Stage.SCHEDULING, "PodsNotCreated", message, failed=lasts)
             if kind == "Progressing" and holds == "False" and not self.is_complete:

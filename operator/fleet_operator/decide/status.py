@@ -12,7 +12,7 @@ from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.status import ColdStart, ModelStatus, Rollout, WeightsProgress
-from fleet_operator.decide import conditions, profile_state, replica_writers
+from fleet_operator.decide import conditions, inference_pool, profile_state, replica_writers
 from fleet_operator.decide.cold_start import cold_start
 from fleet_operator.decide.conditions import Extra
 from fleet_operator.decide.observed import Observed
@@ -74,6 +74,9 @@ def build(
                 *conditions.contested(observed.namespace, observed.contender),
                 *profile_state.conditions(observed),
                 *replica_writers.conditions(observed),
+                *inference_pool.conditions(
+                    observed, applied=extra.problem is None and extra.pause is None
+                ),
             ],
             before.get("conditions") or (),
             generation,

@@ -34,7 +34,7 @@ def blockage(servers: ServerSet, now: float) -> Blockage | None:
     ]
     if waiting:
         return min(waiting, key=lambda one: one.since)
-    refused = servers.deployment_trouble()
+    refused = servers.deployment_problem()
     if refused is None or refused.reason != QUOTA:
         return None
     since = [

@@ -1,4 +1,4 @@
-"""The child objects of an InferenceModel: Deployment, Service, disruption budget, claims.
+"""The child objects of an InferenceModel: Deployment, Service, claims and others.
 
 Each has an owner reference and a digest of what was applied.
 """
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
-from fleet_contract.spec import ModelSpec
+from fleet_contract.spec import InferencePool, ModelSpec
 from fleet_contract.spec_parts import DeviceRequest
-from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
     ANNOTATION_PROFILE,
@@ -27,6 +27,7 @@ from fleet_operator.resources.pod_parts import inherited
 from fleet_operator.resources.pod_parts.devices import claim_spec, template_name
 from fleet_operator.resources.profiles import ModelCache
 from fleet_operator.resources.server_container import Object
+from fleet_operator.resources.views import served_port
 from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.settings import OperatorSettings
 
@@ -149,12 +150,36 @@ def claim_template(model: Mapping[str, Any], requests: Sequence[DeviceRequest]) 
     return _child(model, api_version, kind, name, claim_spec(requests))
 
 
+def inference_pool(
+    model: Mapping[str, Any], pool: InferencePool | None, template: Object
+) -> Object | None:
+    """The InferencePool of the pods made with `template`; None if the spec has none."""
+    if pool is None:
+        return None
+    name, picker = model["metadata"]["name"], pool.endpoint_picker_ref
+    spec = {
+        "selector": {"matchLabels": selector_labels(name)},
+        "targetPorts": [{"number": _server_port(template)}],
+        "endpointPickerRef": {
+            "name": picker.name,
+            "port": {"number": picker.port},
+            "failureMode": picker.failure_mode.value,
+        },
+    }
+    return _child(model, INFERENCE_POOL.api_version, INFERENCE_POOL.kind, name, spec)
+
+
 def address(model: Mapping[str, Any], spec: ModelSpec) -> str:
     """Base URL of the model inside the cluster."""
     if spec.remote is not None:
         return spec.remote.address
     meta = model["metadata"]
     return f"http://{meta['name']}.{meta['namespace']}.svc:{SERVER_PORT}"
+
+
+def _server_port(template: Object) -> int:
+    ports = map(served_port, template["spec"]["containers"])
+    return next(filter(None, ports), SERVER_PORT)
 
 
 def _child(

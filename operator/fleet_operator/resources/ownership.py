@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleet_contract.names import API_VERSION, KIND, LABEL_MODEL
-from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE
+from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL
 from fleet_operator.names import ANNOTATION_APPLIED
 from fleet_operator.resources.pod_parts.devices import model_of_template
 from fleet_operator.resources.volumes import cache_claim_name, model_of_claim
 
 CLAIM = "PersistentVolumeClaim"
-NAMED_LIKE_THE_MODEL = ("Deployment", "Service", "PodDisruptionBudget")
+NAMED_LIKE_THE_MODEL = ("Deployment", "Service", "PodDisruptionBudget", INFERENCE_POOL.kind)
 DELETED = (*NAMED_LIKE_THE_MODEL, DEVICE_CLAIM_TEMPLATE.kind)
 """Kinds of children that the operator deletes: a PersistentVolumeClaim is deleted by the garbage
 collector, with its InferenceModel."""

@@ -73,9 +73,8 @@ def pod_template(
         return disks
     if disks.outlives_pod and found.origins.get(DISK) == CATALOG:
         spec = _without_disk(spec)
-    secret = profile.hf_token_secret or settings.hf_token_secret
     pod: Object = {
-        "containers": [server_container(spec, image, disks, secret, settings)],
+        "containers": [server_container(spec, image, disks, profile, settings)],
         "volumes": list(disks.volumes),
         "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
         "automountServiceAccountToken": False,

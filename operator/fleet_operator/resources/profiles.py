@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
+    Bucket,
     DeviceRequest,
     EnvFrom,
     EnvValue,
@@ -72,18 +73,21 @@ class Profile(SpecPart):
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
     scheduler_name: str | None = None
+    s3: Bucket | None = None
     env: dict[str, EnvValue] = Field(default_factory=dict)
     env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
+    registry_secret: str | None = None
+    """Pull secret that servers download images of weights with, where these cannot be mounted."""
 
     def layer(self) -> dict[str, Any]:
         """The profile's spec fields in wire form."""
         return {
             name: value
             for name, value in self.to_wire().items()
-            if name not in ("modelCache", "hfTokenSecret")
+            if name not in ("modelCache", "hfTokenSecret", "registrySecret")
         }
 
 

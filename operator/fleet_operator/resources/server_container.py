@@ -7,12 +7,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fleet_contract import accelerators, launch
-from fleet_contract.names import PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
+from fleet_contract.names import (
+    BUCKET_KEYS,
+    PATH_LIVE,
+    PATH_READY,
+    PVC_MOUNT,
+    REGISTRY_LOGINS,
+    SERVER_PORT,
+)
 from fleet_contract.spec import Engine, ModelSpec
 from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
+from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
 
@@ -24,21 +32,24 @@ OPEN_SECONDS = 120
 """Time for a server to open its port, which it does before it loads its model."""
 UNUSED_BY_SERVERS = (
     "replicas", "stopped", "min_replicas", "max_replicas", "scale_to_zero_after",
-    "target_in_flight", "scale_down_delay", "routing", "rollout", "traffic", "fallback", "profile",
-    "image", "resources", "node_selector", "tolerations", "affinity", "priority_class_name",
-    "runtime_class_name", "scheduler_name", "devices", "env", "env_from", "files",
-    "pod_template", "remote", "container",
+    "target_in_flight", "scale_down_delay", "routing", "rollout", "traffic", "inference_pool",
+    "fallback", "profile", "image", "resources", "node_selector", "tolerations", "affinity",
+    "priority_class_name", "runtime_class_name", "scheduler_name", "devices", "env", "env_from",
+    "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
+DOCKER_CONFIG = ".dockerconfigjson"
+"""Key of pull secrets."""
+NEEDED_KEYS = BUCKET_KEYS[:2]
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
 
 
 def server_container(
-    spec: ModelSpec, image: str, storage: Storage, secret: str, settings: OperatorSettings
+    spec: ModelSpec, image: str, storage: Storage, profile: Profile, settings: OperatorSettings
 ) -> Object:
-    """The container that serves `spec`; `secret` is the Secret of the hub token, "" for none.
+    """The container that serves `spec`.
 
-    Only our own servers get the token.
+    Only our own servers get the Secrets of `profile` and `settings`.
     """
     port = container_port(spec)
     own = spec.engine not in FOREIGN
@@ -47,7 +58,7 @@ def server_container(
         "image": image,
         "imagePullPolicy": settings.pull_policy,
         **_command(spec, settings.server_host),
-        "env": _environment(spec, own, storage, secret, settings),
+        "env": _environment(spec, own, storage, profile, settings),
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
@@ -80,7 +91,10 @@ def container_port(spec: ModelSpec) -> int:
 
 def server_spec(spec: ModelSpec) -> ModelSpec:
     """`spec` without fields that only operator and router use, with the device it requests."""
-    return spec.model_copy(update={**UNSET, "device": accelerators.device(spec)})
+    kept = spec.bucket
+    store = kept.model_copy(update={"secret_ref": None}) if kept is not None else None
+    changed = {**UNSET, "device": accelerators.device(spec), "s3": store}
+    return spec.model_copy(update=changed)
 
 
 def _command(spec: ModelSpec, host: str) -> Object:
@@ -109,7 +123,7 @@ def vllm_source(spec: ModelSpec) -> list[str]:
 
 
 def _environment(
-    spec: ModelSpec, own: bool, storage: Storage, secret: str, settings: OperatorSettings
+    spec: ModelSpec, own: bool, storage: Storage, profile: Profile, settings: OperatorSettings
 ) -> list[Object]:
     values: dict[str, EnvValue] = {"HOME": "/tmp"}  # noqa: S108  (the root is read-only)
     if own:
@@ -123,10 +137,21 @@ def _environment(
     values.update(spec.env)
     listed = [_variable(name, values[name]) for name in sorted(values)]
     # Our own server drops the token once the weights are fetched; other images are not trusted.
+    secret = profile.hf_token_secret or settings.hf_token_secret
     if own and secret and "HF_TOKEN" not in values:
-        reference = {"name": secret, "key": "HF_TOKEN", "optional": True}
-        listed.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+        listed.append(_from_secret("HF_TOKEN", secret, "HF_TOKEN"))
+    if storage.downloads_image and profile.registry_secret and REGISTRY_LOGINS not in values:
+        listed.append(_from_secret(REGISTRY_LOGINS, profile.registry_secret, DOCKER_CONFIG))
+    keys = spec.bucket.secret_ref if spec.bucket is not None else None
+    if own and keys is not None and not any(name in values for name in BUCKET_KEYS):
+        listed += [_from_secret(name, keys.name, name, keys.optional or name not in NEEDED_KEYS)
+                   for name in BUCKET_KEYS]  # fmt: skip
     return listed
+
+
+def _from_secret(variable: str, secret: str, key: str, optional: bool = True) -> Object:
+    reference = {"name": secret, "key": key, **({"optional": True} if optional else {})}
+    return {"name": variable, "valueFrom": {"secretKeyRef": reference}}
 
 
 def _variable(name: str, value: EnvValue) -> Object:

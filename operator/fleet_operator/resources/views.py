@@ -128,7 +128,7 @@ class PodView:
             message=status.get("message", ""),
             node=intern(spec.get("nodeName", "")),
             ip=status.get("podIP", ""),
-            port=_port(container),
+            port=served_port(container),
             requests=pod_requests(spec),
             conditions=conditions,
             ready=ready is not None and ready.status == "True",
@@ -237,6 +237,7 @@ def _named(items: list[Raw] | None) -> Raw:
     return found[0] if found else (items or [{}])[0]
 
 
-def _port(container: Raw) -> int:
+def served_port(container: Raw) -> int:
+    """The port that the Service's `targetPort` names, 0 for none."""
     ports = container.get("ports") or ()
     return next((port["containerPort"] for port in ports if port.get("name") == PORT_NAME), 0)

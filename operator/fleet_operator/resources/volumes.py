@@ -18,7 +18,7 @@ from fleet_contract.status import INVALID_SPEC
 from fleet_operator.features import Features
 from fleet_operator.names import MODELS_MOUNT
 from fleet_operator.resources import estimate
-from fleet_operator.resources.images import Problem
+from fleet_operator.resources.images import FOREIGN, Problem
 from fleet_operator.resources.pod_parts import image_source, node_cache
 from fleet_operator.resources.profiles import ModelCache
 
@@ -27,9 +27,14 @@ FILES_BYTES = 200_000
 CLAIM_SCHEME = "pvc://"
 CACHE_SUFFIX = "-cache"
 IMAGE_FORM = "oci://registry/repository:tag@digest/path, with a tag or a digest"
+FOREIGN_BUCKET = (
+    "s3: the image of engine {engine} reads buckets by itself, if it does: leave `s3` out and set "
+    "the variables of its client in `env`"
+)
 NO_FEATURES = Features()
 NO_IMAGE_VOLUMES = (
-    "oci:// sources need image volumes, which Kubernetes has from 1.35 on (IMAGE_VOLUMES)"
+    "engine {engine} and lists of weights read oci:// addresses from image volumes only, which "
+    "Kubernetes has from 1.35 on (IMAGE_VOLUMES)"
 )
 
 
@@ -39,6 +44,7 @@ class Storage:
 
     `outlives_pod`: fetched and converted weights are stored on a claim or in a folder of the node,
     and not in the pod's own storage. `node_cache` is the cache that has that folder.
+    `downloads_image`: the server downloads the image of an `oci://` source, which is not mounted.
     """
 
     volumes: tuple[dict[str, Any], ...]
@@ -46,6 +52,7 @@ class Storage:
     annotations: dict[str, str]
     outlives_pod: bool
     node_cache: ModelCache | None = None
+    downloads_image: bool = False
 
 
 def storage(
@@ -62,14 +69,20 @@ def storage(
         return Problem(INVALID_SPEC, f"weights must be on one claim, not on {', '.join(claims)}")
     if sum(len(file.content.encode()) for file in spec.files) > FILES_BYTES:
         return Problem(INVALID_SPEC, f"files: more than {FILES_BYTES} bytes in total")
+    if spec.engine in FOREIGN and spec.bucket is not None:
+        return Problem(INVALID_SPEC, FOREIGN_BUCKET.format(engine=spec.engine.value))
     served = estimate.as_served(spec)
     images = source_images(spec)
     if None in images:
         return Problem(INVALID_SPEC, f"{spec.source} is not of the form {IMAGE_FORM}")
     if len(images) > 1:
         return Problem(INVALID_SPEC, f"weights must be in one image, not in {len(images)}")
-    if images and not features.image_volumes:
-        return Problem("ImageVolumesUnavailable", NO_IMAGE_VOLUMES)
+    downloads_image = bool(images) and not features.image_volumes
+    if downloads_image:
+        if spec.engine in FOREIGN or not (spec.source or "").startswith(image_source.SCHEME):
+            message = NO_IMAGE_VOLUMES.format(engine=spec.engine.value)
+            return Problem("ImageVolumesUnavailable", message)
+        images = []
     node_cache_used = node_cache.on_node(spec, cache)
     if node_cache_used is not None:
         models = node_cache.volume(node_cache_used, namespace)
@@ -100,7 +113,9 @@ def storage(
             {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}
         )
     kept = "emptyDir" not in models
-    return Storage(tuple(volumes), tuple(mounts), annotations, kept, node_cache_used)
+    return Storage(
+        tuple(volumes), tuple(mounts), annotations, kept, node_cache_used, downloads_image
+    )
 
 
 def source_claims(spec: ModelSpec) -> list[str]:

@@ -48,6 +48,7 @@ def variables() -> list[Rule]:
         "variables": "type(variables.env) == list ? variables.env :"
         " variables.env.map(k, variables.env[k])",
         "envFrom": f"type({_changed('envFrom')}) == list ? dyn(object).spec.envFrom : dyn([])",
+        "s3": f"[{_changed('s3')}]",
     }
     return [{"name": name, "expression": text} for name, text in named.items()]
 
@@ -134,6 +135,7 @@ def _of_secrets() -> Iterator[Rule]:
     for field, items, parent, reference in (
         ("env", "variables.variables", "e.valueFrom", "secretKeyRef"),
         ("envFrom", "variables.envFrom", "e", "secretRef"),
+        ("s3", "variables.s3", "e", "secretRef"),
     ):
         whole = _given("e", "valueFrom") if parent != "e" else "true"
         yield {

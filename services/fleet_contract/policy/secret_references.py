@@ -1,4 +1,4 @@
-"""Secrets that the `env` and `envFrom` of an InferenceModel may refer to.
+"""Secrets that the `env`, `envFrom` and `s3` of an InferenceModel may refer to.
 
 Where the platform restricts pod templates, the Secrets of a release (API keys, keys of remote
 servers) are not for models in its namespace, and those that the platform passes to pods itself (the
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 REFERENCES = ("secretKeyRef", "secretRef")
-FIELDS = ("env", "envFrom")
+FIELDS = ("env", "envFrom", "s3")
 
 
 def refusal(spec: Mapping[str, Any], in_release: bool, reserved: Collection[str]) -> str | None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fleet_contract.names import HUB_TOKENS
+from fleet_contract.names import FETCH_SECRETS
 from fleet_weights.errors import WeightsError
 
 REQUIREMENTS = ("torch>=2.6", "safetensors", "numpy")
@@ -37,7 +37,7 @@ def throwaway(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _run(command: list[str], environ: Mapping[str, str]) -> None:
     # pip runs code of packages, which must not see the hub's token.
-    kept = {name: value for name, value in environ.items() if name not in HUB_TOKENS}
+    kept = {name: value for name, value in environ.items() if name not in FETCH_SECRETS}
     done = subprocess.run(  # noqa: S603  (our own arguments, no shell)
         command, env=kept, stdin=subprocess.DEVNULL, check=False
     )

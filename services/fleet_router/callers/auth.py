@@ -99,6 +99,7 @@ class Auth:
         try:
             quota.admit(images)
         finally:
+            # Refusals have these headers as well.
             record.limit_headers = quota.headers()
         try:
             yield

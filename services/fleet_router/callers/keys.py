@@ -82,12 +82,14 @@ def parse(text: str | bytes) -> Keys:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
+        # `from None`: the message of the cause quotes the file, which has hashes.
         raise ValueError(f"not valid YAML{f' (line {mark.line + 1})' if mark else ''}") from None
     except RecursionError:
         raise ValueError("not valid YAML: nested too deeply") from None
     try:
         file = _File.model_validate(document)
     except ValidationError as error:
+        # Without the input, which may be a hash.
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{where or 'file'}: {first['msg']}") from None

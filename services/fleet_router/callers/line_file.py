@@ -64,6 +64,7 @@ class LineFile:
 
     def _write(self, data: bytes) -> None:
         while data:
+            # A write may be short, as on a disk that is almost full.
             data = data[os.write(self._file, data) :]
 
     def _lock_current(self) -> None:

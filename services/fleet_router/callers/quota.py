@@ -80,6 +80,7 @@ class Quota:
                 code="concurrency_limit_exceeded",
                 retry_after=1.0,
             )
+        # All are checked before any is charged: a refused request must cost nothing.
         for bucket, what, amount in (
             (self.requests, "requests", 1.0),
             (self.images, "images", float(images)),

@@ -69,6 +69,7 @@ def parse_usage(raw: bytes) -> Usage:
         return NO_USAGE
     if not isinstance(counts, dict):
         return NO_USAGE
+    # Chat and Responses name the same counts differently.
     details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details")
     usage = Usage(
         _count(counts.get("prompt_tokens", counts.get("input_tokens"))),

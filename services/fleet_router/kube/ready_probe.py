@@ -74,6 +74,7 @@ class EarlyServers:
             for (one, key), yes in zip(probed, ready, strict=True)
             if yes
         }
+        # Expired results as well: a route must lose a server whose EndpointSlice never listed it.
         changed = {
             key
             for one, (_, key) in (*trusted.items(), *self._found.items())

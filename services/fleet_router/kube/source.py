@@ -124,6 +124,7 @@ class KubeSource:
     async def _keep_table(self) -> None:
         while True:
             await self._dirty.wait()
+            # Before `clear`, so that changes during the pause belong to this update.
             await asyncio.sleep(SETTLE_SECONDS)
             self._dirty.clear()
             if self._is_complete():

@@ -89,6 +89,7 @@ class TableIndex:
         removed, added = [], []
         while batch:
             key, _ = batch.popitem()
+            # May exceed `limit`: resources that share a name are never split.
             batch |= dict.fromkeys(self._stale.pop(key) & self._stale.keys())
             old = new = self._routes.get(key)
             try:

@@ -40,6 +40,7 @@ class Waker:
         self._written = {k: at for k, at in self._written.items() if now - at < EVERY_SECONDS}
         self._written[key] = now
         task = asyncio.create_task(self._write(origin, now))
+        # The event loop holds tasks weakly: without a reference one may be collected unfinished.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -63,4 +64,5 @@ def age(origin: Origin, now: float) -> float:
         return float("inf")
     if written.tzinfo is None:
         return float("inf")
+    # Absolute: a router whose clock is ahead must not stop all others from writing.
     return abs(now - written.timestamp())

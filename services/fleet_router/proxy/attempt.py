@@ -116,6 +116,7 @@ class Attempts:
         """
         progress = _Progress(route, body, record)
         budget = self._budget(route)
+        # Once per request, not per attempt: retries must not earn further retries.
         budget.earn()
         rotation = next(self._rotation)
         while True:
@@ -138,6 +139,7 @@ class Attempts:
                 attempt.sender = RequestSender(attempt.connection, head_bytes, body, client)
                 head = await self._read_head(progress, attempt, budget)
             finally:
+                # Read before `end`, which may give the connection to another request.
                 record.sent_bytes = attempt.connection.sent_bytes
                 record.received = attempt.connection.request_sent
                 if head is None:
@@ -159,6 +161,7 @@ class Attempts:
             self._failed(progress, endpoint, "connect")
             return None
         except BaseException:
+            # Cancellation too: an ejected server must not stay marked as probed.
             outliers.ended(endpoint)
             raise
         return Attempt(endpoint, connection, reused, cost, pool, outliers)
@@ -184,6 +187,7 @@ class Attempts:
             return None
         except UpstreamSilent as error:
             self._failed(progress, endpoint, "silent")
+            # Never repeated: the server may still be generating, and a copy would double its load.
             raise Timeout(
                 f"The server of {route.model!r} did not respond within {seconds:g} s."
             ) from error

@@ -35,6 +35,7 @@ class Heartbeats:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+            # Unlike `await`, `wait` does not raise the task's cancellation.
             await asyncio.wait((self._task,))
 
     def _start_task(self) -> None:

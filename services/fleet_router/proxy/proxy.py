@@ -90,6 +90,7 @@ class Proxy:
                 record.images = envelope.cost.images
                 await self._forward(request, member, envelope, send, record, may_use)
         finally:
+            # Not after the response alone: a rejected request has reserved memory, too.
             await envelope.body.close()
 
     async def _forward(

@@ -39,6 +39,7 @@ async def relay(
     try:
         await _relay(response, writer, record, metrics, meter)
     finally:
+        # Also when the client disconnects: what was generated until then is charged.
         meter.close(complete=connection.at_end)
 
 
@@ -51,6 +52,9 @@ async def _relay(
 ) -> None:
     connection = response.connection
     if writer.opened and not is_open_event_stream(response):
+        # The client's status is 200 since the first heartbeat.
+        status = response.head.status
+        record.status = status if status >= 400 else UpstreamFailed.status
         await writer.end(await error_body(response))
         return
     await writer.start(response.head.status, response_headers(response.head))

@@ -32,6 +32,7 @@ class RequestSender:
         self._client.on_disconnect(None)
         if self._task is not None:
             self._task.cancel()
+            # `wait` raises nothing of the task; its errors were passed to the connection.
             await asyncio.wait((self._task,))
 
 

@@ -132,6 +132,7 @@ class Wait:
                 f"{self._model!r} had no ready server for {self.seconds:.0f} s{_reason(route)}.",
                 retry_after=self._room.expected_wait(route),
             )
+        # At every turn of every wait; `Waker` bounds how often it writes.
         self._room.wake(route)
         pause = RETRY_SECONDS if route.endpoints else WAKE_SECONDS
         if max_seconds is not None:

@@ -52,6 +52,7 @@ def prefix_hash(
             seen.add(owner)
             if len(seen) == len(endpoints):
                 break
+    # Not reached: the least load never exceeds the mean.
     return least_load(endpoints, load)
 
 

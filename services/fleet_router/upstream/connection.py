@@ -79,6 +79,7 @@ class Connection(asyncio.Protocol):
         """Close at once; idempotent."""
         self.closed = True
         self._stop_timer()
+        # Not `close`, which would first wait until the write buffer is flushed to a slow server.
         self._transport.abort()
 
     def start_exchange(self) -> None:
@@ -104,6 +105,7 @@ class Connection(asyncio.Protocol):
             and self._keep_alive
             and not self.closed
             and self._error is None
+            # A response may come early: the rest of its request would precede the next one.
             and not self._transport.get_write_buffer_size()
         )
 
@@ -130,6 +132,7 @@ class Connection(asyncio.Protocol):
             return
         self.sent_bytes += len(data)
         self._transport.write(data)
+        # A loop, since data that arrives wakes the writer, too.
         while self._write_paused and not self.closed:
             self._writer = self._loop.create_future()
             await self._writer
@@ -234,7 +237,7 @@ class Connection(asyncio.Protocol):
             return
         endless = not self._head_done and self._raw_bytes > MAX_HEAD_BYTES
         if endless or self._head_bytes > MAX_HEAD_BYTES:
-            self._head_done = False
+            self._head_done = False  # `read_head` must raise, not return this head
             self.fail(UpstreamLost(f"the head of the response exceeds {MAX_HEAD_BYTES} bytes"))
             return
         if self._buffered > BUFFER_BYTES and not self._read_paused and not self.complete:
@@ -254,9 +257,11 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.complete:
+            # The server sends a second response, whose rest the next request would get.
             self._keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        # Called for trailers of a chunked body, too; they are dropped.
         if not self._head_done:
             self._head_bytes += len(name) + len(value)
             self._head.headers.append((name.lower(), value))

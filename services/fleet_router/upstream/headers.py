@@ -131,4 +131,5 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]], dropped: frozenset[bytes]
             named |= {token.strip().lower() for token in value.split(b",")}
         elif name not in dropped and not name.startswith(OWN_PREFIX):
             forwarded.append((name, value))
+    # In a second pass: `Connection` may follow the headers that it names.
     return [pair for pair in forwarded if pair[0] not in named] if named else forwarded

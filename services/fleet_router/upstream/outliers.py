@@ -97,9 +97,11 @@ class Outliers:
             return False
         state.probing = False
         state.failures += FAILURES if at_once else 1
+        # Requests that were in flight when the server was ejected must not prolong the ejection.
         if state.failures < FAILURES or self._clock() < state.until:
             return False
         state.until = self._clock() + min(MAX_SECONDS, FIRST_SECONDS * 2.0**state.ejections)
+        # Bounded, because the power of two would overflow a float after many ejections.
         state.ejections = min(state.ejections + 1, 10)
         return True
 

@@ -64,6 +64,7 @@ class Pool:
             connection.set_idle()
             self._idle.append(connection)
             if len(self._idle) > MAX_IDLE:
+                # The oldest, since the newest are taken first.
                 self._idle.popleft().close()
         else:
             connection.close()

@@ -135,8 +135,8 @@ def _check_texts(texts: list[str], param: str, most: int) -> None:
             )
 
 
-def _check_special_tokens(asked: bool | None, inputs: Inputs) -> None:
-    if asked is False and isinstance(inputs[0], str):
+def _check_special_tokens(add_special_tokens: bool | None, inputs: Inputs) -> None:
+    if add_special_tokens is False and isinstance(inputs[0], str):
         raise UnsupportedParameter(
             "'add_special_tokens' false requires token ids; texts always get special tokens.",
             param="add_special_tokens",

@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleet_contract.names import FETCH_SECRETS
+
 if TYPE_CHECKING:
     from fleet_prepare.prepare import Prepared
     from fleet_server.startup.load import Loaded
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 class HeadStart:
     """Finds the weights and loads the model in a thread; `prepared` and `take` wait for it.
 
-    It has no access to the hub's token, which only the download may use.
+    It has no access to the secrets that only the download may use.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._prepared: Future[Prepared | None] = Future()
         self._loaded: Future[Loaded | Exception | None] = Future()
-        known = {name: value for name, value in environ.items() if name != "HF_TOKEN"}
+        known = {name: value for name, value in environ.items() if name not in FETCH_SECRETS}
         self._thread = threading.Thread(
             target=self._run, args=(known,), name="head-start", daemon=True
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
+from fleet_contract.names import BUCKET_KEYS, REGISTRY_LOGINS
 from fleet_contract.server_protocol import (
     LOAD_FAILED_EVENT,
     LOAD_FAILED_STATUS,
@@ -43,7 +44,6 @@ from fleet_server.state import ServerState
 from fleet_web import serve
 from fleet_web.exposure import is_loopback
 from fleet_web.logs import event
-from fleet_weights import buckets
 from fleet_weights.errors import WeightsError
 from fleet_weights.store import Store
 
@@ -97,10 +97,11 @@ def _parts(
         event(logger, SETTING_IGNORED_EVENT, level=logging.WARNING, setting=name, reason=reason)
     state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
-    # Only the download may use the token: from here on no other code of the process can leak it.
-    erase("HF_TOKEN")
-    if (spec.source or "").startswith("s3://"):
-        for name in buckets.SECRETS:
+    # Only the download may use them: from here on no other code of the process can leak them.
+    for name in ("HF_TOKEN", REGISTRY_LOGINS):
+        erase(name)
+    if (spec.source or "").startswith("s3://"):  # else they may be for a handler
+        for name in BUCKET_KEYS:
             erase(name)
     return state, Launcher(state, settings.threads, weights, head_start)
 

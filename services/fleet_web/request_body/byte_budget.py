@@ -111,6 +111,7 @@ def memory_limit(share: float, cgroup: Path = CGROUP) -> int:
     Formats: docs.kernel.org/admin-guide/cgroup-v2.html (memory.max: bytes or "max") and cgroup v1's
     memory.limit_in_bytes.
     """
+    # "max" is not a number and leads to the default, like a missing file.
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             return min(MAX_MEMORY_BYTES, int(int((cgroup / name).read_text()) * share))

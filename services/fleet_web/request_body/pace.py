@@ -45,6 +45,7 @@ class PacedReceive:
                 message = await self._receive()
         except TimeoutError:
             raise RequestTimeout(self._reason()) from None
+        # Not wall time since the first call: a slow consumer must not use up the client's time.
         waited = loop.time() - started
         self._period_left -= waited
         self._total_left -= waited

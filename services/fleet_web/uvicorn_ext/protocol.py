@@ -91,6 +91,7 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 if self._linger_left < 0:
                     self.transport.abort()
                     return
+                # The parser must not see what follows a refused request.
                 if self._refused:
                     return
             idle_timer, self._body_read, self._fresh = self.timeout_keep_alive_task, 0, False
@@ -192,6 +193,7 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
         def _start_linger_timer(self, *, closes: bool) -> None:
             self._closes = closes
             self._linger_left = LINGER_BYTES
+            # `write_eof` only ends our side, and the client can go on until this fires.
             self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
             if closes and self.transport.can_write_eof():  # not over TLS
                 self.transport.write_eof()
@@ -227,6 +229,7 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 self.transport.abort()  # close() would wait for the client to read
 
         def _start_head_timer(self) -> None:
+            # Armed when the connection is made, too: a client may connect and send nothing.
             self._head_timer = self.loop.call_later(seconds, self._head_timed_out)
             given_up = heads.add(self._peer, self)
             if given_up is not None:

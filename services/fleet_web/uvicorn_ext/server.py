@@ -45,6 +45,7 @@ class GracefulServer(Server):
             if not _is_idle(connection) and not connection.cycle.response_started:
                 connection.cycle.keep_alive = False
         seconds = min(IDLE_SECONDS, (self.config.timeout_graceful_shutdown or 0) / 4)
+        # A quarter at most, so that the rest of the drain timeout is left to running requests.
         deadline = asyncio.get_running_loop().time() + seconds
         while any(map(_may_be_reused, state.connections)) and not self.force_exit:
             if asyncio.get_running_loop().time() >= deadline:

@@ -24,7 +24,7 @@ class CoalescingTransport:
         loop: asyncio.AbstractEventLoop,
         lingers: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`lingers` tells at `close` whether the connection has to stay open for a while; then it
+        """`lingers` returns at `close` whether the connection has to stay open for a while; then it
         is closed by another call."""
         self._transport = transport
         self._lingers = lingers
@@ -44,6 +44,7 @@ class CoalescingTransport:
             data, self._head = self._head + data, b""
         elif self._cycle is not None and self._cycle.response_started:
             self._cycle, self._head = None, data
+            # A head without a body in this turn, as of a stream, must not wait for its first chunk.
             self._loop.call_soon(self._flush)
             return
         self._transport.write(data)

@@ -59,6 +59,10 @@ class Downloader:
         """A JSON document of the hub. Raises WeightsError."""
         return self._with_retries(lambda: self.web.json(url, with_token=True), lambda: 0)
 
+    def body(self, url: str, headers: Mapping[str, str], limit: int) -> bytes:
+        """The body of a response, up to `limit` bytes. Raises WeightsError."""
+        return self._with_retries(lambda: self.web.body(url, headers, limit), lambda: 0)
+
     def get(self, file_part: FilePart, folder: Path) -> Path:
         """Download a part and verify it; the path of the file. Raises WeightsError."""
         assert isinstance(file_part.address, Web)  # noqa: S101  (other addresses are not downloaded here)
@@ -119,6 +123,10 @@ class Downloader:
                 _write_etag(part, response)
             length = response.headers.get("content-length")
             total = begun + int(length) if length and length.isdigit() else file_part.size
+            if file_part.size is not None and total is not None and total > file_part.size:
+                raise WeightsError(
+                    f"{shown(file_part)} has {total} bytes, not {file_part.size} as listed."
+                )
             self._receive(response, part, url, begun, total, append=resumed)
         if total is not None and _size(part) < total:
             raise Retry(

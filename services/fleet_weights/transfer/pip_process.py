@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import IO
 
-from fleet_contract.names import ENV_SPEC, HUB_TOKENS
+from fleet_contract.names import ENV_SPEC, FETCH_SECRETS
 from fleet_weights.errors import WeightsError
 from fleet_weights.transfer.progress import ProgressTracker
 
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.2
 RAW_PROGRESS_SINCE = (24, 1)
 _PROGRESS = re.compile(r"^Progress (\d+) of (\d+)$")
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
-_SECRETS = (*HUB_TOKENS, ENV_SPEC)
+_SECRETS = (*FETCH_SECRETS, ENV_SPEC)
 
 
 class PipProcess:

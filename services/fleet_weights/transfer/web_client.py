@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +16,7 @@ from fleet_weights.transfer.retry_policy import RetryPolicy
 
 PUBLIC_HUB = "https://huggingface.co"
 MAX_REDIRECTS = 5
+NO_HEADERS: Mapping[str, str] = {}
 MAX_JSON_BYTES = 32 << 20
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 OFFLINE_HINT = (
@@ -33,6 +34,16 @@ class Retry(Exception):
         self.after = after
 
 
+class Authorization(Protocol):
+    """The value of the header `authorization`, which a challenge of the server renews."""
+
+    header: str | None
+
+    def renew(self, challenge: str) -> str | None:
+        """The new value after a response 401 with `WWW-Authenticate: challenge`."""
+        ...
+
+
 class WebClient:
     """Sends the token to the origin of the hub only, never after a redirect to another."""
 
@@ -47,6 +58,8 @@ class WebClient:
             raise WeightsError(
                 f"{self._token_source} contains invalid characters.", "Set the token again."
             )
+        self.logins: dict[str, Authorization] = {}
+        """Authorization of the requests below a URL."""
         self._client = httpx.Client(
             timeout=httpx.Timeout(retry_policy.read_seconds, connect=retry_policy.connect_seconds),
             headers={"user-agent": f"modelfleet/{_version()}"},
@@ -55,22 +68,33 @@ class WebClient:
     def close(self) -> None:
         self._client.close()
 
-    def json(self, url: str, *, with_token: bool) -> Any:
+    def json(
+        self, url: str, *, with_token: bool = False, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Any:
         """The JSON document at `url`. Raises Retry and WeightsError."""
-        with self.stream(url, {}, with_token=with_token) as response:
-            body = bytearray()
-            for chunk in self.chunks(response):
-                body += chunk
-                if len(body) > MAX_JSON_BYTES:
-                    raise WeightsError(f"{url}: the response has more than {MAX_JSON_BYTES} bytes.")
+        with self.stream(url, headers, with_token=with_token) as response:
+            body = self._whole(url, response, MAX_JSON_BYTES)
             response_type = response.headers.get("content-type", "")
         try:
-            return httpx.Response(200, content=bytes(body)).json()
+            return httpx.Response(200, content=body).json()
         except ValueError:
             raise WeightsError(
                 f"{url}: the response ({response_type or 'no content type'}) is not JSON.",
                 "Check HF_ENDPOINT.",
             ) from None
+
+    def body(self, url: str, headers: Mapping[str, str], limit: int) -> bytes:
+        """The body of the response, up to `limit` bytes. Raises Retry and WeightsError."""
+        with self.stream(url, headers, with_token=False) as response:
+            return self._whole(url, response, limit)
+
+    def _whole(self, url: str, response: httpx.Response, limit: int) -> bytes:
+        body = bytearray()
+        for chunk in self.chunks(response):
+            body += chunk
+            if len(body) > limit:
+                raise WeightsError(f"{_plain(url)}: the response has more than {limit} bytes.")
+        return bytes(body)
 
     @contextmanager
     def stream(
@@ -80,7 +104,14 @@ class WebClient:
         sent = dict(headers)
         if with_token and self._token and url.startswith(f"{self.endpoint}/"):
             sent["authorization"] = f"Bearer {self._token}"
+        login = next((one for base, one in self.logins.items() if url.startswith(base)), None)
+        if login is not None and login.header:
+            sent["authorization"] = login.header
         response = self._open(url, sent)
+        if login is not None and self._challenged(url, response):
+            response.close()
+            header = login.renew(response.headers.get("www-authenticate", ""))
+            response = self._open(url, {**sent, "authorization": header} if header else sent)
         try:
             if response.status_code not in (200, 206, 416):
                 self._refuse(url, response)
@@ -94,6 +125,12 @@ class WebClient:
             yield from response.iter_bytes()
         except httpx.HTTPError as error:
             raise Retry(_unreachable(str(response.request.url), error)) from error
+
+    @staticmethod
+    def _challenged(url: str, response: httpx.Response) -> bool:
+        """Whether the host of `url` asks for a login, not one that it redirected to."""
+        asked, wanted = response.request.url, httpx.URL(url)
+        return response.status_code == 401 and asked.netloc == wanted.netloc
 
     def _open(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         try:
@@ -126,6 +163,11 @@ class WebClient:
     def _hint(self, url: str, status: int, code: str) -> str:
         """What to do; the codes are those in `hf_raise_for_status` of huggingface_hub."""
         if not url.startswith(f"{self.endpoint}/"):
+            if any(url.startswith(base) for base in self.logins) and status in (401, 403, 404):
+                return (
+                    "Check the reference; a private image needs a pull secret, or the login of "
+                    "`docker login`."
+                )
             return "Correct the address in the spec." if status == 404 else ""
         if code == "RevisionNotFound":
             return "The repository exists, but the revision is not in it; correct it in `source`."

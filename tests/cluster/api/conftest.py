@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from harness import operator_process
+from harness import operator_process, router_process
 from harness.api import Api, Json
 from harness.control_plane import ControlPlane
 from harness.fake_kubelet import FakeKubelet
 from harness.models import model, phase, wait
 from harness.nodes import GPU, on_node
 from harness.operator_process import ACCOUNT, OperatorProcess
+from harness.router_process import RouterProcess
 from harness.run import Run
 from harness.tenant import Tenant
 
@@ -79,3 +80,22 @@ def put(tenant: Tenant, kubelet: FakeKubelet, add_node: Callable[..., Json]) -> 
         return made
 
     return put_one
+
+
+@pytest.fixture
+def make_router(
+    run: Run, control_plane: ControlPlane, definition: None, tenant: Tenant
+) -> Iterator[Callable[..., RouterProcess]]:
+    """Start routers for the test's namespace."""
+    router_process.grant(tenant)
+    made: list[RouterProcess] = []
+
+    def make(**settings: str) -> RouterProcess:
+        router = RouterProcess(run, control_plane, tenant, **settings)
+        made.append(router)
+        router.start()
+        return router
+
+    yield make
+    for router in made:
+        router.stop()

@@ -16,7 +16,7 @@ from harness.fake_kubelet import FakeKubelet
 from harness.models import API, KIND, model, phase, wait
 from harness.netns import Namespace
 from harness.operator_process import OperatorProcess
-from harness.router_process import RouterProcess, StubServers, grant
+from harness.router_process import RouterProcess, StubServers
 from harness.run import Run
 from harness.tenant import Tenant
 
@@ -29,25 +29,6 @@ def stubs(run: Run, pod_network: Namespace) -> Iterator[StubServers]:
     servers = StubServers(run, CHAT)
     yield servers
     servers.stop()
-
-
-@pytest.fixture
-def make_router(
-    run: Run, control_plane: ControlPlane, definition: None, tenant: Tenant
-) -> Iterator[Callable[..., RouterProcess]]:
-    """Start routers for the test's namespace."""
-    grant(tenant)
-    made: list[RouterProcess] = []
-
-    def make(**settings: str) -> RouterProcess:
-        router = RouterProcess(run, control_plane, tenant, **settings)
-        made.append(router)
-        router.start()
-        return router
-
-    yield make
-    for router in made:
-        router.stop()
 
 
 def endpoint_slice(name: str, *addresses: str) -> Json:

@@ -13,6 +13,7 @@ from harness.tenant import Tenant
 
 pytestmark = pytest.mark.usefixtures("definition")
 
+POOL = {"endpointPickerRef": {"name": "epp"}}
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"model": "-x"}, "spec.model in body should match"),
     ({"minReplicas": 3, "maxReplicas": 2}, "minReplicas must not exceed maxReplicas"),
@@ -24,6 +25,12 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"engine": "warp"}, 'Unsupported value: "warp"'),
     ({"vision": True, "task": "embedding"}, "only a chat model reads images"),
     ({"model": "a/b", "fallback": "a/b"}, "fallback must name another model"),
+    ({"inferencePool": {}}, "spec.inferencePool.endpointPickerRef: Required value"),
+    (
+        {"inferencePool": POOL, "engine": "remote", "remote": {"address": "http://a"}},
+        "a model with engine remote has no pods",
+    ),
+    ({"inferencePool": POOL, "scaleToZeroAfter": 60}, "count the requests of routers"),
     ({"source": "ftp://host/file"}, "source must begin with hf://"),
     ({"source": "https://host/file"}, "a source of https:// needs sha256"),
     ({"envFrom": [{"prefix": "A_"}]}, "envFrom needs either secretRef or configMapRef"),

@@ -14,7 +14,7 @@ from harness.http_stub import HttpStub
 from harness.models import APPS, condition, model, phase, reason, wait
 from harness.netns import Namespace
 from harness.nodes import GPU, GPU_PRODUCT
-from harness.operator_process import OperatorProcess
+from harness.operator_process import NAMESPACE, OperatorProcess
 from harness.tenant import Tenant
 
 AddNode = Callable[..., Json]
@@ -217,12 +217,15 @@ def test_kubectl_wait(
 def test_unavailable_engines_and_unknown_profiles(
     tenant: Tenant, kubelet: FakeKubelet, add_node: AddNode, operator: OperatorProcess
 ) -> None:
+    meta = {"name": "modelfleet-profiles", "namespace": NAMESPACE}
+    tenant.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}})
     tenant.create(model("cpp", engine="llamacpp"))
     tenant.create(model("lost", profile="nowhere"))
     found = wait(tenant, "cpp", reason("EngineUnavailable"))
     assert found["status"]["phase"] == "Failed"
-    found = wait(tenant, "lost", reason("InvalidSpec"))
-    assert condition(found, "Ready")["message"] == "profile 'nowhere' does not exist; known: none"
+    unknown = "profile 'nowhere' does not exist; known: none"
+    found = wait(tenant, "lost", lambda m: m and condition(m, "Ready").get("message") == unknown)
+    assert found["status"]["reason"] == "InvalidSpec"
     assert tenant.items(APPS, "Deployment") == []
 
 

@@ -38,6 +38,7 @@ EVERYTHING: dict[str, Any] = {
     "httpRoute.parentRefs": [{"name": "gateway"}],
     "httpRoute.hostnames": ["models.example.com"],
     "networkPolicy.clients": [{"namespaceSelector": {"matchLabels": {"models": "yes"}}}],
+    "networkPolicy.modelClients": [{"namespaceSelector": {"matchLabels": {"gateway": "yes"}}}],
     "networkPolicy.routerEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
     "networkPolicy.modelEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
     "monitoring.serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},

@@ -277,6 +277,6 @@ def test_values_in_the_documentation_are_valid(renderer: Helm) -> None:
     shown = re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
     assert len(shown) >= 3
     for text in shown:
-        values = yaml.safe_load(textwrap.dedent(text))
-        if "kind" not in values:  # a manifest
-            assert renderer.template(values), text
+        for values in yaml.safe_load_all(textwrap.dedent(text)):
+            if "kind" not in values:  # a manifest
+                assert renderer.template(values), text

@@ -221,6 +221,9 @@ def test_models_may_not_refer_to_secrets_of_the_platform(
     def variables(name: str) -> Json:
         return {"envFrom": [{"secretRef": {"name": name}}]}
 
+    def bucket(name: str) -> Json:
+        return {"source": "s3://b/m", "s3": {"secretRef": {"name": name}}}
+
     config = {
         "env": {"A": {"valueFrom": {"configMapKeyRef": {"name": "hub", "key": "k"}}}},
         "envFrom": [{"configMapRef": {"name": "hub"}}],
@@ -228,8 +231,8 @@ def test_models_may_not_refer_to_secrets_of_the_platform(
     for namespace in (models.namespace, restricted.namespace):
         assert refusal(api, model(namespace, env={"A": "b"})) == ""
         assert refusal(api, model(namespace, **config)) == ""
-        for given in (variable("hub"), variables("hub")):
+        for given in (variable("hub"), variables("hub"), bucket("hub")):
             assert "may not refer to Secrets" in refusal(api, model(namespace, **given))
-    for given in (variable("own"), variables("own")):
+    for given in (variable("own"), variables("own"), bucket("own")):
         assert refusal(api, model(models.namespace, **given)) == ""
         assert "may not refer to Secrets" in refusal(api, model(restricted.namespace, **given))

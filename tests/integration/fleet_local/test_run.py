@@ -55,7 +55,7 @@ def start(tmp_path: Path, port: int) -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("folders", [("a", "a"), ("a", "b")], ids=["same-folder", "two-folders"])
-def test_of_two_fleets_on_one_port_one_runs_and_the_other_says_why(
+def test_of_two_fleets_on_one_port_one_runs_and_the_other_reports_why(
     start: Start, tmp_path: Path, port: int, folders: tuple[str, str]
 ) -> None:
     fleets = [start(tmp_path / folder) for folder in folders]

@@ -149,7 +149,7 @@ def test_the_device_of_the_manifest_leaves_out_what_it_cannot_use(
 def test_the_device_of_a_profile_leaves_out_the_accelerator_of_the_catalog() -> None:
     done = completed({"device": "cpu"})
     assert requested(done.spec) == []
-    assert done.notes == ("nvidia.com/gpu of the catalog left out: the profile p asks for device "
+    assert done.notes == ("nvidia.com/gpu of the catalog left out: the profile p requires device "
                           "cpu",)  # fmt: skip
     own = {"device": "gpu", "resources": {"limits": {"gpu.intel.com/xe": "1"}}}
     assert requested(completed(own).spec) == ["gpu.intel.com/xe"]

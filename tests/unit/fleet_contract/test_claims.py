@@ -74,3 +74,18 @@ def test_lost_names_have_the_claims_of_their_owners() -> None:
     assert claims.lost(("ns", "c")) == {}
     claims.release(("ns", "a"))
     assert (claims.lost(("ns", "b")), claims.lost(("ns", "c"))) == ({}, {"s": b})
+
+
+def test_a_change_does_not_affect_models_further_away() -> None:
+    claims = Claimants()
+    for each in (claim("a", OLD, "x"), claim("b", OLD, "y", "x"), claim("c", OLD, "z", "y")):
+        claims.put(each)
+    assert claims.put(claim("d", NEW, "u", "z")) == {("ns", name) for name in "bcd"}
+
+
+def test_names_of_a_model_that_is_gone_stay_claimed_by_others() -> None:
+    claims = Claimants()
+    for name in "ab":
+        claims.put(claim(name, OLD, "x"))
+    claims.release(("ns", "a"))
+    assert claims.put(claim("c", NEW, "x")) == {("ns", "b"), ("ns", "c")}

@@ -132,6 +132,13 @@ def test_sources_of_variables_are_taken_whole() -> None:
     assert origins == {"env.X.valueFrom": "a", "env.Y": "a", "env.Z.valueFrom": "b"}
 
 
+def test_the_keys_of_one_store_are_not_joined_with_the_endpoint_of_another() -> None:
+    keys = {"secretRef": {"name": "platform"}, "endpoint": "https://s3.example.com"}
+    mine = {"endpoint": "https://elsewhere.example.com"}
+    merged, origins = merge([Layer("a", {"s3": mine}), Layer("b", {"s3": keys})])
+    assert (merged, origins) == ({"s3": mine}, {"s3": "a"})
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

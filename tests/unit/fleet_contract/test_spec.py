@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fleet_contract.spec import Engine, Modality, ModelSpec, Task
 
+POOL = {"endpointPickerRef": {"name": "epp"}}
 FULL: dict[str, Any] = {
     "model": "org/model-1.0",
     "aliases": ["short"],
@@ -79,6 +80,19 @@ def test_a_spec_is_frozen() -> None:
         ({"engine": "remote"}, "remote"),
         ({"engine": "custom"}, "handler"),
         ({"minReplicas": 3, "maxReplicas": 2}, "minReplicas"),
+        ({"inferencePool": {}}, "endpointPickerRef"),
+        ({"inferencePool": {"endpointPickerRef": {"name": "a.b"}}}, "name"),
+        ({"inferencePool": {"endpointPickerRef": {"name": "a", "port": 0}}}, "port"),
+        (
+            {"inferencePool": {"endpointPickerRef": {"name": "a", "failureMode": "Open"}}},
+            "failureMode",
+        ),
+        (
+            {"inferencePool": POOL, "engine": "remote", "remote": {"address": "http://x"}},
+            "inferencePool: a model with engine 'remote' has no pods",
+        ),
+        ({"inferencePool": POOL, "scaleToZeroAfter": 60}, "inferencePool: scaleToZeroAfter"),
+        ({"inferencePool": POOL, "targetInFlight": 4}, "inferencePool: scaleToZeroAfter"),
         ({"vision": True, "task": "embedding"}, "vision"),
         ({"weights": [{"path": "../up", "parts": [{"url": "file:///x"}]}]}, "path"),
         ({"weights": [{"path": "x", "parts": []}]}, "parts"),

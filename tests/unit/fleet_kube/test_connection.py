@@ -94,7 +94,7 @@ async def test_a_kubeconfig_names_server_namespace_and_token(tmp_path: Path) -> 
     assert "secret" not in repr(found)
 
 
-async def test_files_are_found_beside_the_kubeconfig(
+async def test_files_are_found_next_to_the_kubeconfig(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ca.pem").write_bytes(AUTHORITY)
@@ -256,7 +256,7 @@ async def test_an_exec_plugin_without_credentials_is_an_error(
         await from_kubeconfig(path)
 
 
-async def test_requests_carry_the_token_of_an_exec_plugin(tmp_path: Path) -> None:
+async def test_requests_have_the_token_of_an_exec_plugin(tmp_path: Path) -> None:
     seen: list[str | None] = []
 
     async def answer(request: web.Request) -> web.Response:

@@ -19,7 +19,7 @@ HONOURED = frozenset({
     "weights", "dimensions", "matryoshka_dimensions", "pooling", "context_length", "vision",
     "multilingual", "defaults", "limits", "batching", "cache", "warmup", "images", "golden",
     "replicas", "stopped", "min_replicas", "routing", "fallback", "env", "remote", "quantization",
-    "prompts", "traffic",
+    "prompts", "traffic", "s3",
 })  # fmt: skip
 REFUSED = frozenset({"files", "container", "env_from"})
 
@@ -54,6 +54,7 @@ def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:
         ({"engine": "vllm"}, "container"),
         ({"engine": "container", "container": {"image": "x"}}, "container"),
         ({"files": [{"path": "/etc/prompt", "content": "x"}]}, "/etc/prompt"),
+        ({"source": "s3://b/m", "s3": {"secretRef": {"name": "keys"}}}, "Secret keys"),
         ({"envFrom": [{"secretRef": {"name": "s"}}]}, "Secrets"),
         ({"env": {"A": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}}}, "Secrets"),
     ],

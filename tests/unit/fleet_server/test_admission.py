@@ -221,7 +221,7 @@ async def test_a_single_caller_uses_the_whole_queue(requests: Requests) -> None:
 
 
 @pytest.mark.parametrize("requests", [(1, 4, 0.5)], indirect=True)
-async def test_beside_others_a_caller_has_its_share(requests: Requests) -> None:
+async def test_among_others_a_caller_has_its_share(requests: Requests) -> None:
     for name in ("b0", "a0", "a1", "a2"):
         await requests.send(name)
     assert requests.admission.waiting == 2
@@ -293,3 +293,42 @@ async def test_no_slot_is_kept_for_a_caller_without_others(requests: Requests) -
     for name in ("a0", "a1", "a2", "a3"):
         await requests.send(name)
     assert len(requests.started) == 4
+
+
+async def test_the_estimated_wait_follows_the_duration_of_requests() -> None:
+    clock = Clock()
+    admission = Admission(2, 5, timeout=5, clock=clock.read)
+    assert admission.retry_after() == 1.0  # at least
+    for seconds, expected in ((21, 2.5), (5, 2.5), (0, 2.0), (1000, 60.0)):
+        async with admission.slot():
+            clock.now += seconds
+        assert admission.retry_after() == pytest.approx(expected)
+
+
+async def test_a_slot_has_the_time_it_was_waited_for() -> None:
+    clock = Clock()
+    clock.now = 100.0
+    admission = Admission(1, 1, timeout=5, clock=clock.read)
+    async with admission.slot() as slot:
+        assert slot.queue_ms == 0
+        release = asyncio.Event()
+        release.set()
+        waiting = asyncio.create_task(hold(admission, release))
+        await until_async(lambda: admission.waiting == 1)
+        clock.now += 0.25
+    assert await waiting == 250
+
+
+async def test_a_share_is_at_least_one_request() -> None:
+    admission = Admission(1, 4, timeout=5, share=0.1)
+    async with admission.slot("a"):
+        waiting = asyncio.create_task(run(admission, "b"))
+        await until_async(lambda: admission.waiting == 1)
+        with pytest.raises(QueueFull, match="1 of your requests"):
+            await run(admission, "b")
+    await waiting
+
+
+async def run(admission: Admission, caller: str) -> None:
+    async with admission.slot(caller):
+        pass

@@ -147,6 +147,17 @@ def test_metrics_have_the_seeds_names_and_a_model_label(serve: Serve) -> None:
         assert "no/such" not in answer.text
 
 
+def test_the_use_of_the_cache_is_that_of_the_model(serve: Serve) -> None:
+    model = Encoder()
+    with serve() as (client, server):
+        name = 'modelfleet_kv_cache_usage_ratio{model="org/m"}'
+        assert f"{name} 0.0" in client.get("/metrics").text.splitlines()
+        server.set_ready(model)
+        assert f"{name} 0.0" in client.get("/metrics").text.splitlines()
+        setattr(model, "cache_usage", 0.25)  # noqa: B010
+        assert f"{name} 0.25" in client.get("/metrics").text.splitlines()
+
+
 def test_metrics_can_be_switched_off(serve: Serve) -> None:
     with serve(with_metrics=False) as (client, _):
         assert client.get("/metrics").status_code == 404

@@ -62,3 +62,8 @@ def test_an_absent_item_cannot_be_removed() -> None:
     with pytest.raises(ValueError, match="deque"):
         turns.remove(items["a1"])
     assert turns.callers == []
+
+
+def test_one_caller_alone_is_served_in_the_order_of_arrival() -> None:
+    turns, _ = queue("a1", "a2", "a3")
+    assert order(turns) == ["a1", "a2", "a3"]

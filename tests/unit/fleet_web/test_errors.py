@@ -53,7 +53,7 @@ async def test_the_text_of_an_exception_is_logged_and_never_sent(
     assert any(record.exc_info for record in caplog.records)
 
 
-async def test_retry_after_is_rounded_up_and_exact_beside_it(app: Any, listen: Any) -> None:
+async def test_retry_after_is_rounded_up_and_exact_in_another_header(app: Any, listen: Any) -> None:
     with listen(app) as port:
         answer = await ask(port, "GET", "/busy")
     assert answer.headers["retry-after"] == "2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,8 @@ OBJECTS = {
     "models/m/pytorch_model.bin": b"pickle",
     "models/m2/model.gguf": b"other",
 }
+regions: set[str] = set()
+"""Regions of the signatures of the running test."""
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-1"}
 
 
@@ -36,6 +39,8 @@ class Bucket(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query, key = parse_qs(parts.query), unquote(parts.path).removeprefix("/weights/")
         signer = self.headers.get("authorization", "") + "".join(query.get("X-Amz-Credential", ()))
+        if found := re.search(r"id/[0-9]{8}/([^/]+)/s3", signer):
+            regions.add(found[1])
         if "id/" not in signer:
             self._send(403, b"<Error><Code>AccessDenied</Code></Error>")
         elif "list-type" in query:
@@ -67,6 +72,7 @@ class Bucket(BaseHTTPRequestHandler):
 @pytest.fixture
 def environ() -> Iterator[dict[str, str]]:
     """The address of the bucket and its keys."""
+    regions.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -86,6 +92,17 @@ def test_the_files_below_a_prefix(tmp_path: Path, environ: dict[str, str]) -> No
     assert "pytorch_model.bin" not in names
     assert (folder / "model.safetensors").read_bytes() == OBJECTS["models/m/model.safetensors"]
     assert not any("secret" in file.read_text(errors="replace") for file in folder.iterdir())
+
+
+def test_the_endpoint_of_the_spec_precedes_that_of_the_environment(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    store = {"endpoint": environ["AWS_ENDPOINT_URL"], "region": "eu-2", "virtualHosted": False}
+    spec = ModelSpec.model_validate({"model": "m", "source": "s3://weights/models/m", "s3": store})
+    keys = {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "wrong"}
+    folder = fetch(spec, Store(tmp_path), environ=keys)
+    assert (folder / "model.safetensors").read_bytes() == OBJECTS["models/m/model.safetensors"]
+    assert regions == {"eu-2"}
 
 
 def test_one_object(tmp_path: Path, environ: dict[str, str]) -> None:

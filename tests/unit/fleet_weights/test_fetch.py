@@ -50,15 +50,22 @@ def test_a_missing_local_folder(tmp_path: Path) -> None:
         fetch(spec(source=f"file://{tmp_path}/nothing"), Store(tmp_path))
 
 
-def test_an_image_is_searched_at_its_mount_path(tmp_path: Path) -> None:
+def test_an_image_is_searched_at_its_mount_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In its folder `models`, if it has one and the address names none."""
     assert image_path(Image("r/m:1", ""), str(tmp_path)) == tmp_path
     assert image_path(Image("r/m:1", "x"), str(tmp_path)) == tmp_path / "x"
     (tmp_path / "models").mkdir()
     assert image_path(Image("r/m:1", ""), str(tmp_path)) == tmp_path / "models"
+    monkeypatch.setattr("fleet_weights.plan.IMAGE_MOUNT", str(tmp_path))
     with pytest.raises(WeightsError, match="does not exist") as caught:
-        locate(spec(source="oci://r/m:1"), Store(tmp_path))
-    assert "in pods" in caught.value.hint
+        locate(spec(source="oci://r/m:1/other"), Store(tmp_path))
+    assert "the image has no such" in caught.value.hint
+    monkeypatch.setattr("fleet_weights.plan.IMAGE_MOUNT", str(tmp_path / "nothing"))
+    with pytest.raises(WeightsError, match="are not in") as caught:
+        locate(spec(source="oci://r/m:1/other"), Store(tmp_path))
+    assert "modelfleet pull" in caught.value.hint
 
 
 def test_a_claim_is_searched_at_its_mount_path(tmp_path: Path) -> None:

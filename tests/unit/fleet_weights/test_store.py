@@ -34,6 +34,17 @@ def test_names_are_readable_and_differ_with_the_source() -> None:
     assert folder_name(one) != folder_name(two)
 
 
+def test_buckets_of_one_name_in_two_stores_have_folders_of_their_own() -> None:
+    def name(**fields: object) -> str:
+        return folder_name(ModelSpec.model_validate({"model": "a/b", **fields}))
+
+    source = "s3://weights/m"
+    here, there = ({"endpoint": f"https://{host}.example.com"} for host in ("here", "there"))
+    assert len({name(source=source, s3=s3) for s3 in (None, here, there)}) == 3
+    assert name(source=source, s3={"region": "eu-1"}) == name(source=source)
+    assert name(source="hf://a/b", s3=here) == name(source="hf://a/b")
+
+
 def test_names_do_not_depend_on_runtime_settings() -> None:
     one = ModelSpec(model="a/b", source="hf://a/b", device="cpu")
     two = ModelSpec(model="a/b", source="hf://a/b", replicas=3)

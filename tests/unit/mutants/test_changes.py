@@ -44,3 +44,10 @@ def test_annotations_and_logs_are_left_alone(tmp_path: Path) -> None:
 
 def test_code_that_has_no_operator_has_no_changes(tmp_path: Path) -> None:
     assert found(tmp_path, "from a import b\n") == {}
+
+
+def test_exceptions_with_a_dotted_name_are_left_alone(tmp_path: Path) -> None:
+    source = "try:\n    f()\nexcept (a.Error, OSError):\n    g(1)\n"
+    diffs = found(tmp_path, source).values()
+    assert diffs
+    assert [diff for diff in diffs if "g(2)" in diff or "g( 2)" in diff]

@@ -34,7 +34,10 @@ TIMEOUT_SECONDS = 5.0
 METRICS_BYTES = 64 * 1024 * 1024
 REQUESTS = f"{ROUTER_REQUESTS}_total"
 FIRST_BYTE = "modelfleet_router_first_byte_seconds"
-NAMES = (REQUESTS, f"{FIRST_BYTE}_sum", f"{FIRST_BYTE}_count")
+HELD = "modelfleet_router_held_seconds"
+NAMES = (REQUESTS, f"{FIRST_BYTE}_sum", f"{FIRST_BYTE}_count", f"{HELD}_sum")
+ABANDONED = "499"
+"""Code of a request whose client disconnected."""
 
 Tallies = Mapping[str, Tally]
 """By model id."""
@@ -79,16 +82,19 @@ class TrafficProber:
             if pod.ready and pod_request.is_router(pod, self._settings)
         ]
         read = await asyncio.gather(*(self._tallies(pod) for pod in routers))
-        if not routers or None in read:  # silence is no evidence
-            return
         now = {pod.uid: one for pod, one in zip(routers, read, strict=True) if one is not None}
+        if not now:
+            return
+        complete = len(now) == len(routers)
         for key, (since, own, primary) in rising.items():
             began = self._began.get(key)
             if began is None or began[0] != since:
-                self._began[key] = (since, now)
+                self._began[key] = (since, dict(now))
                 continue
+            for router, counters in now.items():  # earlier requests of a router count for nothing
+                began[1].setdefault(router, counters)
             self._cache.comparisons[key] = Comparison(
-                since, growth(now, began[1], own), growth(now, began[1], primary)
+                since, growth(now, began[1], own), growth(now, began[1], primary), complete
             )
             self._queue.add([key])
 
@@ -136,7 +142,14 @@ def tallies(lines: Iterable[str]) -> dict[str, Tally]:
             old = found.get(labels["model"], Tally())
             if name == REQUESTS:
                 failed = int(value) if labels["code"].startswith("5") else 0
-                new = old._replace(requests=old.requests + int(value), errors=old.errors + failed)
+                left = int(value) if labels["code"] == ABANDONED else 0
+                new = old._replace(
+                    requests=old.requests + int(value),
+                    errors=old.errors + failed,
+                    abandoned=old.abandoned + left,
+                )
+            elif name == f"{HELD}_sum":
+                new = old._replace(held_seconds=old.held_seconds + value)
             elif name.endswith("_sum"):
                 new = old._replace(first_byte_seconds=old.first_byte_seconds + value)
             else:
@@ -150,10 +163,10 @@ def growth(now: Mapping[str, Tallies], began: Mapping[str, Tallies], model: str)
 
     The counters of a router that has restarted count from zero.
     """
-    sums = [0.0] * len(Tally._fields)
+    total = Tally()
     for router, models in now.items():
         after, before = models.get(model, Tally()), began.get(router, {}).get(model, Tally())
         if after.requests < before.requests:
             before = Tally()
-        sums = [total + new - old for total, new, old in zip(sums, after, before, strict=True)]
-    return Tally(int(sums[0]), int(sums[1]), sums[2], int(sums[3]))
+        total = Tally._make(a + b - c for a, b, c in zip(total, after, before, strict=True))
+    return total

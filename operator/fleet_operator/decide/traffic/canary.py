@@ -1,8 +1,9 @@
 """The weight of a model in its traffic group, where it rises by itself. Pure.
 
-It rises by a step while errors are no more frequent and first bytes come no later than at the
-primary of the group, and is set to 0 otherwise, or when a server fails. A model whose weight was
-taken back gets requests again after a change of its servers or of `traffic.weight`.
+It rises by a step while errors and clients that give up are no more frequent and first bytes come
+no later than at the primary of the group, and is set to 0 otherwise, or when a server fails. A
+model whose weight was taken back gets requests again after a change of its servers or of
+`traffic.weight`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ REASONS = (RISING, WAITING, COMPLETE, TAKEN_BACK)
 WHOLE = 100
 ERROR_MARGIN = 0.01
 """By how much the share of errors may exceed that of the primary."""
+ABANDONED_MARGIN = 0.05
+"""By how much the share of requests given up by their clients may exceed that of the primary."""
 FEW_ERRORS = 2
 """So many errors may be chance, whatever their share."""
 SLOWER = 1.25
@@ -67,6 +70,9 @@ def share(
     worse = why_worse(comparison, traffic.rise.min_requests)
     if worse:
         return _taken_back(past, worse, now)
+    # Responses are evidence; requests that have none yet, or a router that is not read, are not.
+    if not comparison.complete or comparison.own.first_bytes < traffic.rise.min_requests:
+        return past
     if past.weight == WHOLE:
         return past if past.reason == COMPLETE else _changed(past, COMPLETE, WHOLE, now)
     if now - (parse(past.since) or now) < traffic.rise.interval_seconds:
@@ -84,6 +90,16 @@ def why_worse(comparison: Comparison, few: int) -> str:
     expected = primary.error_share if primary.requests >= few else 0.0
     if own.errors > FEW_ERRORS and own.error_share > expected + ERROR_MARGIN:
         return f"{own.error_share:.1%} of its requests fail, {expected:.1%} of the primary's."
+    given_up = primary.abandoned_share
+    if (
+        primary.requests >= few
+        and own.abandoned > FEW_ERRORS
+        and own.abandoned_share > given_up + ABANDONED_MARGIN
+    ):
+        return (
+            f"{own.abandoned_share:.1%} of its requests are given up by their clients,"
+            f" {given_up:.1%} of the primary's."
+        )
     if min(own.first_bytes, primary.first_bytes) < few:
         return ""
     if own.mean_first_byte > primary.mean_first_byte * SLOWER + SLOWER_SECONDS:

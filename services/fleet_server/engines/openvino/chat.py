@@ -114,6 +114,10 @@ class OpenVinoChat:
     def healthy(self) -> bool:
         return not self._loop.broken
 
+    @property
+    def cache_usage(self) -> float:
+        return self._loop.cache_usage
+
     def close(self) -> None:
         self._loop.close()
         self._compiler.close()

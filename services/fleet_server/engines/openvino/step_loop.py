@@ -88,9 +88,15 @@ class StepLoop:
         self._wake = threading.Event()
         self._closing = False
         self.broken = False
+        self._cache_percent = 0.0
         self._next_id = 0
         self._thread = threading.Thread(target=self._run, name="openvino-step", daemon=True)
         self._thread.start()
+
+    @property
+    def cache_usage(self) -> float:
+        """Share of the key/value cache in use after the last step, 0..1; 0 if nothing runs."""
+        return self._cache_percent / 100 if self._running else 0.0
 
     def submit(self, sequence: Sequence) -> None:
         """Let the sequence join the batch at the next step. Never blocks. Raises NotReady."""
@@ -121,6 +127,8 @@ class StepLoop:
                 self._drop_cancelled()
                 if self._pipeline.has_non_finished_requests():
                     self._step()
+                    # Not read by other threads: the pipeline writes its metrics without a lock.
+                    self._cache_percent = self._pipeline.get_metrics().cache_usage
                 self._collect()
             except Exception as error:
                 logger.exception("the step loop failed")

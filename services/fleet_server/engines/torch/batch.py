@@ -20,6 +20,11 @@ class Batch:
         self.cache: Any = None
         self._padding: list[int] = []
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in the cache, padding included."""
+        return len(self.rows) * key_values.num_tokens(self.cache) if self.rows else 0
+
     def join(self, row: Sequence) -> None:
         """Add a sequence after its prefill; its cache is merged into the batch's."""
         if self.cache is None:

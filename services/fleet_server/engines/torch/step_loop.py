@@ -48,6 +48,7 @@ class StepLoop:
         self._wake = threading.Condition()
         self._closing = False
         self.broken = False
+        self._cached_tokens = 0
         self._thread = threading.Thread(target=self._run, name="torch-step", daemon=True)
         self._thread.start()
 
@@ -55,6 +56,11 @@ class StepLoop:
     def active(self) -> int:
         """Number of sequences that have not ended."""
         return len(self._inbox) + len(self._waiting) + len(self._batch.rows)
+
+    @property
+    def cache_usage(self) -> float:
+        """Share of the key/value cache in use after the last step, 0..1."""
+        return min(self._cached_tokens / max(self._bounds.kv_tokens, 1), 1.0)
 
     def submit(self, row: Sequence) -> None:
         """Let the sequence start at the next step. Does not block. Raises NotReady once closed."""
@@ -78,6 +84,7 @@ class StepLoop:
                     self._drop()
                     self._prefill_prompts()
                     self._decode()
+                    self._cached_tokens = self._count_tokens()
                 except Exception as error:
                     logger.exception("the step loop failed")
                     self._end(error)
@@ -142,6 +149,10 @@ class StepLoop:
             row.take(token, self._stop_ids)
         batch.drop()
 
+    def _count_tokens(self) -> int:
+        """Tokens in the cache, padding and prompts that are being prefilled included."""
+        return self._batch.num_tokens + sum(row.filled for row in self._waiting if not row.over)
+
     def _refuse(self, row: Sequence, error: Exception) -> None:
         logger.warning("a sequence does not fit into memory: %s", error)
         row.fail(TooLarge(NO_MEMORY))
@@ -154,6 +165,7 @@ class StepLoop:
             self.broken = self.broken or not self._closing
             left = [*self._batch.rows, *self._waiting, *self._inbox]
             self._batch = Batch(self._forward.device)
+            self._cached_tokens = 0
             self._waiting.clear()
             self._inbox.clear()
         for row in left:

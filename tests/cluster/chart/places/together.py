@@ -166,7 +166,11 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "server.userIds": (False, [Place(f"{OPERATOR} env:SERVER_USER_IDS", "0")]),
     "server.cpuImage": ("cpu:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_CPU")]),
     "server.cuda.enabled": (True, []),
+    "server.rocmImage": ("rocm:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_ROCM")]),
+    "server.intelImage": ("intel:image", [Place(f"{OPERATOR} env:SERVER_IMAGE_INTEL")]),
     "server.vllmImage": ("vllm:image", [Place(f"{OPERATOR} env:VLLM_IMAGE")]),
+    "server.vllmRocmImage": ("vllm:rocm", [Place(f"{OPERATOR} env:VLLM_IMAGE_ROCM")]),
+    "server.vllmIntelImage": ("vllm:intel", [Place(f"{OPERATOR} env:VLLM_IMAGE_INTEL")]),
     "server.env": ({"MAX_STOP": 9}, [Place(f"{PROFILES} default yaml env MAX_STOP", "9")]),
     "server.mirrors.pypiIndexUrl": (
         "https://pypi.test/simple",
@@ -305,6 +309,15 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     "networkPolicy.weightsPorts": (
         [6222],
         [],  # without `server.fetchWeights` there is no such rule
+    ),
+    "networkPolicy.modelClients": (
+        [{"namespaceSelector": {"matchLabels": {"gateway": "chosen"}}}],
+        [
+            Place(
+                "NetworkPolicy/-models spec ingress 0 from 3 namespaceSelector matchLabels gateway",
+                "chosen",
+            )
+        ],
     ),
     "networkPolicy.routerEgress": (
         [{"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}],

@@ -111,7 +111,9 @@ def test_keys_are_renewed_without_a_restart_and_a_broken_file_keeps_them(
         assert ask(fleet, "new").status_code == 401
 
 
-def test_limits_are_told_and_kept(start_router: Any, entry: Any, stub: Any, tmp_path: Path) -> None:
+def test_limits_are_reported_and_enforced(
+    start_router: Any, entry: Any, stub: Any, tmp_path: Path
+) -> None:
     keys = written(
         tmp_path / "keys.yaml",
         entry_of("few", limits={"requestsPerMinute": 3, "tokensPerMinute": 1000}),

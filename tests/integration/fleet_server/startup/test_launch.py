@@ -135,7 +135,7 @@ def half_fetched(status: int, body: dict[str, Any]) -> bool:
 
 def test_fetch_and_start(hub: tuple[Hub, str], start: Start, tmp_path: Path) -> None:
     app, endpoint = hub
-    with start(HF_ENDPOINT=endpoint, HF_TOKEN=TOKEN) as server:
+    with start(HF_ENDPOINT=endpoint, HF_TOKEN=TOKEN, DOCKER_AUTH_CONFIG=TOKEN) as server:
         body = server.wait_for(half_fetched)
         assert server.ready()[0] == 503
         assert body["progress"]["total_bytes"] > body["progress"]["done_bytes"]

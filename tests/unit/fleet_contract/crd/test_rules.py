@@ -11,6 +11,7 @@ import pytest
 from fleet_contract.crd.rules import NAME_LENGTH, RULES
 
 SHA = "0" * 64
+POOL = {"endpointPickerRef": {"name": "epp"}}
 
 
 def resource(name: str = "m", **spec: Any) -> dict[str, Any]:
@@ -64,6 +65,9 @@ ACCEPTED: list[dict[str, Any]] = [
     {"vision": True, "task": "chat"},
     {"vision": False, "task": "embedding"},
     {"fallback": "c/d"},
+    {"inferencePool": POOL},
+    {"inferencePool": POOL, "engine": "vllm", "replicas": 2},
+    {"scaleToZeroAfter": 60, "targetInFlight": 4},
     {"source": "hf://a"},
     {"source": "pvc://a/b"},
     {"source": "file:///a"},
@@ -92,6 +96,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"engine": "container"}, "engine container needs container.image"),
     ({"engine": "container", "container": {"port": 1}}, "engine container needs container.image"),
     ({"vision": True, "task": "rerank"}, "vision: only a chat model reads images"),
+    (
+        {"inferencePool": POOL, "engine": "remote", "remote": {"address": "http://x"}},
+        "inferencePool: a model with engine remote has no pods",
+    ),
+    ({"inferencePool": POOL, "scaleToZeroAfter": 60}, "inferencePool: scaleToZeroAfter"),
+    ({"inferencePool": POOL, "targetInFlight": 4}, "inferencePool: scaleToZeroAfter"),
     ({"fallback": "a/b"}, "fallback must name another model"),
     ({"source": "ftp://x"}, "source must begin with"),
     ({"source": "hf://"}, "source must begin with"),

@@ -19,6 +19,7 @@ HUB = {"valueFrom": {"secretKeyRef": {"name": "hub", "key": "HF_TOKEN"}}}
         {"env": {"A": "text", "B": OWN}},
         {"env": [{"name": "A", **OWN}]},
         {"envFrom": [{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "own"}}]},
+        {"s3": {"endpoint": "https://s3.example.com", "secretRef": {"name": "own"}}},
     ],
 )
 def test_models_in_the_namespace_of_the_release_refer_to_no_secret(spec: dict[str, Any]) -> None:

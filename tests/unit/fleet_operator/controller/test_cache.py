@@ -12,9 +12,9 @@ from fleet_operator.decide.observed import Ref, Rival
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_operator.shard import Shard
-from fleet_router.kube.build_table import build
 from fleet_router.kube.objects import read_model
 from support.operator_objects import model, pod, settings_of
+from support.route_tables import build
 
 KEY = ("ns", "m")
 

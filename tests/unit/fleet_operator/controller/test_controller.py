@@ -134,6 +134,22 @@ async def test_a_change_that_arrives_with_the_response_of_a_write_is_reconciled(
     assert (KEY in queue._ready) is queued
 
 
+async def test_what_follows_from_an_applied_child_is_decided(
+    controller: Controller, cache: ClusterCache, api: Api200, queue: WorkQueue, clock: Clock
+) -> None:
+    """The watch delivers the child later, but then the cache has it already."""
+    cache.put_model(model())
+    await controller.reconcile_one(KEY)
+    found = next(iter(cache.observe(KEY).children.values()))  # type: ignore[union-attr]
+    newer = {**found["metadata"], "resourceVersion": "1000"}
+    edited = {**found["spec"], "replicas": 9}
+    cache.put_child("Deployment", {**found, "metadata": newer, "spec": edited})
+    assert KEY not in queue._ready
+    api.version = 1000
+    await controller.reconcile_one(KEY)
+    assert KEY in queue._ready
+
+
 async def test_a_refused_apply_is_an_error_and_retried_with_backoff(
     controller: Controller, cache: ClusterCache, api: Api200, clock: Clock
 ) -> None:

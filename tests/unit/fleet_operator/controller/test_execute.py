@@ -67,7 +67,7 @@ async def test_edited_children_are_applied_with_force(
     cache.put_child("Deployment", edited)
     api.version = 100
     observed = observe(cache)
-    assert await executor.children(observed, reconcile(observed)) == Outcome(1)
+    assert await executor.children(observed, reconcile(observed)) == Outcome(1, changed=True)
     assert api.asked == [("apply", "Deployment", True)]
 
 

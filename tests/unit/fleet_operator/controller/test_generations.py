@@ -54,7 +54,7 @@ async def test_the_one_with_the_revision_of_the_deployment(observe: Observe) -> 
     assert len(api.lists) == 3
 
 
-async def test_one_that_does_not_exist_yet_is_looked_for_again(observe: Observe) -> None:
+async def test_one_that_does_not_exist_yet_is_searched_again(observe: Observe) -> None:
     api = ReplicaSets(replica_set("a", "1"))
     found = Generations(cast(KubeClient, api))
     assert await found.newest(KEY, at(observe, "2")) == ""

@@ -16,6 +16,8 @@ from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.initial_sync import InitialSync
 from fleet_operator.controller.listing import Listing as NamespaceListing
 from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.features import Features
+from fleet_operator.kinds import cached_kinds
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_operator.shard import Shard
@@ -72,7 +74,7 @@ async def begin(
     def start(*namespaces: str) -> WorkQueue:
         queue = WorkQueue(asyncio.get_running_loop().time)
         listed = NamespaceListing(cast(KubeClient, listing), namespaces, Shard())
-        sight = InitialSync(cache, queue, listed, nodes=True)
+        sight = InitialSync(cache, queue, listed, cached_kinds(Features(), sees_nodes=True))
         tasks.append(asyncio.create_task(sight.run()))
         return queue
 

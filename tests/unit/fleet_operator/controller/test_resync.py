@@ -17,6 +17,8 @@ from fleet_operator.controller.listing import Listing as NamespaceListing
 from fleet_operator.controller.resync import MOST_ROUNDS, Resync, behind, is_stuck
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.observed import Ref
+from fleet_operator.features import Features
+from fleet_operator.kinds import cached_kinds
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -69,7 +71,7 @@ async def resync(
     listing: Listing, cache: ClusterCache, queue: WorkQueue, metrics: Metrics
 ) -> Resync:
     listed = NamespaceListing(cast(KubeClient, listing), (), Shard())
-    return Resync(cache, queue, listed, metrics, nodes=True)
+    return Resync(cache, queue, listed, metrics, cached_kinds(Features(), sees_nodes=True))
 
 
 async def test_a_synchronized_cache_is_not_stale(
@@ -219,7 +221,7 @@ async def test_a_namespace_that_became_unreadable_is_not_emptied_at_once(
 ) -> None:
     now = [0.0]
     listed = NamespaceListing(cast(KubeClient, listing), ("ns",), Shard(), lambda: now[0])
-    resync = Resync(cache, queue, listed, Metrics(), nodes=False)
+    resync = Resync(cache, queue, listed, Metrics(), cached_kinds(Features(), sees_nodes=False))
     cache.put_model(model())
     listing.forbidden = {"ns"}
     await resync.compare()

@@ -16,6 +16,8 @@ from fleet_kube.connection import TOKEN, Connection, Loaded
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.watches import NoDiffs, kopf_settings, login, reflectors, registry
 from fleet_operator.controller.work_queue import WorkQueue
+from fleet_operator.features import Features
+from fleet_operator.kinds import cached_kinds
 from fleet_operator.metrics import Metrics
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
@@ -47,13 +49,15 @@ async def test_what_reflectors_watch(
     cache: ClusterCache, namespaces: tuple[str, ...], nodes: bool, paths: list[str]
 ) -> None:
     queue, api = WorkQueue(asyncio.get_running_loop().time), cast(KubeClient, None)
-    found = [one._path for one in reflectors(api, cache, queue, Metrics(), namespaces, nodes)]
+    kinds = cached_kinds(Features(), nodes)
+    found = [one._path for one in reflectors(api, cache, queue, Metrics(), namespaces, kinds)]
     assert [path.partition("/namespaces/")[2] or path.rpartition("/")[2] for path in found] == paths
 
 
 async def test_events_reach_cache_queue_and_metrics(cache: ClusterCache) -> None:
     queue, metrics = WorkQueue(asyncio.get_running_loop().time), Metrics()
-    made = reflectors(cast(KubeClient, None), cache, queue, metrics, (), True)
+    kinds = cached_kinds(Features(), sees_nodes=True)
+    made = reflectors(cast(KubeClient, None), cache, queue, metrics, (), kinds)
     pods = next(one for one in made if one._path.endswith("/pods"))
     cache.put_model(model())
     pods._put(pod())

@@ -37,7 +37,7 @@ def changed(observe: Observe, before: Observed, raw: dict[str, Any]) -> Observed
     return replace(before, model=raw, resolution=observe(raw).resolution)
 
 
-def beside(observe: Observe, fare: dict[str, Any]) -> Observed:
+def rolling(observe: Observe, fare: dict[str, Any]) -> Observed:
     """A rollout by surge: an old server that is ready, and a new one."""
     bare = settled(observe, model())
     pods = [pod("m-0", template="old", ready=True), pod("m-1", template=version(bare), **fare)]
@@ -83,8 +83,8 @@ CASES: dict[str, tuple[State, str, str, str, str]] = {
                 "True Stopped", "False", "", "Current"),
     "failed": (lambda o: settled(o, model(), OOM),
                "False OutOfMemory", "False", "Stalled", "Failed"),
-    "rollout": (lambda o: beside(o, {}), "False Starting", "True", "Reconciling", "InProgress"),
-    "failed rollout": (lambda o: beside(o, OOM), "False OutOfMemory", "True", "Stalled", "Failed"),
+    "rollout": (lambda o: rolling(o, {}), "False Starting", "True", "Reconciling", "InProgress"),
+    "failed rollout": (lambda o: rolling(o, OOM), "False OutOfMemory", "True", "Stalled", "Failed"),
     "rolled back": (rolled_back, "False RolledBack", "True", "Stalled", "Failed"),
     "invalid change": (lambda o: changed(o, serving(o), model(engine="llamacpp")),
                        "False EngineUnavailable", "True", "Stalled", "Failed"),

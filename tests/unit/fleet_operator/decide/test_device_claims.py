@@ -40,7 +40,7 @@ def test_the_template_is_applied_before_the_deployment(observe: Observe) -> None
     assert claim["resourceClaimTemplateName"] == decision.objects[0]["metadata"]["name"]
 
 
-def test_without_the_api_a_condition_says_so(observe: Observe) -> None:
+def test_without_the_api_a_condition_reports_it(observe: Observe) -> None:
     decision = reconcile(replace(claiming(observe), features=Features()))
     assert decision.objects == ()
     assert decision.status["reason"] == "DevicesUnavailable"

@@ -22,7 +22,7 @@ def failed(message: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("raw", "stage", "reason", "message", "hopeless"),
+    ("raw", "stage", "reason", "message", "failed"),
     [
         (pod(ready=True), Stage.READY, "Ready", "", False),
         (pod(ready=True, restarts=3, last_ended=OOM), Stage.READY, "Ready", "", False),
@@ -69,12 +69,10 @@ def failed(message: str, **fields: Any) -> dict[str, Any]:
         (pod(phase="Failed"), Stage.CREATING, "PodFailed", "The pod has failed.", True),
     ],
 )  # fmt: skip
-def test_shapes(
-    raw: dict[str, Any], stage: Stage, reason: str, message: str, hopeless: bool
-) -> None:
+def test_shapes(raw: dict[str, Any], stage: Stage, reason: str, message: str, failed: bool) -> None:
     found = diagnose(PodView.parse(raw), None)
     assert (found.stage, found.reason, found.message, found.failed) == (
-        stage, reason, message, hopeless,
+        stage, reason, message, failed,
     )  # fmt: skip
 
 

@@ -133,3 +133,12 @@ def test_a_restart_does_not_replace_the_pods_twice(observe: Observe) -> None:
         observe, annotated(model(), restarted="2"), {"ready": True, "template": version}
     )
     assert reconcile(other).status["phase"] == "Progressing"
+
+
+def test_a_paused_model_with_an_invalid_spec_has_no_changes_that_wait(observe: Observe) -> None:
+    observed = settled(observe, model(), {"ready": True})
+    decision = reconcile(paused(observe, observed, replicas=-1))
+    status, reason, message = condition_of(decision, "Ready")
+    assert (status, reason) == ("False", "InvalidSpec")
+    assert "replicas" in message
+    assert condition_of(decision, "Paused")[0] == "True"

@@ -113,6 +113,7 @@ def test_a_surge_does_not_show_more_ready_servers_than_wanted(observe: Observe) 
     status = decision.status
     assert (status["ready"], status["replicas"], status["readyReplicas"]) == ("1/1", 2, 2)
     assert (status["phase"], status["reason"]) == ("Progressing", "RollingOut")
+    assert condition_of(decision, "Available")[2] == "1 of 1 servers are ready."
 
 
 def test_the_strategy_of_a_rollout_is_a_condition(observe: Observe) -> None:

@@ -66,3 +66,14 @@ def test_who_keeps_writing_is_named_in_a_condition(
 def test_the_condition_ends_with_the_writes(observe: Observe) -> None:
     observed = observe(model(), replica_writes=writes("Deployment", 100, 20, 10))
     assert reconcile(observed).requeue_after == WINDOW_SECONDS - 100
+
+
+@pytest.mark.parametrize(("kind", "spec"), [("Deployment", {}), ("InferenceModel", AIM)])
+def test_the_last_of_several_writers_is_named(
+    observe: Observe, kind: str, spec: dict[str, Any]
+) -> None:
+    managers = ("kubectl", "kubectl", "helm", "keda")
+    made = tuple(ReplicaWrite(kind, name, NOW - 9 + n) for n, name in enumerate(managers))
+    decision = reconcile(observe(model(**spec), replica_writes=made))
+    (found,) = (one for one in decision.status["conditions"] if one["type"] == OVERWRITTEN)
+    assert found["message"].startswith("'keda' keeps writing")

@@ -70,9 +70,9 @@ WAITING = {**NEW, "unschedulable": "0/1 nodes"}
         ([{**OLD, "ready": False, "waiting": ("ErrImagePull", "x")}], None),
     ],
 )
-def test_trouble(observe: Observe, pods: list[dict[str, Any]], reason: str | None) -> None:
-    trouble = servers(observe, *pods).trouble
-    assert (trouble.reason if trouble is not None else None) == reason
+def test_pod_problems(observe: Observe, pods: list[dict[str, Any]], reason: str | None) -> None:
+    problem = servers(observe, *pods).pod_problem
+    assert (problem.reason if problem is not None else None) == reason
 
 
 def test_the_slowest_is_at_the_earliest_stage(observe: Observe) -> None:
@@ -104,10 +104,14 @@ def condition(kind: str, status: str) -> dict[str, str]:
 def test_conditions_of_the_deployment(
     observe: Observe, conditions: Any, pods: list[dict[str, Any]], reason: str | None
 ) -> None:
-    trouble = servers(observe, *pods, conditions=conditions).deployment_trouble()
-    assert (trouble.reason if trouble is not None else None) == reason
-    if trouble is not None:
-        assert (trouble.stage, trouble.message, trouble.failed) == (Stage.SCHEDULING, "why", True)
+    problem = servers(observe, *pods, conditions=conditions).deployment_problem()
+    assert (problem.reason if problem is not None else None) == reason
+    if problem is not None:
+        assert (problem.stage, problem.message, problem.failed) == (
+            Stage.SCHEDULING,
+            "why",
+            True,
+        )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,7 @@ def test_conditions_of_the_deployment(
 def test_refused_pods(observe: Observe, message: str, reason: str, failed: bool) -> None:
     """A quota that is used up and a webhook that does not respond are no failures of the model."""
     conditions = [{"type": "ReplicaFailure", "status": "True", "message": message}]
-    found = servers(observe, conditions=conditions).deployment_trouble()
+    found = servers(observe, conditions=conditions).deployment_problem()
     assert found is not None
     assert (found.reason, found.failed, found.message) == (reason, failed, message)
 

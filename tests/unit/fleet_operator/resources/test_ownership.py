@@ -30,6 +30,7 @@ def test_names_of_children_and_of_their_model() -> None:
         ("Deployment", "m"),
         ("Service", "m"),
         ("PodDisruptionBudget", "m"),
+        ("InferencePool", "m"),
         ("PersistentVolumeClaim", "m-cache"),
     )
     assert {ownership.model_of(*one) for one in ownership.child_names("m")} == {"m"}

@@ -40,15 +40,23 @@ def test_templates_of_profiles_are_the_platforms(sources: Sources) -> None:
 @pytest.mark.parametrize(
     ("namespace", "secret", "allowed"),
     [("ns", "own", True), ("ns", "hub", False), ("ns", "pull", False), ("ns", "mine", False),
-     ("system", "own", False)],
+     ("ns", "bucket", False), ("ns", "registry", False), ("system", "own", False)],
 )  # fmt: skip
 def test_secrets_of_the_platform_are_refused(
     sources: Sources, namespace: str, secret: str, allowed: bool
 ) -> None:
-    profiles = {"default": Profile.model_validate({"hfTokenSecret": "mine"})}
+    store = {"secretRef": {"name": "bucket"}}
+    profiles = {
+        "default": Profile.model_validate(
+            {"hfTokenSecret": "mine", "registrySecret": "registry", "s3": store}
+        )
+    }
     raw = model()
     raw["metadata"]["namespace"] = namespace
     found = resolve(raw["spec"], Sources(sources.catalog, profiles, {}))
+    raw["spec"]["s3"] = {"secretRef": {"name": secret}}
+    assert (refusal(raw, found, settings_of(**HUB)) is None) is allowed
+    del raw["spec"]["s3"]
     raw["spec"]["envFrom"] = [{"secretRef": {"name": secret}}]
     assert (refusal(raw, found, settings_of(**HUB)) is None) is allowed
     assert refusal(raw, found, settings_of(**HUB, POD_TEMPLATES="full")) is None

@@ -11,21 +11,10 @@ from fleet_contract import launch
 from fleet_operator.features import Features
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
-from fleet_operator.resources.profiles import ModelCache, Profile
+from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.resolve import Sources, resolve
 from support.operator_objects import settings_of
-
-
-def template(
-    sources: Sources,
-    default: Profile | None = None,
-    environ: dict[str, str] | None = None,
-    **spec: Any,
-) -> Any:
-    """The template of a spec; `default` is the profile of that name."""
-    known = Sources(sources.catalog, {"default": default} if default else {}, {})
-    found = resolve({"model": "org/m", **spec}, known)
-    return pod_template("m", found, settings_of(**(environ or {})))
+from support.pod_templates import template
 
 
 def test_servers_have_a_service_account_where_one_is_set(sources: Sources) -> None:
@@ -223,19 +212,6 @@ def test_a_profile_may_set_the_memory_limit_and_the_operator_none(sources: Sourc
     assert "resources" not in server
 
 
-def test_volumes_on_the_nodes_disk_have_a_size_limit(sources: Sources) -> None:
-    patch = {"spec": {"volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]}}
-    limits = {"maxQueueSize": 0, "maxAudioBytes": 1, "maxAudioSeconds": 1}
-    for fields, tmp, models in (
-        ({"model": "org/m-1B"}, "8Gi", "16Gi"),
-        ({"model": "org/m-1B", "task": "speech", "limits": limits}, "9Gi", "16Gi"),
-        ({"model": "org/m-1B", "podTemplate": patch}, "1Gi", "16Gi"),
-        ({"model": "BAAI/bge-m3"}, "8Gi", "200Gi"),
-    ):
-        volumes = template(sources, **fields)["spec"]["volumes"]
-        assert [one["emptyDir"]["sizeLimit"] for one in volumes] == [tmp, models]
-
-
 def test_an_accelerator_brings_its_toleration(sources: Sources) -> None:
     """Also where podTemplate requests it; not where the model runs on a CPU."""
     gpu = {"limits": {"nvidia.com/gpu": "1"}}
@@ -270,96 +246,6 @@ def test_files_are_passed_as_annotations(sources: Sources) -> None:
     }  # fmt: skip
     (spec,) = [item["value"] for item in container["env"] if item["name"] == "MODELFLEET_SPEC"]
     assert "files" not in json.loads(spec)
-
-
-def test_weights_of_a_claim_and_a_cache(sources: Sources) -> None:
-    profile = Profile(model_cache=ModelCache(size="10Gi"))
-    found = template(sources, profile, source="pvc://weights/llama/file.gguf")["spec"]
-    assert found["volumes"][1:] == [
-        {"name": "models", "persistentVolumeClaim": {"claimName": "m-cache"}},
-        {"name": "weights", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}},
-    ]
-    mounts = found["containers"][0]["volumeMounts"]
-    assert mounts[-1] == {"name": "weights", "mountPath": "/weights", "readOnly": True}
-    shared = Profile(model_cache=ModelCache(claim="all-models"))
-    found = template(sources, shared)["spec"]
-    assert found["volumes"][1]["persistentVolumeClaim"] == {"claimName": "all-models"}
-
-
-def test_ephemeral_storage_is_requested_without_a_cache_volume(sources: Sources) -> None:
-    """From the catalog; requests of a manifest are always kept."""
-    cache = Profile(model_cache=ModelCache(size="10Gi"))
-
-    def storage(default: Profile | None, **spec: Any) -> Any:
-        (server,) = template(sources, default, model="BAAI/bge-m3", **spec)["spec"]["containers"]
-        return server["resources"]["requests"].get("ephemeral-storage")
-
-    own = {"requests": {"ephemeral-storage": "9Gi"}}
-    assert storage(None) == "4Gi"
-    assert storage(cache) is None
-    assert (storage(None, resources=own), storage(cache, resources=own)) == ("9Gi", "9Gi")
-
-
-@pytest.mark.parametrize(
-    ("environ", "profile", "secret"),
-    [
-        ({"HF_TOKEN_SECRET": "hub"}, None, "hub"),
-        ({"HF_TOKEN_SECRET": "hub"}, Profile(hf_token_secret="mine"), "mine"),
-    ],
-)
-def test_the_hub_token_is_a_reference(
-    sources: Sources, environ: dict[str, str], profile: Profile | None, secret: str
-) -> None:
-    (container,) = template(sources, profile, environ)["spec"]["containers"]
-    assert container["env"][-1] == {
-        "name": "HF_TOKEN",
-        "valueFrom": {"secretKeyRef": {"name": secret, "key": "HF_TOKEN", "optional": True}},
-    }
-
-
-@pytest.mark.parametrize("engine", ["container", "vllm"])
-def test_images_of_other_projects_do_not_get_the_hub_token(sources: Sources, engine: str) -> None:
-    """Unless the resource itself passes it on."""
-    environ = {"HF_TOKEN_SECRET": "hub"}
-    container = {"image": "other:1"}
-    found = template(sources, None, environ, engine=engine, container=container)
-    assert "HF_TOKEN" not in str(found)
-    source = {"valueFrom": {"secretKeyRef": {"name": "mine", "key": "token"}}}
-    found = template(
-        sources, None, environ, engine=engine, container=container, env={"HF_TOKEN": source}
-    )
-    (server,) = found["spec"]["containers"]
-    assert {"name": "HF_TOKEN", **source} in server["env"]
-
-
-def test_variables_of_secrets_and_config_maps(sources: Sources) -> None:
-    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a", "optional": True}}}
-    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
-    every = [{"secretRef": {"name": "s"}, "prefix": "S_"}, {"configMapRef": {"name": "c"}}]
-    profile = Profile.model_validate(
-        {"env": {"A": "plain", "B": config, "MAX_ITEMS": "7"}, "envFrom": every}
-    )
-    (server,) = template(sources, profile, env={"A": secret})["spec"]["containers"]
-    variables = {one["name"]: one for one in server["env"]}
-    assert variables["A"] == {"name": "A", **secret}
-    assert variables["B"] == {"name": "B", **config}
-    assert variables["MAX_ITEMS"] == {"name": "MAX_ITEMS", "value": "7"}
-    assert server["envFrom"] == every
-    own = [{"secretRef": {"name": "own", "optional": True}}]
-    (server,) = template(sources, profile, envFrom=own)["spec"]["containers"]
-    assert server["envFrom"] == own
-    served = json.loads(variables["MODELFLEET_SPEC"]["value"])
-    assert not {"env", "envFrom"} & set(served)
-
-
-def test_a_source_of_a_variable_replaces_that_of_the_profile(sources: Sources) -> None:
-    config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "b"}}}
-    secret = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "a"}}}
-    profile = Profile.model_validate({"env": {"A": config, "B": config}})
-    (server,) = template(sources, profile, env={"A": secret, "B": "plain"})["spec"]["containers"]
-    variables = {one["name"]: one for one in server["env"]}
-    assert variables["A"] == {"name": "A", **secret}
-    assert variables["B"] == {"name": "B", "value": "plain"}
 
 
 def test_a_custom_image_keeps_its_user_and_writable_root(sources: Sources) -> None:
@@ -530,64 +416,3 @@ def test_the_scheduler_of_spec_or_profile(sources: Sources) -> None:
     assert template(sources, schedulerName="volcano")["spec"]["schedulerName"] == "volcano"
     profile = Profile(scheduler_name="kai")
     assert template(sources, profile)["spec"]["schedulerName"] == "kai"
-
-
-def test_an_image_of_weights_is_mounted(sources: Sources) -> None:
-    spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/models"}
-    refused = pod_template("m", resolve(spec, sources), settings_of())
-    assert isinstance(refused, Problem)
-    assert refused.reason == "ImageVolumesUnavailable"
-    features = Features(image_volumes=True)
-    made = pod_template("m", resolve(spec, sources), settings_of(), features=features)
-    assert not isinstance(made, Problem)
-    assert made["spec"]["volumes"][-1] == {
-        "name": "image", "image": {"reference": "ghcr.io/org/m:1", "pullPolicy": "IfNotPresent"},
-    }  # fmt: skip
-    assert made["spec"]["containers"][0]["volumeMounts"][-1] == {
-        "name": "image", "mountPath": "/modelfleet-image", "readOnly": True,
-    }  # fmt: skip
-    wrong = resolve({**spec, "source": "oci://ghcr.io/org/m"}, sources)
-    refused = pod_template("m", wrong, settings_of(), features=features)
-    assert isinstance(refused, Problem)
-    assert "tag or a digest" in refused.message
-
-
-def test_vllm_reads_the_mounted_image(sources: Sources) -> None:
-    spec = {"model": "org/m", "source": "oci://ghcr.io/org/m:1/x", "engine": "vllm",
-            "container": {"image": "vllm:1"}}  # fmt: skip
-    features = Features(image_volumes=True)
-    made = pod_template("m", resolve(spec, sources), settings_of(), features=features)
-    assert not isinstance(made, Problem)
-    assert made["spec"]["containers"][0]["args"][0] == "/modelfleet-image/x"
-
-
-def on_node(sources: Sources, **spec: Any) -> Any:
-    """The PodSpec with a cache on the node, of a model in the namespace `ns`."""
-    profile = Profile(model_cache=ModelCache(node=True, size="50Gi"))
-    known = Sources(sources.catalog, {"default": profile}, {})
-    found = resolve({"model": "org/m", **spec}, known)
-    made = pod_template("m", found, settings_of(), meta={"namespace": "ns"})
-    assert not isinstance(made, Problem)
-    return made["spec"]
-
-
-def test_a_cache_on_the_node(sources: Sources) -> None:
-    pod = on_node(sources)
-    assert pod["volumes"][1] == {
-        "name": "models",
-        "hostPath": {"path": "/var/lib/modelfleet/ns", "type": "DirectoryOrCreate"},
-    }
-    (first,) = pod["initContainers"]
-    assert first["command"] == ["chown", "65532:65532", "/models"]
-    assert first["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
-    (server,) = pod["containers"]
-    environ = {item["name"]: item.get("value") for item in server["env"]}
-    assert environ["MODELS_DIR_LIMIT"] == str(50 * 1024**3)
-    catalog_entry = on_node(sources, model="BAAI/bge-m3")["containers"][0]
-    assert "ephemeral-storage" not in catalog_entry["resources"]["requests"]
-
-
-def test_images_of_other_projects_do_not_share_the_cache_on_the_node(sources: Sources) -> None:
-    pod = on_node(sources, engine="container", container={"image": "x"})
-    assert "emptyDir" in pod["volumes"][1]
-    assert "initContainers" not in pod

@@ -89,7 +89,7 @@ def test_rows_read_in_chunks_give_the_same_bytes(
             assert (whole / name).read_bytes() == (pieces / name).read_bytes()
 
 
-def test_the_files_beside_the_graph(tmp_path: Path) -> None:
+def test_the_files_next_to_the_graph(tmp_path: Path) -> None:
     target = run(repository(tmp_path / "source"), tmp_path / "target")
     assert {path.name for path in target.iterdir()} == {
         "openvino_model.xml", "openvino_model.bin", "openvino_detokenizer.xml",

@@ -17,6 +17,7 @@ from fleet_router.callers.keys import Key, KeyLimits, parse
 from fleet_router.callers.quota import Quota
 from fleet_router.callers.request_record import RequestRecord
 from fleet_router.callers.usage import NO_USAGE, Tail, Usage
+from support.waiting import until_async
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
@@ -217,3 +218,32 @@ def test_usage_is_kept_when_other_fields_change(tmp_path: Path) -> None:
     assert identified(auth, "a").key.models == ["m"]
     with pytest.raises(RateLimited, match="1 requests per minute"):
         identified(auth, "a").admit(0)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_a_changed_file_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    monkeypatch.setattr("fleet_router.callers.auth.POLL_SECONDS", 0)
+    path = tmp_path / "keys.yaml"
+    auth = loaded(path, entry_of("a"))
+    written(path, entry_of("a"), entry_of("another"))
+    if watched:
+        task = asyncio.create_task(auth.watch())
+        await until_async(lambda: "another" in auth._quotas)
+        task.cancel()
+        await asyncio.wait((task,))
+    else:
+        auth.refresh()
+    assert identified(auth, "another").key.name == "another"
+
+
+@pytest.mark.parametrize("name", [field.alias for field in KeyLimits.model_fields.values()])
+def test_a_limit_is_at_least_one(tmp_path: Path, name: str) -> None:
+    for number in (1, 0):
+        raw = written(tmp_path / "keys.yaml", entry_of("a", limits={name: number})).read_bytes()
+        if number:
+            parse(raw)
+        else:
+            with pytest.raises(ValueError, match=name):
+                parse(raw)

@@ -163,10 +163,10 @@ async def test_pages_are_put_together_and_events_applied() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("trouble", [None, 500, 503, 429, 401, []])
-async def test_the_watch_resumes_after_an_error(trouble: Any) -> None:
+@pytest.mark.parametrize("response", [None, 500, 503, 429, 401, []])
+async def test_the_watch_resumes_after_an_error(response: Any) -> None:
     async with scripted(
-        listed(5, "a"), [event("ADDED", "b", 6)], trouble, [event("ADDED", "c", 7)]
+        listed(5, "a"), [event("ADDED", "b", 6)], response, [event("ADDED", "c", 7)]
     ) as (script, client):
         collection = made(client)
         await follow(script, collection)

@@ -10,10 +10,10 @@ from fleet_contract.claims import Key
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import Phase
 from fleet_router.kube import table_index
-from fleet_router.kube.build_table import build
 from fleet_router.kube.objects import ModelView, SliceView
 from fleet_router.kube.table_index import TableIndex
 from fleet_router.routing.table import Change, Endpoint, RouteTable
+from support.route_tables import build
 
 ONE, TWO = Endpoint("one", "10.0.0.1", 8000), Endpoint("two", "10.0.0.2", 8000)
 

@@ -13,6 +13,8 @@ import httpx
 import pytest
 import yaml
 
+from support.waiting import until_async
+
 EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 FORM = {"content-type": "multipart/form-data; boundary=b"}
 SPEECH = "/v1/audio/transcriptions"
@@ -85,7 +87,8 @@ async def test_memory_and_disk_are_released_however_a_request_ends(
     async with start(keys=keys) as router:
         for _ in range(2):
             sent = await router.client.post(path, content=raw, headers=headers)
-            assert router.unreleased() == (0, 0)
+            # The client may have the response before the request has ended here.
+            await until_async(lambda: router.unreleased() == (0, 0))
         assert sent.status_code == status
 
 
@@ -227,6 +230,20 @@ async def test_a_stream_stays_open_while_its_server_sends_no_head(
                         go_on.set()
             assert text.startswith(": waiting for the first token\n\n")
             assert text.endswith(expected)
+
+
+async def test_an_error_after_a_heartbeat_is_counted_as_an_error(start: Any, upstream: Any) -> None:
+    async def fails(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}")
+
+    upstream.script.append(fails)
+    body = {"model": "acme/chat", "messages": [], "stream": True}
+    async with start(heartbeat=0.05) as router:
+        sent = await router.client.post("/v1/chat/completions", json=body)
+        assert sent.status_code == 200
+        text = (await router.client.get("/metrics")).text
+    assert 'modelfleet_router_requests_total{code="500"' in text
 
 
 async def test_a_response_that_is_not_streamed_keeps_its_status(start: Any, upstream: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fleet_contract.spec import ModelSpec, Task
 from fleet_contract.status import Phase
 from fleet_router.routing.groups import member_for
-from fleet_router.routing.table import Endpoint, Origin, Route, RouteTable
+from fleet_router.routing.table import Change, Endpoint, Origin, Route, RouteTable
 
 SESSIONS = [f"session-{number}" for number in range(2000)]
 
@@ -110,3 +110,31 @@ def test_a_member_without_servers_gives_its_share_to_the_primary(
 def test_requests_without_a_model_are_not_divided() -> None:
     table = RouteTable.build([member("org/chat"), member("new", 100)])
     assert member_for(table, table.by_id["org/chat"], None, "s").model == "org/chat"
+
+
+def test_a_member_that_leaves_its_group_does_not_end_it() -> None:
+    routes = [member("org/chat"), member("new", 30), member("newer", 20)]
+    table = RouteTable.build(routes)
+    table.apply(Change([routes[2]], ()))
+    assert set(served(table)) == {"org/chat", "new"}
+    table.apply(Change([routes[1]], ()))
+    assert set(served(table)) == {"org/chat"}
+
+
+@pytest.mark.parametrize(("replicas", "cluster", "stopped"),
+                         [(0, False, True), (1, False, False), (0, True, False)])  # fmt: skip
+def test_zero_replicas_are_a_stop_without_a_cluster(
+    replicas: int, cluster: bool, stopped: bool
+) -> None:
+    spec = ModelSpec(model="m", replicas=replicas)
+    assert Route(spec, origin=Origin("ns", "m") if cluster else None).stopped is stopped
+
+
+def test_limits_of_one_task_and_of_all() -> None:
+    chat, other = member("a"), member("b", task=Task.EMBEDDING, group=None)
+    table = RouteTable.build([chat, other])
+    assert len(table.body_limits(Task.CHAT)) == len(table.body_limits(Task.EMBEDDING)) == 1
+    assert table.body_limits(None) == {
+        *table.body_limits(Task.CHAT),
+        *table.body_limits(Task.EMBEDDING),
+    }

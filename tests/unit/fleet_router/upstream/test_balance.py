@@ -50,6 +50,16 @@ def test_no_server_is_loaded_beyond_the_bound() -> None:
     assert len(loads) == len(FOUR)
 
 
+def test_a_server_is_skipped_only_above_a_quarter_more_than_the_mean() -> None:
+    owner = prefix_hash(FOUR, idle, b"one hot key")
+    assert owner is not None
+    others = {one: 10.0 for one in FOUR if one != owner}
+    # With the request the mean is (load + 30 + 2) / 4: the bound of 1.25 is met by 160 / 11.
+    for load, kept in ((14.5, True), (14.6, False)):
+        loads = {**others, owner: load}
+        assert (prefix_hash(FOUR, loads.__getitem__, b"one hot key", 2.0) == owner) is kept
+
+
 def test_equal_prefixes_share_a_server_while_load_is_light() -> None:
     loads = dict.fromkeys(FOUR, 3.0)
     loads[FOUR[0]] = 0.0

@@ -14,12 +14,20 @@ from fleet_contract.errors import QueueFull
 from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.connection import (
     BUFFER_BYTES,
+    MAX_HEAD_BYTES,
     ConnectFailed,
     UpstreamLost,
     UpstreamSilent,
     connect,
 )
-from fleet_router.upstream.pool import MAX_PER_ENDPOINT, Pool, PoolManager
+from fleet_router.upstream.pool import (
+    IDLE_SECONDS,
+    MAX_IDLE,
+    MAX_PER_ENDPOINT,
+    SPARE_POOLS,
+    Pool,
+    PoolManager,
+)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -254,3 +262,72 @@ async def test_a_closed_connection_has_no_reference_cycle() -> None:
             assert left() is None
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_the_head_of_a_response_is_bounded(more: int, whole: bool) -> None:
+    async with serving(respond_to_all) as endpoint:
+        connection = await connect(endpoint, 5)
+        line = b"HTTP/1.1 200 OK\r\n"
+        value = b"v" * (MAX_HEAD_BYTES + more - (1 if whole else len(line) + len(b"x: ")))
+        connection.data_received(line + b"x: " + value + (b"\r\n\r\n" if whole else b""))
+        assert connection.closed is bool(more)
+        connection.close()
+
+
+async def test_a_pool_keeps_a_bounded_number_of_idle_connections() -> None:
+    async with serving(respond_to_all) as endpoint:
+        pool = Pool(endpoint)
+        used = [await pool.acquire(fresh=True) for _ in range(MAX_IDLE + 2)]
+        for connection, _ in used:
+            connection.complete = connection.request_sent = True
+            pool.release(connection)
+        assert [number for number, (one, _) in enumerate(used) if one.closed] == [0, 1]
+        pool.retire()
+        assert all(one.closed for one, _ in used)
+
+
+async def test_the_newest_connection_that_was_not_idle_for_long_is_used() -> None:
+    async with serving(respond_to_all) as endpoint:
+        pool = Pool(endpoint)
+        old, new = [(await pool.acquire(fresh=True))[0] for _ in range(2)]
+        for connection in (old, new):
+            connection.complete = connection.request_sent = True
+            pool.release(connection)
+        again, reused = await pool.acquire()
+        assert (again, reused) == (new, True)
+        old.idle_since -= IDLE_SECONDS
+        fresh, reused = await pool.acquire()
+        assert (old.closed, reused) == (True, False)
+        for connection in (again, fresh):
+            pool.release(connection)
+            assert connection.closed  # its exchange is not complete
+
+
+async def test_a_load_is_the_sum_of_costs_and_exactly_zero_when_idle() -> None:
+    async with serving(respond_to_all) as endpoint:
+        pools = PoolManager()
+        assert (pools.in_flight(endpoint), pools.load(endpoint)) == (0, 0.0)
+        pool = pools.of(endpoint)
+        first, _ = await pool.acquire(cost=0.1)
+        second, _ = await pool.acquire(cost=0.2)
+        assert pools.in_flight(endpoint) == 2
+        assert pools.load(endpoint) == pytest.approx(0.3)
+        pool.release(first, 0.1)
+        assert (pools.in_flight(endpoint), pools.load(endpoint)) == (1, pytest.approx(0.2))
+        pool.release(second, 0.2)
+        assert (pools.in_flight(endpoint), pools.load(endpoint)) == (0, 0.0)
+
+
+async def test_pools_of_removed_servers_are_dropped_once_they_are_many() -> None:
+    pools = PoolManager()
+    known, *removed = [Endpoint(str(n), "10.0.0.1", n) for n in range(1, SPARE_POOLS + 3)]
+    for endpoint in (known, *removed):
+        pools.of(endpoint)
+    kept = pools.of(known), pools.of(removed[0])
+    pools.sweep([known, removed[-1]])
+    assert (pools.of(known), pools.of(removed[0])) == kept
+    pools.sweep([known])
+    assert pools.of(known) is kept[0]
+    assert pools.of(removed[0]) is not kept[1]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.connection import Head
-from fleet_router.upstream.headers import request_head, response_headers
+from fleet_router.upstream.headers import (
+    MAX_HOPS,
+    LoopDetected,
+    next_hop,
+    request_head,
+    response_headers,
+)
 
 ENDPOINT = Endpoint("e", "::1", 9, prefix="/base")
 
@@ -72,3 +80,25 @@ def test_an_event_stream_disables_buffering_in_proxies() -> None:
     asks = (b"x-accel-buffering", b"no")
     assert response_headers(Head(200, [kind])) == [kind, asks]
     assert response_headers(Head(200, [kind, (b"x-accel-buffering", b"yes")])) == [kind, asks]
+
+
+@pytest.mark.parametrize(("sent", "hops"), [(None, 1), (b"0", 1), (b"1", 2), (b"003", 4)])
+def test_each_router_counts_one_hop(sent: bytes | None, hops: int) -> None:
+    headers = [(b"accept", b"9")] + ([] if sent is None else [(b"x-modelfleet-hops", sent)])
+    assert next_hop(headers) == hops
+
+
+@pytest.mark.parametrize("sent", [b"%d" % MAX_HOPS, b"99", b"0000", b"-1", b"x", b""])
+def test_a_request_that_passed_too_many_routers_is_refused(sent: bytes) -> None:
+    with pytest.raises(LoopDetected) as caught:
+        next_hop([(b"x-modelfleet-hops", sent)])
+    assert caught.value.status == 508
+
+
+def test_hops_and_key_are_sent_where_they_are_given() -> None:
+    endpoint = Endpoint("e", "10.0.0.1", 9, key="secret")
+    for hops, expected in ((0, []), (1, [b"x-modelfleet-hops: 1"])):
+        head = request_head([], b"/v1/x", endpoint, "r", 5, hops=hops).split(b"\r\n")
+        assert [line for line in head if b"hops" in line] == expected
+        assert b"authorization: Bearer secret" in head
+    assert not any(b"authorization" in line for line in lines())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.outliers import FAILURES, FIRST_SECONDS, SLOW_START_SECONDS, Outliers
 from fleet_router.upstream.retry_budget import MAX_RETRIES, RetryBudget
@@ -87,6 +89,33 @@ def test_the_share_of_a_new_server_grows_gradually() -> None:
     assert shares[-1] == 1.0
 
 
+def test_a_share_is_a_tenth_to_one_of_the_time_since_the_start() -> None:
+    health, clock = made()
+    slow = [Endpoint(name, "10.0.0.3", n) for n, name in enumerate("cde")]
+    health.add(slow)
+    start = clock.now
+    for part, share in ((0, 0.1), (0.05, 0.1), (0.11, 0.11), (0.5, 0.5)):
+        clock.now = start + part * SLOW_START_SECONDS
+        assert health.share(slow[0]) == pytest.approx(share)
+    clock.now = start + SLOW_START_SECONDS
+    assert health.share(slow[0]) == 1.0
+    clock.now = start + 1.5 * SLOW_START_SECONDS
+    assert health.share(slow[1]) == 1.0
+    clock.now = start + 3 * SLOW_START_SECONDS
+    assert health.share(slow[2]) == 1.0
+
+
+def test_ejections_are_at_most_half_a_minute() -> None:
+    health, clock = made()
+    for seconds in (1, 2, 4, 8, 16, 30, 30, *[30] * 20):
+        assert health.failed(A, at_once=True)
+        assert not health.failed(A, at_once=True)  # it is ejected already
+        clock.now += seconds - 0.5
+        assert health.usable((A, B)) == [B]
+        clock.now += 0.5
+        assert health.usable((A, B)) == [A, B]
+
+
 def test_removed_endpoints_are_dropped() -> None:
     health, _ = made()
     health.failed(A, at_once=True)
@@ -102,3 +131,16 @@ def test_retries_are_earned_by_requests() -> None:
     for _ in range(50):
         budget.earn()
     assert sum(budget.spend() for _ in range(100)) in (9, 10)
+
+
+def test_an_unused_budget_does_not_grow() -> None:
+    budget = RetryBudget()
+    budget.earn()
+    assert sum(budget.spend() for _ in range(100)) == MAX_RETRIES
+    for _ in range(4):
+        budget.earn()
+    assert not budget.spend()
+    budget.earn()
+    budget.earn()
+    assert budget.spend()
+    assert not budget.spend()

@@ -132,6 +132,29 @@ def test_a_small_cache_is_shared_in_turns_and_bounds_the_context(folder: Path) -
         engine.close()
 
 
+def test_the_use_of_the_cache_is_the_share_of_its_blocks(folder: Path) -> None:
+    """GenAI reports percent of the blocks; a prompt of 5 to 8 blocks of 9 is running."""
+    engine = OpenVinoChat(SPEC.model_copy(update={"cache": Cache(kv_gib=0.004)}), folder, threads=2)
+    used: list[float] = []
+    steps: queue.Queue[Step] = queue.Queue()
+
+    def emit(step: Step) -> None:
+        used.append(engine.cache_usage)
+        steps.put(step)
+
+    try:
+        assert engine.cache_usage == 0
+        prompt = engine.prompt([{"role": "user", "content": "one two three four " * 30}], [])
+        engine.submit(prompt, Sampling(8, temperature=0), emit)
+        while (step := steps.get(timeout=60)).finish is None:
+            assert step.error is None
+        blocks = -(-(prompt.num_tokens + 1) // 32)
+        assert 5 <= blocks <= 8
+        assert used[0] == pytest.approx(blocks / 9, abs=1 / 9)
+    finally:
+        engine.close()
+
+
 def test_frequency_penalty_breaks_repetition(model: OpenVinoChat) -> None:
     def variety(**penalties: float) -> float:
         sampling = Sampling(64, temperature=0, **penalties)

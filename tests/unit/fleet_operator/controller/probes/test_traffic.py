@@ -166,6 +166,42 @@ async def test_a_router_that_gives_no_metrics_is_no_evidence(
     assert fleet.comparison is None
 
 
+async def test_one_silent_router_makes_a_comparison_incomplete(fleet: Fleet, stub: Stub) -> None:
+    fleet.router()
+    await fleet.prober.compare()
+    raw = pod("silent", labels=ROUTER, ready=True)
+    raw["status"]["podIP"] = "127.0.0.2"  # nothing listens there
+    fleet.cache.put_pod(raw)
+    stub.text = exposition(old=(190, 3, 30.0), new=(20, 1, 3.0))
+    await fleet.prober.compare()
+    assert fleet.comparison is not None
+    assert fleet.comparison.own.requests == 10
+    assert not fleet.comparison.complete
+
+
+async def test_earlier_requests_of_a_router_that_becomes_ready_do_not_count(
+    fleet: Fleet, stub: Stub
+) -> None:
+    fleet.router()
+    await fleet.prober.compare()
+    fleet.router("late")
+    await fleet.prober.compare()
+    stub.text = exposition(old=(101, 1, 10.0), new=(11, 0, 1.0))
+    await fleet.prober.compare()
+    assert fleet.comparison is not None
+    assert (fleet.comparison.own.requests, fleet.comparison.primary.requests) == (2, 2)
+
+
+def test_disconnects_and_waiting_are_counted() -> None:
+    text = exposition(a=(4, 1, 3.0)) + "\n".join([
+        'modelfleet_router_requests_total{model="org/a",path="/x",key="",code="499"} 2.0',
+        'modelfleet_router_held_seconds_sum{model="org/a"} 2.5', "",
+    ])  # fmt: skip
+    found = tallies(text.splitlines())["org/a"]
+    assert found == Tally(6, 1, 3.0, 4, 2, 2.5)
+    assert found.mean_first_byte == 0.125
+
+
 def test_a_restarted_router_counts_from_zero() -> None:
     before = {"a": {"m": Tally(100, 5, 10.0, 100)}, "gone": {"m": Tally(7, 0, 1.0, 7)}}
     after = {"a": {"m": Tally(3, 1, 0.5, 3)}, "new": {"m": Tally(2, 0, 0.5, 2)}}

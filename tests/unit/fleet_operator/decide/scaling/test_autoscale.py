@@ -245,7 +245,8 @@ def test_autoscaling_of_a_model_with_zero_replicas_starts_with_a_request(
         (AIM, used(0, 3), used(0, 3, complete=False), True), (IDLE, used(0, 3), used(0, 4), False),
         (IDLE, used(5), used(0, 1), True), (IDLE, used(0, 1), used(0), True),
         (IDLE, used(5), used(1), False), (IDLE, used(80), used(1), True),
-        (IDLE, QUIET, used(1), True),
+        (IDLE, QUIET, used(1), True), (IDLE, used(75.5), used(1), False),
+        (IDLE, used(76), used(1), True),  # a quarter of the time
     ],
 )  # fmt: skip
 def test_which_changes_of_the_load_are_news(
@@ -308,3 +309,19 @@ def test_the_state_while_the_load_is_low() -> None:
     down = decide(AIM, used(0, 4), was(5, low=60, low_peak=3)).scaling
     assert down is not None
     assert (down.desired_replicas, down.low_since, down.low_peak) == (3, render(NOW), 1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "most"),
+    [
+        ({}, 1),
+        ({"replicas": 2}, 2),
+        ({"minReplicas": 3}, 3),
+        ({"minReplicas": 3, "replicas": 4}, 4),
+        ({"replicas": 4, "maxReplicas": 2}, 2),
+    ],
+)
+def test_without_a_maximum_a_model_has_the_servers_it_asks_for(
+    spec: dict[str, Any], most: int
+) -> None:
+    assert decide({"targetInFlight": 1, **spec}, used(0, 100)).replicas == most

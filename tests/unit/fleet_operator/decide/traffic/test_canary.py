@@ -81,8 +81,13 @@ def test_a_rise_is_an_event(observe: Observe) -> None:
 
 @pytest.mark.parametrize(
     ("own", "later"),
-    [(GOOD, 59), (GOOD._replace(requests=49), 600), (Tally(), 600)],
-    ids=["too early", "too few requests", "no requests"],
+    [
+        (GOOD, 59),
+        (GOOD._replace(requests=49), 600),
+        (Tally(), 600),
+        (GOOD._replace(first_bytes=49), 600),
+    ],
+    ids=["too early", "too few requests", "no requests", "too few responses"],
 )
 def test_the_weight_stays(observe: Observe, own: Tally, later: float) -> None:
     assert weight(compared(rising(observe), own, later=later)) == (10, "Rising")
@@ -105,6 +110,10 @@ def test_a_comparison_of_an_earlier_weight_does_not_count(observe: Observe) -> N
         (Tally(100, 0, 40, 100), GOOD, "takes 0.40 s on average, of the primary's 0.20 s."),
         (Tally(100, 0, 34, 100), GOOD, ""),
         (Tally(100, 0, 40, 100), Tally(10, 0, 1, 10), ""),
+        (Tally(100, 0, 40, 100, 0, 20.0), GOOD, ""),
+        (Tally(100, 0, 0, 0, 6), GOOD, "6.0% of its requests are given up by their clients, 0.0%"),
+        (Tally(100, 0, 0, 0, 6), GOOD._replace(abandoned=1), ""),
+        (Tally(100, 0, 0, 0, 6), Tally(10, 0, 1, 10), ""),
     ],
 )  # fmt: skip
 def test_a_model_that_does_worse_is_taken_back(
@@ -119,6 +128,17 @@ def test_a_model_that_does_worse_is_taken_back(
         assert [(event.type, event.reason) for event in decision.events] == [
             ("Warning", "TakenBack")
         ]
+
+
+@pytest.mark.parametrize(("errors", "found"), [(0, (10, "Rising")), (50, (0, "TakenBack"))])
+def test_with_a_router_unread_a_weight_is_only_taken_back(
+    observe: Observe, errors: int, found: tuple[int, str]
+) -> None:
+    observed = rising(observe)
+    since = observed.status["traffic"]["since"]
+    known = Comparison(since, Tally(100, errors, 20.0, 100), GOOD, complete=False)
+    decision = reconcile(replace(observed, comparison=known, now=observed.now + 60))
+    assert weight(decision) == found
 
 
 def test_a_failed_golden_check_takes_the_weight_back(observe: Observe) -> None:

@@ -57,7 +57,7 @@ def test_a_gguf_that_names_its_head_size(tmp_path: Path) -> None:
     assert chat_facts.read(path).cache == CacheShape(3, 2, 128)
 
 
-def test_the_ir_written_beside_a_gguf(tmp_path: Path) -> None:
+def test_the_ir_written_next_to_a_gguf(tmp_path: Path) -> None:
     gguf(tmp_path / "model.gguf", **LLAMA)
     found = chat_files.find(ir(tmp_path / chat_files.IR_FOLDER).parent)
     assert found.name == chat_files.IR_FOLDER

@@ -63,6 +63,7 @@ class Pipeline:
         self.gate: threading.Semaphore | None = None
         self.in_step = threading.Event()
         self.fail = False
+        self.percent = 0.0
 
     def add_request(self, number: int, input_ids: Any, config: Any) -> Handle:
         if input_ids is REFUSED:
@@ -72,6 +73,9 @@ class Pipeline:
 
     def has_non_finished_requests(self) -> bool:
         return any(handle.running for handle in self.handles)
+
+    def get_metrics(self) -> Any:
+        return SimpleNamespace(cache_usage=self.percent)
 
     def step(self) -> None:
         self.in_step.set()
@@ -148,6 +152,17 @@ def test_a_sequence_runs_to_its_end(loop: StepLoop) -> None:
     until(lambda: asked.ended)
     assert asked.ids == [5, 6]
     assert asked.steps[-1].finish is Finish.STOP
+
+
+def test_the_use_of_the_cache_is_that_of_the_last_step(loop: StepLoop, pipeline: Pipeline) -> None:
+    assert loop.cache_usage == 0
+    pipeline.percent = 62.5
+    asked = Asked(loop, ENDLESS)
+    until(lambda: loop.cache_usage == 0.625)
+    pipeline.percent = 75.0
+    until(lambda: loop.cache_usage == 0.75)
+    asked.sequence.cancel()
+    until(lambda: loop.cache_usage == 0)
 
 
 def test_a_cancelled_sequence_stops_in_the_pipeline(loop: StepLoop, pipeline: Pipeline) -> None:

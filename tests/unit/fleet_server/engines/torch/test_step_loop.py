@@ -23,6 +23,7 @@ from fleet_server.engines.torch.scheduler import Bounds
 from fleet_server.engines.torch.sequence import Sequence
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.protocols import Finish, Sampling, Step
+from support.waiting import until
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32)
 BOUNDS = Bounds(rows=4, prefill=16, kv_tokens=10_000, images_share=False)
@@ -144,6 +145,36 @@ def test_cancel_stops_at_the_next_step_and_frees_the_place(start: Start) -> None
     Answer(loop, 1, 1).end()
     assert len(long.ids) == seen < 3000
     assert long.last is None
+
+
+def test_the_use_of_the_cache_follows_the_sequences(start: Start) -> None:
+    loop = start(bounds=Bounds(4, 16, kv_tokens=4000, images_share=False))
+    assert loop.cache_usage == 0
+    one, other = Answer(loop, 500, 1400), Answer(loop, 8, 1400)
+    for answer in (one, other):
+        answer.reached(5)
+    # Both rows are as long as the longer one, whose prompt has 500 tokens.
+    until(lambda: loop.cache_usage >= 2 * 505 / 4000)
+    other.row.cancel()
+    one.row.cancel()
+    until(lambda: loop.cache_usage == 0)
+    assert not loop.broken
+
+
+def test_the_prompt_that_is_prefilled_uses_the_cache(start: Start) -> None:
+    loop = start(bounds=Bounds(4, 16, kv_tokens=1000, images_share=False))
+    answer = Answer(loop, 900, 1)
+    until(lambda: 0 < loop.cache_usage < 0.9)
+    assert answer.end().finish is Finish.LENGTH
+    until(lambda: loop.cache_usage == 0)
+
+
+def test_a_sequence_larger_than_the_cache_fills_it(start: Start) -> None:
+    loop = start(bounds=Bounds(4, 16, kv_tokens=10, images_share=False))
+    answer = Answer(loop, 50, 3000)
+    until(lambda: loop.cache_usage == 1)
+    answer.row.cancel()
+    until(lambda: loop.cache_usage == 0)
 
 
 def test_a_long_prompt_does_not_stall_the_others(start: Start) -> None:

@@ -11,10 +11,10 @@ from fleet_contract import catalog
 from fleet_contract.names import ANNOTATION_WAKE, LABEL_MODEL
 from fleet_contract.spec import ModelSpec, Task
 from fleet_contract.status import Phase
-from fleet_router.kube.build_table import build
 from fleet_router.kube.objects import read_model, read_slice, read_slice_of_service
 from fleet_router.routing.table import Endpoint, Origin, RouteTable
 from fleet_router.status.models import state_of
+from support.route_tables import build
 
 KNOWN = catalog.load()
 Json = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Weights in images of container registries, for clusters without image volumes."""

@@ -1,0 +1,70 @@
+"""Which parameters an engine takes, and which of them are without effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_contract.errors import UnsupportedParameter
+from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES
+from fleet_server.metrics import Metrics
+
+ALL = frozenset({*SUPPORTING_ENGINES, "json_schema"})
+NONE: frozenset[str] = frozenset()
+SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {}}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"seed": None, "top_k": None},
+        {"presence_penalty": 0, "frequency_penalty": 0.0},
+        {"response_format": {"type": "text"}},
+        {"response_format": None, "tools": [], "logprobs": False},
+    ],
+)
+def test_what_has_no_effect_is_accepted_by_every_engine(body: dict[str, Any]) -> None:
+    CHAT.refuse_unsupported(body, NONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", 0),
+        ("presence_penalty", 0.1),
+        ("frequency_penalty", False),
+        ("response_format", {"type": "json_object"}),
+        ("response_format", {}),
+    ],
+)
+def test_what_only_some_engines_support(name: str, value: Any) -> None:
+    CHAT.refuse_unsupported({name: value}, ALL)
+    with pytest.raises(UnsupportedParameter, match="engines that support it: openvino") as caught:
+        CHAT.refuse_unsupported({name: value}, ALL - {name})
+    assert caught.value.param == name
+
+
+def test_a_schema_needs_more_than_json_objects() -> None:
+    CHAT.refuse_unsupported(SCHEMA, ALL)
+    with pytest.raises(UnsupportedParameter, match="'json_object' is"):
+        CHAT.refuse_unsupported(SCHEMA, ALL - {"json_schema"})
+    CHAT.refuse_unsupported({"response_format": {"type": "json_object"}}, ALL - {"json_schema"})
+
+
+@pytest.mark.parametrize("body", [{"top_k": 0}, {"tools": [{}]}, {"logprobs": True}])
+def test_what_no_engine_supports(body: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedParameter) as caught:
+        CHAT.refuse_unsupported(body, ALL)
+    assert caught.value.param in body
+
+
+@pytest.mark.parametrize("more", [{}, {"other": 1}, {"other": 1, "another": 2}])
+def test_only_unknown_fields_are_counted(more: dict[str, int]) -> None:
+    known = {"messages": [], "store": True, "metadata": {}, "tools": [], "top_k": None}
+    metrics = Metrics("m")
+    CHAT.check({**known, **more}, ALL, metrics)
+    counted = b'modelfleet_ignored_fields_total{model="m"} %.1f' % len(more)
+    assert (counted in metrics.render()) is bool(more)
+    assert (b"ignored_fields_total{" in metrics.render()) is bool(more)
