@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_SEQUENCES = 16
 PREFILL = 512
 """Most prompt tokens of a pass, which running sequences and cancellations wait for."""
+OTHER_CONNECTIONS = 8
+"""HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 SEEDS = (1 << 32) - 1
 """llama.cpp's seeds have 32 bits; the last one means a random seed."""
 CACHE_TYPES = {
@@ -109,6 +111,14 @@ class LlamaChat:
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.vocabulary.decode(token_ids)
 
+    @property
+    def healthy(self) -> bool:
+        return not self._server.lost
+
+    @property
+    def cache_usage(self) -> float:
+        return self._scheduler.cache_usage
+
     def close(self) -> None:
         self._scheduler.close()
         self._compiler.close()
@@ -158,6 +168,8 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
     params.cache_type_k = params.cache_type_v = CACHE_TYPES[spec.dtype]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.offline = True
+    params.prefill_assistant = False  # a last message of the assistant is a complete turn
+    params.n_threads_http = at_once + OTHER_CONNECTIONS
     params.warmup = False  # the server warms up every engine
     return params
 

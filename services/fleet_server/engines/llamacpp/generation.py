@@ -18,12 +18,17 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from fleet_contract.errors import NotReady
-from fleet_server.engines.llamacpp.server import Connection, EmbeddedServer, Refused, message_of
+from fleet_server.engines.llamacpp.server import (
+    GONE,
+    Connection,
+    EmbeddedServer,
+    Refused,
+    message_of,
+)
 from fleet_server.protocols import Delta, Finish, Step
 
 logger = logging.getLogger(__name__)
 
-GONE = "The engine is stopping; please try again."
 MAX_LINE = 16 << 20
 
 Emit = Callable[[Step], None]
@@ -49,10 +54,13 @@ class Running:
 
     def run(self, server: EmbeddedServer) -> None:
         """Generate until the end; the last step has `finish` or `error`, unless cancelled."""
-        connection = server.connection()
         try:
-            connection.connect()
-            self._connection = connection
+            connection = server.connection()
+        except (OSError, NotReady) as error:
+            self._fail(error)
+            return
+        self._connection = connection
+        try:
             if self.cancelled:
                 return
             for step in _steps(connection.post("/completion", self._body)):
@@ -64,11 +72,14 @@ class Running:
             raise ConnectionError("llama.cpp closed the connection")
         except (OSError, HTTPException, ValueError, LookupError, Refused, AttributeError) as error:
             # AttributeError: http.client, when its socket is shut down while it reads.
-            if not self.cancelled:
-                logger.warning("a generation failed: %s", type(error).__name__)
-                self.emit(Step((), error=error))
+            self._fail(error)
         finally:
             connection.close()
+
+    def _fail(self, error: Exception) -> None:
+        if not self.cancelled:
+            logger.warning("a generation failed: %s", type(error).__name__)
+            self.emit(Step((), error=error))
 
 
 class Scheduler:
@@ -76,12 +87,18 @@ class Scheduler:
 
     def __init__(self, server: EmbeddedServer, tokens: int, at_once: int) -> None:
         self._server = server
+        self._tokens = tokens
         self._free = tokens
         self._waiting: deque[Running] = deque()
         self._running: set[Running] = set()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="llamacpp")
         self._closing = False
+
+    @property
+    def cache_usage(self) -> float:
+        """Share of the cache that running generations have reserved, 0..1."""
+        return 1 - self._free / self._tokens
 
     def submit(self, running: Running) -> None:
         """Start the generation, or let it wait. Raises NotReady."""

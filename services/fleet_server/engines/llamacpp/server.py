@@ -19,8 +19,10 @@ from typing import Any
 
 import xllamacpp
 
+from fleet_contract.errors import NotReady
 from fleet_server.load_error import LoadError
 
+GONE = "The engine is stopping; please try again."
 QUIET = -1
 """A verbosity below errors: llama.cpp's own log would contain prompts."""
 
@@ -34,7 +36,7 @@ class Refused(Exception):
 
 
 class Connection(http.client.HTTPConnection):
-    """One connection to the server. `abort` may be called from any thread."""
+    """A connection to the server."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost")
@@ -55,6 +57,9 @@ class EmbeddedServer:
 
     def __init__(self, params: Any) -> None:
         """Raises LoadError. `params` is an `xllamacpp.CommonParams`."""
+        self.lost = False
+        """Whether the server no longer accepts connections, which only a restart helps."""
+        self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="modelfleet-llamacpp-"))
         self._path = str(self._folder / "http.sock")
         params.hostnames = [self._path]
@@ -73,10 +78,18 @@ class EmbeddedServer:
             ) from error
 
     def connection(self) -> Connection:
-        return Connection(self._path)
+        """An open connection. Raises NotReady if the server has ended, and OSError."""
+        connection = Connection(self._path)
+        try:
+            connection.connect()
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            connection.close()
+            self.lost = not self._closed
+            raise NotReady(GONE, retry_after=1) from error
+        return connection
 
     def get(self, route: str) -> Any:
-        """The JSON of a GET request. Raises Refused and OSError."""
+        """The JSON of a GET request. Raises NotReady, Refused and OSError."""
 
         def send(connection: Connection) -> Any:
             connection.request("GET", route)
@@ -85,11 +98,12 @@ class EmbeddedServer:
         return self._with_connection(send)
 
     def post(self, route: str, body: Any) -> Any:
-        """The JSON of a POST request. Raises Refused and OSError."""
+        """The JSON of a POST request. Raises NotReady, Refused and OSError."""
         return self._with_connection(lambda found: json.loads(found.post(route, body).read()))
 
     def close(self) -> None:
         """End the server after the pass that runs, and free its memory."""
+        self._closed = True
         self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
