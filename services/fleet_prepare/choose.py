@@ -179,6 +179,11 @@ class _Decision:
                 f"Engines that do: {', '.join(able)}.",
             )
         note = "the spec names it"
+        if spec.vision and engine is not Engine.TORCH:
+            raise CannotServe(
+                f"The {engine.value} engine does not read images, and {spec.model} has `vision`.",
+                "Remove `vision`, or leave `engine` at auto.",
+            )
         if engine is Engine.TORCH:
             if not self._machine.has_torch:
                 raise CannotServe(
@@ -278,6 +283,13 @@ class _Decision:
 
     def _refusal(self, note: str) -> CannotServe:
         spec, files = self._spec, self._files
+        llamacpp = READERS.get((Engine.LLAMACPP, spec.task))
+        if llamacpp is not None and llamacpp(files) is not None and not spec.vision:
+            return CannotServe(
+                f"{spec.model} needs the llamacpp engine ({note or 'no other reads its GGUF'}), "
+                f"which is not installed.",
+                f"Install it with `{install_command('llamacpp')}`.",
+            )
         if READERS[Engine.TORCH, spec.task](files) is not None:
             why = "it reads images" if spec.vision else note or "no CPU engine reads these files"
             return CannotServe(

@@ -87,5 +87,11 @@ def _factory(choice: EngineChoice) -> Any:
             f"The {choice.engine.value} engine cannot be imported: {error}.",
             f"Install it with `{install_command(extra)}`.",
         ) from error
+    except ImportError as error:
+        raise LoadError(
+            f"The {choice.engine.value} engine cannot be imported: {error}.",
+            "Install the shared library that is missing; libgomp.so.1 is in Debian's package "
+            "libgomp1.",
+        ) from error
     except AttributeError as error:
         raise LoadError(f"{choice.factory} does not exist: {error}.") from error

@@ -51,11 +51,8 @@ def test_gguf_on_a_cpu_is_served_by_openvino(tmp_path: Path, architecture: str) 
     assert architecture in choice.reason
 
 
-def test_a_gguf_of_another_family_needs_torch(tmp_path: Path) -> None:
-    folder = gguf(tmp_path, "mamba")
-    assert pick(folder, CPU_TORCH).engine is Engine.TORCH
-    with pytest.raises(CannotServe, match="make up TORCH=1"):
-        pick(folder, CPU)
+def test_torch_reads_a_gguf_of_another_family(tmp_path: Path) -> None:
+    assert pick(gguf(tmp_path, "mamba"), CPU_TORCH).engine is Engine.TORCH
 
 
 def test_gguf_on_cuda_is_served_by_torch(tmp_path: Path) -> None:
@@ -201,7 +198,7 @@ def test_a_quantization_that_nothing_applies_is_refused(tmp_path: Path, quantiza
 
 def test_the_hint_has_the_requested_model(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="make up TORCH=1 MODELS=org/m"):
-        pick(gguf(tmp_path, "mamba"), CPU)
+        pick(safetensors(tmp_path, model_type="mamba"), CPU)
 
 
 LLAMACPP = Machine("cpu", has_torch=True, has_llamacpp=True)
@@ -235,6 +232,18 @@ def test_a_missing_llamacpp_has_its_own_extra(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="not installed") as found:
         pick(gguf(tmp_path, "llama"), CPU, engine="llamacpp")
     assert "[llamacpp]" in str(found.value)
+
+
+def test_llamacpp_is_proposed_for_a_gguf_that_nothing_installed_reads(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match=r"needs the llamacpp engine \(no other") as found:
+        pick(gguf(tmp_path, "mamba"), CPU)
+    assert "[llamacpp]" in str(found.value)
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "openvino"])
+def test_engines_that_read_no_images_name_themselves(tmp_path: Path, engine: str) -> None:
+    with pytest.raises(CannotServe, match=f"The {engine} engine does not read images"):
+        pick(gguf(tmp_path, "llama"), LLAMACPP, engine=engine, vision=True)
 
 
 def test_llamacpp_serves_chat_only(tmp_path: Path) -> None:
