@@ -291,7 +291,8 @@ def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) 
 @pytest.mark.parametrize(
     ("spec", "reason", "message"),
     [
-        ({"engine": "llamacpp"}, "EngineUnavailable", "no server image contains engine llamacpp"),
+        ({"engine": "llamacpp", "device": "cuda"}, "EngineUnavailable",
+         "engine llamacpp computes on the CPU and cannot use device cuda"),
         ({"engine": "torch"}, "EngineUnavailable", "engine torch needs the server image with"),
         ({"device": "cuda:0"}, "EngineUnavailable", "device cuda:0 needs the server image with"),
         ({"vision": True}, "EngineUnavailable", "vision needs the server image with torch"),
@@ -326,7 +327,7 @@ def test_specs_that_cannot_run_have_a_reason(
 
 
 def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
-    found = template(sources, engine="llamacpp", image="mine:1")
+    found = template(sources, engine="torch", image="mine:1")
     assert found["spec"]["containers"][0]["image"] == "mine:1"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_contract.errors import InternalError, NotReady
 from fleet_server.generation.stream import TextUpdate, TokenStream
-from fleet_server.protocols import Finish, Prompt, Sampling, Step
+from fleet_server.protocols import Delta, Finish, Prompt, Sampling, Step
 
 BROKEN = RuntimeError("the secret text of an engine")
 
@@ -90,3 +90,33 @@ async def test_an_error_after_the_end_is_ignored(
     made = started(*steps, Step((), error=BROKEN), stop=stop)
     await fill(made, seen)
     assert seen == [expected]
+
+
+def delta(text: str, number: int, finish: Finish | None = None) -> Step:
+    return Step((), finish, delta=Delta(text, number))
+
+
+async def test_deltas_have_text_and_their_own_number_of_tokens() -> None:
+    seen: list[TextUpdate] = []
+    made = started(delta("", 0), delta("Tag, ", 2), delta("日", 3), delta("", 1, Finish.LENGTH))
+    assert made.first_token_at is None
+    await fill(made, seen)
+    assert seen == [TextUpdate("Tag, 日", Finish.LENGTH)]
+    assert made.completion_tokens == 6
+    assert made.first_token_at is not None
+
+
+async def test_a_delta_without_tokens_is_not_the_first_token() -> None:
+    made = started(delta("", 0, Finish.STOP))
+    await fill(made, [])
+    assert made.first_token_at is None
+    assert made.completion_tokens == 0
+
+
+async def test_a_stop_string_in_deltas_cancels_the_generation() -> None:
+    seen: list[TextUpdate] = []
+    model: Any = AtOnce(delta("one EN", 2), delta("D two", 2), delta(" three", 1))
+    made = TokenStream(model, Prompt(1, None), Sampling(99), ["END"], 60)
+    await fill(made, seen)
+    assert seen == [TextUpdate("one ", Finish.STOP)]
+    assert model.cancelled
