@@ -18,7 +18,6 @@ from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
     Batching,
-    Bucket,
     Cache,
     Container,
     Defaults,
@@ -34,6 +33,7 @@ from fleet_contract.spec_parts import (
     Resources,
     RolloutPolicy,
     Routing,
+    S3Access,
     Warmup,
     WeightFile,
 )
@@ -155,7 +155,7 @@ class FailureMode(StrEnum):
     FAIL_CLOSE = "FailClose"
 
 
-class EndpointPicker(SpecPart):
+class EndpointPickerService(SpecPart):
     """The Service of an endpoint picker, in the model's namespace."""
 
     name: str = Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -171,7 +171,7 @@ class InferencePool(SpecPart):
     """An InferencePool of a model's servers (Gateway API Inference Extension), by which gateways
     send requests to them past the router."""
 
-    endpoint_picker_ref: EndpointPicker
+    endpoint_picker_ref: EndpointPickerService
     """Endpoint picker that chooses the server of each request."""
 
 
@@ -205,7 +205,7 @@ class ModelSpec(SpecPart):
     `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
-    s3: Bucket | None = None
+    s3: S3Access | None = None
     """Endpoint, region and Secret of an `s3://` source; taken whole from resource or profile."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
     """Individual weight files, for models split over several packages or parts."""
@@ -334,7 +334,7 @@ class ModelSpec(SpecPart):
         return self
 
     @property
-    def bucket(self) -> Bucket | None:
+    def bucket(self) -> S3Access | None:
         """`s3`, if the source is in a bucket; a profile may have it for other models."""
         return self.s3 if (self.source or "").startswith("s3://") else None
 
