@@ -101,7 +101,7 @@ MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
-MAY_READ_IMAGES = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
+MAY_READ_IMAGES = frozenset({Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
 """Engines that may read images without `vision` in the spec."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]

@@ -70,6 +70,15 @@ def ctranslate2_speech(files: ModelFiles) -> Reading | None:
     return Reading(WeightsFormat.CTRANSLATE2, "the folder holds a CTranslate2 model")
 
 
+def llamacpp(files: ModelFiles) -> Reading | None:
+    """One GGUF, of any architecture: what llama.cpp knows is not listed here."""
+    if len(files.ggufs()) != 1:
+        return None
+    return Reading(
+        WeightsFormat.GGUF, f"the folder holds a GGUF of the {files.gguf or 'unknown'} family"
+    )
+
+
 def torch(files: ModelFiles) -> Reading | None:
     """Safetensors or one GGUF: what transformers loads without remote code or pickles."""
     if _tensors(files):
@@ -84,6 +93,7 @@ READERS: Mapping[tuple[Engine, Task], Reader] = {
     (Engine.OPENVINO, Task.EMBEDDING): openvino_encoder,
     (Engine.OPENVINO, Task.RERANK): openvino_encoder,
     (Engine.CTRANSLATE2, Task.SPEECH): ctranslate2_speech,
+    (Engine.LLAMACPP, Task.CHAT): llamacpp,
     (Engine.TORCH, Task.CHAT): torch,
     (Engine.TORCH, Task.EMBEDDING): torch,
     (Engine.TORCH, Task.RERANK): torch,

@@ -92,7 +92,9 @@ def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, str]:
     else:
         ids = parsed.prompt
         check_ids(ids, model.vocab_size)
-    prompt = replace(model.prompt_of(ids), tail=ids[-TAIL_TOKENS:])
+    prompt = model.prompt_of(ids)
+    if not getattr(model, "emits_text", False):
+        prompt = replace(prompt, tail=ids[-TAIL_TOKENS:])
     if not parsed.echo:
         return prompt, ""
     whole = parsed.prompt if isinstance(parsed.prompt, str) else model.vocabulary.decode(ids)

@@ -26,10 +26,10 @@ WITHOUT_EFFECT = frozenset({
 SUPPORTED_BY = " by this server's engines (the engine 'vllm' supports it)"
 
 SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
-    "seed": ("openvino", "torch"),
-    "presence_penalty": ("openvino", "torch"),
-    "frequency_penalty": ("openvino", "torch"),
-    "response_format": ("openvino",),
+    "seed": ("openvino", "llamacpp", "torch"),
+    "presence_penalty": ("openvino", "llamacpp", "torch"),
+    "frequency_penalty": ("openvino", "llamacpp", "torch"),
+    "response_format": ("openvino", "llamacpp"),
 }
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
 """Parameters for the chat template, which engines with `tools` in their `supports` have."""
@@ -76,7 +76,7 @@ class Parameters:
         ):
             raise UnsupportedParameter(
                 "'response_format' of type 'json_schema' is not supported by this model's engine "
-                "('json_object' is); engines that support it: openvino, vllm.",
+                "('json_object' is); engines that support it: openvino, llamacpp, vllm.",
                 param="response_format",
             )
 

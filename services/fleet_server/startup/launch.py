@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -33,7 +34,7 @@ from fleet_server.app import create_app
 from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
 from fleet_server.stages import Transfer
-from fleet_server.startup import golden, warmup
+from fleet_server.startup import golden, signal_handlers, warmup
 from fleet_server.startup.erase_variable import erase
 from fleet_server.startup.head_start import HeadStart
 from fleet_server.startup.load import LoadedModel, load
@@ -158,6 +159,8 @@ class Launcher:
             stages.begin(StartStage.LOAD)
             state.phase = ServerPhase.LOADING
             loaded = await asyncio.to_thread(self._load, prepared)
+            if threading.current_thread() is threading.main_thread():
+                signal_handlers.restore()
             stages.begin(StartStage.WARM)
             state.phase = ServerPhase.WARMING
             await asyncio.to_thread(warmup.warm, spec, loaded.model)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fleet_contract.installation import install_command
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import EngineChoice
+from fleet_prepare.choose import EXTRAS, EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -82,10 +82,16 @@ def _factory(choice: EngineChoice) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        extra = "torch" if choice.engine.value == "torch" else "server"
+        extra = EXTRAS.get(choice.engine, "server")
         raise LoadError(
             f"The {choice.engine.value} engine cannot be imported: {error}.",
             f"Install it with `{install_command(extra)}`.",
+        ) from error
+    except ImportError as error:
+        raise LoadError(
+            f"The {choice.engine.value} engine cannot be imported: {error}.",
+            "Install the shared library that is missing; libgomp.so.1 is in Debian's package "
+            "libgomp1.",
         ) from error
     except AttributeError as error:
         raise LoadError(f"{choice.factory} does not exist: {error}.") from error

@@ -161,3 +161,10 @@ def test_gated_and_missing_repositories_are_errors_with_a_reason(
     found = preflight(spec(task="embedding"), store, CPU, {**environ, "HF_TOKEN": hub.token})
     assert found is not None
     assert found.engine is Engine.OPENVINO
+
+
+def test_a_missing_llamacpp_is_refused_without_a_request(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="llamacpp engine, which is not installed"):
+        preflight(
+            spec(engine="llamacpp"), Store(tmp_path), CPU, {"HF_ENDPOINT": "http://127.0.0.1:1"}
+        )

@@ -12,7 +12,7 @@ import pytest
 from fleet_contract.errors import InternalError, NotReady, Timeout
 from fleet_server.generation.pieces import Text
 from fleet_server.generation.stream import TokenStream, Update
-from fleet_server.protocols import Finish, Prompt, Sampling, Step
+from fleet_server.protocols import Delta, Finish, Prompt, Sampling, Step
 
 BROKEN = RuntimeError("the secret text of an engine")
 
@@ -155,3 +155,33 @@ def test_a_generation_whose_event_loop_is_closed_is_cancelled() -> None:
     assert model.cancelled == 0
     model.emit(Step(b"a"))
     assert model.cancelled == 1
+
+
+def delta(text: str, number: int, finish: Finish | None = None) -> Step:
+    return Step((), finish, delta=Delta(text, number))
+
+
+async def test_deltas_have_text_and_their_own_number_of_tokens() -> None:
+    seen: list[Update] = []
+    made = started(delta("", 0), delta("Tag, ", 2), delta("日", 3), delta("", 1, Finish.LENGTH))
+    assert made.first_token_at is None
+    await fill(made, seen)
+    assert seen == [update("Tag, 日", Finish.LENGTH)]
+    assert made.completion_tokens == 6
+    assert made.first_token_at is not None
+
+
+async def test_a_delta_without_tokens_is_not_the_first_token() -> None:
+    made = started(delta("", 0, Finish.STOP))
+    await fill(made, [])
+    assert made.first_token_at is None
+    assert made.completion_tokens == 0
+
+
+async def test_a_stop_string_in_deltas_cancels_the_generation() -> None:
+    seen: list[Update] = []
+    model: Any = AtOnce(delta("one EN", 2), delta("D two", 2), delta(" three", 1))
+    made = TokenStream(model, Prompt(1, None), Sampling(99), ["END"], 60)
+    await fill(made, seen)
+    assert seen == [update("one ", Finish.STOP)]
+    assert model.cancelled

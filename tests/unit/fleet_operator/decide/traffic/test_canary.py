@@ -186,7 +186,7 @@ def test_the_time_without_servers_does_not_count(observe: Observe) -> None:
 
 def test_an_invalid_change_keeps_the_weight(observe: Observe) -> None:
     observed = rising(observe)
-    raw = {**model(traffic=TRAFFIC, engine="llamacpp"), "status": observed.status}
+    raw = {**model(traffic=TRAFFIC, engine="torch"), "status": observed.status}
     decision = reconcile(replace(observed, model=raw, resolution=observe(raw).resolution))
     assert decision.status["reason"] == "EngineUnavailable"
     assert weight(decision) == (10, "Rising")
