@@ -325,15 +325,16 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",
             float, where="operator"),
-    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server",
-            "30", float, where="operator"),
+    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server;"
+            " longer where one takes more than a tenth of the time", "30", float, where="operator"),
     Setting("FULL_RESYNC_INTERVAL", "seconds between two comparisons of all objects, foreign ones"
             " included, after which every model is reconciled; varies by a tenth", "600", float,
             where="operator"),
     Setting("API_REQUESTS_PER_SECOND", "maximum requests per second to the API server, except"
             " watches and Leases; bursts of twice as many", "100", float, where="operator"),
-    Setting("SHARD", "the namespaces that this operator serves of those of its release, by the hash"
-            " of their names: `INDEX/TOTAL`, from `0/2`", "all", str, where="operator"),
+    Setting("SHARD", "the namespaces that this operator serves of those of its release, by the"
+            " label `modelfleet.dev/shard` or the hash of their names: `INDEX/TOTAL`, from `0/2`",
+            "all", str, where="operator"),
     Setting("WORKERS", "models reconciled concurrently", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),

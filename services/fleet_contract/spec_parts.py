@@ -214,7 +214,7 @@ class RolloutPolicy(SpecPart):
     an old server stops first. `Auto`: surge, or hand-over where there is no room for both."""
 
 
-class Bucket(SpecPart):
+class S3Access(SpecPart):
     """The store that holds the bucket of an `s3://` source, and the keys to read it."""
 
     endpoint: str | None = Field(

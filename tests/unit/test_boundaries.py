@@ -102,7 +102,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
             | {"server_report", "condition_metrics", "pause", "features", "rollout_limit", "quota"}
-            | {"shard"}
+            | {"shard", "namespace_shards"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

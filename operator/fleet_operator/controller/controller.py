@@ -15,7 +15,7 @@ from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.generations import Generations
 from fleet_operator.controller.probes.deletion_costs import DeletionCosts
-from fleet_operator.controller.turns import Turns
+from fleet_operator.controller.turns import RolloutTurns
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed
@@ -60,7 +60,7 @@ class Controller:
         self._executor = Executor(api, cache)
         self._generations = Generations(api)
         limits = {True: cache.settings.max_rollouts, False: cache.settings.max_rollouts_cpu}
-        self._turns = Turns(cache, limits, queue.add)
+        self._turns = RolloutTurns(cache, limits, queue.add)
         metrics.gauge("modelfleet_operator_rollouts_waiting", "Models that wait for their turn",
                       lambda: self._turns.waiting)  # fmt: skip
         self._metrics = metrics

@@ -143,14 +143,14 @@ class PodView:
         )
 
 
-class Usage(NamedTuple):
+class PodUsage(NamedTuple):
     """What a pod takes of its node, in thousandths; without a node, nothing."""
 
     node: str
     requests: Mapping[str, int]
 
     @classmethod
-    def parse(cls, raw: Raw) -> Usage:
+    def parse(cls, raw: Raw) -> PodUsage:
         """From a Pod object; one that has ended takes nothing."""
         spec = raw.get("spec", {})
         node = spec.get("nodeName", "")

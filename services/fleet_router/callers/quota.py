@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from fleet_contract.errors import RateLimited
 from fleet_router.callers.keys import Key
-from fleet_router.callers.usage import Usage
+from fleet_router.callers.usage import RequestUsage
 
 MINUTE = 60.0
 
 
-class Bucket:
+class TokenBucket:
     """`limit` per minute; `clock` is monotonic, in seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -63,8 +63,8 @@ class Quota:
     def _renew_buckets(self) -> None:
         limits = self.key.limits
 
-        def bucket(limit: int | None) -> Bucket | None:
-            return Bucket(limit, self._clock) if limit is not None else None
+        def bucket(limit: int | None) -> TokenBucket | None:
+            return TokenBucket(limit, self._clock) if limit is not None else None
 
         self.requests = bucket(limits.requests_per_minute)
         self.tokens = bucket(limits.tokens_per_minute)
@@ -99,7 +99,7 @@ class Quota:
         if self.images is not None:
             self.images.take(images)
 
-    def release(self, usage: Usage) -> None:
+    def release(self, usage: RequestUsage) -> None:
         """End an admitted request and charge its usage."""
         self.running -= 1
         if self.tokens is not None:

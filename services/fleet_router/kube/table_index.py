@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from fleet_contract.claims import Claim, Claimants, Key, prefixed
+from fleet_contract.claims import Claimants, Key, NameClaim, prefixed
 from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
@@ -115,7 +115,7 @@ class TableIndex:
         if view is None or view.spec is None:
             return {key, *self._claimants.release(key)}
         ids = self._ids(view, view.spec)
-        return {key, *self._claimants.put(Claim(view.created, view.namespace, view.name, ids))}
+        return {key, *self._claimants.put(NameClaim(view.created, view.namespace, view.name, ids))}
 
     def _ids(self, view: ModelView, spec: ModelSpec) -> tuple[str, ...]:
         """Id and aliases as clients send them."""

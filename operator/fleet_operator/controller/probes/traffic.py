@@ -39,6 +39,8 @@ HELD = "modelfleet_router_held_seconds"
 NAMES = (REQUESTS, f"{FIRST_BYTE}_sum", f"{FIRST_BYTE}_count", f"{HELD}_sum")
 ABANDONED = "499"
 """Code of a request whose client disconnected."""
+OF_ROUTER = frozenset({"401", "403", "429", ABANDONED})
+"""4xx that the router responds with itself, or that say nothing about what the model can do."""
 
 Tallies = Mapping[str, Tally]
 """By model id."""
@@ -143,12 +145,15 @@ def tallies(lines: Iterable[str]) -> dict[str, Tally]:
         for name, labels, value, *_ in family.samples:
             old = found.get(labels["model"], Tally())
             if name == REQUESTS:
-                failed = int(value) if labels["code"].startswith("5") else 0
-                left = int(value) if labels["code"] == ABANDONED else 0
+                code = labels["code"]
+                failed = int(value) if code.startswith("5") else 0
+                left = int(value) if code == ABANDONED else 0
+                rejected = int(value) if code.startswith("4") and code not in OF_ROUTER else 0
                 new = old._replace(
                     requests=old.requests + int(value),
                     errors=old.errors + failed,
                     abandoned=old.abandoned + left,
+                    rejected=old.rejected + rejected,
                 )
             elif name == f"{HELD}_sum":
                 new = old._replace(held_seconds=old.held_seconds + value)

@@ -224,7 +224,8 @@ def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) 
 @pytest.mark.parametrize(
     ("spec", "reason", "message"),
     [
-        ({"engine": "llamacpp"}, "EngineUnavailable", "no server image contains engine llamacpp"),
+        ({"engine": "llamacpp", "device": "cuda"}, "EngineUnavailable",
+         "engine llamacpp computes on the CPU and cannot use device cuda"),
         ({"engine": "torch"}, "EngineUnavailable", "engine torch needs the server image with"),
         ({"device": "cuda:0"}, "EngineUnavailable", "device cuda:0 needs the server image with"),
         ({"vision": True}, "EngineUnavailable", "vision needs the server image with torch"),
