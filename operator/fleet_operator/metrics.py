@@ -19,9 +19,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 class Metrics:
     """Only the conditions are labelled by model: in a fleet of thousands every other metric would
-    be too many series."""
+    be too many series. `began` is when the process started, by default now."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float | None = None) -> None:
         self.registry = CollectorRegistry()
         self._delivered: Tally[str] = Tally()
         own = self.registry
@@ -29,7 +29,7 @@ class Metrics:
         Gauge(
             "modelfleet_operator_start_time_seconds", "Unix time at which the operator started",
             registry=own,
-        ).set(time.time())  # fmt: skip
+        ).set(time.time() if began is None else began)  # fmt: skip
         self._reconciles = Counter(
             "modelfleet_operator_reconciles", "Reconciled models", ["result"], registry=own
         )

@@ -16,7 +16,7 @@ from fleet_operator.resources.resolve import PROFILE_INVALID, PROFILES_MISSING
 WARNINGS = ("CpuFallback", PROFILES_MISSING, PROFILE_INVALID, "SecretsWithheld")
 """Reasons of conditions that are Events too, whatever the phase is."""
 WARNED = frozenset({"Unschedulable", QUOTA})
-"""Reasons that are no failures, but need someone's attention if they last."""
+"""Reasons that are not failures, but need attention if they last."""
 
 
 class Event(NamedTuple):

@@ -84,8 +84,11 @@ def pod_template(
         "containers": [server_container(spec, image, disks, secrets, settings)],
         "volumes": list(disks.volumes),
         "securityContext": security_context(spec.engine not in FOREIGN, settings.user_ids),
+        # Servers do not use the Kubernetes API.
         "automountServiceAccountToken": False,
+        # The kubelet would add variables for every Service of the namespace.
         "enableServiceLinks": False,
+        # preStop, drain and exit follow each other.
         "terminationGracePeriodSeconds": ENDPOINT_SECONDS
         + drain_seconds(spec, settings)
         + EXIT_SECONDS,
@@ -93,6 +96,7 @@ def pod_template(
             {
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
+                # Two servers on one node are better than one.
                 "whenUnsatisfiable": "ScheduleAnyway",
                 "labelSelector": {"matchLabels": selector_labels(name)},
             }
@@ -119,6 +123,7 @@ def pod_template(
         except strategic_merge.PatchError as error:
             return Problem(INVALID_SPEC, str(error))
     needed = estimate.memory(estimate.as_served(spec))
+    # After podTemplate, since limit, affinity and tolerations depend on what it sets.
     try:
         limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
         classes = [one.device_class for one in spec.devices]
@@ -141,6 +146,7 @@ def _without_disk(spec: ModelSpec) -> ModelSpec:
 def _labelled(name: str, template: Object) -> Object:
     metadata = template.get("metadata") or {}
     version = digest(template)
+    # Ours take precedence: the Deployment could not select pods with other labels.
     labels = {**(metadata.get("labels") or {}), **model_labels(name), LABEL_TEMPLATE: version}
     return {**template, "metadata": {**metadata, "labels": labels}}
 
@@ -158,12 +164,13 @@ def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ..
 def security_context(own: bool, with_ids: bool) -> Object:
     """Of a pod of our own images, or of another one."""
     profile: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
-    if not own:
+    if not own:  # images of other projects choose their own user
         return profile
     ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return {
         "runAsNonRoot": True,
         **(ids if with_ids else {}),
+        # With the default the kubelet would change the owner of all weights at each start.
         "fsGroupChangePolicy": "OnRootMismatch",
         **profile,
     }

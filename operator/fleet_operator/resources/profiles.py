@@ -12,16 +12,10 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fleet_contract.pod.container import EnvFrom, EnvValue, PodPart
+from fleet_contract.pod.resources import DeviceRequest, Quantity, Resources
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import (
-    Bucket,
-    DeviceRequest,
-    EnvFrom,
-    EnvValue,
-    PodPart,
-    Quantity,
-    Resources,
-)
+from fleet_contract.spec_parts import S3Access
 
 DEFAULT = "default"
 
@@ -42,8 +36,8 @@ class ModelCache(SpecPart):
     """That folder; each namespace has a folder in it."""
     size: Quantity | None = None
     """Size of the claim created for each model and deleted only with the InferenceModel. With
-    `node`, most bytes that the models of a namespace may take on a node: the least recently used
-    are deleted before. By default they may fill 80% of the node's disk."""
+    `node`, maximum bytes that the models of a namespace may take on a node; the least recently used
+    are deleted first. By default they may fill 80% of the node's disk."""
     storage_class_name: str | None = None
     """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
@@ -78,14 +72,14 @@ class Profile(SpecPart):
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
     scheduler_name: str | None = None
-    s3: Bucket | None = None
+    s3: S3Access | None = None
     env: dict[str, EnvValue] = Field(default_factory=dict)
     env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
     registry_secret: str | None = None
-    """Pull secret that servers download images of weights with, where these cannot be mounted."""
+    """Pull secret with which servers download images of weights that cannot be mounted."""
 
     def layer(self) -> dict[str, Any]:
         """The profile's spec fields in wire form."""

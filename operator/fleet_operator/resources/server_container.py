@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from fleet_contract import accelerators, launch
 from fleet_contract.names import ENV_SPEC, PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
+from fleet_contract.pod.container import EnvValue
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
@@ -56,6 +56,7 @@ def server_container(
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
+        # The last lines of the log have the reason of a failed start.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": OWN_SECURITY if own else SECURITY,
         "volumeMounts": list(storage.mounts),
@@ -125,6 +126,7 @@ def _environment(
     else:
         values["HF_HOME"] = MODELS_MOUNT
     values.update(spec.env)
+    # Sorted: another order in the spec is not another version.
     return [variable(name, values[name]) for name in sorted(values)]
 
 
@@ -139,6 +141,7 @@ def variable(name: str, value: EnvValue) -> Object:
 
 
 def _own_probes() -> Object:
+    # Every second: the delay until a probe succeeds is part of each cold start.
     return {
         "startupProbe": _probe(PATH_LIVE, period=1, failures=OPEN_SECONDS),
         "readinessProbe": _probe(PATH_READY, period=1, failures=2),
@@ -148,6 +151,7 @@ def _own_probes() -> Object:
 
 def _foreign_probes(spec: ModelSpec, settings: OperatorSettings) -> Object:
     path = spec.container.ready_path if spec.container is not None else "/health"
+    # These may open their port only once the model is loaded, so startup has the whole time.
     return {
         "startupProbe": _probe(path, period=5, failures=max(1, settings.start_seconds // 5)),
         "readinessProbe": _probe(path, period=2, failures=2),

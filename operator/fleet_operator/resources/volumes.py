@@ -108,6 +108,7 @@ def storage(
             for i, key in enumerate(annotations)
         ]
         volumes.append({"name": "files", "downwardAPI": {"items": items}})
+    # By subPath, so that other files of the image in the same folder stay visible.
     for i, file in enumerate(spec.files):
         mounts.append(
             {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}

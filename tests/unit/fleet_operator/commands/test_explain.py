@@ -51,8 +51,8 @@ def test_values_cannot_control_the_terminal(sources: Sources, settings: Operator
 
 
 def test_specs_that_cannot_run_are_explained(sources: Sources, settings: OperatorSettings) -> None:
-    found = explain(model(engine="llamacpp"), sources, settings, None)
-    assert "It cannot be run: no server image contains engine llamacpp" in render(found)
+    found = explain(model(engine="torch"), sources, settings, None)
+    assert "It cannot be run: engine torch needs the server image with torch" in render(found)
 
 
 def test_a_refused_template_is_explained(sources: Sources, settings: OperatorSettings) -> None:

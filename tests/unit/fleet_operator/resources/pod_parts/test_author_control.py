@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.accelerators import Layer
+from fleet_contract.accelerators import SpecLayer
 from fleet_contract.completion import complete
 from fleet_operator.resources.ca_bundle import VOLUME
 from fleet_operator.resources.pod_parts.author_control import SERVER_VOLUMES, author_control
 
 
 def control(spec: dict[str, Any], profile: dict[str, Any] | None = None) -> str | None:
-    whole = complete({"model": "org/m", **spec}, {}, [Layer("profile p", profile or {})])
+    whole = complete({"model": "org/m", **spec}, {}, [SpecLayer("profile p", profile or {})])
     return author_control(whole.spec, whole.origins)
 
 
