@@ -20,7 +20,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
-from fleet_weights.hub.selection import PICKLE_HINT, Kind
+from fleet_weights.hub.selection import PICKLE_HINT, WeightsFormat
 
 CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
 EXTRAS = {Engine.LLAMACPP: "llamacpp", Engine.TORCH: "torch"}
@@ -57,7 +57,7 @@ class EngineChoice:
     factory: str
     device: str
     reason: str
-    kind: Kind | None = None
+    kind: WeightsFormat | None = None
     conversion: ConversionPlan | None = None
 
 
@@ -269,7 +269,9 @@ class _Decision:
                 continue
             if (plan := converter.plan(self._spec, self._files, device)) is not None:
                 reason = f"{note}, converted to {plan.format} {plan.quantization}: {plan.reason}"
-                return EngineChoice(engine, factory, device, reason, Kind.SAFETENSORS, plan)
+                return EngineChoice(
+                    engine, factory, device, reason, WeightsFormat.SAFETENSORS, plan
+                )
         return None
 
     def _has(self, engine: Engine) -> bool:

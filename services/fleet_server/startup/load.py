@@ -30,7 +30,7 @@ PROTOCOLS: dict[Task, type] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model, the choice of its engine, and the seconds it took to import and build."""
 
     model: Any
@@ -39,7 +39,7 @@ class Loaded:
     build_seconds: float
 
 
-def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> Loaded:
+def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> LoadedModel:
     """Import the engine and build the model. Raises LoadError and MemoryError."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
@@ -63,7 +63,7 @@ def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> L
             f"{', '.join(missing)}.",
             "fleet_server/protocols.py describes the members.",
         )
-    return Loaded(model, choice, imported - started, time.monotonic() - imported)
+    return LoadedModel(model, choice, imported - started, time.monotonic() - imported)
 
 
 def members(protocol: type) -> list[str]:

@@ -256,7 +256,7 @@ def test_remote_models(
     tenant.api.patch(made, {"spec": remote})
     found = wait(tenant, "far", reason("RemoteUnreachable"))
     assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Failed", "False")
-    assert f"http://{UNUSED_ADDRESS}:8000 does not answer" in condition(found, "Ready")["message"]
+    assert f"http://{UNUSED_ADDRESS}:8000 does not respond" in condition(found, "Ready")["message"]
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
         tenant.wait(api_version, kind, "far", lambda item: item is None)
     with HttpStub(UNUSED_ADDRESS, 8000, {"/v1/models": (401, {})}) as server:
@@ -265,7 +265,7 @@ def test_remote_models(
         assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Ready", "True")
         server.responses["/v1/models"] = (502, {})
         found = wait(tenant, "far", reason("RemoteUnreachable"))
-        assert condition(found, "Ready")["message"].endswith("answers with status 502.")
+        assert condition(found, "Ready")["message"].endswith("responds with status 502.")
 
 
 def test_third_party_images(

@@ -14,7 +14,7 @@ import xllamacpp
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare import gguf_head
-from fleet_server.engines.guided.compiler import WHITE_SPACE, GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import WHITE_SPACE, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer, Refused
@@ -174,9 +174,9 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
     return params
 
 
-def _byte_tokens() -> Tokens:
+def _byte_tokens() -> GuidedVocabulary:
     """A vocabulary of single bytes, with which schemas are checked."""
-    return Tokens(
+    return GuidedVocabulary(
         pieces=[*(bytes([value]) for value in range(256)), b"<end>"],
         special={256}, stop_ids=[256], encode=lambda text: list(text.encode()),
     )  # fmt: skip
