@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,33 @@ import xllamacpp
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare import gguf_head
+from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal
 from fleet_server.engines.guided.compiler import WHITE_SPACE, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
-from fleet_server.engines.llamacpp.server import EmbeddedServer, Refused
+from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, OutputFormat, Prompt, Sampling, Step
+from fleet_server.protocols import (
+    ENDING_CHARS,
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+)
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 16
 PREFILL = 512
 """Most prompt tokens of a pass, which running sequences and cancellations wait for."""
+MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
+"""Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 SEEDS = (1 << 32) - 1
@@ -40,10 +55,10 @@ CACHE_TYPES = {
 
 
 class LlamaChat:
-    """A TextModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
+    """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
     supports = frozenset({
-        "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema",
+        "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema", "tools",
     })  # fmt: skip
     emits_text = True
     device = "cpu"
@@ -66,24 +81,41 @@ class LlamaChat:
         model = self._server.get("/v1/models")["data"][0]["meta"]
         self.vocab_size: int = model["n_vocab"]
         self.vocabulary = LlamaVocabulary(self._server, self.vocab_size)
-        self._special = SpecialText(gguf_head.control_tokens(path))
+        special = gguf_head.control_tokens(path)
+        self._special = SpecialText(special)
+        props = self._server.get("/props")
+        self._begin: str = props["bos_token"]
+        self.chat_template: str = props["chat_template"]
+        self._template = ChatTemplate(
+            self.chat_template, {"bos_token": self._begin, "eos_token": props["eos_token"]}
+        )
+        self._visible = [text for text in special if MARKS.search(text)]
         self._compiler = GrammarCompiler(_byte_tokens())
         self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         if images:
             raise BadRequest("This model does not read images.", param="messages")
+        history = [
+            {**message, "content": _text(message["content"])}
+            for message in self._special.seamed(messages)
+        ]
         try:
-            body = {"messages": self._special.seamed(messages)}
-            text = self._server.post("/apply-template", body)["prompt"]
-        except Refused as error:
+            text = self._template.render(history, self._special.seamed_arguments(arguments))
+        except TemplateRefusal as error:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
+        begun = bool(self._begin) and text.startswith(self._begin)
         ids: list[int] = []
         for number, part in enumerate(text.split(SEAM)):
-            ids += self.vocabulary.encode(part, add_special=number == 0)
-        return self.prompt_of(ids)
+            ids += self.vocabulary.encode(part, add_special=number == 0 and not begun)
+        return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:])
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))
@@ -104,6 +136,7 @@ class LlamaChat:
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
         body = completion(prompt.state, sampling, cache_prompt=self._prefix)
+        body["preserved_tokens"] = self._visible
         running = Running(body, prompt.num_tokens + sampling.max_tokens, emit)
         self._scheduler.submit(running)
         return running
@@ -123,6 +156,12 @@ class LlamaChat:
         self._scheduler.close()
         self._compiler.close()
         self._server.close()
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content)
 
 
 def sequences(spec: ModelSpec) -> int:
@@ -168,7 +207,6 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
     params.cache_type_k = params.cache_type_v = CACHE_TYPES[spec.dtype]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.offline = True
-    params.prefill_assistant = False  # a last message of the assistant is a complete turn
     params.n_threads_http = at_once + OTHER_CONNECTIONS
     params.warmup = False  # the server warms up every engine
     return params
