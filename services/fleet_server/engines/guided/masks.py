@@ -81,7 +81,10 @@ class Masks:
 
 def refusal(reason: str, param: str = "response_format") -> BadRequest:
     """The error for a schema that llguidance refuses with `reason`."""
-    first = reason.strip().splitlines()[0] if reason.strip() else "no text follows it"
-    return BadRequest(
-        f"The schema cannot be followed: {first[:300]}", param=param, code="invalid_schema"
-    )
+    lines = reason.strip().splitlines() or ["no text follows it"]
+    text = lines[0][:300]
+    if text.endswith(":"):  # of a pattern, whose text is in between
+        text += " " + lines[-1].removeprefix("error: ")[:300]
+    elif text == "NoExtensionBias":
+        text = "a reference leads back to itself, or is of an unsupported kind"
+    return BadRequest(f"The schema cannot be followed: {text}", param=param, code="invalid_schema")
