@@ -74,6 +74,10 @@ class Metrics:
         found = ConditionSeries()
         self._conditions = lambda: found.render(read())
 
+    def prefetched(self, read: Callable[[], Mapping[tuple[str, str], tuple[int, int]]]) -> None:
+        """Nodes of each namespace and profile, and those that have all weights, at every scrape."""
+        self.registry.register(_Prefetched(read))
+
     def ages(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Seconds since each kind's watch was last up to date, read at every scrape."""
         self.registry.register(_Ages(read))
@@ -126,6 +130,27 @@ class _Ages(Collector):
         for kind, age in self._read().items():
             family.add_metric([kind], age)
         yield family
+
+
+class _Prefetched(Collector):
+    def __init__(self, read: Callable[[], Mapping[tuple[str, str], tuple[int, int]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        nodes = GaugeMetricFamily(
+            "modelfleet_operator_prefetch_nodes",
+            "Nodes to which the weights of a profile's models are downloaded ahead of time",
+            labels=["namespace", "profile"],
+        )
+        ready = GaugeMetricFamily(
+            "modelfleet_operator_prefetch_nodes_ready",
+            "Those of them that have the weights",
+            labels=["namespace", "profile"],
+        )
+        for key, (all_nodes, with_weights) in self._read().items():
+            nodes.add_metric(key, all_nodes)
+            ready.add_metric(key, with_weights)
+        yield from (nodes, ready)
 
 
 class _Phases(Collector):

@@ -37,6 +37,7 @@ from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
+from fleet_operator.controller.weights.prefetcher import Prefetcher
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE, cached_kinds
 from fleet_operator.metrics import Metrics
@@ -137,6 +138,8 @@ async def _run(
     controller = Controller(
         cache, queue, api, metrics, DeletionCosts(api, http), leadership.may_write
     )
+    prefetcher = Prefetcher(cache, resolver, api, leadership.may_write, lambda: queue.is_open)
+    metrics.prefetched(lambda: prefetcher.progress)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
         "watches": partial(watches.follow, reflectors),
         "leadership": leadership.run,
@@ -145,10 +148,12 @@ async def _run(
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
+        "prefetch": partial(prefetcher.run, settings.resync_interval),
         "initial_sync": InitialSync(cache, queue, listing, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
+    # Before the watches: /healthz must respond while the cache fills.
     async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
             device_claims=features.device_claims, inference_pools=features.inference_pools,
@@ -242,7 +247,7 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
 async def sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
     """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are.
 
-    Waits for an answer: throttling or an unavailable API server at the start does not decide it.
+    Tries again after throttling and while the API server is unavailable, since the result is kept.
     """
     if settings.namespaces:
         return False

@@ -37,6 +37,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
             | {"safe_text"}
         ),
         frozenset({"spec_base"}),
+        frozenset({"pod"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
         frozenset({"accelerators", "catalog", "crd", "endpoints", "settings"}),

@@ -23,8 +23,8 @@ CONFLICT = 409
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds: others may take the Lease over after `expires` without a renewal; the holder stops
-    to rely on it after `deadline`; `contention` is how long a contender counts."""
+    """Seconds: others may take the Lease over after `expires` without a renewal; the holder no
+    longer relies on it after `deadline`; `contention` is how long a contender counts."""
 
     expires: float
     deadline: float

@@ -102,6 +102,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.watching.chunk_size = 250
     settings.watching.server_timeout = 240
+    # Later than the API server ends a watch: only for a connection that died unnoticed.
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 30
@@ -113,8 +114,10 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffs()
+    # Never added to an object, because there are only event handlers.
     settings.persistence.finalizer = "modelfleet.dev/unused"
     settings.queueing.exit_timeout = 1
+    # Seconds after its last event until the worker task of an object ends.
     settings.queueing.idle_timeout = 2
     settings.process.ultimate_exiting_timeout = 20
     return settings

@@ -30,7 +30,7 @@ KEPT_SECONDS = 600.0
 """How long the objects of an unreadable namespace are kept: a mistake in its roles must not end
 the service of its models."""
 SLOW_DELAY = 60.0
-"""Most seconds between two tries to read an unreadable namespace; at least half of it."""
+"""Maximum seconds between two tries to read an unreadable namespace; the minimum is half of it."""
 
 
 def key_of(item: Json) -> Key:

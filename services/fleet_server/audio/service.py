@@ -147,7 +147,7 @@ class SpeechService:
         first: Segment | Transcript,
         started: Started,
     ) -> AsyncIterator[bytes]:
-        written = events.Events()
+        written = events.TranscriptionEvents()
         try:
             result = first
             while isinstance(result, Segment):

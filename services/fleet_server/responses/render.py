@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -16,8 +16,9 @@ from fleet_contract.api.responses import (
     ResponseUsage,
 )
 from fleet_contract.errors import FleetError
+from fleet_server.generation.pieces import Piece, text_of
 from fleet_server.generation.render import Renderer
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.protocols import Finish
 from fleet_server.responses.request import ResponsesRequest
 
@@ -36,9 +37,9 @@ class ResponseRenderer(Renderer):
         self._status: Status = "completed"
         self._events = 0
 
-    def whole(self, stream: TokenStream, text: str, finish: str) -> Response:
+    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> Response:
         status = _status(finish)
-        return self._response(status, self._message(status, text), usage(stream))
+        return self._response(status, self._message(status, text_of(pieces)), usage(stream))
 
     def opening(self) -> bytes:
         """The events before the first text."""
@@ -52,12 +53,12 @@ class ResponseRenderer(Renderer):
         ]
         return b"".join(events)
 
-    def update(self, update: TextUpdate) -> Iterator[bytes]:
+    def update(self, update: Update) -> Iterator[bytes]:
         if update.text:
             self._text.append(update.text)
             yield self._in_part("response.output_text.delta", delta=update.text, logprobs=[])
         if update.finish is not None:
-            self._status = _status(update.finish.value)
+            self._status = _status(update.finish)
 
     def closing(self, stream: TokenStream) -> Iterator[bytes]:
         text = "".join(self._text)
@@ -156,5 +157,5 @@ def _part(text: str) -> OutputText:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _status(finish: str) -> Status:
+def _status(finish: Finish) -> Status:
     return "incomplete" if finish == Finish.LENGTH else "completed"

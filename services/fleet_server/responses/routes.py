@@ -10,9 +10,8 @@ from fleet_contract.api.responses import NO_OP_VALUES, ResponsesBody
 from fleet_contract.errors import BadRequest
 from fleet_server.chat.messages import num_chars
 from fleet_server.generation.parameters import Parameters
-from fleet_server.generation.render import Renderer
-from fleet_server.generation.run import Generator
-from fleet_server.protocols import ChatModel, Prompt
+from fleet_server.generation.run import Generator, PreparedPrompt
+from fleet_server.protocols import ChatModel
 from fleet_server.responses.render import ResponseRenderer, early_failure
 from fleet_server.responses.request import ResponsesRequest, parse
 from fleet_server.state import ServerState
@@ -47,12 +46,12 @@ class ResponsesService:
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
 
-        async def prepare() -> tuple[Prompt, Renderer]:
+        async def prepare() -> PreparedPrompt:
             try:
                 prompt = await server.run_blocking(model.prompt, parsed.messages, [])
             except BadRequest as error:
                 raise BadRequest(error.message, param="input", code=error.code) from error
-            return prompt, ResponseRenderer(server.spec.model, parsed)
+            return PreparedPrompt(prompt, ResponseRenderer(server.spec.model, parsed))
 
         return await self._generator.respond(
             request,

@@ -1,8 +1,9 @@
 """uvicorn's HTTP protocol with bounds for all that is not body, and timeouts.
 
 uvicorn times only idle keep-alive connections: a client that opens a connection and sends half a
-head, or that stops reading its response, would keep it for ever. A head or a trailer without end
-would fill the memory, and a request that was answered could go on for ever.
+head, or that stops reading its response, would keep it for ever. A head or a trailer without end,
+or pipelined requests without number, would fill the memory, and a request that was answered could
+go on for ever.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ LINGER_BYTES = 32 * 1024 * 1024
 """How long and how much a client may still send after the response: closing at once would reset
 the connection, and the client would lose the response. More than the largest recording by
 default, since many clients read no response before they have sent all."""
+MAX_PIPELINED = 32
+"""Requests of a connection without a complete response, one of which runs. uvicorn keeps as many as
+a client sends, each in 30 times the memory of a short head."""
 
 REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
@@ -114,7 +118,11 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 # After the parser: most heads arrive whole, and only an incomplete one needs it.
                 if self._head_timer is None:
                     self._start_head_timer()
-            elif idle_timer is not None and self.timeout_keep_alive_task is None:
+            elif (
+                idle_timer is not None
+                and self.timeout_keep_alive_task is None
+                and not self._clients
+            ):
                 # uvicorn stopped it, but empty lines begin no request.
                 self.timeout_keep_alive_task = self.loop.call_at(
                     idle_timer.when(), self.timeout_keep_alive_handler
@@ -136,6 +144,9 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 )
 
         def on_message_begin(self) -> None:
+            if len(self._clients) >= MAX_PIPELINED:
+                # Ends the parsing; clients repeat requests without a response (RFC 9112, 9.3.2).
+                raise BadRequest("Too many requests are pipelined.")
             super().on_message_begin()
             self._begun = self._fresh = True
 

@@ -141,8 +141,12 @@ def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
             if "matchLabels" in policy["podSelector"]
         }
         assert components == {"operator", "router", "test"}
-        models = [one for one in policies if "matchExpressions" in one["podSelector"]]
-        assert models
+        keys = {
+            one["podSelector"]["matchExpressions"][0]["key"]
+            for one in policies
+            if "matchExpressions" in one["podSelector"]
+        }
+        assert keys == {"modelfleet.dev/inferencemodel", "modelfleet.dev/prefetch"}
         assert all(set(one["policyTypes"]) == {"Ingress", "Egress"} for one in policies)
 
 

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
 METRICS_BYTES = 64 * 1024 * 1024
+"""A router has several series for each combination of model, path, key and status."""
 REQUESTS = f"{ROUTER_REQUESTS}_total"
 FIRST_BYTE = "modelfleet_router_first_byte_seconds"
 HELD = "modelfleet_router_held_seconds"
@@ -93,7 +94,8 @@ class TrafficProber:
             if began is None or began[0] != since:
                 self._began[key] = (since, dict(now))
                 continue
-            for router, counters in now.items():  # earlier requests of a router count for nothing
+            # A router that was added later is compared with its first counters.
+            for router, counters in now.items():
                 began[1].setdefault(router, counters)
             self._cache.comparisons[key] = Comparison(
                 since, growth(now, began[1], own), growth(now, began[1], primary), complete

@@ -36,7 +36,7 @@ addition to ERROR_MARGIN: clients make mistakes, as many with each model."""
 REJECTED_ALONE = 0.5
 """Share of 4xx that is too many if too few requests of the primary are known."""
 FEW_ERRORS = 2
-"""So many errors may be chance, whatever their share."""
+"""Up to this number, errors may be chance, whatever their share."""
 SLOWER = 1.25
 SLOWER_SECONDS = 0.1
 """Mean time to the first byte that counts as slower: SLOWER times that of the primary, and this."""
@@ -118,8 +118,8 @@ def why_worse(comparison: Comparison, few: int) -> str:
         return ""
     if own.mean_first_byte > primary.mean_first_byte * SLOWER + SLOWER_SECONDS:
         return (
-            f"The first byte of its responses takes {own.mean_first_byte:.2f} s on average, of the"
-            f" primary's {primary.mean_first_byte:.2f} s."
+            f"The first byte of its responses takes {own.mean_first_byte:.2f} s on average, that of"
+            f" the primary's {primary.mean_first_byte:.2f} s."
         )
     return ""
 

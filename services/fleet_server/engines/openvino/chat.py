@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.openvino import (
     chat_facts,
     chat_files,
@@ -35,13 +36,23 @@ from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, OutputFormat, Prompt, Sampling, Step
+from fleet_server.protocols import (
+    ENDING_CHARS,
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+)
 from fleet_weights import record
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
-SAMPLING = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 GUIDED = frozenset({"response_format", "json_schema"})
 
 
@@ -61,6 +72,7 @@ class OpenVinoChat:
         self._pipeline = _open(source, scheduler, plugin(self.device), properties)
         self.context_length = _context(spec, facts, cache)
         self._tokenizer = chat_tokenizer.choose(source, self._pipeline.get_tokenizer())
+        self.chat_template = self._tokenizer.chat_template
         self.decode = self._tokenizer.decode
         self.vocabulary = self._tokenizer.vocabulary
         self.vocab_size = self._tokenizer.size
@@ -72,10 +84,15 @@ class OpenVinoChat:
         step = unlocked.step_of(self._pipeline)
         self._guided = guided_backend.registered(self._pipeline, step)
         self._compiler = GrammarCompiler(self._tokens())
-        self.supports = SAMPLING if self._guided is None else SAMPLING | GUIDED
+        self.supports = ALWAYS if self._guided is None else ALWAYS | GUIDED
         self._loop = step_loop.StepLoop(self._pipeline, step, self._stop_ids)
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         if images:
             raise BadRequest("This model does not read images.", param="messages")
         history = [
@@ -83,13 +100,14 @@ class OpenVinoChat:
             for message in self._special.seamed(messages)
         ]
         try:
-            text = self._tokenizer.render(history)
+            text = self._tokenizer.render(history, self._special.seamed_arguments(arguments))
         except TemplateRefusal as error:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
         parts = [self._tokenizer.encode(part) for part in text.split(SEAM)]
-        return self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        prompt = self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        return replace(prompt, ending=text[-ENDING_CHARS:])
 
     def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))
@@ -135,9 +153,9 @@ class OpenVinoChat:
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
-    def _tokens(self) -> Tokens:
+    def _tokens(self) -> GuidedVocabulary:
         tokenizer = self._tokenizer
-        return Tokens(
+        return GuidedVocabulary(
             pieces=[tokenizer.pieces.get(index, b"") for index in range(tokenizer.size)],
             special=tokenizer.special,
             stop_ids=sorted(index for index in self._stop_ids if 0 <= index < tokenizer.size),

@@ -12,15 +12,24 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.torch import sequence
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
-from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import Sampler
-from fleet_server.engines.torch.scheduler import Bounds
+from fleet_server.engines.torch.scheduler import StepLimits
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, Vocabulary
+from fleet_server.protocols import (
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+    Vocabulary,
+)
 
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
@@ -35,10 +44,10 @@ GIB = 1 << 30
 class TorchChat:
     """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
-    supports = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+    supports = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        checkpoint = Checkpoint.find(folder)
+        checkpoint = ModelFolder.find(folder)
         multimodal = "vision_config" in checkpoint.config
         if spec.vision and not multimodal:
             raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
@@ -47,10 +56,11 @@ class TorchChat:
         )
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
+        self.chat_template = self._conversation.chat_template
         self.vocabulary = _vocabulary(self._conversation.tokenizer)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
         self.vocab_size = _vocab_size(self.vocabulary, model)
-        forward = Forward(model)
+        forward = ForwardPass(model)
         bounds = _bounds(spec, forward)
         self.device = str(runtime.device)
         self.dtype = str(runtime.dtype).removeprefix("torch.")
@@ -60,9 +70,14 @@ class TorchChat:
         self._random.seed()
         self._loop = StepLoop(forward, runtime, bounds, self._stop_ids(model))
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
-        return self._conversation.prompt(messages, images)
+        return self._conversation.prompt(messages, images, arguments)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
@@ -115,7 +130,7 @@ def _vocab_size(vocabulary: Vocabulary | None, model: Any) -> int:
     return rows if vocabulary is None else min(rows, vocabulary.size)
 
 
-def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
+def _bounds(spec: ModelSpec, forward: ForwardPass) -> StepLimits:
     device = forward.device
     rows = spec.batching.max_size or ROWS.get(device.type, MORE_ROWS)
     if not (spec.batching.enabled and forward.can_batch):
@@ -123,7 +138,7 @@ def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
     kv_bytes = spec.cache.kv_gib * GIB
     if device.type == "cuda":
         kv_bytes = max(kv_bytes, FREE_SHARE * torch.cuda.mem_get_info(device)[0])
-    return Bounds(
+    return StepLimits(
         rows=rows,
         prefill=min(PREFILL.get(device.type, MORE_PREFILL), spec.batching.max_tokens),
         kv_tokens=int(kv_bytes / forward.bytes_per_token()),

@@ -16,7 +16,7 @@ from fleet_server.load_error import LoadError
 PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
-class Forward:
+class ForwardPass:
     """`can_batch` is whether rows may share a pass and a prompt may be prefilled in parts: only if
     all layers cache nothing but keys and values, and the model takes positions."""
 

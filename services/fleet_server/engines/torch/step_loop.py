@@ -16,10 +16,10 @@ import torch
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.torch import key_values
 from fleet_server.engines.torch.batch import Batch
-from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import sample
-from fleet_server.engines.torch.scheduler import Bounds, may_join, prefill_length
+from fleet_server.engines.torch.scheduler import StepLimits, may_join, prefill_length
 from fleet_server.engines.torch.sequence import Sequence
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class StepLoop:
     """
 
     def __init__(
-        self, forward: Forward, runtime: Runtime, bounds: Bounds, stop_ids: frozenset[int]
+        self, forward: ForwardPass, runtime: Runtime, bounds: StepLimits, stop_ids: frozenset[int]
     ) -> None:
         self._forward = forward
         self._runtime = runtime

@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 import yaml
 
-from fleet_router.callers.usage import Usage
+from fleet_router.callers.usage import RequestUsage
 from support.waiting import until
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
 
 
-SAID = Usage(11, 4, 7)
+SAID = RequestUsage(11, 4, 7)
 
 
 def hashed(key: str) -> str:

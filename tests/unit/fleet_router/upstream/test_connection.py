@@ -14,6 +14,7 @@ from fleet_contract.errors import QueueFull
 from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.connection import (
     BUFFER_BYTES,
+    COPIED_BYTES,
     MAX_HEAD_BYTES,
     ConnectFailed,
     UpstreamLost,
@@ -213,6 +214,71 @@ async def test_a_connection_with_an_early_response_is_not_reused() -> None:
         await connection.read(5)
         pool.release(connection)
         assert connection.closed
+
+
+@pytest.mark.parametrize("size", [3, COPIED_BYTES])
+async def test_a_whole_request_is_sent_and_counted(size: int) -> None:
+    head, body = b"POST / HTTP/1.1\r\n\r\n", b"x" * size
+    seen = b""
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen = await reader.readexactly(len(head) + size)
+        writer.write(OK)
+
+    async with serving(count) as endpoint:
+        connection = await connect(endpoint, 5)
+        connection.send(head, body)
+        assert (connection.sent_bytes, connection.request_sent) == (len(head) + size, True)
+        assert not connection.at_end
+        await connection.read_head(5)
+        assert seen == head + body
+        async with asyncio.timeout(5):
+            while not connection.complete:  # noqa: ASYNC110 (no event to wait for)
+                await asyncio.sleep(0)
+        assert not connection.at_end  # the body was not read yet
+        assert await connection.read(5) == b"{}"
+        assert connection.at_end
+        connection.start_exchange()
+        assert (connection.sent_bytes, connection.request_sent) == (0, False)
+        connection.close()
+
+
+async def test_writing_waits_while_the_server_does_not_read() -> None:
+    size = 20_000_000  # more than the buffers of both sockets
+    read_on, respond, received = asyncio.Event(), asyncio.Event(), 0
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await read_on.wait()
+        while received < size:
+            received += len(await reader.read(1_000_000))
+        await respond.wait()
+        writer.write(OK)
+
+    async with serving(late) as endpoint, asyncio.timeout(30):
+        connection = await connect(endpoint, 5)
+        writing = asyncio.create_task(connection.write(b"x" * size))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not writing.done()
+        read_on.set()
+        await writing
+        respond.set()
+        await connection.read_head(5)
+        assert received == size
+        connection.close()
+
+
+async def test_bytes_sent_in_parts_are_added_up() -> None:
+    async with serving(respond_to_all) as endpoint:
+        connection = await connect(endpoint, 5)
+        await connection.write(ASK[:9])
+        await connection.write(ASK[9:])
+        assert connection.sent_bytes == len(ASK)
+        connection.close()
+        await connection.write(b"more")  # no error, and not sent
+        assert connection.sent_bytes == len(ASK)
 
 
 async def test_a_refused_connection_is_connect_failed() -> None:

@@ -68,6 +68,16 @@ def test_calls_are_made_when_their_first_text_is_needed(monkeypatch: pytest.Monk
     assert words.calls == [[4, 4, 4], [30], [1]]
 
 
+@pytest.mark.parametrize(("chars", "calls"), [(8, [[4, 4], [4]]), (9, [[4, 4, 4]]), (1, [[4]] * 3)])
+def test_a_call_ends_once_it_has_its_characters(
+    monkeypatch: pytest.MonkeyPatch, chars: int, calls: list[list[int]]
+) -> None:
+    monkeypatch.setattr(prefixes, "CHUNK_CHARS", chars)
+    words = Words()
+    list(tokenized(["aaaa", "bbbb", "cccc"], 10, words))
+    assert words.calls == calls
+
+
 def test_the_first_tokens_are_those_of_the_whole_text() -> None:
     chance = random.Random(4)
     for _ in range(200):

@@ -84,7 +84,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
          "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
          "messages[0].content[0]"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
     ],
 )  # fmt: skip
 def test_errors_for_wrong_values_name_the_field(more: dict[str, Any], param: str) -> None:

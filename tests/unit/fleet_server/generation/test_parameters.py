@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES
+from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES, check_output
+from fleet_server.generation.tools import NO_TOOLS, Tool, ToolUse
 from fleet_server.metrics import Metrics
+from fleet_server.protocols import OutputFormat
 
 ALL = frozenset({*SUPPORTING_ENGINES, "json_schema"})
 NONE: frozenset[str] = frozenset()
@@ -53,11 +56,38 @@ def test_a_schema_needs_more_than_json_objects() -> None:
     CHAT.refuse_unsupported({"response_format": {"type": "json_object"}}, ALL - {"json_schema"})
 
 
-@pytest.mark.parametrize("body", [{"top_k": 0}, {"tools": [{}]}, {"logprobs": True}])
+@pytest.mark.parametrize("body", [{"top_k": 0}, {"functions": [{}]}, {"logprobs": True}])
 def test_what_no_engine_supports(body: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         CHAT.refuse_unsupported(body, ALL)
     assert caught.value.param in body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"tools": [{}]}, {"tool_choice": "required"}, {"chat_template_kwargs": {"a": 1}}],
+)
+def test_tools_need_an_engine_with_a_chat_template(body: dict[str, Any]) -> None:
+    CHAT.refuse_unsupported(body, ALL | {"tools"})
+    with pytest.raises(UnsupportedParameter, match="openvino, torch, vllm") as caught:
+        CHAT.refuse_unsupported(body, ALL)
+    assert caught.value.param in body
+
+
+def test_a_call_is_enforced_by_engines_with_schemas() -> None:
+    tool = Tool("f", {"name": "f", "parameters": {"type": "object", "properties": {}}})
+    wanted = OutputFormat("{}", "response_format.json_schema.schema")
+    assert check_output(wanted, NO_TOOLS, NONE) == wanted
+    assert check_output(None, ToolUse((tool,)), NONE) is None
+    found = check_output(None, ToolUse((tool,), (tool,)), ALL)
+    assert found is not None
+    assert json.loads(found.schema)["properties"]["name"] == {"const": "f"}
+    with pytest.raises(UnsupportedParameter, match="openvino, vllm") as caught:
+        check_output(None, ToolUse((tool,), (tool,)), NONE)
+    assert caught.value.param == "tool_choice"
+    with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
+        check_output(wanted, ToolUse((tool,)), ALL)
+    assert caught.value.param == "response_format"
 
 
 @pytest.mark.parametrize("more", [{}, {"other": 1}, {"other": 1, "another": 2}])

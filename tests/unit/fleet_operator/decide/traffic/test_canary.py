@@ -108,7 +108,7 @@ def test_a_comparison_of_an_earlier_weight_does_not_count(observe: Observe) -> N
         (Tally(100, 5, 20, 100), Tally(100, 4, 20, 100), ""),
         (Tally(100, 2, 20, 100), GOOD, ""),
         (Tally(100, 5, 20, 100), Tally(0, 0, 0, 0), "5.0% of its requests fail"),
-        (Tally(100, 0, 40, 100), GOOD, "takes 0.40 s on average, of the primary's 0.20 s."),
+        (Tally(100, 0, 40, 100), GOOD, "takes 0.40 s on average, that of the primary's 0.20 s."),
         (Tally(100, 0, 34, 100), GOOD, ""),
         (Tally(100, 0, 40, 100), Tally(10, 0, 1, 10), ""),
         (Tally(100, 0, 40, 100, 0, 20.0), GOOD, ""),
@@ -186,7 +186,7 @@ def test_the_time_without_servers_does_not_count(observe: Observe) -> None:
 
 def test_an_invalid_change_keeps_the_weight(observe: Observe) -> None:
     observed = rising(observe)
-    raw = {**model(traffic=TRAFFIC, engine="llamacpp"), "status": observed.status}
+    raw = {**model(traffic=TRAFFIC, engine="torch"), "status": observed.status}
     decision = reconcile(replace(observed, model=raw, resolution=observe(raw).resolution))
     assert decision.status["reason"] == "EngineUnavailable"
     assert weight(decision) == (10, "Rising")
