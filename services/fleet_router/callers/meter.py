@@ -27,11 +27,11 @@ LINE_BYTES = 64 * 1024
 
 _TEXT = re.compile(
     rb'"(?:content|text|delta|arguments|partial_json|reasoning_content|reasoning|thinking)": ?'
-    rb'"((?:[^"\\]++|\\.)++)"'
+    rb'"((?:[^"\\]++|\\.)++)"(?:, ?"reasoning": ?"(?:[^"\\]++|\\.)*+")?'
 )
 """Generated text in the events of OpenAI's, Anthropic's and llama.cpp's streams. Quotes inside of
 text are escaped, so that text cannot contain a match; possessive, so that a string without end
-costs linear time."""
+costs linear time. `reasoning` after `reasoning_content` repeats it."""
 _COMMENT = b": usage {"
 _USAGE = re.compile(rb"^: usage (\{.*\})\r?$", re.MULTILINE)
 

@@ -6,15 +6,15 @@ No-op values (`logprobs: false`, `tools: []`) of unsupported parameters are acce
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fleet_contract.api.base import Body
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.generation.tools import ToolUse
+from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json
-from fleet_server.protocols import OutputFormat
 from fleet_server.unknown_fields import count_ignored
 
 WITHOUT_EFFECT = frozenset({
@@ -90,16 +90,15 @@ def without_tools(param: str) -> UnsupportedParameter:
     )
 
 
-def check_output(
-    output: OutputFormat | None, tools: ToolUse, supports: frozenset[str]
-) -> OutputFormat | None:
-    """The format of the text: `output`, or that of a call that must be made.
+def with_calls(options: GenerationOptions, supports: frozenset[str]) -> GenerationOptions:
+    """The options, in which the format of a call that must be made is that of the text.
 
-    Raises UnsupportedParameter if tools are combined with `output`, or if the engine cannot enforce
-    a call.
+    Raises UnsupportedParameter if tools are combined with another format, or if the engine cannot
+    enforce a call.
     """
+    tools, output = options.tools, options.output
     if not tools.tools:
-        return output
+        return options
     if output is not None:
         raise UnsupportedParameter(
             "A format of the response cannot be combined with tools; set 'tool_choice' to 'none'.",
@@ -111,7 +110,7 @@ def check_output(
             "that support it: openvino, vllm.",
             param="tool_choice",
         )
-    return tools.output()
+    return replace(options, output=tools.output())
 
 
 CHAT = Parameters(ChatBody, NO_OP_VALUES)

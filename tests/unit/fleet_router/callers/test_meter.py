@@ -43,6 +43,8 @@ STREAMS = {
     "tools": (CHAT, [delta(tool_calls=[{"function": {"arguments": "{"}}]),
                      delta(tool_calls=[{"function": {"arguments": "}"}}])]),
     "thinking": (CHAT, [delta(reasoning_content="a"), delta(reasoning_content="b")]),
+    "twice": (CHAT, [delta(reasoning_content="a", reasoning="a"),
+                     delta(reasoning_content="b", reasoning="b")]),
     "completions": ("/v1/completions", [sse({"choices": [{"text": text}]}) for text in "ab"]),
     "responses": ("/v1/responses", [
         sse({"type": "response.created", "response": {"instructions": "content", "output": []}}),
