@@ -29,7 +29,7 @@ SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
     "seed": ("openvino", "torch"),
     "presence_penalty": ("openvino", "torch"),
     "frequency_penalty": ("openvino", "torch"),
-    "response_format": ("openvino",),
+    "response_format": ("openvino", "torch"),
 }
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
 """Parameters for the chat template, which engines with `tools` in their `supports` have."""
@@ -76,7 +76,7 @@ class Parameters:
         ):
             raise UnsupportedParameter(
                 "'response_format' of type 'json_schema' is not supported by this model's engine "
-                "('json_object' is); engines that support it: openvino, vllm.",
+                "('json_object' is); engines that support it: openvino, torch, vllm.",
                 param="response_format",
             )
 
@@ -107,7 +107,7 @@ def with_calls(options: GenerationOptions, supports: frozenset[str]) -> Generati
     if tools.required and "json_schema" not in supports:
         raise UnsupportedParameter(
             "A 'tool_choice' that requires a call is not supported by this model's engine; engines "
-            "that support it: openvino, vllm.",
+            "that support it: openvino, torch, vllm.",
             param="tool_choice",
         )
     return replace(options, output=tools.output())

@@ -113,7 +113,8 @@ def _call(item: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _result(item: dict[str, Any], place: str) -> Message:
     call_id = non_empty(item.get("call_id"), f"{place}.call_id")
-    content = _texts(item.get("output"), f"{place}.output")
+    output = item.get("output")
+    content = "" if output == [] else _texts(output, f"{place}.output")
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 

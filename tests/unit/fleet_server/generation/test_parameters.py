@@ -89,7 +89,7 @@ def test_a_call_is_enforced_by_engines_with_schemas() -> None:
     found = with_calls(must, ALL).output
     assert found is not None
     assert json.loads(found.schema)["properties"]["name"] == {"const": "f"}
-    with pytest.raises(UnsupportedParameter, match="openvino, vllm") as caught:
+    with pytest.raises(UnsupportedParameter, match="openvino, torch, vllm") as caught:
         with_calls(must, NONE)
     assert caught.value.param == "tool_choice"
     with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
