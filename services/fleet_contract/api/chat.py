@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, add_no_ops
+from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 from fleet_contract.api.tools import (
     CalledFunction,
@@ -68,7 +68,7 @@ class ToolMessage(TypedDict):
     content: str | list[TextPart]
 
 
-class NamedSchema(Body):
+class NamedSchema(JsonBody):
     """A JSON Schema that the response must follow."""
 
     name: str | None = None
@@ -92,7 +92,7 @@ def _schema_with_its_type(schema: dict[str, Any]) -> None:
     ]
 
 
-class ResponseFormat(Body):
+class ResponseFormat(JsonBody):
     """The format of the response."""
 
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)

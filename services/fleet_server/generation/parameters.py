@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation.options import GenerationOptions
@@ -39,7 +39,7 @@ class Parameters:
     """The parameters of one route: `body` declares the supported ones, `no_ops` holds the accepted
     values of unsupported ones."""
 
-    def __init__(self, body: type[Body], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
+    def __init__(self, body: type[JsonBody], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
         self._no_ops = no_ops
         self._known = frozenset(body.model_fields) | WITHOUT_EFFECT | no_ops.keys() | {"top_k"}
 
