@@ -9,7 +9,7 @@ when only a restart helps, and `cache_usage: float`, the share of its key/value 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -25,6 +25,8 @@ class Finish(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    """Of a message with tool calls; engines do not use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,38 @@ class Prompt:
 
     `num_tokens` is the number in the usage, image tokens included; `state` is private to the
     engine. `tail` holds the prompt's last tokens if the generated text continues it: some
-    vocabularies decode the space before a word only after another word.
+    vocabularies decode the space before a word only after another word. `ending` is the end of the
+    text that the chat template gave.
     """
 
     num_tokens: int
     state: Any
     tail: Sequence[int] = ()
+    ending: str = ""
+
+
+ENDING_CHARS = 64
+"""Length of `Prompt.ending`: longer than any mark that opens a block of reasoning."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateArguments:
+    """What a chat template gets besides the messages: `tools` as in a request of OpenAI's chat
+    completions, and `variables` by name."""
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_ARGUMENTS = TemplateArguments()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """New text of complete characters, without special tokens, and the number of its tokens."""
+
+    text: str
+    num_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +101,13 @@ class Step:
     """New tokens of one request; `finish` is set on the last step.
 
     `token_ids` do not include the token that ends a generation (end of turn). `error` ends the
-    generation with a failure.
+    generation with a failure. An engine with `emits_text` sets `delta` instead of `token_ids`.
     """
 
     token_ids: Sequence[int]
     finish: Finish | None = None
     error: Exception | None = None
+    delta: Delta | None = None
 
 
 class Generation(Protocol):
@@ -90,7 +119,9 @@ class Generation(Protocol):
 
 Message = dict[str, Any]
 """`{"role": str, "content": str | list[part]}`; a part is `{"type": "text", "text": str}` or
-`{"type": "image"}`, the n-th of which represents the n-th of `images`."""
+`{"type": "image"}`, the n-th of which represents the n-th of `images`. For a TemplatedModel there
+are also messages of the role `tool` and the fields `tool_calls`, `tool_call_id`, `name` and
+`reasoning_content`, all as in chat completions, except that the arguments of calls are objects."""
 
 
 class Vocabulary(Protocol):
@@ -112,16 +143,20 @@ class Vocabulary(Protocol):
 
 @runtime_checkable
 class ChatModel(Protocol):
-    """Generates the next turn of a conversation."""
+    """Generates the next turn of a conversation.
+
+    Optional member: `emits_text: bool`, whether steps have text instead of token ids (default
+    False); `decode` may then block.
+    """
 
     context_length: int
-    """Most tokens of prompt and generated text together."""
+    """Maximum number of tokens of prompt and generated text together."""
     max_concurrent: int
-    """Most generations at once; the HTTP layer never submits more."""
+    """Maximum number of generations at once; the HTTP layer never submits more."""
     supports: frozenset[str]
     """Optional OpenAI parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
-    `response_format` and `json_schema` (GuidedModel). Temperature, top_p, max_tokens and stop are
-    always supported."""
+    `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel). Temperature, top_p,
+    max_tokens and stop are always supported."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.
@@ -157,6 +192,20 @@ class TextModel(ChatModel, Protocol):
         """
 
 
+class TemplatedModel(ChatModel, Protocol):
+    """A ChatModel whose chat template is known and gets tools and variables."""
+
+    chat_template: str
+    """The Jinja source."""
+
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt: ...
+
+
 class GuidedModel(ChatModel, Protocol):
     """A ChatModel whose text can be made to follow a JSON Schema."""
 
@@ -183,7 +232,7 @@ class EmbeddingModel(Protocol):
 
     dimensions: int
     max_tokens: int
-    """Most tokens of one input, special tokens included."""
+    """Maximum number of tokens of one input, special tokens included."""
     vocab_size: int
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:

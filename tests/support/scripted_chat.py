@@ -10,12 +10,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.app import create_app
-from fleet_server.protocols import ChatModel, Finish, OutputFormat, Prompt, Sampling, Step
+from fleet_server.protocols import (
+    NO_ARGUMENTS,
+    ChatModel,
+    Finish,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+)
 from fleet_server.state import ServerState
 from support.waiting import until_async
 
@@ -87,6 +97,8 @@ class ScriptedChat:
     context_length: int = 1000
     max_concurrent: int = 2
     supports: frozenset[str] = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+    chat_template: str = ""
+    ending: str = ""
     device: str = "cpu"
     healthy: bool = True
     vocabulary: Any = field(default_factory=Bytes)
@@ -94,15 +106,22 @@ class ScriptedChat:
     asked: list[Sampling] = field(default_factory=list)
     read: list[list[int]] = field(default_factory=list)
     running: list[Running] = field(default_factory=list)
+    prompts: list[tuple[list[dict[str, Any]], TemplateArguments]] = field(default_factory=list)
 
-    def prompt(self, messages: Sequence[dict[str, Any]], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[dict[str, Any]],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         if messages[0]["role"] == "assistant":
             raise BadRequest("The model's chat template refuses these messages.", param="messages")
         texts = [
             text if isinstance(text := message["content"], str) else text[0]["text"]
             for message in messages
         ]
-        return Prompt(num_tokens=sum(map(len, texts)), state=None)
+        self.prompts.append((list(messages), arguments))
+        return Prompt(num_tokens=sum(map(len, texts)), state=None, ending=self.ending)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         self.read.append(list(token_ids))
@@ -226,3 +245,13 @@ def scripted() -> type[ScriptedChat]:
 @pytest.fixture
 def until() -> Any:
     return until_async
+
+
+@pytest.fixture
+def client_of() -> Callable[[Any], openai.AsyncOpenAI]:
+    """The official client of a served model."""
+
+    def make(live: Any) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{live.url}/v1", api_key="none", max_retries=0)
+
+    return make

@@ -7,10 +7,19 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, add_no_ops
+from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
+from fleet_contract.api.tools import (
+    CalledFunction,
+    Effort,
+    Mode,
+    NamedTool,
+    TemplateVariables,
+    ToolCalls,
+    Tools,
+)
 
-Role = Literal["system", "developer", "user", "assistant"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -46,9 +55,20 @@ class ModelMessage(TypedDict):
 
     role: Literal["assistant"]
     content: NotRequired[str | list[TextPart | ImagePart] | None]
+    tool_calls: NotRequired[ToolCalls | None]
+    reasoning_content: NotRequired[str | None]
+    """Earlier reasoning, for templates that show it to the model."""
 
 
-class NamedSchema(Body):
+class ToolMessage(TypedDict):
+    """The result of a tool call."""
+
+    role: Literal["tool"]
+    tool_call_id: Text
+    content: str | list[TextPart]
+
+
+class NamedSchema(JsonBody):
     """A JSON Schema that the response must follow."""
 
     name: str | None = None
@@ -72,13 +92,13 @@ def _schema_with_its_type(schema: dict[str, Any]) -> None:
     ]
 
 
-class ResponseFormat(Body):
+class ResponseFormat(JsonBody):
     """The format of the response."""
 
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
 
     type: Literal["text", "json_object", "json_schema"]
-    """`json_schema` requires an engine that supports it (openvino, vllm)."""
+    """`json_schema` requires an engine that supports it (openvino, llamacpp, torch, vllm)."""
     json_schema: NamedSchema | None = None
     """The schema, with `type` `json_schema`."""
 
@@ -87,15 +107,12 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
     "logit_bias": (None, {}),
-    "tools": (None, []),
-    "tool_choice": (None, "none", "auto"),
     "functions": (None, []),
     "function_call": (None, "none", "auto"),
     "audio": (None,),
     "modalities": (None, ["text"]),
     "prediction": (None,),
     "web_search_options": (None,),
-    "reasoning_effort": (None, "none"),
     "verbosity": (None,),
     "min_p": (None, 0),
     "repetition_penalty": (None, 1),
@@ -114,23 +131,47 @@ class ChatBody(GenerationBody):
     model_config = ConfigDict(json_schema_extra=_add_no_ops)
 
     # Each is checked by the server, whose errors name its position.
-    messages: list[SkipValidation[Message | ModelMessage]] = Field(
+    messages: list[SkipValidation[Message | ModelMessage | ToolMessage]] = Field(
         min_length=1, examples=[[{"role": "user", "content": "Name a colour."}]]
     )
     """The conversation."""
     max_tokens: Positive | None = None
     """Older name of `max_completion_tokens`."""
     max_completion_tokens: Positive | None = None
-    """Most new tokens."""
+    """Maximum number of new tokens."""
     response_format: ResponseFormat | None = None
+    """Cannot be combined with tools unless `tool_choice` is `none`."""
+    tools: SkipValidation[Tools | None] = None
+    """The functions that the model may call."""
+    tool_choice: SkipValidation[Mode | NamedTool | None] = None
+    """Whether the model may call tools (`auto`, the default with tools), must not (`none`), or must
+    call one (`required`, or a tool). A call that must be made follows the tool's schema."""
+    parallel_tool_calls: bool | None = None
+    """Whether a message may have several calls; true by default."""
+    reasoning_effort: Effort | None = None
+    """For models whose chat template has it or can turn reasoning off."""
+    chat_template_kwargs: TemplateVariables | None = None
+    """Variables of the chat template, such as `enable_thinking`; others have no effect."""
+
+
+class GeneratedCall(TypedDict):
+    """A tool call."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
 
 
 class AssistantMessage(TypedDict):
-    """The generated message."""
+    """The generated message; `content` is null if there are only tool calls. `reasoning` repeats
+    `reasoning_content`: clients read one or the other."""
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
     refusal: None
+    reasoning_content: NotRequired[str]
+    reasoning: NotRequired[str]
+    tool_calls: NotRequired[list[GeneratedCall]]
 
 
 class ChatChoice(TypedDict):
@@ -153,11 +194,30 @@ class ChatCompletion(TypedDict):
     usage: GenerationUsage
 
 
+class FunctionDelta(TypedDict):
+    """The name, once, and pieces of the arguments."""
+
+    name: NotRequired[str]
+    arguments: str
+
+
+class CallDelta(TypedDict):
+    """The beginning of a tool call, with `id` and name, or more of its arguments."""
+
+    index: int
+    id: NotRequired[str]
+    type: NotRequired[Literal["function"]]
+    function: FunctionDelta
+
+
 class Delta(TypedDict):
-    """New content: first the role, then text, empty at the end."""
+    """New content: first the role, then text, reasoning and tool calls, empty at the end."""
 
     role: NotRequired[Literal["assistant"]]
     content: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    reasoning: NotRequired[str]
+    tool_calls: NotRequired[list[CallDelta]]
 
 
 class ChunkChoice(TypedDict):

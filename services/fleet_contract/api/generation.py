@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Usage
+from fleet_contract.api.base import JsonBody, Usage
 
 
-class StreamOptions(Body):
+class StreamOptions(JsonBody):
     """Options of a stream."""
 
     include_usage: bool | None = None
     """Whether a last event reports the usage."""
 
 
-class GenerationBody(Body):
+class GenerationBody(JsonBody):
     """The parameters supported on every such route, with OpenAI's ranges."""
 
     model: str | None = None
@@ -40,7 +41,14 @@ class GenerationBody(Body):
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
 
 
+class CompletionTokens(TypedDict):
+    """How many of the completion's tokens are reasoning."""
+
+    reasoning_tokens: int
+
+
 class GenerationUsage(Usage):
-    """Prompt and completion tokens."""
+    """Prompt and completion tokens; the details are those of chats with models that reason."""
 
     completion_tokens: int
+    completion_tokens_details: NotRequired[CompletionTokens]

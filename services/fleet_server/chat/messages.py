@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from fleet_contract.api.chat import Role
-from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
+from fleet_contract.errors import BadRequest, TooLarge
 from fleet_contract.spec import ModelSpec
+from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_calls
 from fleet_server.protocols import Message
 
 ROLES: dict[str, str] = {role: role for role in get_args(Role)} | {"developer": "system"}
@@ -27,6 +29,7 @@ def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], l
             f"accepted.",
             param="messages",
         )
+    name_results(messages)
     number = num_chars(messages)
     if number == 0 and not images:
         raise BadRequest("The messages are empty.", param="messages", code="empty_input")
@@ -42,41 +45,45 @@ def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], l
 def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Message:
     place = f"messages[{index}]"
     if not isinstance(message, dict):
-        raise BadRequest(f"'{place}' must be an object.", param=place, code="invalid_value")
+        raise invalid(place, "must be an object")
     role = message.get("role")
-    if message.get("tool_calls") or role in ("tool", "function"):
-        raise UnsupportedParameter(
-            "Tool calls are not supported by this server's engines; the engine 'vllm' supports "
-            "them.",
-            param=f"{place}.role" if role in ("tool", "function") else f"{place}.tool_calls",
-        )
     if not isinstance(role, str) or role not in ROLES:
-        raise BadRequest(
-            f"'{place}.role' must be one of {', '.join(ROLES)}.",
-            param=f"{place}.role",
-            code="invalid_value",
-        )
-    content = content_of(message)
+        raise invalid(f"{place}.role", f"must be one of {', '.join(ROLES)}")
+    content = _content(content_of(message), f"{place}.content", spec, images)
+    found: Message = {"role": ROLES[role], "content": content}
+    if role == "assistant":
+        if message.get("tool_calls"):
+            found["tool_calls"] = read_calls(message["tool_calls"], f"{place}.tool_calls")
+        if reasoning := message.get("reasoning_content"):
+            found["reasoning_content"] = non_empty(reasoning, f"{place}.reasoning_content")
+    if role == "tool":
+        found["tool_call_id"] = non_empty(message.get("tool_call_id"), f"{place}.tool_call_id")
+        if not isinstance(content, str):
+            if any(part["type"] != "text" for part in content):
+                raise invalid(f"{place}.content", "must be text")
+            found["content"] = "\n".join(part["text"] for part in content)
+    return found
+
+
+def _content(
+    content: Any, place: str, spec: ModelSpec, images: list[str]
+) -> str | list[dict[str, Any]]:
     if isinstance(content, str):
-        return {"role": ROLES[role], "content": content}
+        return content
     if isinstance(content, list) and content:
-        parts = [
-            _part(part, f"{place}.content[{number}]", spec, images)
-            for number, part in enumerate(content)
+        return [
+            _part(part, f"{place}[{number}]", spec, images) for number, part in enumerate(content)
         ]
-        return {"role": ROLES[role], "content": parts}
-    raise BadRequest(
-        f"'{place}.content' must be a string or a list of content parts.",
-        param=f"{place}.content",
-        code="invalid_value",
-    )
+    raise invalid(place, "must be a string or a list of content parts")
 
 
 def content_of(message: dict[str, Any]) -> Any:
     """The `content` of a message; null, an empty list or none of an assistant's is an empty text,
-    as clients send it for a turn without text."""
+    as clients send it for a turn without text, and an empty list of a tool's."""
     content = message.get("content")
-    return content or "" if message["role"] == "assistant" and content in (None, []) else content
+    if content == [] and message["role"] in ("assistant", "tool"):
+        return ""
+    return "" if content is None and message["role"] == "assistant" else content
 
 
 def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str, Any]:
@@ -126,6 +133,11 @@ def num_chars(messages: Sequence[Message]) -> int:
 
 def _texts(message: Message) -> list[str]:
     content = message["content"]
+    texts = [message.get("reasoning_content", "")]
     if isinstance(content, str):
-        return [content]
-    return [part["text"] for part in content if part["type"] == "text"]
+        texts.append(content)
+    else:
+        texts += [part["text"] for part in content if part["type"] == "text"]
+    if calls := message.get("tool_calls"):
+        texts.append(json.dumps([each["function"] for each in calls], ensure_ascii=False))
+    return texts

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from fleet_contract.api.chat import AssistantMessage, ChatChunk, ChatCompletion, ChunkChoice, Delta
+from fleet_contract.api.chat import (
+    AssistantMessage,
+    CallDelta,
+    ChatChunk,
+    ChatCompletion,
+    ChunkChoice,
+    Delta,
+)
+from fleet_server.generation.pieces import (
+    CallArguments,
+    CallStart,
+    Piece,
+    Reasoning,
+    Text,
+    message_of,
+)
 from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.protocols import Finish
 
 
 class ChatRenderer(ChunkRenderer):
@@ -17,15 +33,31 @@ class ChatRenderer(ChunkRenderer):
             "chatcmpl-", model, include_usage=include_usage, usage_comment=usage_comment
         )
 
-    def whole(self, stream: TokenStream, text: str, finish: str) -> ChatCompletion:
-        message: AssistantMessage = {"role": "assistant", "content": text, "refusal": None}
+    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> ChatCompletion:
+        made = message_of(pieces)
+        message: AssistantMessage = {
+            "role": "assistant",
+            "content": None if made.calls and not made.text else made.text,
+            "refusal": None,
+        }
+        if made.reasoning:
+            message["reasoning_content"] = message["reasoning"] = made.reasoning
+        if made.calls:
+            message["tool_calls"] = [
+                {
+                    "id": each.id,
+                    "type": "function",
+                    "function": {"name": each.name, "arguments": each.arguments},
+                }
+                for each in made.calls
+            ]
         return {
             "id": self._id,
             "object": "chat.completion",
             "created": self._created,
             "model": self._model,
             "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+                {"index": 0, "message": message, "logprobs": None, "finish_reason": finish.value}
             ],
             "usage": usage(stream),
         }
@@ -34,9 +66,9 @@ class ChatRenderer(ChunkRenderer):
         """The first event, which gives the role."""
         return self._event(_choice({"role": "assistant", "content": ""}, None))
 
-    def update(self, update: TextUpdate) -> Iterator[bytes]:
-        if update.text:
-            yield self._event(_choice({"content": update.text}, None))
+    def update(self, update: Update) -> Iterator[bytes]:
+        for piece in update.pieces:
+            yield self._event(_choice(_delta(piece), None))
         if update.finish is not None:
             yield self._event(_choice({}, update.finish.value))
 
@@ -48,6 +80,22 @@ class ChatRenderer(ChunkRenderer):
             "model": self._model,
             "choices": choices,
         }
+
+
+def _delta(piece: Piece) -> Delta:
+    match piece:
+        case Text(text):
+            return {"content": text}
+        case Reasoning(text):
+            return {"reasoning_content": text, "reasoning": text}
+        case CallStart(index, id, name):
+            start: CallDelta = {
+                "index": index, "id": id, "type": "function",
+                "function": {"name": name, "arguments": ""},
+            }  # fmt: skip
+            return {"tool_calls": [start]}
+        case CallArguments(index, text):
+            return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
 
 
 def _choice(delta: Delta, finish: str | None) -> ChunkChoice:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.chat import ChatBody, ResponseFormat
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.messages import read_messages
+from fleet_server.chat.messages import num_chars, read_messages
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,
@@ -18,6 +18,7 @@ from fleet_server.generation.options import (
     read_options,
 )
 from fleet_server.generation.schema import narrowed
+from fleet_server.generation.tools import CHAT_TOOLS, read_tools
 from fleet_server.protocols import Message, OutputFormat
 from fleet_web.errors import from_validation
 
@@ -31,6 +32,13 @@ class ChatRequest:
     messages: list[Message]
     image_urls: list[str]
     options: GenerationOptions
+    variables: dict[str, Any]
+    effort: str | None
+
+    @property
+    def num_chars(self) -> int:
+        """Length of the prompt's texts."""
+        return num_chars(self.messages) + self.options.tools.num_chars
 
 
 def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
@@ -40,11 +48,14 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
     except ValidationError as error:
         raise from_validation(error, body) from None
     messages, image_urls = read_messages(given.messages, spec)
+    tools = read_tools(given.tools, given.tool_choice, given.parallel_tool_calls, CHAT_TOOLS)
     options = replace(
         read_options(given, spec, _max_tokens(given, spec)),
         output=_output(given.response_format),
+        tools=tools,
     )
-    return ChatRequest(messages, image_urls, options)
+    variables = dict(given.chat_template_kwargs or {})
+    return ChatRequest(messages, image_urls, options, variables, given.reasoning_effort)
 
 
 def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:

@@ -6,14 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from fleet_server.chat.messages import image_places, num_chars
+from fleet_server.chat.messages import image_places
 from fleet_server.chat.render import ChatRenderer
 from fleet_server.chat.request import ChatRequest, parse
-from fleet_server.generation.parameters import CHAT
-from fleet_server.generation.render import Renderer
-from fleet_server.generation.run import Generator, wants_usage_comment
+from fleet_server.chat.tool_messages import uses_tools
+from fleet_server.generation.conversation import conversation
+from fleet_server.generation.parameters import CHAT, with_calls, without_tools
+from fleet_server.generation.run import Generator, PreparedPrompt, wants_usage_comment
 from fleet_server.images import ImageLoader
-from fleet_server.protocols import ChatModel, Prompt
+from fleet_server.protocols import ChatModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
@@ -44,30 +45,35 @@ class ChatService:
         body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
-        options = parsed.options
+        options = with_calls(parsed.options, model.supports)
+        chat = conversation(model, parsed.messages, options, parsed.effort, parsed.variables)
 
-        async def prepare() -> tuple[Prompt, Renderer]:
-            prompt = await self._prompt(parsed, model)
-            return prompt, ChatRenderer(
+        async def prepare() -> PreparedPrompt:
+            images = await self._load(parsed)
+            prompt = await server.run_blocking(chat.prompt, model, images)
+            renderer = ChatRenderer(
                 server.spec.model,
                 include_usage=options.include_usage,
                 usage_comment=wants_usage_comment(request),
             )
+            return chat.prepared(model, prompt, renderer)
 
         return await self._generator.respond(
-            request, model, options, prepare, num_chars=num_chars(parsed.messages)
+            request, model, options, prepare, num_chars=parsed.num_chars
         )
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ChatRequest:
         self._server.check_model_of(body)
         parsed = parse(body, self._server.spec)
         CHAT.check(body, model.supports, self._server.metrics)
+        if "tools" not in model.supports and uses_tools(parsed.messages):
+            raise without_tools("messages")
         return parsed
 
-    async def _prompt(self, parsed: ChatRequest, model: ChatModel) -> Prompt:
+    async def _load(self, parsed: ChatRequest) -> list[Any]:
+        """The images of a request."""
         places = image_places(parsed.messages)
-        images = [
+        return [
             await self._images.load(url, place)
             for url, place in zip(parsed.image_urls, places, strict=True)
         ]
-        return await self._server.run_blocking(model.prompt, parsed.messages, images)

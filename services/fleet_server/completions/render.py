@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion
+from fleet_server.generation.pieces import Piece, text_of
 from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.protocols import Finish
 
 
 class CompletionRenderer(ChunkRenderer):
@@ -16,14 +18,15 @@ class CompletionRenderer(ChunkRenderer):
         super().__init__("cmpl-", model, include_usage=include_usage, usage_comment=usage_comment)
         self._echo = echo
 
-    def whole(self, stream: TokenStream, text: str, finish: str) -> TextCompletion:
+    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> TextCompletion:
+        text = self._echo + text_of(pieces)
         return {
             "id": self._id,
             "object": "text_completion",
             "created": self._created,
             "model": self._model,
             "choices": [
-                {"text": self._echo + text, "index": 0, "logprobs": None, "finish_reason": finish}
+                {"text": text, "index": 0, "logprobs": None, "finish_reason": finish.value}
             ],
             "usage": usage(stream),
         }
@@ -31,7 +34,7 @@ class CompletionRenderer(ChunkRenderer):
     def opening(self) -> bytes:
         return self._event(_choice(self._echo, None)) if self._echo else b""
 
-    def update(self, update: TextUpdate) -> Iterator[bytes]:
+    def update(self, update: Update) -> Iterator[bytes]:
         yield self._event(_choice(update.text, update.finish.value if update.finish else None))
 
     def _chunk(self, choices: list[TextChunkChoice]) -> TextChunk:

@@ -13,12 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from fleet_server.load_error import LoadError
+from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments
 
 MAX_BYTES = 16 << 20
 SPECIAL_TOKENS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -33,33 +34,31 @@ class ChatTemplate:
 
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
         """Raises LoadError if `source` is not Jinja."""
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = _now
         try:
-            self._template: Template = environment.from_string(source)
+            self._template: Template = _environment().from_string(source)
         except TemplateSyntaxError as error:
             raise LoadError(
                 f"The chat template has a syntax error in line {error.lineno}: {error.message}.",
                 "Correct it in chat_template.jinja.",
             ) from error
+        self.source = source
         self._tokens = dict(tokens)
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], arguments: TemplateArguments = NO_ARGUMENTS
+    ) -> str:
         """The prompt up to the beginning of the assistant's turn. Raises TemplateRefusal."""
+        given = {
+            **arguments.variables, **self._tokens, "messages": messages, "documents": None,
+            "tools": list(arguments.tools) or None, "add_generation_prompt": True,
+        }  # fmt: skip
         try:
-            return self._template.render(
-                messages=messages, tools=None, documents=None, add_generation_prompt=True,
-                **self._tokens,
-            )  # fmt: skip
+            return self._template.render(given)
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise TemplateRefusal(str(error) or repr(error)) from error
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %}` marks assistant turns for training; its content is rendered unchanged."""
 
     tags = {"generation"}  # noqa: RUF012  (declared so by jinja2)
@@ -67,6 +66,26 @@ class Generation(Extension):
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def variables(source: str) -> frozenset[str]:
+    """The variables that a template reads and does not set itself; none if it is not Jinja."""
+    environment = _environment()
+    try:
+        found = meta.find_undeclared_variables(environment.parse(source))
+    except (TemplateError, RecursionError):
+        return frozenset()
+    return frozenset(found) - environment.globals.keys()
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _now
+    return environment
 
 
 def read(folder: Path) -> ChatTemplate | None:

@@ -8,6 +8,7 @@ from typing import Any
 from fleet_contract.api.generation import GenerationBody
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
+from fleet_server.generation.tools import NO_TOOLS, ToolUse
 from fleet_server.protocols import OutputFormat, Sampling
 
 COLDEST = 1e-5
@@ -33,6 +34,7 @@ class GenerationOptions:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     output: OutputFormat | None = None
+    tools: ToolUse = NO_TOOLS
 
     def sampling(self, most: int, grammar: Any = None) -> Sampling:
         """The engine's sampling options, with at most `most` new tokens; `grammar` is the compiled

@@ -6,11 +6,13 @@ No-op values (`logprobs: false`, `tools: []`) of unsupported parameters are acce
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
+from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json
 from fleet_server.unknown_fields import count_ignored
@@ -24,18 +26,20 @@ WITHOUT_EFFECT = frozenset({
 SUPPORTED_BY = " by this server's engines (the engine 'vllm' supports it)"
 
 SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
-    "seed": ("openvino", "torch"),
-    "presence_penalty": ("openvino", "torch"),
-    "frequency_penalty": ("openvino", "torch"),
-    "response_format": ("openvino",),
+    "seed": ("openvino", "llamacpp", "torch"),
+    "presence_penalty": ("openvino", "llamacpp", "torch"),
+    "frequency_penalty": ("openvino", "llamacpp", "torch"),
+    "response_format": ("openvino", "llamacpp", "torch"),
 }
+TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
+"""Parameters for the chat template, which engines with `tools` in their `supports` have."""
 
 
 class Parameters:
     """The parameters of one route: `body` declares the supported ones, `no_ops` holds the accepted
     values of unsupported ones."""
 
-    def __init__(self, body: type[Body], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
+    def __init__(self, body: type[JsonBody], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
         self._no_ops = no_ops
         self._known = frozenset(body.model_fields) | WITHOUT_EFFECT | no_ops.keys() | {"top_k"}
 
@@ -61,6 +65,9 @@ class Parameters:
                     f"{', '.join(engines)}.",
                     param=name,
                 )
+        for name in TEMPLATED:
+            if "tools" not in supports and body.get(name) not in (None, [], {}, "none", "auto"):
+                raise without_tools(name)
         form = body.get("response_format")
         if (
             "json_schema" not in supports
@@ -69,9 +76,41 @@ class Parameters:
         ):
             raise UnsupportedParameter(
                 "'response_format' of type 'json_schema' is not supported by this model's engine "
-                "('json_object' is); engines that support it: openvino, vllm.",
+                "('json_object' is); engines that support it: openvino, llamacpp, torch, vllm.",
                 param="response_format",
             )
+
+
+def without_tools(param: str) -> UnsupportedParameter:
+    """The error for an engine that has no tools."""
+    return UnsupportedParameter(
+        f"{param!r} is not supported by this model's engine; engines that support it: openvino, "
+        "llamacpp, torch, vllm.",
+        param=param,
+    )
+
+
+def with_calls(options: GenerationOptions, supports: frozenset[str]) -> GenerationOptions:
+    """The options, in which the format of a call that must be made is that of the text.
+
+    Raises UnsupportedParameter if tools are combined with another format, or if the engine cannot
+    enforce a call.
+    """
+    tools, output = options.tools, options.output
+    if not tools.tools:
+        return options
+    if output is not None:
+        raise UnsupportedParameter(
+            "A format of the response cannot be combined with tools; set 'tool_choice' to 'none'.",
+            param=output.param.partition(".")[0],
+        )
+    if tools.required and "json_schema" not in supports:
+        raise UnsupportedParameter(
+            "A 'tool_choice' that requires a call is not supported by this model's engine; engines "
+            "that support it: openvino, llamacpp, torch, vllm.",
+            param="tool_choice",
+        )
+    return replace(options, output=tools.output())
 
 
 CHAT = Parameters(ChatBody, NO_OP_VALUES)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from fleet_contract.api.generation import GenerationUsage
 from fleet_contract.errors import FleetError
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.pieces import Piece
+from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.protocols import Finish
 
 
 class Renderer(ABC):
@@ -24,7 +26,7 @@ class Renderer(ABC):
         self._model = model
 
     @abstractmethod
-    def whole(self, stream: TokenStream, text: str, finish: str) -> Any:
+    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> Any:
         """The response as one object."""
 
     @abstractmethod
@@ -32,8 +34,8 @@ class Renderer(ABC):
         """The bytes before the first update of a stream."""
 
     @abstractmethod
-    def update(self, update: TextUpdate) -> Iterator[bytes]:
-        """Events for new text and for the finish reason."""
+    def update(self, update: Update) -> Iterator[bytes]:
+        """Events for new pieces and for the finish reason."""
 
     @abstractmethod
     def closing(self, stream: TokenStream) -> Iterator[bytes]:
@@ -79,11 +81,14 @@ class ChunkRenderer(Renderer):
 
 def usage(stream: TokenStream) -> GenerationUsage:
     """Token counts of a generation."""
-    return {
+    counts: GenerationUsage = {
         "prompt_tokens": stream.prompt_tokens,
         "completion_tokens": stream.completion_tokens,
         "total_tokens": stream.prompt_tokens + stream.completion_tokens,
     }
+    if stream.reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": stream.reasoning_tokens}
+    return counts
 
 
 def event_of_error(error: FleetError) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -14,10 +15,12 @@ from fleet_contract.errors import FleetError, PromptTooLong
 from fleet_contract.names import HEADER_USAGE
 from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.output import OutputParser
+from fleet_server.generation.pieces import Piece, merged
 from fleet_server.generation.render import Renderer, event_of_error
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.held_stream import HeldStream
-from fleet_server.protocols import ChatModel, GuidedModel, Prompt
+from fleet_server.protocols import ChatModel, Finish, GuidedModel, Prompt
 from fleet_server.state import ServerState
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
@@ -25,8 +28,19 @@ from fleet_web.responses import json_response
 
 logger = logging.getLogger(__name__)
 
-Prepare = Callable[[], Awaitable[tuple[Prompt, Renderer]]]
-"""Builds the prompt and the renderer of its response. Raises BadRequest."""
+
+@dataclass(frozen=True, slots=True)
+class PreparedPrompt:
+    """A prompt, the renderer of its response and, for chats, how its text is parsed and decoded."""
+
+    prompt: Prompt
+    renderer: Renderer
+    parser: OutputParser | None = None
+    decode: Callable[[Sequence[int]], str] | None = None
+
+
+Prepare = Callable[[], Awaitable[PreparedPrompt]]
+"""Builds the prompt. Raises BadRequest."""
 MOST_CHARS_PER_TOKEN = 32
 """On average of a prompt: English has about 4, lines of a table or of white space up to 20."""
 
@@ -74,11 +88,12 @@ class Generator:
     ) -> Response:
         async with AsyncExitStack() as stack:
             stream, renderer, headers = await self._start(stack, model, options, prepare)
-            text, finish = [], "stop"
+            pieces: list[Piece] = []
+            finish = Finish.STOP
             async for update in stream.updates():
-                text.append(update.text)
-                finish = update.finish.value if update.finish else finish
-            return json_response(renderer.whole(stream, "".join(text), finish), headers=headers)
+                pieces += update.pieces
+                finish = update.finish or finish
+            return json_response(renderer.whole(stream, merged(pieces), finish), headers=headers)
 
     async def _streamed(
         self, model: ChatModel, options: GenerationOptions, prepare: Prepare
@@ -104,7 +119,8 @@ class Generator:
         slot = await stack.enter_async_context(server.admission.slot())
         started = time.monotonic()
         server.metrics.queued(slot.queue_ms / 1000)
-        prompt, renderer = await prepare()
+        prepared = await prepare()
+        prompt = prepared.prompt
         most = self._max_new_tokens(prompt.num_tokens, model.context_length)
         grammar = await self._compiled(model, options)
         stream = TokenStream(
@@ -113,11 +129,13 @@ class Generator:
             options.sampling(most, grammar),
             options.stop,
             server.spec.limits.request_timeout,
+            prepared.parser,
+            prepared.decode,
         )
         # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
         stack.callback(stream.cancel)
         stack.callback(self._finished, stream, started, slot.queue_ms)
-        return stream, renderer, server.headers(slot)
+        return stream, prepared.renderer, server.headers(slot)
 
     async def _compiled(self, model: ChatModel, options: GenerationOptions) -> Any:
         if options.output is None:
@@ -169,7 +187,7 @@ def wants_usage_comment(request: Request) -> bool:
 
 
 async def _events(
-    first: TextUpdate, updates: AsyncIterator[TextUpdate], stream: TokenStream, renderer: Renderer
+    first: Update, updates: AsyncIterator[Update], stream: TokenStream, renderer: Renderer
 ) -> AsyncIterator[bytes]:
     yield renderer.opening() + b"".join(renderer.update(first))
     try:

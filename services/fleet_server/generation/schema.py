@@ -31,7 +31,7 @@ def narrowed(schema: Any, param: str) -> str:
 
     Raises BadRequest for a schema beyond the bounds.
     """
-    combines = _check(schema, param)
+    combines = check_size(schema, param)
     text = json.dumps(_rewritten(schema, close=not combines), ensure_ascii=False)
     if len(text) > MAX_CHARS:
         raise BadRequest(
@@ -41,7 +41,7 @@ def narrowed(schema: Any, param: str) -> str:
     return text
 
 
-def _check(schema: Any, param: str) -> bool:
+def check_size(schema: Any, param: str) -> bool:
     """Whether the schema has combining keywords. Raises BadRequest beyond the bounds."""
     nodes, combines = 0, False
     waiting: list[tuple[Any, int]] = [(schema, 0)]

@@ -1,29 +1,37 @@
-"""Turns the engine's steps into a stream of text on the event loop."""
+"""Turns the engine's steps into a stream of pieces on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from fleet_contract.errors import FleetError, InternalError, Timeout
 from fleet_server.generation.detokenize import TextStream
+from fleet_server.generation.output import OutputParser
+from fleet_server.generation.pieces import Piece, merged, text_of
 from fleet_server.protocols import ChatModel, Finish, Generation, Prompt, Sampling, Step
 
 
 @dataclass(frozen=True, slots=True)
-class TextUpdate:
-    """New text; `finish` is set on the last update."""
+class Update:
+    """New pieces of the message; `finish` is set on the last update."""
 
-    text: str
+    pieces: tuple[Piece, ...] = ()
     finish: Finish | None = None
+
+    @property
+    def text(self) -> str:
+        """The new text."""
+        return text_of(self.pieces)
 
 
 class TokenStream:
     """One generation. Iterate `updates` once; `cancel` at any time frees the engine's slot.
 
-    A generation that takes longer than `seconds` ends with Timeout.
+    A generation that takes longer than `seconds` ends with Timeout. `parser` finds reasoning and
+    tool calls in the text; `decode` replaces the model's.
     """
 
     def __init__(
@@ -33,10 +41,13 @@ class TokenStream:
         sampling: Sampling,
         stop: Sequence[str],
         seconds: float,
+        parser: OutputParser | None = None,
+        decode: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._steps: asyncio.Queue[Step] = asyncio.Queue()
-        self._text = TextStream(model.decode, stop, prompt.tail)
+        self._text = TextStream(decode or model.decode, stop, prompt.tail)
+        self._parser = parser or OutputParser()
         self.prompt_tokens = prompt.num_tokens
         self.completion_tokens = 0
         self.first_token_at: float | None = None
@@ -47,33 +58,51 @@ class TokenStream:
         self._deadline.cancel()
         self._generation.cancel()
 
-    async def updates(self) -> AsyncIterator[TextUpdate]:
-        """Text that can no longer change. If the engine fails, the text generated so far is
-        yielded before FleetError is raised."""
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """How many of the completion's tokens are reasoning; None for a model without."""
+        return self._parser.reasoning_tokens
+
+    async def updates(self) -> AsyncIterator[Update]:
+        """Pieces that can no longer change. If the engine fails, those generated so far are yielded
+        before FleetError is raised."""
         finish: Finish | None = None
         error: Exception | None = None
         while finish is None and error is None:
-            text = ""
+            pieces: list[Piece] = []
             for step in await self._available():
                 error, finish = step.error, step.finish
                 if error is not None:
                     break
-                if step.token_ids and self.first_token_at is None:
+                number = len(step.token_ids) if step.delta is None else step.delta.num_tokens
+                if number and self.first_token_at is None:
                     self.first_token_at = time.monotonic()
-                self.completion_tokens += len(step.token_ids)
-                text += self._text.feed(step.token_ids)
+                self.completion_tokens += number
+                new = (self._text.feed(step.token_ids) if step.delta is None
+                       else self._text.feed_text(step.delta.text))  # fmt: skip
+                pieces += self._parser.feed(new, number)
+                if self._parser.done or self._text.stopped:
+                    finish = Finish.STOP
+                    self.cancel()
                 if finish is not None:
-                    text += self._text.flush()
                     break
-            if self._text.stopped:
-                finish = Finish.STOP
-                self.cancel()
-            elif error is not None:
-                text += self._text.rest()
-            if text or finish is not None:
-                yield TextUpdate(text, finish)
+            pieces += self._held(finish, error)
+            if finish is Finish.STOP and self._parser.called:
+                finish = Finish.TOOL_CALLS
+            if pieces or finish is not None:
+                yield Update(tuple(merged(pieces)), finish)
         if error is not None and finish is None:
             raise _fleet_error(error)
+
+    def _held(self, finish: Finish | None, error: Exception | None) -> list[Piece]:
+        """The pieces held back, at the end of the generation."""
+        if error is not None:
+            text = self._text.rest()
+        elif finish is not None:
+            text = self._text.flush()
+        else:
+            return []
+        return [*self._parser.feed(text, 0), *self._parser.flush()]
 
     async def _available(self) -> list[Step]:
         """At least one step, and those already queued: one event for several steps is cheaper."""
@@ -97,6 +126,6 @@ def _fleet_error(error: Exception) -> FleetError:
     # The text of an engine's exception may hold paths or prompts, so clients do not get it.
     if isinstance(error, FleetError):
         return error
-    failure = InternalError("The engine failed while answering this request.")
+    failure = InternalError("The engine failed during this request.")
     failure.__cause__ = error
     return failure

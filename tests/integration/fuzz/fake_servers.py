@@ -42,7 +42,7 @@ def encoder(folder: Path, *, head: bool) -> Path:
 
 def bounded(model: Any) -> Any:
     """Bound the records of a fake model, since its memory would grow with every request."""
-    for name in ("asked", "read", "running"):
+    for name in ("asked", "read", "running", "prompts"):
         if hasattr(model, name):
             setattr(model, name, deque(maxlen=16))
     return model

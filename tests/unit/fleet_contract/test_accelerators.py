@@ -8,7 +8,7 @@ import pytest
 
 from fleet_contract import catalog
 from fleet_contract.accelerators import (
-    Layer,
+    SpecLayer,
     Vendor,
     device,
     is_accelerator,
@@ -36,7 +36,7 @@ models:
 
 
 def completed(profile: dict[str, Any], model: str = "acme/gpu", **spec: Any) -> Completed:
-    return complete({"model": model, **spec}, KNOWN, [Layer("profile p", profile)])
+    return complete({"model": model, **spec}, KNOWN, [SpecLayer("profile p", profile)])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_the_device_of_a_profile_leaves_out_the_accelerator_of_the_catalog() -> 
 
 def test_of_several_profiles_the_first_decides() -> None:
     amd, intel = (
-        Layer(f"profile {name}", {"resources": {"limits": {name: "1"}}})
+        SpecLayer(f"profile {name}", {"resources": {"limits": {name: "1"}}})
         for name in ("amd.com/gpu", "gpu.intel.com/xe")
     )
     for first, second in ((amd, intel), (intel, amd)):
@@ -174,8 +174,8 @@ def test_of_several_profiles_the_first_decides() -> None:
 
 
 def test_a_device_leaves_out_accelerators_of_later_layers_only() -> None:
-    amd = Layer("profile amd", {"resources": {"limits": {"amd.com/gpu": "1"}}})
-    cpu = Layer("profile cpu", {"device": "cpu"})
+    amd = SpecLayer("profile amd", {"resources": {"limits": {"amd.com/gpu": "1"}}})
+    cpu = SpecLayer("profile cpu", {"device": "cpu"})
     assert requested(complete({"model": "acme/gpu"}, KNOWN, [amd, cpu]).spec) == ["amd.com/gpu"]
     done = complete({"model": "acme/gpu"}, KNOWN, [cpu, amd])
     assert requested(done.spec) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.openvino import (
     chat_facts,
     chat_files,
@@ -35,13 +36,24 @@ from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
 from fleet_server.engines.special_text import SEAM, SpecialText
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, OutputFormat, Prompt, Sampling, Step
+from fleet_server.protocols import (
+    ENDING_CHARS,
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+)
 from fleet_weights import record
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
-SAMPLING = frozenset({"seed", "presence_penalty", "frequency_penalty"})
+"""Sequences in the batch unless `batching.maxSize` is set."""
+ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 GUIDED = frozenset({"response_format", "json_schema"})
 
 
@@ -61,6 +73,7 @@ class OpenVinoChat:
         self._pipeline = _open(source, scheduler, plugin(self.device), properties)
         self.context_length = _context(spec, facts, cache)
         self._tokenizer = chat_tokenizer.choose(source, self._pipeline.get_tokenizer())
+        self.chat_template = self._tokenizer.chat_template
         self.decode = self._tokenizer.decode
         self.vocabulary = self._tokenizer.vocabulary
         self.vocab_size = self._tokenizer.size
@@ -72,10 +85,15 @@ class OpenVinoChat:
         step = unlocked.step_of(self._pipeline)
         self._guided = guided_backend.registered(self._pipeline, step)
         self._compiler = GrammarCompiler(self._tokens())
-        self.supports = SAMPLING if self._guided is None else SAMPLING | GUIDED
+        self.supports = ALWAYS if self._guided is None else ALWAYS | GUIDED
         self._loop = step_loop.StepLoop(self._pipeline, step, self._stop_ids)
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         if images:
             raise BadRequest("This model does not read images.", param="messages")
         history = [
@@ -83,13 +101,14 @@ class OpenVinoChat:
             for message in self._special.seamed(messages)
         ]
         try:
-            text = self._tokenizer.render(history)
+            text = self._tokenizer.render(history, self._special.seamed_arguments(arguments))
         except TemplateRefusal as error:
             raise BadRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
         parts = [self._tokenizer.encode(part) for part in text.split(SEAM)]
-        return self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        prompt = self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        return replace(prompt, ending=text[-ENDING_CHARS:])
 
     def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))
@@ -132,12 +151,13 @@ class OpenVinoChat:
         if config.do_sample:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
+            # GenAI's default is always 0: all requests would sample the same way.
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
-    def _tokens(self) -> Tokens:
+    def _tokens(self) -> GuidedVocabulary:
         tokenizer = self._tokenizer
-        return Tokens(
+        return GuidedVocabulary(
             pieces=[tokenizer.pieces.get(index, b"") for index in range(tokenizer.size)],
             special=tokenizer.special,
             stop_ids=sorted(index for index in self._stop_ids if 0 <= index < tokenizer.size),
@@ -146,8 +166,8 @@ class OpenVinoChat:
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most sequences in the batch. `limits.maxConcurrent` counts passes, and all sequences share
-    one."""
+    """Maximum number of sequences in the batch. `limits.maxConcurrent` counts passes, and all
+    sequences share one."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
@@ -169,7 +189,7 @@ def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
 
 
 def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
-    """Most tokens of prompt and generated text: the model's context, within the cache."""
+    """Maximum tokens of prompt and generated text: the model's context, within the cache."""
     length = spec.context_length or facts.context_length
     if length is None:
         raise LoadError("The model's files give no context length.", "Set `contextLength`.")
@@ -190,6 +210,7 @@ def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> A
         config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
     config.enable_prefix_caching = spec.cache.prefix
+    # Long prompts are prefilled in parts, between the tokens of running sequences.
     config.dynamic_split_fuse = True
     return config
 

@@ -14,21 +14,24 @@ from fleet_server.engines.openvino.detokenizer import Detokenizer
 from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
 from fleet_server.engines.openvino.text_encoder import TextEncoder
 from fleet_server.engines.special_text import SpecialText
-from fleet_server.protocols import Vocabulary
+from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments, Vocabulary
 
 TOKENIZER_GRAPH = "openvino_tokenizer.xml"
 
 
 class ChatTokenizer(Protocol):
     """Safe to use from several threads. `pieces` are the bytes of each token, `special` the ids of
-    special tokens."""
+    special tokens, `chat_template` the Jinja source, empty if there is none."""
 
     vocabulary: Vocabulary
+    chat_template: str
     size: int
     pieces: Mapping[int, bytes]
     special: frozenset[int]
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], arguments: TemplateArguments = NO_ARGUMENTS
+    ) -> str:
         """The prompt for messages of plain text. Raises TemplateRefusal."""
 
     def encode(self, text: str) -> NDArray[np.int64]:
@@ -43,6 +46,7 @@ class GenaiTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.chat_template: str = tokenizer.chat_template
         self.encode = TextEncoder(tokenizer)
         detokenizer = Detokenizer(tokenizer)
         self.decode = detokenizer
@@ -53,9 +57,17 @@ class GenaiTokenizer:
         self.vocabulary: Vocabulary = vocabulary
         self.size = vocabulary.size
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], arguments: TemplateArguments = NO_ARGUMENTS
+    ) -> str:
         try:
-            return str(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+            text = self._tokenizer.apply_chat_template(
+                messages,
+                add_generation_prompt=True,
+                tools=list(arguments.tools) or None,
+                extra_context=dict(arguments.variables) or None,
+            )
+            return str(text)
         except RuntimeError as error:
             raise TemplateRefusal(str(error).strip().splitlines()[-1]) from error
 

@@ -16,7 +16,7 @@ from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.encoder_files.vocabulary import encode_parts
 from fleet_server.engines.special_text import SpecialText
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Vocabulary
+from fleet_server.protocols import NO_ARGUMENTS, TemplateArguments, Vocabulary
 from fleet_weights.errors import WeightsError
 
 
@@ -36,6 +36,7 @@ class HfTokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._template = chat_template.read(folder)
+        self.chat_template = "" if self._template is None else self._template.source
         self._byte_level = words.byte_level
         self._pieces = {
             index: b"" if index in words.special else piece for index, piece in words.pieces.items()
@@ -48,10 +49,12 @@ class HfTokenizer:
             self._tokenizer, words.pieces, self.size, special
         )
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], arguments: TemplateArguments = NO_ARGUMENTS
+    ) -> str:
         if self._template is None:
             raise TemplateRefusal("it has no template; use /v1/completions")
-        return self._template.render(messages)
+        return self._template.render(messages, arguments)
 
     def encode(self, text: str) -> NDArray[np.int64]:
         encoded = self._tokenizer.encode(text, add_special_tokens=False)

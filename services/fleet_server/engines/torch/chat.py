@@ -9,24 +9,39 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
-from fleet_server.engines.torch import sequence
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.guided.compiler import Grammar
+from fleet_server.engines.torch import guide, sequence
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
-from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import Sampler
-from fleet_server.engines.torch.scheduler import Bounds
+from fleet_server.engines.torch.scheduler import StepLimits
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Generation, Message, Prompt, Sampling, Step, Vocabulary
+from fleet_server.protocols import (
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+    Vocabulary,
+)
 
+ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
+GUIDED = frozenset({"response_format", "json_schema"})
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
+"""Sequences in the batch unless `batching.maxSize` is set; MORE_ROWS on other devices."""
 PREFILL = {"cpu": 512}
 MORE_PREFILL = 2048
-"""Most prompt tokens prefilled between two tokens of the running sequences, which wait for them."""
+"""Maximum prompt tokens prefilled between two tokens of the running sequences, which wait."""
 FREE_SHARE = 0.4
 """Share of the GPU's free memory after loading that the key/value cache may use."""
 GIB = 1 << 30
@@ -35,10 +50,8 @@ GIB = 1 << 30
 class TorchChat:
     """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
-    supports = frozenset({"seed", "presence_penalty", "frequency_penalty"})
-
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        checkpoint = Checkpoint.find(folder)
+        checkpoint = ModelFolder.find(folder)
         multimodal = "vision_config" in checkpoint.config
         if spec.vision and not multimodal:
             raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
@@ -47,10 +60,11 @@ class TorchChat:
         )
         self._conversation = Conversation(checkpoint, multimodal=multimodal)
         auto_class = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
+        self.chat_template = self._conversation.chat_template
         self.vocabulary = _vocabulary(self._conversation.tokenizer)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
         self.vocab_size = _vocab_size(self.vocabulary, model)
-        forward = Forward(model)
+        forward = ForwardPass(model)
         bounds = _bounds(spec, forward)
         self.device = str(runtime.device)
         self.dtype = str(runtime.dtype).removeprefix("torch.")
@@ -58,15 +72,31 @@ class TorchChat:
         self.max_concurrent = bounds.rows
         self._random = torch.Generator()
         self._random.seed()
-        self._loop = StepLoop(forward, runtime, bounds, self._stop_ids(model))
+        stop_ids = self._stop_ids(model)
+        self._compiler = guide.compiler(folder, self.vocabulary, self.vocab_size, stop_ids)
+        self.supports = ALWAYS if self._compiler is None else ALWAYS | GUIDED
+        self._loop = StepLoop(forward, runtime, bounds, stop_ids)
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
-        return self._conversation.prompt(messages, images)
+        return self._conversation.prompt(messages, images, arguments)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
         return self._conversation.prompt_of(token_ids)
+
+    def compile(self, wanted: OutputFormat) -> Grammar:
+        """Raises BadRequest and QueueFull."""
+        if self._compiler is None:
+            raise UnsupportedParameter(
+                "The tokenizer of this model does not support schemas.", param=wanted.param
+            )
+        return self._compiler.compile(wanted)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
@@ -89,6 +119,8 @@ class TorchChat:
 
     def close(self) -> None:
         self._loop.close()
+        if self._compiler is not None:
+            self._compiler.close()
 
     def _stop_ids(self, model: Any) -> frozenset[int]:
         named = (
@@ -115,7 +147,7 @@ def _vocab_size(vocabulary: Vocabulary | None, model: Any) -> int:
     return rows if vocabulary is None else min(rows, vocabulary.size)
 
 
-def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
+def _bounds(spec: ModelSpec, forward: ForwardPass) -> StepLimits:
     device = forward.device
     rows = spec.batching.max_size or ROWS.get(device.type, MORE_ROWS)
     if not (spec.batching.enabled and forward.can_batch):
@@ -123,7 +155,7 @@ def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
     kv_bytes = spec.cache.kv_gib * GIB
     if device.type == "cuda":
         kv_bytes = max(kv_bytes, FREE_SHARE * torch.cuda.mem_get_info(device)[0])
-    return Bounds(
+    return StepLimits(
         rows=rows,
         prefill=min(PREFILL.get(device.type, MORE_PREFILL), spec.batching.max_tokens),
         kv_tokens=int(kv_bytes / forward.bytes_per_token()),

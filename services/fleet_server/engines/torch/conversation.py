@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jinja2
 from transformers import AutoProcessor, AutoTokenizer
 
 from fleet_contract.errors import BadRequest
-from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.load_error import LoadError
-from fleet_server.protocols import Message, Prompt
+from fleet_server.protocols import ENDING_CHARS, Message, Prompt, TemplateArguments
 
 ZERO_WIDTH_SPACE = "\u200b"
 IMAGE_WORDS = ("image_token", "video_token", "vision_start_token", "vision_end_token", "boi_token")
@@ -31,7 +31,7 @@ class ChatInput:
 class Conversation:
     """Applies the chat template and tokenises. Thread-safe."""
 
-    def __init__(self, checkpoint: Checkpoint, *, multimodal: bool) -> None:
+    def __init__(self, checkpoint: ModelFolder, *, multimodal: bool) -> None:
         folder = str(checkpoint.folder)
         self._processor: Any = None
         if multimodal:
@@ -45,24 +45,29 @@ class Conversation:
                 f"{checkpoint.folder.name} has no chat template.",
                 "It is not a chat model, or its chat_template.jinja was not fetched.",
             )
+        self.chat_template = _source(self._renderer.chat_template)
         # transformers reconfigures a fast tokenizer in each call, which is not thread-safe.
         self._lock = threading.Lock()
         self._reserved = _reserved(self._processor)
         self._special = SpecialText(_special(self.tokenizer))
 
-    def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
+    def prompt(
+        self, messages: Sequence[Message], images: Sequence[Any], arguments: TemplateArguments
+    ) -> Prompt:
         """Raises BadRequest if the template or the processor refuses."""
         if images and self._processor is None:
             raise BadRequest("This model does not read images.", param="messages")
-        text = self._render(messages)
+        text = self._render(messages, arguments)
+        ending = text[-ENDING_CHARS:]
         if images:
             # The processor tokenises the whole text: an invisible character has to part it.
-            return self._with_images(text.replace(SEAM, ZERO_WIDTH_SPACE), images)
+            prompt = self._with_images(text.replace(SEAM, ZERO_WIDTH_SPACE), images)
+            return replace(prompt, ending=ending)
         ids: list[int] = []
         with self._lock:
             for part in text.split(SEAM):
                 ids.extend(self.tokenizer(part, add_special_tokens=False)["input_ids"])
-        return Prompt(len(ids), ChatInput(ids))
+        return Prompt(len(ids), ChatInput(ids), ending=ending)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
@@ -82,15 +87,20 @@ class Conversation:
         )
         return text
 
-    def _render(self, messages: Sequence[Message]) -> str:
-        for message in messages:
-            self._check(message["content"])
+    def _render(self, messages: Sequence[Message], arguments: TemplateArguments) -> str:
+        for each in texts_in([*messages, *arguments.tools, arguments.variables]):
+            self._check(each)
         messages = self._special.seamed(messages)
+        arguments = self._special.seamed_arguments(arguments)
         if self._processor is None:
             messages = [{**message, "content": _text(message["content"])} for message in messages]
         try:
             text: str = self._renderer.apply_chat_template(
-                list(messages), add_generation_prompt=True, tokenize=False
+                list(messages),
+                tools=list(arguments.tools) or None,
+                add_generation_prompt=True,
+                tokenize=False,
+                **arguments.variables,
             )
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise BadRequest(
@@ -98,8 +108,7 @@ class Conversation:
             ) from error
         return text
 
-    def _check(self, content: str | list[dict[str, Any]]) -> None:
-        text = content if isinstance(content, str) else _text(content)
+    def _check(self, text: str) -> None:
         for word in self._reserved:
             if word in text:
                 raise BadRequest(
@@ -120,6 +129,11 @@ class Conversation:
         ids = made.pop("input_ids")[0].tolist()
         made.pop("attention_mask", None)
         return Prompt(len(ids), ChatInput(ids, dict(made)))
+
+
+def _source(template: str | dict[str, str]) -> str:
+    """The template of chats; a repository may have several by name."""
+    return template if isinstance(template, str) else template.get("default", "")
 
 
 def _special(tokenizer: Any) -> list[str]:

@@ -82,7 +82,7 @@ def test_each_rule_has_its_own_addresses_and_namespaces() -> None:
         "the key A may not be sent to https://two.test, only to https://one.test"
     )
     assert refusal(keys, "A", "https://one.test", "d") == (
-        "the key A is not for models of the namespace 'd'"
+        "the key A may not be used by models in the namespace 'd'"
     )
     assert refusal(keys, "C", "https://one.test", "a") == "the key C is not one of remoteKeys"
 

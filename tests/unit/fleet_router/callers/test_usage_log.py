@@ -16,7 +16,7 @@ import pytest
 from fleet_router.callers import usage_log
 from fleet_router.callers.line_file import LineFile
 from fleet_router.callers.request_record import RequestRecord
-from fleet_router.callers.usage import Usage
+from fleet_router.callers.usage import RequestUsage
 from fleet_router.callers.usage_log import UsageLog
 from fleet_router.metrics import RouterMetrics
 from support.waiting import until_async
@@ -146,7 +146,7 @@ async def test_the_last_lines_are_written_at_the_end(path: Path, disk: Disk) -> 
 
 async def test_a_line_has_the_counts_of_the_request(log: UsageLog, path: Path) -> None:
     record = RequestRecord(
-        model="m", path="/v1/x", key="k", images=2, usage=Usage(7, 5, 3, audio_seconds=1.5)
+        model="m", path="/v1/x", key="k", images=2, usage=RequestUsage(7, 5, 3, audio_seconds=1.5)
     )
     log.report(record, 200, 0.01234)
     await until_async(lambda: path.read_bytes().endswith(b"\n"))

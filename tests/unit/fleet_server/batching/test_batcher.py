@@ -15,8 +15,8 @@ import pytest
 
 from fleet_contract.errors import NotReady, QueueFull
 from fleet_server.batching.batcher import Batcher
-from fleet_server.batching.planner import Bounds
-from fleet_server.batching.window import Window
+from fleet_server.batching.planner import BatchLimits
+from fleet_server.batching.window import BatchWindow
 from support.waiting import until_async
 
 Batch = list[Sequence[int]]
@@ -61,7 +61,7 @@ def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
         max_items: int = 8, max_requests: int | None = None, waiting: int = 100,
         window: float = 0, concurrent: int = 1,
     ) -> Batcher:  # fmt: skip
-        bounds = Bounds(max_items, 10_000, max_requests)
+        bounds = BatchLimits(max_items, 10_000, max_requests)
         made.append(
             Batcher(passes, bounds, max_waiting=waiting, window=window, concurrent=concurrent)
         )
@@ -207,7 +207,7 @@ async def test_a_window_ends_when_a_pass_takes_in_no_more_requests(
     assert len(passes.seen) == 1
 
 
-class Observed(Window):
+class Observed(BatchWindow):
     """Keeps the number of arrivals in each wait; once `over`, no time is left in any."""
 
     def __init__(self, seconds: float) -> None:

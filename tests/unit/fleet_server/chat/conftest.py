@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from support.scripted_chat import scripted, serve, until
+from support.scripted_chat import client_of, scripted, serve, until
 
-__all__ = ["scripted", "serve", "until"]
+__all__ = ["client_of", "scripted", "serve", "until"]

@@ -84,7 +84,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
          "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
          "messages[0].content[0]"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
     ],
 )  # fmt: skip
 def test_errors_for_wrong_values_name_the_field(more: dict[str, Any], param: str) -> None:
@@ -146,7 +146,7 @@ def test_no_op_values_are_accepted(more: dict[str, Any]) -> None:
 
 
 def test_the_error_names_other_engines_that_support_the_field() -> None:
-    with pytest.raises(BadRequest, match="openvino, torch"):
+    with pytest.raises(BadRequest, match="openvino, llamacpp, torch"):
         CHAT.refuse_unsupported(body(seed=5), frozenset())
     CHAT.refuse_unsupported(body(seed=5), frozenset({"seed"}))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES
+from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES, with_calls
+from fleet_server.generation.tools import Tool, ToolUse
 from fleet_server.metrics import Metrics
+from fleet_server.protocols import OutputFormat
 
 ALL = frozenset({*SUPPORTING_ENGINES, "json_schema"})
 NONE: frozenset[str] = frozenset()
@@ -53,11 +58,43 @@ def test_a_schema_needs_more_than_json_objects() -> None:
     CHAT.refuse_unsupported({"response_format": {"type": "json_object"}}, ALL - {"json_schema"})
 
 
-@pytest.mark.parametrize("body", [{"top_k": 0}, {"tools": [{}]}, {"logprobs": True}])
+@pytest.mark.parametrize("body", [{"top_k": 0}, {"functions": [{}]}, {"logprobs": True}])
 def test_what_no_engine_supports(body: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         CHAT.refuse_unsupported(body, ALL)
     assert caught.value.param in body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"tools": [{}]}, {"tool_choice": "required"}, {"chat_template_kwargs": {"a": 1}}],
+)
+def test_tools_need_an_engine_with_a_chat_template(body: dict[str, Any]) -> None:
+    CHAT.refuse_unsupported(body, ALL | {"tools"})
+    with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
+        CHAT.refuse_unsupported(body, ALL)
+    assert caught.value.param in body
+
+
+def test_a_call_is_enforced_by_engines_with_schemas() -> None:
+    tool = Tool("f", {"name": "f", "parameters": {"type": "object", "properties": {}}})
+    plain = GenerationOptions(5, 1, 1)
+    formatted = replace(plain, output=OutputFormat("{}", "response_format.json_schema.schema"))
+    may, must = (
+        replace(plain, tools=ToolUse((tool,))),
+        replace(plain, tools=ToolUse((tool,), (tool,))),
+    )
+    assert with_calls(formatted, NONE) == formatted
+    assert with_calls(may, NONE) == may
+    found = with_calls(must, ALL).output
+    assert found is not None
+    assert json.loads(found.schema)["properties"]["name"] == {"const": "f"}
+    with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
+        with_calls(must, NONE)
+    assert caught.value.param == "tool_choice"
+    with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
+        with_calls(replace(formatted, tools=may.tools), ALL)
+    assert caught.value.param == "response_format"
 
 
 @pytest.mark.parametrize("more", [{}, {"other": 1}, {"other": 1, "another": 2}])

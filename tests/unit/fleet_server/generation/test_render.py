@@ -10,23 +10,25 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import Timeout
+from fleet_server.generation.pieces import Text
 from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import TextUpdate
+from fleet_server.generation.stream import Update
+from fleet_server.protocols import Finish
 
-STREAM: Any = SimpleNamespace(prompt_tokens=5, completion_tokens=3)
+STREAM: Any = SimpleNamespace(prompt_tokens=5, completion_tokens=3, reasoning_tokens=None)
 COUNTS = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
 
 class Plain(ChunkRenderer):
     """A chunk is only its choices."""
 
-    def whole(self, stream: Any, text: str, finish: str) -> Any:
-        return text
+    def whole(self, stream: Any, pieces: Any, finish: Finish) -> Any:
+        return pieces
 
     def opening(self) -> bytes:
         return b""
 
-    def update(self, update: TextUpdate) -> Iterator[bytes]:
+    def update(self, update: Update) -> Iterator[bytes]:
         yield self._event(update.text)
 
     def _chunk(self, choices: list[Any]) -> Any:
@@ -50,7 +52,7 @@ def test_usage_is_the_sum_of_both() -> None:
 @pytest.mark.parametrize("comment", [True, False])
 def test_a_requested_usage_is_the_last_chunk(comment: bool) -> None:
     renderer = made(include_usage=True, usage_comment=comment)
-    (event,) = renderer.update(TextUpdate("hi", None))
+    (event,) = renderer.update(Update((Text("hi"),)))
     assert read(event)["choices"] == ["hi"]
     assert read(event)["usage"] is None
     last, done = renderer.closing(STREAM)
@@ -61,7 +63,7 @@ def test_a_requested_usage_is_the_last_chunk(comment: bool) -> None:
 
 def test_the_router_gets_the_usage_in_a_comment() -> None:
     renderer = made(usage_comment=True)
-    (event,) = renderer.update(TextUpdate("hi", None))
+    (event,) = renderer.update(Update((Text("hi"),)))
     assert "usage" not in read(event)
     comment, done = renderer.closing(STREAM)
     assert comment.startswith(b": usage {")
@@ -78,5 +80,5 @@ def test_an_error_is_the_last_event() -> None:
 
 
 def test_each_response_has_its_own_id() -> None:
-    first, second = (next(made().update(TextUpdate("", None))) for _ in range(2))
+    first, second = (next(made().update(Update())) for _ in range(2))
     assert read(first)["id"] != read(second)["id"]

@@ -19,9 +19,15 @@ from fleet_contract.names import HEADER_MODEL, HEADER_QUEUE_MS, HEADER_USAGE
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation import run, stream
 from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.pieces import Piece, text_of
 from fleet_server.generation.render import Renderer, sse
-from fleet_server.generation.run import MOST_CHARS_PER_TOKEN, Generator, wants_usage_comment
-from fleet_server.generation.stream import TextUpdate, TokenStream
+from fleet_server.generation.run import (
+    MOST_CHARS_PER_TOKEN,
+    Generator,
+    PreparedPrompt,
+    wants_usage_comment,
+)
+from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import Finish, OutputFormat, Prompt, Sampling, Step
 from fleet_server.state import ServerState
@@ -65,13 +71,13 @@ class AtOnce:
 class Plain(Renderer):
     """Every event is a JSON string."""
 
-    def whole(self, stream: TokenStream, text: str, finish: str) -> Any:
-        return {"text": text, "finish": finish, "tokens": stream.completion_tokens}
+    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: str) -> Any:
+        return {"text": text_of(pieces), "finish": finish, "tokens": stream.completion_tokens}
 
     def opening(self) -> bytes:
         return sse("opened")
 
-    def update(self, update: TextUpdate) -> Iterator[bytes]:
+    def update(self, update: Update) -> Iterator[bytes]:
         yield sse(update.text)
 
     def closing(self, stream: TokenStream) -> Iterator[bytes]:
@@ -102,10 +108,10 @@ class Served:
         registry = self.server.metrics.registry
         return registry.get_sample_value(f"modelfleet_{name}", {"model": "m", **labels}) or 0.0
 
-    async def _prepare(self) -> tuple[Prompt, Renderer]:
+    async def _prepare(self) -> PreparedPrompt:
         self.prepared += 1
         assert self.server.admission.running == 1
-        return Prompt(self._num_tokens, None), Plain("id-", "m")
+        return PreparedPrompt(Prompt(self._num_tokens, None), Plain("id-", "m"))
 
 
 def connected(**headers: str) -> Request:
@@ -284,9 +290,9 @@ async def test_an_error_of_a_stream_that_is_open_already_has_the_form_of_its_rou
     served.server.heartbeat = 0.001
     opened = asyncio.Event()
 
-    async def prepare() -> tuple[Prompt, Renderer]:
+    async def prepare() -> PreparedPrompt:
         await opened.wait()
-        return Prompt(11, None), Plain("id-", "m")
+        return PreparedPrompt(Prompt(11, None), Plain("id-", "m"))
 
     response = await Generator(served.server, name="test", param="messages").respond(
         connected(), served.model, GenerationOptions(1000, 1.0, 1.0, stream=True), prepare,

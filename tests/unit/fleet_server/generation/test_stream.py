@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import InternalError, NotReady, Timeout
-from fleet_server.generation.stream import TextUpdate, TokenStream
-from fleet_server.protocols import Finish, Prompt, Sampling, Step
+from fleet_server.generation.pieces import Text
+from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.protocols import Delta, Finish, Prompt, Sampling, Step
 
 BROKEN = RuntimeError("the secret text of an engine")
+
+
+def update(text: str, finish: Finish | None = None) -> Update:
+    return Update((Text(text),), finish)
 
 
 class AtOnce:
@@ -40,7 +45,7 @@ def started(*steps: Step, stop: Sequence[str] = ()) -> TokenStream:
     return TokenStream(model, Prompt(1, None), Sampling(99), stop, 60)
 
 
-async def fill(made: TokenStream, seen: list[TextUpdate]) -> None:
+async def fill(made: TokenStream, seen: list[Update]) -> None:
     """Read the stream; updates before an error stay in `seen`."""
     try:
         async for update in made.updates():
@@ -50,34 +55,34 @@ async def fill(made: TokenStream, seen: list[TextUpdate]) -> None:
 
 
 async def test_text_before_an_error_is_delivered() -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step(b"Hel"), Step(b"lo"), Step((), error=BROKEN))
     with pytest.raises(InternalError) as caught:
         await fill(made, seen)
     assert caught.value.__cause__ is BROKEN
-    assert seen == [TextUpdate("Hello")]
+    assert seen == [update("Hello")]
     assert made.completion_tokens == 5
 
 
 async def test_what_an_engine_emits_after_its_error_is_ignored() -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step(b"Hel"), Step((), error=BROKEN), Step(b"lo", Finish.STOP))
     with pytest.raises(InternalError):
         await fill(made, seen)
-    assert seen == [TextUpdate("Hel")]
+    assert seen == [update("Hel")]
 
 
 async def test_text_held_for_a_stop_string_is_delivered_before_an_error() -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step(b"almost EN"), Step((), error=BROKEN), stop=["END"])
     with pytest.raises(InternalError):
         await fill(made, seen)
-    assert seen == [TextUpdate("almost EN")]
+    assert seen == [update("almost EN")]
 
 
 async def test_a_public_error_is_raised_unchanged() -> None:
     error = NotReady("Restarting.")
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(Step((), error=error))
     with pytest.raises(NotReady) as caught:
         await fill(made, seen)
@@ -88,15 +93,15 @@ async def test_a_public_error_is_raised_unchanged() -> None:
 @pytest.mark.parametrize(
     ("steps", "stop", "expected"),
     [
-        ([Step(b"yes", Finish.LENGTH)], [], TextUpdate("yes", Finish.LENGTH)),
-        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], TextUpdate("one ", Finish.STOP)),
-        ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], TextUpdate("so EN", Finish.STOP)),
+        ([Step(b"yes", Finish.LENGTH)], [], update("yes", Finish.LENGTH)),
+        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], update("one ", Finish.STOP)),
+        ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], update("so EN", Finish.STOP)),
     ],
 )
 async def test_an_error_after_the_end_is_ignored(
-    steps: list[Step], stop: list[str], expected: TextUpdate
+    steps: list[Step], stop: list[str], expected: Update
 ) -> None:
-    seen: list[TextUpdate] = []
+    seen: list[Update] = []
     made = started(*steps, Step((), error=BROKEN), stop=stop)
     await fill(made, seen)
     assert seen == [expected]
@@ -136,7 +141,7 @@ async def test_the_first_token_is_that_of_the_first_step_with_tokens() -> None:
 async def test_a_generation_is_cancelled_at_its_stop_string() -> None:
     model: Any = AtOnce(Step(b"one"), Step(b" two"))
     made = TokenStream(model, Prompt(1, None), Sampling(99), ["two"], 60)
-    assert [update async for update in made.updates()] == [TextUpdate("one ", Finish.STOP)]
+    assert [one async for one in made.updates()] == [update("one ", Finish.STOP)]
     assert model.cancelled == 1
 
 
@@ -158,3 +163,33 @@ def test_a_generation_whose_event_loop_is_closed_is_cancelled() -> None:
     assert model.cancelled == 0
     model.emit(Step(b"a"))
     assert model.cancelled == 1
+
+
+def delta(text: str, number: int, finish: Finish | None = None) -> Step:
+    return Step((), finish, delta=Delta(text, number))
+
+
+async def test_deltas_have_text_and_their_own_number_of_tokens() -> None:
+    seen: list[Update] = []
+    made = started(delta("", 0), delta("Tag, ", 2), delta("日", 3), delta("", 1, Finish.LENGTH))
+    assert made.first_token_at is None
+    await fill(made, seen)
+    assert seen == [update("Tag, 日", Finish.LENGTH)]
+    assert made.completion_tokens == 6
+    assert made.first_token_at is not None
+
+
+async def test_a_delta_without_tokens_is_not_the_first_token() -> None:
+    made = started(delta("", 0, Finish.STOP))
+    await fill(made, [])
+    assert made.first_token_at is None
+    assert made.completion_tokens == 0
+
+
+async def test_a_stop_string_in_deltas_cancels_the_generation() -> None:
+    seen: list[Update] = []
+    model: Any = AtOnce(delta("one EN", 2), delta("D two", 2), delta(" three", 1))
+    made = TokenStream(model, Prompt(1, None), Sampling(99), ["END"], 60)
+    await fill(made, seen)
+    assert seen == [update("one ", Finish.STOP)]
+    assert model.cancelled

@@ -1,0 +1,108 @@
+"""Prepares a chat: messages and arguments for the template, and the parser of the text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_server.generation import chat_format
+from fleet_server.generation.chat_format import ChatFormat
+from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.output import (
+    CallParser,
+    OutputParser,
+    VisibleMarks,
+    visible_marks,
+)
+from fleet_server.generation.reasoning import ReasoningSplitter, opened_by
+from fleet_server.generation.render import Renderer
+from fleet_server.generation.run import PreparedPrompt
+from fleet_server.generation.tool_parsers.block_parser import BlockParser
+from fleet_server.generation.tool_parsers.families import PLAIN
+from fleet_server.generation.tool_parsers.forced_call import ForcedCall
+from fleet_server.generation.tool_parsers.syntax import Syntax
+from fleet_server.generation.tool_prompt import with_tools
+from fleet_server.generation.tools import ToolUse
+from fleet_server.generation.variables import read_variables
+from fleet_server.protocols import ChatModel, Message, Prompt, TemplateArguments
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat for a model, and what its text may contain. `guided`: the text follows a grammar."""
+
+    messages: list[Message]
+    variables: Mapping[str, Any]
+    tools: ToolUse
+    form: ChatFormat
+    guided: bool
+
+    def prompt(self, model: ChatModel, images: Sequence[Any]) -> Prompt:
+        """Apply the chat template and tokenise. Raises BadRequest."""
+        if "tools" not in model.supports:
+            return model.prompt(self.messages, images)
+        definitions = self.tools.definitions
+        if self.form.tools:
+            messages = _with_arguments(self.messages, as_text=self.form.arguments_as_text)
+            arguments = TemplateArguments(definitions, self.variables)
+        else:
+            messages = with_tools(self.messages, definitions)
+            arguments = TemplateArguments((), self.variables)
+        templated: Any = model
+        prompt: Prompt = templated.prompt(messages, images, arguments)
+        return prompt
+
+    def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
+        """The prompt with the parser of its text."""
+        marks = self.form.marks if not self.guided else ()
+        calls: CallParser | None = None
+        if self.tools.required:
+            calls = ForcedCall(self._syntax.new_id)
+        elif self.tools.tools:
+            calls = BlockParser(self._syntax, self.tools.schemas, single=not self.tools.parallel)
+            marks += self._syntax.marks
+        reasoning = None
+        if self.form.reasoning is not None and not self.guided:
+            is_open = opened_by(prompt.ending, self.form.reasoning)
+            reasoning = ReasoningSplitter(self.form.reasoning, is_open=is_open)
+        visible = visible_marks(model, marks)
+        decode = VisibleMarks(model.decode, visible) if visible else None
+        return PreparedPrompt(prompt, renderer, OutputParser(reasoning, calls), decode)
+
+    @property
+    def _syntax(self) -> Syntax:
+        return self.form.syntax if self.form.tools else PLAIN
+
+
+def conversation(
+    model: ChatModel,
+    messages: list[Message],
+    options: GenerationOptions,
+    effort: str | None,
+    variables: Mapping[str, Any] | None = None,
+) -> Conversation:
+    """A chat for `model`. Raises UnsupportedParameter."""
+    form = chat_format.read(getattr(model, "chat_template", ""))
+    guided = options.output is not None
+    found = read_variables(variables or {}, effort, form, guided=guided)
+    return Conversation(messages, found, options.tools, form, guided)
+
+
+def _with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Message]:
+    """The messages, with the arguments of calls as the template wants them."""
+    return [
+        {**message, "tool_calls": [_call(each, as_text=as_text) for each in message["tool_calls"]]}
+        if message.get("tool_calls")
+        else message
+        for message in messages
+    ]
+
+
+def _call(call: Mapping[str, Any], *, as_text: bool) -> dict[str, Any]:
+    function = call["function"]
+    if as_text:
+        text = json.dumps(function["arguments"], ensure_ascii=False)
+        function = {**function, "arguments": text}
+    return {**call, "function": function}

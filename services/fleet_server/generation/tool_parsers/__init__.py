@@ -1,0 +1,1 @@
+"""Tool calls in generated text, in the syntax of each model family."""

@@ -1,0 +1,38 @@
+"""The syntax of a family's tool calls: the marks around a block of calls, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet_server.generation.tool_parsers.call import Call, NewId, Schemas, long_id
+
+Read = Callable[[str, Schemas], list[Call] | None]
+"""The calls in a block without its marks; None if it is anything else."""
+
+
+def always(block: str) -> bool:
+    """A block may end anywhere."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """`opens` begin a block anywhere in a text, `leads` only at its beginning, where they are part
+    of the block. A block ends with `close`, if `may_end` holds for what precedes it, or with the
+    text. `tokens` are further special tokens within a block.
+    """
+
+    name: str
+    opens: tuple[str, ...]
+    read: Read
+    close: str | None = None
+    leads: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    may_end: Callable[[str], bool] = always
+    new_id: NewId = long_id
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """All texts that may be special tokens."""
+        return (*self.opens, *((self.close,) if self.close else ()), *self.tokens)

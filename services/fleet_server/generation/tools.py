@@ -1,0 +1,193 @@
+"""Validates the tools of a request and which of them must be called."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_contract.api.tools import MAX_TOOLS, NAME_PATTERN
+from fleet_contract.errors import BadRequest, UnsupportedParameter
+from fleet_server.generation.schema import MAX_CHARS, check_size, narrowed
+from fleet_server.generation.tool_parsers.forced_call import schema_of
+from fleet_server.protocols import OutputFormat
+
+NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
+MODES = ("none", "auto", "required")
+NAME = re.compile(NAME_PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """`definition` is the function as chat templates get it."""
+
+    name: str
+    definition: dict[str, Any]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The JSON Schema of the arguments."""
+        found: dict[str, Any] = self.definition["parameters"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The tools that the model may call, and those of which it must call one. `parallel`: it may
+    make several calls."""
+
+    tools: tuple[Tool, ...] = ()
+    required: tuple[Tool, ...] = ()
+    parallel: bool = True
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """The tools as chat templates get them."""
+        return [{"type": "function", "function": tool.definition} for tool in self.tools]
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """The JSON Schema of the arguments of each tool."""
+        return {tool.name: tool.parameters for tool in self.tools}
+
+    @property
+    def num_chars(self) -> int:
+        """Length of all definitions."""
+        return sum(len(json.dumps(each, ensure_ascii=False)) for each in self.definitions)
+
+    def output(self) -> OutputFormat | None:
+        """The format of the call that must be made."""
+        if not self.required:
+            return None
+        schema = schema_of([(tool.name, tool.parameters) for tool in self.required])
+        return OutputFormat(narrowed(schema, "tools"), "tools")
+
+
+NO_TOOLS = ToolUse()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFields:
+    """How a route writes tools: the key of the function in a tool and in a choice, None if its
+    fields are those of the tool itself."""
+
+    nested: str | None
+
+
+CHAT_TOOLS = ToolFields("function")
+RESPONSE_TOOLS = ToolFields(None)
+
+
+def read_tools(raw: Any, choice: Any, parallel: bool | None, fields: ToolFields) -> ToolUse:
+    """The tools of a request and its `tool_choice`. Raises BadRequest with `param`."""
+    tools = _tools(raw, fields)
+    mode, name = _choice(choice, fields)
+    if not tools:
+        if mode not in (None, "none", "auto"):
+            raise BadRequest(
+                "'tool_choice' requires 'tools'.", param="tool_choice", code="tools_missing"
+            )
+        return NO_TOOLS
+    if mode == "none":
+        return NO_TOOLS
+    if name is None:
+        required = tools if mode == "required" else ()
+    else:
+        required = tuple(tool for tool in tools if tool.name == name)
+        if not required:
+            raise BadRequest(
+                f"'tool_choice' names {name!r}, which is not one of 'tools'.",
+                param="tool_choice",
+                code="unknown_tool",
+            )
+    return ToolUse(tools, required, parallel is not False)
+
+
+def _tools(raw: Any, fields: ToolFields) -> tuple[Tool, ...]:
+    if raw is None:
+        return ()
+    if not isinstance(raw, list):
+        raise _invalid("tools", "must be a list of functions")
+    if len(raw) > MAX_TOOLS:
+        raise _invalid("tools", f"has {len(raw)} tools; at most {MAX_TOOLS} are accepted")
+    tools = tuple(_tool(entry, f"tools[{index}]", fields) for index, entry in enumerate(raw))
+    names: set[str] = set()
+    for index, tool in enumerate(tools):
+        if tool.name in names:
+            raise BadRequest(
+                f"'tools' has two functions of the name {tool.name!r}.",
+                param=_inner(f"tools[{index}]", "name", fields),
+                code="duplicate_tool",
+            )
+        names.add(tool.name)
+    if (number := ToolUse(tools).num_chars) > MAX_CHARS:
+        raise BadRequest(
+            f"'tools' has {number} characters; at most {MAX_CHARS} are accepted.",
+            param="tools",
+            code="tools_too_large",
+        )
+    return tools
+
+
+def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
+    function = _function(entry, place, fields)
+    name = _name(function, place, fields)
+    description, parameters = function.get("description"), function.get("parameters")
+    if description is not None and not isinstance(description, str):
+        raise _invalid(_inner(place, "description", fields), "must be a string")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise _invalid(_inner(place, "parameters", fields), "must be a JSON Schema")
+    if not isinstance(function.get("strict", False), bool | None):
+        raise _invalid(_inner(place, "strict", fields), "must be a boolean")
+    check_size(parameters, _inner(place, "parameters", fields))
+    definition: dict[str, Any] = {"name": name}
+    if description is not None:
+        definition["description"] = description
+    definition["parameters"] = parameters or NO_PARAMETERS
+    return Tool(name, definition)
+
+
+def _function(entry: Any, place: str, fields: ToolFields) -> Mapping[str, Any]:
+    """The fields of a function, in a tool or a choice."""
+    if not isinstance(entry, dict):
+        raise _invalid(place, "must be an object")
+    kind = entry.get("type")
+    if kind != "function":
+        if isinstance(kind, str) and kind:
+            raise UnsupportedParameter(
+                f"'{place}.type' is {kind[:64]!r}; only functions are supported.",
+                param=f"{place}.type",
+            )
+        raise _invalid(f"{place}.type", "must be 'function'")
+    function = entry if fields.nested is None else entry.get(fields.nested)
+    if not isinstance(function, dict):
+        raise _invalid(f"{place}.{fields.nested}", "must be an object")
+    return function
+
+
+def _name(function: Mapping[str, Any], place: str, fields: ToolFields) -> str:
+    name = function.get("name")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise _invalid(
+            _inner(place, "name", fields), "must have 1 to 64 letters, digits, '_' and '-'"
+        )
+    return name
+
+
+def _choice(choice: Any, fields: ToolFields) -> tuple[str | None, str | None]:
+    """The mode, and the name of the tool that must be called."""
+    if choice is None or (isinstance(choice, str) and choice in MODES):
+        return choice, None
+    if not isinstance(choice, dict):
+        raise _invalid("tool_choice", f"must be one of {', '.join(MODES)}, or a tool")
+    return "required", _name(_function(choice, "tool_choice", fields), "tool_choice", fields)
+
+
+def _inner(place: str, name: str, fields: ToolFields) -> str:
+    return f"{place}.{name}" if fields.nested is None else f"{place}.{fields.nested}.{name}"
+
+
+def _invalid(place: str, why: str) -> BadRequest:
+    return BadRequest(f"'{place}' {why}.", param=place, code="invalid_value")
