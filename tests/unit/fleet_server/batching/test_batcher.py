@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fleet_contract.errors import NotReady, QueueFull
+from fleet_server.batching import batcher as batching
 from fleet_server.batching.batcher import Batcher
 from fleet_server.batching.planner import BatchLimits
 from fleet_server.batching.window import BatchWindow
@@ -229,7 +230,7 @@ class Observed(BatchWindow):
 def window(monkeypatch: pytest.MonkeyPatch) -> Observed:
     """The window of the next batcher: an hour."""
     window = Observed(3600)
-    monkeypatch.setattr("fleet_server.batching.batcher.Window", lambda seconds: window)
+    monkeypatch.setattr(batching, "BatchWindow", lambda seconds: window)
     return window
 
 
