@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 16
 PREFILL = 512
-"""Most prompt tokens of a pass, which running sequences and cancellations wait for."""
+"""Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 SEEDS = (1 << 32) - 1
@@ -126,7 +126,7 @@ class LlamaChat:
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most sequences in the batch."""
+    """Maximum number of sequences in the batch."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
