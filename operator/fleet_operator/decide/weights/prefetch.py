@@ -30,7 +30,7 @@ Key = tuple[str, str]
 
 
 class Wanted(NamedTuple):
-    """A DaemonSet; `left_out` models are not in its list for the size of the list."""
+    """A DaemonSet; `left_out` is the number of models that its list has no room for."""
 
     object: Object
     left_out: int

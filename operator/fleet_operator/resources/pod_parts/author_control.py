@@ -41,7 +41,7 @@ CONTAINER_FIELDS = (
     "imagePullPolicy", "name", "ports", "resizePolicy", "resources", "securityContext",
     "terminationMessagePolicy",
 )  # fmt: skip
-"""Harmless fields of the server's container; `env`, probes and hooks are looked into."""
+"""Harmless fields of the server's container; `env`, probes and hooks are examined."""
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 SERVER_VOLUMES = frozenset({"ca-bundle", "files", "image", "models", "tmp", "weights"})
 """Volumes of the server's container. Its home is in one of them, from which Python loads code."""

@@ -46,12 +46,13 @@ NOT_PLACEMENT = ("priorityClassName", "runtimeClassName")
 SCRATCH = 1 << 30
 SMALLEST_LIMIT = 2 << 30
 OWNERS = 20
-"""Most owners of one DaemonSet. It is deleted with the last of them, also without an operator."""
+"""Maximum number of owners of one DaemonSet, which is deleted with the last of them, also without
+an operator."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 def suffix(profile: str) -> str:
-    """The profile's name as part of a name; with a hash of it, if it is none by itself."""
+    """The profile's name as part of a name; made valid and with a hash of it, if it is not."""
     if _NAME.fullmatch(profile):
         return profile
     readable = re.sub(r"[^a-z0-9]+", "-", profile.lower())[:27].strip("-")

@@ -27,7 +27,7 @@ NO_CATALOG = "replace: true\nmodels: []\n"
 
 
 class ModelList(NamedTuple):
-    """`text` is YAML; `left_out` is the number of models that are not in it for its size."""
+    """`text` is YAML; `left_out` is the number of models that it has no room for."""
 
     text: str
     left_out: int

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 16
 PREFILL = 512
-"""Most prompt tokens of a pass, which running sequences and cancellations wait for."""
+"""Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
 MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
 """Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
 OTHER_CONNECTIONS = 8
@@ -165,7 +165,7 @@ def _text(content: str | list[dict[str, Any]]) -> str:
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most sequences in the batch."""
+    """Maximum number of sequences in the batch."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
