@@ -21,7 +21,7 @@ from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.caller import current_caller
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.openvino import (
     chat_facts,
     chat_files,
@@ -137,9 +137,9 @@ class OpenVinoChat:
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
-    def _tokens(self) -> Tokens:
+    def _tokens(self) -> GuidedVocabulary:
         tokenizer = self._tokenizer
-        return Tokens(
+        return GuidedVocabulary(
             pieces=[tokenizer.pieces.get(index, b"") for index in range(tokenizer.size)],
             special=tokenizer.special,
             stop_ids=sorted(index for index in self._stop_ids if 0 <= index < tokenizer.size),
