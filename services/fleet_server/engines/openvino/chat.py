@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
+from fleet_server.caller import current_caller
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
@@ -124,8 +125,9 @@ class OpenVinoChat:
         if sampling.grammar is not None and self._guided is not None:
             guide = step_loop.Guide(self._guided, sampling.grammar.start())
         sequence = step_loop.Sequence(
-            openvino.Tensor(prompt.state), self._config(sampling), emit, guide
-        )
+            openvino.Tensor(prompt.state), self._config(sampling), emit, guide,
+            num_tokens=prompt.num_tokens, caller=current_caller(),
+        )  # fmt: skip
         self._loop.submit(sequence)
         return sequence
 
