@@ -26,6 +26,7 @@ class NamespaceShards:
         self._api = api
         self._enabled = enabled and shard.total > 1
         self._invalid: Mapping[str, str] = {}
+        self._error = ""
         self.shard = shard
 
     async def read_first(self) -> None:
@@ -36,12 +37,12 @@ class NamespaceShards:
                 await self._read()
                 return
             except ApiError as error:
-                log(logger, "namespaces_not_listed", level=logging.WARNING, error=str(error))
+                self._log(error)
                 if not error.is_transient and error.status != UNAUTHORIZED:
                     return
                 seconds = max(seconds, error.retry_after)
             except ApiUnreachable as error:
-                log(logger, "api_unreachable", level=logging.WARNING, error=str(error))
+                self._log(error)
             await asyncio.sleep(seconds)
 
     async def until_changed(self, interval: float) -> None:
@@ -53,7 +54,7 @@ class NamespaceShards:
                 try:
                     await self._read()
                 except KubeError as error:  # the labels read last stay in force
-                    log(logger, "namespaces_not_listed", level=logging.WARNING, error=str(error))
+                    self._log(error)
         log(logger, "namespaces_moved", placed=len(self.shard.placed))
 
     async def _read(self) -> None:
@@ -65,5 +66,11 @@ class NamespaceShards:
                 log(logger, "shard_label_invalid", level=logging.WARNING, namespace=name,
                     value=value, hint=f"must be 0 to {self.shard.total - 1}; the hash of the name"
                     " applies")  # fmt: skip
-        self._invalid = invalid
+        self._invalid, self._error = invalid, ""
         self.shard = replace(self.shard, placed=placed)
+
+    def _log(self, error: KubeError) -> None:
+        """Log an error once, until it changes."""
+        if str(error) != self._error:
+            self._error = str(error)
+            log(logger, "namespaces_not_listed", level=logging.WARNING, error=self._error)

@@ -150,9 +150,9 @@ class ChatModel(Protocol):
     """
 
     context_length: int
-    """Most tokens of prompt and generated text together."""
+    """Maximum number of tokens of prompt and generated text together."""
     max_concurrent: int
-    """Most generations at once; the HTTP layer never submits more."""
+    """Maximum number of generations at once; the HTTP layer never submits more."""
     supports: frozenset[str]
     """Optional OpenAI parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
     `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel). Temperature, top_p,
@@ -232,7 +232,7 @@ class EmbeddingModel(Protocol):
 
     dimensions: int
     max_tokens: int
-    """Most tokens of one input, special tokens included."""
+    """Maximum number of tokens of one input, special tokens included."""
     vocab_size: int
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:

@@ -99,7 +99,7 @@ async def read(request: Request, limit: int) -> Data:
 
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
-    """The body as a JSON object. Raises BadRequest if it is none or exceeds the limits of
+    """The body as a JSON object. Raises BadRequest if it is not one or exceeds the limits of
     `json_body`, and as `read`."""
     raw = await read(request, limit)
     if len(raw) <= THREAD_BYTES:

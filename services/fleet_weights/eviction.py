@@ -59,6 +59,7 @@ def hold(spec: ModelSpec, store: Store) -> None:
         _held[path] = file
         if store.evicts:
             os.utime(file)
+            # The last use is the end of the process, not its start.
             atexit.register(_touch, file)
         elif is_new:
             os.utime(file, (0, 0))

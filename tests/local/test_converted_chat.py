@@ -126,6 +126,6 @@ def test_tokenize_is_the_repositorys_tokenizer(http: httpx.Client) -> None:
 
 
 def test_a_role_rejected_by_the_template_is_a_client_error(http: httpx.Client) -> None:
-    messages = [{"role": "tool", "content": "x", "tool_call_id": "1"}]
+    messages = [{"role": "user", "content": "x"}, {"role": "system", "content": "x"}]
     answer = http.post("/v1/chat/completions", json=FOX | {"messages": messages})
     assert answer.status_code == 400

@@ -132,3 +132,19 @@ async def test_the_clients_own_tools(client: openai.AsyncOpenAI) -> None:
     assert calls is not None
     booking = calls[0].function.parsed_arguments
     assert isinstance(booking, Booking)
+
+
+async def test_responses_call_tools_too(client: openai.AsyncOpenAI) -> None:
+    function: Any = WEATHER["function"]
+    given: Any = {
+        "model": MODEL, "input": "What is the weather in Paris?", "temperature": 0,
+        "tools": [{"type": "function", "strict": False, **function}], "max_output_tokens": 120,
+        "tool_choice": {"type": "function", "name": "get_weather"},
+    }  # fmt: skip
+    answer: Any = await client.responses.create(**given)
+    (call,) = answer.output
+    check(json.loads(call.arguments))
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "Rain."}
+    history = [{"role": "user", "content": given["input"]}, call.to_dict(), result]
+    after: Any = await client.responses.create(**{**given, "input": history, "tool_choice": "none"})
+    assert after.output_text

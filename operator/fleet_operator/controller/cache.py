@@ -211,6 +211,7 @@ class ClusterCache:
             return None
         uid = model["metadata"]["uid"]
         children, foreign = self._children.of(key, uid)
+        # In a fixed order, so that messages name the same pod in every reconcile.
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         claim = self._claimants.get(key)
         names = claim.ids if claim is not None else self.ids(model)

@@ -135,6 +135,7 @@ class Controller:
         if self._may_defer(key, plan):
             return "changed" if writes else "unchanged"
         written = await self._executor.status(observed, plan)
+        # Events follow the status: after a failed patch they are decided again.
         if written is not None:
             self._store(observed, written)
             await self._executor.events(observed, plan)

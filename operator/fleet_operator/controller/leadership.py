@@ -120,6 +120,7 @@ class Leadership:
             self.problem = ""
         except (KubeError, TimeoutError) as error:
             problem = str(error) or "timeout"
+            # An unreachable API server passes; a refusal needs other permissions.
             if isinstance(error, ApiError) and problem != self.problem:
                 log(logger, "lease_refused", level=logging.ERROR, lease=ELECTION_LEASE,
                     error=problem)  # fmt: skip
@@ -127,6 +128,7 @@ class Leadership:
         if self.leads != self._led:
             self._led = self.leads
             log(logger, "leading" if self._led else "not_leading", holder=self._election.other)
+            # Reconciles that were skipped while another replica led.
             if self._led:
                 for namespace, lease in self._leases.items():
                     if lease.held:

@@ -169,7 +169,7 @@ def failure_event(log: str) -> dict[str, str]:
             continue
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # logs are not trusted
             continue
         if isinstance(entry, dict) and entry.get("event") in FAILURE_EVENTS:
             fields = {name: str(entry.get(name) or "") for name in ("event", "stage", "message")}

@@ -59,6 +59,7 @@ def decide_phase(
         return PhaseDecision(phase, diagnosis.reason, diagnosis.message)
     if diagnosis is not None:
         return _wrong(servers, diagnosis.reason, diagnosis.message)
+    # Complete in the present version, while the new one waits.
     if servers.is_complete and waits_for:
         return PhaseDecision(Phase.PROGRESSING, "WaitingForTurn", waiting_message(waits_for))
     if servers.is_complete and flaws:

@@ -69,6 +69,7 @@ def reconcile(observed: Observed) -> Decision:
         target = replace(target, replicas=limit.replicas)
     step = None if pause is not None else _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
+    # With a problem nothing is scaled: the present servers are complete.
     wanted = target.replicas if problem is None else _present_replicas(observed)
     servers = ServerSet.read(observed, version, wanted)
     if problem is None and step is not None:
@@ -120,6 +121,7 @@ def _target(observed: Observed) -> autoscale.Target:
         observed.load,
         past,
         (meta.get("annotations") or {}).get(ANNOTATION_WAKE),
+        # A server that became ready after the last request has not been idle since then.
         max(parse(meta.get("creationTimestamp")) or observed.now, _last_ready(observed)),
         observed.now,
         observed.settings.scale_down_delay,
@@ -139,6 +141,7 @@ def _is_starting(pod: PodView, observed: Observed) -> bool:
 
 
 def _problem(observed: Observed) -> Problem | None:
+    # The id comes first: other problems of a model that is not served do not matter.
     if observed.rival is not None:
         return Problem(DUPLICATE_MODEL, _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:

@@ -122,6 +122,7 @@ def next_step(observed: Observed, template: Object, before: Rollout | None) -> R
     if rollout.failed_hash not in (None, version):  # the spec was changed since
         rollout = rollout.model_copy(update={"failed_hash": None, "failed_message": None})
     strategy, applied = present
+    # Only a hand-over can leave a model without servers: a surge keeps the old ones.
     if applied == version and strategy == HAND_OVER:
         rollout = _with_unplaced(observed, servers, rollout)
         if rollout.failed_hash is None:
@@ -143,6 +144,7 @@ def _begun(
 ) -> RolloutStep:
     """Apply a new version, unless it would replace working servers before its turn."""
     serves = any(pod.ready for pod in observed.pods if pod.active)
+    # A rollout that replaces no working server waits for no other.
     ahead = observed.turn.waits_for(template["spec"]) if serves else ()
     if ahead and observed.deployment is not None:
         present = template_of(observed.deployment)
@@ -174,6 +176,8 @@ def _continued(
         return RolloutStep(template, strategy, rollout, requeue_after=PATIENCE_SECONDS - waited)
     choice = _choice(observed, template, servers.old)
     fits = choice.strategy == SURGE and choice.reason != FITS_NOWHERE
+    # The pod should fit but is not placed: after a while the scheduler is believed, and at once
+    # where the nodes cannot explain it.
     knows_nodes = blocked.by_nodes and choice.reason != CAPACITY_UNKNOWN
     if fits and (waited >= BLOCKED_SECONDS or not knows_nodes):
         choice = RolloutChoice(
@@ -242,6 +246,7 @@ def _marked_failed(
     observed: Observed, servers: ServerSet, rollout: Rollout, version: str
 ) -> Rollout:
     """`rollout` with the version marked as failed, if it is and an older one was ready before."""
+    # Without an earlier working version there is nothing to roll back to.
     if servers.ready or rollout.stable_hash in (None, version):
         return rollout
     for pod, one in servers.current:

@@ -100,7 +100,7 @@ def _report(observed: Observed, servers: ServerSet) -> ServerReport:
 def _engine(spec: ModelSpec | None, before: Any) -> str:
     if spec is None:
         return str(before.get("engine", ""))
-    if spec.engine.value == "auto":
+    if spec.engine.value == "auto":  # the last known choice, until a server reports one
         return str(before.get("engine") or "auto")
     return spec.engine.value
 

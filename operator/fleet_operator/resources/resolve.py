@@ -126,6 +126,7 @@ class Resolver:
         """The resolution of an InferenceModel."""
         uid, generation = model["metadata"]["uid"], model["metadata"].get("generation", 0)
         kept = self._kept.get(uid)
+        # The generation only changes with the spec, not with labels or the status.
         if kept is None or kept[0] != generation:
             kept = (generation, resolve(model.get("spec") or {}, self.sources))
             self._kept[uid] = kept

@@ -98,7 +98,7 @@ class ResponseFormat(JsonBody):
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
 
     type: Literal["text", "json_object", "json_schema"]
-    """`json_schema` requires an engine that supports it (openvino, vllm)."""
+    """`json_schema` requires an engine that supports it (openvino, llamacpp, torch, vllm)."""
     json_schema: NamedSchema | None = None
     """The schema, with `type` `json_schema`."""
 

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody, Positive, add_no_ops
+from fleet_contract.api.tools import Effort, Mode, NamedResponseTool, ResponseTools
 
 Text = Annotated[str, Field(min_length=1)]
 Metadata = dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]]
@@ -37,18 +38,49 @@ class ModelMessage(TypedDict):
     content: NotRequired[str | list[InputText] | None]
 
 
-Messages = Annotated[list[InputMessage | ModelMessage], Field(min_length=1)]
+class InputCall(TypedDict):
+    """A function call of an earlier response; `arguments` is the text of a JSON object."""
+
+    type: Literal["function_call"]
+    call_id: Text
+    name: Text
+    arguments: str
+
+
+class InputCallOutput(TypedDict):
+    """The result of a function call."""
+
+    type: Literal["function_call_output"]
+    call_id: Text
+    output: str | list[InputText]
+
+
+class InputReasoning(TypedDict):
+    """Reasoning of an earlier response; it has no effect."""
+
+    type: Literal["reasoning"]
+
+
+Item = InputMessage | ModelMessage | InputCall | InputCallOutput | InputReasoning
+Items = Annotated[list[Item], Field(min_length=1)]
+
+
+class ReasoningOptions(JsonBody):
+    """How much the model reasons."""
+
+    effort: Effort | None = None
+    """For models whose chat template has it or can turn reasoning off."""
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    """Has no effect: the reasoning itself is returned."""
+
 
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (None,),
     "conversation": (None,),
     "background": (None, False),
     "prompt": (None,),
-    "tools": (None, []),
-    "tool_choice": (None, "none", "auto"),
     "max_tool_calls": (None,),
-    "include": (None, []),
-    "reasoning": (None, {}),
+    "include": (None, [], ["reasoning.encrypted_content"]),
     "text": (None, {}, {"format": {"type": "text"}}),
     "top_logprobs": (None, 0),
     "truncation": (None, "disabled"),
@@ -68,8 +100,8 @@ class ResponsesBody(JsonBody):
 
     model: str | None = None
     """Id or alias. Optional if only one model serves chat."""
-    input: SkipValidation[Text | Messages] = Field(examples=["Name a colour."])
-    """A user message, or the conversation."""
+    input: SkipValidation[Text | Items] = Field(examples=["Name a colour."])
+    """A user message, or the conversation, with calls of functions and their results."""
     instructions: str | None = None
     """A system message before the conversation."""
     max_output_tokens: Positive | None = None
@@ -80,6 +112,14 @@ class ResponsesBody(JsonBody):
     """Nucleus sampling: probability mass to sample from."""
     stream: bool | None = None
     """Whether the response is streamed as server-sent events."""
+    tools: SkipValidation[ResponseTools | None] = None
+    """The functions that the model may call."""
+    tool_choice: SkipValidation[Mode | NamedResponseTool | None] = None
+    """Whether the model may call tools (`auto`, the default with tools), must not (`none`), or must
+    call one (`required`, or a tool). A call that must be made follows the tool's schema."""
+    parallel_tool_calls: bool | None = None
+    """Whether a response may have several calls; true by default."""
+    reasoning: ReasoningOptions | None = None
     store: bool | None = None
     """Has no effect: responses are not stored, and `store` is false in the response."""
     metadata: SkipValidation[Annotated[Metadata, Field(max_length=MOST_METADATA)]] | None = None
@@ -107,6 +147,37 @@ class OutputMessage(TypedDict):
     content: list[OutputText]
 
 
+class OutputCall(TypedDict):
+    """A function call; `arguments` is the text of a JSON object."""
+
+    id: str
+    type: Literal["function_call"]
+    status: Literal["in_progress", "completed", "incomplete"]
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ReasoningText(TypedDict):
+    """The text of reasoning."""
+
+    type: Literal["reasoning_text"]
+    text: str
+
+
+class OutputReasoning(TypedDict):
+    """The reasoning before an answer."""
+
+    id: str
+    type: Literal["reasoning"]
+    status: Literal["in_progress", "completed", "incomplete"]
+    summary: list[Any]
+    content: list[ReasoningText]
+
+
+OutputItem = OutputMessage | OutputCall | OutputReasoning
+
+
 class Incomplete(TypedDict):
     """Why a response is incomplete."""
 
@@ -128,7 +199,7 @@ class CachedTokens(TypedDict):
 
 
 class ReasoningTokens(TypedDict):
-    """Always zero: reasoning is part of the text."""
+    """How many of the output's tokens are reasoning."""
 
     reasoning_tokens: int
 
@@ -144,9 +215,9 @@ class ResponseUsage(TypedDict):
 
 
 class Reasoning(TypedDict):
-    """Always null."""
+    """The effort of the request."""
 
-    effort: None
+    effort: str | None
     summary: None
 
 
@@ -175,14 +246,14 @@ class Response(TypedDict):
     instructions: str | None
     max_output_tokens: int | None
     model: str
-    output: list[OutputMessage]
+    output: list[OutputItem]
     parallel_tool_calls: bool
     previous_response_id: None
     reasoning: Reasoning
     store: Literal[False]
     temperature: float
     text: TextConfig
-    tool_choice: Literal["auto"]
+    tool_choice: Mode | NamedResponseTool
     tools: list[Any]
     top_p: float
     truncation: Literal["disabled"]
@@ -208,21 +279,21 @@ class ResponseEvent(Event):
 
 
 class ItemEvent(Event):
-    """Beginning or end of the message."""
+    """Beginning or end of an item."""
 
     type: Literal["response.output_item.added", "response.output_item.done"]
     output_index: int
-    item: OutputMessage
+    item: OutputItem
 
 
 class PartEvent(Event):
-    """Beginning or end of the message's only part."""
+    """Beginning or end of an item's only part."""
 
     type: Literal["response.content_part.added", "response.content_part.done"]
     item_id: str
     output_index: int
     content_index: int
-    part: OutputText
+    part: OutputText | ReasoningText
 
 
 class DeltaEvent(Event):
@@ -247,4 +318,45 @@ class TextEvent(Event):
     logprobs: list[Any]
 
 
-AnyEvent = ResponseEvent | ItemEvent | PartEvent | DeltaEvent | TextEvent
+class ReasoningDeltaEvent(Event):
+    """New text of reasoning."""
+
+    type: Literal["response.reasoning_text.delta"]
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+
+
+class ReasoningTextEvent(Event):
+    """The whole text of reasoning."""
+
+    type: Literal["response.reasoning_text.done"]
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+
+
+class ArgumentsDeltaEvent(Event):
+    """More of a call's arguments."""
+
+    type: Literal["response.function_call_arguments.delta"]
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class ArgumentsEvent(Event):
+    """All arguments of a call."""
+
+    type: Literal["response.function_call_arguments.done"]
+    item_id: str
+    output_index: int
+    arguments: str
+
+
+AnyEvent = (
+    ResponseEvent | ItemEvent | PartEvent | DeltaEvent | TextEvent | ReasoningDeltaEvent
+    | ReasoningTextEvent | ArgumentsDeltaEvent | ArgumentsEvent
+)  # fmt: skip

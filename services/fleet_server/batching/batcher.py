@@ -144,6 +144,7 @@ class Batcher:
             try:
                 rows = run_pass(batch)
             except Exception as error:
+                # Their inputs that still wait are not run: the requests have failed.
                 for job in jobs:
                     self._drop(job)
                 _resolve(jobs, error)

@@ -79,9 +79,11 @@ def _content(
 
 def content_of(message: dict[str, Any]) -> Any:
     """The `content` of a message; null, an empty list or none of an assistant's is an empty text,
-    as clients send it for a turn without text."""
+    as clients send it for a turn without text, and an empty list of a tool's."""
     content = message.get("content")
-    return content or "" if message["role"] == "assistant" and content in (None, []) else content
+    if content == [] and message["role"] in ("assistant", "tool"):
+        return ""
+    return "" if content is None and message["role"] == "assistant" else content
 
 
 def _part(part: Any, place: str, spec: ModelSpec, images: list[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,7 +11,7 @@ from fleet_server.chat.render import ChatRenderer
 from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation.conversation import conversation
-from fleet_server.generation.parameters import CHAT, check_output, without_tools
+from fleet_server.generation.parameters import CHAT, with_calls, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt, wants_usage_comment
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel
@@ -46,18 +45,8 @@ class ChatService:
         body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
-        options = replace(
-            parsed.options,
-            output=check_output(parsed.options.output, parsed.options.tools, model.supports),
-        )
-        chat = conversation(
-            model,
-            parsed.messages,
-            options.tools,
-            parsed.variables,
-            parsed.effort,
-            guided=options.output is not None,
-        )
+        options = with_calls(parsed.options, model.supports)
+        chat = conversation(model, parsed.messages, options, parsed.effort, parsed.variables)
 
         async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)

@@ -43,7 +43,7 @@ class EmbeddingService:
         self._batcher: Batcher | None = None
 
     async def respond(self, request: Request, parse: Parse, write: Write) -> Response:
-        """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
+        """The response to one request. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         body = await read_json(request, server.spec.max_body_bytes)
         model: EmbeddingModel = server.ready_model()
@@ -61,6 +61,7 @@ class EmbeddingService:
         seconds = self._server.spec.limits.request_timeout
         async with self._server.admission.slot() as slot:
             try:
+                # Only the work: the wait for a slot has its own timeout.
                 async with asyncio.timeout(seconds):
                     raw = await self._work(parsed, model, write, slot)
             except TimeoutError:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fleet_server.generation import chat_format
 from fleet_server.generation.chat_format import ChatFormat
+from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.output import (
     CallParser,
     OutputParser,
@@ -78,16 +79,15 @@ class Conversation:
 def conversation(
     model: ChatModel,
     messages: list[Message],
-    tools: ToolUse,
-    variables: Mapping[str, Any] | None,
+    options: GenerationOptions,
     effort: str | None,
-    *,
-    guided: bool,
+    variables: Mapping[str, Any] | None = None,
 ) -> Conversation:
     """A chat for `model`. Raises UnsupportedParameter."""
     form = chat_format.read(getattr(model, "chat_template", ""))
-    found = read_variables(variables, effort, form, guided=guided)
-    return Conversation(messages, found, tools, form, guided)
+    guided = options.output is not None
+    found = read_variables(variables or {}, effort, form, guided=guided)
+    return Conversation(messages, found, options.tools, form, guided)
 
 
 def _with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Message]:

@@ -6,15 +6,15 @@ No-op values (`logprobs: false`, `tools: []`) of unsupported parameters are acce
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.generation.tools import ToolUse
+from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json
-from fleet_server.protocols import OutputFormat
 from fleet_server.unknown_fields import count_ignored
 
 WITHOUT_EFFECT = frozenset({
@@ -29,7 +29,7 @@ SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
     "seed": ("openvino", "llamacpp", "torch"),
     "presence_penalty": ("openvino", "llamacpp", "torch"),
     "frequency_penalty": ("openvino", "llamacpp", "torch"),
-    "response_format": ("openvino", "llamacpp"),
+    "response_format": ("openvino", "llamacpp", "torch"),
 }
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
 """Parameters for the chat template, which engines with `tools` in their `supports` have."""
@@ -76,7 +76,7 @@ class Parameters:
         ):
             raise UnsupportedParameter(
                 "'response_format' of type 'json_schema' is not supported by this model's engine "
-                "('json_object' is); engines that support it: openvino, llamacpp, vllm.",
+                "('json_object' is); engines that support it: openvino, llamacpp, torch, vllm.",
                 param="response_format",
             )
 
@@ -85,21 +85,20 @@ def without_tools(param: str) -> UnsupportedParameter:
     """The error for an engine that has no tools."""
     return UnsupportedParameter(
         f"{param!r} is not supported by this model's engine; engines that support it: openvino, "
-        f"torch, vllm.",
+        "llamacpp, torch, vllm.",
         param=param,
     )
 
 
-def check_output(
-    output: OutputFormat | None, tools: ToolUse, supports: frozenset[str]
-) -> OutputFormat | None:
-    """The format of the text: `output`, or that of a call that must be made.
+def with_calls(options: GenerationOptions, supports: frozenset[str]) -> GenerationOptions:
+    """The options, in which the format of a call that must be made is that of the text.
 
-    Raises UnsupportedParameter if tools are combined with `output`, or if the engine cannot enforce
-    a call.
+    Raises UnsupportedParameter if tools are combined with another format, or if the engine cannot
+    enforce a call.
     """
+    tools, output = options.tools, options.output
     if not tools.tools:
-        return output
+        return options
     if output is not None:
         raise UnsupportedParameter(
             "A format of the response cannot be combined with tools; set 'tool_choice' to 'none'.",
@@ -108,10 +107,10 @@ def check_output(
     if tools.required and "json_schema" not in supports:
         raise UnsupportedParameter(
             "A 'tool_choice' that requires a call is not supported by this model's engine; engines "
-            "that support it: openvino, vllm.",
+            "that support it: openvino, llamacpp, torch, vllm.",
             param="tool_choice",
         )
-    return tools.output()
+    return replace(options, output=tools.output())
 
 
 CHAT = Parameters(ChatBody, NO_OP_VALUES)

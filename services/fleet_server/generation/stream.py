@@ -126,6 +126,6 @@ def _fleet_error(error: Exception) -> FleetError:
     # The text of an engine's exception may hold paths or prompts, so clients do not get it.
     if isinstance(error, FleetError):
         return error
-    failure = InternalError("The engine failed while answering this request.")
+    failure = InternalError("The engine failed during this request.")
     failure.__cause__ = error
     return failure

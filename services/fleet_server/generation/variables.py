@@ -14,14 +14,14 @@ SWITCHES = ("enable_thinking", "thinking")
 
 
 def read_variables(
-    given: Mapping[str, Any] | None, effort: str | None, form: ChatFormat, *, guided: bool
+    given: Mapping[str, Any], effort: str | None, form: ChatFormat, *, guided: bool
 ) -> dict[str, Any]:
     """The variables of the template in `given`, and those for `reasoning_effort`.
 
     A guided text begins with its format, so that reasoning is off unless the request turns it on.
     Raises UnsupportedParameter for an effort that the template cannot express.
     """
-    chosen = {name: value for name, value in (given or {}).items() if name in form.variables}
+    chosen = {name: value for name, value in given.items() if name in form.variables}
     switch = next((name for name in SWITCHES if name in form.variables), None)
     found: dict[str, Any] = {}
     if effort is not None:

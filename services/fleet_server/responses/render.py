@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import orjson
 
-from fleet_contract.api.responses import (
-    Failure,
-    OutputMessage,
-    OutputText,
-    Response,
-    ResponseUsage,
-)
+from fleet_contract.api.responses import Failure, Response, ResponseUsage
+from fleet_contract.api.tools import ResponseTool
 from fleet_contract.errors import FleetError
-from fleet_server.generation.pieces import Piece, text_of
+from fleet_server.generation.pieces import (
+    CallArguments,
+    CallStart,
+    Piece,
+    Reasoning,
+    Text,
+    message_of,
+)
 from fleet_server.generation.render import Renderer
 from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.protocols import Finish
+from fleet_server.responses.items import Item
 from fleet_server.responses.request import ResponsesRequest
 
 Status = Literal["completed", "incomplete"]
@@ -32,72 +34,113 @@ class ResponseRenderer(Renderer):
     def __init__(self, model: str, parsed: ResponsesRequest) -> None:
         super().__init__("resp_", model)
         self._parsed = parsed
-        self._item = f"msg_{uuid.uuid4().hex}"
-        self._text: list[str] = []
+        self._items: list[Item] = []
         self._status: Status = "completed"
         self._events = 0
 
     def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> Response:
-        status = _status(finish)
-        return self._response(status, self._message(status, text_of(pieces)), usage(stream))
+        made, status = message_of(pieces), _status(finish)
+        if made.reasoning:
+            self._items.append(Item("reasoning", [made.reasoning]))
+        if made.text or not (made.calls or made.reasoning):
+            self._items.append(Item("message", [made.text]))
+        for each in made.calls:
+            self._items.append(Item("function_call", [each.arguments], each.id, each.name))
+        for item in self._items:
+            item.status = "completed"
+        self._items[-1].status = status
+        return self._response(status, usage(stream))
 
     def opening(self) -> bytes:
-        """The events before the first text."""
+        """The events before the first item."""
         begun = self._response("in_progress")
-        message = self._message("in_progress", None)
-        events = [
-            self._event("response.created", response=begun),
-            self._event("response.in_progress", response=begun),
-            self._event("response.output_item.added", output_index=0, item=message),
-            self._in_part("response.content_part.added", part=_part("")),
-        ]
-        return b"".join(events)
+        return self._event("response.created", response=begun) + self._event(
+            "response.in_progress", response=begun
+        )
 
     def update(self, update: Update) -> Iterator[bytes]:
-        if update.text:
-            self._text.append(update.text)
-            yield self._in_part("response.output_text.delta", delta=update.text, logprobs=[])
+        for piece in update.pieces:
+            yield from self._piece(piece)
         if update.finish is not None:
             self._status = _status(update.finish)
 
     def closing(self, stream: TokenStream) -> Iterator[bytes]:
-        text = "".join(self._text)
-        message = self._message(self._status, text)
-        yield self._in_part("response.output_text.done", text=text, logprobs=[])
-        yield self._in_part("response.content_part.done", part=_part(text))
-        yield self._event("response.output_item.done", output_index=0, item=message)
-        whole = self._response(self._status, message, usage(stream))
+        if not self._items:
+            yield from self._open(Item("message"))
+        yield from self._close(self._status)
+        whole = self._response(self._status, usage(stream))
         yield self._event(f"response.{self._status}", response=whole)
 
     def failure(self, error: FleetError) -> bytes:
         failed: Failure = {"code": "server_error", "message": error.message}
-        message = self._message("incomplete", "".join(self._text))
-        whole = self._response("failed", message, error=failed)
+        if self._items:
+            self._items[-1].status = "incomplete"
+        whole = self._response("failed", error=failed)
         return self._event("response.failed", response=whole)
 
+    def _piece(self, piece: Piece) -> Iterator[bytes]:
+        match piece:
+            case Text(text):
+                yield from self._within("message")
+                yield self._in_part("response.output_text.delta", delta=text, logprobs=[])
+            case Reasoning(text):
+                yield from self._within("reasoning")
+                yield self._in_part("response.reasoning_text.delta", delta=text)
+            case CallStart(_, call_id, name):
+                yield from self._open(Item("function_call", [], call_id, name))
+                return
+            case CallArguments(_, text):
+                yield self._in_item("response.function_call_arguments.delta", delta=text)
+        self._items[-1].parts.append(text)
+
+    def _within(self, kind: Literal["message", "reasoning"]) -> Iterator[bytes]:
+        """Open an item of `kind`, unless the last one is."""
+        if not self._items or self._items[-1].kind != kind:
+            yield from self._open(Item(kind))
+
+    def _open(self, item: Item) -> Iterator[bytes]:
+        if self._items:
+            yield from self._close("completed")
+        self._items.append(item)
+        yield self._event(
+            "response.output_item.added", output_index=len(self._items) - 1, item=item.added()
+        )
+        if item.kind != "function_call":
+            yield self._in_part("response.content_part.added", part=item.part(""))
+
+    def _close(self, status: Status) -> Iterator[bytes]:
+        """End the last item."""
+        item = self._items[-1]
+        item.status = status
+        if item.kind == "function_call":
+            yield self._in_item("response.function_call_arguments.done", arguments=item.text)
+        else:
+            if item.kind == "message":
+                yield self._in_part("response.output_text.done", text=item.text, logprobs=[])
+            else:
+                yield self._in_part("response.reasoning_text.done", text=item.text)
+            yield self._in_part("response.content_part.done", part=item.part(item.text))
+        yield self._event(
+            "response.output_item.done", output_index=len(self._items) - 1, item=item.output()
+        )
+
     def _in_part(self, kind: str, **more: Any) -> bytes:
-        return self._event(kind, item_id=self._item, output_index=0, content_index=0, **more)
+        return self._in_item(kind, content_index=0, **more)
+
+    def _in_item(self, kind: str, **more: Any) -> bytes:
+        """An event of the last item."""
+        return self._event(
+            kind, item_id=self._items[-1].id, output_index=len(self._items) - 1, **more
+        )
 
     def _event(self, kind: str, **more: Any) -> bytes:
         data = {"type": kind, "sequence_number": self._events, **more}
         self._events += 1
         return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"
 
-    def _message(
-        self, status: Literal["in_progress", "completed", "incomplete"], text: str | None
-    ) -> OutputMessage:
-        return {
-            "id": self._item,
-            "type": "message",
-            "role": "assistant",
-            "status": status,
-            "content": [] if text is None else [_part(text)],
-        }
-
     def _response(
         self,
         status: Literal["in_progress", "completed", "incomplete", "failed"],
-        message: OutputMessage | None = None,
         used: ResponseUsage | None = None,
         error: Failure | None = None,
     ) -> Response:
@@ -115,15 +158,18 @@ class ResponseRenderer(Renderer):
             "instructions": given.instructions,
             "max_output_tokens": given.max_output_tokens,
             "model": self._model,
-            "output": [] if message is None else [message],
-            "parallel_tool_calls": True,
+            "output": [item.output() for item in self._items],
+            "parallel_tool_calls": given.parallel_tool_calls is not False,
             "previous_response_id": None,
-            "reasoning": {"effort": None, "summary": None},
+            "reasoning": {
+                "effort": given.reasoning.effort if given.reasoning else None,
+                "summary": None,
+            },
             "store": False,
             "temperature": options.temperature,
             "text": {"format": {"type": "text"}},
-            "tool_choice": "auto",
-            "tools": [],
+            "tool_choice": given.tool_choice or "auto",
+            "tools": [_shown(tool) for tool in given.tools or []],
             "top_p": options.top_p,
             "truncation": "disabled",
             "user": given.user,
@@ -148,13 +194,14 @@ def usage(stream: TokenStream) -> ResponseUsage:
         "input_tokens": stream.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": stream.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": stream.reasoning_tokens or 0},
         "total_tokens": stream.prompt_tokens + stream.completion_tokens,
     }
 
 
-def _part(text: str) -> OutputText:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _shown(tool: ResponseTool) -> dict[str, Any]:
+    """A tool as OpenAI's API returns it, with all fields."""
+    return {"description": None, "parameters": None, "strict": None, **tool}
 
 
 def _status(finish: Finish) -> Status:

@@ -10,13 +10,15 @@ from pydantic import ValidationError
 from fleet_contract.api.responses import MOST_METADATA, ResponsesBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.chat.messages import ROLES, content_of
+from fleet_server.chat.messages import ROLES, content_of, num_chars
+from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_arguments
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,
     default_max_tokens,
     first_given,
 )
+from fleet_server.generation.tools import RESPONSE_TOOLS, read_tools
 from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
 
@@ -40,9 +42,10 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         raise from_validation(error, body) from None
     _check_metadata(given.metadata)
     messages = read_input(given.input)
+    tools = read_tools(given.tools, given.tool_choice, given.parallel_tool_calls, RESPONSE_TOOLS)
     if given.instructions:
         messages = [{"role": "system", "content": given.instructions}, *messages]
-    _check_length(messages, spec)
+    _check_length(num_chars(messages) + tools.num_chars, spec)
     defaults = spec.defaults
     most = default_max_tokens(spec)
     if given.max_output_tokens is not None:
@@ -53,6 +56,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         top_p=first_given(given.top_p, defaults.top_p),
         stream=bool(given.stream),
         include_usage=True,
+        tools=tools,
     )
     return ResponsesRequest(messages, options, given)
 
@@ -63,33 +67,71 @@ def read_input(value: Any) -> list[Message]:
         value = [{"role": "user", "content": value}]
     if not isinstance(value, list) or not value:
         raise BadRequest(
-            "'input' must be a string or a list of messages.", param="input", code="invalid_value"
+            "'input' must be a string or a list of items.", param="input", code="invalid_value"
         )
-    messages = [_message(item, f"input[{index}]") for index, item in enumerate(value)]
-    if not any(message["content"] for message in messages):
+    messages: list[Message] = []
+    for index, item in enumerate(value):
+        _add(messages, item, f"input[{index}]")
+    name_results(messages)
+    if not any(message["content"] or message.get("tool_calls") for message in messages):
         raise BadRequest("The input is empty.", param="input", code="empty_input")
     return messages
 
 
-def _message(item: Any, place: str) -> Message:
+def _add(messages: list[Message], item: Any, place: str) -> None:
+    """Add an item. Calls that follow each other, or a message of the model, belong to one turn."""
     if not isinstance(item, dict):
-        raise _wrong(place, "must be an object")
-    kind = item.get("type", "message")
-    if kind != "message":
-        raise UnsupportedParameter(
-            f"'{place}' is not a message: this server stores no items and calls no tools.",
-            param=f"{place}.type",
-        )
+        raise invalid(place, "must be an object")
+    match item.get("type", "message"):
+        case "message":
+            messages.append(_message(item, place))
+        case "function_call":
+            if not messages or messages[-1]["role"] != "assistant":
+                messages.append({"role": "assistant", "content": ""})
+            messages[-1].setdefault("tool_calls", []).append(_call(item, place))
+        case "function_call_output":
+            messages.append(_result(item, place))
+        case "reasoning":
+            pass
+        case _:
+            raise UnsupportedParameter(
+                f"'{place}' is neither a message, nor a function call or its output: this server "
+                f"stores no items and has no tools of its own.",
+                param=f"{place}.type",
+            )
+
+
+def _call(item: dict[str, Any], place: str) -> dict[str, Any]:
+    name = non_empty(item.get("name"), f"{place}.name")
+    arguments = read_arguments(item.get("arguments"), f"{place}.arguments")
+    return {
+        "id": non_empty(item.get("call_id"), f"{place}.call_id"),
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def _result(item: dict[str, Any], place: str) -> Message:
+    call_id = non_empty(item.get("call_id"), f"{place}.call_id")
+    output = item.get("output")
+    content = "" if output == [] else _texts(output, f"{place}.output")
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def _message(item: dict[str, Any], place: str) -> Message:
     role = item.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        raise _wrong(f"{place}.role", f"must be one of {', '.join(ROLES)}")
-    content = content_of(item)
+    if not isinstance(role, str) or role == "tool" or role not in ROLES:
+        known = ", ".join(role for role in ROLES if role != "tool")
+        raise invalid(f"{place}.role", f"must be one of {known}")
+    return {"role": ROLES[role], "content": _texts(content_of(item), f"{place}.content")}
+
+
+def _texts(content: Any, place: str) -> str:
     if isinstance(content, list) and content:
-        parts = [_text(part, f"{place}.content[{n}]") for n, part in enumerate(content)]
-        content = "\n".join(parts)
+        return "\n".join(_text(part, f"{place}[{n}]") for n, part in enumerate(content))
     if not isinstance(content, str):
-        raise _wrong(f"{place}.content", "must be a string or a list of content parts")
-    return {"role": ROLES[role], "content": content}
+        raise invalid(place, "must be a string or a list of content parts")
+    return content
 
 
 def _text(part: Any, place: str) -> str:
@@ -99,15 +141,14 @@ def _text(part: Any, place: str) -> str:
             "Images are supported by /v1/chat/completions only.", param=f"{place}.type"
         )
     if kind not in TEXTS:
-        raise _wrong(f"{place}.type", f"must be one of {', '.join(TEXTS)}")
+        raise invalid(f"{place}.type", f"must be one of {', '.join(TEXTS)}")
     text = part.get("text")
     if not isinstance(text, str):
-        raise _wrong(f"{place}.text", "must be a string")
+        raise invalid(f"{place}.text", "must be a string")
     return text
 
 
-def _check_length(messages: list[Message], spec: ModelSpec) -> None:
-    number = sum(len(message["content"]) for message in messages)
+def _check_length(number: int, spec: ModelSpec) -> None:
     if number > spec.limits.max_text_chars:
         raise TooLarge(
             f"The input has {number} characters; at most {spec.limits.max_text_chars} are "
@@ -120,13 +161,9 @@ def _check_metadata(value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, dict) or len(value) > MOST_METADATA:
-        raise _wrong("metadata", f"must be an object of at most {MOST_METADATA} strings")
+        raise invalid("metadata", f"must be an object of at most {MOST_METADATA} strings")
     for name, text in value.items():
         if not isinstance(text, str) or len(name) > 64 or len(text) > 512:
-            raise _wrong(
+            raise invalid(
                 "metadata", "must have keys of up to 64 and string values of up to 512 characters"
             )
-
-
-def _wrong(place: str, why: str) -> BadRequest:
-    return BadRequest(f"'{place}' {why}.", param=place, code="invalid_value")

@@ -7,9 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from fleet_contract.api.responses import NO_OP_VALUES, ResponsesBody
-from fleet_contract.errors import BadRequest
+from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.chat.messages import num_chars
-from fleet_server.generation.parameters import Parameters
+from fleet_server.chat.tool_messages import uses_tools
+from fleet_server.generation.conversation import Conversation, conversation
+from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.parameters import Parameters, with_calls, without_tools
 from fleet_server.generation.run import Generator, PreparedPrompt
 from fleet_server.protocols import ChatModel
 from fleet_server.responses.render import ResponseRenderer, early_failure
@@ -45,25 +48,38 @@ class ResponsesService:
         body = await read_json(request, server.spec.max_body_bytes)
         model: ChatModel = server.ready_model()
         parsed = self._check(body, model)
+        options = with_calls(parsed.options, model.supports)
+        chat = self._chat(parsed, options, model)
 
         async def prepare() -> PreparedPrompt:
             try:
-                prompt = await server.run_blocking(model.prompt, parsed.messages, [])
+                prompt = await server.run_blocking(chat.prompt, model, [])
             except BadRequest as error:
                 raise BadRequest(error.message, param="input", code=error.code) from error
-            return PreparedPrompt(prompt, ResponseRenderer(server.spec.model, parsed))
+            return chat.prepared(model, prompt, ResponseRenderer(server.spec.model, parsed))
 
         return await self._generator.respond(
             request,
             model,
-            parsed.options,
+            options,
             prepare,
-            num_chars=num_chars(parsed.messages),
+            num_chars=num_chars(parsed.messages) + options.tools.num_chars,
             failure=early_failure,
         )
+
+    def _chat(
+        self, parsed: ResponsesRequest, options: GenerationOptions, model: ChatModel
+    ) -> Conversation:
+        effort = parsed.given.reasoning.effort if parsed.given.reasoning else None
+        try:
+            return conversation(model, parsed.messages, options, effort)
+        except UnsupportedParameter as error:
+            raise UnsupportedParameter(error.message, param="reasoning") from error
 
     def _check(self, body: dict[str, Any], model: ChatModel) -> ResponsesRequest:
         self._server.check_model_of(body)
         parsed = parse(body, self._server.spec)
         PARAMETERS.check(body, model.supports, self._server.metrics)
+        if "tools" not in model.supports and uses_tools(parsed.messages):
+            raise without_tools("input")
         return parsed

@@ -66,7 +66,7 @@ class HeadStart:
             if spec.handler is None:
                 prepared = find(spec, Store.of(environ), machine.here(environ))
         except Exception:
-            # A bad setting or incomplete weights: the launcher meets the same error and reports it.
+            # A bad setting or incomplete weights: the launcher gets the same error and reports it.
             prepared = None
         self._prepared.set_result(prepared)
         if prepared is None:

@@ -50,6 +50,7 @@ from fleet_weights.store import Store
 logger = logging.getLogger(__name__)
 
 WORKERS = 4
+"""Threads of one caller for blocking work of requests, such as tokenising."""
 
 
 def run(

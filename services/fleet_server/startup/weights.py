@@ -68,6 +68,7 @@ class WeightsStage:
         """End a running download, which keeps its files, or a running conversion."""
         self._stop.set()
         if self._thread is not None:
+            # Bounded: a daemon thread that is blocked ends with the process.
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
     def _in_thread(self, on_stage: OnStage) -> asyncio.Future[PreparedModel]:

@@ -13,7 +13,7 @@ from fleet_contract.errors import BadRequest
 from fleet_web.errors import from_validation
 
 MAX_TOKENS = 300_000
-"""Most tokens to turn into text; a JSON body may have 350,000 values."""
+"""Maximum number of tokens to turn into text; a JSON body may have 350,000 values."""
 
 Kind = TypeVar("Kind", bound=JsonBody)
 

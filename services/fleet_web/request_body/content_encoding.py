@@ -145,6 +145,6 @@ class _Parts:
 
 def _invalid(name: str, reason: object) -> BadRequest:
     return BadRequest(
-        f"The body is not valid {name}, as its content-encoding says: {reason}.",
+        f"The body is not valid {name}, its content-encoding: {reason}.",
         code="invalid_encoding",
     )

@@ -28,7 +28,7 @@ else:
 CHUNK = 1 << 20
 MAX_MEMBERS = 20_000
 MAX_HEADER_BYTES = 1 << 20
-"""Most bytes between two files of an archive, such as extended headers, which are read whole."""
+"""Maximum bytes between two files of an archive, such as extended headers, which are read whole."""
 SMALL = 1 << 30
 MAX_RATIO = 50
 """Archives larger than SMALL may have this many times the size of their compressed layer."""
@@ -118,7 +118,8 @@ class _Meter:
         self.left -= len(data)
         self._total -= len(data)
         if self.left < 0 or self._total < 0:
-            raise WeightsError(f"The layer {self._archive.name} unpacks to more than it may.")
+            name = self._archive.name
+            raise WeightsError(f"The layer {name} unpacks to more bytes than allowed.")
         return data
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fleet_weights.transfer.download import Downloader
 
 MAX_MANIFEST_BYTES = 4 << 20
-"""What registries must accept at least, by the specification."""
+"""The size up to which registries have to accept manifests, by the specification."""
 MAX_LAYERS = 512
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "

@@ -64,9 +64,9 @@ def test_a_definition_that_is_installed_later_and_deleted(
     pods = {pod["metadata"]["uid"] for pod in tenant.items("v1", "Pod")}
 
     inference_pools.install(api)
-    assert tenant.wait(*POOL, "served", bool)["spec"]["endpointPickerRef"]["name"] == "epp"
     found = wait(tenant, "served", shows("True", "Created"))
     assert found["status"]["phase"] == "Ready"
+    assert tenant.get(*POOL, "served")["spec"]["endpointPickerRef"]["name"] == "epp"
 
     inference_pools.remove(api)
     found = wait(tenant, "served", shows("False", "InferencePoolUnavailable"))

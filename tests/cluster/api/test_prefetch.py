@@ -8,7 +8,7 @@ import pytest
 
 from harness.api import Api, Json
 from harness.fake_kubelet import FakeKubelet
-from harness.models import API, APPS, model, phase, wait
+from harness.models import API, APPS, model
 from harness.operator_process import NAMESPACE, OperatorProcess
 from harness.tenant import Tenant
 from support.waiting import until
@@ -58,8 +58,8 @@ def test_weights_are_prefetched_to_the_nodes_of_a_profile(
     label = {"pool": tenant.namespace}
     for name in ("a", "b"):
         add_node(f"{tenant.namespace}-{name}", labels=label)
-    placed = f"nodeSelector: {{pool: {tenant.namespace}}}\n"
-    profile(f"{placed}modelCache: {{node: true, prefetch: true}}\n")
+    cache = "modelCache: {node: true, prefetch: true}\n"
+    profile(f"nodeSelector: {{pool: {tenant.namespace}}}\n{cache}")
     tenant.create(model("one", profile="fast", source="hf://test/one", replicas=0))
     tenant.create(model("two", profile="fast", source="hf://test/two", replicas=0))
     tenant.create(model("own", profile="fast", source="hf://test/own", replicas=0,
@@ -79,16 +79,10 @@ def test_weights_are_prefetched_to_the_nodes_of_a_profile(
     assert found["metadata"]["generation"] == generation + 1  # nothing was applied in between
     assert [owner["name"] for owner in found["metadata"]["ownerReferences"]] == ["one"]
 
-    profile(f"{placed}modelCache: {{node: true}}\n")
+    # Deleted with the last model that wants it, by the operator or without one.
+    tenant.api.patch(tenant.namespaced(model("one")), {"spec": {"stopped": True}})
     tenant.wait(*DAEMON_SET, lambda gone: gone is None)
-
-
-def test_it_goes_with_the_last_model_without_an_operator(
-    tenant: Tenant, operator: OperatorProcess, profile: Callable[[str], None]
-) -> None:
-    profile("nodeSelector: {pool: none}\nmodelCache: {node: true, prefetch: true}\n")
-    tenant.create(model("one", profile="fast", replicas=0))
-    wait(tenant, "one", phase("ScaledToZero"))
+    tenant.api.patch(tenant.namespaced(model("one")), {"spec": {"stopped": False}})
     tenant.wait(*DAEMON_SET, lists("one"))
     operator.kill()
     tenant.api.delete(tenant.namespaced(model("one")))

@@ -77,12 +77,16 @@ async def test_only_a_refusal_leaves_the_labels_unread(
     assert slept == waits
 
 
-async def test_a_change_is_noticed_and_errors_change_nothing(slept: list[float]) -> None:
-    found = shards({"a": "1"}, {"a": "1"}, FORBIDDEN, ApiUnreachable("gone"), {"a": "0"})
+async def test_a_change_is_noticed_and_errors_change_nothing(
+    slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = FORBIDDEN, FORBIDDEN, ApiUnreachable("gone")
+    found = shards({"a": "1"}, {"a": "1"}, *errors, {"a": "0"})
     await found.read_first()
     await found.until_changed(30)
     assert found.shard.placed == {"a": 0}
-    assert slept == [30] * 4
+    assert slept == [30] * 5
+    assert caplog.messages.count("namespaces_not_listed") == 2
 
 
 async def test_invalid_labels_are_logged_once_by_the_shard_that_serves_the_namespace(

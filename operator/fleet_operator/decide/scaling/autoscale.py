@@ -90,6 +90,7 @@ def target(
     after: float = spec.scale_to_zero_after or (math.inf if current else WAKE_SECONDS)
     activity = _activity(spec, load, past, wake, created, now, after)
     complete = load is not None and load.complete
+    # A router that does not respond may have requests in flight, so no server is removed.
     if activity.idle and (current == 0 or (complete and not starting)):
         scaling = Scaling(desired_replicas=0, reason="Idle", last_active_time=activity.noted)
         return Target(0, "Idle", scaling)

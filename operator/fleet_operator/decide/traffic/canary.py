@@ -71,6 +71,7 @@ def share(
         return past if past.reason == WAITING else _changed(past, WAITING, past.weight, now)
     if past.reason == WAITING:
         return _changed(past, COMPLETE if past.weight == WHOLE else RISING, past.weight, now)
+    # A comparison of an earlier weight does not count.
     if comparison is None or comparison.since != past.since:
         return past
     if comparison.own.requests < traffic.rise.min_requests:

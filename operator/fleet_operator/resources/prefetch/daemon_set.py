@@ -201,7 +201,8 @@ def _environment(profile: Profile, cache: ModelCache) -> list[Object]:
 
 
 def _resources(memory: int, factor: float) -> Object:
-    resources: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    # Kubernetes reserves the requests as long as the pod exists, also after the download.
+    resources: Object = {"requests": {"cpu": "20m", "memory": "64Mi"}}
     if factor:
         limit = estimate.gibibytes(max(SMALLEST_LIMIT, factor * memory))
         resources["limits"] = {"memory": limit}

@@ -117,6 +117,7 @@ class Decoder:
             }  # fmt: skip
         else:
             search = {"beam_size": BEAM_SIZE, "patience": 1}
+        # The first timestamp is within 50 steps of 20 ms, as in OpenAI's Whisper.
         results = self._model.model.generate(
             encoded, prompts, max_length=MAX_LENGTH, suppress_blank=True,
             suppress_tokens=suppressed, max_initial_timestamp_index=50,
@@ -129,6 +130,7 @@ class Decoder:
         tokenizer, _ = self._tokenizer("transcribe", "en")
         return DecodingResult(
             tokens=tokens,
+            # CTranslate2's score is a mean over these tokens; Whisper's also counts the end token.
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech_prob=result.no_speech_prob,
             compression_ratio=compression_ratio(tokenizer.decode(list(tokens)).strip()),

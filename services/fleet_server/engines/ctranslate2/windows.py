@@ -9,11 +9,11 @@ from fleet_server.engines.ctranslate2.fallback import DecodingResult, best
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, Span
 
 MAX_GAP = 3 * RATE
-"""Most samples of silence in a window; after more, Whisper often ends its text early."""
+"""Maximum samples of silence in a window; after more, Whisper often ends its text early."""
 MIN_REST = RATE
-"""Fewest samples of undecoded speech worth another pass, and least progress of a pass."""
+"""Minimum samples of undecoded speech for another pass, and minimum progress of a pass."""
 MAX_TAIL = 5 * RATE
-"""Most samples of a rest that is dropped if its result stays doubtful: often it is not speech."""
+"""Maximum samples of a rest that is dropped if it stays doubtful: often it is not speech."""
 SHORT = 15 * RATE
 """Samples of a window on a CPU, where the encoder's attention costs the square of the length."""
 SHORT_FILLED = SHORT + 3 * RATE

@@ -102,6 +102,7 @@ class GrammarCompiler:
     def close(self) -> None:
         """End the threads after the schemas that they compile."""
         for _ in self._threads:
+            # If the queue is full, the daemon threads end with the process.
             with contextlib.suppress(queue.Full):
                 self._work.put_nowait(None)
 
@@ -131,7 +132,7 @@ class GrammarCompiler:
             wanted, future = item
             try:
                 future.set_result(self._compiled(wanted))
-            except BaseException as error:
+            except BaseException as error:  # a panic in Rust is not an Exception
                 future.set_exception(error)
 
     def _compiled(self, wanted: OutputFormat) -> Grammar:

@@ -52,6 +52,7 @@ from fleet_weights import record
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
+"""Sequences in the batch unless `batching.maxSize` is set."""
 ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 GUIDED = frozenset({"response_format", "json_schema"})
 
@@ -150,6 +151,7 @@ class OpenVinoChat:
         if config.do_sample:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
+            # GenAI's default is always 0: all requests would sample the same way.
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
@@ -164,8 +166,8 @@ class OpenVinoChat:
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most sequences in the batch. `limits.maxConcurrent` counts passes, and all sequences share
-    one."""
+    """Maximum number of sequences in the batch. `limits.maxConcurrent` counts passes, and all
+    sequences share one."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
@@ -187,7 +189,7 @@ def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
 
 
 def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
-    """Most tokens of prompt and generated text: the model's context, within the cache."""
+    """Maximum tokens of prompt and generated text: the model's context, within the cache."""
     length = spec.context_length or facts.context_length
     if length is None:
         raise LoadError("The model's files give no context length.", "Set `contextLength`.")
@@ -208,6 +210,7 @@ def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> A
         config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
     config.enable_prefix_caching = spec.cache.prefix
+    # Long prompts are prefilled in parts, between the tokens of running sequences.
     config.dynamic_split_fuse = True
     return config
 

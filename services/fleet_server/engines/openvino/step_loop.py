@@ -21,6 +21,7 @@ from fleet_server.protocols import Finish, Step
 logger = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 30.0
+"""Interval of the warnings while `close` waits for a step."""
 GONE = "The engine is stopping; please try again."
 
 Emit = Callable[[Step], None]
@@ -119,6 +120,7 @@ class StepLoop:
     def _run(self) -> None:
         while not self._closing and not self.broken:
             if not self._inbox and not self._running:
+                # Cleared before the inbox is checked again, so that no sequence is missed.
                 self._wake.wait()
                 self._wake.clear()
                 continue

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
-from fleet_server.engines.torch import sequence
+from fleet_server.engines.guided.compiler import Grammar
+from fleet_server.engines.torch import guide, sequence
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
 from fleet_server.engines.torch.forward import ForwardPass
@@ -24,6 +26,7 @@ from fleet_server.protocols import (
     NO_ARGUMENTS,
     Generation,
     Message,
+    OutputFormat,
     Prompt,
     Sampling,
     Step,
@@ -31,11 +34,14 @@ from fleet_server.protocols import (
     Vocabulary,
 )
 
+ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
+GUIDED = frozenset({"response_format", "json_schema"})
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
+"""Sequences in the batch unless `batching.maxSize` is set; MORE_ROWS on other devices."""
 PREFILL = {"cpu": 512}
 MORE_PREFILL = 2048
-"""Most prompt tokens prefilled between two tokens of the running sequences, which wait for them."""
+"""Maximum prompt tokens prefilled between two tokens of the running sequences, which wait."""
 FREE_SHARE = 0.4
 """Share of the GPU's free memory after loading that the key/value cache may use."""
 GIB = 1 << 30
@@ -43,8 +49,6 @@ GIB = 1 << 30
 
 class TorchChat:
     """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
-
-    supports = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
         checkpoint = ModelFolder.find(folder)
@@ -68,7 +72,10 @@ class TorchChat:
         self.max_concurrent = bounds.rows
         self._random = torch.Generator()
         self._random.seed()
-        self._loop = StepLoop(forward, runtime, bounds, self._stop_ids(model))
+        stop_ids = self._stop_ids(model)
+        self._compiler = guide.compiler(folder, self.vocabulary, self.vocab_size, stop_ids)
+        self.supports = ALWAYS if self._compiler is None else ALWAYS | GUIDED
+        self._loop = StepLoop(forward, runtime, bounds, stop_ids)
 
     def prompt(
         self,
@@ -82,6 +89,14 @@ class TorchChat:
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
         return self._conversation.prompt_of(token_ids)
+
+    def compile(self, wanted: OutputFormat) -> Grammar:
+        """Raises BadRequest and QueueFull."""
+        if self._compiler is None:
+            raise UnsupportedParameter(
+                "The tokenizer of this model does not support schemas.", param=wanted.param
+            )
+        return self._compiler.compile(wanted)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
@@ -104,6 +119,8 @@ class TorchChat:
 
     def close(self) -> None:
         self._loop.close()
+        if self._compiler is not None:
+            self._compiler.close()
 
     def _stop_ids(self, model: Any) -> frozenset[int]:
         named = (

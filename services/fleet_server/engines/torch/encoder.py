@@ -103,6 +103,7 @@ class Encoder:
 
     def close(self) -> None:
         """Wait for running passes and free the model."""
+        # With all places held no pass runs; one that comes later finds no model.
         for _ in range(self.passes):
             self._free.acquire()
         self._model = None

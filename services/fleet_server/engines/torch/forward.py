@@ -30,6 +30,7 @@ class ForwardPass:
         layers = set(getattr(self._config, "layer_types", None) or PLAIN_LAYERS)
         self.can_batch = layers <= PLAIN_LAYERS and "position_ids" in known
         self._common: dict[str, Any] = {"use_cache": True}
+        # Of the last position only: those of a long prompt would take gigabytes.
         if "logits_to_keep" in known:
             self._common["logits_to_keep"] = 1
         self._rope_index = getattr(getattr(model, "model", None), "get_rope_index", None)

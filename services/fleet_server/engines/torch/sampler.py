@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from fleet_server.engines.guided.masks import Masks
 from fleet_server.protocols import Sampling
 
 COLDEST = 1e-5
@@ -28,6 +29,7 @@ class Sampler:
         self._presence = sampling.presence_penalty
         self._frequency = sampling.frequency_penalty
         self._seen: Counter[int] = Counter()
+        self._masks: Masks | None = sampling.grammar and sampling.grammar.start()
         self._generator = shared
         if sampling.seed is not None:
             self._generator = torch.Generator()
@@ -35,6 +37,27 @@ class Sampler:
 
     def saw(self, token: int) -> None:
         self._seen[token] += 1
+        if self._masks is not None:
+            self._masks.accept((token,))
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the text follows a grammar."""
+        return self._masks is not None
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the grammar cannot be followed any more."""
+        return None if self._masks is None else self._masks.error
+
+    def guide(self, logits: torch.Tensor, guided: int) -> None:
+        """Set the logits of tokens that the grammar does not allow to minus infinity, in place.
+        `guided` is the number of guided sequences in the batch."""
+        if self._masks is None:
+            return
+        values = logits.cpu().numpy()
+        self._masks.apply(values, guided)
+        logits.copy_(torch.from_numpy(values))
 
     def uniform(self) -> float:
         """The sequence's next random number in [0, 1)."""
@@ -53,8 +76,10 @@ def sample(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int | None
     """One token for each row of `logits` `[len(samplers), vocabulary]`; None for a row whose logits
     are not finite."""
     logits = logits.to(torch.float32, copy=True)
+    guided = sum(sampler.is_guided for sampler in samplers)
     for row, sampler in zip(logits, samplers, strict=True):
         sampler.penalise(row)
+        sampler.guide(row, guided)
     best = logits.max(dim=-1)
     tokens = best.indices
     for narrow in (False, True):

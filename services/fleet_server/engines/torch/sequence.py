@@ -45,13 +45,15 @@ class Sequence:
 
     @property
     def most_tokens(self) -> int:
-        """Most tokens of prompt and generated text together."""
+        """Maximum number of tokens of prompt and generated text together."""
         return len(self.token_ids) + self._left
 
     def take(self, token: int | None, stop_ids: frozenset[int]) -> None:
         """Emit the next token; None is a token that could not be computed."""
         if token is None:
             self.fail(ArithmeticError("the model's logits are not finite"))
+        elif self.sampler.error is not None:
+            self.fail(self.sampler.error)
         elif token in stop_ids:
             self._send(Step((), Finish.STOP))
         else:

@@ -108,6 +108,7 @@ class StepLoop:
         budget = self._bounds.prefill
         while self._waiting and budget > 0:
             row = self._waiting[0]
+            # First come, first served: the prompts behind it wait as well.
             if not may_join(row, self._batch.rows, self._bounds):
                 return
             number = prefill_length(row, budget, chunked=self._forward.can_batch)
@@ -134,7 +135,7 @@ class StepLoop:
         batch = self._batch
         if not batch.rows:
             return
-        length = key_values.num_tokens(batch.cache)
+        length = key_values.num_tokens(batch.cache)  # to undo a pass that fails in some layer
         try:
             logits = self._forward.step(batch)
             tokens = sample(logits, [row.sampler for row in batch.rows])

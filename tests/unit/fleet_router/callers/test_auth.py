@@ -238,6 +238,25 @@ async def test_a_changed_file_is_read_again(
     assert identified(auth, "another").key.name == "another"
 
 
+async def test_the_file_is_not_read_in_every_turn_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = loaded(tmp_path / "keys.yaml", entry_of("a"))
+    reads = 0
+
+    def refresh() -> None:
+        nonlocal reads
+        reads += 1
+
+    monkeypatch.setattr(auth, "refresh", refresh)
+    task = asyncio.create_task(auth.watch())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert reads <= 1
+
+
 def test_a_broken_file_leaves_the_keys_as_they_were(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,9 +96,26 @@ async def test_lines_are_kept_while_the_disk_is_full(log: UsageLog, path: Path, 
     await until_async(lambda: keys(path) == [0, 1])
 
 
+async def test_a_full_disk_is_not_tried_without_a_pause(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    disk.full = True
+    log = UsageLog(RouterMetrics(), path)
+    running = asyncio.create_task(log.run())
+    reported(log, 0)
+    await until_async(lambda: disk.failures)
+    await asyncio.sleep(0.05)  # time for hundreds of attempts without a pause
+    assert disk.failures <= 3
+    running.cancel()
+    await asyncio.wait((running,))
+    log.close()
+
+
 async def test_kept_lines_are_bounded_and_dropped_ones_counted(
     log: UsageLog, path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert usage_log.MAX_PENDING == 100_000  # docs/router.md
     monkeypatch.setattr(usage_log, "MAX_PENDING", 3)
     monkeypatch.setattr(usage_log, "BATCH", 2)
     disk.full = True

@@ -10,8 +10,9 @@ import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from fleet_server.engines import chat_template
-from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal
+from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal, variables
 from fleet_server.load_error import LoadError
+from fleet_server.protocols import TemplateArguments
 
 MESSAGES = [
     {"role": "system", "content": "Short & <b>"},
@@ -41,6 +42,25 @@ def test_a_template_is_rendered_as_by_transformers(name: str) -> None:
         [MESSAGES], chat_template=source, add_generation_prompt=True, bos_token="<s>"
     )
     assert ChatTemplate(source, {"bos_token": "<s>"}).render(MESSAGES) == wanted[0]
+
+
+def test_tools_and_variables_are_rendered_as_by_transformers() -> None:
+    source = (
+        "{{ tools | tojson(indent=2) }}{% if not enable_thinking %}no{% endif %}{{ bos_token }}"
+    )
+    tools = [{"type": "function", "function": {"name": "f", "description": "ä <&>"}}]
+    wanted, _ = render_jinja_template(
+        [MESSAGES], tools=tools, chat_template=source, enable_thinking=False, bos_token="<s>"
+    )
+    arguments = TemplateArguments(tools, {"enable_thinking": False, "bos_token": "other"})
+    assert ChatTemplate(source, {"bos_token": "<s>"}).render(MESSAGES, arguments) == wanted[0]
+
+
+def test_the_variables_of_a_template() -> None:
+    source = "{% set own = 1 %}{{ own }}{{ other }}{{ strftime_now('%Y') }}{{ range(3) }}"
+    assert variables(source) == {"other"}
+    assert variables("{% generation %}{{ a }}{% endgeneration %}") == {"a"}
+    assert variables("{% if %}") == set()
 
 
 def test_the_date_is_todays() -> None:

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from fleet_server.engines import chat_template
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.openvino.hf_tokenizer import HfTokenizer
-from fleet_server.engines.special_text import SEAM, SpecialText
+from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
+from fleet_server.protocols import TemplateArguments
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -111,3 +112,17 @@ def test_templates_see_the_text_otherwise_unchanged() -> None:
     template = chat_template.ChatTemplate("{{ messages[0].content | trim }}", {})
     messages: Any = SpecialText(["<s>"]).seamed([{"role": "user", "content": " a<s>b "}])
     assert template.render(messages).split(SEAM) == ["a<", "s>b"]
+
+
+def test_special_tokens_in_tools_and_calls_stay_text() -> None:
+    words = SpecialText(["<|im_end|>"])
+    call = {"function": {"name": "f", "arguments": {"<|im_end|>": ["<|im_end|>", 1, None]}}}
+    (message,) = words.seamed([{"role": "assistant", "content": "", "tool_calls": [call]}])
+    seamed = f"<{SEAM}|im_end|>"
+    (found,) = message["tool_calls"]
+    assert found["function"]["arguments"] == {seamed: [seamed, 1, None]}
+    tools = [{"function": {"description": "<|im_end|>"}}]
+    arguments = words.seamed_arguments(TemplateArguments(tools, {"a": "<|im_end|>", "b": True}))
+    assert arguments.tools == [{"function": {"description": seamed}}]
+    assert arguments.variables == {"a": seamed, "b": True}
+    assert list(texts_in([{"a": ["b", 1]}, ("c",)])) == ["a", "b", "c"]

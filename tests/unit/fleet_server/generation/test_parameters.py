@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES, check_output
-from fleet_server.generation.tools import NO_TOOLS, Tool, ToolUse
+from fleet_server.generation.options import GenerationOptions
+from fleet_server.generation.parameters import CHAT, SUPPORTING_ENGINES, with_calls
+from fleet_server.generation.tools import Tool, ToolUse
 from fleet_server.metrics import Metrics
 from fleet_server.protocols import OutputFormat
 
@@ -69,24 +71,29 @@ def test_what_no_engine_supports(body: dict[str, Any]) -> None:
 )
 def test_tools_need_an_engine_with_a_chat_template(body: dict[str, Any]) -> None:
     CHAT.refuse_unsupported(body, ALL | {"tools"})
-    with pytest.raises(UnsupportedParameter, match="openvino, torch, vllm") as caught:
+    with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
         CHAT.refuse_unsupported(body, ALL)
     assert caught.value.param in body
 
 
 def test_a_call_is_enforced_by_engines_with_schemas() -> None:
     tool = Tool("f", {"name": "f", "parameters": {"type": "object", "properties": {}}})
-    wanted = OutputFormat("{}", "response_format.json_schema.schema")
-    assert check_output(wanted, NO_TOOLS, NONE) == wanted
-    assert check_output(None, ToolUse((tool,)), NONE) is None
-    found = check_output(None, ToolUse((tool,), (tool,)), ALL)
+    plain = GenerationOptions(5, 1, 1)
+    formatted = replace(plain, output=OutputFormat("{}", "response_format.json_schema.schema"))
+    may, must = (
+        replace(plain, tools=ToolUse((tool,))),
+        replace(plain, tools=ToolUse((tool,), (tool,))),
+    )
+    assert with_calls(formatted, NONE) == formatted
+    assert with_calls(may, NONE) == may
+    found = with_calls(must, ALL).output
     assert found is not None
     assert json.loads(found.schema)["properties"]["name"] == {"const": "f"}
-    with pytest.raises(UnsupportedParameter, match="openvino, vllm") as caught:
-        check_output(None, ToolUse((tool,), (tool,)), NONE)
+    with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
+        with_calls(must, NONE)
     assert caught.value.param == "tool_choice"
     with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:
-        check_output(wanted, ToolUse((tool,)), ALL)
+        with_calls(replace(formatted, tools=may.tools), ALL)
     assert caught.value.param == "response_format"
 
 

@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from fleet_contract.errors import InternalError, PromptTooLong
-from fleet_contract.names import HEADER_MODEL, HEADER_USAGE
+from fleet_contract.names import HEADER_MODEL, HEADER_QUEUE_MS, HEADER_USAGE
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation import run, stream
 from fleet_server.generation.options import GenerationOptions
@@ -31,6 +31,7 @@ from fleet_server.generation.stream import TokenStream, Update
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import Finish, OutputFormat, Prompt, Sampling, Step
 from fleet_server.state import ServerState
+from support.waiting import until_async
 
 FORMAT = OutputFormat('{"type": "object"}', "response_format")
 BROKEN = RuntimeError("the secret text of an engine")
@@ -199,6 +200,7 @@ async def test_a_prompt_of_too_many_tokens(limit: int | None, num_tokens: int, m
 async def test_a_text_too_long_for_the_context_is_not_prepared() -> None:
     served = Served(AtOnce(context_length=10))
     longest = 10 * MOST_CHARS_PER_TOKEN
+    assert longest == 320
     await served.respond(num_chars=longest)
     assert served.prepared == 1
     words = rf"{longest + 1} characters; at most {longest} are .*context is 10 tokens"
@@ -228,6 +230,19 @@ async def test_tokens_and_times_are_counted() -> None:
     assert 0 <= served.value("time_to_first_token_seconds_sum") <= taken
     assert served.value("queue_seconds_count") == 1
     assert 0 <= served.value("queue_seconds_sum") <= taken
+
+
+async def test_the_wait_for_a_slot_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(AtOnce())
+    now = 100.0
+    monkeypatch.setattr(served.server.admission, "_clock", lambda: now)
+    async with served.server.admission.slot("another"):
+        waiting = asyncio.create_task(served.respond())
+        await until_async(lambda: served.server.admission.waiting)
+        now += 2.0
+    response = await waiting
+    assert response.headers[HEADER_QUEUE_MS] == "2000.0"
+    assert served.value("queue_seconds_sum") == 2.0
 
 
 async def test_the_log_has_counts_and_times(

@@ -64,6 +64,14 @@ async def test_text_before_an_error_is_delivered() -> None:
     assert made.completion_tokens == 5
 
 
+async def test_what_an_engine_emits_after_its_error_is_ignored() -> None:
+    seen: list[Update] = []
+    made = started(Step(b"Hel"), Step((), error=BROKEN), Step(b"lo", Finish.STOP))
+    with pytest.raises(InternalError):
+        await fill(made, seen)
+    assert seen == [update("Hel")]
+
+
 async def test_text_held_for_a_stop_string_is_delivered_before_an_error() -> None:
     seen: list[Update] = []
     made = started(Step(b"almost EN"), Step((), error=BROKEN), stop=["END"])

@@ -38,11 +38,11 @@ PLAIN = chat_format.read("{{ messages }}")
 def test_variables(
     form: Any, given: Any, effort: str | None, guided: bool, expected: dict[str, Any]
 ) -> None:
-    assert read_variables(given, effort, form, guided=guided) == expected
+    assert read_variables(given or {}, effort, form, guided=guided) == expected
 
 
 @pytest.mark.parametrize(("form", "effort"), [(PLAIN, "low"), (R1, "none"), (R1, "high")])
 def test_an_effort_that_the_template_cannot_express(form: Any, effort: str) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
-        read_variables(None, effort, form, guided=False)
+        read_variables({}, effort, form, guided=False)
     assert caught.value.param == "reasoning_effort"

@@ -274,6 +274,21 @@ async def test_empty_lines_do_not_keep_a_connection(app: Any, listen: Any, wire:
                 await bare.send(b"\r\n")
 
 
+async def test_of_too_many_idle_connections_the_longest_idle_is_closed(
+    app: Any, listen: Any, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "idle_limit", lambda: 2)
+    with listen(app) as port:
+        async with wire(port) as first, wire(port) as second, wire(port) as third:
+            for bare in (first, second, first, third):
+                await bare.send(GET)
+                assert (await bare.answer()).status == 200
+            assert await second.closed()
+            for bare in (first, third):
+                await bare.send(GET)
+                assert (await bare.answer()).status == 200
+
+
 @pytest.mark.parametrize("after", [b"", b"\r\n"])
 async def test_a_request_may_run_for_longer_than_idle_connections_are_kept(
     app: Any, listen: Any, wire: Any, after: bytes
