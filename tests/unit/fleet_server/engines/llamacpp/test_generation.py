@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import NotReady
-from fleet_server.engines.llamacpp.chat import completion
+from fleet_server.engines.llamacpp.chat import MARKS, completion
 from fleet_server.engines.llamacpp.generation import Running, Scheduler, _steps
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.protocols import Delta, Finish, Sampling, Step
@@ -124,3 +124,9 @@ def test_the_server_is_lost_when_it_accepts_no_connections(tmp_path: Path) -> No
     with pytest.raises(NotReady):
         server.connection()
     assert not server.lost
+
+
+def test_marks_of_calls_and_reasoning_stay_in_the_text() -> None:
+    kept = ["[TOOL_CALLS]", "<think>", "<|tool\u2581calls\u2581begin|>", "<|channel|>"]
+    hidden = ["<|im_end|>", "[INST]", "</s>", "<|eot_id|>", "<|fim_middle|>"]
+    assert [text for text in kept + hidden if MARKS.search(text)] == kept
