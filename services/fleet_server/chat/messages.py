@@ -13,6 +13,8 @@ from fleet_server.chat.tool_messages import invalid, name_results, non_empty, re
 from fleet_server.protocols import Message
 
 ROLES: dict[str, str] = {role: role for role in get_args(Role)} | {"developer": "system"}
+NO_CALLS: tuple[Any, ...] = (None, [])
+NO_TEXT = (None, "")
 
 
 def read_messages(raw: Sequence[Any], spec: ModelSpec) -> tuple[list[Message], list[str]]:
@@ -52,9 +54,10 @@ def _message(message: Any, index: int, spec: ModelSpec, images: list[str]) -> Me
     content = _content(content_of(message), f"{place}.content", spec, images)
     found: Message = {"role": ROLES[role], "content": content}
     if role == "assistant":
-        if message.get("tool_calls"):
+        if message.get("tool_calls") not in NO_CALLS:
             found["tool_calls"] = read_calls(message["tool_calls"], f"{place}.tool_calls")
-        if reasoning := message.get("reasoning_content"):
+        if message.get("reasoning_content") not in NO_TEXT:
+            reasoning = message["reasoning_content"]
             found["reasoning_content"] = non_empty(reasoning, f"{place}.reasoning_content")
     if role == "tool":
         found["tool_call_id"] = non_empty(message.get("tool_call_id"), f"{place}.tool_call_id")

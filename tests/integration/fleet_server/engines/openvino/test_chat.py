@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import openvino_genai
 import pytest
 
 from fleet_contract.errors import BadRequest, NotReady
@@ -17,6 +18,7 @@ from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import Cache
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
+from fleet_server.engines.openvino.chat_tokenizer import GenaiTokenizer
 from fleet_server.generation.schema import narrowed
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
@@ -26,6 +28,7 @@ from fleet_server.protocols import (
     OutputFormat,
     Sampling,
     Step,
+    TemplateArguments,
     TextModel,
 )
 
@@ -299,3 +302,21 @@ def test_load_errors_have_a_reason(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"broken\.gguf"):
         OpenVinoChat(SPEC, tmp_path, threads=1)
     assert not list(tmp_path.glob(".openvino*"))
+
+
+def test_the_template_gets_tools_variables_and_calls(model: OpenVinoChat, folder: Path) -> None:
+    tokenizer = openvino_genai.Tokenizer(folder / chat_files.IR_FOLDER)
+    tokenizer.set_chat_template(
+        "{% if tools %}{{ tools | tojson }}{% endif %}{{ enable_thinking }}"
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+        "{{ c.function.arguments | tojson }}{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"a": ["é", 1]}}}
+    messages = [{"role": "assistant", "content": "x", "tool_calls": [call]}]
+    made = GenaiTokenizer(tokenizer)
+    text = made.render(messages, TemplateArguments(tools, {"enable_thinking": False}))
+    assert text == json.dumps(tools) + 'False{"a": ["é", 1]}x'
+    assert "enable_thinking" in made.chat_template
+    prompt = model.prompt([{"role": "user", "content": "hello"}], [])
+    assert prompt.ending.endswith("<|im_start|>assistant\n")
