@@ -17,7 +17,7 @@ from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal
-from fleet_server.engines.guided.compiler import WHITE_SPACE, GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer
@@ -126,8 +126,9 @@ class LlamaChat:
         self._compiler.compile(wanted)
         schema: dict[str, Any] = json.loads(wanted.schema)
         return schema | {
+            # Flexible white space may be repeated without end in llama.cpp's version.
             "x-guidance": {
-                "whitespace_flexible": True, "whitespace_pattern": WHITE_SPACE,
+                "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ",
                 "coerce_one_of": True, "lenient": False,
             }
         }  # fmt: skip

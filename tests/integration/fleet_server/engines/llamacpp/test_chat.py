@@ -157,6 +157,15 @@ def test_generations_follow_a_schema(model: LlamaChat) -> None:
     assert isinstance(found["age"], int)
 
 
+def test_white_space_is_not_repeated(model: LlamaChat) -> None:
+    """A small model would repeat it until the end."""
+    empty = {"type": "object", "properties": {}}
+    schema = {"type": "object", "required": ["a"], "properties": {"a": empty}}
+    grammar = model.compile(OutputFormat(narrowed(schema, "p"), "p"))
+    sampling = Sampling(40, temperature=0, grammar=grammar)
+    assert Running(model, "Write JSON on many lines.", sampling).wait()[0] == '{"a": {}}'
+
+
 def test_a_wrong_schema_is_refused(model: LlamaChat) -> None:
     with pytest.raises(BadRequest, match="schema"):
         model.compile(OutputFormat('{"type": "strng"}', "p"))
