@@ -14,6 +14,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import openvino_genai
@@ -112,6 +113,7 @@ class StepLoop:
         self._running: list[Sequence] = []
         self._wake = threading.Event()
         self._closing = False
+        self._ended = False
         self.broken = False
         self._cache_percent = 0.0
         self._next_id = 0
@@ -130,6 +132,9 @@ class StepLoop:
         # No lock: appending to and popping from a deque is atomic.
         self._inbox.append(sequence)
         self._wake.set()
+        if self._ended:
+            # The loop has ended since the check above, and may not have seen the sequence.
+            self._fail_all(NotReady(GONE, retry_after=1))
 
     def close(self) -> None:
         """End all sequences with an error step and stop the thread, after the step that runs: the
@@ -160,6 +165,7 @@ class StepLoop:
                 logger.exception("the step loop failed")
                 self.broken = True
                 self._fail_all(error)
+        self._ended = True
         self._fail_all(NotReady(GONE, retry_after=1))
 
     def _admit(self) -> None:
@@ -231,9 +237,13 @@ class StepLoop:
         return Step(_without_stop(token_ids, self._stop_ids), finish)
 
     def _fail_all(self, error: Exception) -> None:
-        failed = [*self._running, *self._long, *self._inbox]
-        self._running, self._inbox = [], deque()
+        failed = [*self._running, *self._long]
+        self._running = []
         self._long.clear()
+        with suppress(IndexError):
+            # One at a time: `submit` may append, and take what is left, at the same time.
+            while True:
+                failed.append(self._inbox.popleft())
         for sequence in failed:
             sequence.leave()
             sequence.emit(Step((), error=error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -268,6 +269,19 @@ def test_a_failed_step_ends_everything(loop: StepLoop, pipeline: Pipeline) -> No
     until(lambda: loop.broken)
     with pytest.raises(NotReady):
         Asked(loop, [5, END])
+
+
+def test_a_sequence_that_arrives_while_the_loop_ends_fails(loop: StepLoop) -> None:
+    """After the check of `submit`, and after the loop took its last look at the inbox."""
+
+    class Late(deque[Sequence]):
+        def append(self, sequence: Sequence) -> None:
+            loop.close()
+            super().append(sequence)
+
+    loop._inbox = Late()
+    asked = Asked(loop, ENDLESS)
+    assert [type(step.error) for step in asked.steps] == [NotReady]
 
 
 def test_masks_are_known_while_their_sequence_runs(loop: StepLoop, pipeline: Pipeline) -> None:
