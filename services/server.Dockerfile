@@ -1,5 +1,5 @@
 # The model server: one model per container, described by MODELFLEET_SPEC; weights under /models.
-# FLAVOUR=cpu has OpenVINO and CTranslate2 and no torch; FLAVOUR=cuda has torch besides,
+# FLAVOUR=cpu has OpenVINO, CTranslate2 and llama.cpp and no torch; FLAVOUR=cuda has torch besides,
 # and the cuBLAS that CTranslate2 opens.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim
 
@@ -11,22 +11,24 @@ ARG PINNED_PIP=26.3
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /build
-# binutils, unpinned because it only strips symbols here and goes no further than this stage.
+# binutils strips symbols; llama.cpp's package lacks libgomp, which the last stage gets a copy of.
+# Both unpinned: they are the distribution's.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends binutils \
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
+    && mkdir /opt/lib && cp -L /usr/lib/*-linux-gnu/libgomp.so.1 /opt/lib/ \
     && python3 -m venv --without-pip /opt/venv
 # Without our packages this installs what they need: a change of a source leaves this stage, and
 # the layer copied from it, alone.
 COPY pyproject.toml requirements.lock LICENSE ./
 RUN touch README.md \
-    && case "${FLAVOUR}" in cpu) extras=server ;; cuda) extras=server,torch,cuda ;; \
+    && case "${FLAVOUR}" in cpu) extras=server,llamacpp ;; cuda) extras=server,llamacpp,torch,cuda ;; \
          *) echo "FLAVOUR is cpu or cuda, not ${FLAVOUR}" >&2; exit 2 ;; esac \
     && python3 -m pip --python /opt/venv/bin/python install -c requirements.lock \
         ".[${extras}]" "pip==${PINNED_PIP}" \
     && python3 -m pip --python /opt/venv/bin/python uninstall --yes modelfleet hf-xet
 # What no engine of ours loads: other devices' plugins and formats we do not read, headers, tests,
-# symbols (a third of CTranslate2 and PyAV). That the rest still loads is tried at once.
+# symbols (a third of CTranslate2 and PyAV, three quarters of llama.cpp). That the rest still loads is tried at once.
 WORKDIR /opt/venv/lib/python3.11/site-packages
 RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
         openvino/libs/libopenvino_{tensorflow,tensorflow_lite,pytorch,paddle}_frontend.so* \
@@ -34,8 +36,8 @@ RUN rm -f openvino/libs/libopenvino_intel_[gn]pu_*.so openvino/libs/cache.json \
         onnxruntime/transformers onnxruntime/quantization av/include \
     && find numpy -type d -name tests -prune -exec rm -rf {} + \
     && find . -name '*.pyi' -delete \
-    && find av ctranslate2 ctranslate2.libs -name '*.so*' -exec strip --strip-unneeded {} + \
-    && /opt/venv/bin/python -c "import av, ctranslate2, openvino_genai, faster_whisper.vad"
+    && find av ctranslate2 ctranslate2.libs xllamacpp -name '*.so*' -exec strip --strip-unneeded {} + \
+    && /opt/venv/bin/python -c "import av, ctranslate2, openvino_genai, faster_whisper.vad, xllamacpp"
 
 FROM dependencies AS build
 WORKDIR /build
@@ -49,6 +51,7 @@ RUN python3 -m pip --python /opt/venv/bin/python install --no-deps --target /opt
 
 FROM ${PYTHON_IMAGE}
 COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=dependencies /opt/lib /usr/lib
 COPY --from=build /opt/modelfleet /opt/modelfleet
 ENV PATH=/opt/modelfleet/bin:/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/modelfleet \

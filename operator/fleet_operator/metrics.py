@@ -19,9 +19,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 class Metrics:
     """Only the conditions are labelled by model: in a fleet of thousands every other metric would
-    be too many series."""
+    be too many series. `began` is when the process started, by default now."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float | None = None) -> None:
         self.registry = CollectorRegistry()
         self._delivered: Tally[str] = Tally()
         own = self.registry
@@ -29,7 +29,7 @@ class Metrics:
         Gauge(
             "modelfleet_operator_start_time_seconds", "Unix time at which the operator started",
             registry=own,
-        ).set(time.time())  # fmt: skip
+        ).set(time.time() if began is None else began)  # fmt: skip
         self._reconciles = Counter(
             "modelfleet_operator_reconciles", "Reconciled models", ["result"], registry=own
         )
@@ -73,6 +73,10 @@ class Metrics:
         """The conditions of each of these models, read at every scrape."""
         found = ConditionSeries()
         self._conditions = lambda: found.render(read())
+
+    def prefetched(self, read: Callable[[], Mapping[tuple[str, str], tuple[int, int]]]) -> None:
+        """Nodes of each namespace and profile, and those that have all weights, at every scrape."""
+        self.registry.register(_Prefetched(read))
 
     def ages(self, read: Callable[[], Mapping[str, float]]) -> None:
         """Seconds since each kind's watch was last up to date, read at every scrape."""
@@ -126,6 +130,27 @@ class _Ages(Collector):
         for kind, age in self._read().items():
             family.add_metric([kind], age)
         yield family
+
+
+class _Prefetched(Collector):
+    def __init__(self, read: Callable[[], Mapping[tuple[str, str], tuple[int, int]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        nodes = GaugeMetricFamily(
+            "modelfleet_operator_prefetch_nodes",
+            "Nodes to which the weights of a profile's models are downloaded ahead of time",
+            labels=["namespace", "profile"],
+        )
+        ready = GaugeMetricFamily(
+            "modelfleet_operator_prefetch_nodes_ready",
+            "Those of them that have the weights",
+            labels=["namespace", "profile"],
+        )
+        for key, (all_nodes, with_weights) in self._read().items():
+            nodes.add_metric(key, all_nodes)
+            ready.add_metric(key, with_weights)
+        yield from (nodes, ready)
 
 
 class _Phases(Collector):

@@ -21,6 +21,10 @@ ANNOTATION_PAUSED = f"{GROUP}/paused"
 """On an InferenceModel: the operator does not change its objects."""
 ANNOTATION_RESTARTED = f"{GROUP}/restarted-at"
 """On an InferenceModel and, copied from it, on its pods: a new value replaces the servers."""
+LABEL_PREFETCH = f"{GROUP}/prefetch"
+"""On the DaemonSets that fill node caches and on their pods: the profile's name, or a hash."""
+LABEL_SHARD = f"{GROUP}/shard"
+"""On a Namespace: index of the shard of the operator that serves it."""
 MANAGED_BY = {"app.kubernetes.io/managed-by": "modelfleet"}
 
 SERVER_CONTAINER = "server"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Context, Decimal
 
-from fleet_contract.spec_parts import QUANTITY, QUANTITY_CHARS
+from fleet_contract.pod.resources import QUANTITY, QUANTITY_CHARS
 
 _PATTERN = re.compile(QUANTITY, re.ASCII)
 _SUFFIX = re.compile(r"([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)$")

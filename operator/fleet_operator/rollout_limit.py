@@ -1,4 +1,4 @@
-"""The most rollouts at a time: a number, or a percentage of the models."""
+"""The maximum number of concurrent rollouts: a number, or a percentage of the models."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Most rollouts at a time: `count`, or `percent` (0 to 1) of the models, at least one.
+    """`count` rollouts at a time, or `percent` (0 to 1) of the models, at least one.
 
-    Neither is no limit.
+    With neither there is no limit.
     """
 
     count: int | None = None
@@ -32,7 +32,7 @@ class Limit:
         return self.count is None and self.percent is None
 
     def of(self, models: int) -> int:
-        """The limit for so many models, all of them without one."""
+        """The limit in a fleet of `models` models; without a limit, all of them."""
         if self.percent is not None:
             return max(1, int(models * self.percent))
         return models if self.count is None else self.count

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,10 +37,12 @@ from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.probes.servers import Prober
 from fleet_operator.controller.probes.traffic import TrafficProber
 from fleet_operator.controller.resync import Resync
+from fleet_operator.controller.weights.prefetcher import Prefetcher
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE, cached_kinds
 from fleet_operator.metrics import Metrics
 from fleet_operator.names import FIELD_MANAGER
+from fleet_operator.namespace_shards import NamespaceShards
 from fleet_operator.resources.resolve import Resolver, Sources
 from fleet_operator.settings import OperatorSettings
 from fleet_web.logs import event as log
@@ -52,10 +57,21 @@ has no cycles."""
 
 
 async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
-    """Run the operator. Raises ConfigError, CatalogError and OSError (port taken)."""
+    """Run the operator until a signal. Raises ConfigError, CatalogError and OSError (port taken).
+
+    After a change of what is fixed while it runs (the shard's namespaces, the cluster's features),
+    it starts again with empty caches. The process stays: the kubelet would delay its restart.
+    """
     gc.freeze()  # what is imported lives as long as the process
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    metrics = Metrics()
+    began = time.time()
+    while await _run_once(settings, environ, began):
+        gc.collect()  # the caches
+
+
+async def _run_once(settings: OperatorSettings, environ: Mapping[str, str], began: float) -> bool:
+    """Run until a signal or a change; returns whether it was a change. Raises as `run`."""
+    metrics = Metrics(began)
     connection = await connect(environ)
     limit = RateLimit(settings.api_requests_per_second, 2 * settings.api_requests_per_second)
     api = LeaderClient(connection, FIELD_MANAGER, metrics.api_call, limit)
@@ -64,7 +80,7 @@ async def run(settings: OperatorSettings, environ: Mapping[str, str]) -> None:
     timeout = aiohttp.ClientTimeout(total=5, connect=2)
     try:
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as http:
-            await _run(settings, metrics, connection, api, leases, http)
+            return await _run(settings, metrics, connection, api, leases, http)
     finally:
         await api.close()
 
@@ -76,8 +92,11 @@ async def _run(
     api: LeaderClient,
     leases: KubeClient,
     http: aiohttp.ClientSession,
-) -> None:
+) -> bool:
     await _definition(api)
+    namespaces = NamespaceShards(api, settings.shard, enabled=not settings.namespaces)
+    await namespaces.read_first()
+    settings = replace(settings, shard=namespaces.shard)
     reader = sources.SourceReader(api, settings)
     resolver = Resolver(await _first_sources(reader))
     with_nodes = await sees_nodes(api, settings)
@@ -119,6 +138,8 @@ async def _run(
     controller = Controller(
         cache, queue, api, metrics, DeletionCosts(api, http), leadership.may_write
     )
+    prefetcher = Prefetcher(cache, resolver, api, leadership.may_write, lambda: queue.is_open)
+    metrics.prefetched(lambda: prefetcher.progress)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
         "watches": partial(watches.follow, reflectors),
         "leadership": leadership.run,
@@ -127,32 +148,39 @@ async def _run(
         "routers": Scraper(cache, queue, resolver, http, settings).run,
         "traffic": TrafficProber(cache, queue, resolver, http, settings).run,
         "remotes": partial(remotes.run, settings.probe_interval),
+        "prefetch": partial(prefetcher.run, settings.resync_interval),
         "initial_sync": InitialSync(cache, queue, listing, kinds).run,
         "resync": partial(resync.run, settings.resync_interval, settings.full_resync_interval),
         "sources": partial(sources.follow, reader, resolver, cache, queue),
     }
+    # Before the watches: /healthz must respond while the cache fills.
     async with _served(health.application(metrics, resync, queue, leadership), settings.port):
         log(logger, "started", namespaces=settings.namespaces or "all", nodes=with_nodes,
             device_claims=features.device_claims, inference_pools=features.inference_pools,
             image_volumes=features.image_volumes,
             models=len(resolver.sources.catalog), port=settings.port)  # fmt: skip
+        stop = asyncio.Event()
         try:
-            await _together(
+            changed = await _together(
                 kopf.operator(
                     registry=registry,
                     settings=watches.kopf_settings(),
                     standalone=True,
                     clusterwide=not settings.namespaces,
                     namespaces=settings.namespaces,
+                    stop_flag=stop,
                 ),
+                stop,
                 [
                     *supervised(loops, metrics),
                     until_changed(api, settings, features, settings.resync_interval),
+                    namespaces.until_changed(settings.resync_interval),
                 ],
             )
         finally:  # no writer runs any more
-            await leadership.release()
-    log(logger, "stopped")
+            await leadership.release(lambda name: namespaces.shard.owns(name))
+    log(logger, "restarting" if changed else "stopped")
+    return changed
 
 
 def supervised(
@@ -163,25 +191,35 @@ def supervised(
 
 
 async def _together(
-    watching: Coroutine[Any, Any, None], rest: list[Coroutine[Any, Any, None]]
-) -> None:
-    """Run kopf and the other tasks; when one ends, all are cancelled."""
+    watching: Coroutine[Any, Any, None],
+    stop: asyncio.Event,
+    rest: list[Coroutine[Any, Any, None]],
+) -> bool:
+    """Run kopf, which `stop` ends, and the other tasks; when one ends, all are cancelled.
+
+    Returns whether another one than kopf ended.
+    """
     others = [asyncio.create_task(one) for one in rest]
     # At its end kopf stops all tasks that have not started before it, so these start first.
     await asyncio.sleep(0)
     operator = asyncio.create_task(watching)
     try:
         await asyncio.wait([operator, *others], return_when=asyncio.FIRST_COMPLETED)
+        changed = not operator.done()
     finally:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         if not operator.done():
+            stop.set()  # without it, kopf kills the process some seconds after it was cancelled
             operator.cancel()
             await asyncio.gather(operator, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):  # kopf's handlers, which have no effect now
+            asyncio.get_running_loop().remove_signal_handler(number)
     for task in (operator, *others):
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+    return changed
 
 
 async def _definition(api: KubeClient) -> None:
@@ -209,7 +247,7 @@ async def _first_sources(reader: sources.SourceReader) -> Sources:
 async def sees_nodes(api: KubeClient, settings: OperatorSettings) -> bool:
     """Whether capacity can be computed: nodes may be listed, and pods of all namespaces are.
 
-    Waits for an answer: throttling or an unavailable API server at the start does not decide it.
+    Tries again after throttling and while the API server is unavailable, since the result is kept.
     """
     if settings.namespaces:
         return False

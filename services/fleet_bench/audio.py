@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from fleet_bench.http import post_json
-from fleet_bench.recordings import Recording
+from fleet_bench.recordings import AudioFile
 from fleet_bench.sample import Failed, ResponseStats
 from fleet_bench.settings import BenchSettings
 
@@ -18,7 +18,7 @@ class Audio:
     """Sends the recordings in turn, repeatedly."""
 
     settings: BenchSettings
-    recordings: Sequence[Recording]
+    recordings: Sequence[AudioFile]
     language: str | None
     translate: bool
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class AudioFile:
     """An audio file; servers tell the format by the suffix of `name`."""
 
     name: str
     data: bytes
 
 
-def read(paths: Sequence[Path]) -> list[Recording]:
+def read(paths: Sequence[Path]) -> list[AudioFile]:
     """The files of `paths`, or three samples of 2.6 to 4.1 s (two English). Raises OSError."""
     if paths:
-        return [Recording(path.name, path.read_bytes()) for path in paths]
+        return [AudioFile(path.name, path.read_bytes()) for path in paths]
     folder = files("fleet_bench").joinpath("samples")
     found = sorted((entry for entry in folder.iterdir()), key=lambda entry: entry.name)
-    return [Recording(entry.name, entry.read_bytes()) for entry in found]
+    return [AudioFile(entry.name, entry.read_bytes()) for entry in found]

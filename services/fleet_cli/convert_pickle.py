@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
 FAILED_STATUS = 1
 QUESTION = (
     "This installs PyTorch's CPU build (about 1 GB) in a temporary environment and reads the "
-    "pickles of {source} there, with PyTorch's restricted unpickler. Go on?"
+    "pickles of {source} there, with PyTorch's restricted unpickler. Continue?"
 )
 
 
@@ -52,7 +52,7 @@ def convert_pickle(
         if folder.is_dir():
             specs = []
         elif output is not None:
-            raise ValueError(f"--output needs a folder as SOURCE, and {source} is not one")
+            raise ValueError(f"--output requires a folder as SOURCE; {source} is not a folder")
         else:
             specs = chosen([source], environ, catalog_file)
     if not yes:

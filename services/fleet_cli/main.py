@@ -30,7 +30,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "render": Subcommand("fleet_cli.render:app", "print InferenceModel manifests of models"),
     "explain": Subcommand(
         "fleet_operator.commands.explain_command:app",
-        "show what a short manifest becomes",
+        "show the complete spec and the pod of a manifest",
         "operator",
     ),
     "bench": Subcommand("fleet_bench.command:app", "measure an OpenAI-compatible address"),

@@ -39,6 +39,13 @@ def pull(
         bool,
         typer.Option(help="Convert weights that no engine of this machine can load directly."),
     ] = True,
+    evict: Annotated[
+        bool,
+        typer.Option(
+            help="Delete the least recently used other models where MODELS_DIR_LIMIT would be "
+            "exceeded; with --no-evict, skip what does not fit.",
+        ),
+    ] = True,
     catalog_file: CatalogFile = None,
 ) -> None:
     """Download the weights of models and convert them for the engines of this machine.
@@ -58,7 +65,8 @@ def pull(
             specs = chosen(models or [], environ, catalog_file)
         given = {name: environ[name] for name in SPEC_SETTINGS if name in environ}
         specs = [override(spec, given) for spec in specs]
-        store = Store.of(environ | ({"MODELS_DIR": str(models_dir)} if models_dir else {}))
+        folder = {"MODELS_DIR": str(models_dir)} if models_dir else {}
+        store = Store.of(environ | folder, evicts=evict)
     from fleet_cli.pull_report import pull_all
 
     try:

@@ -26,8 +26,9 @@ from fleet_prepare.errors import CannotServe
 from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
 from fleet_prepare.prepare import find, prepare
-from fleet_prepare.stage import Report, Stage
-from fleet_weights.errors import WeightsError
+from fleet_prepare.stage import PrepareStage, Report
+from fleet_weights.errors import NoRoom, WeightsError
+from fleet_weights.eviction import release
 from fleet_weights.fetch import fetch, is_there
 from fleet_weights.store import Store
 
@@ -36,7 +37,7 @@ NO_WEIGHTS = frozenset({Engine.REMOTE, Engine.CONTAINER})
 """Engines whose servers may have weights of their own."""
 ELSEWHERE = NO_WEIGHTS | {Engine.VLLM}
 """Engines of other images, whose needs are not known here."""
-VERBS = {Stage.FETCHING: "pulling", Stage.CONVERTING: "converting"}
+VERBS = {PrepareStage.FETCHING: "pulling", PrepareStage.CONVERTING: "converting"}
 T = TypeVar("T")
 
 
@@ -51,7 +52,8 @@ def pull_all(
     """Pull every model, and convert weights that no engine of this machine can load directly.
 
     A model that this machine cannot serve fails before it is fetched; with `force` it is fetched
-    without conversion. Prints progress and errors; the ids of models that failed.
+    without conversion. One that does not fit into a store that evicts nothing is skipped. Prints
+    progress and errors; the ids of models that failed.
     """
     console = Console()
     here = machine.here(environ)
@@ -66,9 +68,15 @@ def pull_all(
                 one.prepare(here, force=force)
             else:
                 one.fetch()
+        except NoRoom as error:
+            console.print(f"{spec.model}: skipped. {error}", soft_wrap=True, highlight=False,
+                          markup=False)  # fmt: skip
         except (CannotServe, WeightsError) as error:
             failed.append(spec.model)
             _print_error(spec, error)
+        finally:
+            if not store.evicts:  # a server may need its room while the others are pulled
+                release(spec, store)
     return failed
 
 
@@ -113,7 +121,10 @@ class _Pull:
         """Fetch without conversion. Raises WeightsError."""
         path = self._with_progress(
             lambda report: fetch(
-                self._spec, self._store, partial(report, Stage.FETCHING), environ=self._environ
+                self._spec,
+                self._store,
+                partial(report, PrepareStage.FETCHING),
+                environ=self._environ,
             )
         )
         if self._was_there:
@@ -142,11 +153,11 @@ class _Bars:
     def __init__(self, model: str, bar: Progress) -> None:
         self._model = model
         self._bar = bar
-        self._tasks: dict[Stage, TaskID] = {}
+        self._tasks: dict[PrepareStage, TaskID] = {}
 
-    def report(self, stage: Stage, done: int, total: int | None) -> None:
+    def report(self, stage: PrepareStage, done: int, total: int | None) -> None:
         if stage not in self._tasks:
-            label = "" if stage is Stage.FETCHING else f"{stage.value.capitalize()} "
+            label = "" if stage is PrepareStage.FETCHING else f"{stage.value.capitalize()} "
             self._tasks[stage] = self._bar.add_task(f"{label}{self._model}", total=None)
         self._bar.update(self._tasks[stage], completed=done, total=total)
 
@@ -156,10 +167,10 @@ class _Lines:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._stage: Stage | None = None
+        self._stage: PrepareStage | None = None
         self._printed_at = 0.0
 
-    def report(self, stage: Stage, done: int, total: int | None) -> None:
+    def report(self, stage: PrepareStage, done: int, total: int | None) -> None:
         if stage is not self._stage:
             self._stage, self._printed_at = stage, time.monotonic()
             print(f"{self._model}: {VERBS[stage]}", flush=True)

@@ -53,7 +53,7 @@ AMOUNTS = ("requests", "limits")
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class SpecLayer:
     """Fields in camelCase, as on the wire, and the name of their origin."""
 
     name: str
@@ -97,7 +97,9 @@ def device(spec: ModelSpec) -> str:
     return "npu" if domain(found) == INTEL_NPU else "gpu"
 
 
-def one_unit(layers: Sequence[Layer], ranks: Sequence[int]) -> tuple[list[Layer], list[str]]:
+def one_unit(
+    layers: Sequence[SpecLayer], ranks: Sequence[int]
+) -> tuple[list[SpecLayer], list[str]]:
     """The layers with the accelerators of one of them only, and notes on what was left out.
 
     `layers` are in the order in which they are merged; `ranks` are their indices by the precedence
@@ -127,7 +129,7 @@ Unit = Mapping[str, frozenset[str]]
 
 
 def _unusable(
-    layers: Sequence[Layer], units: Sequence[Unit], ranks: Sequence[int]
+    layers: Sequence[SpecLayer], units: Sequence[Unit], ranks: Sequence[int]
 ) -> dict[int, str]:
     """Why accelerators of layers are left out: the `device` of a layer before cannot use them."""
     chosen = next((i for i, layer in enumerate(layers) if layer.fields.get("device")), None)
@@ -154,7 +156,7 @@ def _unit(fields: Mapping[str, Any]) -> Unit:
     return {name: frozenset(amounts) for name, amounts in found.items()}
 
 
-def _without(layer: Layer) -> Layer:
+def _without(layer: SpecLayer) -> SpecLayer:
     """The layer without accelerators and shares of them."""
     fields = {name: value for name, value in layer.fields.items() if name != DEVICES}
     amounts = _amounts(fields)
@@ -165,7 +167,7 @@ def _without(layer: Layer) -> Layer:
             for kind, named in amounts.items()
         }  # fmt: skip
         fields[RESOURCES] = {**fields[RESOURCES], **kept}
-    return Layer(layer.name, fields)
+    return SpecLayer(layer.name, fields)
 
 
 def _amounts(fields: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

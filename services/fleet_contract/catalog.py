@@ -1,4 +1,4 @@
-"""The catalog: specs of known models by id, built in and from a file of one's own.
+"""The catalog: specs of known models by id, built in and from a file of the user.
 
 The built-in one is configs/catalog.yaml, included as package data. Entries of another file are
 added to it and take precedence; with `replace: true` that file is the whole catalog.

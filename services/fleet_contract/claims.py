@@ -17,7 +17,7 @@ PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 """What an id may begin with."""
 
 
-class Claim(NamedTuple):
+class NameClaim(NamedTuple):
     """The names one InferenceModel claims; claims compare by age.
 
     `created` is its creationTimestamp (RFC 3339, UTC), `ids` its id followed by its aliases.
@@ -46,10 +46,10 @@ def prefixed(ids: Iterable[str], prefix: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def owners(claims: Iterable[Claim]) -> dict[str, Claim]:
+def owners(claims: Iterable[NameClaim]) -> dict[str, NameClaim]:
     """The owner of every id and alias in `claims`."""
     by_age = sorted(claims)
-    owner: dict[str, Claim] = {}
+    owner: dict[str, NameClaim] = {}
     for claim in by_age:
         owner.setdefault(claim.ids[0], claim)
     served = [claim for claim in by_age if owner[claim.ids[0]] is claim]
@@ -64,14 +64,14 @@ class Claimants:
     """The claims of all models. Changes return the models whose names may change owner by them."""
 
     def __init__(self) -> None:
-        self._claims: dict[Key, Claim] = {}
+        self._claims: dict[Key, NameClaim] = {}
         self._of_id: dict[str, set[Key]] = defaultdict(set)
 
-    def get(self, key: Key) -> Claim | None:
+    def get(self, key: Key) -> NameClaim | None:
         """What a model claims."""
         return self._claims.get(key)
 
-    def put(self, claim: Claim) -> set[Key]:
+    def put(self, claim: NameClaim) -> set[Key]:
         """Record what a model claims now."""
         key = claim.namespace, claim.name
         if self._claims.get(key) == claim:
@@ -93,7 +93,7 @@ class Claimants:
                 del self._of_id[identifier]
         return affected
 
-    def lost(self, key: Key) -> dict[str, Claim]:
+    def lost(self, key: Key) -> dict[str, NameClaim]:
         """The names of a model that other models own, and the claims of their owners."""
         contenders = self._contenders(key)
         if len(contenders) == 1:

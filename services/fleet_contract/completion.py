@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.accelerators import Layer, one_unit
+from fleet_contract.accelerators import SpecLayer, one_unit
 from fleet_contract.catalog import Catalog, find, first_problem
 from fleet_contract.spec import ModelSpec
 
@@ -43,7 +43,9 @@ class Completed:
         return self.origins.get(path, DEFAULT)
 
 
-def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] = ()) -> Completed:
+def complete(
+    spec: Mapping[str, Any], catalog: Catalog, below: Sequence[SpecLayer] = ()
+) -> Completed:
     """The complete spec of a manifest's `spec`; layers in `below` come after the catalog.
 
     An alias in `model` is replaced by the entry's id and kept as an alias. Raises ValueError that
@@ -52,14 +54,14 @@ def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] =
     given = _without_nulls(spec)
     _check_spelling(given)
     entry = find(given["model"], catalog) if isinstance(given.get("model"), str) else None
-    layers = [Layer(MANIFEST, given)]
+    layers = [SpecLayer(MANIFEST, given)]
     notes: list[str] = []
     if entry is not None:
         if entry.model != given["model"]:
             notes.append(f"{given['model']} is an alias of {entry.model} in the catalog")
-            layers = [Layer(MANIFEST, _by_id(given, entry))]
+            layers = [SpecLayer(MANIFEST, _by_id(given, entry))]
         fields, left_out = _applicable(entry, given)
-        layers.append(Layer(CATALOG, fields))
+        layers.append(SpecLayer(CATALOG, fields))
         notes += left_out
     ranks = [0, *range(len(layers), len(layers) + len(below)), *range(1, len(layers))]
     one, left_out = one_unit([*layers, *below], ranks)
@@ -72,7 +74,7 @@ def complete(spec: Mapping[str, Any], catalog: Catalog, below: Sequence[Layer] =
     return Completed(whole, origins, tuple(notes))
 
 
-def merge(layers: Sequence[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+def merge(layers: Sequence[SpecLayer]) -> tuple[dict[str, Any], dict[str, str]]:
     """The fields of all layers, earlier layers taking precedence, and the layer of each field."""
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}

@@ -108,7 +108,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("AUTO_DOWNLOAD_MODELS", "fetch missing weights at start; 0 requires them on disk", "1",
             parse_bool, where="up, server"),
     Setting("MODELS_DIR", "folder of the weights", "models", where="up, pull, server"),
-    Setting("MODELS_DIR_LIMIT", "most bytes in MODELS_DIR, or the share of its disk that may be"
+    Setting("MODELS_DIR_LIMIT", "maximum bytes in MODELS_DIR, or the share of its disk that may be"
             " used, such as `80%`; before a download or a conversion, the least recently used"
             " models that no process uses are deleted", "none", parse_size,
             where="up, pull, server"),
@@ -149,12 +149,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("READ_TIMEOUT", "seconds in which a request's head must arrive, and over which"
             " READ_RATE is measured; also seconds without progress in reading a response", "30",
             float, where="server, router"),
-    Setting("READ_RATE", "fewest bytes of a request's body per second; 0 accepts any progress",
+    Setting("READ_RATE", "minimum bytes of a request's body per second; 0 accepts any progress",
             "1024", float, where="server, router"),
     Setting("BODY_TIMEOUT", "seconds a client may take to send a request's body", "600", float,
             where="server, router"),
-    Setting("KEEP_ALIVE_SECONDS", "seconds an idle client connection stays open; longer than those"
-            " of the proxy in front", "75", int, where="server, router"),
+    Setting("KEEP_ALIVE_SECONDS", "seconds an idle client connection stays open; must exceed that"
+            " of a proxy in front", "75", int, where="server, router"),
     Setting("HOLD_SECONDS", "seconds a request waits for a model without a server",
             "300 on a cluster, 10 elsewhere", float, where="router"),
     Setting("HOLD_REQUESTS", "requests that may wait for one model without a server; more get a"
@@ -189,9 +189,9 @@ SETTINGS: tuple[Setting, ...] = (
             "8388608; 67108864 where it may contain images", int, "limits.max_body_bytes"),
     Setting("MAX_AUDIO_BYTES", "largest uploaded recording in bytes", "26214400", int,
             "limits.max_audio_bytes", SPEECH),
-    Setting("MAX_AUDIO_SECONDS", "longest decoded recording in seconds", "14400", int,
+    Setting("MAX_AUDIO_SECONDS", "maximum seconds of a decoded recording", "14400", int,
             "limits.max_audio_seconds", SPEECH),
-    Setting("MAX_SCRATCH_BYTES", "most bytes that recordings of all requests take in memory and"
+    Setting("MAX_SCRATCH_BYTES", "maximum bytes that recordings of all requests take in memory and"
             " temporary files; more get a 429", "4294967296", int, "limits.max_scratch_bytes",
             SPEECH),
     Setting("MAX_CONCURRENT", "concurrent forward passes, each on the whole device",
@@ -200,31 +200,31 @@ SETTINGS: tuple[Setting, ...] = (
             "limits.max_queue_size"),
     Setting("QUEUE_SHARE", "share of the queue that one caller may fill while others have requests"
             " here", "0.5", float, "limits.queue_share"),
-    Setting("MAX_BATCH_SIZE", "most embedding inputs or rerank documents in one request", "2048",
+    Setting("MAX_BATCH_SIZE", "maximum embedding inputs or rerank documents in one request", "2048",
             int, "limits.max_items", VECTORS),
     Setting("MAX_ITEMS", "another name of MAX_BATCH_SIZE; takes precedence over it", "2048", int,
             "limits.max_items", VECTORS),
-    Setting("PASS_SIZE", "most embedding inputs or rerank documents in one forward pass", "32", int,
-            "batching.pass_size", VECTORS),
-    Setting("MAX_TEXT_CHARS", "most characters of one text", "1000000", int,
+    Setting("PASS_SIZE", "maximum embedding inputs or rerank documents in one forward pass", "32",
+            int, "batching.pass_size", VECTORS),
+    Setting("MAX_TEXT_CHARS", "maximum characters of one text", "1000000", int,
             "limits.max_text_chars"),
-    Setting("MAX_REQUEST_CHARS", "most characters, or token ids, of all texts of one request",
+    Setting("MAX_REQUEST_CHARS", "maximum characters, or token ids, of all texts of one request",
             "4000000", int, "limits.max_request_chars", VECTORS),
     Setting("TRUNCATE_INPUTS", "truncate inputs longer than the model's context where the request"
             " does not set `truncate`", "0", parse_bool, "limits.truncate_inputs", VECTORS),
-    Setting("MAX_STOP", "most stop strings in one request", "4", int, "limits.max_stop", CHAT),
+    Setting("MAX_STOP", "maximum stop strings in one request", "4", int, "limits.max_stop", CHAT),
     Setting("REQUEST_TIMEOUT", "seconds a running request may take", "600", float,
             "limits.request_timeout"),
     Setting("MAX_NEW_TOKENS", "new tokens where neither request nor model sets a maximum", "512",
             int, "defaults.max_tokens", CHAT),
-    Setting("CHAT_MAX_PROMPT_TOKENS", "most tokens of a chat prompt", "the model's context", int,
+    Setting("CHAT_MAX_PROMPT_TOKENS", "maximum tokens of a chat prompt", "the model's context", int,
             "limits.max_prompt_tokens", CHAT),
-    Setting("CHAT_MAX_NEW_TOKENS", "most new tokens a request may ask for", "the model's context",
-            int, "limits.max_new_tokens", CHAT),
+    Setting("CHAT_MAX_NEW_TOKENS", "maximum new tokens that a request may set",
+            "the model's context", int, "limits.max_new_tokens", CHAT),
     Setting("ENABLE_CHAT_BATCHING", "batch chat requests", "1", parse_bool, "batching.enabled",
             CHAT),
-    Setting("CHAT_BATCH_MAX_SIZE", "most chat requests in one batch", "chosen by the engine", int,
-            "batching.max_size", CHAT),
+    Setting("CHAT_BATCH_MAX_SIZE", "maximum chat requests in one batch", "chosen by the engine",
+            int, "batching.max_size", CHAT),
     Setting("CHAT_BATCH_ALLOW_VISION", "batch chat requests with images too", "0", parse_bool,
             "batching.allow_vision", CHAT),
     Setting("KV_CACHE_GIB", "GiB of key/value cache for chat", "1", float, "cache.kv_gib", CHAT),
@@ -232,7 +232,7 @@ SETTINGS: tuple[Setting, ...] = (
             VECTORS),
     Setting("BATCH_WINDOW_MS", "milliseconds a request waits for more requests to batch",
             "0", float, "batching.window_ms", VECTORS),
-    Setting("BATCH_WINDOW_MAX_SIZE", "most requests in one batch", "unlimited", int,
+    Setting("BATCH_WINDOW_MAX_SIZE", "maximum requests in one batch", "unlimited", int,
             "batching.max_size", VECTORS),
     Setting("EMBEDDING_CACHE_SIZE", "embeddings kept for repeated inputs; 0 keeps none", "256", int,
             "cache.embeddings", frozenset({Task.EMBEDDING})),
@@ -246,8 +246,8 @@ SETTINGS: tuple[Setting, ...] = (
             "images.timeout", CHAT),
     Setting("MAX_REMOTE_IMAGE_BYTES", "largest image in bytes", "5242880", int, "images.max_bytes",
             CHAT),
-    Setting("REMOTE_IMAGE_HOST_ALLOWLIST", "the only hosts images are fetched from, private ones"
-            " included: names, addresses or CIDR blocks, comma-separated; `*` adds all public"
+    Setting("REMOTE_IMAGE_HOST_ALLOWLIST", "the only hosts images are fetched from, also"
+            " private ones: names, addresses or CIDR blocks, comma-separated; `*` adds all public"
             " addresses", "every public host", parse_list, "images.allowed_hosts", CHAT),
     Setting("WATCH_NAMESPACES", "namespaces to serve, comma-separated; a router's default is its"
             " own, `*` means all", "all of the cluster", where="operator, router"),
@@ -258,8 +258,8 @@ SETTINGS: tuple[Setting, ...] = (
             where="operator"),
     Setting("POD_NAME", "name of the operator's pod, by which its replicas elect a leader",
             "the host name", where="operator"),
-    Setting("POD_IP", "address of the operator's pod; with one of IPv6, model servers listen on"
-            " `::`", "none", where="operator"),
+    Setting("POD_IP", "address of the operator's pod; if it is an IPv6 address, model servers"
+            " listen on `::`", "none", where="operator"),
     Setting("SERVER_USER_IDS", "give pods of own images user and group ids; 0 where the platform"
             " assigns them", "1", parse_bool, where="operator"),
     Setting("SERVER_ARCHITECTURES", "architectures of own images, such as `amd64,arm64`: their pods"
@@ -277,8 +277,8 @@ SETTINGS: tuple[Setting, ...] = (
             "none", where="operator"),
     Setting("VLLM_IMAGE", "image of `engine: vllm` where the spec names none", "none",
             where="operator"),
-    Setting("VLLM_IMAGE_ROCM", "the same on AMD GPUs", "VLLM_IMAGE", where="operator"),
-    Setting("VLLM_IMAGE_INTEL", "the same on Intel GPUs", "VLLM_IMAGE", where="operator"),
+    Setting("VLLM_IMAGE_ROCM", "VLLM_IMAGE for AMD GPUs", "VLLM_IMAGE", where="operator"),
+    Setting("VLLM_IMAGE_INTEL", "VLLM_IMAGE for Intel GPUs", "VLLM_IMAGE", where="operator"),
     Setting("IMAGE_PULL_POLICY", "pull policy of model servers", "IfNotPresent", where="operator"),
     Setting("IMAGE_PULL_SECRETS", "pull secrets of model servers, comma-separated", "",
             where="operator"),
@@ -289,7 +289,7 @@ SETTINGS: tuple[Setting, ...] = (
             " names or patterns such as `example.com/*`, comma-separated",
             "kueue.x-k8s.io/*,yunikorn.apache.org/*,scheduling.x-k8s.io/*", parse_list,
             where="operator"),
-    Setting("INHERITED_ANNOTATIONS", "annotations that they get, in the same way",
+    Setting("INHERITED_ANNOTATIONS", "annotations of an InferenceModel that they get, likewise",
             "kueue.x-k8s.io/*,yunikorn.apache.org/*,scheduling.x-k8s.io/*", parse_list,
             where="operator"),
     Setting("PROFILES_CONFIGMAP", "ConfigMap of the profiles, in the operator's namespace",
@@ -314,26 +314,27 @@ SETTINGS: tuple[Setting, ...] = (
             "stopped; at least limits.requestTimeout of the model", "120", int, where="operator"),
     Setting("MAX_ROLLOUTS", "rollouts of models with accelerators at the same time, as a number "
             "or a percentage of these models (25%); 0 for no limit", "1", where="operator"),
-    Setting("MAX_ROLLOUTS_CPU", "the same for models without accelerators", "0",
+    Setting("MAX_ROLLOUTS_CPU", "MAX_ROLLOUTS for models without accelerators", "0",
             where="operator"),
     Setting("SERVER_SERVICE_ACCOUNT", "ServiceAccount of model servers in their namespace, without"
             " a token", "the namespace's default", where="operator"),
     Setting("POD_TEMPLATES", "fields that `podTemplate` of an InferenceModel may set: `restricted`"
-            " to those without power beyond the pod, or `full`", pod_templates.RESTRICTED,
+            " (those without power beyond the pod) or `full`", pod_templates.RESTRICTED,
             pod_templates.parse_mode, where="operator"),
-    Setting("START_SECONDS", "seconds a new version has to become ready", "3600", int,
+    Setting("START_SECONDS", "seconds within which a new version must become ready", "3600", int,
             where="operator"),
     Setting("PROBE_INTERVAL", "seconds between two probes of servers that are not ready", "1",
             float, where="operator"),
-    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server",
-            "30", float, where="operator"),
+    Setting("RESYNC_INTERVAL", "seconds between two comparisons of the cache with the API server;"
+            " longer where one takes more than a tenth of the time", "30", float, where="operator"),
     Setting("FULL_RESYNC_INTERVAL", "seconds between two comparisons of all objects, foreign ones"
             " included, after which every model is reconciled; varies by a tenth", "600", float,
             where="operator"),
-    Setting("API_REQUESTS_PER_SECOND", "most requests per second to the API server, watches and"
-            " Leases excepted; twice as many at once", "100", float, where="operator"),
-    Setting("SHARD", "the namespaces that this operator serves of those of its release, by the hash"
-            " of their names: `INDEX/TOTAL`, from `0/2`", "all", str, where="operator"),
+    Setting("API_REQUESTS_PER_SECOND", "maximum requests per second to the API server, except"
+            " watches and Leases; bursts of twice as many", "100", float, where="operator"),
+    Setting("SHARD", "the namespaces that this operator serves of those of its release, by the"
+            " label `modelfleet.dev/shard` or the hash of their names: `INDEX/TOTAL`, from `0/2`",
+            "all", str, where="operator"),
     Setting("WORKERS", "models reconciled concurrently", "48", int, where="operator"),
     Setting("OPERATOR_PORT", "port of the operator's /healthz, /readyz and /metrics", "8080", int,
             where="operator"),

@@ -14,26 +14,21 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from fleet_contract.names import ENV_SPEC
+from fleet_contract.pod.container import Container, EnvFrom, EnvValue, MountedFile, PodPart
+from fleet_contract.pod.resources import DeviceRequest, Resources
 from fleet_contract.spec_base import SpecPart
 from fleet_contract.spec_parts import (
     MIB,
     Batching,
-    Bucket,
     Cache,
-    Container,
     Defaults,
-    DeviceRequest,
-    EnvFrom,
-    EnvValue,
     GoldenCheck,
     ImageInputs,
     Limits,
-    MountedFile,
-    PodPart,
     Remote,
-    Resources,
     RolloutPolicy,
     Routing,
+    S3Access,
     Warmup,
     WeightFile,
 )
@@ -106,7 +101,7 @@ MODEL_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 DEFAULT_PASS_SIZE = 32
 MAX_TEXT_BODY_BYTES = 8 * MIB
 MAX_IMAGE_BODY_BYTES = 64 * MIB
-MAY_READ_IMAGES = frozenset({Engine.LLAMACPP, Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
+MAY_READ_IMAGES = frozenset({Engine.VLLM, Engine.CONTAINER, Engine.REMOTE})
 """Engines that may read images without `vision` in the spec."""
 
 ModelId = Annotated[str, Field(min_length=1, max_length=200, pattern=MODEL_ID_PATTERN)]
@@ -121,16 +116,17 @@ def _no_duplicates(values: list[str]) -> list[str]:
 class TrafficRise(SpecPart):
     """A weight that rises by itself while the model does no worse than the primary of its group.
 
-    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) are more
-    frequent or the first byte of responses comes later than at the primary.
+    It is set to 0 when a server fails, such as at a golden check, or when errors (5xx) or
+    rejected requests (4xx) are more frequent or the first byte of responses comes later than at the
+    primary.
     """
 
     step: int = Field(default=10, ge=1, le=100)
     """Percent by which the weight rises."""
     interval_seconds: int = Field(default=300, ge=1)
-    """Shortest time at one weight."""
+    """Minimum number of seconds at one weight."""
     min_requests: int = Field(default=50, ge=1)
-    """Fewest requests of this model at one weight before it is compared and rises."""
+    """Minimum number of requests of this model at one weight before it is compared and rises."""
 
 
 class Traffic(SpecPart):
@@ -155,7 +151,7 @@ class FailureMode(StrEnum):
     FAIL_CLOSE = "FailClose"
 
 
-class EndpointPicker(SpecPart):
+class EndpointPickerService(SpecPart):
     """The Service of an endpoint picker, in the model's namespace."""
 
     name: str = Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -171,7 +167,7 @@ class InferencePool(SpecPart):
     """An InferencePool of a model's servers (Gateway API Inference Extension), by which gateways
     send requests to them past the router."""
 
-    endpoint_picker_ref: EndpointPicker
+    endpoint_picker_ref: EndpointPickerService
     """Endpoint picker that chooses the server of each request."""
 
 
@@ -205,7 +201,7 @@ class ModelSpec(SpecPart):
     `pypi://package==version/path/in/wheel`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file at `source`; required for `https://`."""
-    s3: Bucket | None = None
+    s3: S3Access | None = None
     """Endpoint, region and Secret of an `s3://` source; taken whole from resource or profile."""
     weights: list[WeightFile] = Field(default_factory=list, max_length=256)
     """Individual weight files, for models split over several packages or parts."""
@@ -220,7 +216,7 @@ class ModelSpec(SpecPart):
     """Prompts by name, prepended to inputs of requests that name one as `prompt_name`; in addition
     to those in the model's files."""
     context_length: int | None = Field(default=None, ge=1)
-    """Most tokens of context; read from the model's files by default."""
+    """Maximum number of tokens of context; read from the model's files by default."""
     vision: bool = False
     """Whether a chat model accepts images."""
     multilingual: bool | None = None
@@ -247,9 +243,9 @@ class ModelSpec(SpecPart):
     stopped: bool = False
     """Run no servers and refuse requests, whatever the other fields and autoscalers want."""
     min_replicas: int | None = Field(default=None, ge=0)
-    """Fewest servers autoscaling keeps while the model is in use."""
+    """Minimum number of servers that autoscaling keeps while the model is in use."""
     max_replicas: int | None = Field(default=None, ge=1)
-    """Most servers autoscaling may start."""
+    """Maximum number of servers that autoscaling may start."""
     scale_to_zero_after: int | None = Field(default=None, ge=1)
     """Seconds without a request after which the last server is stopped; never by default."""
     target_in_flight: int | None = Field(default=None, ge=1)
@@ -334,7 +330,7 @@ class ModelSpec(SpecPart):
         return self
 
     @property
-    def bucket(self) -> Bucket | None:
+    def bucket(self) -> S3Access | None:
         """`s3`, if the source is in a bucket; a profile may have it for other models."""
         return self.s3 if (self.source or "").startswith("s3://") else None
 
@@ -350,7 +346,7 @@ class ModelSpec(SpecPart):
 
     @property
     def pass_size(self) -> int:
-        """Most embedding or rerank items in one forward pass."""
+        """Maximum number of embedding or rerank items in one forward pass."""
         return self.batching.pass_size or self.limits.max_batch_size or DEFAULT_PASS_SIZE
 
     @property

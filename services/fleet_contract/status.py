@@ -47,7 +47,7 @@ class Condition(SpecPart):
     type: str = Field(max_length=316)
     """Ready, Available, Progressing, Reconciling, Stalled, Paused, Scheduled, WeightsReady, Loaded,
     RolloutStrategy, Traffic, Accelerated, AliasesServed, ProfileCurrent, ReplicasLimited,
-    InferencePool or NamespaceContested."""
+    ReplicasOverwritten, InferencePool or NamespaceContested."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     reason: str = Field(max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")
@@ -111,7 +111,7 @@ class Scaling(SpecPart):
     low_since: Time | None = None
     """Since when fewer servers would suffice."""
     low_peak: int | None = None
-    """Most servers desired since then."""
+    """Maximum number of servers desired since then."""
 
 
 class Rollout(SpecPart):

@@ -27,7 +27,7 @@ Observe = Callable[[str, str, int], None]
 TIMEOUT_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 WATCH_GRACE_SECONDS = 15.0
-"""A watch that the API server does not end in time is given up so much later."""
+"""Seconds after the end of a watch until it is aborted, if the API server did not end it."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
@@ -40,7 +40,7 @@ RECURSION_LIMIT = 12_000
 """The API server accepts and sends objects of 10,000 levels."""
 UNAUTHORIZED = 401
 TRIES = 4
-"""Times that a request is sent which the API server sheds (429, or 503 with Retry-After)."""
+"""How often a request is sent if the API server sheds it (429, or 503 with Retry-After)."""
 LONGEST_PAUSE = 30.0
 VERSION = Kind("v1", "Info", "version", namespaced=False)
 """Not a resource; its plural names the request in metrics."""
@@ -64,7 +64,7 @@ class KubeClient:
         self._manager = manager
         self._observe = observe
         self._limit = limit
-        # For `json`, also where kopf reads watches with it.
+        # `json` recurses for each level; kopf parses its watches with it too.
         sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
     async def close(self) -> None:
@@ -317,8 +317,11 @@ def _event(line: bytes) -> tuple[str, Json]:
 
 
 def _parsed(content: bytes) -> Any:
-    """Any JSON that the API server sends. orjson refuses more than 1,024 levels; with that, one
-    such object of one user would end the lists and watches of all. Raises ValueError."""
+    """Any JSON that the API server sends. Raises ValueError.
+
+    orjson refuses more than 1,024 levels: a single object of one user would break the lists and
+    watches of all.
+    """
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:

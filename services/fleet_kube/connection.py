@@ -29,19 +29,19 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 DEFAULT_NAMESPACE = "default"
 TOKEN = "BearerToken"  # noqa: S105 (the package's name of the setting)
 FILE_SECONDS = 60.0
-"""Token files are read again after so long: they are replaced well before a token expires."""
+"""Seconds until token files are read again; they are replaced well before a token expires."""
 LIFETIME_USED = 0.8
 """Tokens of exec plugins are renewed after this part of their lifetime."""
 
 
-class Loaded(NamedTuple):
+class LoadedConfiguration(NamedTuple):
     """What a loader returns: the default namespace, seconds until the next load."""
 
     namespace: str
     seconds: float
 
 
-Loader = Callable[[Configuration], Awaitable[Loaded]]
+Loader = Callable[[Configuration], Awaitable[LoadedConfiguration]]
 """Fills a configuration; raises ConfigError."""
 
 
@@ -54,11 +54,11 @@ class Connection:
     def __init__(
         self,
         configuration: Configuration,
-        loaded: Loaded | None = None,
+        loaded: LoadedConfiguration | None = None,
         load: Loader | None = None,
     ) -> None:
         self.configuration = configuration
-        self.namespace, seconds = loaded or Loaded(DEFAULT_NAMESPACE, math.inf)
+        self.namespace, seconds = loaded or LoadedConfiguration(DEFAULT_NAMESPACE, math.inf)
         self._load = load
         self._due = time.monotonic() + seconds
         self._renewing = asyncio.Lock()
@@ -119,7 +119,7 @@ class Connection:
             return
         loaded = await self._load(self.configuration)
         self._due = time.monotonic() + loaded.seconds
-        # A renewed client certificate counts for new connections.
+        # New connections use the renewed client certificate; open ones stay.
         found = (self.configuration.cert_file, self.configuration.key_file)
         if found != self._certificate and found[0]:
             try:
@@ -159,7 +159,7 @@ async def connect(environ: Mapping[str, str], account: Path = ACCOUNT) -> Connec
 
 async def load_service_account(
     environ: Mapping[str, str], account: Path, configuration: Configuration
-) -> Loaded:
+) -> LoadedConfiguration:
     """Load the service account that is mounted into a pod. Raises ConfigError."""
     port = environ.get("KUBERNETES_SERVICE_PORT") or "443"
     loader = InClusterConfigLoader(
@@ -173,10 +173,10 @@ async def load_service_account(
         namespace = (account / "namespace").read_text(encoding="utf-8").strip()
     except (ConfigException, OSError) as error:
         raise ConfigError(f"the pod's service account cannot be read: {error}") from error
-    return Loaded(namespace, FILE_SECONDS)
+    return LoadedConfiguration(namespace, FILE_SECONDS)
 
 
-async def load_kubeconfig(paths: str, configuration: Configuration) -> Loaded:
+async def load_kubeconfig(paths: str, configuration: Configuration) -> LoadedConfiguration:
     """Load the current context of kubeconfig files; runs its exec plugin. Raises ConfigError."""
     try:
         merged = KubeConfigMerger(paths).config
@@ -195,14 +195,14 @@ async def load_kubeconfig(paths: str, configuration: Configuration) -> Loaded:
     user = merged["users"].get_with_name(context["user"], safe=True) if "user" in context else None
     login = (user.value.get("user") or {}) if user is not None else {}
     if "exec" not in login:
-        return Loaded(namespace, FILE_SECONDS if "tokenFile" in login else math.inf)
+        return LoadedConfiguration(namespace, FILE_SECONDS if "tokenFile" in login else math.inf)
     # The loader logs why a plugin failed, and goes on without credentials. The configuration is not
     # checked, since it holds the previous ones.
     if not getattr(loader, "token", None) and not getattr(loader, "cert_file", None):
         command = login["exec"].get("command")
         raise ConfigError(f"{paths}: the exec plugin {command!r} returned no credentials")
     expiry = getattr(loader, "exec_plugin_expiry", None)
-    return Loaded(namespace, math.inf if expiry is None else seconds_until(expiry))
+    return LoadedConfiguration(namespace, math.inf if expiry is None else seconds_until(expiry))
 
 
 def seconds_until(expiry: datetime) -> float:

@@ -31,5 +31,5 @@ class RateLimit:
             await self._sleep(self._last - now)
 
     def pause(self, seconds: float) -> None:
-        """Let no further request begin for so long."""
+        """Start no further request for `seconds`."""
         self._last = max(self._last, self._clock() + seconds)

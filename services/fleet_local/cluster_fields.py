@@ -1,4 +1,4 @@
-"""Fields of a spec that only a cluster can honour: which are ignored, and which are refused.
+"""Fields of a spec that need a cluster: which are ignored, and which are refused.
 
 Manifests are the same for both. Fields that place and scale pods are reported and ignored; fields
 that change responses are refused.
@@ -38,7 +38,7 @@ def notice(specs: Sequence[ModelSpec], catalog: Mapping[str, ModelSpec]) -> str 
     """A line that lists the ignored fields of all models, or None."""
     found = [(spec.model, ignored(spec, catalog.get(spec.model))) for spec in specs]
     named = [f"{model} ({', '.join(fields)})" for model, fields in found if fields]
-    return f"Only a cluster honours: {'; '.join(named)}." if named else None
+    return f"Ignored without a cluster: {'; '.join(named)}." if named else None
 
 
 def check(spec: ModelSpec) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract import launch
-from fleet_contract.names import HUB_TOKENS
+from fleet_contract.names import HUB_TOKENS, REGISTRY_LOGINS
 from fleet_contract.spec import ModelSpec
 from fleet_local.settings import UpSettings
 
 DRAIN_SECONDS = 4.0
 """Default drain time; shorter than a server's 30 s, so that Ctrl-C ends a fleet within seconds."""
 
-NOT_PASSED_ON = (*HUB_TOKENS, "MODEL_DEVICE")
-"""Tokens are only needed to fetch weights; the device is set from the options."""
+NOT_PASSED_ON = (*HUB_TOKENS, REGISTRY_LOGINS, "MODEL_DEVICE")
+"""Tokens and logins are only needed to fetch weights; the device is set from the options."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -13,7 +13,7 @@ from fleet_local import environment, replicas, routes_file
 from fleet_local.errors import StartError
 from fleet_local.output.console import Console
 from fleet_local.output.log_output import LogFile, LogOutput, LogTerminal
-from fleet_local.output.table import FAILED, STOPPED, Row, row
+from fleet_local.output.table import FAILED, STOPPED, ServerRow, row
 from fleet_local.processes import ports
 from fleet_local.processes.probe import Probe
 from fleet_local.processes.process import Lifeline
@@ -96,7 +96,7 @@ class Fleet:
     def _supervision_ended(self, name: str) -> None:
         self._console.log(f"The supervision of {name} failed and starts again.")
 
-    async def rows(self) -> list[Row]:
+    async def rows(self) -> list[ServerRow]:
         """The rows of the table, from the servers' current `/v1/models`."""
         return [one for spec in self._specs for one in await self._rows(spec)]
 
@@ -177,14 +177,14 @@ class Fleet:
     def _write_routes(self) -> None:
         routes_file.write(self._routes, [(spec, self._addresses(spec)) for spec in self._specs])
 
-    async def _rows(self, spec: ModelSpec) -> list[Row]:
+    async def _rows(self, spec: ModelSpec) -> list[ServerRow]:
         if spec.remote is not None:
             return [row(spec, [], spec.remote.address, None)]
         if not self._servers[spec.model]:
             return [row(spec, [{"id": spec.model, "state": STOPPED}], "", None)]
         return [await self._row(spec, server) for server in self._servers[spec.model]]
 
-    async def _row(self, spec: ModelSpec, server: Service) -> Row:
+    async def _row(self, spec: ModelSpec, server: Service) -> ServerRow:
         if not server.is_ready:
             return row(spec, [{"id": spec.model, "state": FAILED}], server.base, None)
         listed = await self._probe.models(server.base)

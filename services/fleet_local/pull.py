@@ -121,6 +121,7 @@ class Pull:
         done = in_daemon_thread(work)
         self._running.add(done)
         done.add_done_callback(self._running.discard)
+        # A thread cannot be cancelled: `run` sets `_stop` and waits for it.
         return await asyncio.shield(done)
 
 

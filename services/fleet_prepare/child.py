@@ -27,7 +27,7 @@ ORPHANED_STATUS = 4
 FAILED_STATUS = 1
 
 
-class Events:
+class EventWriter:
     """Writes events; progress at most every tenth of a second, and when it is complete."""
 
     def __init__(self, out: TextIO) -> None:
@@ -48,7 +48,7 @@ class Events:
 def main() -> int:
     """Run the conversion described on standard input; return the exit status."""
     # Libraries print to standard output, which carries events only.
-    events = Events(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    events = EventWriter(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from fleet_contract.names import FETCH_SECRETS
 from fleet_prepare.converters import ConversionPlan
 from fleet_weights.errors import WeightsError
+from fleet_weights.secrets import without_secrets
 
 POLL_SECONDS = 0.2
 SHOWN_LINES = 8
@@ -39,11 +39,10 @@ def run(
     `check` is called several times a second and cancels the conversion by raising. Raises
     WeightsError with the converter's reason, and OSError for errors of the file system.
     """
-    kept = {name: text for name, text in environ.items() if name not in FETCH_SECRETS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "fleet_prepare.child"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**kept, **OFFLINE}, start_new_session=True,
+        env={**without_secrets(environ), **OFFLINE}, start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None  # noqa: S101  (a pipe was requested above)
     assert process.stdout is not None  # noqa: S101

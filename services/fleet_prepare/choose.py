@@ -20,16 +20,18 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_prepare.readers import READERS
 from fleet_weights.allowed import PICKLE_SUFFIXES
-from fleet_weights.hub.selection import PICKLE_HINT, Kind
+from fleet_weights.hub.selection import PICKLE_HINT, WeightsFormat
 
 CUDA_HINT = "`make up TORCH=1` (or `pip install modelfleet[torch,cuda]`) installs what it needs."
-SERVER_HINT = f"Install it with `{install_command('server')}`."
+EXTRAS = {Engine.LLAMACPP: "llamacpp", Engine.TORCH: "torch"}
+"""Extras of engines that `server` does not install."""
 
 FACTORIES: dict[tuple[Engine, Task], str] = {
     (Engine.OPENVINO, Task.CHAT): "fleet_server.engines.openvino.chat:OpenVinoChat",
     (Engine.OPENVINO, Task.EMBEDDING): "fleet_server.engines.openvino.encoder:EmbeddingEngine",
     (Engine.OPENVINO, Task.RERANK): "fleet_server.engines.openvino.encoder:RerankEngine",
     (Engine.CTRANSLATE2, Task.SPEECH): "fleet_server.engines.ctranslate2:SpeechEngine",
+    (Engine.LLAMACPP, Task.CHAT): "fleet_server.engines.llamacpp.chat:LlamaChat",
     (Engine.TORCH, Task.CHAT): "fleet_server.engines.torch:TorchChat",
     (Engine.TORCH, Task.EMBEDDING): "fleet_server.engines.torch:TorchEmbedding",
     (Engine.TORCH, Task.RERANK): "fleet_server.engines.torch:TorchRerank",
@@ -39,7 +41,8 @@ FACTORIES: dict[tuple[Engine, Task], str] = {
 CONVERTED = (Quantization.INT8, Quantization.INT4)
 INTEL = ("gpu", "npu")
 """Kinds of devices that only OpenVINO uses."""
-CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2)
+CPU_ENGINES = (Engine.OPENVINO, Engine.CTRANSLATE2, Engine.LLAMACPP)
+"""In the order of choice: llama.cpp gets the GGUF files that OpenVINO does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class EngineChoice:
     factory: str
     device: str
     reason: str
-    kind: Kind | None = None
+    kind: WeightsFormat | None = None
     conversion: ConversionPlan | None = None
 
 
@@ -176,6 +179,11 @@ class _Decision:
                 f"Engines that do: {', '.join(able)}.",
             )
         note = "the spec names it"
+        if spec.vision and engine is not Engine.TORCH:
+            raise CannotServe(
+                f"The {engine.value} engine does not read images, and {spec.model} has `vision`.",
+                "Remove `vision`, or leave `engine` at auto.",
+            )
         if engine is Engine.TORCH:
             if not self._machine.has_torch:
                 raise CannotServe(
@@ -191,8 +199,16 @@ class _Decision:
         elif not self._has(engine):
             raise CannotServe(
                 f"{spec.model} names the {engine.value} engine, which is not installed.",
-                SERVER_HINT,
+                f"Install it with `{install_command(EXTRAS.get(engine, 'server'))}`.",
             )
+        elif engine is Engine.LLAMACPP:
+            if device not in ("cpu", "mps") and spec.device != "auto":
+                raise CannotServe(
+                    f"{spec.model} asks for device {device}: the llamacpp engine computes on the "
+                    f"CPU.",
+                    "Set device (or MODEL_DEVICE) to auto or cpu, or engine to torch or vllm.",
+                )
+            device = "cpu"
         elif engine is Engine.OPENVINO or device == "mps":
             device = device if self._on_intel else "cpu"
         elif device != "cpu" and not self._machine.has_cublas:
@@ -253,7 +269,9 @@ class _Decision:
                 continue
             if (plan := converter.plan(self._spec, self._files, device)) is not None:
                 reason = f"{note}, converted to {plan.format} {plan.quantization}: {plan.reason}"
-                return EngineChoice(engine, factory, device, reason, Kind.SAFETENSORS, plan)
+                return EngineChoice(
+                    engine, factory, device, reason, WeightsFormat.SAFETENSORS, plan
+                )
         return None
 
     def _has(self, engine: Engine) -> bool:
@@ -261,11 +279,19 @@ class _Decision:
         return {
             Engine.OPENVINO: machine.has_openvino,
             Engine.CTRANSLATE2: machine.has_ctranslate2,
+            Engine.LLAMACPP: machine.has_llamacpp,
             Engine.TORCH: machine.has_torch,
         }[engine]
 
     def _refusal(self, note: str) -> CannotServe:
         spec, files = self._spec, self._files
+        llamacpp = READERS.get((Engine.LLAMACPP, spec.task))
+        if llamacpp is not None and llamacpp(files) is not None and not spec.vision:
+            return CannotServe(
+                f"{spec.model} needs the llamacpp engine ({note or 'no other reads its GGUF'}), "
+                f"which is not installed.",
+                f"Install it with `{install_command('llamacpp')}`.",
+            )
         if READERS[Engine.TORCH, spec.task](files) is not None:
             why = "it reads images" if spec.vision else note or "no CPU engine reads these files"
             return CannotServe(

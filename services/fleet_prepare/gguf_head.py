@@ -6,6 +6,7 @@ the whole file and belongs to the torch extra.
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,11 @@ FIXED = {
 STRING, ARRAY = 8, 9
 MAX_TEXT = 1 << 24
 MAX_PAIRS = 1 << 16
+MAX_TOKENS = 1 << 21
+TEXTS, KINDS = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+CONTROL, USER_DEFINED = 3, 4
+"""Types of tokens. Writers also give special tokens, which are in brackets, the second one."""
+BRACKETS = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 
 
 def metadata(path: Path) -> dict[str, Scalar] | None:
@@ -32,6 +38,41 @@ def metadata(path: Path) -> dict[str, Scalar] | None:
             return _pairs(file, pairs) if magic == b"GGUF" and pairs <= MAX_PAIRS else None
     except (OSError, ValueError, struct.error):
         return None
+
+
+def control_tokens(path: Path) -> list[str]:
+    """Texts of the vocabulary's control tokens, such as `<|im_end|>`; empty if there are none."""
+    try:
+        with path.open("rb") as file:
+            magic, _version, _tensors, pairs = struct.unpack("<4sIQQ", _exactly(file, 24))
+            if magic != b"GGUF" or pairs > MAX_PAIRS:
+                return []
+            lists = _tokenizer_lists(file, pairs)
+    except (OSError, ValueError, struct.error):
+        return []
+    texts = map(str, lists.get(TEXTS, []))
+    kinds = zip(texts, lists.get(KINDS, []), strict=False)
+    return [
+        text for text, kind in kinds
+        if kind == CONTROL or (kind == USER_DEFINED and BRACKETS.fullmatch(text))
+    ]  # fmt: skip
+
+
+def _tokenizer_lists(file: BinaryIO, number: int) -> dict[str, list[Scalar]]:
+    found: dict[str, list[Scalar]] = {}
+    for _ in range(number):
+        key = _text(file)
+        (kind,) = struct.unpack("<I", _exactly(file, 4))
+        if key in (TEXTS, KINDS) and kind == ARRAY:
+            element, length = struct.unpack("<IQ", _exactly(file, 12))
+            if length > MAX_TOKENS:
+                raise ValueError(f"a vocabulary of {length} tokens")
+            found[key] = [_scalar(file, element) for _ in range(length)]
+        elif kind == ARRAY:
+            _skip_array(file)
+        else:
+            _scalar(file, kind)
+    return found
 
 
 def _pairs(file: BinaryIO, number: int) -> dict[str, Scalar]:

@@ -50,6 +50,7 @@ class Machine:
     has_ctranslate2: bool = True
     has_cublas: bool = True
     intel: frozenset[str] = frozenset()
+    has_llamacpp: bool = False
 
     def torch_uses(self, device: str) -> bool:
         """Whether torch computes on `device` (`cpu`, `mps`, `cuda` or `cuda:N`)."""
@@ -58,7 +59,7 @@ class Machine:
     @property
     def has_engines(self) -> bool:
         """False if this installation can only fetch weights."""
-        return self.has_torch or self.has_openvino or self.has_ctranslate2
+        return self.has_torch or self.has_openvino or self.has_ctranslate2 or self.has_llamacpp
 
 
 def here(environ: Mapping[str, str] | None = None) -> Machine:
@@ -76,6 +77,7 @@ def here(environ: Mapping[str, str] | None = None) -> Machine:
         has_ctranslate2=_installed("ctranslate2"),
         has_cublas=nvidia and cublas.is_there(),
         intel=intel_devices(),
+        has_llamacpp=_installed("xllamacpp"),
     )
 
 

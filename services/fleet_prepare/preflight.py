@@ -83,6 +83,6 @@ def _check_without_files(spec: ModelSpec, machine: Machine) -> None:
     if spec.handler is not None or spec.engine is Engine.AUTO:
         return
     every = ModelFiles(frozenset({"model.safetensors"}), on_disk=False)
-    missing_torch = spec.engine is Engine.TORCH and not machine.has_torch
-    if (spec.engine, spec.task) not in FACTORIES or missing_torch:
+    missing = {Engine.TORCH: not machine.has_torch, Engine.LLAMACPP: not machine.has_llamacpp}
+    if (spec.engine, spec.task) not in FACTORIES or missing.get(spec.engine, False):
         choose(spec, every, machine)

@@ -19,7 +19,7 @@ from fleet_prepare.choose import FACTORIES, EngineChoice, choose
 from fleet_prepare.converters import ConversionPlan
 from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
-from fleet_prepare.stage import Report, Stage
+from fleet_prepare.stage import PrepareStage, Report
 from fleet_weights import eviction
 from fleet_weights.fetch import is_there, locate
 from fleet_weights.plan import needs_none
@@ -30,29 +30,29 @@ from fleet_weights.transfer.retry_policy import RETRY_POLICY, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedModel:
     """The folder (or the one file) an engine loads, and the choice of that engine."""
 
     folder: Path
     choice: EngineChoice
 
 
-def find(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
+def find(spec: ModelSpec, store: Store, machine: Machine) -> PreparedModel | None:
     """What is complete on disk, or None. Raises CannotServe and WeightsError."""
     eviction.hold(spec, store)
     if needs_none(spec):
-        return Prepared(store.root, choose(spec, ModelFiles(frozenset()), machine))
+        return PreparedModel(store.root, choose(spec, ModelFiles(frozenset()), machine))
     if not is_there(spec, store):
         return _without_source(spec, store, machine)
     source = locate(spec, store)
     files = model_files.from_folder(source)
     choice = choose(spec, files, machine)
     if choice.conversion is None:
-        return Prepared(source, choice)
+        return PreparedModel(source, choice)
     from fleet_prepare.convert_once import converted_folder
 
     folder = converted_folder(spec, choice.conversion, source, files, store)
-    return Prepared(folder, choice) if is_intact(folder) else None
+    return PreparedModel(folder, choice) if is_intact(folder) else None
 
 
 def prepare(
@@ -66,7 +66,7 @@ def prepare(
     download: bool = True,
     decided: EngineChoice | None = None,
     retry_policy: RetryPolicy = RETRY_POLICY,
-) -> Prepared:
+) -> PreparedModel:
     """Fetch and convert until an engine of this machine reads the weights.
 
     Nothing is fetched unless `download`. `decided` is the result of an earlier preflight; if it is
@@ -85,24 +85,24 @@ def prepare(
                 spec, store, machine, settings, stop=stop, retry_policy=retry_policy
             )
         fetch(
-            spec, store, _begin(report, Stage.FETCHING), environ=settings, stop=stop,
+            spec, store, _begin(report, PrepareStage.FETCHING), environ=settings, stop=stop,
             retry_policy=retry_policy, kind=decided.kind if decided is not None else None,
         )  # fmt: skip
     source = locate(spec, store)
     files = model_files.from_folder(source)
     choice = choose(spec, files, machine)
     if choice.conversion is None:
-        return Prepared(source, choice)
+        return PreparedModel(source, choice)
     from fleet_prepare.convert_once import convert_once
 
     folder = convert_once(
-        spec, choice.conversion, source, files, store, _begin(report, Stage.CONVERTING),
+        spec, choice.conversion, source, files, store, _begin(report, PrepareStage.CONVERTING),
         environ=settings, stop=stop,
     )  # fmt: skip
-    return Prepared(folder, choice)
+    return PreparedModel(folder, choice)
 
 
-def _without_source(spec: ModelSpec, store: Store, machine: Machine) -> Prepared | None:
+def _without_source(spec: ModelSpec, store: Store, machine: Machine) -> PreparedModel | None:
     """Converted weights whose source is no longer in the store."""
     if spec.handler is not None or spec.vision:
         return None
@@ -123,11 +123,11 @@ def _without_source(spec: ModelSpec, store: Store, machine: Machine) -> Prepared
             as_it_is = spec.model_copy(update={"quantization": Quantization.AUTO})
             choice = choose(as_it_is, model_files.from_folder(folder), machine)
             if choice.factory == FACTORIES[converter.engine, spec.task]:
-                return Prepared(folder, replace(choice, reason=f"{choice.reason}, converted"))
+                return PreparedModel(folder, replace(choice, reason=f"{choice.reason}, converted"))
     return None
 
 
-def _begin(report: Report | None, stage: Stage) -> Progress | None:
+def _begin(report: Report | None, stage: PrepareStage) -> Progress | None:
     """Report that a stage begins; return the function that reports its bytes."""
     if report is None:
         return None

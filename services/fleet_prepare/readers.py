@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fleet_contract.spec import Engine, Task
 from fleet_prepare import encoder
 from fleet_prepare.model_files import CONFIG, ModelFiles
-from fleet_weights.hub.selection import Kind
+from fleet_weights.hub.selection import WeightsFormat
 
 IR_FILES = ("openvino_model.xml", "openvino_detokenizer.xml")
 IR_TOKENIZERS = ("openvino_tokenizer.xml", "tokenizer.json")
@@ -22,7 +22,7 @@ MODULES = frozenset({"Transformer", "Pooling", "Dense", "Normalize", "Dropout"})
 class Reading:
     """Which of a model's files an engine loads, and why it can."""
 
-    kind: Kind
+    kind: WeightsFormat
     reason: str
 
 
@@ -32,12 +32,12 @@ Reader = Callable[[ModelFiles], Reading | None]
 def openvino_chat(files: ModelFiles) -> Reading | None:
     """OpenVINO IR, or one GGUF of a family GenAI reads."""
     if files.names.issuperset(IR_FILES) and files.names.intersection(IR_TOKENIZERS):
-        return Reading(Kind.OPENVINO, "the folder holds OpenVINO IR")
+        return Reading(WeightsFormat.OPENVINO, "the folder holds OpenVINO IR")
     if len(files.ggufs()) != 1:
         return None
     if files.gguf in GGUF_ARCHITECTURES:
-        return Reading(Kind.GGUF, f"the folder holds a GGUF of the {files.gguf} family")
-    return None if files.on_disk else Reading(Kind.GGUF, "the source holds a GGUF")
+        return Reading(WeightsFormat.GGUF, f"the folder holds a GGUF of the {files.gguf} family")
+    return None if files.on_disk else Reading(WeightsFormat.GGUF, "the source holds a GGUF")
 
 
 def openvino_encoder(files: ModelFiles) -> Reading | None:
@@ -47,14 +47,18 @@ def openvino_encoder(files: ModelFiles) -> Reading | None:
     config = files.object(f"{_transformer(files)}{CONFIG}") or files.config
     if not config and not files.known:
         return (
-            Reading(Kind.SAFETENSORS, "the source lists safetensors") if _tensors(files) else None
+            Reading(WeightsFormat.SAFETENSORS, "the source lists safetensors")
+            if _tensors(files)
+            else None
         )
     if (reason := encoder.supports(files.names, config)) is None:
         return None
     shipped = encoder.shipped_graph(files.names, config)
     if shipped is None:
-        return Reading(Kind.SAFETENSORS, reason)
-    return Reading(Kind.ONNX if shipped.endswith(".onnx") else Kind.OPENVINO, reason)
+        return Reading(WeightsFormat.SAFETENSORS, reason)
+    return Reading(
+        WeightsFormat.ONNX if shipped.endswith(".onnx") else WeightsFormat.OPENVINO, reason
+    )
 
 
 def ctranslate2_speech(files: ModelFiles) -> Reading | None:
@@ -63,14 +67,25 @@ def ctranslate2_speech(files: ModelFiles) -> Reading | None:
         return None
     if files.known and not {"suppress_ids", "alignment_heads"} & files.config.keys():
         return None
-    return Reading(Kind.CTRANSLATE2, "the folder holds a CTranslate2 model")
+    return Reading(WeightsFormat.CTRANSLATE2, "the folder holds a CTranslate2 model")
+
+
+def llamacpp(files: ModelFiles) -> Reading | None:
+    """One GGUF, of any architecture: what llama.cpp knows is not listed here."""
+    if len(files.ggufs()) != 1:
+        return None
+    return Reading(
+        WeightsFormat.GGUF, f"the folder holds a GGUF of the {files.gguf or 'unknown'} family"
+    )
 
 
 def torch(files: ModelFiles) -> Reading | None:
     """Safetensors or one GGUF: what transformers loads without remote code or pickles."""
     if _tensors(files):
-        return Reading(Kind.SAFETENSORS, "the folder holds safetensors")
-    return Reading(Kind.GGUF, "the folder holds a GGUF") if len(files.ggufs()) == 1 else None
+        return Reading(WeightsFormat.SAFETENSORS, "the folder holds safetensors")
+    return (
+        Reading(WeightsFormat.GGUF, "the folder holds a GGUF") if len(files.ggufs()) == 1 else None
+    )
 
 
 READERS: Mapping[tuple[Engine, Task], Reader] = {
@@ -78,6 +93,7 @@ READERS: Mapping[tuple[Engine, Task], Reader] = {
     (Engine.OPENVINO, Task.EMBEDDING): openvino_encoder,
     (Engine.OPENVINO, Task.RERANK): openvino_encoder,
     (Engine.CTRANSLATE2, Task.SPEECH): ctranslate2_speech,
+    (Engine.LLAMACPP, Task.CHAT): llamacpp,
     (Engine.TORCH, Task.CHAT): torch,
     (Engine.TORCH, Task.EMBEDDING): torch,
     (Engine.TORCH, Task.RERANK): torch,

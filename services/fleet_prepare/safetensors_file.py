@@ -36,7 +36,7 @@ FETCH_AGAIN = "Fetch the model again with `modelfleet pull`."
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TensorLocation:
     """Location of a tensor: bytes `begin` to `end` of an open file."""
 
     file: FileIO
@@ -50,7 +50,7 @@ class Entry:
 class Tensors:
     """Tensors by name. Safe to use from several threads."""
 
-    def __init__(self, entries: Mapping[str, Entry], files: ExitStack) -> None:
+    def __init__(self, entries: Mapping[str, TensorLocation], files: ExitStack) -> None:
         self._entries = dict(entries)
         self._files = files
         self._lock = threading.Lock()
@@ -124,7 +124,7 @@ class Tensors:
         array = self._read(name, entry, entry.begin, entry.end)
         return entry.dtype, array.reshape(entry.shape)
 
-    def _read(self, name: str, entry: Entry, begin: int, end: int) -> NDArray[Any]:
+    def _read(self, name: str, entry: TensorLocation, begin: int, end: int) -> NDArray[Any]:
         dtype = STORED[entry.dtype]
         array = np.empty((end - begin) // dtype.itemsize, dtype)
         view = array.view(np.uint8).data
@@ -140,7 +140,7 @@ class Tensors:
             raise WeightsError(f"{entry.path} ends within tensor {name!r}.", FETCH_AGAIN)
         return array
 
-    def _find(self, name: str) -> Entry:
+    def _find(self, name: str) -> TensorLocation:
         found = self._entries.get(name)
         if found is None:
             raise WeightsError(
@@ -167,10 +167,10 @@ def open_tensors(folder: Path) -> Tensors:
     raise AssertionError("ExitStack suppresses nothing")
 
 
-def _open_shards(folder: Path, files: ExitStack) -> dict[str, Entry]:
+def _open_shards(folder: Path, files: ExitStack) -> dict[str, TensorLocation]:
     index = folder / INDEX
     where = _weight_map(index)
-    opened: dict[str, dict[str, Entry]] = {}
+    opened: dict[str, dict[str, TensorLocation]] = {}
     for shard in dict.fromkeys(where.values()):
         if shard != os.path.basename(shard) or not shard.endswith(".safetensors"):
             raise WeightsError(f"{index} names {shard!r}, not a safetensors file next to it.")
@@ -197,7 +197,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     return found
 
 
-def _open(path: Path, files: ExitStack) -> dict[str, Entry]:
+def _open(path: Path, files: ExitStack) -> dict[str, TensorLocation]:
     try:
         # Not a `with` block: the stack, owned by `Tensors` afterwards, closes it.
         file = files.enter_context(FileIO(path))
@@ -238,7 +238,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _entry(file: FileIO, path: Path, name: str, value: Any, start: int) -> Entry:
+def _entry(file: FileIO, path: Path, name: str, value: Any, start: int) -> TensorLocation:
     match value:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]}:
             numbers = [*shape, begin, end]
@@ -250,10 +250,10 @@ def _entry(file: FileIO, path: Path, name: str, value: Any, start: int) -> Entry
         raise ValueError(f"tensor {name!r} has a size that is not a non-negative integer")
     if math.prod(shape) * STORED[dtype].itemsize != end - begin:
         raise ValueError(f"tensor {name!r} has shape {shape} in {end - begin} bytes of {dtype}")
-    return Entry(file, path, dtype, tuple(shape), start + begin, start + end)
+    return TensorLocation(file, path, dtype, tuple(shape), start + begin, start + end)
 
 
-def _check_layout(entries: Iterable[Entry], start: int, size: int) -> None:
+def _check_layout(entries: Iterable[TensorLocation], start: int, size: int) -> None:
     """The tensors fill the file without gaps or overlaps, as the format requires."""
     position = start
     for begin, end in sorted((entry.begin, entry.end) for entry in entries):

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from enum import StrEnum
 
 
-class Stage(StrEnum):
+class PrepareStage(StrEnum):
     """What is being done to the weights."""
 
     FETCHING = "fetching"
     CONVERTING = "converting"
 
 
-Report = Callable[[Stage, int, int | None], None]
+Report = Callable[[PrepareStage, int, int | None], None]
 """Receives the stage, its bytes done and its bytes in all (None while unknown)."""

@@ -130,6 +130,7 @@ def create_app(
             outliers.add(route.endpoints)
         table = routes.table or RouteTable()
         listed = table.endpoints()
+        # Not every server of a removed route: a changed route is in both lists.
         gone = {one for route in change.removed for one in route.endpoints if one not in listed}
         pools.forget(gone)
         pools.sweep(listed)
@@ -166,13 +167,15 @@ def create_app(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # After its loop has ended, since both write to the same file.
         usage.close()
         if source.close is not None:
             await source.close()
         pools.close()
 
     request_id = Middleware(RequestIdMiddleware)
-    # Tracing reads the record that the access log fills, so it is the outer of the two.
+    # From the outside in. The request id comes first, because every log line has it; tracing reads
+    # the record that the access log fills; requests that the guard refuses are logged.
     inner = [Middleware(AccessMiddleware, metrics=metrics, usage_log=usage)]
     if loopback_hosts is not None and not auth.required:
         guard = Middleware(LoopbackGuard, hosts=loopback_hosts, origins=cors_origins)

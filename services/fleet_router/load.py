@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleet_contract.api.load_report import REPORTED_SECONDS, ModelLoad
+from fleet_contract.api.load_report import REPORTED_SECONDS, ReportedLoad
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class LoadTracker:
         """A request for `model` has ended."""
         self._touch(model).in_flight -= 1
 
-    def loads(self) -> dict[str, ModelLoad]:
+    def loads(self) -> dict[str, ReportedLoad]:
         """The load of each model with a request in the last `REPORTED_SECONDS`."""
         now = self._clock()
         old = []
@@ -44,7 +44,7 @@ class LoadTracker:
         for model in old:
             del self._states[model]
         return {
-            model: ModelLoad(state.in_flight, 0.0 if state.in_flight else now - state.last)
+            model: ReportedLoad(state.in_flight, 0.0 if state.in_flight else now - state.last)
             for model, state in self._states.items()
         }
 

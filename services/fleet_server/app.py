@@ -88,6 +88,7 @@ def create_app(
 def _mount_probes(app: FastAPI, server: ServerState) -> None:
     @app.get(PATH_LIVE)
     async def livez() -> Response:
+        # A failure makes the kubelet restart the container, so only where that helps.
         status = 200 if server.is_healthy else 503
         body = {"status": "ok" if status == 200 else "failed"}
         return json_response(body, status=status, headers=probe_headers())

@@ -48,6 +48,7 @@ async def stream_events(
         return await run_while_connected(request, start)
     starting = asyncio.create_task(start)
     try:
+        # `wait_for` would cancel the task at the timeout; `wait` lets it run.
         await run_while_connected(request, asyncio.wait([starting], timeout=seconds))
     except BaseException:
         await _abandon(starting)
@@ -75,7 +76,7 @@ async def _pieces(
         return
     except Exception:
         logger.exception("a stream could not start")
-        yield failure(InternalError("The engine failed while answering this request."))
+        yield failure(InternalError("The engine failed during this request."))
         return
     held.push_async_callback(started.held.aclose)
     async for piece in started.pieces:

@@ -25,6 +25,7 @@ class HeldStream(Response):
         headers: dict[str, str],
     ) -> None:
         super().__init__(None, headers=headers, media_type=media_type)
+        # Starlette sets the length of the empty body.
         del self.headers["content-length"]
         self.pieces = pieces
         self.held = held

@@ -29,17 +29,17 @@ class Metrics:
         self.model = model
         self.registry = CollectorRegistry()
         self._children: dict[tuple[object, ...], Any] = {}
-        self._requests = self._counter("modelfleet_requests", "Requests answered", "route", "code")
+        self._requests = self._counter("modelfleet_requests", "Completed requests", "route", "code")
         self._seconds = self._histogram(
-            "modelfleet_request_seconds", "Seconds to the answer", "route"
+            "modelfleet_request_seconds", "Seconds until the response is complete", "route"
         )
         self._first_token = self._histogram(
             "modelfleet_time_to_first_token_seconds",
             "Seconds to the first token of a chat response",
         )
-        self._queue = self._histogram("modelfleet_queue_seconds", "Seconds waited for a place")
-        self._tokens = self._counter("modelfleet_tokens", "Tokens read and written", "kind")
-        self._audio = self._counter("modelfleet_audio_seconds", "Seconds of speech read")
+        self._queue = self._histogram("modelfleet_queue_seconds", "Seconds waited in the queue")
+        self._tokens = self._counter("modelfleet_tokens", "Tokens by kind", "kind")
+        self._audio = self._counter("modelfleet_audio_seconds", "Seconds of transcribed audio")
         self._ignored = self._counter(
             "modelfleet_ignored_fields", "Unknown request fields that were ignored"
         )
@@ -48,7 +48,7 @@ class Metrics:
             "Requests with token ids that the model's tokenizer does not produce",
         )
         self.embedding_cache_hits = self._counter(
-            "embedding_cache_hits", "Embeddings answered from the cache"
+            "embedding_cache_hits", "Embeddings taken from the cache"
         ).labels(model)
         self.embedding_cache_misses = self._counter(
             "embedding_cache_misses", "Embeddings that had to be computed"

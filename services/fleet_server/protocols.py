@@ -89,16 +89,25 @@ NO_ARGUMENTS = TemplateArguments()
 
 
 @dataclass(frozen=True, slots=True)
+class Delta:
+    """New text of complete characters, without special tokens, and the number of its tokens."""
+
+    text: str
+    num_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """New tokens of one request; `finish` is set on the last step.
 
     `token_ids` do not include the token that ends a generation (end of turn). `error` ends the
-    generation with a failure.
+    generation with a failure. An engine with `emits_text` sets `delta` instead of `token_ids`.
     """
 
     token_ids: Sequence[int]
     finish: Finish | None = None
     error: Exception | None = None
+    delta: Delta | None = None
 
 
 class Generation(Protocol):
@@ -134,12 +143,16 @@ class Vocabulary(Protocol):
 
 @runtime_checkable
 class ChatModel(Protocol):
-    """Generates the next turn of a conversation."""
+    """Generates the next turn of a conversation.
+
+    Optional member: `emits_text: bool`, whether steps have text instead of token ids (default
+    False); `decode` may then block.
+    """
 
     context_length: int
-    """Most tokens of prompt and generated text together."""
+    """Maximum number of tokens of prompt and generated text together."""
     max_concurrent: int
-    """Most generations at once; the HTTP layer never submits more."""
+    """Maximum number of generations at once; the HTTP layer never submits more."""
     supports: frozenset[str]
     """Optional OpenAI parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
     `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel). Temperature, top_p,
@@ -219,7 +232,7 @@ class EmbeddingModel(Protocol):
 
     dimensions: int
     max_tokens: int
-    """Most tokens of one input, special tokens included."""
+    """Maximum number of tokens of one input, special tokens included."""
     vocab_size: int
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:

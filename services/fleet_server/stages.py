@@ -76,7 +76,7 @@ class Transfer:
         """None before the second update."""
         try:
             (first_at, first), (_, last) = self._seen[0], self._seen[-1]
-        except IndexError:
+        except IndexError:  # no update yet
             return None
         elapsed = self._clock() - first_at
         return (last - first) / elapsed if elapsed > 0 and len(self._seen) > 1 else None

@@ -13,7 +13,7 @@ from starlette.types import Message
 from fleet_contract.errors import TooLarge
 from fleet_web.client import has_sent_all
 from fleet_web.request_body import memory
-from fleet_web.request_body.content_encoding import Decoder, decoder_of
+from fleet_web.request_body.content_encoding import ContentDecoder, decoder_of
 from fleet_web.request_body.json_body import VALUE_BYTES, Data, count_values, load_object
 from fleet_web.request_body.pace import Pace, PacedReceive
 
@@ -63,7 +63,7 @@ async def _received(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 async def _decoded(
-    encoded: AsyncIterator[bytes], decoder: Decoder, limit: int
+    encoded: AsyncIterator[bytes], decoder: ContentDecoder, limit: int
 ) -> AsyncIterator[bytes]:
     seen = 0
     async for chunk in encoded:
@@ -99,7 +99,7 @@ async def read(request: Request, limit: int) -> Data:
 
 
 async def read_json(request: Request, limit: int) -> dict[str, Any]:
-    """The body as a JSON object. Raises BadRequest if it is none or exceeds the limits of
+    """The body as a JSON object. Raises BadRequest if it is not one or exceeds the limits of
     `json_body`, and as `read`."""
     raw = await read(request, limit)
     if len(raw) <= THREAD_BYTES:

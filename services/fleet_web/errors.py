@@ -55,7 +55,7 @@ def error_response(error: FleetError) -> JSONResponse:
 
 
 def status_of(error: BaseException) -> int:
-    """The status an exception is answered or logged with."""
+    """The status of the response to an exception, or of its log line."""
     if isinstance(error, ClientDisconnect):
         return CLIENT_CLOSED_REQUEST
     return error.status if isinstance(error, FleetError) else InternalError.status

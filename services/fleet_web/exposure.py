@@ -28,7 +28,7 @@ def _addresses(host: str) -> set[str]:
 
 
 def is_local_name(name: str) -> bool:
-    """Whether a name or address always means this machine: no name server is asked for it
+    """Whether a name or address always means this machine: no name server is queried for it
     (RFC 6761 section 6.3)."""
     name = name.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):

@@ -60,7 +60,7 @@ class LoopbackGuard:
         if ANY in self._origins or value in self._origins:
             return True
         scheme = value.partition(":")[0].lower()
-        # Desktop applications and extensions have schemes of their own, which no site can send.
+        # Desktop applications and extensions have their own schemes, which no site can send.
         if scheme not in ("http", "https"):
             return scheme != "null"
         return is_local_name(_host_of(value))

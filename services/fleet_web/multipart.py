@@ -19,11 +19,12 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"')
-_NAME = re.compile(rb"(?i);\s*name\s*([*0-9]*)\s*=")
-
+_NAME = re.compile(rb"(?i);\s*+name\s*+([*0-9]*+)\s*+=")
+"""Without backtracking, which would take time in proportion to the square of the spaces."""
 
 MAX_PARTS = 1000
-"""The parser bounds the headers of each part."""
+MAX_HEADER_BYTES = 64 * 1024
+"""Of the headers of all parts; the parser bounds those of each part."""
 
 
 class PartHandler(Protocol):
@@ -56,7 +57,7 @@ class FormParser:
         self._handler = handler
         self._fed = 0
         self._name = self._value = self._disposition = b""
-        self._parts = 0
+        self._parts = self._header_bytes = 0
         self._ended = False
         try:
             self._parser = MultipartParser(
@@ -98,13 +99,20 @@ class FormParser:
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
+        self._count_header(end - start)
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._count_header(end - start)
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise malformed(f"the headers of its parts exceed {MAX_HEADER_BYTES} bytes")
 
     def _header_end(self) -> None:
         if self._name.lower() == b"content-disposition":
-            names = _NAME.findall(_QUOTED.sub(b"", self._value))
+            names = names_of(self._value)
             # Parsers differ in which of several names they take, and in whether they read `name*`,
             # which RFC 7578 section 4.2 forbids.
             if self._disposition or len(names) > 1 or b"*" in b"".join(names):
@@ -121,6 +129,12 @@ class FormParser:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def names_of(disposition: bytes) -> list[bytes]:
+    """What follows `name` in each parameter of that name, b"" or such as b"*0*"."""
+    found: list[bytes] = _NAME.findall(_QUOTED.sub(b"", disposition))
+    return found
 
 
 def malformed(error: object) -> BadRequest:

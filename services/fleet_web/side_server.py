@@ -1,4 +1,4 @@
-"""Serves a second app on a socket of its own, within the event loop of the first."""
+"""Serves a second app on its own socket, in the event loop of the first."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class VolumePath:
     """A file or folder of a volume that is mounted into pods."""
 
     claim: str
@@ -80,7 +80,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImagePath:
     """A file or folder of an image that is mounted into pods."""
 
     reference: str
@@ -88,14 +88,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class S3Objects:
     """An object, or all objects below a prefix, in a bucket of S3."""
 
     bucket: str
     path: str
 
 
-Address = Hub | LocalFile | Web | Package | Claim | Image | Bucket
+Address = Hub | LocalFile | Web | Package | VolumePath | ImagePath | S3Objects
 
 
 def parse(address: str) -> Address:
@@ -171,25 +171,25 @@ def _package(address: str, rest: str) -> Package:
     return Package(found["package"], found["version"], path)
 
 
-def _claim(address: str, rest: str) -> Claim:
+def _claim(address: str, rest: str) -> VolumePath:
     found = _CLAIM.match(rest)
     if found is None:
         raise WeightsError(f"{address!r} is not of the form pvc://claim/path.")
-    return Claim(found["claim"], inner_path(found["path"] or "", address))
+    return VolumePath(found["claim"], inner_path(found["path"] or "", address))
 
 
-def _image(address: str, rest: str) -> Image:
+def _image(address: str, rest: str) -> ImagePath:
     found = _IMAGE.match(rest)
     if found is None or not re.search(r":[^/]+$", found["reference"]):
         raise WeightsError(
             f"{address!r} is not of the form oci://registry/repository:tag/path.",
             "It needs a tag or a digest.",
         )
-    return Image(found["reference"], inner_path(found["path"] or "", address))
+    return ImagePath(found["reference"], inner_path(found["path"] or "", address))
 
 
-def _bucket(address: str, rest: str) -> Bucket:
+def _bucket(address: str, rest: str) -> S3Objects:
     found = _BUCKET.match(rest)
     if found is None:
         raise WeightsError(f"{address!r} is not of the form s3://bucket/prefix.")
-    return Bucket(found["bucket"], inner_path(found["path"] or "", address))
+    return S3Objects(found["bucket"], inner_path(found["path"] or "", address))

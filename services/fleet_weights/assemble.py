@@ -12,7 +12,7 @@ from typing import IO, Any
 from fleet_contract.names import IMAGE_MOUNT, PVC_MOUNT
 from fleet_contract.spec import ModelSpec
 from fleet_weights import record
-from fleet_weights.address import Claim, Image, LocalFile, Package, Web
+from fleet_weights.address import ImagePath, LocalFile, Package, VolumePath, Web
 from fleet_weights.allowed import check_content
 from fleet_weights.errors import WeightsError
 from fleet_weights.plan import File, FilePart
@@ -97,10 +97,10 @@ class Assembler:
             case LocalFile(path):
                 with Path(path).open("rb") as file:
                     yield file
-            case Claim() as claim:
+            case VolumePath() as claim:
                 with claim_path(claim).open("rb") as file:
                     yield file
-            case Image() as image:
+            case ImagePath() as image:
                 with image_path(image).open("rb") as file:
                     yield file
 
@@ -108,12 +108,12 @@ class Assembler:
         self._made[file.path] = {"bytes": target.stat().st_size, "sha256": sha256}
 
 
-def claim_path(claim: Claim, mount: str = PVC_MOUNT) -> Path:
+def claim_path(claim: VolumePath, mount: str = PVC_MOUNT) -> Path:
     """The path in a pod of a `pvc://` address."""
     return Path(mount) / claim.path
 
 
-def image_path(image: Image, mount: str = IMAGE_MOUNT) -> Path:
+def image_path(image: ImagePath, mount: str = IMAGE_MOUNT) -> Path:
     """The path in a pod of an `oci://` address; without one, the folder `models` of the image if it
     exists, as in images for KServe, else the root."""
     root = Path(mount)
@@ -138,9 +138,9 @@ def shown(file_part: FilePart) -> str:
             return f"pypi://{package.requirement}/{package.path}"
         case LocalFile(path):
             return f"file://{path}"
-        case Claim() as claim:
+        case VolumePath() as claim:
             return f"pvc://{claim.claim}/{claim.path}"
-        case Image() as image:
+        case ImagePath() as image:
             return f"oci://{image.reference}/{image.path}"
 
 

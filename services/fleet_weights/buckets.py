@@ -14,10 +14,10 @@ from typing import Any
 
 from fleet_contract import spec_parts
 from fleet_contract.installation import install_command
-from fleet_weights.address import Bucket, Web
+from fleet_weights.address import S3Objects, Web
 from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub.selection import Kind, choose
+from fleet_weights.hub.selection import WeightsFormat, choose
 from fleet_weights.plan import File, FilePart
 
 VALID = timedelta(hours=12)
@@ -32,11 +32,11 @@ VARIABLES = (
 
 
 def files(
-    source: Bucket,
+    source: S3Objects,
     environ: Mapping[str, str],
     sha256: str | None,
-    kind: Kind | None = None,
-    where_kept: spec_parts.Bucket | None = None,
+    kind: WeightsFormat | None = None,
+    where_kept: spec_parts.S3Access | None = None,
 ) -> list[File]:
     """The files to download for `source`, with signed URLs. Raises WeightsError.
 
@@ -69,7 +69,7 @@ def files(
     ]
 
 
-def _settings(environ: Mapping[str, str], where_kept: spec_parts.Bucket | None) -> dict[str, str]:
+def _settings(environ: Mapping[str, str], where_kept: spec_parts.S3Access | None) -> dict[str, str]:
     """The variables of `environ` that obstore reads; those of the spec take precedence."""
     found = {name: environ[name] for name in VARIABLES if environ.get(name)}
     if where_kept is None:
@@ -83,7 +83,7 @@ def _settings(environ: Mapping[str, str], where_kept: spec_parts.Bucket | None) 
     return found
 
 
-def _store(source: Bucket, settings: Mapping[str, str]) -> Any:
+def _store(source: S3Objects, settings: Mapping[str, str]) -> Any:
     from obstore.store import S3Store
 
     given: Any = {name.lower(): value for name, value in settings.items()}
@@ -91,7 +91,7 @@ def _store(source: Bucket, settings: Mapping[str, str]) -> Any:
     return S3Store(source.bucket, config=given, client_options={"allow_http": plain})
 
 
-def _sizes(store: Any, source: Bucket) -> dict[str, int]:
+def _sizes(store: Any, source: S3Objects) -> dict[str, int]:
     """Size of each object below the prefix, by its key."""
     import obstore
 
@@ -104,7 +104,11 @@ def _sizes(store: Any, source: Bucket) -> dict[str, int]:
 
 
 def _wanted(
-    source: Bucket, sizes: Mapping[str, int], where: str, sha256: str | None, kind: Kind | None
+    source: S3Objects,
+    sizes: Mapping[str, int],
+    where: str,
+    sha256: str | None,
+    kind: WeightsFormat | None,
 ) -> dict[str, str]:
     """Path in the model's folder to key, of the objects to download."""
     if list(sizes) == [source.path]:

@@ -17,6 +17,10 @@ class WeightsError(Exception):
         self.hint = hint
 
 
+class NoRoom(WeightsError):
+    """Weights that exceed the limit of a folder from which nothing may be deleted."""
+
+
 class Stopped(WeightsError):
     """A fetch that the caller stopped; partial downloads are kept."""
 

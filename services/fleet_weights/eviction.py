@@ -22,6 +22,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from fleet_contract.spec import ModelSpec
+from fleet_weights.errors import NoRoom
 from fleet_weights.store import STAGING, Store, folder_name
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,9 @@ _lock = threading.Lock()
 def hold(spec: ModelSpec, store: Store) -> None:
     """Use the weights of `spec` until this process ends, so that no other deletes them.
 
-    Does nothing in a folder without a limit, or to which this process may not write.
+    Does nothing in a folder without a limit, or to which this process may not write. Where the
+    store evicts nothing, this is no use of the weights: what no other process has used yet is the
+    first to be deleted by one that evicts.
     """
     if store.limit is None:
         return
@@ -47,25 +50,47 @@ def hold(spec: ModelSpec, store: Store) -> None:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not path.exists()
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
         except OSError as error:
             logger.warning("%s: the use of the weights cannot be recorded: %s", path, error)
             return
         fcntl.flock(file, fcntl.LOCK_SH)
-        os.utime(file)
         _held[path] = file
-        atexit.register(_touch, file)
+        if store.evicts:
+            os.utime(file)
+            # The last use is the end of the process, not its start.
+            atexit.register(_touch, file)
+        elif is_new:
+            os.utime(file, (0, 0))
+
+
+def release(spec: ModelSpec, store: Store) -> None:
+    """End what `hold` began; only for a store that evicts nothing."""
+    with _lock:
+        file = _held.pop(store.root / USE / folder_name(spec), None)
+    if file is not None:
+        os.close(file)
 
 
 def make_room(store: Store, needed: int, spec: ModelSpec) -> None:
     """Delete unused weights, the least recently used first, until `needed` more bytes are within
-    the limit. If too little can be deleted, a warning is logged."""
+    the limit. If too little can be deleted, a warning is logged.
+
+    Raises NoRoom where the store evicts nothing and they are not within the limit.
+    """
     if store.limit is None:
         return
     _clear_evicted(store)
     names = _names(store)
     sizes = {name: sum(map(_size, folders)) for name, folders in names.items()}
     over = _excess(store, sum(sizes.values()), needed)
+    if over > 0 and not store.evicts:
+        raise NoRoom(
+            f"{spec.model} needs {needed / 1e9:.1f} GB more, and {store.root} would exceed its "
+            f"limit by {over / 1e9:.1f} GB.",
+            "Raise the limit, or delete weights that are not needed.",
+        )
     for name in sorted(names, key=lambda name: _last_use(store, name, names[name])):
         if over <= 0:
             return

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Claim, Image, LocalFile
+from fleet_weights.address import ImagePath, LocalFile, VolumePath
 from fleet_weights.assemble import claim_path, image_path
 from fleet_weights.checksums import digest
 from fleet_weights.disk_errors import clear_errors
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub import cache
-from fleet_weights.hub.selection import Kind
+from fleet_weights.hub.selection import WeightsFormat
 from fleet_weights.plan import in_place, needs_none, plan
 from fleet_weights.record import damage, is_intact
 from fleet_weights.store import Store
@@ -63,7 +63,7 @@ def fetch(
     environ: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
     retry_policy: RetryPolicy = RETRY_POLICY,
-    kind: Kind | None = None,
+    kind: WeightsFormat | None = None,
 ) -> Path:
     """Download missing weights; the path as from `locate`. Raises WeightsError.
 
@@ -90,19 +90,19 @@ def fetch(
     return locate(spec, store)
 
 
-def _checked(spec: ModelSpec, address: LocalFile | Claim | Image) -> Path:
+def _checked(spec: ModelSpec, address: LocalFile | VolumePath | ImagePath) -> Path:
     match address:
         case LocalFile():
             path = Path(address.path)
-        case Claim():
+        case VolumePath():
             path = claim_path(address)
-        case Image():
+        case ImagePath():
             path = image_path(address)
     if not path.exists():
         hint = "Correct `source`."
-        if isinstance(address, Image):
+        if isinstance(address, ImagePath):
             hint = "Correct the path in `source`: the image has no such file or folder."
-        if isinstance(address, Claim):
+        if isinstance(address, VolumePath):
             hint = "pvc:// addresses work only in pods, into which the operator mounts the claim."
         raise WeightsError(f"{spec.source} of {spec.model}: {path} does not exist.", hint)
     if spec.sha256 is not None:

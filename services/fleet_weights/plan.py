@@ -7,7 +7,17 @@ from pathlib import Path
 
 from fleet_contract.names import IMAGE_MOUNT
 from fleet_contract.spec import ModelSpec
-from fleet_weights.address import Address, Bucket, Claim, Hub, Image, LocalFile, Package, Web, parse
+from fleet_weights.address import (
+    Address,
+    Hub,
+    ImagePath,
+    LocalFile,
+    Package,
+    S3Objects,
+    VolumePath,
+    Web,
+    parse,
+)
 from fleet_weights.allowed import check_name
 from fleet_weights.errors import WeightsError
 
@@ -20,7 +30,7 @@ class FilePart:
     the hub's token may be sent.
     """
 
-    address: Web | Package | LocalFile | Claim | Image
+    address: Web | Package | LocalFile | VolumePath | ImagePath
     sha256: str | None = None
     size: int | None = None
     blob: str | None = None
@@ -40,7 +50,7 @@ class File:
 class FetchPlan:
     """`source` must be listed or downloaded to know its files; `files` are known already."""
 
-    source: Hub | Package | Bucket | Image | None
+    source: Hub | Package | S3Objects | ImagePath | None
     source_sha256: str | None
     files: tuple[File, ...]
 
@@ -50,12 +60,12 @@ def needs_none(spec: ModelSpec) -> bool:
     return spec.handler is not None and spec.source is None and not spec.weights
 
 
-def in_place(spec: ModelSpec) -> LocalFile | Claim | Image | None:
+def in_place(spec: ModelSpec) -> LocalFile | VolumePath | ImagePath | None:
     """The address of weights that are used without copying, or None. Raises WeightsError."""
     address = parse(spec.source) if spec.source is not None else None
-    if not isinstance(address, LocalFile | Claim | Image):
+    if not isinstance(address, LocalFile | VolumePath | ImagePath):
         return None
-    if isinstance(address, Image) and not image_is_mounted():
+    if isinstance(address, ImagePath) and not image_is_mounted():
         return None
     if spec.weights:
         raise WeightsError(
@@ -74,7 +84,7 @@ def plan(spec: ModelSpec) -> FetchPlan:
     """The plan of a spec. Raises WeightsError for addresses that cannot be fetched."""
     address = parse(spec.source) if spec.source is not None else None
     files: dict[str, File] = {}
-    source: Hub | Package | Bucket | Image | None = None
+    source: Hub | Package | S3Objects | ImagePath | None = None
     match address:
         case None:
             if not spec.weights:
@@ -85,9 +95,9 @@ def plan(spec: ModelSpec) -> FetchPlan:
         case Web():
             name = address.url.partition("?")[0].partition("#")[0].rpartition("/")[2]
             files[name] = File(name, (_file_part(address, spec.sha256),), spec.sha256)
-        case Hub() | Package() | Bucket() | Image():
+        case Hub() | Package() | S3Objects() | ImagePath():
             source = address
-        case LocalFile() | Claim():
+        case LocalFile() | VolumePath():
             raise WeightsError(f"{spec.source} is used in place.")
     for file in spec.weights:
         parts = tuple(_file_part(parse(part.url), part.sha256, spec.model) for part in file.parts)
@@ -105,12 +115,12 @@ def _file_part(address: Address, sha256: str | None, model: str = "") -> FilePar
             f"{model}: hf://{address.repo} cannot be a part of a file.",
             "Name the repository in `source`, or use the https:// address of the file.",
         )
-    if isinstance(address, Bucket):
+    if isinstance(address, S3Objects):
         raise WeightsError(
             f"{model}: s3://{address.bucket} cannot be a part of a file.",
             "Name the bucket in `source`.",
         )
-    if isinstance(address, Image) and not image_is_mounted():
+    if isinstance(address, ImagePath) and not image_is_mounted():
         raise WeightsError(
             f"{model}: oci://{address.reference} is not mounted, and cannot be a part of a file.",
             "Name the image in `source`, which is downloaded where it is not mounted.",

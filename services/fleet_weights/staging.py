@@ -15,12 +15,12 @@ from pathlib import Path
 
 from fleet_contract.spec import ModelSpec
 from fleet_weights import buckets
-from fleet_weights.address import Bucket, Hub, Image, Package, Web
+from fleet_weights.address import Hub, ImagePath, Package, S3Objects, Web
 from fleet_weights.assemble import Assembler
 from fleet_weights.errors import WeightsError
 from fleet_weights.eviction import make_room
 from fleet_weights.hub import repository
-from fleet_weights.hub.selection import Kind
+from fleet_weights.hub.selection import WeightsFormat
 from fleet_weights.plan import FetchPlan, File, FilePart
 from fleet_weights.registry import image, image_files
 from fleet_weights.registry.archive import Archive
@@ -47,7 +47,7 @@ class Staging:
         tracker: ProgressTracker,
         environ: Mapping[str, str],
         retry_policy: RetryPolicy,
-        kind: Kind | None = None,
+        kind: WeightsFormat | None = None,
     ) -> None:
         self._spec = spec
         self._plan = plan
@@ -71,9 +71,9 @@ class Staging:
             source, sha256 = self._plan.source, self._plan.source_sha256
             if isinstance(source, Hub):
                 self._add(repository.files(source, downloader, sha256, parts_folder, self._kind))
-            if isinstance(source, Bucket):
+            if isinstance(source, S3Objects):
                 self._add(buckets.files(source, self._environ, sha256, self._kind, self._spec.s3))
-            if isinstance(source, Image):
+            if isinstance(source, ImagePath):
                 found = image.layers(source, downloader, self._environ)
                 files, self._layers = image_files.downloads(found, source, sha256, self._kind)
                 self._add(files)
@@ -101,7 +101,7 @@ class Staging:
         source = self._plan.source
         if isinstance(source, Package):
             self._add(self._members(source))
-        if isinstance(source, Image) and self._layers:
+        if isinstance(source, ImagePath) and self._layers:
             self._add(self._unpacked(source))
         self._check_space(self._unpacked_bytes())
         assembler = Assembler(files, self._wheels, self._downloads, self._tracker.check)
@@ -138,7 +138,7 @@ class Staging:
             for path, name in members.items()
         ]
 
-    def _unpacked(self, source: Image) -> list[File]:
+    def _unpacked(self, source: ImagePath) -> list[File]:
         unpacked = image_files.unpack(
             [Archive(self._downloads[one.url], one.compression or "") for one in self._layers],
             source, self._plan.source_sha256, self._kind, self._root / "parts",
@@ -174,7 +174,7 @@ class Staging:
 
 
 def _units(
-    files: list[File], source: Hub | Package | Bucket | Image | None
+    files: list[File], source: Hub | Package | S3Objects | ImagePath | None
 ) -> tuple[dict[str, Package], dict[str, FilePart]]:
     """Downloads without duplicates: packages by requirement, other files by URL."""
     parts = [file_part for file in files for file_part in file.parts]

@@ -29,21 +29,26 @@ DEFAULT_FOLDER = "models"
 
 class Store:
     """Paths of weights under `root`. `limit` bounds its size: in bytes, or below 1 as the share of
-    the disk that may be used."""
+    the disk that may be used. `evicts`: other models are deleted to make room."""
 
     def __init__(
-        self, root: Path, hub_caches: tuple[Path, ...] = (), limit: float | None = None
+        self,
+        root: Path,
+        hub_caches: tuple[Path, ...] = (),
+        limit: float | None = None,
+        evicts: bool = True,
     ) -> None:
         self.root = root
         self.limit = limit
+        self.evicts = evicts
         self.hub_caches = (root / "hub", root, *hub_caches)
         """Caches of huggingface_hub to look for models in; they are only read."""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Store:
+    def of(cls, environ: Mapping[str, str], evicts: bool = True) -> Store:
         """The store and the hub caches of the environment. Raises ValueError for a bad setting."""
         limit = BY_NAME["MODELS_DIR_LIMIT"].read(environ, None)
-        return cls(default_root(environ), cache.folders(environ), limit)
+        return cls(default_root(environ), cache.folders(environ), limit, evicts)
 
     def folder(self, spec: ModelSpec, suffix: str = "") -> Path:
         """The folder of complete weights, or with `suffix` of a conversion."""

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache, partial
 
-from hostile.attack import TAKEN, Attack, at_once, expect
+from hostile.attack import REFUSED, TAKEN, Attack, at_once, expect
 from hostile.caller import Caller, chat, embeddings
 from hostile.target import CHAT, EMBEDDING, Target
 
@@ -97,10 +97,24 @@ def compressed(target: Target, _: Caller) -> None:
     )  # fmt: skip
 
 
+def framed(target: Target, _: Caller) -> None:
+    """Compressed bodies of thousands of parts without content, each of which needs a decoder."""
+    skipped = b"\x50\x2a\x4d\x18" + bytes(4)
+    expect(
+        at_once([
+            partial(target.request, CHAT_PATH, part * (MEDIUM // len(part)),
+                    content_encoding=encoding)
+            for encoding, part in (("zstd", skipped), ("gzip", gzip.compress(b"")))
+        ]),
+        REFUSED,
+    )  # fmt: skip
+
+
 ATTACKS = (
     Attack("deep nesting", deep, mib=64),
     Attack("numbers of a million digits", numbers, mib=96),
     Attack("compressed bodies", compressed, mib=LARGE_MIB),
+    Attack("compressed bodies of empty parts", framed, mib=64),
     bomb("256 kB of empty lists, 8 at once", CHAT_PATH,
          lambda: in_list(CHAT_HEAD, b"[],", SMALL), count=8),
     bomb("7 MiB of empty lists", CHAT_PATH, lambda: in_list(CHAT_HEAD, b"[],", MEDIUM)),

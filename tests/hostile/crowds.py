@@ -82,6 +82,19 @@ def long_prompts(target: Target, _: Caller) -> None:
     expect(at_once([partial(target.request, "/v1/chat/completions", raw)] * 40), TAKEN)
 
 
+def prefills(target: Target, caller: Caller) -> None:
+    """24 prompts of 2,000 tokens, of which the others wait for one at most."""
+    with ExitStack() as stack:
+        for number in range(24):
+            text = f"{number} " + "word " * 2000
+            document = {"model": CHAT, "messages": [{"role": "user", "content": text}],
+                        "max_tokens": 1}  # fmt: skip
+            body = json.dumps(document).encode()
+            raw = target.head("/v1/chat/completions", len(body), key=target.attacker_key) + body
+            stack.enter_context(target.connect()).sendall(raw)
+        caller.rounds(ROUNDS, ROUNDS_SECONDS)
+
+
 def idle(target: Target, caller: Caller) -> None:
     """500 connections that send nothing."""
     with ExitStack() as stack:
@@ -100,5 +113,6 @@ ATTACKS = (
     Attack("15 MiB of inputs", long_inputs, (chat, embeddings)),
     Attack("40 requests of 64 texts", vectors, (embeddings,), mib=320, step=PASS_SECONDS),
     Attack("200 chats", chats, mib=512, step=PASS_SECONDS),
+    Attack("24 prompts of 2,000 tokens", prefills, mib=512, step=PASS_SECONDS),
     Attack("24 recordings", recordings, (speech,), mib=512, step=PASS_SECONDS),
 )

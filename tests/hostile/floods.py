@@ -8,8 +8,9 @@ import time
 from contextlib import suppress
 from functools import partial
 
-from hostile.attack import Attack
+from hostile.attack import REFUSED, Attack, expect
 from hostile.caller import Caller
+from hostile.forms import BOUNDARY, content_type
 from hostile.target import CHAT, Reply, Target, receive
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -105,6 +106,18 @@ def dripped_rest(target: Target, _: Caller) -> None:
     raise AssertionError(f"the connection was open for {OPEN_SECONDS:g} s after a 401")
 
 
+def pipelined(target: Target, caller: Caller) -> None:
+    """Requests without end on one connection, whose responses are not read."""
+    endless(target, caller, head=b"", piece=b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n" * 10_000)
+
+
+def spaced_names(target: Target, _: Caller) -> None:
+    """A form whose 900 parts have thousands of spaces after `name`."""
+    part = f"--{BOUNDARY}\r\ncontent-disposition: form-data; name{' ' * 4000}x\r\n\r\n\r\n"
+    body = part.encode() * 900 + f"--{BOUNDARY}--\r\n".encode()
+    expect([target.request("/v1/audio/transcriptions", body, content_type=content_type())], REFUSED)
+
+
 def receive_status(sock: socket.socket) -> int:
     """The status of the response on a connection, which is read no further."""
     return int(sock.recv(65_536).split()[1])
@@ -124,6 +137,8 @@ ATTACKS = (
         partial(endless_head, start=b"GET / HTTP/1.1\r\nhost: a\r\nx: "),
         mib=32,
     ),
+    Attack("pipelined requests without end", pipelined, mib=32),
+    Attack("spaces after the names of 900 parts", spaced_names, mib=32),
     Attack("bodies sent to their end after a refusal", refused_upload, mib=32),
     Attack("a body that drips on after a refusal", dripped_rest, mib=32),
 )

@@ -57,6 +57,20 @@ def test_onnx_runtime_logging_is_disabled_before_it_is_loaded() -> None:
     subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60)
 
 
+def test_threads_of_llamacpp_do_not_spin() -> None:
+    environ = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = (
+        "import os, sys, fleet_server.engines.llamacpp; print(os.environ['OMP_WAIT_POLICY']); "
+        "assert 'xllamacpp' not in sys.modules"
+    )
+    for given, expected in ({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environ | given, capture_output=True, text=True,
+            check=True, timeout=60,
+        )  # fmt: skip
+        assert done.stdout.strip() == expected
+
+
 def test_openvino_telemetry_is_never_imported() -> None:
     code = (
         "import sys, fleet_server.engines.openvino.encoder as encoder; encoder.EmbeddingEngine; "

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from support.local_fleet import (
+    CHAT,
     EMBEDDING,
     READY,
     START_SECONDS,
@@ -54,12 +55,54 @@ def start_fleet(demo_weights: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def fleet(start_fleet: Start) -> Iterator[Fleet]:
-    """The demo: chat, embeddings and speech."""
+def demo(start_fleet: Start) -> Iterator[Fleet]:
+    """Chat, embeddings and speech."""
     with start_fleet() as started:
         started.wait_for(READY, START_SECONDS)
         yield started
         assert started.end() == 0
+
+
+@pytest.fixture(scope="session")
+def fleet(demo: Fleet) -> Fleet:
+    """The fleet of `http` and `client`; modules may override it."""
+    return demo
+
+
+CONTEXT_LENGTHS = {"openvino": 8192, "llamacpp": 512}
+"""By engine; llama.cpp reads prompts slowly without AVX-512."""
+LLAMACPP = f"""\
+apiVersion: modelfleet.dev/v1alpha1
+kind: InferenceModel
+metadata: {{name: smollm2}}
+spec:
+  model: {CHAT}
+  engine: llamacpp
+  contextLength: {CONTEXT_LENGTHS["llamacpp"]}
+  golden: [{{prompt: "What is the capital of Japan?", contains: Tokyo}}]
+"""
+
+
+@pytest.fixture(scope="session", params=CONTEXT_LENGTHS)
+def chat_fleet(
+    request: pytest.FixtureRequest, start_fleet: Start, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """A fleet with the chat model of the demo, for each engine."""
+    if request.param == "openvino":
+        yield request.getfixturevalue("demo")
+        return
+    manifest = tmp_path_factory.mktemp("manifests") / "smollm2.yaml"
+    manifest.write_text(LLAMACPP)
+    with start_fleet("-f", str(manifest)) as started:
+        started.wait_for(READY, START_SECONDS)
+        yield started
+        assert started.end() == 0
+
+
+@pytest.fixture
+def context_length(request: pytest.FixtureRequest) -> int:
+    """The context length of the model of `chat_fleet`."""
+    return CONTEXT_LENGTHS[request.node.callspec.params["chat_fleet"]]
 
 
 @pytest.fixture

@@ -7,10 +7,17 @@ from typing import Any
 
 import httpx
 import openai
+import pytest
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
+JAPAN = [{"role": "user", "content": "What is the capital of Japan?"}]
 WEEK = [{"role": "user", "content": "List the days of the week."}]
+
+
+@pytest.fixture(scope="session")
+def fleet(chat_fleet: Any) -> Any:
+    """Each engine's."""
+    return chat_fleet
 
 
 async def chat(client: openai.AsyncOpenAI, messages: Any = WEEK, **fields: Any) -> Any:
@@ -33,8 +40,8 @@ def joined(chunks: list[Any]) -> str:
 
 
 async def test_a_question(client: openai.AsyncOpenAI) -> None:
-    answer = await chat(client, FRANCE)
-    assert "Paris" in answer.choices[0].message.content
+    answer = await chat(client, JAPAN)
+    assert "Tokyo" in answer.choices[0].message.content
     assert answer.choices[0].finish_reason == "stop"
     assert answer.choices[0].message.role == "assistant"
     assert answer.object == "chat.completion"
@@ -121,8 +128,8 @@ async def test_system_messages_and_text_parts(client: openai.AsyncOpenAI) -> Non
 
 
 async def test_concurrent_requests_get_their_own_response(client: openai.AsyncOpenAI) -> None:
-    capitals = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Spain": "Madrid"}
-    countries = [country for country in capitals for _ in range(8)]
+    capitals = {"China": "Beijing", "Russia": "Moscow", "Japan": "Tokyo", "Germany": "Berlin"}
+    countries = [country for country in capitals for _ in range(4)]
     answers = await asyncio.gather(
         *(text_of(client, [{"role": "user", "content": f"What is the capital of {country}?"}])
           for country in countries)

@@ -14,6 +14,12 @@ import pytest
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+@pytest.fixture(scope="session")
+def fleet(chat_fleet: Any) -> Any:
+    """Each engine's."""
+    return chat_fleet
+
+
 def user(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
@@ -23,14 +29,16 @@ async def chat(client: openai.AsyncOpenAI, text: str, **fields: Any) -> Any:
     return await client.chat.completions.create(messages=user(text), **given)
 
 
-async def test_a_long_prompt_is_cached(client: openai.AsyncOpenAI, fleet: Any) -> None:
-    text = "green hills and quiet rivers " * 600
+async def test_a_long_prompt_is_cached(
+    client: openai.AsyncOpenAI, fleet: Any, context_length: int
+) -> None:
+    text = "green hills and quiet rivers " * (context_length // 12)
     server = fleet.server(MODEL)
 
     async def cpu_seconds() -> float:
         before = server.cpu_times()
         answer = await chat(client, text, max_tokens=1)
-        assert answer.usage.prompt_tokens > 3000
+        assert answer.usage.prompt_tokens > context_length // 3
         after = server.cpu_times()
         return float(after.user + after.system - before.user - before.system)
 
@@ -39,26 +47,29 @@ async def test_a_long_prompt_is_cached(client: openai.AsyncOpenAI, fleet: Any) -
 
 
 async def test_the_context_length_is_listed_and_in_errors(
-    client: openai.AsyncOpenAI, http: httpx.AsyncClient
+    client: openai.AsyncOpenAI, http: httpx.AsyncClient, context_length: int
 ) -> None:
     models = (await http.get("/v1/models")).json()["data"]
     (entry,) = [model for model in models if model["id"] == MODEL]
-    assert entry["context_length"] == 8192
+    assert entry["context_length"] == context_length
     with pytest.raises(openai.BadRequestError) as caught:
-        await chat(client, "word " * 8200)
+        await chat(client, "word " * (context_length + 8))
     assert caught.value.code == "context_length_exceeded"
     assert caught.value.param == "messages"
-    assert "8191" in caught.value.message
-    assert "8192" in caught.value.message
+    assert str(context_length - 1) in caught.value.message
+    assert str(context_length) in caught.value.message
 
 
-async def test_a_response_ends_at_the_context_length(client: openai.AsyncOpenAI) -> None:
-    answer = await chat(client, "Once upon a time " * 2040, max_tokens=2000, temperature=1, seed=1)
-    assert answer.usage.prompt_tokens > 8100
+async def test_a_response_ends_at_the_context_length(
+    client: openai.AsyncOpenAI, context_length: int
+) -> None:
+    text = "Once upon a time " * (context_length // 4 - 8)
+    answer = await chat(client, text, max_tokens=2000, temperature=1, seed=1)
+    assert answer.usage.prompt_tokens > context_length - 92
     if answer.choices[0].finish_reason == "length":
-        assert answer.usage.total_tokens == 8192
+        assert answer.usage.total_tokens == context_length
     else:
-        assert answer.usage.total_tokens < 8192
+        assert answer.usage.total_tokens < context_length
 
 
 @pytest.mark.parametrize("penalty", ["frequency_penalty", "presence_penalty"])

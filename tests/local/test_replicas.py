@@ -113,8 +113,8 @@ def test_ignored_settings_are_printed_once(fleet: Any) -> None:
 
 
 def test_cluster_only_settings_are_named(fleet: Any) -> None:
-    (line,) = (line for line in fleet.lines if line.startswith("Only a cluster honours"))
-    assert line == "Only a cluster honours: acme/own (image, nodeSelector)."
+    (line,) = (line for line in fleet.lines if line.startswith("Ignored without a cluster"))
+    assert line == "Ignored without a cluster: acme/own (image, nodeSelector)."
 
 
 async def test_the_router_spreads_requests_over_all(http: httpx.AsyncClient) -> None:

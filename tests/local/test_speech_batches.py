@@ -23,7 +23,7 @@ from fleet_server.engines.ctranslate2.fallback import SHORTENED, DecodingResult
 from fleet_server.engines.ctranslate2.recording import Recording
 from fleet_server.engines.ctranslate2.speech import Span
 from fleet_server.engines.ctranslate2.window_queue import Batch
-from fleet_server.engines.ctranslate2.windows import Window
+from fleet_server.engines.ctranslate2.windows import AudioWindow
 from fleet_server.protocols import Cancelled, Float32, Segment, SpeechOptions
 
 pytestmark = pytest.mark.weights
@@ -69,7 +69,7 @@ def samples(path: Path) -> Float32:
 def batch_of(recordings: list[Float32], **options: Any) -> Batch:
     """One window for each recording, all of the same length, so that no pass pads them further."""
     length = max(len(audio) for audio in recordings)
-    window = Window((Span(0, length),))
+    window = AudioWindow((Span(0, length),))
     return [
         (Recording(np.pad(audio, (0, length - len(audio))), SpeechOptions(**options), (), "en",
              deque(), SHORTENED), window)

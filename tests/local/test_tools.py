@@ -6,6 +6,7 @@ import json
 from typing import Any, Literal
 
 import openai
+import pytest
 from openai.types.chat import ChatCompletionToolParam
 from pydantic import BaseModel, Field
 
@@ -30,6 +31,12 @@ WEATHER: ChatCompletionToolParam = {
 }
 CLOCK: ChatCompletionToolParam = {"type": "function", "function": {"name": "get_time"}}
 NAMED: Any = {"type": "function", "function": {"name": "get_weather"}}
+
+
+@pytest.fixture(scope="session")
+def fleet(chat_fleet: Any) -> Any:
+    """Each engine's."""
+    return chat_fleet
 
 
 async def create(client: openai.AsyncOpenAI, **fields: Any) -> Any:

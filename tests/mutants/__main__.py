@@ -29,6 +29,9 @@ def main() -> int:
     modules = [path for each in given.paths for path in _modules(each)]
     found = [change for path in modules for change in changes(ROOT, path)]
     random.Random(given.seed).shuffle(found)
+    if given.again is not None:
+        earlier = given.again.read_text(encoding="utf-8")
+        found = [change for change in found if _shown(change) in earlier]
     tests = given.tests or sorted({_tests(path) for path in given.paths})
     print(f"{len(found)} changes of {len(modules)} modules, tests: {' '.join(tests)}", flush=True)
     outcomes: Counter[str] = Counter()
@@ -42,7 +45,7 @@ def main() -> int:
             outcome = trial.run(change.path, change.text, max(20.0, SLOWEST * usual))
             outcomes[outcome] += 1
             if outcome == "survived":
-                _show(change)
+                print(f"\n{_shown(change)}", end="", flush=True)
     tried = outcomes.total()
     noticed = tried - outcomes["survived"]
     share = 100 * noticed / tried if tried else 0.0
@@ -58,6 +61,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0, help="most changes to try; 0 for all")
     parser.add_argument("--seconds", type=float, default=900.0, help="time for all of them")
     parser.add_argument("--seed", type=int, default=0, help="of the order in which they are tried")
+    parser.add_argument(
+        "--again", type=Path, help="output of an earlier run: try only what survived in it"
+    )
     parser.add_argument("--goal", type=float, default=90.0, help="percent that must be noticed")
     return parser.parse_args()
 
@@ -75,10 +81,10 @@ def _tests(path: Path) -> str:
     return str(Path("tests/unit") / folder.relative_to(root))
 
 
-def _show(change: Change) -> None:
+def _shown(change: Change) -> str:
     original = (ROOT / change.path).read_text(encoding="utf-8")
-    print(f"\nsurvived: {change.path}:{change.line} {change.operator}")
-    print(change.diff(original), flush=True)
+    title = f"survived: {change.path}:{change.line} {change.operator}"
+    return f"{title}\n{change.diff(original)}\n"
 
 
 if __name__ == "__main__":

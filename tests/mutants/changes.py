@@ -69,7 +69,8 @@ Span = tuple[tuple[int, int], tuple[int, int]]
 
 
 def without_effect(source: str) -> list[Span]:
-    """Where a change has no effect on decisions: annotations, decorators and log calls."""
+    """Where a change has no effect on decisions: annotations, decorators, log calls, and the star
+    before arguments that are given by name."""
     found: list[Span] = []
     for node in ast.walk(ast.parse(source)):
         parts: list[ast.expr | None] = []
@@ -77,6 +78,7 @@ def without_effect(source: str) -> list[Span]:
             parts.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             parts += [node.returns, *node.decorator_list]
+            found += _star(node)
         elif isinstance(node, ast.ClassDef):
             parts += node.decorator_list
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("log", "logger.exception"):
@@ -85,6 +87,17 @@ def without_effect(source: str) -> list[Span]:
     return found
 
 
-def _span(node: ast.expr) -> Span:
+def _star(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[Span]:
+    """From the last positional argument to the first that is given by name."""
+    given = node.args
+    if not given.kwonlyargs or given.vararg is not None:
+        return []
+    before: list[ast.expr | ast.arg] = [*given.posonlyargs, *given.args, *given.defaults]
+    ends = [_span(part)[1] for part in before]
+    first = given.kwonlyargs[0]
+    return [(max(ends, default=(node.lineno, 0)), (first.lineno, first.col_offset))]
+
+
+def _span(node: ast.expr | ast.arg) -> Span:
     end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
     return (node.lineno, node.col_offset), end

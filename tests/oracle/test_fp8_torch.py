@@ -28,7 +28,7 @@ from transformers import (
 
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.engines.torch import TorchChat, fp8
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Sampling, Step
@@ -180,7 +180,7 @@ def test_weights_in_bfloat16(request: pytest.FixtureRequest, kind: str) -> None:
     folder, twin = request.getfixturevalue(kind)
     auto_class = AutoModelForCausalLM if kind == "text" else AutoModelForImageTextToText
     runtime = Runtime(torch.device("cpu"), torch.bfloat16)
-    model = Checkpoint.find(folder).load(auto_class, runtime, Dtype.AUTO)
+    model = ModelFolder.find(folder).load(auto_class, runtime, Dtype.AUTO)
     expected = auto_class.from_pretrained(twin, dtype=torch.bfloat16).state_dict()
     assert model.state_dict().keys() == expected.keys()
     for name, tensor in model.state_dict().items():

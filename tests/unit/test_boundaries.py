@@ -37,6 +37,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
             | {"safe_text"}
         ),
         frozenset({"spec_base"}),
+        frozenset({"pod"}),
         frozenset({"errors", "spec_parts", "status", "policy"}),
         frozenset({"spec"}),
         frozenset({"accelerators", "catalog", "crd", "endpoints", "settings"}),
@@ -101,7 +102,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset(
             {"settings", "names", "kinds", "metrics", "timestamps", "quantity", "periodic"}
             | {"server_report", "condition_metrics", "pause", "features", "rollout_limit", "quota"}
-            | {"shard"}
+            | {"shard", "namespace_shards"}
         ),
         frozenset({"resources"}),
         frozenset({"decide"}),

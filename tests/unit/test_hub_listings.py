@@ -21,7 +21,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.model_files import ModelFiles
 from fleet_weights.address import Hub, parse
 from fleet_weights.allowed import PICKLE_SUFFIXES
-from fleet_weights.hub.selection import WEIGHT_SUFFIXES, Kind, choose
+from fleet_weights.hub.selection import WEIGHT_SUFFIXES, WeightsFormat, choose
 
 LISTINGS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "hub_listings.json").read_text()
@@ -97,7 +97,7 @@ def described(chosen: engines.EngineChoice) -> str:
     name = {"openvino": "OpenVINO", "ctranslate2": "CTranslate2"}[chosen.engine.value]
     if chosen.conversion is not None:
         return f"{name}, converted to {chosen.conversion.quantization}"
-    return f"{name}, from ONNX" if chosen.kind is Kind.ONNX else name
+    return f"{name}, from ONNX" if chosen.kind is WeightsFormat.ONNX else name
 
 
 @pytest.mark.parametrize("spec", ON_THE_HUB, ids=IDS)

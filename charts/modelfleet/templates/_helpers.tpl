@@ -47,6 +47,11 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 {{- end }}
 
+{{- /* Number of operators; `helm upgrade --reuse-values` has no value of an earlier chart. */}}
+{{- define "modelfleet.shards" -}}
+{{ .Values.operator.shards | default 1 }}
+{{- end }}
+
 {{- /* An image: the full reference, or one built from `image`. Arguments: root, reference, kind, suffix of the tag. */}}
 {{- define "modelfleet.image" -}}
 {{- $root := index . 0 }}

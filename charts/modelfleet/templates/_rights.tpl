@@ -18,7 +18,7 @@
 {{- range $_, $profile := .Values.profiles }}
 {{- with ($profile | default dict).hfTokenSecret }}{{ $names = append $names . }}{{ end }}
 {{- with ($profile | default dict).registrySecret }}{{ $names = append $names . }}{{ end }}
-{{- with dig "s3" "secretRef" "name" "" ($profile | default dict) }}{{ $names = append $names . }}{{ end }}
+{{- with ((($profile | default dict).s3 | default dict).secretRef | default dict).name }}{{ $names = append $names . }}{{ end }}
 {{- end }}
 {{- $names | uniq | toJson }}
 {{- end }}

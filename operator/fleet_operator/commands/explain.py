@@ -18,6 +18,7 @@ from fleet_operator.features import Features
 from fleet_operator.resources import permissions
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
+from fleet_operator.resources.pod_parts.fetch_secrets import fetch_secrets
 from fleet_operator.resources.resolve import Resolution, Sources, resolve
 from fleet_operator.resources.views import Raw
 from fleet_operator.settings import OperatorSettings
@@ -56,7 +57,7 @@ def explain(
     return Explanation(
         name=name,
         fields=tuple(_fields(found)),
-        notes=found.notes,
+        notes=(*found.notes, *_withheld(found, settings)),
         problem=problem,
         pod=pod,
         nodes=_nodes(pod, cluster),
@@ -83,6 +84,11 @@ def render(explanation: Explanation) -> str:
     fitting_first = sorted(explanation.nodes.items(), key=lambda item: bool(item[1]))
     rows = [(name, why or "can run another server now") for name, why in fitting_first]
     return "\n".join([*lines, *_table(("NODE", "WHY"), rows), ""])
+
+
+def _withheld(found: Resolution, settings: OperatorSettings) -> list[str]:
+    message = fetch_secrets(found, settings, downloads_image=False).message
+    return [message.removesuffix(".")] if message else []
 
 
 def _fields(found: Resolution) -> list[tuple[str, str, str]]:

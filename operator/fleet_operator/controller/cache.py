@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fleet_contract.claims import Claim, Claimants, prefixed
+from fleet_contract.claims import Claimants, NameClaim, prefixed
 from fleet_contract.claims import Key as Key
 from fleet_contract.names import LABEL_MODEL
 from fleet_operator.controller.child_cache import ChildCache, is_known, slim
@@ -23,7 +23,7 @@ from fleet_operator.features import Features
 from fleet_operator.quantity import add
 from fleet_operator.resources.ownership import CLAIM
 from fleet_operator.resources.resolve import Resolver
-from fleet_operator.resources.views import NodeView, PodView, Raw, Usage
+from fleet_operator.resources.views import NodeView, PodUsage, PodView, Raw
 from fleet_operator.resources.volume_access import modes_of
 from fleet_operator.server_report import ServerReport
 from fleet_operator.settings import OperatorSettings
@@ -58,7 +58,7 @@ class ClusterCache:
         self._children = ChildCache()
         self._access_modes: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
         self._of_model: dict[Key, dict[str, PodView]] = defaultdict(dict)
-        self._foreign_pods: dict[str, Usage] = {}
+        self._foreign_pods: dict[str, PodUsage] = {}
         self._nodes: dict[str, NodeView] = {}
         self._used: dict[str, dict[str, int]] = defaultdict(dict)
         self._replica_writes: dict[Key, deque[ReplicaWrite]] = {}
@@ -70,7 +70,7 @@ class ClusterCache:
     def put_model(self, raw: Raw) -> Iterable[Key]:
         """Store an InferenceModel; affects it and all models that share an id with it.
 
-        Of one that another shard serves, only the claims matter.
+        Of a model that another shard serves, only the claims are used.
         """
         key = _key(raw)
         models = self._models_of(key[0])
@@ -85,7 +85,7 @@ class ClusterCache:
         key = _key(raw)
         models = self._models_of(key[0])
         known = models.get(key)
-        # A late deletion of an earlier object of this name.
+        # A late deletion event of an earlier object with this name changes nothing.
         if known is None or known["metadata"]["uid"] != raw["metadata"]["uid"]:
             return NO_KEYS
         del models[key]
@@ -129,7 +129,7 @@ class ClusterCache:
         owned = bool(labels.get(LABEL_MODEL)) and self.settings.shard.owns(meta["namespace"])
         if not owned and not self.settings.router_selector.items() <= labels.items():
             affected = self.drop_pod(raw)
-            usage = Usage.parse(raw)
+            usage = PodUsage.parse(raw)
             self._foreign_pods[meta["uid"]] = usage
             self._count(usage, 1)
             return affected
@@ -211,6 +211,7 @@ class ClusterCache:
             return None
         uid = model["metadata"]["uid"]
         children, foreign = self._children.of(key, uid)
+        # In a fixed order, so that messages name the same pod in every reconcile.
         pods = sorted(self.model_pods(key), key=lambda pod: (pod.created, pod.name))
         claim = self._claimants.get(key)
         names = claim.ids if claim is not None else self.ids(model)
@@ -249,7 +250,7 @@ class ClusterCache:
             writes = self._replica_writes.setdefault(key, deque(maxlen=REPLICA_WRITES))
             writes.append(ReplicaWrite(kind, manager, time.time()))
 
-    def _count(self, usage: Usage | None, sign: int) -> None:
+    def _count(self, usage: PodUsage | None, sign: int) -> None:
         if usage is not None and usage.node:
             add(self._used[usage.node], {"pods": 1000, **usage.requests}, sign)
 
@@ -257,9 +258,9 @@ class ClusterCache:
         return self.models if self.settings.shard.owns(namespace) else self._other_shards
 
     def _claim(self, model: Raw) -> set[Key]:
-        """Record what a model claims now; every model whose names may change owner by that."""
+        """Record what a model claims now; returns all models whose names may change owner."""
         created = model["metadata"].get("creationTimestamp") or ""
-        return self._claimants.put(Claim(created, *_key(model), self.ids(model)))
+        return self._claimants.put(NameClaim(created, *_key(model), self.ids(model)))
 
     def ids(self, model: Raw) -> tuple[str, ...]:
         """Id and aliases as clients send them."""
@@ -271,10 +272,10 @@ def _key(raw: Raw) -> Key:
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
 
 
-def _usage(pod: PodView | None) -> Usage | None:
+def _usage(pod: PodView | None) -> PodUsage | None:
     if pod is None or pod.phase in ("Succeeded", "Failed"):
         return None
-    return Usage(pod.node, pod.requests)
+    return PodUsage(pod.node, pod.requests)
 
 
 def _affected(key: Key | None) -> Iterable[Key]:

@@ -19,7 +19,7 @@ ModelKey = tuple[str, str]
 
 
 class TakenName(NamedTuple):
-    """An object that is no child; `labelled` if it has the label of a model all the same."""
+    """An object that is not a child; `labelled`: it has the label of a model nevertheless."""
 
     uid: str
     version: str

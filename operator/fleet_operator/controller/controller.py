@@ -15,7 +15,7 @@ from fleet_operator.controller.cache import ClusterCache, Key
 from fleet_operator.controller.execute import Executor
 from fleet_operator.controller.generations import Generations
 from fleet_operator.controller.probes.deletion_costs import DeletionCosts
-from fleet_operator.controller.turns import Turns
+from fleet_operator.controller.turns import RolloutTurns
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.decision import Decision
 from fleet_operator.decide.observed import Observed
@@ -30,7 +30,7 @@ from fleet_web.logs import event as log
 logger = logging.getLogger(__name__)
 
 PASSING_SECONDS = 0.5
-"""Shortest time between two writes of a status that only reports progress."""
+"""Minimum time between two writes of a status that only reports progress."""
 
 
 class Delayed(Exception):
@@ -60,7 +60,7 @@ class Controller:
         self._executor = Executor(api, cache)
         self._generations = Generations(api)
         limits = {True: cache.settings.max_rollouts, False: cache.settings.max_rollouts_cpu}
-        self._turns = Turns(cache, limits, queue.add)
+        self._turns = RolloutTurns(cache, limits, queue.add)
         metrics.gauge("modelfleet_operator_rollouts_waiting", "Models that wait for their turn",
                       lambda: self._turns.waiting)  # fmt: skip
         self._metrics = metrics
@@ -135,6 +135,7 @@ class Controller:
         if self._may_defer(key, plan):
             return "changed" if writes else "unchanged"
         written = await self._executor.status(observed, plan)
+        # Events follow the status: after a failed patch they are decided again.
         if written is not None:
             self._store(observed, written)
             await self._executor.events(observed, plan)
@@ -167,7 +168,7 @@ class Controller:
         return self._decide_now(key, replace(found, stable_template=template))
 
     def _decide_now(self, key: Key, observed: Observed) -> tuple[Observed, Decision]:
-        """Without an await between the look at other rollouts and the record of the decision."""
+        """Decide without an await between reading other rollouts and recording the decision."""
         observed = replace(
             observed,
             turn=self._turns.of(key),
@@ -205,7 +206,7 @@ class Controller:
 
 
 def _desired(model: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What of a resource others write."""
+    """The fields of a resource that others write."""
     meta = model["metadata"]
     fields = ("generation", "annotations", "labels", "deletionTimestamp")
     return tuple(meta.get(field) for field in fields)

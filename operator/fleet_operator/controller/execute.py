@@ -64,6 +64,7 @@ class Executor:
         outcome = Outcome()
         for wanted in plan.objects:
             ref = Ref(wanted["kind"], wanted["metadata"]["name"])
+            # A child that is being deleted is created again after its deletion event.
             if ref in observed.foreign or _is_leaving(observed.children.get(ref)):
                 continue
             if not self._must_apply(observed, ref, wanted):

@@ -16,7 +16,7 @@ from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.metrics import Metrics
 
 STUCK_SECONDS = 180.0
-"""Longest time of a reconcile, in which every request has a timeout, and of a queue in which no
+"""Maximum time of a reconcile, in which every request has a timeout, and of a queue in which no
 reconcile ends."""
 PATH_HEALTHZ = "/healthz"
 

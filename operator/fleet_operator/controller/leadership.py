@@ -2,7 +2,8 @@
 
 One Lease in the operator's own namespace elects the leader of its replicas. The leader holds a
 second Lease in every namespace with models, in the name of its release, so that a second release
-that watches the same namespace changes nothing there.
+that watches the same namespace changes nothing there. Shards of one release do not contend: the
+Lease of a namespace that moves between them is given up by the one and awaited by the other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, KubeError
 from fleet_operator.controller.lease import Lease, Terms
-from fleet_operator.shard import Shard
+from fleet_operator.kinds import LEASE
+from fleet_operator.shard import Shard, suffix_of
 from fleet_web.logs import event as log
 
 logger = logging.getLogger(__name__)
@@ -31,10 +33,11 @@ REQUEST_SECONDS = 5.0
 CHECK_SECONDS = 1.0
 RENEW_SECONDS = 40.0
 REFUSED_SECONDS = 30.0
+MOVING_SECONDS = 2.0
 UNREADABLE_SECONDS = 60.0
 ERROR_SECONDS = 2.0
 """Seconds between two requests for a Lease: of the election; of a namespace that is held, held by
-another release, forbidden or deleted, or after another error."""
+another release, by another shard, forbidden or deleted, or after another error."""
 CONCURRENT = 10
 
 
@@ -54,6 +57,7 @@ class Leadership:
     ) -> None:
         self._api = api
         self._clock = clock
+        self._own_namespace = own_namespace
         self._holder = own_namespace + shard.suffix
         self._election = Lease(
             api, own_namespace, ELECTION_LEASE + shard.suffix, pod, ELECTION, clock
@@ -77,7 +81,11 @@ class Leadership:
     @property
     def refused(self) -> set[str]:
         """Namespaces with models that another release holds."""
-        return {name for name, lease in self._leases.items() if lease.other and not lease.held}
+        return {
+            name
+            for name, lease in self._leases.items()
+            if lease.other and not lease.held and self._shard(lease.other) is None
+        }
 
     def may_write(self, namespace: str) -> bool:
         """Whether objects in a namespace may be changed now."""
@@ -97,8 +105,11 @@ class Leadership:
             group.create_task(self._run_election())
             group.create_task(self._run_namespaces())
 
-    async def release(self) -> None:
-        """Let another replica lead at once."""
+    async def release(self, serves: Callable[[str], bool] = lambda _: True) -> None:
+        """Let another replica lead at once, and other shards serve what this one no longer does."""
+        if self.leads:
+            lost = [name for name in self._leases if not serves(name)]
+            await asyncio.gather(*map(self._forget, lost))
         await self._release(self._election)
 
     async def elect(self) -> None:
@@ -109,6 +120,7 @@ class Leadership:
             self.problem = ""
         except (KubeError, TimeoutError) as error:
             problem = str(error) or "timeout"
+            # An unreachable API server passes; a refusal needs other permissions.
             if isinstance(error, ApiError) and problem != self.problem:
                 log(logger, "lease_refused", level=logging.ERROR, lease=ELECTION_LEASE,
                     error=problem)  # fmt: skip
@@ -116,6 +128,7 @@ class Leadership:
         if self.leads != self._led:
             self._led = self.leads
             log(logger, "leading" if self._led else "not_leading", holder=self._election.other)
+            # Reconciles that were skipped while another replica led.
             if self._led:
                 for namespace, lease in self._leases.items():
                     if lease.held:
@@ -180,7 +193,7 @@ class Leadership:
             )
         had = lease.held
         try:
-            held = await lease.renew(contend=True)
+            held = await self._renew(lease)
         except ApiError as error:
             self._log(namespace, "namespace_lease_failed", error=str(error))
             return UNREADABLE_SECONDS if error.status in (403, 404) else ERROR_SECONDS
@@ -190,6 +203,10 @@ class Leadership:
         if not held:
             if not lease.other:  # lost a race to create it
                 return 0.0
+            if self._shard(lease.other) is not None:
+                self._log(namespace, "namespace_moving", holder=lease.other,
+                          hint="waits until that shard gives it up")  # fmt: skip
+                return MOVING_SECONDS
             self._log(namespace, "namespace_refused", holder=lease.other,
                       hint="another release serves this namespace")  # fmt: skip
             return REFUSED_SECONDS
@@ -198,6 +215,24 @@ class Leadership:
             self._contenders[namespace] = lease.contender
             self._changed(namespace)
         return RENEW_SECONDS
+
+    async def _renew(self, lease: Lease) -> bool:
+        """Acquire or renew the Lease of a namespace. Raises ApiError and ApiUnreachable."""
+        held = await lease.renew()
+        if held or not lease.other:
+            return held
+        shard = self._shard(lease.other)
+        if shard is None:
+            await lease.contend()
+            return False
+        # Without an election no process writes as this shard: it was stopped, or N has changed.
+        if await self._api.get(LEASE, self._own_namespace, ELECTION_LEASE + shard) is None:
+            return await lease.renew(ended=lease.other)
+        return False
+
+    def _shard(self, holder: str) -> str | None:
+        """The suffix of a shard of this release; None if the holder is another release."""
+        return suffix_of(holder, self._own_namespace)
 
     def _log(self, namespace: str, what: str, **fields: str) -> None:
         """Log a problem of a namespace once, until it changes."""

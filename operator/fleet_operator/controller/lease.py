@@ -23,8 +23,8 @@ CONFLICT = 409
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Seconds: others may take the Lease over after `expires` without a renewal; the holder stops
-    to rely on it after `deadline`; `contention` is how long a contender counts."""
+    """Seconds: others may take the Lease over after `expires` without a renewal; the holder no
+    longer relies on it after `deadline`; `contention` is how long a contender counts."""
 
     expires: float
     deadline: float
@@ -69,17 +69,25 @@ class Lease:
         recent = self._clock() - seen < self._terms.contention
         return value.partition(" ")[0] if value and recent else ""
 
-    async def renew(self, contend: bool = False) -> bool:
+    async def renew(self, ended: str = "") -> bool:
         """Acquire or renew the Lease; returns whether it is held.
 
-        With `contend`, a refusal is recorded in an annotation that the holder reads. Raises
+        From the holder `ended`, which is known to have ended, it is taken over at once. Raises
         ApiError and ApiUnreachable.
         """
         began = self._clock()
         # The holder knows the version; only a change by someone else makes it read again.
         if not (self.held and self._version and await self._write(began, self._version)):
-            await self._acquire(began, contend)
+            await self._acquire(began, ended)
         return self.held
+
+    async def contend(self) -> None:
+        """Record the refusal in an annotation that the holder reads.
+
+        Raises ApiError and ApiUnreachable.
+        """
+        value = f"{self._holder} {_now()}"
+        await self._patch({"metadata": {"annotations": {ANNOTATION_CONTENDER: value}}})
 
     async def release(self) -> None:
         """Delete a held Lease, so that others may acquire it at once and nothing is left behind.
@@ -91,7 +99,7 @@ class Lease:
             # With the uid: another holder may have deleted and created it meanwhile.
             await self._api.delete(LEASE, self.namespace, self._name, self._uid)
 
-    async def _acquire(self, began: float, contend: bool) -> None:
+    async def _acquire(self, began: float, ended: str) -> None:
         found = await self._api.get(LEASE, self.namespace, self._name)
         if found is None:
             await self._create(began)
@@ -106,11 +114,8 @@ class Lease:
         if value != self._contention[0]:
             self._contention = (value, self._clock())
         lasts = float(spec.get("leaseDurationSeconds") or self._terms.expires)
-        if holder not in ("", self._holder) and self._clock() - self._changed < lasts:
+        if holder not in ("", self._holder, ended) and self._clock() - self._changed < lasts:
             self.other, self._held_until = holder, 0.0
-            if contend:
-                value = f"{self._holder} {_now()}"
-                await self._patch({"metadata": {"annotations": {ANNOTATION_CONTENDER: value}}})
             return
         await self._write(began, meta["resourceVersion"], took_over=holder != self._holder)
 

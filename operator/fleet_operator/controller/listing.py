@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
 LOST_SECONDS = 300.0
-"""A namespace unreadable for so long is taken for deleted; before, its roles may be changing."""
+"""A namespace unreadable for this long counts as deleted; until then its roles may be changing."""
 
 
 class Listing:

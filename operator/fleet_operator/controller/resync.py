@@ -29,12 +29,14 @@ logger = logging.getLogger(__name__)
 
 Versions = dict[str, str]
 """uid to resourceVersion."""
+LARGEST_SHARE = 0.1
+"""Part of the time that comparisons may take: with thousands of models they need seconds."""
 JITTER = 0.1
 """Intervals of full comparisons vary by this part, so that operators do not list at once."""
 SPREAD_SECONDS = 60.0
-"""The reconciles after a full comparison are spread over so long."""
+"""The reconciles after a full comparison are spread over this time."""
 MOST_ROUNDS = 20
-"""Rounds in which a watch may lag behind although it delivers events."""
+"""Maximum number of rounds in which a watch that delivers events may lag behind."""
 
 
 class Resync:
@@ -63,9 +65,12 @@ class Resync:
     async def run(self, interval: float, full_interval: float) -> None:
         """Compare at intervals, in seconds, for ever."""
         due = time.monotonic() + _jittered(full_interval)
+        taken = 0.0
         while True:
-            await asyncio.sleep(interval)
+            await asyncio.sleep(pause(interval, taken))
+            began = time.monotonic()
             await self.compare()
+            taken = time.monotonic() - began
             if time.monotonic() >= due and await self.compare_all():
                 due = time.monotonic() + _jittered(full_interval)
 
@@ -143,6 +148,11 @@ class Resync:
             self._queue.add(self._cache.drop(kind.kind, uid))
             self._metrics.repaired(kind.kind)
             log(logger, "deletion_was_missed", kind=kind.kind, uid=uid)
+
+
+def pause(interval: float, taken: float) -> float:
+    """Seconds until the next comparison, after one that took `taken` seconds."""
+    return max(interval, taken / LARGEST_SHARE - taken)
 
 
 def _jittered(seconds: float) -> float:

@@ -25,18 +25,18 @@ FAILING_SECONDS = 600.0
 """Time after which a rollout that fails no longer keeps others from beginning."""
 FAILING_PHASES = frozenset({"Failed", "Degraded"})
 SHOWN = 10
-"""Most models passed to a decision, which names a few."""
+"""Maximum number of models passed to a decision, which names a few."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reservation:
+class NodeReservation:
     """A rollout's requests on a node; `is_due` until its pod is there and counts itself."""
 
     begun: Beginning
     is_due: bool
 
 
-class Turns:
+class RolloutTurns:
     """`limits` maps whether a model has accelerators to the limit of such rollouts.
 
     `wake` enqueues models that may begin now.
@@ -57,7 +57,7 @@ class Turns:
         self._rolling: dict[Key, bool] = {}
         self._waiting: dict[Key, bool] = {}
         self._failing: dict[Key, float] = {}
-        self._reserved: dict[Key, Reservation] = {}
+        self._reserved: dict[Key, NodeReservation] = {}
         self._seeded = False
 
     def of(self, key: Key) -> Turn:
@@ -90,7 +90,7 @@ class Turns:
         if plan.begins is not None:
             self._rolling[key] = plan.begins.accelerated
             if plan.begins.node:
-                self._reserved[key] = Reservation(plan.begins, not plan.begins.hands_over)
+                self._reserved[key] = NodeReservation(plan.begins, not plan.begins.hands_over)
         elif waited is not None:
             self._wake_next()
 
@@ -173,7 +173,7 @@ class Turns:
             del self._reserved[key]
             return
         old = any(pod.node == kept.begun.node for pod in observed.pods)
-        self._reserved[key] = Reservation(kept.begun, not (kept.begun.hands_over and old))
+        self._reserved[key] = NodeReservation(kept.begun, not (kept.begun.hands_over and old))
 
     def _note_failure(self, key: Key, observed: Observed) -> None:
         status = observed.status

@@ -20,8 +20,8 @@ import kopf
 from fleet_kube.client import KubeClient
 from fleet_kube.connection import Connection
 from fleet_kube.kind import Kind
+from fleet_kube.reflector import Reflector, uid_of
 from fleet_operator.controller.cache import ClusterCache, Key
-from fleet_operator.controller.reflector import Reflector
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.kinds import MODEL, NODE, POD
 from fleet_operator.metrics import Metrics
@@ -102,6 +102,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.watching.chunk_size = 250
     settings.watching.server_timeout = 240
+    # Later than the API server ends a watch: only for a connection that died unnoticed.
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 30
@@ -113,8 +114,10 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = NoDiffs()
+    # Never added to an object, because there are only event handlers.
     settings.persistence.finalizer = "modelfleet.dev/unused"
     settings.queueing.exit_timeout = 1
+    # Seconds after its last event until the worker task of an object ends.
     settings.queueing.idle_timeout = 2
     settings.process.ultimate_exiting_timeout = 20
     return settings
@@ -144,7 +147,7 @@ def reflectors(
     metrics: Metrics,
     namespaces: tuple[str, ...],
     kinds: Iterable[Kind],
-) -> list[Reflector]:
+) -> list[Reflector[str]]:
     """Deliver all objects of `kinds` except InferenceModels to the cache; most may be foreign."""
     made = []
     for kind in kinds:
@@ -154,11 +157,11 @@ def reflectors(
         put, drop = _changes(cache, kind)
         gone = handler(partial(cache.drop, kind.kind))
         for namespace in (namespaces or (None,)) if kind.namespaced else (None,):
-            made.append(Reflector(api, kind, namespace, handler(put), handler(drop), gone))
+            made.append(Reflector(api, kind, namespace, handler(put), handler(drop), gone, uid_of))
     return made
 
 
-async def follow(made: list[Reflector]) -> None:
+async def follow(made: list[Reflector[str]]) -> None:
     """Run all reflectors, for ever."""
     async with asyncio.TaskGroup() as group:
         for each in made:

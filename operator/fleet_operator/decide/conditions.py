@@ -146,6 +146,7 @@ def _ready(
         return ConditionState("Ready", "False", PAUSED, pause.message)
     if decision.settled and not decision.failed:
         return ConditionState("Ready", "True", decision.reason, decision.message)
+    # Ready from the first current server on; others may still be starting.
     if problem is None and servers.current_ready and servers.wanted and not servers.old:
         return ConditionState("Ready", "True", "Serving", _count(servers))
     return ConditionState("Ready", "False", decision.reason, decision.message)
@@ -156,6 +157,7 @@ def _available(servers: ServerSet, decision: PhaseDecision) -> ConditionState:
         reachable = decision.phase is Phase.READY
         status: ConditionStatus = "True" if reachable else "False"
         return ConditionState(AVAILABLE, status, decision.reason, decision.message)
+    # Routers send no requests to a model whose id belongs to another one.
     if servers.ready and servers.wanted and decision.reason != DUPLICATE_MODEL:
         return ConditionState(AVAILABLE, "True", "Serving", _count(servers))
     return ConditionState(AVAILABLE, "False", decision.reason, decision.message)

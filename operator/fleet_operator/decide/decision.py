@@ -26,8 +26,8 @@ class Decision:
 
     `delete` are existing children that should not. `requeue_after` is in seconds.
     `wants_stable_template` is the digest of a pod template needed for the next decision.
-    `begins` is set where servers that work are replaced from now on. `waits` is set where that
-    comes after the rollouts of other models, to whether the new version has accelerators.
+    `begins` is set if a rollout that replaces working servers begins now. `waits` is set if it has
+    to wait for the rollouts of other models; its value is whether the new version has accelerators.
     `removes`: some of the servers are removed, others stay.
     `passing`: the status only reports progress and may be written a little later.
     """

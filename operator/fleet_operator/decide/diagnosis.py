@@ -1,8 +1,8 @@
 """Diagnoses one pod from its status and its server's report. Pure.
 
 Reasons are those of the model's status; messages come from scheduler, kubelet and server. From a
-log only the failure events of this project's server are copied: other lines can hold anything that
-the container could read, and readers of an InferenceModel need not be readers of logs.
+log only the failure events of this project's server are copied: other lines can contain anything
+that the container could read, and users who may read an InferenceModel may have no right to logs.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def diagnose(pod: PodView, report: ServerReport | None, hint: str = "") -> Diagn
         failed = Diagnosis(Stage.CREATING, "ContainerNotCreated", f"{reason}: {message}", True)
         return failed
     ended = pod.ended or pod.last_ended
+    # A restarted container counts as crashed until it is ready, after exit status 0 too.
     if ended is not None and (ended.exit_code != 0 or pod.ended is None):
         return _crashed(pod, ended)
     if (reason or pod.started is None) and hint.startswith(ATTACH_FAILED):
@@ -168,7 +169,7 @@ def failure_event(log: str) -> dict[str, str]:
             continue
         try:
             entry = json.loads(line)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # logs are not trusted
             continue
         if isinstance(entry, dict) and entry.get("event") in FAILURE_EVENTS:
             fields = {name: str(entry.get(name) or "") for name in ("event", "stage", "message")}

@@ -13,10 +13,10 @@ from fleet_operator.decide.traffic.canary import TAKEN_BACK
 from fleet_operator.pause import PAUSED
 from fleet_operator.resources.resolve import PROFILE_INVALID, PROFILES_MISSING
 
-WARNINGS = ("CpuFallback", PROFILES_MISSING, PROFILE_INVALID)
+WARNINGS = ("CpuFallback", PROFILES_MISSING, PROFILE_INVALID, "SecretsWithheld")
 """Reasons of conditions that are Events too, whatever the phase is."""
 WARNED = frozenset({"Unschedulable", QUOTA})
-"""Reasons that are no failures, but need someone's attention if they last."""
+"""Reasons that are not failures, but need attention if they last."""
 
 
 class Event(NamedTuple):

@@ -47,9 +47,9 @@ class RemoteReport:
 class Tally(NamedTuple):
     """Requests of one model.
 
-    `errors` are those with a 5xx, `abandoned` those whose client disconnected; `first_byte_seconds`
-    is the sum over `first_bytes` responses, `held_seconds` the part of it in which requests waited
-    for a server.
+    `errors` are those with a 5xx, `rejected` those with a 4xx of a server, `abandoned` those whose
+    client disconnected; `first_byte_seconds` is the sum over `first_bytes` responses,
+    `held_seconds` the part of it in which requests waited for a server.
     """
 
     requests: int = 0
@@ -58,10 +58,15 @@ class Tally(NamedTuple):
     first_bytes: int = 0
     abandoned: int = 0
     held_seconds: float = 0.0
+    rejected: int = 0
 
     @property
     def error_share(self) -> float:
         return self.errors / self.requests if self.requests else 0.0
+
+    @property
+    def rejected_share(self) -> float:
+        return self.rejected / self.requests if self.requests else 0.0
 
     @property
     def abandoned_share(self) -> float:

@@ -44,8 +44,8 @@ def decide_phase(
 ) -> PhaseDecision:
     """Errors take precedence over progress, and progress over Ready.
 
-    `flaws` are problems with which the model is served all the same. `remote` is the last probe of
-    a remote server, `waits_for` models whose rollouts come before this one's.
+    `flaws` are problems despite which the model is served. `remote` is the last probe of a remote
+    server, `waits_for` models whose rollouts come before this one's.
     """
     if problem is not None:
         return _wrong(servers, problem.reason, problem.message)
@@ -59,6 +59,7 @@ def decide_phase(
         return PhaseDecision(phase, diagnosis.reason, diagnosis.message)
     if diagnosis is not None:
         return _wrong(servers, diagnosis.reason, diagnosis.message)
+    # Complete in the present version, while the new one waits.
     if servers.is_complete and waits_for:
         return PhaseDecision(Phase.PROGRESSING, "WaitingForTurn", waiting_message(waits_for))
     if servers.is_complete and flaws:
@@ -104,7 +105,7 @@ def _wrong(servers: ServerSet, reason: str, message: str) -> PhaseDecision:
 
 def _resting(target: Target) -> PhaseDecision:
     if target.reason == PAUSED:
-        message = f"There are no servers, and the annotation {ANNOTATION_PAUSED} keeps it so."
+        message = f"The model has no servers, and the annotation {ANNOTATION_PAUSED} is set."
         return PhaseDecision(Phase.STOPPED, "Paused", message, settled=True)
     if target.reason == "Stopped":
         return PhaseDecision(Phase.STOPPED, "Stopped", "spec.stopped is true.", settled=True)

@@ -32,7 +32,7 @@ from fleet_operator.decide.diagnosis import Stage, diagnose
 from fleet_operator.decide.events import events
 from fleet_operator.decide.observed import Observed, Ref, RemoteReport, Rival
 from fleet_operator.decide.phase import PhaseDecision, decide_phase, is_passing
-from fleet_operator.decide.rollout import Step, next_step, version_of
+from fleet_operator.decide.rollout import RolloutStep, next_step, version_of
 from fleet_operator.decide.rollout_strategy import HAND_OVER
 from fleet_operator.decide.scaling import autoscale
 from fleet_operator.decide.server_set import ServerSet
@@ -69,6 +69,7 @@ def reconcile(observed: Observed) -> Decision:
         target = replace(target, replicas=limit.replicas)
     step = None if pause is not None else _step(observed, template)
     version = step.version if step is not None else _present_version(observed)
+    # With a problem nothing is scaled: the present servers are complete.
     wanted = target.replicas if problem is None else _present_replicas(observed)
     servers = ServerSet.read(observed, version, wanted)
     if problem is None and step is not None:
@@ -120,6 +121,7 @@ def _target(observed: Observed) -> autoscale.Target:
         observed.load,
         past,
         (meta.get("annotations") or {}).get(ANNOTATION_WAKE),
+        # A server that became ready after the last request has not been idle since then.
         max(parse(meta.get("creationTimestamp")) or observed.now, _last_ready(observed)),
         observed.now,
         observed.settings.scale_down_delay,
@@ -139,6 +141,7 @@ def _is_starting(pod: PodView, observed: Observed) -> bool:
 
 
 def _problem(observed: Observed) -> Problem | None:
+    # The id comes first: other problems of a model that is not served do not matter.
     if observed.rival is not None:
         return Problem(DUPLICATE_MODEL, _duplicate(observed, observed.rival))
     if observed.resolution.spec is None:
@@ -172,7 +175,7 @@ def _duplicate(observed: Observed, rival: Rival) -> str:
 
 
 def _flaws(observed: Observed, limit: ReplicaLimit | None) -> tuple[Problem, ...]:
-    """Problems with which the model is served all the same."""
+    """Problems despite which the model is served."""
     found = (
         limit.problem if limit is not None else None,
         _lost_aliases(observed),
@@ -250,7 +253,7 @@ def _limit(observed: Observed, template: Object, target: autoscale.Target) -> Re
     return None if volume is None else limit_replicas(volume, target.replicas, ready)
 
 
-def _beginning(step: Step | None) -> Beginning | None:
+def _beginning(step: RolloutStep | None) -> Beginning | None:
     if step is None or not step.begins or step.choice is None:
         return None
     pod = step.template["spec"]
@@ -259,7 +262,7 @@ def _beginning(step: Step | None) -> Beginning | None:
     )
 
 
-def _step(observed: Observed, template: Object | None) -> Step | None:
+def _step(observed: Observed, template: Object | None) -> RolloutStep | None:
     return None if template is None else next_step(observed, template, _rollout(observed))
 
 
@@ -293,7 +296,9 @@ def _rollout(observed: Observed) -> Rollout | None:
     return read_part(Rollout, observed.status.get("rollout"))
 
 
-def _objects(observed: Observed, step: Step | None, target: autoscale.Target) -> tuple[Object, ...]:
+def _objects(
+    observed: Observed, step: RolloutStep | None, target: autoscale.Target
+) -> tuple[Object, ...]:
     if step is None:
         return ()
     model, cache = observed.model, observed.resolution.profile.model_cache
@@ -320,7 +325,7 @@ def _objects(observed: Observed, step: Step | None, target: autoscale.Target) ->
     return tuple(child for child in made if child is not None)
 
 
-def _pool(observed: Observed, step: Step) -> Object | None:
+def _pool(observed: Observed, step: RolloutStep) -> Object | None:
     spec = observed.resolution.spec
     if spec is None or not observed.features.inference_pools:
         return None
@@ -328,7 +333,7 @@ def _pool(observed: Observed, step: Step) -> Object | None:
 
 
 def _unchanged_deployment(
-    observed: Observed, step: Step, target: autoscale.Target
+    observed: Observed, step: RolloutStep, target: autoscale.Target
 ) -> Object | None:
     """The existing Deployment while a new version waits for its turn, unless it must be scaled:
     applying its template again would be a write for each model that waits."""

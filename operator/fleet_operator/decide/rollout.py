@@ -40,25 +40,25 @@ RESTARTS = 2
 STUCK_SECONDS = 60.0
 """Time after which a container that cannot be created counts as failed."""
 BLOCKED_SECONDS = 60.0
-"""Time after which a surge gives way although a node seems to have room: the scheduler knows more
-than `capacity`, such as volumes, devices and anti-affinity."""
+"""Time after which a surge becomes a hand-over although a node seems to have room: the scheduler
+considers more than `capacity`, such as volumes, devices and anti-affinity."""
 TURN_SECONDS = 300.0
-"""Time after which a version that waits for its turn is looked at again, without an event: a
-rollout that fails for long stops keeping others back."""
+"""Time after which a version that waits for its turn is checked again without an event: a rollout
+that has been failing for long no longer blocks others."""
 RETRY_SECONDS = 5.0
-"""Time after which a pod that a quota refused is tried again, once the old ones are gone. The
-ReplicaSet controller by itself waits as long again as the old servers took to drain."""
+"""Time after which a pod that a quota refused is tried again, once the old ones are gone. Without
+this, the backoff of the ReplicaSet controller is as long as the old servers took to drain."""
 UNPLACED_SECONDS = 60.0
 """Time without any server after which a successor that no node takes is rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RolloutStep:
     """`choice` is set when the strategy is chosen now; `requeue_after` is in seconds.
 
     `begins`: the version is applied now, and servers that work are replaced by it. `waits_for`:
     models whose rollouts come first; `template` is the present one until then. `retry` is an
-    annotation of the Deployment whose change makes its controllers look at it again.
+    annotation of the Deployment whose change makes its controllers reconcile it again.
     """
 
     template: Object
@@ -107,7 +107,7 @@ def is_rolling(observed: Observed) -> bool:
     return rollout is not None and rollout.stable_hash not in (None, version)
 
 
-def next_step(observed: Observed, template: Object, before: Rollout | None) -> Step:
+def next_step(observed: Observed, template: Object, before: Rollout | None) -> RolloutStep:
     """The step towards `template`, that of the current spec, when it is this model's turn."""
     rollout, version = before or Rollout(), version_of(template)
     servers = ServerSet.read(observed, version, 1)
@@ -118,10 +118,11 @@ def next_step(observed: Observed, template: Object, before: Rollout | None) -> S
     present = _current(observed)
     if present is None:
         choice = _choice(observed, template, ())
-        return Step(template, choice.strategy, rollout, choice)
+        return RolloutStep(template, choice.strategy, rollout, choice)
     if rollout.failed_hash not in (None, version):  # the spec was changed since
         rollout = rollout.model_copy(update={"failed_hash": None, "failed_message": None})
     strategy, applied = present
+    # Only a hand-over can leave a model without servers: a surge keeps the old ones.
     if applied == version and strategy == HAND_OVER:
         rollout = _with_unplaced(observed, servers, rollout)
         if rollout.failed_hash is None:
@@ -140,15 +141,16 @@ def _begun(
     template: Object,
     strategy: RolloutStrategy,
     rollout: Rollout,
-) -> Step:
+) -> RolloutStep:
     """Apply a new version, unless it would replace working servers before its turn."""
     serves = any(pod.ready for pod in observed.pods if pod.active)
+    # A rollout that replaces no working server waits for no other.
     ahead = observed.turn.waits_for(template["spec"]) if serves else ()
     if ahead and observed.deployment is not None:
         present = template_of(observed.deployment)
-        return Step(present, strategy, rollout, waits_for=ahead, requeue_after=TURN_SECONDS)
+        return RolloutStep(present, strategy, rollout, waits_for=ahead, requeue_after=TURN_SECONDS)
     choice = _choice(observed, template, _serving(observed))
-    return Step(template, choice.strategy, rollout, choice, requeue_after=PATIENCE_SECONDS,
+    return RolloutStep(template, choice.strategy, rollout, choice, requeue_after=PATIENCE_SECONDS,
                 begins=serves)  # fmt: skip
 
 
@@ -158,7 +160,7 @@ def _continued(
     template: Object,
     strategy: RolloutStrategy,
     rollout: Rollout,
-) -> Step:
+) -> RolloutStep:
     """Choose the strategy again while a surge is blocked: another pod may have taken its place, a
     node may be gone, or only the scheduler knows why the new pod fits nowhere."""
     mode = _mode(observed)
@@ -171,9 +173,11 @@ def _continued(
         return _placed_later(observed, blocked, template, strategy, rollout)
     waited = observed.now - blocked.since
     if waited < PATIENCE_SECONDS:
-        return Step(template, strategy, rollout, requeue_after=PATIENCE_SECONDS - waited)
+        return RolloutStep(template, strategy, rollout, requeue_after=PATIENCE_SECONDS - waited)
     choice = _choice(observed, template, servers.old)
     fits = choice.strategy == SURGE and choice.reason != FITS_NOWHERE
+    # The pod should fit but is not placed: after a while the scheduler is believed, and at once
+    # where the nodes cannot explain it.
     knows_nodes = blocked.by_nodes and choice.reason != CAPACITY_UNKNOWN
     if fits and (waited >= BLOCKED_SECONDS or not knows_nodes):
         choice = RolloutChoice(
@@ -184,7 +188,7 @@ def _continued(
             servers.old[0].node,
         )
     changed = choice if choice.strategy != strategy else None
-    return Step(template, choice.strategy, rollout, changed, requeue_after=PATIENCE_SECONDS)
+    return RolloutStep(template, choice.strategy, rollout, changed, requeue_after=PATIENCE_SECONDS)
 
 
 def _choice(observed: Observed, template: Object, old: Any) -> RolloutChoice:
@@ -216,17 +220,17 @@ def _placed_later(
     strategy: RolloutStrategy,
     rollout: Rollout,
     choice: RolloutChoice | None = None,
-) -> Step:
-    """Go on; look again when a successor without a node has waited long enough."""
+) -> RolloutStep:
+    """Continue; check again when a successor without a node has waited long enough."""
     since = parse(rollout.unplaced_since)
     if since is None:
-        return Step(template, strategy, rollout, choice)
+        return RolloutStep(template, strategy, rollout, choice)
     left = since + UNPLACED_SECONDS - observed.now
     replaced = rollout.stable_hash not in (None, version_of(template))
     unknown = replaced and left <= 0 and observed.stable_template is None
     again = left if left > 0 else UNPLACED_SECONDS
     by_quota = blocked is not None and not blocked.has_pod
-    return Step(
+    return RolloutStep(
         template,
         strategy,
         rollout,
@@ -242,6 +246,7 @@ def _marked_failed(
     observed: Observed, servers: ServerSet, rollout: Rollout, version: str
 ) -> Rollout:
     """`rollout` with the version marked as failed, if it is and an older one was ready before."""
+    # Without an earlier working version there is nothing to roll back to.
     if servers.ready or rollout.stable_hash in (None, version):
         return rollout
     for pod, one in servers.current:
@@ -278,7 +283,7 @@ def _stable_fits(observed: Observed) -> bool:
 
 def _rolled_back(
     observed: Observed, template: Object, strategy: RolloutStrategy, rollout: Rollout
-) -> Step:
+) -> RolloutStep:
     stable = observed.stable_template
     problem = Problem(
         "RolledBack",
@@ -286,8 +291,8 @@ def _rolled_back(
         f"{rollout.failed_message}",
     )
     if stable is None:
-        return Step(template, strategy, rollout, wants_stable_template=rollout.stable_hash)
-    return Step(stable, HAND_OVER, rollout, problem=problem)
+        return RolloutStep(template, strategy, rollout, wants_stable_template=rollout.stable_hash)
+    return RolloutStep(stable, HAND_OVER, rollout, problem=problem)
 
 
 def _current(observed: Observed) -> tuple[RolloutStrategy, str] | None:

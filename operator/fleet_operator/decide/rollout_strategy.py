@@ -75,6 +75,7 @@ def choose(
     gpus = accelerators(pod)
     kind = ", ".join(shown(name, amount) for name, amount in gpus.items()) or "capacity"
     free = fitting(pod, cluster.nodes, cluster.used)
+    # A volume for one node can be mounted by several pods there, so the new one may join the old.
     if free and pinned is not None and not set(free) <= {one.node for one in old}:
         return _in_use(pinned)
     if free and device_claims(pod):

@@ -38,6 +38,7 @@ class ServerSet:
     @classmethod
     def read(cls, observed: Observed, version: str, wanted: int) -> ServerSet:
         active = [pod for pod in observed.pods if pod.active]
+        # Until the version is applied, the current ReplicaSet belongs to another one.
         newest = observed.replica_set if applied_version(observed.deployment) == version else ""
 
         def is_current(pod: PodView) -> bool:

@@ -20,6 +20,7 @@ from fleet_operator.decide.phase import PhaseDecision
 from fleet_operator.decide.rollout_strategy import RolloutChoice
 from fleet_operator.decide.scaling.autoscale import Target
 from fleet_operator.decide.server_set import ServerSet
+from fleet_operator.decide.weights import withheld_secrets
 from fleet_operator.resources.children import address
 from fleet_operator.server_report import ServerReport
 
@@ -73,6 +74,7 @@ def build(
                 ),
                 *conditions.contested(observed.namespace, observed.contender),
                 *profile_state.conditions(observed),
+                *withheld_secrets.conditions(observed),
                 *replica_writers.conditions(observed),
                 *inference_pool.conditions(
                     observed, applied=extra.problem is None and extra.pause is None
@@ -98,7 +100,7 @@ def _report(observed: Observed, servers: ServerSet) -> ServerReport:
 def _engine(spec: ModelSpec | None, before: Any) -> str:
     if spec is None:
         return str(before.get("engine", ""))
-    if spec.engine.value == "auto":
+    if spec.engine.value == "auto":  # the last known choice, until a server reports one
         return str(before.get("engine") or "auto")
     return spec.engine.value
 

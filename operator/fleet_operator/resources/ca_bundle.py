@@ -16,7 +16,9 @@ FILE = "ca.crt"
 VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 
-def with_ca_bundle(pod: Raw, configmap: str, key: str) -> dict[str, Any]:
+def with_ca_bundle(
+    pod: Raw, configmap: str, key: str, container: str = SERVER_CONTAINER
+) -> dict[str, Any]:
     """The PodSpec with the bundle at `key` of a ConfigMap; unchanged where `configmap` is empty.
 
     Variables that the container has already keep their values.
@@ -24,9 +26,7 @@ def with_ca_bundle(pod: Raw, configmap: str, key: str) -> dict[str, Any]:
     if not configmap:
         return dict(pod)
     source = {"name": configmap, "items": [{"key": key, "path": FILE}]}
-    containers = [
-        _trusting(one) if one["name"] == SERVER_CONTAINER else one for one in pod["containers"]
-    ]
+    containers = [_trusting(one) if one["name"] == container else one for one in pod["containers"]]
     volumes = [*(pod.get("volumes") or ()), {"name": VOLUME, "configMap": source}]
     return {**pod, "containers": containers, "volumes": volumes}
 

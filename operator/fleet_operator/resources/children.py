@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleet_contract.names import API_VERSION, KIND, SERVER_PORT
+from fleet_contract.pod.resources import DeviceRequest
 from fleet_contract.spec import InferencePool, ModelSpec
-from fleet_contract.spec_parts import DeviceRequest
 from fleet_operator.kinds import DEVICE_CLAIM_TEMPLATE, INFERENCE_POOL
 from fleet_operator.names import (
     ANNOTATION_APPLIED,
@@ -32,6 +32,7 @@ from fleet_operator.resources.volumes import cache_claim_name
 from fleet_operator.settings import OperatorSettings
 
 REVISIONS = 3
+"""Old ReplicaSets that are kept: a rollback needs the template of the last working version."""
 
 
 class RolloutStrategy(NamedTuple):
@@ -50,6 +51,7 @@ def owner_reference(model: Mapping[str, Any]) -> Object:
         "name": meta["name"],
         "uid": meta["uid"],
         "controller": True,
+        # True would require the right to update finalizers of InferenceModels.
         "blockOwnerDeletion": False,
     }
 
@@ -71,6 +73,7 @@ def deployment(
         "replicas": replicas,
         "revisionHistoryLimit": REVISIONS,
         "progressDeadlineSeconds": settings.start_seconds,
+        # Also for a hand-over: Recreate would stop all servers at once.
         "strategy": {
             "type": "RollingUpdate",
             "rollingUpdate": {
@@ -205,6 +208,7 @@ def _child(
     }
     if annotations:
         child["metadata"]["annotations"] = dict(annotations)
+    # Over everything but the digest itself.
     applied = {ANNOTATION_APPLIED: digest(child)}
     child["metadata"]["annotations"] = {**(annotations or {}), **applied}
     return child

@@ -19,9 +19,11 @@ PROCESS = GIB
 UNKNOWN_WEIGHTS = 16 * GIB
 """Weights of a model without a number of parameters in its id."""
 UNKNOWN_FOREIGN = 64 * GIB
-"""The same in an image of another project, which may run large models."""
+"""As UNKNOWN_WEIGHTS, in an image of another project, which may run large models."""
 MOST_PARAMETERS = 10**13
+"""Upper bound: an id may contain any number."""
 UNKNOWN_FILES = 200 * GIB
+"""Files of a model without a number of parameters in its id."""
 VECTOR_WIDTH = 4096
 """Dimensions of a cached embedding where the spec has none."""
 SCRATCH = 8 * GIB
@@ -29,6 +31,7 @@ SCRATCH = 8 * GIB
 SAMPLE_BYTES = 16_000 * 4
 """A second of decoded audio: float32 at 16 kHz."""
 DECODED_AT_ONCE = 8
+"""Recordings that are decoded at the same time, unless `maxConcurrent` is larger."""
 _PARAMETERS = re.compile(r"(?<![a-z0-9.])(?:([0-9]+)x)?([0-9]+(?:\.[0-9]+)?)([bm])(?![a-z0-9])")
 _SCALE = {"m": 10**6, "b": 10**9}
 

@@ -35,11 +35,13 @@ def choose_image(spec: ModelSpec, settings: OperatorSettings) -> str | Problem:
         return Problem(INVALID_SPEC, "engine container needs container.image")
     if spec.engine is Engine.VLLM:
         return _vllm(spec, settings)
-    if spec.engine is Engine.LLAMACPP:
-        return Problem("EngineUnavailable", "no server image contains engine llamacpp: set `image`")
     if spec.device == "mps":
         return Problem("EngineUnavailable", "device mps is not available in pods")
     found = needs_accelerator(spec)
+    if found is not None and spec.engine is Engine.LLAMACPP:
+        return Problem(
+            "EngineUnavailable", f"engine llamacpp computes on the CPU and cannot use {found[1]}"
+        )
     if found is not None:
         return _of_vendor(*found, settings)
     reason = needs_torch(spec)

@@ -15,7 +15,7 @@ from fleet_operator.resources.views import Raw
 
 MEMORY = "memory"
 SMALLEST_REQUEST = "128Mi"
-"""Every server uses as much."""
+"""Every server uses at least this much."""
 
 
 def with_memory_limit(pod: Raw, estimate: int, factor: float) -> dict[str, Any]:

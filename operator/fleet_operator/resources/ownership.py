@@ -1,6 +1,6 @@
 """Which objects are children of an InferenceModel: by name, controlling owner and mark. Pure.
 
-Labels are no proof, because `kubectl expose`, clones and restored backups copy them.
+Labels do not prove it, because `kubectl expose`, clones and restored backups copy them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def child_names(model: str) -> tuple[tuple[str, str], ...]:
 
 
 def model_of(kind: str, name: str) -> str | None:
-    """Name of the InferenceModel that may have a child of this kind and name; None for no name."""
+    """Name of the InferenceModel that may have a child of this kind and name; None if none may."""
     if kind == CLAIM:
         return model_of_claim(name)
     return model_of_template(name) if kind == DEVICE_CLAIM_TEMPLATE.kind else name
@@ -63,8 +63,8 @@ def may_adopt(raw: Mapping[str, Any]) -> bool:
 
 
 def may_delete(kind: str, raw: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
-    """Whether the object was made by the operator for this very InferenceModel, and holds no
-    data."""
+    """Whether the operator made the object for this InferenceModel, not for an earlier one of the
+    same name, and it holds no data."""
     meta = raw["metadata"]
     return (
         kind in DELETED

@@ -22,7 +22,7 @@ def refusal(
 ) -> Problem | None:
     """What the resource sets beyond the rights of its author; None if nothing.
 
-    Fields from catalog and profile are the platform's, and not checked.
+    Fields from catalog and profile belong to the platform and are not checked.
     """
     namespace = str(model["metadata"].get("namespace", ""))
     if settings.pod_templates == pod_templates.RESTRICTED:

@@ -21,6 +21,7 @@ from fleet_operator.resources.images import FOREIGN, Problem, choose_image
 from fleet_operator.resources.memory_limit import with_memory_limit
 from fleet_operator.resources.pod_parts import inherited, node_cache
 from fleet_operator.resources.pod_parts.devices import with_devices
+from fleet_operator.resources.pod_parts.fetch_secrets import fetch_secrets
 from fleet_operator.resources.resolve import Resolution
 from fleet_operator.resources.server_container import (
     ENDPOINT_SECONDS,
@@ -34,6 +35,11 @@ from fleet_operator.resources.volumes import storage
 from fleet_operator.settings import OperatorSettings
 
 DISK = "resources.requests.ephemeral-storage"
+PLACEMENT = (
+    "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName",
+    "schedulerName",
+)  # fmt: skip
+"""Fields of the spec that are fields of the PodSpec."""
 NO_METADATA: Raw = {}
 NO_FEATURES = Features()
 NO_DEVICE_CLAIMS = (
@@ -73,12 +79,16 @@ def pod_template(
         return disks
     if disks.outlives_pod and found.origins.get(DISK) == CATALOG:
         spec = _without_disk(spec)
+    secrets = fetch_secrets(found, settings, disks.downloads_image).variables
     pod: Object = {
-        "containers": [server_container(spec, image, disks, profile, settings)],
+        "containers": [server_container(spec, image, disks, secrets, settings)],
         "volumes": list(disks.volumes),
-        "securityContext": _security(spec.engine not in FOREIGN, settings.user_ids),
+        "securityContext": security_context(spec.engine not in FOREIGN, settings.user_ids),
+        # Servers do not use the Kubernetes API.
         "automountServiceAccountToken": False,
+        # The kubelet would add variables for every Service of the namespace.
         "enableServiceLinks": False,
+        # preStop, drain and exit follow each other.
         "terminationGracePeriodSeconds": ENDPOINT_SECONDS
         + drain_seconds(spec, settings)
         + EXIT_SECONDS,
@@ -86,6 +96,7 @@ def pod_template(
             {
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
+                # Two servers on one node are better than one.
                 "whenUnsatisfiable": "ScheduleAnyway",
                 "labelSelector": {"matchLabels": selector_labels(name)},
             }
@@ -112,6 +123,7 @@ def pod_template(
         except strategic_merge.PatchError as error:
             return Problem(INVALID_SPEC, str(error))
     needed = estimate.memory(estimate.as_served(spec))
+    # After podTemplate, since limit, affinity and tolerations depend on what it sets.
     try:
         limited = with_memory_limit(template["spec"], needed, settings.memory_limit_factor)
         classes = [one.device_class for one in spec.devices]
@@ -134,14 +146,13 @@ def _without_disk(spec: ModelSpec) -> ModelSpec:
 def _labelled(name: str, template: Object) -> Object:
     metadata = template.get("metadata") or {}
     version = digest(template)
+    # Ours take precedence: the Deployment could not select pods with other labels.
     labels = {**(metadata.get("labels") or {}), **model_labels(name), LABEL_TEMPLATE: version}
     return {**template, "metadata": {**metadata, "labels": labels}}
 
 
 def _placement(wire: Object) -> Object:
-    fields = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName",
-              "schedulerName")  # fmt: skip
-    return {field: wire[field] for field in fields if field in wire}
+    return {field: wire[field] for field in PLACEMENT if field in wire}
 
 
 def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ...]:
@@ -150,14 +161,16 @@ def _architectures(spec: ModelSpec, settings: OperatorSettings) -> tuple[str, ..
     return settings.architectures if is_own else ()
 
 
-def _security(own: bool, with_ids: bool) -> Object:
+def security_context(own: bool, with_ids: bool) -> Object:
+    """Of a pod of our own images, or of another one."""
     profile: Object = {"seccompProfile": {"type": "RuntimeDefault"}}
-    if not own:
+    if not own:  # images of other projects choose their own user
         return profile
     ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return {
         "runAsNonRoot": True,
         **(ids if with_ids else {}),
+        # With the default the kubelet would change the owner of all weights at each start.
         "fsGroupChangePolicy": "OnRootMismatch",
         **profile,
     }

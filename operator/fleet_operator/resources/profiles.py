@@ -12,16 +12,10 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from fleet_contract.pod.container import EnvFrom, EnvValue, PodPart
+from fleet_contract.pod.resources import DeviceRequest, Quantity, Resources
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import (
-    Bucket,
-    DeviceRequest,
-    EnvFrom,
-    EnvValue,
-    PodPart,
-    Quantity,
-    Resources,
-)
+from fleet_contract.spec_parts import S3Access
 
 DEFAULT = "default"
 
@@ -35,12 +29,15 @@ class ModelCache(SpecPart):
     node: bool = False
     """Whether weights are stored in a folder of the node, which all models of a namespace share and
     which survives their pods. It is a hostPath volume, so the namespace must allow these."""
+    prefetch: bool = False
+    """With `node`: whether the weights of all models of the profile are downloaded to all of its
+    nodes ahead of time. No other weights are deleted for them."""
     path: str = Field(default="/var/lib/modelfleet", pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9_-]$")
     """That folder; each namespace has a folder in it."""
     size: Quantity | None = None
     """Size of the claim created for each model and deleted only with the InferenceModel. With
-    `node`, most bytes that the models of a namespace may take on a node: the least recently used
-    are deleted before. By default they may fill 80% of the node's disk."""
+    `node`, maximum bytes that the models of a namespace may take on a node; the least recently used
+    are deleted first. By default they may fill 80% of the node's disk."""
     storage_class_name: str | None = None
     """Storage class of that claim; the cluster's default by default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
@@ -55,6 +52,8 @@ class ModelCache(SpecPart):
     def _one_place(self) -> Self:
         if self.node and self.claim is not None:
             raise ValueError("modelCache has either node or claim")
+        if self.prefetch and not self.node:
+            raise ValueError("modelCache.prefetch needs modelCache.node")
         if ".." in self.path.split("/"):
             raise ValueError("modelCache.path must not contain ..")
         return self
@@ -73,14 +72,14 @@ class Profile(SpecPart):
     priority_class_name: str | None = None
     runtime_class_name: str | None = None
     scheduler_name: str | None = None
-    s3: Bucket | None = None
+    s3: S3Access | None = None
     env: dict[str, EnvValue] = Field(default_factory=dict)
     env_from: list[EnvFrom] = Field(default_factory=list)
     pod_template: PodPart | None = None
     model_cache: ModelCache | None = None
     hf_token_secret: str | None = None
     registry_secret: str | None = None
-    """Pull secret that servers download images of weights with, where these cannot be mounted."""
+    """Pull secret with which servers download images of weights that cannot be mounted."""
 
     def layer(self) -> dict[str, Any]:
         """The profile's spec fields in wire form."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_contract import catalog
-from fleet_contract.accelerators import Layer
+from fleet_contract.accelerators import SpecLayer
 from fleet_contract.completion import complete
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import INVALID_SPEC
@@ -82,7 +82,7 @@ def resolve(wire: Mapping[str, Any], sources: Sources) -> Resolution:
         return Resolution(ids, None, NO_PROFILE, {}, (), problem)
     name = "" if profile is None else named or DEFAULT
     profile = profile or NO_PROFILE
-    below = [Layer(f"profile {named or DEFAULT}", profile.layer())]
+    below = [SpecLayer(f"profile {named or DEFAULT}", profile.layer())]
     try:
         whole = complete(wire, sources.catalog, below)
     except ValueError as error:
@@ -126,6 +126,7 @@ class Resolver:
         """The resolution of an InferenceModel."""
         uid, generation = model["metadata"]["uid"], model["metadata"].get("generation", 0)
         kept = self._kept.get(uid)
+        # The generation only changes with the spec, not with labels or the status.
         if kept is None or kept[0] != generation:
             kept = (generation, resolve(model.get("spec") or {}, self.sources))
             self._kept[uid] = kept

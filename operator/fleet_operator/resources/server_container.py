@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
 from fleet_contract import accelerators, launch
-from fleet_contract.names import (
-    BUCKET_KEYS,
-    PATH_LIVE,
-    PATH_READY,
-    PVC_MOUNT,
-    REGISTRY_LOGINS,
-    SERVER_PORT,
-)
+from fleet_contract.names import ENV_SPEC, PATH_LIVE, PATH_READY, PVC_MOUNT, SERVER_PORT
+from fleet_contract.pod.container import EnvValue
 from fleet_contract.spec import Engine, ModelSpec
-from fleet_contract.spec_parts import EnvValue
 from fleet_operator.names import MODELS_MOUNT, PORT_NAME, SERVER_COMMAND, SERVER_CONTAINER
 from fleet_operator.resources.images import FOREIGN
 from fleet_operator.resources.pod_parts import image_source, node_cache
-from fleet_operator.resources.profiles import Profile
 from fleet_operator.resources.volumes import Storage
 from fleet_operator.settings import OperatorSettings
 
@@ -38,19 +31,20 @@ UNUSED_BY_SERVERS = (
     "files", "pod_template", "remote", "container",
 )  # fmt: skip
 """Fields servers do not use; left in, a change of one would restart every server."""
-DOCKER_CONFIG = ".dockerconfigjson"
-"""Key of pull secrets."""
-NEEDED_KEYS = BUCKET_KEYS[:2]
+SECURITY: Object = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+OWN_SECURITY: Object = {**SECURITY, "readOnlyRootFilesystem": True}
+"""Of containers with our own images."""
 UNSET = {name: getattr(ModelSpec(model="any"), name) for name in UNUSED_BY_SERVERS}
 
 
 def server_container(
-    spec: ModelSpec, image: str, storage: Storage, profile: Profile, settings: OperatorSettings
+    spec: ModelSpec,
+    image: str,
+    storage: Storage,
+    secrets: Sequence[Object],
+    settings: OperatorSettings,
 ) -> Object:
-    """The container that serves `spec`.
-
-    Only our own servers get the Secrets of `profile` and `settings`.
-    """
+    """The container that serves `spec`; `secrets` are its variables from Secrets for downloads."""
     port = container_port(spec)
     own = spec.engine not in FOREIGN
     container: Object = {
@@ -58,16 +52,13 @@ def server_container(
         "image": image,
         "imagePullPolicy": settings.pull_policy,
         **_command(spec, settings.server_host),
-        "env": _environment(spec, own, storage, profile, settings),
+        "env": [*_environment(spec, own, storage, settings), *secrets],
         "ports": [{"name": PORT_NAME, "containerPort": port, "protocol": "TCP"}],
         **(_own_probes() if own else _foreign_probes(spec, settings)),
         "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_SECONDS}}},
+        # The last lines of the log have the reason of a failed start.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            **({"readOnlyRootFilesystem": True} if own else {}),
-        },
+        "securityContext": OWN_SECURITY if own else SECURITY,
         "volumeMounts": list(storage.mounts),
     }
     if spec.env_from:
@@ -123,7 +114,7 @@ def vllm_source(spec: ModelSpec) -> list[str]:
 
 
 def _environment(
-    spec: ModelSpec, own: bool, storage: Storage, profile: Profile, settings: OperatorSettings
+    spec: ModelSpec, own: bool, storage: Storage, settings: OperatorSettings
 ) -> list[Object]:
     values: dict[str, EnvValue] = {"HOME": "/tmp"}  # noqa: S108  (the root is read-only)
     if own:
@@ -131,34 +122,26 @@ def _environment(
         if storage.node_cache is not None:
             values["MODELS_DIR_LIMIT"] = node_cache.limit(storage.node_cache)
         values["DRAIN_TIMEOUT"] = str(drain_seconds(spec, settings))
-        values.update(launch.encode(server_spec(spec)))
+        values[ENV_SPEC] = _literal(launch.encode(server_spec(spec))[ENV_SPEC])
     else:
         values["HF_HOME"] = MODELS_MOUNT
     values.update(spec.env)
-    listed = [_variable(name, values[name]) for name in sorted(values)]
-    # Our own server drops the token once the weights are fetched; other images are not trusted.
-    secret = profile.hf_token_secret or settings.hf_token_secret
-    if own and secret and "HF_TOKEN" not in values:
-        listed.append(_from_secret("HF_TOKEN", secret, "HF_TOKEN"))
-    if storage.downloads_image and profile.registry_secret and REGISTRY_LOGINS not in values:
-        listed.append(_from_secret(REGISTRY_LOGINS, profile.registry_secret, DOCKER_CONFIG))
-    keys = spec.bucket.secret_ref if spec.bucket is not None else None
-    if own and keys is not None and not any(name in values for name in BUCKET_KEYS):
-        listed += [_from_secret(name, keys.name, name, keys.optional or name not in NEEDED_KEYS)
-                   for name in BUCKET_KEYS]  # fmt: skip
-    return listed
+    # Sorted: another order in the spec is not another version.
+    return [variable(name, values[name]) for name in sorted(values)]
 
 
-def _from_secret(variable: str, secret: str, key: str, optional: bool = True) -> Object:
-    reference = {"name": secret, "key": key, **({"optional": True} if optional else {})}
-    return {"name": variable, "valueFrom": {"secretKeyRef": reference}}
+def _literal(text: str) -> str:
+    """`text` as the value of a variable: the kubelet replaces `$(NAME)` and `$$` in it."""
+    return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
-def _variable(name: str, value: EnvValue) -> Object:
+def variable(name: str, value: EnvValue) -> Object:
+    """A variable of a container."""
     return {"name": name, **({"value": value} if isinstance(value, str) else value.to_wire())}
 
 
 def _own_probes() -> Object:
+    # Every second: the delay until a probe succeeds is part of each cold start.
     return {
         "startupProbe": _probe(PATH_LIVE, period=1, failures=OPEN_SECONDS),
         "readinessProbe": _probe(PATH_READY, period=1, failures=2),
@@ -168,6 +151,7 @@ def _own_probes() -> Object:
 
 def _foreign_probes(spec: ModelSpec, settings: OperatorSettings) -> Object:
     path = spec.container.ready_path if spec.container is not None else "/health"
+    # These may open their port only once the model is loaded, so startup has the whole time.
     return {
         "startupProbe": _probe(path, period=5, failures=max(1, settings.start_seconds // 5)),
         "readinessProbe": _probe(path, period=2, failures=2),

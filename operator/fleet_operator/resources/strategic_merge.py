@@ -67,6 +67,7 @@ def _merge_list(base: Any, patch: list[Any], key: str, at: str) -> list[Any]:
             if place is not None:
                 del merged[place]
         elif place is None:
+            # Merged as well, so that its directives are checked and removed.
             merged.append(merge({}, item, f"{at}[{item[key]}]"))
         else:
             merged[place] = merge(merged[place], item, f"{at}[{item[key]}]")

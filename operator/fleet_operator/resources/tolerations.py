@@ -16,7 +16,7 @@ EFFECT = "NoSchedule"
 TAINTS = {"nvidia.com/": "nvidia.com/gpu", "amd.com/": "amd.com/gpu"}
 """Prefix of resource names, such as `nvidia.com/mig-1g.10gb`, and the taint of their nodes."""
 DEVICE_TAINTS = {Vendor.NVIDIA: "nvidia.com/gpu", Vendor.AMD: "amd.com/gpu"}
-"""The same by the vendor of device classes."""
+"""Vendor of device classes, and the taint of their nodes."""
 
 
 def with_accelerators(pod: Raw, classes: Iterable[str] = ()) -> dict[str, Any]:

@@ -143,14 +143,14 @@ class PodView:
         )
 
 
-class Usage(NamedTuple):
+class PodUsage(NamedTuple):
     """What a pod takes of its node, in thousandths; without a node, nothing."""
 
     node: str
     requests: Mapping[str, int]
 
     @classmethod
-    def parse(cls, raw: Raw) -> Usage:
+    def parse(cls, raw: Raw) -> PodUsage:
         """From a Pod object; one that has ended takes nothing."""
         spec = raw.get("spec", {})
         node = spec.get("nodeName", "")
@@ -214,7 +214,7 @@ def pod_requests(spec: Raw) -> dict[str, int]:
         add(total, requests(container))
     largest: dict[str, int] = {}
     for container in spec.get("initContainers") or ():
-        if container.get("restartPolicy") == "Always":
+        if container.get("restartPolicy") == "Always":  # a sidecar, which keeps running
             add(total, requests(container))
             continue
         for name, amount in requests(container).items():

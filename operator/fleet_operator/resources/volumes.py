@@ -77,8 +77,8 @@ def storage(
         return Problem(INVALID_SPEC, f"{spec.source} is not of the form {IMAGE_FORM}")
     if len(images) > 1:
         return Problem(INVALID_SPEC, f"weights must be in one image, not in {len(images)}")
-    downloads_image = bool(images) and not features.image_volumes
-    if downloads_image:
+    downloaded = downloads_image(spec, features)
+    if downloaded:
         if spec.engine in FOREIGN or not (spec.source or "").startswith(image_source.SCHEME):
             message = NO_IMAGE_VOLUMES.format(engine=spec.engine.value)
             return Problem("ImageVolumesUnavailable", message)
@@ -108,14 +108,18 @@ def storage(
             for i, key in enumerate(annotations)
         ]
         volumes.append({"name": "files", "downwardAPI": {"items": items}})
+    # By subPath, so that other files of the image in the same folder stay visible.
     for i, file in enumerate(spec.files):
         mounts.append(
             {"name": "files", "mountPath": file.path, "subPath": f"file-{i}", "readOnly": True}
         )
     kept = "emptyDir" not in models
-    return Storage(
-        tuple(volumes), tuple(mounts), annotations, kept, node_cache_used, downloads_image
-    )
+    return Storage(tuple(volumes), tuple(mounts), annotations, kept, node_cache_used, downloaded)
+
+
+def downloads_image(spec: ModelSpec, features: Features) -> bool:
+    """Whether the server has to download the image of an `oci://` source."""
+    return bool(source_images(spec)) and not features.image_volumes
 
 
 def source_claims(spec: ModelSpec) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_bench.recordings import Recording, read
+from fleet_bench.recordings import AudioFile, read
 
 PROMPTS = (
     "What is the capital of France?",
@@ -41,7 +41,7 @@ class Cases:
 
     prompts: tuple[str, ...]
     texts: tuple[str, ...]
-    recordings: tuple[Recording, ...]
+    recordings: tuple[AudioFile, ...]
     own_prompts: bool
     own_texts: bool
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fleet_bench.compare.cases import Cases
-    from fleet_bench.compare.load import Load
+    from fleet_bench.compare.load import RequestLoad
     from fleet_bench.compare.request import Addresses, LocalServers
-    from fleet_bench.compare.results.outcome import Outcome
+    from fleet_bench.compare.results.outcome import ModelComparison
 
 FAILED_STATUS = 1
 INTERRUPTED_STATUS = 130
@@ -130,7 +130,7 @@ def compare(
     from fleet_bench.compare.cases import cases
     from fleet_bench.compare.errors import CannotCompare
     from fleet_bench.compare.listing import TASKS
-    from fleet_bench.compare.load import Load
+    from fleet_bench.compare.load import RequestLoad
     from fleet_bench.compare.request import Addresses, LocalServers
     from fleet_bench.compare.results.files import as_json as everything
     from fleet_bench.compare.results.files import write_tables
@@ -166,7 +166,7 @@ def compare(
     clients = min(concurrency, n_requests)
     if clients < concurrency:
         print(f"{clients} clients, one for each request of a round.", file=sys.stderr)
-    load = Load(
+    load = RequestLoad(
         n_requests, clients, rounds, warmup, max_tokens, batch, language, timeout
     )  # fmt: skip
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
@@ -199,15 +199,19 @@ def compare(
 
 
 def _outcomes(
-    names: list[str], sides: Addresses | LocalServers, cases: Cases, load: Load, notes: Console
-) -> list[Outcome]:
+    names: list[str],
+    sides: Addresses | LocalServers,
+    cases: Cases,
+    load: RequestLoad,
+    notes: Console,
+) -> list[ModelComparison]:
     """The outcome of each model. Raises CannotCompare or ValueError."""
     from dotenv import load_dotenv
 
     from fleet_bench.compare.request import Addresses, compared, of_addresses, of_spec
     from fleet_contract import catalog
 
-    found: list[Outcome] = []
+    found: list[ModelComparison] = []
     with contextlib.ExitStack() as stack:
         status = stack.enter_context(notes.status("preparing"))
         tick = status.update

@@ -20,7 +20,7 @@ EMBEDDING_WORDS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class RequestLoad:
     """`requests` is the number of one side in one round, `batch` the texts of each request."""
 
     requests: int
@@ -45,7 +45,9 @@ class Cycle:
         return await self.workloads[number % len(self.workloads)].send(http, number)
 
 
-def workload(task: str, settings: BenchSettings, cases: Cases, load: Load, first: int) -> Workload:
+def workload(
+    task: str, settings: BenchSettings, cases: Cases, load: RequestLoad, first: int
+) -> Workload:
     """The requests numbered from `first` for a model of `task` (chat, embedding or speech)."""
     if task == "chat":
         prompts = cases.prompts if cases.own_prompts else (None,)

@@ -9,7 +9,7 @@ import httpx
 
 from fleet_bench.compare.cases import Cases
 from fleet_bench.http import post_json
-from fleet_bench.recordings import Recording
+from fleet_bench.recordings import AudioFile
 from fleet_bench.sample import Failed
 
 
@@ -47,7 +47,7 @@ class ModelClient:
         except (KeyError, IndexError, TypeError, ValueError):
             raise Failed("unexpected response shape") from None
 
-    async def transcribe(self, recording: Recording, language: str | None) -> str:
+    async def transcribe(self, recording: AudioFile, language: str | None) -> str:
         """The transcript of a recording."""
         fields = {"model": self.model, "response_format": "json"}
         fields |= {"language": language} if language else {}

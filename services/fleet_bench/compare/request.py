@@ -11,8 +11,8 @@ from fleet_bench import models as listings
 from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
 from fleet_bench.compare.listing import TASKS, common, task_of
-from fleet_bench.compare.load import Load
-from fleet_bench.compare.results.outcome import Outcome
+from fleet_bench.compare.load import RequestLoad
+from fleet_bench.compare.results.outcome import ModelComparison
 from fleet_bench.compare.sides.servers import (
     OWN_ENGINE,
     reference_of,
@@ -48,13 +48,15 @@ class LocalServers:
     dtype: str
 
 
-def compared(model: str, task: str, pair: Pair, cases: Cases, load: Load, tick: Tick) -> Outcome:
+def compared(
+    model: str, task: str, pair: Pair, cases: Cases, load: RequestLoad, tick: Tick
+) -> ModelComparison:
     """Measure a pair, then compare its outputs. Raises CannotCompare."""
 
-    async def work() -> Outcome:
+    async def work() -> ModelComparison:
         rows = await measure(pair, task, cases, load, tick)
         facts = await agree(pair, task, cases, load, tick)
-        return Outcome(
+        return ModelComparison(
             model, task, pair.a.name, pair.b.name, load.requests, load.concurrency,
             tuple(rows), tuple(facts),
         )  # fmt: skip

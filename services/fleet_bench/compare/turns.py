@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
-from fleet_bench.compare.load import Load, workload
+from fleet_bench.compare.load import RequestLoad, workload
 from fleet_bench.compare.outputs import ModelClient, chat_outputs, tokenized, transcripts, vectors
 from fleet_bench.compare.results.facts import of_sequences, of_transcripts, of_vectors
-from fleet_bench.compare.results.outcome import Fact, Rounds, Row, rows
+from fleet_bench.compare.results.outcome import ComparedFigure, Fact, Rounds, rows
 from fleet_bench.compare.sides.memory import Peak, watched
 from fleet_bench.compare.sides.side import Side
 from fleet_bench.http import client
@@ -35,7 +35,9 @@ class Pair(NamedTuple):
     b: Side
 
 
-async def measure(pair: Pair, task: str, cases: Cases, load: Load, tick: Tick) -> list[Row]:
+async def measure(
+    pair: Pair, task: str, cases: Cases, load: RequestLoad, tick: Tick
+) -> list[ComparedFigure]:
     """Figures of both sides over `load.rounds`; `tick` gets each step. Raises CannotCompare."""
     for side in pair:
         tick(f"warm-up of {side.name}")
@@ -52,11 +54,11 @@ async def measure(pair: Pair, task: str, cases: Cases, load: Load, tick: Tick) -
     measured = rows(*found)
     if all(peak.most for peak in peaks):
         memory = [Rounds((peak.most / MIB,)) for peak in peaks]
-        measured.append(Row("peak memory", "MiB", False, *memory))
+        measured.append(ComparedFigure("peak memory", "MiB", False, *memory))
     return measured
 
 
-async def agree(pair: Pair, task: str, cases: Cases, load: Load, tick: Tick) -> list[Fact]:
+async def agree(pair: Pair, task: str, cases: Cases, load: RequestLoad, tick: Tick) -> list[Fact]:
     """Agreement of the outputs of sequential, untimed requests. Raises CannotCompare."""
     both_settings = [side.settings(1, 1, load.timeout) for side in pair]
     async with client(both_settings[0]) as http_a, client(both_settings[1]) as http_b:
@@ -95,7 +97,7 @@ def failure_hint(errors: Iterable[str]) -> str:
 
 
 async def _round(
-    side: Side, task: str, cases: Cases, load: Load, first: int, requests: int
+    side: Side, task: str, cases: Cases, load: RequestLoad, first: int, requests: int
 ) -> Summary:
     settings = side.settings(requests, load.concurrency, load.timeout)
     summary = summarise(await run(settings, workload(task, settings, cases, load, first)))

@@ -36,7 +36,7 @@ def _no_op(values: Sequence[Any]) -> dict[str, Any]:
     return {"description": NO_OP_DESCRIPTION, "anyOf": [{"enum": scalars}, form]}
 
 
-class Body(BaseModel):
+class JsonBody(BaseModel):
     """A JSON request body. Values are not coerced; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, add_no_ops
+from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage
 from fleet_contract.api.tools import (
     CalledFunction,
@@ -68,7 +68,7 @@ class ToolMessage(TypedDict):
     content: str | list[TextPart]
 
 
-class NamedSchema(Body):
+class NamedSchema(JsonBody):
     """A JSON Schema that the response must follow."""
 
     name: str | None = None
@@ -92,13 +92,13 @@ def _schema_with_its_type(schema: dict[str, Any]) -> None:
     ]
 
 
-class ResponseFormat(Body):
+class ResponseFormat(JsonBody):
     """The format of the response."""
 
     model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
 
     type: Literal["text", "json_object", "json_schema"]
-    """`json_schema` requires an engine that supports it (openvino, torch, vllm)."""
+    """`json_schema` requires an engine that supports it (openvino, llamacpp, torch, vllm)."""
     json_schema: NamedSchema | None = None
     """The schema, with `type` `json_schema`."""
 
@@ -138,7 +138,7 @@ class ChatBody(GenerationBody):
     max_tokens: Positive | None = None
     """Older name of `max_completion_tokens`."""
     max_completion_tokens: Positive | None = None
-    """Most new tokens."""
+    """Maximum number of new tokens."""
     response_format: ResponseFormat | None = None
     """Cannot be combined with tools unless `tool_choice` is `none`."""
     tools: SkipValidation[Tools | None] = None

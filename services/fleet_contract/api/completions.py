@@ -50,7 +50,7 @@ class CompletionBody(GenerationBody):
     prompt: SkipValidation[OnePrompt] = Field(examples=["Once upon a time"])
     """The text to continue, without a chat template."""
     max_tokens: Positive | None = None
-    """Most new tokens; 16 by default."""
+    """Maximum number of new tokens; 16 by default."""
     echo: bool | None = None
     """Whether the response begins with the prompt."""
     best_of: int | None = None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import LARGEST, Body, Positive, Usage, add_no_ops, one_of
+from fleet_contract.api.base import LARGEST, JsonBody, Positive, Usage, add_no_ops, one_of
 
 Text = Annotated[str, Field(min_length=1)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -39,7 +39,7 @@ def _add_no_ops(schema: dict[str, Any]) -> None:
     add_no_ops(schema, NO_OP_VALUES)
 
 
-class EmbeddingBody(Body):
+class EmbeddingBody(JsonBody):
     """OpenAI's parameters, plus `truncate` and `prompt_name` of text-embeddings-inference."""
 
     model_config = ConfigDict(json_schema_extra=_add_no_ops)
@@ -76,7 +76,7 @@ def _require_one(schema: dict[str, Any]) -> None:
     _add_no_ops(schema)
 
 
-class NativeBody(Body):
+class NativeBody(JsonBody):
     """llama.cpp's parameters: `content`, or `input` as another name for it."""
 
     model_config = ConfigDict(json_schema_extra=_require_one)

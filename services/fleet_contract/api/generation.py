@@ -7,17 +7,17 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Usage
+from fleet_contract.api.base import JsonBody, Usage
 
 
-class StreamOptions(Body):
+class StreamOptions(JsonBody):
     """Options of a stream."""
 
     include_usage: bool | None = None
     """Whether a last event reports the usage."""
 
 
-class GenerationBody(Body):
+class GenerationBody(JsonBody):
     """The parameters supported on every such route, with OpenAI's ranges."""
 
     model: str | None = None

@@ -17,14 +17,14 @@ REPORTED_SECONDS = 3600.0
 """How long a model is reported after its last request."""
 
 
-class ModelLoad(NamedTuple):
+class ReportedLoad(NamedTuple):
     """`idle_seconds` since the last request began or ended; 0 while one is in flight."""
 
     in_flight: int
     idle_seconds: float
 
 
-def render(loads: Mapping[str, ModelLoad]) -> bytes:
+def render(loads: Mapping[str, ReportedLoad]) -> bytes:
     """The report as JSON."""
     models = {
         model: {"in_flight": load.in_flight, "idle_seconds": round(load.idle_seconds, 1)}
@@ -33,13 +33,13 @@ def render(loads: Mapping[str, ModelLoad]) -> bytes:
     return orjson.dumps({"models": models})
 
 
-def parse(content: bytes) -> dict[str, ModelLoad]:
+def parse(content: bytes) -> dict[str, ReportedLoad]:
     """The loads in a report; unknown fields are ignored. Raises ValueError for anything else, such
     as a report that was cut off."""
     try:
         models = orjson.loads(content)["models"]
         loads = {
-            model: ModelLoad(int(entry["in_flight"]), float(entry["idle_seconds"]))
+            model: ReportedLoad(int(entry["in_flight"]), float(entry["idle_seconds"]))
             for model, entry in models.items()
         }
     except (KeyError, TypeError, AttributeError, OverflowError) as error:

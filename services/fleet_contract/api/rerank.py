@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, Usage, add_no_ops, one_of
+from fleet_contract.api.base import JsonBody, Positive, Usage, add_no_ops, one_of
 
 
 class Document(TypedDict):
@@ -36,7 +36,7 @@ def _extend(schema: dict[str, Any]) -> None:
     add_no_ops(schema, NO_OP_VALUES)
 
 
-class RerankBody(Body):
+class RerankBody(JsonBody):
     """A query and the texts to rank: `documents`, or `texts` with `return_text`."""
 
     model_config = ConfigDict(json_schema_extra=_extend)

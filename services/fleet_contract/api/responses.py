@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body, Positive, add_no_ops
+from fleet_contract.api.base import JsonBody, Positive, add_no_ops
 from fleet_contract.api.tools import Effort, Mode, NamedResponseTool, ResponseTools
 
 Text = Annotated[str, Field(min_length=1)]
@@ -65,7 +65,7 @@ Item = InputMessage | ModelMessage | InputCall | InputCallOutput | InputReasonin
 Items = Annotated[list[Item], Field(min_length=1)]
 
 
-class ReasoningOptions(Body):
+class ReasoningOptions(JsonBody):
     """How much the model reasons."""
 
     effort: Effort | None = None
@@ -93,7 +93,7 @@ def _add_no_ops(schema: dict[str, Any]) -> None:
     add_no_ops(schema, NO_OP_VALUES)
 
 
-class ResponsesBody(Body):
+class ResponsesBody(JsonBody):
     """The supported parameters, with OpenAI's ranges."""
 
     model_config = ConfigDict(json_schema_extra=_add_no_ops)
@@ -105,7 +105,7 @@ class ResponsesBody(Body):
     instructions: str | None = None
     """A system message before the conversation."""
     max_output_tokens: Positive | None = None
-    """Most new tokens."""
+    """Maximum number of new tokens."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0 is greedy."""
     top_p: float | None = Field(default=None, gt=0, le=1)

@@ -7,12 +7,12 @@ from typing import Annotated
 from pydantic import Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class TokenizeBody(Body):
+class TokenizeBody(JsonBody):
     """A text to tokenize."""
 
     model: str | None = None
@@ -27,7 +27,7 @@ class TokenizeBody(Body):
     """Whether each token is returned with its text."""
 
 
-class DetokenizeBody(Body):
+class DetokenizeBody(JsonBody):
     """Tokens to turn into text."""
 
     model: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 NAME_LENGTH = 52
-"""Longest name of an InferenceModel: pod names add up to 11 characters and are limited to 63."""
+"""Maximum length of a resource's name: pod names add up to 11 characters and are limited to 63."""
 
 
 class Rule(NamedTuple):

@@ -182,7 +182,7 @@ def _changed(name: str) -> str:
 
 
 def _given(parent: str, name: str) -> str:
-    """Whether the field has a value; null, which removes a field, is none."""
+    """Whether the field has a value; null, which removes a field, does not count."""
     return f"(has({parent}.{name}) && {parent}.{name} != null)"
 
 

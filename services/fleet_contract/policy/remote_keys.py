@@ -65,7 +65,7 @@ def refusal(keys: RemoteKeys, name: str, address: str, namespace: str) -> str | 
         return f"the key {name} is not one of remoteKeys"
     rules = [rule for rule in rules if not rule.namespaces or namespace in rule.namespaces]
     if not rules:
-        return f"the key {name} is not for models of the namespace {namespace!r}"
+        return f"the key {name} may not be used by models in the namespace {namespace!r}"
     if not any(covers(allowed, address) for rule in rules for allowed in rule.addresses):
         return f"the key {name} may not be sent to {address}, only to {_listed(rules)}"
     return None

@@ -1,8 +1,8 @@
 """Secrets that the `env`, `envFrom` and `s3` of an InferenceModel may refer to.
 
-Where the platform restricts pod templates, the Secrets of a release (API keys, keys of remote
-servers) are not for models in its namespace, and those that the platform passes to pods itself (the
-hub token, pull secrets) are for no model to read.
+Where the platform restricts pod templates, models in the namespace of a release may not refer to
+Secrets, since API keys and keys of remote servers are there. No model may refer to those that the
+platform passes to pods itself (the hub token, pull secrets).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def refusal(spec: Mapping[str, Any], in_release: bool, reserved: Collection[str]
             if in_release:
                 return (
                     f"{field}: refers to the Secret {name!r}, but models in the namespace of the"
-                    " release may refer to none; move the model to a namespace of its own"
+                    " release may not refer to Secrets; move the model to another namespace"
                 )
             if name in reserved:
-                return f"{field}: the Secret {name!r} is the platform's; use one of your own"
+                return f"{field}: the Secret {name!r} belongs to the platform; use another Secret"
     return None
 
 

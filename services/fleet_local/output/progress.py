@@ -18,12 +18,12 @@ from rich.progress import (
 )
 
 from fleet_local.output.console import Console
-from fleet_prepare.stage import Report, Stage
+from fleet_prepare.stage import PrepareStage, Report
 
 LINE_SECONDS = 5.0
 MIB = 1024 * 1024
 
-PAST = {Stage.FETCHING: "fetched", Stage.CONVERTING: "converted"}
+PAST = {PrepareStage.FETCHING: "fetched", PrepareStage.CONVERTING: "converted"}
 
 
 class ProgressDisplay(Protocol):
@@ -55,11 +55,15 @@ class Bars:
         self._bars = bars
 
     def begin(self, model: str) -> Report:
-        tasks: dict[Stage, TaskID] = {}
+        tasks: dict[PrepareStage, TaskID] = {}
 
-        def report(stage: Stage, done: int, total: int | None) -> None:
+        def report(stage: PrepareStage, done: int, total: int | None) -> None:
             if stage not in tasks:
-                label = model if stage is Stage.FETCHING else f"{stage.value.capitalize()} {model}"
+                label = (
+                    model
+                    if stage is PrepareStage.FETCHING
+                    else f"{stage.value.capitalize()} {model}"
+                )
                 tasks[stage] = self._bars.add_task(label, total=None)
             self._bars.update(tasks[stage], completed=done, total=total)
 
@@ -75,12 +79,12 @@ class Lines:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, PrepareStage] = {}
 
     def begin(self, model: str) -> Report:
         last = self._clock()
 
-        def report(stage: Stage, done: int, total: int | None) -> None:
+        def report(stage: PrepareStage, done: int, total: int | None) -> None:
             nonlocal last
             if self._stages.get(model) is not stage:
                 self.end(model)
@@ -98,7 +102,7 @@ class Lines:
             self._console.print(f"{PAST[stage]} {model}")
 
 
-def amount(stage: Stage, model: str, done: int, total: int | None) -> str:
+def amount(stage: PrepareStage, model: str, done: int, total: int | None) -> str:
     """`fetching m: 12 of 98 MiB (12%)`; without the total where it is unknown."""
     what = f"{stage.value} {model}"
     if not total:

@@ -21,7 +21,7 @@ UNAVAILABLE = (STOPPED, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ServerRow:
     """One server of a model; `seconds` is None where no process was started here."""
 
     model: str
@@ -41,16 +41,16 @@ class Row:
 
 def row(
     spec: ModelSpec, listed: Sequence[Mapping[str, Any]], address: str, seconds: float | None
-) -> Row:
+) -> ServerRow:
     """The row of a model whose server lists `listed` at `/v1/models`."""
     entry = next((entry for entry in listed if entry.get("id") == spec.model), {})
-    return Row(
+    return ServerRow(
         spec.model, spec.task, str(entry.get("engine") or spec.engine.value),
         entry.get("engine_reason"), address, str(entry.get("state") or UNKNOWN), seconds,
     )  # fmt: skip
 
 
-def render(rows: Sequence[Row], *, plain: bool) -> Table:
+def render(rows: Sequence[ServerRow], *, plain: bool) -> Table:
     """The rows as a table; `plain` is without borders."""
     table = Table(box=None if plain else ROUNDED, pad_edge=not plain, header_style="bold")
     for name in COLUMNS:
@@ -64,7 +64,7 @@ def render(rows: Sequence[Row], *, plain: bool) -> Table:
     return table
 
 
-def next_command(rows: Sequence[Row], base: str) -> str:
+def next_command(rows: Sequence[ServerRow], base: str) -> str:
     """A curl command for the first chat model that runs, else for the first model that does."""
     running = [one for one in rows if one.state not in UNAVAILABLE] or rows
     first = next((one for one in running if one.task is Task.CHAT), running[0])

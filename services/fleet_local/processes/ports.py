@@ -16,7 +16,7 @@ must not get that same port as its source port and connect to itself."""
 LOOPBACK = "127.0.0.1"
 
 
-class Reservation:
+class ReservedPort:
     """A port that no other process can listen on until `release`."""
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
@@ -28,7 +28,7 @@ class Reservation:
             each.close()
 
 
-def reserve(host: str, port: int) -> Reservation:
+def reserve(host: str, port: int) -> ReservedPort:
     """Reserve a port for a process that starts later. Raises StartError as `require_free`.
 
     Connections to it are refused meanwhile. Where connections of an earlier process are in
@@ -37,9 +37,9 @@ def reserve(host: str, port: int) -> Reservation:
     require_free(host, port)
     try:
         # Without SO_REUSEADDR, which would let others bind too; not listening.
-        return Reservation(_bind(host, port, reuse=False))
+        return ReservedPort(_bind(host, port, reuse=False))
     except OSError:
-        return Reservation(())
+        return ReservedPort(())
 
 
 def require_free(host: str, port: int) -> None:

@@ -18,7 +18,7 @@ from fleet_prepare.chat import (  # noqa: E402
 from fleet_prepare.chat.calibration import Calibration, token_ids  # noqa: E402
 from fleet_prepare.chat.checkpoint import Checkpoint  # noqa: E402
 from fleet_prepare.chat.ir_file import IrFile  # noqa: E402
-from fleet_prepare.chat.weights import Quantization, Weights  # noqa: E402
+from fleet_prepare.chat.weights import WeightPrecision, Weights  # noqa: E402
 from fleet_prepare.conversion import Conversion  # noqa: E402
 from fleet_prepare.safetensors_file import Tensors, open_tensors  # noqa: E402
 from fleet_weights.errors import WeightsError  # noqa: E402
@@ -31,10 +31,10 @@ UNUSED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
 def run(conversion: Conversion) -> None:
     """Raises WeightsError that names the file or tensor at fault."""
     source, target = conversion.source, conversion.target
-    if conversion.quantization not in tuple(Quantization):
+    if conversion.quantization not in tuple(WeightPrecision):
         raise WeightsError(
             f"Chat models are not converted to {conversion.quantization!r}.",
-            f"Use one of {', '.join(Quantization)}.",
+            f"Use one of {', '.join(WeightPrecision)}.",
         )
     config = repository.config(source)
     arch = architecture.read(config)
@@ -55,10 +55,10 @@ def _model(conversion: Conversion, arch: architecture.Architecture, tensors: Ten
     checkpoint = Checkpoint(tensors, arch.fp8_block, conversion.progress, conversion.check)
     with IrFile(conversion.target, MODEL) as file:
         calibration = None
-        if conversion.quantization == Quantization.INT4:
+        if conversion.quantization == WeightPrecision.INT4:
             ids = token_ids(conversion.source / "tokenizer.json", arch.vocab_size)
             calibration = Calibration(arch, checkpoint, ids)
-        weights = Weights(checkpoint, file, Quantization(conversion.quantization), calibration)
+        weights = Weights(checkpoint, file, WeightPrecision(conversion.quantization), calibration)
         model = graph.build(arch, weights)
         _check_all_used(checkpoint, arch)
         file.finish(model)

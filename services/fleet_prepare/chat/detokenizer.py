@@ -19,14 +19,14 @@ from openvino import opset15 as op
 from openvino.utils.node_factory import NodeFactory
 
 from fleet_contract.installation import install_command
-from fleet_prepare.chat.vocabulary import Vocabulary
+from fleet_prepare.chat.vocabulary import TokenizerVocabulary
 from fleet_weights.errors import WeightsError
 
 NAME = "openvino_detokenizer"
 END = np.iinfo(np.int32).max
 
 
-def write(folder: Path, vocabulary: Vocabulary, size: int, ids: Mapping[str, int]) -> None:
+def write(folder: Path, vocabulary: TokenizerVocabulary, size: int, ids: Mapping[str, int]) -> None:
     """Write `folder/openvino_detokenizer.xml` for token ids below `size` at least.
 
     `ids` are special tokens by GenAI's names, such as `eos_token_id`.
@@ -52,7 +52,7 @@ def write(folder: Path, vocabulary: Vocabulary, size: int, ids: Mapping[str, int
     ov.serialize(model, str(folder / f"{NAME}.xml"), str(folder / f"{NAME}.bin"))
 
 
-def _strings(vocabulary: Vocabulary, size: int) -> list[Any]:
+def _strings(vocabulary: TokenizerVocabulary, size: int) -> list[Any]:
     """Begin and end of each piece, and the bytes of all."""
     size = max(size, max(vocabulary.pieces) + 1)
     pieces = [vocabulary.pieces.get(index, b"") for index in range(size)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fleet_prepare.chat.vocabulary import Vocabulary
+from fleet_prepare.chat.vocabulary import TokenizerVocabulary
 from fleet_prepare.json_file import read_object
 from fleet_weights.errors import WeightsError
 
@@ -27,7 +27,9 @@ def config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def generation(folder: Path, model: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+def generation(
+    folder: Path, model: Mapping[str, Any], vocabulary: TokenizerVocabulary
+) -> dict[str, Any]:
     """generation_config.json with `eos_token_id` as a list that is never empty.
 
     The ids come from that file, else from config.json, and from the tokenizer's `eos_token`.

@@ -27,7 +27,7 @@ NO_TOKENIZER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class TokenizerVocabulary:
     """Bytes by id, ids that are left out of text, and ids by added token."""
 
     pieces: Mapping[int, bytes]
@@ -36,7 +36,7 @@ class Vocabulary:
     byte_level: bool
 
 
-def read(path: Path) -> Vocabulary:
+def read(path: Path) -> TokenizerVocabulary:
     """The vocabulary in tokenizer.json at `path`. Raises WeightsError that names the file."""
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -48,7 +48,7 @@ def read(path: Path) -> Vocabulary:
         raise WeightsError(f"{path} cannot be read: {error!r}.") from error
 
 
-def parse(content: Mapping[str, Any]) -> Vocabulary:
+def parse(content: Mapping[str, Any]) -> TokenizerVocabulary:
     """Raises ValueError, KeyError or TypeError if it is not a tokenizer of a known type."""
     byte_level = "ByteLevel" in set(_kinds(content.get("decoder")))
     pieces = {index: _piece(token, byte_level) for token, index in _model(content["model"])}
@@ -61,7 +61,7 @@ def parse(content: Mapping[str, Any]) -> Vocabulary:
             special.add(index)
     if not pieces or min(pieces) < 0 or max(pieces) > MAX_ID:
         raise ValueError("token ids are out of range")
-    return Vocabulary(pieces, frozenset(special), added, byte_level)
+    return TokenizerVocabulary(pieces, frozenset(special), added, byte_level)
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

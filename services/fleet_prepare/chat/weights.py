@@ -23,7 +23,7 @@ SENSITIVE = (".v_proj.weight", ".down_proj.weight")
 """8 bits instead of 4: in 4 they caused two thirds of the increase in perplexity."""
 
 
-class Quantization(StrEnum):
+class WeightPrecision(StrEnum):
     NONE = "none"
     INT8 = "int8"
     INT4 = "int4"
@@ -39,7 +39,7 @@ class Weights:
         self,
         checkpoint: Checkpoint,
         file: IrFile,
-        quantization: Quantization,
+        quantization: WeightPrecision,
         calibration: Calibration | None = None,
     ) -> None:
         self._checkpoint = checkpoint
@@ -56,16 +56,16 @@ class Weights:
     def matrix(self, name: str, shape: tuple[int, int]) -> Node:
         """Float32 `shape`, rows as stored (`[out, in]` of a linear layer)."""
         match self._quantization:
-            case Quantization.NONE:
+            case WeightPrecision.NONE:
                 return self._plain(name, shape)
-            case Quantization.INT8:
+            case WeightPrecision.INT8:
                 return self._int8(name, shape)
-            case Quantization.INT4:
+            case WeightPrecision.INT4:
                 return (self._int8 if name.endswith(SENSITIVE) else self._int4)(name, shape)
 
     def table(self, name: str, shape: tuple[int, int]) -> Node:
         """A matrix that gets at least 8 bits: embeddings and the last layer."""
-        if self._quantization is Quantization.NONE:
+        if self._quantization is WeightPrecision.NONE:
             return self._plain(name, shape)
         return self._int8(name, shape)
 

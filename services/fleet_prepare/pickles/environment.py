@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fleet_contract.names import FETCH_SECRETS
 from fleet_weights.errors import WeightsError
+from fleet_weights.secrets import without_secrets
 
 REQUIREMENTS = ("torch>=2.6", "safetensors", "numpy")
 """torch 2.6 closed a hole in its restricted unpickler (CVE-2025-32434)."""
@@ -37,9 +37,8 @@ def throwaway(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _run(command: list[str], environ: Mapping[str, str]) -> None:
     # pip runs code of packages, which must not see the hub's token.
-    kept = {name: value for name, value in environ.items() if name not in FETCH_SECRETS}
     done = subprocess.run(  # noqa: S603  (our own arguments, no shell)
-        command, env=kept, stdin=subprocess.DEVNULL, check=False
+        command, env=without_secrets(environ), stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode:
         raise WeightsError(

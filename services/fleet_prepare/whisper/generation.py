@@ -9,7 +9,7 @@ from typing import Any
 from fleet_prepare.safetensors_file import FETCH_AGAIN
 from fleet_prepare.whisper.alignment import alignment_heads
 from fleet_prepare.whisper.shape import Shape
-from fleet_prepare.whisper.tokens import END, Tokens
+from fleet_prepare.whisper.tokens import END, WhisperTokens
 from fleet_weights.errors import WeightsError
 
 SPACE = "Ġ"
@@ -17,7 +17,7 @@ SPACE = "Ġ"
 
 
 def generation(
-    generation: Mapping[str, Any], config: Mapping[str, Any], tokens: Tokens, shape: Shape,
+    generation: Mapping[str, Any], config: Mapping[str, Any], tokens: WhisperTokens, shape: Shape,
     folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """The keys of CTranslate2's config.json; `generation` is generation_config.json or empty.

@@ -25,7 +25,7 @@ SECONDS_PER_TIMESTAMP = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class WhisperTokens:
     """`text` is a tokenizer.json, `ids` its tokens with added ones."""
 
     text: str
@@ -55,7 +55,7 @@ def _unnamed(number: int, first_timestamp: int, is_empty: bool) -> str:
     return f"<|{(number - first_timestamp) * SECONDS_PER_TIMESTAMP:.2f}|>"
 
 
-def tokens(folder: Path, vocab_size: int) -> Tokens:
+def tokens(folder: Path, vocab_size: int) -> WhisperTokens:
     """Raises WeightsError for files that are missing or broken, and for a token that Whisper needs.
 
     `vocab_size` is the number of rows of the embedding.
@@ -79,7 +79,7 @@ def tokens(folder: Path, vocab_size: int) -> Tokens:
                 f"The tokenizer in {folder} gives {name} the id {ids[name]}; the model has "
                 f"{vocab_size} tokens."
             )
-    return Tokens(text, ids)
+    return WhisperTokens(text, ids)
 
 
 def _build(folder: Path) -> Tokenizer:

@@ -46,7 +46,7 @@ class AccessMiddleware:
             return
         record = scope[KEY] = RequestRecord()
         started = time.perf_counter()
-        status = 500
+        status = 500  # of an app that fails before its response starts
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status

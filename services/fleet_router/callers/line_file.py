@@ -73,6 +73,7 @@ class LineFile:
             # Some network file systems have no locks; one writer needs none.
             with contextlib.suppress(OSError):
                 fcntl.flock(self._file, fcntl.LOCK_EX)
+            # Another process may have rotated the file before this one got the lock.
             if self._is_current():
                 return
             self._reopen()
@@ -90,6 +91,7 @@ class LineFile:
         return (own.st_ino, own.st_dev) == (named.st_ino, named.st_dev)
 
     def _rotate(self) -> None:
+        # The oldest first: each rename replaces a file that was renamed before.
         for number in range(OLD_FILES, 0, -1):
             older = self._path if number == 1 else self._old(number - 1)
             with contextlib.suppress(FileNotFoundError):

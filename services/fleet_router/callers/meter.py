@@ -11,7 +11,7 @@ import re
 
 from fleet_contract.errors import Timeout
 from fleet_router.callers.request_record import USAGE, RequestRecord
-from fleet_router.callers.usage import NO_USAGE, Tail, Usage, parse_usage
+from fleet_router.callers.usage import NO_USAGE, RequestUsage, Tail, parse_usage
 from fleet_router.routing.paths import PATHS, BodyKind
 from fleet_router.upstream.connection import Head
 from fleet_router.upstream.headers import EVENT_STREAM
@@ -27,11 +27,12 @@ LINE_BYTES = 64 * 1024
 
 _TEXT = re.compile(
     rb'"(?:content|text|delta|arguments|partial_json|reasoning_content|reasoning|thinking)": ?'
-    rb'"((?:[^"\\]++|\\.)++)"(?:, ?"reasoning": ?"(?:[^"\\]++|\\.)*+")?'
+    rb'"((?:[^"\\]++|\\.)++)"'
+    rb'(?:, ?"reasoning(?:_content)?": ?"(?:[^"\\]++|\\.)*+")?'
 )
 """Generated text in the events of OpenAI's, Anthropic's and llama.cpp's streams. Quotes inside of
 text are escaped, so that text cannot contain a match; possessive, so that a string without end
-costs linear time. `reasoning` after `reasoning_content` repeats it."""
+costs linear time. Reasoning that an event has under both of its names counts once."""
 _COMMENT = b": usage {"
 _USAGE = re.compile(rb"^: usage (\{.*\})\r?$", re.MULTILINE)
 
@@ -96,7 +97,7 @@ class Meter:
         comment = self._text.reported if self._text is not None else NO_USAGE
         charge(self._record, self._reported if comment is NO_USAGE else comment, streamed)
 
-    def _tail_usage(self) -> Usage:
+    def _tail_usage(self) -> RequestUsage:
         # Not from the body if the head has it: a transcript is text of the client.
         if self._reported is not NO_USAGE and not self._streams:
             return self._reported
@@ -109,13 +110,15 @@ class Meter:
         return self._streams or not complete
 
 
-def charge(record: RequestRecord, reported: Usage = NO_USAGE, completion_tokens: int = 0) -> None:
+def charge(
+    record: RequestRecord, reported: RequestUsage = NO_USAGE, completion_tokens: int = 0
+) -> None:
     """Charge an estimate where `reported` has no figures."""
     usage = reported._replace(completion_tokens=completion_tokens)
     rule = PATHS.get(record.path)
     if rule is not None and rule.kind is BodyKind.MULTIPART:
         seconds = reported.audio_seconds or record.sent_bytes / AUDIO_BYTES_PER_SECOND
-        usage = Usage(audio_seconds=round(seconds, 1))
+        usage = RequestUsage(audio_seconds=round(seconds, 1))
     elif not reported.prompt_tokens:
         usage = usage._replace(prompt_tokens=-(-record.prompt_bytes // PROMPT_BYTES_PER_TOKEN))
     record.usage, record.estimated = usage, True

@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from fleet_contract.errors import RateLimited
 from fleet_router.callers.keys import Key
-from fleet_router.callers.usage import Usage
+from fleet_router.callers.usage import RequestUsage
 
 MINUTE = 60.0
 
 
-class Bucket:
+class TokenBucket:
     """`limit` per minute; `clock` is monotonic, in seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -63,8 +63,8 @@ class Quota:
     def _renew_buckets(self) -> None:
         limits = self.key.limits
 
-        def bucket(limit: int | None) -> Bucket | None:
-            return Bucket(limit, self._clock) if limit is not None else None
+        def bucket(limit: int | None) -> TokenBucket | None:
+            return TokenBucket(limit, self._clock) if limit is not None else None
 
         self.requests = bucket(limits.requests_per_minute)
         self.tokens = bucket(limits.tokens_per_minute)
@@ -80,7 +80,8 @@ class Quota:
                 code="concurrency_limit_exceeded",
                 retry_after=1.0,
             )
-        # All are checked before any is charged: a refused request must cost nothing.
+        # All are checked before any is charged: a refused request must cost nothing. Tokens and
+        # audio are not known yet; 1 is enough to admit it.
         for bucket, what, amount in (
             (self.requests, "requests", 1.0),
             (self.images, "images", float(images)),
@@ -98,7 +99,7 @@ class Quota:
         if self.images is not None:
             self.images.take(images)
 
-    def release(self, usage: Usage) -> None:
+    def release(self, usage: RequestUsage) -> None:
         """End an admitted request and charge its usage."""
         self.running -= 1
         if self.tokens is not None:

@@ -9,7 +9,7 @@ from typing import cast
 from starlette.types import Scope
 
 from fleet_contract.names import HEADER_QUEUE_MS, HEADER_USAGE
-from fleet_router.callers.usage import NO_USAGE, Usage
+from fleet_router.callers.usage import NO_USAGE, RequestUsage
 from fleet_router.upstream.connection import Head
 from fleet_router.upstream.headers import Headers
 
@@ -46,7 +46,7 @@ class RequestRecord:
     key: str = ""
     """The name of the caller's key."""
     images: int = 0
-    usage: Usage = NO_USAGE
+    usage: RequestUsage = NO_USAGE
     estimated: bool = False
     """Whether the usage is an estimate, because the response ended before it reported one."""
     prompt_bytes: int = 0

@@ -19,7 +19,7 @@ _BEFORE = (b'"', b"\n: ")
 _OBJECT = re.compile(rb'"?\s*:?\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 
 
-class Usage(NamedTuple):
+class RequestUsage(NamedTuple):
     """Counts of one request; 0 where unknown."""
 
     prompt_tokens: int = 0
@@ -28,7 +28,7 @@ class Usage(NamedTuple):
     audio_seconds: float = 0.0
 
 
-NO_USAGE = Usage()
+NO_USAGE = RequestUsage()
 
 
 class Tail:
@@ -48,7 +48,7 @@ class Tail:
         """The last two bytes."""
         return self._bytes[-2:]
 
-    def usage(self) -> Usage:
+    def usage(self) -> RequestUsage:
         """The last `usage` in it."""
         data = b"\n" + self._bytes[-TAIL_BYTES:]
         at = data.rfind(_WORD)
@@ -61,7 +61,7 @@ class Tail:
         return NO_USAGE
 
 
-def parse_usage(raw: bytes) -> Usage:
+def parse_usage(raw: bytes) -> RequestUsage:
     """A usage object in OpenAI's shapes: chat and embeddings, responses, transcriptions."""
     try:
         counts = orjson.loads(raw)
@@ -71,7 +71,7 @@ def parse_usage(raw: bytes) -> Usage:
         return NO_USAGE
     # Chat and Responses name the same counts differently.
     details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details")
-    usage = Usage(
+    usage = RequestUsage(
         _count(counts.get("prompt_tokens", counts.get("input_tokens"))),
         _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
         _count(counts.get("completion_tokens", counts.get("output_tokens"))),

@@ -1,9 +1,7 @@
-"""The objects of one kind and namespace, kept current by list and watch.
+"""The objects of one kind and namespace in memory, kept current by list and watch.
 
-A watch that ends is resumed at the last resourceVersion. If that has expired (410) the objects are
-listed again; until then the known ones stay in place. A namespace that was deleted, or whose
-objects may not be read any more, is retried slowly and becomes empty after some time. (The
-`kubernetes` package's informer needs a thread for each kind.)
+Known objects stay in place while they are listed again. A namespace that was deleted, or whose
+objects may not be read any more, is retried slowly and becomes empty after some time.
 """
 
 from __future__ import annotations
@@ -13,13 +11,12 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from fleet_kube.backoff import delay
-from fleet_kube.client import GONE, Json, KubeClient
-from fleet_kube.errors import ApiError, KubeError
+from fleet_kube.client import Json, KubeClient
+from fleet_kube.errors import ApiError
 from fleet_kube.kind import Kind
+from fleet_kube.reflector import Reflector
 from fleet_web.logs import event
 
 logger = logging.getLogger(__name__)
@@ -27,23 +24,22 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Key = tuple[str, str]
 
-WATCH_SECONDS = (120, 180)
-"""Bounds of a watch's length: a connection that died unnoticed is replaced by then."""
-FIRST_DELAY = 0.25
-LONGEST_DELAY = 30.0
-"""Seconds before the first retry, and at most."""
 REFUSALS = 3
 """A namespace is unreadable after so many refusals in a row: rights take effect with a delay."""
 KEPT_SECONDS = 600.0
 """How long the objects of an unreadable namespace are kept: a mistake in its roles must not end
 the service of its models."""
 SLOW_DELAY = 60.0
-"""Most seconds between two tries to read an unreadable namespace; at least half of it."""
-SLICE = 100
-"""Objects of a list that are read before other tasks run."""
+"""Maximum seconds between two tries to read an unreadable namespace; the minimum is half of it."""
 
 
-class Informer(Generic[T]):
+def key_of(item: Json) -> Key:
+    """Namespace and name of an object."""
+    meta = item["metadata"]
+    return meta.get("namespace", ""), meta["name"]
+
+
+class Informer(Reflector[Key], Generic[T]):
     """`objects` by namespace and name, converted by `read`. `changed` is called with the key of
     each object that was added, changed or removed (None), and with None after a list.
 
@@ -59,16 +55,12 @@ class Informer(Generic[T]):
         changed: Callable[[Key | None, T | None], None],
         selector: str = "",
     ) -> None:
-        self._client = client
-        self.kind = kind
-        self.namespace = namespace
-        self._path = kind.path(namespace)
+        super().__init__(
+            client, kind, namespace, self._store, self._remove, self._forget, key_of, selector
+        )
         self._read = read
         self._changed = changed
-        self._selector = selector
-        self._version = ""
         self._versions: dict[Key, str] = {}
-        self._failures = 0
         self._refusals = 0
         self._refused_at = 0.0
         self.objects: dict[Key, T] = {}
@@ -83,119 +75,57 @@ class Informer(Generic[T]):
         """Whether `objects` is all that can be known."""
         return self.synced or self.unreadable
 
-    async def follow(self) -> None:
-        """Keep `objects` current, for ever; errors are logged and retried."""
-        while True:
-            try:
-                if not self._version:
-                    await self._list()
-                await self._watch()
-            except ApiError as error:
-                if error.status == GONE:
-                    self._version = ""
-                    event(logger, "watch_expired", path=self._path)
-                elif error.is_unreadable:
-                    await self._refused(str(error), error.retry_after)
-                else:
-                    await self._back_off(str(error), error.retry_after)
-            except KubeError as error:
-                await self._back_off(str(error))
-            except Exception as error:
-                # Without this task the objects would go stale, so no response may end it.
-                logger.error("unexpected error on %s", self._path, exc_info=error)
-                self._version = ""
-                await self._back_off(repr(error))
-
-    async def _refused(self, why: str, retry_after: float) -> None:
+    async def _refused(self, error: ApiError) -> None:
         now = self.last_response = time.monotonic()
-        self._version = ""  # a namespace that is created again has other objects
         self._refused_at = self._refused_at or now
         self._refusals += 1
         if self._refusals < REFUSALS:
-            await self._back_off(why, retry_after)
+            await self._back_off(str(error), error.retry_after)
             return
         if not self.unreadable:
             self.unreadable = True
-            event(logger, "namespace_unreadable", level=logging.WARNING, path=self._path, error=why)
+            event(logger, "namespace_unreadable", level=logging.WARNING, path=self._path,
+                  error=str(error))  # fmt: skip
             self._changed(None, None)
         if self.objects and now - self._refused_at >= KEPT_SECONDS:
             event(logger, "namespace_emptied", level=logging.WARNING, path=self._path,
                   objects=len(self.objects))  # fmt: skip
-            await self._replace([])
-        self._failures += 1
-        await asyncio.sleep(max(SLOW_DELAY * random.uniform(0.5, 1.0), retry_after))  # noqa: S311
-
-    async def _back_off(self, why: str, at_least: float = 0.0) -> None:
-        self._failures += 1
-        seconds = max(delay(self._failures, FIRST_DELAY, LONGEST_DELAY), at_least)
-        event(logger, "watch_failed", level=logging.WARNING, path=self._path, error=why,
-              retry_in=round(seconds, 2))  # fmt: skip
-        await asyncio.sleep(seconds)
+            self._keep_only(set())
+        pause = SLOW_DELAY * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
+        await asyncio.sleep(max(pause, error.retry_after))
 
     async def _list(self) -> None:
-        items, version = await self._client.snapshot(self.kind, self.namespace, self._selector)
-        await self._replace(items)
-        self._version = version
+        await super()._list()
         self.synced = True
-        self._succeeded()
         self._changed(None, None)
 
-    async def _replace(self, items: list[Json]) -> None:
-        """Make `items` the known objects; those with a known version are not read again."""
-        listed = set()
-        for index, item in enumerate(items):
-            listed.add(_key(item))
-            self._put(item)
-            if index % SLICE == SLICE - 1:
-                await asyncio.sleep(0)  # streams in progress go first
-        for key in [key for key in self._versions if key not in listed]:
-            self._drop(key)
-
-    async def _watch(self) -> None:
-        seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 (spreads load, not a secret)
-        events = self._client.watch(
-            self.kind, self.namespace, self._selector, self._version, seconds
-        )
-        async with aclosing(events):
-            async for kind, item in events:
-                self._succeeded()
-                self._apply(kind, item)
-        self._succeeded()
-
-    def _apply(self, kind: str, item: Json) -> None:
-        if kind == "DELETED":
-            self._drop(_key(item))
-        elif kind != "BOOKMARK":
-            self._put(item)
-        self._version = str(item["metadata"]["resourceVersion"])
-
-    def _put(self, item: Json) -> None:
-        """Convert one object; one that cannot be read is left out, and the others stay."""
-        key, version = _key(item), str(item["metadata"].get("resourceVersion", ""))
+    def _store(self, item: Json) -> None:
+        """Convert one object; one that cannot be read is left out, one with a known version is not
+        read again."""
+        key, version = key_of(item), str(item["metadata"].get("resourceVersion", ""))
         if version and self._versions.get(key) == version:
             return
+        self._versions[key] = version
+        known = self.objects.pop(key, None)
         try:
             self.objects[key] = self._read(item)
-        except Exception as error:
-            self.objects.pop(key, None)
-            logger.error("an object of %s cannot be read", self._path, exc_info=error)
-        self._versions[key] = version
-        self._changed(key, self.objects.get(key))
+        finally:
+            if known is not None or key in self.objects:
+                self._changed(key, self.objects.get(key))
 
-    def _drop(self, key: Key) -> None:
+    def _remove(self, item: Json) -> None:
+        self._forget(key_of(item))
+
+    def _forget(self, key: Key) -> None:
         self._versions.pop(key, None)
         if self.objects.pop(key, None) is not None:
             self._changed(key, None)
 
     def _succeeded(self) -> None:
+        super()._succeeded()
         if self.unreadable:
             event(logger, "namespace_readable", path=self._path)
-        self._failures = self._refusals = 0
+        self._refusals = 0
         self._refused_at = 0.0
         self.unreadable = False
         self.last_response = time.monotonic()
-
-
-def _key(item: Json) -> Key:
-    meta = item["metadata"]
-    return meta.get("namespace", ""), meta["name"]

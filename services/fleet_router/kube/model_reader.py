@@ -1,7 +1,7 @@
-"""Reads InferenceModels into views, and only once what did not change.
+"""Reads InferenceModels into views; a spec that did not change is not read again.
 
-Most changes of a resource are of its status. Completing and validating a spec again would take most
-of the time of such a change.
+Most changes of a resource concern its status. Completing and validating its spec would take most of
+the time of such a change.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fleet_contract import catalog
-from fleet_contract.accelerators import Layer
+from fleet_contract.accelerators import SpecLayer
 from fleet_contract.completion import complete, merge
 from fleet_contract.names import (
     ANNOTATION_WAKE,
@@ -135,7 +135,7 @@ def _over_resolved(own: Json, resolved: Json) -> Json | None:
     above = {**own, "model": model}
     if named != model and "aliases" in own:
         above["aliases"] = [named, *(alias for alias in own["aliases"] if alias != named)]
-    merged, _ = merge([Layer("own", above), Layer("resolved", resolved)])
+    merged, _ = merge([SpecLayer("own", above), SpecLayer("resolved", resolved)])
     return merged
 
 

@@ -40,7 +40,7 @@ BATCH = 100
 """Routes that are computed before other tasks run."""
 ALL = "*"
 LOGGED = 20
-"""Most models named in one log line."""
+"""Maximum number of models named in one log line."""
 
 
 class KubeSource:
@@ -131,7 +131,7 @@ class KubeSource:
                 await self._update()
 
     def _is_complete(self) -> bool:
-        """Whether everything that can be read was read, and anything can."""
+        """Whether everything readable was read, and at least one namespace is readable."""
         groups = (self._models, self._slices)
         settled = all(each.settled for each in self._informers)
         return settled and all(any(each.synced for each in group) for group in groups)
@@ -146,7 +146,7 @@ class KubeSource:
                 self._table.apply(change)
             else:
                 self._routes.apply(change)
-            # At most a fifth of the time goes into the table, however fast changes come.
+            # The table takes at most a fifth of the time, at any rate of changes.
             await asyncio.sleep(4 * (time.perf_counter() - started))
         if self._routes.table is None:
             gc.collect()

@@ -1,7 +1,8 @@
 """Computes the routes of a cluster from its resources, only those that a change affects. Pure.
 
 A model is served without the aliases that another model owns (see fleet_contract.claims). A model
-whose id another owns is not served; the aliases it does own lead to a refusal with the reason.
+whose id belongs to another model is not served; requests for its own aliases are refused with the
+reason.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from fleet_contract.claims import Claim, Claimants, Key, prefixed
+from fleet_contract.claims import Claimants, Key, NameClaim, prefixed
 from fleet_contract.settings import BY_NAME
 from fleet_contract.spec import ModelSpec
 from fleet_contract.status import DUPLICATE_MODEL, INVALID_SPEC, Phase
@@ -114,7 +115,7 @@ class TableIndex:
         if view is None or view.spec is None:
             return {key, *self._claimants.release(key)}
         ids = self._ids(view, view.spec)
-        return {key, *self._claimants.put(Claim(view.created, view.namespace, view.name, ids))}
+        return {key, *self._claimants.put(NameClaim(view.created, view.namespace, view.name, ids))}
 
     def _ids(self, view: ModelView, spec: ModelSpec) -> tuple[str, ...]:
         """Id and aliases as clients send them."""

@@ -60,7 +60,7 @@ class Proxy:
         try:
             await self._handle(Request(scope, receive), rule, send, record)
         except Exception as error:
-            # A response that has started keeps its status: only the record can tell of the failure.
+            # A response that has started keeps its status: only the record shows the failure.
             record.status = status_of(error)
             raise
 
@@ -90,7 +90,7 @@ class Proxy:
                 record.images = envelope.cost.images
                 await self._forward(request, member, envelope, send, record, may_use)
         finally:
-            # Not after the response alone: a rejected request has reserved memory, too.
+            # Also for a rejected request, which has reserved memory too.
             await envelope.body.close()
 
     async def _forward(

@@ -17,6 +17,7 @@ from fleet_web.request_body.byte_budget import Reservation
 from fleet_web.request_body.json_body import Data
 
 FIELD = b'--%b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n'
+"""A part of a form, with boundary and value; inserted in front of a form without the field."""
 
 
 class Body(Protocol):
@@ -152,7 +153,9 @@ class StreamedBody:
             yield chunk
         if self.complete:
             return
+        # What was kept has been sent, and a body that has started is not sent again.
         await self.spool.close()
+        # A read that a cancelled `read_rest` left behind has the next bytes.
         if self._next_chunk is not None and (pending := await self._next_chunk) is not None:
             yield pending
         async for chunk in self.rest:

@@ -16,10 +16,13 @@ PROMPT_BYTES = 2048
 NEW_TOKENS = 128
 """New tokens per unit: generating costs about ten times as much as prefill."""
 DEFAULT_NEW_TOKENS = 256
+"""Assumed for requests without a maximum."""
 IMAGE_COST = 2.0
+"""Units of an image."""
 AUDIO_BYTES = 512 * 1024
 """Bytes of a recording per unit: half a minute, compressed."""
 MAX_UNITS = 1000.0
+"""Upper bound: clients choose the figures, and one request must not outweigh all others."""
 LEADING_BYTES = 1024
 """Bytes of each leading text that are hashed."""
 
@@ -42,7 +45,7 @@ def of_upload(length: int | None) -> RequestCost:
 
 
 def of_json(fields: Fields, size: int, prefix: bool = True, images: bool = True) -> RequestCost:
-    """The cost of a JSON body of `size` bytes; without `images` none are looked for. Wrong types
+    """The cost of a JSON body of `size` bytes; without `images` none are searched for. Wrong types
     are ignored: the model server refuses them."""
     streams = scalar(fields.stream) is True
     messages = _messages(fields.messages) if prefix or images else ()
@@ -127,8 +130,9 @@ def _digest(fields: Fields, messages: Sequence[_Message]) -> bytes:
 
 
 def _leading(fields: Fields, messages: Sequence[_Message]) -> Iterator[bytes]:
-    """What later turns of a conversation start with as well: the adapter and everything up to the
+    """The beginning that later turns of a conversation share: the adapter and everything up to the
     first user message; images by their digest."""
+    # Each text has a tag, so that the same text in another place has another hash.
     adapter = fields.lora if fields.adapter is UNSET else fields.adapter
     if adapter is not UNSET and _is_text(adapter):
         yield b"a" + _start(adapter)

@@ -30,10 +30,11 @@ _IMAGE = re.compile(rb'"image_url"')
 _SLICE_BYTES = 1024 * 1024
 """Searched in one call, which holds the interpreter lock."""
 _LONGEST_MATCH = 16
+"""Bytes by which slices overlap, so that a match across their border is found."""
 SAFE_BRACKETS = 500
 """msgspec recurses for each level, and Python's default limit of recursion is 1,000."""
 SMALL_BYTES = 64
-"""A longer scalar is no number or boolean."""
+"""A longer text is neither a number nor a boolean."""
 
 
 class Fields(msgspec.Struct, gc=False):
@@ -63,11 +64,11 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 def read_fields(data: Data, escaped: bool | None = None) -> Fields:
     """The fields of a JSON object; `escaped` is the result of `has_escaped_letters`, if known.
 
-    Raises BadRequest if `data` is no object, exceeds the limits of `json_body`, or has another
+    Raises BadRequest if `data` is not an object, exceeds the limits of `json_body`, or has another
     field whose name is `model` except for its case.
     """
-    # A shorter body cannot have more values, and fewer brackets do not exceed any stack: depths in
-    # between are left to the servers.
+    # Counted only where a limit may be exceeded: each value takes a byte, each level a bracket.
+    # Servers check the nesting of bodies with fewer brackets.
     if len(data) > MAX_VALUES or data.count(b"[") + data.count(b"{") > SAFE_BRACKETS:
         count_values(data)
     try:
@@ -123,7 +124,7 @@ def model_of(fields: Fields) -> str | None:
 
 
 def invalid_model() -> BadRequest:
-    """The error for a `model` that is no name."""
+    """The error for a `model` that is not a name."""
     return BadRequest(
         "Invalid value for 'model': a non-empty string is expected.",
         param="model",

@@ -185,6 +185,7 @@ class RouteTable:
 
     def _remove(self, route: Route) -> None:
         for name in route.names:
+            # A name may have another owner by now.
             if self.by_id.get(name) is route:
                 del self.by_id[name]
         if route.served:
@@ -218,8 +219,8 @@ class RouteTable:
 
 
 def group_key(route: Route) -> tuple[str, str] | None:
-    """Namespace and traffic group of a route; None without a group. The namespace is part of it:
-    anyone could take the requests of a model in another one."""
+    """Namespace and traffic group of a route; None without a group. The namespace is part of it, so
+    that no one can take the requests of a model in another namespace."""
     if route.spec.traffic is None:
         return None
     namespace = route.origin.namespace if route.origin is not None else ""

@@ -93,6 +93,7 @@ class Admin:
 
     async def readyz(self) -> Response:
         """200 if the router accepts traffic, whatever the state of its models."""
+        # Before the first table every request would get a 503.
         if self.draining or self._routes.table is None:
             state = (ServerPhase.DRAINING if self.draining else ServerPhase.STARTING).value
             return json_response({"status": state}, status=503)
@@ -105,6 +106,7 @@ class Admin:
         headers = request.scope["headers"]
         if not self._auth.required:
             return await self.whole_health()
+        # Without a key no 401: load balancers probe this path and have none.
         quota = self._auth.identify(headers) if has_key(headers) else None
         return await self._health(quota, detailed=quota is not None)
 
@@ -139,6 +141,7 @@ class Admin:
         quota = self._auth.identify(request.scope["headers"])
         table = self._table()
         route = table.by_id.get(model_id)
+        # The same 404 for a model that the key may not use, so that its existence is not revealed.
         if route is None or (quota is not None and not quota.key.may_use(route.model)):
             may_use = quota.key.may_use if quota is not None else allow_all
             raise model_not_found(table, model_id, may_use)
@@ -179,11 +182,13 @@ class Admin:
         share the result."""
         if self._rendering is None or self._rendering.done():
             self._rendering = asyncio.create_task(self._render())
+        # Shielded: a scraper that disconnects must not cancel the result of the others.
         return Response(await asyncio.shield(self._rendering), media_type=METRICS_TYPE)
 
     async def _render(self) -> bytes:
         table = self._routes.table if self._scrapes else None
         scrapes = await scrape(self._pools, table) if table is not None else []
+        # In a thread: rendering the series of a large fleet would delay streams.
         return await asyncio.to_thread(render, self._metrics.registry, scrapes)
 
     def _table(self) -> RouteTable:

@@ -27,7 +27,7 @@ RESPONSE_BYTES = 1024 * 1024
 MAX_CONCURRENT = 64
 """Servers queried at the same time; a fleet may have hundreds."""
 BATCH = 4 * MAX_CONCURRENT
-"""Models queried before the next ones are."""
+"""Models of which the queries are created together."""
 READY = ServerPhase.READY.value
 STARTING = ServerPhase.STARTING.value
 UNAVAILABLE = "unavailable"
@@ -105,10 +105,12 @@ def state_of(route: Route, default: str) -> str:
 
 
 class Models:
-    """Queries the servers, and keeps which have responded before: they do not start but failed."""
+    """Queries the servers, and remembers which have responded: those have failed if they no longer
+    respond, the others are still starting."""
 
     def __init__(self, pools: PoolManager) -> None:
         self._pools = pools
+        # OpenAI's clients require a time; used until a server reports its own.
         self._created = int(time.time())
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._responded: set[Endpoint] = set()
@@ -120,6 +122,7 @@ class Models:
         running, version = self._listing, (table, table.version)
         if running is None or running[0] != version or running[1].done():
             self._listing = running = (version, asyncio.create_task(self._query(table)))
+        # Shielded: a client that disconnects must not cancel the result of the others.
         return await asyncio.shield(running[1])
 
     async def recent(self, table: RouteTable, seconds: float) -> list[Entry]:
@@ -132,6 +135,7 @@ class Models:
         return entries
 
     async def _query(self, table: RouteTable) -> list[Entry]:
+        # Servers that are gone: the set would grow with every pod that ever existed.
         self._responded &= table.endpoints()
         entries: list[Entry] = []
         routes = table.routes

@@ -21,7 +21,7 @@ from fleet_contract.names import HEADER_ENDPOINT
 from fleet_router.routing.paths import PATHS
 from fleet_web.openapi import admin, inference
 from fleet_web.openapi.document import build
-from fleet_web.openapi.operation import EVENTS, JSON, Content, Operation
+from fleet_web.openapi.operation import EVENTS, JSON, MediaType, Operation
 from fleet_web.openapi.parts import Json
 
 DESCRIPTION = (
@@ -90,7 +90,7 @@ def operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operation]:
     for path in PATHS:
         known = inference.BY_PATH.get(path) or _other(path)
         if path in PASSED:
-            known = replace(known, body=Content(JSON, PASSED[path]))
+            known = replace(known, body=MediaType(JSON, PASSED[path]))
         more = {502, 507, 508} | ({401, 403} if guarded else set())
         yield replace(
             known,
@@ -105,6 +105,6 @@ def _other(path: str) -> Operation:
         path, "post", "other engines", "Forwarded to engines that support it.",
         description="For models of the engines vllm, container and remote; this project's own "
         "servers respond with 404.",
-        body=Content(JSON, PassedOn), responses=(Content(JSON, Any), Content(EVENTS, Any)),
+        body=MediaType(JSON, PassedOn), responses=(MediaType(JSON, Any), MediaType(EVENTS, Any)),
         errors=inference.ERRORS,
     )  # fmt: skip

@@ -43,11 +43,31 @@ NOT_FORWARDED = HOP_BY_HOP | {
     # Credentials are for the router; model servers check none.
     b"authorization",
     b"x-api-key",
+    b"api-key",
+    b"x-goog-api-key",
     b"cookie",
     # The router has checked it; it means nothing to servers.
     b"origin",
     REQUEST_ID,
 }
+IDENTITY = frozenset(
+    {
+        b"forwarded",
+        b"via",
+        b"referer",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-client-cert",
+        b"x-real-ip",
+        b"x-client-ip",
+        b"x-envoy-external-address",
+        b"cf-connecting-ip",
+        b"true-client-ip",
+    }
+)
+"""What proxies and browsers add about clients: not for other providers."""
+TO_PROVIDERS = NOT_FORWARDED | IDENTITY
+
 UNBUFFERED = (b"x-accel-buffering", b"no")
 """Makes nginx and similar proxies forward an event stream without buffering."""
 EVENT_STREAM = b"text/event-stream"
@@ -89,15 +109,16 @@ def request_head(
     hops: int = 0,
 ) -> bytes:
     """The head of the POST to `endpoint`; chunked if `length` is None. `caller` "" and `hops` 0 are
-    not sent."""
+    not sent; only requests to other providers have hops, and nothing in them identifies clients."""
     start, end = _request_line(endpoint)
     framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+    dropped = TO_PROVIDERS if hops else NOT_FORWARDED
     lines = [
         start + target + end,
         REQUEST_ID + b": " + request_id.encode(),
         HEADER_USAGE.encode() + b": 1",
         framing,
-        *(name + b": " + value for name, value in _forwarded(scope_headers, NOT_FORWARDED)),
+        *(name + b": " + value for name, value in _forwarded(scope_headers, dropped)),
     ]
     if caller:
         lines.append(CALLER + b": " + caller.encode())

@@ -16,7 +16,9 @@ from fleet_router.routing.table import Endpoint
 FAILURES = 3
 """Consecutive failures that eject; a refused connection ejects at once."""
 FIRST_SECONDS = 1.0
+"""Length of the first ejection."""
 MAX_SECONDS = 30.0
+"""A server that has recovered is used again within this time."""
 SLOW_START_SECONDS = 10.0
 MIN_SHARE = 0.1
 
@@ -97,7 +99,7 @@ class Outliers:
             return False
         state.probing = False
         state.failures += FAILURES if at_once else 1
-        # Requests that were in flight when the server was ejected must not prolong the ejection.
+        # Failures of requests that were in flight at the ejection must not extend it.
         if state.failures < FAILURES or self._clock() < state.until:
             return False
         state.until = self._clock() + min(MAX_SECONDS, FIRST_SECONDS * 2.0**state.ejections)

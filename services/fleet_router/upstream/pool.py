@@ -17,6 +17,7 @@ IDLE_SECONDS = 30.0
 """Shorter than the 75 s after which this project's servers close an idle connection."""
 
 SPARE_POOLS = 64
+"""Pools of removed servers that are left until there are more."""
 
 
 class Pool:

@@ -38,13 +38,13 @@ DECODERS = (
 )
 """FFmpeg's names of the allowed decoders: those of sound, so that no picture is decoded."""
 MAX_STREAMS = 10
-"""Most streams of a file; each has its own tables."""
+"""Maximum number of streams of a file; each has its own tables."""
 MAX_ENTRIES = 2_000_000
-"""Most entries in the tables of a file after it is opened, 24 bytes each: 11 hours of AAC."""
+"""Maximum number of table entries of an opened file, 24 bytes each: 11 hours of AAC."""
 MAX_FRAME_SAMPLES = 262_144
-"""Most samples of a decoded frame and channel; a FLAC frame has up to 65,535."""
+"""Maximum number of samples of a decoded frame and channel; a FLAC frame has up to 65,535."""
 MAX_ALLOCATION = 24 * 1024 * 1024
-"""Most bytes of one allocation by FFmpeg, which bounds each table while it is read."""
+"""Maximum number of bytes of one allocation by FFmpeg, which bounds each table while it is read."""
 
 
 def limit_allocations(most: int = MAX_ALLOCATION) -> None:

@@ -28,9 +28,9 @@ BLOCK = 16_384
 MAX_BAD_PACKETS = 100
 """Successive undecodable packets after which the file is refused."""
 MAX_CHANGES = 100
-"""Most changes of rate, channels or sample format in a file: each needs a new resampler."""
+"""Maximum number of changes of rate, channels or sample format: each needs a new resampler."""
 SPARE_PACKETS, PACKETS_PER_SECOND = 5_000, 500
-"""Most packets: a fixed number, and those of each second; Opus has at most 400 a second."""
+"""Maximum number of packets: a fixed number, and so many for each second; Opus has at most 400."""
 
 
 def decode(

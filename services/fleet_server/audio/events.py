@@ -17,7 +17,7 @@ from fleet_server.audio.formats import usage
 from fleet_server.protocols import Segment, Transcript
 
 
-class Events:
+class TranscriptionEvents:
     """Renders the events of one transcription, in order."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from fleet_web.body import chunks
 from fleet_web.multipart import FormParser, malformed
 
 FORM_BYTES = 1024 * 1024
-"""Most bytes of a body besides the recording: boundaries, part headers, fields."""
+"""Maximum number of bytes of a body besides the recording: boundaries, part headers, fields."""
 MAX_FIELD_BYTES = 64 * 1024
 MAX_PARTS = 64
 SPOOL_BYTES = 1024 * 1024

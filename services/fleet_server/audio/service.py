@@ -57,7 +57,7 @@ class SpeechService:
         self._pool: ThreadPoolExecutor | None = None
 
     async def respond(self, request: Request, task: Task) -> Response:
-        """One request from its form to its response. Raises FleetErrors and ClientDisconnect."""
+        """The response to one request. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         model: SpeechModel = server.ready_model()
         async with AsyncExitStack() as stack:
@@ -147,7 +147,7 @@ class SpeechService:
         first: Segment | Transcript,
         started: Started,
     ) -> AsyncIterator[bytes]:
-        written = events.Events()
+        written = events.TranscriptionEvents()
         try:
             result = first
             while isinstance(result, Segment):
@@ -160,7 +160,7 @@ class SpeechService:
             yield events.failure(error)
         except Exception:
             logger.exception("a stream failed")
-            yield events.failure(InternalError("The engine failed while answering this request."))
+            yield events.failure(InternalError("The engine failed during this request."))
 
     def _account(self, transcript: Transcript, started: Started, task: Task) -> None:
         metrics = self._server.metrics

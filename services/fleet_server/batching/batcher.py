@@ -21,8 +21,8 @@ from fleet_contract.errors import NotReady, QueueFull
 from fleet_contract.spec import ModelSpec
 from fleet_server.admission import passes_at_once
 from fleet_server.batching.job import Job, Rows
-from fleet_server.batching.planner import Bounds, plan, unpadded
-from fleet_server.batching.window import Window
+from fleet_server.batching.planner import BatchLimits, plan, unpadded
+from fleet_server.batching.window import BatchWindow
 from fleet_server.turns import Turns
 
 RunPass = Callable[[list[Sequence[int]]], Rows]
@@ -49,7 +49,7 @@ class Batcher:
     def __init__(
         self,
         run_pass: RunPass,
-        bounds: Bounds,
+        bounds: BatchLimits,
         *,
         max_waiting: int,
         window: float = 0,
@@ -59,7 +59,7 @@ class Batcher:
         self._run_pass = run_pass
         self._bounds = bounds
         self._max_waiting = max_waiting
-        self._window = Window(window)
+        self._window = BatchWindow(window)
         self._concurrent = concurrent
         self._lanes = lanes or Lanes(run_pass, lambda: concurrent, concurrent)
         self._running = 0
@@ -78,7 +78,7 @@ class Batcher:
     def for_model(cls, model: Any, run_pass: RunPass, spec: ModelSpec, running: int) -> Batcher:
         """A batcher with the limits of `spec`; `running` requests are admitted at once."""
         batching, limits = spec.batching, spec.limits
-        bounds = Bounds(
+        bounds = BatchLimits(
             max_items=spec.pass_size,
             max_tokens=batching.max_tokens,
             max_requests=batching.max_size if batching.enabled else 1,
@@ -144,6 +144,7 @@ class Batcher:
             try:
                 rows = run_pass(batch)
             except Exception as error:
+                # Their inputs that still wait are not run: the requests have failed.
                 for job in jobs:
                     self._drop(job)
                 _resolve(jobs, error)
@@ -186,7 +187,7 @@ class Batcher:
         share = min(self._bounds.max_items, -(-waiting // free))
         return self._lanes.run_pass, self._take_and_wake(replace(self._bounds, max_items=share))
 
-    def _take_and_wake(self, bounds: Bounds) -> list[tuple[Job, int]]:
+    def _take_and_wake(self, bounds: BatchLimits) -> list[tuple[Job, int]]:
         """Form a pass and wake another thread for the inputs left."""
         taken = self._take(bounds)
         if self._waiting:
@@ -220,7 +221,7 @@ class Batcher:
     def _inputs_waiting(self) -> int:
         return sum(len(job.lengths) for job in self._waiting.unordered())
 
-    def _take(self, bounds: Bounds) -> list[tuple[Job, int]]:
+    def _take(self, bounds: BatchLimits) -> list[tuple[Job, int]]:
         """Form a pass; its requests with inputs left move to the end of their caller's."""
         candidates, leading = self._candidates(bounds.max_items)
         positions: dict[int, list[int]] = defaultdict(list)

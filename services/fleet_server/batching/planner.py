@@ -24,7 +24,7 @@ def unpadded(length: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class BatchLimits:
     """`max_tokens` includes padding; `max_requests` None is unbounded.
 
     `padded` maps the length of the longest input to the length the batch is padded to.
@@ -37,7 +37,7 @@ class Bounds:
 
 
 def plan(
-    waiting: Sequence[Sequence[int]], bounds: Bounds, leading: int | None = None
+    waiting: Sequence[Sequence[int]], bounds: BatchLimits, leading: int | None = None
 ) -> list[Pick]:
     """The next pass, longest input first.
 

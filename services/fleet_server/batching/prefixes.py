@@ -16,7 +16,7 @@ CHUNK_CHARS = 262_144
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class EncodedText:
     """The ids of a text, or of its beginning if not `whole`: then more than the model reads."""
 
     ids: list[int]
@@ -25,7 +25,7 @@ class Tokens:
 
 def tokenized(
     texts: Sequence[str], most: int, tokenize: Tokenize, used: int = 0
-) -> Iterator[Tokens]:
+) -> Iterator[EncodedText]:
     """The tokens of each text, in order, for a model that reads `most` tokens.
 
     `tokenize` returns the ids of each text together with `used` tokens of its own. Texts are
@@ -45,10 +45,10 @@ def tokenized(
         start += len(parts)
 
 
-def _enough(text: str, ids: list[int], length: int, most: int, tokenize: Tokenize) -> Tokens:
+def _enough(text: str, ids: list[int], length: int, most: int, tokenize: Tokenize) -> EncodedText:
     """`ids` of the first `length` characters, or those of more of them if a token is longer than
     the guess, as in long words and runs of spaces."""
     while length < len(text) and len(ids) < most + MARGIN:
         length *= 4
         ids = tokenize([text[:length]])[0]
-    return Tokens(ids, length >= len(text))
+    return EncodedText(ids, length >= len(text))

@@ -15,7 +15,7 @@ MAX_SKIPPED = 64
 """Batches formed without a wait before one is tried again."""
 
 
-class Window:
+class BatchWindow:
     """At most `seconds` from the first arrival; all times are from one monotonic clock."""
 
     def __init__(self, seconds: float) -> None:

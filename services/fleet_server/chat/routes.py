@@ -12,7 +12,7 @@ from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation.conversation import conversation
 from fleet_server.generation.parameters import CHAT, with_calls, without_tools
-from fleet_server.generation.run import Generator, Prepared, wants_usage_comment
+from fleet_server.generation.run import Generator, PreparedPrompt, wants_usage_comment
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel
 from fleet_server.state import ServerState
@@ -48,7 +48,7 @@ class ChatService:
         options = with_calls(parsed.options, model.supports)
         chat = conversation(model, parsed.messages, options, parsed.effort, parsed.variables)
 
-        async def prepare() -> Prepared:
+        async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)
             prompt = await server.run_blocking(chat.prompt, model, images)
             renderer = ChatRenderer(

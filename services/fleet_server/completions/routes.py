@@ -14,7 +14,7 @@ from fleet_contract.spec import Task
 from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
 from fleet_server.generation.parameters import Parameters
-from fleet_server.generation.run import Generator, Prepared, wants_usage_comment
+from fleet_server.generation.run import Generator, PreparedPrompt, wants_usage_comment
 from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
@@ -52,7 +52,7 @@ class CompletionService:
         parsed = self._check(body, model)
         options = parsed.options
 
-        async def prepare() -> Prepared:
+        async def prepare() -> PreparedPrompt:
             prompt, echo = await server.run_blocking(_read, parsed, model)
             renderer = CompletionRenderer(
                 server.spec.model,
@@ -60,7 +60,7 @@ class CompletionService:
                 include_usage=options.include_usage,
                 usage_comment=wants_usage_comment(request),
             )
-            return Prepared(prompt, renderer)
+            return PreparedPrompt(prompt, renderer)
 
         num_chars = len(parsed.prompt) if isinstance(parsed.prompt, str) else 0
         return await self._generator.respond(request, model, options, prepare, num_chars=num_chars)
@@ -92,7 +92,9 @@ def _read(parsed: CompletionRequest, model: TextModel) -> tuple[Prompt, str]:
     else:
         ids = parsed.prompt
         check_ids(ids, model.vocab_size)
-    prompt = replace(model.prompt_of(ids), tail=ids[-TAIL_TOKENS:])
+    prompt = model.prompt_of(ids)
+    if not getattr(model, "emits_text", False):
+        prompt = replace(prompt, tail=ids[-TAIL_TOKENS:])
     if not parsed.echo:
         return prompt, ""
     whole = parsed.prompt if isinstance(parsed.prompt, str) else model.vocabulary.decode(ids)

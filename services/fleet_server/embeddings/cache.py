@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fleet_server.protocols import Float32
 
 MAX_KEY_LENGTH = 65_536
-"""Longest input that is cached, in characters or ids: longer keys take more memory than they are
-worth."""
+"""Maximum length of a cached input, in characters or ids: longer keys take more memory than they
+are worth."""
 
 
 @dataclass(frozen=True, slots=True)

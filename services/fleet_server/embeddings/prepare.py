@@ -20,7 +20,7 @@ OTHER_TOKENIZER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedInputs:
     """The distinct inputs of a request: those found in the cache, and the token ids of the others.
 
     `keys` are the keys of the distinct inputs; `rows` maps each input of the request to one of
@@ -71,7 +71,7 @@ class TokenIdsRefused(BadRequest):
     default_code = "invalid_token_ids"
 
 
-def prepare(parsed: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) -> Prepared:
+def prepare(parsed: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache) -> PreparedInputs:
     """Look up the inputs in the cache and tokenise the others.
 
     Raises TokenIdsRefused for ids outside the vocabulary or without the tokenizer's special tokens,
@@ -93,7 +93,7 @@ def prepare(parsed: EmbeddingRequest, model: EmbeddingModel, cache: VectorCache)
         batch = _token_ids(numbers, parsed, model)
     else:
         batch = [list(key[0]) for key in keys if key not in found]  # type: ignore[index]
-    return Prepared(keys, [place[key] for key in rows], found, batch)
+    return PreparedInputs(keys, [place[key] for key in rows], found, batch)
 
 
 def _token_ids(

@@ -9,7 +9,7 @@ from fleet_contract.errors import BadRequest
 from fleet_server.protocols import EmbeddingModel
 
 SHOWN = 20
-"""Most names listed in an error."""
+"""Maximum number of names listed in an error."""
 
 
 def apply_prompt(

@@ -14,7 +14,7 @@ from fleet_contract.errors import Timeout
 from fleet_server.admission import Slot
 from fleet_server.batching.batcher import Batcher
 from fleet_server.embeddings.cache import VectorCache
-from fleet_server.embeddings.prepare import Prepared, TokenIdsRefused, prepare
+from fleet_server.embeddings.prepare import PreparedInputs, TokenIdsRefused, prepare
 from fleet_server.embeddings.request import EmbeddingRequest
 from fleet_server.protocols import EmbeddingModel, Float32
 from fleet_server.state import ServerState
@@ -43,7 +43,7 @@ class EmbeddingService:
         self._batcher: Batcher | None = None
 
     async def respond(self, request: Request, parse: Parse, write: Write) -> Response:
-        """One request from its body to its answer. Raises FleetErrors and ClientDisconnect."""
+        """The response to one request. Raises FleetErrors and ClientDisconnect."""
         server = self._server
         body = await read_json(request, server.spec.max_body_bytes)
         model: EmbeddingModel = server.ready_model()
@@ -61,6 +61,7 @@ class EmbeddingService:
         seconds = self._server.spec.limits.request_timeout
         async with self._server.admission.slot() as slot:
             try:
+                # Only the work: the wait for a slot has its own timeout.
                 async with asyncio.timeout(seconds):
                     raw = await self._work(parsed, model, write, slot)
             except TimeoutError:
@@ -85,7 +86,7 @@ class EmbeddingService:
         self._account(prepared, slot, time.monotonic() - started)
         return raw
 
-    async def _prepared(self, parsed: EmbeddingRequest, model: EmbeddingModel) -> Prepared:
+    async def _prepared(self, parsed: EmbeddingRequest, model: EmbeddingModel) -> PreparedInputs:
         server = self._server
         try:
             if sum(map(len, parsed.inputs)) <= INLINE_CHARS:
@@ -104,7 +105,7 @@ class EmbeddingService:
             )
         return self._batcher
 
-    def _account(self, prepared: Prepared, slot: Slot, seconds: float) -> None:
+    def _account(self, prepared: PreparedInputs, slot: Slot, seconds: float) -> None:
         metrics = self._server.metrics
         hits = len(prepared.rows) - len(prepared.batch)
         metrics.queued(slot.queue_ms / 1000)

@@ -58,7 +58,7 @@ class ChatTemplate:
             raise TemplateRefusal(str(error) or repr(error)) from error
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %}` marks assistant turns for training; its content is rendered unchanged."""
 
     tags = {"generation"}  # noqa: RUF012  (declared so by jinja2)
@@ -80,7 +80,7 @@ def variables(source: str) -> frozenset[str]:
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse

@@ -18,7 +18,7 @@ from fleet_server.generation.output import (
 )
 from fleet_server.generation.reasoning import ReasoningSplitter, opened_by
 from fleet_server.generation.render import Renderer
-from fleet_server.generation.run import Prepared
+from fleet_server.generation.run import PreparedPrompt
 from fleet_server.generation.tool_parsers.block_parser import BlockParser
 from fleet_server.generation.tool_parsers.families import PLAIN
 from fleet_server.generation.tool_parsers.forced_call import ForcedCall
@@ -54,7 +54,7 @@ class Conversation:
         prompt: Prompt = templated.prompt(messages, images, arguments)
         return prompt
 
-    def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> Prepared:
+    def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
         marks = self.form.marks if not self.guided else ()
         calls: CallParser | None = None
@@ -69,7 +69,7 @@ class Conversation:
             reasoning = ReasoningSplitter(self.form.reasoning, is_open=is_open)
         visible = visible_marks(model, marks)
         decode = VisibleMarks(model.decode, visible) if visible else None
-        return Prepared(prompt, renderer, OutputParser(reasoning, calls), decode)
+        return PreparedPrompt(prompt, renderer, OutputParser(reasoning, calls), decode)
 
     @property
     def _syntax(self) -> Syntax:

@@ -39,6 +39,10 @@ class TextStream:
         self._ids.extend(token_ids)
         return self._release(self._fresh(final=False), final=False)
 
+    def feed_text(self, text: str) -> str:
+        """The text that can be returned with this one, from an engine that decodes itself."""
+        return self._release(text, final=False)
+
     def flush(self) -> str:
         """The text held back, at the end of the generation."""
         return self._release(self._fresh(final=True), final=True)
@@ -49,6 +53,8 @@ class TextStream:
         return text
 
     def _fresh(self, *, final: bool) -> str:
+        if not self._ids:
+            return ""
         before = self._decode(self._ids[self._context : self._returned])
         after = self._decode(self._ids[self._context :])
         if len(after) <= len(before) or (after.endswith(UNFINISHED) and not final):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation.options import GenerationOptions
@@ -26,10 +26,10 @@ WITHOUT_EFFECT = frozenset({
 SUPPORTED_BY = " by this server's engines (the engine 'vllm' supports it)"
 
 SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
-    "seed": ("openvino", "torch"),
-    "presence_penalty": ("openvino", "torch"),
-    "frequency_penalty": ("openvino", "torch"),
-    "response_format": ("openvino", "torch"),
+    "seed": ("openvino", "llamacpp", "torch"),
+    "presence_penalty": ("openvino", "llamacpp", "torch"),
+    "frequency_penalty": ("openvino", "llamacpp", "torch"),
+    "response_format": ("openvino", "llamacpp", "torch"),
 }
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
 """Parameters for the chat template, which engines with `tools` in their `supports` have."""
@@ -39,7 +39,7 @@ class Parameters:
     """The parameters of one route: `body` declares the supported ones, `no_ops` holds the accepted
     values of unsupported ones."""
 
-    def __init__(self, body: type[Body], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
+    def __init__(self, body: type[JsonBody], no_ops: Mapping[str, tuple[Any, ...]]) -> None:
         self._no_ops = no_ops
         self._known = frozenset(body.model_fields) | WITHOUT_EFFECT | no_ops.keys() | {"top_k"}
 
@@ -76,7 +76,7 @@ class Parameters:
         ):
             raise UnsupportedParameter(
                 "'response_format' of type 'json_schema' is not supported by this model's engine "
-                "('json_object' is); engines that support it: openvino, torch, vllm.",
+                "('json_object' is); engines that support it: openvino, llamacpp, torch, vllm.",
                 param="response_format",
             )
 
@@ -85,7 +85,7 @@ def without_tools(param: str) -> UnsupportedParameter:
     """The error for an engine that has no tools."""
     return UnsupportedParameter(
         f"{param!r} is not supported by this model's engine; engines that support it: openvino, "
-        f"torch, vllm.",
+        "llamacpp, torch, vllm.",
         param=param,
     )
 
@@ -107,7 +107,7 @@ def with_calls(options: GenerationOptions, supports: frozenset[str]) -> Generati
     if tools.required and "json_schema" not in supports:
         raise UnsupportedParameter(
             "A 'tool_choice' that requires a call is not supported by this model's engine; engines "
-            "that support it: openvino, torch, vllm.",
+            "that support it: openvino, llamacpp, torch, vllm.",
             param="tool_choice",
         )
     return replace(options, output=tools.output())

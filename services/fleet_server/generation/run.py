@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedPrompt:
     """A prompt, the renderer of its response and, for chats, how its text is parsed and decoded."""
 
     prompt: Prompt
@@ -39,7 +39,7 @@ class Prepared:
     decode: Callable[[Sequence[int]], str] | None = None
 
 
-Prepare = Callable[[], Awaitable[Prepared]]
+Prepare = Callable[[], Awaitable[PreparedPrompt]]
 """Builds the prompt. Raises BadRequest."""
 MOST_CHARS_PER_TOKEN = 32
 """On average of a prompt: English has about 4, lines of a table or of white space up to 20."""

@@ -74,10 +74,13 @@ class TokenStream:
                 error, finish = step.error, step.finish
                 if error is not None:
                     break
-                if step.token_ids and self.first_token_at is None:
+                number = len(step.token_ids) if step.delta is None else step.delta.num_tokens
+                if number and self.first_token_at is None:
                     self.first_token_at = time.monotonic()
-                self.completion_tokens += len(step.token_ids)
-                pieces += self._parser.feed(self._text.feed(step.token_ids), len(step.token_ids))
+                self.completion_tokens += number
+                new = (self._text.feed(step.token_ids) if step.delta is None
+                       else self._text.feed_text(step.delta.text))  # fmt: skip
+                pieces += self._parser.feed(new, number)
                 if self._parser.done or self._text.stopped:
                     finish = Finish.STOP
                     self.cancel()
@@ -123,6 +126,6 @@ def _fleet_error(error: Exception) -> FleetError:
     # The text of an engine's exception may hold paths or prompts, so clients do not get it.
     if isinstance(error, FleetError):
         return error
-    failure = InternalError("The engine failed while answering this request.")
+    failure = InternalError("The engine failed during this request.")
     failure.__cause__ = error
     return failure

@@ -60,6 +60,7 @@ class Fetcher:
 
     async def _get(self, url: httpx.URL) -> tuple[bytes, str | None]:
         """The body, or the location of a redirect."""
+        # A pool for one request: no connection or cookie of one fetch is used for another.
         headers = [(b"host", url.netloc), (b"accept", b"image/*"), (b"user-agent", AGENT)]
         limits = {"connect": self._settings.timeout, "read": self._settings.timeout}
         async with (
@@ -137,6 +138,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     async def _first(
         self, addresses: list[IpAddress], port: int, seconds: float | None
     ) -> httpcore.AsyncNetworkStream:
+        # Divided, so that an address that does not respond leaves time for the others.
         share = None if seconds is None else seconds / len(addresses)
         for address in addresses[:-1]:
             try:

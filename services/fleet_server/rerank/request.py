@@ -31,7 +31,7 @@ class RerankRequest:
     raw_scores: bool
     truncate: bool
     document_tokens: int | None = None
-    """Most tokens of a document, if limited."""
+    """Maximum number of tokens of a document, if limited."""
     cohere: bool = False
     """Whether the response has the fields of Cohere's v2 API."""
 

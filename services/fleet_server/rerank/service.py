@@ -36,7 +36,7 @@ class RerankService:
         self._batcher: Batcher | None = None
 
     async def respond(self, request: Request, *, cohere: bool) -> Response:
-        """One request, of Cohere's v2 API or another one, from its body to its answer.
+        """The response to one request, of Cohere's v2 API or another one.
 
         Raises FleetErrors and ClientDisconnect.
         """

@@ -13,7 +13,7 @@ from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation.conversation import Conversation, conversation
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.parameters import Parameters, with_calls, without_tools
-from fleet_server.generation.run import Generator, Prepared
+from fleet_server.generation.run import Generator, PreparedPrompt
 from fleet_server.protocols import ChatModel
 from fleet_server.responses.render import ResponseRenderer, early_failure
 from fleet_server.responses.request import ResponsesRequest, parse
@@ -51,7 +51,7 @@ class ResponsesService:
         options = with_calls(parsed.options, model.supports)
         chat = self._chat(parsed, options, model)
 
-        async def prepare() -> Prepared:
+        async def prepare() -> PreparedPrompt:
             try:
                 prompt = await server.run_blocking(chat.prompt, model, [])
             except BadRequest as error:

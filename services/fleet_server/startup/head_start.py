@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet_contract.names import FETCH_SECRETS
+from fleet_weights.secrets import without_secrets
 
 if TYPE_CHECKING:
-    from fleet_prepare.prepare import Prepared
-    from fleet_server.startup.load import Loaded
+    from fleet_prepare.prepare import PreparedModel
+    from fleet_server.startup.load import LoadedModel
 
 
 class HeadStart:
@@ -26,22 +26,21 @@ class HeadStart:
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._prepared: Future[Prepared | None] = Future()
-        self._loaded: Future[Loaded | Exception | None] = Future()
-        known = {name: value for name, value in environ.items() if name not in FETCH_SECRETS}
+        self._prepared: Future[PreparedModel | None] = Future()
+        self._loaded: Future[LoadedModel | Exception | None] = Future()
         self._thread = threading.Thread(
-            target=self._run, args=(known,), name="head-start", daemon=True
+            target=self._run, args=(without_secrets(environ),), name="head-start", daemon=True
         )
 
     def begin(self) -> None:
         """Start loading."""
         self._thread.start()
 
-    def prepared(self) -> Prepared | None:
+    def prepared(self) -> PreparedModel | None:
         """The weights on disk and their engine; None if incomplete or not searched for."""
         return self._prepared.result()
 
-    def take(self, folder: Path) -> Loaded | None:
+    def take(self, folder: Path) -> LoadedModel | None:
         """The model loaded from `folder`, or None if it is another folder or none was loaded.
 
         Raises the exception that loading it raised.
@@ -67,7 +66,7 @@ class HeadStart:
             if spec.handler is None:
                 prepared = find(spec, Store.of(environ), machine.here(environ))
         except Exception:
-            # A bad setting or incomplete weights: the launcher meets the same error and reports it.
+            # A bad setting or incomplete weights: the launcher gets the same error and reports it.
             prepared = None
         self._prepared.set_result(prepared)
         if prepared is None:

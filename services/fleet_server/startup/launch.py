@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fleet_contract import launch as contract
-from fleet_contract.names import BUCKET_KEYS, REGISTRY_LOGINS
+from fleet_contract.names import BUCKET_KEYS, HUB_TOKENS, REGISTRY_LOGINS
 from fleet_contract.server_protocol import (
     LOAD_FAILED_EVENT,
     LOAD_FAILED_STATUS,
@@ -27,16 +28,16 @@ from fleet_contract.server_protocol import (
     StartStage,
 )
 from fleet_prepare.errors import CannotServe
-from fleet_prepare.prepare import Prepared
-from fleet_prepare.stage import Stage
+from fleet_prepare.prepare import PreparedModel
+from fleet_prepare.stage import PrepareStage
 from fleet_server.app import create_app
 from fleet_server.load_error import LoadError
 from fleet_server.settings import ServerSettings
 from fleet_server.stages import Transfer
-from fleet_server.startup import golden, warmup
+from fleet_server.startup import golden, signal_handlers, warmup
 from fleet_server.startup.erase_variable import erase
 from fleet_server.startup.head_start import HeadStart
-from fleet_server.startup.load import Loaded, load
+from fleet_server.startup.load import LoadedModel, load
 from fleet_server.startup.runtime_config import runtime_config, without_effect
 from fleet_server.startup.weights import WeightsStage
 from fleet_server.state import ServerState
@@ -49,6 +50,7 @@ from fleet_weights.store import Store
 logger = logging.getLogger(__name__)
 
 WORKERS = 4
+"""Threads of one caller for blocking work of requests, such as tokenising."""
 
 
 def run(
@@ -97,7 +99,7 @@ def _parts(
     state = ServerState(spec, WORKERS, settings.heartbeat_seconds)
     weights = WeightsStage(spec, Store.of(environ), environ, head_start)
     # Only the download may use them: from here on no other code of the process can leak them.
-    for name in ("HF_TOKEN", REGISTRY_LOGINS):
+    for name in (*HUB_TOKENS, REGISTRY_LOGINS):
         erase(name)
     if (spec.source or "").startswith("s3://"):  # else they may be for a handler
         for name in BUCKET_KEYS:
@@ -158,6 +160,8 @@ class Launcher:
             stages.begin(StartStage.LOAD)
             state.phase = ServerPhase.LOADING
             loaded = await asyncio.to_thread(self._load, prepared)
+            if threading.current_thread() is threading.main_thread():
+                signal_handlers.restore()
             stages.begin(StartStage.WARM)
             state.phase = ServerPhase.WARMING
             await asyncio.to_thread(warmup.warm, spec, loaded.model)
@@ -182,22 +186,22 @@ class Launcher:
             state.set_ready(loaded.model)
             self._report(loaded)
 
-    def _load(self, prepared: Prepared) -> Loaded:
+    def _load(self, prepared: PreparedModel) -> LoadedModel:
         self._state.choice = prepared.choice
         folder = prepared.folder
         if self._head_start is not None and (loaded := self._head_start.take(folder)) is not None:
             return loaded
         return load(self._state.spec, folder, self._threads, prepared.choice)
 
-    def _preparing(self, stage: Stage, transfer: Transfer) -> None:
+    def _preparing(self, stage: PrepareStage, transfer: Transfer) -> None:
         self._state.transfer = transfer
-        if stage is Stage.CONVERTING:
+        if stage is PrepareStage.CONVERTING:
             self._state.stages.begin(StartStage.CONVERT)
             self._state.phase = ServerPhase.CONVERTING
         else:
             self._state.phase = ServerPhase.FETCHING
 
-    def _report(self, loaded: Loaded) -> None:
+    def _report(self, loaded: LoadedModel) -> None:
         seconds = self._state.stages.seconds()
         for stage, spent in seconds.items():
             self._state.metrics.load_seconds(stage, spent)

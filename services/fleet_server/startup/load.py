@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fleet_contract.installation import install_command
 from fleet_contract.spec import ModelSpec, Task
-from fleet_prepare.choose import EngineChoice
+from fleet_prepare.choose import EXTRAS, EngineChoice
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ChatModel, EmbeddingModel, RerankModel, SpeechModel
 from fleet_web.logs import event
@@ -30,7 +30,7 @@ PROTOCOLS: dict[Task, type] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model, the choice of its engine, and the seconds it took to import and build."""
 
     model: Any
@@ -39,7 +39,7 @@ class Loaded:
     build_seconds: float
 
 
-def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> Loaded:
+def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> LoadedModel:
     """Import the engine and build the model. Raises LoadError and MemoryError."""
     event(
         logger, "engine_chosen", model=spec.model, engine=choice.engine.value,
@@ -63,7 +63,7 @@ def load(spec: ModelSpec, folder: Path, threads: int, choice: EngineChoice) -> L
             f"{', '.join(missing)}.",
             "fleet_server/protocols.py describes the members.",
         )
-    return Loaded(model, choice, imported - started, time.monotonic() - imported)
+    return LoadedModel(model, choice, imported - started, time.monotonic() - imported)
 
 
 def members(protocol: type) -> list[str]:
@@ -82,10 +82,16 @@ def _factory(choice: EngineChoice) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        extra = "torch" if choice.engine.value == "torch" else "server"
+        extra = EXTRAS.get(choice.engine, "server")
         raise LoadError(
             f"The {choice.engine.value} engine cannot be imported: {error}.",
             f"Install it with `{install_command(extra)}`.",
+        ) from error
+    except ImportError as error:
+        raise LoadError(
+            f"The {choice.engine.value} engine cannot be imported: {error}.",
+            "Install the shared library that is missing; libgomp.so.1 is in Debian's package "
+            "libgomp1.",
         ) from error
     except AttributeError as error:
         raise LoadError(f"{choice.factory} does not exist: {error}.") from error

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from fleet_contract.spec import ModelSpec, Task
@@ -43,7 +44,8 @@ def warm(spec: ModelSpec, model: Any) -> None:
 def chat_text(model: ChatModel, content: str, max_tokens: int) -> str:
     """The greedy reply to one user message."""
     prompt = model.prompt([{"role": "user", "content": content}], [])
-    return model.decode(_generate(model, [prompt], max_tokens)[0])
+    [reply] = _generate(model, [prompt], max_tokens)
+    return reply.text or model.decode(reply.token_ids)
 
 
 def _chat(model: ChatModel, batch_size: int) -> None:
@@ -71,7 +73,7 @@ def _together(run: Callable[[], Any], at_once: int) -> None:
             future.result()
 
 
-def _generate(model: ChatModel, prompts: list[Prompt], max_tokens: int) -> list[list[int]]:
+def _generate(model: ChatModel, prompts: list[Prompt], max_tokens: int) -> list[_Reply]:
     collectors = [_Collector() for _ in prompts]
     sampling = Sampling(max_tokens=max_tokens, temperature=0)
     for prompt, collector in zip(prompts, collectors, strict=True):
@@ -79,22 +81,32 @@ def _generate(model: ChatModel, prompts: list[Prompt], max_tokens: int) -> list[
     return [collector.wait() for collector in collectors]
 
 
+@dataclass
+class _Reply:
+    """Token ids or, from an engine with `emits_text`, text."""
+
+    token_ids: list[int] = field(default_factory=list)
+    text: str = ""
+
+
 class _Collector:
     """Collects the tokens of one generation; called from the engine's thread."""
 
     def __init__(self) -> None:
-        self._ids: list[int] = []
+        self._reply = _Reply()
         self._error: Exception | None = None
         self._done = threading.Event()
 
     def __call__(self, step: Step) -> None:
-        self._ids.extend(step.token_ids)
+        self._reply.token_ids.extend(step.token_ids)
+        if step.delta is not None:
+            self._reply.text += step.delta.text
         self._error = step.error
         if step.finish is not None or step.error is not None:
             self._done.set()
 
-    def wait(self) -> list[int]:
+    def wait(self) -> _Reply:
         self._done.wait()
         if self._error is not None:
             raise self._error
-        return self._ids
+        return self._reply

@@ -17,8 +17,8 @@ from typing import Any
 from fleet_contract.settings import parse_bool
 from fleet_contract.spec import ModelSpec
 from fleet_prepare import machine
-from fleet_prepare.prepare import Prepared, find, prepare
-from fleet_prepare.stage import Stage
+from fleet_prepare.prepare import PreparedModel, find, prepare
+from fleet_prepare.stage import PrepareStage
 from fleet_server.stages import Transfer
 from fleet_server.startup.head_start import HeadStart
 from fleet_web.logs import event
@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 STOP_SECONDS = 5.0
-NAMES = {Stage.FETCHING: "weights_fetch", Stage.CONVERTING: "weights_conversion"}
-ENDED = {Stage.FETCHING: "weights_fetched", Stage.CONVERTING: "weights_converted"}
+NAMES = {PrepareStage.FETCHING: "weights_fetch", PrepareStage.CONVERTING: "weights_conversion"}
+ENDED = {PrepareStage.FETCHING: "weights_fetched", PrepareStage.CONVERTING: "weights_converted"}
 
-OnStage = Callable[[Stage, Transfer], None]
+OnStage = Callable[[PrepareStage, Transfer], None]
 """Called from the working thread when a stage begins, with the progress of its bytes."""
 
 
@@ -54,12 +54,12 @@ class WeightsStage:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    async def run(self, on_stage: OnStage) -> Prepared:
+    async def run(self, on_stage: OnStage) -> PreparedModel:
         """The weights and the engine that reads them. Raises CannotServe and WeightsError."""
         found = await asyncio.to_thread(self._find)
         return found if found is not None else await self._in_thread(on_stage)
 
-    def _find(self) -> Prepared | None:
+    def _find(self) -> PreparedModel | None:
         # The head start has searched the store already, unless it failed or was not possible.
         found = self._head_start.prepared() if self._head_start is not None else None
         return found or find(self._spec, self._store, self._machine)
@@ -68,11 +68,12 @@ class WeightsStage:
         """End a running download, which keeps its files, or a running conversion."""
         self._stop.set()
         if self._thread is not None:
+            # Bounded: a daemon thread that is blocked ends with the process.
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
-    def _in_thread(self, on_stage: OnStage) -> asyncio.Future[Prepared]:
+    def _in_thread(self, on_stage: OnStage) -> asyncio.Future[PreparedModel]:
         loop = asyncio.get_running_loop()
-        result: asyncio.Future[Prepared] = loop.create_future()
+        result: asyncio.Future[PreparedModel] = loop.create_future()
 
         def work() -> None:
             try:
@@ -86,7 +87,7 @@ class WeightsStage:
         self._thread.start()
         return result
 
-    def _prepare(self, on_stage: OnStage) -> Prepared:
+    def _prepare(self, on_stage: OnStage) -> PreparedModel:
         steps = _Steps(self._spec, on_stage)
         prepared = prepare(
             self._spec, self._store, self._machine, steps.report,
@@ -102,11 +103,11 @@ class _Steps:
     def __init__(self, spec: ModelSpec, on_stage: OnStage) -> None:
         self._spec = spec
         self._on_stage = on_stage
-        self._stage: Stage | None = None
+        self._stage: PrepareStage | None = None
         self._transfer = Transfer()
         self._began = self._logged_at = 0.0
 
-    def report(self, stage: Stage, done: int, total: int | None) -> None:
+    def report(self, stage: PrepareStage, done: int, total: int | None) -> None:
         """Bytes done in a stage, which begins with its first report."""
         if stage is not self._stage:
             self._begin(stage)
@@ -126,7 +127,7 @@ class _Steps:
         )  # fmt: skip
         self._stage = None
 
-    def _begin(self, stage: Stage) -> None:
+    def _begin(self, stage: PrepareStage) -> None:
         self.end()
         self._stage, self._transfer = stage, Transfer()
         self._began = self._logged_at = time.monotonic()
@@ -144,7 +145,9 @@ def download_allowed(environ: Mapping[str, str]) -> bool:
 
 
 def _resolve(
-    loop: asyncio.AbstractEventLoop, result: asyncio.Future[Prepared], resolve: Callable[[], None]
+    loop: asyncio.AbstractEventLoop,
+    result: asyncio.Future[PreparedModel],
+    resolve: Callable[[], None],
 ) -> None:
     """Call `resolve` on the loop, unless the server is stopping."""
 

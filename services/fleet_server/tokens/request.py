@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody
 from fleet_contract.errors import BadRequest
 from fleet_web.errors import from_validation
 
 MAX_TOKENS = 300_000
-"""Most tokens to turn into text; a JSON body may have 350,000 values."""
+"""Maximum number of tokens to turn into text; a JSON body may have 350,000 values."""
 
-Kind = TypeVar("Kind", bound=Body)
+Kind = TypeVar("Kind", bound=JsonBody)
 
 
 def parse_tokenize(raw: Mapping[str, Any], most_chars: int) -> TokenizeBody:

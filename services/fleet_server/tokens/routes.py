@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_contract.api.tokens import Content, DetokenizeBody, TokenizeBody, TokenPiece, Tokens
 from fleet_contract.errors import UnsupportedParameter
 from fleet_server.admission import Admission
@@ -67,7 +67,7 @@ class TokenService:
         )
 
     async def respond(
-        self, request: Request, known: type[Body], checked: Callable[[dict[str, Any]], Work]
+        self, request: Request, known: type[JsonBody], checked: Callable[[dict[str, Any]], Work]
     ) -> Response:
         """The result of the work that `checked` returns for the body of a request.
 

@@ -22,14 +22,14 @@ from fleet_contract.names import (
     PATH_OPENAPI,
     PATH_READY,
 )
-from fleet_web.openapi.operation import COMMON_ERRORS, JSON, TEXT, Content, Operation
+from fleet_web.openapi.operation import COMMON_ERRORS, JSON, TEXT, MediaType, Operation
 
 MODELS = "/v1/models"
 MODEL = "/v1/models/{model_id}"
 
 _PROBE = Operation(
     PATH_LIVE, "get", "probes", "Liveness of the process.",
-    responses=(Content(JSON, Status),), not_ready=Status,
+    responses=(MediaType(JSON, Status),), not_ready=Status,
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def server_operations(*, with_metrics: bool) -> Iterable[Operation]:
     """Those of a model server."""
     readiness = replace(
         _PROBE, path=PATH_READY, summary="Readiness of the model, and its load progress.",
-        responses=(Content(JSON, ServerHealth),), not_ready=ServerHealth,
+        responses=(MediaType(JSON, ServerHealth),), not_ready=ServerHealth,
     )  # fmt: skip
     yield from (_PROBE, readiness, replace(readiness, path=PATH_HEALTH))
     yield from _models(COMMON_ERRORS)
@@ -52,13 +52,13 @@ def router_operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operatio
     yield replace(
         _PROBE, path=PATH_HEALTH, summary="Readiness of every model.",
         description="Without a key, where one is required, only `status`." if guarded else "",
-        responses=(Content(JSON, FleetHealth),), not_ready=FleetHealth,
+        responses=(MediaType(JSON, FleetHealth),), not_ready=FleetHealth,
     )  # fmt: skip
     metrics_errors = frozenset({401, 403}) if guarded else frozenset()
     if with_metrics:
         yield Operation(
             PATH_LOAD, "get", "probes", "Requests in flight and idle time of each model.",
-            responses=(Content(JSON, LoadReport),), errors=metrics_errors,
+            responses=(MediaType(JSON, LoadReport),), errors=metrics_errors,
         )  # fmt: skip
     yield from _models(errors | {503})
     yield from _texts(with_metrics=with_metrics, errors=errors, metrics_errors=metrics_errors)
@@ -67,12 +67,12 @@ def router_operations(*, guarded: bool, with_metrics: bool) -> Iterable[Operatio
 def _models(errors: frozenset[int]) -> Iterable[Operation]:
     yield Operation(
         MODELS, "get", "models", "List models.",
-        responses=(Content(JSON, ModelList),), errors=errors,
+        responses=(MediaType(JSON, ModelList),), errors=errors,
     )  # fmt: skip
     yield Operation(
         MODEL, "get", "models", "Get one model by id or alias.",
         description="An id may contain slashes, plain or as %2F.",
-        parameters=("model_id",), responses=(Content(JSON, ModelObject),), errors=errors | {404},
+        parameters=("model_id",), responses=(MediaType(JSON, ModelObject),), errors=errors | {404},
     )  # fmt: skip
 
 
@@ -82,9 +82,9 @@ def _texts(
     if with_metrics:
         yield Operation(
             PATH_METRICS, "get", "probes", "Metrics in the Prometheus text format.",
-            responses=(Content(TEXT, str),), errors=metrics_errors,
+            responses=(MediaType(TEXT, str),), errors=metrics_errors,
         )  # fmt: skip
     yield Operation(
         PATH_OPENAPI, "get", "models", "This document.",
-        responses=(Content(JSON, dict[str, Any]),), errors=errors,
+        responses=(MediaType(JSON, dict[str, Any]),), errors=errors,
     )  # fmt: skip

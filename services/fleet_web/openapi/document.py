@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from fleet_contract.api.base import ErrorBody
 from fleet_contract.names import HEADER_REQUEST_ID
 from fleet_web.openapi import parts
-from fleet_web.openapi.operation import EVENTS, Content, Operation, Shape
+from fleet_web.openapi.operation import EVENTS, MediaType, Operation, Shape
 from fleet_web.openapi.parts import Json
 
 REF = "#/components/schemas/{model}"
@@ -113,7 +113,7 @@ class _Writer:
         }
         always = {HEADER_REQUEST_ID: parts.header(HEADER_REQUEST_ID, always=True)}
         if operation.not_ready is not None:
-            content = self._content(Content("application/json", operation.not_ready))
+            content = self._content(MediaType("application/json", operation.not_ready))
             responses["503"] = {"description": "Not ready.", "headers": always, "content": content}
         if operation.responses:
             named = {name: parts.header(name, always=True) for name in operation.headers}
@@ -125,7 +125,7 @@ class _Writer:
             }  # fmt: skip
         return dict(sorted(responses.items()))
 
-    def _content(self, content: Content) -> Json:
+    def _content(self, content: MediaType) -> Json:
         schema = self.schema(content.shape)
         if content.media_type == EVENTS:
             schema = parts.event(schema, content.terminator)

@@ -29,7 +29,15 @@ from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody, Tokens
 from fleet_contract.endpoints import TASK_OF_PATH
 from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
 from fleet_contract.spec import Task
-from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, TEXT, Content, Operation
+from fleet_web.openapi.operation import (
+    COMMON_ERRORS,
+    EVENTS,
+    FORM,
+    JSON,
+    TEXT,
+    MediaType,
+    Operation,
+)
 
 ERRORS = COMMON_ERRORS | {404, 413, 415, 429, 503, 504}
 RESPONSE_HEADERS = (HEADER_MODEL, HEADER_QUEUE_MS, HEADER_COLD)
@@ -38,44 +46,45 @@ CHAT = Operation(
     "/v1/chat/completions", "post", "chat", "Generate the next message of a conversation.",
     description="A stream consists of `ChatChunk` events and ends with `data: [DONE]`. A stream "
     "that fails ends with an error event instead.",
-    body=Content(JSON, ChatBody),
-    responses=(Content(JSON, ChatCompletion), Content(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
+    body=MediaType(JSON, ChatBody),
+    responses=(MediaType(JSON, ChatCompletion), MediaType(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
     headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 COMPLETION = replace(
     CHAT, path="/v1/completions", summary="Continue a text, without a chat template.",
     description=CHAT.description.replace("ChatChunk", "TextChunk"),
-    body=Content(JSON, CompletionBody),
-    responses=(Content(JSON, TextCompletion), Content(EVENTS, TextChunk | ErrorBody, "[DONE]")),
+    body=MediaType(JSON, CompletionBody),
+    responses=(MediaType(JSON, TextCompletion), MediaType(EVENTS, TextChunk | ErrorBody, "[DONE]")),
 )  # fmt: skip
 RESPONSE = replace(
     CHAT, path="/v1/responses", summary="Generate the next message, in the responses format.",
     description="Responses are not stored. The events of a stream have a `type`; the last one is "
     "`response.completed`, `response.incomplete` or `response.failed`.",
-    body=Content(JSON, ResponsesBody),
-    responses=(Content(JSON, Response), Content(EVENTS, AnyEvent)),
+    body=MediaType(JSON, ResponsesBody),
+    responses=(MediaType(JSON, Response), MediaType(EVENTS, AnyEvent)),
 )  # fmt: skip
 EMBEDDING = Operation(
     "/v1/embeddings", "post", "embeddings", "Embed texts.",
-    body=Content(JSON, EmbeddingBody), responses=(Content(JSON, EmbeddingList),),
+    body=MediaType(JSON, EmbeddingBody), responses=(MediaType(JSON, EmbeddingList),),
     headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 NATIVE = replace(
     EMBEDDING, path="/embeddings", summary="Embed texts, in llama.cpp's format.",
-    body=Content(JSON, NativeBody), responses=(Content(JSON, list[NativeEmbedding]),),
+    body=MediaType(JSON, NativeBody), responses=(MediaType(JSON, list[NativeEmbedding]),),
 )  # fmt: skip
 RERANK = Operation(
     "/v1/rerank", "post", "rerank", "Rank documents by relevance to a query.",
-    body=Content(JSON, RerankBody), responses=(Content(JSON, RerankResponse | list[RankedText]),),
+    body=MediaType(JSON, RerankBody),
+    responses=(MediaType(JSON, RerankResponse | list[RankedText]),),
     headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
 TRANSCRIBE = Operation(
     "/v1/audio/transcriptions", "post", "speech", "Transcribe a recording.",
     description="A stream consists of `TextDelta` events and ends with a `TextDone` event.",
-    body=Content(FORM, SpeechForm),
+    body=MediaType(FORM, SpeechForm),
     responses=(
-        Content(JSON, Transcription | VerboseTranscription), Content(TEXT, str),
-        Content("text/vtt", str), Content(EVENTS, TextDelta | TextDone | TextError),
+        MediaType(JSON, Transcription | VerboseTranscription), MediaType(TEXT, str),
+        MediaType("text/vtt", str), MediaType(EVENTS, TextDelta | TextDone | TextError),
     ),
     headers=RESPONSE_HEADERS, errors=ERRORS,
 )  # fmt: skip
@@ -85,11 +94,11 @@ TRANSLATE = replace(
 )  # fmt: skip
 TOKENIZE = Operation(
     "/tokenize", "post", "tokens", "Tokenize a text.",
-    body=Content(JSON, TokenizeBody), responses=(Content(JSON, Tokens),), errors=ERRORS,
+    body=MediaType(JSON, TokenizeBody), responses=(MediaType(JSON, Tokens),), errors=ERRORS,
 )  # fmt: skip
 DETOKENIZE = replace(
     TOKENIZE, path="/detokenize", summary="Turn tokens into text.",
-    body=Content(JSON, DetokenizeBody), responses=(Content(JSON, TokensText),),
+    body=MediaType(JSON, DetokenizeBody), responses=(MediaType(JSON, TokensText),),
 )  # fmt: skip
 
 TOKENS = (TOKENIZE, DETOKENIZE)

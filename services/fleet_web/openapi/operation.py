@@ -18,7 +18,7 @@ COMMON_ERRORS = frozenset({400, 408, 431, 500})
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class MediaType:
     """A body in one media type. In an event stream `shape` is that of each event's data, except
     for the `terminator` at the end."""
 
@@ -39,8 +39,8 @@ class Operation:
     summary: str
     description: str = ""
     parameters: tuple[str, ...] = ()
-    body: Content | None = None
-    responses: tuple[Content, ...] = ()
+    body: MediaType | None = None
+    responses: tuple[MediaType, ...] = ()
     headers: tuple[str, ...] = ()
     errors: frozenset[int] = COMMON_ERRORS
     not_ready: Shape | None = None

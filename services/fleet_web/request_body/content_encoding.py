@@ -19,6 +19,10 @@ STEP_BYTES = 256 * 1024
 MAX_WINDOW_LOG = 23
 """Largest window of a zstd frame: 8 MiB, as RFC 9659 requires of HTTP."""
 
+MAX_PARTS = 100
+"""Members of gzip, or frames of zstd, in one body: each needs a new decoder and a copy of what
+follows it. Encoders make one."""
+
 
 class UnsupportedEncoding(FleetError):
     """The body has a content coding that is not supported."""
@@ -28,7 +32,7 @@ class UnsupportedEncoding(FleetError):
     default_code = "unsupported_content_encoding"
 
 
-class Decoder(Protocol):
+class ContentDecoder(Protocol):
     """Decodes one body."""
 
     def steps(self, data: bytes) -> Iterator[bytes]:
@@ -39,7 +43,7 @@ class Decoder(Protocol):
         """End of the body. Raises BadRequest if it is incomplete."""
 
 
-def decoder_of(headers: Iterable[tuple[bytes, bytes]]) -> Decoder | None:
+def decoder_of(headers: Iterable[tuple[bytes, bytes]]) -> ContentDecoder | None:
     """The decoder of a body, None if it is not encoded. Raises UnsupportedEncoding."""
     listed = b",".join(value for name, value in headers if name == b"content-encoding")
     if not listed:
@@ -67,6 +71,7 @@ class _Deflate:
     def __init__(self, name: str, window: int) -> None:
         self._name, self._window = name, window
         self._object = zlib.decompressobj(window)
+        self._parts = _Parts(name)
         self._started = False
 
     def steps(self, data: bytes) -> Iterator[bytes]:
@@ -78,6 +83,7 @@ class _Deflate:
             if self._object.eof:
                 if self._window != 31:
                     raise _invalid(self._name, "there is data after its end")
+                self._parts.next()
                 self._object = zlib.decompressobj(31)  # gzip may have several members
             try:
                 decoded = self._object.decompress(data, STEP_BYTES)
@@ -95,6 +101,7 @@ class _Deflate:
 class _Zstd:
     def __init__(self) -> None:
         self._object = self._new()
+        self._parts = _Parts("zstd")
 
     @staticmethod
     def _new() -> zstd.ZstdDecompressor:
@@ -104,6 +111,7 @@ class _Zstd:
     def steps(self, data: bytes) -> Iterator[bytes]:
         while data or not (self._object.needs_input or self._object.eof):
             if self._object.eof:
+                self._parts.next()
                 self._object = self._new()  # frames may follow one another
             try:
                 decoded = self._object.decompress(data, STEP_BYTES)
@@ -118,8 +126,25 @@ class _Zstd:
             raise _invalid("zstd", "it is incomplete")
 
 
+class _Parts:
+    """Counts the parts of a body; the first is there from the start."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count = name, 1
+
+    def next(self) -> None:
+        """Raises BadRequest beyond MAX_PARTS."""
+        self._count += 1
+        if self._count > MAX_PARTS:
+            raise BadRequest(
+                f"The body has more than {MAX_PARTS} parts encoded with {self._name}; encode it as"
+                " a whole.",
+                code="invalid_encoding",
+            )
+
+
 def _invalid(name: str, reason: object) -> BadRequest:
     return BadRequest(
-        f"The body is not valid {name}, as its content-encoding says: {reason}.",
+        f"The body is not valid {name}, its content-encoding: {reason}.",
         code="invalid_encoding",
     )

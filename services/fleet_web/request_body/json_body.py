@@ -12,7 +12,7 @@ from fleet_contract.errors import BadRequest
 
 MAX_DEPTH = 64
 MAX_VALUES = 350_000
-"""Most values in one body: OpenAI's API accepts 300,000 token ids in a request."""
+"""Maximum number of values in one body: OpenAI's API accepts 300,000 token ids in a request."""
 VALUE_BYTES = 150
 """Memory of a parsed value at most, besides the text of a string: an object with one member."""
 SLICE_BYTES = 256 * 1024
@@ -49,7 +49,7 @@ def count_values(raw: Data) -> int:
 
 
 def parse_json(raw: Data) -> dict[str, Any]:
-    """A JSON object. Raises BadRequest if `raw` is none or exceeds the limits."""
+    """A JSON object. Raises BadRequest if `raw` is not one or exceeds the limits."""
     count_values(raw)
     return load_object(raw)
 

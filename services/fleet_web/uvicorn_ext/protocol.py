@@ -1,8 +1,9 @@
 """uvicorn's HTTP protocol with bounds for all that is not body, and timeouts.
 
 uvicorn times only idle keep-alive connections: a client that opens a connection and sends half a
-head, or that stops reading its response, would keep it for ever. A head or a trailer without end
-would fill the memory, and a request that was answered could go on for ever.
+head, or that stops reading its response, would keep it for ever. A head or a trailer without end,
+or pipelined requests without number, would fill the memory, and a request whose response is
+complete could go on for ever.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fleet_web.client import KEY
 from fleet_web.errors import HeadTooLarge
 from fleet_web.uvicorn_ext.client import ConnectionClient
 from fleet_web.uvicorn_ext.heads import Heads
+from fleet_web.uvicorn_ext.idle import IdleConnections, idle_limit
 from fleet_web.uvicorn_ext.request_parser import RequestParser
 from fleet_web.uvicorn_ext.transport import CoalescingTransport
 
@@ -28,6 +30,9 @@ LINGER_BYTES = 32 * 1024 * 1024
 """How long and how much a client may still send after the response: closing at once would reset
 the connection, and the client would lose the response. More than the largest recording by
 default, since many clients read no response before they have sent all."""
+MAX_PIPELINED = 32
+"""Requests of a connection without a complete response, one of which runs. uvicorn keeps as many as
+a client sends, each in 30 times the memory of a short head."""
 
 REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
@@ -47,6 +52,7 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
     `seconds`, or the reading of a response makes no progress for as long."""
 
     heads: Heads[TimedProtocol] = Heads()
+    idle: IdleConnections[TimedProtocol] = IdleConnections(idle_limit())
 
     class TimedProtocol(HttpToolsProtocol):
         _head_timer: asyncio.TimerHandle | None = None
@@ -81,11 +87,13 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
             self._stop_head_timer()
             self._stop_linger_timer()
             self._stop_write_timer()
+            idle.remove(self)
             super().connection_lost(exc)
             self._abandon()
 
         def data_received(self, data: bytes) -> None:
             size = len(data)
+            idle.remove(self)
             if self._refused or self._linger_timer is not None:
                 self._linger_left -= size
                 if self._linger_left < 0:
@@ -114,11 +122,16 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 # After the parser: most heads arrive whole, and only an incomplete one needs it.
                 if self._head_timer is None:
                     self._start_head_timer()
-            elif idle_timer is not None and self.timeout_keep_alive_task is None:
+            elif (
+                idle_timer is not None
+                and self.timeout_keep_alive_task is None
+                and not self._clients
+            ):
                 # uvicorn stopped it, but empty lines begin no request.
                 self.timeout_keep_alive_task = self.loop.call_at(
                     idle_timer.when(), self.timeout_keep_alive_handler
                 )
+                self._became_idle()
 
         def _count_framing(self, size: int) -> None:
             self._overhead += size
@@ -136,6 +149,9 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                 )
 
         def on_message_begin(self) -> None:
+            if len(self._clients) >= MAX_PIPELINED:
+                # Ends the parsing; clients repeat requests without a response (RFC 9112, 9.3.2).
+                raise BadRequest("Too many requests are pipelined.")
             super().on_message_begin()
             self._begun = self._fresh = True
 
@@ -165,13 +181,21 @@ def timed_protocol(seconds: float) -> type[HttpToolsProtocol]:
                     self.timeout_keep_alive_task = self.loop.call_later(
                         self.timeout_keep_alive, self.timeout_keep_alive_handler
                     )
+                    self._became_idle()
             super().on_message_complete()
 
         def on_response_complete(self) -> None:
             self._clients.popleft().response_completed()
             super().on_response_complete()
+            if self.timeout_keep_alive_task is not None:
+                self._became_idle()
             if not self._in_head and not self._clients and self._linger_timer is None:
                 self._start_linger_timer(closes=False)
+
+        def _became_idle(self) -> None:
+            longest = idle.add(self)
+            if longest is not None:
+                longest.timeout_keep_alive_handler()
 
         def send_400_response(self, msg: str) -> None:
             self._refuse(BadRequest("The request is not valid HTTP/1.1.", code="invalid_http"))

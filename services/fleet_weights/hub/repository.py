@@ -16,7 +16,7 @@ from fleet_weights.address import Hub, Web
 from fleet_weights.allowed import check_name, check_path
 from fleet_weights.errors import WeightsError
 from fleet_weights.hub.onnx_data import external_files
-from fleet_weights.hub.selection import Kind, choose
+from fleet_weights.hub.selection import WeightsFormat, choose
 from fleet_weights.plan import File, FilePart
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RepositoryFile:
     """A file of a repository; large files have a `sha256`, small ones git's `blob` id."""
 
     path: str
@@ -46,7 +46,7 @@ def files(
     downloader: Downloader,
     sha256: str | None,
     parts_folder: Path | None = None,
-    kind: Kind | None = None,
+    kind: WeightsFormat | None = None,
 ) -> list[File]:
     """The files to download for `address`. Raises WeightsError.
 
@@ -56,7 +56,7 @@ def files(
     listing = downloader.json(listing_url(address, downloader))
     commit, entries = read(listing, address)
 
-    def made(entry: Entry) -> File:
+    def made(entry: RepositoryFile) -> File:
         part = file_part(entry, address, commit, downloader, sha256)
         return File(_inside(entry.path, address.path), (part,), sha256)
 
@@ -70,7 +70,11 @@ def files(
 
 
 def file_part(
-    entry: Entry, address: Hub, commit: str, downloader: Downloader, sha256: str | None = None
+    entry: RepositoryFile,
+    address: Hub,
+    commit: str,
+    downloader: Downloader,
+    sha256: str | None = None,
 ) -> FilePart:
     """The download of a file at `commit`, checked against `sha256`, else the hub's checksum."""
     root = f"{downloader.web.endpoint}/{quote(address.repo)}/resolve/{quote(commit, safe='')}"
@@ -79,7 +83,9 @@ def file_part(
     return FilePart(web, sha256 or entry.sha256, entry.size, blob, token=True)
 
 
-def _external(path: str, graph: Path, entries: dict[str, Entry], address: Hub) -> list[Entry]:
+def _external(
+    path: str, graph: Path, entries: dict[str, RepositoryFile], address: Hub
+) -> list[RepositoryFile]:
     """The external data files of the graph at `path` of the repository."""
     folder = path.rpartition("/")[0]
     named = [f"{folder}/{name}" if folder else name for name in external_files(graph)]
@@ -92,7 +98,7 @@ def _external(path: str, graph: Path, entries: dict[str, Entry], address: Hub) -
     return [entries[name] for name in named]
 
 
-def read(listing: Any, address: Hub) -> tuple[str, dict[str, Entry]]:
+def read(listing: Any, address: Hub) -> tuple[str, dict[str, RepositoryFile]]:
     """Commit and entries of the hub's listing. Raises WeightsError for anything else."""
     try:
         commit = str(listing.get("sha") or address.revision)
@@ -104,10 +110,10 @@ def read(listing: Any, address: Hub) -> tuple[str, dict[str, Entry]]:
     return commit, {entry.path: entry for entry in entries}
 
 
-def _entry(raw: dict[str, Any], address: Hub) -> Entry:
+def _entry(raw: dict[str, Any], address: Hub) -> RepositoryFile:
     large = raw.get("lfs") or {}
     size = raw.get("size")
-    return Entry(
+    return RepositoryFile(
         check_path(raw["rfilename"], f"hf://{address.repo}"),
         size if isinstance(size, int) and size >= 0 else None,
         large.get("sha256"),
@@ -116,8 +122,8 @@ def _entry(raw: dict[str, Any], address: Hub) -> Entry:
 
 
 def _wanted(
-    address: Hub, entries: dict[str, Entry], sha256: str | None, kind: Kind | None
-) -> list[Entry]:
+    address: Hub, entries: dict[str, RepositoryFile], sha256: str | None, kind: WeightsFormat | None
+) -> list[RepositoryFile]:
     if address.path in entries:
         check_name(address.path, entries)
         return [entries[address.path]]

@@ -29,7 +29,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _VARIANT = re.compile(r"\.(fp16|fp32|bf16)[.-]|^consolidated")
 
 
-class Kind(StrEnum):
+class WeightsFormat(StrEnum):
     """A format of weights."""
 
     SAFETENSORS = "safetensors"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
     GGUF = "gguf"
 
 
-def choose(paths: Collection[str], where: str, kind: Kind | None = None) -> list[str]:
+def choose(paths: Collection[str], where: str, kind: WeightsFormat | None = None) -> list[str]:
     """Paths to download, in the order of `paths`: weights of `kind`, by default the first found.
 
     Raises WeightsError without any, and for several GGUF files.
@@ -58,7 +58,7 @@ def choose(paths: Collection[str], where: str, kind: Kind | None = None) -> list
     return [path for path in allowed if path in taken or _describes(path, weights, present)]
 
 
-def _weights(paths: list[str], kind: Kind | None) -> list[str]:
+def _weights(paths: list[str], kind: WeightsFormat | None) -> list[str]:
     for choose_kind in KINDS.values() if kind is None else (KINDS[kind],):
         if found := choose_kind(paths):
             return found
@@ -111,12 +111,12 @@ def _gguf(paths: list[str]) -> list[str]:
     return [path for path in paths if path.endswith(".gguf")]
 
 
-KINDS: Mapping[Kind, Callable[[list[str]], list[str]]] = {
-    Kind.SAFETENSORS: _safetensors,
-    Kind.CTRANSLATE2: _ctranslate2,
-    Kind.OPENVINO: _openvino,
-    Kind.ONNX: _onnx,
-    Kind.GGUF: _gguf,
+KINDS: Mapping[WeightsFormat, Callable[[list[str]], list[str]]] = {
+    WeightsFormat.SAFETENSORS: _safetensors,
+    WeightsFormat.CTRANSLATE2: _ctranslate2,
+    WeightsFormat.OPENVINO: _openvino,
+    WeightsFormat.ONNX: _onnx,
+    WeightsFormat.GGUF: _gguf,
 }
 """The kinds in order of preference."""
 

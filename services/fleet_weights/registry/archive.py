@@ -28,7 +28,7 @@ else:
 CHUNK = 1 << 20
 MAX_MEMBERS = 20_000
 MAX_HEADER_BYTES = 1 << 20
-"""Most bytes between two files of an archive, such as extended headers, which are read whole."""
+"""Maximum bytes between two files of an archive, such as extended headers, which are read whole."""
 SMALL = 1 << 30
 MAX_RATIO = 50
 """Archives larger than SMALL may have this many times the size of their compressed layer."""
@@ -47,7 +47,7 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveMember:
     """A file in the archive `layer`, the member number `index`, or a link to `target`."""
 
     layer: int
@@ -56,11 +56,11 @@ class Entry:
     target: str | None = None
 
 
-def entries(archives: Sequence[Archive], check: Callable[[], None]) -> dict[str, Entry]:
+def entries(archives: Sequence[Archive], check: Callable[[], None]) -> dict[str, ArchiveMember]:
     """The files of an image by path, links resolved. Raises WeightsError."""
-    found: dict[str, Entry] = {}
+    found: dict[str, ArchiveMember] = {}
     for layer, archive in enumerate(archives):
-        own: dict[str, Entry] = {}
+        own: dict[str, ArchiveMember] = {}
         for index, (member, _) in enumerate(_members(archive, check)):
             path = _normal(member.name)
             folder, _, name = path.rpartition("/")
@@ -69,11 +69,11 @@ def entries(archives: Sequence[Archive], check: Callable[[], None]) -> dict[str,
             elif name.startswith(WHITEOUT):
                 _remove(found, _join(folder, name.removeprefix(WHITEOUT)))
             elif member.isfile() and not member.issparse():
-                own[path] = Entry(layer, index, member.size)
+                own[path] = ArchiveMember(layer, index, member.size)
             elif member.issym():
-                own[path] = Entry(layer, index, 0, _join(folder, member.linkname))
+                own[path] = ArchiveMember(layer, index, 0, _join(folder, member.linkname))
             elif member.islnk():
-                own[path] = Entry(layer, index, 0, _normal(member.linkname))
+                own[path] = ArchiveMember(layer, index, 0, _normal(member.linkname))
         found |= own
     resolved = {path: _resolved(path, found) for path in found}
     return {path: entry for path, entry in resolved.items() if entry is not None}
@@ -81,7 +81,7 @@ def entries(archives: Sequence[Archive], check: Callable[[], None]) -> dict[str,
 
 def extract(
     archives: Sequence[Archive],
-    wanted: Mapping[str, Entry],
+    wanted: Mapping[str, ArchiveMember],
     folder: Path,
     check: Callable[[], None],
 ) -> dict[str, tuple[Path, str]]:
@@ -118,7 +118,8 @@ class _Meter:
         self.left -= len(data)
         self._total -= len(data)
         if self.left < 0 or self._total < 0:
-            raise WeightsError(f"The layer {self._archive.name} unpacks to more than it may.")
+            name = self._archive.name
+            raise WeightsError(f"The layer {name} unpacks to more bytes than allowed.")
         return data
 
 
@@ -178,7 +179,7 @@ def _join(folder: str, path: str) -> str:
     return _normal(path if path.startswith("/") else f"{folder}/{path}")
 
 
-def _remove(found: dict[str, Entry], path: str, *, keep_itself: bool = False) -> None:
+def _remove(found: dict[str, ArchiveMember], path: str, *, keep_itself: bool = False) -> None:
     below = f"{path}/" if path else ""
     gone: Collection[str] = [one for one in found if one.startswith(below)]
     for one in gone:
@@ -187,7 +188,7 @@ def _remove(found: dict[str, Entry], path: str, *, keep_itself: bool = False) ->
         found.pop(path, None)
 
 
-def _resolved(path: str, found: Mapping[str, Entry]) -> Entry | None:
+def _resolved(path: str, found: Mapping[str, ArchiveMember]) -> ArchiveMember | None:
     """The file that a path stands for; None for a link that leads nowhere or to a folder."""
     entry = found.get(path)
     for _ in range(MAX_LINKS):

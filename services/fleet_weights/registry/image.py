@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fleet_contract.settings import parse_list
-from fleet_weights.address import Image
+from fleet_weights.address import ImagePath
 from fleet_weights.errors import WeightsError
 from fleet_weights.registry.logins import DOCKER_HUB, Login, basic
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fleet_weights.transfer.download import Downloader
 
 MAX_MANIFEST_BYTES = 4 << 20
-"""What registries must accept at least, by the specification."""
+"""The size up to which registries have to accept manifests, by the specification."""
 MAX_LAYERS = 512
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
@@ -49,7 +49,7 @@ class Layer:
     title: str
 
 
-def layers(address: Image, downloader: Downloader, environ: Mapping[str, str]) -> list[Layer]:
+def layers(address: ImagePath, downloader: Downloader, environ: Mapping[str, str]) -> list[Layer]:
     """The layers of an image, lowest first. Raises WeightsError."""
     name, _, digest = address.reference.partition("@")
     host, _, rest = name.partition("/")

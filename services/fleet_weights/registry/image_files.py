@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from fleet_weights.address import Image, Web
+from fleet_weights.address import ImagePath, Web
 from fleet_weights.allowed import check_name, check_path
 from fleet_weights.assemble import MODELS
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub.selection import Kind, choose
+from fleet_weights.hub.selection import WeightsFormat, choose
 from fleet_weights.plan import File, FilePart
 from fleet_weights.registry import archive
 from fleet_weights.registry.archive import Archive
@@ -17,7 +17,7 @@ from fleet_weights.registry.image import Layer
 
 
 def downloads(
-    layers: Sequence[Layer], address: Image, sha256: str | None, kind: Kind | None
+    layers: Sequence[Layer], address: ImagePath, sha256: str | None, kind: WeightsFormat | None
 ) -> tuple[list[File], list[Layer]]:
     """Files to download as they are, and layers to download and unpack. Raises WeightsError.
 
@@ -42,9 +42,9 @@ def file_part(layer: Layer) -> FilePart:
 
 def unpack(
     archives: Sequence[Archive],
-    address: Image,
+    address: ImagePath,
     sha256: str | None,
-    kind: Kind | None,
+    kind: WeightsFormat | None,
     folder: Path,
     check: Callable[[], None],
     check_space: Callable[[int], None],
@@ -67,7 +67,7 @@ def unpack(
 
 
 def _wanted(
-    paths: Collection[str], address: Image, sha256: str | None, kind: Kind | None
+    paths: Collection[str], address: ImagePath, sha256: str | None, kind: WeightsFormat | None
 ) -> Mapping[str, str]:
     """Path in the model's folder to path in the image, of the files to take.
 

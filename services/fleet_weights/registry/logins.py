@@ -50,7 +50,7 @@ class Login:
         self._get_json = get_json
 
     def renew(self, challenge: str) -> str | None:
-        """The header that answers `WWW-Authenticate`; None if there is none to give."""
+        """`authorization` for a challenge (the value of `WWW-Authenticate`); None if unknown."""
         kind, _, rest = challenge.partition(" ")
         if kind.lower() == "basic":
             self.header = self._basic

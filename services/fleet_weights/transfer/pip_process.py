@@ -15,8 +15,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import IO
 
-from fleet_contract.names import ENV_SPEC, FETCH_SECRETS
+from fleet_contract.names import ENV_SPEC
 from fleet_weights.errors import WeightsError
+from fleet_weights.secrets import without_secrets
 from fleet_weights.transfer.progress import ProgressTracker
 
 STALL_SECONDS = 600.0
@@ -25,7 +26,6 @@ POLL_SECONDS = 0.2
 RAW_PROGRESS_SINCE = (24, 1)
 _PROGRESS = re.compile(r"^Progress (\d+) of (\d+)$")
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
-_SECRETS = (*FETCH_SECRETS, ENV_SPEC)
 
 
 class PipProcess:
@@ -36,7 +36,8 @@ class PipProcess:
     ) -> None:
         self._name = name
         self._command = command
-        self._environ = {key: value for key, value in environ.items() if key not in _SECRETS}
+        self._environ = without_secrets(environ)
+        self._environ.pop(ENV_SPEC, None)
         self._tracker = tracker
         self._lines: deque[str] = deque(maxlen=20)
 

@@ -128,7 +128,7 @@ class WebClient:
 
     @staticmethod
     def _challenged(url: str, response: httpx.Response) -> bool:
-        """Whether the host of `url` asks for a login, not one that it redirected to."""
+        """Whether the challenge is from the host of `url`, not from one it redirected to."""
         asked, wanted = response.request.url, httpx.URL(url)
         return response.status_code == 401 and asked.netloc == wanted.netloc
 

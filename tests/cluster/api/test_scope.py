@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from harness import operator_process
@@ -147,11 +148,62 @@ def test_two_shards_serve_all_namespaces_between_them(
             assert name == "modelfleet"
             served[int(index[0])].append(each.namespace)
         for index, shard in enumerate(shards):
-            text = shard.metrics()
-            assert "modelfleet_operator_leader 1.0" in text
-            models = sum(
-                float(line.rpartition(" ")[2])
-                for line in text.splitlines()
-                if line.startswith("modelfleet_operator_models{")
-            )
-            assert models == len(served[index])
+            assert "modelfleet_operator_leader 1.0" in shard.metrics()
+            assert models_of(shard) == len(served[index])
+
+
+def models_of(shard: OperatorProcess) -> float:
+    """How many models an operator serves."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in shard.metrics().splitlines()
+        if line.startswith("modelfleet_operator_models{")
+    )
+
+
+def test_a_label_moves_a_namespace_to_another_shard(
+    api: Api,
+    tenant: Tenant,
+    kubelet: FakeKubelet,
+    another_operator: Another,
+    add_node: Callable[..., object],
+) -> None:
+    """Its pods stay, exactly one shard reconciles it, and nobody takes it for a conflict."""
+    add_node("moved")
+    operator_process.grant(api, shards=True)
+    namespace = api.request("GET", api.path("v1", "Namespace", None, tenant.namespace))
+    namespace = {"apiVersion": "v1", "kind": "Namespace", **namespace}
+
+    def place(shard: str) -> None:
+        api.patch(namespace, {"metadata": {"labels": {"modelfleet.dev/shard": shard}}})
+
+    def served() -> list[float]:
+        try:
+            return [models_of(shard) for shard in shards if shard.is_ok("/readyz")]
+        except httpx.HTTPError:  # one is starting again
+            return []
+
+    def move(old: int, new: int) -> None:
+        assert holder(tenant) == f"{NAMESPACE}-{old}-of-2"
+        place(str(new))
+        expected = [float(index == new) for index in range(2)]
+        until(lambda: served() == expected, 60, state=shards[new].log)
+        pause = f"modelfleet.dev/paused={new == 1}"
+        tenant.kubectl("annotate", "inferencemodel/moved", pause, "--overwrite")
+        found = wait(tenant, "moved", lambda m: bool(condition(m, "Paused")) == (new == 1))
+        assert holder(tenant) == f"{NAMESPACE}-{new}-of-2"
+        assert not condition(found, "NamespaceContested")
+
+    place("0")
+    shards = [another_operator(SHARD=f"{index}/2") for index in range(2)]
+    pids = [shard.pid for shard in shards]
+    tenant.create(model("moved"))
+    wait(tenant, "moved", phase("Ready"))
+    pods = {one["metadata"]["uid"] for one in tenant.items("v1", "Pod")}
+    move(0, 1)
+    move(1, 0)
+    place("2")
+    until(lambda: "shard_label_invalid" in shards[0].log() + shards[1].log())
+    until(lambda: sorted(served()) == [0.0, 1.0], 60)
+    assert {one["metadata"]["uid"] for one in tenant.items("v1", "Pod")} == pods
+    assert [shard.pid for shard in shards] == pids

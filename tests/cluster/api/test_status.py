@@ -219,9 +219,9 @@ def test_unavailable_engines_and_unknown_profiles(
 ) -> None:
     meta = {"name": "modelfleet-profiles", "namespace": NAMESPACE}
     tenant.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {}})
-    tenant.create(model("cpp", engine="llamacpp"))
+    tenant.create(model("unavailable", device="mps"))
     tenant.create(model("lost", profile="nowhere"))
-    found = wait(tenant, "cpp", reason("EngineUnavailable"))
+    found = wait(tenant, "unavailable", reason("EngineUnavailable"))
     assert found["status"]["phase"] == "Failed"
     unknown = "profile 'nowhere' does not exist; known: none"
     found = wait(tenant, "lost", lambda m: m and condition(m, "Ready").get("message") == unknown)
@@ -235,7 +235,7 @@ def test_an_invalid_change_keeps_the_servers(
     add_node("wrong-a")
     made = tenant.create(model("once"))
     wait(tenant, "once", phase("Ready"))
-    tenant.api.patch(made, {"spec": {"engine": "llamacpp"}})
+    tenant.api.patch(made, {"spec": {"device": "mps"}})
     found = wait(tenant, "once", reason("EngineUnavailable"))
     assert (found["status"]["phase"], found["status"]["ready"]) == ("Degraded", "1/1")
     assert condition(found, "Available")["status"] == "True"
@@ -256,7 +256,7 @@ def test_remote_models(
     tenant.api.patch(made, {"spec": remote})
     found = wait(tenant, "far", reason("RemoteUnreachable"))
     assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Failed", "False")
-    assert f"http://{UNUSED_ADDRESS}:8000 does not answer" in condition(found, "Ready")["message"]
+    assert f"http://{UNUSED_ADDRESS}:8000 does not respond" in condition(found, "Ready")["message"]
     for api_version, kind in ((APPS, "Deployment"), ("v1", "Service")):
         tenant.wait(api_version, kind, "far", lambda item: item is None)
     with HttpStub(UNUSED_ADDRESS, 8000, {"/v1/models": (401, {})}) as server:
@@ -265,7 +265,7 @@ def test_remote_models(
         assert (found["status"]["phase"], condition(found, "Ready")["status"]) == ("Ready", "True")
         server.responses["/v1/models"] = (502, {})
         found = wait(tenant, "far", reason("RemoteUnreachable"))
-        assert condition(found, "Ready")["message"].endswith("answers with status 502.")
+        assert condition(found, "Ready")["message"].endswith("responds with status 502.")
 
 
 def test_third_party_images(

@@ -114,6 +114,13 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "names": {"nameOverride": "mf", "fullnameOverride": "fleet-a"},
     "live reload": {"liveReload": True},
+    "shards": {
+        "operator.shards": 3,
+        "operator.replicas": 2,
+        "watchNamespaces": ["*"],
+        "monitoring.serviceMonitor.enabled": True,
+        "monitoring.prometheusRule.enabled": True,
+    },
     "mesh": {"router.upstreams": "services"},
     "dual stack": {
         "router.service.ipFamilyPolicy": "PreferDualStack",
@@ -133,6 +140,11 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt value": ({"router.replica": 3}, "replica"),
     "a misspelt setting": ({"router.settings": {"HOLD_SECOND": 3}}, "HOLD_SECOND"),
     "a setting of the router": ({"operator.settings": {"HOLD_SECONDS": 3}}, "HOLD_SECONDS"),
+    "no shard": ({"operator.shards": 0}, "operator/shards"),
+    "a shard of shards": (
+        {"operator.shards": 2, "operator.settings": {"SHARD": "0/2"}},
+        "operator.shards sets it",
+    ),
     "an unknown Ingress controller": ({"ingress.controller": "nginx2"}, "ingress/controller"),
     "no security context": ({"podSecurityContext": None}, "podSecurityContext"),
     "an open Ingress": ({"ingress.enabled": True}, "no API key is required"),

@@ -97,10 +97,14 @@ class Definition:
         self._api.delete(self.fresh)
         self._api.wait(*self._place, lambda found: found is None)
 
+    def wait(self) -> None:
+        """Wait until objects of it can be created."""
+        self._api.wait(*self._place, _is_served)
+
     def restore(self) -> None:
         """Make it fresh and without an owner."""
         self._api.apply(self.fresh, "helm")
-        self._api.wait(*self._place, _is_served)
+        self.wait()
         nothing: Json = {"metadata": {"labels": None, "annotations": None}}
         self._api.patch(self.fresh, nothing)
 

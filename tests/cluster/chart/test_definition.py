@@ -6,12 +6,13 @@ import re
 import shlex
 
 import pytest
+import yaml
 
 from chart.release import Definition, Release
 from harness import install_file
 from harness.api import Api
 from harness.helm import CHART, Helm, HelmError
-from harness.kubectl import Kubectl
+from harness.kubectl import Kubectl, KubectlError
 from harness.tenant import Tenant
 
 MODELS = {"smollm2": {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}}
@@ -93,3 +94,17 @@ def test_kubectl_applies_the_file_to_a_new_cluster(
         kubectl("apply", "--server-side", "-f", str(install_file.FILE))
     finally:
         kubectl("delete", "namespace", install_file.NAMESPACE, "--wait=false")
+
+
+def test_a_rendered_chart_with_models_is_applied_in_two_steps(
+    renderer: Helm, api: Api, restricted: Tenant, definition: Definition, kinds: object
+) -> None:
+    """kubectl knows no kind that it is just creating; everything else is applied at once."""
+    definition.delete()
+    objects = renderer.template({"models": MODELS}, restricted.namespace)
+    text = yaml.safe_dump_all(objects)
+    apply = ("apply", "--server-side", "-f", "-")
+    with pytest.raises(KubectlError, match="no matches for kind"):
+        restricted.kubectl(*apply, stdin=text)
+    definition.wait()
+    assert "smollm2 serverside-applied" in restricted.kubectl(*apply, stdin=text)

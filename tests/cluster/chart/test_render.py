@@ -141,8 +141,12 @@ def test_every_pod_has_a_network_policy(renderer: Helm) -> None:
             if "matchLabels" in policy["podSelector"]
         }
         assert components == {"operator", "router", "test"}
-        models = [one for one in policies if "matchExpressions" in one["podSelector"]]
-        assert models
+        keys = {
+            one["podSelector"]["matchExpressions"][0]["key"]
+            for one in policies
+            if "matchExpressions" in one["podSelector"]
+        }
+        assert keys == {"modelfleet.dev/inferencemodel", "modelfleet.dev/prefetch"}
         assert all(set(one["policyTypes"]) == {"Ingress", "Egress"} for one in policies)
 
 
@@ -280,3 +284,16 @@ def test_values_in_the_documentation_are_valid(renderer: Helm) -> None:
         for values in yaml.safe_load_all(textwrap.dedent(text)):
             if "kind" not in values:  # a manifest
                 assert renderer.template(values), text
+
+
+def test_a_null_counts_as_not_set(renderer: Helm, tmp_path: Path) -> None:
+    """In a file of values, where nothing of the chart is replaced by it."""
+    file = tmp_path / "values.yaml"
+    file.write_text("models: {m: {model: a/b, resources: null}}\nprofiles: {default: null}\n")
+    objects = renderer.template({"crds.enabled": False, "hfToken.token": "t"}, files=[file])
+    assert find(objects, "InferenceModel", "m")["spec"]["model"] == "a/b"
+    file.write_text("profiles: {l4: {s3: null}}\n")
+    with pytest.raises(HelmError, match="/profiles/l4/s3': got null, want object"):
+        renderer.template(files=[file])
+    arguments = ("template", "fleet", str(CHART), "-f", str(file), "--skip-schema-validation")
+    assert "kind: ValidatingAdmissionPolicy" in renderer(*arguments)

@@ -35,6 +35,7 @@ def install_operator(
         "SERVER_IMAGE_CPU": server_image,
         "IMAGE_PULL_POLICY": "IfNotPresent",
         "AUTOSCALE_INTERVAL": "1",
+        "RESYNC_INTERVAL": "10",
         "POD_DRAIN_SECONDS": str(DRAIN_SECONDS),
         **settings,
     }

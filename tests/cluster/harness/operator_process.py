@@ -49,11 +49,16 @@ def install(api: Api) -> None:
 
 
 def grant(
-    api: Api, namespaces: tuple[str, ...] = (), account: str = ACCOUNT, own: str = NAMESPACE
+    api: Api,
+    namespaces: tuple[str, ...] = (),
+    account: str = ACCOUNT,
+    own: str = NAMESPACE,
+    shards: bool = False,
 ) -> None:
     """Create a ServiceAccount with the operator's rights, in the whole cluster or `namespaces`.
 
-    `own` is the namespace of the operator itself, as in POD_NAMESPACE.
+    `own` is the namespace of the operator itself, as in POD_NAMESPACE. `shards`: with those of
+    several shards.
     """
     rules = yaml.safe_load(RULES.read_text())
     subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
@@ -63,7 +68,8 @@ def grant(
     for namespace in namespaces:
         _role(api, f"{account}-watched", namespace, rules["watched"], subject)
     if not namespaces:
-        _role(api, account, None, rules["watched"] + rules["cluster"], subject)
+        several = rules["shards"] if shards else []
+        _role(api, account, None, rules["watched"] + rules["cluster"] + several, subject)
 
 
 def _role(api: Api, name: str, namespace: str | None, rules: list[Json], subject: Json) -> None:

@@ -18,7 +18,7 @@ import pytest
 from harness import families, volumes
 from harness.api import Api, Json
 from harness.families import BGE_M3, CHAT, ENGINES, GEMMA, NAMES, SPEECH
-from harness.models import model, phase, wait
+from harness.models import APPS, model, phase, wait
 from harness.netns import Namespace
 from harness.operator_process import NAMESPACE
 from harness.tenant import Tenant
@@ -125,11 +125,14 @@ PROFILES: Json = {
 
 
 @pytest.fixture
-def cache_on_node(api: Api, operator: None, tmp_path: Path) -> Iterator[Path]:
-    """The folder of the profile `cached`, below which each namespace has its own."""
+def cache_on_node(api: Api, operator: None, hub: Hub, tmp_path: Path) -> Iterator[Path]:
+    """The folder of the profiles `cached` and `filled`, below which each namespace has its own."""
     folder = tmp_path / "cache"
-    profile = {"modelCache": {"node": True, "path": str(folder), "size": "1Gi"}}
-    api.apply({**PROFILES, "data": {"cached": json.dumps(profile)}})
+    cached = {"modelCache": {"node": True, "path": str(folder), "size": "1Gi"}}
+    filled = {"modelCache": {**cached["modelCache"], "prefetch": True},
+              "env": {"HF_ENDPOINT": hub.url}}  # fmt: skip
+    data = {"cached": json.dumps(cached), "filled": json.dumps(filled)}
+    api.apply({**PROFILES, "data": data})
     yield folder
     api.delete(PROFILES)
 
@@ -149,6 +152,29 @@ def test_a_cache_on_the_node_serves_the_next_pod(
             wait(tenant, name, has_ready(replicas), TIMEOUT)
         assert hub.requested_files == before
         assert sorted(path.name for path in folder.iterdir()) == kept
+
+
+def test_a_cache_is_filled_before_the_first_server_starts(
+    api: Api, hub: Hub, cache_on_node: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its server downloads and converts nothing."""
+    with Tenant(api, request.node.name, fake_pods=False) as tenant:
+        manifest = model("speech", model=SPEECH, profile="filled", resources=SMALL, replicas=0)
+        del manifest["spec"]["source"]
+        tenant.create(manifest)
+        tenant.wait(APPS, "DaemonSet", "modelfleet-prefetch-filled", is_filled, TIMEOUT)
+        before, folder = list(hub.requested_files), cache_on_node / tenant.namespace
+        kept = sorted(path.name for path in folder.iterdir())
+        assert len([one for one in kept if not one.startswith(".")]) == 2
+        api.patch(tenant.namespaced(manifest), {"spec": {"replicas": 1}})
+        wait(tenant, "speech", has_ready(1), TIMEOUT)
+        assert hub.requested_files == before
+        assert sorted(path.name for path in folder.iterdir()) == kept
+
+
+def is_filled(found: Json | None) -> bool:
+    """Whether the pod on the only node has fetched all weights."""
+    return (found or {}).get("status", {}).get("numberReady") == 1
 
 
 def has_ready(servers: int) -> Callable[[Json | None], bool]:

@@ -201,3 +201,17 @@ def test_an_invalid_limit_is_named(modelfleet: Any, known: Path) -> None:
     ended = modelfleet("pull", "one", "--catalog", str(known), MODELS_DIR_LIMIT="much")
     assert ended.returncode == 2
     assert "MODELS_DIR_LIMIT='much'" in ended.stderr
+
+
+def test_without_eviction_models_that_do_not_fit_are_skipped(
+    modelfleet: Any, known: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "models" / "acme--other-0123456789"
+    other.mkdir(parents=True)
+    (other / "model.safetensors").write_bytes(b"numbers")
+    ended = modelfleet("pull", "acme/joined", "--no-evict", "--no-convert", "--catalog", str(known),
+                       MODELS_DIR_LIMIT="3")  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "acme/joined: skipped. acme/joined needs" in ended.stdout
+    assert not list((tmp_path / "models").glob("acme--joined-*"))
+    assert other.exists()

@@ -19,7 +19,7 @@ from fleet_contract.spec import Engine, ModelSpec
 from fleet_prepare.converters import Converter
 from fleet_prepare.machine import Machine
 from fleet_prepare.prepare import find, prepare
-from fleet_prepare.stage import Stage
+from fleet_prepare.stage import PrepareStage
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.store import STAGING, Store
 from support.capabilities import bound_by_file_modes
@@ -40,7 +40,7 @@ def leftovers(store: Store) -> list[Path]:
 
 def test_conversions_are_reused(tmp_path: Path, speech: Speech) -> None:
     store, spec = Store(tmp_path / "models"), speech()
-    seen: list[tuple[Stage, int, int | None]] = []
+    seen: list[tuple[PrepareStage, int, int | None]] = []
     assert find(spec, store, CPU) is None
     first = prepare(spec, store, CPU, lambda *event: seen.append(event))
     assert first.folder.parent == store.root
@@ -49,8 +49,8 @@ def test_conversions_are_reused(tmp_path: Path, speech: Speech) -> None:
     assert (first.folder / "model.bin").read_bytes() == b"WEIGHTS " * 1000
     assert (first.choice.engine, first.choice.device) == (Engine.CTRANSLATE2, "cpu")
     assert "converted to ctranslate2 int8" in first.choice.reason
-    assert seen[0] == (Stage.CONVERTING, 0, None)
-    assert seen[-1] == (Stage.CONVERTING, 8000, 8000)
+    assert seen[0] == (PrepareStage.CONVERTING, 0, None)
+    assert seen[-1] == (PrepareStage.CONVERTING, 8000, 8000)
     assert prepare(spec, store, CPU) == first
     assert find(spec, store, CPU) == first
     assert len((tmp_path / "source" / "runs").read_text().split()) == 1
@@ -122,7 +122,7 @@ def test_failed_conversions_leave_no_files(
 def test_cancellation_leaves_no_files(tmp_path: Path, speech: Speech) -> None:
     store, stop, converting = Store(tmp_path / "models"), threading.Event(), threading.Event()
 
-    def report(stage: Stage, done: int, total: int | None) -> None:
+    def report(stage: PrepareStage, done: int, total: int | None) -> None:
         if done:
             converting.set()
 
@@ -235,12 +235,12 @@ def test_a_repository_is_fetched_and_converted(
 ) -> None:
     store, spec = Store(tmp_path / "models"), repository(hub, source())
     environ = {**os.environ, "HF_ENDPOINT": hub.url}
-    stages: list[Stage] = []
+    stages: list[PrepareStage] = []
     prepared = prepare(
         spec, store, CPU, lambda stage, done, total: stages.append(stage), environ=environ
     )
     assert prepared.folder == store.folder(spec, ".ctranslate2-int8-v3")
-    assert list(dict.fromkeys(stages)) == [Stage.FETCHING, Stage.CONVERTING]
+    assert list(dict.fromkeys(stages)) == [PrepareStage.FETCHING, PrepareStage.CONVERTING]
     assert "pytorch_model.bin" not in hub.fetched("acme/voice")
 
 

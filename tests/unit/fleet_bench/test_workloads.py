@@ -10,7 +10,7 @@ from fleet_bench.audio import Audio
 from fleet_bench.chat import Chat
 from fleet_bench.embeddings import Embeddings
 from fleet_bench.load import Run, run
-from fleet_bench.recordings import Recording
+from fleet_bench.recordings import AudioFile
 from fleet_bench.settings import BenchSettings
 
 
@@ -116,7 +116,7 @@ async def test_embeddings_reject_invalid_responses(target: Any, mode: str, reaso
 
 @pytest.mark.parametrize(("translate", "kind"), [(False, "transcriptions"), (True, "translations")])
 async def test_audio(target: Any, translate: bool, kind: str) -> None:
-    found = await measure(Audio(settings(target), [Recording("a.wav", b"RIFF")], "de", translate))
+    found = await measure(Audio(settings(target), [AudioFile("a.wav", b"RIFF")], "de", translate))
     assert errors(found) == {None}
     assert sum(sample.stats.audio_seconds for sample in found.samples if sample.stats) == 15
     body = target.bodies[0]
@@ -127,7 +127,7 @@ async def test_audio(target: Any, translate: bool, kind: str) -> None:
 
 async def test_audio_rejects_empty_responses(target: Any) -> None:
     target.mode = "empty"
-    found = await measure(Audio(settings(target), [Recording("a.wav", b"RIFF")], None, False))
+    found = await measure(Audio(settings(target), [AudioFile("a.wav", b"RIFF")], None, False))
     assert errors(found) == {"empty response"}
 
 

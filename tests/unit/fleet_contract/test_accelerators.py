@@ -8,7 +8,7 @@ import pytest
 
 from fleet_contract import catalog
 from fleet_contract.accelerators import (
-    Layer,
+    SpecLayer,
     Vendor,
     device,
     is_accelerator,
@@ -26,6 +26,8 @@ models:
   resources: {requests: {cpu: "1"}, limits: {memory: 1Gi, nvidia.com/gpu: "2"}}
 - model: acme/both
   resources: {requests: {nvidia.com/gpu: "1"}, limits: {nvidia.com/gpu: "1"}}
+- model: acme/cpu
+  device: cpu
 - model: acme/small
   resources: {limits: {memory: 1Gi}}
 """,
@@ -34,7 +36,7 @@ models:
 
 
 def completed(profile: dict[str, Any], model: str = "acme/gpu", **spec: Any) -> Completed:
-    return complete({"model": model, **spec}, KNOWN, [Layer("profile p", profile)])
+    return complete({"model": model, **spec}, KNOWN, [SpecLayer("profile p", profile)])
 
 
 @pytest.mark.parametrize(
@@ -153,6 +155,44 @@ def test_the_device_of_a_profile_leaves_out_the_accelerator_of_the_catalog() -> 
                           "cpu",)  # fmt: skip
     own = {"device": "gpu", "resources": {"limits": {"gpu.intel.com/xe": "1"}}}
     assert requested(completed(own).spec) == ["gpu.intel.com/xe"]
+
+
+def test_of_several_profiles_the_first_decides() -> None:
+    amd, intel = (
+        SpecLayer(f"profile {name}", {"resources": {"limits": {name: "1"}}})
+        for name in ("amd.com/gpu", "gpu.intel.com/xe")
+    )
+    for first, second in ((amd, intel), (intel, amd)):
+        done = complete({"model": "acme/gpu"}, KNOWN, [first, second])
+        (kept,) = requested(done.spec)
+        assert first.name == f"profile {kept}"
+        assert done.notes == (
+            f"nvidia.com/gpu of the catalog left out: the {first.name} names {kept}",
+            f"{second.name.removeprefix('profile ')} of the {second.name} left out: the "
+            f"{first.name} names {kept}",
+        )
+
+
+def test_a_device_leaves_out_accelerators_of_later_layers_only() -> None:
+    amd = SpecLayer("profile amd", {"resources": {"limits": {"amd.com/gpu": "1"}}})
+    cpu = SpecLayer("profile cpu", {"device": "cpu"})
+    assert requested(complete({"model": "acme/gpu"}, KNOWN, [amd, cpu]).spec) == ["amd.com/gpu"]
+    done = complete({"model": "acme/gpu"}, KNOWN, [cpu, amd])
+    assert requested(done.spec) == []
+    assert done.notes == tuple(
+        f"{name} left out: the profile cpu requires device cpu"
+        for name in ("nvidia.com/gpu of the catalog", "amd.com/gpu of the profile amd")
+    )
+    assert requested(completed({"device": "cpu"}, resources=GPU).spec) == ["nvidia.com/gpu"]
+    # For accelerators the catalog is the last layer.
+    done = completed(dict(amd.fields), "acme/cpu")
+    assert (requested(done.spec), done.spec.device) == (["amd.com/gpu"], "cpu")
+
+
+def test_other_resources_of_a_layer_stay_without_its_accelerators() -> None:
+    fpga = {"limits": {"example.com/fpga": "1", "amd.com/gpu": "1", "cpu": "2"}}
+    done = completed({"resources": fpga}, "acme/small", device="cpu")
+    assert done.spec.resources.limits == {"cpu": "2", "example.com/fpga": "1", "memory": "1Gi"}
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import itertools
 
 import pytest
 
-from fleet_contract.claims import Claim, Claimants, owners, prefixed, read_prefixes
+from fleet_contract.claims import Claimants, NameClaim, owners, prefixed, read_prefixes
 
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
-def claim(name: str, created: str, *ids: str) -> Claim:
-    return Claim(created, "ns", name, ids)
+def claim(name: str, created: str, *ids: str) -> NameClaim:
+    return NameClaim(created, "ns", name, ids)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def claim(name: str, created: str, *ids: str) -> Claim:
     ],
 )  # fmt: skip
 def test_every_name_has_one_owner_in_any_order(
-    claims: list[Claim], expected: dict[str, str]
+    claims: list[NameClaim], expected: dict[str, str]
 ) -> None:
     for order in itertools.permutations(claims):
         assert {name: owner.name for name, owner in owners(order).items()} == expected
 
 
 def test_equal_creation_times_are_ordered_by_namespace_and_name() -> None:
-    first, second = Claim(OLD, "a", "z", ("x",)), Claim(OLD, "b", "a", ("x",))
+    first, second = NameClaim(OLD, "a", "z", ("x",)), NameClaim(OLD, "b", "a", ("x",))
     assert owners([second, first])["x"] is first
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet_contract import catalog
-from fleet_contract.accelerators import Layer
+from fleet_contract.accelerators import SpecLayer
 from fleet_contract.completion import complete, merge
 from fleet_contract.spec import Engine, ModelSpec, Task
 
@@ -104,15 +104,27 @@ def test_nulls_count_as_absent() -> None:
 
 
 def test_a_layer_below_the_catalog() -> None:
-    profile = Layer("profile large", {"resources": {"requests": {"cpu": "8", "memory": "9Gi"}}})
+    profile = SpecLayer("profile large", {"resources": {"requests": {"cpu": "8", "memory": "9Gi"}}})
     done = complete({"model": "acme/chat"}, KNOWN, [profile])
     assert done.spec.resources.requests == {"cpu": "1", "memory": "9Gi"}
     assert done.origin("resources.requests.memory") == "profile large"
 
 
+def test_layers_below_have_precedence_in_their_order() -> None:
+    below = [
+        SpecLayer("profile large", {"limits": {"maxQueueSize": 5, "maxPromptTokens": 9}}),
+        SpecLayer("defaults", {"limits": {"maxQueueSize": 6, "maxStop": 2}}),
+    ]
+    done = complete({"model": "acme/chat"}, KNOWN, below)
+    limits = done.spec.limits
+    assert (limits.max_prompt_tokens, limits.max_queue_size, limits.max_stop) == (100, 5, 2)
+    origins = [done.origin(f"limits.{n}") for n in ("maxPromptTokens", "maxQueueSize", "maxStop")]
+    assert origins == ["catalog", "profile large", "defaults"]
+
+
 def test_lists_and_values_are_taken_whole() -> None:
     merged, origins = merge(
-        [Layer("a", {"x": [1], "y": {"z": 1}}), Layer("b", {"x": [2, 3], "y": 2, "w": 3})]
+        [SpecLayer("a", {"x": [1], "y": {"z": 1}}), SpecLayer("b", {"x": [2, 3], "y": 2, "w": 3})]
     )
     assert merged == {"x": [1], "y": {"z": 1}, "w": 3}
     assert origins == {"x": "a", "y.z": "a", "w": "b"}
@@ -123,9 +135,9 @@ def test_sources_of_variables_are_taken_whole() -> None:
     config = {"valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}
     merged, origins = merge(
         [
-            Layer("a", {"env": {"X": secret, "Y": "1"}}),
-            Layer("b", {"env": {"X": config, "Y": config, "Z": config}}),
-            Layer("c", {"env": {"X": "2", "Z": "2"}}),
+            SpecLayer("a", {"env": {"X": secret, "Y": "1"}}),
+            SpecLayer("b", {"env": {"X": config, "Y": config, "Z": config}}),
+            SpecLayer("c", {"env": {"X": "2", "Z": "2"}}),
         ]
     )
     assert merged == {"env": {"X": secret, "Y": "1", "Z": config}}
@@ -135,7 +147,7 @@ def test_sources_of_variables_are_taken_whole() -> None:
 def test_the_keys_of_one_store_are_not_joined_with_the_endpoint_of_another() -> None:
     keys = {"secretRef": {"name": "platform"}, "endpoint": "https://s3.example.com"}
     mine = {"endpoint": "https://elsewhere.example.com"}
-    merged, origins = merge([Layer("a", {"s3": mine}), Layer("b", {"s3": keys})])
+    merged, origins = merge([SpecLayer("a", {"s3": mine}), SpecLayer("b", {"s3": keys})])
     assert (merged, origins) == ({"s3": mine}, {"s3": "a"})
 
 

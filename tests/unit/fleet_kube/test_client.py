@@ -12,7 +12,7 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from fleet_kube.client import KubeClient, _event
-from fleet_kube.connection import TOKEN, Connection, Loaded
+from fleet_kube.connection import TOKEN, Connection, LoadedConfiguration
 from fleet_kube.errors import ApiError, ApiUnreachable
 from fleet_kube.kind import Kind
 from fleet_kube.rate_limit import RateLimit
@@ -58,10 +58,10 @@ async def server() -> AsyncIterator[Server]:
         yield made
 
 
-async def renewed(configuration: Configuration) -> Loaded:
+async def renewed(configuration: Configuration) -> LoadedConfiguration:
     """Load the token that follows the first."""
     configuration.api_key[TOKEN] = "Bearer newer"
-    return Loaded("ns", math.inf)
+    return LoadedConfiguration("ns", math.inf)
 
 
 def connection(url: str) -> Connection:

@@ -44,7 +44,7 @@ def test_ignored_fields_of_the_catalog_are_not_named(spec: Spec) -> None:
     catalog = {"a": entry}
     assert cluster_fields.notice([entry, spec("c")], catalog) is None
     assert cluster_fields.notice([own, other], catalog) == (
-        "Only a cluster honours: a (image); b (tolerations)."
+        "Ignored without a cluster: a (image); b (tolerations)."
     )
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from fleet_contract.crd import definition
-from fleet_contract.spec_parts import Resources
+from fleet_contract.pod.resources import Resources
 from fleet_operator.quantity import MOST, add, shown, thousandths
 from fleet_operator.resources import profiles
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import Any, cast
 
 import pytest
@@ -92,3 +93,44 @@ async def test_only_a_refusal_leaves_the_capacity_unknown(
 async def test_with_watched_namespaces_nodes_are_not_listed() -> None:
     some = settings_of(WATCH_NAMESPACES="a,b")
     assert not await sees_nodes(cast(KubeClient, Nodes()), some)
+
+
+async def together(ends: str, error: Exception | None = None) -> tuple[bool, asyncio.Event]:
+    """The result of `_together` if the coroutine `ends` ends, with `error`."""
+    stop, cancelled = asyncio.Event(), []
+
+    async def one(name: str) -> None:
+        try:
+            if name != ends:
+                await asyncio.Event().wait()
+            elif error is not None:
+                raise error
+        finally:
+            cancelled.append(name)
+
+    try:
+        return await run._together(one("kopf"), stop, [one("a"), one("b")]), stop
+    finally:
+        assert sorted(cancelled) == ["a", "b", "kopf"]
+
+
+@pytest.mark.parametrize(("ends", "changed"), [("kopf", False), ("a", True)])
+async def test_only_a_signal_ends_the_operator(ends: str, changed: bool) -> None:
+    """kopf ends at a signal. If it is cancelled for a change, the flag keeps it from killing the
+    process."""
+    found, stop = await together(ends)
+    assert (found, stop.is_set()) == (changed, changed)
+
+
+@pytest.mark.parametrize("ends", ["kopf", "a"])
+async def test_an_error_ends_the_operator(ends: str) -> None:
+    with pytest.raises(OSError, match="port"):
+        await together(ends, OSError("port taken"))
+
+
+async def test_signals_end_the_process_while_the_operator_starts_again() -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, print)
+    await together("a")
+    assert not loop.remove_signal_handler(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

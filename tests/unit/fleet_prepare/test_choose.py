@@ -51,11 +51,8 @@ def test_gguf_on_a_cpu_is_served_by_openvino(tmp_path: Path, architecture: str) 
     assert architecture in choice.reason
 
 
-def test_a_gguf_of_another_family_needs_torch(tmp_path: Path) -> None:
-    folder = gguf(tmp_path, "mamba")
-    assert pick(folder, CPU_TORCH).engine is Engine.TORCH
-    with pytest.raises(CannotServe, match="make up TORCH=1"):
-        pick(folder, CPU)
+def test_torch_reads_a_gguf_of_another_family(tmp_path: Path) -> None:
+    assert pick(gguf(tmp_path, "mamba"), CPU_TORCH).engine is Engine.TORCH
 
 
 def test_gguf_on_cuda_is_served_by_torch(tmp_path: Path) -> None:
@@ -201,4 +198,54 @@ def test_a_quantization_that_nothing_applies_is_refused(tmp_path: Path, quantiza
 
 def test_the_hint_has_the_requested_model(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="make up TORCH=1 MODELS=org/m"):
+        pick(safetensors(tmp_path, model_type="mamba"), CPU)
+
+
+LLAMACPP = Machine("cpu", has_torch=True, has_llamacpp=True)
+
+
+def test_llamacpp_gets_the_ggufs_that_openvino_does_not_read(tmp_path: Path) -> None:
+    other, known = tmp_path / "other", tmp_path / "known"
+    other.mkdir()
+    known.mkdir()
+    choice = pick(gguf(other, "gemma3"), LLAMACPP)
+    assert (choice.engine, choice.device) == (Engine.LLAMACPP, "cpu")
+    assert "gemma3" in choice.reason
+    assert pick(gguf(known, "llama"), LLAMACPP).engine is Engine.OPENVINO
+    assert pick(known, LLAMACPP, engine="llamacpp").engine is Engine.LLAMACPP
+
+
+def test_llamacpp_reads_one_gguf(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="reads none of the files"):
+        pick(safetensors(tmp_path), LLAMACPP, engine="llamacpp")
+
+
+def test_llamacpp_computes_on_the_cpu(tmp_path: Path) -> None:
+    machine = Machine("cuda", has_torch=False, has_llamacpp=True)
+    folder = gguf(tmp_path, "llama")
+    assert pick(folder, machine, engine="llamacpp").device == "cpu"
+    with pytest.raises(CannotServe, match="computes on the CPU"):
+        pick(folder, machine, engine="llamacpp", device="cuda")
+
+
+def test_a_missing_llamacpp_has_its_own_extra(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="not installed") as found:
+        pick(gguf(tmp_path, "llama"), CPU, engine="llamacpp")
+    assert "[llamacpp]" in str(found.value)
+
+
+def test_llamacpp_is_proposed_for_a_gguf_that_nothing_installed_reads(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match=r"needs the llamacpp engine \(no other") as found:
         pick(gguf(tmp_path, "mamba"), CPU)
+    assert "[llamacpp]" in str(found.value)
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "openvino"])
+def test_engines_that_read_no_images_name_themselves(tmp_path: Path, engine: str) -> None:
+    with pytest.raises(CannotServe, match=f"The {engine} engine does not read images"):
+        pick(gguf(tmp_path, "llama"), LLAMACPP, engine=engine, vision=True)
+
+
+def test_llamacpp_serves_chat_only(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="does not serve task embedding"):
+        pick(gguf(tmp_path, "llama"), LLAMACPP, engine="llamacpp", task="embedding")

@@ -25,7 +25,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [str(folder)])
-    for name in ("torch", "openvino", "ctranslate2", "nvidia"):
+    for name in ("torch", "openvino", "ctranslate2", "nvidia", "xllamacpp"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return folder
 
@@ -41,6 +41,14 @@ def test_a_driver_without_any_library() -> None:
     here = machine.here({})
     assert (here.accelerator, here.has_torch, here.torch_cuda) == ("cuda", False, False)
     assert not here.has_engines
+
+
+def test_llamacpp_is_an_engine(packages: Path) -> None:
+    assert not machine.here({}).has_llamacpp
+    install(packages, "xllamacpp")
+    here = machine.here({})
+    assert here.has_llamacpp
+    assert here.has_engines
 
 
 @pytest.mark.usefixtures("nvidia")

@@ -15,7 +15,7 @@ from fleet_prepare.machine import Machine
 from fleet_prepare.preflight import preflight
 from fleet_prepare.prepare import prepare
 from fleet_weights.errors import WeightsError
-from fleet_weights.hub.selection import Kind
+from fleet_weights.hub.selection import WeightsFormat
 from fleet_weights.store import Store
 from support import hub_repositories
 from support.hub import Hub
@@ -90,7 +90,7 @@ def test_the_files_of_the_chosen_engine_are_fetched(
     repository({"model_type": "llama"}, "model.safetensors", "pytorch_model.bin", *ir)
     found = preflight(spec(), Store(tmp_path / "models"), CPU, environ)
     assert found is not None
-    assert (found.engine, found.kind) == (Engine.OPENVINO, Kind.OPENVINO)
+    assert (found.engine, found.kind) == (Engine.OPENVINO, WeightsFormat.OPENVINO)
     prepared = prepare(spec(), Store(tmp_path / "models"), CPU, environ=environ)
     assert prepared.choice.engine is Engine.OPENVINO
     assert {path.name for path in prepared.folder.glob("openvino*")} == set(ir)
@@ -114,7 +114,7 @@ def test_the_cpu_is_used_where_no_engine_of_the_gpu_reads_the_files(
     machine = Machine("cuda", has_torch=True)
     found = preflight(spec(task="embedding"), Store(tmp_path / "models"), machine, environ)
     assert found is not None
-    assert (found.engine, found.device, found.kind) == (Engine.OPENVINO, "cpu", Kind.ONNX)
+    assert (found.engine, found.device, found.kind) == (Engine.OPENVINO, "cpu", WeightsFormat.ONNX)
     assert "no engine reads these files on the NVIDIA GPU" in found.reason
 
 
@@ -138,7 +138,7 @@ def test_a_gguf_is_not_known_before_it_is_there(
     store = Store(tmp_path / "models")
     found = preflight(spec(), store, CPU, environ)
     assert found is not None
-    assert found.kind is Kind.GGUF
+    assert found.kind is WeightsFormat.GGUF
     assert preflight(spec(source="hf://acme/model@main/model-q4.gguf"), store, CPU, environ)
 
 
@@ -161,3 +161,10 @@ def test_gated_and_missing_repositories_are_errors_with_a_reason(
     found = preflight(spec(task="embedding"), store, CPU, {**environ, "HF_TOKEN": hub.token})
     assert found is not None
     assert found.engine is Engine.OPENVINO
+
+
+def test_a_missing_llamacpp_is_refused_without_a_request(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="llamacpp engine, which is not installed"):
+        preflight(
+            spec(engine="llamacpp"), Store(tmp_path), CPU, {"HF_ENDPOINT": "http://127.0.0.1:1"}
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_contract.api.load_report import REPORTED_SECONDS, ModelLoad
+from fleet_contract.api.load_report import REPORTED_SECONDS, ReportedLoad
 from fleet_router.load import LoadTracker
 
 
@@ -27,10 +27,10 @@ def test_requests_in_flight_and_time_since_the_last(clock: Clock) -> None:
     tracker.started("a")
     tracker.started("b")
     clock.now += 5
-    assert tracker.loads() == {"a": ModelLoad(2, 0.0), "b": ModelLoad(1, 0.0)}
+    assert tracker.loads() == {"a": ReportedLoad(2, 0.0), "b": ReportedLoad(1, 0.0)}
     tracker.ended("b")
     clock.now += 7
-    assert tracker.loads() == {"a": ModelLoad(2, 0.0), "b": ModelLoad(0, 7.0)}
+    assert tracker.loads() == {"a": ReportedLoad(2, 0.0), "b": ReportedLoad(0, 7.0)}
 
 
 def test_models_without_requests_are_dropped_and_running_ones_are_not(clock: Clock) -> None:
@@ -44,4 +44,4 @@ def test_models_without_requests_are_dropped_and_running_ones_are_not(clock: Clo
     clock.now += 1
     assert set(tracker.loads()) == {"long", "c"}
     tracker.ended("long")
-    assert tracker.loads()["long"] == ModelLoad(0, 0.0)
+    assert tracker.loads()["long"] == ReportedLoad(0, 0.0)

@@ -9,6 +9,7 @@ import pytest
 
 from fleet_contract.errors import QueueFull, Timeout
 from fleet_contract.spec import ModelSpec
+from fleet_server import admission as admission_module
 from fleet_server.admission import OTHERS_SECONDS, Admission, passes_at_once, places
 from support.waiting import until_async
 
@@ -130,7 +131,7 @@ class Clock:
     """A clock that stands still unless it is set."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 1000.0
 
     def read(self) -> float:
         return self.now
@@ -261,6 +262,18 @@ async def test_a_request_that_is_cancelled_as_it_starts_passes_its_slot_on(
     assert requests.started == ["a0", "c0"]
 
 
+@pytest.mark.parametrize("requests", [(1, 2, 0.5)], indirect=True)
+async def test_a_request_that_is_cancelled_as_it_is_refused_only_leaves(requests: Requests) -> None:
+    for name in ("a0", "a1", "a2", "b0"):
+        await requests.send(name)
+    assert requests.admission.waiting == 2  # a1 and b0; a2 is refused, but has not run yet
+    await requests.cancel("a2")
+    assert requests._tasks["a2"].cancelled()
+    await requests.end("a0")
+    await asyncio.sleep(0)
+    assert requests.started == ["a0", "b0"]
+
+
 @pytest.mark.parametrize("requests", [(4, 100, 0.5)], indirect=True)
 async def test_a_quarter_of_the_slots_is_kept_for_other_callers(requests: Requests) -> None:
     await requests.send("b0")
@@ -268,7 +281,7 @@ async def test_a_quarter_of_the_slots_is_kept_for_other_callers(requests: Reques
     for name in ("a0", "a1", "a2", "a3"):
         await requests.send(name)
     assert requests.started == ["b0", "a0", "a1", "a2"]
-    requests.clock.now = OTHERS_SECONDS - 1
+    requests.clock.now += OTHERS_SECONDS - 1
     await requests.send("b1")
     assert requests.started[-1] == "b1"
     await requests.end("a0")
@@ -282,7 +295,7 @@ async def test_a_caller_that_is_alone_again_uses_all_slots(requests: Requests) -
     await requests.end("b0")
     for name in ("a0", "a1", "a2", "a3", "a4"):
         await requests.send(name)
-    requests.clock.now = OTHERS_SECONDS
+    requests.clock.now += OTHERS_SECONDS
     await requests.end("a0")
     await asyncio.sleep(0)
     assert requests.started == ["b0", "a0", "a1", "a2", "a3", "a4"]
@@ -307,7 +320,6 @@ async def test_the_estimated_wait_follows_the_duration_of_requests() -> None:
 
 async def test_a_slot_has_the_time_it_was_waited_for() -> None:
     clock = Clock()
-    clock.now = 100.0
     admission = Admission(1, 1, timeout=5, clock=clock.read)
     async with admission.slot() as slot:
         assert slot.queue_ms == 0
@@ -317,6 +329,42 @@ async def test_a_slot_has_the_time_it_was_waited_for() -> None:
         await until_async(lambda: admission.waiting == 1)
         clock.now += 0.25
     assert await waiting == 250
+
+
+async def test_a_caller_has_at_most_its_own_slots() -> None:
+    clock = Clock()
+    requests = Requests(Admission(4, 10, 5, caller_slots=2, clock=clock.read), clock)
+    for name in ("a0", "a1", "a2", "b0"):
+        await requests.send(name)
+    assert requests.started == ["a0", "a1", "b0"]
+    await requests.end("a1")
+    await asyncio.sleep(0)
+    assert requests.started == ["a0", "a1", "b0", "a2"]
+    await requests.close()
+
+
+async def test_the_callers_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "MOST_REMEMBERED", 3)
+    admission = Admission(1, 0, timeout=5)
+    for caller in "abcda":
+        async with admission.slot(caller):
+            assert len(admission._turns) <= 3
+    assert list(admission._turns) == ["c", "d", "a"]
+
+
+async def test_errors_have_the_numbers_and_the_estimated_wait() -> None:
+    admission = Admission(1, 1, timeout=0.001)
+    admission._mean_seconds = 5.0
+    async with admission.slot("a"):
+        with pytest.raises(Timeout, match=r"within 0\.001 seconds"):
+            await run(admission, "b")
+        admission.timeout = 60
+        waiting = asyncio.create_task(run(admission, "b"))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="1 requests are running and 1 are waiting") as caught:
+            await run(admission, "c")
+        assert caught.value.retry_after == 10.0
+    await waiting
 
 
 async def test_a_share_is_at_least_one_request() -> None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_weights.address import Address, Bucket, Claim, Hub, Image, LocalFile, Package, Web, parse
+from fleet_weights.address import (
+    Address,
+    Hub,
+    ImagePath,
+    LocalFile,
+    Package,
+    S3Objects,
+    VolumePath,
+    Web,
+    parse,
+)
 from fleet_weights.errors import WeightsError
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -24,13 +34,13 @@ DIGEST = f"sha256:{'0' * 64}"
         ("https://h.example/a.gguf?x=1", Web("https://h.example/a.gguf?x=1")),
         ("pypi://llm-x==0.1.2/pkg/a.gguf", Package("llm-x", "0.1.2", "pkg/a.gguf")),
         ("pypi://llm-x==0.1.2", Package("llm-x", "0.1.2", "")),
-        ("pvc://weights/a/b", Claim("weights", "a/b")),
-        ("pvc://weights", Claim("weights", "")),
-        ("s3://bucket", Bucket("bucket", "")),
-        ("s3://my.bucket/a/b", Bucket("my.bucket", "a/b")),
-        ("oci://ghcr.io/org/m:1", Image("ghcr.io/org/m:1", "")),
-        ("oci://host:5000/a/b:v1/models/x", Image("host:5000/a/b:v1", "models/x")),
-        (f"oci://ghcr.io/org/m@{DIGEST}/x", Image(f"ghcr.io/org/m@{DIGEST}", "x")),
+        ("pvc://weights/a/b", VolumePath("weights", "a/b")),
+        ("pvc://weights", VolumePath("weights", "")),
+        ("s3://bucket", S3Objects("bucket", "")),
+        ("s3://my.bucket/a/b", S3Objects("my.bucket", "a/b")),
+        ("oci://ghcr.io/org/m:1", ImagePath("ghcr.io/org/m:1", "")),
+        ("oci://host:5000/a/b:v1/models/x", ImagePath("host:5000/a/b:v1", "models/x")),
+        (f"oci://ghcr.io/org/m@{DIGEST}/x", ImagePath(f"ghcr.io/org/m@{DIGEST}", "x")),
     ],
 )
 def test_parses(text: str, address: Address) -> None:

@@ -13,7 +13,8 @@ import pytest
 from fleet_contract.settings import parse_size
 from fleet_contract.spec import ModelSpec
 from fleet_weights import eviction
-from fleet_weights.eviction import USE, hold, make_room
+from fleet_weights.errors import NoRoom
+from fleet_weights.eviction import USE, hold, make_room, release
 from fleet_weights.store import STAGING, Store, folder_name
 
 KILOBYTE = 1000
@@ -138,3 +139,34 @@ def test_the_limit_is_read_from_the_environment(tmp_path: Path) -> None:
     environ = {"MODELS_DIR": str(tmp_path)}
     assert Store.of(environ).limit is None
     assert Store.of({**environ, "MODELS_DIR_LIMIT": "500"}).limit == 500
+
+
+def test_a_store_that_evicts_nothing_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    stored(Store(tmp_path, limit=KILOBYTE), "idle", KILOBYTE, 300)
+    store = Store(tmp_path, limit=2 * KILOBYTE, evicts=False)
+    make_room(store, KILOBYTE, spec("new"))
+    with pytest.raises(NoRoom, match="exceed its limit"):
+        make_room(store, KILOBYTE + 1, spec("new"))
+    assert store.folder(spec("idle")).exists()
+
+
+def test_its_weights_are_deleted_before_any_that_were_used(tmp_path: Path) -> None:
+    used = stored(Store(tmp_path), "used", KILOBYTE, 3600)
+    spare = Store(tmp_path, limit=2 * KILOBYTE, evicts=False)
+    hold(spec("new"), spare)
+    new = spare.folder(spec("new"))
+    new.mkdir()
+    (new / "model.gguf").write_bytes(b"x" * KILOBYTE)
+    store = Store(tmp_path, limit=2 * KILOBYTE)
+    release(spec("new"), spare)
+    make_room(store, KILOBYTE, spec("third"))
+    assert not new.exists()
+    assert used.exists()
+
+
+def test_its_hold_is_no_use_of_weights(tmp_path: Path) -> None:
+    stored(Store(tmp_path), "used", KILOBYTE, 3600)
+    spare = Store(tmp_path, limit=KILOBYTE, evicts=False)
+    hold(spec("used"), spare)
+    release(spec("used"), spare)
+    assert (tmp_path / USE / folder_name(spec("used"))).stat().st_mtime < NOW - 3000

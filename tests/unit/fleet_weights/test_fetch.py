@@ -13,7 +13,7 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_parts import WeightFile, WeightPart
-from fleet_weights.address import Image
+from fleet_weights.address import ImagePath
 from fleet_weights.assemble import claim_path, image_path
 from fleet_weights.errors import Stopped, WeightsError
 from fleet_weights.fetch import fetch, is_there, locate
@@ -54,10 +54,10 @@ def test_an_image_is_searched_at_its_mount_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its folder `models`, if it has one and the address names none."""
-    assert image_path(Image("r/m:1", ""), str(tmp_path)) == tmp_path
-    assert image_path(Image("r/m:1", "x"), str(tmp_path)) == tmp_path / "x"
+    assert image_path(ImagePath("r/m:1", ""), str(tmp_path)) == tmp_path
+    assert image_path(ImagePath("r/m:1", "x"), str(tmp_path)) == tmp_path / "x"
     (tmp_path / "models").mkdir()
-    assert image_path(Image("r/m:1", ""), str(tmp_path)) == tmp_path / "models"
+    assert image_path(ImagePath("r/m:1", ""), str(tmp_path)) == tmp_path / "models"
     monkeypatch.setattr("fleet_weights.plan.IMAGE_MOUNT", str(tmp_path))
     with pytest.raises(WeightsError, match="does not exist") as caught:
         locate(spec(source="oci://r/m:1/other"), Store(tmp_path))
@@ -69,9 +69,9 @@ def test_an_image_is_searched_at_its_mount_path(
 
 
 def test_a_claim_is_searched_at_its_mount_path(tmp_path: Path) -> None:
-    from fleet_weights.address import Claim
+    from fleet_weights.address import VolumePath
 
-    assert claim_path(Claim("weights", "x/y")) == Path("/weights/x/y")
+    assert claim_path(VolumePath("weights", "x/y")) == Path("/weights/x/y")
     with pytest.raises(WeightsError, match="does not exist") as caught:
         locate(spec(source="pvc://no-such-claim/of-these-tests"), Store(tmp_path))
     assert "in pods" in caught.value.hint

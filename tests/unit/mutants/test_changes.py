@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mutants.changes import changes, without_effect
 
 SOURCE = '''"""A module."""
@@ -40,6 +42,17 @@ def test_annotations_and_logs_are_left_alone(tmp_path: Path) -> None:
     diffs = found(tmp_path, SOURCE).values()
     assert not [diff for diff in diffs if "int &" in diff or "count=" in diff]
     assert len(without_effect(SOURCE)) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments", ["*, a=1", "b, *, a=1", "b: int = 2, /, *, a: int = 1", "b=(2),\n  *,\n  a=1"]
+)
+def test_the_star_before_named_arguments_is_left_alone(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "module.py").write_text(f"def f({arguments}):\n    return 2 * 3\n")
+    texts = [one.text for one in changes(tmp_path, Path("module.py"))]
+    assert any("2 / 3" in text for text in texts)
+    assert any("2 * 3" in text for text in texts)  # the default is changed
+    assert all("*," in text for text in texts)
 
 
 def test_code_that_has_no_operator_has_no_changes(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from fleet_web.logs import event as log
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 32
+"""Servers that are read at the same time, of all models together."""
 TIMEOUT_SECONDS = 2.0
 METRICS_BYTES = 4 * 1024 * 1024
 LOADS = frozenset({
@@ -43,7 +44,7 @@ class DeletionCosts:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def write(self, pods: Sequence[PodView]) -> None:
-        """Set the costs of the ready ones of `pods`; of those without an answer, nothing."""
+        """Set the costs of the ready ones of `pods`; one that does not respond keeps its cost."""
         ready = [pod for pod in pods if pod.active and pod.ready and pod.ip and pod.port]
         await asyncio.gather(*(self._write(pod) for pod in ready))
 
@@ -52,6 +53,7 @@ class DeletionCosts:
             load = await fetch(self._http, pod)
             if load is None or str(load) == pod.deletion_cost:
                 return
+            # With the uid, so that a new pod of the same name is not changed.
             body = {"metadata": {"uid": pod.uid,
                                  "annotations": {ANNOTATION_DELETION_COST: str(load)}}}  # fmt: skip
             try:

@@ -18,6 +18,7 @@ from fleet_operator.resources.views import PodView
 PATIENCE_SECONDS = 10.0
 """Age from which a pod counts as hanging, and shortest time between two lists of its Events."""
 AT_ONCE = 8
+"""Pods whose Events are listed in one round: a failing node may have many that hang."""
 MESSAGE_CHARS = 500
 
 
@@ -38,6 +39,7 @@ class PodEvents:
             if is_hanging(pod, now) and now - self._listed.get(pod.uid, 0.0) >= PATIENCE_SECONDS
         ]
         for pod in hanging[:AT_ONCE]:
+            # Also if the list fails: the next try is for other pods.
             self._listed[pod.uid] = now
             try:
                 found = await self._api.items(

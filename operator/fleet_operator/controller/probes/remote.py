@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 16
 TIMEOUT_SECONDS = 5.0
 ROUNDS = 15
-"""A known address is probed once in so many rounds, a new one in the next round."""
+"""Rounds between two probes of a known address; a new one is probed in the next round."""
 PATIENCE = 2
-"""So many probes in a row must fail before a reachable address counts as unreachable."""
+"""Failed probes in a row after which a reachable address counts as unreachable."""
 PATH = "/v1/models"
 
 
@@ -56,6 +56,7 @@ class RemoteProber:
             *(
                 self._probe(key, uid, address)
                 for key, uid, address in present
+                # One that failed is probed again at once: PATIENCE rounds, not PATIENCE * ROUNDS.
                 if self._round == 0 or uid in self._missed or not self._is_known(uid, address)
             )
         )
@@ -101,11 +102,11 @@ async def fetch(http: aiohttp.ClientSession, address: str) -> RemoteReport:
         ):
             status = response.status
     except TimeoutError:
-        why = f"no answer within {TIMEOUT_SECONDS:.0f} s"
-        return RemoteReport(address, False, f"{address} does not answer: {why}.")
+        why = f"no response within {TIMEOUT_SECONDS:.0f} s"
+        return RemoteReport(address, False, f"{address} does not respond: {why}.")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         why = str(error) or type(error).__name__
-        return RemoteReport(address, False, f"{address} does not answer: {why}.")
+        return RemoteReport(address, False, f"{address} does not respond: {why}.")
     if status >= 500:
-        return RemoteReport(address, False, f"{address} answers with status {status}.")
-    return RemoteReport(address, True, f"{address} answers.")
+        return RemoteReport(address, False, f"{address} responds with status {status}.")
+    return RemoteReport(address, True, f"{address} responds.")

@@ -90,6 +90,7 @@ class Scraper:
 
     def _counts(self, pod: PodView) -> bool:
         """Whether a pod is a router that serves requests: ready, or draining."""
+        # One that drains still has requests in flight, which need their servers.
         serves = pod.phase == "Running" and (pod.ready or pod.deleting)
         return serves and pod_request.is_router(pod, self._settings)
 

@@ -29,7 +29,7 @@ AT_ONCE = 32
 TIMEOUT_SECONDS = 2.0
 RESPONSE_BYTES = 64 * 1024
 TRIES = 5
-"""Probes of a ready server that returns no report."""
+"""Probes of a ready server that returns no report; images of other projects never return one."""
 
 
 class Prober:
@@ -65,6 +65,7 @@ class Prober:
             report = await fetch(self._http, pod)
         if pod.ready:
             self._tries[pod.uid] = self._tries.get(pod.uid, 0) + 1
+        # The pod may be gone since the request was sent; its report would stay in the cache.
         if report is None or pod.uid not in self._cache.pods:
             return
         if self._cache.reports.get(pod.uid) != report:

@@ -32,12 +32,15 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5.0
 METRICS_BYTES = 64 * 1024 * 1024
+"""A router has several series for each combination of model, path, key and status."""
 REQUESTS = f"{ROUTER_REQUESTS}_total"
 FIRST_BYTE = "modelfleet_router_first_byte_seconds"
 HELD = "modelfleet_router_held_seconds"
 NAMES = (REQUESTS, f"{FIRST_BYTE}_sum", f"{FIRST_BYTE}_count", f"{HELD}_sum")
 ABANDONED = "499"
 """Code of a request whose client disconnected."""
+OF_ROUTER = frozenset({"401", "403", "429", ABANDONED})
+"""4xx that the router responds with itself, or that say nothing about what the model can do."""
 
 Tallies = Mapping[str, Tally]
 """By model id."""
@@ -91,7 +94,8 @@ class TrafficProber:
             if began is None or began[0] != since:
                 self._began[key] = (since, dict(now))
                 continue
-            for router, counters in now.items():  # earlier requests of a router count for nothing
+            # A router that was added later is compared with its first counters.
+            for router, counters in now.items():
                 began[1].setdefault(router, counters)
             self._cache.comparisons[key] = Comparison(
                 since, growth(now, began[1], own), growth(now, began[1], primary), complete
@@ -141,12 +145,15 @@ def tallies(lines: Iterable[str]) -> dict[str, Tally]:
         for name, labels, value, *_ in family.samples:
             old = found.get(labels["model"], Tally())
             if name == REQUESTS:
-                failed = int(value) if labels["code"].startswith("5") else 0
-                left = int(value) if labels["code"] == ABANDONED else 0
+                code = labels["code"]
+                failed = int(value) if code.startswith("5") else 0
+                left = int(value) if code == ABANDONED else 0
+                rejected = int(value) if code.startswith("4") and code not in OF_ROUTER else 0
                 new = old._replace(
                     requests=old.requests + int(value),
                     errors=old.errors + failed,
                     abandoned=old.abandoned + left,
+                    rejected=old.rejected + rejected,
                 )
             elif name == f"{HELD}_sum":
                 new = old._replace(held_seconds=old.held_seconds + value)

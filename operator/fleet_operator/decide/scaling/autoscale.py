@@ -90,6 +90,7 @@ def target(
     after: float = spec.scale_to_zero_after or (math.inf if current else WAKE_SECONDS)
     activity = _activity(spec, load, past, wake, created, now, after)
     complete = load is not None and load.complete
+    # A router that does not respond may have requests in flight, so no server is removed.
     if activity.idle and (current == 0 or (complete and not starting)):
         scaling = Scaling(desired_replicas=0, reason="Idle", last_active_time=activity.noted)
         return Target(0, "Idle", scaling)
@@ -143,13 +144,14 @@ def _activity(
     created: float, now: float, after: float,
 ) -> _Activity:  # fmt: skip
     known = parse(past.last_active_time) if past is not None else None
+    # The clock of a router may be ahead: a wake in the future would keep the model from idling.
     moments = [known or 0.0, created, min(parse(wake) or 0.0, now)]
     if load is not None:
         moments.append(now if load.in_flight > 0 else load.last_request or 0.0)
     active = max(moments)
     idle = now - active >= after
     if spec.scale_to_zero_after is None:
-        return _Activity(active, None, idle)  # no write of the status for a time nobody needs
+        return _Activity(active, None, idle)  # not noted: each write of the status costs a request
     noted = past.last_active_time if past is not None else None
     if known is None or active - known >= (2.0 if idle else _noted_seconds(spec)):
         noted = render(active)

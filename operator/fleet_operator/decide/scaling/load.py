@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fleet_contract.api.load_report import REPORTED_SECONDS, ModelLoad
+from fleet_contract.api.load_report import REPORTED_SECONDS, ReportedLoad
 from fleet_operator.decide.scaling.autoscale import Load
 
 FORGET_SECONDS = 60.0
@@ -17,7 +17,7 @@ RESOLUTION_SECONDS = 0.5
 """Smallest change of the time of a last request: two reports of it differ by the network's delay.
 """
 
-Report = Mapping[str, ModelLoad]
+Report = Mapping[str, ReportedLoad]
 
 
 @dataclass(frozen=True, slots=True)

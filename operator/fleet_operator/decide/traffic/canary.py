@@ -1,12 +1,15 @@
 """The weight of a model in its traffic group, where it rises by itself. Pure.
 
-It rises by a step while errors and clients that give up are no more frequent and first bytes come
-no later than at the primary of the group, and is set to 0 otherwise, or when a server fails. A
+It rises by a step while errors, rejected requests and clients that give up are no more frequent and
+first bytes come no later than at the primary of the group, and is set to 0 otherwise, or when a
+server fails. A
 model whose weight was taken back gets requests again after a change of its servers or of
 `traffic.weight`.
 """
 
 from __future__ import annotations
+
+import math
 
 from fleet_contract.spec import Traffic
 from fleet_contract.status import TrafficShare
@@ -27,8 +30,13 @@ ERROR_MARGIN = 0.01
 """By how much the share of errors may exceed that of the primary."""
 ABANDONED_MARGIN = 0.05
 """By how much the share of requests given up by their clients may exceed that of the primary."""
+REJECTED_DEVIATIONS = 3.0
+"""By how many standard deviations of a sample the share of 4xx may exceed that of the primary, in
+addition to ERROR_MARGIN: clients make mistakes, as many with each model."""
+REJECTED_ALONE = 0.5
+"""Share of 4xx that is too many if too few requests of the primary are known."""
 FEW_ERRORS = 2
-"""So many errors may be chance, whatever their share."""
+"""Up to this number, errors may be chance, whatever their share."""
 SLOWER = 1.25
 SLOWER_SECONDS = 0.1
 """Mean time to the first byte that counts as slower: SLOWER times that of the primary, and this."""
@@ -63,6 +71,7 @@ def share(
         return past if past.reason == WAITING else _changed(past, WAITING, past.weight, now)
     if past.reason == WAITING:
         return _changed(past, COMPLETE if past.weight == WHOLE else RISING, past.weight, now)
+    # A comparison of an earlier weight does not count.
     if comparison is None or comparison.since != past.since:
         return past
     if comparison.own.requests < traffic.rise.min_requests:
@@ -84,12 +93,18 @@ def share(
 def why_worse(comparison: Comparison, few: int) -> str:
     """How the model does worse than the primary, "" if it does not.
 
-    With fewer than `few` requests of the primary, errors are compared with none.
+    With fewer than `few` requests of the primary, errors are compared with none, and rejected
+    requests with REJECTED_ALONE.
     """
     own, primary = comparison.own, comparison.primary
     expected = primary.error_share if primary.requests >= few else 0.0
     if own.errors > FEW_ERRORS and own.error_share > expected + ERROR_MARGIN:
         return f"{own.error_share:.1%} of its requests fail, {expected:.1%} of the primary's."
+    if own.rejected > FEW_ERRORS and own.rejected_share > _most_rejected(comparison, few):
+        return (
+            f"{own.rejected_share:.1%} of its requests are rejected with 4xx,"
+            f" {primary.rejected_share:.1%} of the primary's."
+        )
     given_up = primary.abandoned_share
     if (
         primary.requests >= few
@@ -104,10 +119,20 @@ def why_worse(comparison: Comparison, few: int) -> str:
         return ""
     if own.mean_first_byte > primary.mean_first_byte * SLOWER + SLOWER_SECONDS:
         return (
-            f"The first byte of its responses takes {own.mean_first_byte:.2f} s on average, of the"
-            f" primary's {primary.mean_first_byte:.2f} s."
+            f"The first byte of its responses takes {own.mean_first_byte:.2f} s on average, that of"
+            f" the primary's {primary.mean_first_byte:.2f} s."
         )
     return ""
+
+
+def _most_rejected(comparison: Comparison, few: int) -> float:
+    """The largest share of 4xx that is not worse than that of the primary."""
+    own, primary = comparison.own, comparison.primary
+    if primary.requests < few:
+        return REJECTED_ALONE
+    expected = primary.rejected_share
+    deviation = math.sqrt(expected * (1 - expected) / own.requests)
+    return expected + ERROR_MARGIN + REJECTED_DEVIATIONS * deviation
 
 
 def describe(traffic: Traffic, found: TrafficShare) -> str:

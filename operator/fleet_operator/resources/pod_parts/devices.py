@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fleet_contract.spec_parts import DeviceRequest
+from fleet_contract.pod.resources import DeviceRequest
 from fleet_operator.names import SERVER_CONTAINER
 from fleet_operator.resources.digests import digest
 from fleet_operator.resources.views import Raw
@@ -22,7 +22,7 @@ _TEMPLATE_NAME = re.compile(r"(?P<model>.+)-devices-[0-9a-f]{12}")
 def template_name(name: str, requests: Sequence[DeviceRequest]) -> str:
     """Name of the ResourceClaimTemplate of the InferenceModel `name`.
 
-    Its spec is immutable, so each content has a name of its own.
+    Its spec is immutable, so the name depends on the content.
     """
     return f"{name}-devices-{digest(claim_spec(requests))}"
 

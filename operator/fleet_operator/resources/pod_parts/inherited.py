@@ -1,7 +1,7 @@
 """Labels and annotations that a model's Deployment and pods get from its InferenceModel.
 
-Only those of a configured pattern: a change rolls the servers, and tools that manage resources
-change labels and annotations of their own.
+Only those that match a configured pattern: a change rolls the servers, and tools that manage
+resources change their own labels and annotations.
 """
 
 from __future__ import annotations

@@ -37,7 +37,10 @@ def limit(cache: ModelCache) -> str:
 
 
 def permissions(image: str, pull_policy: str) -> dict[str, Any]:
-    """An init container that gives the folder, which belongs to root, to the servers' user."""
+    """An init container that makes the servers' user the owner of the folder.
+
+    The kubelet creates the folder of a hostPath as root, and fsGroup does not apply to it.
+    """
     return {
         "name": "cache-permissions",
         "image": image,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fleet_bench.compare.results.outcome import Outcome
+from fleet_bench.compare.results.outcome import ModelComparison
 from fleet_bench.compare.results.report import markdown
 from fleet_bench.compare.sides.machine import described
 
@@ -15,7 +15,9 @@ NAME = "compare"
 PICTURES = (".png", ".svg")
 
 
-def write_tables(folder: Path, outcomes: Sequence[Outcome], machine: dict[str, Any]) -> list[Path]:
+def write_tables(
+    folder: Path, outcomes: Sequence[ModelComparison], machine: dict[str, Any]
+) -> list[Path]:
     """Write Markdown and JSON into `folder`; the paths. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / f"{NAME}.md", folder / f"{NAME}.json"]
@@ -24,7 +26,7 @@ def write_tables(folder: Path, outcomes: Sequence[Outcome], machine: dict[str, A
     return written
 
 
-def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
+def write_pictures(folder: Path, outcomes: Sequence[ModelComparison]) -> list[Path]:
     """Write the plot as PNG and SVG; the paths. Raises ImportError without matplotlib, OSError."""
     from fleet_bench.compare.results.plot import plot
 
@@ -33,6 +35,6 @@ def write_pictures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     return written
 
 
-def as_json(outcomes: Sequence[Outcome], machine: dict[str, Any]) -> dict[str, Any]:
+def as_json(outcomes: Sequence[ModelComparison], machine: dict[str, Any]) -> dict[str, Any]:
     """Machine and outcomes as one JSON object."""
     return {"machine": machine, "comparisons": [outcome.as_json() for outcome in outcomes]}

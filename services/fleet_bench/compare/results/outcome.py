@@ -54,7 +54,7 @@ class Rounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedFigure:
     """A figure of both sides."""
 
     name: str
@@ -86,7 +86,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ModelComparison:
     """The comparison of one model. `a` and `b` name the sides."""
 
     model: str
@@ -95,7 +95,7 @@ class Outcome:
     b: str
     requests: int
     concurrency: int
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedFigure, ...]
     agreement: tuple[Fact, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -120,9 +120,9 @@ class Outcome:
         }  # fmt: skip
 
 
-def rows(a: Sequence[Summary], b: Sequence[Summary]) -> list[Row]:
+def rows(a: Sequence[Summary], b: Sequence[Summary]) -> list[ComparedFigure]:
     """The figures that are known in every round of both sides."""
-    found: list[Row] = []
+    found: list[ComparedFigure] = []
     for figure in FIGURES:
         pair: list[Rounds] = []
         for side in (a, b):
@@ -130,5 +130,5 @@ def rows(a: Sequence[Summary], b: Sequence[Summary]) -> list[Row]:
             if values and len(values) == len(side):
                 pair.append(Rounds(tuple(values)))
         if len(pair) == 2:
-            found.append(Row(figure.name, figure.unit, figure.more_is_better, *pair))
+            found.append(ComparedFigure(figure.name, figure.unit, figure.more_is_better, *pair))
     return found

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fleet_bench.compare.results.outcome import Outcome, Rounds, Row
+from fleet_bench.compare.results.outcome import ComparedFigure, ModelComparison, Rounds
 from fleet_bench.compare.results.report import short, title
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ROW_INCHES = 3.4
 HEADROOM = 1.22
 
 
-def plot(outcomes: Sequence[Outcome], files: Sequence[Path]) -> None:
+def plot(outcomes: Sequence[ModelComparison], files: Sequence[Path]) -> None:
     """Draw `outcomes` into each of `files`; the suffix (.png, .svg) is the format.
 
     Bars are medians, error bars minimum and maximum of the rounds. Raises ImportError without
@@ -50,12 +50,12 @@ def plot(outcomes: Sequence[Outcome], files: Sequence[Path]) -> None:
         figure.savefig(path, dpi=150)
 
 
-def agreement(outcome: Outcome) -> str:
+def agreement(outcome: ModelComparison) -> str:
     """The facts about agreement as one line."""
     return "Outputs: " + "; ".join(f"{fact.name} {fact.text}" for fact in outcome.agreement)
 
 
-def _draw(panel: Axes, row: Row, names: tuple[str, str]) -> None:
+def _draw(panel: Axes, row: ComparedFigure, names: tuple[str, str]) -> None:
     sides = (row.a, row.b)
     heights = [side.median for side in sides]
     labels = [textwrap.fill(name, 16) for name in names]
@@ -78,7 +78,7 @@ def _draw(panel: Axes, row: Row, names: tuple[str, str]) -> None:
     panel.set_title(f"{row.name}, {row.unit}\n{_verdict(row)}", fontsize=8)
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: ComparedFigure) -> str:
     wanted = "more is better" if row.more_is_better else "less is better"
     return wanted if row.ratio is None else f"B {row.ratio:.2f} times ({wanted})"
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from fleet_bench.compare.results.outcome import Outcome, Rounds, Row
+from fleet_bench.compare.results.outcome import ComparedFigure, ModelComparison, Rounds
 
 
-def table(outcome: Outcome) -> Table:
+def table(outcome: ModelComparison) -> Table:
     """A row for each figure, then one for each fact about agreement."""
     made = Table(
         "figure", f"A: {outcome.a}", f"B: {outcome.b}", "B is better",
@@ -25,7 +25,7 @@ def table(outcome: Outcome) -> Table:
     return made
 
 
-def markdown(outcomes: Sequence[Outcome], taken_on: str) -> str:
+def markdown(outcomes: Sequence[ModelComparison], taken_on: str) -> str:
     """A section for each model, after an explanation of the columns."""
     parts = [
         "# Comparison",
@@ -46,7 +46,7 @@ def markdown(outcomes: Sequence[Outcome], taken_on: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def title(outcome: Outcome) -> str:
+def title(outcome: ModelComparison) -> str:
     """Model, task and load."""
     return (
         f"{outcome.model}, {outcome.task}: {outcome.requests} requests a round, "
@@ -54,7 +54,7 @@ def title(outcome: Outcome) -> str:
     )
 
 
-def cells(row: Row) -> tuple[str, str, str, str]:
+def cells(row: ComparedFigure) -> tuple[str, str, str, str]:
     """Name and unit, both sides, ratio."""
     ratio = "" if row.ratio is None else f"{row.ratio:.2f} times"
     return (f"{row.name}, {row.unit}", spread(row.a), spread(row.b), ratio)

@@ -17,7 +17,7 @@ INTERVAL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessMemory:
     """`resident` is in bytes."""
 
     pid: int
@@ -32,7 +32,7 @@ class Peak:
     most: int = 0
 
 
-def tree_bytes(pid: int, processes: Iterable[Process]) -> int:
+def tree_bytes(pid: int, processes: Iterable[ProcessMemory]) -> int:
     """Resident bytes of `pid` and its descendants; shared pages count for each process."""
     children: dict[int, list[int]] = defaultdict(list)
     resident: dict[int, int] = {}
@@ -49,7 +49,7 @@ def tree_bytes(pid: int, processes: Iterable[Process]) -> int:
     return total
 
 
-def processes() -> list[Process]:
+def processes() -> list[ProcessMemory]:
     """All processes of the machine, from /proc (Linux) or `ps` (elsewhere)."""
     return _from_proc() if (PROC / "self" / "stat").exists() else _from_ps()
 
@@ -78,9 +78,9 @@ async def watched(pid: int | None, peak: Peak) -> AsyncIterator[None]:
             stop.set()
 
 
-def _from_proc() -> list[Process]:
+def _from_proc() -> list[ProcessMemory]:
     page = os.sysconf("SC_PAGE_SIZE")
-    found: list[Process] = []
+    found: list[ProcessMemory] = []
     for path in PROC.iterdir():
         if not path.name.isdecimal():
             continue
@@ -90,14 +90,14 @@ def _from_proc() -> list[Process]:
             continue
         # The name in parentheses may hold spaces: proc_pid_stat(5), fields 4 (ppid), 24 (rss).
         fields = stat.rpartition(")")[2].split()
-        found.append(Process(int(path.name), int(fields[1]), int(fields[21]) * page))
+        found.append(ProcessMemory(int(path.name), int(fields[1]), int(fields[21]) * page))
     return found
 
 
-def _from_ps() -> list[Process]:
+def _from_ps() -> list[ProcessMemory]:
     command = ["ps", "-A", "-o", "pid=,ppid=,rss="]
     listed = subprocess.run(  # noqa: S603  (fixed arguments, no shell)
         command, capture_output=True, text=True, timeout=10, check=False
     ).stdout
     rows = (line.split() for line in listed.splitlines())
-    return [Process(int(pid), int(parent), int(kib) * 1024) for pid, parent, kib in rows]
+    return [ProcessMemory(int(pid), int(parent), int(kib) * 1024) for pid, parent, kib in rows]

@@ -17,8 +17,8 @@ from fleet_bench.compare.sides.process import running
 from fleet_bench.compare.sides.side import Side
 from fleet_contract.cpus import available_cpus
 from fleet_contract.launch import encode
-from fleet_contract.names import HUB_TOKENS
 from fleet_contract.spec import Dtype, Engine, ModelSpec, Pooling
+from fleet_weights.secrets import without_secrets
 
 ROOT = Path(__file__).parents[3]
 """The folder of fleet_bench; last in the reference's search path, after its own libraries."""
@@ -96,10 +96,9 @@ def referred(
         options["--max-tokens"] = str(spec.context_length)
     command = [reference.python, "-P", "-c", LAUNCH, str(ROOT)]
     command += [part for option in options.items() for part in option]
-    kept = {name: value for name, value in environ.items() if name not in HUB_TOKENS}
     threads = {"OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(available_cpus())}
     name = f"The reference ({reference.library})"
-    with running(name, command, kept | OFFLINE | threads, "/health") as server:
+    with running(name, command, without_secrets(environ) | OFFLINE | threads, "/health") as server:
         yield Side(_reference_name(reference, dtype), server.url, spec.model, server.pid)
 
 

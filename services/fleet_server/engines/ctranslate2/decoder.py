@@ -13,11 +13,15 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_ctranslate2_storage, get_suppressed_tokens
 
 from fleet_server.engines.ctranslate2 import timestamps
-from fleet_server.engines.ctranslate2.fallback import Attempt, DecodingResult, compression_ratio
+from fleet_server.engines.ctranslate2.fallback import (
+    DecodingOptions,
+    DecodingResult,
+    compression_ratio,
+)
 from fleet_server.engines.ctranslate2.recording import Recording
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE
-from fleet_server.engines.ctranslate2.window_queue import Batch, Outcome
-from fleet_server.engines.ctranslate2.windows import SHORT_FILLED, Window
+from fleet_server.engines.ctranslate2.window_queue import Batch, WindowResult
+from fleet_server.engines.ctranslate2.windows import SHORT_FILLED, AudioWindow
 from fleet_server.engines.ctranslate2.words import Alignable, align
 from fleet_server.protocols import Float32, Segment
 
@@ -53,18 +57,18 @@ class Decoder:
         ids = tokenizer.encode(" " + text.strip()[-MAX_PROMPT_CHARS:])
         return tuple(token for token in ids if token < tokenizer.eot)[-MAX_PROMPT:]
 
-    def run(self, batch: Batch) -> list[Outcome]:
+    def run(self, batch: Batch) -> list[WindowResult]:
         """Decode the windows together. Raises what CTranslate2 raises."""
         attempt = batch[0][0].attempt(batch[0][1])
         encoded = self._encode([_samples(entry, window, attempt) for entry, window in batch])
         languages = self._languages(batch, encoded)
         results = self._generate(batch, languages, encoded, attempt.temperature)
         alignable: list[Alignable | None] = []
-        outcomes: list[Outcome] = []
+        outcomes: list[WindowResult] = []
         for (recording, window), language, result in zip(batch, languages, results, strict=True):
             segments, next_window = self._segments(recording, window, language, result)
             alignable.append((segments, window) if segments else None)
-            outcomes.append(Outcome(language, segments, next_window))
+            outcomes.append(WindowResult(language, segments, next_window))
         if batch[0][0].options.word_timestamps:
             return self._with_words(batch, encoded, alignable, outcomes)
         return outcomes
@@ -113,6 +117,7 @@ class Decoder:
             }  # fmt: skip
         else:
             search = {"beam_size": BEAM_SIZE, "patience": 1}
+        # The first timestamp is within 50 steps of 20 ms, as in OpenAI's Whisper.
         results = self._model.model.generate(
             encoded, prompts, max_length=MAX_LENGTH, suppress_blank=True,
             suppress_tokens=suppressed, max_initial_timestamp_index=50,
@@ -125,6 +130,7 @@ class Decoder:
         tokenizer, _ = self._tokenizer("transcribe", "en")
         return DecodingResult(
             tokens=tokens,
+            # CTranslate2's score is a mean over these tokens; Whisper's also counts the end token.
             avg_logprob=result.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech_prob=result.no_speech_prob,
             compression_ratio=compression_ratio(tokenizer.decode(list(tokens)).strip()),
@@ -132,8 +138,8 @@ class Decoder:
         )
 
     def _segments(
-        self, recording: Recording, window: Window, language: str, result: DecodingResult
-    ) -> tuple[list[Segment], Window | None]:
+        self, recording: Recording, window: AudioWindow, language: str, result: DecodingResult
+    ) -> tuple[list[Segment], AudioWindow | None]:
         """The segments in `result`, and the window to decode next, if any."""
         if result.is_silence:
             # Short padding raises the probability of no speech, most of all in translations.
@@ -163,8 +169,8 @@ class Decoder:
         batch: Batch,
         encoded: Any,
         alignable: Sequence[Alignable | None],
-        outcomes: Sequence[Outcome],
-    ) -> list[Outcome]:
+        outcomes: Sequence[WindowResult],
+    ) -> list[WindowResult]:
         """The outcomes with word timestamps; one alignment call per task and language."""
         kinds = [
             (recording.options.task, outcome.language)
@@ -193,14 +199,14 @@ class Decoder:
         return self._tokenizers[key]
 
 
-def _samples(recording: Recording, window: Window, attempt: Attempt) -> Float32:
+def _samples(recording: Recording, window: AudioWindow, attempt: DecodingOptions) -> Float32:
     """The window's samples, padded with silence to a length independent of its batch."""
     audio = np.asarray(recording.audio[window.start : window.end], dtype=np.float32)
     return np.pad(audio, (0, (LONGEST if attempt.filled else SHORT_FILLED) - len(audio)))
 
 
 def _segment(
-    span: timestamps.TimedTokens, window: Window, result: DecodingResult, tokenizer: Tokenizer
+    span: timestamps.TimedTokens, window: AudioWindow, result: DecodingResult, tokenizer: Tokenizer
 ) -> Segment | None:
     text = tokenizer.decode(list(span.tokens))
     if not text.strip():

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.05
 """How often a waiting request checks for its cancellation."""
 CONCURRENT_PER_LANE = 8
+"""Requests that run at once for each lane, so that their windows fill batches."""
 
 
 class SpeechEngine:

@@ -16,7 +16,7 @@ LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DecodingOptions:
     """How a window is decoded: by beam search at `temperature` 0, else by sampling.
 
     `filled` windows are padded with silence to 30 seconds, as in training, others to 18.
@@ -26,8 +26,8 @@ class Attempt:
     filled: bool = True
 
 
-FILLED = tuple(Attempt(temperature) for temperature in LADDER)
-SHORTENED = (Attempt(0.0, filled=False), *FILLED)
+FILLED = tuple(DecodingOptions(temperature) for temperature in LADDER)
+SHORTENED = (DecodingOptions(0.0, filled=False), *FILLED)
 """Attempts in turn; the second fills up the window, since short padding may cause the doubt."""
 
 

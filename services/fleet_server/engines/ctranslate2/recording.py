@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleet_server.engines.ctranslate2.fallback import FILLED, Attempt
+from fleet_server.engines.ctranslate2.fallback import FILLED, DecodingOptions
 from fleet_server.engines.ctranslate2.speech import RATE
-from fleet_server.engines.ctranslate2.windows import SHORT, Window
+from fleet_server.engines.ctranslate2.windows import SHORT, AudioWindow
 from fleet_server.protocols import Float32, Segment, SpeechOptions, Word
 
 
@@ -18,7 +18,7 @@ class PassKey:
     """What the windows of one pass share: CTranslate2 requires one temperature, one prompt length
     and one feature length in a batch."""
 
-    attempt: Attempt
+    attempt: DecodingOptions
     prompt_length: int
     words: bool
 
@@ -36,9 +36,9 @@ class Recording:
     options: SpeechOptions
     prompt: tuple[int, ...]
     language: str | None
-    waiting: deque[Window]
-    ladder: Sequence[Attempt] = FILLED
-    running: list[Window] = field(default_factory=list)
+    waiting: deque[AudioWindow]
+    ladder: Sequence[DecodingOptions] = FILLED
+    running: list[AudioWindow] = field(default_factory=list)
     removed: bool = False
     error: Exception | None = None
     segments: list[Segment] = field(default_factory=list)
@@ -49,21 +49,21 @@ class Recording:
     def caller(self) -> str:
         return self.options.caller
 
-    def attempt(self, window: Window) -> Attempt:
+    def attempt(self, window: AudioWindow) -> DecodingOptions:
         """How `window` is decoded next. A temperature set by the client allows one attempt."""
         if self.options.temperature is not None:
-            return Attempt(self.options.temperature)
+            return DecodingOptions(self.options.temperature)
         return self._attempts(window)[window.attempt]
 
-    def can_retry(self, window: Window) -> bool:
+    def can_retry(self, window: AudioWindow) -> bool:
         """Whether an attempt remains after the next one at `window`."""
         return self.options.temperature is None and window.attempt + 1 < len(self._attempts(window))
 
-    def key(self, window: Window) -> PassKey:
+    def key(self, window: AudioWindow) -> PassKey:
         """Equal for windows that may share a pass."""
         return PassKey(self.attempt(window), len(self.prompt), self.options.word_timestamps)
 
-    def take(self, key: PassKey | None) -> Window | None:
+    def take(self, key: PassKey | None) -> AudioWindow | None:
         """Move the first waiting window with `key` (any if None) to the running windows."""
         for window in self.waiting:
             if key is None or self.key(window) == key:
@@ -72,13 +72,13 @@ class Recording:
                 return window
         return None
 
-    def _attempts(self, window: Window) -> Sequence[Attempt]:
+    def _attempts(self, window: AudioWindow) -> Sequence[DecodingOptions]:
         attempts = self.ladder if window.end - window.start <= SHORT else FILLED
         # More attempts rarely help with so little speech, and a filled one costs an encoder pass
         # over 30 seconds.
         return attempts[:1] if window.is_tail else attempts
 
-    def retry(self, windows: Sequence[Window]) -> None:
+    def retry(self, windows: Sequence[AudioWindow]) -> None:
         """Queue `windows` ahead of all waiting windows."""
         self.waiting.extendleft(reversed(windows))
 

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fleet_server.engines.ctranslate2.recording import PassKey, Recording
-from fleet_server.engines.ctranslate2.windows import Window
+from fleet_server.engines.ctranslate2.windows import AudioWindow
 from fleet_server.protocols import Segment
 from fleet_server.turns import Turns
 
-Batch = list[tuple[Recording, Window]]
+Batch = list[tuple[Recording, AudioWindow]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WindowResult:
     """The result of one window; `next_window`, a retry or a rest, is still to be decoded."""
 
     language: str
     segments: Sequence[Segment] = ()
-    next_window: Window | None = None
+    next_window: AudioWindow | None = None
 
 
 class Closed(Exception):
@@ -57,7 +57,7 @@ class WindowQueue:
                 self._changed.wait()
             return None
 
-    def finish(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+    def finish(self, batch: Batch, outcomes: Sequence[WindowResult]) -> None:
         """Record the outcomes of a pass and emit segments that are certain."""
         with self._changed:
             for (recording, window), outcome in zip(batch, outcomes, strict=True):

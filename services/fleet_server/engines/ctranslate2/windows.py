@@ -9,11 +9,11 @@ from fleet_server.engines.ctranslate2.fallback import DecodingResult, best
 from fleet_server.engines.ctranslate2.speech import LONGEST, RATE, Span
 
 MAX_GAP = 3 * RATE
-"""Most samples of silence in a window; after more, Whisper often ends its text early."""
+"""Maximum samples of silence in a window; after more, Whisper often ends its text early."""
 MIN_REST = RATE
-"""Fewest samples of undecoded speech worth another pass, and least progress of a pass."""
+"""Minimum samples of undecoded speech for another pass, and minimum progress of a pass."""
 MAX_TAIL = 5 * RATE
-"""Most samples of a rest that is dropped if its result stays doubtful: often it is not speech."""
+"""Maximum samples of a rest that is dropped if it stays doubtful: often it is not speech."""
 SHORT = 15 * RATE
 """Samples of a window on a CPU, where the encoder's attention costs the square of the length."""
 SHORT_FILLED = SHORT + 3 * RATE
@@ -23,7 +23,7 @@ its error rate is that of windows padded to 30 seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class AudioWindow:
     """At most 30 seconds of a recording; `spans` is the speech in it.
 
     In a window that is decoded again, `best_rejected` is the best doubtful result so far and
@@ -56,11 +56,11 @@ class Window:
         """The best of `result`, which is doubtful, and the results rejected before."""
         return result if self.best_rejected is None else best([self.best_rejected, result])
 
-    def retried(self, result: DecodingResult) -> Window:
+    def retried(self, result: DecodingResult) -> AudioWindow:
         """The window for the attempt after one with the doubtful `result`."""
         return replace(self, best_rejected=self.best(result), retry=self.attempt + 1)
 
-    def rest(self, decoded: float) -> Window | None:
+    def rest(self, decoded: float) -> AudioWindow | None:
         """The speech after the first `decoded` seconds of the window, or None if it is too short.
 
         Whisper sometimes ends its text before the detected speech ends.
@@ -73,23 +73,23 @@ class Window:
         )
         if sum(span.end - span.start for span in left) < MIN_REST:
             return None
-        return Window(left, is_tail=left[-1].end - left[0].start <= MAX_TAIL)
+        return AudioWindow(left, is_tail=left[-1].end - left[0].start <= MAX_TAIL)
 
 
-def cut(spans: Sequence[Span], longest: int = LONGEST) -> list[Window]:
+def cut(spans: Sequence[Span], longest: int = LONGEST) -> list[AudioWindow]:
     """Windows as full as `longest` samples and `MAX_GAP` allow.
 
     Spans are not split, so a window of one span may have up to 30 seconds.
     """
-    windows: list[Window] = []
+    windows: list[AudioWindow] = []
     current: list[Span] = []
     for span in spans:
         if current and (
             span.end - current[0].start > longest or span.start - current[-1].end > MAX_GAP
         ):
-            windows.append(Window(tuple(current)))
+            windows.append(AudioWindow(tuple(current)))
             current = []
         current.append(span)
     if current:
-        windows.append(Window(tuple(current)))
+        windows.append(AudioWindow(tuple(current)))
     return windows

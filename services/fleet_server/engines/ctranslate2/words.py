@@ -9,14 +9,14 @@ from typing import Any
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
-from fleet_server.engines.ctranslate2.windows import Window
+from fleet_server.engines.ctranslate2.windows import AudioWindow
 from fleet_server.protocols import Segment, Word
 
 OPENING = "\"'“¿([{-"
 CLOSING = "\"'.。,，!！?？:：”)]}、"
 """Punctuation attached to the word after it and before it, as in OpenAI's Whisper."""
 
-Alignable = tuple[Sequence[Segment], Window]
+Alignable = tuple[Sequence[Segment], AudioWindow]
 
 
 class _Aligned:

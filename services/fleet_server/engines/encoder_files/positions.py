@@ -18,7 +18,7 @@ def position_offset(config: Mapping[str, Any]) -> int:
 
 
 def position_rows(config: Mapping[str, Any]) -> int | None:
-    """Most tokens that have a position, or None if the config does not give it.
+    """Maximum number of tokens that have a position, or None if the config does not give it.
 
     `n_positions` is GPT-2's name for the field, which nomic_bert's first release uses.
     """

@@ -12,8 +12,8 @@ from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.load_error import LoadError
 
 SHORT_CHARS = 1000
-"""Longest text tokenised with `encode`, which is faster than a batch of one but holds the
-interpreter lock."""
+"""Maximum length of a text tokenised with `encode`, which is faster than a batch of one but holds
+the interpreter lock."""
 
 
 class TextTokenizer:

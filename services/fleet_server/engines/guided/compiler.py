@@ -43,7 +43,7 @@ LIMITS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class GuidedVocabulary:
     """A vocabulary: the bytes of each token, the ids that are not text, those that end a text, and
     the function that tokenises a text."""
 
@@ -68,7 +68,7 @@ class Grammar:
 class GrammarCompiler:
     """Compiles in threads of its own. Thread-safe."""
 
-    def __init__(self, tokens: Tokens, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(self, tokens: GuidedVocabulary, deadline: float = DEADLINE_SECONDS) -> None:
         self._tokens = tokens
         self._deadline = deadline
         self._tokenizer: Any = None
@@ -102,6 +102,7 @@ class GrammarCompiler:
     def close(self) -> None:
         """End the threads after the schemas that they compile."""
         for _ in self._threads:
+            # If the queue is full, the daemon threads end with the process.
             with contextlib.suppress(queue.Full):
                 self._work.put_nowait(None)
 
@@ -131,7 +132,7 @@ class GrammarCompiler:
             wanted, future = item
             try:
                 future.set_result(self._compiled(wanted))
-            except BaseException as error:
+            except BaseException as error:  # a panic in Rust is not an Exception
                 future.set_exception(error)
 
     def _compiled(self, wanted: OutputFormat) -> Grammar:
@@ -184,7 +185,7 @@ class _Wrapped:
 
     bos_token_id = None
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: GuidedVocabulary) -> None:
         self.eos_token_id = tokens.stop_ids[0]
         self.tokens = list(tokens.pieces)
         self.special_token_ids = sorted(tokens.special)
@@ -195,7 +196,7 @@ class _Wrapped:
         return [int(token_id) for token_id in ids]
 
 
-def _tokenizer(tokens: Tokens) -> Any:
+def _tokenizer(tokens: GuidedVocabulary) -> Any:
     wrapped = llguidance.TokenizerWrapper(_Wrapped(tokens))
     return llguidance.LLTokenizer(
         wrapped, n_vocab=len(tokens.pieces), eos_token=list(tokens.stop_ids)

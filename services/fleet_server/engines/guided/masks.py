@@ -38,6 +38,7 @@ class Masks:
 
         `sequences` is the number of guided sequences that share a step.
         """
+        # Processor time: waiting for other threads does not count against the schema.
         started = time.thread_time()
         if self.error is None:
             self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
@@ -80,7 +81,10 @@ class Masks:
 
 def refusal(reason: str, param: str = "response_format") -> BadRequest:
     """The error for a schema that llguidance refuses with `reason`."""
-    first = reason.strip().splitlines()[0] if reason.strip() else "no text follows it"
-    return BadRequest(
-        f"The schema cannot be followed: {first[:300]}", param=param, code="invalid_schema"
-    )
+    lines = reason.strip().splitlines() or ["no text follows it"]
+    text = lines[0][:300]
+    if text.endswith(":"):  # of a pattern, whose text is in between
+        text += " " + lines[-1].removeprefix("error: ")[:300]
+    elif text == "NoExtensionBias":
+        text = "a reference leads back to itself, or is of an unsupported kind"
+    return BadRequest(f"The schema cannot be followed: {text}", param=param, code="invalid_schema")

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
+from fleet_server.caller import current_caller
 from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
-from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.openvino import (
     chat_facts,
     chat_files,
@@ -52,6 +53,7 @@ from fleet_weights import record
 logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
+"""Sequences in the batch unless `batching.maxSize` is set."""
 ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 GUIDED = frozenset({"response_format", "json_schema"})
 
@@ -123,8 +125,9 @@ class OpenVinoChat:
         if sampling.grammar is not None and self._guided is not None:
             guide = step_loop.Guide(self._guided, sampling.grammar.start())
         sequence = step_loop.Sequence(
-            openvino.Tensor(prompt.state), self._config(sampling), emit, guide
-        )
+            openvino.Tensor(prompt.state), self._config(sampling), emit, guide,
+            num_tokens=prompt.num_tokens, caller=current_caller(),
+        )  # fmt: skip
         self._loop.submit(sequence)
         return sequence
 
@@ -150,12 +153,13 @@ class OpenVinoChat:
         if config.do_sample:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
+            # GenAI's default is always 0: all requests would sample the same way.
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
 
-    def _tokens(self) -> Tokens:
+    def _tokens(self) -> GuidedVocabulary:
         tokenizer = self._tokenizer
-        return Tokens(
+        return GuidedVocabulary(
             pieces=[tokenizer.pieces.get(index, b"") for index in range(tokenizer.size)],
             special=tokenizer.special,
             stop_ids=sorted(index for index in self._stop_ids if 0 <= index < tokenizer.size),
@@ -164,8 +168,8 @@ class OpenVinoChat:
 
 
 def sequences(spec: ModelSpec) -> int:
-    """Most sequences in the batch. `limits.maxConcurrent` counts passes, and all sequences share
-    one."""
+    """Maximum number of sequences in the batch. `limits.maxConcurrent` counts passes, and all
+    sequences share one."""
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
@@ -187,7 +191,7 @@ def _cache(spec: ModelSpec, facts: ChatFacts) -> KvCache | None:
 
 
 def _context(spec: ModelSpec, facts: ChatFacts, cache: KvCache | None) -> int:
-    """Most tokens of prompt and generated text: the model's context, within the cache."""
+    """Maximum tokens of prompt and generated text: the model's context, within the cache."""
     length = spec.context_length or facts.context_length
     if length is None:
         raise LoadError("The model's files give no context length.", "Set `contextLength`.")
@@ -208,6 +212,7 @@ def _scheduler(spec: ModelSpec, max_concurrent: int, cache: KvCache | None) -> A
         config.num_kv_blocks = cache.blocks
     config.max_num_seqs = max_concurrent
     config.enable_prefix_caching = spec.cache.prefix
+    # Long prompts are prefilled in parts, between the tokens of running sequences.
     config.dynamic_split_fuse = True
     return config
 

@@ -2,6 +2,10 @@
 
 Sequences are submitted through an inbox, join the batch before the next step and leave it when
 they end or are cancelled. No other thread may call `step`.
+
+A step computes a bounded number of prompt tokens, first come, first served: one caller's long
+prompts would delay the first tokens of all others by minutes. So one long prompt at a time is in
+the pipeline, and callers take turns with theirs.
 """
 
 from __future__ import annotations
@@ -17,10 +21,15 @@ import openvino_genai
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.openvino.guided_backend import Backend, TokenMasks
 from fleet_server.protocols import Finish, Step
+from fleet_server.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 30.0
+"""Interval of the warnings while `close` waits for a step."""
+STEP_TOKENS = 256
+"""Prompt tokens of a step: the default `max_num_batched_tokens` of openvino_genai. A longer prompt
+takes several steps."""
 GONE = "The engine is stopping; please try again."
 
 Emit = Callable[[Step], None]
@@ -51,9 +60,23 @@ class Guide:
 
 
 class Sequence:
-    """One running generation. `cancel` may be called from any thread."""
+    """One running generation of a prompt with `num_tokens`. `cancel` may be called from any
+    thread."""
 
-    def __init__(self, input_ids: Any, config: Any, emit: Emit, guide: Guide | None = None) -> None:
+    def __init__(
+        self,
+        input_ids: Any,
+        config: Any,
+        emit: Emit,
+        guide: Guide | None = None,
+        *,
+        num_tokens: int = 0,
+        caller: str = "",
+    ) -> None:
+        self.caller = caller
+        self.is_long = num_tokens > STEP_TOKENS
+        self.started = False
+        """Whether it has generated a token, so that its prompt is computed."""
         self.input_ids = input_ids
         self.config = config
         self.emit = emit
@@ -84,6 +107,8 @@ class StepLoop:
         self._step = step
         self._stop_ids = stop_ids
         self._inbox: deque[Sequence] = deque()
+        self._long: Turns[Sequence] = Turns()
+        """Sequences with long prompts that are not in the pipeline yet."""
         self._running: list[Sequence] = []
         self._wake = threading.Event()
         self._closing = False
@@ -118,7 +143,8 @@ class StepLoop:
 
     def _run(self) -> None:
         while not self._closing and not self.broken:
-            if not self._inbox and not self._running:
+            if not self._inbox and not self._running and not self._long:
+                # Cleared before the inbox is checked again, so that no sequence is missed.
                 self._wake.wait()
                 self._wake.clear()
                 continue
@@ -139,31 +165,47 @@ class StepLoop:
     def _admit(self) -> None:
         while self._inbox:
             sequence = self._inbox.popleft()
-            if sequence.cancelled:
-                continue
-            try:
-                if sequence.guide is not None:
-                    sequence.config.structured_output_config = sequence.guide.open()
-                sequence.handle = self._pipeline.add_request(
-                    self._next_id, sequence.input_ids, sequence.config
-                )
-            except Exception as error:
-                sequence.leave()
-                sequence.emit(Step((), error=error))
-                continue
-            self._next_id += 1
-            self._running.append(sequence)
+            if sequence.is_long:
+                self._long.append(sequence)
+            else:
+                self._start(sequence)
+        while self._long and not any(one.is_long and not one.started for one in self._running):
+            sequence = next(iter(self._long))
+            self._long.remove(sequence)
+            self._long.served(sequence.caller)
+            self._start(sequence)
+
+    def _start(self, sequence: Sequence) -> None:
+        if sequence.cancelled:
+            return
+        try:
+            if sequence.guide is not None:
+                sequence.config.structured_output_config = sequence.guide.open()
+            sequence.handle = self._pipeline.add_request(
+                self._next_id, sequence.input_ids, sequence.config
+            )
+        except Exception as error:
+            sequence.leave()
+            sequence.emit(Step((), error=error))
+            return
+        self._next_id += 1
+        self._running.append(sequence)
 
     def _drop_cancelled(self) -> None:
+        still = []
         for sequence in self._running:
+            # Read once: another thread sets it, and one that is dropped must leave the pipeline.
             if sequence.cancelled:
                 sequence.leave()
-        self._running = [sequence for sequence in self._running if not sequence.cancelled]
+            else:
+                still.append(sequence)
+        self._running = still
 
     def _collect(self) -> None:
         still = []
         for sequence in self._running:
             if (step := self._read(sequence)) is not None:
+                sequence.started = True
                 sequence.emit(step)
             if step is None or (step.finish is None and step.error is None):
                 still.append(sequence)
@@ -189,8 +231,9 @@ class StepLoop:
         return Step(_without_stop(token_ids, self._stop_ids), finish)
 
     def _fail_all(self, error: Exception) -> None:
-        failed = [*self._running, *self._inbox]
+        failed = [*self._running, *self._long, *self._inbox]
         self._running, self._inbox = [], deque()
+        self._long.clear()
         for sequence in failed:
             sequence.leave()
             sequence.emit(Step((), error=error))

@@ -14,12 +14,12 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
 from fleet_server.engines.torch import guide, sequence
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
-from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import Sampler
-from fleet_server.engines.torch.scheduler import Bounds
+from fleet_server.engines.torch.scheduler import StepLimits
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
@@ -38,9 +38,10 @@ ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 GUIDED = frozenset({"response_format", "json_schema"})
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
+"""Sequences in the batch unless `batching.maxSize` is set; MORE_ROWS on other devices."""
 PREFILL = {"cpu": 512}
 MORE_PREFILL = 2048
-"""Most prompt tokens prefilled between two tokens of the running sequences, which wait for them."""
+"""Maximum prompt tokens prefilled between two tokens of the running sequences, which wait."""
 FREE_SHARE = 0.4
 """Share of the GPU's free memory after loading that the key/value cache may use."""
 GIB = 1 << 30
@@ -50,7 +51,7 @@ class TorchChat:
     """A TextModel (fleet_server.protocols). Raises LoadError for files it cannot serve."""
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        checkpoint = Checkpoint.find(folder)
+        checkpoint = ModelFolder.find(folder)
         multimodal = "vision_config" in checkpoint.config
         if spec.vision and not multimodal:
             raise LoadError(f"{spec.model} has `vision` set, but its files are of a text model.")
@@ -63,7 +64,7 @@ class TorchChat:
         self.vocabulary = _vocabulary(self._conversation.tokenizer)
         model = checkpoint.load(auto_class, runtime, spec.dtype)
         self.vocab_size = _vocab_size(self.vocabulary, model)
-        forward = Forward(model)
+        forward = ForwardPass(model)
         bounds = _bounds(spec, forward)
         self.device = str(runtime.device)
         self.dtype = str(runtime.dtype).removeprefix("torch.")
@@ -146,7 +147,7 @@ def _vocab_size(vocabulary: Vocabulary | None, model: Any) -> int:
     return rows if vocabulary is None else min(rows, vocabulary.size)
 
 
-def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
+def _bounds(spec: ModelSpec, forward: ForwardPass) -> StepLimits:
     device = forward.device
     rows = spec.batching.max_size or ROWS.get(device.type, MORE_ROWS)
     if not (spec.batching.enabled and forward.can_batch):
@@ -154,7 +155,7 @@ def _bounds(spec: ModelSpec, forward: Forward) -> Bounds:
     kv_bytes = spec.cache.kv_gib * GIB
     if device.type == "cuda":
         kv_bytes = max(kv_bytes, FREE_SHARE * torch.cuda.mem_get_info(device)[0])
-    return Bounds(
+    return StepLimits(
         rows=rows,
         prefill=min(PREFILL.get(device.type, MORE_PREFILL), spec.batching.max_tokens),
         kv_tokens=int(kv_bytes / forward.bytes_per_token()),

@@ -23,7 +23,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class ModelFolder:
     """A model folder; `gguf` is the name of its GGUF file, None for safetensors."""
 
     folder: Path
@@ -31,7 +31,7 @@ class Checkpoint:
     config: dict[str, Any]
 
     @classmethod
-    def find(cls, folder: Path) -> Checkpoint:
+    def find(cls, folder: Path) -> ModelFolder:
         """Select the weights in `folder`. Raises LoadError."""
         if folder.is_file() and folder.suffix == ".gguf":
             return cls(folder.parent, folder.name, {})
@@ -113,7 +113,7 @@ class Checkpoint:
             model = model.to(runtime.device)
         return model.eval().requires_grad_(False)
 
-    def _fp8(self, device: torch.device, requested: Dtype) -> fp8.Decision | None:
+    def _fp8(self, device: torch.device, requested: Dtype) -> fp8.Fp8Decision | None:
         """How FP8 weights are used; None for other weights. Raises LoadError."""
         if not fp8.is_fp8(self.config):
             if requested is Dtype.FP8:

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from fleet_contract.errors import BadRequest
 from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ENDING_CHARS, Message, Prompt, TemplateArguments
 
@@ -31,7 +31,7 @@ class ChatInput:
 class Conversation:
     """Applies the chat template and tokenises. Thread-safe."""
 
-    def __init__(self, checkpoint: Checkpoint, *, multimodal: bool) -> None:
+    def __init__(self, checkpoint: ModelFolder, *, multimodal: bool) -> None:
         folder = str(checkpoint.folder)
         self._processor: Any = None
         if multimodal:

@@ -19,7 +19,7 @@ from fleet_server.engines.encoder_files.extra_inputs import Fill
 from fleet_server.engines.encoder_files.positions import position_rows
 from fleet_server.engines.encoder_files.recipe import Recipe
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
@@ -33,7 +33,7 @@ class EncoderFiles:
     """The contents of a model folder except the weights."""
 
     recipe: Recipe
-    checkpoint: Checkpoint
+    checkpoint: ModelFolder
     tokenizer: TextTokenizer
     max_tokens: int
 
@@ -41,7 +41,7 @@ class EncoderFiles:
     def read(cls, spec: ModelSpec, folder: Path, threads: int) -> EncoderFiles:
         """Raises LoadError for missing or unsupported files."""
         how = recipe.read(folder)
-        checkpoint = Checkpoint.find(how.transformer)
+        checkpoint = ModelFolder.find(how.transformer)
         homes = [home for home in (how.transformer, folder) if (home / "tokenizer.json").is_file()]
         if not homes:
             raise LoadError(f"{folder.name} has no tokenizer.json.", "Fetch the model again.")
@@ -103,6 +103,7 @@ class Encoder:
 
     def close(self) -> None:
         """Wait for running passes and free the model."""
+        # With all places held no pass runs; one that comes later finds no model.
         for _ in range(self.passes):
             self._free.acquire()
         self._model = None

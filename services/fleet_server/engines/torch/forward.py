@@ -16,7 +16,7 @@ from fleet_server.load_error import LoadError
 PLAIN_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
-class Forward:
+class ForwardPass:
     """`can_batch` is whether rows may share a pass and a prompt may be prefilled in parts: only if
     all layers cache nothing but keys and values, and the model takes positions."""
 
@@ -30,6 +30,7 @@ class Forward:
         layers = set(getattr(self._config, "layer_types", None) or PLAIN_LAYERS)
         self.can_batch = layers <= PLAIN_LAYERS and "position_ids" in known
         self._common: dict[str, Any] = {"use_cache": True}
+        # Of the last position only: those of a long prompt would take gigabytes.
         if "logits_to_keep" in known:
             self._common["logits_to_keep"] = 1
         self._rope_index = getattr(getattr(model, "model", None), "get_rope_index", None)

@@ -26,7 +26,7 @@ FACTORS = ".weight_scale_inv"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Fp8Decision:
     """Whether matrices stay in FP8, and why."""
 
     native: bool
@@ -44,14 +44,14 @@ def decide(
     device: str,
     capability: tuple[int, int] | None,
     kernels_missing: Callable[[], str | None],
-) -> Decision:
+) -> Fp8Decision:
     """How FP8 weights are used on a device of type `device` (`cpu`, `cuda`, `mps`).
 
     `capability` is the compute capability of a CUDA device; `kernels_missing` returns why the FP8
     kernels cannot be used, or None. Raises LoadError if `requested` is FP8 and it is not available.
     """
     if requested not in (Dtype.AUTO, Dtype.FP8):
-        return Decision(False, f"dtype is {requested.value}")
+        return Fp8Decision(False, f"dtype is {requested.value}")
     needed = f"{CAPABILITY[0]}.{CAPABILITY[1]}"
     missing: str | None
     if device != "cuda" or capability is None:
@@ -63,13 +63,13 @@ def decide(
         missing = kernels_missing()
     if missing is None:
         assert capability is not None  # noqa: S101  (checked above)
-        return Decision(True, f"compute capability {capability[0]}.{capability[1]}")
+        return Fp8Decision(True, f"compute capability {capability[0]}.{capability[1]}")
     if requested is Dtype.FP8:
         raise LoadError(
             f"dtype is fp8, but {missing}.",
             "Use dtype auto, which converts the weights to 16 bits where FP8 cannot be used.",
         )
-    return Decision(False, missing)
+    return Fp8Decision(False, missing)
 
 
 def kernels_missing() -> str | None:
@@ -91,7 +91,7 @@ def capability_of(device: torch.device) -> tuple[int, int] | None:
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
-def loading(config: Mapping[str, Any], decision: Decision) -> FineGrainedFP8Config:
+def loading(config: Mapping[str, Any], decision: Fp8Decision) -> FineGrainedFP8Config:
     """The `quantization_config` for `from_pretrained`: the checkpoint's, with the decision."""
     fields = {**config["quantization_config"], "dequantize": not decision.native}
     made: FineGrainedFP8Config = FineGrainedFP8Config.from_dict(fields)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from fleet_prepare.chat import vocabulary
-from fleet_server.engines.guided.compiler import GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
 from fleet_server.protocols import Vocabulary
 from fleet_weights.errors import WeightsError
 
@@ -33,4 +33,4 @@ def compiler(
 
     pieces = [words.pieces.get(index, b"") for index in range(size)]
     special = {index for index in words.special if index < size}
-    return GrammarCompiler(Tokens(pieces, special, stops, encode))
+    return GrammarCompiler(GuidedVocabulary(pieces, special, stops, encode))

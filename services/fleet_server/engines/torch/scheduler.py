@@ -8,7 +8,7 @@ from fleet_server.engines.torch.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class StepLimits:
     """At most `rows` sequences share a pass, a step prefills at most `prefill` prompt tokens, and
     the cache holds `kv_tokens`, padding included. `images_share` allows sequences with images in a
     shared pass."""
@@ -19,7 +19,7 @@ class Bounds:
     images_share: bool
 
 
-def may_join(row: Sequence, batch: list[Sequence], bounds: Bounds) -> bool:
+def may_join(row: Sequence, batch: list[Sequence], bounds: StepLimits) -> bool:
     """Whether the cache suffices for `row` and `batch` until all have ended. True if the batch is
     empty: a sequence that does not fit fails when its memory is allocated."""
     if not batch:

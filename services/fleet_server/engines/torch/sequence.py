@@ -45,7 +45,7 @@ class Sequence:
 
     @property
     def most_tokens(self) -> int:
-        """Most tokens of prompt and generated text together."""
+        """Maximum number of tokens of prompt and generated text together."""
         return len(self.token_ids) + self._left
 
     def take(self, token: int | None, stop_ids: frozenset[int]) -> None:

@@ -19,7 +19,7 @@ from transformers import (
 
 from fleet_contract.errors import BadRequest, NotReady, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.engines.torch.checkpoint import Checkpoint
+from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.transcription import (
     BLOCK_SECONDS,
@@ -49,7 +49,7 @@ class TorchSpeech:
     max_concurrent = 1
 
     def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
-        checkpoint = Checkpoint.find(folder)
+        checkpoint = ModelFolder.find(folder)
         if checkpoint.config.get("model_type") != "whisper":
             kind = checkpoint.config.get("model_type")
             raise LoadError(f"The torch engine supports Whisper for speech, not {kind!r}.")

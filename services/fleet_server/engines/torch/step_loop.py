@@ -16,10 +16,10 @@ import torch
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.torch import key_values
 from fleet_server.engines.torch.batch import Batch
-from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import sample
-from fleet_server.engines.torch.scheduler import Bounds, may_join, prefill_length
+from fleet_server.engines.torch.scheduler import StepLimits, may_join, prefill_length
 from fleet_server.engines.torch.sequence import Sequence
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class StepLoop:
     """
 
     def __init__(
-        self, forward: Forward, runtime: Runtime, bounds: Bounds, stop_ids: frozenset[int]
+        self, forward: ForwardPass, runtime: Runtime, bounds: StepLimits, stop_ids: frozenset[int]
     ) -> None:
         self._forward = forward
         self._runtime = runtime
@@ -108,6 +108,7 @@ class StepLoop:
         budget = self._bounds.prefill
         while self._waiting and budget > 0:
             row = self._waiting[0]
+            # First come, first served: the prompts behind it wait as well.
             if not may_join(row, self._batch.rows, self._bounds):
                 return
             number = prefill_length(row, budget, chunked=self._forward.can_batch)
@@ -134,7 +135,7 @@ class StepLoop:
         batch = self._batch
         if not batch.rows:
             return
-        length = key_values.num_tokens(batch.cache)
+        length = key_values.num_tokens(batch.cache)  # to undo a pass that fails in some layer
         try:
             logits = self._forward.step(batch)
             tokens = sample(logits, [row.sampler for row in batch.rows])

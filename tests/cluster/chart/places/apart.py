@@ -86,7 +86,10 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
     ),
     (
         {"networkPolicy.weightsPorts": [6222]},
-        [Place("NetworkPolicy/-models spec egress 1 ports 0 port", 6222)],
+        [
+            Place(f"NetworkPolicy/-{name} spec egress 1 ports 0 port", 6222)
+            for name in ("models", "prefetch")
+        ],
     ),
     ({"test.image": "client:image"}, [Place(f"{TEST} spec containers 0 image", "client:image")]),
     (

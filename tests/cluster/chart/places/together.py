@@ -303,7 +303,7 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
         [5353],
         [
             Place(f"NetworkPolicy/-{name} spec egress 0 ports 0 port", 5353)
-            for name in ("operator", "router", "models", "test")
+            for name in ("operator", "router", "models", "prefetch", "test")
         ],
     ),
     "networkPolicy.weightsPorts": (
@@ -328,7 +328,10 @@ PLACES: dict[str, tuple[Any, list[Place]]] = {
     ),
     "networkPolicy.modelEgress": (
         [{"to": [{"ipBlock": {"cidr": "192.0.2.2/32"}}]}],
-        [Place("NetworkPolicy/-models spec egress 1 to 0 ipBlock cidr", "192.0.2.2/32")],
+        [
+            Place(f"NetworkPolicy/-{name} spec egress 1 to 0 ipBlock cidr", "192.0.2.2/32")
+            for name in ("models", "prefetch")
+        ],
     ),
     "monitoring.serviceMonitor.enabled": (True, []),
     "monitoring.serviceMonitor.interval": (

@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 import yaml
 
-from fleet_router.callers.usage import Usage
+from fleet_router.callers.usage import RequestUsage
 from support.waiting import until
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
 
 
-SAID = Usage(11, 4, 7)
+SAID = RequestUsage(11, 4, 7)
 
 
 def hashed(key: str) -> str:
@@ -50,7 +50,10 @@ def test_only_known_keys_come_in_and_only_to_their_models(
     keys = written(
         tmp_path / "keys.yaml", entry_of("all"), entry_of("some", models=["acme/ch*", "x"])
     )
-    models = [entry(name, "chat", stub.port) for name in ("acme/chat", "other/chat")]
+    models = [
+        entry("acme/chat", "chat", stub.port, aliases=["mine"]),
+        entry("other/chat", "chat", stub.port, aliases=["theirs"]),
+    ]
     with start_router(tmp_path, models, {"KEYS_FILE": str(keys)}) as fleet:
         missing = ask(fleet, None)
         assert (missing.status_code, missing.json()["error"]["code"]) == (401, "missing_api_key")
@@ -61,6 +64,8 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert ask(fleet, "some").status_code == 200
         refused = ask(fleet, "some", "other/chat")
         assert (refused.status_code, refused.json()["error"]["type"]) == (403, "permission_error")
+        assert ask(fleet, "some", "mine").status_code == 200
+        assert ask(fleet, "some", "theirs").status_code == 403
         url = f"{fleet.url}/v1/models"
         assert httpx.get(url).status_code == 401
         listed = httpx.get(url, headers={"x-api-key": "sk-some"}).json()["data"]
@@ -71,7 +76,7 @@ def test_only_known_keys_come_in_and_only_to_their_models(
         assert "has 'acme/chat'." in ask(fleet, "some", "none").text
         assert ask(fleet, "some", None).headers["x-modelfleet-model"] == "acme/chat"
         assert httpx.get(f"{fleet.url}/readyz").status_code == 200
-        assert fleet.metric("modelfleet_router_requests_total", key="some") == 4
+        assert fleet.metric("modelfleet_router_requests_total", key="some") == 6
         assert not [line for line in fleet.process.lines if "sk-" in line]
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from fleet_bench.compare.cases import Cases
 from fleet_bench.compare.errors import CannotCompare
-from fleet_bench.compare.load import Load
+from fleet_bench.compare.load import RequestLoad
 from fleet_bench.compare.sides.side import Side
 from fleet_bench.compare.turns import Pair, agree, failure_hint, measure
-from fleet_bench.recordings import Recording
+from fleet_bench.recordings import AudioFile
 
-CASES = Cases(("Why?", "How?"), ("one", "two"), (Recording("a.wav", b"RIFF"),), False, False)
-LOAD = Load(
+CASES = Cases(("Why?", "How?"), ("one", "two"), (AudioFile("a.wav", b"RIFF"),), False, False)
+LOAD = RequestLoad(
     requests=3, concurrency=1, rounds=2, warmup=1, max_tokens=5, batch=2, language=None, timeout=10
 )
 

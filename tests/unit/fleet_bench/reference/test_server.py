@@ -14,7 +14,7 @@ from fleet_bench.chat import Chat
 from fleet_bench.compare.outputs import ModelClient
 from fleet_bench.embeddings import Embeddings
 from fleet_bench.load import Run, Workload, run
-from fleet_bench.recordings import Recording
+from fleet_bench.recordings import AudioFile
 from fleet_bench.reference.server import form, serve
 from fleet_bench.settings import BenchSettings
 
@@ -95,7 +95,7 @@ async def test_embeddings_and_speech(url: str, model: Echo) -> None:
     for encoding in ("base64", "float"):
         await run_workload(Embeddings(settings(url), None, 3, 2, encoding), url)
     found = await run_workload(
-        Audio(settings(url), [Recording("a.wav", b"\r\n--RIFF\0")], "de", True), url
+        Audio(settings(url), [AudioFile("a.wav", b"\r\n--RIFF\0")], "de", True), url
     )
     assert found.samples[0].stats is not None
     assert found.samples[0].stats.audio_seconds == 1.5
@@ -108,7 +108,7 @@ async def test_complete_responses(url: str, model: Echo) -> None:
         assert await client.chat("abc", 2) == "cb"
         assert await client.embed("abc") == [3, 1]
         assert await client.tokens("ab") == [97, 98]
-        assert await client.transcribe(Recording("a.wav", b"x"), "de") == "hello"
+        assert await client.transcribe(AudioFile("a.wav", b"x"), "de") == "hello"
     assert model.heard == [(b"x", "de", False)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import ChatBody
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.api.embeddings import EmbeddingBody, NativeBody
@@ -23,7 +23,7 @@ MANY: list[Any] = [[0] * 5000, [None] * 5000, ["x", *[0] * 5000], {str(n): 0 for
 """A few megabytes of these would give gigabytes of errors, one for each."""
 
 
-def error_count(body: type[Body], given: Any) -> int:
+def error_count(body: type[JsonBody], given: Any) -> int:
     try:
         body.model_validate(given)
     except ValidationError as error:
@@ -32,12 +32,12 @@ def error_count(body: type[Body], given: Any) -> int:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_many_wrong_values_give_few_errors(body: type[Body]) -> None:
+def test_many_wrong_values_give_few_errors(body: type[JsonBody]) -> None:
     for name in body.model_fields:
         for value in MANY:
             assert error_count(body, {name: value}) < 10, (name, str(value)[:20])
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_the_model_field_is_optional(body: type[Body]) -> None:
+def test_the_model_field_is_optional(body: type[JsonBody]) -> None:
     assert not body.model_fields["model"].is_required()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_contract.api.load_report import ModelLoad, parse, render
+from fleet_contract.api.load_report import ReportedLoad, parse, render
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
-    loads = {"org/a": ModelLoad(3, 0.0), 'say "x"': ModelLoad(0, 12.34)}
-    assert parse(render(loads)) == {**loads, 'say "x"': ModelLoad(0, 12.3)}
+    loads = {"org/a": ReportedLoad(3, 0.0), 'say "x"': ReportedLoad(0, 12.34)}
+    assert parse(render(loads)) == {**loads, 'say "x"': ReportedLoad(0, 12.3)}
     assert parse(b'{"models": {}, "more": 1}') == {}
 
 
@@ -31,7 +31,7 @@ def test_anything_else_is_refused(content: bytes) -> None:
 
 
 def test_a_report_that_was_cut_off_is_refused() -> None:
-    whole = render({f"org/{n}": ModelLoad(n, 0.0) for n in range(20)})
+    whole = render({f"org/{n}": ReportedLoad(n, 0.0) for n in range(20)})
     for end in range(len(whole)):
         with pytest.raises(ValueError, match=r"."):
             parse(whole[:end])

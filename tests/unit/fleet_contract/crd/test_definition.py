@@ -12,9 +12,9 @@ from pydantic import Field
 from fleet_contract.crd import definition as crd
 from fleet_contract.crd.rules import RULES
 from fleet_contract.crd.schema import CrdError, structural
+from fleet_contract.pod.container import EnvValue
 from fleet_contract.spec import ModelSpec
 from fleet_contract.spec_base import SpecPart
-from fleet_contract.spec_parts import EnvValue
 
 ROOT = Path(__file__).parents[4]
 

@@ -23,6 +23,8 @@ from fleet_contract.policy.remote_keys import covers, parse, refusal
         ("https://", "https://any.test:9/path"),
         ("http://intern.test:8000", "http://intern.test:8000/v1"),
         ("http://", "http://intern.test"),
+        ("http://intern.test", "http://intern.test:80/v1"),
+        ("https://api.test:443", "https://api.test"),
     ],
 )
 def test_a_prefix_covers(allowed: str, address: str) -> None:
@@ -80,23 +82,29 @@ def test_each_rule_has_its_own_addresses_and_namespaces() -> None:
         "the key A may not be sent to https://two.test, only to https://one.test"
     )
     assert refusal(keys, "A", "https://one.test", "d") == (
-        "the key A is not for models of the namespace 'd'"
+        "the key A may not be used by models in the namespace 'd'"
     )
     assert refusal(keys, "C", "https://one.test", "a") == "the key C is not one of remoteKeys"
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "message"),
     [
-        ("A-B", "name"),
-        (rules({"name": "A"}), "0.addresses"),
-        (rules({"name": "A", "addresses": []}), "0.addresses"),
-        (rules({"name": "A", "addresses": ["api.test"]}), "0.addresses.0"),
-        (rules({"name": "A", "addresses": ["https://u@api.test"]}), "0.addresses.0"),
-        (rules({"name": "A", "address": "https://api.test"}), "0.address"),
-        ("[{", "JSON"),
+        ("A-B", "name: String should match"),
+        (rules({"name": "A"}), "0[.]addresses: Field required"),
+        (rules({"name": "A", "addresses": []}), "0[.]addresses: List should have at least 1"),
+        (rules({"name": "A", "addresses": ["api.test"]}), "0[.]addresses[.]0: String"),
+        (rules({"name": "A", "addresses": ["https://u@api.test"]}), "0[.]addresses[.]0: String"),
+        (
+            rules(
+                {"name": "B", "addresses": ["http://"]},
+                {"name": "A", "addresses": ["http://"], "x": 1},
+            ),
+            "1[.]x: Extra inputs",
+        ),
+        ("[{", "Invalid JSON"),
     ],
 )
-def test_malformed_rules(text: str, named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+def test_malformed_rules(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
         parse(text)

@@ -25,18 +25,18 @@ HUB = {"valueFrom": {"secretKeyRef": {"name": "hub", "key": "HF_TOKEN"}}}
 def test_models_in_the_namespace_of_the_release_refer_to_no_secret(spec: dict[str, Any]) -> None:
     assert refusal(spec, True, ()) == (
         f"{next(iter(spec))}: refers to the Secret 'own', but models in the namespace of the"
-        " release may refer to none; move the model to a namespace of its own"
+        " release may not refer to Secrets; move the model to another namespace"
     )
     assert refusal(spec, False, ("hub",)) is None
 
 
 def test_secrets_of_the_platform_are_refused_everywhere() -> None:
     assert refusal({"env": {"A": OWN, "B": HUB}}, False, ("hub",)) == (
-        "env: the Secret 'hub' is the platform's; use one of your own"
+        "env: the Secret 'hub' belongs to the platform; use another Secret"
     )
     named = {"envFrom": [{"secretRef": {"name": "hub"}}]}
     assert refusal(named, False, ("hub",)) == (
-        "envFrom: the Secret 'hub' is the platform's; use one of your own"
+        "envFrom: the Secret 'hub' belongs to the platform; use another Secret"
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console as Rich
 
 from fleet_local.output.console import Console
 from fleet_local.output.progress import LINE_SECONDS, MIB, Bars, Lines, amount, progress_display
-from fleet_prepare.stage import Stage
+from fleet_prepare.stage import PrepareStage
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from fleet_prepare.stage import Stage
     ],
 )
 def test_amounts(done: int, total: int | None, text: str) -> None:
-    assert amount(Stage.FETCHING, "m", done, total) == text
+    assert amount(PrepareStage.FETCHING, "m", done, total) == text
 
 
 def test_lines_are_printed_at_start_and_end_and_periodically() -> None:
@@ -30,8 +30,8 @@ def test_lines_are_printed_at_start_and_end_and_periodically() -> None:
     lines = Lines(Console(Rich(file=screen, force_terminal=False)), clock=lambda: now)
     report = lines.begin("m")
     for now in (0.0, 1.0, LINE_SECONDS, LINE_SECONDS + 1, 2 * LINE_SECONDS):
-        report(Stage.FETCHING, int(now) * MIB, 10 * MIB)
-    report(Stage.CONVERTING, 0, None)
+        report(PrepareStage.FETCHING, int(now) * MIB, 10 * MIB)
+    report(PrepareStage.CONVERTING, 0, None)
     lines.end("m")
     assert screen.getvalue().splitlines() == [
         "fetching m",
@@ -49,8 +49,8 @@ def test_a_terminal_gets_bars() -> None:
     with progress_display(console) as display:
         assert isinstance(display, Bars)
         report = display.begin("acme/chat")
-        report(Stage.FETCHING, 5 * MIB, 10 * MIB)
-        report(Stage.CONVERTING, 1 * MIB, 10 * MIB)
+        report(PrepareStage.FETCHING, 5 * MIB, 10 * MIB)
+        report(PrepareStage.CONVERTING, 1 * MIB, 10 * MIB)
     assert "acme/chat" in screen.getvalue()
     assert "Converting acme/chat" in screen.getvalue()
     assert "5.2/10.5 MB" in screen.getvalue()

@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 
 from fleet_contract.spec import ModelSpec, Task
-from fleet_local.output.table import COLUMNS, Row, next_command, render, row
+from fleet_local.output.table import COLUMNS, ServerRow, next_command, render, row
 
 Spec = Callable[..., ModelSpec]
 BASE = "http://127.0.0.1:8000"
 LONG = "organisation-with-a-long-name/model-with-an-even-longer-name-instruct-2026"
 
 
-def printed(rows: list[Row], *, plain: bool, width: int) -> str:
+def printed(rows: list[ServerRow], *, plain: bool, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(render(rows, plain=plain))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ def test_the_entry_of_another_model_is_not_used(spec: Spec) -> None:
 
 
 def test_plain_tables_have_one_line_for_each_model() -> None:
-    rows = [Row(LONG, Task.CHAT, "openvino", "a reason " * 10, BASE, "ready", 1.0)] * 3
+    rows = [ServerRow(LONG, Task.CHAT, "openvino", "a reason " * 10, BASE, "ready", 1.0)] * 3
     lines = printed(rows, plain=True, width=400).splitlines()
     assert len(lines) == 4
     assert all(name in lines[0] for name in COLUMNS)
@@ -53,7 +53,7 @@ def test_plain_tables_have_one_line_for_each_model() -> None:
 
 
 def test_a_narrow_terminal_wraps_but_loses_nothing() -> None:
-    rows = [Row(LONG, Task.CHAT, "openvino", None, BASE, "ready", 12.5)]
+    rows = [ServerRow(LONG, Task.CHAT, "openvino", None, BASE, "ready", 12.5)]
     text = printed(rows, plain=False, width=80)
     assert max(len(line) for line in text.splitlines()) <= 80
     letters = "".join(text.split("│")).replace(" ", "").replace("\n", "")
@@ -70,7 +70,7 @@ def test_a_narrow_terminal_wraps_but_loses_nothing() -> None:
     ],
 )
 def test_the_next_command_is_valid_shell_and_json(task: Task, path: str, field: str) -> None:
-    words = shlex.split(next_command([Row("m", task, "e", None, BASE, "ready", 1)], BASE))
+    words = shlex.split(next_command([ServerRow("m", task, "e", None, BASE, "ready", 1)], BASE))
     assert words[:2] == ["curl", f"{BASE}{path}"]
     body = json.loads(words[words.index("-d") + 1])
     assert body["model"] == "m"
@@ -78,8 +78,8 @@ def test_the_next_command_is_valid_shell_and_json(task: Task, path: str, field: 
 
 
 def test_the_next_command_prefers_chat_and_sends_speech_as_a_form() -> None:
-    speech = Row("s", Task.SPEECH, "e", None, BASE, "ready", 1)
-    chat = Row("c", Task.CHAT, "e", None, BASE, "ready", 1)
+    speech = ServerRow("s", Task.SPEECH, "e", None, BASE, "ready", 1)
+    chat = ServerRow("c", Task.CHAT, "e", None, BASE, "ready", 1)
     assert '"model": "c"' in next_command([speech, chat], BASE)
     words = shlex.split(next_command([speech], BASE))
     assert words[1:] == [

@@ -51,8 +51,8 @@ def test_values_cannot_control_the_terminal(sources: Sources, settings: Operator
 
 
 def test_specs_that_cannot_run_are_explained(sources: Sources, settings: OperatorSettings) -> None:
-    found = explain(model(engine="llamacpp"), sources, settings, None)
-    assert "It cannot be run: no server image contains engine llamacpp" in render(found)
+    found = explain(model(engine="torch"), sources, settings, None)
+    assert "It cannot be run: engine torch needs the server image with torch" in render(found)
 
 
 def test_a_refused_template_is_explained(sources: Sources, settings: OperatorSettings) -> None:
@@ -121,3 +121,10 @@ def test_the_pod_is_that_of_the_resource(sources: Sources) -> None:
     assert found.pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
     assert "resourceClaims" in found.pod["spec"]
     assert "image" in found.pod["spec"]["volumes"][-1]
+
+
+def test_secrets_that_are_withheld(sources: Sources) -> None:
+    raw = model(env={"HF_ENDPOINT": "https://mirror"})
+    text = render(explain(raw, sources, settings_of(HF_TOKEN_SECRET="hub"), None))
+    assert "Note: The platform's hub token (HF_TOKEN) is not passed to the servers" in text
+    assert "env.HF_ENDPOINT" in text

@@ -11,6 +11,7 @@ from fleet_kube.errors import ApiUnreachable
 from fleet_operator.controller.leadership import (
     ELECTION_LEASE,
     ELECTION_SECONDS,
+    MOVING_SECONDS,
     NAMESPACE,
     NAMESPACE_LEASE,
     Leadership,
@@ -164,3 +165,52 @@ async def test_a_namespace_without_models_is_given_up(api: LeaseApi, clock: Cloc
     await one.step()
     assert api.holder("team-a", NAMESPACE_LEASE) is None
     assert not one.writes()
+
+
+async def test_a_namespace_moves_to_another_shard_without_contention(
+    api: LeaseApi, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = (Replica(api, clock, "fleet", "p", Shard(index, 2)) for index in range(2))
+    await old.step()
+    await new.step()
+    assert (old.writes(), new.writes()) == (True, False)
+    assert new.leadership.refused == set()
+    assert "namespace_moving" in caplog.messages
+    clock.now += MOVING_SECONDS
+    await old.step()
+    await new.step()
+    assert old.leadership.contender("team-a") == ""
+    old.served.add("team-b")
+    await old.step()
+    await old.leadership.release(lambda namespace: namespace == "team-b")
+    assert api.holder("team-a", NAMESPACE_LEASE) is None
+    assert api.holder("team-b", NAMESPACE_LEASE) == "fleet-0-of-2"
+    clock.now += MOVING_SECONDS
+    await new.step()
+    assert new.writes()
+    assert new.changed == ["team-a"]
+
+
+@pytest.mark.parametrize("before", [Shard(), Shard(2, 3)], ids=["one operator", "three shards"])
+async def test_after_a_change_of_the_number_of_shards_nobody_waits(
+    api: LeaseApi, clock: Clock, before: Shard
+) -> None:
+    old, new = Replica(api, clock, "fleet", "p", before), Replica(api, clock, "fleet", "q",
+                                                                  Shard(1, 2))  # fmt: skip
+    await old.step()
+    await new.step()
+    assert (old.writes(), new.writes()) == (True, False)
+    await old.leadership.release()  # as at every stop: Leases of namespaces stay
+    assert api.holder("team-a", NAMESPACE_LEASE) == f"fleet{before.suffix}"
+    clock.now += MOVING_SECONDS
+    await new.step()
+    assert (old.writes(), new.writes()) == (False, True)
+
+
+async def test_one_that_does_not_lead_gives_up_nothing(api: LeaseApi, clock: Clock) -> None:
+    leader, standby = (Replica(api, clock, "fleet", pod) for pod in ("p-1", "p-2"))
+    await leader.step()
+    await standby.step()
+    await standby.leadership.release(lambda _: False)
+    assert leader.writes()
+    assert api.holder("team-a", NAMESPACE_LEASE) == "fleet"

@@ -111,7 +111,8 @@ async def test_the_holder_learns_of_a_contender(api: LeaseApi, clock: Clock) -> 
     first, second = lease(api, clock, "a"), lease(api, clock, "b")
     await first.renew()
     assert first.contender == ""
-    assert not await second.renew(contend=True)
+    assert not await second.renew()
+    await second.contend()
     assert await first.renew()
     assert first.contender == "b"
     clock.now += 5
@@ -121,3 +122,14 @@ async def test_the_holder_learns_of_a_contender(api: LeaseApi, clock: Clock) -> 
         clock.now += 5
         await first.renew()
     assert first.contender == ""  # the contender has given up
+
+
+async def test_a_lease_is_taken_over_from_the_named_holder_only(
+    api: LeaseApi, clock: Clock
+) -> None:
+    first, second = lease(api, clock, "a"), lease(api, clock, "b")
+    await first.renew()
+    assert not await second.renew(ended="c")
+    assert await second.renew(ended="a")
+    assert api.holder("ns", "lease") == "b"
+    assert not await first.renew()

@@ -14,7 +14,7 @@ from fleet_kube.kind import Kind
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.listing import LOST_SECONDS, RETRY_SECONDS
 from fleet_operator.controller.listing import Listing as NamespaceListing
-from fleet_operator.controller.resync import MOST_ROUNDS, Resync, behind, is_stuck
+from fleet_operator.controller.resync import MOST_ROUNDS, Resync, behind, is_stuck, pause
 from fleet_operator.controller.work_queue import WorkQueue
 from fleet_operator.decide.observed import Ref
 from fleet_operator.features import Features
@@ -248,6 +248,11 @@ async def test_an_unreachable_api_server_changes_nothing(
     listing.has = {"InferenceModel": {"uid-m": "5"}}
     await resync.compare()
     assert resync.reachable
+
+
+def test_comparisons_take_at_most_a_tenth_of_the_time() -> None:
+    assert pause(30, taken=0.5) == 30
+    assert pause(30, taken=20) == pytest.approx(180)
 
 
 def test_pure_parts() -> None:

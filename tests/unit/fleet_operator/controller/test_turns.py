@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_operator.controller.cache import ClusterCache, Key
-from fleet_operator.controller.turns import FAILING_SECONDS, Turns
+from fleet_operator.controller.turns import FAILING_SECONDS, RolloutTurns
 from fleet_operator.decide.decision import Beginning, Decision
 from fleet_operator.decide.rollout_strategy import SURGE, Cluster
 from fleet_operator.decide.turn import Turn
@@ -34,7 +34,7 @@ class Fleet:
         self.woken: list[Key] = []
         self.now = 1000.0
         limits = {True: Limit.parse(limit), False: Limit.parse("0")}
-        self.turns = Turns(self.cache, limits, self._wake, lambda: self.now)
+        self.turns = RolloutTurns(self.cache, limits, self._wake, lambda: self.now)
         self._versions = 0
 
     def _wake(self, keys: Iterable[Key]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from kubernetes.aio.client import Configuration
 
 from fleet_kube.client import KubeClient
-from fleet_kube.connection import TOKEN, Connection, Loaded
+from fleet_kube.connection import TOKEN, Connection, LoadedConfiguration
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.watches import NoDiffs, kopf_settings, login, reflectors, registry
 from fleet_operator.controller.work_queue import WorkQueue
@@ -101,13 +101,13 @@ def test_no_diffs_are_computed_or_stored() -> None:
 
 
 async def test_kopf_logs_in_with_the_connection_and_again_after_a_rejected_token() -> None:
-    async def load(configuration: Configuration) -> Loaded:
+    async def load(configuration: Configuration) -> LoadedConfiguration:
         configuration.api_key[TOKEN] = "bearer two"
-        return Loaded("ns", 60.0)
+        return LoadedConfiguration("ns", 60.0)
 
     found = Configuration(host="https://10.0.0.1:443", api_key={TOKEN: "Bearer one"})
     found.verify_ssl = False
-    handler = login(Connection(found, Loaded("ns", 60.0), load))
+    handler = login(Connection(found, LoadedConfiguration("ns", 60.0), load))
     first, second = await handler(), await handler()
     assert first.as_http_headers() == {"Authorization": "Bearer one"}
     assert second.as_http_headers() == {"Authorization": "bearer two"}

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_contract.status import Rollout
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.decide.rollout import Step, next_step
+from fleet_operator.decide.rollout import RolloutStep, next_step
 from fleet_operator.decide.rollout_strategy import HAND_OVER, Cluster
 from fleet_operator.resources.children import RolloutStrategy, deployment
 from support.operator_objects import model, pod
@@ -19,7 +19,7 @@ Observe = Callable[..., Observed]
 
 
 @pytest.fixture
-def step(observe: Observe) -> Callable[..., Step]:
+def step(observe: Observe) -> Callable[..., RolloutStep]:
     """One step: the Deployment has `applied` by `strategy`; pods are (template, fields)."""
 
     def take(
@@ -34,7 +34,7 @@ def step(observe: Observe) -> Callable[..., Step]:
         mode: str = "Auto",
         template_spec: dict[str, Any] | None = None,
         **seen: Any,
-    ) -> Step:
+    ) -> RolloutStep:
         raw = model(rollout={"strategy": mode})
         raws = [pod(f"p{i}", template=which, requests={"cpu": "2"}, **fields)
                 for i, (which, fields) in enumerate(pods)]  # fmt: skip

@@ -86,7 +86,7 @@ CASES: dict[str, tuple[State, str, str, str, str]] = {
     "rollout": (lambda o: rolling(o, {}), "False Starting", "True", "Reconciling", "InProgress"),
     "failed rollout": (lambda o: rolling(o, OOM), "False OutOfMemory", "True", "Stalled", "Failed"),
     "rolled back": (rolled_back, "False RolledBack", "True", "Stalled", "Failed"),
-    "invalid change": (lambda o: changed(o, serving(o), model(engine="llamacpp")),
+    "invalid change": (lambda o: changed(o, serving(o), model(engine="torch")),
                        "False EngineUnavailable", "True", "Stalled", "Failed"),
     "lost alias": (lambda o: replace(settled(o, model(aliases=["a"]), {"ready": True}),
                                      lost=(Rival("b", "a"),)),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet_contract.spec_parts import DeviceRequest
+from fleet_contract.pod.resources import DeviceRequest
 from fleet_contract.status import Rollout
 from fleet_operator.decide.device_claims import needed
 from fleet_operator.decide.observed import Observed, Ref

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_contract.status import Rollout
 from fleet_operator.decide.observed import Observed, Ref
-from fleet_operator.decide.rollout import Step, is_rolling
+from fleet_operator.decide.rollout import RolloutStep, is_rolling
 from fleet_operator.decide.rollout_strategy import HAND_OVER, SURGE, Cluster
 from fleet_operator.decide.turn import Turn
 from fleet_operator.resources.children import RolloutStrategy, deployment
@@ -19,7 +19,7 @@ from support.rollout_steps import CRASHED, FULL, OLD, QUOTA, ROOMY, at, refused,
 Observe = Callable[..., Observed]
 
 
-def test_the_first_version(step: Callable[..., Step]) -> None:
+def test_the_first_version(step: Callable[..., RolloutStep]) -> None:
     found = step(applied=None, rollout=None)
     assert (found.strategy, found.version) == (SURGE, "new")
     assert found.choice is not None
@@ -32,7 +32,7 @@ def test_the_first_version(step: Callable[..., Step]) -> None:
     [(ROOMY, SURGE, "FreeCapacity"), (FULL, HAND_OVER, "NoFreeCapacity")],
 )
 def test_the_strategy_is_chosen_once_for_each_version(
-    step: Callable[..., Step], cluster: Cluster, strategy: RolloutStrategy, reason: str
+    step: Callable[..., RolloutStep], cluster: Cluster, strategy: RolloutStrategy, reason: str
 ) -> None:
     found = step(("old", {"ready": True}), applied="old", cluster=cluster)
     assert found.choice is not None
@@ -43,7 +43,7 @@ def test_the_strategy_is_chosen_once_for_each_version(
         assert (going_on.strategy, going_on.choice) == (strategy, None)
 
 
-def test_a_ready_new_version_is_the_stable_one(step: Callable[..., Step]) -> None:
+def test_a_ready_new_version_is_the_stable_one(step: Callable[..., RolloutStep]) -> None:
     found = step(("new", {"ready": True}), rollout=Rollout(stable_hash="old", failed_hash="new"))
     assert found.rollout == Rollout(stable_hash="new")
 
@@ -61,7 +61,7 @@ def test_a_ready_new_version_is_the_stable_one(step: Callable[..., Step]) -> Non
     ],
 )
 def test_restarts_or_time_mark_a_version_as_failed(
-    step: Callable[..., Step], fields: dict[str, Any], given_up: bool
+    step: Callable[..., RolloutStep], fields: dict[str, Any], given_up: bool
 ) -> None:
     found = step(("new", fields))
     assert found.rollout is not None
@@ -69,7 +69,9 @@ def test_restarts_or_time_mark_a_version_as_failed(
     assert (found.wants_stable_template == "old") is given_up
 
 
-def test_an_exceeded_progress_deadline_marks_a_version_as_failed(step: Callable[..., Step]) -> None:
+def test_an_exceeded_progress_deadline_marks_a_version_as_failed(
+    step: Callable[..., RolloutStep],
+) -> None:
     late = [{"type": "Progressing", "status": "False", "message": "has timed out"}]
     found = step(("new", {}), conditions=late)
     assert found.rollout is not None
@@ -79,7 +81,7 @@ def test_an_exceeded_progress_deadline_marks_a_version_as_failed(step: Callable[
 FAILED = Rollout(stable_hash="old", failed_hash="new", failed_message="OutOfMemory: x")
 
 
-def test_a_failed_version_is_rolled_back(step: Callable[..., Step]) -> None:
+def test_a_failed_version_is_rolled_back(step: Callable[..., RolloutStep]) -> None:
     found = step(("new", CRASHED), rollout=FAILED, stable="old")
     assert (found.version, found.strategy) == ("old", HAND_OVER)
     assert found.problem is not None
@@ -88,17 +90,17 @@ def test_a_failed_version_is_rolled_back(step: Callable[..., Step]) -> None:
     assert found.rollout == FAILED
 
 
-def test_a_rollback_is_not_repeated(step: Callable[..., Step]) -> None:
+def test_a_rollback_is_not_repeated(step: Callable[..., RolloutStep]) -> None:
     found = step(("old", {"ready": True}), applied="old", rollout=FAILED, stable="old")
     assert (found.version, found.choice) == ("old", None)
 
 
-def test_where_the_old_template_is_gone_the_new_one_stays(step: Callable[..., Step]) -> None:
+def test_where_the_old_template_is_gone_the_new_one_stays(step: Callable[..., RolloutStep]) -> None:
     found = step(("new", CRASHED), rollout=FAILED)
     assert (found.version, found.problem) == ("new", None)
 
 
-def test_a_new_change_is_rolled_out_after_a_failed_one(step: Callable[..., Step]) -> None:
+def test_a_new_change_is_rolled_out_after_a_failed_one(step: Callable[..., RolloutStep]) -> None:
     other = Rollout(stable_hash="old", failed_hash="other", failed_message="x")
     found = step(("old", {"ready": True}), applied="old", rollout=other)
     assert found.rollout == Rollout(stable_hash="old")
@@ -114,14 +116,14 @@ def test_a_new_change_is_rolled_out_after_a_failed_one(step: Callable[..., Step]
     ],
 )
 def test_versions_that_are_not_rolled_back(
-    step: Callable[..., Step], fields: dict[str, Any]
+    step: Callable[..., RolloutStep], fields: dict[str, Any]
 ) -> None:
     found = step(("new", {**CRASHED, "restarts": 9}), **fields)
     assert found.rollout is not None
     assert found.rollout.failed_hash is None
 
 
-def test_a_requested_hand_over(step: Callable[..., Step]) -> None:
+def test_a_requested_hand_over(step: Callable[..., RolloutStep]) -> None:
     found = step(OLD, applied="old", mode="HandOver", cluster=ROOMY)
     assert found.choice is not None
     assert (found.strategy, found.choice.reason) == (HAND_OVER, "Requested")
@@ -136,7 +138,7 @@ def test_a_requested_hand_over(step: Callable[..., Step]) -> None:
 UNPLACED = Rollout(stable_hash="old", unplaced_since="2026-01-01T11:59:00Z")
 
 
-def test_a_successor_without_a_node_is_rolled_back(step: Callable[..., Step]) -> None:
+def test_a_successor_without_a_node_is_rolled_back(step: Callable[..., RolloutStep]) -> None:
     """A hand-over that was a mistake: nothing serves, and the old version would have a node."""
     alone = ("new", at("50:00"))
     first = step(alone, cluster=ROOMY)
@@ -157,7 +159,7 @@ def test_a_successor_without_a_node_is_rolled_back(step: Callable[..., Step]) ->
 
 
 def test_a_successor_is_not_rolled_back_where_the_old_version_fits_no_better(
-    step: Callable[..., Step],
+    step: Callable[..., RolloutStep],
 ) -> None:
     found = step(("new", at("50:00")), rollout=UNPLACED, cluster=FULL, stable="old")
     assert found.rollout is not None
@@ -174,7 +176,7 @@ def test_a_successor_is_not_rolled_back_where_the_old_version_fits_no_better(
     ],
 )
 def test_a_successor_is_unplaced_only_while_it_is_alone_without_a_node(
-    step: Callable[..., Step], pods: list[Any]
+    step: Callable[..., RolloutStep], pods: list[Any]
 ) -> None:
     found = step(*pods, rollout=UNPLACED, cluster=ROOMY)
     assert found.rollout is not None
@@ -183,7 +185,7 @@ def test_a_successor_is_unplaced_only_while_it_is_alone_without_a_node(
 
 @pytest.mark.parametrize("applied", ["new", "old"])
 def test_only_a_hand_over_under_way_has_an_unplaced_successor(
-    step: Callable[..., Step], applied: str
+    step: Callable[..., RolloutStep], applied: str
 ) -> None:
     strategy = SURGE if applied == "new" else HAND_OVER
     found = step(("new", at("50:00")), applied=applied, strategy=strategy, rollout=UNPLACED)
@@ -191,7 +193,7 @@ def test_only_a_hand_over_under_way_has_an_unplaced_successor(
     assert found.rollout.unplaced_since is None
 
 
-def test_a_successor_that_a_quota_refuses_is_rolled_back(step: Callable[..., Step]) -> None:
+def test_a_successor_that_a_quota_refuses_is_rolled_back(step: Callable[..., RolloutStep]) -> None:
     conditions = refused(QUOTA)
     found = step(rollout=UNPLACED, cluster=ROOMY, stable="old", conditions=conditions)
     assert found.rollout is not None
@@ -201,7 +203,7 @@ def test_a_successor_that_a_quota_refuses_is_rolled_back(step: Callable[..., Ste
 AHEAD = Turn(accelerated=("ns/a",), others=("ns/b", "ns/c"))
 
 
-def test_a_new_version_waits_for_its_turn(step: Callable[..., Step]) -> None:
+def test_a_new_version_waits_for_its_turn(step: Callable[..., RolloutStep]) -> None:
     found = step(OLD, applied="old", cluster=ROOMY, turn=AHEAD)
     assert (found.version, found.strategy, found.choice) == ("old", HAND_OVER, None)
     assert (found.waits_for, found.begins) == (("ns/b", "ns/c"), False)
@@ -218,13 +220,13 @@ GPU_POD = {"containers": [{"name": "server", "resources": {"limits": {"nvidia.co
 
 @pytest.mark.parametrize("pods", [[], [("old", {})], [("old", {"ready": True, "deleting": True})]])
 def test_a_model_that_does_not_serve_does_not_wait(
-    step: Callable[..., Step], pods: list[Any]
+    step: Callable[..., RolloutStep], pods: list[Any]
 ) -> None:
     found = step(*pods, applied="old", cluster=ROOMY, turn=AHEAD)
     assert (found.version, found.waits_for, found.begins) == ("new", (), False)
 
 
-def test_neither_a_rollout_under_way_nor_a_rollback_waits(step: Callable[..., Step]) -> None:
+def test_neither_a_rollout_under_way_nor_a_rollback_waits(step: Callable[..., RolloutStep]) -> None:
     found = step(OLD, ("new", {}), turn=AHEAD)
     assert (found.version, found.waits_for) == ("new", ())
     found = step(("new", CRASHED), rollout=FAILED, stable="old", turn=AHEAD)
@@ -262,7 +264,7 @@ def test_what_counts_as_a_rollout(
 
 
 def test_a_pod_that_a_quota_refuses_is_tried_again_once_no_server_is_left(
-    step: Callable[..., Step],
+    step: Callable[..., RolloutStep],
 ) -> None:
     conditions = refused(QUOTA)
     found = step(cluster=ROOMY, conditions=conditions, now=NOW + 7)

@@ -30,6 +30,7 @@ def limits(resource: str, amount: int = 1) -> dict[str, Any]:
     [
         ({}, "cpu"),
         ({"device": "cpu"}, "cpu"),
+        ({"engine": "llamacpp"}, "cpu"),
         (limits("nvidia.com/gpu"), "cuda"),
         (limits("nvidia.com/mig-1g.10gb"), "cuda"),
         (limits("nvidia.com/gpu", 0), "cpu"),
@@ -63,9 +64,11 @@ def test_one_image_for_each_vendor(fields: dict[str, Any], expected: str) -> Non
         ({"devices": [{"class": "gpu.intel.com"}]}, "the device class gpu.intel.com needs the "
          "server image with Intel's drivers: SERVER_IMAGE_INTEL is not set"),
         ({"device": "gpu:1"}, "device gpu:1 needs the server image with Intel's drivers"),
+        ({"engine": "llamacpp", **limits("nvidia.com/gpu")},
+         "engine llamacpp computes on the CPU and cannot use the resource nvidia.com/gpu"),
     ],
 )  # fmt: skip
-def test_the_image_of_another_vendor_is_not_used(fields: dict[str, Any], message: str) -> None:
+def test_an_image_that_does_not_fit_is_not_used(fields: dict[str, Any], message: str) -> None:
     found = image({"SERVER_IMAGE_CUDA": "cuda"}, **fields)
     assert isinstance(found, Problem)
     assert found.reason == "EngineUnavailable"

@@ -71,7 +71,7 @@ def test_a_key_goes_where_the_rules_permit(sources: Sources) -> None:
     assert checked(sources, environ=rules, **REMOTE) is None
     found = checked(sources, "other", rules, **REMOTE)
     assert found == Problem(
-        "RemoteKeyRefused", "the key KEY is not for models of the namespace 'other'"
+        "RemoteKeyRefused", "the key KEY may not be used by models in the namespace 'other'"
     )
     assert checked(sources, environ={"REMOTE_KEYS": "[]"}, **REMOTE) is not None
     assert checked(sources, **REMOTE) is None, "without rules the routers decide"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from fleet_contract import launch
 from fleet_operator.features import Features
 from fleet_operator.resources.images import Problem
 from fleet_operator.resources.pod import pod_template
@@ -119,13 +118,6 @@ def test_a_small_model_whole(sources: Sources) -> None:
     }
 
 
-def test_the_server_can_read_what_it_is_given(sources: Sources) -> None:
-    (container,) = template(sources, aliases=["x"], limits={"maxItems": 3})["spec"]["containers"]
-    environ = {item["name"]: item["value"] for item in container["env"]}
-    spec = launch.decode(environ)
-    assert (spec.ids, spec.limits.max_items) == (("org/m", "x"), 3)
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -182,36 +174,6 @@ def test_placement(sources: Sources) -> None:
     assert container["image"] == "cuda"
 
 
-@pytest.mark.parametrize(
-    ("fields", "limit"),
-    [
-        ({"model": "org/m-1B"}, "8Gi"),
-        ({"model": "org/m-1B", "env": {"KV_CACHE_GIB": "10"}}, "26Gi"),
-        ({"model": "org/m-1B", "resources": {"requests": {"memory": "6Gi"}}}, "12Gi"),
-        ({"model": "org/m-1B", "resources": {"limits": {"memory": "1Gi"}}}, "1Gi"),
-        ({"model": "org/m-1B", "podTemplate": {"spec": {"containers": [
-            {"name": "server", "resources": {"limits": {"memory": "2Gi"}}}]}}}, "2Gi"),
-        ({"model": "org/m-1B", "podTemplate": {"spec": {"containers": [
-            {"name": "server", "resources": {"requests": {"memory": "20Gi"}}}]}}}, "40Gi"),
-        ({"model": "sentence-transformers/all-MiniLM-L6-v2"}, "2Gi"),
-    ],
-)  # fmt: skip
-def test_every_server_has_a_memory_limit(
-    sources: Sources, fields: dict[str, Any], limit: str
-) -> None:
-    (server,) = template(sources, **fields)["spec"]["containers"]
-    assert server["resources"]["limits"]["memory"] == limit
-
-
-def test_a_profile_may_set_the_memory_limit_and_the_operator_none(sources: Sources) -> None:
-    limits = Profile.model_validate({"resources": {"limits": {"memory": "3Gi"}}})
-    (server,) = template(sources, limits)["spec"]["containers"]
-    assert server["resources"]["limits"]["memory"] == "3Gi"
-    none = {"MEMORY_LIMIT_FACTOR": "0"}
-    (server,) = template(sources, environ=none)["spec"]["containers"]
-    assert "resources" not in server
-
-
 def test_an_accelerator_brings_its_toleration(sources: Sources) -> None:
     """Also where podTemplate requests it; not where the model runs on a CPU."""
     gpu = {"limits": {"nvidia.com/gpu": "1"}}
@@ -248,35 +210,6 @@ def test_files_are_passed_as_annotations(sources: Sources) -> None:
     assert "files" not in json.loads(spec)
 
 
-def test_a_custom_image_keeps_its_user_and_writable_root(sources: Sources) -> None:
-    container = {"image": "llama:1", "args": ["-m", "x"], "port": 9000, "readyPath": "/ok"}
-    found = template(sources, engine="container", container=container)["spec"]
-    assert found["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
-    (server,) = found["containers"]
-    assert (server["image"], server["args"]) == ("llama:1", ["-m", "x"])
-    assert "command" not in server
-    assert server["ports"][0]["containerPort"] == 9000
-    assert server["readinessProbe"]["httpGet"]["path"] == "/ok"
-    assert server["startupProbe"]["failureThreshold"] == 720
-    assert server["securityContext"] == {
-        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
-    assert "MODELFLEET_SPEC" not in str(server["env"])
-
-
-def test_arguments_of_vllm(sources: Sources) -> None:
-    found = template(
-        sources, engine="vllm", aliases=["x"], source="hf://org/repo@abc",
-        container={"image": "vllm:1", "args": ["--max-model-len", "4096"]},
-    )  # fmt: skip
-    (server,) = found["spec"]["containers"]
-    assert server["command"] == ["vllm", "serve"]
-    assert server["args"] == [
-        "org/repo", "--revision", "abc", "--served-model-name", "org/m", "x",
-        "--host", "0.0.0.0", "--port", "8000", "--max-model-len", "4096",
-    ]  # fmt: skip
-
-
 def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) -> None:
     patch = {
         "metadata": {"labels": {"team": "x", "modelfleet.dev/inferencemodel": "other"}},
@@ -291,7 +224,8 @@ def test_the_pod_template_overrides_everything_but_the_labels(sources: Sources) 
 @pytest.mark.parametrize(
     ("spec", "reason", "message"),
     [
-        ({"engine": "llamacpp"}, "EngineUnavailable", "no server image contains engine llamacpp"),
+        ({"engine": "llamacpp", "device": "cuda"}, "EngineUnavailable",
+         "engine llamacpp computes on the CPU and cannot use device cuda"),
         ({"engine": "torch"}, "EngineUnavailable", "engine torch needs the server image with"),
         ({"device": "cuda:0"}, "EngineUnavailable", "device cuda:0 needs the server image with"),
         ({"vision": True}, "EngineUnavailable", "vision needs the server image with torch"),
@@ -325,25 +259,10 @@ def test_specs_that_cannot_run_have_a_reason(
     assert message in found.message
 
 
-def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
-    found = template(sources, engine="llamacpp", image="mine:1")
-    assert found["spec"]["containers"][0]["image"] == "mine:1"
-
-
 def test_ids_are_left_to_a_platform_that_assigns_them(sources: Sources) -> None:
     found = template(sources, environ={"SERVER_USER_IDS": "0"})["spec"]["securityContext"]
     assert found["runAsNonRoot"] is True
     assert not found.keys() & {"runAsUser", "runAsGroup", "fsGroup"}
-
-
-@pytest.mark.parametrize(
-    ("address", "host"), [("", "0.0.0.0"), ("10.0.0.7", "0.0.0.0"), ("fd00::7", "::")]
-)
-def test_servers_listen_on_the_addresses_of_the_cluster(
-    sources: Sources, address: str, host: str
-) -> None:
-    (server,) = template(sources, environ={"POD_IP": address})["spec"]["containers"]
-    assert server["args"][:2] == ["--host", host]
 
 
 @pytest.mark.parametrize(
@@ -401,15 +320,6 @@ def test_devices_are_claimed_where_the_cluster_has_them(sources: Sources) -> Non
     assert made["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
     environ = {item["name"]: item.get("value") for item in server["env"]}
     assert "devices" not in json.loads(str(environ["MODELFLEET_SPEC"]))
-
-
-def test_a_server_uses_the_intel_gpu_that_it_requests(sources: Sources) -> None:
-    resources = {"limits": {"gpu.intel.com/xe": "1"}}
-    found = template(sources, environ={"SERVER_IMAGE_INTEL": "intel"}, resources=resources)
-    (server,) = found["spec"]["containers"]
-    assert server["image"] == "intel"
-    environ = {item["name"]: item.get("value") for item in server["env"]}
-    assert json.loads(str(environ["MODELFLEET_SPEC"]))["device"] == "gpu"
 
 
 def test_the_scheduler_of_spec_or_profile(sources: Sources) -> None:

@@ -119,3 +119,50 @@ def test_a_source_of_a_variable_replaces_that_of_the_profile(sources: Sources) -
     variables = {one["name"]: one for one in server["env"]}
     assert variables["A"] == {"name": "A", **secret}
     assert variables["B"] == {"name": "B", "value": "plain"}
+
+
+PLATFORM = Profile.model_validate({"hfTokenSecret": "hub", "s3": S3, "registrySecret": "login"})
+AUTHORED = {"env": {"PYTHONPATH": "/tmp"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "variables"),
+    [
+        ("hf://org/m", ["HF_TOKEN"]),
+        ("s3://weights/m", ["HF_TOKEN", "AWS_ACCESS_KEY_ID"]),
+        ("oci://r.example.com/w:1", ["HF_TOKEN", "DOCKER_AUTH_CONFIG"]),
+    ],
+)
+def test_no_secret_of_the_platform_reaches_code_of_the_author(
+    sources: Sources, source: str, variables: list[str]
+) -> None:
+    trusted = template(sources, PLATFORM, source=source)
+    for name in variables:
+        assert f"'name': '{name}'" in str(trusted)
+    for authored in (AUTHORED, {"image": "mine:1"}):
+        found = template(sources, PLATFORM, source=source, **authored)
+        assert "secretKeyRef" not in str(found)
+    by_profile = PLATFORM.model_copy(update={"image": "theirs:1", "env": {"PYTHONPATH": "/x"}})
+    assert "secretKeyRef" in str(template(sources, by_profile, source=source))
+
+
+def test_keys_that_the_resource_names_are_passed_to_its_own_code(sources: Sources) -> None:
+    own = {**S3, "secretRef": {"name": "mine"}}
+    found = template(sources, PLATFORM, source="s3://weights/m", s3=own, image="mine:1")
+    (server,) = found["spec"]["containers"]
+    names = {one["valueFrom"]["secretKeyRef"]["name"] for one in server["env"]
+             if "valueFrom" in one}  # fmt: skip
+    assert names == {"mine"}
+
+
+def test_text_of_a_spec_refers_to_no_variable(sources: Sources) -> None:
+    """The kubelet replaces `$(HF_TOKEN)`, and `$$` by `$`."""
+    golden = [{"prompt": "$$x$$ costs $5, $(HF_TOKEN)", "contains": "x"}]
+    spec = {"model": "org/m", "task": "chat"}
+    plain = template(sources, **spec)["spec"]["containers"][0]["env"]
+    assert "$" not in str(plain)
+    (server,) = template(sources, **spec, golden=golden)["spec"]["containers"]
+    (text,) = [one["value"] for one in server["env"] if one["name"] == "MODELFLEET_SPEC"]
+    assert "$$$$x$$$$ costs $$5, $$(HF_TOKEN)" in text
+    served = launch.decode({"MODELFLEET_SPEC": text.replace("$$", "$")})
+    assert served.golden[0].prompt == golden[0]["prompt"]

@@ -28,12 +28,14 @@ class Usage(UsageLog):
 
 
 class Client:
-    """An app whose responses have `status`, and whose records have `fields`."""
+    """An app whose responses have `status`, and whose records have `fields`; with `streams` a chunk
+    of a server's response arrives."""
 
-    def __init__(self, status: int = 200, **fields: Any) -> None:
+    def __init__(self, status: int = 200, *, streams: bool = False, **fields: Any) -> None:
         self.metrics = RouterMetrics()
         self.usage = Usage(self.metrics)
         self._status = status
+        self._streams = streams
         self._fields = fields
 
     async def get(self, path: str = "/v1/models") -> httpx.Response:
@@ -48,6 +50,8 @@ class Client:
             setattr(record, name, value)
         if self._status == 500:
             raise RuntimeError("a bug")
+        if self._streams:
+            record.count_chunk()
         await send({"type": "http.response.start", "status": self._status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -122,8 +126,19 @@ async def test_a_logged_path_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "fleet_router.callers.access_log")
     await Client().get("/" + "x" * 1000)
     (line,) = caplog.records
+    assert LOGGED_PATH == 200
     assert "x" * (LOGGED_PATH - 1) in line.getMessage() + str(line.__dict__)
     assert "x" * LOGGED_PATH not in line.getMessage() + str(line.__dict__)
+
+
+async def test_a_line_has_what_is_known_of_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fleet_router.callers.access_log")
+    fields = {"model": "m", "endpoint": "e", "key": "k", "held_ms": 12.345, "path": "/v1/x"}
+    await Client(503, **fields).get("/v1/x")
+    (line,) = caplog.records
+    shown = dict(line.__dict__["fields"])
+    assert shown.pop("ms") >= 0
+    assert shown == {**fields, "held_ms": 12.3, "method": "GET", "status": 503}
 
 
 async def test_the_mean_time_between_chunks_is_observed() -> None:
@@ -143,3 +158,16 @@ async def test_the_limits_of_a_key_are_headers_even_without_a_model() -> None:
     limits = [(b"x-ratelimit-limit-requests", b"10")]
     headers = (await Client(429, limit_headers=limits).get()).headers
     assert headers["x-ratelimit-limit-requests"] == "10"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_the_time_to_the_first_chunk_is_observed(streams: bool) -> None:
+    client = Client(streams=streams, model="m", path="/v1/x")
+    await client.get()
+    observed = client.metrics.registry.get_sample_value
+    labels = {"model": "m", "path": "/v1/x"}
+    name = "modelfleet_router_first_byte_seconds"
+    assert (observed(f"{name}_count", labels) or 0) == streams
+    whole = observed("modelfleet_router_request_seconds_sum", labels)
+    assert whole is not None
+    assert 0 <= (observed(f"{name}_sum", labels) or 0) <= whole

@@ -16,12 +16,12 @@ from fleet_router.callers.auth import Auth
 from fleet_router.callers.keys import Key, KeyLimits, parse
 from fleet_router.callers.quota import Quota
 from fleet_router.callers.request_record import RequestRecord
-from fleet_router.callers.usage import NO_USAGE, Tail, Usage
+from fleet_router.callers.usage import NO_USAGE, RequestUsage, Tail
 from support.waiting import until_async
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18,
          "prompt_tokens_details": {"cached_tokens": 4}}  # fmt: skip
-SAID = Usage(11, 4, 7)
+SAID = RequestUsage(11, 4, 7)
 
 
 def hashed(key: str) -> str:
@@ -53,7 +53,7 @@ def test_tokens_above_the_limit_delay_later_requests() -> None:
     clock = Clock()
     one = quota(clock, tokens_per_minute=60)
     one.admit(0)
-    one.release(Usage(prompt_tokens=100, completion_tokens=20))
+    one.release(RequestUsage(prompt_tokens=100, completion_tokens=20))
     with pytest.raises(RateLimited) as caught:
         one.admit(0)
     assert caught.value.retry_after == pytest.approx(61)
@@ -76,7 +76,7 @@ def test_audio_is_charged_by_the_second() -> None:
     clock = Clock()
     one = quota(clock, audio_seconds_per_minute=30)
     one.admit(0)
-    one.release(Usage(audio_seconds=45))
+    one.release(RequestUsage(audio_seconds=45))
     with pytest.raises(RateLimited, match="seconds of audio"):
         one.admit(0)
 
@@ -112,8 +112,8 @@ def test_errors_of_a_broken_file_name_the_place_but_no_secret(text: str, expecte
           json.dumps(USAGE).encode()[20:], b"}\n"], SAID),
         ([b'data: {"usage": null}\n\n', b"data: [DONE]\n\n"], NO_USAGE),
         ([b'{"text": "a", "usage": {"type": "duration", "seconds": 3}}'],
-         Usage(audio_seconds=3.0)),
-        ([b'{"usage": {"input_tokens": 5, "output_tokens": 2}}'], Usage(5, 0, 2)),
+         RequestUsage(audio_seconds=3.0)),
+        ([b'{"usage": {"input_tokens": 5, "output_tokens": 2}}'], RequestUsage(5, 0, 2)),
         ([b'{"text": "say \\"usage\\": {\\"prompt_tokens\\": 9}"}'], NO_USAGE),
         ([b'{"usage": {"prompt_tokens": "many", "completion_tokens": -1}}'], NO_USAGE),
         ([b'{"usage": {broken}}'], NO_USAGE),
@@ -122,7 +122,7 @@ def test_errors_of_a_broken_file_name_the_place_but_no_secret(text: str, expecte
         ([], NO_USAGE),
     ],
 )  # fmt: skip
-def test_usage_is_read_from_the_end(pieces: list[bytes], usage: Usage) -> None:
+def test_usage_is_read_from_the_end(pieces: list[bytes], usage: RequestUsage) -> None:
     tail = Tail()
     for piece in pieces:
         tail.add(piece)
@@ -197,7 +197,7 @@ def test_running_requests_stay_counted_when_limits_change(tmp_path: Path) -> Non
     path = tmp_path / "keys.yaml"
     auth = loaded(path, entry_of("a", limits={"concurrentRequests": 2}))
     with auth.admitted(identified(auth, "a"), "m", 0, RequestRecord()) as _:
-        record = RequestRecord(usage=Usage(prompt_tokens=100))
+        record = RequestRecord(usage=RequestUsage(prompt_tokens=100))
         with auth.admitted(identified(auth, "a"), "m", 0, record):
             written(path, entry_of("a", limits={"concurrentRequests": 2, "tokensPerMinute": 50}))
             auth.load()
@@ -236,6 +236,44 @@ async def test_a_changed_file_is_read_again(
     else:
         auth.refresh()
     assert identified(auth, "another").key.name == "another"
+
+
+async def test_the_file_is_not_read_in_every_turn_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = loaded(tmp_path / "keys.yaml", entry_of("a"))
+    reads = 0
+
+    def refresh() -> None:
+        nonlocal reads
+        reads += 1
+
+    monkeypatch.setattr(auth, "refresh", refresh)
+    task = asyncio.create_task(auth.watch())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert reads <= 1
+
+
+def test_a_broken_file_leaves_the_keys_as_they_were(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys.yaml"
+    auth = loaded(path, entry_of("a"))
+    path.write_text("keys: [")
+    auth.refresh()
+    auth.refresh()  # the same content is not an error again
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    path.unlink()
+    auth.refresh()
+    assert identified(auth, "a").key.name == "a"
+    written(path, entry_of("other"))
+    auth.refresh()
+    assert identified(auth, "other").key.name == "other"
+    with pytest.raises(Unauthorized):
+        identified(auth, "a")
 
 
 @pytest.mark.parametrize("name", [field.alias for field in KeyLimits.model_fields.values()])

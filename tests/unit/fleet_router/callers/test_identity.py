@@ -29,3 +29,5 @@ def test_without_keys_the_address_identifies() -> None:
 def test_a_host_with_many_ipv6_addresses_is_one_caller() -> None:
     assert caller_id(None, "2001:db8::1") == caller_id(None, "2001:db8::ffff:1")
     assert caller_id(None, "2001:db8::1") != caller_id(None, "2001:db8:0:1::1")
+    link_local = hashlib.sha256(b"peer:fe80::").digest()[:8].hex()
+    assert caller_id(None, "fe80::1") == link_local

@@ -50,6 +50,22 @@ def test_a_file_that_was_moved_away_is_opened_again(path: Path, how: str) -> Non
     file.close()
 
 
+def test_a_stale_file_is_opened_again_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its inode does not show that it was moved, as on some network file systems."""
+    monkeypatch.setattr(LineFile, "_is_current", lambda file: True)
+    file = LineFile(path)
+    path.rename(path.with_name("moved"))
+    file.append([b"a\n"])
+    assert not path.exists()
+    file.stale = True
+    file.append([b"b\n"])
+    path.rename(path.with_name("second"))
+    file.append([b"c\n"])
+    assert not path.exists()
+    assert path.with_name("second").read_bytes() == b"b\nc\n"
+    file.close()
+
+
 def test_a_full_file_is_rotated_and_the_oldest_is_dropped(path: Path) -> None:
     file = LineFile(path, max_bytes=4)
     for number in range(OLD_FILES + 4):

@@ -9,7 +9,7 @@ import pytest
 
 from fleet_router.callers.meter import Meter, StreamedText, charge
 from fleet_router.callers.request_record import RequestRecord
-from fleet_router.callers.usage import NO_USAGE, Usage
+from fleet_router.callers.usage import NO_USAGE, RequestUsage
 from fleet_router.upstream.connection import Head
 
 STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -43,8 +43,8 @@ STREAMS = {
     "tools": (CHAT, [delta(tool_calls=[{"function": {"arguments": "{"}}]),
                      delta(tool_calls=[{"function": {"arguments": "}"}}])]),
     "thinking": (CHAT, [delta(reasoning_content="a"), delta(reasoning_content="b")]),
-    "twice": (CHAT, [delta(reasoning_content="a", reasoning="a"),
-                     delta(reasoning_content="b", reasoning="b")]),
+    "both fields": (CHAT, [delta(reasoning_content="a", reasoning="a"),
+                           delta(reasoning="b", reasoning_content="b")]),
     "completions": ("/v1/completions", [sse({"choices": [{"text": text}]}) for text in "ab"]),
     "responses": ("/v1/responses", [
         sse({"type": "response.created", "response": {"instructions": "content", "output": []}}),
@@ -61,7 +61,7 @@ STREAMS = {
 @pytest.mark.parametrize(("path", "chunks"), STREAMS.values(), ids=STREAMS)
 def test_a_stream_that_ends_early_is_charged_by_its_events(path: str, chunks: list[bytes]) -> None:
     record = metered(path, *chunks, complete=False)
-    assert record.usage == Usage(prompt_tokens=100, completion_tokens=2)
+    assert record.usage == RequestUsage(prompt_tokens=100, completion_tokens=2)
     assert record.estimated
 
 
@@ -96,17 +96,17 @@ def test_a_line_without_end_is_not_kept() -> None:
 def test_usage_of_the_server_is_preferred_to_estimates() -> None:
     usage_header = (b"x-modelfleet-usage", b'{"prompt_tokens": 7}')
     record = metered(CHAT, delta(content="a"), complete=False, headers=(STREAM, usage_header))
-    assert record.usage == Usage(prompt_tokens=7, completion_tokens=1)
+    assert record.usage == RequestUsage(prompt_tokens=7, completion_tokens=1)
     end = sse({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3}})
     record = metered(CHAT, delta(content="a"), end, complete=True, headers=(STREAM, usage_header))
-    assert (record.usage, record.estimated) == (Usage(8, 0, 3), False)
+    assert (record.usage, record.estimated) == (RequestUsage(8, 0, 3), False)
 
 
 def test_a_comment_before_the_text_has_the_prompt() -> None:
     comment = b': usage {"prompt_tokens": 7}\n\n'
     text = [delta(content="a" * 100)] * 200  # more than the tail that is kept
     record = metered(CHAT, comment, *text, complete=False)
-    assert record.usage == Usage(7, 0, 20_000 // 6)
+    assert record.usage == RequestUsage(7, 0, 20_000 // 6)
     forged = delta(content='\n: usage {"prompt_tokens": 1}\n')
     assert metered(CHAT, forged, *text, complete=False).usage.prompt_tokens == 100
 
@@ -115,50 +115,53 @@ def test_a_usage_before_the_end_does_not_hide_later_tokens() -> None:
     start = sse({"type": "message_start", "message": {"usage": {"input_tokens": 9,
                                                                 "output_tokens": 1}}})  # fmt: skip
     record = metered("/v1/messages", start, *[delta(content="a")] * 5, complete=False)
-    assert (record.usage, record.estimated) == (Usage(9, 0, 5), True)
+    assert (record.usage, record.estimated) == (RequestUsage(9, 0, 5), True)
 
 
 def test_a_stream_that_ends_with_an_error_is_charged_too() -> None:
     comment, error = b': usage {"prompt_tokens": 7}\n\n', sse({"error": {"message": "x"}})
-    assert metered(CHAT, comment, delta(content="a"), error, complete=True).usage == Usage(7, 0, 1)
+    assert metered(CHAT, comment, delta(content="a"), error, complete=True).usage == RequestUsage(
+        7, 0, 1
+    )
 
 
 def test_usage_of_the_server_replaces_estimates_at_the_end() -> None:
     end = sse({"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3}})
     record = metered(CHAT, delta(content=" " * 600), end, complete=True)
-    assert (record.usage, record.estimated) == (Usage(8, 0, 3), False)
+    assert (record.usage, record.estimated) == (RequestUsage(8, 0, 3), False)
 
 
 def test_a_whole_stream_without_usage_is_charged_too() -> None:
     record = metered(CHAT, delta(content="a"), b"data: [DONE]\n\n", complete=True)
-    assert record.usage == Usage(100, 0, 1)
+    assert record.usage == RequestUsage(100, 0, 1)
 
 
 def test_a_large_body_that_is_not_read_to_its_end_costs_its_prompt() -> None:
     record = metered("/v1/embeddings", b'{"data": [', complete=False, headers=(JSON,))
-    assert record.usage == Usage(prompt_tokens=100)
+    assert record.usage == RequestUsage(prompt_tokens=100)
     body = b'{"data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}'
     record = metered("/v1/embeddings", body, complete=True, headers=(JSON,))
-    assert (record.usage, record.estimated) == (Usage(5), False)
+    assert (record.usage, record.estimated) == (RequestUsage(5), False)
 
 
 def test_audio_is_charged_in_seconds() -> None:
     transcript = sse({"type": "transcript.text.delta", "delta": "hello"})
-    assert metered(SPEECH, transcript, complete=False).usage == Usage(audio_seconds=3)
+    assert metered(SPEECH, transcript, complete=False).usage == RequestUsage(audio_seconds=3)
     usage_header = (b"x-modelfleet-usage", b'{"seconds": 40}')
     record = metered(SPEECH, transcript, complete=False, headers=(STREAM, usage_header))
-    assert record.usage == Usage(audio_seconds=40)
+    assert record.usage == RequestUsage(audio_seconds=40)
     spoken = b'"usage": {"seconds": 1}'
     record = metered(
         SPEECH, spoken, complete=True, headers=((b"content-type", b"text/plain"), usage_header)
     )
-    assert record.usage == Usage(audio_seconds=40)
+    assert record.usage == RequestUsage(audio_seconds=40)
 
 
 @pytest.mark.parametrize(("status", "tokens"), [(400, 0), (429, 0), (500, 0), (503, 0), (504, 100)])
 def test_of_errors_only_timeouts_are_charged(status: int, tokens: int) -> None:
-    record = metered(CHAT, b'{"error": {}}', complete=True, status=status, headers=(JSON,))
-    assert record.usage.prompt_tokens == tokens
+    for complete in (True, False):
+        record = metered(CHAT, b'{"error": {}}', complete=complete, status=status, headers=(JSON,))
+        assert record.usage.prompt_tokens == tokens
 
 
 def test_a_complete_response_without_usage_is_free() -> None:
@@ -169,7 +172,7 @@ def test_a_complete_response_without_usage_is_free() -> None:
 def test_a_request_without_a_response_is_charged_by_its_size() -> None:
     record = RequestRecord(path=CHAT, prompt_bytes=5)
     charge(record)
-    assert (record.usage, record.estimated) == (Usage(prompt_tokens=2), True)
+    assert (record.usage, record.estimated) == (RequestUsage(prompt_tokens=2), True)
     record = RequestRecord(path=SPEECH, sent_bytes=64_000)
     charge(record)
-    assert record.usage == Usage(audio_seconds=2)
+    assert record.usage == RequestUsage(audio_seconds=2)

@@ -8,8 +8,8 @@ import pytest
 
 from fleet_contract.errors import RateLimited
 from fleet_router.callers.keys import Key, KeyLimits
-from fleet_router.callers.quota import Bucket, Quota
-from fleet_router.callers.usage import Usage
+from fleet_router.callers.quota import Quota, TokenBucket
+from fleet_router.callers.usage import RequestUsage
 
 
 class Clock:
@@ -31,7 +31,7 @@ def key(**limits: Any) -> Key:
 
 
 def test_a_bucket_fills_evenly_up_to_its_limit(clock: Clock) -> None:
-    bucket = Bucket(60, clock)
+    bucket = TokenBucket(60, clock)
     bucket.take(90)
     assert (bucket.level, bucket.wait(0), bucket.wait(1)) == (-30, 30, 31)
     clock.now += 45
@@ -43,7 +43,7 @@ def test_a_bucket_fills_evenly_up_to_its_limit(clock: Clock) -> None:
 def test_headers_show_what_is_left_and_when_it_is_full(clock: Clock) -> None:
     quota = Quota(key(requests_per_minute=10, tokens_per_minute=600), clock)
     quota.admit(0)
-    quota.release(Usage(prompt_tokens=500, completion_tokens=400))
+    quota.release(RequestUsage(prompt_tokens=500, completion_tokens=400))
     assert quota.headers() == [
         (b"x-ratelimit-limit-requests", b"10"),
         (b"x-ratelimit-remaining-requests", b"9"),
@@ -58,14 +58,14 @@ def test_headers_show_what_is_left_and_when_it_is_full(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("limits", "images", "usage", "seconds"),
     [
-        ({"requests_per_minute": 1}, 0, Usage(), 60),
-        ({"images_per_minute": 2}, 2, Usage(), 60),
-        ({"tokens_per_minute": 60}, 0, Usage(50, 0, 10), 1),
-        ({"audio_seconds_per_minute": 60}, 0, Usage(0, 0, 0, 61.0), 2),
+        ({"requests_per_minute": 1}, 0, RequestUsage(), 60),
+        ({"images_per_minute": 2}, 2, RequestUsage(), 60),
+        ({"tokens_per_minute": 60}, 0, RequestUsage(50, 0, 10), 1),
+        ({"audio_seconds_per_minute": 60}, 0, RequestUsage(0, 0, 0, 61.0), 2),
     ],
 )
 def test_what_was_used_is_refused_until_it_is_there_again(
-    clock: Clock, limits: dict[str, int], images: int, usage: Usage, seconds: float
+    clock: Clock, limits: dict[str, int], images: int, usage: RequestUsage, seconds: float
 ) -> None:
     quota = Quota(key(**limits), clock)
     quota.admit(images)
@@ -92,7 +92,7 @@ def test_running_requests_are_limited(clock: Clock) -> None:
     with pytest.raises(RateLimited) as caught:
         quota.admit(0)
     assert (caught.value.code, caught.value.retry_after) == ("concurrency_limit_exceeded", 1.0)
-    quota.release(Usage())
+    quota.release(RequestUsage())
     quota.admit(0)
 
 

@@ -14,6 +14,7 @@ def test_a_new_record_is_of_no_server_and_of_no_size() -> None:
     record = RequestRecord()
     assert (record.attempts, record.repeats, record.chunks) == (0, 0, 0)
     assert (record.prompt_bytes, record.sent_bytes, record.images) == (0, 0, 0)
+    assert (record.held_ms, record.queue_ms, record.first_chunk_at) == (0, 0, 0)
     assert not record.received
     assert not record.estimated
 

@@ -14,6 +14,7 @@ import pytest
 from kubernetes.aio.client import Configuration
 
 from fleet_contract.names import ANNOTATION_WAKE
+from fleet_kube import reflector
 from fleet_kube.client import KubeClient
 from fleet_kube.connection import Connection
 from fleet_kube.errors import KubeError
@@ -118,7 +119,7 @@ async def follow(script: Script, collection: Informer[str]) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(informer, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(reflector, "FIRST_DELAY", 0.001)
 
 
 def names(collection: Informer[str]) -> set[str]:
@@ -231,7 +232,8 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(informer, "asyncio", SimpleNamespace(sleep=pause))
+    for module in (informer, reflector):
+        monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=pause))
     return pauses
 
 

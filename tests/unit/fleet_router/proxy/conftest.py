@@ -130,8 +130,8 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
-    """`async with start(...) as router`: its models are at `upstream`; half of
-    `acme/grouped` goes to `acme/canary`."""
+    """`async with start(...) as router`: its models are at `upstream`, `acme/pair` with two
+    endpoints; half of `acme/grouped` goes to `acme/canary`."""
 
     @asynccontextmanager
     async def started(
@@ -139,6 +139,7 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
     ) -> AsyncIterator[Router]:
         url = f"http://127.0.0.1:{upstream.port}"
         endpoint = Endpoint.parse("one", url)
+        second = Endpoint.parse("two", url)
         remote = {"address": url, "model": "gpt"}
         group = {"group": "acme/grouped"}
         routes = LiveRoutes()
@@ -147,6 +148,8 @@ def start(upstream: Upstream, listen: Any) -> Callable[..., Any]:
                 Route(ModelSpec.model_validate({"model": "acme/chat"}), (endpoint,)),
                 Route(ModelSpec.model_validate({"model": "acme/speech", "task": "speech"}),
                       (endpoint,)),
+                Route(ModelSpec.model_validate({"model": "acme/pair", "task": "speech"}),
+                      (endpoint, second)),
                 Route(ModelSpec.model_validate({"model": "acme/grouped", "traffic": group}),
                       (endpoint,)),
                 Route(ModelSpec.model_validate({"model": "acme/canary",

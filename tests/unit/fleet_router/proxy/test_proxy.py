@@ -183,6 +183,22 @@ async def test_an_upload_that_was_started_is_not_retried(start: Any, upstream: A
     assert len(upstream.seen) == 2
 
 
+async def test_an_upload_that_was_started_is_not_sent_again_after_a_503(
+    start: Any, upstream: Any
+) -> None:
+    """What was read from the client is gone: the response of the first server is passed on."""
+    body = b'{"error": {"message": "draining", "code": "busy"}}'
+    upstream.script.append(
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    raw = form(("model", b"acme/pair"), ("file", b"x" * 1_000_000))
+    async with start() as router:
+        sent = await router.client.post(SPEECH, content=raw, headers=FORM)
+    assert (sent.status_code, sent.content) == (503, body)
+    assert [request.body for request in upstream.seen] == [raw]
+
+
 async def test_a_routing_loop_is_a_508(start: Any, upstream: Any) -> None:
     body = json.dumps({"model": "acme/far", "messages": []})
     async with start() as router:

@@ -64,6 +64,15 @@ async def test_a_form_without_the_field_gets_it(size: int) -> None:
     await body.close()
 
 
+async def test_a_body_whose_model_has_no_place_gets_it_first() -> None:
+    body = StreamedBody(Spool(reservation(), reservation()), of(b"--q--"), None, boundary=b"q")
+    await body.rename("acme/one")
+    await body.spool.add(b"--q ")
+    sent = b"".join([piece async for piece in body.chunks()])
+    assert (sent, body.length) == (FORM % (b"model", b"acme/one") + b"--q --q--", None)
+    await body.close()
+
+
 async def test_json_keeps_its_meaning() -> None:
     body = WholeBody(b'{"a": [1.5, "\\u00e9"], "model": "x", "b": null}', reservation())
     await body.rename("acme/one")

@@ -42,6 +42,37 @@ def test_more_work_weighs_more() -> None:
     assert of_json(chat("x", "y", max_tokens=10**9), 10**9).units == MAX_UNITS
 
 
+MESSAGE = {"messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "units"),
+    [
+        # 1 for the request, 1 for 2 KiB of text, 1 for each 128 new tokens, 2 for each image.
+        ({"input": "x"}, 2),
+        ({"prompt": "x", "max_tokens": 128}, 3),
+        ({"input": "x", "max_output_tokens": 64}, 2.5),
+        (MESSAGE, 4),
+        (MESSAGE | {"max_tokens": 0}, 4),
+        (MESSAGE | {"max_tokens": True}, 4),
+        (MESSAGE | {"n_predict": 1}, 2 + 1 / 128),
+        (MESSAGE | {"max_completion_tokens": 128, "max_tokens": 9}, 3),
+        (MESSAGE | {"max_tokens": 10**9}, 2 + 100_000 / 128),
+        (chat("see", [image("")] * 3, max_tokens=128), 9 - 3 * len('{"url": ""}') / 2048),
+    ],
+)
+def test_units(body: dict[str, Any], units: float) -> None:
+    assert of_json(body, 2048).units == pytest.approx(units)
+
+
+@pytest.mark.parametrize(
+    ("length", "units"), [(None, 1), (0, 1), (512 * 1024, 2), (10**12, MAX_UNITS)]
+)
+def test_units_of_an_upload(length: int | None, units: float) -> None:
+    """One more for each half minute of compressed audio."""
+    assert of_upload(length) == RequestCost(False, units, b"", 0, 0)
+
+
 def test_the_bytes_of_an_image_are_not_read_as_text() -> None:
     url = "data:image/png;base64," + "a" * 4_000_000
     one = of_json(chat("see", [image(url)]), len(url) + 200).units

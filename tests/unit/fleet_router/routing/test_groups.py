@@ -9,7 +9,7 @@ import pytest
 
 from fleet_contract.spec import ModelSpec, Task
 from fleet_contract.status import Phase
-from fleet_router.routing.groups import member_for
+from fleet_router.routing.groups import member_for, weight_of
 from fleet_router.routing.table import Change, Endpoint, Origin, Route, RouteTable
 
 SESSIONS = [f"session-{number}" for number in range(2000)]
@@ -119,6 +119,12 @@ def test_a_member_that_leaves_its_group_does_not_end_it() -> None:
     assert set(served(table)) == {"org/chat", "new"}
     table.apply(Change([routes[1]], ()))
     assert set(served(table)) == {"org/chat"}
+    table.apply(Change([routes[0]], ()))
+    assert not table._groups  # names of groups that are gone are not kept
+
+
+def test_a_route_without_a_group_has_no_weight() -> None:
+    assert (weight_of(member("m", group=None)), weight_of(member("m", 7))) == (0, 7)
 
 
 @pytest.mark.parametrize(("replicas", "cluster", "stopped"),

@@ -33,6 +33,12 @@ def test_a_key_keeps_its_server_and_all_servers_have_keys() -> None:
     assert all(prefix_hash(FOUR[::-1], idle, k) == prefix_hash(FOUR, idle, k) for k in KEYS)
 
 
+def test_routers_of_all_versions_choose_the_same_server() -> None:
+    """While routers are upgraded, a conversation must stay with its server."""
+    chosen = [prefix_hash(FOUR, idle, key) for key in KEYS[:12]]
+    assert [FOUR.index(one) for one in chosen if one] == [2, 1, 0, 2, 3, 0, 2, 1, 2, 2, 2, 2]
+
+
 def test_removing_a_server_moves_its_own_keys_only() -> None:
     for key in KEYS:
         before = prefix_hash(FOUR, idle, key)

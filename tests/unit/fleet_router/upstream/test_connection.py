@@ -1,104 +1,24 @@
-"""The HTTP/1.1 client against a real asyncio server: reuse, backpressure and errors."""
+"""The HTTP/1.1 client against a real asyncio server: backpressure, timeouts and errors."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
-from fleet_contract.errors import QueueFull
-from fleet_router.routing.table import Endpoint
 from fleet_router.upstream.connection import (
     BUFFER_BYTES,
+    COPIED_BYTES,
     MAX_HEAD_BYTES,
     ConnectFailed,
     UpstreamLost,
     UpstreamSilent,
     connect,
 )
-from fleet_router.upstream.pool import (
-    IDLE_SECONDS,
-    MAX_IDLE,
-    MAX_PER_ENDPOINT,
-    SPARE_POOLS,
-    Pool,
-    PoolManager,
-)
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-ASK = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-@asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[Endpoint]:
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        yield Endpoint("one", "127.0.0.1", server.sockets[0].getsockname()[1])
-
-
-async def respond_to_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while True:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(OK)
-        await writer.drain()
-
-
-async def record(pool: Pool) -> tuple[bytes, bool]:
-    connection, reused = await pool.acquire()
-    await connection.write(ASK)
-    connection.request_sent = True
-    head = await connection.read_head(5)
-    assert head.status == 200
-    body = await connection.read(5)
-    pool.release(connection)
-    return body, reused
-
-
-async def test_a_connection_is_used_again() -> None:
-    async with serving(respond_to_all) as endpoint:
-        pool = Pool(endpoint)
-        assert await record(pool) == (b"{}", False)
-        assert await record(pool) == (b"{}", True)
-        assert pool.in_flight == 0
-        pool.retire()
-
-
-async def test_data_on_an_idle_connection_closes_it() -> None:
-    more = asyncio.Event()
-
-    async def respond_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(OK)
-        await more.wait()
-        writer.write(OK)
-        await reader.read()
-
-    async with serving(respond_twice) as endpoint:
-        pool = Pool(endpoint)
-        connection, _ = await pool.acquire()
-        await connection.write(ASK)
-        connection.request_sent = True
-        await connection.read_head(5)
-        assert await connection.read(5) == b"{}"
-        pool.release(connection)
-        assert not connection.closed
-        more.set()
-        async with asyncio.timeout(5):
-            while not connection.closed:  # noqa: ASYNC110 (no event to wait for)
-                await asyncio.sleep(0)
+from fleet_router.upstream.pool import Pool
+from support.bare_server import ASK, OK, respond_to_all, serving
 
 
 async def test_an_unread_response_applies_backpressure_to_the_server() -> None:
@@ -215,37 +135,76 @@ async def test_a_connection_with_an_early_response_is_not_reused() -> None:
         assert connection.closed
 
 
+@pytest.mark.parametrize("size", [3, COPIED_BYTES])
+async def test_a_whole_request_is_sent_and_counted(size: int) -> None:
+    head, body = b"POST / HTTP/1.1\r\n\r\n", b"x" * size
+    seen = b""
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen = await reader.readexactly(len(head) + size)
+        writer.write(OK)
+
+    async with serving(count) as endpoint:
+        connection = await connect(endpoint, 5)
+        connection.send(head, body)
+        assert (connection.sent_bytes, connection.request_sent) == (len(head) + size, True)
+        assert not connection.at_end
+        await connection.read_head(5)
+        assert seen == head + body
+        async with asyncio.timeout(5):
+            while not connection.complete:  # noqa: ASYNC110 (no event to wait for)
+                await asyncio.sleep(0)
+        assert not connection.at_end  # the body was not read yet
+        assert await connection.read(5) == b"{}"
+        assert connection.at_end
+        connection.start_exchange()
+        assert (connection.sent_bytes, connection.request_sent) == (0, False)
+        connection.close()
+
+
+async def test_writing_waits_while_the_server_does_not_read() -> None:
+    size = 20_000_000  # more than the buffers of both sockets
+    read_on, respond, received = asyncio.Event(), asyncio.Event(), 0
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await read_on.wait()
+        while received < size:
+            received += len(await reader.read(1_000_000))
+        await respond.wait()
+        writer.write(OK)
+
+    async with serving(late) as endpoint, asyncio.timeout(30):
+        connection = await connect(endpoint, 5)
+        writing = asyncio.create_task(connection.write(b"x" * size))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not writing.done()
+        read_on.set()
+        await writing
+        respond.set()
+        await connection.read_head(5)
+        assert received == size
+        connection.close()
+
+
+async def test_bytes_sent_in_parts_are_added_up() -> None:
+    async with serving(respond_to_all) as endpoint:
+        connection = await connect(endpoint, 5)
+        await connection.write(ASK[:9])
+        await connection.write(ASK[9:])
+        assert connection.sent_bytes == len(ASK)
+        connection.close()
+        await connection.write(b"more")  # no error, and not sent
+        assert connection.sent_bytes == len(ASK)
+
+
 async def test_a_refused_connection_is_connect_failed() -> None:
     async with serving(respond_to_all) as endpoint:
         pass
     with pytest.raises(ConnectFailed):
         await connect(endpoint, 5)
-
-
-async def test_requests_to_one_server_are_bounded() -> None:
-    async with serving(respond_to_all) as endpoint:
-        pool = Pool(endpoint)
-        pool.in_flight = MAX_PER_ENDPOINT
-        with pytest.raises(QueueFull):
-            await pool.acquire()
-        assert pool.in_flight == MAX_PER_ENDPOINT
-
-
-async def test_a_removed_endpoint_completes_its_running_requests() -> None:
-    async with serving(respond_to_all) as endpoint:
-        pools = PoolManager()
-        pool = pools.of(endpoint)
-        await record(pool)
-        connection, _ = await pool.acquire()
-        assert pools.in_flight(endpoint) == 1
-        pools.forget((endpoint,))
-        await connection.write(ASK)
-        connection.request_sent = True
-        assert (await connection.read_head(5)).status == 200
-        assert await connection.read(5) == b"{}"
-        pool.release(connection)
-        assert connection.closed
-        assert pools.in_flight(endpoint) == 0
 
 
 async def test_a_closed_connection_has_no_reference_cycle() -> None:
@@ -274,60 +233,3 @@ async def test_the_head_of_a_response_is_bounded(more: int, whole: bool) -> None
         connection.data_received(line + b"x: " + value + (b"\r\n\r\n" if whole else b""))
         assert connection.closed is bool(more)
         connection.close()
-
-
-async def test_a_pool_keeps_a_bounded_number_of_idle_connections() -> None:
-    async with serving(respond_to_all) as endpoint:
-        pool = Pool(endpoint)
-        used = [await pool.acquire(fresh=True) for _ in range(MAX_IDLE + 2)]
-        for connection, _ in used:
-            connection.complete = connection.request_sent = True
-            pool.release(connection)
-        assert [number for number, (one, _) in enumerate(used) if one.closed] == [0, 1]
-        pool.retire()
-        assert all(one.closed for one, _ in used)
-
-
-async def test_the_newest_connection_that_was_not_idle_for_long_is_used() -> None:
-    async with serving(respond_to_all) as endpoint:
-        pool = Pool(endpoint)
-        old, new = [(await pool.acquire(fresh=True))[0] for _ in range(2)]
-        for connection in (old, new):
-            connection.complete = connection.request_sent = True
-            pool.release(connection)
-        again, reused = await pool.acquire()
-        assert (again, reused) == (new, True)
-        old.idle_since -= IDLE_SECONDS
-        fresh, reused = await pool.acquire()
-        assert (old.closed, reused) == (True, False)
-        for connection in (again, fresh):
-            pool.release(connection)
-            assert connection.closed  # its exchange is not complete
-
-
-async def test_a_load_is_the_sum_of_costs_and_exactly_zero_when_idle() -> None:
-    async with serving(respond_to_all) as endpoint:
-        pools = PoolManager()
-        assert (pools.in_flight(endpoint), pools.load(endpoint)) == (0, 0.0)
-        pool = pools.of(endpoint)
-        first, _ = await pool.acquire(cost=0.1)
-        second, _ = await pool.acquire(cost=0.2)
-        assert pools.in_flight(endpoint) == 2
-        assert pools.load(endpoint) == pytest.approx(0.3)
-        pool.release(first, 0.1)
-        assert (pools.in_flight(endpoint), pools.load(endpoint)) == (1, pytest.approx(0.2))
-        pool.release(second, 0.2)
-        assert (pools.in_flight(endpoint), pools.load(endpoint)) == (0, 0.0)
-
-
-async def test_pools_of_removed_servers_are_dropped_once_they_are_many() -> None:
-    pools = PoolManager()
-    known, *removed = [Endpoint(str(n), "10.0.0.1", n) for n in range(1, SPARE_POOLS + 3)]
-    for endpoint in (known, *removed):
-        pools.of(endpoint)
-    kept = pools.of(known), pools.of(removed[0])
-    pools.sweep([known, removed[-1]])
-    assert (pools.of(known), pools.of(removed[0])) == kept
-    pools.sweep([known])
-    assert pools.of(known) is kept[0]
-    assert pools.of(removed[0]) is not kept[1]

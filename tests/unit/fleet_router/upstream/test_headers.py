@@ -42,6 +42,9 @@ def test_headers_of_the_connection_and_of_ours_do_not_pass() -> None:
         (b"x-modelfleet-usage", b"theirs"),
         (b"x-modelfleet-caller", b"theirs"),
         (b"x-api-key", b"key"),
+        (b"api-key", b"key"),
+        (b"x-goog-api-key", b"key"),
+        (b"cookie", b"key"),
         (b"authorization", b"Bearer key"),
         (b"accept", b"*/*"),
     )
@@ -53,6 +56,22 @@ def test_the_caller_is_sent_where_it_is_given() -> None:
     assert [line for line in head.split(b"\r\n") if b"caller" in line] == [
         b"x-modelfleet-caller: ab12"
     ]
+
+
+def test_other_providers_get_nothing_that_identifies_clients() -> None:
+    headers = [
+        (b"x-forwarded-for", b"192.0.2.1"),
+        (b"forwarded", b"for=192.0.2.1"),
+        (b"x-forwarded-client-cert", b"Subject=..."),
+        (b"user-agent", b"python"),
+    ]
+
+    def forwarded(hops: int) -> list[bytes]:
+        head = request_head(headers, b"/v1/x", ENDPOINT, "r", 5, hops=hops)
+        return [line for line in head.split(b"\r\n") if b"192.0.2.1" in line or b"Subj" in line]
+
+    assert forwarded(1) == []
+    assert len(forwarded(0)) == 3
 
 
 def test_headers_that_identify_the_server_are_dropped() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from fleet_contract.errors import Timeout
-from fleet_server.audio.events import Events, failure
+from fleet_server.audio.events import TranscriptionEvents, failure
 from fleet_server.protocols import Segment, Transcript
 
 
@@ -27,7 +27,7 @@ def text_of(raw: bytes) -> str:
 def test_deltas_joined_are_the_text_of_the_end() -> None:
     for texts in ([" One", " two. ", "  ", " three\n"], [], ["  "], ["x"]):
         for count in range(len(texts) + 1):
-            whole, events = transcript(*texts), Events()
+            whole, events = transcript(*texts), TranscriptionEvents()
             raw = b"".join(events.delta(segment) for segment in whole.segments[:count])
             raw += events.done(whole)
             assert text_of(raw) == whole.text
@@ -38,7 +38,7 @@ def test_deltas_joined_are_the_text_of_the_end() -> None:
 
 
 def test_each_segment_is_a_delta() -> None:
-    events, whole = Events(), transcript(" One", " two")
+    events, whole = TranscriptionEvents(), transcript(" One", " two")
     assert data(events.delta(whole.segments[0])) == [
         {"type": "transcript.text.delta", "delta": "One"}
     ]

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from fleet_contract.errors import NotReady, QueueFull
+from fleet_server.batching import batcher as batching
 from fleet_server.batching.batcher import Batcher
-from fleet_server.batching.planner import Bounds
+from fleet_server.batching.planner import BatchLimits
+from fleet_server.batching.window import BatchWindow
 from support.waiting import until_async
 
 Batch = list[Sequence[int]]
@@ -60,7 +62,7 @@ def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
         max_items: int = 8, max_requests: int | None = None, waiting: int = 100,
         window: float = 0, concurrent: int = 1,
     ) -> Batcher:  # fmt: skip
-        bounds = Bounds(max_items, 10_000, max_requests)
+        bounds = BatchLimits(max_items, 10_000, max_requests)
         made.append(
             Batcher(passes, bounds, max_waiting=waiting, window=window, concurrent=concurrent)
         )
@@ -73,18 +75,6 @@ def make(passes: Passes) -> Iterator[Callable[..., Batcher]]:
 
 
 Make = Callable[..., Batcher]
-
-
-async def test_results_come_in_the_order_of_the_inputs(make: Make) -> None:
-    batcher = make(max_items=3)
-    rng = random.Random(2)
-    batches = [
-        [[rng.randint(0, 9)] * rng.randint(1, 30) for _ in range(rng.randint(1, 20))]
-        for _ in range(40)
-    ]
-    found = await asyncio.gather(*(batcher.run(batch) for batch in batches))
-    for batch, rows in zip(batches, found, strict=True):
-        assert rows.tolist() == [[sum(ids), len(ids)] for ids in batch]
 
 
 async def test_requests_that_arrive_during_a_pass_share_the_next(
@@ -184,7 +174,7 @@ async def test_the_queue_is_bounded(make: Make, passes: Passes) -> None:
     await asyncio.sleep(0)
     with pytest.raises(QueueFull) as caught:
         await batcher.run([[1]])
-    assert caught.value.retry_after
+    assert caught.value.retry_after == 1
     passes.gate.set()
     await asyncio.gather(held, *tasks)
 
@@ -218,6 +208,48 @@ async def test_a_window_ends_when_a_pass_takes_in_no_more_requests(
     assert len(passes.seen) == 1
 
 
+class Observed(BatchWindow):
+    """Keeps the number of arrivals in each wait; once `over`, no time is left in any."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.over = False
+        self.waits = 0
+        self.arrivals: list[int] = []
+
+    def left(self, first: float, last: float, now: float) -> float:
+        assert first <= last <= now
+        self.waits += 1
+        return 0.0 if self.over else super().left(first, last, now)
+
+    def closed(self, arrivals: int) -> None:
+        self.arrivals.append(arrivals)
+
+
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> Observed:
+    """The window of the next batcher: an hour."""
+    window = Observed(3600)
+    monkeypatch.setattr(batching, "BatchWindow", lambda seconds: window)
+    return window
+
+
+async def test_the_arrivals_of_a_wait_are_counted(make: Make, window: Observed) -> None:
+    patient = make()
+    async with asyncio.timeout(60):
+        first = asyncio.create_task(patient.run([[1]]))
+        await until_async(lambda: window.waits)
+        await asyncio.gather(first, patient.run([[1]]), patient.run([[1]] * 6))
+    assert window.arrivals == [2]
+
+
+async def test_a_wait_ends_when_no_time_is_left(make: Make, window: Observed) -> None:
+    window.over = True
+    async with asyncio.timeout(60):
+        await make().run([[1]])
+    assert window.arrivals == [0]
+
+
 @pytest.mark.parametrize("concurrent", [1, 3])
 async def test_as_many_passes_run_as_are_allowed(
     make: Make, passes: Passes, concurrent: int
@@ -232,18 +264,46 @@ async def test_as_many_passes_run_as_are_allowed(
     assert (await task).tolist() == [[1, 1]] * 20
 
 
+async def test_concurrent_passes_are_full_and_share_the_device(make: Make, passes: Passes) -> None:
+    batcher = make(max_items=8, concurrent=2)
+    passes.gate.clear()
+    first = asyncio.create_task(batcher.run([[1]] * 6))
+    await until_async(lambda: passes.seen)
+    second = asyncio.create_task(batcher.run([[2]]))
+    await until_async(lambda: len(passes.seen) == 2)
+    assert passes.seen == [[[1]] * 6, [[2]]]
+    passes.gate.set()
+    await asyncio.gather(first, second)
+
+
 async def test_closing_fails_waiting_requests(make: Make, passes: Passes) -> None:
     batcher = make()
     held = await passes.hold(batcher)
     waiting = asyncio.create_task(batcher.run([[1]]))
     await asyncio.sleep(0)
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
-    with pytest.raises(NotReady):
+    with pytest.raises(NotReady) as caught:
         await waiting
+    assert caught.value.retry_after == 1
     passes.gate.set()
     await asyncio.gather(held, closing)
-    with pytest.raises(NotReady):
+    with pytest.raises(NotReady) as caught:
         await batcher.run([[1]])
+    assert caught.value.retry_after == 1
+
+
+def test_a_request_whose_event_loop_is_closed_ends_no_thread(make: Make, passes: Passes) -> None:
+    batcher = make()
+    passes.gate.clear()
+
+    async def leave() -> None:
+        requests.append(asyncio.create_task(batcher.run([[1]])))
+        await asyncio.to_thread(passes.started.wait, 10)
+
+    requests: list[asyncio.Task[np.ndarray]] = []
+    asyncio.run(leave())
+    passes.gate.set()
+    assert asyncio.run(batcher.run([[2]])).tolist() == [[2, 1]]
 
 
 async def test_random_traffic_with_random_cancellations(make: Make, passes: Passes) -> None:

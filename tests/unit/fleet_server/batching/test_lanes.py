@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fleet_server.batching.batcher import Batcher, Lanes
-from fleet_server.batching.planner import Bounds
+from fleet_server.batching.planner import BatchLimits
 from support.waiting import until_async
 
 Batch = list[Sequence[int]]
@@ -73,7 +73,7 @@ def make(model: Model) -> Iterator[Make]:
 
     def build(max_items: int = 8, most: int = 2) -> Batcher:
         lanes = Lanes(model.run_concurrent, lambda: model.lanes, most)
-        bounds = Bounds(max_items, 10_000)
+        bounds = BatchLimits(max_items, 10_000)
         made.append(Batcher(model.run_alone, bounds, max_waiting=100, lanes=lanes))
         return made[-1]
 
@@ -141,7 +141,7 @@ async def test_an_error_ends_those_of_its_pass_only(make: Make, model: Model) ->
     assert [rows.tolist() for rows in found] == [[[number]] for number in range(10)]
 
 
-@pytest.mark.parametrize("most", [2, 4])
+@pytest.mark.parametrize("most", [1, 2, 4])
 async def test_results_come_in_the_order_of_the_inputs(make: Make, model: Model, most: int) -> None:
     model.lanes = most
     batcher = make(max_items=3, most=most)

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from fleet_server.batching.planner import PASS_TOKENS, Bounds, plan
+from fleet_server.batching.planner import PASS_TOKENS, BatchLimits, plan
 
-WIDE = Bounds(max_items=32, max_tokens=8192)
+WIDE = BatchLimits(max_items=32, max_tokens=8192)
 
 
 @pytest.mark.parametrize(
@@ -17,16 +17,16 @@ WIDE = Bounds(max_items=32, max_tokens=8192)
         ([[7]], WIDE, [(0, 0)]),
         ([[9, 8, 7]], WIDE, [(0, 0), (0, 1), (0, 2)]),
         ([[9], [8], [7]], WIDE, [(0, 0), (1, 0), (2, 0)]),
-        ([[9], [8], [7]], Bounds(2, 8192), [(0, 0), (1, 0)]),
-        ([[9], [8], [7]], Bounds(32, 8192, max_requests=2), [(0, 0), (1, 0)]),
-        ([[9, 9], [8]], Bounds(32, 8192, max_requests=1), [(0, 0), (0, 1)]),
+        ([[9], [8], [7]], BatchLimits(2, 8192), [(0, 0), (1, 0)]),
+        ([[9], [8], [7]], BatchLimits(32, 8192, max_requests=2), [(0, 0), (1, 0)]),
+        ([[9, 9], [8]], BatchLimits(32, 8192, max_requests=1), [(0, 0), (0, 1)]),
         # Others come before the second input of the first.
-        ([[9, 9, 9], [9], [9]], Bounds(3, 8192), [(0, 0), (1, 0), (2, 0)]),
+        ([[9, 9, 9], [9], [9]], BatchLimits(3, 8192), [(0, 0), (1, 0), (2, 0)]),
         # Of another request the input nearest in length comes first.
-        ([[20], [90, 21, 5]], Bounds(2, 8192), [(1, 1), (0, 0)]),
+        ([[20], [90, 21, 5]], BatchLimits(2, 8192), [(1, 1), (0, 0)]),
         # An input too long for the budget runs by itself.
-        ([[100], [90]], Bounds(32, 64), [(0, 0)]),
-        ([[20, 20, 20]], Bounds(32, 40), [(0, 0), (0, 1)]),
+        ([[100], [90]], BatchLimits(32, 64), [(0, 0)]),
+        ([[20, 20, 20]], BatchLimits(32, 40), [(0, 0), (0, 1)]),
         # Padding nine short inputs to 200 costs more than another pass.
         ([[200], *[[10]] * 9], WIDE, [(0, 0)]),
         ([[10], [200], *[[10]] * 3], WIDE, [(0, 0), (2, 0), (3, 0), (4, 0)]),
@@ -35,7 +35,7 @@ WIDE = Bounds(max_items=32, max_tokens=8192)
     ],
 )
 def test_by_table(
-    waiting: list[list[int]], bounds: Bounds, expected: list[tuple[int, int]]
+    waiting: list[list[int]], bounds: BatchLimits, expected: list[tuple[int, int]]
 ) -> None:
     assert plan(waiting, bounds) == expected
 
@@ -62,7 +62,7 @@ def test_plans_of_random_queues_respect_all_bounds() -> None:
             for _ in range(rng.randint(1, 12))
         ]
         step = rng.choice([1, 8])
-        bounds = Bounds(
+        bounds = BatchLimits(
             max_items=rng.randint(1, 20),
             max_tokens=rng.randint(1, 2000),
             max_requests=rng.choice([None, 1, 3]),
@@ -83,7 +83,7 @@ def test_plans_of_random_queues_respect_all_bounds() -> None:
 
 def test_leading_requests_fill_the_pass_before_the_others() -> None:
     waiting = [[5] * 9, [5], [5], [5] * 9]
-    chosen = plan(waiting, Bounds(8, 10_000), leading=2)
+    chosen = plan(waiting, BatchLimits(8, 10_000), leading=2)
     assert sorted(chosen) == [(0, item) for item in range(7)] + [(1, 0)]
-    chosen = plan([[5], [5], [5] * 9], Bounds(8, 10_000), leading=2)
+    chosen = plan([[5], [5], [5] * 9], BatchLimits(8, 10_000), leading=2)
     assert sorted(chosen) == [(0, 0), (1, 0), *((2, item) for item in range(6))]

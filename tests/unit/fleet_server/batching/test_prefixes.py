@@ -34,7 +34,7 @@ def test_a_long_text_is_read_a_little_further_than_the_model_does() -> None:
     [tokens] = tokenized(["ab " * 100_000], 10, words)
     assert not tokens.whole
     assert len(tokens.ids) >= 10 + MARGIN
-    assert words.calls == [[(10 + MARGIN) * CHARS_PER_TOKEN]]
+    assert words.calls == [[(10 + MARGIN) * CHARS_PER_TOKEN]] == [[208]]
 
 
 def test_tokens_longer_than_the_guess_are_read_until_there_are_enough() -> None:
@@ -42,7 +42,7 @@ def test_tokens_longer_than_the_guess_are_read_until_there_are_enough() -> None:
     text = ("x" * 50 + " ") * 10_000
     [tokens] = tokenized([text], 10, words)
     assert len(tokens.ids) >= 10 + MARGIN
-    assert sum(map(sum, words.calls)) < len(text) / 50
+    assert words.calls == [[208], [832], [3328]]
     [tokens] = tokenized([" " * 9_999 + "end"], 10, words)
     assert (tokens.ids, tokens.whole) == ([3], True)
 
@@ -66,6 +66,16 @@ def test_calls_are_made_when_their_first_text_is_needed(monkeypatch: pytest.Monk
     assert words.calls == [[4, 4, 4]]
     assert [tokens.ids for tokens in texts] == [[4], [4], [30], [1]]
     assert words.calls == [[4, 4, 4], [30], [1]]
+
+
+@pytest.mark.parametrize(("chars", "calls"), [(8, [[4, 4], [4]]), (9, [[4, 4, 4]]), (1, [[4]] * 3)])
+def test_a_call_ends_once_it_has_its_characters(
+    monkeypatch: pytest.MonkeyPatch, chars: int, calls: list[list[int]]
+) -> None:
+    monkeypatch.setattr(prefixes, "CHUNK_CHARS", chars)
+    words = Words()
+    list(tokenized(["aaaa", "bbbb", "cccc"], 10, words))
+    assert words.calls == calls
 
 
 def test_the_first_tokens_are_those_of_the_whole_text() -> None:

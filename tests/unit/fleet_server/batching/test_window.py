@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_server.batching.window import MAX_FRUITLESS, MAX_SKIPPED, Window
+from fleet_server.batching.window import MAX_FRUITLESS, MAX_SKIPPED, BatchWindow
 
 
 def test_a_window_of_length_zero_never_opens() -> None:
-    assert not Window(0).opens()
+    assert not BatchWindow(0).opens()
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ def test_a_window_of_length_zero_never_opens() -> None:
     ],
 )
 def test_time_left_in_the_window(first: float, last: float, now: float, left: float) -> None:
-    assert Window(4).left(first, last, now) == pytest.approx(left)
+    assert BatchWindow(4).left(first, last, now) == pytest.approx(left)
 
 
 def test_fruitless_windows_are_mostly_skipped() -> None:
-    window = Window(1)
+    window = BatchWindow(1)
     for _ in range(MAX_FRUITLESS):
         assert window.opens()
         window.closed(0)
@@ -39,7 +39,7 @@ def test_fruitless_windows_are_mostly_skipped() -> None:
 
 
 def test_occasional_arrivals_keep_it_open() -> None:
-    window = Window(1)
+    window = BatchWindow(1)
     for number in range(40):
         assert window.opens()
         window.closed(int(number % MAX_FRUITLESS == 0))

@@ -146,7 +146,7 @@ def test_no_op_values_are_accepted(more: dict[str, Any]) -> None:
 
 
 def test_the_error_names_other_engines_that_support_the_field() -> None:
-    with pytest.raises(BadRequest, match="openvino, torch"):
+    with pytest.raises(BadRequest, match="openvino, llamacpp, torch"):
         CHAT.refuse_unsupported(body(seed=5), frozenset())
     CHAT.refuse_unsupported(body(seed=5), frozenset({"seed"}))
 

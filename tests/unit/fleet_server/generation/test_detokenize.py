@@ -97,3 +97,19 @@ def test_held_text_is_available_when_generation_is_interrupted() -> None:
     assert stream.feed(list(b"almost EN")) == "almost "
     assert stream.rest() == "EN"
     assert stream.rest() == ""
+
+
+def test_text_of_an_engine_that_decodes_itself_is_searched_for_stop_strings() -> None:
+    stream = TextStream(lambda _: pytest.fail("decoded"), ("END",))
+    assert [stream.feed_text(text) for text in ("one E", "", "N", "ough E", "ND two")] == [
+        "one ", "", "", "ENough ", "",
+    ]  # fmt: skip
+    assert stream.stopped
+    assert stream.flush() == ""
+
+
+def test_text_held_back_is_returned_at_the_end() -> None:
+    stream = TextStream(lambda _: pytest.fail("decoded"), ("END",))
+    assert stream.feed_text("almost EN") == "almost "
+    assert stream.flush() == "EN"
+    assert not stream.stopped

@@ -71,7 +71,7 @@ def test_what_no_engine_supports(body: dict[str, Any]) -> None:
 )
 def test_tools_need_an_engine_with_a_chat_template(body: dict[str, Any]) -> None:
     CHAT.refuse_unsupported(body, ALL | {"tools"})
-    with pytest.raises(UnsupportedParameter, match="openvino, torch, vllm") as caught:
+    with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
         CHAT.refuse_unsupported(body, ALL)
     assert caught.value.param in body
 
@@ -89,7 +89,7 @@ def test_a_call_is_enforced_by_engines_with_schemas() -> None:
     found = with_calls(must, ALL).output
     assert found is not None
     assert json.loads(found.schema)["properties"]["name"] == {"const": "f"}
-    with pytest.raises(UnsupportedParameter, match="openvino, torch, vllm") as caught:
+    with pytest.raises(UnsupportedParameter, match="openvino, llamacpp, torch, vllm") as caught:
         with_calls(must, NONE)
     assert caught.value.param == "tool_choice"
     with pytest.raises(UnsupportedParameter, match="cannot be combined") as caught:

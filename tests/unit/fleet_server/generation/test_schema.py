@@ -57,7 +57,12 @@ def test_the_bounds_are_exact() -> None:
     narrowed({"anyOf": wide}, "schema")
     narrowed(deep(MAX_DEPTH), "schema")
     narrowed({"title": "x" * (MAX_CHARS - len('{"title": ""}'))}, "schema")
-    for schema in ({"anyOf": [*wide, {}]}, deep(MAX_DEPTH + 1), {"title": "x" * MAX_CHARS}):
-        with pytest.raises(BadRequest) as caught:
+    parts = "more than 2000 parts or 64 levels"
+    for schema, message in (
+        ({"anyOf": [*wide, {}]}, parts),
+        (deep(MAX_DEPTH + 1), parts),
+        ({"title": "x" * MAX_CHARS}, "has 200013 characters; at most 200000"),
+    ):
+        with pytest.raises(BadRequest, match=message) as caught:
             narrowed(schema, "response_format.json_schema.schema")
         assert caught.value.param == "response_format.json_schema.schema"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from types import FrameType
 from typing import Any
 
@@ -42,6 +43,13 @@ def test_matches_equal_those_of_the_naive_search(stop: list[str], pieces: list[s
         so_far += piece
         assert found is None
         assert stops.pending == beginning(so_far, stop)
+
+
+def test_every_short_stop_string_is_found_in_every_short_text() -> None:
+    strings = ["".join(letters) for n in range(1, 7) for letters in product("ab", repeat=n)]
+    for word in strings[:30]:  # up to four letters
+        for text in strings:
+            assert Stops([word]).feed(text) == complete(text, [word]), (word, text)
 
 
 def test_without_stop_strings_nothing_is_held() -> None:

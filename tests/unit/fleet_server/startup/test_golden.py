@@ -9,6 +9,7 @@ import pytest
 
 from fleet_contract.spec import ModelSpec
 from fleet_server.load_error import LoadError
+from fleet_server.protocols import Delta, Step
 from fleet_server.startup import golden
 from support.scripted_chat import ScriptedChat
 
@@ -72,3 +73,19 @@ def test_each_pair_is_similar_enough() -> None:
 def test_a_check_of_another_task_is_an_error(task: str, check: dict[str, Any]) -> None:
     with pytest.raises(LoadError, match=task):
         golden.check(spec(task, check), ScriptedChat())
+
+
+class Deltas(ScriptedChat):
+    """Emits text instead of token ids."""
+
+    def submit(self, prompt: Any, sampling: Any, emit: Any) -> Any:
+        def as_text(step: Step) -> None:
+            emit(Step((), step.finish, delta=Delta(self.decode(step.token_ids), 1)))
+
+        return super().submit(prompt, sampling, as_text)
+
+
+def test_replies_of_engines_that_emit_text_are_checked() -> None:
+    golden.check(spec("chat", prompt("Paris")), Deltas("It is Paris, in France."))
+    with pytest.raises(LoadError, match="It is Paris, in France"):
+        golden.check(spec("chat", prompt("Rome")), Deltas("It is Paris, in France."))

@@ -48,3 +48,14 @@ def test_members_are_those_a_runtime_check_needs() -> None:
     inherited = members(TextModel)
     assert {"context_length", "submit", "vocabulary", "prompt_of"} <= set(inherited)
     assert len(set(inherited)) == len(inherited)
+
+
+def test_a_missing_shared_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "acme_native.py").write_text(
+        'raise ImportError("libgomp.so.1: cannot open shared object file")'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    choice = EngineChoice(Engine.LLAMACPP, "acme_native:Model", "cpu", "a test")
+    with pytest.raises(LoadError, match=r"cannot be imported: libgomp\.so\.1") as found:
+        load(ModelSpec.model_validate({"model": "m"}), tmp_path, 1, choice)
+    assert "libgomp1" in str(found.value.hint)

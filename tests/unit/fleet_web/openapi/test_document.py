@@ -8,12 +8,12 @@ from typing import Any, NotRequired
 import schemathesis
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import Body
+from fleet_contract.api.base import JsonBody
 from fleet_web.openapi.document import build
-from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, Content, Operation
+from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, MediaType, Operation
 
 
-class Asked(Body):
+class Asked(JsonBody):
     """A request."""
 
     name: str
@@ -30,7 +30,8 @@ class Told(TypedDict):
 
 ASK = Operation(
     "/v1/ask-it", "post", "asking", "Ask.", description="At length.",
-    body=Content(JSON, Asked), responses=(Content(JSON, Told), Content(EVENTS, Told, "[END]")),
+    body=MediaType(JSON, Asked),
+    responses=(MediaType(JSON, Told), MediaType(EVENTS, Told, "[END]")),
     headers=("x-modelfleet-model",), errors=COMMON_ERRORS | {401, 429},
 )  # fmt: skip
 TELL = Operation(
@@ -91,5 +92,5 @@ def test_documents_do_not_share_what_they_hold() -> None:
 
 
 def test_a_form_is_described_as_one() -> None:
-    document = build("T", "D", [Operation("/f", "post", "t", "S", body=Content(FORM, Asked))])
+    document = build("T", "D", [Operation("/f", "post", "t", "S", body=MediaType(FORM, Asked))])
     assert list(document["paths"]["/f"]["post"]["requestBody"]["content"]) == [FORM]

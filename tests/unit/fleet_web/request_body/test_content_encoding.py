@@ -10,7 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from fleet_contract.errors import BadRequest
-from fleet_web.request_body.content_encoding import STEP_BYTES, UnsupportedEncoding, decoder_of
+from fleet_web.request_body.content_encoding import (
+    MAX_PARTS,
+    STEP_BYTES,
+    UnsupportedEncoding,
+    decoder_of,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -62,6 +67,20 @@ def test_a_frame_with_a_huge_window_is_refused() -> None:
     options = {zstd.CompressionParameter.window_log: 27}
     with pytest.raises(BadRequest):
         list(decode("zstd", zstd.ZstdCompressor(options=options).compress(b"x" * 2**20)))
+
+
+@pytest.mark.parametrize(
+    ("coding", "part"),
+    [("gzip", gzip.compress(b"")), ("gzip", gzip.compress(b" ")), ("zstd", zstd.compress(b"")),
+     ("zstd", b"\x50\x2a\x4d\x18" + bytes(4))],
+    ids=["gzip", "gzip-space", "zstd", "zstd-skippable"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [7, 10**9])
+def test_the_number_of_parts_is_bounded(coding: str, part: bytes, size: int) -> None:
+    """Each takes far more time than a byte: 29,000 empty frames of zstd 2.7 s."""
+    assert b"".join(decode(coding, part * MAX_PARTS, size)).strip() == b""
+    with pytest.raises(BadRequest, match=f"more than {MAX_PARTS} parts"):
+        list(decode(coding, part * (MAX_PARTS + 1), size))
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip", "compress", "gzip, br"])

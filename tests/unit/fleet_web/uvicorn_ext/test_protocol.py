@@ -274,6 +274,43 @@ async def test_empty_lines_do_not_keep_a_connection(app: Any, listen: Any, wire:
                 await bare.send(b"\r\n")
 
 
+async def test_of_too_many_idle_connections_the_longest_idle_is_closed(
+    app: Any, listen: Any, wire: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "idle_limit", lambda: 2)
+    with listen(app) as port:
+        async with wire(port) as first, wire(port) as second, wire(port) as third:
+            for bare in (first, second, first, third):
+                await bare.send(GET)
+                assert (await bare.answer()).status == 200
+            assert await second.closed()
+            for bare in (first, third):
+                await bare.send(GET)
+                assert (await bare.answer()).status == 200
+
+
+@pytest.mark.parametrize("after", [b"", b"\r\n"])
+async def test_a_request_may_run_for_longer_than_idle_connections_are_kept(
+    app: Any, listen: Any, wire: Any, after: bytes
+) -> None:
+    go_on = threading.Event()
+
+    @app.get("/later")
+    async def later() -> Any:
+        await asyncio.to_thread(go_on.wait)
+        return json_response({"status": "done"})
+
+    with listen(app, keep_alive=1) as port:
+        async with wire(port) as bare, wire(port) as clock:
+            for each in (bare, clock):
+                await each.send(GET)
+                assert (await each.answer()).status == 200
+            await bare.send(GET.replace(b"/id", b"/later") + after)  # in one segment
+            assert await clock.closed()
+            go_on.set()
+            assert (await bare.answer()).status == 200
+
+
 async def test_an_incomplete_head_does_not_affect_the_running_request(
     app: Any, listen: Any, wire: Any
 ) -> None:
@@ -304,3 +341,25 @@ async def test_a_connection_stays_usable_after_an_unsupported_upgrade(
             for head in (GET[:-2] + upgrade, GET):
                 await bare.send(head)
                 assert (await bare.answer()).status == 200
+
+
+async def test_a_few_requests_may_be_pipelined(app: Any, listen: Any, wire: Any) -> None:
+    with listen(app) as port:
+        async with wire(port) as bare:
+            for _ in range(2):  # the connection is kept
+                await bare.send(GET * protocol.MAX_PIPELINED)
+                for _ in range(protocol.MAX_PIPELINED):
+                    assert (await bare.answer()).status == 200
+
+
+async def test_of_too_many_pipelined_requests_the_first_are_answered(
+    app: Any, listen: Any, wire: Any
+) -> None:
+    """Each waiting request takes 30 times the memory of its head."""
+    with listen(app) as port:
+        async with wire(port) as bare:
+            bare.writer.write(GET * 1000)
+            answered = await asyncio.wait_for(bare.reader.read(), 20)
+    assert answered.count(b"HTTP/1.1 200 OK") == protocol.MAX_PIPELINED
+    assert answered.count(b"connection: close") == 1
+    assert answered.count(b"HTTP/1.1") == protocol.MAX_PIPELINED

@@ -23,7 +23,7 @@ FAMILIES: dict[str, bool] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Architecture:
+class EncoderArchitecture:
     """The dimensions of a graph."""
 
     family: str
@@ -42,12 +42,12 @@ class Architecture:
         return self.hidden // self.heads
 
 
-def read(config: Mapping[str, Any]) -> Architecture:
+def read(config: Mapping[str, Any]) -> EncoderArchitecture:
     """The architecture in a config.json. Raises LoadError naming an invalid field."""
     hidden, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
     if hidden % heads:
         raise LoadError(f"config.json: hidden_size {hidden} is not a multiple of {heads} heads.")
-    return Architecture(
+    return EncoderArchitecture(
         family=config["model_type"],
         vocab_size=number(config, "vocab_size"),
         hidden=hidden,

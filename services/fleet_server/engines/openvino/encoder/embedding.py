@@ -12,11 +12,11 @@ from fleet_contract.spec import ModelSpec, Pooling
 from fleet_server.engines.encoder_files.extra_inputs import no_types
 from fleet_server.engines.openvino.encoder import families, shipped
 from fleet_server.engines.openvino.encoder.executor import padded_length
-from fleet_server.engines.openvino.encoder.files import ModelFiles
+from fleet_server.engines.openvino.encoder.files import GraphFiles
 from fleet_server.engines.openvino.encoder.head import apply_dense, pool
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.parts import check_all_used
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.engines.openvino.properties import shown_device
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import Float32
@@ -89,8 +89,8 @@ def _unit(vectors: Float32) -> Float32:
     return vectors
 
 
-def _built(files: ModelFiles, requested: Pooling) -> tuple[ov.Model, Tensors]:
-    tensors = Tensors.open(files.safetensors)
+def _built(files: GraphFiles, requested: Pooling) -> tuple[ov.Model, EncoderTensors]:
+    tensors = EncoderTensors.open(files.safetensors)
     encoder = families.build(files.config, tensors)
     check_all_used(tensors)
     pooling = files.recipe.pooling or Pooling.MEAN if requested is Pooling.AUTO else requested

@@ -76,7 +76,7 @@ def inputs_of(
     return [made[name].astype(kind, copy=False) for name, kind in ports]
 
 
-class Executor:
+class GraphExecutor:
     """One compiled graph with one output. Calls of `run` are serialised; each uses all threads.
 
     Up to `lanes` calls of `run_concurrent` run at the same time, each on its share of the threads.

@@ -10,11 +10,11 @@ from fleet_server.engines.openvino.encoder import architecture, gemma3, graph, m
 from fleet_server.engines.openvino.encoder.head import classify
 from fleet_server.engines.openvino.encoder.nodes import Node
 from fleet_server.engines.openvino.encoder.parts import Encoder
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.load_error import LoadError
 
 
-def build(config: Mapping[str, Any], tensors: Tensors) -> Encoder:
+def build(config: Mapping[str, Any], tensors: EncoderTensors) -> Encoder:
     """The encoder of single texts, with token types of 0.
 
     Raises LoadError naming what is unsupported, missing or of another shape.
@@ -23,7 +23,7 @@ def build(config: Mapping[str, Any], tensors: Tensors) -> Encoder:
 
 
 def build_scorer(
-    config: Mapping[str, Any], tensors: Tensors, *, with_types: bool
+    config: Mapping[str, Any], tensors: EncoderTensors, *, with_types: bool
 ) -> tuple[Encoder, Node]:
     """A cross-encoder and its logit, `[batch, 1]`; `with_types` adds an input for token types if
     the model has several. Raises LoadError."""
@@ -40,7 +40,7 @@ def build_scorer(
             return encoder, classify(architecture.read(config), tensors, encoder)
 
 
-def _build(config: Mapping[str, Any], tensors: Tensors, *, with_types: bool) -> Encoder:
+def _build(config: Mapping[str, Any], tensors: EncoderTensors, *, with_types: bool) -> Encoder:
     if (reason := graph_refusal(config)) is not None:
         raise LoadError(
             f"No encoder graph can be built: {reason}.", "The torch engine serves other encoders."

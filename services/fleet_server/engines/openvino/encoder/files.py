@@ -14,7 +14,7 @@ from fleet_server.load_error import LoadError
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFiles:
+class GraphFiles:
     """The files to load: `safetensors` for a graph that is built, else the `shipped` graph."""
 
     config: dict[str, Any]
@@ -24,7 +24,7 @@ class ModelFiles:
     shipped: Path | None
 
 
-def find(folder: Path) -> ModelFiles:
+def find(folder: Path) -> GraphFiles:
     """The files to load from `folder`. Raises LoadError for missing or unsupported files."""
     if not folder.is_dir():
         raise LoadError(f"{folder} is not a folder.", "Fetch the model with `modelfleet pull`.")
@@ -36,10 +36,10 @@ def find(folder: Path) -> ModelFiles:
     safetensors = tuple(sorted(how.transformer.glob("model*.safetensors")))
     reason = graph_refusal(config) if safetensors else "it has no model.safetensors"
     if reason is None:
-        return ModelFiles(config, how, tokenizer, safetensors, None)
+        return GraphFiles(config, how, tokenizer, safetensors, None)
     for name in SHIPPED:
         if (folder / name).is_file():
-            return ModelFiles(config, how, tokenizer, (), folder / name)
+            return GraphFiles(config, how, tokenizer, (), folder / name)
     raise LoadError(
         f"The openvino engine cannot serve {folder.name}: {reason}, and there is no "
         f"{' or '.join(SHIPPED)}.",

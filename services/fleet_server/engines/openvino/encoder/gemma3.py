@@ -37,7 +37,7 @@ from fleet_server.engines.openvino.encoder.rotary import (
     theta_of,
     windowed,
 )
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.load_error import LoadError
 
 WORDS = "embed_tokens.weight"
@@ -99,7 +99,7 @@ class Gemma3:
 class Builder:
     """Adds the layers of one model to a graph."""
 
-    def __init__(self, shape: Gemma3, tensors: Tensors) -> None:
+    def __init__(self, shape: Gemma3, tensors: EncoderTensors) -> None:
         self._shape = shape
         self._tensors = tensors
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from openvino import opset13 as op
 
-from fleet_server.engines.openvino.encoder.architecture import Architecture
+from fleet_server.engines.openvino.encoder.architecture import EncoderArchitecture
 from fleet_server.engines.openvino.encoder.nodes import (
     Node,
     activate,
@@ -26,12 +26,12 @@ from fleet_server.engines.openvino.encoder.nodes import (
     split_heads,
 )
 from fleet_server.engines.openvino.encoder.parts import Encoder, prefix_of
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 
 WORDS = "embeddings.word_embeddings.weight"
 
 
-def build(arch: Architecture, tensors: Tensors, *, with_types: bool) -> Encoder:
+def build(arch: EncoderArchitecture, tensors: EncoderTensors, *, with_types: bool) -> Encoder:
     """The encoder. `with_types` adds an input for token types, which are 0 otherwise.
 
     Raises LoadError naming a tensor that is missing or of another shape.
@@ -47,7 +47,9 @@ def build(arch: Architecture, tensors: Tensors, *, with_types: bool) -> Encoder:
     return Encoder(inputs, mask, x, prefix)
 
 
-def _embed(arch: Architecture, tensors: Tensors, base: str, ids: Node, types: Node | None) -> Node:
+def _embed(
+    arch: EncoderArchitecture, tensors: EncoderTensors, base: str, ids: Node, types: Node | None
+) -> Node:
     x = lookup(tensors, f"{base}word_embeddings.weight", (arch.vocab_size, arch.hidden), ids)
     table = tensors.take(f"{base}position_embeddings.weight", (arch.positions, arch.hidden))
     kinds = tensors.take(f"{base}token_type_embeddings.weight", (arch.type_vocab, arch.hidden))
@@ -62,7 +64,9 @@ def _embed(arch: Architecture, tensors: Tensors, base: str, ids: Node, types: No
     return layer_norm(op.add(x, rows), tensors, f"{base}LayerNorm", arch.hidden, arch.norm_eps)
 
 
-def _layer(arch: Architecture, tensors: Tensors, base: str, x: Node, bias: Node) -> Node:
+def _layer(
+    arch: EncoderArchitecture, tensors: EncoderTensors, base: str, x: Node, bias: Node
+) -> Node:
     size, eps = arch.hidden, arch.norm_eps
     attended = _attention(arch, tensors, f"{base}attention.self.", x, bias)
     dense = linear(attended, tensors, f"{base}attention.output.dense", size, size)
@@ -73,7 +77,9 @@ def _layer(arch: Architecture, tensors: Tensors, base: str, x: Node, bias: Node)
     return layer_norm(op.add(shrunk, x), tensors, f"{base}output.LayerNorm", size, eps)
 
 
-def _attention(arch: Architecture, tensors: Tensors, base: str, x: Node, bias: Node) -> Node:
+def _attention(
+    arch: EncoderArchitecture, tensors: EncoderTensors, base: str, x: Node, bias: Node
+) -> Node:
     def heads(name: str) -> Node:
         flat = linear(x, tensors, f"{base}{name}", arch.hidden, arch.hidden)
         return split_heads(flat, arch.heads, arch.head_size)

@@ -8,7 +8,7 @@ from openvino import opset13 as op
 
 from fleet_contract.spec import Pooling
 from fleet_server.engines.encoder_files.recipe import Dense
-from fleet_server.engines.openvino.encoder.architecture import FAMILIES, Architecture
+from fleet_server.engines.openvino.encoder.architecture import FAMILIES, EncoderArchitecture
 from fleet_server.engines.openvino.encoder.nodes import (
     Node,
     axes,
@@ -19,7 +19,7 @@ from fleet_server.engines.openvino.encoder.nodes import (
     scalar,
 )
 from fleet_server.engines.openvino.encoder.parts import Encoder
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.load_error import LoadError
 
 
@@ -39,7 +39,7 @@ def pool(hidden: Node, mask: Node, pooling: Pooling) -> Node:
 def apply_dense(x: Node, layers: Sequence[Dense]) -> Node:
     """The dense modules of sentence-transformers, in order. Raises LoadError."""
     for layer in layers:
-        tensors = Tensors.open([layer.folder / "model.safetensors"])
+        tensors = EncoderTensors.open([layer.folder / "model.safetensors"])
         weight = constant(tensors.take("linear.weight", (layer.out_size, layer.in_size)))
         x = op.matmul(x, weight, False, True)
         if layer.bias:
@@ -48,7 +48,7 @@ def apply_dense(x: Node, layers: Sequence[Dense]) -> Node:
     return x
 
 
-def classify(arch: Architecture, tensors: Tensors, encoder: Encoder) -> Node:
+def classify(arch: EncoderArchitecture, tensors: EncoderTensors, encoder: Encoder) -> Node:
     """`[batch, 1]`, the logit of transformers' ...ForSequenceClassification.
 
     The layer with tanh is in the head of RoBERTa and in the pooler of BERT. Raises LoadError if
@@ -65,7 +65,7 @@ def classify(arch: Architecture, tensors: Tensors, encoder: Encoder) -> Node:
     return linear(squashed, tensors, outer, 1, arch.hidden)
 
 
-def check_one_logit(tensors: Tensors, name: str) -> None:
+def check_one_logit(tensors: EncoderTensors, name: str) -> None:
     """Raise LoadError unless the linear layer `name` exists and has one output."""
     if f"{name}.weight" not in tensors:
         raise LoadError(

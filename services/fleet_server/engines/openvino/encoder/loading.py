@@ -11,8 +11,8 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files import limits, positions
 from fleet_server.engines.encoder_files.extra_inputs import Fill, positions_from
 from fleet_server.engines.encoder_files.tokenizer import TextTokenizer
-from fleet_server.engines.openvino.encoder.executor import Executor
-from fleet_server.engines.openvino.encoder.files import ModelFiles, find
+from fleet_server.engines.openvino.encoder.executor import GraphExecutor
+from fleet_server.engines.openvino.encoder.files import GraphFiles, find
 from fleet_server.engines.openvino.encoder.static_executor import StaticExecutor
 from fleet_server.engines.openvino.properties import compile_properties, plugin
 
@@ -22,7 +22,7 @@ class Loading:
     """The contents of a model folder that are read before its graph."""
 
     spec: ModelSpec
-    files: ModelFiles
+    files: GraphFiles
     tokenizer: TextTokenizer
     threads: int
     max_tokens: int
@@ -47,7 +47,7 @@ class Loading:
 
     def compile(
         self, model: ov.Model, fills: dict[str, Fill], memory: object, *, lanes: bool = False
-    ) -> Executor | StaticExecutor:
+    ) -> GraphExecutor | StaticExecutor:
         """An executor of `model`, with several lanes if `lanes` and on a CPU. Raises LoadError.
 
         `memory` owns the memory of constants that hold no reference to it.
@@ -61,7 +61,7 @@ class Loading:
             return StaticExecutor(
                 model, "NPU", properties, pad_id, self.max_tokens, used, memory=memory
             )
-        return Executor(
+        return GraphExecutor(
             model, self.threads, dtype, pad_id, self.max_tokens, used, memory=memory, lanes=lanes,
             device=device,
         )  # fmt: skip

@@ -37,7 +37,7 @@ from fleet_server.engines.openvino.encoder.rotary import (
     theta_of,
     windowed,
 )
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.load_error import LoadError
 
 WORDS = "embeddings.tok_embeddings.weight"
@@ -95,7 +95,7 @@ class ModernBert:
 class Builder:
     """Adds the layers of one model to a graph."""
 
-    def __init__(self, shape: ModernBert, tensors: Tensors) -> None:
+    def __init__(self, shape: ModernBert, tensors: EncoderTensors) -> None:
         self._shape = shape
         self._tensors = tensors
 

@@ -11,7 +11,7 @@ from openvino import opset13 as op
 from openvino.op import Constant
 
 from fleet_prepare.encoder import Activation
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.protocols import Float32
 
 Node = Any
@@ -35,7 +35,7 @@ def index(value: int) -> Node:
     return op.constant(np.int64(value))
 
 
-def weight(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Node:
+def weight(tensors: EncoderTensors, name: str, shape: tuple[int, ...]) -> Node:
     """A tensor as f32, without a copy if the file stores it in a floating-point format.
 
     Raises LoadError if it is missing or of another shape.
@@ -44,13 +44,13 @@ def weight(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Node:
     return stored if stored.get_element_type() == ov.Type.f32 else _decompressed(stored)
 
 
-def lookup(tensors: Tensors, name: str, shape: tuple[int, ...], ids: Node) -> Node:
+def lookup(tensors: EncoderTensors, name: str, shape: tuple[int, ...], ids: Node) -> Node:
     """The rows `ids` of a table as f32; the table itself is not converted. Raises LoadError."""
     rows = op.gather(_stored(tensors, name, shape), ids, index(0))
     return rows if rows.get_element_type() == ov.Type.f32 else op.convert(rows, "f32")
 
 
-def _stored(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Node:
+def _stored(tensors: EncoderTensors, name: str, shape: tuple[int, ...]) -> Node:
     stored, array = tensors.take_stored(name, shape)
     if stored == "BF16":
         # NumPy has no bfloat16. This tensor holds no reference to its memory, so `Tensors` must
@@ -79,7 +79,7 @@ def ids_input(name: str) -> Node:
 
 
 def linear(
-    x: Node, tensors: Tensors, name: str, out_size: int, in_size: int, *, bias: bool = True
+    x: Node, tensors: EncoderTensors, name: str, out_size: int, in_size: int, *, bias: bool = True
 ) -> Node:
     """The linear layer `name` with a weight `[out, in]`, as in torch. Raises LoadError if its
     tensors are missing."""
@@ -90,7 +90,7 @@ def linear(
 
 
 def layer_norm(
-    x: Node, tensors: Tensors, name: str, size: int, eps: float, *, bias: bool = True
+    x: Node, tensors: EncoderTensors, name: str, size: int, eps: float, *, bias: bool = True
 ) -> Node:
     """Layer norm over the last axis. Raises LoadError if its tensors are missing."""
     normal = op.mvn(x, axes(-1), True, eps, "inside_sqrt")

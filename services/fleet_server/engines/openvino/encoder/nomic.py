@@ -29,7 +29,7 @@ from fleet_server.engines.openvino.encoder.nodes import (
 )
 from fleet_server.engines.openvino.encoder.parts import Encoder, prefix_of
 from fleet_server.engines.openvino.encoder.rotary import FULL, Rotation, theta_of
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.load_error import LoadError
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -94,7 +94,7 @@ class Nomic:
 class Builder:
     """Adds the layers of one model to a graph."""
 
-    def __init__(self, shape: Nomic, tensors: Tensors) -> None:
+    def __init__(self, shape: Nomic, tensors: EncoderTensors) -> None:
         self._shape = shape
         self._tensors = tensors
         self._prefix = prefix_of(tensors, WORDS)

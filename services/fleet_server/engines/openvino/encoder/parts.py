@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from fleet_server.engines.openvino.encoder.nodes import Node
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.load_error import LoadError
 
 UNUSED = re.compile(
@@ -32,7 +32,7 @@ class Encoder:
     prefix: str
 
 
-def prefix_of(tensors: Tensors, words: str) -> str:
+def prefix_of(tensors: EncoderTensors, words: str) -> str:
     """The prefix of the tensor `words`, the table of word embeddings. Raises LoadError unless there
     is exactly one."""
     found = [name for name in tensors.names() if name == words or name.endswith(f".{words}")]
@@ -41,7 +41,7 @@ def prefix_of(tensors: Tensors, words: str) -> str:
     return found[0].removesuffix(words)
 
 
-def check_all_used(tensors: Tensors) -> None:
+def check_all_used(tensors: EncoderTensors) -> None:
     """Raise LoadError naming unused tensors, which indicate another architecture."""
     unknown = [name for name in tensors.left() if not UNUSED.search(name)]
     if unknown:

@@ -11,10 +11,10 @@ from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.extra_inputs import pair_types
 from fleet_server.engines.openvino.encoder import families, shipped
 from fleet_server.engines.openvino.encoder.executor import padded_length
-from fleet_server.engines.openvino.encoder.files import ModelFiles
+from fleet_server.engines.openvino.encoder.files import GraphFiles
 from fleet_server.engines.openvino.encoder.loading import Loading
 from fleet_server.engines.openvino.encoder.parts import check_all_used
-from fleet_server.engines.openvino.encoder.tensors import Tensors
+from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 from fleet_server.engines.openvino.properties import shown_device
 from fleet_server.protocols import Float32
 
@@ -59,8 +59,8 @@ class RerankEngine:
         self._executor.close()
 
 
-def _built(files: ModelFiles, *, with_types: bool) -> tuple[ov.Model, Tensors]:
-    tensors = Tensors.open(files.safetensors)
+def _built(files: GraphFiles, *, with_types: bool) -> tuple[ov.Model, EncoderTensors]:
+    tensors = EncoderTensors.open(files.safetensors)
     encoder, logit = families.build_scorer(files.config, tensors, with_types=with_types)
     check_all_used(tensors)
     return ov.Model([logit], encoder.inputs, "cross-encoder"), tensors

@@ -34,7 +34,7 @@ RENAMED = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNor
 """Names in checkpoints from before 2019, which transformers renames too."""
 
 
-class Tensors:
+class EncoderTensors:
     """Tensors of one model by name; records which were used."""
 
     def __init__(self, arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
@@ -42,7 +42,7 @@ class Tensors:
         self._taken: set[str] = set()
 
     @classmethod
-    def open(cls, paths: Iterable[Path]) -> Tensors:
+    def open(cls, paths: Iterable[Path]) -> EncoderTensors:
         """Map the files. Raises LoadError naming a file that is not complete safetensors."""
         arrays: dict[str, tuple[str, NDArray[Any]]] = {}
         for path in paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_bench.compare.results.outcome import Rounds, Row, rows
+from fleet_bench.compare.results.outcome import ComparedFigure, Rounds, rows
 from fleet_bench.load import Run
 from fleet_bench.sample import ResponseStats, Sample
 from fleet_bench.summary import Summary, summarise
@@ -36,7 +36,9 @@ def test_a_figure_that_one_side_lacks_is_left_out() -> None:
 
 def test_the_ratio_is_taken_within_each_round() -> None:
     # A machine that became half as fast in the second round: B stays twice as fast.
-    row = Row("x", "/s", True, Rounds((10, 5, 5)), Rounds((20, 10, 10)))
+    row = ComparedFigure("x", "/s", True, Rounds((10, 5, 5)), Rounds((20, 10, 10)))
     assert row.ratio == 2
-    assert Row("x", "/s", True, Rounds((0,)), Rounds((1,))).ratio is None
-    assert Row("x", "ms", False, Rounds((10,)), Rounds((20,))).ratio == pytest.approx(0.5)
+    assert ComparedFigure("x", "/s", True, Rounds((0,)), Rounds((1,))).ratio is None
+    assert ComparedFigure("x", "ms", False, Rounds((10,)), Rounds((20,))).ratio == pytest.approx(
+        0.5
+    )

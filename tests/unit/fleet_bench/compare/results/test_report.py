@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from fleet_bench.compare.results.files import write_pictures, write_tables
-from fleet_bench.compare.results.outcome import Outcome
+from fleet_bench.compare.results.outcome import ModelComparison
 from fleet_bench.compare.results.report import markdown, short, table
 from fleet_bench.compare.sides.machine import machine
 
 
-def test_the_table(outcomes: list[Outcome]) -> None:
+def test_the_table(outcomes: list[ModelComparison]) -> None:
     console = Console(file=io.StringIO(), width=140)
     console.print(table(outcomes[0]))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -25,7 +25,7 @@ def test_the_table(outcomes: list[Outcome]) -> None:
         assert text in printed
 
 
-def test_markdown_has_every_cell_and_regular_tables(outcomes: list[Outcome]) -> None:
+def test_markdown_has_every_cell_and_regular_tables(outcomes: list[ModelComparison]) -> None:
     text = markdown(outcomes, "on a machine")
     assert "| first token, p50, ms | 100 (90.0 to 110) | 40.0 (30.0 to 50.0) | 2.75 times |" in text
     assert "| peak memory, MiB | 1,234 | 512 | 2.41 times |" in text
@@ -42,7 +42,7 @@ def test_short_formats_of_numbers(value: float, text: str) -> None:
     assert short(value) == text
 
 
-def test_the_files(tmp_path: Path, outcomes: list[Outcome]) -> None:
+def test_the_files(tmp_path: Path, outcomes: list[ModelComparison]) -> None:
     written = write_tables(tmp_path / "new", outcomes, machine())
     assert [path.name for path in written] == ["compare.md", "compare.json"]
     found = json.loads(written[1].read_text())
@@ -58,7 +58,7 @@ def test_the_files(tmp_path: Path, outcomes: list[Outcome]) -> None:
 @pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="the extra plots is not installed"
 )
-def test_the_pictures(tmp_path: Path, outcomes: list[Outcome]) -> None:
+def test_the_pictures(tmp_path: Path, outcomes: list[ModelComparison]) -> None:
     png, svg = write_pictures(tmp_path, outcomes)
     assert png.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     root = ElementTree.parse(svg).getroot()

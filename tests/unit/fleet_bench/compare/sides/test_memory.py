@@ -6,7 +6,7 @@ import psutil
 
 from fleet_bench.compare.sides.memory import (
     Peak,
-    Process,
+    ProcessMemory,
     _from_proc,
     _from_ps,
     processes,
@@ -19,8 +19,8 @@ MIB = 1024 * 1024
 
 def test_a_tree_is_the_process_and_its_descendants() -> None:
     found = [
-        Process(1, 0, 100), Process(2, 1, 10), Process(3, 2, 5), Process(4, 1, 1),
-        Process(5, 99, 1000),
+        ProcessMemory(1, 0, 100), ProcessMemory(2, 1, 10), ProcessMemory(3, 2, 5),
+        ProcessMemory(4, 1, 1), ProcessMemory(5, 99, 1000),
     ]  # fmt: skip
     assert tree_bytes(2, found) == 15
     assert tree_bytes(1, found) == 116
@@ -28,7 +28,7 @@ def test_a_tree_is_the_process_and_its_descendants() -> None:
 
 
 def test_a_process_that_is_its_own_parent_ends() -> None:
-    assert tree_bytes(0, [Process(0, 0, 7)]) == 7
+    assert tree_bytes(0, [ProcessMemory(0, 0, 7)]) == 7
 
 
 async def test_without_a_process_there_is_no_peak() -> None:

@@ -69,7 +69,7 @@ async def test_reachability_by_status(
     add(cache, elsewhere.address)
     await prober.probe_all()
     report = cache.remotes["uid-m"]
-    result = "answers." if answers else "answers with status 503."
+    result = "responds." if answers else "responds with status 503."
     assert (report.reachable, report.message) == (answers, f"{elsewhere.address} {result}")
 
 
@@ -80,7 +80,7 @@ async def test_an_address_without_a_server_is_unreachable(
     add(cache, address)
     await prober.probe_all()
     assert not cache.remotes["uid-m"].reachable
-    assert cache.remotes["uid-m"].message.startswith(f"{address} does not answer: ")
+    assert cache.remotes["uid-m"].message.startswith(f"{address} does not respond: ")
 
 
 async def test_a_reachable_address_is_probed_less_often_and_retried(

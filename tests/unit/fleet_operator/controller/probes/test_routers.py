@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fleet_contract.api.load_report import ModelLoad, render
+from fleet_contract.api.load_report import ReportedLoad, render
 from fleet_operator.controller.cache import ClusterCache
 from fleet_operator.controller.probes.routers import Scraper
 from fleet_operator.controller.work_queue import WorkQueue
@@ -31,7 +31,7 @@ class Router:
 
     def __init__(self) -> None:
         self.status = 200
-        self.loads = {"org/m": ModelLoad(3, 0.0)}
+        self.loads = {"org/m": ReportedLoad(3, 0.0)}
         self.cut = 0
         self.asked = 0
         self.port = 0
@@ -99,7 +99,7 @@ async def test_autoscaled_models_are_queued_when_their_load_changes(
     fleet.queue.done(("ns", "m"), succeeded=True)
     await fleet.scraper.scrape()
     assert fleet.queue.depth == 0
-    router.loads = {"org/m": ModelLoad(4, 0.0)}
+    router.loads = {"org/m": ReportedLoad(4, 0.0)}
     await fleet.scraper.scrape()
     assert fleet.queue.depth == 1
 
@@ -125,8 +125,8 @@ async def test_a_failing_router_makes_the_load_incomplete(fleet: Fleet, router: 
 async def test_a_report_of_many_models_is_read_to_its_end(fleet: Fleet, router: Router) -> None:
     fleet.add_router()
     fleet.add_model(targetInFlight=2)
-    many = {f"org/{n}-{'x' * 100}": ModelLoad(1, 0.0) for n in range(5000)}
-    router.loads = {**many, "org/m": ModelLoad(3, 0.0)}
+    many = {f"org/{n}-{'x' * 100}": ReportedLoad(1, 0.0) for n in range(5000)}
+    router.loads = {**many, "org/m": ReportedLoad(3, 0.0)}
     await fleet.scraper.scrape()
     assert fleet.load is not None
     assert (fleet.load.in_flight, fleet.load.complete) == (3, True)
@@ -138,7 +138,7 @@ async def test_a_report_that_ends_early_is_that_of_a_silent_router(
     fleet.add_router()
     fleet.add_model(targetInFlight=2)
     await fleet.scraper.scrape()
-    router.loads = {"org/m": ModelLoad(9, 0.0)}
+    router.loads = {"org/m": ReportedLoad(9, 0.0)}
     for router.cut in (1, 10):
         await fleet.scraper.scrape()
         assert fleet.load is not None

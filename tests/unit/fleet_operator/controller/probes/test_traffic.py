@@ -202,6 +202,17 @@ def test_disconnects_and_waiting_are_counted() -> None:
     assert found.mean_first_byte == 0.125
 
 
+@pytest.mark.parametrize(
+    ("code", "rejected"),
+    [("400", 1), ("404", 1), ("413", 1), ("422", 1),
+     ("200", 0), ("401", 0), ("403", 0), ("429", 0), ("499", 0), ("500", 0)],
+)  # fmt: skip
+def test_rejections_are_counted_except_those_of_the_router(code: str, rejected: int) -> None:
+    line = f'modelfleet_router_requests_total{{model="m",path="/p",key="",code="{code}"}} 1.0'
+    found = tallies([line])["m"]
+    assert (found.requests, found.rejected) == (1, rejected)
+
+
 def test_a_restarted_router_counts_from_zero() -> None:
     before = {"a": {"m": Tally(100, 5, 10.0, 100)}, "gone": {"m": Tally(7, 0, 1.0, 7)}}
     after = {"a": {"m": Tally(3, 1, 0.5, 3)}, "new": {"m": Tally(2, 0, 0.5, 2)}}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from fleet_contract.api.load_report import ModelLoad
+from fleet_contract.api.load_report import ReportedLoad
 from fleet_operator.decide.scaling.autoscale import Load
 from fleet_operator.decide.scaling.load import FORGET_SECONDS, FleetLoad
 from support.operator_objects import NOW
 
-BUSY = {"m": ModelLoad(3, 0.0)}
+BUSY = {"m": ReportedLoad(3, 0.0)}
 
 
 def test_routers_are_summed_and_the_last_request_of_any_counts() -> None:
     fleet = FleetLoad().updated(
-        {"r1": {"m": ModelLoad(1, 0.0)}, "r2": {"m": ModelLoad(2, 0.0), "n": ModelLoad(0, 40.0)},
-         "r3": {"n": ModelLoad(0, 9.0)}}, NOW
+        {"r1": {"m": ReportedLoad(1, 0.0)},
+         "r2": {"m": ReportedLoad(2, 0.0), "n": ReportedLoad(0, 40.0)},
+         "r3": {"n": ReportedLoad(0, 9.0)}}, NOW
     )  # fmt: skip
     assert fleet.of("m") == Load(3, NOW, complete=True)
     assert fleet.of("n") == Load(0, NOW - 9, complete=True)
@@ -50,12 +51,12 @@ def test_the_load_is_unknown_once_every_router_is_forgotten() -> None:
 
 
 def test_the_last_request_survives_the_router_that_reported_it() -> None:
-    fleet = FleetLoad().updated({"r1": {"m": ModelLoad(0, 5.0)}}, NOW)
+    fleet = FleetLoad().updated({"r1": {"m": ReportedLoad(0, 5.0)}}, NOW)
     fleet = fleet.updated({"r2": {}}, NOW + 100)
     assert fleet.of("m") == Load(0, NOW - 5, complete=True)
 
 
 def test_the_same_request_reported_again_has_the_same_time() -> None:
-    fleet = FleetLoad().updated({"r1": {"m": ModelLoad(0, 5.0)}}, NOW)
-    again = fleet.updated({"r1": {"m": ModelLoad(0, 6.8)}}, NOW + 2)
+    fleet = FleetLoad().updated({"r1": {"m": ReportedLoad(0, 5.0)}}, NOW)
+    again = fleet.updated({"r1": {"m": ReportedLoad(0, 6.8)}}, NOW + 2)
     assert again.of("m") == fleet.of("m")

@@ -22,6 +22,7 @@ Observe = Callable[..., Observed]
 RISE = {"step": 30, "intervalSeconds": 60, "minRequests": 50}
 TRAFFIC = {"group": "org/old", "weight": 10, "rise": RISE}
 GOOD = Tally(100, 0, 20.0, 100)
+REFUSING = GOOD._replace(rejected=100)
 FAILED_CHECK = '{"event": "load_failed", "stage": "golden", "message": "4 is not 5"}'
 GOLDEN = {"ended": {"exitCode": 3, "message": FAILED_CHECK}}
 
@@ -107,13 +108,21 @@ def test_a_comparison_of_an_earlier_weight_does_not_count(observe: Observe) -> N
         (Tally(100, 5, 20, 100), Tally(100, 4, 20, 100), ""),
         (Tally(100, 2, 20, 100), GOOD, ""),
         (Tally(100, 5, 20, 100), Tally(0, 0, 0, 0), "5.0% of its requests fail"),
-        (Tally(100, 0, 40, 100), GOOD, "takes 0.40 s on average, of the primary's 0.20 s."),
+        (Tally(100, 0, 40, 100), GOOD, "takes 0.40 s on average, that of the primary's 0.20 s."),
         (Tally(100, 0, 34, 100), GOOD, ""),
         (Tally(100, 0, 40, 100), Tally(10, 0, 1, 10), ""),
         (Tally(100, 0, 40, 100, 0, 20.0), GOOD, ""),
         (Tally(100, 0, 0, 0, 6), GOOD, "6.0% of its requests are given up by their clients, 0.0%"),
         (Tally(100, 0, 0, 0, 6), GOOD._replace(abandoned=1), ""),
         (Tally(100, 0, 0, 0, 6), Tally(10, 0, 1, 10), ""),
+        (REFUSING, GOOD, "100.0% of its requests are rejected with 4xx, 0.0% of the primary's."),
+        (REFUSING._replace(rejected=3), GOOD, "3.0% of its requests are rejected with 4xx"),
+        (REFUSING._replace(rejected=2), GOOD, ""),
+        (REFUSING._replace(rejected=17), GOOD._replace(rejected=8), ""),
+        (REFUSING._replace(rejected=18), GOOD._replace(rejected=8), "18.0% of its requests are"),
+        (REFUSING, REFUSING, ""),
+        (REFUSING, Tally(10, 0, 1, 10), "100.0% of its requests are rejected with 4xx"),
+        (REFUSING._replace(rejected=50), Tally(10, 0, 1, 10), ""),
     ],
 )  # fmt: skip
 def test_a_model_that_does_worse_is_taken_back(
@@ -177,7 +186,7 @@ def test_the_time_without_servers_does_not_count(observe: Observe) -> None:
 
 def test_an_invalid_change_keeps_the_weight(observe: Observe) -> None:
     observed = rising(observe)
-    raw = {**model(traffic=TRAFFIC, engine="llamacpp"), "status": observed.status}
+    raw = {**model(traffic=TRAFFIC, engine="torch"), "status": observed.status}
     decision = reconcile(replace(observed, model=raw, resolution=observe(raw).resolution))
     assert decision.status["reason"] == "EngineUnavailable"
     assert weight(decision) == (10, "Rising")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet_contract.spec_parts import DeviceRequest
+from fleet_contract.pod.resources import DeviceRequest
 from fleet_operator.resources.children import claim_template
 from fleet_operator.resources.pod_parts.devices import (
     model_of_template,

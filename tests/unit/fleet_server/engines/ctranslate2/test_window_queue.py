@@ -12,15 +12,15 @@ import pytest
 from fleet_server.engines.ctranslate2.fallback import SHORTENED, DecodingResult
 from fleet_server.engines.ctranslate2.recording import Recording
 from fleet_server.engines.ctranslate2.speech import RATE, Span
-from fleet_server.engines.ctranslate2.window_queue import Batch, Closed, Outcome, WindowQueue
-from fleet_server.engines.ctranslate2.windows import Window
+from fleet_server.engines.ctranslate2.window_queue import Batch, Closed, WindowQueue, WindowResult
+from fleet_server.engines.ctranslate2.windows import AudioWindow
 from fleet_server.protocols import Segment, SpeechOptions, Word
 
 DOUBT = DecodingResult((1,), avg_logprob=-2, no_speech_prob=0, compression_ratio=1, temperature=0)
 
 
-def window(second: int) -> Window:
-    return Window((Span(second * RATE, (second + 1) * RATE),))
+def window(second: int) -> AudioWindow:
+    return AudioWindow((Span(second * RATE, (second + 1) * RATE),))
 
 
 def recording(
@@ -56,10 +56,10 @@ def test_a_short_request_joins_the_next_pass_of_a_long_one() -> None:
     first = taken(queue)
     assert recordings_of(first) == [long] * 4
     queue.put(short)
-    queue.finish(first, [Outcome("en")] * 4)
+    queue.finish(first, [WindowResult("en")] * 4)
     second = taken(queue)
     assert short in recordings_of(second)
-    queue.finish(second, [Outcome("en")] * 4)
+    queue.finish(second, [WindowResult("en")] * 4)
     assert short.done.is_set()
     assert not long.done.is_set()
 
@@ -73,7 +73,7 @@ def test_requests_take_turns_window_by_window() -> None:
     for _ in range(3):
         batch = taken(queue)
         order += recordings_of(batch)
-        queue.finish(batch, [Outcome("en")] * len(batch))
+        queue.finish(batch, [WindowResult("en")] * len(batch))
     assert order == recordings * 2
 
 
@@ -99,7 +99,7 @@ def test_only_compatible_windows_share_a_pass() -> None:
     for _ in range(4):
         batch = taken(queue)
         passes.append(recordings_of(batch))
-        queue.finish(batch, [Outcome("en")] * len(batch))
+        queue.finish(batch, [WindowResult("en")] * len(batch))
     assert passes == [[plain, same], [words, more_words, words], [prompted], [warm]]
 
 
@@ -113,7 +113,7 @@ def test_windows_of_one_recording_share_passes() -> None:
         while not one.done.is_set():
             batch = taken(queue)
             found.append(len(batch))
-            queue.finish(batch, [Outcome("en")] * len(batch))
+            queue.finish(batch, [WindowResult("en")] * len(batch))
         assert found == sizes
 
 
@@ -121,7 +121,7 @@ def test_a_long_window_does_not_lengthen_the_pass_of_short_ones() -> None:
     queue = WindowQueue(2, 4)
     one = recording(3)
     one.ladder = SHORTENED
-    long = Window((Span(9 * RATE, 29 * RATE),))
+    long = AudioWindow((Span(9 * RATE, 29 * RATE),))
     one.waiting.insert(1, long)
     queue.put(one)
     first, second = taken(queue), taken(queue)
@@ -139,7 +139,7 @@ def test_each_of_several_requests_is_served_within_as_many_passes() -> None:
     passes = 0
     while not newcomer.done.is_set():
         batch = taken(queue)
-        queue.finish(batch, [Outcome("en")] * len(batch))
+        queue.finish(batch, [WindowResult("en")] * len(batch))
         passes += 1
     assert passes <= len(hours) + 1
 
@@ -151,7 +151,9 @@ def test_doubtful_windows_are_retried_together_and_in_order() -> None:
     batch = taken(queue)
     retries = [window.retried(DOUBT) for _, window in batch[:3]]
     queue.put(other)
-    queue.finish(batch, [*(Outcome("en", next_window=window) for window in retries), Outcome("en")])
+    queue.finish(
+        batch, [*(WindowResult("en", next_window=window) for window in retries), WindowResult("en")]
+    )
     assert taken(queue) == [(one, window) for window in retries]
     assert recordings_of(taken(queue)) == [other, one, other, one]
 
@@ -162,7 +164,9 @@ def test_doubtful_windows_of_several_requests_share_the_next_attempt() -> None:
     queue.put(one)
     queue.put(other)
     batch = taken(queue)
-    queue.finish(batch, [Outcome("en", next_window=window.retried(DOUBT)) for _, window in batch])
+    queue.finish(
+        batch, [WindowResult("en", next_window=window.retried(DOUBT)) for _, window in batch]
+    )
     assert sorted(map(id, recordings_of(taken(queue)))) == sorted(map(id, [one, one, other, other]))
 
 
@@ -175,7 +179,7 @@ def test_an_unknown_language_waits_for_the_first_window() -> None:
     queue.put(known)
     assert recordings_of(taken(queue)) == [known]
     assert recordings_of(taken(queue)) == [known]
-    queue.finish(first, [Outcome("de")])
+    queue.finish(first, [WindowResult("de")])
     assert unknown.language == "de"
     assert recordings_of(taken(queue)) == [unknown]
 
@@ -186,11 +190,11 @@ def test_a_doubtful_window_is_retried_alone_and_first() -> None:
     queue.put(one)
     batch = taken(queue)
     retry = replace(batch[0][1], best_rejected=DOUBT)
-    queue.finish(batch, [Outcome("en", next_window=retry), *[Outcome("en")] * 3])
+    queue.finish(batch, [WindowResult("en", next_window=retry), *[WindowResult("en")] * 3])
     retried = taken(queue)
     assert retried == [(one, retry)]
-    queue.finish(retried, [Outcome("en", [segment(0)])])
-    queue.finish(taken(queue), [Outcome("en")] * 2)
+    queue.finish(retried, [WindowResult("en", [segment(0)])])
+    queue.finish(taken(queue), [WindowResult("en")] * 2)
     assert one.done.is_set()
     assert [segment.start for segment in one.segments] == [0]
 
@@ -201,11 +205,11 @@ def test_segments_are_emitted_when_nothing_before_them_is_open() -> None:
     one = recording(3, on_segment=emitted.append)
     queue.put(one)
     first, second = taken(queue), taken(queue)
-    queue.finish(second, [Outcome("en", [segment(1)])])
+    queue.finish(second, [WindowResult("en", [segment(1)])])
     assert emitted == []
-    queue.finish(first, [Outcome("en", [segment(0)])])
+    queue.finish(first, [WindowResult("en", [segment(0)])])
     assert [segment.start for segment in emitted] == [0, 1]
-    queue.finish(taken(queue), [Outcome("en", [segment(2)])])
+    queue.finish(taken(queue), [WindowResult("en", [segment(2)])])
     assert [segment.start for segment in emitted] == [0, 1, 2]
     assert one.done.is_set()
 
@@ -218,7 +222,7 @@ def test_a_failing_callback_fails_its_recording_only() -> None:
     bad, good = recording(1, on_segment=deaf), recording(1)
     queue.put(bad)
     queue.put(good)
-    queue.finish(taken(queue), [Outcome("en", [segment(0)])] * 2)
+    queue.finish(taken(queue), [WindowResult("en", [segment(0)])] * 2)
     assert isinstance(bad.error, ValueError)
     assert good.done.is_set()
     assert good.error is None
@@ -231,7 +235,7 @@ def test_a_dropped_recording_takes_no_more_passes() -> None:
     batch = taken(queue)
     queue.drop(gone)
     queue.put(other)
-    queue.finish(batch, [Outcome("en", next_window=window(5)), Outcome("en")])
+    queue.finish(batch, [WindowResult("en", next_window=window(5)), WindowResult("en")])
     assert recordings_of(taken(queue)) == [other]
     assert not gone.waiting
 
@@ -289,7 +293,7 @@ def test_a_caller_keeps_its_turn_until_its_first_recording_is_served() -> None:
     for _ in range(4):
         batch = taken(queue)
         batches += recordings_of(batch)
-        queue.finish(batch, [Outcome("en")] * len(batch))
+        queue.finish(batch, [WindowResult("en")] * len(batch))
     assert batches == [other, mine[0], other, mine[1]]
     wide = WindowQueue(2)
     mine = [recording(1, caller="me", prompt=3), *(recording(1, caller="me") for _ in range(5))]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from fleet_server.engines.ctranslate2.fallback import DecodingResult
 from fleet_server.engines.ctranslate2.speech import RATE, Span
-from fleet_server.engines.ctranslate2.windows import SHORT, Window, cut
+from fleet_server.engines.ctranslate2.windows import SHORT, AudioWindow, cut
 
 
 def spans(*seconds: tuple[float, float]) -> list[Span]:
     return [Span(round(start * RATE), round(end * RATE)) for start, end in seconds]
 
 
-def bounds(windows: list[Window]) -> list[tuple[float, float]]:
+def bounds(windows: list[AudioWindow]) -> list[tuple[float, float]]:
     return [(window.start / RATE, window.end / RATE) for window in windows]
 
 
@@ -36,7 +36,7 @@ def test_no_speech_gives_no_window() -> None:
 
 
 def test_speech_after_the_text_ended_is_read_again() -> None:
-    window = Window(tuple(spans((10, 14), (16, 20))))
+    window = AudioWindow(tuple(spans((10, 14), (16, 20))))
     rest = window.rest(decoded=4.5)
     assert rest is not None
     assert bounds([rest]) == [(16, 20)]
@@ -46,7 +46,7 @@ def test_speech_after_the_text_ended_is_read_again() -> None:
 
 
 def test_a_short_rest_or_no_progress_gives_no_new_window() -> None:
-    window = Window(tuple(spans((10, 14), (16, 20))))
+    window = AudioWindow(tuple(spans((10, 14), (16, 20))))
     assert window.rest(decoded=9.2) is None
     assert window.rest(decoded=10.0) is None
     assert window.rest(decoded=0.5) is None
@@ -58,7 +58,7 @@ def test_short_windows_hold_fifteen_seconds_or_one_span() -> None:
 
 
 def test_a_window_keeps_the_best_rejected_result_and_the_attempts() -> None:
-    window = Window(tuple(spans((0, 5))))
+    window = AudioWindow(tuple(spans((0, 5))))
     better = DecodingResult(
         (1,), avg_logprob=-1.2, no_speech_prob=0, compression_ratio=1, temperature=0
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet_server.engines.guided.compiler import GrammarCompiler, Tokens
+from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
 
-TOKENS = Tokens(
+TOKENS = GuidedVocabulary(
     pieces=[*(bytes([byte]) for byte in range(256)), b"<end>"],
     special=[256],
     stop_ids=[256],

@@ -11,7 +11,7 @@ import pytest
 
 from fleet_server.engines.guided import masks as module
 from fleet_server.engines.guided.compiler import GrammarCompiler
-from fleet_server.engines.guided.masks import BURST_SECONDS, STEP_SECONDS, Masks
+from fleet_server.engines.guided.masks import BURST_SECONDS, STEP_SECONDS, Masks, refusal
 from fleet_server.protocols import OutputFormat
 
 
@@ -81,3 +81,17 @@ def test_a_text_that_is_complete_only_ends(masks: Masks) -> None:
     assert np.flatnonzero(np.isfinite(logits)).tolist() == [256]
     masks.accept([256])
     assert masks.error is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("regex parse error:\n    (\n    ^\nerror: unclosed group",
+         "regex parse error: unclosed group"),
+        ("NoExtensionBias", "a reference leads back to itself, or is of an unsupported kind"),
+        ("Invalid type: x", "Invalid type: x"),
+        ("", "no text follows it"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_reason(reason: str, shown: str) -> None:
+    assert refusal(reason).message == f"The schema cannot be followed: {shown}"

@@ -12,7 +12,7 @@ import pytest
 
 from fleet_contract.errors import BadRequest, NotReady
 from fleet_server.engines.openvino import step_loop
-from fleet_server.engines.openvino.step_loop import Guide, Sequence, StepLoop
+from fleet_server.engines.openvino.step_loop import STEP_TOKENS, Guide, Sequence, StepLoop
 from fleet_server.protocols import Finish, Step
 from support.waiting import until
 
@@ -60,6 +60,8 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.handles: list[Handle] = []
+        self.added: list[Any] = []
+        """The configurations of the requests."""
         self.gate: threading.Semaphore | None = None
         self.in_step = threading.Event()
         self.fail = False
@@ -69,6 +71,7 @@ class Pipeline:
         if input_ids is REFUSED:
             raise RuntimeError("refused")
         self.handles.append(Handle(input_ids))
+        self.added.append(config)
         return self.handles[-1]
 
     def has_non_finished_requests(self) -> bool:
@@ -129,11 +132,15 @@ class Asked:
     """A submitted sequence and its steps."""
 
     def __init__(
-        self, loop: StepLoop, tokens: list[int] | None, guide: Guide | None = None
+        self,
+        loop: StepLoop,
+        tokens: list[int] | None,
+        guide: Guide | None = None,
+        **prompt: Any,
     ) -> None:
         self.steps: list[Step] = []
         self.config: Any = Config()
-        self.sequence = Sequence(tokens, self.config, self.steps.append, guide)
+        self.sequence = Sequence(tokens, self.config, self.steps.append, guide, **prompt)
         loop.submit(self.sequence)
 
     @property
@@ -165,6 +172,36 @@ def test_the_use_of_the_cache_is_that_of_the_last_step(loop: StepLoop, pipeline:
     until(lambda: loop.cache_usage == 0)
 
 
+def test_callers_take_turns_with_long_prompts_and_short_ones_do_not_wait(
+    loop: StepLoop, pipeline: Pipeline
+) -> None:
+    pipeline.gate = threading.Semaphore(0)
+
+    def long(caller: str) -> Asked:
+        return Asked(loop, ENDLESS, num_tokens=STEP_TOKENS + 1, caller=caller)
+
+    first = long("a")
+    assert pipeline.in_step.wait(10)
+    gone, second, other = long("a"), long("a"), long("b")
+    short = Asked(loop, ENDLESS, num_tokens=STEP_TOKENS, caller="a")
+    gone.sequence.cancel()
+    expected = [first, short, other, second]
+    for number in range(1, len(expected)):
+        assert [one.config for one in expected[: len(pipeline.added)]] == pipeline.added
+        assert len(pipeline.added) <= number + 1
+        pipeline.gate.release()
+        until(lambda: len(pipeline.added) > number)  # noqa: B023
+    assert pipeline.added == [one.config for one in expected]
+
+
+def test_long_prompts_that_wait_fail_with_the_engine(loop: StepLoop, pipeline: Pipeline) -> None:
+    pipeline.gate, pipeline.fail = threading.Semaphore(0), True
+    asked = [Asked(loop, ENDLESS, num_tokens=STEP_TOKENS + 1) for _ in range(2)]
+    pipeline.gate.release()
+    until(lambda: all(one.ended for one in asked))
+    assert [str(one.steps[-1].error) for one in asked] == ["the device is gone"] * 2
+
+
 def test_a_cancelled_sequence_stops_in_the_pipeline(loop: StepLoop, pipeline: Pipeline) -> None:
     asked, other = Asked(loop, ENDLESS), Asked(loop, ENDLESS)
     until(lambda: bool(asked.steps and other.steps))
@@ -177,6 +214,28 @@ def test_a_cancelled_sequence_stops_in_the_pipeline(loop: StepLoop, pipeline: Pi
     other.sequence.cancel()
     until(lambda: not pipeline.has_non_finished_requests())
     assert loop._running == []
+
+
+class CancelledWhileRead(Sequence):
+    """Cancelled by another thread between two reads in the same step."""
+
+    reads = 0
+
+    @property  # type: ignore[override]
+    def cancelled(self) -> bool:
+        self.reads += 1
+        return self.reads > 2  # when it joins, and in the first step
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        return
+
+
+def test_a_sequence_cancelled_at_any_moment_leaves_the_pipeline(
+    loop: StepLoop, pipeline: Pipeline
+) -> None:
+    loop.submit(CancelledWhileRead(ENDLESS, Config(), lambda _: None))
+    until(lambda: bool(pipeline.handles) and pipeline.handles[0].cancelled)
 
 
 def test_a_sequence_cancelled_before_it_joins_never_does(

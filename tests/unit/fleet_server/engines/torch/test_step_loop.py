@@ -16,17 +16,17 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.torch.conversation import ChatInput
-from fleet_server.engines.torch.forward import Forward
+from fleet_server.engines.torch.forward import ForwardPass
 from fleet_server.engines.torch.runtime import Runtime
 from fleet_server.engines.torch.sampler import Sampler
-from fleet_server.engines.torch.scheduler import Bounds
+from fleet_server.engines.torch.scheduler import StepLimits
 from fleet_server.engines.torch.sequence import Sequence
 from fleet_server.engines.torch.step_loop import StepLoop
 from fleet_server.protocols import Finish, Sampling, Step
 from support.waiting import until
 
 RUNTIME = Runtime(torch.device("cpu"), torch.float32)
-BOUNDS = Bounds(rows=4, prefill=16, kv_tokens=10_000, images_share=False)
+BOUNDS = StepLimits(rows=4, prefill=16, kv_tokens=10_000, images_share=False)
 SHARED = torch.Generator()
 
 
@@ -48,8 +48,8 @@ Start = Callable[..., StepLoop]
 def start(model: LlamaForCausalLM) -> Iterator[Start]:
     loops = []
 
-    def make(forward: Forward | None = None, bounds: Bounds = BOUNDS) -> StepLoop:
-        loops.append(StepLoop(forward or Forward(model), RUNTIME, bounds, frozenset()))
+    def make(forward: ForwardPass | None = None, bounds: StepLimits = BOUNDS) -> StepLoop:
+        loops.append(StepLoop(forward or ForwardPass(model), RUNTIME, bounds, frozenset()))
         return loops[-1]
 
     yield make
@@ -88,7 +88,7 @@ class Answer:
         return self.last
 
 
-class Failing(Forward):
+class Failing(ForwardPass):
     """Raises `error` in the pass that `when` selects."""
 
     def __init__(self, model: Any, error: Exception, when: Callable[[str, int], bool]) -> None:
@@ -110,7 +110,7 @@ class Failing(Forward):
 
 
 def test_a_thousand_random_cancellations_release_everything(start: Start) -> None:
-    loop = start(bounds=Bounds(rows=16, prefill=256, kv_tokens=10_000, images_share=False))
+    loop = start(bounds=StepLimits(rows=16, prefill=256, kv_tokens=10_000, images_share=False))
     chance = random.Random(4)
     process = psutil.Process()
     rows: list[weakref.ref[Sequence]] = []
@@ -135,7 +135,7 @@ def test_a_thousand_random_cancellations_release_everything(start: Start) -> Non
 
 
 def test_cancel_stops_at_the_next_step_and_frees_the_place(start: Start) -> None:
-    loop = start(bounds=Bounds(1, 16, 10_000, images_share=False))
+    loop = start(bounds=StepLimits(1, 16, 10_000, images_share=False))
     long = Answer(loop, 8, 3000)
     long.reached(3)
     waiting = Answer(loop, 8, 3)
@@ -148,7 +148,7 @@ def test_cancel_stops_at_the_next_step_and_frees_the_place(start: Start) -> None
 
 
 def test_the_use_of_the_cache_follows_the_sequences(start: Start) -> None:
-    loop = start(bounds=Bounds(4, 16, kv_tokens=4000, images_share=False))
+    loop = start(bounds=StepLimits(4, 16, kv_tokens=4000, images_share=False))
     assert loop.cache_usage == 0
     one, other = Answer(loop, 500, 1400), Answer(loop, 8, 1400)
     for answer in (one, other):
@@ -162,7 +162,7 @@ def test_the_use_of_the_cache_follows_the_sequences(start: Start) -> None:
 
 
 def test_the_prompt_that_is_prefilled_uses_the_cache(start: Start) -> None:
-    loop = start(bounds=Bounds(4, 16, kv_tokens=1000, images_share=False))
+    loop = start(bounds=StepLimits(4, 16, kv_tokens=1000, images_share=False))
     answer = Answer(loop, 900, 1)
     until(lambda: 0 < loop.cache_usage < 0.9)
     assert answer.end().finish is Finish.LENGTH
@@ -170,7 +170,7 @@ def test_the_prompt_that_is_prefilled_uses_the_cache(start: Start) -> None:
 
 
 def test_a_sequence_larger_than_the_cache_fills_it(start: Start) -> None:
-    loop = start(bounds=Bounds(4, 16, kv_tokens=10, images_share=False))
+    loop = start(bounds=StepLimits(4, 16, kv_tokens=10, images_share=False))
     answer = Answer(loop, 50, 3000)
     until(lambda: loop.cache_usage == 1)
     answer.row.cancel()
@@ -191,7 +191,7 @@ def test_a_long_prompt_does_not_stall_the_others(start: Start) -> None:
 
 
 def test_waiting_is_first_come_first_served(start: Start) -> None:
-    loop = start(bounds=Bounds(1, 16, 10_000, images_share=False))
+    loop = start(bounds=StepLimits(1, 16, 10_000, images_share=False))
     done: list[int] = []
     answers = [Answer(loop, 5, 2) for _ in range(6)]
     for number, answer in enumerate(answers):
@@ -269,19 +269,19 @@ def test_a_failing_receiver_does_not_affect_others(start: Start) -> None:
 def test_the_cache_limits_the_sequences_of_a_pass(start: Start, model: LlamaForCausalLM) -> None:
     sizes: list[int] = []
 
-    class Watching(Forward):
+    class Watching(ForwardPass):
         def step(self, batch: Any) -> torch.Tensor:
             sizes.append(len(batch.rows))
             return super().step(batch)
 
-    loop = start(Watching(model), Bounds(rows=8, prefill=64, kv_tokens=40, images_share=False))
+    loop = start(Watching(model), StepLimits(rows=8, prefill=64, kv_tokens=40, images_share=False))
     answers = [Answer(loop, 8, 10) for _ in range(6)]  # 18 tokens each at most
     assert all(answer.end().finish is Finish.LENGTH for answer in answers)
     assert max(sizes) == 2
 
 
 def test_nan_fails_one_sequence(start: Start, model: LlamaForCausalLM) -> None:
-    class Poisoned(Forward):
+    class Poisoned(ForwardPass):
         def prefill(self, row: Sequence, number: int) -> torch.Tensor:
             logits = super().prefill(row, number)
             return logits * float("nan") if number == 13 else logits

@@ -19,7 +19,7 @@ from fleet_server.load_error import LoadError
 from fleet_server.protocols import EmbeddingModel
 
 Write = Callable[..., Path]
-Tensors = Callable[..., dict[str, np.ndarray]]
+EncoderTensors = Callable[..., dict[str, np.ndarray]]
 
 
 def spec(**fields: Any) -> ModelSpec:
@@ -80,7 +80,7 @@ def test_an_input_of_full_length_runs(tiny_encoder: Write) -> None:
 
 
 def test_names_may_carry_a_prefix_and_old_spellings(
-    tiny_encoder: Write, encoder_tensors: Tensors
+    tiny_encoder: Write, encoder_tensors: EncoderTensors
 ) -> None:
     plain = vectors(tiny_encoder(), TEXTS)
     prefixed = encoder_tensors("bert.") | {"cls.predictions.bias": np.zeros(4, np.float32)}
@@ -94,7 +94,9 @@ def test_names_may_carry_a_prefix_and_old_spellings(
     assert np.array_equal(vectors(tiny_encoder(old), TEXTS), plain)
 
 
-def test_half_precision_weights_are_read(tiny_encoder: Write, encoder_tensors: Tensors) -> None:
+def test_half_precision_weights_are_read(
+    tiny_encoder: Write, encoder_tensors: EncoderTensors
+) -> None:
     halves = {name: array.astype(np.float16) for name, array in encoder_tensors().items()}
     full = {name: array.astype(np.float32) for name, array in halves.items()}
     stored_half = vectors(tiny_encoder(halves), TEXTS)
@@ -158,10 +160,12 @@ def test_a_shipped_graph_gives_the_same_vectors(tiny_encoder: Write) -> None:
 def ship(folder: Path) -> None:
     """Replace the safetensors of the folder by an IR file of the encoder's last hidden state."""
     from fleet_server.engines.openvino.encoder import architecture, graph
-    from fleet_server.engines.openvino.encoder.tensors import Tensors
+    from fleet_server.engines.openvino.encoder.tensors import EncoderTensors
 
     arch = architecture.read(json.loads((folder / "config.json").read_text()))
-    encoder = graph.build(arch, Tensors.open([folder / "model.safetensors"]), with_types=True)
+    encoder = graph.build(
+        arch, EncoderTensors.open([folder / "model.safetensors"]), with_types=True
+    )
     model = ov.Model([encoder.hidden], encoder.inputs, "tiny")
     for port, name in zip(
         model.inputs, ("input_ids", "attention_mask", "token_type_ids"), strict=True
@@ -203,14 +207,14 @@ def test_all_lanes_are_warmed_at_once_before_they_are_used(
 ) -> None:
     warmed: list[list[Any]] = []
     lanes_before: list[int] = []
-    warm = executor.Executor._warm
+    warm = executor.GraphExecutor._warm
 
-    def watched(self: executor.Executor, requests: Any) -> None:
+    def watched(self: executor.GraphExecutor, requests: Any) -> None:
         lanes_before.append(self.lanes)
         warm(self, requests)
         warmed.append([request.get_output_tensor(0).shape[0] for request in requests])
 
-    monkeypatch.setattr(executor.Executor, "_warm", watched)
+    monkeypatch.setattr(executor.GraphExecutor, "_warm", watched)
     engine = EmbeddingEngine(spec(), tiny_encoder(), 3)
     engine._executor._adding.join(timeout=60)
     assert lanes_before == [1]
@@ -242,7 +246,7 @@ def test_a_closed_engine_raises_an_error(tiny_encoder: Write) -> None:
 
 
 def test_errors_name_missing_and_unknown_parts(
-    tiny_encoder: Write, encoder_tensors: Tensors
+    tiny_encoder: Write, encoder_tensors: EncoderTensors
 ) -> None:
     name = "encoder.layer.1.output.dense.weight"
     lacking = {key: array for key, array in encoder_tensors().items() if key != name}

@@ -1,4 +1,4 @@
-"""The nested blocks of a spec."""
+"""Parts of pods in a spec."""
 
 from __future__ import annotations
 

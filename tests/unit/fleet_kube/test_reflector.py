@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from fleet_kube import reflector as reflecting
 from fleet_kube.client import KubeClient
 from fleet_kube.errors import ApiError, ApiUnreachable
-from fleet_operator.controller import reflector as reflecting
-from fleet_operator.controller.reflector import Reflector
-from fleet_operator.kinds import POD
+from fleet_kube.kind import Kind
+from fleet_kube.reflector import Reflector, uid_of
 
 Json = dict[str, Any]
+POD = Kind("v1", "Pod", "pods")
 
 
 def item(uid: str, version: int = 1) -> Json:
@@ -30,9 +31,11 @@ class Script:
         self.done = asyncio.Event()
 
     async def pages(
-        self, kind: Any, namespace: str | None
+        self, kind: Any, namespace: str | None, selector: str
     ) -> AsyncIterator[tuple[list[Json], str]]:
         for page in await self._next("list"):
+            if isinstance(page, Exception):
+                raise page
             yield page, "10"
 
     async def watch(
@@ -77,7 +80,7 @@ class Seen:
 async def follow(script: Script, seen: Seen, namespace: str | None = None) -> None:
     """Run a reflector until the script is done."""
     api = cast(KubeClient, script)
-    one = Reflector(api, POD, namespace, seen.put, seen.drop, seen.lacks)
+    one = Reflector(api, POD, namespace, seen.put, seen.drop, seen.lacks, uid_of)
     task = asyncio.create_task(one.follow())
     async with asyncio.timeout(10):
         await script.done.wait()
@@ -135,6 +138,21 @@ async def test_a_deleted_namespace_is_retried_slowly(slept: list[float]) -> None
     await follow(script, seen, "ns")
     assert slept == [60.0, 60.0]
     assert seen.now == {"a"}
+
+
+async def test_a_refusal_in_all_namespaces_is_retried_with_backoff(slept: list[float]) -> None:
+    seen = Seen()
+    await follow(Script([[item("a")]], ApiError(403, "Forbidden", "no"), [[item("b")]], []), seen)
+    assert (seen.now, seen.gone) == ({"b"}, ["a"])
+    assert max(slept) < 1
+
+
+async def test_a_list_that_fails_between_pages_starts_over() -> None:
+    seen = Seen()
+    script = Script([[item("a")], ApiError(410, "Expired", "x")], [[item("b")]], [])
+    await follow(script, seen)
+    assert script.asked == ["list", "list", "watch 10"]
+    assert (seen.now, seen.gone) == ({"b"}, ["a"])
 
 
 async def test_other_errors_are_retried_with_backoff_and_retry_after(slept: list[float]) -> None:

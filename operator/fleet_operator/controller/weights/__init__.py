@@ -1,0 +1,1 @@
+"""Fills the node caches of profiles ahead of time."""

@@ -1,0 +1,1 @@
+"""How the weights of models reach their nodes, and the secrets of their downloads."""

@@ -1,0 +1,1 @@
+"""Parts of a ModelSpec in the terms of a PodSpec."""

@@ -1,0 +1,220 @@
+"""Chat and text completion of any GGUF through llama.cpp."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import xllamacpp
+
+from fleet_contract.errors import BadRequest
+from fleet_contract.spec import Dtype, ModelSpec
+from fleet_prepare import gguf_head
+from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal
+from fleet_server.engines.guided.compiler import WHITE_SPACE, GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.llamacpp.cache import KvCache, files_of
+from fleet_server.engines.llamacpp.generation import Running, Scheduler
+from fleet_server.engines.llamacpp.server import EmbeddedServer
+from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
+from fleet_server.engines.special_text import SEAM, SpecialText
+from fleet_server.load_error import LoadError
+from fleet_server.protocols import (
+    ENDING_CHARS,
+    NO_ARGUMENTS,
+    Generation,
+    Message,
+    OutputFormat,
+    Prompt,
+    Sampling,
+    Step,
+    TemplateArguments,
+)
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SEQUENCES = 16
+PREFILL = 512
+"""Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
+MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
+"""Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
+OTHER_CONNECTIONS = 8
+"""HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
+SEEDS = (1 << 32) - 1
+"""llama.cpp's seeds have 32 bits; the last one means a random seed."""
+CACHE_TYPES = {
+    Dtype.AUTO: xllamacpp.ggml_type.GGML_TYPE_F16,
+    Dtype.FLOAT16: xllamacpp.ggml_type.GGML_TYPE_F16,
+    Dtype.FLOAT32: xllamacpp.ggml_type.GGML_TYPE_F32,
+}
+
+
+class LlamaChat:
+    """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
+
+    supports = frozenset({
+        "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema", "tools",
+    })  # fmt: skip
+    emits_text = True
+    device = "cpu"
+
+    def __init__(self, spec: ModelSpec, folder: Path, threads: int) -> None:
+        if spec.dtype not in CACHE_TYPES:
+            raise LoadError(
+                f"The llamacpp engine does not support dtype {spec.dtype.value}.",
+                "A GGUF file has its number format; use dtype auto, float16 or float32.",
+            )
+        path = files_of(folder)
+        found = gguf_head.metadata(path)
+        if found is None:
+            raise LoadError(f"{path.name} is not a GGUF file.", "Fetch the model again.")
+        self.max_concurrent = sequences(spec)
+        cache = KvCache.fit(found, spec, self.max_concurrent)
+        self.context_length = cache.context_length
+        self._prefix = spec.cache.prefix
+        self._server = EmbeddedServer(_params(path, spec, cache, self.max_concurrent, threads))
+        model = self._server.get("/v1/models")["data"][0]["meta"]
+        self.vocab_size: int = model["n_vocab"]
+        self.vocabulary = LlamaVocabulary(self._server, self.vocab_size)
+        special = gguf_head.control_tokens(path)
+        self._special = SpecialText(special)
+        props = self._server.get("/props")
+        self._begin: str = props["bos_token"]
+        self.chat_template: str = props["chat_template"]
+        self._template = ChatTemplate(
+            self.chat_template, {"bos_token": self._begin, "eos_token": props["eos_token"]}
+        )
+        self._visible = [text for text in special if MARKS.search(text)]
+        self._compiler = GrammarCompiler(_byte_tokens())
+        self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
+
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any],
+        arguments: TemplateArguments = NO_ARGUMENTS,
+    ) -> Prompt:
+        if images:
+            raise BadRequest("This model does not read images.", param="messages")
+        history = [
+            {**message, "content": _text(message["content"])}
+            for message in self._special.seamed(messages)
+        ]
+        try:
+            text = self._template.render(history, self._special.seamed_arguments(arguments))
+        except TemplateRefusal as error:
+            raise BadRequest(
+                f"The model's chat template refuses these messages: {error}", param="messages"
+            ) from error
+        begun = bool(self._begin) and text.startswith(self._begin)
+        ids: list[int] = []
+        for number, part in enumerate(text.split(SEAM)):
+            ids += self.vocabulary.encode(part, add_special=number == 0 and not begun)
+        return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:])
+
+    def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
+        return Prompt(num_tokens=len(token_ids), state=list(token_ids))
+
+    def compile(self, wanted: OutputFormat) -> dict[str, Any]:
+        """The schema with options of llguidance. Raises BadRequest and QueueFull."""
+        # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
+        self._compiler.compile(wanted)
+        schema: dict[str, Any] = json.loads(wanted.schema)
+        return schema | {
+            "x-guidance": {
+                "whitespace_flexible": True, "whitespace_pattern": WHITE_SPACE,
+                "coerce_one_of": True, "lenient": False,
+            }
+        }  # fmt: skip
+
+    def submit(
+        self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
+    ) -> Generation:
+        body = completion(prompt.state, sampling, cache_prompt=self._prefix)
+        body["preserved_tokens"] = self._visible
+        running = Running(body, prompt.num_tokens + sampling.max_tokens, emit)
+        self._scheduler.submit(running)
+        return running
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return self.vocabulary.decode(token_ids)
+
+    @property
+    def healthy(self) -> bool:
+        return not self._server.lost
+
+    @property
+    def cache_usage(self) -> float:
+        return self._scheduler.cache_usage
+
+    def close(self) -> None:
+        self._scheduler.close()
+        self._compiler.close()
+        self._server.close()
+
+
+def _text(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content)
+
+
+def sequences(spec: ModelSpec) -> int:
+    """Maximum number of sequences in the batch."""
+    if not spec.batching.enabled:
+        return 1
+    return spec.batching.max_size or DEFAULT_SEQUENCES
+
+
+def completion(
+    token_ids: Sequence[int], sampling: Sampling, *, cache_prompt: bool
+) -> dict[str, Any]:
+    """The body of POST /completion."""
+    body: dict[str, Any] = {
+        "prompt": list(token_ids), "stream": True, "cache_prompt": cache_prompt,
+        # A first event before the prompt is computed: a closed connection is noticed at the next.
+        "return_progress": True,
+        "n_predict": sampling.max_tokens, "temperature": sampling.temperature,
+        "samplers": ["penalties", "temperature", "top_p"], "top_p": sampling.top_p,
+        "repeat_penalty": 1.0, "repeat_last_n": sampling.max_tokens,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "seed": secrets.randbelow(SEEDS) if sampling.seed is None else sampling.seed % SEEDS,
+    }  # fmt: skip
+    if sampling.temperature == 0:
+        body["samplers"] = ["penalties", "temperature"]
+    if sampling.grammar is not None:
+        body["json_schema"] = sampling.grammar
+    return body
+
+
+def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: int) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_parallel = at_once
+    params.kv_unified = True
+    params.n_ctx = cache.tokens
+    params.n_batch = params.n_ubatch = min(PREFILL, spec.batching.max_tokens)
+    params.n_gpu_layers = 0
+    params.fit_params = False
+    params.cache_ram_mib = 0  # a second cache of prompts, of 8 GiB
+    params.cache_idle_slots = False
+    params.cache_type_k = params.cache_type_v = CACHE_TYPES[spec.dtype]
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.offline = True
+    params.n_threads_http = at_once + OTHER_CONNECTIONS
+    params.warmup = False  # the server warms up every engine
+    return params
+
+
+def _byte_tokens() -> GuidedVocabulary:
+    """A vocabulary of single bytes, with which schemas are checked."""
+    return GuidedVocabulary(
+        pieces=[*(bytes([value]) for value in range(256)), b"<end>"],
+        special={256}, stop_ids=[256], encode=lambda text: list(text.encode()),
+    )  # fmt: skip

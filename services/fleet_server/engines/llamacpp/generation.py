@@ -1,0 +1,172 @@
+"""Runs generations in llama.cpp, as many at once as its key/value cache holds.
+
+All sequences share the cache, and llama.cpp fails sequences if it is full. Each generation
+therefore reserves the tokens that it may need, and waits until they are free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+
+from fleet_contract.errors import NotReady
+from fleet_server.engines.llamacpp.server import (
+    GONE,
+    Connection,
+    EmbeddedServer,
+    Refused,
+    message_of,
+)
+from fleet_server.protocols import Delta, Finish, Step
+
+logger = logging.getLogger(__name__)
+
+MAX_LINE = 16 << 20
+
+Emit = Callable[[Step], None]
+
+
+class Running:
+    """One generation. `tokens` are the most that it may need; `body` is that of /completion."""
+
+    def __init__(self, body: dict[str, Any], tokens: int, emit: Emit) -> None:
+        self.tokens = tokens
+        self.emit = emit
+        self.cancelled = False
+        self._body = body
+        self._connection: Connection | None = None
+
+    def cancel(self) -> None:
+        """llama.cpp stops a sequence when its connection is closed."""
+        self.cancelled = True
+        connection = self._connection
+        if connection is not None and (opened := connection.sock) is not None:
+            with contextlib.suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
+    def run(self, server: EmbeddedServer) -> None:
+        """Generate until the end; the last step has `finish` or `error`, unless cancelled."""
+        try:
+            connection = server.connection()
+        except (OSError, NotReady) as error:
+            self._fail(error)
+            return
+        self._connection = connection
+        try:
+            if self.cancelled:
+                return
+            for step in _steps(connection.post("/completion", self._body)):
+                if self.cancelled:
+                    return
+                self.emit(step)
+                if step.finish is not None:
+                    return
+            raise ConnectionError("llama.cpp closed the connection")
+        except (OSError, HTTPException, ValueError, LookupError, Refused, AttributeError) as error:
+            # AttributeError: http.client, when its socket is shut down while it reads.
+            self._fail(error)
+        finally:
+            connection.close()
+
+    def _fail(self, error: Exception) -> None:
+        if not self.cancelled:
+            logger.warning("a generation failed: %s", type(error).__name__)
+            self.emit(Step((), error=error))
+
+
+class Scheduler:
+    """Starts generations in order, within `tokens` of cache and `at_once` threads."""
+
+    def __init__(self, server: EmbeddedServer, tokens: int, at_once: int) -> None:
+        self._server = server
+        self._tokens = tokens
+        self._free = tokens
+        self._waiting: deque[Running] = deque()
+        self._running: set[Running] = set()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="llamacpp")
+        self._closing = False
+
+    @property
+    def cache_usage(self) -> float:
+        """Share of the cache that running generations have reserved, 0..1."""
+        return 1 - self._free / self._tokens
+
+    def submit(self, running: Running) -> None:
+        """Start the generation, or let it wait. Raises NotReady."""
+        with self._lock:
+            if self._closing:
+                raise NotReady(GONE, retry_after=1)
+            self._waiting.append(running)
+            self._start()
+
+    def close(self) -> None:
+        """End all generations with an error step."""
+        with self._lock:
+            self._closing = True
+            ended = [*self._waiting, *self._running]
+            self._waiting.clear()
+        for running in ended:
+            was_cancelled = running.cancelled
+            running.cancel()
+            if not was_cancelled:
+                running.emit(Step((), error=NotReady(GONE, retry_after=1)))
+        self._pool.shutdown()
+
+    def _start(self) -> None:
+        while self._waiting:
+            running = self._waiting[0]
+            if running.cancelled:
+                self._waiting.popleft()
+                continue
+            if running.tokens > self._free:
+                return
+            self._waiting.popleft()
+            self._free -= running.tokens
+            self._running.add(running)
+            self._pool.submit(self._run, running)
+
+    def _run(self, running: Running) -> None:
+        try:
+            running.run(self._server)
+        finally:
+            with self._lock:
+                self._free += running.tokens
+                self._running.discard(running)
+                if not self._closing:
+                    self._start()
+
+
+def _steps(response: HTTPResponse) -> Iterator[Step]:
+    """The steps in the events of /completion; tokens are counted by `tokens_predicted`."""
+    counted = 0
+    while line := response.readline(MAX_LINE):
+        kind, _, data = line.rstrip(b"\n").partition(b": ")
+        if kind == b"error":
+            raise RuntimeError(message_of(b'{"error": %s}' % data))
+        if kind != b"data" or data == b"[DONE]":
+            continue
+        event = json.loads(data)
+        if "error" in event:
+            raise ValueError(str(event["error"].get("message")))
+        if "prompt_progress" in event:
+            continue
+        number = int(event["tokens_predicted"])
+        if event["stop"]:
+            # The token that ended the generation is counted by llama.cpp and has no text.
+            number -= event["stop_type"] == "eos"
+            finish = Finish.LENGTH if event["stop_type"] == "limit" else Finish.STOP
+            yield Step((), finish, delta=Delta(event["content"], max(0, number - counted)))
+            return
+        # An event without text may be that of the last token.
+        if event["content"]:
+            yield Step((), delta=Delta(event["content"], number - counted))
+            counted = number

@@ -1,0 +1,111 @@
+"""The repositories of tiny_chat as GGUF files with float32 weights, as llama.cpp converts them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+from support import tiny_chat
+
+PRE_TOKENIZERS = {"llama": "llama-bpe", "qwen": "qwen2"}
+FIRST_TOKEN = {"llama": True, "qwen": False}
+"""Whether the tokenizer begins a text with a special token."""
+
+
+def write(path: Path, config: Mapping[str, Any], seed: int = 0) -> Path:
+    """Write the weights of `tiny_chat.write` with the same arguments to a GGUF file."""
+    family = config["model_type"]
+    writer = gguf.GGUFWriter(path, family)
+    _write_shape(writer, config)
+    _write_tokenizer(writer, config)
+    names = gguf.get_tensor_name_map(_architecture(family), config["num_hidden_layers"])
+    for name, values in tiny_chat.random_tensors(config, seed).items():
+        known = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert known is not None, name
+        writer.add_tensor(known, _ordered(name, values, config))
+    if (config.get("rope_scaling") or {}).get("rope_type") == "llama3":
+        writer.add_tensor("rope_freqs.weight", _rope_factors(config))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _architecture(family: str) -> gguf.MODEL_ARCH:
+    return next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
+
+
+def _head(config: Mapping[str, Any]) -> int:
+    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+
+
+def _write_shape(writer: Any, config: Mapping[str, Any]) -> None:
+    for name, value in {
+        "block_count": config["num_hidden_layers"],
+        "context_length": config["max_position_embeddings"],
+        "embedding_length": config["hidden_size"],
+        "feed_forward_length": config["intermediate_size"],
+        "head_count": config["num_attention_heads"],
+        "head_count_kv": config["num_key_value_heads"],
+        "layer_norm_rms_eps": config["rms_norm_eps"], "rope_freq_base": config["rope_theta"],
+        "rope_dimension_count": _head(config), "key_length": _head(config),
+        "value_length": _head(config), "vocab_size": config["vocab_size"],
+    }.items():  # fmt: skip
+        getattr(writer, f"add_{name}")(value)
+
+
+def _write_tokenizer(writer: Any, config: Mapping[str, Any]) -> None:
+    kind = "llama" if config["model_type"] == "llama" else "qwen"
+    parts = json.loads(tiny_chat.tokenizer(kind).to_str())["model"]
+    tokens = [f"[PAD{number}]" for number in range(config["vocab_size"])]
+    kinds = [gguf.TokenType.UNUSED] * len(tokens)
+    for text, number in parts["vocab"].items():
+        special = text in tiny_chat.SPECIALS[kind]
+        tokens[number] = text
+        kinds[number] = gguf.TokenType.CONTROL if special else gguf.TokenType.NORMAL
+    ends = config["eos_token_id"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(PRE_TOKENIZERS[kind])
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(pair) for pair in parts["merges"]])
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(ends[-1] if isinstance(ends, list) else ends)
+    writer.add_add_bos_token(FIRST_TOKEN[kind])
+    writer.add_chat_template(
+        tiny_chat.LLAMA_TEMPLATE if kind == "llama" else tiny_chat.QWEN_TEMPLATE
+    )
+
+
+def _ordered(
+    name: str, values: NDArray[np.float32], config: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    """llama.cpp rotates neighbouring dimensions of Llama's heads, transformers both halves."""
+    heads = {"q_proj": "num_attention_heads", "k_proj": "num_key_value_heads"}
+    kind = next((heads[part] for part in heads if part in name), None)
+    if config["model_type"] != "llama" or kind is None:
+        return values
+    number = config[kind]
+    halves = values.reshape(number, 2, values.shape[0] // number // 2, -1)
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(values.shape))
+
+
+def _rope_factors(config: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Llama 3.1's scaling of each frequency (transformers, modeling_rope_utils.py)."""
+    scaling, size = config["rope_scaling"], _head(config)
+    context = scaling["original_max_position_embeddings"]
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    factors = []
+    for number in range(0, size, 2):
+        wavelength = 2 * math.pi * config["rope_theta"] ** (number / size)
+        smooth = min(max((context / wavelength - low) / (high - low), 0.0), 1.0)
+        factors.append(1 / ((1 - smooth) / scaling["factor"] + smooth))
+    return np.array(factors, dtype=np.float32)

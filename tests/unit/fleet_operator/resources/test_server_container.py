@@ -1,0 +1,103 @@
+"""The server's container in the pod template."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fleet_contract import launch
+from fleet_operator.resources.profiles import Profile
+from fleet_operator.resources.resolve import Sources
+from support.pod_templates import template
+
+
+def test_the_server_can_read_what_it_is_given(sources: Sources) -> None:
+    (container,) = template(sources, aliases=["x"], limits={"maxItems": 3})["spec"]["containers"]
+    environ = {item["name"]: item["value"] for item in container["env"]}
+    spec = launch.decode(environ)
+    assert (spec.ids, spec.limits.max_items) == (("org/m", "x"), 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ({"model": "org/m-1B"}, "8Gi"),
+        ({"model": "org/m-1B", "env": {"KV_CACHE_GIB": "10"}}, "26Gi"),
+        ({"model": "org/m-1B", "resources": {"requests": {"memory": "6Gi"}}}, "12Gi"),
+        ({"model": "org/m-1B", "resources": {"limits": {"memory": "1Gi"}}}, "1Gi"),
+        ({"model": "org/m-1B", "podTemplate": {"spec": {"containers": [
+            {"name": "server", "resources": {"limits": {"memory": "2Gi"}}}]}}}, "2Gi"),
+        ({"model": "org/m-1B", "podTemplate": {"spec": {"containers": [
+            {"name": "server", "resources": {"requests": {"memory": "20Gi"}}}]}}}, "40Gi"),
+        ({"model": "sentence-transformers/all-MiniLM-L6-v2"}, "2Gi"),
+    ],
+)  # fmt: skip
+def test_every_server_has_a_memory_limit(
+    sources: Sources, fields: dict[str, Any], limit: str
+) -> None:
+    (server,) = template(sources, **fields)["spec"]["containers"]
+    assert server["resources"]["limits"]["memory"] == limit
+
+
+def test_a_profile_may_set_the_memory_limit_and_the_operator_none(sources: Sources) -> None:
+    limits = Profile.model_validate({"resources": {"limits": {"memory": "3Gi"}}})
+    (server,) = template(sources, limits)["spec"]["containers"]
+    assert server["resources"]["limits"]["memory"] == "3Gi"
+    none = {"MEMORY_LIMIT_FACTOR": "0"}
+    (server,) = template(sources, environ=none)["spec"]["containers"]
+    assert "resources" not in server
+
+
+def test_a_custom_image_keeps_its_user_and_writable_root(sources: Sources) -> None:
+    container = {"image": "llama:1", "args": ["-m", "x"], "port": 9000, "readyPath": "/ok"}
+    found = template(sources, engine="container", container=container)["spec"]
+    assert found["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    (server,) = found["containers"]
+    assert (server["image"], server["args"]) == ("llama:1", ["-m", "x"])
+    assert "command" not in server
+    assert server["ports"][0]["containerPort"] == 9000
+    assert server["readinessProbe"]["httpGet"]["path"] == "/ok"
+    assert server["startupProbe"]["failureThreshold"] == 720
+    assert server["securityContext"] == {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    assert "MODELFLEET_SPEC" not in str(server["env"])
+
+
+def test_arguments_of_vllm(sources: Sources) -> None:
+    found = template(
+        sources, engine="vllm", aliases=["x"], source="hf://org/repo@abc",
+        container={"image": "vllm:1", "args": ["--max-model-len", "4096"]},
+    )  # fmt: skip
+    (server,) = found["spec"]["containers"]
+    assert server["command"] == ["vllm", "serve"]
+    assert server["args"] == [
+        "org/repo", "--revision", "abc", "--served-model-name", "org/m", "x",
+        "--host", "0.0.0.0", "--port", "8000", "--max-model-len", "4096",
+    ]  # fmt: skip
+
+
+def test_an_image_of_the_spec_is_used(sources: Sources) -> None:
+    found = template(sources, engine="llamacpp", image="mine:1")
+    assert found["spec"]["containers"][0]["image"] == "mine:1"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("", "0.0.0.0"), ("10.0.0.7", "0.0.0.0"), ("fd00::7", "::")]
+)
+def test_servers_listen_on_the_addresses_of_the_cluster(
+    sources: Sources, address: str, host: str
+) -> None:
+    (server,) = template(sources, environ={"POD_IP": address})["spec"]["containers"]
+    assert server["args"][:2] == ["--host", host]
+
+
+def test_a_server_uses_the_intel_gpu_that_it_requests(sources: Sources) -> None:
+    resources = {"limits": {"gpu.intel.com/xe": "1"}}
+    found = template(sources, environ={"SERVER_IMAGE_INTEL": "intel"}, resources=resources)
+    (server,) = found["spec"]["containers"]
+    assert server["image"] == "intel"
+    environ = {item["name"]: item.get("value") for item in server["env"]}
+    assert json.loads(str(environ["MODELFLEET_SPEC"]))["device"] == "gpu"

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_contract.errors import NotReady
+from fleet_server.engines.llamacpp.chat import MARKS, completion
+from fleet_server.engines.llamacpp.generation import Running, Scheduler, _steps
+from fleet_server.engines.llamacpp.server import EmbeddedServer
+from fleet_server.protocols import Delta, Finish, Sampling, Step
+from support.waiting import until
+
+
+def events(*found: dict[str, Any]) -> Any:
+    return io.BytesIO(b"".join(b"data: %s\n\n" % json.dumps(each).encode() for each in found))
+
+
+def chunk(text: str, number: int, kind: str = "") -> dict[str, Any]:
+    end = {"stop": True, "stop_type": kind} if kind else {"stop": False}
+    return {"content": text, "tokens_predicted": number} | end
+
+
+def test_tokens_of_an_incomplete_character_are_counted_with_it() -> None:
+    steps = list(_steps(events(chunk("日", 3), chunk("", 4, "limit"))))
+    assert [step.delta for step in steps] == [Delta("日", 3), Delta("", 1)]
+    assert steps[-1].finish is Finish.LENGTH
+
+
+def test_the_token_that_ends_the_text_is_not_counted() -> None:
+    steps = list(_steps(events(chunk("Yes", 1), chunk("", 2), chunk("", 2, "eos"))))
+    assert [step.delta for step in steps] == [Delta("Yes", 1), Delta("", 0)]
+    assert steps[-1].finish is Finish.STOP
+
+
+def test_progress_of_the_prompt_is_no_step() -> None:
+    progress = chunk("", 0) | {"prompt_progress": {"total": 6}, "tokens": [0]}
+    assert len(list(_steps(events(progress, chunk("a", 1), chunk("", 1, "limit"))))) == 2
+
+
+def test_an_error_within_the_stream_is_raised() -> None:
+    with pytest.raises(ValueError, match="full"):
+        list(_steps(events(chunk("a", 1), {"error": {"message": "full"}})))
+    with pytest.raises(RuntimeError, match="full"):
+        list(_steps(io.BytesIO(b'error: {"message": "full"}\n\n')))  # type: ignore[arg-type]
+
+
+def test_greedy_sampling_has_no_random_step() -> None:
+    body = completion([1, 2], Sampling(5, temperature=0), cache_prompt=True)
+    assert body["samplers"] == ["penalties", "temperature"]
+    assert (body["prompt"], body["n_predict"], body["temperature"]) == ([1, 2], 5, 0)
+
+
+def test_seeds_are_reduced_to_32_bits() -> None:
+    def seed(value: int | None) -> int:
+        return int(completion([1], Sampling(5, seed=value), cache_prompt=False)["seed"])
+
+    assert seed(2**64 - 1) == seed(2**64 - 1) < 2**32 - 1
+    assert seed(None) != seed(None)
+
+
+class Blocked:
+    """A server whose connections open when `opened` is set, and then are refused."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.opened = threading.Event()
+
+    def connection(self) -> Any:
+        self.asked.release()
+        self.opened.wait()
+        raise NotReady("gone")
+
+
+def submitted(scheduler: Scheduler, tokens: int) -> list[Step]:
+    steps: list[Step] = []
+    scheduler.submit(Running({}, tokens, steps.append))
+    return steps
+
+
+def test_generations_reserve_their_share_of_the_cache() -> None:
+    server: Any = Blocked()
+    scheduler = Scheduler(server, tokens=100, at_once=4)
+    assert scheduler.cache_usage == 0
+    first, second, third = [submitted(scheduler, number) for number in (50, 25, 60)]
+    assert scheduler.cache_usage == 0.75
+    assert [server.asked.acquire(timeout=10) for _ in range(2)] == [True] * 2
+    server.opened.set()
+    until(lambda: first and second and third)
+    until(lambda: scheduler.cache_usage == 0)
+    assert [type(step.error) for step in (*first, *second, *third)] == [NotReady] * 3
+    scheduler.close()
+    with pytest.raises(NotReady):
+        submitted(scheduler, 1)
+
+
+def test_a_cancelled_generation_that_waits_is_not_started() -> None:
+    server: Any = Blocked()
+    scheduler = Scheduler(server, tokens=10, at_once=4)
+    submitted(scheduler, 10)
+    steps: list[Step] = []
+    waiting = Running({}, 10, steps.append)
+    scheduler.submit(waiting)
+    last = submitted(scheduler, 10)
+    waiting.cancel()
+    server.opened.set()
+    until(lambda: last)
+    scheduler.close()
+    assert steps == []
+
+
+def test_the_server_is_lost_when_it_accepts_no_connections(tmp_path: Path) -> None:
+    server = object.__new__(EmbeddedServer)
+    server.lost, server._closed, server._folder = False, False, tmp_path
+    server._path = str(tmp_path / "http.sock")
+    with pytest.raises(NotReady):
+        server.get("/v1/models")
+    assert server.lost
+    server.lost, server._closed = False, True
+    with pytest.raises(NotReady):
+        server.connection()
+    assert not server.lost
+
+
+def test_marks_of_calls_and_reasoning_stay_in_the_text() -> None:
+    kept = ["[TOOL_CALLS]", "<think>", "<|tool\u2581calls\u2581begin|>", "<|channel|>"]
+    hidden = ["<|im_end|>", "[INST]", "</s>", "<|eot_id|>", "<|fim_middle|>"]
+    assert [text for text in kept + hidden if MARKS.search(text)] == kept
