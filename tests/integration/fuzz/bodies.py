@@ -43,6 +43,19 @@ CHAT: dict[str, Any] = {
     "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "tools": [], "tool_choice": "none",
     "metadata": {"a": "b"}, "modalities": ["text"], "reasoning_effort": "none", "top_k": None,
 }  # fmt: skip
+TOOLS: dict[str, Any] = {
+    "model": "chat",
+    "messages": [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": None, "reasoning_content": "Hm.", "tool_calls": [
+            {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "x"}]},
+    ],
+    "tools": [{"type": "function", "function": {
+        "name": "f", "description": "F.", "strict": True, "parameters": {"type": "object"}}}],
+    "tool_choice": "auto", "parallel_tool_calls": False, "reasoning_effort": "low",
+    "chat_template_kwargs": {"enable_thinking": True},
+}  # fmt: skip
 COMPLETION: dict[str, Any] = {
     "model": "chat", "prompt": ["Once upon"], "max_tokens": 8, "temperature": 0.5, "top_p": 0.9,
     "stop": ["x"], "stream": True, "stream_options": {"include_usage": True}, "n": 1, "best_of": 1,
@@ -60,6 +73,21 @@ RESPONSE: dict[str, Any] = {
     "stream": True, "store": True, "metadata": {"a": "b"}, "user": "me", "tools": [],
     "tool_choice": "none", "background": False, "previous_response_id": None, "include": [],
     "text": {"format": {"type": "text"}}, "truncation": "disabled", "top_k": None,
+}  # fmt: skip
+FUNCTIONS: dict[str, Any] = {
+    "model": "chat",
+    "input": [
+        {"role": "user", "content": "Hello"},
+        {"type": "reasoning", "summary": []},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "1",
+         "output": [{"type": "input_text", "text": "x"}]},
+    ],
+    "tools": [{"type": "function", "name": "f", "description": "F.", "strict": True,
+               "parameters": {"type": "object"}}],
+    "tool_choice": "auto", "parallel_tool_calls": False,
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "include": ["reasoning.encrypted_content"],
 }  # fmt: skip
 EMBED: dict[str, Any] = {
     "model": "embedding", "input": ["w1 w2", "w3"], "encoding_format": "base64", "dimensions": 16,
@@ -87,6 +115,7 @@ DETOKENIZE: dict[str, Any] = {"model": "embedding", "tokens": [2, 5, 6, 3]}
 VALID: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", CHAT),
     ("/v1/chat/completions", CHAT | {"stream": False, "stream_options": None}),
+    ("/v1/chat/completions", TOOLS),
     ("/v1/completions", COMPLETION),
     (
         "/v1/completions",
@@ -94,6 +123,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ),
     ("/v1/responses", RESPONSE),
     ("/v1/responses", RESPONSE | {"input": "Hello", "stream": False}),
+    ("/v1/responses", FUNCTIONS),
     ("/v1/embeddings", EMBED),
     ("/v1/embeddings", IDS),
     ("/embedding", NATIVE),

@@ -27,6 +27,8 @@ from support.counting_speech import CountingModel
 from support.scripted_chat import ScriptedChat
 from support.tiny_bert import bert_config, bert_tensors, write_tokenizer
 
+SUPPORTS = ScriptedChat.supports | {"tools"}
+TEMPLATE = "{{ tools }}{{ enable_thinking }}<tool_call></tool_call></think>"
 READ_SECONDS = 1.0
 """Timeout of requests without progress, which are frequent in fuzzing."""
 
@@ -57,7 +59,7 @@ def states(folder: Path, minilm: Path | None) -> list[ServerState]:
         spec = ModelSpec.model_validate(fields | {"limits": limits})
         model: Any
         if task == "chat":
-            model = bounded(ScriptedChat())
+            model = bounded(ScriptedChat(supports=SUPPORTS, chat_template=TEMPLATE))
         elif task == "embedding":
             model = EmbeddingEngine(spec, minilm or encoder(folder / task, head=False), 1)
         elif task == "rerank":
