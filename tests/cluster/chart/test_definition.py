@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
@@ -97,13 +98,14 @@ def test_kubectl_applies_the_file_to_a_new_cluster(
 
 
 def test_a_rendered_chart_with_models_is_applied_in_two_steps(
-    renderer: Helm, api: Api, restricted: Tenant, definition: Definition, kinds: object
+    renderer: Helm, restricted: Tenant, definition: Definition, kinds: object, tmp_path: Path
 ) -> None:
     """kubectl knows no kind that it is just creating; everything else is applied at once."""
     definition.delete()
     objects = renderer.template({"models": MODELS}, restricted.namespace)
     text = yaml.safe_dump_all(objects)
-    apply = ("apply", "--server-side", "-f", "-")
+    # Without the kinds that kubectl read in earlier tests, and keeps for ten minutes.
+    apply = ("apply", "--server-side", "-f", "-", f"--cache-dir={tmp_path}")
     with pytest.raises(KubectlError, match="no matches for kind"):
         restricted.kubectl(*apply, stdin=text)
     definition.wait()
