@@ -71,6 +71,7 @@ class OpenVinoChat:
         # On a GPU the size of a block is GenAI's choice, so the cache is bounded in bytes.
         blocks = cache if self.device == "cpu" else None
         scheduler = _scheduler(spec, self.max_concurrent, blocks)
+        self._prefix = spec.cache.prefix
         self._pipeline = _open(source, scheduler, plugin(self.device), properties)
         self.context_length = _context(spec, facts, cache)
         self._tokenizer = chat_tokenizer.choose(source, self._pipeline.get_tokenizer())
@@ -124,9 +125,11 @@ class OpenVinoChat:
         guide = None
         if sampling.grammar is not None and self._guided is not None:
             guide = step_loop.Guide(self._guided, sampling.grammar.start())
+        ids = prompt.state
         sequence = step_loop.Sequence(
-            openvino.Tensor(prompt.state), self._config(sampling), emit, guide,
-            num_tokens=prompt.num_tokens, caller=current_caller(),
+            openvino.Tensor(ids), self._config(sampling), emit, guide, num_tokens=prompt.num_tokens,
+            beginning=(lambda end: openvino.Tensor(ids[:, :end].copy())) if self._prefix else None,
+            caller=current_caller(),
         )  # fmt: skip
         self._loop.submit(sequence)
         return sequence

@@ -3,9 +3,11 @@
 Sequences are submitted through an inbox, join the batch before the next step and leave it when
 they end or are cancelled. No other thread may call `step`.
 
-A step computes a bounded number of prompt tokens, first come, first served: one caller's long
-prompts would delay the first tokens of all others by minutes. So one long prompt at a time is in
-the pipeline, and callers take turns with theirs.
+A step computes a bounded number of prompt tokens, first come, first served: a long prompt would
+delay the first tokens of all others by minutes. So a long prompt is computed in slices, callers
+take turns with theirs, and short prompts join between two slices. A slice is a request for the
+beginning of the prompt, which leaves its keys and values in the pipeline's prefix cache for the
+next one; without that cache, a long prompt is one slice.
 """
 
 from __future__ import annotations
@@ -31,9 +33,13 @@ NOTICE_SECONDS = 30.0
 STEP_TOKENS = 256
 """Prompt tokens of a step: the default `max_num_batched_tokens` of openvino_genai. A longer prompt
 takes several steps."""
+SLICE_TOKENS = 2 * STEP_TOKENS
+"""Whole blocks of the prefix cache, and few enough that others wait for seconds at most."""
 GONE = "The engine is stopping; please try again."
 
 Emit = Callable[[Step], None]
+Beginning = Callable[[int], Any]
+"""The first tokens of a prompt, as the pipeline takes them."""
 
 
 class Guide:
@@ -60,6 +66,28 @@ class Guide:
             self._backend.remove(self._number)
 
 
+class Slice:
+    """The request for the beginning of a long prompt, up to `end`."""
+
+    def __init__(self, sequence: Sequence, handle: Any, end: int) -> None:
+        self.sequence = sequence
+        self._handle = handle
+        self._end = end
+
+    def has_ended(self) -> bool:
+        """Whether the beginning is computed, or cannot be."""
+        status = self._handle.get_status()
+        if status == openvino_genai.GenerationStatus.RUNNING:
+            return False
+        # One that does not fit the cache is left to the whole prompt, which fails with the reason.
+        ignored = status == openvino_genai.GenerationStatus.IGNORED
+        self.sequence.computed = self.sequence.num_tokens if ignored else self._end
+        return True
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
 class Sequence:
     """One running generation of a prompt with `num_tokens`. `cancel` may be called from any
     thread."""
@@ -72,10 +100,16 @@ class Sequence:
         guide: Guide | None = None,
         *,
         num_tokens: int = 0,
+        beginning: Beginning | None = None,
         caller: str = "",
     ) -> None:
+        """`beginning` gives the first tokens of the prompt, if the pipeline has a prefix cache."""
         self.caller = caller
         self.is_long = num_tokens > STEP_TOKENS
+        self.num_tokens = num_tokens
+        self.beginning = beginning
+        self.computed = 0
+        """Prompt tokens of the slices so far."""
         self.started = False
         """Whether it has generated a token, so that its prompt is computed."""
         self.input_ids = input_ids
@@ -109,7 +143,9 @@ class StepLoop:
         self._stop_ids = stop_ids
         self._inbox: deque[Sequence] = deque()
         self._long: Turns[Sequence] = Turns()
-        """Sequences with long prompts that are not in the pipeline yet."""
+        """Sequences with long prompts of which the last slice is not in the pipeline yet."""
+        self._slice: Slice | None = None
+        self._last_caller = ""
         self._running: list[Sequence] = []
         self._wake = threading.Event()
         self._closing = False
@@ -123,7 +159,7 @@ class StepLoop:
     @property
     def cache_usage(self) -> float:
         """Share of the key/value cache in use after the last step, 0..1; 0 if nothing runs."""
-        return self._cache_percent / 100 if self._running else 0.0
+        return self._cache_percent / 100 if self._running or self._slice else 0.0
 
     def submit(self, sequence: Sequence) -> None:
         """Let the sequence join the batch at the next step. Never blocks. Raises NotReady."""
@@ -175,11 +211,37 @@ class StepLoop:
                 self._long.append(sequence)
             else:
                 self._start(sequence)
-        while self._long and not any(one.is_long and not one.started for one in self._running):
+        if self._slice is not None and self._slice.has_ended():
+            self._slice = None
+        while self._long and not self._is_prefilling():
+            # When it has ended, so that callers who came meanwhile are before this one.
+            self._long.served(self._last_caller)
             sequence = next(iter(self._long))
+            self._last_caller = sequence.caller
+            end = sequence.computed + SLICE_TOKENS
+            if sequence.cancelled or sequence.beginning is None or end >= sequence.num_tokens:
+                self._long.remove(sequence)
+                self._start(sequence)
+            else:
+                self._start_slice(sequence, sequence.beginning, end)
+
+    def _is_prefilling(self) -> bool:
+        """Whether a long prompt, or a slice of one, is in the pipeline."""
+        if self._slice is not None:
+            return True
+        return any(one.is_long and not one.started for one in self._running)
+
+    def _start_slice(self, sequence: Sequence, beginning: Beginning, end: int) -> None:
+        config = openvino_genai.GenerationConfig()
+        config.max_new_tokens = 1  # at least one; it is not read
+        try:
+            handle = self._pipeline.add_request(self._next_id, beginning(end), config)
+        except Exception as error:
             self._long.remove(sequence)
-            self._long.served(sequence.caller)
-            self._start(sequence)
+            sequence.emit(Step((), error=error))
+            return
+        self._next_id += 1
+        self._slice = Slice(sequence, handle, end)
 
     def _start(self, sequence: Sequence) -> None:
         if sequence.cancelled:
@@ -198,6 +260,10 @@ class StepLoop:
         self._running.append(sequence)
 
     def _drop_cancelled(self) -> None:
+        if self._slice is not None and self._slice.sequence.cancelled:
+            self._slice.cancel()
+            self._long.remove(self._slice.sequence)
+            self._slice = None
         still = []
         for sequence in self._running:
             # Read once: another thread sets it, and one that is dropped must leave the pipeline.
@@ -238,7 +304,7 @@ class StepLoop:
 
     def _fail_all(self, error: Exception) -> None:
         failed = [*self._running, *self._long]
-        self._running = []
+        self._running, self._slice = [], None
         self._long.clear()
         with suppress(IndexError):
             # One at a time: `submit` may append, and take what is left, at the same time.

@@ -86,6 +86,23 @@ def test_the_batch_is_bounded_by_its_own_settings(fields: dict[str, Any], number
     assert sequences(ModelSpec.model_validate({"model": "m"} | fields)) == number
 
 
+def test_a_short_prompt_passes_a_long_one(model: OpenVinoChat, folder: Path) -> None:
+    """It joins between two slices, which do not change what follows the long one."""
+    greedy = Sampling(8, temperature=0)
+    text = " ".join(f"{number} towns" for number in range(300))
+    long, short = Running(model, text, greedy), Running(model, "hi", greedy)
+    short.steps.get(timeout=60)
+    assert long.steps.empty()
+    without = OpenVinoChat(SPEC.model_copy(update={"cache": Cache(prefix=False)}), folder, 2)
+    try:
+        whole, _ = Running(without, text, greedy).wait()
+    finally:
+        without.close()
+    sliced, last = long.wait()
+    assert last.error is None
+    assert sliced == whole
+
+
 def test_a_generation_ends_with_stop(model: OpenVinoChat) -> None:
     assert isinstance(model, ChatModel)
     running = Running(model, "What is the capital of France?", Sampling(32, temperature=0))

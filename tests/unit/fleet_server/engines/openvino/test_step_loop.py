@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,13 @@ import pytest
 
 from fleet_contract.errors import BadRequest, NotReady
 from fleet_server.engines.openvino import step_loop
-from fleet_server.engines.openvino.step_loop import STEP_TOKENS, Guide, Sequence, StepLoop
+from fleet_server.engines.openvino.step_loop import (
+    SLICE_TOKENS,
+    STEP_TOKENS,
+    Guide,
+    Sequence,
+    StepLoop,
+)
 from fleet_server.protocols import Finish, Step
 from support.waiting import until
 
@@ -21,6 +28,13 @@ END = 2
 ENDLESS = None
 REFUSED: list[int] = []
 """Instead of the tokens that a sequence generates."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The beginning of a long prompt."""
+
+    end: int
 
 
 class Handle:
@@ -53,7 +67,8 @@ class Handle:
         return {0: SimpleNamespace(generated_ids=generated, finish_reason=self.finish)}
 
     def get_status(self) -> Any:
-        return openvino_genai.GenerationStatus.RUNNING
+        status = openvino_genai.GenerationStatus
+        return status.RUNNING if self.running else status.FINISHED
 
 
 class Pipeline:
@@ -62,7 +77,7 @@ class Pipeline:
     def __init__(self) -> None:
         self.handles: list[Handle] = []
         self.added: list[Any] = []
-        """The configurations of the requests."""
+        """The configurations of the requests; of slices, where they end."""
         self.gate: threading.Semaphore | None = None
         self.in_step = threading.Event()
         self.fail = False
@@ -71,8 +86,9 @@ class Pipeline:
     def add_request(self, number: int, input_ids: Any, config: Any) -> Handle:
         if input_ids is REFUSED:
             raise RuntimeError("refused")
-        self.handles.append(Handle(input_ids))
-        self.added.append(config)
+        is_slice = isinstance(input_ids, Beginning)
+        self.handles.append(Handle([END] if is_slice else input_ids))
+        self.added.append(input_ids.end if is_slice else config)
         return self.handles[-1]
 
     def has_non_finished_requests(self) -> bool:
@@ -193,6 +209,70 @@ def test_callers_take_turns_with_long_prompts_and_short_ones_do_not_wait(
         pipeline.gate.release()
         until(lambda: len(pipeline.added) > number)  # noqa: B023
     assert pipeline.added == [one.config for one in expected]
+
+
+class Pass:
+    """Lets single steps of the pipeline through."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        pipeline.gate = threading.Semaphore(0)
+
+    def __call__(self) -> None:
+        """One step, to the beginning of the next."""
+        assert self._pipeline.gate is not None
+        self._pipeline.in_step.clear()
+        self._pipeline.gate.release()
+        assert self._pipeline.in_step.wait(10)
+
+
+def sliced(loop: StepLoop, tokens: int, caller: str) -> Asked:
+    return Asked(loop, ENDLESS, num_tokens=tokens, beginning=Beginning, caller=caller)
+
+
+def test_short_prompts_and_other_callers_join_between_the_slices_of_a_long_one(
+    loop: StepLoop, pipeline: Pipeline
+) -> None:
+    step = Pass(pipeline)
+    long = sliced(loop, 2 * SLICE_TOKENS + 1, "a")
+    assert pipeline.in_step.wait(10)
+    assert pipeline.added == [SLICE_TOKENS]
+    same = sliced(loop, SLICE_TOKENS, "a")
+    other = sliced(loop, SLICE_TOKENS + 1, "b")
+    short = Asked(loop, ENDLESS, num_tokens=9, caller="c")
+    for _ in range(5):
+        step()
+    configs = [one.config for one in (short, other, long, same)]
+    assert pipeline.added == [
+        SLICE_TOKENS, configs[0], SLICE_TOKENS, 2 * SLICE_TOKENS, *configs[1:]
+    ]  # fmt: skip
+    assert short.steps
+
+
+def test_a_long_prompt_whose_client_leaves_is_computed_no_further(
+    loop: StepLoop, pipeline: Pipeline
+) -> None:
+    step = Pass(pipeline)
+    long = sliced(loop, 9 * SLICE_TOKENS, "a")
+    other = sliced(loop, SLICE_TOKENS, "a")
+    assert pipeline.in_step.wait(10)
+    long.sequence.cancel()
+    step()
+    until(lambda: len(pipeline.added) == 2)
+    assert pipeline.handles[0].cancelled or not pipeline.handles[0].running
+    assert pipeline.added == [SLICE_TOKENS, other.config]
+    assert long.steps == []
+
+
+def test_a_slice_the_pipeline_refuses_fails_its_request_alone(loop: StepLoop) -> None:
+    def refused(end: int) -> list[int]:
+        return REFUSED
+
+    long = Asked(loop, ENDLESS, num_tokens=2 * SLICE_TOKENS, beginning=refused)
+    fine = Asked(loop, [5, END])
+    until(lambda: long.ended and fine.ended)
+    assert isinstance(long.steps[-1].error, RuntimeError)
+    assert fine.ids == [5]
 
 
 def test_long_prompts_that_wait_fail_with_the_engine(loop: StepLoop, pipeline: Pipeline) -> None:
