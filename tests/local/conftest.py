@@ -79,6 +79,7 @@ spec:
   model: {CHAT}
   engine: llamacpp
   contextLength: {CONTEXT_LENGTHS["llamacpp"]}
+  cache: {{prefix: false}}  # greedy text that does not depend on earlier requests
   golden: [{{prompt: "What is the capital of Japan?", contains: Tokyo}}]
 """
 
@@ -107,14 +108,14 @@ def context_length(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 async def http(fleet: Fleet) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=fleet.base_url, timeout=120, trust_env=False) as made:
+    async with httpx.AsyncClient(base_url=fleet.base_url, timeout=300, trust_env=False) as made:
         yield made
 
 
 @pytest.fixture
 async def client(fleet: Fleet) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=f"{fleet.base_url}/v1", api_key="none", max_retries=0, timeout=120,
+        base_url=f"{fleet.base_url}/v1", api_key="none", max_retries=0, timeout=300,
         http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
     ) as made:  # fmt: skip
         yield made

@@ -29,23 +29,6 @@ async def chat(client: openai.AsyncOpenAI, text: str, **fields: Any) -> Any:
     return await client.chat.completions.create(messages=user(text), **given)
 
 
-async def test_a_long_prompt_is_cached(
-    client: openai.AsyncOpenAI, fleet: Any, context_length: int
-) -> None:
-    text = "green hills and quiet rivers " * (context_length // 12)
-    server = fleet.server(MODEL)
-
-    async def cpu_seconds() -> float:
-        before = server.cpu_times()
-        answer = await chat(client, text, max_tokens=1)
-        assert answer.usage.prompt_tokens > context_length // 3
-        after = server.cpu_times()
-        return float(after.user + after.system - before.user - before.system)
-
-    cold = await cpu_seconds()
-    assert await cpu_seconds() < cold / 3
-
-
 async def test_the_context_length_is_listed_and_in_errors(
     client: openai.AsyncOpenAI, http: httpx.AsyncClient, context_length: int
 ) -> None:
