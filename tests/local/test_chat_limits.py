@@ -43,6 +43,7 @@ async def test_the_context_length_is_listed_and_in_errors(
     assert str(context_length) in caught.value.message
 
 
+@pytest.mark.parametrize("chat_fleet", ["llamacpp"], indirect=True)  # a short context
 async def test_a_response_ends_at_the_context_length(
     client: openai.AsyncOpenAI, context_length: int
 ) -> None:

@@ -6,7 +6,7 @@ import openai
 
 from support.local_fleet import CHAT, Fleet
 
-TEXT = "green hills and quiet rivers " * 600
+TEXT = "green hills and quiet rivers " * 300
 
 
 async def test_a_long_prompt_is_cached(client: openai.AsyncOpenAI, fleet: Fleet) -> None:
@@ -18,7 +18,7 @@ async def test_a_long_prompt_is_cached(client: openai.AsyncOpenAI, fleet: Fleet)
             model=CHAT, messages=[{"role": "user", "content": TEXT}], max_tokens=1
         )
         assert answer.usage is not None
-        assert answer.usage.prompt_tokens > 2000
+        assert answer.usage.prompt_tokens > 1000
         after = server.cpu_times()
         return float(after.user + after.system - before.user - before.system)
 
