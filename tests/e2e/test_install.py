@@ -50,7 +50,7 @@ def test_the_namespace_is_restricted_and_every_component_has_a_policy(fleet: Fle
         fleet.kubectl("run", "bad", "--image=a", "--privileged", "--dry-run=server")
     policies = fleet.tenant.items("networking.k8s.io/v1", "NetworkPolicy")
     assert {policy["metadata"]["name"] for policy in policies} == {
-        f"fleet-modelfleet-{name}" for name in ("operator", "router", "models", "test")
+        f"fleet-modelfleet-{name}" for name in ("operator", "router", "models", "prefetch", "test")
     }
 
 
