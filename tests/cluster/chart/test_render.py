@@ -182,7 +182,8 @@ def test_programs_accept_their_settings(renderer: Helm) -> None:
     known = {setting.name for setting in SETTINGS}
     for case, values in CASES.items():
         objects = renderer.template(values)
-        for name, read in (("operator", OperatorSettings.read), ("router", RouterSettings.read)):
+        operator = "operator-1" if "operator.shards" in values else "operator"
+        for name, read in ((operator, OperatorSettings.read), ("router", RouterSettings.read)):
             pod = find(objects, "Deployment", name)["spec"]["template"]["spec"]
             plain = {e["name"]: e["value"] for e in pod["containers"][0]["env"] if "value" in e}
             assert plain.keys() <= known, case

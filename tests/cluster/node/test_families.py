@@ -162,8 +162,9 @@ def test_a_cache_is_filled_before_the_first_server_starts(
         manifest = model("speech", model=SPEECH, profile="filled", resources=SMALL, replicas=0)
         del manifest["spec"]["source"]
         tenant.create(manifest)
-        tenant.wait(APPS, "DaemonSet", "modelfleet-prefetch-filled", is_filled, TIMEOUT)
-        before, folder = list(hub.requested_files), cache_on_node / tenant.namespace
+        folder = cache_on_node / tenant.namespace
+        tenant.wait(APPS, "DaemonSet", "modelfleet-prefetch-filled", is_filled(folder), TIMEOUT)
+        before = list(hub.requested_files)
         kept = sorted(path.name for path in folder.iterdir())
         assert len([one for one in kept if not one.startswith(".")]) == 2
         api.patch(tenant.namespaced(manifest), {"spec": {"replicas": 1}})
@@ -172,9 +173,18 @@ def test_a_cache_is_filled_before_the_first_server_starts(
         assert sorted(path.name for path in folder.iterdir()) == kept
 
 
-def is_filled(found: Json | None) -> bool:
-    """Whether the pod on the only node has fetched all weights."""
-    return (found or {}).get("status", {}).get("numberReady") == 1
+def is_filled(folder: Path) -> Callable[[Json | None], bool]:
+    """Predicate: the pod on the only node has fetched all weights into the folder; the operator may
+    still have the profiles of an earlier test, with another one."""
+
+    def holds(found: Json | None) -> bool:
+        if found is None or str(folder) not in json.dumps(found["spec"]["template"]):
+            return False
+        status, generation = found.get("status", {}), found["metadata"]["generation"]
+        current = status.get("observedGeneration") == generation
+        return current and status.get("updatedNumberScheduled") == status.get("numberReady") == 1
+
+    return holds
 
 
 def has_ready(servers: int) -> Callable[[Json | None], bool]:

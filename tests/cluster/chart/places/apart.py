@@ -53,6 +53,13 @@ OTHERS: list[tuple[dict[str, Any], list[Place]]] = [
         ],
     ),
     (
+        {"operator.shards": 3},
+        [
+            Place(f"Deployment/-operator-{index} spec template env:SHARD", f"{index}/3")
+            for index in range(3)
+        ],
+    ),
+    (
         {"modelNamespace": {"name": "models", "create": True, "labels": {"a": "b"}}},
         [
             Place("Namespace/models metadata labels a", "b"),
