@@ -26,6 +26,7 @@ _ON_A_NODE = frozenset({
     "schema: the same in an object",
     "schema: 126 short texts",
     "bodies of 7 MiB that stop halfway",
+    "200 chats",
 })  # fmt: skip
 ON_A_NODE = tuple(attack for attack in ATTACKS if attack.name in _ON_A_NODE)
 """One of each kind, which take less than a minute together."""
