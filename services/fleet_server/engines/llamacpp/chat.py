@@ -13,16 +13,16 @@ from typing import Any
 
 import xllamacpp
 
-from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare import gguf_head
-from fleet_server.engines.chat_template import ChatTemplate, TemplateRefusal
+from fleet_server.engines.chat_template import ChatTemplate
 from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
+from fleet_server.engines.text_chat import GUIDED, SAMPLED, rendered
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -57,9 +57,7 @@ CACHE_TYPES = {
 class LlamaChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
-    supports = frozenset({
-        "seed", "presence_penalty", "frequency_penalty", "response_format", "json_schema", "tools",
-    })  # fmt: skip
+    supports = SAMPLED | GUIDED
     emits_text = True
     device = "cpu"
 
@@ -99,18 +97,7 @@ class LlamaChat:
         images: Sequence[Any],
         arguments: TemplateArguments = NO_ARGUMENTS,
     ) -> Prompt:
-        if images:
-            raise BadRequest("This model does not read images.", param="messages")
-        history = [
-            {**message, "content": _text(message["content"])}
-            for message in self._special.seamed(messages)
-        ]
-        try:
-            text = self._template.render(history, self._special.seamed_arguments(arguments))
-        except TemplateRefusal as error:
-            raise BadRequest(
-                f"The model's chat template refuses these messages: {error}", param="messages"
-            ) from error
+        text = rendered(self._template, self._special, messages, images, arguments)
         begun = bool(self._begin) and text.startswith(self._begin)
         ids: list[int] = []
         for number, part in enumerate(text.split(SEAM)):
@@ -157,12 +144,6 @@ class LlamaChat:
         self._scheduler.close()
         self._compiler.close()
         self._server.close()
-
-
-def _text(content: str | list[dict[str, Any]]) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content)
 
 
 def sequences(spec: ModelSpec) -> int:

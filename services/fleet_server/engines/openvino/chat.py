@@ -17,10 +17,8 @@ import openvino
 import openvino_genai
 from numpy.typing import NDArray
 
-from fleet_contract.errors import BadRequest
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_server.caller import current_caller
-from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.cpu import cpu_has_bf16
 from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.openvino import (
@@ -36,6 +34,7 @@ from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
 from fleet_server.engines.special_text import SEAM, SpecialText
+from fleet_server.engines.text_chat import GUIDED, SAMPLED, rendered
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -54,8 +53,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SEQUENCES = 32
 """Sequences in the batch unless `batching.maxSize` is set."""
-ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
-GUIDED = frozenset({"response_format", "json_schema"})
 
 
 class OpenVinoChat:
@@ -87,7 +84,7 @@ class OpenVinoChat:
         step = unlocked.step_of(self._pipeline)
         self._guided = guided_backend.registered(self._pipeline, step)
         self._compiler = GrammarCompiler(self._tokens())
-        self.supports = ALWAYS if self._guided is None else ALWAYS | GUIDED
+        self.supports = SAMPLED if self._guided is None else SAMPLED | GUIDED
         self._loop = step_loop.StepLoop(self._pipeline, step, self._stop_ids)
 
     def prompt(
@@ -96,18 +93,7 @@ class OpenVinoChat:
         images: Sequence[Any],
         arguments: TemplateArguments = NO_ARGUMENTS,
     ) -> Prompt:
-        if images:
-            raise BadRequest("This model does not read images.", param="messages")
-        history = [
-            {**message, "content": _text(message["content"])}
-            for message in self._special.seamed(messages)
-        ]
-        try:
-            text = self._tokenizer.render(history, self._special.seamed_arguments(arguments))
-        except TemplateRefusal as error:
-            raise BadRequest(
-                f"The model's chat template refuses these messages: {error}", param="messages"
-            ) from error
+        text = rendered(self._tokenizer, self._special, messages, images, arguments)
         parts = [self._tokenizer.encode(part) for part in text.split(SEAM)]
         prompt = self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
         return replace(prompt, ending=text[-ENDING_CHARS:])
@@ -267,9 +253,3 @@ def _unreadable_ir(folder: Path, reason: str) -> LoadError:
 
 def _pipeline(source: Path, scheduler: Any, device: str, properties: dict[str, str]) -> Any:
     return openvino_genai.ContinuousBatchingPipeline(source, scheduler, device, properties)
-
-
-def _text(content: str | list[dict[str, Any]]) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content)

@@ -13,6 +13,7 @@ from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
+from fleet_server.engines.text_chat import GUIDED, SAMPLED
 from fleet_server.engines.torch import guide, sequence
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
@@ -34,8 +35,6 @@ from fleet_server.protocols import (
     Vocabulary,
 )
 
-ALWAYS = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
-GUIDED = frozenset({"response_format", "json_schema"})
 ROWS = {"cpu": 8}
 MORE_ROWS = 32
 """Sequences in the batch unless `batching.maxSize` is set; MORE_ROWS on other devices."""
@@ -74,7 +73,7 @@ class TorchChat:
         self._random.seed()
         stop_ids = self._stop_ids(model)
         self._compiler = guide.compiler(folder, self.vocabulary, self.vocab_size, stop_ids)
-        self.supports = ALWAYS if self._compiler is None else ALWAYS | GUIDED
+        self.supports = SAMPLED if self._compiler is None else SAMPLED | GUIDED
         self._loop = StepLoop(forward, runtime, bounds, stop_ids)
 
     def prompt(

@@ -12,6 +12,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from fleet_contract.errors import BadRequest
 from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
+from fleet_server.engines.text_chat import text_of
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ENDING_CHARS, Message, Prompt, TemplateArguments
@@ -93,7 +94,7 @@ class Conversation:
         messages = self._special.seamed(messages)
         arguments = self._special.seamed_arguments(arguments)
         if self._processor is None:
-            messages = [{**message, "content": _text(message["content"])} for message in messages]
+            messages = [{**message, "content": text_of(message["content"])} for message in messages]
         try:
             text: str = self._renderer.apply_chat_template(
                 list(messages),
@@ -144,9 +145,3 @@ def _special(tokenizer: Any) -> list[str]:
 def _reserved(processor: Any) -> tuple[str, ...]:
     words = [getattr(processor, name, None) for name in IMAGE_WORDS]
     return tuple(word for word in words if isinstance(word, str) and word)
-
-
-def _text(content: str | list[dict[str, Any]]) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content if part["type"] == "text")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleet_contract.errors import BadRequest
+from fleet_server.engines.chat_template import ChatTemplate
+from fleet_server.engines.special_text import SEAM, SpecialText
+from fleet_server.engines.text_chat import rendered, text_of
+from fleet_server.protocols import NO_ARGUMENTS
+
+SPECIAL = SpecialText(["<end>"])
+TEMPLATE = ChatTemplate(
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+    "{% endif %}{{ m.content }}<end>{% endfor %}",
+    {},
+)
+
+
+def prompt(role: str, content: Any, images: tuple[Any, ...] = ()) -> str:
+    return rendered(TEMPLATE, SPECIAL, [{"role": role, "content": content}], images, NO_ARGUMENTS)
+
+
+def test_special_tokens_of_users_have_seams_and_those_of_the_template_none() -> None:
+    parts = [{"type": "text", "text": "a <end>"}, {"type": "text", "text": "b"}]
+    assert prompt("user", parts) == f"a <{SEAM}end>\nb<end>"
+
+
+def test_what_the_template_refuses_is_an_error_of_the_messages() -> None:
+    with pytest.raises(BadRequest, match="refuses these messages: no system") as caught:
+        prompt("system", "a")
+    assert caught.value.param == "messages"
+
+
+def test_images_are_refused() -> None:
+    with pytest.raises(BadRequest, match="does not read images"):
+        prompt("user", "a", images=(object(),))
+
+
+def test_the_text_of_a_content_leaves_images_out() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:"}}
+    assert text_of([{"type": "text", "text": "a"}, image, {"type": "text", "text": "b"}]) == "a\nb"
