@@ -67,7 +67,7 @@ def placements(
     invalid: dict[str, str] = {}
     for meta in namespaces:
         value = str((meta.get("labels") or {}).get(LABEL_SHARD, ""))
-        # Without leading zeros and other digits, of which two would name one shard.
+        # No leading zeros or digits of other scripts: each shard has one name.
         if re.fullmatch(r"0|[1-9][0-9]{0,3}", value) and int(value) < total:
             placed[meta["name"]] = int(value)
         elif LABEL_SHARD in (meta.get("labels") or {}):

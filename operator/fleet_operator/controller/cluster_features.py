@@ -37,7 +37,7 @@ async def until_changed(
 ) -> None:
     """Return once an optional kind becomes available, or its definition is deleted.
 
-    The kinds of caches and watches are fixed, so these have to be made anew.
+    The kinds of caches and watches are fixed, so they must be created again.
     """
     while True:
         await asyncio.sleep(interval * random.uniform(1, 2))  # noqa: S311 (jitter)

@@ -31,7 +31,7 @@ def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
 
 MAX_NESTING = 32
 PodPart = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
-"""A part of a PodSpec, of which only the depth is checked: the API server accepts 10,000 levels."""
+"""A part of a PodSpec. Only its depth is checked: the API server accepts 10,000 levels."""
 
 
 class KeyRef(SpecPart):

@@ -27,7 +27,7 @@ RESPONSE_BYTES = 1024 * 1024
 MAX_CONCURRENT = 64
 """Servers queried at the same time; a fleet may have hundreds."""
 BATCH = 4 * MAX_CONCURRENT
-"""Models of which the queries are created together."""
+"""Number of models whose queries are created together."""
 READY = ServerPhase.READY.value
 STARTING = ServerPhase.STARTING.value
 UNAVAILABLE = "unavailable"

@@ -20,7 +20,7 @@ BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class KvCache:
-    """A cache of `tokens` for all sequences, of which one may use `context_length`."""
+    """A cache of `tokens` for all sequences; one sequence may use `context_length`."""
 
     tokens: int
     context_length: int
