@@ -33,9 +33,14 @@ class Finish(StrEnum):
 class Sampling:
     """How the next token is chosen.
 
-    `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32; in bfloat16
-    rounding depends on the batch size. `grammar` is what the model's `compile` returned; the text
-    follows it.
+    `temperature` 0 is greedy. `seed` makes a request repeatable: exactly in float32; in other
+    formats rounding depends on the batch. `grammar` is what the model's `compile` returned; the
+    text follows it. The presence and frequency penalties are for tokens that were generated, the
+    repetition penalty also for those of the prompt. `top_k` 0 keeps all tokens, `min_p` those with
+    at least this share of the greatest probability. `logit_bias` is added to the logits of tokens.
+
+    With `logprobs` each token has its logarithmic probability, and so have that many of the most
+    probable tokens, in Step; with `prompt_logprobs` so have the tokens of the prompt.
     """
 
     max_tokens: int
@@ -45,6 +50,12 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     grammar: Any = None
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +108,35 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """The natural logarithm of a token's probability, and those of the most probable tokens at its
+    place, the most probable first. They are the model's own: before penalties, bias, temperature
+    and masks."""
+
+    token_id: int
+    logprob: float
+    top: Sequence[tuple[int, float]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """New tokens of one request; `finish` is set on the last step.
 
     `token_ids` do not include the token that ends a generation (end of turn). `error` ends the
     generation with a failure. An engine with `emits_text` sets `delta` instead of `token_ids`.
+    `logprobs` has an entry for each of these tokens if the request wants them.
+
+    Set on one of the steps, usually the first: `cached_tokens`, how many tokens of the prompt were
+    in a cache; and `prompt_logprobs`, if wanted, of the tokens of the prompt but the first one.
     """
 
     token_ids: Sequence[int]
     finish: Finish | None = None
     error: Exception | None = None
     delta: Delta | None = None
+    logprobs: Sequence[TokenLogprobs] = ()
+    cached_tokens: int | None = None
+    prompt_logprobs: Sequence[TokenLogprobs] = ()
 
 
 class Generation(Protocol):
@@ -154,9 +183,11 @@ class ChatModel(Protocol):
     max_concurrent: int
     """Maximum number of generations at once; the HTTP layer never submits more."""
     supports: frozenset[str]
-    """Optional OpenAI parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
+    """Optional parameters it supports: `seed`, `presence_penalty`, `frequency_penalty`,
+    `repetition_penalty`, `top_k`, `min_p`, `logit_bias`, `logprobs`, `prompt_logprobs`,
     `response_format` and `json_schema` (GuidedModel), `tools` (TemplatedModel). Temperature, top_p,
-    max_tokens and stop are always supported."""
+    max_tokens and stop are always supported, and so is `n`: each choice is a generation of its
+    own."""
 
     def prompt(self, messages: Sequence[Message], images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. `images` are RGB `PIL.Image.Image`s.
