@@ -17,6 +17,9 @@ HEADER_REQUEST_ID = "x-request-id"
 HEADER_MODEL = "x-modelfleet-model"
 HEADER_ENDPOINT = "x-modelfleet-endpoint"
 HEADER_QUEUE_MS = "x-modelfleet-queue-ms"
+HEADER_PROMPT_MS = "x-modelfleet-prompt-ms"
+HEADER_FIRST_TOKEN_MS = "x-modelfleet-first-token-ms"  # noqa: S105
+HEADER_DECODE_MS = "x-modelfleet-decode-ms"
 HEADER_COLD = "x-modelfleet-cold"
 
 HEADER_SESSION = "x-modelfleet-session"

@@ -24,9 +24,12 @@ from starlette.routing import Route
 
 from fleet_contract.names import (
     HEADER_COLD,
+    HEADER_DECODE_MS,
     HEADER_ENDPOINT,
     HEADER_FALLBACK,
+    HEADER_FIRST_TOKEN_MS,
     HEADER_MODEL,
+    HEADER_PROMPT_MS,
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
 )
@@ -50,7 +53,8 @@ from fleet_web.request_id import RequestIdMiddleware
 from fleet_web.supervise import keep_running
 
 EXPOSED = (
-    HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_COLD,
+    HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_PROMPT_MS,
+    HEADER_FIRST_TOKEN_MS, HEADER_DECODE_MS, HEADER_COLD,
     HEADER_FALLBACK, "retry-after", "retry-after-ms",
 )  # fmt: skip
 """Response headers that web pages may read."""

@@ -126,6 +126,20 @@ class Admission:
             self._end(caller)
             self._learn(self._clock() - admitted)
 
+    def take_free(self, caller: str) -> bool:
+        """Take a further slot for a running request of `caller`, to be given back with `free`.
+
+        False if none is free, or if requests wait for one.
+        """
+        if self.running >= self.max_concurrent or self.waiting or not self._may_start(caller):
+            return False
+        self._start(caller)
+        return True
+
+    def free(self, caller: str) -> None:
+        """Give back a slot of `take_free`."""
+        self._end(caller)
+
     async def _wait(self, caller: str) -> None:
         self._check_room(caller)
         started: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody, Positive, add_no_ops
-from fleet_contract.api.generation import GenerationBody, GenerationUsage
+from fleet_contract.api.generation import GenerationBody, GenerationUsage, TimingValues
 from fleet_contract.api.tools import (
     CalledFunction,
     Effort,
@@ -122,7 +122,6 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
     add_no_ops(schema, NO_OP_VALUES)
-    schema["properties"]["n"]["enum"] = [None, 1]
 
 
 class ChatBody(GenerationBody):
@@ -175,7 +174,7 @@ class AssistantMessage(TypedDict):
 
 
 class ChatChoice(TypedDict):
-    """The only choice, since `n` is 1."""
+    """One of the `n` choices."""
 
     index: int
     message: AssistantMessage
@@ -230,7 +229,8 @@ class ChunkChoice(TypedDict):
 
 
 class ChatChunk(TypedDict):
-    """An event of a stream. With `include_usage`, the last one has the usage and no choices."""
+    """An event of a stream, of one choice. With `include_usage`, the last one has the usage and no
+    choices."""
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -238,3 +238,4 @@ class ChatChunk(TypedDict):
     model: str
     choices: list[ChunkChoice]
     usage: NotRequired[GenerationUsage | None]
+    timings: NotRequired[TimingValues]

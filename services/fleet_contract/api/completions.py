@@ -8,7 +8,12 @@ from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import Positive, add_no_ops
-from fleet_contract.api.generation import GenerationBody, GenerationUsage
+from fleet_contract.api.generation import (
+    MOST_CHOICES,
+    GenerationBody,
+    GenerationUsage,
+    TimingValues,
+)
 
 Text = Annotated[str, Field(min_length=1)]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -37,8 +42,6 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
 
 def _add_no_ops(schema: dict[str, Any]) -> None:
     add_no_ops(schema, NO_OP_VALUES)
-    for name in ("n", "best_of"):
-        schema["properties"][name]["enum"] = [None, 1]
 
 
 class CompletionBody(GenerationBody):
@@ -53,12 +56,12 @@ class CompletionBody(GenerationBody):
     """Maximum number of new tokens; 16 by default."""
     echo: bool | None = None
     """Whether the response begins with the prompt."""
-    best_of: int | None = None
-    """Candidates of which the best is returned; must be 1 if the engine does not support it."""
+    best_of: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    """Candidates of which the best `n` are returned; must be 1 or `n`, which returns all."""
 
 
 class TextChoice(TypedDict):
-    """The only choice, since `n` is 1."""
+    """One of the `n` choices."""
 
     text: str
     index: int
@@ -87,7 +90,8 @@ class TextChunkChoice(TypedDict):
 
 
 class TextChunk(TypedDict):
-    """An event of a stream. With `include_usage`, the last one has the usage and no choices."""
+    """An event of a stream, of one choice. With `include_usage`, the last one has the usage and no
+    choices."""
 
     id: str
     object: Literal["text_completion"]
@@ -95,3 +99,4 @@ class TextChunk(TypedDict):
     model: str
     choices: list[TextChunkChoice]
     usage: NotRequired[GenerationUsage | None]
+    timings: NotRequired[TimingValues]

@@ -7,14 +7,22 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import JsonBody, Usage
+from fleet_contract.api.base import LARGEST, JsonBody, Usage
+
+MOST_CHOICES = 16
+MOST_BIASES = 1024
+MOST_LOGPROBS = 20
+"""Of the most probable tokens at each place."""
+Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class StreamOptions(JsonBody):
     """Options of a stream."""
 
     include_usage: bool | None = None
-    """Whether a last event reports the usage."""
+    """Whether a last event reports the usage and the timings."""
+    continuous_usage_stats: bool | None = None
+    """With `include_usage`, whether each event reports the usage up to then."""
 
 
 class GenerationBody(JsonBody):
@@ -31,14 +39,41 @@ class GenerationBody(JsonBody):
     stream: bool | None = None
     """Whether the response is streamed as server-sent events."""
     stream_options: StreamOptions | None = None
-    n: int | None = None
-    """Number of choices; must be 1 if the engine does not support it."""
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    """Number of choices. With a `seed` each has another one, counted upwards from it."""
     user: str | None = None
     """Has no effect."""
     seed: int | None = Field(default=None, ge=-(2**63), le=2**64 - 1)
-    """Makes sampling reproducible; taken modulo 2**64."""
+    """Makes sampling reproducible; a negative one is taken modulo 2**64."""
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=MOST_BIASES)] | None = None
+    """What is added to the logits of tokens, by token id."""
+    top_k: int | None = Field(default=None, ge=-1, le=LARGEST)
+    """Number of the most probable tokens to sample from; 0 and -1 are all. Not of OpenAI's API, so
+    that the server must allow it."""
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    """Least probability of tokens to sample from, as a share of the greatest. Not of OpenAI's API,
+    so that the server must allow it."""
+    repetition_penalty: float | None = Field(default=None, gt=0, le=2)
+    """Divides the positive logits, and multiplies the negative ones, of tokens in the prompt and
+    the text. Not of OpenAI's API, so that the server must allow it."""
+
+
+class CachedPrompt(TypedDict):
+    """How many of the prompt's tokens were in a cache."""
+
+    cached_tokens: int
+
+
+class TimingValues(TypedDict):
+    """Milliseconds: the wait for a slot; from the start of the generation to its first token; from
+    the arrival of the request to that token; from there to the last token."""
+
+    queue_ms: float
+    prompt_ms: float | None
+    first_token_ms: float | None
+    decode_ms: float | None
 
 
 class CompletionTokens(TypedDict):
@@ -48,7 +83,9 @@ class CompletionTokens(TypedDict):
 
 
 class GenerationUsage(Usage):
-    """Prompt and completion tokens; the details are those of chats with models that reason."""
+    """Prompt and completion tokens of all choices; the prompt counts once. The details are those of
+    engines that count them, and of chats with models that reason."""
 
     completion_tokens: int
+    prompt_tokens_details: NotRequired[CachedPrompt]
     completion_tokens_details: NotRequired[CompletionTokens]

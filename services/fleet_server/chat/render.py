@@ -12,6 +12,7 @@ from fleet_contract.api.chat import (
     ChunkChoice,
     Delta,
 )
+from fleet_server.generation.choices import Choice
 from fleet_server.generation.pieces import (
     CallArguments,
     CallStart,
@@ -20,57 +21,43 @@ from fleet_server.generation.pieces import (
     Text,
     message_of,
 )
-from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import TokenStream, Update
-from fleet_server.protocols import Finish
+from fleet_server.generation.render import ChunkRenderer, Counts, StreamUsage, usage
+from fleet_server.generation.stream import Update
 
 
 class ChatRenderer(ChunkRenderer):
     """A `chat.completion`, or its chunks."""
 
-    def __init__(self, model: str, *, include_usage: bool, usage_comment: bool) -> None:
-        super().__init__(
-            "chatcmpl-", model, include_usage=include_usage, usage_comment=usage_comment
-        )
+    def __init__(self, model: str, usage: StreamUsage) -> None:
+        super().__init__("chatcmpl-", model, usage)
 
-    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> ChatCompletion:
-        made = message_of(pieces)
-        message: AssistantMessage = {
-            "role": "assistant",
-            "content": None if made.calls and not made.text else made.text,
-            "refusal": None,
-        }
-        if made.reasoning:
-            message["reasoning_content"] = message["reasoning"] = made.reasoning
-        if made.calls:
-            message["tool_calls"] = [
-                {
-                    "id": each.id,
-                    "type": "function",
-                    "function": {"name": each.name, "arguments": each.arguments},
-                }
-                for each in made.calls
-            ]
+    def whole(self, choices: Sequence[Choice], counts: Counts) -> ChatCompletion:
         return {
             "id": self._id,
             "object": "chat.completion",
             "created": self._created,
             "model": self._model,
             "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": finish.value}
+                {
+                    "index": each.index,
+                    "message": _message(each.pieces),
+                    "logprobs": None,
+                    "finish_reason": each.finish.value,
+                }
+                for each in choices
             ],
-            "usage": usage(stream),
+            "usage": usage(counts),
         }
 
-    def opening(self) -> bytes:
-        """The first event, which gives the role."""
-        return self._event(_choice({"role": "assistant", "content": ""}, None))
+    def opening(self, index: int) -> bytes:
+        """The first event of a choice, which gives the role."""
+        return self._event(_choice(index, {"role": "assistant", "content": ""}, None))
 
     def update(self, update: Update) -> Iterator[bytes]:
         for piece in update.pieces:
-            yield self._event(_choice(_delta(piece), None))
+            yield self._event(_choice(update.index, _delta(piece), None))
         if update.finish is not None:
-            yield self._event(_choice({}, update.finish.value))
+            yield self._event(_choice(update.index, {}, update.finish.value))
 
     def _chunk(self, choices: list[ChunkChoice]) -> ChatChunk:
         return {
@@ -80,6 +67,27 @@ class ChatRenderer(ChunkRenderer):
             "model": self._model,
             "choices": choices,
         }
+
+
+def _message(pieces: Sequence[Piece]) -> AssistantMessage:
+    made = message_of(pieces)
+    message: AssistantMessage = {
+        "role": "assistant",
+        "content": None if made.calls and not made.text else made.text,
+        "refusal": None,
+    }
+    if made.reasoning:
+        message["reasoning_content"] = message["reasoning"] = made.reasoning
+    if made.calls:
+        message["tool_calls"] = [
+            {
+                "id": each.id,
+                "type": "function",
+                "function": {"name": each.name, "arguments": each.arguments},
+            }
+            for each in made.calls
+        ]
+    return message
 
 
 def _delta(piece: Piece) -> Delta:
@@ -98,5 +106,5 @@ def _delta(piece: Piece) -> Delta:
             return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
 
 
-def _choice(delta: Delta, finish: str | None) -> ChunkChoice:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _choice(index: int, delta: Delta, finish: str | None) -> ChunkChoice:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}

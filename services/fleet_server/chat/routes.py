@@ -12,7 +12,7 @@ from fleet_server.chat.request import ChatRequest, parse
 from fleet_server.chat.tool_messages import uses_tools
 from fleet_server.generation.conversation import conversation
 from fleet_server.generation.parameters import CHAT, with_calls, without_tools
-from fleet_server.generation.run import Generator, PreparedPrompt, wants_usage_comment
+from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
 from fleet_server.images import ImageLoader
 from fleet_server.protocols import ChatModel
 from fleet_server.state import ServerState
@@ -51,11 +51,7 @@ class ChatService:
         async def prepare() -> PreparedPrompt:
             images = await self._load(parsed)
             prompt = await server.run_blocking(chat.prompt, model, images)
-            renderer = ChatRenderer(
-                server.spec.model,
-                include_usage=options.include_usage,
-                usage_comment=wants_usage_comment(request),
-            )
+            renderer = ChatRenderer(server.spec.model, usage_wanted(request, options))
             return chat.prepared(model, prompt, renderer)
 
         return await self._generator.respond(

@@ -5,37 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleet_contract.api.completions import TextChunk, TextChunkChoice, TextCompletion
-from fleet_server.generation.pieces import Piece, text_of
-from fleet_server.generation.render import ChunkRenderer, usage
-from fleet_server.generation.stream import TokenStream, Update
-from fleet_server.protocols import Finish
+from fleet_server.generation.choices import Choice
+from fleet_server.generation.pieces import text_of
+from fleet_server.generation.render import ChunkRenderer, Counts, StreamUsage, usage
+from fleet_server.generation.stream import Update
 
 
 class CompletionRenderer(ChunkRenderer):
     """A `text_completion`; the events of a stream have the same form. `echo` precedes the text."""
 
-    def __init__(self, model: str, echo: str, *, include_usage: bool, usage_comment: bool) -> None:
-        super().__init__("cmpl-", model, include_usage=include_usage, usage_comment=usage_comment)
+    def __init__(self, model: str, echo: str, usage: StreamUsage) -> None:
+        super().__init__("cmpl-", model, usage)
         self._echo = echo
 
-    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> TextCompletion:
-        text = self._echo + text_of(pieces)
+    def whole(self, choices: Sequence[Choice], counts: Counts) -> TextCompletion:
         return {
             "id": self._id,
             "object": "text_completion",
             "created": self._created,
             "model": self._model,
             "choices": [
-                {"text": text, "index": 0, "logprobs": None, "finish_reason": finish.value}
+                {
+                    "text": self._echo + text_of(each.pieces),
+                    "index": each.index,
+                    "logprobs": None,
+                    "finish_reason": each.finish.value,
+                }
+                for each in choices
             ],
-            "usage": usage(stream),
+            "usage": usage(counts),
         }
 
-    def opening(self) -> bytes:
-        return self._event(_choice(self._echo, None)) if self._echo else b""
+    def opening(self, index: int) -> bytes:
+        return self._event(_choice(index, self._echo, None)) if self._echo else b""
 
     def update(self, update: Update) -> Iterator[bytes]:
-        yield self._event(_choice(update.text, update.finish.value if update.finish else None))
+        finish = update.finish.value if update.finish else None
+        yield self._event(_choice(update.index, update.text, finish))
 
     def _chunk(self, choices: list[TextChunkChoice]) -> TextChunk:
         return {
@@ -47,5 +53,5 @@ class CompletionRenderer(ChunkRenderer):
         }
 
 
-def _choice(text: str, finish: str | None) -> TextChunkChoice:
-    return {"text": text, "index": 0, "logprobs": None, "finish_reason": finish}
+def _choice(index: int, text: str, finish: str | None) -> TextChunkChoice:
+    return {"text": text, "index": index, "logprobs": None, "finish_reason": finish}

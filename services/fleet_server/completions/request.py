@@ -38,8 +38,11 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
         given = CompletionBody.model_validate(body)
     except ValidationError as error:
         raise from_validation(error, body) from None
-    if given.best_of not in (None, 1):
-        raise UnsupportedParameter("'best_of' must be 1: one choice per request.", param="best_of")
+    if given.best_of not in (None, 1, given.n):
+        raise UnsupportedParameter(
+            "'best_of' is not supported: choices are not ranked. Use 'n' to get all of them.",
+            param="best_of",
+        )
     most = within_limit(DEFAULT_MAX_TOKENS, spec)
     if given.max_tokens is not None:
         most = check_max_tokens(given.max_tokens, "max_tokens", spec)

@@ -14,7 +14,7 @@ from fleet_contract.spec import Task
 from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
 from fleet_server.generation.parameters import Parameters
-from fleet_server.generation.run import Generator, PreparedPrompt, wants_usage_comment
+from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
 from fleet_server.protocols import Prompt, TextModel
 from fleet_server.state import ServerState
 from fleet_web.body import read_json
@@ -54,13 +54,8 @@ class CompletionService:
 
         async def prepare() -> PreparedPrompt:
             prompt, echo = await server.run_blocking(_read, parsed, model)
-            renderer = CompletionRenderer(
-                server.spec.model,
-                echo,
-                include_usage=options.include_usage,
-                usage_comment=wants_usage_comment(request),
-            )
-            return PreparedPrompt(prompt, renderer)
+            renderer = CompletionRenderer(server.spec.model, echo, usage_wanted(request, options))
+            return PreparedPrompt((prompt,), renderer)
 
         num_chars = len(parsed.prompt) if isinstance(parsed.prompt, str) else 0
         return await self._generator.respond(request, model, options, prepare, num_chars=num_chars)

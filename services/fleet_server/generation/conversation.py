@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fleet_server.generation import chat_format
@@ -57,19 +58,24 @@ class Conversation:
     def prepared(self, model: ChatModel, prompt: Prompt, renderer: Renderer) -> PreparedPrompt:
         """The prompt with the parser of its text."""
         marks = self.form.marks if not self.guided else ()
+        if self.tools.tools and not self.tools.required:
+            marks += self._syntax.marks
+        visible = visible_marks(model, marks)
+        decode = VisibleMarks(model.decode, visible) if visible else None
+        return PreparedPrompt((prompt,), renderer, partial(self._parser, prompt), decode)
+
+    def _parser(self, prompt: Prompt) -> OutputParser:
+        """The parser of one text."""
         calls: CallParser | None = None
         if self.tools.required:
             calls = ForcedCall(self._syntax.new_id)
         elif self.tools.tools:
             calls = BlockParser(self._syntax, self.tools.schemas, single=not self.tools.parallel)
-            marks += self._syntax.marks
         reasoning = None
         if self.form.reasoning is not None and not self.guided:
             is_open = opened_by(prompt.ending, self.form.reasoning)
             reasoning = ReasoningSplitter(self.form.reasoning, is_open=is_open)
-        visible = visible_marks(model, marks)
-        decode = VisibleMarks(model.decode, visible) if visible else None
-        return PreparedPrompt(prompt, renderer, OutputParser(reasoning, calls), decode)
+        return OutputParser(reasoning, calls)
 
     @property
     def _syntax(self) -> Syntax:

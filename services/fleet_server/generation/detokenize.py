@@ -33,6 +33,10 @@ class TextStream:
         self._returned = _complete(tail, decode)  # first token whose text was not returned yet
         self._held = ""
         self.stopped = False
+        self.decoded = 0
+        """Number of characters decoded so far."""
+        self.returned = 0
+        """Number of characters returned so far."""
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """The text that can be returned with these tokens; empty once `stopped`."""
@@ -66,13 +70,17 @@ class TextStream:
         if self.stopped:
             return ""
         text = self._held + fresh
+        self.decoded += len(fresh)
         if (found := self._stops.feed(fresh)) is not None:
             end, length = found
             self.stopped, held, self._held = True, len(self._held), ""
-            return text[: held + end - length]
-        keep = 0 if final else self._stops.pending
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+            text = text[: held + end - length]
+        else:
+            keep = 0 if final else self._stops.pending
+            self._held = text[len(text) - keep :]
+            text = text[: len(text) - keep]
+        self.returned += len(text)
+        return text
 
 
 def _complete(tail: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fleet_contract.api.generation import GenerationBody
-from fleet_contract.errors import BadRequest, UnsupportedParameter
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation.tools import NO_TOOLS, ToolUse
 from fleet_server.protocols import OutputFormat, Sampling
@@ -18,11 +19,17 @@ NARROWEST = 1e-6
 SEEDS = 1 << 64
 MAX_STOP_CHARS = 4096
 FALLBACK_MAX_TOKENS = 512
+MOST_DIGITS = 10
+"""Of a token id."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """Validated options of a request. `include_usage` applies to streams."""
+    """Validated options of a request. `include_usage` and `continuous_usage` apply to streams.
+
+    `n` is the number of choices of each prompt, `logprobs` that of the most probable tokens at each
+    place, None for no logarithmic probabilities.
+    """
 
     max_tokens: int
     temperature: float
@@ -35,33 +42,53 @@ class GenerationOptions:
     frequency_penalty: float = 0.0
     output: OutputFormat | None = None
     tools: ToolUse = NO_TOOLS
+    continuous_usage: bool = False
+    n: int = 1
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
 
-    def sampling(self, most: int, grammar: Any = None) -> Sampling:
+    def sampling(self, most: int, grammar: Any = None, choice: int = 0) -> Sampling:
         """The engine's sampling options, with at most `most` new tokens; `grammar` is the compiled
-        `output`."""
+        `output`. Each choice of a prompt has a seed of its own, the first one that of the request.
+        """
         greedy = self.temperature < COLDEST or self.top_p < NARROWEST
         return Sampling(
             max_tokens=min(self.max_tokens, most),
             temperature=0.0 if greedy else self.temperature,
             top_p=1.0 if greedy else self.top_p,
-            seed=self.seed,
+            seed=None if self.seed is None else (self.seed + choice) % SEEDS,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             grammar=grammar,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            logit_bias=self.logit_bias,
+            logprobs=self.logprobs,
+            prompt_logprobs=self.prompt_logprobs and choice == 0,
         )
 
 
 def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> GenerationOptions:
     """The options of `given`, with the spec's defaults. Raises BadRequest with `param`."""
-    if given.n not in (None, 1):
-        raise UnsupportedParameter("'n' must be 1: one choice per request.", param="n")
+    stream_options = given.stream_options
     return GenerationOptions(
         max_tokens=max_tokens,
         temperature=first_given(given.temperature, spec.defaults.temperature),
         top_p=first_given(given.top_p, spec.defaults.top_p),
         stop=_stop(given.stop, spec),
         stream=bool(given.stream),
-        include_usage=bool(given.stream_options and given.stream_options.include_usage),
+        include_usage=bool(stream_options and stream_options.include_usage),
+        continuous_usage=bool(stream_options and stream_options.continuous_usage_stats),
+        n=1 if given.n is None else given.n,
+        top_k=max(0, given.top_k or 0),
+        min_p=given.min_p or 0.0,
+        repetition_penalty=given.repetition_penalty or 1.0,
+        logit_bias=_logit_bias(given.logit_bias),
         seed=None if given.seed is None else given.seed % SEEDS,
         presence_penalty=given.presence_penalty or 0.0,
         frequency_penalty=given.frequency_penalty or 0.0,
@@ -93,6 +120,30 @@ def within_limit(number: int, spec: ModelSpec) -> int:
 def first_given(requested: float | None, default: float | None) -> float:
     """The request's value, else the spec's default, else OpenAI's default of 1."""
     return next((value for value in (requested, default) if value is not None), 1.0)
+
+
+def check_vocabulary(bias: Mapping[int, float], size: int) -> None:
+    """Raises BadRequest for a token id that is not in `range(size)`."""
+    for token_id in bias:
+        if token_id >= size:
+            raise BadRequest(
+                f"'logit_bias' has the token id {token_id}; this model's ids are 0 to {size - 1}.",
+                param="logit_bias",
+            )
+
+
+def _logit_bias(given: Mapping[str, float] | None) -> dict[int, float]:
+    """The bias by token id. Raises BadRequest for a key that is not one."""
+    found: dict[int, float] = {}
+    for key, value in (given or {}).items():
+        if not (key.isascii() and key.isdecimal() and len(key) <= MOST_DIGITS):
+            raise BadRequest(
+                f"'logit_bias' has the key {key[:40]!r}, which is not a token id.",
+                param="logit_bias",
+                code="invalid_value",
+            )
+        found[int(key)] = value
+    return found
 
 
 def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,14 +14,16 @@ from fastapi import Request, Response
 
 from fleet_contract.errors import FleetError, PromptTooLong
 from fleet_contract.names import HEADER_USAGE
+from fleet_server.admission import Slot
 from fleet_server.early_stream import EVENT_STREAM, stream_events
+from fleet_server.generation.choices import Choice, Choices, Slots
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.generation.output import OutputParser
-from fleet_server.generation.pieces import Piece, merged
-from fleet_server.generation.render import Renderer, event_of_error
+from fleet_server.generation.render import Renderer, StreamUsage, event_of_error
 from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.generation.timings import Timings
 from fleet_server.held_stream import HeldStream
-from fleet_server.protocols import ChatModel, Finish, GuidedModel, Prompt
+from fleet_server.protocols import ChatModel, GuidedModel, Prompt
 from fleet_server.state import ServerState
 from fleet_web.client import run_while_connected
 from fleet_web.logs import event
@@ -31,11 +34,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PreparedPrompt:
-    """A prompt, the renderer of its response and, for chats, how its text is parsed and decoded."""
+    """The prompts, the renderer of their response and, for chats, how their texts are parsed and
+    decoded: `parser` makes the parser of one text."""
 
-    prompt: Prompt
+    prompts: Sequence[Prompt]
     renderer: Renderer
-    parser: OutputParser | None = None
+    parser: Callable[[], OutputParser] = OutputParser
     decode: Callable[[Sequence[int]], str] | None = None
 
 
@@ -45,6 +49,24 @@ MOST_CHARS_PER_TOKEN = 32
 """On average of a prompt: English has about 4, lines of a table or of white space up to 20."""
 
 Failure = Callable[[FleetError], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The running generations of a request that was `admitted` at that second of the clock."""
+
+    choices: Choices
+    renderer: Renderer
+    headers: dict[str, str]
+    queue_ms: float
+    admitted: float
+
+    def timings(self) -> Timings:
+        """How long its parts took, at its end."""
+        made = self.choices
+        return Timings.of(
+            self.queue_ms, self.admitted, made.submitted_at, made.first_token_at, time.monotonic()
+        )
 
 
 class Generator:
@@ -87,13 +109,14 @@ class Generator:
         self, model: ChatModel, options: GenerationOptions, prepare: Prepare
     ) -> Response:
         async with AsyncExitStack() as stack:
-            stream, renderer, headers = await self._start(stack, model, options, prepare)
-            pieces: list[Piece] = []
-            finish = Finish.STOP
-            async for update in stream.updates():
-                pieces += update.pieces
-                finish = update.finish or finish
-            return json_response(renderer.whole(stream, merged(pieces), finish), headers=headers)
+            run = await self._start(stack, model, options, prepare)
+            made = [Choice(index) for index in range(run.choices.number)]
+            async for update in run.choices.updates():
+                made[update.index].add(update)
+            for choice in made:
+                choice.close()
+            headers = run.headers | run.timings().headers()
+            return json_response(run.renderer.whole(made, run.choices), headers=headers)
 
     async def _streamed(
         self, model: ChatModel, options: GenerationOptions, prepare: Prepare
@@ -101,41 +124,51 @@ class Generator:
         """A stream whose first token has been generated, so that an engine's error before it has a
         status of its own."""
         async with AsyncExitStack() as stack:
-            stream, renderer, headers = await self._start(stack, model, options, prepare)
-            updates = stream.updates()
+            run = await self._start(stack, model, options, prepare)
+            updates = run.choices.updates()
             first = await anext(updates)
             return HeldStream(
-                _events(first, updates, stream, renderer),
+                _events(first, updates, run),
                 stack.pop_all(),
                 media_type=EVENT_STREAM,
-                headers={**headers, "cache-control": "no-cache"},
+                headers={**run.headers, "cache-control": "no-cache"},
             )
 
     async def _start(
         self, stack: AsyncExitStack, model: ChatModel, options: GenerationOptions, prepare: Prepare
-    ) -> tuple[TokenStream, Renderer, dict[str, str]]:
-        """Wait for a slot and start the generation; `stack` ends it and frees the slot."""
+    ) -> _Run:
+        """Wait for a slot and start the generations; `stack` ends them and frees the slot."""
         server = self._server
         slot = await stack.enter_async_context(server.admission.slot())
         started = time.monotonic()
         server.metrics.queued(slot.queue_ms / 1000)
         prepared = await prepare()
-        prompt = prepared.prompt
-        most = self._max_new_tokens(prompt.num_tokens, model.context_length)
+        most = [
+            self._max_new_tokens(prompt.num_tokens, model.context_length)
+            for prompt in prepared.prompts
+        ]
         grammar = await self._compiled(model, options)
-        stream = TokenStream(
-            model,
-            prompt,
-            options.sampling(most, grammar),
-            options.stop,
-            server.spec.limits.request_timeout,
-            prepared.parser,
-            prepared.decode,
-        )
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + server.spec.limits.request_timeout
+
+        def start(index: int) -> TokenStream:
+            at, choice = divmod(index, options.n)
+            return TokenStream(
+                model,
+                prepared.prompts[at],
+                options.sampling(most[at], grammar, choice),
+                options.stop,
+                deadline - loop.time(),
+                prepared.parser(),
+                prepared.decode,
+            )
+
+        choices = Choices(start, len(prepared.prompts), options.n, _slots(server, slot))
+        prepared.renderer.begin(choices)
         # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
-        stack.callback(stream.cancel)
-        stack.callback(self._finished, stream, started, slot.queue_ms)
-        return stream, prepared.renderer, server.headers(slot)
+        stack.callback(choices.cancel)
+        stack.callback(self._finished, choices, started, slot.queue_ms)
+        return _Run(choices, prepared.renderer, server.headers(slot), slot.queue_ms, started)
 
     async def _compiled(self, model: ChatModel, options: GenerationOptions) -> Any:
         if options.output is None:
@@ -165,7 +198,7 @@ class Generator:
             )
         return context_length - num_tokens
 
-    def _finished(self, stream: TokenStream, started: float, queue_ms: float) -> None:
+    def _finished(self, stream: Choices, started: float, queue_ms: float) -> None:
         metrics = self._server.metrics
         metrics.tokens("prompt", stream.prompt_tokens)
         metrics.tokens("completion", stream.completion_tokens)
@@ -181,19 +214,33 @@ class Generator:
         )  # fmt: skip
 
 
-def wants_usage_comment(request: Request) -> bool:
-    """Whether the request comes from a router that wants a stream's usage."""
-    return HEADER_USAGE in request.headers
+def usage_wanted(request: Request, options: GenerationOptions) -> StreamUsage:
+    """Where a stream has its usage; a router wants it as a comment."""
+    return StreamUsage(
+        options.include_usage, options.continuous_usage, HEADER_USAGE in request.headers
+    )
 
 
-async def _events(
-    first: Update, updates: AsyncIterator[Update], stream: TokenStream, renderer: Renderer
-) -> AsyncIterator[bytes]:
-    yield renderer.opening() + b"".join(renderer.update(first))
+async def _events(first: Update, updates: AsyncIterator[Update], run: _Run) -> AsyncIterator[bytes]:
+    renderer = run.renderer
+    yield renderer.opening(first.index) + b"".join(renderer.update(first))
+    opened = {first.index}
     try:
         async for update in updates:
-            yield b"".join(renderer.update(update))
+            begin = b""
+            if update.index not in opened:
+                opened.add(update.index)
+                begin = renderer.opening(update.index)
+            yield begin + b"".join(renderer.update(update))
     except FleetError as error:
         yield renderer.failure(error)
         return
-    yield b"".join(renderer.closing(stream))
+    yield b"".join(renderer.closing(run.choices, run.timings()))
+
+
+def _slots(server: ServerState, slot: Slot) -> Slots:
+    """Further slots for the caller of a request that has one."""
+    admission = server.admission
+    return Slots(
+        take=lambda: admission.take_free(slot.caller), free=lambda: admission.free(slot.caller)
+    )

@@ -9,17 +9,29 @@ from dataclasses import dataclass
 
 from fleet_contract.errors import FleetError, InternalError, Timeout
 from fleet_server.generation.detokenize import TextStream
+from fleet_server.generation.logprobs import ScoredToken, Scores, pieces_of
 from fleet_server.generation.output import OutputParser
 from fleet_server.generation.pieces import Piece, merged, text_of
-from fleet_server.protocols import ChatModel, Finish, Generation, Prompt, Sampling, Step
+from fleet_server.protocols import (
+    ChatModel,
+    Finish,
+    Generation,
+    Prompt,
+    Sampling,
+    Step,
+    TokenLogprobs,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """New pieces of the message; `finish` is set on the last update."""
+    """New pieces of the choice number `index`; `finish` is set on the last update. `logprobs` are
+    of the tokens that begin in the new text."""
 
     pieces: tuple[Piece, ...] = ()
     finish: Finish | None = None
+    index: int = 0
+    logprobs: tuple[ScoredToken, ...] = ()
 
     @property
     def text(self) -> str:
@@ -48,7 +60,11 @@ class TokenStream:
         self._steps: asyncio.Queue[Step] = asyncio.Queue()
         self._text = TextStream(decode or model.decode, stop, prompt.tail)
         self._parser = parser or OutputParser()
+        self._scores = Scores(pieces_of(model))
         self.prompt_tokens = prompt.num_tokens
+        self.cached_tokens: int | None = None
+        """How many tokens of the prompt were in a cache, None if the engine does not count."""
+        self.prompt_logprobs: Sequence[TokenLogprobs] = ()
         self.completion_tokens = 0
         self.first_token_at: float | None = None
         self._generation: Generation = model.submit(prompt, sampling, self._emit)
@@ -77,10 +93,12 @@ class TokenStream:
                 number = len(step.token_ids) if step.delta is None else step.delta.num_tokens
                 if number and self.first_token_at is None:
                     self.first_token_at = time.monotonic()
+                if step.cached_tokens is not None:
+                    self.cached_tokens = step.cached_tokens
+                if step.prompt_logprobs:
+                    self.prompt_logprobs = step.prompt_logprobs
                 self.completion_tokens += number
-                new = (self._text.feed(step.token_ids) if step.delta is None
-                       else self._text.feed_text(step.delta.text))  # fmt: skip
-                pieces += self._parser.feed(new, number)
+                pieces += self._parser.feed(self._new_text(step), number)
                 if self._parser.done or self._text.stopped:
                     finish = Finish.STOP
                     self.cancel()
@@ -90,9 +108,29 @@ class TokenStream:
             if finish is Finish.STOP and self._parser.called:
                 finish = Finish.TOOL_CALLS
             if pieces or finish is not None:
-                yield Update(tuple(merged(pieces)), finish)
+                yield Update(tuple(merged(pieces)), finish, logprobs=self._scored(finish))
         if error is not None and finish is None:
             raise _fleet_error(error)
+
+    def _new_text(self, step: Step) -> str:
+        """The text that can be returned with the tokens of a step."""
+        text = self._text
+        if step.delta is not None:
+            for found in step.logprobs:
+                self._scores.add(found, text.decoded)
+            return text.feed_text(step.delta.text)
+        if not step.logprobs:
+            return text.feed(step.token_ids)
+        new = ""
+        for token_id, found in zip(step.token_ids, step.logprobs, strict=True):
+            self._scores.add(found, text.decoded)
+            new += text.feed([token_id])
+        return new
+
+    def _scored(self, finish: Finish | None) -> tuple[ScoredToken, ...]:
+        """The tokens of the text returned so far; at the end all but those of a stop string."""
+        final = finish is not None and not self._text.stopped
+        return tuple(self._scores.released(self._text.returned, final=final))
 
     def _held(self, finish: Finish | None, error: Exception | None) -> list[Piece]:
         """The pieces held back, at the end of the generation."""

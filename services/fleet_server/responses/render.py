@@ -10,6 +10,7 @@ import orjson
 from fleet_contract.api.responses import Failure, Response, ResponseUsage
 from fleet_contract.api.tools import ResponseTool
 from fleet_contract.errors import FleetError
+from fleet_server.generation.choices import Choice
 from fleet_server.generation.pieces import (
     CallArguments,
     CallStart,
@@ -18,8 +19,9 @@ from fleet_server.generation.pieces import (
     Text,
     message_of,
 )
-from fleet_server.generation.render import Renderer
-from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.generation.render import Counts, Renderer
+from fleet_server.generation.stream import Update
+from fleet_server.generation.timings import Timings
 from fleet_server.protocols import Finish
 from fleet_server.responses.items import Item
 from fleet_server.responses.request import ResponsesRequest
@@ -38,8 +40,9 @@ class ResponseRenderer(Renderer):
         self._status: Status = "completed"
         self._events = 0
 
-    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: Finish) -> Response:
-        made, status = message_of(pieces), _status(finish)
+    def whole(self, choices: Sequence[Choice], counts: Counts) -> Response:
+        [choice] = choices
+        made, status = message_of(choice.pieces), _status(choice.finish)
         if made.reasoning:
             self._items.append(Item("reasoning", [made.reasoning]))
         if made.text or not (made.calls or made.reasoning):
@@ -49,9 +52,9 @@ class ResponseRenderer(Renderer):
         for item in self._items:
             item.status = "completed"
         self._items[-1].status = status
-        return self._response(status, usage(stream))
+        return self._response(status, usage(counts))
 
-    def opening(self) -> bytes:
+    def opening(self, index: int) -> bytes:
         """The events before the first item."""
         begun = self._response("in_progress")
         return self._event("response.created", response=begun) + self._event(
@@ -64,11 +67,11 @@ class ResponseRenderer(Renderer):
         if update.finish is not None:
             self._status = _status(update.finish)
 
-    def closing(self, stream: TokenStream) -> Iterator[bytes]:
+    def closing(self, counts: Counts, timings: Timings) -> Iterator[bytes]:
         if not self._items:
             yield from self._open(Item("message"))
         yield from self._close(self._status)
-        whole = self._response(self._status, usage(stream))
+        whole = self._response(self._status, usage(counts))
         yield self._event(f"response.{self._status}", response=whole)
 
     def failure(self, error: FleetError) -> bytes:
@@ -188,14 +191,15 @@ def early_failure(error: FleetError) -> bytes:
     return b"event: error\ndata: " + orjson.dumps(data) + b"\n\n"
 
 
-def usage(stream: TokenStream) -> ResponseUsage:
-    """Token counts of a generation."""
+def usage(counts: Counts) -> ResponseUsage:
+    """Token counts of a response."""
+    cached = counts.cached_tokens or 0
     return {
-        "input_tokens": stream.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": stream.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": stream.reasoning_tokens or 0},
-        "total_tokens": stream.prompt_tokens + stream.completion_tokens,
+        "input_tokens": counts.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "output_tokens": counts.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning_tokens or 0},
+        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
     }
 
 

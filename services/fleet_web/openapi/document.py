@@ -117,6 +117,7 @@ class _Writer:
             responses["503"] = {"description": "Not ready.", "headers": always, "content": content}
         if operation.responses:
             named = {name: parts.header(name, always=True) for name in operation.headers}
+            named |= {name: parts.header(name, always=False) for name in operation.some_headers}
             content = {}
             for each in operation.responses:
                 content |= self._content(each)

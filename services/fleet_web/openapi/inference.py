@@ -27,7 +27,14 @@ from fleet_contract.api.speech import (
 from fleet_contract.api.tokens import Content as TokensText
 from fleet_contract.api.tokens import DetokenizeBody, TokenizeBody, Tokens
 from fleet_contract.endpoints import TASK_OF_PATH
-from fleet_contract.names import HEADER_COLD, HEADER_MODEL, HEADER_QUEUE_MS
+from fleet_contract.names import (
+    HEADER_COLD,
+    HEADER_DECODE_MS,
+    HEADER_FIRST_TOKEN_MS,
+    HEADER_MODEL,
+    HEADER_PROMPT_MS,
+    HEADER_QUEUE_MS,
+)
 from fleet_contract.spec import Task
 from fleet_web.openapi.operation import (
     COMMON_ERRORS,
@@ -41,6 +48,8 @@ from fleet_web.openapi.operation import (
 
 ERRORS = COMMON_ERRORS | {404, 413, 415, 429, 503, 504}
 RESPONSE_HEADERS = (HEADER_MODEL, HEADER_QUEUE_MS, HEADER_COLD)
+TIMINGS = (HEADER_PROMPT_MS, HEADER_FIRST_TOKEN_MS, HEADER_DECODE_MS)
+"""Of whole responses; a stream has them in its last chunk."""
 
 CHAT = Operation(
     "/v1/chat/completions", "post", "chat", "Generate the next message of a conversation.",
@@ -48,7 +57,7 @@ CHAT = Operation(
     "that fails ends with an error event instead.",
     body=MediaType(JSON, ChatBody),
     responses=(MediaType(JSON, ChatCompletion), MediaType(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
-    headers=RESPONSE_HEADERS, errors=ERRORS,
+    headers=RESPONSE_HEADERS, some_headers=TIMINGS, errors=ERRORS,
 )  # fmt: skip
 COMPLETION = replace(
     CHAT, path="/v1/completions", summary="Continue a text, without a chat template.",

@@ -30,8 +30,8 @@ class MediaType:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """`responses` are the alternatives of a 200, `headers` what each of them has besides the
-    request id. `errors` are the statuses of errors, which share one shape; `not_ready` is the shape
-    of a probe's 503."""
+    request id, `some_headers` what it may have. `errors` are the statuses of errors, which share
+    one shape; `not_ready` is the shape of a probe's 503."""
 
     path: str
     method: Literal["get", "post"]
@@ -42,6 +42,7 @@ class Operation:
     body: MediaType | None = None
     responses: tuple[MediaType, ...] = ()
     headers: tuple[str, ...] = ()
+    some_headers: tuple[str, ...] = ()
     errors: frozenset[int] = COMMON_ERRORS
     not_ready: Shape | None = None
 

@@ -6,8 +6,11 @@ from typing import Any
 
 from fleet_contract.names import (
     HEADER_COLD,
+    HEADER_DECODE_MS,
     HEADER_ENDPOINT,
+    HEADER_FIRST_TOKEN_MS,
     HEADER_MODEL,
+    HEADER_PROMPT_MS,
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
 )
@@ -35,11 +38,15 @@ RETRY = frozenset({429, 503})
 """Statuses that may have headers for a retry."""
 
 TEXT: Json = {"type": "string"}
+MS: Json = {"type": "number", "minimum": 0}
 HEADERS: dict[str, tuple[str, Json]] = {
     HEADER_REQUEST_ID: ("The request's id: the client's, or a generated one.", TEXT),
     HEADER_MODEL: ("The model that served the request.", TEXT),
     HEADER_ENDPOINT: ("The server that served the request.", TEXT),
-    HEADER_QUEUE_MS: ("Milliseconds in the queue.", {"type": "number", "minimum": 0}),
+    HEADER_QUEUE_MS: ("Milliseconds in the queue.", MS),
+    HEADER_PROMPT_MS: ("Milliseconds from the start of the generation to its first token.", MS),
+    HEADER_FIRST_TOKEN_MS: ("Milliseconds from the request's arrival to the first token.", MS),
+    HEADER_DECODE_MS: ("Milliseconds from the first token to the last.", MS),
     HEADER_COLD: ("Whether the request waited for a server to start.", {"type": "boolean"}),
     "retry-after": ("Seconds until a retry.", {"type": "integer", "minimum": 1}),
     "retry-after-ms": ("Milliseconds until a retry.", {"type": "integer", "minimum": 1}),

@@ -380,3 +380,25 @@ async def test_a_share_is_at_least_one_request() -> None:
 async def run(admission: Admission, caller: str) -> None:
     async with admission.slot(caller):
         pass
+
+
+async def test_a_running_request_takes_further_slots_that_nobody_waits_for() -> None:
+    admission = Admission(4, 10, 5)
+    async with admission.slot("a"):
+        assert [admission.take_free("a") for _ in range(4)] == [True, True, True, False]
+        assert admission.running == 4
+        waiting = asyncio.create_task(_hold(admission, "b"))
+        await asyncio.sleep(0)
+        assert admission.waiting == 1
+        admission.free("a")  # goes to the request that waits
+        await waiting
+        assert admission.running == 3
+        assert not admission.take_free("a")  # the last quarter is kept for others now
+        for _ in range(2):
+            admission.free("a")
+    assert admission.running == 0
+
+
+async def _hold(admission: Admission, caller: str) -> None:
+    async with admission.slot(caller):
+        pass

@@ -57,7 +57,7 @@ def test_max_completion_tokens_wins_over_max_tokens() -> None:
         ({"stream": "yes"}, "stream"),
         ({"stream": 1}, "stream"),
         ({"stream_options": {"include_usage": "no"}}, "stream_options.include_usage"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"n": "1"}, "n"),
         ({"stop": [""]}, "stop"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),

@@ -136,7 +136,7 @@ async def test_parameters_reach_the_engine(serve: Any) -> None:
         ({"stream": "yes"}, "stream"),
         ({"stream": 1}, "stream"),
         ({"stream_options": []}, "stream_options"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"n": 0}, "n"),
         ({"top_k": 40}, "top_k"),
         ({"stop": ["a"] * 5}, "stop"),

@@ -260,3 +260,27 @@ async def test_a_disconnect_from_an_open_stream_frees_everything(
         running.cancel()
         await live.idle()
         assert [each.cancelled.is_set() for each in live.model.running] == [True]
+
+
+async def test_choices_of_a_stream_have_an_index(serve: Any) -> None:
+    with serve() as live:
+        chunks = [chunk async for chunk in live.events(n=3) if chunk != "[DONE]"]
+        await live.idle()
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    for index in range(3):
+        mine = [choice for choice in choices if choice["index"] == index]
+        assert mine[0]["delta"]["role"] == "assistant"
+        assert "".join(each["delta"].get("content", "") for each in mine) == live.model.text
+        assert [each["finish_reason"] for each in mine if each["finish_reason"]] == ["stop"]
+
+
+async def test_choices_count_their_prompt_once(serve: Any) -> None:
+    with serve() as live:
+        body = (await live.chat(n=3, seed=5)).json()
+        await live.idle()
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
+    texts = {choice["message"]["content"] for choice in body["choices"]}
+    assert texts == {live.model.text}
+    assert body["usage"]["prompt_tokens"] == 5
+    assert body["usage"]["completion_tokens"] == 3 * len(live.model.text.encode())
+    assert sorted(sampling.seed for sampling in live.model.asked) == [5, 6, 7]

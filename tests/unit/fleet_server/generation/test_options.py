@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.api.generation import GenerationBody
-from fleet_contract.errors import BadRequest, UnsupportedParameter
+from fleet_contract.errors import BadRequest
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation.options import (
     COLDEST,
@@ -60,11 +60,13 @@ def test_seeds_are_unsigned(seed: int, used: int) -> None:
     assert read({"seed": seed}).seed == used
 
 
-@pytest.mark.parametrize("n", [0, 2])
-def test_one_choice_is_generated(n: int) -> None:
-    with pytest.raises(UnsupportedParameter) as caught:
-        read({"n": n})
-    assert caught.value.param == "n"
+def test_each_choice_has_a_seed_of_its_own() -> None:
+    options = read({"n": 3, "seed": 2**64 - 2})
+    assert options.n == 3
+    seeds = [options.sampling(9, choice=number).seed for number in range(3)]
+    assert seeds == [2**64 - 2, 2**64 - 1, 0]
+    assert read({}).n == 1
+    assert read({}).sampling(9, choice=2).seed is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,19 +16,28 @@ from fastapi import Request
 from starlette.responses import Response
 
 from fleet_contract.errors import InternalError, PromptTooLong
-from fleet_contract.names import HEADER_MODEL, HEADER_QUEUE_MS, HEADER_USAGE
+from fleet_contract.names import (
+    HEADER_DECODE_MS,
+    HEADER_FIRST_TOKEN_MS,
+    HEADER_MODEL,
+    HEADER_PROMPT_MS,
+    HEADER_QUEUE_MS,
+    HEADER_USAGE,
+)
 from fleet_contract.spec import ModelSpec
 from fleet_server.generation import run, stream
+from fleet_server.generation.choices import Choice
 from fleet_server.generation.options import GenerationOptions
-from fleet_server.generation.pieces import Piece, text_of
-from fleet_server.generation.render import Renderer, sse
+from fleet_server.generation.pieces import text_of
+from fleet_server.generation.render import Counts, Renderer, StreamUsage, sse
 from fleet_server.generation.run import (
     MOST_CHARS_PER_TOKEN,
     Generator,
     PreparedPrompt,
-    wants_usage_comment,
+    usage_wanted,
 )
-from fleet_server.generation.stream import TokenStream, Update
+from fleet_server.generation.stream import Update
+from fleet_server.generation.timings import Timings
 from fleet_server.held_stream import HeldStream
 from fleet_server.protocols import Finish, OutputFormat, Prompt, Sampling, Step
 from fleet_server.state import ServerState
@@ -71,16 +81,18 @@ class AtOnce:
 class Plain(Renderer):
     """Every event is a JSON string."""
 
-    def whole(self, stream: TokenStream, pieces: Sequence[Piece], finish: str) -> Any:
-        return {"text": text_of(pieces), "finish": finish, "tokens": stream.completion_tokens}
+    def whole(self, choices: Sequence[Choice], counts: Counts) -> Any:
+        made = [{"text": text_of(each.pieces), "finish": each.finish} for each in choices]
+        tokens = {"tokens": counts.completion_tokens}
+        return made[0] | tokens if len(made) == 1 else {"choices": made} | tokens
 
-    def opening(self) -> bytes:
-        return sse("opened")
+    def opening(self, index: int) -> bytes:
+        return sse(f"opened {index}" if index else "opened")
 
     def update(self, update: Update) -> Iterator[bytes]:
-        yield sse(update.text)
+        yield sse(f"{update.index} {update.text}" if update.index else update.text)
 
-    def closing(self, stream: TokenStream) -> Iterator[bytes]:
+    def closing(self, counts: Counts, timings: Timings) -> Iterator[bytes]:
         yield sse("closed")
 
 
@@ -97,9 +109,10 @@ class Served:
         self._generator = Generator(self.server, name="test", param="messages")
 
     async def respond(
-        self, *, num_chars: int = 1, stream: bool = False, output: OutputFormat | None = None
-    ) -> Response:
-        options = GenerationOptions(1000, 1.0, 1.0, stream=stream, output=output)
+        self, *, num_chars: int = 1, stream: bool = False, output: OutputFormat | None = None,
+        **more: Any,
+    ) -> Response:  # fmt: skip
+        options = GenerationOptions(1000, 1.0, 1.0, stream=stream, output=output, **more)
         return await self._generator.respond(
             connected(), self.model, options, self._prepare, num_chars=num_chars
         )
@@ -111,7 +124,7 @@ class Served:
     async def _prepare(self) -> PreparedPrompt:
         self.prepared += 1
         assert self.server.admission.running == 1
-        return PreparedPrompt(Prompt(self._num_tokens, None), Plain("id-", "m"))
+        return PreparedPrompt((Prompt(self._num_tokens, None),), Plain("id-", "m"))
 
 
 def connected(**headers: str) -> Request:
@@ -137,6 +150,8 @@ async def test_a_whole_response() -> None:
     response = await served.respond()
     assert json.loads(bytes(response.body)) == {"text": "Hello", "finish": "length", "tokens": 5}
     assert response.headers[HEADER_MODEL] == "m"
+    for name in (HEADER_PROMPT_MS, HEADER_FIRST_TOKEN_MS, HEADER_DECODE_MS):
+        assert float(response.headers[name]) >= 0
     assert served.model.cancelled == 1
     assert served.server.admission.running == 0
 
@@ -249,7 +264,7 @@ async def test_the_log_has_counts_and_times(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, run.__name__)
-    times = iter((100.0, 102.00004))
+    times = iter((100.0, 101.5, 102.00004))
     monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(times)))
     monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: 101.23456))
     served = Served(AtOnce())
@@ -281,7 +296,11 @@ async def test_tokens_of_a_stream_that_is_left_are_counted() -> None:
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_routers_want_the_usage_as_a_comment(wanted: bool) -> None:
-    assert wants_usage_comment(connected(**({HEADER_USAGE: "1"} if wanted else {}))) is wanted
+    request = connected(**({HEADER_USAGE: "1"} if wanted else {}))
+    plain = GenerationOptions(1, 1, 1)
+    assert usage_wanted(request, plain) == StreamUsage(as_comment=wanted)
+    given = replace(plain, include_usage=True, continuous_usage=True)
+    assert usage_wanted(request, given) == StreamUsage(True, True, wanted)
 
 
 async def test_an_error_of_a_stream_that_is_open_already_has_the_form_of_its_route() -> None:
@@ -292,7 +311,7 @@ async def test_an_error_of_a_stream_that_is_open_already_has_the_form_of_its_rou
 
     async def prepare() -> PreparedPrompt:
         await opened.wait()
-        return PreparedPrompt(Prompt(11, None), Plain("id-", "m"))
+        return PreparedPrompt((Prompt(11, None),), Plain("id-", "m"))
 
     response = await Generator(served.server, name="test", param="messages").respond(
         connected(), served.model, GenerationOptions(1000, 1.0, 1.0, stream=True), prepare,
