@@ -21,6 +21,8 @@ HEADER_PROMPT_MS = "x-modelfleet-prompt-ms"
 HEADER_FIRST_TOKEN_MS = "x-modelfleet-first-token-ms"  # noqa: S105
 HEADER_DECODE_MS = "x-modelfleet-decode-ms"
 HEADER_COLD = "x-modelfleet-cold"
+HEADER_UNENFORCED = "x-modelfleet-schema-unenforced"
+"""The keywords of a schema that the text need not follow, separated by commas."""
 
 HEADER_SESSION = "x-modelfleet-session"
 """On a request: requests with the same value go to the same member of a traffic group."""

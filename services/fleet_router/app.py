@@ -32,6 +32,7 @@ from fleet_contract.names import (
     HEADER_PROMPT_MS,
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
+    HEADER_UNENFORCED,
 )
 from fleet_router.callers.access_log import AccessMiddleware
 from fleet_router.callers.auth import Auth
@@ -54,7 +55,7 @@ from fleet_web.supervise import keep_running
 
 EXPOSED = (
     HEADER_REQUEST_ID, HEADER_MODEL, HEADER_ENDPOINT, HEADER_QUEUE_MS, HEADER_PROMPT_MS,
-    HEADER_FIRST_TOKEN_MS, HEADER_DECODE_MS, HEADER_COLD,
+    HEADER_FIRST_TOKEN_MS, HEADER_DECODE_MS, HEADER_COLD, HEADER_UNENFORCED,
     HEADER_FALLBACK, "retry-after", "retry-after-ms",
 )  # fmt: skip
 """Response headers that web pages may read."""

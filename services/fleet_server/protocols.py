@@ -58,13 +58,29 @@ class Sampling:
     prompt_logprobs: bool = False
 
 
+class FormatKind(StrEnum):
+    """How the format of a text is written."""
+
+    JSON_SCHEMA = "json_schema"
+    """The text is JSON that is valid against the schema."""
+    REGEX = "regex"
+    """The whole text matches the regular expression."""
+    GRAMMAR = "grammar"
+    """The text follows a grammar in Lark, as llguidance reads it, or in llama.cpp's GBNF."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """The text is JSON that is valid against `schema`, a JSON Schema as text; `param` is the place
-    of the schema in the request."""
+    """The format of a text: `source` as text, whose place in the request is `param`.
 
-    schema: str
+    A keyword of a schema that the engine cannot enforce is an error if `strict`, and is ignored and
+    reported otherwise.
+    """
+
+    source: str
     param: str
+    kind: FormatKind = FormatKind.JSON_SCHEMA
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +253,18 @@ class TemplatedModel(ChatModel, Protocol):
     ) -> Prompt: ...
 
 
-class GuidedModel(ChatModel, Protocol):
-    """A ChatModel whose text can be made to follow a JSON Schema."""
+class CompiledFormat(Protocol):
+    """A format that an engine has compiled."""
 
-    def compile(self, wanted: OutputFormat) -> Any:
+    unenforced: Sequence[str]
+    """The keywords of its schema that texts need not follow."""
+
+
+class GuidedModel(ChatModel, Protocol):
+    """A ChatModel whose text can be made to follow a format. `supports` has `json_schema` for
+    schemas, and `grammar` for the other kinds."""
+
+    def compile(self, wanted: OutputFormat) -> CompiledFormat:
         """`Sampling.grammar` for a format, within a few seconds.
 
         Raises BadRequest for a schema that is invalid, not supported or too expensive, and

@@ -74,7 +74,7 @@ def test_other_sequences_of_the_batch_are_free(engine: TorchChat) -> None:
 
 def test_a_schema_that_is_not_supported_is_refused(engine: TorchChat) -> None:
     with pytest.raises(BadRequest) as caught:
-        engine.compile(OutputFormat('{"not": {}}', "tools"))
+        engine.compile(OutputFormat('{"not": {}}', "tools", strict=True))
     assert caught.value.param == "tools"
 
 

@@ -135,7 +135,7 @@ class ScriptedChat:
         return running
 
     def compile(self, wanted: OutputFormat) -> OutputFormat:
-        if "refused" in wanted.schema:
+        if "refused" in wanted.source:
             raise BadRequest("The schema cannot be followed.", param=wanted.param)
         return wanted
 

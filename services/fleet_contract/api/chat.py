@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api.base import JsonBody, Positive, add_no_ops
+from fleet_contract.api.base import Positive, add_no_ops
 from fleet_contract.api.generation import GenerationBody, GenerationUsage, TimingValues
 from fleet_contract.api.tools import (
     CalledFunction,
@@ -68,41 +68,6 @@ class ToolMessage(TypedDict):
     content: str | list[TextPart]
 
 
-class NamedSchema(JsonBody):
-    """A JSON Schema that the response must follow."""
-
-    name: str | None = None
-    """Has no effect."""
-    description: str | None = None
-    """Has no effect."""
-    strict: bool | None = None
-    """Has no effect: the schema is always enforced."""
-    json_schema: dict[str, Any] = Field(default_factory=dict, alias="schema")
-    """Objects, arrays, strings, numbers, `enum`, `const`, `anyOf`, `$ref`; keywords an engine does
-    not support are refused."""
-
-
-def _schema_with_its_type(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [
-        {"properties": {"type": {"enum": ["text", "json_object"]}}},
-        {
-            "properties": {"type": {"const": "json_schema"}, "json_schema": {"type": "object"}},
-            "required": ["json_schema"],
-        },
-    ]
-
-
-class ResponseFormat(JsonBody):
-    """The format of the response."""
-
-    model_config = ConfigDict(json_schema_extra=_schema_with_its_type)
-
-    type: Literal["text", "json_object", "json_schema"]
-    """`json_schema` requires an engine that supports it (openvino, llamacpp, torch, vllm)."""
-    json_schema: NamedSchema | None = None
-    """The schema, with `type` `json_schema`."""
-
-
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "logprobs": (None, False),
     "top_logprobs": (None, 0),
@@ -138,8 +103,6 @@ class ChatBody(GenerationBody):
     """Older name of `max_completion_tokens`."""
     max_completion_tokens: Positive | None = None
     """Maximum number of new tokens."""
-    response_format: ResponseFormat | None = None
-    """Cannot be combined with tools unless `tool_choice` is `none`."""
     tools: SkipValidation[Tools | None] = None
     """The functions that the model may call."""
     tool_choice: SkipValidation[Mode | NamedTool | None] = None

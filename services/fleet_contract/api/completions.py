@@ -33,7 +33,6 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "suffix": (None, ""),
     "logprobs": (None, False),
     "logit_bias": (None, {}),
-    "response_format": (None, {"type": "text"}),
     "min_p": (None, 0),
     "repetition_penalty": (None, 1),
 }

@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import LARGEST, JsonBody, Usage
+from fleet_contract.api.formats import FormatFields
 
 MOST_CHOICES = 16
 MOST_BIASES = 1024
@@ -25,7 +26,7 @@ class StreamOptions(JsonBody):
     """With `include_usage`, whether each event reports the usage up to then."""
 
 
-class GenerationBody(JsonBody):
+class GenerationBody(FormatFields):
     """The parameters supported on every such route, with OpenAI's ranges."""
 
     model: str | None = None

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody, Positive, add_no_ops
+from fleet_contract.api.formats import NamedSchema
 from fleet_contract.api.tools import Effort, Mode, NamedResponseTool, ResponseTools
 
 Text = Annotated[str, Field(min_length=1)]
@@ -74,6 +75,21 @@ class ReasoningOptions(JsonBody):
     """Has no effect: the reasoning itself is returned."""
 
 
+class TextSchema(NamedSchema):
+    """The format of the text, as chats have it in `response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    """`json_schema` requires an engine that supports it (openvino, llamacpp, torch, vllm)."""
+
+
+class TextOptions(JsonBody):
+    """Options of the text."""
+
+    format: TextSchema | None = None
+    verbosity: Literal["medium"] | None = None
+    """Has no effect."""
+
+
 NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (None,),
     "conversation": (None,),
@@ -81,7 +97,6 @@ NO_OP_VALUES: dict[str, tuple[Any, ...]] = {
     "prompt": (None,),
     "max_tool_calls": (None,),
     "include": (None, [], ["reasoning.encrypted_content"]),
-    "text": (None, {}, {"format": {"type": "text"}}),
     "top_logprobs": (None, 0),
     "truncation": (None, "disabled"),
     "stream_options": (None, {}, {"include_obfuscation": False}),
@@ -119,6 +134,7 @@ class ResponsesBody(JsonBody):
     call one (`required`, or a tool). A call that must be made follows the tool's schema."""
     parallel_tool_calls: bool | None = None
     """Whether a response may have several calls; true by default."""
+    text: TextOptions | None = None
     reasoning: ReasoningOptions | None = None
     store: bool | None = None
     """Has no effect: responses are not stored, and `store` is false in the response."""
@@ -222,9 +238,13 @@ class Reasoning(TypedDict):
 
 
 class TextFormat(TypedDict):
-    """Always `text`."""
+    """The format of the request; the other fields are those of a schema."""
 
-    type: Literal["text"]
+    type: Literal["text", "json_object", "json_schema"]
+    name: NotRequired[str | None]
+    description: NotRequired[str | None]
+    strict: NotRequired[bool | None]
+    schema: NotRequired[dict[str, Any]]
 
 
 class TextConfig(TypedDict):

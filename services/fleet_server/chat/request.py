@@ -7,22 +7,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.api.chat import ChatBody, ResponseFormat
-from fleet_contract.errors import BadRequest
+from fleet_contract.api.chat import ChatBody
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import num_chars, read_messages
+from fleet_server.generation.formats import read_format
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,
     default_max_tokens,
     read_options,
 )
-from fleet_server.generation.schema import narrowed
 from fleet_server.generation.tools import CHAT_TOOLS, read_tools
-from fleet_server.protocols import Message, OutputFormat
+from fleet_server.protocols import Message
 from fleet_web.errors import from_validation
-
-JSON_OBJECT = '{"type": "object"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ChatRequest:
     tools = read_tools(given.tools, given.tool_choice, given.parallel_tool_calls, CHAT_TOOLS)
     options = replace(
         read_options(given, spec, _max_tokens(given, spec)),
-        output=_output(given.response_format),
+        output=read_format(given),
         tools=tools,
     )
     variables = dict(given.chat_template_kwargs or {})
@@ -64,15 +61,3 @@ def _max_tokens(given: ChatBody, spec: ModelSpec) -> int:
         if requested is not None:
             return check_max_tokens(requested, name, spec)
     return default_max_tokens(spec)
-
-
-def _output(given: ResponseFormat | None) -> OutputFormat | None:
-    if given is None or given.type == "text":
-        return None
-    if given.type == "json_object":
-        return OutputFormat(JSON_OBJECT, "response_format")
-    place = "response_format.json_schema"
-    if given.json_schema is None:
-        raise BadRequest(f"Missing required parameter: {place!r}.", param=place, code="missing")
-    place = f"{place}.schema"
-    return OutputFormat(narrowed(given.json_schema.json_schema, place), place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
+from fleet_server.generation.formats import read_format
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,
@@ -49,7 +50,7 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> CompletionRequest:
     return CompletionRequest(
         prompt=read_prompt(given.prompt, spec),
         echo=bool(given.echo),
-        options=read_options(given, spec, most),
+        options=replace(read_options(given, spec, most), output=read_format(given)),
     )
 
 

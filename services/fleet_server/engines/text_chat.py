@@ -12,7 +12,7 @@ from fleet_server.protocols import Message, TemplateArguments
 
 SAMPLED = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
 """What every chat engine supports."""
-GUIDED = frozenset({"response_format", "json_schema"})
+GUIDED = frozenset({"response_format", "json_schema", "grammar"})
 """What an engine supports that masks tokens by a grammar."""
 
 

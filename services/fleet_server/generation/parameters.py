@@ -12,6 +12,7 @@ from typing import Any
 from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
+from fleet_server.generation.formats import check_output
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json
@@ -29,7 +30,6 @@ SUPPORTING_ENGINES: dict[str, tuple[str, ...]] = {
     "seed": ("openvino", "llamacpp", "torch"),
     "presence_penalty": ("openvino", "llamacpp", "torch"),
     "frequency_penalty": ("openvino", "llamacpp", "torch"),
-    "response_format": ("openvino", "llamacpp", "torch"),
 }
 TEMPLATED = ("tools", "tool_choice", "chat_template_kwargs")
 """Parameters for the chat template, which engines with `tools` in their `supports` have."""
@@ -68,17 +68,6 @@ class Parameters:
         for name in TEMPLATED:
             if "tools" not in supports and body.get(name) not in (None, [], {}, "none", "auto"):
                 raise without_tools(name)
-        form = body.get("response_format")
-        if (
-            "json_schema" not in supports
-            and isinstance(form, dict)
-            and form.get("type") == "json_schema"
-        ):
-            raise UnsupportedParameter(
-                "'response_format' of type 'json_schema' is not supported by this model's engine "
-                "('json_object' is); engines that support it: openvino, llamacpp, torch, vllm.",
-                param="response_format",
-            )
 
 
 def without_tools(param: str) -> UnsupportedParameter:
@@ -93,11 +82,12 @@ def without_tools(param: str) -> UnsupportedParameter:
 def with_calls(options: GenerationOptions, supports: frozenset[str]) -> GenerationOptions:
     """The options, in which the format of a call that must be made is that of the text.
 
-    Raises UnsupportedParameter if tools are combined with another format, or if the engine cannot
-    enforce a call.
+    Raises UnsupportedParameter for a format that the engine does not have, if tools are combined
+    with another format, or if the engine cannot enforce a call.
     """
     tools, output = options.tools, options.output
     if not tools.tools:
+        check_output(output, supports)
         return options
     if output is not None:
         raise UnsupportedParameter(
@@ -119,6 +109,4 @@ CHAT = Parameters(ChatBody, NO_OP_VALUES)
 def _is_neutral(name: str, value: Any) -> bool:
     if value is None:
         return True
-    if name == "response_format":
-        return isinstance(value, dict) and value.get("type") == "text"
     return name != "seed" and same_json(value, 0)

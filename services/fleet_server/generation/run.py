@@ -13,7 +13,7 @@ from typing import Any, cast
 from fastapi import Request, Response
 
 from fleet_contract.errors import FleetError, PromptTooLong
-from fleet_contract.names import HEADER_USAGE
+from fleet_contract.names import HEADER_UNENFORCED, HEADER_USAGE
 from fleet_server.admission import Slot
 from fleet_server.early_stream import EVENT_STREAM, stream_events
 from fleet_server.generation.choices import Choice, Choices, Slots
@@ -168,7 +168,10 @@ class Generator:
         # Callbacks run in reverse order: counts are taken before the engine's slot is freed.
         stack.callback(choices.cancel)
         stack.callback(self._finished, choices, started, slot.queue_ms)
-        return _Run(choices, prepared.renderer, server.headers(slot), slot.queue_ms, started)
+        headers = server.headers(slot)
+        if unenforced := getattr(grammar, "unenforced", ()):
+            headers[HEADER_UNENFORCED] = ", ".join(unenforced)
+        return _Run(choices, prepared.renderer, headers, slot.queue_ms, started)
 
     async def _compiled(self, model: ChatModel, options: GenerationOptions) -> Any:
         if options.output is None:

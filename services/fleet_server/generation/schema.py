@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from fleet_contract.errors import BadRequest
+from fleet_server.engines.guided.schema_walk import Schema, rewritten
 
 MAX_CHARS = 200_000
 MAX_NODES = 2000
@@ -19,10 +20,6 @@ COMPILER_OPTIONS = "x-guidance"
 """A keyword with which a schema would change options of llguidance."""
 COMBINING = frozenset({"allOf", "patternProperties", "unevaluatedProperties", "$dynamicRef"})
 """Keywords with which an object may have properties that another part of the schema declares."""
-LITERAL = frozenset({"const", "enum", "default", "examples"})
-"""Keywords whose values are not schemas."""
-MAPS = frozenset({"properties", "$defs", "definitions"})
-"""Keywords whose values are objects of schemas."""
 
 
 def narrowed(schema: Any, param: str) -> str:
@@ -32,7 +29,8 @@ def narrowed(schema: Any, param: str) -> str:
     Raises BadRequest for a schema beyond the bounds.
     """
     combines = check_size(schema, param)
-    text = json.dumps(_rewritten(schema, close=not combines), ensure_ascii=False)
+    change = _open if combines else _closed
+    text = json.dumps(rewritten(schema, change), ensure_ascii=False)
     if len(text) > MAX_CHARS:
         raise BadRequest(
             f"The schema has {len(text)} characters; at most {MAX_CHARS} are accepted.",
@@ -61,23 +59,18 @@ def check_size(schema: Any, param: str) -> bool:
     return combines
 
 
-def _rewritten(schema: Any, *, close: bool) -> Any:
-    if isinstance(schema, list):
-        return [_rewritten(each, close=close) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    written: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in MAPS and isinstance(value, dict):
-            written[key] = {name: _rewritten(each, close=close) for name, each in value.items()}
-        elif key != COMPILER_OPTIONS:
-            written[key] = value if key in LITERAL else _rewritten(value, close=close)
-    if close and _declares_all(written):
+def _open(schema: Schema) -> Schema:
+    return {key: value for key, value in schema.items() if key != COMPILER_OPTIONS}
+
+
+def _closed(schema: Schema) -> Schema:
+    written = _open(schema)
+    if _declares_all(written):
         written.setdefault("additionalProperties", False)
     return written
 
 
-def _declares_all(schema: dict[str, Any]) -> bool:
+def _declares_all(schema: Schema) -> bool:
     """Whether the schema declares properties, and all that it requires."""
     properties, required = schema.get("properties"), schema.get("required", [])
     return (

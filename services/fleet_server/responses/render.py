@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 import orjson
 
-from fleet_contract.api.responses import Failure, Response, ResponseUsage
+from fleet_contract.api.responses import (
+    Failure,
+    Response,
+    ResponseUsage,
+    TextFormat,
+    TextOptions,
+)
 from fleet_contract.api.tools import ResponseTool
 from fleet_contract.errors import FleetError
 from fleet_server.generation.choices import Choice
@@ -170,7 +176,7 @@ class ResponseRenderer(Renderer):
             },
             "store": False,
             "temperature": options.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": _format(given.text)},
             "tool_choice": given.tool_choice or "auto",
             "tools": [_shown(tool) for tool in given.tools or []],
             "top_p": options.top_p,
@@ -201,6 +207,19 @@ def usage(counts: Counts) -> ResponseUsage:
         "output_tokens_details": {"reasoning_tokens": counts.reasoning_tokens or 0},
         "total_tokens": counts.prompt_tokens + counts.completion_tokens,
     }
+
+
+def _format(given: TextOptions | None) -> TextFormat:
+    """The format of the request, with all fields of its kind."""
+    form = given.format if given else None
+    if form is None or form.type == "text":
+        return {"type": "text"}
+    if form.type == "json_object":
+        return {"type": "json_object"}
+    return {
+        "type": "json_schema", "name": form.name, "description": form.description,
+        "strict": form.strict, "schema": form.json_schema,
+    }  # fmt: skip
 
 
 def _shown(tool: ResponseTool) -> dict[str, Any]:

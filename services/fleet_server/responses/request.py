@@ -7,11 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fleet_contract.api.responses import MOST_METADATA, ResponsesBody
+from fleet_contract.api.responses import MOST_METADATA, ResponsesBody, TextOptions
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import ROLES, content_of, num_chars
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_arguments
+from fleet_server.generation.formats import json_object, json_schema
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,
@@ -19,7 +20,7 @@ from fleet_server.generation.options import (
     first_given,
 )
 from fleet_server.generation.tools import RESPONSE_TOOLS, read_tools
-from fleet_server.protocols import Message
+from fleet_server.protocols import Message, OutputFormat
 from fleet_web.errors import from_validation
 
 TEXTS = ("input_text", "output_text")
@@ -56,9 +57,25 @@ def parse(body: dict[str, Any], spec: ModelSpec) -> ResponsesRequest:
         top_p=first_given(given.top_p, defaults.top_p),
         stream=bool(given.stream),
         include_usage=True,
+        output=_output(given.text),
         tools=tools,
     )
     return ResponsesRequest(messages, options, given)
+
+
+def _output(given: TextOptions | None) -> OutputFormat | None:
+    form = given.format if given else None
+    match form.type if form else "text":
+        case "json_object":
+            return json_object("text.format")
+        case "json_schema" if form is not None:
+            if "json_schema" not in form.model_fields_set:
+                place = "text.format.schema"
+                raise BadRequest(
+                    f"Missing required parameter: {place!r}.", param=place, code="missing"
+                )
+            return json_schema(form.json_schema, "text.format.schema", strict=bool(form.strict))
+    return None
 
 
 def read_input(value: Any) -> list[Message]:

@@ -34,6 +34,7 @@ from fleet_contract.names import (
     HEADER_MODEL,
     HEADER_PROMPT_MS,
     HEADER_QUEUE_MS,
+    HEADER_UNENFORCED,
 )
 from fleet_contract.spec import Task
 from fleet_web.openapi.operation import (
@@ -57,7 +58,7 @@ CHAT = Operation(
     "that fails ends with an error event instead.",
     body=MediaType(JSON, ChatBody),
     responses=(MediaType(JSON, ChatCompletion), MediaType(EVENTS, ChatChunk | ErrorBody, "[DONE]")),
-    headers=RESPONSE_HEADERS, some_headers=TIMINGS, errors=ERRORS,
+    headers=RESPONSE_HEADERS, some_headers=(*TIMINGS, HEADER_UNENFORCED), errors=ERRORS,
 )  # fmt: skip
 COMPLETION = replace(
     CHAT, path="/v1/completions", summary="Continue a text, without a chat template.",

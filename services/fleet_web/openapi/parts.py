@@ -13,6 +13,7 @@ from fleet_contract.names import (
     HEADER_PROMPT_MS,
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
+    HEADER_UNENFORCED,
 )
 
 Json = dict[str, Any]
@@ -48,6 +49,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
     HEADER_FIRST_TOKEN_MS: ("Milliseconds from the request's arrival to the first token.", MS),
     HEADER_DECODE_MS: ("Milliseconds from the first token to the last.", MS),
     HEADER_COLD: ("Whether the request waited for a server to start.", {"type": "boolean"}),
+    HEADER_UNENFORCED: ("The keywords of a schema that the text need not follow.", TEXT),
     "retry-after": ("Seconds until a retry.", {"type": "integer", "minimum": 1}),
     "retry-after-ms": ("Milliseconds until a retry.", {"type": "integer", "minimum": 1}),
 }

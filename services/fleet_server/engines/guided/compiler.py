@@ -1,4 +1,4 @@
-"""Compiles schemas with llguidance, within a time limit, and keeps the most recently used ones.
+"""Compiles formats with llguidance, within a time limit, and keeps the most recently used ones.
 
 llguidance computes the mask of a token in about 0.1 ms where xgrammar, which OpenVINO GenAI uses,
 first computes the mask of every state: 7 s for `{"type": "string", "maxLength": 500}`.
@@ -7,11 +7,12 @@ first computes the mask of every state: 7 s for `{"type": "string", "maxLength":
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,9 @@ from typing import Any
 import llguidance
 
 from fleet_contract.errors import BadRequest, QueueFull
+from fleet_server.engines.guided import json_schema, lark
 from fleet_server.engines.guided.masks import Masks, refusal
-from fleet_server.protocols import OutputFormat
+from fleet_server.protocols import FormatKind, OutputFormat
 
 DEADLINE_SECONDS = 10.0
 CACHED = 64
@@ -32,6 +34,9 @@ NICENESS = 10
 """Of the compiling threads, which must not slow down the running sequences."""
 WHITE_SPACE = r" |\n {0,16}"
 """Little, since small models tend to repeat it without end."""
+FLEXIBLE: dict[str, Any] = {"whitespace_flexible": True, "whitespace_pattern": WHITE_SPACE}
+EXACT: dict[str, Any] = {"coerce_one_of": False, "lenient": False}
+RELAXED: dict[str, Any] = {"coerce_one_of": True, "lenient": True}
 LIMITS: dict[str, Any] = {
     "step_lexer_fuel": 100_000,
     "step_max_items": 50_000,
@@ -54,22 +59,39 @@ class GuidedVocabulary:
 
 
 class Grammar:
-    """A compiled schema; `start` returns the masks of a new sequence. Thread-safe."""
+    """A compiled format; `start` returns the masks of a new sequence. Thread-safe.
 
-    def __init__(self, matcher: Any, size: int, stop_id: int) -> None:
+    `source` is the format in Lark, `unenforced` are the keywords of a schema that it leaves out.
+    """
+
+    def __init__(
+        self, matcher: Any, tokenizer: Any, source: str, param: str, unenforced: Sequence[str] = ()
+    ) -> None:
+        self.source = source
+        self.unenforced = tuple(unenforced)
         self._matcher = matcher
-        self._size = size
-        self._stop_id = stop_id
+        self._tokenizer = tokenizer
+        self._param = param
 
     def start(self) -> Masks:
-        return Masks(self._matcher.deep_copy(), self._size, self._stop_id)
+        tokenizer = self._tokenizer
+        return Masks(
+            self._matcher.deep_copy(), tokenizer.vocab_size, tokenizer.eos_token, self._param
+        )
 
 
 class GrammarCompiler:
-    """Compiles in threads of its own. Thread-safe."""
+    """Compiles in threads of its own. Thread-safe. `white_space` are llguidance's options for that
+    of JSON."""
 
-    def __init__(self, tokens: GuidedVocabulary, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self,
+        tokens: GuidedVocabulary,
+        deadline: float = DEADLINE_SECONDS,
+        white_space: Mapping[str, Any] = FLEXIBLE,
+    ) -> None:
         self._tokens = tokens
+        self._white_space = white_space
         self._deadline = deadline
         self._tokenizer: Any = None
         self._known: OrderedDict[OutputFormat, Future[Grammar]] = OrderedDict()
@@ -136,26 +158,60 @@ class GrammarCompiler:
                 future.set_exception(error)
 
     def _compiled(self, wanted: OutputFormat) -> Grammar:
-        tokenizer = self._loaded()
+        match wanted.kind:
+            case FormatKind.JSON_SCHEMA:
+                return self._schema(wanted)
+            case FormatKind.REGEX:
+                return self._made(lark.of_regex(wanted.source), wanted.param, "pattern")
+            case FormatKind.GRAMMAR:
+                source = lark.of_grammar(wanted.source, wanted.param)
+                return self._made(source, wanted.param, "grammar")
+
+    def _schema(self, wanted: OutputFormat) -> Grammar:
         try:
-            source = llguidance.LLMatcher.grammar_from_json_schema(
-                wanted.schema,
-                overrides={
-                    "whitespace_flexible": True, "whitespace_pattern": WHITE_SPACE,
-                    "coerce_one_of": True, "lenient": False,
-                },
-            )  # fmt: skip
-        except ValueError as error:
+            given = json.loads(wanted.source)
+            if not isinstance(given, dict):
+                raise ValueError("it is not an object")
+            schema = json_schema.equivalent(given)
+            text = lark.of_schema(schema, {**self._white_space, **EXACT})
+        except (ValueError, RecursionError) as error:
             raise refusal(str(error), wanted.param) from error
+        try:
+            return self._made(text, wanted.param)
+        except BadRequest:
+            if wanted.strict:
+                raise
+        kept, dropped = json_schema.relaxed(schema, self._fits)
+        text = lark.of_schema(kept, {**self._white_space, **RELAXED})
+        made = self._made(text, wanted.param)
+        warnings = self._warnings(text)
+        made.unenforced = tuple(sorted(dropped | json_schema.unenforced(warnings, kept)))
+        return made
+
+    def _made(self, source: str, param: str, what: str = "schema") -> Grammar:
+        tokenizer = self._loaded()
         limits = llguidance.LLParserLimits(**LIMITS)
         matcher = llguidance.LLMatcher(tokenizer, source, limits=limits, log_level=0)
         if matcher.is_error():
-            raise refusal(matcher.get_error(), wanted.param)
+            raise refusal(matcher.get_error(), param, what)
         # Computes what the first mask needs here instead of in a step; copies keep it.
         mask = matcher.compute_bitmask()
         if matcher.is_error() or not any(mask):
-            raise refusal(matcher.get_error(), wanted.param)
-        return Grammar(matcher, tokenizer.vocab_size, tokenizer.eos_token)
+            raise refusal(matcher.get_error(), param, what)
+        return Grammar(matcher, tokenizer, source, param)
+
+    def _fits(self, schema: Mapping[str, Any]) -> bool:
+        """Whether a small schema compiles."""
+        try:
+            source = lark.of_schema(schema, EXACT)
+        except ValueError:
+            return False
+        limits = llguidance.LLParserLimits(**LIMITS)
+        return not llguidance.LLMatcher.validate_grammar(source, self._loaded(), limits=limits)
+
+    def _warnings(self, source: str) -> list[str]:
+        _, found = llguidance.LLMatcher.validate_grammar_with_warnings(source, self._loaded())
+        return list(found)
 
     def _loaded(self) -> Any:
         """The vocabulary as an LLTokenizer, built once: it takes 0.1 s for each 25,000 tokens."""

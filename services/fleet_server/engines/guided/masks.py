@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from fleet_contract.errors import BadRequest
 
 STEP_SECONDS = 0.003
 """What all masks of a step may cost on average."""
+SOURCE = re.compile(r"\n +\d+ \| ")
+"""Between a message of llguidance and the lines of the grammar that it is about."""
+PLACE = re.compile(r"^(at )?\d+\(\d+\): (failed to compile JSON schema: )?")
 BURST_SECONDS = 0.05
 """What the masks of one sequence may cost beyond that; the first ones of a grammar cost most."""
 
@@ -21,15 +25,19 @@ class Masks:
     """Not thread-safe. After an error only the end of the text is allowed; `error` holds it.
 
     `matcher` is an `llguidance.LLMatcher`, `size` the number of tokens in its vocabulary, `stop_id`
-    a token that ends a text. `seconds` is the processor time spent so far.
+    a token that ends a text, `param` the place of the format in the request. `seconds` is the
+    processor time spent so far.
     """
 
-    def __init__(self, matcher: Any, size: int, stop_id: int) -> None:
+    def __init__(
+        self, matcher: Any, size: int, stop_id: int, param: str = "response_format"
+    ) -> None:
         self.error: BadRequest | None = None
         self.seconds = 0.0
         self._matcher = matcher
         self._size = size
         self._stop_id = stop_id
+        self._param = param
         self._bits = np.zeros((size + 31) // 32, dtype=np.int32)
         self._allowed_seconds = BURST_SECONDS
 
@@ -64,7 +72,7 @@ class Masks:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            self.error = refusal(self._matcher.get_error())
+            self.error = refusal(self._matcher.get_error(), self._param)
 
     def _spend(self, seconds: float, sequences: int) -> None:
         self.seconds += seconds
@@ -74,17 +82,19 @@ class Masks:
             self.error = BadRequest(
                 f"Following the schema takes too long: {self.seconds * 1000:.0f} ms so far. Use a "
                 f"schema with fewer alternatives and simpler patterns.",
-                param="response_format",
+                param=self._param,
                 code="schema_too_expensive",
             )
 
 
-def refusal(reason: str, param: str = "response_format") -> BadRequest:
-    """The error for a schema that llguidance refuses with `reason`."""
-    lines = reason.strip().splitlines() or ["no text follows it"]
-    text = lines[0][:300]
-    if text.endswith(":"):  # of a pattern, whose text is in between
+def refusal(reason: str, param: str, what: str = "schema") -> BadRequest:
+    """The error for a format of the kind `what` that llguidance refuses with `reason`."""
+    lines = PLACE.sub("", SOURCE.split(reason)[0]).strip().splitlines()
+    text = lines[0][:300] if lines else "no text follows it"
+    if text.startswith("oneOf "):
+        text = "the alternatives of 'oneOf' may overlap; use 'anyOf'"
+    elif text.endswith(":"):  # of a pattern, whose text is in between
         text += " " + lines[-1].removeprefix("error: ")[:300]
     elif text == "NoExtensionBias":
         text = "a reference leads back to itself, or is of an unsupported kind"
-    return BadRequest(f"The schema cannot be followed: {text}", param=param, code="invalid_schema")
+    return BadRequest(f"The {what} cannot be followed: {text}", param=param, code=f"invalid_{what}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import secrets
@@ -16,7 +15,7 @@ import xllamacpp
 from fleet_contract.spec import Dtype, ModelSpec
 from fleet_prepare import gguf_head
 from fleet_server.engines.chat_template import ChatTemplate
-from fleet_server.engines.guided.compiler import GrammarCompiler, GuidedVocabulary
+from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, GuidedVocabulary
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer
@@ -43,6 +42,10 @@ PREFILL = 512
 """Maximum number of prompt tokens of a pass, which running sequences and cancellations wait for."""
 MARKS = re.compile(r"tool|think|call|function|channel|reason", re.IGNORECASE)
 """Control tokens that stay in the text, such as `[TOOL_CALLS]`: what they mark is parsed later."""
+LLGUIDANCE = "%llguidance {}"
+"""The first line of a grammar that llama.cpp passes to llguidance."""
+SPACED = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""Flexible white space may be repeated without end in llama.cpp's version of llguidance."""
 OTHER_CONNECTIONS = 8
 """HTTP threads for templates and tokens besides one for each sequence; more requests wait."""
 SEEDS = (1 << 32) - 1
@@ -88,7 +91,7 @@ class LlamaChat:
             self.chat_template, {"bos_token": self._begin, "eos_token": props["eos_token"]}
         )
         self._visible = [text for text in special if MARKS.search(text)]
-        self._compiler = GrammarCompiler(_byte_tokens())
+        self._compiler = GrammarCompiler(_byte_tokens(), white_space=SPACED)
         self._scheduler = Scheduler(self._server, cache.tokens, self.max_concurrent)
 
     def prompt(
@@ -107,18 +110,10 @@ class LlamaChat:
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=list(token_ids))
 
-    def compile(self, wanted: OutputFormat) -> dict[str, Any]:
-        """The schema with options of llguidance. Raises BadRequest and QueueFull."""
+    def compile(self, wanted: OutputFormat) -> Grammar:
+        """Raises BadRequest and QueueFull."""
         # llama.cpp generates without a grammar where llguidance refuses it, so it is tried before.
-        self._compiler.compile(wanted)
-        schema: dict[str, Any] = json.loads(wanted.schema)
-        return schema | {
-            # Flexible white space may be repeated without end in llama.cpp's version.
-            "x-guidance": {
-                "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ",
-                "coerce_one_of": True, "lenient": False,
-            }
-        }  # fmt: skip
+        return self._compiler.compile(wanted)
 
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
@@ -171,7 +166,7 @@ def completion(
     if sampling.temperature == 0:
         body["samplers"] = ["penalties", "temperature"]
     if sampling.grammar is not None:
-        body["json_schema"] = sampling.grammar
+        body["grammar"] = f"{LLGUIDANCE}\n{sampling.grammar.source}"
     return body
 
 

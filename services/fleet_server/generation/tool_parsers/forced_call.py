@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fleet_server.engines.guided.schema_walk import LITERAL
 from fleet_server.generation.pieces import CallArguments, CallStart, Piece, Text
 from fleet_server.generation.tool_parsers.call import NewId
 
 HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"arguments"\s*:\s*(?=\{)')
-LITERAL = frozenset({"const", "enum", "default", "examples"})
-"""Keywords whose values are not schemas."""
 
 
 def schema_of(tools: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

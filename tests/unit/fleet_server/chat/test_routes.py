@@ -177,7 +177,7 @@ async def test_a_schema_needs_an_engine_for_schemas(serve: Any, scripted: Any) -
     with serve(scripted(supports=frozenset({"response_format", "json_schema"}))) as live:
         assert (await live.chat(response_format=schema)).status_code == 200
         (sampling,) = live.model.asked
-    assert sampling.grammar.schema == '{"type": "integer"}'
+    assert sampling.grammar.source == '{"type": "integer"}'
 
 
 async def test_a_schema_the_engine_refuses_is_a_400(serve: Any, scripted: Any) -> None:

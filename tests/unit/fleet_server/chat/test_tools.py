@@ -127,7 +127,7 @@ async def test_a_required_call_follows_a_grammar(serve: Any, scripted: Any) -> N
         assert choice["finish_reason"] == "tool_calls"
         (call,) = choice["message"]["tool_calls"]
         assert call["function"] == {"name": "g", "arguments": '{"a": "}"}'}
-        assert [each["properties"]["name"] for each in json.loads(sampling.grammar.schema)["anyOf"]
+        assert [each["properties"]["name"] for each in json.loads(sampling.grammar.source)["anyOf"]
                 ] == [{"const": "f"}, {"const": "g"}]  # fmt: skip
         assert arguments.variables == ({"enable_thinking": False} if template else {})
 

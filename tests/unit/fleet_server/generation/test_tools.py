@@ -69,7 +69,7 @@ def test_the_format_of_a_required_call() -> None:
     output = read([tool(parameters=SCHEMA), tool("g")], "required").output()
     assert output is not None
     assert output.param == "tools"
-    first, second = json.loads(output.schema)["anyOf"]
+    first, second = json.loads(output.source)["anyOf"]
     assert first["properties"]["name"] == {"const": "f"}
     assert first["properties"]["arguments"] == {**SCHEMA, "additionalProperties": False}
     assert second["properties"]["arguments"]["properties"] == {}

@@ -300,11 +300,34 @@ async def test_no_op_members_are_accepted(serve: Any, fields: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "fields", [{"reasoning": {"effort": "low"}}, {"text": {"verbosity": "low"}}]
+    ("fields", "param"),
+    [
+        ({"reasoning": {"effort": "low"}}, "reasoning"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": {"format": {"type": "json_object"}}}, "text"),
+        ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+    ],
 )
-async def test_unsupported_members_are_refused(serve: Any, fields: dict[str, Any]) -> None:
+async def test_unsupported_members_are_refused(
+    serve: Any, fields: dict[str, Any], param: str
+) -> None:
     with serve() as live:
-        assert (await live.refused(**fields))["param"] == next(iter(fields))
+        assert (await live.refused(**fields))["param"] == param
+
+
+async def test_the_text_follows_a_format(serve: Any, scripted: Any) -> None:
+    schema = {"type": "integer", "minimum": 3}
+    form = {"type": "json_schema", "name": "n", "schema": schema, "strict": True}
+    with serve(scripted(supports=frozenset({"response_format", "json_schema"}))) as live:
+        answer = (await live.chat(text={"format": form})).json()
+        (await live.chat(text={"format": {"type": "json_object"}})).raise_for_status()
+    assert answer["text"]["format"] == form | {"description": None}
+    first, second = (sampling.grammar for sampling in live.model.asked)
+    assert json.loads(first.source) == schema
+    assert (first.param, first.strict) == ("text.format.schema", True)
+    assert (json.loads(second.source), second.strict) == ({"type": "object"}, False)
 
 
 async def test_an_assistant_turn_may_have_no_text(serve: Any) -> None:

@@ -111,7 +111,7 @@ async def test_a_required_call_follows_a_grammar(serve: Any, scripted: Any) -> N
         choice = {"type": "function", "name": "g"}
         body = (await live.chat(tools=TOOLS, tool_choice=choice)).json()
         (sampling,) = live.model.asked
-    assert json.loads(sampling.grammar.schema)["properties"]["name"] == {"const": "g"}
+    assert json.loads(sampling.grammar.source)["properties"]["name"] == {"const": "g"}
     (item,) = body["output"]
     assert (item["type"], item["arguments"]) == ("function_call", '{"a": 1}')
     assert body["tool_choice"] == choice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from typing import Any
@@ -12,13 +13,15 @@ import pytest
 from fleet_contract.errors import BadRequest, QueueFull
 from fleet_server.engines.guided import compiler as module
 from fleet_server.engines.guided.compiler import CACHED, MAX_WAITING, GrammarCompiler
-from fleet_server.protocols import OutputFormat
+from fleet_server.protocols import FormatKind, OutputFormat
 
 SIZE = 260
 """Rows of logits have a few more numbers than the vocabulary has tokens."""
 
 
 def wanted(schema: Any) -> OutputFormat:
+    if isinstance(schema, OutputFormat):
+        return schema
     return OutputFormat(schema if isinstance(schema, str) else json.dumps(schema), "the.place")
 
 
@@ -84,7 +87,7 @@ def test_white_space_is_short(compiler: GrammarCompiler) -> None:
 @pytest.mark.parametrize(
     "schema",
     [
-        {"type": "x"}, {"not": {}}, {"$ref": "#/$defs/none"}, {"$ref": "http://127.0.0.1:9/"},
+        {"type": "x"}, {"$ref": "#/$defs/none"}, {"$ref": "http://127.0.0.1:9/"},
         {"$ref": "#"}, {"enum": []}, {"allOf": [{"type": "null"}, {"type": "string"}]}, "[1]",
         "nonsense", '{"minimum": 1e999}',
     ],
@@ -133,3 +136,82 @@ def test_a_compilation_has_a_deadline_and_a_bounded_queue(compiler: GrammarCompi
         assert caught.value.code == "schema_too_expensive"
     with pytest.raises(QueueFull):
         compiler.compile(wanted({"const": -1}))
+
+
+GBNF = r"""root ::= list
+list ::= "[" (item ("," item)*)? "]"
+item ::= [a-z]+ | list"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "good", "bad"),
+    [
+        (FormatKind.REGEX, r"a/b\/\d{2}", "a/b/12", "a/b/1"),
+        (FormatKind.REGEX, "x\ny|z", "x\ny", "x"),
+        (FormatKind.GRAMMAR, GBNF, "[ab,[c]]", "[ab"),
+        (FormatKind.GRAMMAR, 'start: "x" /[0-9]+/', "x12", "x"),
+        (FormatKind.GRAMMAR, 'start: %json {"type": "boolean"}', "true", "1"),
+    ],
+)
+def test_patterns_and_grammars(
+    compiler: GrammarCompiler, kind: FormatKind, source: str, good: str, bad: str
+) -> None:
+    form = OutputFormat(source, "p", kind)
+    assert follows(compiler, form, good)
+    assert not follows(compiler, form, bad)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "code"),
+    [
+        (FormatKind.REGEX, "(a", "invalid_pattern"),
+        (FormatKind.REGEX, r"(a)\1", "invalid_pattern"),
+        (FormatKind.REGEX, "(?=a)b", "invalid_pattern"),
+        (FormatKind.GRAMMAR, "start: nothing", "invalid_grammar"),
+        (FormatKind.GRAMMAR, "root ::= nothing", "invalid_grammar"),
+        (FormatKind.GRAMMAR, 'root ::= ("a"', "invalid_grammar"),
+        (FormatKind.GRAMMAR, "start: start", "invalid_grammar"),
+        (FormatKind.GRAMMAR, "nonsense", "invalid_grammar"),
+        (FormatKind.GRAMMAR, 'start: %json {"type": "x"}', "invalid_grammar"),
+        (FormatKind.GRAMMAR, "start: " + "(" * 65 + '"a"' + ")" * 65, "grammar_too_large"),
+        (FormatKind.GRAMMAR, 'start: "a"' + "\n" * 1001, "grammar_too_large"),
+    ],
+)
+def test_wrong_patterns_and_grammars_are_refused(
+    compiler: GrammarCompiler, kind: FormatKind, source: str, code: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        compiler.compile(OutputFormat(source, "the.place", kind))
+    assert (caught.value.code, caught.value.param) == (code, "the.place")
+    assert "\n" not in caught.value.message
+
+
+CHAIN = "\n".join(["start: r0", *(f"r{n}: r{n + 1}" for n in range(900)), 'r900: "a"'])
+COSTLY = [
+    (FormatKind.GRAMMAR, CHAIN),
+    (FormatKind.GRAMMAR, "\n".join(["start: r0", *(f'r{n}: r{n + 1} r{n + 1}' for n in range(60)),
+                                    'r60: "a"'])),
+    (FormatKind.GRAMMAR, 'start: start start | "a" |'),
+    (FormatKind.GRAMMAR, 'start: a\na: a "x" | b\nb: b a | a b |'),
+    (FormatKind.REGEX, "(((a{1,100}){1,100}){1,100}){1,100}"),
+    (FormatKind.REGEX, "((a|b)*c(a|b){300}){50}"),
+    (FormatKind.REGEX, "(" * 240 + "a" + ")+" * 240),
+    (FormatKind.REGEX, "|".join(f"word{n}" for n in range(10_000))),
+    (FormatKind.JSON_SCHEMA, json.dumps({"enum": [f"x{n}" for n in range(20_000)]})),
+    (FormatKind.JSON_SCHEMA, json.dumps({"type": "string", "pattern": "^(.*,){50}P$"})),
+    (FormatKind.JSON_SCHEMA, json.dumps({"type": "array", "items": {}, "minItems": 10**9})),
+    (FormatKind.JSON_SCHEMA, json.dumps({"type": "string", "minLength": 10**9})),
+    (FormatKind.JSON_SCHEMA, json.dumps({"type": "integer", "multipleOf": 1e-300})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(COSTLY)))
+def test_costly_formats_end_within_the_deadline(compiler: GrammarCompiler, case: int) -> None:
+    kind, source = COSTLY[case]
+    with contextlib.suppress(BadRequest):
+        masks = compiler.compile(OutputFormat(source, "p", kind)).start()
+        for _ in range(20):
+            tokens = allowed(masks)
+            assert tokens
+            masks.accept([min(tokens)])
+    assert follows(compiler, {"const": 1}, "1")  # the threads are free again

@@ -94,4 +94,4 @@ def test_a_text_that_is_complete_only_ends(masks: Masks) -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_names_the_reason(reason: str, shown: str) -> None:
-    assert refusal(reason).message == f"The schema cannot be followed: {shown}"
+    assert refusal(reason, "p").message == f"The schema cannot be followed: {shown}"

@@ -1,0 +1,81 @@
+"""Grammars in llguidance's dialect of Lark, to which all formats of a text are converted.
+
+Syntax: github.com/guidance-ai/llguidance, docs/syntax.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llguidance.gbnf_to_lark import any_to_lark
+
+from fleet_contract.errors import BadRequest
+
+MAX_CHARS = 50_000
+MAX_DEPTH = 64
+"""Of brackets. The compiler's recursion is as deep."""
+MAX_RULES = 1000
+LINE_END = re.compile(r"\r\n?|\n")
+
+
+def of_schema(schema: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """A JSON value that follows the schema; `options` are those of llguidance's JSON compiler.
+    Raises ValueError for numbers that JSON does not have."""
+    text = json.dumps({**schema, "x-guidance": options}, ensure_ascii=False, allow_nan=False)
+    return f"start: %json {text}"
+
+
+def of_regex(pattern: str) -> str:
+    """A text that the whole pattern matches."""
+    return f"start: /{_within_slashes(pattern)}/"
+
+
+def of_choice(texts: Sequence[str]) -> str:
+    """One of the texts."""
+    return "start: " + " | ".join(quoted(text) for text in texts)
+
+
+def of_grammar(text: str, param: str) -> str:
+    """A grammar in Lark, or in llama.cpp's GBNF, which is converted. Raises BadRequest."""
+    _check_size(text, param)
+    try:
+        converted: str = any_to_lark(text)
+    except (Exception, RecursionError) as error:  # of no common type
+        reason = str(error).splitlines()[0][:300] if str(error) else "it cannot be read"
+        raise BadRequest(
+            f"The grammar cannot be converted: {reason}", param=param, code="invalid_grammar"
+        ) from error
+    return converted
+
+
+def quoted(text: str) -> str:
+    """A text in a rule."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _within_slashes(pattern: str) -> str:
+    """The pattern, with slashes and line ends escaped."""
+    escaped = re.sub(r"\\.|/", lambda found: found[0] if len(found[0]) > 1 else r"\/", pattern,
+                     flags=re.DOTALL)  # fmt: skip
+    return escaped.replace("\r", r"\r").replace("\n", r"\n")
+
+
+def _check_size(text: str, param: str) -> None:
+    depth = deepest = 0
+    for letter in text:
+        if letter in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in ")]}":
+            depth -= 1
+    rules = len(LINE_END.findall(text))
+    if len(text) > MAX_CHARS or deepest > MAX_DEPTH or rules > MAX_RULES:
+        raise BadRequest(
+            f"A grammar can have {MAX_CHARS} characters, {MAX_RULES} lines and {MAX_DEPTH} levels "
+            f"of brackets.",
+            param=param,
+            code="grammar_too_large",
+        )
