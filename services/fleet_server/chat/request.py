@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.chat import ChatBody
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import num_chars, read_messages
-from fleet_server.generation.formats import read_format
+from fleet_server.generation.formats.fields import read_format
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,

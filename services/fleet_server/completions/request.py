@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fleet_contract.api.completions import CompletionBody
 from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
-from fleet_server.generation.formats import read_format
+from fleet_server.generation.formats.fields import read_format
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,

@@ -13,7 +13,7 @@ from fleet_contract.errors import WrongTask
 from fleet_contract.spec import Task
 from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
-from fleet_server.generation.formats import check_output
+from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.parameters import Parameters
 from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
 from fleet_server.protocols import Prompt, TextModel

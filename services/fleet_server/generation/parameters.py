@@ -12,7 +12,7 @@ from typing import Any
 from fleet_contract.api.base import JsonBody
 from fleet_contract.api.chat import NO_OP_VALUES, ChatBody
 from fleet_contract.errors import UnsupportedParameter
-from fleet_server.generation.formats import check_output
+from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.options import GenerationOptions
 from fleet_server.metrics import Metrics
 from fleet_server.no_ops import refuse_unsupported, same_json

@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet_contract.api.tools import MAX_TOOLS, NAME_PATTERN
 from fleet_contract.errors import BadRequest, UnsupportedParameter
-from fleet_server.generation.schema import MAX_CHARS, check_size, narrowed
+from fleet_server.generation.formats.schema import MAX_CHARS, check_size, narrowed
 from fleet_server.generation.tool_parsers.forced_call import schema_of
 from fleet_server.protocols import OutputFormat
 

@@ -12,7 +12,7 @@ from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.messages import ROLES, content_of, num_chars
 from fleet_server.chat.tool_messages import invalid, name_results, non_empty, read_arguments
-from fleet_server.generation.formats import json_object, json_schema
+from fleet_server.generation.formats.fields import json_object, json_schema
 from fleet_server.generation.options import (
     GenerationOptions,
     check_max_tokens,

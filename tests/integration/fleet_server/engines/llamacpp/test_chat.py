@@ -16,7 +16,7 @@ import pytest
 from fleet_contract.errors import BadRequest, NotReady
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.llamacpp.chat import LlamaChat
-from fleet_server.generation.schema import narrowed
+from fleet_server.generation.formats.schema import narrowed
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ChatModel,

@@ -19,7 +19,7 @@ from fleet_contract.spec_parts import Cache
 from fleet_server.engines.openvino import chat_files
 from fleet_server.engines.openvino.chat import DEFAULT_SEQUENCES, OpenVinoChat, sequences
 from fleet_server.engines.openvino.chat_tokenizer import GenaiTokenizer
-from fleet_server.generation.schema import narrowed
+from fleet_server.generation.formats.schema import narrowed
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ChatModel,

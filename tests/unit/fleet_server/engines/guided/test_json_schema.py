@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fleet_contract.errors import BadRequest
 from fleet_server.engines.guided.compiler import GrammarCompiler
-from fleet_server.generation.schema import narrowed
+from fleet_server.generation.formats.schema import narrowed
 from fleet_server.protocols import OutputFormat
 from support import schema_corpus
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet_contract.errors import BadRequest
-from fleet_server.generation.schema import MAX_CHARS, MAX_DEPTH, MAX_NODES, narrowed
+from fleet_server.generation.formats.schema import MAX_CHARS, MAX_DEPTH, MAX_NODES, narrowed
 
 A = {"a": {"type": "integer"}}
 CLOSED = {"properties": A, "additionalProperties": False}

@@ -12,7 +12,7 @@ from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.chat.request import parse
 from fleet_server.completions.request import parse as parse_completion
-from fleet_server.generation.formats import check_output, json_object, json_schema
+from fleet_server.generation.formats.fields import check_output, json_object, json_schema
 from fleet_server.protocols import FormatKind, OutputFormat
 
 SPEC = ModelSpec.model_validate({"model": "m"})

@@ -10,7 +10,7 @@ import orjson
 
 from fleet_contract.api.formats import FormatFields, ResponseFormat, StructuredOutputs
 from fleet_contract.errors import BadRequest, UnsupportedParameter
-from fleet_server.generation.schema import narrowed
+from fleet_server.generation.formats.schema import narrowed
 from fleet_server.protocols import FormatKind, OutputFormat
 
 JSON_OBJECT = '{"type": "object"}'

@@ -1,0 +1,1 @@
+"""The formats that a request can set for its text."""
