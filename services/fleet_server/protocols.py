@@ -127,11 +127,12 @@ class Delta:
 class TokenLogprobs:
     """The natural logarithm of a token's probability, and those of the most probable tokens at its
     place, the most probable first. They are the model's own: before penalties, bias, temperature
-    and masks."""
+    and masks. `piece` holds the token's bytes if they are not those in the vocabulary."""
 
     token_id: int
     logprob: float
     top: Sequence[tuple[int, float]] = ()
+    piece: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,13 @@ from fleet_server.engines.chat_template import TemplateRefusal
 from fleet_server.engines.special_text import SpecialText
 from fleet_server.protocols import Message, TemplateArguments
 
-SAMPLED = frozenset({"seed", "presence_penalty", "frequency_penalty", "tools"})
+SAMPLED = frozenset({
+    "seed", "presence_penalty", "frequency_penalty", "repetition_penalty", "top_k", "min_p",
+    "tools",
+})  # fmt: skip
 """What every chat engine supports."""
+BIASED = frozenset({"logit_bias", "logprobs"})
+"""What an engine supports that gives and changes logits."""
 GUIDED = frozenset({"response_format", "json_schema", "grammar"})
 """What an engine supports that masks tokens by a grammar."""
 

@@ -45,7 +45,8 @@ class Scores:
 
     def add(self, found: TokenLogprobs, offset: int) -> None:
         """Add a token that begins `offset` characters after the beginning of the text."""
-        token = Scored(self._piece(found.token_id), found.logprob)
+        piece = self._piece(found.token_id) if found.piece is None else found.piece
+        token = Scored(piece, found.logprob)
         top = tuple(Scored(self._piece(each), value) for each, value in found.top)
         self._held.append(ScoredToken(token, top, offset))
 

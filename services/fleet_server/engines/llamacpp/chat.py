@@ -19,9 +19,10 @@ from fleet_server.engines.guided.compiler import Grammar, GrammarCompiler, Guide
 from fleet_server.engines.llamacpp.cache import KvCache, files_of
 from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer
+from fleet_server.engines.llamacpp.steps import StepReader
 from fleet_server.engines.llamacpp.vocabulary import LlamaVocabulary
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import GUIDED, SAMPLED, rendered
+from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, rendered
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -60,7 +61,7 @@ CACHE_TYPES = {
 class LlamaChat:
     """A TextModel, TemplatedModel and GuidedModel (fleet_server.protocols). Raises LoadError."""
 
-    supports = SAMPLED | GUIDED
+    supports = SAMPLED | GUIDED | BIASED
     emits_text = True
     device = "cpu"
 
@@ -120,7 +121,8 @@ class LlamaChat:
     ) -> Generation:
         body = completion(prompt.state, sampling, cache_prompt=self._prefix)
         body["preserved_tokens"] = self._visible
-        running = Running(body, prompt.num_tokens + sampling.max_tokens, emit)
+        steps = StepReader(self.vocabulary, sampling.logprobs)
+        running = Running(body, prompt.num_tokens + sampling.max_tokens, emit, steps)
         self._scheduler.submit(running)
         return running
 
@@ -157,8 +159,9 @@ def completion(
         # A first event before the prompt is computed: a closed connection is noticed at the next.
         "return_progress": True,
         "n_predict": sampling.max_tokens, "temperature": sampling.temperature,
-        "samplers": ["penalties", "temperature", "top_p"], "top_p": sampling.top_p,
-        "repeat_penalty": 1.0, "repeat_last_n": sampling.max_tokens,
+        "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
+        "top_k": sampling.top_k, "top_p": sampling.top_p, "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repetition_penalty, "repeat_last_n": sampling.max_tokens,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
         "seed": secrets.randbelow(SEEDS) if sampling.seed is None else sampling.seed % SEEDS,
@@ -167,6 +170,12 @@ def completion(
         body["samplers"] = ["penalties", "temperature"]
     if sampling.grammar is not None:
         body["grammar"] = f"{LLGUIDANCE}\n{sampling.grammar.source}"
+    if sampling.repetition_penalty != 1:
+        body["repeat_last_n"] = len(token_ids) + sampling.max_tokens
+    if sampling.logit_bias:
+        body["logit_bias"] = list(sampling.logit_bias.items())
+    if sampling.logprobs is not None:
+        body["n_probs"] = max(1, sampling.logprobs)
     return body
 
 
@@ -181,6 +190,9 @@ def _params(path: Path, spec: ModelSpec, cache: KvCache, at_once: int, threads: 
     params.fit_params = False
     params.cache_ram_mib = 0  # a second cache of prompts, of 8 GiB
     params.cache_idle_slots = False
+    if spec.dtype is Dtype.FLOAT32:
+        # Its kernels for several tokens round to float16, so that a text depends on the batch.
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.cache_type_k = params.cache_type_v = CACHE_TYPES[spec.dtype]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.offline = True

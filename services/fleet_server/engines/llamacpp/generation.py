@@ -7,14 +7,13 @@ therefore reserves the tokens that it may need, and waits until they are free.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import Any
 
 from fleet_contract.errors import NotReady
@@ -23,25 +22,25 @@ from fleet_server.engines.llamacpp.server import (
     Connection,
     EmbeddedServer,
     Refused,
-    message_of,
 )
-from fleet_server.protocols import Delta, Finish, Step
+from fleet_server.engines.llamacpp.steps import StepReader
+from fleet_server.protocols import Step
 
 logger = logging.getLogger(__name__)
-
-MAX_LINE = 16 << 20
 
 Emit = Callable[[Step], None]
 
 
 class Running:
-    """One generation. `tokens` are the most that it may need; `body` is that of /completion."""
+    """One generation. `tokens` are the most that it may need; `body` is that of /completion, and
+    `steps` reads its events."""
 
-    def __init__(self, body: dict[str, Any], tokens: int, emit: Emit) -> None:
+    def __init__(self, body: dict[str, Any], tokens: int, emit: Emit, steps: StepReader) -> None:
         self.tokens = tokens
         self.emit = emit
         self.cancelled = False
         self._body = body
+        self._steps = steps
         self._connection: Connection | None = None
 
     def cancel(self) -> None:
@@ -63,7 +62,7 @@ class Running:
         try:
             if self.cancelled:
                 return
-            for step in _steps(connection.post("/completion", self._body)):
+            for step in self._steps.read(connection.post("/completion", self._body)):
                 if self.cancelled:
                     return
                 self.emit(step)
@@ -143,30 +142,3 @@ class Scheduler:
                 self._running.discard(running)
                 if not self._closing:
                     self._start()
-
-
-def _steps(response: HTTPResponse) -> Iterator[Step]:
-    """The steps in the events of /completion; tokens are counted by `tokens_predicted`."""
-    counted = 0
-    while line := response.readline(MAX_LINE):
-        kind, _, data = line.rstrip(b"\n").partition(b": ")
-        if kind == b"error":
-            raise RuntimeError(message_of(b'{"error": %s}' % data))
-        if kind != b"data" or data == b"[DONE]":
-            continue
-        event = json.loads(data)
-        if "error" in event:
-            raise ValueError(str(event["error"].get("message")))
-        if "prompt_progress" in event:
-            continue
-        number = int(event["tokens_predicted"])
-        if event["stop"]:
-            # The token that ended the generation is counted by llama.cpp and has no text.
-            number -= event["stop_type"] == "eos"
-            finish = Finish.LENGTH if event["stop_type"] == "limit" else Finish.STOP
-            yield Step((), finish, delta=Delta(event["content"], max(0, number - counted)))
-            return
-        # An event without text may be that of the last token.
-        if event["content"]:
-            yield Step((), delta=Delta(event["content"], number - counted))
-            counted = number

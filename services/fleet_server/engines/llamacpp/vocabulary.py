@@ -28,7 +28,12 @@ class LlamaVocabulary:
             return ""
         return str(self._server.post("/detokenize", {"tokens": list(token_ids)})["content"])
 
+    def remember(self, token_id: int, piece: bytes) -> None:
+        """Keep the bytes of a token for `piece`; those of a special token are its text."""
+        if token_id not in self._pieces:
+            self._pieces[token_id] = piece or self.decode([token_id]).encode()
+
     def piece(self, token_id: int) -> bytes:
-        """The bytes of a token that `encode` has returned; of others their text."""
+        """The bytes of a known token; of others their text."""
         known = self._pieces.get(token_id)
         return self.decode([token_id]).encode() if known is None else known

@@ -33,8 +33,9 @@ from fleet_server.engines.openvino import (
 from fleet_server.engines.openvino.chat_facts import ChatFacts
 from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
+from fleet_server.engines.sampling.token_sampler import TokenSampler
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import GUIDED, SAMPLED, rendered
+from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, rendered
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -84,7 +85,7 @@ class OpenVinoChat:
         step = unlocked.step_of(self._pipeline)
         self._guided = guided_backend.registered(self._pipeline, step)
         self._compiler = GrammarCompiler(self._tokens())
-        self.supports = SAMPLED if self._guided is None else SAMPLED | GUIDED
+        self.supports = SAMPLED if self._guided is None else SAMPLED | GUIDED | BIASED
         self._loop = step_loop.StepLoop(self._pipeline, step, self._stop_ids)
 
     def prompt(
@@ -108,12 +109,11 @@ class OpenVinoChat:
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        guide = None
-        if sampling.grammar is not None and self._guided is not None:
-            guide = step_loop.Guide(self._guided, sampling.grammar.start())
         ids = prompt.state
+        guide = self._guide(sampling, ids[0])
+        config = self._config(sampling, sampled=guide is not None and guide.samples)
         sequence = step_loop.Sequence(
-            openvino.Tensor(ids), self._config(sampling), emit, guide, num_tokens=prompt.num_tokens,
+            openvino.Tensor(ids), config, emit, guide, num_tokens=prompt.num_tokens,
             beginning=(lambda end: openvino.Tensor(ids[:, :end].copy())) if self._prefix else None,
             caller=current_caller(),
         )  # fmt: skip
@@ -132,16 +132,32 @@ class OpenVinoChat:
         self._loop.close()
         self._compiler.close()
 
-    def _config(self, sampling: Sampling) -> Any:
+    def _guide(self, sampling: Sampling, ids: NDArray[np.int64]) -> step_loop.Guide | None:
+        if self._guided is None:
+            return None
+        masks = None if sampling.grammar is None else sampling.grammar.start()
+        if _is_native(sampling):
+            return None if masks is None else step_loop.Guide(self._guided, masks)
+        sampler = TokenSampler(sampling, ids.tolist(), masks)
+        return step_loop.Guide(self._guided, sampler, sampler)
+
+    def _config(self, sampling: Sampling, *, sampled: bool) -> Any:
+        """GenAI's options; greedy for a sequence whose tokens are `sampled` by a TokenSampler."""
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens = sampling.max_tokens
         config.stop_token_ids = set(self._stop_ids)
+        if sampled:
+            return config
+        config.repetition_penalty = sampling.repetition_penalty
         config.presence_penalty = sampling.presence_penalty
         config.frequency_penalty = sampling.frequency_penalty
         config.do_sample = sampling.temperature > 0
         if config.do_sample:
             config.temperature = sampling.temperature
             config.top_p = sampling.top_p
+            config.min_p = sampling.min_p
+            if sampling.top_k:
+                config.top_k = sampling.top_k
             # GenAI's default is always 0: all requests would sample the same way.
             config.rng_seed = sampling.seed if sampling.seed is not None else _fresh_seed()
         return config
@@ -162,6 +178,13 @@ def sequences(spec: ModelSpec) -> int:
     if not spec.batching.enabled:
         return 1
     return spec.batching.max_size or DEFAULT_SEQUENCES
+
+
+def _is_native(sampling: Sampling) -> bool:
+    """Whether GenAI samples: it has no bias and no list of probabilities, and its draws from a seed
+    depend on the batch."""
+    seeded = sampling.seed is not None and sampling.temperature > 0
+    return not (seeded or sampling.logit_bias or sampling.logprobs is not None)
 
 
 def _fresh_seed() -> int:

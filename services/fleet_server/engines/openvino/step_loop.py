@@ -23,7 +23,8 @@ import openvino_genai
 
 from fleet_contract.errors import NotReady, TooLarge
 from fleet_server.engines.openvino.guided_backend import Backend, TokenMasks
-from fleet_server.protocols import Finish, Step
+from fleet_server.engines.sampling.token_sampler import TokenSampler
+from fleet_server.protocols import Finish, Step, TokenLogprobs
 from fleet_server.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,15 @@ Beginning = Callable[[int], Any]
 
 
 class Guide:
-    """The masks of a sequence, known to the backend from `open` to `close`."""
+    """What changes the logits of a sequence, known to the backend from `open` to `close`: masks, or
+    a `sampler`."""
 
-    def __init__(self, backend: Backend, masks: TokenMasks) -> None:
+    def __init__(
+        self, backend: Backend, masks: TokenMasks, sampler: TokenSampler | None = None
+    ) -> None:
         self._backend = backend
         self._masks = masks
+        self._sampler = sampler
         self._number: int | None = None
 
     def open(self) -> Any:
@@ -60,6 +65,15 @@ class Guide:
         """Why the masks cannot be computed any more."""
         error: Exception | None = self._masks.error
         return error
+
+    @property
+    def samples(self) -> bool:
+        """Whether its sampler chooses the tokens."""
+        return self._sampler is not None
+
+    def logprobs(self, number: int) -> tuple[TokenLogprobs, ...]:
+        """Those of the next `number` tokens, if the request wants them."""
+        return () if self._sampler is None else self._sampler.taken(number)
 
     def close(self) -> None:
         if self._number is not None:
@@ -300,7 +314,9 @@ class StepLoop:
         finish = _finish(reason)
         if finish is None and not token_ids:
             return None
-        return Step(_without_stop(token_ids, self._stop_ids), finish)
+        token_ids = _without_stop(token_ids, self._stop_ids)
+        logprobs = () if sequence.guide is None else sequence.guide.logprobs(len(token_ids))
+        return Step(token_ids, finish, logprobs=logprobs)
 
     def _fail_all(self, error: Exception) -> None:
         failed = [*self._running, *self._long]

@@ -13,7 +13,7 @@ from fleet_contract.errors import UnsupportedParameter
 from fleet_contract.spec import ModelSpec
 from fleet_server.engines.encoder_files.vocabulary import LibraryVocabulary
 from fleet_server.engines.guided.compiler import Grammar
-from fleet_server.engines.text_chat import GUIDED, SAMPLED
+from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED
 from fleet_server.engines.torch import guide, sequence
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.engines.torch.conversation import Conversation
@@ -69,11 +69,13 @@ class TorchChat:
         self.dtype = str(runtime.dtype).removeprefix("torch.")
         self.context_length = _context_length(spec, model.config)
         self.max_concurrent = bounds.rows
-        self._random = torch.Generator()
+        self._random = torch.Generator(runtime.device)
         self._random.seed()
         stop_ids = self._stop_ids(model)
         self._compiler = guide.compiler(folder, self.vocabulary, self.vocab_size, stop_ids)
         self.supports = SAMPLED if self._compiler is None else SAMPLED | GUIDED
+        if self.vocabulary is not None:
+            self.supports |= BIASED
         self._loop = StepLoop(forward, runtime, bounds, stop_ids)
 
     def prompt(
@@ -100,7 +102,8 @@ class TorchChat:
     def submit(
         self, prompt: Prompt, sampling: Sampling, emit: Callable[[Step], None]
     ) -> Generation:
-        row = sequence.Sequence(prompt.state, sampling, Sampler(sampling, self._random), emit)
+        sampler = Sampler(sampling, self._random, prompt.state.token_ids)
+        row = sequence.Sequence(prompt.state, sampling, sampler, emit)
         self._loop.submit(row)
         return row
 

@@ -60,7 +60,8 @@ class Sequence:
             self.last_token = token
             self.sampler.saw(token)
             self._left -= 1
-            self._send(Step((token,), Finish.LENGTH if self._left == 0 else None))
+            finish = Finish.LENGTH if self._left == 0 else None
+            self._send(Step((token,), finish, logprobs=self.sampler.taken()))
 
     def fail(self, error: Exception) -> None:
         """End the sequence with an error."""

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,49 +8,32 @@ import pytest
 
 from fleet_contract.errors import NotReady
 from fleet_server.engines.llamacpp.chat import MARKS, completion
-from fleet_server.engines.llamacpp.generation import Running, Scheduler, _steps
+from fleet_server.engines.llamacpp.generation import Running, Scheduler
 from fleet_server.engines.llamacpp.server import EmbeddedServer
-from fleet_server.protocols import Delta, Finish, Sampling, Step
+from fleet_server.engines.llamacpp.steps import StepReader
+from fleet_server.protocols import Sampling, Step
 from support.waiting import until
 
-
-def events(*found: dict[str, Any]) -> Any:
-    return io.BytesIO(b"".join(b"data: %s\n\n" % json.dumps(each).encode() for each in found))
-
-
-def chunk(text: str, number: int, kind: str = "") -> dict[str, Any]:
-    end = {"stop": True, "stop_type": kind} if kind else {"stop": False}
-    return {"content": text, "tokens_predicted": number} | end
-
-
-def test_tokens_of_an_incomplete_character_are_counted_with_it() -> None:
-    steps = list(_steps(events(chunk("日", 3), chunk("", 4, "limit"))))
-    assert [step.delta for step in steps] == [Delta("日", 3), Delta("", 1)]
-    assert steps[-1].finish is Finish.LENGTH
-
-
-def test_the_token_that_ends_the_text_is_not_counted() -> None:
-    steps = list(_steps(events(chunk("Yes", 1), chunk("", 2), chunk("", 2, "eos"))))
-    assert [step.delta for step in steps] == [Delta("Yes", 1), Delta("", 0)]
-    assert steps[-1].finish is Finish.STOP
-
-
-def test_progress_of_the_prompt_is_no_step() -> None:
-    progress = chunk("", 0) | {"prompt_progress": {"total": 6}, "tokens": [0]}
-    assert len(list(_steps(events(progress, chunk("a", 1), chunk("", 1, "limit"))))) == 2
-
-
-def test_an_error_within_the_stream_is_raised() -> None:
-    with pytest.raises(ValueError, match="full"):
-        list(_steps(events(chunk("a", 1), {"error": {"message": "full"}})))
-    with pytest.raises(RuntimeError, match="full"):
-        list(_steps(io.BytesIO(b'error: {"message": "full"}\n\n')))  # type: ignore[arg-type]
+VOCABULARY: Any = None
+READER = StepReader(VOCABULARY, None)
 
 
 def test_greedy_sampling_has_no_random_step() -> None:
     body = completion([1, 2], Sampling(5, temperature=0), cache_prompt=True)
     assert body["samplers"] == ["penalties", "temperature"]
     assert (body["prompt"], body["n_predict"], body["temperature"]) == ([1, 2], 5, 0)
+    assert {"n_probs", "logit_bias"}.isdisjoint(body)
+
+
+def test_options_of_sampling() -> None:
+    sampling = Sampling(
+        5, top_k=3, min_p=0.1, repetition_penalty=1.5, logit_bias={7: -100.0}, logprobs=0
+    )
+    body = completion([1, 2], sampling, cache_prompt=True)
+    assert body["samplers"] == ["penalties", "temperature", "top_k", "top_p", "min_p"]
+    assert (body["top_k"], body["min_p"], body["repeat_penalty"]) == (3, 0.1, 1.5)
+    assert body["repeat_last_n"] == 7
+    assert (body["logit_bias"], body["n_probs"]) == ([(7, -100.0)], 1)
 
 
 def test_seeds_are_reduced_to_32_bits() -> None:
@@ -78,7 +59,7 @@ class Blocked:
 
 def submitted(scheduler: Scheduler, tokens: int) -> list[Step]:
     steps: list[Step] = []
-    scheduler.submit(Running({}, tokens, steps.append))
+    scheduler.submit(Running({}, tokens, steps.append, READER))
     return steps
 
 
@@ -103,7 +84,7 @@ def test_a_cancelled_generation_that_waits_is_not_started() -> None:
     scheduler = Scheduler(server, tokens=10, at_once=4)
     submitted(scheduler, 10)
     steps: list[Step] = []
-    waiting = Running({}, 10, steps.append)
+    waiting = Running({}, 10, steps.append, READER)
     scheduler.submit(waiting)
     last = submitted(scheduler, 10)
     waiting.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -14,14 +15,14 @@ from fleet_server.protocols import Sampling
 LOGITS = [2.0, 1.0, 0.0, -1.0, -2.0, -math.inf]
 
 
-def sampler(seed: int | None = None, **fields: float) -> Sampler:
+def sampler(seed: int | None = None, **fields: Any) -> Sampler:
     shared = torch.Generator()
     shared.manual_seed(1)
     settings = {"temperature": 1.0} | fields
     return Sampler(Sampling(10, seed=seed, **settings), shared)
 
 
-def draws(number: int, **fields: float) -> Counter[int | None]:
+def draws(number: int, **fields: Any) -> Counter[int | None]:
     """Tokens of `number` rows that share a generator, drawn in one call."""
     shared = torch.Generator()
     shared.manual_seed(5)
@@ -115,13 +116,33 @@ def test_half_precision_logits() -> None:
     assert sample(logits, [sampler(temperature=0)]) == [0]
 
 
-def test_the_last_token_can_be_drawn_and_none_behind_it() -> None:
-    class Edge(Sampler):
-        def uniform(self) -> float:
-            return 1.0  # a float32 rounding of 0.99999999...
+def test_top_k_and_min_p() -> None:
+    """Probabilities 0.636, 0.234, 0.086, 0.032, 0.012; the greatest times 0.1 is 0.064."""
+    assert set(draws(600, top_k=2)) == {0, 1}
+    assert set(draws(600, min_p=0.1)) == {0, 1, 2}
+    assert set(draws(600, min_p=0.1, top_k=4, top_p=0.8)) == {0, 1}
+    assert set(draws(9, min_p=1)) == {0}
 
-    shared = torch.Generator()
-    for top_p in (1.0, 0.9):
-        edge = Edge(Sampling(1, temperature=1.0, top_p=top_p), shared)
-        token = sample(torch.tensor([LOGITS]), [edge])[0]
-        assert token == (4 if top_p == 1.0 else 2)
+
+def test_bias_and_repetition_penalty() -> None:
+    logits = torch.tensor([[1.0, 0.5, -0.5]])
+    biased = sampler(temperature=0, logit_bias={2: 5.0, 0: -100.0})
+    assert sample(logits, [biased]) == [2]
+    repeated = Sampler(
+        Sampling(10, temperature=0, repetition_penalty=4.0), torch.Generator(), prompt=[0]
+    )
+    assert sample(logits, [repeated]) == [1]  # 1.0 / 4 < 0.5
+    repeated.saw(1)  # 0.5 / 4 < 1.0 / 4
+    assert sample(logits, [repeated]) == [0]
+
+
+def test_logarithmic_probabilities_are_those_of_the_model() -> None:
+    logits = torch.tensor([[1.0, 0.5, -0.5], [0.0, 0.0, 9.0]])
+    expected = torch.log_softmax(logits[0], -1).tolist()
+    one, other = sampler(temperature=0, logprobs=2, logit_bias={0: -100.0}), sampler()
+    assert sample(logits, [one, other])[0] == 1
+    [found] = one.taken()
+    assert (found.token_id, found.logprob) == (1, pytest.approx(expected[1]))
+    assert [token for token, _ in found.top] == [0, 1]
+    assert [value for _, value in found.top] == pytest.approx(expected[:2])
+    assert one.taken() == other.taken() == ()
