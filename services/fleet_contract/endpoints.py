@@ -9,6 +9,8 @@ TASK_OF_PATH: dict[str, Task] = {
     "/v1/chat/completions": Task.CHAT,
     "/v1/completions": Task.CHAT,
     "/v1/responses": Task.CHAT,
+    "/v1/messages": Task.CHAT,
+    "/v1/messages/count_tokens": Task.CHAT,
     "/v1/embeddings": Task.EMBEDDING,
     "/embeddings": Task.EMBEDDING,
     "/embedding": Task.EMBEDDING,

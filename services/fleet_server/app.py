@@ -33,7 +33,7 @@ from fleet_web.responses import json_response
 ROUTES: dict[Task, tuple[str, ...]] = {
     Task.CHAT: (
         "fleet_server.chat.routes", "fleet_server.completions.routes",
-        "fleet_server.responses.routes",
+        "fleet_server.responses.routes", "fleet_server.messages.routes",
     ),
     Task.EMBEDDING: ("fleet_server.embeddings.routes",),
     Task.RERANK: ("fleet_server.rerank.routes",),

@@ -106,10 +106,21 @@ ENDING_CHARS = 64
 @dataclass(frozen=True, slots=True)
 class TemplateArguments:
     """What a chat template gets besides the messages: `tools` as in a request of OpenAI's chat
-    completions, and `variables` by name."""
+    completions, and `variables` by name.
+
+    With `continues` the prompt ends with the text of the last message, which the model continues;
+    otherwise with the beginning of its turn, unless `generation_prompt` is false.
+    """
 
     tools: Sequence[Mapping[str, Any]] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
+    continues: bool = False
+    generation_prompt: bool = True
+
+    @property
+    def begins_turn(self) -> bool:
+        """Whether the prompt ends with the beginning of the model's turn."""
+        return self.generation_prompt and not self.continues
 
 
 NO_ARGUMENTS = TemplateArguments()

@@ -1,4 +1,4 @@
-"""Turns exceptions into responses of one shape, OpenAI's `{"error": {...}}`.
+"""Turns exceptions into responses of the shape of their path (fleet_contract.error_shapes).
 
 The text of an unexpected exception is logged and never sent.
 """
@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fleet_contract.error_shapes import error_body
 from fleet_contract.errors import (
     BadRequest,
     FleetError,
@@ -40,9 +41,9 @@ class HeadTooLarge(FleetError):
     default_code = "headers_too_large"
 
 
-def error_response(error: FleetError) -> JSONResponse:
-    """The error as a response, with `Retry-After` in whole seconds and `retry-after-ms` where the
-    error has a `retry_after`."""
+def error_response(error: FleetError, path: str = "") -> JSONResponse:
+    """The error as a response at `path`, with `Retry-After` in whole seconds and `retry-after-ms`
+    where the error has a `retry_after`."""
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
@@ -51,7 +52,7 @@ def error_response(error: FleetError) -> JSONResponse:
         headers["www-authenticate"] = "Bearer"
     if error.status in (408, 413):
         headers["connection"] = "close"
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    return JSONResponse(error_body(error, path), status_code=error.status, headers=headers)
 
 
 def status_of(error: BaseException) -> int:
@@ -134,9 +135,10 @@ def _logged_response(error: Exception, path: str) -> Response:
             cause = error.__cause__ if error.status == InternalError.status else None
             fields = {"error": error.message}
             logger.warning("request_failed", exc_info=cause, extra={"fields": fields})
-        return error_response(error)
+        return error_response(error, path)
     logger.error("unexpected error on %s", path[:200], exc_info=error)
-    return error_response(InternalError("An unexpected error occurred; the server has logged it."))
+    unexpected = InternalError("An unexpected error occurred; the server has logged it.")
+    return error_response(unexpected, path)
 
 
 def install(app: FastAPI) -> None:
@@ -146,13 +148,13 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
-            return error_response(
-                RouteNotFound(f"There is no {request.method} {request.url.path} here.")
-            )
+            missing = RouteNotFound(f"There is no {request.method} {request.url.path} here.")
+            return error_response(missing, request.url.path)
         if error.status_code == 405:
             response = error_response(
-                MethodNotAllowed(f"{request.url.path} does not accept {request.method}.")
+                MethodNotAllowed(f"{request.url.path} does not accept {request.method}."),
+                request.url.path,
             )
             response.headers.update(error.headers or {})
             return response
-        return error_response(BadRequest(str(error.detail)))
+        return error_response(BadRequest(str(error.detail)), request.url.path)

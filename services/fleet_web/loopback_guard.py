@@ -32,7 +32,7 @@ class LoopbackGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (reason := self.refusal(scope["headers"])):
-            await error_response(Forbidden(reason))(scope, receive, send)
+            await error_response(Forbidden(reason), scope["path"])(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -34,6 +34,7 @@ HELLO: dict[str, dict[str, Any]] = {
     CHAT: {"messages": [{"role": "user", "content": "hello"}]},
     "/v1/completions": {"prompt": "hello"},
     "/v1/responses": {"input": "hello"},
+    "/v1/messages": {"max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]},
 }
 
 

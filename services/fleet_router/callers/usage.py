@@ -62,7 +62,8 @@ class Tail:
 
 
 def parse_usage(raw: bytes) -> RequestUsage:
-    """A usage object in OpenAI's shapes: chat and embeddings, responses, transcriptions."""
+    """A usage object in OpenAI's shapes (chat and embeddings, responses, transcriptions), or in
+    Anthropic's."""
     try:
         counts = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -71,9 +72,13 @@ def parse_usage(raw: bytes) -> RequestUsage:
         return NO_USAGE
     # Chat and Responses name the same counts differently.
     details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    # Anthropic's `input_tokens` are those that were neither read from its cache nor written to it.
+    read = _count(counts.get("cache_read_input_tokens"))
+    apart = read + _count(counts.get("cache_creation_input_tokens"))
     usage = RequestUsage(
-        _count(counts.get("prompt_tokens", counts.get("input_tokens"))),
-        _count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
+        _count(counts.get("prompt_tokens", counts.get("input_tokens"))) + apart,
+        cached + read,
         _count(counts.get("completion_tokens", counts.get("output_tokens"))),
         float(_count(counts.get("seconds"))),
     )

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from fleet_contract.error_shapes import error_body
 from fleet_contract.errors import FleetError, Timeout
 from fleet_router.callers.meter import charge
 from fleet_router.callers.request_record import RequestRecord
@@ -49,7 +50,7 @@ class Forward:
             if not self.writer.opened:
                 raise
             self.record.status = error.status
-            await self.writer.end(error.body())
+            await self.writer.end(error_body(error, self.record.path))
         finally:
             self.wait.leave()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from fleet_contract.error_shapes import error_body
 from fleet_contract.errors import FleetError, Timeout, UpstreamFailed
 from fleet_router.callers.meter import Meter
 from fleet_router.callers.request_record import RequestRecord
@@ -55,7 +56,7 @@ async def _relay(
         # The client's status is 200 since the first heartbeat.
         status = response.head.status
         record.status = status if status >= 400 else UpstreamFailed.status
-        await writer.end(await error_body(response))
+        await writer.end(await _error_of(response, record.path))
         return
     await writer.start(response.head.status, response_headers(response.head))
     try:
@@ -76,12 +77,13 @@ async def _relay(
         event(logger, "answer_cut_off", level=logging.WARNING, model=record.model,
               endpoint=record.endpoint, error=str(error))  # fmt: skip
         if is_open_event_stream(response):
-            await writer.send(error_event(reported.body(), meter.tail.end), more=True)
+            body = error_body(reported, record.path)
+            await writer.send(error_event(body, meter.tail.end), more=True)
         return
     await writer.send(b"", more=False)
 
 
-async def error_body(response: UpstreamResponse) -> Any:
+async def _error_of(response: UpstreamResponse, path: str) -> Any:
     """The error body of a response whose status the client can no longer get."""
     data = b""
     while len(data) < ERROR_BYTES and (
@@ -94,7 +96,8 @@ async def error_body(response: UpstreamResponse) -> Any:
         body = None
     if isinstance(body, dict) and "error" in body:
         return body
-    return UpstreamFailed(f"The model's server responded with {response.head.status}.").body()
+    failed = UpstreamFailed(f"The model's server responded with {response.head.status}.")
+    return error_body(failed, path)
 
 
 def is_open_event_stream(response: UpstreamResponse) -> bool:

@@ -58,4 +58,6 @@ def error_event(body: Any, tail: bytes) -> bytes:
     """The error body as an event, after a stream whose last bytes are `tail`."""
     # A blank line ends an event that was cut off; clients would join the error to its data.
     separator = b"" if not tail or tail.endswith(b"\n\n") else b"\n\n"
-    return separator + b"data: " + orjson.dumps(body) + b"\n\n"
+    # Clients of Anthropic's API read the name of an event too.
+    name = b"event: error\n" if body.get("type") == "error" else b""
+    return separator + name + b"data: " + orjson.dumps(body) + b"\n\n"

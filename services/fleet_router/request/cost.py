@@ -48,22 +48,18 @@ def of_json(fields: Fields, size: int, prefix: bool = True, images: bool = True)
     """The cost of a JSON body of `size` bytes; without `images` none are searched for. Wrong types
     are ignored: the model server refuses them."""
     streams = scalar(fields.stream) is True
-    messages = _messages(fields.messages) if prefix or images else ()
+    conversation = fields.input if fields.messages is UNSET else fields.messages
+    messages = _messages(conversation) if prefix or images else ()
     leading = _digest(fields, messages) if prefix else b""
-    if fields.messages is UNSET:
-        cost = 1.0 + size / PROMPT_BYTES
-        if fields.prompt is not UNSET or fields.max_output_tokens is not UNSET:
-            cost += _new_tokens(fields) / NEW_TOKENS
-        return RequestCost(streams, min(MAX_UNITS, cost), leading, 0, size)
     sizes = [
         len(memoryview(image))
         for message in (messages if images else ())
-        for part in _parts(message)
-        if (image := _image(part)) is not None
+        for image in _images(message.content)
     ]
     prompt_bytes = size - sum(sizes)
-    cost = 1.0 + prompt_bytes / PROMPT_BYTES
-    cost += IMAGE_COST * len(sizes) + _new_tokens(fields) / NEW_TOKENS
+    cost = 1.0 + prompt_bytes / PROMPT_BYTES + IMAGE_COST * len(sizes)
+    if any(raw is not UNSET for raw in (fields.messages, fields.prompt, fields.max_output_tokens)):
+        cost += _new_tokens(fields) / NEW_TOKENS
     return RequestCost(streams, min(MAX_UNITS, cost), leading, len(sizes), prompt_bytes)
 
 
@@ -86,8 +82,14 @@ class _Message(Struct, gc=False):
 
 
 class _Part(Struct, gc=False):
+    """`image_url` is that of OpenAI's parts; `source` belongs to Anthropic's images and documents,
+    and `content` to results of tools, which may have images."""
+
+    type: Raw | UnsetType = UNSET
     text: Raw | UnsetType = UNSET
     image_url: Raw | UnsetType = UNSET
+    source: Raw | UnsetType = UNSET
+    content: Raw | UnsetType = UNSET
 
 
 _read_messages = Decoder(list[_Message]).decode
@@ -101,19 +103,34 @@ def _messages(raw: Raw | UnsetType) -> Sequence[_Message]:
         return ()
 
 
-def _parts(message: _Message) -> Sequence[_Part]:
-    if message.content is UNSET or _is_text(message.content):
+def _parts(content: Raw | UnsetType) -> Sequence[_Part]:
+    if content is UNSET or _is_text(content):
         return ()
     try:
-        return _read_parts(message.content)
+        return _read_parts(content)
     except DecodeError:
         return ()
 
 
+def _images(content: Raw | UnsetType) -> Iterator[Raw]:
+    """The images in a content, those of results of tools included."""
+    for part in _parts(content):
+        if (image := _image(part)) is not None:
+            yield image
+        for inner in _parts(part.content):
+            if (image := _image(inner)) is not None:
+                yield image
+
+
 def _image(part: _Part) -> Raw | None:
-    """Its URL, a string or an object, if it has any."""
+    """Its URL, a string or an object, if it has any; or its source, an object."""
     image = part.image_url
-    return image if image is not UNSET and memoryview(image)[:1].tobytes() in b'"{' else None
+    if image is not UNSET and memoryview(image)[:1].tobytes() in b'"{':
+        return image
+    source = part.source
+    if source is UNSET or part.type is UNSET or bytes(memoryview(part.type)) != b'"image"':
+        return None
+    return source if memoryview(source)[:1].tobytes() == b"{" else None
 
 
 def _is_text(raw: Raw) -> bool:
@@ -138,8 +155,8 @@ def _leading(fields: Fields, messages: Sequence[_Message]) -> Iterator[bytes]:
         yield b"a" + _start(adapter)
     if fields.instructions is not UNSET and _is_text(fields.instructions):
         yield b"s" + _start(fields.instructions)
-    if fields.messages is UNSET:
-        messages = _messages(fields.input)
+    if fields.system is not UNSET:
+        yield b"y" + _start(fields.system)
     for message in messages:
         role = b"" if message.role is UNSET else _start(message.role)
         yield b"m" + role
@@ -156,7 +173,7 @@ def _content(message: _Message) -> Iterator[bytes]:
     if message.content is not UNSET and _is_text(message.content):
         yield b"t" + _start(message.content)
         return
-    for part in _parts(message):
+    for part in _parts(message.content):
         if part.text is not UNSET and _is_text(part.text):
             yield b"t" + _start(part.text)
         if (image := _image(part)) is not None:

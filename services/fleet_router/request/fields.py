@@ -26,7 +26,7 @@ from fleet_web.request_body.json_body import (
 _MODEL = re.compile(rb'(?i)"model"')
 _ESCAPED = re.compile(rb"\\u00[4-7][0-9a-fA-F]")
 """An escaped letter of ASCII, or `_`; encoders escape none."""
-_IMAGE = re.compile(rb'"image_url"')
+_IMAGE = re.compile(rb'"(?:image_url|image)"')
 _SLICE_BYTES = 1024 * 1024
 """Searched in one call, which holds the interpreter lock."""
 _LONGEST_MATCH = 16
@@ -47,6 +47,7 @@ class Fields(msgspec.Struct, gc=False):
     max_output_tokens: Raw | UnsetType = UNSET
     n_predict: Raw | UnsetType = UNSET
     messages: Raw | UnsetType = UNSET
+    system: Raw | UnsetType = UNSET
     input: Raw | UnsetType = UNSET
     prompt: Raw | UnsetType = UNSET
     content: Raw | UnsetType = UNSET

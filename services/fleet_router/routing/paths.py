@@ -32,7 +32,6 @@ def _rule(path: str, task: Task | None) -> PathRule:
 
 
 OTHER_CHAT = (
-    "/v1/messages",
     "/completion",
     "/completions",
     "/infill",

@@ -13,9 +13,10 @@ from typing import Any, NotRequired
 from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import TypedDict
 
-from fleet_contract.api import chat, completions, responses
+from fleet_contract.api import chat, completions, messages, responses
 from fleet_contract.api.chat import ChatBody
 from fleet_contract.api.completions import CompletionBody
+from fleet_contract.api.messages import MessagesBody
 from fleet_contract.api.responses import ResponsesBody
 from fleet_contract.names import HEADER_ENDPOINT
 from fleet_router.routing.paths import PATHS
@@ -71,10 +72,17 @@ class PassedResponses(ResponsesBody):
     """A user message or a conversation; other items are for engines that accept them."""
 
 
+class PassedMessages(MessagesBody):
+    """As PassedChat, for messages."""
+
+    model_config = ConfigDict(json_schema_extra=_free(messages.NO_OP_VALUES))
+
+
 PASSED = {
     "/v1/chat/completions": PassedChat,
     "/v1/completions": PassedCompletion,
     "/v1/responses": PassedResponses,
+    "/v1/messages": PassedMessages,
 }
 """Bodies for which other engines accept more than this project's own."""
 

@@ -13,6 +13,7 @@ from fleet_contract.errors import WrongTask
 from fleet_contract.spec import Task
 from fleet_server.completions.render import CompletionRenderer
 from fleet_server.completions.request import CompletionRequest, check_ids, empty, parse
+from fleet_server.engines.text_chat import TAIL_TOKENS
 from fleet_server.generation.formats.fields import check_output
 from fleet_server.generation.parameters import Parameters
 from fleet_server.generation.run import Generator, PreparedPrompt, usage_wanted
@@ -21,9 +22,6 @@ from fleet_server.state import ServerState
 from fleet_web.body import read_json
 
 PARAMETERS = Parameters(CompletionBody, NO_OP_VALUES)
-TAIL_TOKENS = 8
-"""Last tokens of the prompt to decode with the first generated ones: enough context for spaces and
-incomplete characters."""
 
 
 def router(server: ServerState) -> APIRouter:

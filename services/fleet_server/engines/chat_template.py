@@ -50,7 +50,8 @@ class ChatTemplate:
         """The prompt up to the beginning of the assistant's turn. Raises TemplateRefusal."""
         given = {
             **arguments.variables, **self._tokens, "messages": messages, "documents": None,
-            "tools": list(arguments.tools) or None, "add_generation_prompt": True,
+            "tools": list(arguments.tools) or None,
+            "add_generation_prompt": arguments.begins_turn,
         }  # fmt: skip
         try:
             return self._template.render(given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fleet_server.protocols import Message, TemplateArguments
@@ -33,9 +34,10 @@ class SpecialText:
 
     def seamed_arguments(self, arguments: TemplateArguments) -> TemplateArguments:
         """The arguments with a seam in each special token."""
-        return TemplateArguments(
-            [self.seamed_value(tool) for tool in arguments.tools],
-            self.seamed_value(dict(arguments.variables)),
+        return replace(
+            arguments,
+            tools=[self.seamed_value(tool) for tool in arguments.tools],
+            variables=self.seamed_value(dict(arguments.variables)),
         )
 
     def seamed_value(self, value: Any) -> Any:

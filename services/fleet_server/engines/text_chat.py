@@ -21,6 +21,13 @@ GUIDED = frozenset({"response_format", "json_schema", "grammar"})
 """What an engine supports that masks tokens by a grammar."""
 
 
+END = "\ufdd1"
+"""Marks the end of a message that is continued: a noncharacter, as `special_text.SEAM`."""
+TAIL_TOKENS = 8
+"""Last tokens of a continued text to decode with the first generated ones: enough context for
+spaces and incomplete characters."""
+
+
 class Renderer(Protocol):
     """A chat template."""
 
@@ -46,11 +53,46 @@ def rendered(
         {**message, "content": text_of(message["content"])} for message in special.seamed(messages)
     ]
     try:
-        return renderer.render(history, special.seamed_arguments(arguments))
+        text = renderer.render(marked(history, arguments), special.seamed_arguments(arguments))
     except TemplateRefusal as error:
+        raise refusal(error) from error
+    return cut(text, arguments)
+
+
+def refusal(error: Exception) -> BadRequest:
+    """The error for messages that the chat template refuses, with the template's own reason."""
+    return BadRequest(
+        f"The model's chat template refuses these messages: {error}", param="messages"
+    )
+
+
+def marked(messages: Sequence[Message], arguments: TemplateArguments) -> list[Message]:
+    """The messages; if the last one is to be continued, its content ends with END."""
+    if not arguments.continues:
+        return list(messages)
+    last = messages[-1]
+    content = last["content"]
+    if isinstance(content, str):
+        content += END
+    else:
+        content = [*content, {"type": "text", "text": END}]
+    return [*messages[:-1], {**last, "content": content}]
+
+
+def cut(text: str, arguments: TemplateArguments) -> str:
+    """The prompt of `marked` messages without what the template writes after END.
+
+    Raises BadRequest if the template does not show the last message.
+    """
+    if not arguments.continues:
+        return text
+    text, found, _ = text.rpartition(END)
+    if not found:
         raise BadRequest(
-            f"The model's chat template refuses these messages: {error}", param="messages"
-        ) from error
+            "The model's chat template does not show the last message, so it cannot be continued.",
+            param="messages",
+        )
+    return text
 
 
 def text_of(content: str | list[dict[str, Any]]) -> str:

@@ -22,11 +22,14 @@ class Choice:
     pieces: list[Piece] = field(default_factory=list)
     finish: Finish = Finish.STOP
     logprobs: list[ScoredToken] = field(default_factory=list)
+    stop: str | None = None
+    """The stop string that ended it."""
 
     def add(self, update: Update) -> None:
         self.pieces += update.pieces
         self.logprobs += update.logprobs
         self.finish = update.finish or self.finish
+        self.stop = update.stop or self.stop
 
     def close(self) -> None:
         """Join adjacent pieces, after the last update."""

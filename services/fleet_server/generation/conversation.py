@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fleet_contract.errors import UnsupportedParameter
 from fleet_server.generation import chat_format
 from fleet_server.generation.chat_format import ChatFormat
 from fleet_server.generation.options import GenerationOptions
@@ -31,26 +32,48 @@ from fleet_server.protocols import ChatModel, Message, Prompt, TemplateArguments
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """How a prompt ends: with the text of the last message (`continues`), or with the beginning of
+    the model's turn (`generation_prompt`). `param` is the field that asks for another ending."""
+
+    continues: bool = False
+    generation_prompt: bool = True
+    param: str = "messages"
+
+
+NEW_TURN = Ending()
+CONTINUED = Ending(continues=True, generation_prompt=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
-    """A chat for a model, and what its text may contain. `guided`: the text follows a grammar."""
+    """A chat for a model, and what its text may contain.
+
+    `guided`: the text follows a grammar. `ending`: how the prompt ends.
+    """
 
     messages: list[Message]
     variables: Mapping[str, Any]
     tools: ToolUse
     form: ChatFormat
     guided: bool
+    ending: Ending = NEW_TURN
 
     def prompt(self, model: ChatModel, images: Sequence[Any]) -> Prompt:
         """Apply the chat template and tokenise. Raises BadRequest."""
         if "tools" not in model.supports:
+            if self.ending is not NEW_TURN:
+                raise without_template(self.ending.param)
             return model.prompt(self.messages, images)
         definitions = self.tools.definitions
         if self.form.tools:
             messages = _with_arguments(self.messages, as_text=self.form.arguments_as_text)
-            arguments = TemplateArguments(definitions, self.variables)
         else:
             messages = with_tools(self.messages, definitions)
-            arguments = TemplateArguments((), self.variables)
+            definitions = []
+        arguments = TemplateArguments(
+            definitions, self.variables, self.ending.continues, self.ending.generation_prompt
+        )
         templated: Any = model
         prompt: Prompt = templated.prompt(messages, images, arguments)
         return prompt
@@ -88,12 +111,22 @@ def conversation(
     options: GenerationOptions,
     effort: str | None,
     variables: Mapping[str, Any] | None = None,
+    ending: Ending = NEW_TURN,
 ) -> Conversation:
     """A chat for `model`. Raises UnsupportedParameter."""
     form = chat_format.read(getattr(model, "chat_template", ""))
     guided = options.output is not None
     found = read_variables(variables or {}, effort, form, guided=guided)
-    return Conversation(messages, found, options.tools, form, guided)
+    return Conversation(messages, found, options.tools, form, guided, ending)
+
+
+def without_template(param: str) -> UnsupportedParameter:
+    """The error for an engine that hides its chat template."""
+    return UnsupportedParameter(
+        f"{param!r}: this model's engine cannot continue a message; engines that can: openvino, "
+        "llamacpp, torch.",
+        param=param,
+    )
 
 
 def _with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Message]:

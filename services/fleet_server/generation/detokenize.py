@@ -37,6 +37,8 @@ class TextStream:
         """Number of characters decoded so far."""
         self.returned = 0
         """Number of characters returned so far."""
+        self.stop = ""
+        """The stop string that ended the text."""
 
     def feed(self, token_ids: Sequence[int]) -> str:
         """The text that can be returned with these tokens; empty once `stopped`."""
@@ -73,8 +75,9 @@ class TextStream:
         self.decoded += len(fresh)
         if (found := self._stops.feed(fresh)) is not None:
             end, length = found
-            self.stopped, held, self._held = True, len(self._held), ""
-            text = text[: held + end - length]
+            self.stopped, end, self._held = True, len(self._held) + end, ""
+            self.stop = text[end - length : end]
+            text = text[: end - length]
         else:
             keep = 0 if final else self._stops.pending
             self._held = text[len(text) - keep :]

@@ -80,7 +80,7 @@ def read_options(given: GenerationBody, spec: ModelSpec, max_tokens: int) -> Gen
         max_tokens=max_tokens,
         temperature=first_given(given.temperature, spec.defaults.temperature),
         top_p=first_given(given.top_p, spec.defaults.top_p),
-        stop=_stop(given.stop, spec),
+        stop=read_stop(given.stop, spec),
         stream=bool(given.stream),
         include_usage=bool(stream_options and stream_options.include_usage),
         continuous_usage=bool(stream_options and stream_options.continuous_usage_stats),
@@ -146,18 +146,22 @@ def _logit_bias(given: Mapping[str, float] | None) -> dict[int, float]:
     return found
 
 
-def _stop(stop: str | list[str] | None, spec: ModelSpec) -> tuple[str, ...]:
+def read_stop(
+    stop: str | list[str] | None, spec: ModelSpec, param: str = "stop"
+) -> tuple[str, ...]:
+    """The stop strings. Raises BadRequest with `param`."""
     words = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(words) > spec.limits.max_stop:
         raise BadRequest(
-            f"'stop' has {len(words)} strings; at most {spec.limits.max_stop} are accepted.",
-            param="stop",
+            f"{param!r} has {len(words)} strings; at most {spec.limits.max_stop} are accepted.",
+            param=param,
         )
     if not all(words):
-        raise BadRequest("'stop' must not contain an empty string.", param="stop")
+        raise BadRequest(f"{param!r} must not contain an empty string.", param=param)
     if (longest := max(map(len, words), default=0)) > MAX_STOP_CHARS:
         raise BadRequest(
-            f"'stop' has a string of {longest} characters; at most {MAX_STOP_CHARS} are accepted.",
-            param="stop",
+            f"{param!r} has a string of {longest} characters; at most {MAX_STOP_CHARS} are "
+            f"accepted.",
+            param=param,
         )
     return words

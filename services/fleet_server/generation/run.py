@@ -94,7 +94,7 @@ class Generator:
         open already. Raises FleetError, and ClientDisconnect.
         """
         server = self._server
-        self._check_length(num_chars, model.context_length)
+        self.check_length(num_chars, model.context_length)
         if not options.stream:
             return await run_while_connected(request, self._whole(model, options, prepare))
         return await stream_events(
@@ -179,7 +179,7 @@ class Generator:
         guided = cast(GuidedModel, model)  # `supports` has been checked
         return await self._server.run_blocking(guided.compile, options.output)
 
-    def _check_length(self, num_chars: int, context_length: int) -> None:
+    def check_length(self, num_chars: int, context_length: int) -> None:
         """Raises PromptTooLong for a text that no tokenizer fits into the context."""
         most = context_length * MOST_CHARS_PER_TOKEN
         if num_chars > most:

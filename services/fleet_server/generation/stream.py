@@ -25,13 +25,15 @@ from fleet_server.protocols import (
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """New pieces of the choice number `index`; `finish` is set on the last update. `logprobs` are
-    of the tokens that begin in the new text."""
+    """New pieces of the choice number `index`; `finish` is set on the last update, with the stop
+    string that ended the text, if one did. `logprobs` are of the tokens that begin in the new
+    text."""
 
     pieces: tuple[Piece, ...] = ()
     finish: Finish | None = None
     index: int = 0
     logprobs: tuple[ScoredToken, ...] = ()
+    stop: str | None = None
 
     @property
     def text(self) -> str:
@@ -108,7 +110,9 @@ class TokenStream:
             if finish is Finish.STOP and self._parser.called:
                 finish = Finish.TOOL_CALLS
             if pieces or finish is not None:
-                yield Update(tuple(merged(pieces)), finish, logprobs=self._scored(finish))
+                stop = self._text.stop if finish is Finish.STOP else None
+                scored = self._scored(finish)
+                yield Update(tuple(merged(pieces)), finish, logprobs=scored, stop=stop or None)
         if error is not None and finish is None:
             raise _fleet_error(error)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleet_contract.api.tools import MAX_TOOLS, NAME_PATTERN
+from fleet_contract.api.tools import MAX_TOOLS
 from fleet_contract.errors import BadRequest, UnsupportedParameter
 from fleet_server.generation.formats.schema import MAX_CHARS, check_size, narrowed
 from fleet_server.generation.tool_parsers.forced_call import schema_of
@@ -16,7 +16,7 @@ from fleet_server.protocols import OutputFormat
 
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}}
 MODES = ("none", "auto", "required")
-NAME = re.compile(NAME_PATTERN)
+NAME = re.compile("[a-zA-Z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,21 @@ NO_TOOLS = ToolUse()
 
 @dataclass(frozen=True, slots=True)
 class ToolFields:
-    """How a route writes tools: the key of the function in a tool and in a choice, None if its
-    fields are those of the tool itself."""
+    """How a route writes tools.
+
+    `nested` is the key of the function in a tool and in a choice, None if its fields are those of
+    the tool itself; `schema` the key of its parameters; `kinds` are the types of such a tool.
+    """
 
     nested: str | None
+    schema: str = "parameters"
+    kinds: tuple[str | None, ...] = ("function",)
+    longest_name: int = 64
 
 
 CHAT_TOOLS = ToolFields("function")
 RESPONSE_TOOLS = ToolFields(None)
+MESSAGE_TOOLS = ToolFields(None, "input_schema", (None, "custom"), 128)
 
 
 def read_tools(raw: Any, choice: Any, parallel: bool | None, fields: ToolFields) -> ToolUse:
@@ -134,14 +141,14 @@ def _tools(raw: Any, fields: ToolFields) -> tuple[Tool, ...]:
 def _tool(entry: Any, place: str, fields: ToolFields) -> Tool:
     function = _function(entry, place, fields)
     name = _name(function, place, fields)
-    description, parameters = function.get("description"), function.get("parameters")
+    description, parameters = function.get("description"), function.get(fields.schema)
     if description is not None and not isinstance(description, str):
         raise _invalid(_inner(place, "description", fields), "must be a string")
     if parameters is not None and not isinstance(parameters, dict):
-        raise _invalid(_inner(place, "parameters", fields), "must be a JSON Schema")
+        raise _invalid(_inner(place, fields.schema, fields), "must be a JSON Schema")
     if not isinstance(function.get("strict", False), bool | None):
         raise _invalid(_inner(place, "strict", fields), "must be a boolean")
-    check_size(parameters, _inner(place, "parameters", fields))
+    check_size(parameters, _inner(place, fields.schema, fields))
     definition: dict[str, Any] = {"name": name}
     if description is not None:
         definition["description"] = description
@@ -154,13 +161,13 @@ def _function(entry: Any, place: str, fields: ToolFields) -> Mapping[str, Any]:
     if not isinstance(entry, dict):
         raise _invalid(place, "must be an object")
     kind = entry.get("type")
-    if kind != "function":
+    if kind not in fields.kinds:
         if isinstance(kind, str) and kind:
             raise UnsupportedParameter(
                 f"'{place}.type' is {kind[:64]!r}; only functions are supported.",
                 param=f"{place}.type",
             )
-        raise _invalid(f"{place}.type", "must be 'function'")
+        raise _invalid(f"{place}.type", f"must be {fields.kinds[-1]!r}")
     function = entry if fields.nested is None else entry.get(fields.nested)
     if not isinstance(function, dict):
         raise _invalid(f"{place}.{fields.nested}", "must be an object")
@@ -169,9 +176,11 @@ def _function(entry: Any, place: str, fields: ToolFields) -> Mapping[str, Any]:
 
 def _name(function: Mapping[str, Any], place: str, fields: ToolFields) -> str:
     name = function.get("name")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    longest = fields.longest_name
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > longest:
         raise _invalid(
-            _inner(place, "name", fields), "must have 1 to 64 letters, digits, '_' and '-'"
+            _inner(place, "name", fields),
+            f"must have 1 to {longest} letters, digits, '_' and '-'",
         )
     return name
 

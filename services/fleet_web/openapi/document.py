@@ -14,7 +14,6 @@ from fastapi import Response
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from fleet_contract.api.base import ErrorBody
 from fleet_contract.names import HEADER_REQUEST_ID
 from fleet_web.openapi import parts
 from fleet_web.openapi.operation import EVENTS, MediaType, Operation, Shape
@@ -39,10 +38,14 @@ def build(
     paths: Json = {}
     for operation in listed:
         paths.setdefault(operation.path, {})[operation.method] = writer.operation(operation)
-    statuses = sorted({status for operation in listed for status in operation.errors})
+    errors = {
+        operation.error_name(status): parts.error(status, writer.schema(operation.error))
+        for operation in listed
+        for status in operation.errors
+    }
     components: Json = {
         "schemas": writer.definitions,
-        "responses": {f"Error{n}": parts.error(n, writer.schema(ErrorBody)) for n in statuses},
+        "responses": dict(sorted(errors.items())),
         "parameters": parts.PARAMETERS,
     }
     if guarded:
@@ -76,7 +79,6 @@ class _Writer:
     def __init__(self, operations: list[Operation], *, guarded: bool) -> None:
         self._guarded = guarded
         shapes = {id(shape): shape for each in operations for shape in _shapes(each)}
-        shapes[id(ErrorBody)] = ErrorBody
         found, rest = TypeAdapter.json_schemas(
             [(key, "validation", TypeAdapter(shape)) for key, shape in shapes.items()],
             schema_generator=_Untitled, ref_template=REF,
@@ -108,7 +110,7 @@ class _Writer:
 
     def _responses(self, operation: Operation) -> Json:
         responses: Json = {
-            str(status): {"$ref": f"#/components/responses/Error{status}"}
+            str(status): {"$ref": f"#/components/responses/{operation.error_name(status)}"}
             for status in sorted(operation.errors)
         }
         always = {HEADER_REQUEST_ID: parts.header(HEADER_REQUEST_ID, always=True)}
@@ -136,5 +138,6 @@ class _Writer:
 def _shapes(operation: Operation) -> Iterable[Shape]:
     contents = (operation.body, *operation.responses)
     yield from (content.shape for content in contents if content is not None)
+    yield operation.error
     if operation.not_ready is not None:
         yield operation.not_ready

@@ -14,6 +14,8 @@ from fleet_contract.api.embeddings import (
     NativeBody,
     NativeEmbedding,
 )
+from fleet_contract.api.message_events import AnyMessageEvent, MessageErrorBody, MessageResponse
+from fleet_contract.api.messages import CountTokensBody, MessagesBody, TokenCount
 from fleet_contract.api.rerank import RankedText, RerankBody, RerankResponse
 from fleet_contract.api.responses import AnyEvent, Response, ResponsesBody
 from fleet_contract.api.speech import (
@@ -73,6 +75,18 @@ RESPONSE = replace(
     body=MediaType(JSON, ResponsesBody),
     responses=(MediaType(JSON, Response), MediaType(EVENTS, AnyEvent)),
 )  # fmt: skip
+MESSAGE = replace(
+    CHAT, path="/v1/messages", summary="Generate the next message, in Anthropic's format.",
+    description="The events of a stream have a `type`; the last one is `message_stop`, or `error` "
+    "if the stream failed.",
+    body=MediaType(JSON, MessagesBody),
+    responses=(MediaType(JSON, MessageResponse), MediaType(EVENTS, AnyMessageEvent)),
+    error=MessageErrorBody,
+)  # fmt: skip
+COUNT_TOKENS = replace(
+    MESSAGE, path="/v1/messages/count_tokens", summary="Count the tokens of a message's prompt.",
+    description="", body=MediaType(JSON, CountTokensBody), responses=(MediaType(JSON, TokenCount),),
+)  # fmt: skip
 EMBEDDING = Operation(
     "/v1/embeddings", "post", "embeddings", "Embed texts.",
     body=MediaType(JSON, EmbeddingBody), responses=(MediaType(JSON, EmbeddingList),),
@@ -115,8 +129,8 @@ TOKENS = (TOKENIZE, DETOKENIZE)
 BY_PATH = {
     operation.path: operation
     for operation in (
-        CHAT, COMPLETION, RESPONSE, EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"),
-        TRANSCRIBE, TRANSLATE, RERANK,
+        CHAT, COMPLETION, RESPONSE, MESSAGE, COUNT_TOKENS,
+        EMBEDDING, NATIVE, replace(NATIVE, path="/embedding"), TRANSCRIBE, TRANSLATE, RERANK,
         *(replace(RERANK, path=path) for path in ("/v1/reranking", "/rerank", "/reranking")),
         replace(RERANK, path="/v2/rerank", summary="Rank documents, in the format of Cohere's v2."),
         *TOKENS,
@@ -135,7 +149,8 @@ def wrong_task_operations(task: Task) -> Iterable[Operation]:
     return [
         Operation(
             path, "post", "other tasks", f"Refused: the model's task is {task.value}.",
-            description="Always an error with code `wrong_task` that names the path to use.",
+            description="Always an error (code `wrong_task`) that names the path to use.",
+            error=BY_PATH[path].error,
         )
         for path, its_task in TASK_OF_PATH.items()
         if its_task is not task

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fleet_contract.api.base import ErrorBody
+
 JSON = "application/json"
 FORM = "multipart/form-data"
 TEXT = "text/plain"
@@ -30,8 +32,8 @@ class MediaType:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """`responses` are the alternatives of a 200, `headers` what each of them has besides the
-    request id, `some_headers` what it may have. `errors` are the statuses of errors, which share
-    one shape; `not_ready` is the shape of a probe's 503."""
+    request id, `some_headers` what it may have. `errors` are the statuses of errors, whose shape is
+    `error`; `not_ready` is the shape of a probe's 503."""
 
     path: str
     method: Literal["get", "post"]
@@ -44,7 +46,12 @@ class Operation:
     headers: tuple[str, ...] = ()
     some_headers: tuple[str, ...] = ()
     errors: frozenset[int] = COMMON_ERRORS
+    error: Shape = ErrorBody
     not_ready: Shape | None = None
+
+    def error_name(self, status: int) -> str:
+        """The name of the response to an error in the document's components."""
+        return f"{self.error.__name__.removesuffix('Body')}{status}"
 
     @property
     def name(self) -> str:

@@ -89,6 +89,28 @@ FUNCTIONS: dict[str, Any] = {
     "reasoning": {"effort": "low", "summary": "auto"},
     "include": ["reasoning.encrypted_content"],
 }  # fmt: skip
+MESSAGES: dict[str, Any] = {
+    "model": "chat",
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Hello", "cache_control": None}]},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "Hm.", "signature": ""},
+            {"type": "text", "text": "Hi."},
+            {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]},
+        {"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "1", "is_error": False,
+             "content": [{"type": "text", "text": "x"}]},
+            {"type": "document", "title": "T", "context": None,
+             "source": {"type": "text", "media_type": "text/plain", "data": "x"}}]},
+    ],
+    "system": [{"type": "text", "text": "Be brief."}], "max_tokens": 8, "temperature": 0.5,
+    "top_p": 0.9, "top_k": None, "stop_sequences": ["x"], "stream": True,
+    "tools": [{"type": "custom", "name": "f", "description": "F.", "strict": True,
+               "input_schema": {"type": "object"}}],
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    "thinking": {"type": "adaptive"}, "output_config": {"effort": "low"},
+    "metadata": {"user_id": "me"}, "service_tier": "auto", "mcp_servers": [], "container": None,
+}  # fmt: skip
 EMBED: dict[str, Any] = {
     "model": "embedding", "input": ["w1 w2", "w3"], "encoding_format": "base64", "dimensions": 16,
     "user": "me", "truncate": True,
@@ -124,6 +146,9 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("/v1/responses", RESPONSE),
     ("/v1/responses", RESPONSE | {"input": "Hello", "stream": False}),
     ("/v1/responses", FUNCTIONS),
+    ("/v1/messages", MESSAGES),
+    ("/v1/messages", MESSAGES | {"system": "Be brief.", "stream": False}),
+    ("/v1/messages/count_tokens", MESSAGES),
     ("/v1/embeddings", EMBED),
     ("/v1/embeddings", IDS),
     ("/embedding", NATIVE),

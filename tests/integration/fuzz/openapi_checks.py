@@ -25,12 +25,13 @@ SHAPE = frozenset({
     "invalid_http",
 })  # fmt: skip
 """Codes of errors that a schema can predict."""
-PASSED = ("Chat", "Completion", "Responses")
+PASSED = ("Chat", "Completion", "Responses", "Messages")
 """Paths with bodies that the router accepts and this project's servers may reject."""
 ERROR_STATUSES = frozenset({401, 403, 404, 413, 429})
 ENDS = {
     "completions": (b"data: [DONE]",),
     "responses": (b"event: response.completed\n", b"event: response.incomplete\n"),
+    "messages": (b"event: message_stop\n",),
 }
 """Start of a stream's last event, by the last word of its path."""
 SAME_EVERY_TIME = "FUZZ_EXAMPLES" not in os.environ
@@ -166,10 +167,13 @@ def valid_is_accepted(ctx: Any, response: Any, case: Any) -> None:
 
 
 def errors_have_shape(ctx: Any, response: Any, case: Any) -> None:
-    """Every error response has the shape of OpenAI's errors."""
+    """Every error response has the shape of OpenAI's errors, or of Anthropic's."""
     if response.status_code >= 400:
         assert response.headers["content-type"] == ["application/json"]
-        error = response.json()["error"]
+        body = response.json()
+        of_anthropic = case.operation.path.startswith("/v1/messages")
+        assert set(body) == ({"type", "error"} if of_anthropic else {"error"})
+        error = body["error"]
         assert set(error) == {"message", "type", "param", "code"}
         assert 0 < len(error["message"]) < 10_000
 

@@ -22,7 +22,7 @@ def test_every_task_has_a_path_to_recommend(task: Task, path: str) -> None:
     assert TASK_OF_PATH[path] is task
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses", "/v1/messages"])
 def test_completions_and_responses_belong_to_the_chat_task(path: str) -> None:
     assert TASK_OF_PATH[path] is Task.CHAT
 

@@ -35,7 +35,7 @@ from fleet_server.engines.openvino.kv_cache import KvCache
 from fleet_server.engines.openvino.properties import compile_properties, plugin, shown_device
 from fleet_server.engines.sampling.token_sampler import TokenSampler
 from fleet_server.engines.special_text import SEAM, SpecialText
-from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, rendered
+from fleet_server.engines.text_chat import BIASED, GUIDED, SAMPLED, TAIL_TOKENS, rendered
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import (
     ENDING_CHARS,
@@ -96,8 +96,9 @@ class OpenVinoChat:
     ) -> Prompt:
         text = rendered(self._tokenizer, self._special, messages, images, arguments)
         parts = [self._tokenizer.encode(part) for part in text.split(SEAM)]
-        prompt = self.prompt_of(parts[0] if len(parts) == 1 else np.concatenate(parts))
-        return replace(prompt, ending=text[-ENDING_CHARS:])
+        ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        tail = ids[-TAIL_TOKENS:].tolist() if arguments.continues else ()
+        return replace(self.prompt_of(ids), ending=text[-ENDING_CHARS:], tail=tail)
 
     def prompt_of(self, token_ids: Sequence[int] | NDArray[np.int64]) -> Prompt:
         return Prompt(num_tokens=len(token_ids), state=np.array([token_ids], dtype=np.int64))

@@ -63,7 +63,7 @@ class GenaiTokenizer:
         try:
             text = self._tokenizer.apply_chat_template(
                 messages,
-                add_generation_prompt=True,
+                add_generation_prompt=arguments.begins_turn,
                 tools=list(arguments.tools) or None,
                 extra_context=dict(arguments.variables) or None,
             )

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from fleet_contract.errors import BadRequest
 from fleet_server.engines.special_text import SEAM, SpecialText, texts_in
-from fleet_server.engines.text_chat import text_of
+from fleet_server.engines.text_chat import TAIL_TOKENS, cut, marked, refusal, text_of
 from fleet_server.engines.torch.checkpoint import ModelFolder
 from fleet_server.load_error import LoadError
 from fleet_server.protocols import ENDING_CHARS, Message, Prompt, TemplateArguments
@@ -68,7 +68,8 @@ class Conversation:
         with self._lock:
             for part in text.split(SEAM):
                 ids.extend(self.tokenizer(part, add_special_tokens=False)["input_ids"])
-        return Prompt(len(ids), ChatInput(ids), ending=ending)
+        tail = ids[-TAIL_TOKENS:] if arguments.continues else ()
+        return Prompt(len(ids), ChatInput(ids), tail, ending)
 
     def prompt_of(self, token_ids: Sequence[int]) -> Prompt:
         """A prompt of the given tokens. Raises BadRequest for an image's tokens."""
@@ -97,17 +98,15 @@ class Conversation:
             messages = [{**message, "content": text_of(message["content"])} for message in messages]
         try:
             text: str = self._renderer.apply_chat_template(
-                list(messages),
+                marked(messages, arguments),
                 tools=list(arguments.tools) or None,
-                add_generation_prompt=True,
+                add_generation_prompt=arguments.begins_turn,
                 tokenize=False,
                 **arguments.variables,
             )
         except (jinja2.TemplateError, TypeError, ValueError) as error:
-            raise BadRequest(
-                f"The model's chat template refuses these messages: {error}", param="messages"
-            ) from error
-        return text
+            raise refusal(error) from error
+        return cut(text, arguments)
 
     def _check(self, text: str) -> None:
         for word in self._reserved:

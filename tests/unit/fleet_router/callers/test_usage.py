@@ -26,6 +26,8 @@ def read(*chunks: bytes) -> RequestUsage:
         ({**CHAT, "prompt_tokens_details": {"cached_tokens": 5}}, RequestUsage(7, 5, 3)),
         ({"input_tokens": 7, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 5}},
          RequestUsage(7, 5, 3)),
+        ({"input_tokens": 2, "cache_creation_input_tokens": 1, "cache_read_input_tokens": 5,
+          "output_tokens": 3}, RequestUsage(8, 5, 3)),
         ({"type": "duration", "seconds": 12}, RequestUsage(0, 0, 0, 12.0)),
         ({"prompt_tokens": 1e300}, RequestUsage(10**9)),
         ({"prompt_tokens": -1, "completion_tokens": 1}, RequestUsage(0, 0, 1)),

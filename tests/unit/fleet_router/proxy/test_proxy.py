@@ -326,3 +326,17 @@ async def test_a_key_for_the_group_reaches_all_members(
         sent = await router.client.post("/v1/chat/completions", json=body, headers=headers)
         assert sent.status_code == 403
     assert len({json.loads(request.body)["model"] for request in upstream.seen}) == 2
+
+
+async def test_errors_on_anthropics_paths_have_anthropics_shape(start: Any, keys: Path) -> None:
+    body = {"model": "nobody", "max_tokens": 1, "messages": []}
+    async with start(keys=keys) as router:
+        answers = [
+            await router.client.post(path, json=body, headers=headers)
+            for path in ("/v1/messages", "/v1/messages/count_tokens")
+            for headers in ({}, {"x-api-key": "all"})
+        ]
+    for answer in answers:
+        assert answer.json()["type"] == "error"
+    kinds = [(answer.status_code, answer.json()["error"]["type"]) for answer in answers]
+    assert kinds == [(401, "authentication_error"), (404, "not_found_error")] * 2

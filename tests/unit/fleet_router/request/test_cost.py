@@ -9,7 +9,7 @@ import pytest
 
 from fleet_router.request import cost
 from fleet_router.request.cost import MAX_UNITS, RequestCost, of_upload
-from fleet_router.request.fields import read_fields
+from fleet_router.request.fields import may_have_images, read_fields
 
 SIZE = 200
 
@@ -134,3 +134,36 @@ def test_invalid_bodies_are_left_to_the_server(body: dict[str, Any]) -> None:
 def test_only_true_is_a_stream() -> None:
     assert of_json({"stream": True}, SIZE).streams
     assert not of_json({"stream": 1}, SIZE).streams
+
+
+def of_anthropic(data: str) -> dict[str, Any]:
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    return {"type": "image", "source": source}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat("see", [of_anthropic("aaaa"), of_anthropic("bbbb")]),
+        chat("see", [{"type": "tool_result", "content": [of_anthropic("a"), of_anthropic("b")]}]),
+        {"input": [{"role": "user", "content": [
+            {"type": "input_image", "image_url": "data:,a"}] * 2}]},
+    ],
+    ids=["messages", "results of tools", "responses"],
+)  # fmt: skip
+def test_images_of_other_formats_count(body: dict[str, Any]) -> None:
+    assert may_have_images(json.dumps(body).encode())
+    found = of_json(body, SIZE)
+    assert found.images == 2
+    assert found.prompt_bytes < SIZE
+
+
+def test_documents_are_no_images() -> None:
+    document = {"type": "document", "source": {"type": "text", "data": "x"}}
+    assert of_json(chat("see", [document]), SIZE).images == 0
+
+
+def test_the_prefix_depends_on_anthropics_instructions() -> None:
+    first, second = (of_json(MESSAGE | {"system": system}, SIZE).prefix for system in "ab")
+    assert first != second
+    assert first != of_json(MESSAGE, SIZE).prefix

@@ -17,8 +17,8 @@ from fleet_server.protocols import Delta, Finish, Prompt, Sampling, Step
 BROKEN = RuntimeError("the secret text of an engine")
 
 
-def update(text: str, finish: Finish | None = None) -> Update:
-    return Update((Text(text),), finish)
+def update(text: str, finish: Finish | None = None, stop: str | None = None) -> Update:
+    return Update((Text(text),), finish, stop=stop)
 
 
 class AtOnce:
@@ -94,7 +94,11 @@ async def test_a_public_error_is_raised_unchanged() -> None:
     ("steps", "stop", "expected"),
     [
         ([Step(b"yes", Finish.LENGTH)], [], update("yes", Finish.LENGTH)),
-        ([Step(b"one "), Step(b"two"), Step(b" three")], ["two"], update("one ", Finish.STOP)),
+        (
+            [Step(b"one "), Step(b"two"), Step(b" three")],
+            ["two"],
+            update("one ", Finish.STOP, "two"),
+        ),
         ([Step(b"so EN"), Step((), Finish.STOP)], ["END"], update("so EN", Finish.STOP)),
     ],
 )
@@ -141,7 +145,7 @@ async def test_the_first_token_is_that_of_the_first_step_with_tokens() -> None:
 async def test_a_generation_is_cancelled_at_its_stop_string() -> None:
     model: Any = AtOnce(Step(b"one"), Step(b" two"))
     made = TokenStream(model, Prompt(1, None), Sampling(99), ["two"], 60)
-    assert [one async for one in made.updates()] == [update("one ", Finish.STOP)]
+    assert [one async for one in made.updates()] == [update("one ", Finish.STOP, "two")]
     assert model.cancelled == 1
 
 
@@ -191,5 +195,5 @@ async def test_a_stop_string_in_deltas_cancels_the_generation() -> None:
     model: Any = AtOnce(delta("one EN", 2), delta("D two", 2), delta(" three", 1))
     made = TokenStream(model, Prompt(1, None), Sampling(99), ["END"], 60)
     await fill(made, seen)
-    assert seen == [update("one ", Finish.STOP)]
+    assert seen == [update("one ", Finish.STOP, "END")]
     assert model.cancelled

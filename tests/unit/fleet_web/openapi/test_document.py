@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, NotRequired
 
 import schemathesis
 from typing_extensions import TypedDict
 
 from fleet_contract.api.base import JsonBody
+from fleet_contract.api.message_events import MessageErrorBody
 from fleet_web.openapi.document import build
 from fleet_web.openapi.operation import COMMON_ERRORS, EVENTS, FORM, JSON, MediaType, Operation
 
@@ -60,6 +62,17 @@ def test_it_is_valid_and_has_the_contents_of_the_operations() -> None:
     }  # fmt: skip
     assert "retry-after" in document["components"]["responses"]["Error429"]["headers"]
     assert "retry-after" not in document["components"]["responses"]["Error400"]["headers"]
+
+
+def test_errors_have_the_shape_of_their_operation() -> None:
+    document = build("A title", "", [ASK, replace(TELL, error=MessageErrorBody)])
+    errors = document["components"]["responses"]
+    told = document["paths"]["/v1/{model_id}"]["get"]["responses"]["400"]
+    assert told == {"$ref": "#/components/responses/MessageError400"}
+    shapes = [errors[name]["content"][JSON]["schema"] for name in ("Error400", "MessageError400")]
+    assert shapes == [
+        {"$ref": f"#/components/schemas/{name}"} for name in ("ErrorBody", "MessageErrorBody")
+    ]
 
 
 def test_a_failed_probe_has_its_own_schema() -> None:

@@ -1,0 +1,1 @@
+"""Anthropic's messages over HTTP, as a translation to chats."""

@@ -1,0 +1,241 @@
+"""Converts the messages and content blocks of Anthropic's API to those of the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_contract.api.tools import MAX_CALLS
+from fleet_contract.errors import BadRequest, TooLarge, UnsupportedParameter
+from fleet_contract.spec import ModelSpec
+from fleet_server.chat.messages import num_chars
+from fleet_server.chat.tool_messages import invalid, name_results, non_empty
+from fleet_server.protocols import Message
+
+Parts = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUrl:
+    """The URL of an image, and its place in the request."""
+
+    url: str
+    place: str
+
+
+class MessageReader:
+    """Reads one conversation. `images` are those of the messages, in order."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.images: list[ImageUrl] = []
+        self._spec = spec
+        self._messages: list[Message] = []
+
+    def read(self, raw: Sequence[Any], system: Any) -> list[Message]:
+        """The messages, with the system message first. Raises BadRequest with `param`."""
+        if system not in (None, "", []):
+            self._add("system", self._parts(system, "system", images=False))
+        for index, message in enumerate(raw):
+            self._message(message, f"messages[{index}]")
+        name_results(self._messages)
+        self._check_size()
+        return self._messages
+
+    def _check_size(self) -> None:
+        limits, number = self._spec.limits, num_chars(self._messages)
+        if len(self.images) > limits.max_images:
+            raise BadRequest(
+                f"The messages contain {len(self.images)} images; at most {limits.max_images} are "
+                f"accepted.",
+                param="messages",
+            )
+        if number == 0 and not self.images:
+            raise BadRequest("The messages are empty.", param="messages", code="empty_input")
+        if number > limits.max_text_chars:
+            raise TooLarge(
+                f"The messages have {number} characters; at most {limits.max_text_chars} are "
+                f"accepted.",
+                param="messages",
+            )
+
+    def _message(self, message: Any, place: str) -> None:
+        if not isinstance(message, dict):
+            raise invalid(place, "must be an object")
+        role, content = message.get("role"), message.get("content")
+        if role not in ("user", "assistant"):
+            raise invalid(f"{place}.role", "must be user or assistant; instructions go to 'system'")
+        place = f"{place}.content"
+        if isinstance(content, str):
+            content = [{"type": "text", "text": content}]
+        if not isinstance(content, list):
+            raise invalid(place, "must be a string or a list of content blocks")
+        if role == "user":
+            self._user(content, place)
+        else:
+            self._assistant(content, place)
+
+    def _user(self, blocks: Sequence[Any], place: str) -> None:
+        """Text and images become messages of the user, results of tools their own messages."""
+        parts: Parts = []
+        for index, block in enumerate(blocks):
+            where = f"{place}[{index}]"
+            if _kind(block, where) != "tool_result":
+                parts.append(self._part(block, where))
+                continue
+            self._add("user", parts)
+            parts = self._result(block, where)
+        self._add("user", parts)
+
+    def _result(self, block: dict[str, Any], place: str) -> Parts:
+        """Add the message of a result. Returns its images: messages of tools hold text only."""
+        call_id = non_empty(block.get("tool_use_id"), f"{place}.tool_use_id")
+        content = block.get("content")
+        parts = [] if content in (None, []) else self._parts(content, f"{place}.content")
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        self._messages.append(
+            {"role": "tool", "tool_call_id": call_id, "content": "\n".join(texts)}
+        )
+        return [part for part in parts if part["type"] == "image"]
+
+    def _assistant(self, blocks: Sequence[Any], place: str) -> None:
+        texts: Parts = []
+        thoughts: list[str] = []
+        calls: list[dict[str, Any]] = []
+        for index, block in enumerate(blocks):
+            where = f"{place}[{index}]"
+            match _kind(block, where):
+                case "text":
+                    texts.append(_text(block, where))
+                case "thinking":
+                    thoughts.append(_string(block.get("thinking"), f"{where}.thinking"))
+                case "redacted_thinking":
+                    pass
+                case "tool_use":
+                    calls.append(_call(block, where))
+                case kind:
+                    raise _unsupported(kind, where, "text, thinking and tool_use")
+        if len(calls) > MAX_CALLS:
+            raise invalid(place, f"has {len(calls)} tool calls; at most {MAX_CALLS} are accepted")
+        message = self._turn("assistant")
+        _extend(message, texts)
+        if calls:
+            message.setdefault("tool_calls", []).extend(calls)
+        if thought := "\n".join(filter(None, thoughts)):
+            message["reasoning_content"] = thought
+
+    def _parts(self, content: Any, place: str, *, images: bool = True) -> Parts:
+        if isinstance(content, str):
+            return [{"type": "text", "text": content}]
+        if not isinstance(content, list):
+            raise invalid(place, "must be a string or a list of content blocks")
+        found: Parts = []
+        for index, block in enumerate(content):
+            where = f"{place}[{index}]"
+            if not images and _kind(block, where) != "text":
+                raise invalid(f"{where}.type", "must be text")
+            found.append(self._part(block, where))
+        return found
+
+    def _part(self, block: dict[str, Any], place: str) -> dict[str, Any]:
+        match _kind(block, place):
+            case "text":
+                return _text(block, place)
+            case "image":
+                return self._image(block.get("source"), place)
+            case "document":
+                return _document(block, place)
+            case kind:
+                raise _unsupported(kind, place, "text, image, document and tool_result")
+
+    def _image(self, source: Any, place: str) -> dict[str, Any]:
+        if not self._spec.vision:
+            raise BadRequest(
+                f"'{place}' is an image, which the model {self._spec.model!r} does not read; "
+                f"models that do have 'image' in the input modalities of GET /v1/models.",
+                param=place,
+            )
+        place = f"{place}.source"
+        match _kind(source, place):
+            case "base64":
+                media_type = non_empty(source.get("media_type"), f"{place}.media_type")
+                data = non_empty(source.get("data"), f"{place}.data")
+                url = f"data:{media_type};base64,{data}"
+            case "url":
+                url = non_empty(source.get("url"), f"{place}.url")
+            case kind:
+                raise _unsupported(kind, place, "base64 and url")
+        self.images.append(ImageUrl(url, place))
+        return {"type": "image"}
+
+    def _add(self, role: str, parts: Parts) -> None:
+        """Add parts to the last message if it has this role, else as a new message."""
+        if parts:
+            _extend(self._turn(role), parts)
+
+    def _turn(self, role: str) -> Message:
+        """The last message if it has this role, else a new one."""
+        if not self._messages or self._messages[-1]["role"] != role:
+            self._messages.append({"role": role, "content": ""})
+        return self._messages[-1]
+
+
+def _extend(message: Message, parts: Parts) -> None:
+    """Add parts to the content, which is a string unless there are images."""
+    before = message["content"]
+    known = before if isinstance(before, list) else [{"type": "text", "text": before}]
+    parts = [*(known if before else []), *parts]
+    if any(part["type"] != "text" for part in parts):
+        message["content"] = parts
+    else:
+        message["content"] = "\n".join(part["text"] for part in parts)
+
+
+def _kind(block: Any, place: str) -> str:
+    if not isinstance(block, dict):
+        raise invalid(place, "must be an object")
+    return non_empty(block.get("type"), f"{place}.type")
+
+
+def _text(block: dict[str, Any], place: str) -> dict[str, Any]:
+    return {"type": "text", "text": _string(block.get("text"), f"{place}.text")}
+
+
+def _string(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise invalid(place, "must be a string")
+    return value
+
+
+def _call(block: dict[str, Any], place: str) -> dict[str, Any]:
+    arguments = block.get("input")
+    if not isinstance(arguments, dict):
+        raise invalid(f"{place}.input", "must be an object")
+    name = non_empty(block.get("name"), f"{place}.name")
+    return {
+        "id": non_empty(block.get("id"), f"{place}.id"),
+        "type": "function",
+        "function": {"name": name, "arguments": arguments},
+    }
+
+
+def _document(block: dict[str, Any], place: str) -> dict[str, Any]:
+    """A document of plain text, after its title and context."""
+    source = block.get("source")
+    if _kind(source, f"{place}.source") != "text":
+        raise UnsupportedParameter(
+            f"'{place}' is a document that is not plain text: no engine of this server reads "
+            f"files. Send its text (source type 'text'), or its pages as images to a model that "
+            f"reads them.",
+            param=f"{place}.source.type",
+        )
+    assert isinstance(source, dict)  # noqa: S101  (checked by _kind)
+    texts = [block[name] for name in ("title", "context") if block.get(name)]
+    texts.append(_string(source.get("data"), f"{place}.source.data"))
+    return {"type": "text", "text": "\n".join(_string(text, place) for text in texts)}
+
+
+def _unsupported(kind: str, place: str, known: str) -> UnsupportedParameter:
+    return UnsupportedParameter(
+        f"'{place}.type' is {kind[:64]!r}; supported are {known}.", param=f"{place}.type"
+    )

@@ -1,0 +1,175 @@
+"""Tools, thinking, schemas and prefills of messages, as Anthropic's client uses them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from support.recorded_calls import json_of
+
+QWEN3 = "{{ tools }}<tool_call></tool_call></think>{{ enable_thinking }}"
+ALL = frozenset({"tools", "response_format", "json_schema"})
+CALL = f"<tool_call>\n{json_of(('f', {'a': 'é'}))}\n</tool_call>"
+OUTPUT = f"<think>Hm.</think>Ok.{CALL}{CALL}"
+TOOLS = [
+    {"name": name, "description": "F.", "input_schema": {"type": "object", "properties": {}}}
+    for name in ("f", "g" * 128)
+]
+HELLO: dict[str, Any] = {
+    "model": "scripted", "max_tokens": 500, "messages": [{"role": "user", "content": "hello"}],
+}  # fmt: skip
+
+
+def made(scripted: Any, text: str = OUTPUT, template: str = QWEN3, **more: Any) -> Any:
+    return scripted(text, supports=ALL, chat_template=template, **more)
+
+
+def check(message: Any) -> None:
+    thinking, text, *calls = message.content
+    assert (thinking.type, thinking.thinking, thinking.signature) == ("thinking", "Hm.", "")
+    assert text.text == "Ok."
+    assert [(call.type, call.name, call.input) for call in calls] == [
+        ("tool_use", "f", {"a": "é"})
+    ] * 2
+    assert len({call.id for call in calls}) == 2
+    assert message.stop_reason == "tool_use"
+
+
+async def test_a_message_has_a_block_for_each_part(
+    serve: Any, scripted: Any, client_of: Any
+) -> None:
+    fields = HELLO | {"tools": TOOLS, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with serve(made(scripted)) as live:
+        async with client_of(live) as client:
+            check(await client.messages.create(**fields))
+            async with client.messages.stream(**fields) as stream:
+                indices = [event.index async for event in stream
+                           if event.type == "content_block_stop"]  # fmt: skip
+                check(await stream.get_final_message())
+        (_, arguments), _ = live.model.prompts
+    assert indices == [0, 1, 2, 3]
+    assert [tool["function"] for tool in arguments.tools] == [
+        {"name": tool["name"], "description": "F.", "parameters": tool["input_schema"]}
+        for tool in TOOLS
+    ]
+    assert arguments.variables == {"enable_thinking": True}
+
+
+@pytest.mark.parametrize(
+    ("choice", "required", "parallel"),
+    [
+        ({"type": "auto"}, False, True),
+        ({"type": "auto", "disable_parallel_tool_use": True}, False, False),
+        ({"type": "any"}, True, None),
+        ({"type": "tool", "name": "f"}, True, None),
+    ],
+)
+async def test_choices_of_tools(
+    serve: Any, scripted: Any, client_of: Any, choice: Any, required: bool, parallel: bool | None
+) -> None:
+    text = json.dumps({"name": "f", "arguments": {}}) if required else OUTPUT
+    with serve(made(scripted, text)) as live:
+        async with client_of(live) as client:
+            answer = await client.messages.create(**HELLO, tools=TOOLS, tool_choice=choice)
+        (sampling,) = live.model.asked
+    assert (sampling.grammar is not None) == required
+    calls = [block for block in answer.content if block.type == "tool_use"]
+    assert len(calls) == (2 if parallel else 1)
+    assert answer.stop_reason == "tool_use"
+
+
+async def test_no_tools_with_choice_none(serve: Any, scripted: Any, client_of: Any) -> None:
+    with serve(made(scripted, CALL)) as live:
+        async with client_of(live) as client:
+            answer = await client.messages.create(
+                **HELLO, tools=TOOLS, tool_choice={"type": "none"}
+            )
+        ((_, arguments),) = live.model.prompts
+    assert arguments.tools == []
+    assert answer.content[0].text == CALL
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"tool_choice": {"type": "any"}}, "requires 'tools'"),
+        ({"tools": TOOLS, "tool_choice": {"type": "x"}}, "tool_choice.type"),
+        ({"tools": TOOLS, "tool_choice": {"type": []}}, "tool_choice.type"),
+        ({"tools": TOOLS, "tool_choice": {"type": "tool", "name": "h"}}, "'h'"),
+        ({"tools": TOOLS, "tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"tools": [{"name": "f", "input_schema": 5}]}, "tools[0].input_schema"),
+        ({"tools": [{"name": "f f", "input_schema": {}}]}, "1 to 128"),
+        ({"tools": [{"name": "bash", "type": "bash_20250124"}]}, "bash_20250124"),
+        ({"tools": [TOOLS[0], TOOLS[0]]}, "two functions"),
+        ({"thinking": {"type": "on"}}, "thinking.type"),
+    ],
+)
+async def test_wrong_tools_are_refused(serve: Any, scripted: Any, fields: Any, named: str) -> None:
+    with serve(made(scripted)) as live:
+        answer = await live.chat(**fields)
+    assert answer.status_code == 400
+    assert named in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("template", "thinking", "variables"),
+    [
+        (QWEN3, None, {"enable_thinking": False}),
+        (QWEN3, "disabled", {"enable_thinking": False}),
+        (QWEN3, "adaptive", {"enable_thinking": True}),
+        ("{{ messages }}", None, {}),
+        ("{{ messages }}", "disabled", {}),
+        ("{{ messages }}", "adaptive", {}),
+        ("{{ messages }}</think>", None, {}),
+        ("{{ messages }}</think>", "enabled", {}),
+        ("{{ messages }}{{ reasoning_effort }}", "enabled", {"reasoning_effort": "medium"}),
+        ("{{ messages }}", "enabled", None),
+        ("{{ messages }}</think>", "disabled", None),
+    ],
+)
+async def test_thinking_is_translated_for_the_template(
+    serve: Any, scripted: Any, template: str, thinking: str | None, variables: Any
+) -> None:
+    given = {"thinking": {"type": thinking, "budget_tokens": 1024}} if thinking else {}
+    with serve(made(scripted, "Ok.", template)) as live:
+        answer = await live.chat(**given)
+        if variables is None:
+            assert answer.status_code == 400
+            assert "'thinking'" in answer.json()["error"]["message"]
+            return
+        ((_, arguments),) = live.model.prompts
+    assert answer.status_code == 200
+    assert arguments.variables == variables
+
+
+@pytest.mark.parametrize("field", ["output_config", "output_format"])
+async def test_a_schema_is_enforced(serve: Any, scripted: Any, field: str) -> None:
+    form = {"type": "json_schema", "schema": {"type": "object"}}
+    with serve(made(scripted, "{}")) as live:
+        given = {"format": form} if field == "output_config" else form
+        answer = await live.chat(**{field: given})
+        refused = await live.chat(**{field: given}, tools=TOOLS)
+        (sampling,) = live.model.asked
+    assert answer.json()["content"][0]["text"] == "{}"
+    assert json.loads(sampling.grammar.source) == {"type": "object"}
+    assert refused.status_code == 400
+
+
+async def test_the_model_continues_a_last_message_of_its_own(serve: Any, scripted: Any) -> None:
+    messages = [*HELLO["messages"], {"role": "assistant", "content": "The answer is ("}]
+    call = {"type": "tool_use", "id": "1", "name": "f", "input": {}}
+    with serve(made(scripted, "B)")) as live:
+        answer = await live.chat(messages=messages)
+        refused = await live.chat(
+            messages=[*HELLO["messages"], {"role": "assistant", "content": [call]}]
+        )
+        ((_, arguments),) = live.model.prompts
+    assert answer.json()["content"][0]["text"] == "B)"
+    assert (arguments.continues, arguments.begins_turn) == (True, False)
+    assert refused.status_code == 400
+    with serve(scripted()) as live:
+        answer = await live.chat(messages=messages)
+    assert answer.status_code == 400
+    assert "cannot continue a message" in answer.json()["error"]["message"]
